@@ -1,0 +1,166 @@
+"""The nouns that travel between the parts, and the option types that configuration is checked against.
+
+Nothing heavy is imported here at run time: the command line reads this module on every start.
+Shape letters: B batch, L sequence length, D hidden, H heads, V vocabulary, C classes, N examples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from datasets import Dataset
+    from torch import Tensor
+
+
+# --- option types: what a value in a YAML file may be -------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Range:
+    """Bounds of a finite number; `ge`/`le` include the bound, `gt`/`lt` exclude it."""
+
+    ge: float = -math.inf
+    gt: float = -math.inf
+    le: float = math.inf
+    lt: float = math.inf
+
+
+PositiveInt = Annotated[int, Range(ge=1)]
+NonNegativeInt = Annotated[int, Range(ge=0)]
+PositiveFloat = Annotated[float, Range(gt=0)]
+NonNegativeFloat = Annotated[float, Range(ge=0)]
+Fraction = Annotated[float, Range(ge=0, le=1)]
+OpenFraction = Annotated[float, Range(ge=0, lt=1)]  # 0 allowed, 1 not: dropout, hold-out shares
+
+
+# --- data: rows -> examples -> batches ----------------------------------------------------------------
+
+Row: TypeAlias = dict[str, Any]
+Splits: TypeAlias = "dict[str, Dataset]"
+"""Rows by split name; by convention `train`, `validation`, `test`."""
+
+Example: TypeAlias = dict[str, Any]
+"""One encoded row: `example_id: int`, `input_ids: list[int]`, what else the task needs; variable length."""
+
+Batch: TypeAlias = "dict[str, Tensor]"
+"""Collated examples: `input_ids [B, L]` int64, `attention_mask [B, L]` int64, `labels` (ignored = -100)."""
+
+
+class Examples(Protocol):
+    """Encoded examples of one split, with random access by position."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each example, [N] int64: its cost."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def fetch(self, positions: Sequence[int]) -> list[Example]:
+        """The examples at these positions, in this order."""
+        ...
+
+
+# --- model and loss -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Head:
+    """What a task asks of a model: which auto class of transformers, and the labels of its head."""
+
+    auto_class: str  # e.g. "AutoModelForSequenceClassification"
+    num_labels: int
+    label_names: tuple[str, ...]  # one per class; empty for regression
+    problem_type: str | None  # transformers' name of it, stored in the saved model
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossSum:
+    """A sum and its denominator, never a mean; sums of different microbatches may be added."""
+
+    total: Tensor  # scalar
+    count: float  # float64 on purpose: class weights stay exact
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Predictions:
+    """What a task says about N examples, as numpy arrays on the CPU, in the order of `example_ids`."""
+
+    example_ids: np.ndarray  # [N] int64
+    predicted: np.ndarray  # [N] int64 classes, [N, C] bool, or [N] float64
+    expected: np.ndarray | None  # same shape as predicted; None where there are no labels
+    scores: np.ndarray | None  # [N, C] float64 probabilities; None for regression
+    losses: np.ndarray | None  # [N] float64, loss of each example in nats or squared error
+
+
+# --- metrics ------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A streaming figure: fed in any number of pieces and merged in any grouping, computed once.
+
+    A class also carries `suits: tuple[str, ...]`, the kinds of problem it can judge, as a literal that
+    can be read without an import: "single_label", "multi_label", "regression".
+    """
+
+    def update(self, predictions: Predictions) -> None:
+        """Take in some examples."""
+        ...
+
+    def merge(self, other: Any) -> None:
+        """Take in what another instance has seen; the class and options must be the same."""
+        ...
+
+    def compute(self) -> float | np.ndarray:
+        """The figure; NaN where it is undefined; an array for a confusion matrix [C, C]."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """A figure with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+# --- tracking -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunInfo:
+    """Who a run is."""
+
+    run_id: str
+    name: str  # the experiment's
+    folder: Path
+    config: Mapping[str, Any]  # the resolved configuration
+    overrides: tuple[str, ...]
+
+
+class Tracker(Protocol):
+    """Receives what a run produces; called on rank 0 only; never blocks a step and never raises into it."""
+
+    def start(self, run: RunInfo) -> None: ...
+
+    def log_params(self, params: Mapping[str, Any]) -> None: ...
+
+    def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None: ...
+
+    def log_tags(self, tags: Mapping[str, str]) -> None: ...
+
+    def log_artifact(self, path: Path, *, folder: str = "") -> None:
+        """Keep a file or a folder of the run; `folder` is where in the artifact store."""
+        ...
+
+    def finish(self, status: str) -> None:
+        """`status` is FINISHED, FAILED or KILLED."""
+        ...
