@@ -97,6 +97,23 @@ class Predictions:
     expected: np.ndarray | None  # same shape as predicted; None where there are no labels
     scores: np.ndarray | None  # [N, C] float64 probabilities; None for regression
     losses: np.ndarray | None  # [N] float64, loss of each example in nats or squared error
+    groups: np.ndarray | None = None  # [N] int64, which slice of the data each belongs to
+
+
+class Task(Protocol):
+    """What the trainer needs of a task; everything about the content of a batch stays behind it."""
+
+    def collate(self, examples: Sequence[Example]) -> Batch: ...
+
+    def count(self, examples: Sequence[Example]) -> float:
+        """The denominator of the loss over these examples; adds up over any cut of a batch."""
+        ...
+
+    def forward(self, model: Any, batch: Batch) -> Tensor: ...
+
+    def loss(self, outputs: Tensor, batch: Batch) -> LossSum: ...
+
+    def predictions(self, outputs: Tensor, batch: Batch) -> Predictions: ...
 
 
 # --- metrics ------------------------------------------------------------------------------------------

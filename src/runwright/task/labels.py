@@ -1,0 +1,115 @@
+"""From label values in the data to class ids, floats or sets of ids, with mistakes named by row."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from runwright.errors import ConfigError, DataError
+
+MAX_CLASSES_FROM_DATA = 2000  # more distinct values than this are an id or a text, not a class
+
+
+def read_label_file(path: str) -> tuple[str, ...]:
+    """Class names, one a line, in the order of their ids; blank lines at the end are ignored."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ConfigError(f"task.label_file={path!r}: no such file (looked for {file.resolve()})")
+    return tuple(line.strip() for line in file.read_text(encoding="utf-8").rstrip().splitlines())
+
+
+def check_label_names(names: Sequence[str], *, where: str) -> tuple[str, ...]:
+    """The names as they are; raises ConfigError where one is empty, doubled or alone."""
+    doubled = sorted({name for name in names if list(names).count(name) > 1})
+    if doubled or not all(names):
+        raise ConfigError(f"{where}: names must be distinct and not empty; doubled: {doubled}")
+    if len(names) < 2:
+        raise ConfigError(f"{where}: a classification needs two classes or more, given {list(names)}")
+    return tuple(names)
+
+
+def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tuple[str, ...]:
+    """The distinct values as names, numbers in numeric order, others in the order of their characters.
+
+    Raises DataError where there is only one class, or so many that the column holds no classes.
+    """
+    distinct = {_name(value) for value in values if not is_missing(value)}
+    if len(distinct) < 2:
+        raise DataError(
+            f"only one class, {sorted(distinct)}: nothing can be learned from it", split=split, column=column
+        )
+    if len(distinct) > MAX_CLASSES_FROM_DATA:
+        raise DataError(
+            f"{len(distinct)} distinct values; at most {MAX_CLASSES_FROM_DATA} classes are taken from the "
+            "data. Is this the label column? For numbers use task.problem=regression; for more classes "
+            "give task.label_file",
+            split=split,
+            column=column,
+        )
+    try:
+        return tuple(sorted(distinct, key=float))
+    except ValueError:
+        return tuple(sorted(distinct))
+
+
+class LabelEncoder:
+    """Turns a label value into its class id; a value may be a name, or an id where no name is like it."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self._ids = {name: index for index, name in enumerate(self.names)}
+
+    def encode(self, value: Any, *, split: str, row: int, column: str) -> int:
+        """The class id; raises DataError for a value that is no class."""
+        if is_missing(value):
+            raise DataError("the label is empty", split=split, row=row, column=column)
+        name = _name(value)
+        if name in self._ids:
+            return self._ids[name]
+        if name.isdecimal() and int(name) < len(self.names):
+            return int(name)
+        near = difflib.get_close_matches(name, self.names, n=1)
+        shown = ", ".join(map(repr, self.names[:8])) + (", …" if len(self.names) > 8 else "")
+        raise DataError(
+            f"unknown label {value!r}; the {len(self.names)} classes are {shown}"
+            + (f". Did you mean {near[0]!r}?" if near else ""),
+            split=split,
+            row=row,
+            column=column,
+        )
+
+
+def split_labels(value: Any, separator: str) -> list[Any]:
+    """The labels of one multi-label value: a list, a string with separators, one label or none."""
+    if is_missing(value):
+        return []
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(separator) if part.strip()]
+    if isinstance(value, Iterable):
+        return list(value)
+    return [value]
+
+
+def number(value: Any, *, split: str, row: int, column: str) -> float:
+    """The value as a finite float; raises DataError otherwise."""
+    try:
+        result = math.nan if is_missing(value) else float(value)
+    except (TypeError, ValueError):
+        result = math.nan
+    if not math.isfinite(result):
+        raise DataError(f"expected a finite number, given {value!r}", split=split, row=row, column=column)
+    return result
+
+
+def is_missing(value: Any) -> bool:
+    """Whether there is no label: None, NaN or an empty string."""
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a column of integers with gaps is read as float
+    return str(value).strip()

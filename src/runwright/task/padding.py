@@ -1,0 +1,35 @@
+"""From examples of different lengths to one rectangular batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from runwright.types import Batch, Example
+
+
+def pad_batch(examples: Sequence[Example], *, pad_token_id: int, side: str) -> Batch:
+    """`input_ids`, `attention_mask`, perhaps `token_type_ids` [B, L] int64; `example_ids`, perhaps `groups` [B].
+
+    L is the longest example's length: no more padding than needed. `side` is "right" or "left".
+    """
+    length = max(len(example["input_ids"]) for example in examples)
+    fill = {"input_ids": pad_token_id, "token_type_ids": 0}
+    batch: Batch = {
+        name: torch.tensor([_padded(example[name], length, value, side) for example in examples])
+        for name, value in fill.items()
+        if name in examples[0]
+    }
+    batch["attention_mask"] = torch.tensor(
+        [_padded([1] * len(example["input_ids"]), length, 0, side) for example in examples]
+    )
+    batch["example_ids"] = torch.tensor([example["example_id"] for example in examples])
+    if "group" in examples[0]:
+        batch["groups"] = torch.tensor([example["group"] for example in examples])
+    return batch
+
+
+def _padded(values: Sequence[int], length: int, fill: int, side: str) -> list[int]:
+    padding = [fill] * (length - len(values))
+    return [*padding, *values] if side == "left" else [*values, *padding]
