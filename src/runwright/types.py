@@ -60,6 +60,11 @@ class Examples(Protocol):
         """Tokens of each example, [N] int64: its cost."""
         ...
 
+    @property
+    def example_ids(self) -> np.ndarray:
+        """[N] int64, distinct."""
+        ...
+
     def __len__(self) -> int: ...
 
     def fetch(self, positions: Sequence[int]) -> list[Example]:

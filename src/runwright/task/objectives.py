@@ -54,7 +54,7 @@ class SingleLabel:
         total = F.cross_entropy(
             logits, labels, weight=weights, label_smoothing=self.label_smoothing, reduction="sum"
         )
-        return LossSum(total=total, count=self.count(labels.tolist() if self.class_weights else labels))
+        return LossSum(total=total, count=self.count(labels.tolist()))
 
     def predict(self, logits: Tensor, labels: Tensor | None) -> dict[str, Tensor | None]:
         """The most probable class, and the probabilities of all."""

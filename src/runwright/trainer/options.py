@@ -21,6 +21,7 @@ class TrainerOptions:
     microbatch_size: PositiveInt | None
     microbatch_tokens: PositiveInt | None
     max_grad_norm: PositiveFloat | None
+    non_finite: Literal["stop", "skip", "warn"]
     precision: Literal["fp32", "bf16", "fp16"]
     gradient_checkpointing: bool
     # the machine

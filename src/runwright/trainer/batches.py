@@ -1,0 +1,165 @@
+"""Which examples when: a pure function of (seed, step), with no sampler state to save or to lose.
+
+The global batch of a step is a slice of a permutation of its epoch. It is cut by length into microbatches,
+a pure function of the examples and the options: the same on any number of processes. Ranks take microbatches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+
+from runwright.trainer.seeds import derive_seed
+from runwright.types import Batch, Example, Examples, Task
+
+LEDGER_START = "0" * 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cut:
+    """How a batch is cut into microbatches; both None: not at all."""
+
+    microbatch_size: int | None = None  # examples
+    microbatch_tokens: int | None = None  # with padding
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Microbatch:
+    """One forward and backward."""
+
+    index: int  # in the whole batch, over all ranks: seeds its dropout
+    count: float  # its part of the denominator
+    batch: Batch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepBatch:
+    """The global batch of one update as one rank sees it."""
+
+    step: int  # from 0
+    num_microbatches: int  # over all ranks
+    microbatches: tuple[Microbatch, ...]  # this rank's
+    num_examples: int  # over all ranks, like the following
+    real_tokens: int
+    padded_tokens: int
+    ledger: str  # of this batch alone: hash of its example ids
+
+
+class BatchOrder:
+    """Positions of the examples of every step."""
+
+    def __init__(self, num_examples: int, *, batch_size: int, seed: int) -> None:
+        self.num_examples = num_examples
+        self.batch_size = batch_size
+        self.seed = seed
+        self.steps_per_epoch = -(-num_examples // batch_size)  # the last batch of an epoch may be short
+        self._epoch = -1
+        self._permutation = np.empty(0, dtype=np.int64)
+
+    def positions(self, step: int) -> np.ndarray:
+        """Positions in the data of the global batch of a step, [B] int64."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            generator = np.random.Generator(np.random.Philox(derive_seed("order", self.seed, epoch)))
+            self._permutation = generator.permutation(self.num_examples)
+            self._epoch = epoch
+        return self._permutation[index * self.batch_size : (index + 1) * self.batch_size]
+
+
+def cut_batch(lengths: Sequence[int] | np.ndarray, cut: Cut) -> list[list[int]]:
+    """Microbatches as lists of places in the batch, longest first; equal lengths keep their order.
+
+    A single example longer than `microbatch_tokens` is a microbatch of its own.
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable").tolist()
+    size = cut.microbatch_size or len(order)
+    microbatches: list[list[int]] = []
+    for place in order:
+        current = microbatches[-1] if microbatches else None
+        full = current is None or len(current) >= size
+        if not full and cut.microbatch_tokens is not None:
+            assert current is not None
+            full = (len(current) + 1) * lengths[current[0]] > cut.microbatch_tokens
+        if full:
+            microbatches.append([place])
+        else:
+            assert current is not None
+            current.append(place)
+    return microbatches
+
+
+def assign(costs: Sequence[int], num_ranks: int) -> list[list[int]]:
+    """Which microbatches each rank runs: the costliest first, each to the rank with the least so far."""
+    loads = [0] * num_ranks
+    shares: list[list[int]] = [[] for _ in range(num_ranks)]
+    for index in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
+        rank = loads.index(min(loads))
+        loads[rank] += costs[index]
+        shares[rank].append(index)
+    return [sorted(share) for share in shares]
+
+
+class Batches:
+    """The batches of one rank, prepared one step ahead in a thread."""
+
+    def __init__(
+        self,
+        examples: Examples,
+        task: Task,
+        *,
+        order: BatchOrder,
+        cut: Cut,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ) -> None:
+        self.examples = examples
+        self.task = task
+        self.order = order
+        self.cut = cut
+        self.rank = rank
+        self.num_ranks = num_ranks
+
+    def at(self, step: int) -> StepBatch:
+        """The batch of a step; costs the same at any step."""
+        positions = self.order.positions(step)
+        lengths = self.examples.lengths[positions]
+        microbatches = cut_batch(lengths, self.cut)
+        padded = [len(places) * int(lengths[places[0]]) for places in microbatches]
+        mine = assign(padded, self.num_ranks)[self.rank]
+        return StepBatch(
+            step=step,
+            num_microbatches=len(microbatches),
+            microbatches=tuple(self._microbatch(i, positions[microbatches[i]]) for i in mine),
+            num_examples=len(positions),
+            real_tokens=int(lengths.sum()),
+            padded_tokens=sum(padded),
+            ledger=hash_ids(self.examples.example_ids[positions]),
+        )
+
+    def iterate(self, start: int, end: int) -> Iterator[StepBatch]:
+        """Steps start to end - 1; each is prepared while the one before it is used."""
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+            coming = pool.submit(self.at, start) if start < end else None
+            for step in range(start, end):
+                assert coming is not None
+                batch = coming.result()
+                coming = pool.submit(self.at, step + 1) if step + 1 < end else None
+                yield batch
+
+    def _microbatch(self, index: int, positions: np.ndarray) -> Microbatch:
+        examples: list[Example] = self.examples.fetch(positions.tolist())
+        return Microbatch(index=index, count=self.task.count(examples), batch=self.task.collate(examples))
+
+
+def hash_ids(example_ids: np.ndarray) -> str:
+    """A hash of the ids in their order."""
+    return blake2b(np.ascontiguousarray(example_ids, dtype="<i8").tobytes(), digest_size=16).hexdigest()
+
+
+def extend_ledger(ledger: str, batch: str) -> str:
+    """The batch ledger after one more batch: equal only where all batches so far were equal."""
+    return blake2b(f"{ledger}{batch}".encode(), digest_size=16).hexdigest()

@@ -1,0 +1,89 @@
+"""This process among the processes of the run, and the few things they tell each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+FLAT_ELEMENTS = 1 << 23  # 32 MiB of float32 in one all-reduce: large enough to be fast, bounded extra memory
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranks:
+    """Rank, number of processes and device; one process needs no process group."""
+
+    rank: int
+    num_ranks: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+    def sum_vector(self, values: Sequence[float] | torch.Tensor) -> torch.Tensor:
+        """The sum over ranks, element by element, in float64 on the CPU.
+
+        Elements that only one rank sets (the others give 0) come out unchanged to the last bit.
+        """
+        vector = torch.as_tensor(values, dtype=torch.float64)
+        if self.num_ranks == 1:
+            return vector.cpu()
+        vector = vector.to(self.device, copy=True)
+        dist.all_reduce(vector)
+        return vector.cpu()
+
+    def gather(self, value: Any) -> list[Any]:
+        """One value of each rank, in the order of ranks, on every rank."""
+        if self.num_ranks == 1:
+            return [value]
+        gathered: list[Any] = [None] * self.num_ranks
+        dist.all_gather_object(gathered, value)
+        return gathered
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        if self.num_ranks > 1:
+            dist.barrier()
+
+
+def sum_gradients(parameters: Sequence[torch.nn.Parameter], ranks: Ranks) -> None:
+    """Sum each gradient over the ranks, in place, in a layout that depends on the parameters alone.
+
+    A parameter without a gradient on some rank counts as zero there; one without any keeps None, so that
+    the optimizer leaves it alone as it does in one process. No DDP: its buckets are rebuilt after the first
+    backward, which makes a resumed run differ in the last bits on three processes or more.
+    """
+    if ranks.num_ranks == 1:
+        return
+    present = ranks.sum_vector([float(parameter.grad is not None) for parameter in parameters]).tolist()
+    used = [parameter for parameter, count in zip(parameters, present, strict=True) if count]
+    for bucket in _buckets(used):
+        flat = torch.cat(
+            [(torch.zeros_like(p) if p.grad is None else p.grad).detach().reshape(-1) for p in bucket]
+        )
+        dist.all_reduce(flat)
+        for parameter, part in zip(bucket, flat.split([p.numel() for p in bucket]), strict=True):
+            parameter.grad = part.view_as(parameter).clone()
+
+
+def _buckets(parameters: Sequence[torch.nn.Parameter]) -> list[list[torch.nn.Parameter]]:
+    buckets: list[list[torch.nn.Parameter]] = []
+    filled = 0
+    for parameter in parameters:
+        fits = (
+            buckets
+            and buckets[-1][0].dtype == parameter.dtype
+            and filled + parameter.numel() <= FLAT_ELEMENTS
+        )
+        if fits:
+            buckets[-1].append(parameter)
+            filled += parameter.numel()
+        else:
+            buckets.append([parameter])
+            filled = parameter.numel()
+    return buckets

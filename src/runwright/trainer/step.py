@@ -1,0 +1,124 @@
+"""One update: a global batch goes in, the weights move once, and sums with their denominator come out.
+
+The loss of a step is (sum over all microbatches of all ranks) / (one count over all of them), so neither
+the cut into microbatches nor the number of processes changes it. Gradients likewise: each microbatch is
+divided by the global count before its backward, then gradients are summed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from runwright.errors import RunwrightError
+from runwright.trainer.batches import StepBatch
+from runwright.trainer.ranks import Ranks, sum_gradients
+from runwright.trainer.seeds import derive_seed
+from runwright.types import Batch, Task
+
+NonFinite = Literal["stop", "skip", "warn"]
+
+
+class NonFiniteError(RunwrightError):
+    """The loss or the gradient is NaN or infinite, and the policy is to stop."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepResult:
+    """What one update was."""
+
+    loss: float  # total / count over the global batch
+    gradient_norm: float  # of the whole gradient, before clipping
+    updated: bool  # False where a non-finite step was skipped
+    stop: int  # the largest stop code that any rank had when the step began; 0: go on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepper:
+    """Everything an update needs besides the batch."""
+
+    model: torch.nn.Module
+    task: Task
+    optimizer: torch.optim.Optimizer
+    parameters: Sequence[torch.nn.Parameter]  # trainable ones, in a fixed order
+    ranks: Ranks
+    dropout_seed: int
+    max_grad_norm: float | None
+    non_finite: NonFinite
+    autocast: Callable[[], AbstractContextManager[Any]]
+    scaler: torch.amp.GradScaler | None
+
+    def step(self, batch: StepBatch, *, stop: int = 0) -> StepResult:
+        """Forward and backward of this rank's microbatches, one gradient sum, one optimizer step.
+
+        `stop` is this rank's wish to end after this step; it travels with the counts, so that all ranks
+        end after the same one. Raises NonFiniteError under the policy "stop"; the weights are untouched.
+        """
+        count, stop = self._agree(batch, stop)
+        totals = torch.zeros(batch.num_microbatches, dtype=torch.float64)
+        self.model.train()
+        for microbatch in batch.microbatches:
+            seed_dropout(self.dropout_seed, batch.step, microbatch.index)
+            with self.autocast():
+                inputs = to_device(microbatch.batch, self.ranks.device)
+                loss = self.task.loss(self.task.forward(self.model, inputs), inputs)
+            scaled = loss.total / count
+            (self.scaler.scale(scaled) if self.scaler else scaled).backward()
+            totals[microbatch.index] = loss.total.detach().double()
+        sum_gradients(self.parameters, self.ranks)
+        # one addend a microbatch and a fixed order: the same bits on any number of processes
+        total = math.fsum(self.ranks.sum_vector(totals).tolist())
+        norm = self._clip()
+        updated = self._update(batch.step, loss=total / count, norm=norm)
+        self.optimizer.zero_grad(set_to_none=True)
+        return StepResult(loss=total / count, gradient_norm=norm, updated=updated, stop=stop)
+
+    def _agree(self, batch: StepBatch, stop: int) -> tuple[float, int]:
+        """The denominator over all microbatches, and the largest stop code."""
+        counts = torch.zeros(batch.num_microbatches + self.ranks.num_ranks, dtype=torch.float64)
+        for microbatch in batch.microbatches:
+            counts[microbatch.index] = microbatch.count
+        counts[batch.num_microbatches + self.ranks.rank] = stop
+        agreed = self.ranks.sum_vector(counts).tolist()
+        count = math.fsum(agreed[: batch.num_microbatches])
+        assert count > 0, f"step {batch.step}: the denominator of the loss is {count}"
+        return count, int(max(agreed[batch.num_microbatches :]))
+
+    def _clip(self) -> float:
+        if self.scaler:
+            self.scaler.unscale_(self.optimizer)
+        limit = math.inf if self.max_grad_norm is None else self.max_grad_norm
+        return torch.nn.utils.clip_grad_norm_(self.parameters, limit).item()
+
+    def _update(self, step: int, *, loss: float, norm: float) -> bool:
+        finite = math.isfinite(loss) and math.isfinite(norm)
+        if self.scaler:  # fp16: an infinite gradient is expected now and then; the scaler skips and adapts
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            return finite
+        if not finite and self.non_finite != "warn":
+            if self.non_finite == "stop":
+                raise NonFiniteError(
+                    f"step {step + 1}: loss {loss}, gradient norm {norm}. Lower optimizer.lr, set "
+                    "trainer.max_grad_norm, or go past such steps with trainer.non_finite=skip"
+                )
+            return False
+        self.optimizer.step()
+        return True
+
+
+def seed_dropout(seed: int, step: int, microbatch: int) -> None:
+    """Seed torch for one forward; the same masks whichever process runs it and however often."""
+    torch.manual_seed(derive_seed("dropout", seed, step, microbatch))
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch on the device; copies overlap with computation where memory is pinned."""
+    if device.type == "cpu":
+        return batch
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
