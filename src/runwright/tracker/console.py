@@ -1,0 +1,33 @@
+"""A tracker without a store: the journal in the run folder, and a log line now and then."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from runwright.tracker.journaled import JournaledTracker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runwright.types import NonNegativeFloat
+
+logger = logging.getLogger(__name__)
+
+
+class ConsoleTracker(JournaledTracker):
+    """Records to the journal and logs figures, at most once in `interval_seconds` for each set of names."""
+
+    def __init__(self, *, interval_seconds: NonNegativeFloat) -> None:
+        super().__init__()
+        self._interval_seconds = interval_seconds
+        self._last_seconds: dict[tuple[str, ...], float] = {}
+
+    def on_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
+        """Log the figures unless the same ones were logged a moment ago."""
+        names, now = tuple(metrics), time.monotonic()
+        if now - self._last_seconds.get(names, -float("inf")) < self._interval_seconds:
+            return
+        self._last_seconds[names] = now
+        logger.info("step %d: %s", step, ", ".join(f"{name} {value:.5g}" for name, value in metrics.items()))

@@ -1,0 +1,256 @@
+"""The record of a run: append-only lines of JSON in the run folder, the source of truth of every tracker.
+
+One line is one event. `t` is the time in milliseconds since 1970; the other keys say what happened:
+
+    {"t", "s": step, "m": {name: value}}              metrics, keyed by (name, step); the first one stands
+    {"t", "s": step, "conflict": {name: [first, now]}}  a replayed step gave another value
+    {"t", "params": {name: text}}                     the first value of a name stands
+    {"t", "changed": {name: [first, now]}}            a resumed run came with another value
+    {"t", "tags": {name: text}}                       the last value of a name stands
+    {"t", "artifact": path, "folder": place}          a file or folder to keep; relative to the run folder
+    {"t", "status": word}                             RUNNING at each start; FINISHED, FAILED or KILLED
+
+Floats are written so that they read back bit for bit; "inf", "-inf" and "nan" are strings, which keeps
+every line strict JSON. Each line reaches the operating system before the call returns, so a killed process
+loses nothing; `sync()` also survives a power cut, and checkpoints call it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import threading
+import time
+from array import array
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import numpy as np
+
+logger = logging.getLogger(__name__)
+
+FILE_NAME = "journal.jsonl"
+
+# Measured clocks and rates differ on every replay: their first record stands without a comparison.
+UNREPEATABLE = ("time/", "speed/", "system/", "memory/")
+
+MAX_PENDING_BYTES = 64 * 2**20  # kept in memory while the disk refuses; older lines are dropped beyond it
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+@dataclass(slots=True)
+class _Curve:
+    """Steps in rising order and their values: 16 bytes a point."""
+
+    steps: array[int] = field(default_factory=lambda: array("q"))
+    values: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, step: int, value: float) -> float | None:
+        """Take in a point; where the step is there already, its first value instead."""
+        if not self.steps or step > self.steps[-1]:
+            self.steps.append(step)
+            self.values.append(value)
+            return None
+        position = bisect_left(self.steps, step)
+        if self.steps[position] == step:
+            return self.values[position]
+        self.steps.insert(position, step)
+        self.values.insert(position, value)
+        return None
+
+
+class Journal:
+    """An open record of one run; safe to call from several threads, written by one process.
+
+    Opening an existing file cuts a torn last line and takes in what is there. Writing never raises: while
+    the disk refuses, lines wait in memory and the next call tries again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._curves: dict[str, _Curve] = {}
+        self._params: dict[str, str] = {}
+        self._pending = b""
+        self._warned: set[str] = set()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._offset = _cut_torn_line(self._file)
+        self._take_in_what_is_there()
+
+    def metrics(self, values: Mapping[str, float], *, step: int) -> None:
+        """Record figures of a step; those already recorded for it are compared, never rewritten."""
+        with self._lock:
+            new: dict[str, Any] = {}
+            conflicts: dict[str, list[Any]] = {}
+            for name, value in values.items():
+                curve = self._curves.get(name)
+                if curve is None:
+                    curve = self._curves[name] = _Curve()
+                first = curve.add(step, value)
+                if first is None:
+                    new[name] = value if math.isfinite(value) else repr(value)
+                elif not _same(first, value) and not name.startswith(UNREPEATABLE):
+                    conflicts[name] = [_safe(first), _safe(value)]
+            if new:
+                self._append({"t": _now(), "s": step, "m": new})
+            if conflicts:
+                self._append({"t": _now(), "s": step, "conflict": conflicts})
+                self._warn_once("conflict", "step %d gave other values than before: %s", step, conflicts)
+
+    def params(self, values: Mapping[str, str]) -> None:
+        """Record what the run was given; a name that changed since the first start is recorded as such."""
+        with self._lock:
+            new = {name: value for name, value in values.items() if name not in self._params}
+            changed = {
+                name: [self._params[name], value]
+                for name, value in values.items()
+                if self._params.get(name, value) != value
+            }
+            self._params |= new
+            if new:
+                self._append({"t": _now(), "params": new})
+            if changed:
+                self._append({"t": _now(), "changed": changed})
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Record words about the run."""
+        with self._lock:
+            self._append({"t": _now(), "tags": dict(values)})
+
+    def artifact(self, path: str, *, folder: str) -> None:
+        """Record that a file or folder belongs to the run."""
+        with self._lock:
+            self._append({"t": _now(), "artifact": path, "folder": folder})
+
+    def status(self, status: str) -> None:
+        """Record the state of the run."""
+        with self._lock:
+            self._append({"t": _now(), "status": status})
+
+    @property
+    def offset(self) -> int:
+        """Bytes recorded so far; stored in checkpoints."""
+        return self._offset
+
+    def sync(self) -> int:
+        """The offset up to which everything is on the disk itself."""
+        with self._lock:
+            self._drain()
+            os.fsync(self._file)
+            return self._offset
+
+    def close(self) -> None:
+        """Write what waits and close the file."""
+        with self._lock:
+            if self._file >= 0:
+                self._drain()
+                os.close(self._file)
+                self._file = -1
+
+    def curves(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Steps (int64) and values (float64) of each metric, in rising order of steps."""
+        import numpy as np  # deferred: the reader of a journal need not have it loaded
+
+        with self._lock:
+            return {name: (np.array(c.steps), np.array(c.values)) for name, c in self._curves.items()}
+
+    def _take_in_what_is_there(self) -> None:
+        for record, _ in read(self.path):
+            for name, value in record.get("m", {}).items():
+                self._curves.setdefault(name, _Curve()).add(record["s"], float(value))
+            for name, value in record.get("params", {}).items():
+                self._params.setdefault(name, value)
+
+    def _append(self, record: Mapping[str, Any]) -> None:
+        self._pending += _encode(record).encode("ascii") + b"\n"
+        self._drain()
+
+    def _drain(self) -> None:
+        if not self._pending or self._file < 0:
+            return
+        try:
+            while self._pending:
+                written = os.write(self._file, self._pending)
+                self._pending = self._pending[written:]
+                self._offset += written
+        except OSError as error:
+            self._warn_once("disk", "cannot write %s (%s); its lines wait in memory", self.path, error)
+            if len(self._pending) > MAX_PENDING_BYTES:
+                self._warn_once("lost", "the journal lost lines: the disk refused them for too long")
+                self._pending = _keep_torn_rest(self._pending)
+
+    def _warn_once(self, kind: str, message: str, *values: object) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            logger.warning(message, *values)
+
+
+def read(path: Path, *, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
+    """Complete records from `offset` on, each with the offset behind it; unreadable lines are left out."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            try:
+                record = json.loads(line)
+            except ValueError:
+                logger.warning("%s: the line that ends at byte %d is unreadable", path, offset)
+                continue
+            if isinstance(record, dict):
+                yield record, offset
+
+
+def read_curves(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The curves of a journal that is not open for writing here."""
+    import numpy as np  # deferred as in Journal.curves
+
+    curves: dict[str, _Curve] = {}
+    for record, _ in read(path):
+        for name, value in record.get("m", {}).items():
+            curves.setdefault(name, _Curve()).add(record["s"], float(value))
+    return {name: (np.array(curve.steps), np.array(curve.values)) for name, curve in curves.items()}
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _safe(value: float) -> float | str:
+    return value if math.isfinite(value) else repr(value)
+
+
+def _same(first: float, second: float) -> bool:
+    return first == second or (math.isnan(first) and math.isnan(second))
+
+
+def _cut_torn_line(file: int) -> int:
+    """The length of the file after its incomplete last line, if any, is removed."""
+    end = os.fstat(file).st_size
+    position = end
+    while position > 0:
+        start = max(0, position - 65536)
+        newline = os.pread(file, position - start, start).rfind(b"\n")
+        if newline >= 0:
+            position = start + newline + 1
+            break
+        position = start
+    if position < end:
+        logger.warning("the journal ended in a torn line of %d bytes; it was cut", end - position)
+        os.ftruncate(file, position)
+    return position
+
+
+def _keep_torn_rest(pending: bytes) -> bytes:
+    """What must still be written so that a line already begun on the disk does not swallow the next one."""
+    return pending[: pending.index(b"\n") + 1]

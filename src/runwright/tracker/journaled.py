@@ -1,0 +1,128 @@
+"""What every tracker does first: write to the journal, with secrets masked, and never raise into the run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import numbers
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runwright.tracker.journal import FILE_NAME, Journal
+from runwright.tracker.redaction import Redactor
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from runwright.types import RunInfo
+
+logger = logging.getLogger(__name__)
+
+
+class JournaledTracker:
+    """Keeps a run in its journal; subclasses show it elsewhere by overriding the hooks at the end."""
+
+    def __init__(self) -> None:
+        self._journal: Journal | None = None
+        self._redactor = Redactor({})
+        self._folder = Path()
+        self._warned: set[str] = set()
+
+    def start(self, run: RunInfo) -> None:
+        """Open the run's journal, or continue it, and then what it is shown in."""
+        self._redactor = Redactor()
+        self._folder = run.folder.resolve()
+        self._journal = Journal(self._folder / FILE_NAME)
+        self._journal.status("RUNNING")
+        self.on_start(run)
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Record nested settings under dotted names."""
+        if self._journal is not None:
+            self._journal.params(flatten(self._redactor.value(params)))
+
+    def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
+        """Record figures of a step; what is not a number is left out with a warning."""
+        if self._journal is None:
+            return
+        numbers_only = self._numbers(metrics)
+        self._journal.metrics(numbers_only, step=int(step))
+        self.on_metrics(numbers_only, step=int(step))
+
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Record words about the run."""
+        if self._journal is not None:
+            self._journal.tags({str(name): _text(self._redactor.value(tags[name])) for name in tags})
+
+    def log_artifact(self, path: Path, *, folder: str = "") -> None:
+        """Keep a file or folder; it is read later, so it must stay where it is."""
+        if self._journal is None:
+            return
+        absolute = path.resolve()
+        inside = absolute.is_relative_to(self._folder)
+        # A run folder may be moved before it is synced.
+        kept = absolute.relative_to(self._folder) if inside else absolute
+        self._journal.artifact(str(kept), folder=folder)
+
+    def sync(self) -> int:
+        """Put everything recorded so far on the disk; the journal's length, for a checkpoint."""
+        return 0 if self._journal is None else self._journal.sync()
+
+    def curves(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Steps and values of each metric of the run, from before a resume too."""
+        return {} if self._journal is None else self._journal.curves()
+
+    def finish(self, status: str) -> None:
+        """Record the end and close; a second call does nothing."""
+        journal, self._journal = self._journal, None
+        if journal is None:
+            return
+        journal.status(status)
+        try:
+            journal.sync()
+        except OSError as error:
+            logger.warning("cannot sync %s: %s", journal.path, error)
+        try:
+            self.on_finish(status)
+        finally:
+            journal.close()
+
+    def on_start(self, run: RunInfo) -> None:
+        """Called when the journal is open."""
+
+    def on_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
+        """Called with figures that have been recorded."""
+
+    def on_finish(self, status: str) -> None:
+        """Called when everything is in the journal."""
+
+    def _numbers(self, metrics: Mapping[str, Any]) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        for name, value in metrics.items():
+            try:
+                figures[str(name)] = float(value)
+            except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+                if str(name) not in self._warned:
+                    self._warned.add(str(name))
+                    logger.warning("metric %r is left out: %r is not a number (%s)", name, value, error)
+        return figures
+
+
+def flatten(settings: Mapping[str, Any], *, prefix: str = "") -> dict[str, str]:
+    """Nested settings as `{"optimizer.lr": "1e-05"}`; lists stay whole, as JSON."""
+    flat: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, prefix=f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = _text(value)
+    return flat
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, bool | numbers.Number):
+        return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
+    return json.dumps(value, default=str, ensure_ascii=False)
