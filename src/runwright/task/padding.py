@@ -12,7 +12,8 @@ from runwright.types import Batch, Example
 def pad_batch(examples: Sequence[Example], *, pad_token_id: int, side: str) -> Batch:
     """`input_ids`, `attention_mask`, `token_type_ids` [B, L] int64; `example_ids` and `groups` [B] int64.
 
-    Token types and groups only where the examples have them. L is the longest example's length: no more padding than needed. `side` is "right" or "left".
+    Token types and groups only where the examples have them. L is the longest example's length: no more
+    padding than needed. `side` is "right" or "left".
     """
     length = max(len(example["input_ids"]) for example in examples)
     fill = {"input_ids": pad_token_id, "token_type_ids": 0}

@@ -87,7 +87,7 @@ def evaluate(
 
 def select(predictions: Predictions, chosen: np.ndarray) -> Predictions:
     """The chosen examples: a mask [N] bool, or positions."""
-    arrays = {
+    arrays: dict[str, Any] = {
         field.name: None if (array := getattr(predictions, field.name)) is None else array[chosen]
         for field in fields(predictions)
     }
@@ -96,7 +96,7 @@ def select(predictions: Predictions, chosen: np.ndarray) -> Predictions:
 
 def join_predictions(parts: Sequence[Predictions]) -> Predictions:
     """All parts as one, in the order of example ids."""
-    joined = {
+    joined: dict[str, Any] = {
         field.name: None
         if getattr(parts[0], field.name) is None
         else np.concatenate([getattr(part, field.name) for part in parts])

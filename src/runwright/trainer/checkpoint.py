@@ -1,0 +1,287 @@
+"""Checkpoints that are whole or not there, verified when read, written while training goes on.
+
+A checkpoint is a folder that appears by one rename. Its files are written and synced beside it, the manifest
+(sha256 of each file, and of itself) last. Older ones go only after the new one has been read back and found
+right. Nothing in it is executed when it is loaded: safetensors and JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from runwright.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+PREFIX = "step-"
+FREE_SPACE_FACTOR = 1.05  # file systems need a little more than the bytes that are written
+MANIFEST = "manifest.json"
+WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """All of a training state at one step boundary, copied: training may go on while it is written."""
+
+    step: int
+    weights: Mapping[str, torch.Tensor]
+    optimizer: Mapping[str, torch.Tensor]  # see optimizer_state.py
+    state: Mapping[str, Any]  # JSON
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointInfo:
+    """A checkpoint on disk."""
+
+    step: int
+    folder: Path
+
+
+class CheckpointStore:
+    """The checkpoints of one run; one process writes.
+
+    `keep` newest ones stay, and the one at `protected_step`, the best. `identity` is what a resumed run is
+    compared with: config hash, versions, threads, number of processes.
+    """
+
+    def __init__(self, folder: Path, *, keep: int, identity: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.keep = keep
+        self.identity = identity
+        self.protected_step: int | None = None
+        self.seconds = 0.0  # that training waited for
+        self._writer: threading.Thread | None = None
+        self._failure: CheckpointError | None = None
+
+    # --- writing --------------------------------------------------------------------------------------
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Start writing in the background; waits for the one before it."""
+        self.wait()
+        self._writer = threading.Thread(
+            target=self._write_safely, args=(snapshot,), name="checkpoint", daemon=False
+        )
+        self._writer.start()
+
+    def wait(self) -> CheckpointError | None:
+        """Until nothing is being written; the failure of the last save, if it failed.
+
+        A failed save is logged and the run goes on: the older checkpoint is still there, and the next
+        interval tries again.
+        """
+        if self._writer:
+            self._writer.join()
+            self._writer = None
+        failure, self._failure = self._failure, None
+        return failure
+
+    def _write_safely(self, snapshot: Snapshot) -> None:
+        try:
+            self._write(snapshot)
+            self._remove_old()
+        except (OSError, CheckpointError) as error:
+            self._failure = self._explain(error, snapshot)
+            logger.error("%s", self._failure)  # noqa: TRY400 - the message says it all
+
+    def _write(self, snapshot: Snapshot) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        final = self.folder / f"{PREFIX}{snapshot.step:08d}"
+        self._check_space(snapshot)
+        partial = self.folder / f".{final.name}.{os.getpid()}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        try:
+            weights, aliases = without_tied(snapshot.weights)
+            save_file(weights, partial / WEIGHTS)
+            save_file(dict(snapshot.optimizer), partial / OPTIMIZER)
+            write_json(partial / STATE, {**snapshot.state, "tied": aliases})
+            write_json(partial / MANIFEST, self._manifest(partial, snapshot.step))
+            for file in partial.iterdir():
+                sync(file)
+            sync(partial)
+            if final.exists():  # the same step again, after a fall-back to an older checkpoint
+                final.replace(self.folder / f".{final.name}.{os.getpid()}.replaced")
+            partial.replace(final)
+            sync(self.folder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        verify(final)
+
+    def _manifest(self, folder: Path, step: int) -> dict[str, Any]:
+        files = {
+            file.name: {"sha256": sha256(file), "bytes": file.stat().st_size}
+            for file in sorted(folder.iterdir())
+        }
+        manifest = {
+            "format_version": FORMAT_VERSION,
+            "step": step,
+            "files": files,
+            "identity": dict(self.identity),
+        }
+        return {**manifest, "sha256": _hash_of(manifest)}
+
+    def _check_space(self, snapshot: Snapshot) -> None:
+        needed = int(FREE_SPACE_FACTOR * _num_bytes(snapshot))
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise CheckpointError(f"{needed:,} bytes needed, {free:,} free")
+
+    def _explain(self, error: Exception, snapshot: Snapshot) -> CheckpointError:
+        free = shutil.disk_usage(self.folder).free if self.folder.exists() else 0
+        return CheckpointError(
+            f"checkpoint of step {snapshot.step} was not written to {self.folder}: {error}; it needs "
+            f"{_num_bytes(snapshot):,} bytes, {free:,} are free. Older checkpoints are untouched; the next "
+            "save tries again"
+        )
+
+    def _remove_old(self) -> None:
+        checkpoints = list_checkpoints(self.folder)
+        for info in checkpoints[: -self.keep]:
+            if info.step != self.protected_step:
+                # renamed first: a removal that is cut short leaves no half checkpoint under a valid name
+                grave = self.folder / f".{info.folder.name}.{os.getpid()}.removed"
+                info.folder.replace(grave)
+                shutil.rmtree(grave, ignore_errors=True)
+        for leftover in self.folder.glob(f".{PREFIX}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    # --- reading --------------------------------------------------------------------------------------
+
+    def load_newest(self) -> tuple[CheckpointInfo, Snapshot] | None:
+        """The newest checkpoint that verifies; damaged ones are passed over with a warning.
+
+        None where there is no checkpoint at all; CheckpointError where all are damaged.
+        """
+        checkpoints = list_checkpoints(self.folder)
+        damaged: list[str] = []
+        for info in reversed(checkpoints):
+            try:
+                snapshot = load(info.folder)
+            except CheckpointError as error:
+                damaged.append(str(error))
+                continue
+            if damaged:
+                logger.warning("passed over %s; using %s", "; ".join(damaged), info.folder)
+            return info, snapshot
+        if damaged:
+            raise CheckpointError(f"no valid checkpoint in {self.folder}: " + "; ".join(damaged))
+        return None
+
+
+def list_checkpoints(folder: Path) -> list[CheckpointInfo]:
+    """What is in the folder, oldest step first; nothing is verified."""
+    found = [
+        CheckpointInfo(step=int(entry.name.removeprefix(PREFIX)), folder=entry)
+        for entry in (folder.iterdir() if folder.is_dir() else ())
+        if entry.name.startswith(PREFIX) and entry.name.removeprefix(PREFIX).isdecimal()
+    ]
+    return sorted(found, key=lambda info: info.step)
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """The manifest; raises CheckpointError naming the first file that is not as it was written."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        expected = manifest.pop("sha256")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{folder}: {MANIFEST} cannot be read ({error})") from error
+    if _hash_of(manifest) != expected:
+        raise CheckpointError(f"{folder}: {MANIFEST} is damaged")
+    if manifest["format_version"] != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{folder}: format {manifest['format_version']}, this version reads {FORMAT_VERSION}"
+        )
+    for name, record in manifest["files"].items():
+        file = folder / name
+        if not file.is_file():
+            raise CheckpointError(f"{folder}: {name} is missing")
+        if file.stat().st_size != record["bytes"] or sha256(file) != record["sha256"]:
+            raise CheckpointError(f"{folder}: {name} is damaged")
+    return manifest
+
+
+def load(folder: Path) -> Snapshot:
+    """A verified checkpoint, on the CPU; raises CheckpointError where it does not verify."""
+    manifest = verify(folder)
+    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    weights = load_file(folder / WEIGHTS)
+    for alias, name in state.pop("tied").items():
+        weights[alias] = weights[name]
+    return Snapshot(
+        step=manifest["step"], weights=weights, optimizer=load_file(folder / OPTIMIZER), state=state
+    )
+
+
+def read_identity(folder: Path) -> dict[str, Any]:
+    """What the checkpoint says about the run that wrote it."""
+    return verify(folder)["identity"]
+
+
+def without_tied(weights: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Each storage once, and which names share it: `{alias: name}`."""
+    kept: dict[str, torch.Tensor] = {}
+    owners: dict[tuple[Any, ...], str] = {}
+    aliases: dict[str, str] = {}
+    for name, tensor in weights.items():
+        key = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape)
+        if tensor.numel() and key in owners:
+            aliases[name] = owners[key]
+        else:
+            owners[key] = name
+            kept[name] = tensor.contiguous()
+    return kept, aliases
+
+
+def copy_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The model's state on the CPU, copied; tied tensors stay tied."""
+    copies: dict[tuple[Any, ...], torch.Tensor] = {}
+    result: dict[str, torch.Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        key = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape)
+        if key not in copies:
+            copies[key] = tensor.detach().to("cpu", copy=True)
+        result[name] = copies[key]
+    return result
+
+
+def write_json(file: Path, value: Any) -> None:
+    """One JSON document, readable, in a fixed order of keys."""
+    file.write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
+
+
+def sha256(file: Path) -> str:
+    """Of the content, as hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Ask the system to put a file or the entries of a folder on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _hash_of(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _num_bytes(snapshot: Snapshot) -> int:
+    tensors = [*snapshot.weights.values(), *snapshot.optimizer.values()]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

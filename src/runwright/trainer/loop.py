@@ -1,0 +1,233 @@
+"""The order of events of a training: step, log, evaluate, keep the best, save, stop.
+
+Everything that a later step depends on is in `TrainingState`, the model, the optimizer and the scheduler;
+they are what a checkpoint holds. Order and randomness are functions of the step, so resuming is going on.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import torch
+
+from runwright.trainer.batches import LEDGER_START, Batches, StepBatch, extend_ledger
+from runwright.trainer.checkpoint import CheckpointStore, Snapshot, copy_weights
+from runwright.trainer.optimizer_state import read_optimizer, write_optimizer
+from runwright.trainer.options import TrainerOptions
+from runwright.trainer.step import Stepper, StepResult
+from runwright.trainer.stop import TIME_LIMIT, StopFlag
+
+EVALUATION_PREFIX = "validation"
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainingState:
+    """What changes while training; the only record that is changed in place, and only here."""
+
+    step: int = 0  # updates made
+    ledger: str = LEDGER_START  # of all batches so far
+    loss_sum: float = 0.0  # of the losses of all steps
+    num_examples: int = 0
+    real_tokens: int = 0
+    padded_tokens: int = 0
+    evaluated_step: int = 0  # the last step that was evaluated
+    best_step: int | None = None
+    best_value: float | None = None
+    evaluations_without_improvement: int = 0
+    train_seconds: float = 0.0  # in steps alone; evaluation and saving are not in it
+    evaluate_seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """When things happen, in steps; None: never before the end."""
+
+    steps_per_epoch: int
+    total_steps: int
+    evaluate_every: int | None
+    save_every: int | None
+
+    def evaluates_at(self, step: int) -> bool:
+        """Whether the validation split is evaluated after this many steps; the last step always is."""
+        return _due(step, self.evaluate_every) or step == self.total_steps
+
+    def saves_at(self, step: int) -> bool:
+        """Whether a checkpoint is due after this many steps; after the last one always."""
+        return _due(step, self.save_every) or step == self.total_steps
+
+
+class Log(Protocol):
+    """Where figures go; a tracker is one."""
+
+    def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """The parts of a training, and `run`, which goes from the state's step to the end."""
+
+    batches: Batches
+    stepper: Stepper
+    scheduler: Any
+    options: TrainerOptions
+    plan: Plan
+    checkpoints: CheckpointStore
+    log: Log
+    stop: StopFlag
+    evaluate: Callable[[], Mapping[str, float]] | None  # figures of the validation split, on every rank
+    on_step: Callable[[TrainingState, StepResult], None]
+
+    def run(self, state: TrainingState) -> int:
+        """Train to the end; returns the stop code: 0, TIME_LIMIT, or the number of a signal.
+
+        A signal ends the training after a whole step, with a checkpoint.
+        """
+        if state.step and self.plan.evaluates_at(state.step) and state.evaluated_step != state.step:
+            self._evaluate(state)  # a signal came between this step and its evaluation
+        started = time.monotonic()
+        for batch in self.batches.iterate(state.step, self.plan.total_steps):
+            if self._is_over(state):
+                break
+            began = time.perf_counter()
+            rates = [group["lr"] for group in self.stepper.optimizer.param_groups]
+            result = self.stepper.step(batch, stop=self._stop_code(started))
+            if not self._needs_metric():
+                self.scheduler.step()
+            self._account(state, batch, result, time.perf_counter() - began)
+            self._log(state, result, max(rates))
+            self.on_step(state, result)
+            if result.stop > TIME_LIMIT:
+                self._save(state)
+                return result.stop
+            improved = False
+            if self.plan.evaluates_at(state.step) or result.stop:
+                improved = self._evaluate(state)
+            if improved or self.plan.saves_at(state.step) or result.stop or self._is_over(state):
+                self._save(state)
+            if result.stop:
+                return result.stop
+        return 0
+
+    # --- the events -----------------------------------------------------------------------------------
+
+    def _account(self, state: TrainingState, batch: StepBatch, result: StepResult, seconds: float) -> None:
+        state.step = batch.step + 1
+        state.ledger = extend_ledger(state.ledger, batch.ledger)
+        state.loss_sum += result.loss
+        state.num_examples += batch.num_examples
+        state.real_tokens += batch.real_tokens
+        state.padded_tokens += batch.padded_tokens
+        state.train_seconds += seconds
+
+    def _log(self, state: TrainingState, result: StepResult, rate: float) -> None:
+        if state.step % self.options.log_every_steps and state.step != self.plan.total_steps:
+            return
+        figures = {
+            "train/loss": result.loss,
+            "train/gradient_norm": result.gradient_norm,
+            "train/learning_rate": rate,
+            "train/epoch": state.step / self.plan.steps_per_epoch,
+        }
+        self.log.log_metrics(figures, step=state.step)
+
+    def _evaluate(self, state: TrainingState) -> bool:
+        """Evaluate the validation split; whether it is the best so far."""
+        state.evaluated_step = state.step
+        if self.evaluate is None:
+            return False
+        began = time.perf_counter()
+        figures = self.evaluate()
+        state.evaluate_seconds += time.perf_counter() - began
+        self.log.log_metrics({f"{EVALUATION_PREFIX}/{k}": v for k, v in figures.items()}, step=state.step)
+        value = figures[self.options.best_metric]
+        if self._needs_metric():
+            self.scheduler.step(value)
+        if self._is_better(value, state.best_value):
+            state.best_value, state.best_step = value, state.step
+            state.evaluations_without_improvement = 0
+            return True
+        state.evaluations_without_improvement += 1
+        return False
+
+    def _save(self, state: TrainingState) -> None:
+        began = time.perf_counter()
+        if self.stepper.ranks.is_first:
+            self.checkpoints.protected_step = state.best_step
+            self.checkpoints.save(take_snapshot(state, self.stepper, self.scheduler))
+        self.checkpoints.seconds += time.perf_counter() - began
+
+    # --- decisions ------------------------------------------------------------------------------------
+
+    def _is_better(self, value: float, best: float | None) -> bool:
+        if math.isnan(value):
+            return False  # never the best, whatever it is compared with
+        if best is None:
+            return True
+        gain = value - best if self.options.best_mode == "max" else best - value
+        return gain > self.options.early_stopping_min_delta
+
+    def _is_over(self, state: TrainingState) -> bool:
+        patience = self.options.early_stopping_patience
+        return patience is not None and state.evaluations_without_improvement >= patience
+
+    def _stop_code(self, started: float) -> int:
+        limit = self.options.max_minutes
+        late = limit is not None and time.monotonic() - started > 60 * limit
+        return self.stop.code or (TIME_LIMIT if late else 0)
+
+    def _needs_metric(self) -> bool:
+        return isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+
+
+def take_snapshot(state: TrainingState, stepper: Stepper, scheduler: Any) -> Snapshot:
+    """A copy of everything that the rest of the training depends on."""
+    tensors, rest = read_optimizer(stepper.optimizer, stepper.model)
+    return Snapshot(
+        step=state.step,
+        weights=copy_weights(stepper.model),
+        optimizer=tensors,
+        state={
+            "training": asdict(state),
+            "optimizer": rest,
+            "scheduler": scheduler.state_dict(),
+            "scaler": stepper.scaler.state_dict() if stepper.scaler else None,
+        },
+    )
+
+
+def restore_snapshot(snapshot: Snapshot, stepper: Stepper, scheduler: Any) -> TrainingState:
+    """Put a snapshot back into model, optimizer and scheduler; the state to go on from."""
+    stepper.model.load_state_dict(dict(snapshot.weights))
+    write_optimizer(
+        stepper.optimizer, stepper.model, tensors=snapshot.optimizer, rest=snapshot.state["optimizer"]
+    )
+    scheduler.load_state_dict(snapshot.state["scheduler"])
+    if stepper.scaler and snapshot.state["scaler"]:
+        stepper.scaler.load_state_dict(snapshot.state["scaler"])
+    return TrainingState(**snapshot.state["training"])
+
+
+def make_plan(options: TrainerOptions, *, steps_per_epoch: int) -> Plan:
+    """All intervals in steps; an interval in epochs is rounded to whole steps, at least one."""
+
+    def steps(in_steps: int | None, in_epochs: float | None) -> int | None:
+        if in_epochs is not None:
+            return max(1, round(in_epochs * steps_per_epoch))
+        return in_steps
+
+    total = steps(options.max_steps, options.max_epochs)
+    assert total is not None, "the schema asks for max_steps or max_epochs"
+    return Plan(
+        steps_per_epoch=steps_per_epoch,
+        total_steps=total,
+        evaluate_every=steps(options.evaluate_every_steps, options.evaluate_every_epochs),
+        save_every=steps(options.save_every_steps, options.save_every_epochs),
+    )
+
+
+def _due(step: int, every: int | None) -> bool:
+    return every is not None and step % every == 0

@@ -1,0 +1,43 @@
+"""Signals that end a training after a whole step."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+TIME_LIMIT = 1  # a stop code like the signals' numbers, which begin at 2 here
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # Ctrl-C; kill, schedulers; SLURM's warning
+
+
+class StopFlag:
+    """Set by a signal, read by the loop once a step."""
+
+    def __init__(self) -> None:
+        self.code = 0
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - what signal passes
+        """The signal handler; a second Ctrl-C no longer waits for the step."""
+        if self.code == signal.SIGINT == number:
+            raise KeyboardInterrupt
+        self.code = number
+
+
+@contextmanager
+def catch_signals() -> Iterator[StopFlag]:
+    """A flag that signals set while the context lasts; earlier handlers are put back.
+
+    Outside the main thread signals cannot be caught: the flag then stays unset.
+    """
+    flag = StopFlag()
+    try:
+        before = {number: signal.signal(number, flag) for number in SIGNALS}
+    except ValueError:  # not the main thread
+        yield flag
+        return
+    try:
+        yield flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
