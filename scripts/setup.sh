@@ -5,19 +5,24 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 venv=.venv
-stamp=$venv/.setup-done
+stamp=$venv/.setup-done # written last: what was installed
 log=$venv/setup.log
 
-# Of the content, not the time: switching branches back and forth installs nothing. The folder counts because
-# a virtual environment does not survive being moved.
-wanted=$({ pwd; cat pyproject.toml constraints.txt scripts/setup.sh; } | cksum)
+# Of the content, not the time: switching branches back and forth installs nothing.
+wanted=$(cat pyproject.toml constraints.txt scripts/setup.sh | cksum)
 
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$venv/bin/python" -c '' 2>/dev/null; then
-  exit 0
-fi
-
+version_of() { "$1" -c 'import sys; print(sys.version)' 2>/dev/null; }
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
 makes_venvs() { "$1" -c 'import venv, ensurepip' >/dev/null 2>&1; }
+made_here() { grep -qsF "$(pwd -P)/$venv" "$venv/bin/activate"; } # its scripts do not survive being moved
+usable() {
+  made_here && new_enough "$venv/bin/python" &&
+    { [ -z "${PYTHON:-}" ] || [ "$(version_of "$venv/bin/python")" = "$(version_of "$PYTHON")" ]; }
+}
+
+if usable && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
+  exit 0
+fi
 
 find_python() {
   local candidate without_venv=""
@@ -65,11 +70,12 @@ install() {
 export PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_USER=0
 
-python=$(find_python)
-echo "setup 1/3: .venv with $("$python" --version)"
-if [ -f "$stamp" ] && [ "$("$venv/bin/python" -c 'import os, sys; print(os.path.dirname(sys.prefix))' 2>/dev/null)" = "$(pwd -P)" ]; then
-  rm "$stamp" # the pins changed: pip brings what differs
+if usable; then # the pins changed, or an earlier set-up was interrupted: pip brings what is missing
+  echo "setup 1/3: keeping .venv with $("$venv/bin/python" --version)"
+  rm -f "$stamp"
 else
+  python=$(find_python)
+  echo "setup 1/3: new .venv with $("$python" --version)"
   "$python" -m venv --clear "$venv"
 fi
 : >"$log"
