@@ -1,7 +1,7 @@
 # Every target does the set-up it needs; `make` alone lists them. Paths are relative, so that the folder may have any name.
 
 PYTEST := .venv/bin/python -m pytest
-# One torch thread for each of two workers: two threads in one process take longer on small tensors.
+# Two workers with one torch thread each (tests/conftest.py): CI has two cores.
 JOBS ?= 2
 # Passed on to the command of train, test, test-all and bench: make train ARGS="trainer.epochs=2"
 ARGS ?=
