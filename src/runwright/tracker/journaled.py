@@ -35,7 +35,12 @@ class JournaledTracker:
         self._folder = run.folder.resolve()
         self._journal = Journal(self._folder / FILE_NAME)
         self._journal.status("RUNNING")
-        self.on_start(run)
+        try:
+            self.on_start(run)
+        except BaseException:
+            self._journal.close()
+            self._journal = None
+            raise
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record nested settings under dotted names."""
@@ -84,7 +89,7 @@ class JournaledTracker:
         except OSError as error:
             logger.warning("cannot sync %s: %s", journal.path, error)
         try:
-            self.on_finish(status)
+            self.on_finish()
         finally:
             journal.close()
 
@@ -94,7 +99,7 @@ class JournaledTracker:
     def on_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Called with figures that have been recorded."""
 
-    def on_finish(self, status: str) -> None:
+    def on_finish(self) -> None:
         """Called when everything is in the journal."""
 
     def _numbers(self, metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -123,6 +128,6 @@ def flatten(settings: Mapping[str, Any], *, prefix: str = "") -> dict[str, str]:
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    if value is None or isinstance(value, bool | numbers.Number):
-        return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
+    if isinstance(value, numbers.Number) and not isinstance(value, bool):
+        return str(value)
     return json.dumps(value, default=str, ensure_ascii=False)

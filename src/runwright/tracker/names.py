@@ -15,8 +15,8 @@ MAX_NAME_LENGTH = 250
 MAX_PARAM_LENGTH = 6000
 MAX_TAG_LENGTH = 8000
 
-_TAKEN_NAME = re.compile(r"[/\w.\- :]+", re.ASCII)
-_NOT_TAKEN = re.compile(r"[^/\w.\- :]", re.ASCII)
+_TAKEN_NAME = re.compile(r"[/\w.\- :]+")
+_NOT_TAKEN = re.compile(r"[^/\w.\- :]")
 
 
 def mlflow_name(name: str) -> str:

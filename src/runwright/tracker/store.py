@@ -1,0 +1,185 @@
+"""Which MLflow store a run is shown in: where it is, whether it answers, and a new sqlite one made safely."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import threading
+import urllib.error
+import urllib.request
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from runwright.errors import TrackingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DATABASE_NAME = "mlflow.db"
+ARTIFACTS_NAME = "mlartifacts"
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+# MLflow's own patience is 5 retries of 120 s, 247 s in all for a server that is down (measured): the
+# uploader retries by itself and needs each call to end. What the user set in the environment stays.
+_CLIENT_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+# Read once, when mlflow is imported: these stay.
+_IMPORT_SETTINGS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Store:
+    """Where MLflow keeps runs."""
+
+    uri: str  # may hold a password: never shown or written
+    artifacts: str | None  # where a new experiment keeps files; None: as the server says
+
+    @property
+    def scheme(self) -> str:
+        """The kind of store: `sqlite`, `postgresql`, `http` or another."""
+        return urlsplit(self.uri).scheme.partition("+")[0]
+
+    @property
+    def file(self) -> Path | None:
+        """The database file of a sqlite store."""
+        return Path(self.uri.removeprefix("sqlite:///")) if self.scheme == "sqlite" else None
+
+
+def locate(uri: str | None, *, artifacts: str | None, output_dir: Path) -> Store:
+    """The store that is asked for: the given one, else MLFLOW_TRACKING_URI, else sqlite in `output_dir`."""
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{output_dir.resolve() / DATABASE_NAME}"
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    if scheme in ("", "file"):
+        raise TrackingError(
+            f"tracker.uri {uri!r} is a folder: MLflow 3 no longer keeps runs in folders; "
+            f"give sqlite:///PATH.db, a server's http(s) address or a database's address, or leave it null"
+        )
+    if scheme == "sqlite":
+        # A relative path would mean another file after a change of folder.
+        file = Path(uri.split(":///", 1)[-1]).absolute()
+        return Store(uri=f"sqlite:///{file}", artifacts=artifacts or str(file.parent / ARTIFACTS_NAME))
+    if scheme in DATABASES:
+        return Store(uri=uri, artifacts=artifacts or str(output_dir.resolve() / ARTIFACTS_NAME))
+    return Store(uri=uri, artifacts=artifacts)
+
+
+def probe(store: Store, *, timeout_seconds: float) -> str | None:
+    """None where the store answers within the time, else why it does not; never longer, never raises."""
+    answer: list[str | None] = []
+    # In a thread because looking up a name has no time limit of its own.
+    prober = threading.Thread(target=lambda: answer.append(_ask(store, timeout_seconds)), daemon=True)
+    prober.start()
+    prober.join(timeout_seconds)
+    return answer[0] if answer else f"no answer within {timeout_seconds:g} s"
+
+
+@contextmanager
+def client_settings() -> Iterator[None]:
+    """MLflow's patience as the uploader needs it, for as long as it works."""
+    _import_quietly()
+    ours = {name: value for name, value in _CLIENT_SETTINGS.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in ours.items():
+            if os.environ.get(name) == value:
+                del os.environ[name]
+
+
+def prepare(store: Store, *, timeout_seconds: float) -> None:
+    """Make a sqlite store that is not there yet: once, however many processes ask at the same time.
+
+    MLflow migrates a new file in place, and two processes doing so leave it unusable. It is made under
+    another name inside a file lock and appears, complete, by one rename: a kill leaves no half-made store.
+    """
+    file = store.file
+    if file is None or _has_tables(file):
+        return
+    from filelock import FileLock, Timeout
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(f"{file}.lock", timeout=timeout_seconds):
+            if not _has_tables(file):
+                _create(file, store.artifacts)
+    except Timeout as error:
+        raise TrackingError(
+            f"{file} is being made by another process for over {timeout_seconds:g} s"
+        ) from error
+
+
+def _create(file: Path, artifacts: str | None) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    new = file.with_name(f".{file.name}.new")  # the lock is held: what a killed process left is ours
+    new.unlink(missing_ok=True)
+    uri = f"sqlite:///{new}"
+    made = SqlAlchemyStore(uri, artifacts or str(file.parent / ARTIFACTS_NAME))
+    made.engine.dispose()
+    SqlAlchemyStore._engine_map.pop(uri, None)
+    new.replace(file)
+
+
+def _has_tables(file: Path) -> bool:
+    if not file.is_file() or file.stat().st_size == 0:
+        return False
+    connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=10)
+    try:
+        query = "SELECT count(*) FROM sqlite_master WHERE name IN ('alembic_version', 'experiments')"
+        return connection.execute(query).fetchone()[0] == 2
+    except sqlite3.Error:
+        return True  # busy or not a database: MLflow's own message says which
+    finally:
+        connection.close()
+
+
+def _ask(store: Store, timeout_seconds: float) -> str | None:
+    if store.scheme in ("http", "https"):
+        return _ask_server(store.uri, timeout_seconds)
+    port = _PORTS.get(store.scheme)
+    if port is None:
+        return None  # sqlite is a file; of other schemes MLflow knows more
+    address = urlsplit(store.uri)
+    try:
+        socket.create_connection(
+            (address.hostname or "localhost", address.port or port), timeout_seconds
+        ).close()
+    except OSError as error:
+        return str(error)
+    return None
+
+
+def _ask_server(uri: str, timeout_seconds: float) -> str | None:
+    address = urlsplit(uri)
+    host = address.netloc.rpartition("@")[2]
+    url = f"{address.scheme}://{host}{address.path.rstrip('/')}/health"
+    try:
+        with urllib.request.urlopen(url, timeout=timeout_seconds):  # noqa: S310 - the scheme is http(s)
+            return None
+    except urllib.error.HTTPError as error:
+        with error:  # it answered: what it does not let us see, MLflow's client may
+            return f"the server answers {error.code}" if error.code >= 500 else None
+    except urllib.error.URLError as error:
+        certificate = "certificate" in str(error.reason).lower()
+        return None if certificate else str(error.reason)
+    except (OSError, ValueError) as error:
+        return str(error)
+
+
+def _import_quietly() -> None:
+    for name, value in _IMPORT_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    # MLflow 3.17.2 maps its tables with a loader that SQLAlchemy 2.1 deprecates: nothing a user can mend.
+    warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")
+    import mlflow.tracking  # noqa: F401

@@ -1,0 +1,327 @@
+"""Carries a run's journal to MLflow: from where the last upload ended, in batches, nothing twice.
+
+MLflow keeps a metric once for each (run, name, step, timestamp, value); the journal's timestamps never
+change, so that sending a batch again after a crash adds nothing. The position reached is kept in
+`mlflow.json` in the run folder, for each store apart.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import logging
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from runwright.errors import TrackingError
+from runwright.tracker.journal import FILE_NAME, read
+from runwright.tracker.names import MAX_PARAM_LENGTH, MAX_TAG_LENGTH, mlflow_name, mlflow_text
+from runwright.tracker.redaction import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.tracking import MlflowClient
+
+    from runwright.tracker.store import Store
+
+logger = logging.getLogger(__name__)
+
+STATE_NAME = "mlflow.json"
+RUN_ID_TAG = "runwright.run_id"
+# MLflow's limits for one log_batch call; it also refuses requests over 1 MB, which are then halved.
+MAX_METRICS = 1000
+MAX_PARAMS = 100
+MAX_TAGS = 100
+MAX_INT64 = 2**63 - 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """Which MLflow run a journal belongs to."""
+
+    run_id: str  # ours, a tag there
+    run_name: str
+    experiment: str
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one or more calls of log_batch carry, and how far in the journal that reaches."""
+
+    offset: int
+    metrics: list[Metric] = field(default_factory=list)
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    long_texts: dict[str, str] = field(default_factory=dict)
+    last: dict[str, Any] = field(default_factory=dict)  # a record that must come after all others
+
+    @property
+    def is_full(self) -> bool:
+        return bool(self.last) or len(self.metrics) >= MAX_METRICS or len(self.params) >= MAX_PARAMS
+
+
+class Uploader:
+    """One run's way into one store; used by one thread at a time.
+
+    `upload` raises whatever MLflow raises when the store does not answer; the next call goes on from there.
+    What MLflow refuses for good is left out with a warning and stays in the journal.
+    """
+
+    def __init__(self, folder: Path, *, store: Store, target: Target) -> None:
+        self.folder = folder
+        self.store = store
+        self.target = target
+        self.mlflow_run_id: str | None = None
+        self.experiment_id: str | None = None
+        self._client: MlflowClient | None = None
+        # Not bound to a thread: taken in the uploading one, let go wherever the run ends.
+        self._lock = FileLock(folder / "mlflow.lock", timeout=0, thread_local=False)
+        self._offset = 0
+        self._named: set[str] = set()
+
+    def connect(self) -> None:
+        """Find the run in the store, or create it; called by `upload` too."""
+        if self._client is not None:
+            return
+        from mlflow.tracking import MlflowClient
+
+        from runwright.tracker.store import prepare
+
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise TrackingError(f"another process is uploading {self.folder}") from error
+        prepare(self.store, timeout_seconds=60)
+        client = MlflowClient(self.store.uri)
+        state = read_state(self.folder).get(self._key, {})
+        self.experiment_id = _experiment(client, self.target.experiment, self.store.artifacts)
+        self.mlflow_run_id = self._find_run(client, state.get("mlflow_run_id"))
+        if self.mlflow_run_id is None:
+            self.mlflow_run_id, state = self._create_run(client), {}
+        length = (self.folder / FILE_NAME).stat().st_size
+        self._offset = state.get("offset", 0) if state.get("offset", 0) <= length else 0
+        self._client = client
+        self._save()
+
+    def upload(self, *, go_on: Callable[[], bool] = lambda: True) -> int:
+        """Send what the journal holds and the store lacks; the number of journal records sent."""
+        self.connect()
+        num_sent = 0
+        while go_on():
+            batch, num_records = self._next_batch()
+            if num_records == 0:
+                break
+            self._send(batch)
+            self._offset = batch.offset
+            self._save()
+            num_sent += num_records
+        return num_sent
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the store has everything that the journal has."""
+        return self._client is not None and self._offset == (self.folder / FILE_NAME).stat().st_size
+
+    def close(self) -> None:
+        """Let other processes upload."""
+        self._lock.release(force=True)
+
+    @property
+    def _key(self) -> str:
+        return redact(self.store.uri)
+
+    def _save(self) -> None:
+        states = read_state(self.folder)
+        states[self._key] = {
+            "mlflow_run_id": self.mlflow_run_id,
+            "experiment_id": self.experiment_id,
+            "offset": self._offset,
+        }
+        write_state(self.folder, states)
+
+    def _find_run(self, client: MlflowClient, known: str | None) -> str | None:
+        from mlflow.exceptions import MlflowException
+
+        if known is not None:
+            try:
+                return client.get_run(known).info.run_id
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+        assert self.experiment_id is not None
+        query = f"tags.`{RUN_ID_TAG}` = '{self.target.run_id}'"
+        found = client.search_runs([self.experiment_id], query, max_results=1)
+        return found[0].info.run_id if found else None
+
+    def _create_run(self, client: MlflowClient) -> str:
+        first = next(read(self.folder / FILE_NAME), None)
+        assert self.experiment_id is not None
+        tags = {RUN_ID_TAG: self.target.run_id, "mlflow.source.type": "LOCAL", "mlflow.user": _user()}
+        run = client.create_run(
+            self.experiment_id,
+            start_time=first[0]["t"] if first else None,
+            tags=tags,
+            run_name=mlflow_text(self.target.run_name, max_length=MAX_TAG_LENGTH),
+        )
+        return run.info.run_id
+
+    def _next_batch(self) -> tuple[_Batch, int]:
+        batch, num_records = _Batch(offset=self._offset), 0
+        for record, offset in read(self.folder / FILE_NAME, offset=self._offset):
+            self._take(batch, record)
+            batch.offset, num_records = offset, num_records + 1
+            if batch.is_full:
+                break
+        return batch, num_records
+
+    def _take(self, batch: _Batch, record: dict[str, Any]) -> None:
+        from mlflow.entities import Metric
+
+        for name, figure in record.get("m", {}).items():
+            value, step = float(figure), max(-MAX_INT64, min(MAX_INT64, record["s"]))
+            key = self._name(name, batch)
+            batch.metrics.append(Metric(key, value, record["t"], step))
+            if math.isinf(value):
+                batch.tags.setdefault(
+                    f"runwright.infinite.{key}"[:250], f"{value} at step {step}; shown as ±1.8e308"
+                )
+        for name, text in record.get("params", {}).items():
+            key = self._name(name, batch)
+            batch.params[key] = self._text(key, text, MAX_PARAM_LENGTH, batch)
+        for name, text in record.get("tags", {}).items():
+            key = self._name(name, batch)
+            batch.tags[key] = self._text(key, text, MAX_TAG_LENGTH, batch)
+        for name, (first, now) in record.get("changed", {}).items():
+            key = mlflow_name(f"runwright.changed.{name}")
+            batch.tags[key] = mlflow_text(f"{first} → {now}", max_length=MAX_TAG_LENGTH)
+        if "conflict" in record:
+            text = json.dumps(record["conflict"])
+            batch.tags["runwright.replay_differs"] = mlflow_text(
+                f"step {record['s']}: {text}", max_length=MAX_TAG_LENGTH
+            )
+        if "artifact" in record or "status" in record:
+            batch.last = record
+
+    def _name(self, name: str, batch: _Batch) -> str:
+        key = mlflow_name(name)
+        if key != name and key not in self._named:
+            self._named.add(key)
+            logger.warning("MLflow does not take the name %r: it is shown as %r", name, key)
+            batch.tags[f"runwright.name.{key}"[:250]] = mlflow_text(name, max_length=MAX_TAG_LENGTH)
+        return key
+
+    def _text(self, key: str, text: str, max_length: int, batch: _Batch) -> str:
+        shown = mlflow_text(text, max_length=max_length)
+        if shown != text:
+            batch.long_texts[key] = text
+        return shown
+
+    def _send(self, batch: _Batch) -> None:
+        from mlflow.entities import Param, RunTag
+
+        client, run_id = self._client, self.mlflow_run_id
+        assert client is not None
+        assert run_id is not None
+        for metrics in _chunks(batch.metrics, MAX_METRICS):
+            self._log(metrics, [], [])
+        for params in _chunks([Param(*item) for item in batch.params.items()], MAX_PARAMS):
+            self._log([], params, [])
+        for tags in _chunks([RunTag(*item) for item in batch.tags.items()], MAX_TAGS):
+            self._log([], [], tags)
+        for key, text in batch.long_texts.items():
+            clean = text.encode("utf-8", "backslashreplace").decode("utf-8")
+            client.log_text(run_id, clean, f"long_values/{key}.txt")
+        if "artifact" in batch.last:
+            self._send_artifact(batch.last)
+        elif batch.last.get("status") == "RUNNING":
+            client.update_run(run_id, status="RUNNING")
+        elif batch.last:
+            client.set_terminated(run_id, batch.last["status"], end_time=batch.last["t"])
+
+    def _log(self, metrics: list[Metric], params: list[Param], tags: list[RunTag]) -> None:
+        """One call; where MLflow refuses what is in it, halves of it, so that the rest arrives."""
+        from mlflow.exceptions import MlflowException
+
+        assert self._client is not None
+        assert self.mlflow_run_id is not None
+        try:
+            self._client.log_batch(self.mlflow_run_id, metrics, params, tags, synchronous=True)
+        except MlflowException as error:
+            if error.error_code not in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
+                raise
+            run = self._client.get_run(self.mlflow_run_id)
+            if run.info.lifecycle_stage == "deleted":
+                raise TrackingError(
+                    f"MLflow run {self.mlflow_run_id} was deleted; it is left alone"
+                ) from error
+            entries = [*metrics, *params, *tags]
+            if len(entries) == 1:
+                logger.warning("MLflow refuses %r: %s", entries[0].key, error)
+                return
+            for half in (slice(0, len(entries) // 2), slice(len(entries) // 2, None)):
+                self._log(metrics[half], params[half], tags[half])
+
+    def _send_artifact(self, record: dict[str, Any]) -> None:
+        assert self._client is not None
+        assert self.mlflow_run_id is not None
+        path = self.folder / record["artifact"]  # an absolute path stays itself
+        place = record["folder"] or None
+        if path.is_dir():
+            inside = f"{place}/{path.name}" if place else path.name
+            self._client.log_artifacts(self.mlflow_run_id, str(path), inside)
+        elif path.is_file():
+            self._client.log_artifact(self.mlflow_run_id, str(path), place)
+        else:
+            logger.warning("artifact %s is gone and cannot be uploaded", path)
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """What `mlflow.json` of a run folder says: for each store, which run there and how far it is."""
+    try:
+        return json.loads((folder / STATE_NAME).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}  # uploading again from the start adds nothing twice
+
+
+def write_state(folder: Path, states: dict[str, Any]) -> None:
+    """Replace `mlflow.json` by one rename."""
+    new = folder / f".{STATE_NAME}.new"
+    new.write_text(json.dumps(states, indent=1))
+    new.replace(folder / STATE_NAME)
+
+
+def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    known = client.get_experiment_by_name(name)
+    if known is None:
+        place = f"{artifacts.rstrip('/')}/{mlflow_name(name)}" if artifacts else None
+        try:
+            return client.create_experiment(name, artifact_location=place)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        known = client.get_experiment_by_name(name)  # another process was faster
+        assert known is not None
+    if known.lifecycle_stage == "deleted":
+        logger.warning("experiment %r was deleted in MLflow; it is restored", name)
+        client.restore_experiment(known.experiment_id)
+    return known.experiment_id
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user need not have a name
+        return "unknown"
+
+
+def _chunks(entries: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(entries), size):
+        yield entries[start : start + size]
