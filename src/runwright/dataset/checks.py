@@ -1,0 +1,101 @@
+"""What can be wrong with rows, found before weights are loaded; and what is suspicious, told in notes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute
+from datasets import Dataset
+
+from runwright.dataset.raw import ROW_ID, locate
+from runwright.errors import DataError
+from runwright.types import Splits
+
+pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
+
+Kind = Literal["text", "any"]
+MAX_TEXT_CHARACTERS = 10_000_000  # beyond any document: a file read with the wrong quotes or separators
+
+
+def require_columns(splits: Splits, columns: Mapping[str, Kind]) -> None:
+    """Raise DataError unless every split has rows and these columns, without nulls.
+
+    A column of kind "text" must hold strings, not all of them blank, none longer than 10 million characters.
+    """
+    for split, rows in splits.items():
+        if not len(rows):
+            raise DataError("the split has no rows", split=split)
+        for column, kind in columns.items():
+            if column not in rows.column_names:
+                raise missing_column(column, rows, split=split)
+            _require_values(rows, column, split=split)
+            if kind == "text":
+                _require_text(rows, column, split=split)
+
+
+def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
+    """The complaint that a column is not there, with the nearest name and all names there are."""
+    names = [name for name in rows.column_names if name != ROW_ID]
+    near = difflib.get_close_matches(column, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    if len(names) == 1 and any(mark in names[0] for mark in "\t;,|"):
+        hint = "; the only column looks like several: check dataset.source.delimiter"
+    file, _ = locate(rows, 0)
+    return DataError(
+        f"no such column; columns: {', '.join(map(repr, names))}{hint}", file=file, split=split, column=column
+    )
+
+
+def row_error(problem: str, rows: Dataset, position: int, *, split: str, column: str | None) -> DataError:
+    """A complaint about the row at a position, named by its file and its place there."""
+    row_id = rows[position].get(ROW_ID, position)
+    file, row = locate(rows, row_id)
+    return DataError(problem, file=file, split=split, row=row, column=column)
+
+
+def _require_values(rows: Dataset, column: str, *, split: str) -> None:
+    for start, values in column_chunks(rows, column):
+        if values.null_count:
+            position = start + pc.index(pc.is_null(values), value=True).as_py()
+            raise row_error(
+                "the value is missing (null); fill it in, or drop such rows with a cleaning step",
+                rows, position, split=split, column=column,
+            )  # fmt: skip
+
+
+def _require_text(rows: Dataset, column: str, *, split: str) -> None:
+    kind = rows.features[column]
+    file, _ = locate(rows, 0)
+    all_blank = True
+    for start, values in column_chunks(rows, column):
+        if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+            shown = getattr(kind, "dtype", kind)
+            raise DataError(
+                f"expected text, found {shown} (first value {values[0].as_py()!r}); choose another "
+                f"column, or read it as text (csv: column_types)",
+                file=file, split=split, column=column,
+            )  # fmt: skip
+        lengths = pc.utf8_length(values)
+        longest = pc.max(lengths).as_py() or 0
+        if longest > MAX_TEXT_CHARACTERS:
+            raise row_error(
+                f"the text has {longest} characters, more than {MAX_TEXT_CHARACTERS}; is a quote not closed?",
+                rows, start + pc.index(lengths, value=longest).as_py(), split=split, column=column,
+            )  # fmt: skip
+        all_blank = all_blank and bool(pc.all(pc.equal(pc.utf8_trim_whitespace(values), "")).as_py())
+    if all_blank:
+        raise DataError("every text is empty", file=file, split=split, column=column)
+
+
+def column_chunks(rows: Dataset, column: str) -> Iterator[tuple[int, pa.Array]]:
+    """(position of the first value, values) of a column in pieces of 10,000 rows."""
+    table = rows.select_columns([column]).with_format("arrow")
+    start = 0
+    for piece in table.iter(batch_size=10_000):
+        values: Any = piece.column(column).combine_chunks()  # pyright: ignore[reportAttributeAccessIssue]
+        values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+        yield start, values
+        start += len(values)

@@ -1,0 +1,180 @@
+"""Cleaning steps, each chosen in YAML: a step takes all splits and returns them changed.
+
+A step is any callable from splits to splits; these cache what they do under a fingerprint of their options.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from runwright.dataset.passes import change_texts, keep_rows, row_keys, take
+from runwright.errors import ConfigError, DataError
+from runwright.types import NonNegativeInt, Splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnescapeHtml:
+    """`&amp;` becomes `&`, `&#8217;` an apostrophe; what was escaped twice is unescaped twice."""
+
+    columns: list[str]
+
+    def __call__(self, splits: Splits) -> Splits:
+        return change_texts(splits, self.columns, _unescape, key="unescape html")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowerCase:
+    """All letters in lower case."""
+
+    columns: list[str]
+
+    def __call__(self, splits: Splits) -> Splits:
+        return change_texts(splits, self.columns, str.lower, key="lower case")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalizeUnicode:
+    """One of Unicode's normal forms: NFC composes; NFKC also makes compatible characters the same."""
+
+    columns: list[str]
+    form: Literal["NFC", "NFD", "NFKC", "NFKD"]
+
+    def __call__(self, splits: Splits) -> Splits:
+        form = self.form
+        return change_texts(
+            splits, self.columns, lambda text: unicodedata.normalize(form, text), key=["unicode", form]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollapseWhitespace:
+    """Every run of white space becomes one space; none at the ends."""
+
+    columns: list[str]
+
+    def __call__(self, splits: Splits) -> Splits:
+        return change_texts(
+            splits, self.columns, lambda text: " ".join(text.split()), key="collapse whitespace"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveStopWords:
+    """Words given in `words`, or one a line in the file `path`, are removed, whatever their case."""
+
+    columns: list[str]
+    words: list[str]
+    path: str | None
+
+    def __call__(self, splits: Splits) -> Splits:
+        words = sorted({word.casefold() for word in [*self.words, *self._words_of_file()]})
+        if not words:
+            raise ConfigError("RemoveStopWords: give words, or the path of a file with one word a line")
+        listed = frozenset(words)
+
+        def without(text: str) -> str:
+            # A word is a run of letters, digits, and apostrophes inside it; what is between stays.
+            kept = _WORD.sub(lambda match: "" if match[0].casefold() in listed else match[0], text)
+            return " ".join(kept.split()) if kept != text else text
+
+        return change_texts(splits, self.columns, without, key=["stop words", words])
+
+    def _words_of_file(self) -> list[str]:
+        if self.path is None:
+            return []
+        try:
+            content = Path(self.path).expanduser().read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"the stop words cannot be read: {error}", file=self.path) from error
+        return [line.strip() for line in content.splitlines() if line.strip()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropEmpty:
+    """Rows in which any of these columns is null or blank are dropped."""
+
+    columns: list[str]
+
+    def __call__(self, splits: Splits) -> Splits:
+        return keep_rows(
+            splits,
+            self.columns,
+            lambda row: all(value and str(value).strip() for value in row),
+            key="drop empty",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterLength:
+    """Rows are kept where every column has `min` to `max` characters, or words between white space."""
+
+    columns: list[str]
+    unit: Literal["characters", "words"]
+    min: NonNegativeInt
+    max: NonNegativeInt | None
+
+    def __call__(self, splits: Splits) -> Splits:
+        if self.max is not None and self.max < self.min:
+            raise ConfigError(f"FilterLength: max ({self.max}) is below min ({self.min})")
+        key = ["length", self.unit, self.min, self.max]
+        return keep_rows(splits, self.columns, lambda row: all(self._fits(value) for value in row), key=key)
+
+    def _fits(self, value: Any) -> bool:
+        text = value or ""
+        length = len(text) if self.unit == "characters" else len(text.split())
+        return self.min <= length and (self.max is None or length <= self.max)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropValues:
+    """Rows whose `column` holds one of `values` (null too) are dropped."""
+
+    column: str
+    values: list[Any]
+
+    def __call__(self, splits: Splits) -> Splits:
+        unwanted = list(self.values)
+        return keep_rows(splits, [self.column], lambda row: row[0] not in unwanted, key=["values", unwanted])
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropDuplicates:
+    """Of rows with the same values in these columns, splits named in `within` keep the first.
+
+    With `across`, train also loses the rows whose values an evaluation split has, so that those stay as
+    published and unseen. Put it after the steps that change text; rows held out later cannot overlap then.
+    """
+
+    columns: list[str]
+    within: list[str]
+    across: bool
+
+    def __call__(self, splits: Splits) -> Splits:
+        others = [split for split in splits if split != "train"] if self.across else []
+        held_out = {key for split in others for key in row_keys(splits[split], self.columns)}
+        result = dict(splits)
+        for split, rows in splits.items():
+            seen = set(held_out) if split == "train" else set()
+            positions = []
+            for position, key in enumerate(row_keys(rows, self.columns)):
+                if key not in seen:
+                    positions.append(position)
+                if split in self.within:
+                    seen.add(key)
+            if len(positions) < len(rows):
+                result[split] = take(rows, positions)
+        return result
+
+
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+
+
+def _unescape(text: str) -> str:
+    while (once := html.unescape(text)) != text:
+        text = once
+    return text

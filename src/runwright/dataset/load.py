@@ -1,0 +1,134 @@
+"""From a source's raw rows to the splits of a run: rename, clean, hold out, take a part, check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, disable_progress_bars
+
+from runwright.dataset import store
+from runwright.dataset.checks import missing_column
+from runwright.dataset.fingerprint import content_fingerprint
+from runwright.dataset.passes import count_changed, take
+from runwright.dataset.raw import ROW_ID
+from runwright.dataset.splits import hold_out, random_order, strata_of
+from runwright.errors import ConfigError, DataError
+from runwright.types import Splits
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedData:
+    """The rows of a run and what is worth knowing about them."""
+
+    splits: Splits  # each row carries `row_id`, its position in the source's split
+    fingerprints: dict[str, str]  # of each split's content
+    notes: list[str]  # what was changed, dropped, or looks wrong, one sentence each
+
+    def table(self) -> list[dict[str, Any]]:
+        """One line for each split: its name, rows, columns and fingerprint."""
+        return [
+            {
+                "split": name,
+                "rows": len(rows),
+                "columns": [column for column in rows.column_names if column != ROW_ID],
+                "fingerprint": self.fingerprints[name],
+            }
+            for name, rows in self.splits.items()
+        ]
+
+
+def load_splits(
+    seed: int,
+    *,
+    source: Any,
+    columns: dict[str, str],
+    cleaning: list[Any],
+    holdout: dict[str, float],
+    stratify_by: str | None,
+    subset: dict[str, int | None],
+) -> LoadedData:
+    """The splits of a run.
+
+    `source` is what a reader gave: rows by split. `columns` renames (new name: name in the file). Each
+    cleaning step takes and returns all splits. `holdout` makes splits that the source lacks out of train:
+    a share of it below 1, or a number of rows. `subset` keeps so many rows of a split, drawn by the seed.
+    """
+    disable_progress_bars()
+    splits, notes = _renamed(dict(source), columns), []
+    for step in cleaning:
+        splits = _cleaned(splits, step, notes)
+    splits = _held_out(splits, holdout, stratify_by, seed, notes)
+    splits = {split: _subset(rows, split, subset.get(split), seed) for split, rows in splits.items()}
+    unknown = [split for split in subset if split not in splits]
+    if unknown:
+        raise ConfigError(f"dataset.subset names {unknown[0]!r}; splits: {', '.join(splits)}")
+    for split, rows in splits.items():
+        if not len(rows):
+            raise DataError("the split has no rows left", split=split)
+    fingerprints = {split: content_fingerprint(rows) for split, rows in splits.items()}
+    return LoadedData(splits=splits, fingerprints=fingerprints, notes=notes)
+
+
+def _renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
+    renamed = {}
+    for split, rows in splits.items():
+        mapping = {old: new for new, old in columns.items() if old in rows.column_names and old != new}
+        for new, old in columns.items():
+            if old not in rows.column_names and not (split != "train" and "train" in splits):
+                raise missing_column(old, rows, split=split)
+            if new in rows.column_names and old in mapping and new not in mapping:
+                raise ConfigError(
+                    f"dataset.columns.{new}: the source has a column of this name already; rename that too"
+                )
+        fingerprint = store.digest([rows._fingerprint, sorted(mapping.items())])
+        renamed[split] = rows.rename_columns(mapping) if mapping else rows
+        renamed[split]._fingerprint = fingerprint
+    return renamed
+
+
+def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str]) -> Splits:
+    cleaned = step(splits)
+    name = type(step).__name__
+    for split, before in splits.items():
+        after = cleaned[split]
+        if len(after) < len(before):
+            dropped = len(before) - len(after)
+            notes.append(f"{name} dropped {dropped} of {len(before)} rows of {split}")
+        elif after is not before and (changed := count_changed(before, after)):
+            notes.append(f"{name} changed {changed} of {len(before)} rows of {split}")
+    return cleaned
+
+
+def _held_out(
+    splits: Splits, holdout: Mapping[str, float], stratify_by: str | None, seed: int, notes: list[str]
+) -> Splits:
+    wanted = {split: share for split, share in holdout.items() if share and split not in splits}
+    if not wanted:
+        return splits
+    if "train" not in splits:
+        raise DataError(
+            f"there is no train split to hold out from; splits: {', '.join(splits)}", split="train"
+        )
+    rows = splits["train"]
+    strata = None
+    if stratify_by is not None:
+        if stratify_by not in rows.column_names:
+            raise missing_column(stratify_by, rows, split="train")
+        strata = strata_of(rows[stratify_by][:], column=stratify_by)
+    positions = hold_out(np.asarray(rows[ROW_ID][:]), wanted, seed=seed, strata=strata)
+    sizes = [f"{len(chosen)} for {split}" for split, chosen in positions.items() if split != "train"]
+    notes.append(f"held out of {len(rows)} rows of train: {', '.join(sizes)}")
+    made = {split: take(rows, chosen.tolist()) for split, chosen in positions.items()}
+    return {"train": made.pop("train"), **{k: v for k, v in splits.items() if k != "train"}, **made}
+
+
+def _subset(rows: Dataset, split: str, size: int | None, seed: int) -> Dataset:
+    if size is None or size >= len(rows):
+        return rows
+    if size < 1:
+        raise ConfigError(f"dataset.subset.{split}: expected null or at least 1, got {size}")
+    order = random_order(np.asarray(rows[ROW_ID][:]), seed=seed, purpose=f"subset of {split}")
+    return take(rows, np.sort(order[:size]).tolist())

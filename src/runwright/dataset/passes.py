@@ -1,0 +1,107 @@
+"""Passes over all rows for cleaning steps: change texts, keep some rows, compare rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from runwright.dataset import store
+from runwright.dataset.checks import column_chunks, missing_column, row_error
+from runwright.types import Splits
+
+VERSION = 1  # raise when a step gives another result for the same options: cached results are then not used
+
+
+def change_texts(splits: Splits, columns: Sequence[str], change: Callable[[str], str], *, key: Any) -> Splits:
+    """Apply `change` to the texts of these columns, nulls excepted; `key` says what `change` does."""
+    _require_somewhere(splits, columns)
+    return {split: _changed(rows, split, columns, change, key) for split, rows in splits.items()}
+
+
+def keep_rows(
+    splits: Splits, columns: Sequence[str], keeps: Callable[[tuple[Any, ...]], bool], *, key: Any
+) -> Splits:
+    """The rows for whose values in these columns `keeps` is true; splits without the columns stay whole."""
+    _require_somewhere(splits, columns)
+    kept = dict(splits)
+    for split, rows in splits.items():
+        if set(columns) <= set(rows.column_names):
+            kept[split] = rows.filter(
+                lambda *values: [keeps(row) for row in zip(*values, strict=True)],
+                input_columns=list(columns),
+                batched=True,
+                new_fingerprint=_fingerprint(rows, columns, key),
+            )
+    return kept
+
+
+def take(rows: Dataset, positions: Sequence[int]) -> Dataset:
+    """The rows at these positions."""
+    return rows.select(
+        positions, keep_in_memory=True, new_fingerprint=store.digest([rows._fingerprint, list(positions)])
+    )
+
+
+def count_changed(before: Dataset, after: Dataset) -> int:
+    """In how many rows any value differs; both have the same rows and columns."""
+    if before.column_names != after.column_names:
+        return len(after)
+    different = np.zeros(len(before), dtype=bool)
+    for column in before.column_names:
+        for (start, old), (_, new) in zip(
+            column_chunks(before, column), column_chunks(after, column), strict=True
+        ):
+            if not old.equals(new):
+                unequal = [x != y for x, y in zip(old.to_pylist(), new.to_pylist(), strict=True)]
+                different[start : start + len(old)] |= np.array(unequal)
+    return int(different.sum())
+
+
+def row_keys(rows: Dataset, columns: Sequence[str]) -> Iterator[bytes]:
+    """A 16-byte hash of each row's values in these columns."""
+    batches: Any = rows.select_columns(list(columns)).iter(batch_size=1000)
+    for batch in batches:
+        for values in zip(*(batch[column] for column in columns), strict=True):
+            text = json.dumps(values, ensure_ascii=False, default=str)
+            yield hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _changed(
+    rows: Dataset, split: str, columns: Sequence[str], change: Callable[[str], str], key: Any
+) -> Dataset:
+    present = [column for column in columns if column in rows.column_names]
+    for column in present:
+        if getattr(rows.features[column], "dtype", None) not in {"string", "large_string"}:
+            raise row_error(
+                "a cleaning step for text cannot change this", rows, 0, split=split, column=column
+            )
+    if not present:
+        return rows
+
+    def change_batch(*batch: list[str | None]) -> dict[str, list[str | None]]:
+        changed = [[None if text is None else change(text) for text in texts] for texts in batch]
+        return dict(zip(present, changed, strict=True))
+
+    return rows.map(
+        change_batch,
+        input_columns=present,
+        batched=True,
+        features=rows.features,
+        new_fingerprint=_fingerprint(rows, present, key),
+    )
+
+
+def _require_somewhere(splits: Splits, columns: Sequence[str]) -> None:
+    for column in columns:
+        if all(column not in rows.column_names for rows in splits.values()):
+            split, rows = next(iter(splits.items()))
+            raise missing_column(column, rows, split=split)
+
+
+def _fingerprint(rows: Dataset, columns: Sequence[str], key: Any) -> str:
+    return store.digest([rows._fingerprint, VERSION, list(columns), key])

@@ -1,0 +1,86 @@
+"""From what a user writes for a split (a file, a pattern, a folder, or a list of these) to files."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from runwright.errors import ConfigError, DataError
+
+_MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip (or an Excel file)",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"PAR1": "parquet",
+    b"ARROW1": "Arrow",
+}
+
+
+def files_of_splits(files: Mapping[str, Any]) -> dict[str, list[Path]]:
+    """The files of each split, in a fixed order; splits given as null are left out."""
+    found = {split: _files(split, given) for split, given in files.items() if given is not None}
+    if not found:
+        raise ConfigError("dataset.source.files: no split has a file; set for example files.train=PATH")
+    return found
+
+
+def _files(split: str, given: Any) -> list[Path]:
+    patterns = [given] if isinstance(given, str) else given
+    if not isinstance(patterns, list | tuple) or not all(isinstance(item, str) for item in patterns):
+        raise ConfigError(
+            f"dataset.source.files.{split}: expected a path, a pattern or a list of them, got {given!r}"
+        )
+    paths = [path for pattern in patterns for path in _expand(split, pattern)]
+    if not paths:
+        raise DataError("the list of files is empty", split=split)
+    return paths
+
+
+def _expand(split: str, pattern: str) -> list[Path]:
+    path = Path(pattern).expanduser()
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        inside = sorted(item for item in path.rglob("*") if item.is_file() and not _hidden(item, path))
+        if not inside:
+            raise DataError("the folder holds no files", file=pattern, split=split)
+        return inside
+    matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 - absolute patterns too
+    matches = [match for match in matches if match.is_file()]
+    if not matches:
+        raise DataError(_missing(path), file=pattern, split=split)
+    return matches
+
+
+def _hidden(item: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in item.relative_to(folder).parts)
+
+
+def _missing(path: Path) -> str:
+    if glob.has_magic(str(path)):
+        return f"no file matches this pattern (looked in {Path.cwd()})"
+    folder = path.parent
+    if not folder.is_dir():
+        return f"no such file: the folder {str(folder.absolute())!r} does not exist"
+    near = difflib.get_close_matches(path.name, [item.name for item in folder.iterdir()], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"no such file (looked in {str(folder.absolute())!r}){hint}"
+
+
+def check_is_text(path: Path, *, split: str) -> None:
+    """Raise DataError for an empty file or one that is evidently not text."""
+    with path.open("rb") as stream:
+        head = stream.read(8)
+    if not head.strip(b"\xef\xbb\xbf \t\r\n") and path.stat().st_size <= len(head):
+        raise DataError("the file is empty", file=str(path), split=split)
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            raise DataError(
+                f"this is a {kind} file, not text; unpack it or choose another dataset group",
+                file=str(path),
+                split=split,
+            )

@@ -1,0 +1,102 @@
+"""Seeded splits: pure functions of a seed, row ids and, if asked for, the strata to keep in proportion."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from runwright.errors import ConfigError, DataError
+
+_MAX_STRATA = 1000
+_QUANTILE_BINS = 10
+
+
+def random_order(row_ids: np.ndarray, *, seed: int, purpose: str) -> np.ndarray:
+    """Positions of `row_ids` in random order: each row's rank depends only on the seed, purpose and its id.
+
+    Adding or removing rows leaves the order of the others as it was.
+    """
+    prefix = f"{seed}:{purpose}:".encode()
+    keys = [hashlib.blake2b(prefix + str(row_id).encode(), digest_size=8).digest() for row_id in row_ids]
+    # Equal 64-bit keys are ordered by row id, so that the order never depends on the sort.
+    return np.lexsort((row_ids, np.frombuffer(b"".join(keys), dtype=">u8").astype(np.uint64)))
+
+
+def hold_out(
+    row_ids: np.ndarray, shares: Mapping[str, float], *, seed: int, strata: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Positions of the rows of each split named in `shares`, and of the rest as `train`, each ascending.
+
+    A share below 1 is a part of the rows, rounded to the nearest; from 1 on, a number of rows. With
+    `strata` [N] int64, each split holds each stratum in proportion, as near as whole rows allow, and every
+    stratum keeps a row for training where that is possible.
+    """
+    counts = {name: _count(name, share, len(row_ids)) for name, share in shares.items()}
+    if sum(counts.values()) >= len(row_ids):
+        raise DataError(
+            f"{' + '.join(f'{count} for {name}' for name, count in counts.items())} leaves nothing of "
+            f"{len(row_ids)} rows to train on; lower dataset.holdout",
+            split="train",
+        )
+    order = random_order(row_ids, seed=seed, purpose="holdout")
+    groups = [order] if strata is None else [order[strata[order] == stratum] for stratum in np.unique(strata)]
+    sizes = np.array([len(group) for group in groups])
+    taken = np.zeros(len(groups), dtype=np.int64)
+    result = {}
+    for name, count in counts.items():
+        shares_of_groups = _allocate(count, sizes, room=np.maximum(sizes - 1, 0) - taken)
+        parts = [group[t : t + n] for group, t, n in zip(groups, taken, shares_of_groups, strict=True)]
+        result[name] = np.sort(np.concatenate(parts))
+        taken += shares_of_groups
+    rest = np.sort(np.concatenate([group[start:] for group, start in zip(groups, taken, strict=True)]))
+    return {"train": rest, **result}
+
+
+def _allocate(count: int, sizes: np.ndarray, *, room: np.ndarray) -> np.ndarray:
+    """Whole rows from each group, adding up to `count`: the largest remainders are rounded up.
+
+    Every group keeps a row for training where that is possible.
+    """
+    ideal = count * sizes / sizes.sum()
+    taken = np.minimum(np.floor(ideal).astype(np.int64), room)
+    while (missing := count - int(taken.sum())) > 0:
+        open_groups = np.flatnonzero(taken < room)
+        if not len(open_groups):
+            room = room + 1  # more is wanted than all rows but one of each group
+            continue
+        first = open_groups[np.argsort(taken[open_groups] - ideal[open_groups], kind="stable")]
+        taken[first[:missing]] += 1
+    return taken
+
+
+def _count(name: str, share: float, num_rows: int) -> int:
+    if share < 0 or (share >= 1 and share != int(share)):
+        raise ConfigError(
+            f"dataset.holdout.{name}: expected a share below 1 or a whole number of rows, got {share}"
+        )
+    count = int(share) if share >= 1 else round(share * num_rows)
+    if share and not count:
+        raise DataError(f"a share of {share} of {num_rows} rows is less than one row", split=name)
+    return count
+
+
+def strata_of(values: Sequence[object], *, column: str) -> np.ndarray:
+    """A stratum number for each value: one per distinct value, or tenths where numbers are all different.
+
+    Raises DataError where a column has too many distinct values to keep in proportion.
+    """
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    if numeric and len(set(values)) > _QUANTILE_BINS * 2:
+        numbers = np.asarray(values, dtype=np.float64)
+        edges = np.quantile(numbers, np.linspace(0, 1, _QUANTILE_BINS + 1)[1:-1])
+        return np.searchsorted(edges, numbers, side="right").astype(np.int64)
+    codes: dict[str, int] = {}
+    strata = np.array([codes.setdefault(repr(value), len(codes)) for value in values], dtype=np.int64)
+    if len(codes) > _MAX_STRATA:
+        raise DataError(
+            f"{len(codes)} different values are too many to stratify by (at most {_MAX_STRATA})",
+            column=column,
+        )
+    return strata

@@ -1,0 +1,142 @@
+"""A cache folder whose entries appear whole or not at all, are built by one process, and are bounded in size.
+
+An entry is a sub-folder named after its key. It is written beside its place, moved there by one rename,
+and used under a file lock of its own, so that of several processes that want it one writes and the others
+wait. Using an entry renews its time stamp; `evict` removes those unused for longest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from runwright.errors import DataError
+
+MANIFEST = "manifest.json"
+
+
+def cache_root() -> Path:
+    """The per-user cache folder: RUNWRIGHT_CACHE, else XDG_CACHE_HOME/runwright, else ~/.cache/runwright."""
+    if chosen := os.environ.get("RUNWRIGHT_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base).expanduser() if base else Path.home() / ".cache").absolute() / "runwright"
+
+
+def digest(key: Any) -> str:
+    """A name for a JSON-able key, the same in every process and on every machine (32 hex digits)."""
+    text = json.dumps(key, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+@contextmanager
+def locked(entry: Path) -> Iterator[None]:
+    """Hold the entry's lock, waiting as long as another process builds it."""
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(_lock_path(entry))
+        lock.acquire()
+    except OSError as error:
+        raise _unwritable(entry, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_entry(entry: Path, write: Callable[[Path], Mapping[str, Any]]) -> None:
+    """Let `write` fill a folder and say what is in it, then move it to `entry`; call with the lock held."""
+    try:
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{entry.name[:8]}-", dir=entry.parent))
+    except OSError as error:
+        raise _unwritable(entry, error) from error
+    try:
+        text = json.dumps(write(unfinished), sort_keys=True, ensure_ascii=False, indent=1)
+        (unfinished / MANIFEST).write_text(text, encoding="utf-8")
+        if entry.exists():
+            shutil.rmtree(entry)
+        unfinished.rename(entry)
+    except OSError as error:
+        raise _unwritable(entry, error) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def read_manifest(entry: Path) -> dict[str, Any] | None:
+    """What was written about an entry, or None where there is no whole one."""
+    try:
+        return json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def touch(entry: Path) -> None:
+    """Note that the entry was used now."""
+    os.utime(entry / MANIFEST)
+
+
+def entries(folder: Path) -> list[Path]:
+    """The whole entries of a cache folder, the one unused for longest first."""
+    found = [path.parent for path in folder.glob(f"*/{MANIFEST}") if not path.parent.name.startswith(".")]
+    return sorted(found, key=_last_use)
+
+
+def evict(folder: Path, *, max_bytes: int, keep: Path | None = None) -> list[Path]:
+    """Remove entries, unused for longest first, until the rest fits; entries in use and `keep` stay."""
+    sizes = {entry: _size(entry) for entry in entries(folder)}
+    total, removed = sum(sizes.values()), []
+    for entry, size in sizes.items():
+        if total <= max_bytes:
+            break
+        if entry != keep and _remove(entry):
+            total -= size
+            removed.append(entry)
+    return removed
+
+
+def _remove(entry: Path) -> bool:
+    """Remove an entry unless a process holds its lock; whoever has mapped its files keeps reading them."""
+    try:
+        with FileLock(_lock_path(entry), timeout=0):
+            shutil.rmtree(entry, ignore_errors=True)
+    except (Timeout, OSError):
+        return False
+    return True
+
+
+def _lock_path(entry: Path) -> Path:
+    return entry.parent / f".{entry.name}.lock"
+
+
+def _last_use(entry: Path) -> float:
+    try:
+        return (entry / MANIFEST).stat().st_mtime
+    except OSError:  # removed by another process since it was listed
+        return 0.0
+
+
+def _size(entry: Path) -> int:
+    total = 0
+    for path in entry.rglob("*"):
+        try:
+            total += path.stat().st_size
+        except OSError:  # removed meanwhile
+            continue
+    return total
+
+
+def _unwritable(entry: Path, error: OSError) -> DataError:
+    return DataError(
+        f"the cache cannot be written ({error.strerror or error}); free some space, or choose another folder "
+        f"with the environment variable RUNWRIGHT_CACHE",
+        file=str(entry.parent),
+    )

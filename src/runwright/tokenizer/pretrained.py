@@ -1,0 +1,55 @@
+"""Tokenizers from a hub, a local folder or a folder inside an installed package."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from runwright.errors import ConfigError
+from runwright.sources import resolve_source
+
+
+def load_pretrained(
+    *, name: str, padding_side: Literal["left", "right"] | None, pad_token: str | None
+) -> PreTrainedTokenizerFast:
+    """The tokenizer saved under `name`, ready to pad; no code that came with it is run.
+
+    Raises ConfigError where it cannot be loaded or has no token to pad with.
+    """
+    source = resolve_source(name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, use_fast=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"tokenizer.name: {name!r} cannot be loaded: {_first_line(error)}") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ConfigError(f"tokenizer.name: {name!r} is a {type(tokenizer).__name__}, not a fast tokenizer")
+    if padding_side is not None:
+        tokenizer.padding_side = padding_side
+    if pad_token is not None:
+        _set_pad_token(tokenizer, pad_token)
+    if tokenizer.pad_token_id is None:
+        own = [token for token in (tokenizer.eos_token, tokenizer.unk_token) if token]
+        raise ConfigError(
+            f"tokenizer.pad_token: {name!r} was saved without a token to pad with; name one of its own"
+            + (f", for example {' or '.join(own)}" if own else "")
+        )
+    return tokenizer
+
+
+def max_tokens(tokenizer: PreTrainedTokenizerFast) -> int | None:
+    """How long an input the tokenizer was saved for, None where it does not say."""
+    # transformers writes "not set" as int(1e30).
+    return None if tokenizer.model_max_length > 10**9 else int(tokenizer.model_max_length)
+
+
+def _set_pad_token(tokenizer: PreTrainedTokenizerFast, pad_token: str) -> None:
+    # A token outside the vocabulary would get an id beyond the model's embedding.
+    if pad_token not in tokenizer.get_vocab():
+        raise ConfigError(f"tokenizer.pad_token: {pad_token!r} is not in the tokenizer's vocabulary")
+    tokenizer.pad_token = pad_token
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
