@@ -1,0 +1,159 @@
+"""Optimizers over one way of grouping parameters: no decay on biases and norms, smaller steps below."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Annotated, Any
+
+from runwright.depth import parameter_depths
+from runwright.errors import ConfigError
+from runwright.mistakes import did_you_mean
+from runwright.types import NonNegativeFloat, OpenFraction, PositiveFloat, Range
+
+if TYPE_CHECKING:
+    from torch import nn, optim
+
+LayerDecay = Annotated[float, Range(gt=0, le=1)]
+
+
+def adamw(
+    model: nn.Module,
+    *,
+    lr: PositiveFloat,
+    weight_decay: NonNegativeFloat,
+    beta1: OpenFraction,
+    beta2: OpenFraction,
+    eps: PositiveFloat,
+    fused: bool,
+    layer_decay: LayerDecay | None,
+    no_decay: list[str],
+) -> optim.Optimizer:
+    """AdamW with decoupled weight decay (Loshchilov and Hutter 2019)."""
+    from torch import optim
+
+    groups = parameter_groups(
+        model, lr=lr, weight_decay=weight_decay, no_decay=no_decay, layer_decay=layer_decay
+    )
+    return optim.AdamW(groups, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=fused)
+
+
+def sgd(
+    model: nn.Module,
+    *,
+    lr: PositiveFloat,
+    weight_decay: NonNegativeFloat,
+    momentum: OpenFraction,
+    nesterov: bool,
+    fused: bool,
+    layer_decay: LayerDecay | None,
+    no_decay: list[str],
+) -> optim.Optimizer:
+    """Stochastic gradient descent; weight decay is added to the gradient."""
+    from torch import optim
+
+    if nesterov and momentum == 0:
+        raise ConfigError("optimizer.nesterov: true needs optimizer.momentum above 0")
+    groups = parameter_groups(
+        model, lr=lr, weight_decay=weight_decay, no_decay=no_decay, layer_decay=layer_decay
+    )
+    return optim.SGD(
+        groups, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, fused=fused
+    )
+
+
+def adafactor(
+    model: nn.Module,
+    *,
+    lr: PositiveFloat,
+    weight_decay: NonNegativeFloat,
+    beta2_decay: Annotated[float, Range(le=0)],
+    eps1: PositiveFloat | None,
+    eps2: PositiveFloat,
+    clip_threshold: Annotated[float, Range(ge=1)],
+    layer_decay: LayerDecay | None,
+    no_decay: list[str],
+) -> optim.Optimizer:
+    """Adafactor with a given learning rate (Shazeer and Stern 2018), torch's implementation.
+
+    torch's, not transformers': its state is tensors only, so that it can be stored by name without executing
+    anything on load. Steps are scaled by the parameter's root mean square, and capped at lr / sqrt(step).
+    """
+    from torch import optim
+
+    groups = parameter_groups(
+        model, lr=lr, weight_decay=weight_decay, no_decay=no_decay, layer_decay=layer_decay
+    )
+    return optim.Adafactor(
+        groups,
+        lr=lr,
+        beta2_decay=beta2_decay,
+        eps=(eps1, eps2),
+        d=clip_threshold,
+        weight_decay=weight_decay,
+    )
+
+
+def parameter_groups(
+    model: nn.Module,
+    *,
+    lr: float,
+    weight_decay: float,
+    no_decay: list[str],
+    layer_decay: float | None,
+) -> list[dict[str, Any]]:
+    """Every trainable parameter in exactly one group, in an order that depends on the model alone.
+
+    Biases, weights of norms and what matches a pattern of `no_decay` (`*` and `?`, on the full name) get no
+    weight decay. With `layer_decay` a parameter k levels below the head gets lr * layer_decay ** k. Each
+    group has `name` (such as `depth_3.no_decay`) and, through torch, `param_names`; none is empty.
+    """
+    trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if not trainable:
+        raise ConfigError("the model has no trainable parameter: model.freeze covers all of it")
+    undecayed = _undecayed_names(model, no_decay)
+    depths = parameter_depths(model)
+    if layer_decay is not None and not depths.num_layers:
+        raise ConfigError(
+            f"optimizer.layer_decay: the parameters of {type(model).__name__} are not in numbered layers; "
+            "set it to null"
+        )
+    top = depths.num_layers + 1
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for name, parameter in trainable:
+        depth = depths.by_name[name] if layer_decay is not None else top
+        decays = name not in undecayed
+        label = "decay" if decays else "no_decay"
+        group = groups.setdefault(
+            (depth, not decays),
+            {
+                "params": [],
+                "lr": lr if layer_decay is None else lr * layer_decay ** (top - depth),
+                "weight_decay": weight_decay if decays else 0.0,
+                "name": label if layer_decay is None else f"depth_{depth}.{label}",
+            },
+        )
+        group["params"].append((name, parameter))
+    return [groups[key] for key in sorted(groups)]
+
+
+def _undecayed_names(model: nn.Module, patterns: list[str]) -> set[str]:
+    names = [name for name, _ in model.named_parameters()]
+    found = {name for name in names if name == "bias" or name.endswith(".bias")}
+    for prefix, module in model.named_modules():
+        if _is_norm(module):
+            own = [name for name, _ in module.named_parameters(recurse=False)]
+            found.update(f"{prefix}.{name}" if prefix else name for name in own)
+    for pattern in patterns:
+        matching = {name for name in names if fnmatchcase(name, pattern)}
+        if not matching:
+            hint = did_you_mean(pattern, names)
+            raise ConfigError(
+                f"optimizer.no_decay: pattern {pattern!r} matches no parameter; {hint}".rstrip("; ")
+            )
+        found |= matching
+    return found
+
+
+def _is_norm(module: nn.Module) -> bool:
+    """The norms of torch, and those that architectures write themselves, such as T5LayerNorm."""
+    return "norm" in type(module).__name__.lower() and not any(module.children())
