@@ -19,7 +19,8 @@ GROUPS = ("dataset", "tokenizer", "task", "model", "metric", "optimizer", "sched
 ALLOWED_BETWEEN_GROUPS = {("task", "metric")}
 
 BASE = ("types", "errors", "sources")  # every part may use these
-MAY_IMPORT_BUILD = ("api", "execute", "commands*", "cli")
+# inference builds a finished run again, for evaluate and predict.
+MAY_IMPORT_BUILD = ("api", "execute", "inference", "commands*", "cli")
 
 HEAVY = {
     *(
