@@ -1,0 +1,82 @@
+"""Which examples when: every example once an epoch, the same on any number of ranks, cut within bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runwright.trainer.batches import BatchOrder, Batches, Cut, assign, cut_batch, extend_ledger, hash_ids
+
+LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=40)
+
+
+@given(st.integers(1, 200), st.integers(1, 50), st.integers(0, 2**32))
+def test_an_epoch_has_every_example_once(count: int, batch_size: int, seed: int) -> None:
+    order = BatchOrder(count, batch_size=batch_size, seed=seed)
+    for epoch in (0, 3):
+        steps = range(epoch * order.steps_per_epoch, (epoch + 1) * order.steps_per_epoch)
+        seen = np.concatenate([order.positions(step) for step in steps])
+        assert sorted(seen) == list(range(count))
+
+
+def test_order_is_a_function_of_seed_and_step_not_of_history() -> None:
+    walked = BatchOrder(100, batch_size=8, seed=3)
+    for step in range(41):
+        walked.positions(step)
+    jumped = BatchOrder(100, batch_size=8, seed=3)
+    assert walked.positions(40).tolist() == jumped.positions(40).tolist()
+    assert BatchOrder(100, batch_size=8, seed=4).positions(40).tolist() != jumped.positions(40).tolist()
+
+
+@given(LENGTHS, st.integers(1, 10), st.integers(1, 200))
+def test_a_cut_keeps_every_example_and_its_bounds(lengths: list[int], size: int, tokens: int) -> None:
+    for cut in (Cut(microbatch_size=size), Cut(microbatch_tokens=tokens), Cut()):
+        parts = cut_batch(lengths, cut)
+        assert sorted(place for part in parts for place in part) == list(range(len(lengths)))
+        for part in parts:
+            assert cut.microbatch_size is None or len(part) <= size
+            padded = len(part) * max(lengths[place] for place in part)
+            assert cut.microbatch_tokens is None or padded <= tokens or len(part) == 1
+
+
+@given(LENGTHS, st.integers(1, 6))
+def test_every_microbatch_is_run_by_one_rank(costs: list[int], ranks: int) -> None:
+    shares = assign(costs, ranks)
+    assert sorted(index for share in shares for index in share) == list(range(len(costs)))
+    loads = [sum(costs[i] for i in share) for share in shares]
+    assert max(loads) - min(loads) <= max(costs)
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+def test_ranks_together_have_the_batch_of_one_process(ranks: int, make_task: Any, make_examples: Any) -> None:
+    task = make_task()
+    examples = make_examples(task, 10)
+    order, cut = BatchOrder(10, batch_size=8, seed=0), Cut(microbatch_size=3)
+    for step in (0, 1):  # the second batch has 2 examples: some ranks get nothing
+        alone = Batches(examples, task, order=order, cut=cut).at(step)
+        parts = [
+            Batches(examples, task, order=order, cut=cut, rank=rank, num_ranks=ranks).at(step)
+            for rank in range(ranks)
+        ]
+        together = {m.index: m.batch["example_ids"].tolist() for part in parts for m in part.microbatches}
+        assert together == {m.index: m.batch["example_ids"].tolist() for m in alone.microbatches}
+        assert {part.ledger for part in parts} == {alone.ledger}
+
+
+def test_batches_prepared_ahead_are_the_batches_asked_for(make_task: Any, make_examples: Any) -> None:
+    task = make_task()
+    batches = Batches(make_examples(task, 20), task, order=BatchOrder(20, batch_size=6, seed=0), cut=Cut())
+    assert [batch.ledger for batch in batches.iterate(2, 7)] == [
+        batches.at(step).ledger for step in range(2, 7)
+    ]
+    assert list(batches.iterate(3, 3)) == []
+
+
+def test_the_ledger_tells_order_and_content() -> None:
+    first, second = hash_ids(np.array([1, 2, 3])), hash_ids(np.array([1, 3, 2]))
+    assert first != second
+    assert extend_ledger(extend_ledger("", first), second) != extend_ledger(extend_ledger("", second), first)

@@ -1,0 +1,138 @@
+"""Checkpoints: whole or not there, damage is found, the newest valid one is used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from runwright.errors import CheckpointError
+from runwright.trainer import checkpoint
+from runwright.trainer.checkpoint import CheckpointStore, Snapshot, copy_weights, list_checkpoints, load
+
+
+def snapshot(step: int) -> Snapshot:
+    tied = torch.full((4, 3), float(step))
+    return Snapshot(
+        step=step,
+        weights={"a": tied, "b": torch.arange(6.0), "c": tied},
+        optimizer={"a|exp_avg": torch.full((4, 3), step / 2)},
+        state={"training": {"step": step}, "note": "é"},
+    )
+
+
+def store(folder: Path, *, keep: int = 2, steps: tuple[int, ...] = ()) -> CheckpointStore:
+    made = CheckpointStore(folder, keep=keep, identity={"threads": 1})
+    for step in steps:
+        made.save(snapshot(step))
+        assert made.wait() is None
+    return made
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    found = store(tmp_path, steps=(7,)).load_newest()
+    assert found is not None
+    info, loaded = found
+    assert info.step == loaded.step == 7
+    assert all(torch.equal(loaded.weights[name], value) for name, value in snapshot(7).weights.items())
+    assert torch.equal(loaded.optimizer["a|exp_avg"], torch.full((4, 3), 3.5))
+    assert loaded.state == {"training": {"step": 7}, "note": "é"}
+
+
+def test_retention_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
+    kept = store(tmp_path, keep=2)
+    for step in range(1, 6):
+        kept.protected_step = 2
+        kept.save(snapshot(step))
+    kept.wait()
+    assert [info.step for info in list_checkpoints(tmp_path)] == [2, 4, 5]
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    "file", [checkpoint.WEIGHTS, checkpoint.OPTIMIZER, checkpoint.STATE, checkpoint.MANIFEST]
+)
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "delete"])
+def test_every_damage_is_found_and_the_older_one_used(
+    file: str, damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = store(tmp_path, steps=(1, 2))
+    victim = list_checkpoints(tmp_path)[-1].folder / file
+    content = bytearray(victim.read_bytes())
+    if damage == "delete":
+        victim.unlink()
+    else:
+        content[len(content) // 2] ^= 1
+        victim.write_bytes({"flip": content, "truncate": content[:-1], "empty": b""}[damage])
+    found = kept.load_newest()
+    assert found is not None
+    assert found[0].step == 1
+    assert "step-00000002" in caplog.text
+    assert "step-00000001" in caplog.text
+
+
+def test_only_damaged_checkpoints_are_an_error(tmp_path: Path) -> None:
+    kept = store(tmp_path, steps=(1,))
+    (list_checkpoints(tmp_path)[0].folder / checkpoint.STATE).unlink()
+    with pytest.raises(CheckpointError, match=r"state\.json is missing"):
+        kept.load_newest()
+    assert CheckpointStore(tmp_path / "none", keep=1, identity={}).load_newest() is None
+
+
+def test_leftovers_of_a_killed_save_are_not_checkpoints(tmp_path: Path) -> None:
+    kept = store(tmp_path, steps=(1,))
+    shutil.copytree(tmp_path / "step-00000001", tmp_path / ".step-00000002.99.partial")
+    assert [info.step for info in list_checkpoints(tmp_path)] == [1]
+    kept.save(snapshot(3))
+    kept.wait()
+    assert not list(tmp_path.glob(".step*"))
+
+
+def test_a_full_disk_is_said_and_the_older_checkpoint_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = store(tmp_path, keep=1, steps=(1,))
+    usage = shutil.disk_usage(tmp_path)._replace(free=10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    kept.save(snapshot(2))
+    failure = kept.wait()
+    assert failure is not None
+    for part in (str(tmp_path), "10 are free", "step 2"):
+        assert part in caplog.text
+    monkeypatch.undo()
+    found = kept.load_newest()
+    assert found is not None
+    assert found[0].step == 1
+
+
+def test_a_manifest_of_another_format_is_refused(tmp_path: Path) -> None:
+    store(tmp_path, steps=(1,))
+    manifest = tmp_path / "step-00000001" / checkpoint.MANIFEST
+    content = json.loads(manifest.read_text())
+    del content["sha256"]
+    content["format_version"] = 99
+    checkpoint.write_json(manifest, {**content, "sha256": checkpoint._hash_of(content)})
+    with pytest.raises(CheckpointError, match="format 99"):
+        load(tmp_path / "step-00000001")
+
+
+def test_tied_weights_are_written_once(tmp_path: Path) -> None:
+    layer, output = torch.nn.Embedding(50, 8), torch.nn.Linear(8, 50, bias=False)
+    output.weight = layer.weight
+    model = torch.nn.ModuleDict({"in": layer, "out": output})
+    weights, aliases = checkpoint.without_tied(copy_weights(model))
+    assert list(weights) == ["in.weight"]
+    assert aliases == {"out.weight": "in.weight"}
+
+
+def test_a_snapshot_does_not_change_with_the_model(make_task: Any, make_model: Any) -> None:
+    model = make_model(make_task())
+    copied = copy_weights(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1)
+    assert not any(torch.equal(copied[name], value) for name, value in model.named_parameters())

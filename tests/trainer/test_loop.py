@@ -1,0 +1,180 @@
+"""The order of events: what is logged, evaluated, saved and kept, and going on where a run stopped."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from runwright.trainer.batches import BatchOrder, Batches, Cut
+from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints
+from runwright.trainer.loop import Loop, Plan, TrainingState, make_plan, restore_snapshot
+from runwright.trainer.options import TrainerOptions
+from runwright.trainer.stop import TIME_LIMIT, StopFlag, catch_signals
+
+OPTIONS: dict[str, Any] = {
+    "max_epochs": None, "max_steps": 12, "max_minutes": None, "batch_size": 8, "microbatch_size": 3,
+    "microbatch_tokens": None, "max_grad_norm": 1.0, "non_finite": "stop", "precision": "fp32",
+    "gradient_checkpointing": False, "device": "cpu", "num_threads": 1, "deterministic": False,
+    "log_every_steps": 1, "evaluate_every_steps": 5, "evaluate_every_epochs": None, "evaluate_tokens": 256,
+    "save_every_steps": 4, "save_every_epochs": None, "keep_checkpoints": 9, "best_metric": "loss",
+    "best_mode": "min", "early_stopping_patience": None, "early_stopping_min_delta": 0.0,
+}  # fmt: skip
+
+
+class Figures:
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[int, dict[str, float]]] = []
+
+    def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
+        self.records.append((step, dict(metrics)))
+
+    def curve(self, name: str) -> dict[int, float]:
+        return {step: metrics[name] for step, metrics in self.records if name in metrics}
+
+
+class Run:
+    """A loop over a tiny model in a folder; the same arguments make the same run."""
+
+    def __init__(
+        self, folder: Path, fixtures: Any, *, values: list[float] | None = None, **options: Any
+    ) -> None:
+        make_task, make_examples, make_model, make_stepper = fixtures
+        self.options = TrainerOptions(**OPTIONS | options)
+        task = make_task()
+        model = make_model(task, dropout=0.2)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        self.stepper = make_stepper(model, task, optimizer=optimizer, max_grad_norm=1.0)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
+        order = BatchOrder(30, batch_size=8, seed=0)
+        batches = Batches(make_examples(task, 30), task, order=order, cut=Cut(microbatch_size=3))
+        self.log, self.stop = Figures(), StopFlag()
+        self.checkpoints = CheckpointStore(folder, keep=self.options.keep_checkpoints, identity={})
+        self.values = iter(values or [])
+        self.state = TrainingState()
+        self.loop = Loop(
+            batches=batches,
+            stepper=self.stepper,
+            scheduler=self.scheduler,
+            options=self.options,
+            plan=make_plan(self.options, steps_per_epoch=order.steps_per_epoch),
+            checkpoints=self.checkpoints,
+            log=self.log,
+            stop=self.stop,
+            evaluate=(lambda: {"loss": next(self.values)}) if values else None,
+            on_step=self.on_step,
+        )
+        self.stop_at: tuple[int, int] | None = None
+
+    def on_step(self, state: TrainingState, result: Any) -> None:
+        if self.stop_at and state.step == self.stop_at[0]:
+            self.stop.code = self.stop_at[1]
+
+    def train(self) -> int:
+        code = self.loop.run(self.state)
+        self.checkpoints.wait()
+        return code
+
+    def resume(self) -> None:
+        found = self.checkpoints.load_newest()
+        assert found
+        self.state = restore_snapshot(found[1], self.stepper, self.scheduler)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return dict(self.stepper.model.state_dict())
+
+
+@pytest.fixture
+def fixtures(make_task: Any, make_examples: Any, make_model: Any, make_stepper: Any) -> Any:
+    return make_task, make_examples, make_model, make_stepper
+
+
+def test_a_stopped_and_resumed_run_ends_bit_identical(tmp_path: Path, fixtures: Any) -> None:
+    whole = Run(tmp_path / "whole", fixtures)
+    assert whole.train() == 0
+    for stop_after in (1, 4, 7):
+        folder = tmp_path / f"stopped-{stop_after}"
+        first = Run(folder, fixtures)
+        first.stop_at = (stop_after, signal.SIGTERM)
+        assert first.train() == signal.SIGTERM
+        second = Run(folder, fixtures)
+        second.resume()
+        assert second.state.step == stop_after + 1  # the flag travels with the counts of the next step
+        assert second.train() == 0
+        assert second.state.ledger == whole.state.ledger
+        assert second.state.loss_sum.hex() == whole.state.loss_sum.hex()
+        losses = first.log.curve("train/loss") | second.log.curve("train/loss")
+        assert losses == whole.log.curve("train/loss")
+        assert all(torch.equal(whole.weights()[name], value) for name, value in second.weights().items())
+
+
+def test_evaluates_and_saves_when_due_and_at_the_end(tmp_path: Path, fixtures: Any) -> None:
+    run = Run(tmp_path, fixtures, values=[3.0, 4.0, 5.0])
+    run.train()
+    assert run.log.curve("validation/loss") == {5: 3.0, 10: 4.0, 12: 5.0}
+    assert [info.step for info in list_checkpoints(tmp_path)] == [4, 5, 8, 12]  # 5: an improvement
+    assert run.state.best_step == 5
+
+
+def test_the_best_is_kept_and_nan_is_never_best(tmp_path: Path, fixtures: Any) -> None:
+    run = Run(tmp_path, fixtures, values=[float("nan"), 2.0, 3.0], keep_checkpoints=1)
+    run.train()
+    assert (run.state.best_step, run.state.best_value) == (10, 2.0)
+    assert [info.step for info in list_checkpoints(tmp_path)] == [10, 12]
+
+
+def test_early_stopping_counts_evaluations_without_improvement(tmp_path: Path, fixtures: Any) -> None:
+    run = Run(
+        tmp_path, fixtures, values=[2.0, 1.99, 2.0, 9.0], evaluate_every_steps=2, early_stopping_patience=2,
+        early_stopping_min_delta=0.1,
+    )  # fmt: skip
+    assert run.train() == 0
+    assert run.state.step == 6
+    assert run.state.best_step == 2
+
+
+def test_a_time_limit_ends_with_an_evaluation_and_a_checkpoint(tmp_path: Path, fixtures: Any) -> None:
+    run = Run(tmp_path, fixtures, values=[1.0], max_minutes=1e-9)
+    assert run.train() == TIME_LIMIT
+    assert run.state.step == 1
+    assert run.log.curve("validation/loss") == {1: 1.0}
+    assert [info.step for info in list_checkpoints(tmp_path)] == [1]
+
+
+def test_a_signal_before_an_evaluation_does_not_lose_it(tmp_path: Path, fixtures: Any) -> None:
+    first = Run(tmp_path, fixtures, values=[1.0])
+    first.stop_at = (4, signal.SIGTERM)
+    first.train()
+    assert first.state.step == 5
+    assert first.log.curve("validation/loss") == {}
+    second = Run(tmp_path, fixtures, values=[1.0, 2.0, 3.0])
+    second.resume()
+    second.train()
+    assert second.log.curve("validation/loss") == {5: 1.0, 10: 2.0, 12: 3.0}
+
+
+def test_intervals_in_epochs_become_steps() -> None:
+    options = TrainerOptions(
+        **OPTIONS
+        | {"max_steps": None, "max_epochs": 2.5, "evaluate_every_steps": None, "evaluate_every_epochs": 0.25}
+    )
+    assert make_plan(options, steps_per_epoch=10) == Plan(
+        steps_per_epoch=10, total_steps=25, evaluate_every=2, save_every=4
+    )
+
+
+def test_signals_set_the_flag_and_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with catch_signals() as flag:
+        signal.raise_signal(signal.SIGTERM)
+        assert flag.code == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+    with catch_signals(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)

@@ -1,0 +1,114 @@
+"""One update: the cut does not matter, counts are global, non-finite steps are handled."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from runwright.trainer.batches import BatchOrder, Batches, Cut
+from runwright.trainer.step import NonFiniteError, Stepper
+
+CUTS = [
+    Cut(),
+    Cut(microbatch_size=4),
+    Cut(microbatch_size=3),
+    Cut(microbatch_size=1),
+    Cut(microbatch_tokens=24),
+]
+
+
+def gradients(stepper: Stepper, batches: Batches) -> tuple[float, dict[str, torch.Tensor]]:
+    """Loss and gradients of step 0, caught before they are cleared."""
+    caught: dict[str, torch.Tensor] = {}
+
+    def catch(*_: Any) -> None:
+        for name, parameter in stepper.model.named_parameters():
+            if parameter.grad is not None:
+                caught[name] = parameter.grad.clone()
+
+    stepper.optimizer.register_step_pre_hook(catch)
+    return stepper.step(batches.at(0)).loss, caught
+
+
+@pytest.mark.parametrize("problem", ["single_label", "multi_label", "regression"])
+@pytest.mark.parametrize("weights", [None, [0.2, 1.0, 3.7]])
+def test_the_cut_of_a_batch_changes_neither_loss_nor_gradient(
+    problem: str, weights: Any, make_task: Any, make_examples: Any, make_model: Any, make_stepper: Any
+) -> None:
+    task = make_task(problem, weights=None if problem == "regression" else weights, label_smoothing=0.1)
+    examples = make_examples(task, 8)
+    results = []
+    for cut in CUTS:
+        stepper = make_stepper(make_model(task, double=True), task)
+        order = BatchOrder(8, batch_size=8, seed=0)
+        results.append(gradients(stepper, Batches(examples, task, order=order, cut=cut)))
+    loss, reference = results[0]
+    norm = math.sqrt(sum(float(g.square().sum()) for g in reference.values()))
+    for other_loss, other in results[1:]:
+        assert abs(other_loss - loss) <= 1e-10 * abs(loss)
+        for name, gradient in reference.items():
+            assert float((other[name] - gradient).norm()) <= 1e-10 * norm, name
+
+
+def test_loss_is_torch_s_weighted_and_smoothed_mean(
+    make_task: Any, make_examples: Any, make_model: Any, make_stepper: Any
+) -> None:
+    task = make_task(weights=[0.2, 1.0, 3.7], label_smoothing=0.1)
+    examples, model = make_examples(task, 8), make_model(task, double=True)
+    batch = task.collate(examples.items)
+    expected = torch.nn.functional.cross_entropy(
+        task.forward(model, batch),
+        batch["labels"],
+        weight=torch.tensor([0.2, 1.0, 3.7], dtype=torch.float64),
+        label_smoothing=0.1,
+    )
+    batches = Batches(examples, task, order=BatchOrder(8, batch_size=8, seed=0), cut=Cut(microbatch_size=3))
+    assert make_stepper(model, task).step(batches.at(0)).loss == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_dropout_is_a_function_of_seed_step_and_microbatch(
+    make_task: Any, make_examples: Any, make_model: Any, make_stepper: Any
+) -> None:
+    task = make_task()
+    examples, model = make_examples(task, 16), make_model(task, dropout=0.3)
+    batches = Batches(examples, task, order=BatchOrder(16, batch_size=8, seed=0), cut=Cut(microbatch_size=4))
+    stepper = make_stepper(model, task)
+    first = stepper.step(batches.at(0)).loss
+    torch.randn(1000)  # chance used elsewhere
+    assert stepper.step(batches.at(0)).loss == first
+    assert make_stepper(model, task, dropout_seed=1).step(batches.at(0)).loss != first
+
+
+def test_a_non_finite_step_names_itself_and_leaves_the_weights(
+    make_task: Any, make_examples: Any, make_model: Any, make_stepper: Any
+) -> None:
+    task = make_task("regression")
+    examples, model = make_examples(task, 4), make_model(task)
+    examples.items[0]["labels"] = math.inf
+    batches = Batches(examples, task, order=BatchOrder(4, batch_size=4, seed=0), cut=Cut())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    with pytest.raises(NonFiniteError, match="step 1: loss inf"):
+        make_stepper(model, task, optimizer=optimizer).step(batches.at(0))
+    model.zero_grad()
+    skipped = make_stepper(model, task, optimizer=optimizer, non_finite="skip").step(batches.at(0))
+    assert not skipped.updated
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_clipping_bounds_the_norm_and_reports_it_unclipped(
+    make_task: Any, make_examples: Any, make_model: Any, make_stepper: Any
+) -> None:
+    task = make_task()
+    examples, model = make_examples(task, 8), make_model(task)
+    batches = Batches(examples, task, order=BatchOrder(8, batch_size=8, seed=0), cut=Cut())
+    free = make_stepper(model, task)
+    result = free.step(batches.at(0))
+    limit = result.gradient_norm / 4
+    clipped = make_stepper(model, task, max_grad_norm=limit)
+    _, caught = gradients(clipped, batches)
+    norm = math.sqrt(sum(float(g.double().square().sum()) for g in caught.values()))
+    assert norm == pytest.approx(limit, rel=1e-4)
