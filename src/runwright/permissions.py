@@ -1,28 +1,108 @@
-"""What the user has explicitly permitted on the command line, for this process and its workers.
+"""What the user, and never a configuration, has allowed: own packages, and code that comes with downloads.
 
-A configuration cannot grant a permission: only a command-line flag can (or, for worker processes, the
-environment that the command line gives them).
+Granted on the command line or by the project the user starts in; worker processes get it through their
+environment.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runwright.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 CODE_VARIABLE = "RUNWRIGHT_ALLOW_CODE"
+PACKAGES_VARIABLE = "RUNWRIGHT_ALLOW_PACKAGES"
 
-_granted: set[str] = set()
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Permissions:
+    """Recorded with every run."""
+
+    packages: tuple[str, ...] = ()  # whose classes and functions a configuration may name
+    trust_remote_code: bool = False  # code that comes with data, metrics or models may run
 
 
-def allow_code() -> None:
-    """Permit code that comes with data, metrics or models to run; called by the command line only."""
-    _granted.add("code")
+_granted: Permissions | None = None
+
+
+def grant(
+    *, packages: Iterable[str] = (), trust_remote_code: bool = False, folder: Path | None = None
+) -> Permissions:
+    """Allow these packages, and those in `[tool.runwright]` of `folder`'s pyproject.toml (default: here).
+
+    Replaces what was granted before in this process. The packages become importable from the folder or its
+    src/. Raises ConfigError for a name that is not a package's or is Runwright's own.
+    """
+    global _granted
+    folder = folder or Path.cwd()
+    inherited = os.environ.get(PACKAGES_VARIABLE, "").split()
+    names = tuple(dict.fromkeys([*packages, *inherited, *_packages_of_project(folder)]))
+    for name in names:
+        _check_name(name)
+        _make_importable(name, folder)
+    trusts = trust_remote_code or os.environ.get(CODE_VARIABLE) == "1"
+    _granted = Permissions(packages=names, trust_remote_code=trusts)
+    return _granted
+
+
+def granted() -> Permissions:
+    """What is allowed in this process; at first what its environment and the current folder allow."""
+    return _granted if _granted is not None else grant()
+
+
+def revoke() -> None:
+    """Forget what was granted in this process."""
+    global _granted
+    _granted = None
 
 
 def code_allowed() -> bool:
     """Whether code that comes with data, metrics or models may run."""
-    return "code" in _granted or os.environ.get(CODE_VARIABLE) == "1"
+    return granted().trust_remote_code
 
 
 def worker_environment() -> dict[str, str]:
     """Environment variables that carry the permissions to worker processes."""
-    return {CODE_VARIABLE: "1"} if code_allowed() else {}
+    given = granted()
+    variables = {PACKAGES_VARIABLE: " ".join(given.packages)} if given.packages else {}
+    return variables | ({CODE_VARIABLE: "1"} if given.trust_remote_code else {})
+
+
+def _packages_of_project(folder: Path) -> list[str]:
+    file = folder / "pyproject.toml"
+    if not file.is_file():
+        return []
+    import tomllib
+
+    try:
+        table: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: given broken TOML ({error}), expected a project file") from error
+    packages = table.get("tool", {}).get("runwright", {}).get("packages", [])
+    if not isinstance(packages, list) or not all(isinstance(name, str) for name in packages):
+        raise ConfigError(f"{file}: given packages = {packages!r}, expected a list of names")
+    return packages
+
+
+def _check_name(name: str) -> None:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigError(f"--allow-package: given {name!r}, expected the import name of a package")
+    if name.split(".")[0] == "runwright":
+        raise ConfigError(f"--allow-package: given {name!r}, expected a package of yours")
+
+
+def _make_importable(name: str, folder: Path) -> None:
+    # Appended, not put first: a file in the working folder must not replace an installed module.
+    top = name.split(".")[0]
+    for root in (folder / "src", folder):
+        if (root / top).is_dir() or (root / f"{top}.py").is_file():
+            if str(root) not in sys.path:
+                sys.path.append(str(root))
+            return

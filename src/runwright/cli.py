@@ -1,0 +1,123 @@
+"""The command `runwright`: finds the sub-command and imports only that one.
+
+Help, versions and mistakes in the command itself are answered without importing Hydra.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from runwright import __version__
+from runwright.errors import ConfigError, RunwrightError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+COMMANDS = {
+    "train": "compose an experiment, check it, run it (-m: many of them)",
+    "evaluate": "metrics of a finished run on any split or other data",
+    "predict": "predictions of a finished run for texts, stdin or a file",
+    "validate": "check a configuration without running anything",
+    "config": "show a composed configuration, or what differs between two",
+    "init": "start a project of your own: configs, data, model, metric, test",
+    "completion": "print the tab completion for bash, zsh or fish",
+}
+EXAMPLES = """examples:
+  runwright train experiment=vader                  a first run, minutes on a CPU
+  runwright train experiment=vader optimizer.lr=1e-4 trainer.max_epochs=2
+  runwright train -m seed=1,2,3                     three runs
+  runwright validate experiment=vader               is everything right? (nothing is loaded)
+  runwright evaluate latest                         the newest run on its test split
+  runwright predict latest "What a film!"
+
+runwright <command> --help says more about each."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code of the process."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        print(_help())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"runwright {__version__}")
+        return 0
+    name = arguments[0]
+    if name == "_complete":  # what the shell asks on every tab
+        return import_module("runwright.completion").answer(arguments[1:])
+    if name not in COMMANDS:
+        print(_unknown(name), file=sys.stderr)
+        return 2
+    return _run(import_module(f"runwright.commands.{name}"), name, arguments[1:])
+
+
+def make_parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
+    """The parser of one command; overrides are what it does not take."""
+    parser = argparse.ArgumentParser(
+        prog=f"runwright {name}",
+        description=module.SUMMARY,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    return parser
+
+
+def _run(module: ModuleType, name: str, arguments: list[str]) -> int:
+    parser = make_parser(name, module)
+    args, overrides = parser.parse_known_intermixed_args(arguments)
+    unknown = [argument for argument in overrides if argument.startswith("-")]
+    if unknown:
+        _refuse_flag(parser, unknown[0])
+    try:
+        return module.execute(args, overrides)
+    except RunwrightError as error:
+        print(_message(error), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `runwright config show | head`
+        sys.stderr.close()
+        return 141
+
+
+def _message(error: RunwrightError) -> str:
+    if isinstance(error, ConfigError):
+        from runwright.mistakes import report
+
+        return report(error)
+    return str(error)
+
+
+def _refuse_flag(parser: argparse.ArgumentParser, flag: str) -> None:
+    from runwright.mistakes import did_you_mean
+
+    known = [text for action in parser._actions for text in action.option_strings]
+    hint = did_you_mean(flag.partition("=")[0], known)
+    parser.error(f"unknown option {flag}" + (f"; {hint}" if hint else ""))
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
+    listing = "\n".join(lines)
+    return (
+        "usage: runwright <command> [options] [group=option] [key=value]\n\n"
+        "Config-driven NLP experiments whose numbers do not depend on how they ran.\n\n"
+        f"commands:\n{listing}\n\noptions:\n  -h, --help  this text\n  --version   the version\n\n{EXAMPLES}"
+    )
+
+
+def _unknown(name: str) -> str:
+    from runwright.mistakes import did_you_mean
+
+    if "=" in name:
+        hint = f"did you mean 'runwright train {name}'?"
+    else:
+        hint = did_you_mean(name, COMMANDS)
+    return f"runwright: unknown command {name!r}; {hint} commands: {', '.join(COMMANDS)}".replace("  ", " ")

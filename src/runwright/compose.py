@@ -1,0 +1,135 @@
+"""Composes a configuration with Hydra and reports everything that is wrong with it at once.
+
+Hydra stops at the first mistake, so each override is looked at alone: choices of groups first (the good ones
+decide what is composed), then values, applied one by one to the composed configuration, which is what Hydra
+does. Nothing of Hydra's job folders or logging is touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runwright.conf_folders import GLOBAL_GROUPS, ConfFolders, find_conf_folders
+from runwright.loading import Loaded, load
+from runwright.mistakes import Mistake, raise_if_any
+from runwright.overrides import apply_value, check_choice, parse_overrides
+from runwright.resolving import resolve
+from runwright.schema import check
+from runwright.targets import GROUPS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from hydra.core.override_parser.types import Override
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Composed:
+    """A configuration and where it came from."""
+
+    config: dict[str, Any]  # resolved, plain containers
+    unresolved: dict[str, Any]  # with its interpolations
+    choices: dict[str, Any]  # option, or options, of each group
+    overrides: tuple[str, ...]
+    mistakes: tuple[Mistake, ...]  # of composing only; the schema has its own
+
+
+def compose(
+    overrides: Sequence[str] = (), *, allow_shadow: bool = False, folder: Path | None = None
+) -> Composed:
+    """Compose the shipped `conf/`, the `conf/` of `folder` (default: the current one) and the overrides."""
+    folders = find_conf_folders(folder)
+    mistakes = [] if allow_shadow else folders.shadows()
+    parsed, wrong = parse_overrides(overrides, folders)
+    mistakes += wrong
+    choices = _good_choices(parsed.choices, folders, mistakes)
+    loaded, problems = _load_what_works(folders, choices)
+    mistakes += problems
+    if loaded is None:
+        return Composed(
+            config={}, unresolved={}, choices={}, overrides=tuple(overrides), mistakes=tuple(mistakes)
+        )
+    for override in parsed.values:
+        mistakes += apply_value(override, loaded.config)
+    config, unresolved, problems = resolve(loaded.config)
+    return Composed(
+        config=config,
+        unresolved=unresolved,
+        choices=loaded.choices,
+        overrides=tuple(overrides),
+        mistakes=tuple(mistakes + problems),
+    )
+
+
+def compose_checked(
+    overrides: Sequence[str] = (), *, allow_shadow: bool = False, folder: Path | None = None
+) -> Composed:
+    """A configuration in which nothing is wrong that can be known; else ConfigError with every mistake."""
+    composed = compose(overrides, allow_shadow=allow_shadow, folder=folder)
+    raise_if_any(all_mistakes(composed))
+    return composed
+
+
+def all_mistakes(composed: Composed) -> list[Mistake]:
+    """Of composing and of the schema, each key once."""
+    mistakes = list(composed.mistakes)
+    if composed.config:
+        found = check(composed.config)
+        known = {mistake.key for mistake in mistakes}
+        wrong = known | {mistake.key for mistake in found}
+        mistakes += [m for m in found if m.key not in known and _origin(composed, m.key) not in wrong]
+    return mistakes
+
+
+def summarize(composed: Composed) -> str:
+    """The choice of each group, in one line."""
+    metrics = ", ".join(composed.config.get("metric") or {}) or "none"
+    names = [*GLOBAL_GROUPS, *GROUPS, *composed.choices]
+    chosen = {name: composed.choices.get(name) for name in names if name != "metric"}
+    choices = ", ".join(f"{name}={option}" for name, option in chosen.items() if option)
+    return f"{choices}, metrics: {metrics}"
+
+
+def _origin(composed: Composed, key: str) -> str | None:
+    """The key that this one only repeats through an interpolation: one mistake is not reported twice."""
+    value: Any = composed.unresolved
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    text = value if isinstance(value, str) else ""
+    return text[2:-1] if text.startswith("${") and text.endswith("}") else None
+
+
+def _good_choices(choices: list[Override], folders: ConfFolders, mistakes: list[Mistake]) -> list[Override]:
+    good: list[Override] = []
+    for override in choices:
+        wrong = check_choice(override, folders)
+        mistakes.extend(wrong)
+        if not wrong:
+            good.append(override)
+    return good
+
+
+def _load_what_works(folders: ConfFolders, choices: list[Override]) -> tuple[Loaded | None, list[Mistake]]:
+    """The configuration of the choices; those that Hydra refuses are reported and left out."""
+    loaded = load(folders, choices)
+    if isinstance(loaded, Loaded):
+        return loaded, []
+    mistakes = [loaded]
+    good: list[Override] = []
+    result: Loaded | None = None
+    for override in choices:
+        attempt = load(folders, [*good, override])
+        if isinstance(attempt, Loaded):
+            good.append(override)
+            result = attempt
+        elif attempt not in mistakes:
+            mistakes.append(attempt)
+    if result is None:
+        base = load(folders, [])
+        result = base if isinstance(base, Loaded) else None
+    return result, mistakes
+
+
+__all__ = ["Composed", "all_mistakes", "compose", "compose_checked"]

@@ -1,0 +1,54 @@
+"""The check that needs imports and data: every target against its real signature, and the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from runwright.mistakes import Mistake, raise_if_any
+from runwright.option_types import TARGET
+from runwright.sources import resolve_source
+from runwright.targets import GROUPS, bind, locate
+
+
+def check_deeply(config: dict[str, Any]) -> Iterator[str]:
+    """Lines on what was found right, in order; raises ConfigError or DataError at what is not."""
+    nodes = list(_nodes(config))
+    mistakes: list[Mistake] = []
+    for key, node, objects in nodes:
+        group = key.split(".")[0]
+        found = locate(node[TARGET], group=group, key=f"{key}.{TARGET}")
+        options = {name: value for name, value in node.items() if name != TARGET}
+        bind(found, objects, options, key=key)
+    raise_if_any(mistakes)
+    yield f"targets: {len(nodes)} imported and bound"
+    for group in ("tokenizer", "model"):
+        name = config[group].get("name")
+        if isinstance(name, str):
+            yield f"{group}: {name} is {resolve_source(name)}"
+    from runwright.build import load_data
+
+    data = load_data(config)
+    sizes = ", ".join(f"{split} {len(rows)} rows" for split, rows in data.splits.items())
+    yield f"data: {sizes}"
+
+
+def _nodes(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
+    """Every node with a target: key, node, and stand-ins for the objects it is passed."""
+    for group, description in GROUPS.items():
+        if group == "metric":
+            for name, node in (config.get(group) or {}).items():
+                yield f"{group}.{name}", node, ()
+                yield from _nested(node, f"{group}.{name}")
+        else:
+            yield group, config[group], description.objects
+            yield from _nested(config[group], group)
+
+
+def _nested(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
+    items = list(enumerate(value)) if isinstance(value, list) else []
+    items = list(value.items()) if isinstance(value, dict) else items
+    for name, inner in items:
+        if isinstance(inner, dict) and TARGET in inner:
+            yield f"{key}.{name}", inner, ()
+        yield from _nested(inner, f"{key}.{name}")

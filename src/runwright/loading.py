@@ -1,0 +1,147 @@
+"""Lets Hydra merge the files that the choices select, and turns its complaints into mistakes.
+
+This uses Hydra's config loader without its application: no scan for plugins, no job settings, half the time.
+`hydra/...` defaults in a file (a launcher, a sweeper) take the full way, which knows the plugins.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
+from hydra._internal.defaults_list import create_defaults_list
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from runwright.mistakes import Mistake, did_you_mean, listed
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+    from runwright.conf_folders import ConfFolders
+
+ROOT_NAME = "train"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """Merged files."""
+
+    config: DictConfig
+    choices: dict[str, Any]
+
+
+def load(folders: ConfFolders, choices: list[Override]) -> Loaded | Mistake:
+    """The configuration that the root file and these choices make, before any value is overridden."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Hydra's own about its next version
+            return _load(folders, choices, full=False)
+    except HydraException as error:
+        if "hydra/" in str(error):
+            return _load_fully(folders, choices)
+        return _explain(error, folders)
+    except (OmegaConfBaseException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
+        return _explain(error, folders)
+
+
+def config_loader(folders: ConfFolders) -> ConfigLoaderImpl:
+    """Hydra's loader over the folders."""
+    version.setbase("1.3")
+    for source in (FileConfigSource, StructuredConfigSource):
+        if source.scheme() not in SourcesRegistry.instance().types:
+            SourcesRegistry.instance().register(source)
+    search_path = ConfigSearchPathImpl()
+    for folder in folders.in_order:
+        provider = "main" if folder == folders.shipped else "own"
+        search_path.append(provider, f"file://{folder}")
+    search_path.append("schema", "structured://")
+    return ConfigLoaderImpl(search_path)
+
+
+def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loaded:
+    loader = config_loader(folders)
+    repository = CachingConfigRepository(loader.repository)
+    defaults = create_defaults_list(
+        repo=repository,
+        config_name=ROOT_NAME,
+        overrides_list=choices,
+        prepend_hydra=full,
+        skip_missing=False,
+    )
+    config = loader._compose_config_from_defaults_list(defaults=defaults.defaults, repo=repository)
+    config.pop("hydra", None)
+    OmegaConf.set_struct(config, True)  # noqa: FBT003 - OmegaConf's signature
+    known = {name: value for name, value in defaults.overrides.known_choices.items() if "hydra" not in name}
+    return Loaded(config=config, choices=known)
+
+
+def _load_fully(folders: ConfFolders, choices: list[Override]) -> Loaded | Mistake:
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()  # registers what plugins store
+    try:
+        return _load(folders, choices, full=True)
+    except (HydraException, OmegaConfBaseException, OSError, ValueError, TypeError) as error:
+        return _explain(error, folders)
+
+
+def _explain(error: Exception, folders: ConfFolders) -> Mistake:
+    """The innermost reason, with the file and line where they are known."""
+    chain: list[BaseException] = [error]
+    while (inner := chain[-1].__cause__ or chain[-1].__context__) and inner not in chain:
+        chain.append(inner)
+    for cause in chain:
+        if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark is not None:
+            return _broken_yaml(cause, folders)
+        if isinstance(cause, UnicodeDecodeError):
+            return Mistake(key="conf", given=f"a file that is not UTF-8 ({cause})", expected="UTF-8 text")
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _missing_file(error, folders)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    where = re.match(r"In '([^']+)': ?(.*)", lines[0] if lines else "")
+    key = f"{where[1]}.yaml" if where else "conf"
+    reason = " ".join([where[2] if where else "", *lines[1:]] if where else lines)
+    return Mistake(
+        key=key, given="what cannot be composed", expected="a valid defaults list", hint=reason.strip()
+    )
+
+
+def _broken_yaml(error: yaml.MarkedYAMLError, folders: ConfFolders) -> Mistake:
+    mark = error.problem_mark
+    assert mark is not None
+    key = f"{_relative(Path(mark.name), folders)}, line {mark.line + 1}, column {mark.column + 1}"
+    return Mistake(
+        key=key, given=f"broken YAML ({error.problem})", expected="a YAML mapping of names to values"
+    )
+
+
+def _missing_file(error: MissingConfigException, folders: ConfFolders) -> Mistake:
+    group, _, option = str(error.missing_cfg_file).rpartition("/")
+    where = re.match(r"In '([^']+)'", str(error))
+    options = folders.options(group) if group else []
+    return Mistake(
+        key=f"{where[1]}.yaml" if where else str(error.missing_cfg_file),
+        given=f"{option!r} for group {group!r}" if group else f"{option!r}",
+        expected=f"one of the options {listed(options)}" if options else "a group that exists",
+        hint=did_you_mean(option, options) if options else did_you_mean(group, folders.groups()),
+    )
+
+
+def _relative(path: Path, folders: ConfFolders) -> str:
+    for folder in folders.in_order:
+        if path.is_relative_to(folder):
+            return f"{folder.name}/{path.relative_to(folder)}"
+    return str(path)

@@ -1,0 +1,248 @@
+"""Overrides from the command line, each parsed, checked and applied alone: all mistakes are found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from runwright.mistakes import Mistake, did_you_mean, listed, nearest, shown
+from runwright.option_types import TARGET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from runwright.conf_folders import ConfFolders
+
+HYDRA_KEYS = ("hydra.", "hydra/")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parsed:
+    """Overrides by what they do."""
+
+    choices: list[Override] = field(default_factory=list)  # group=option
+    values: list[Override] = field(default_factory=list)  # key=value
+    sweeps: list[Override] = field(default_factory=list)  # of several values, for a multirun
+    hydra: list[Override] = field(default_factory=list)  # for the sweeper and launcher of a multirun
+
+
+def parse_overrides(
+    overrides: Sequence[str], folders: ConfFolders, *, multirun: bool = False
+) -> tuple[Parsed, list[Mistake]]:
+    """The overrides, sorted; what cannot be read is a mistake."""
+    parser = OverridesParser.create()
+    groups = set(folders.groups())
+    parsed = Parsed()
+    mistakes: list[Mistake] = []
+    seen: dict[str, str] = {}
+    for text in overrides:
+        override = _parse(parser, text)
+        if isinstance(override, Mistake):
+            mistakes.append(override)
+            continue
+        name = override.key_or_group
+        if name.startswith(HYDRA_KEYS):
+            parsed.hydra.append(override)
+            if not multirun:
+                mistakes.append(_only_for_multirun(text))
+        elif override.is_sweep_override():
+            parsed.sweeps.append(override)
+            if not multirun:
+                mistakes.append(_sweep_without_flag(override))
+        elif _is_choice(override, groups):
+            mistakes += _given_twice(override, seen)
+            parsed.choices.append(override)
+        else:
+            parsed.values.append(override)
+    return parsed, mistakes
+
+
+def check_choice(override: Override, folders: ConfFolders) -> list[Mistake]:
+    """What is wrong with a choice of options for a group."""
+    text = str(override.input_line)
+    group = override.key_or_group
+    groups = folders.groups()
+    if override.is_force_add():
+        return [
+            Mistake(key=text, given="'++' before a group", expected=f"{group}=<option> or +{group}=<option>")
+        ]
+    if group not in groups:
+        hint = did_you_mean(group, groups)
+        return [
+            Mistake(
+                key=text, given=f"an unknown group {group!r}", expected=f"one of {listed(groups)}", hint=hint
+            )
+        ]
+    if override.is_delete():
+        return []
+    value = override.value()
+    chosen = value if isinstance(value, list) else [value]
+    options = folders.options(group)
+    mistakes: list[Mistake] = []
+    for option in chosen:
+        if isinstance(option, str) and option.removesuffix(".yaml") in options:
+            continue
+        hint = (
+            did_you_mean(option, options) if isinstance(option, str) else f"leave it out, or write ~{group}"
+        )
+        expected = f"one of the options {listed(options)}"
+        mistakes.append(
+            Mistake(key=text, given=f"{shown(option)} for group {group!r}", expected=expected, hint=hint)
+        )
+    if len(set(map(str, chosen))) < len(chosen):
+        mistakes.append(Mistake(key=text, given="an option twice", expected="each option once"))
+    return mistakes
+
+
+def apply_value(override: Override, config: DictConfig) -> list[Mistake]:
+    """Set one value in the composed configuration, or say why it cannot be."""
+    text, key = str(override.input_line), override.key_or_group
+    if override.package is not None:
+        return [Mistake(key=text, given=f"'@{override.package}' on a key", expected="a group before '@'")]
+    unknown = _find_unknown(override, config)
+    if unknown:
+        return [unknown]
+    try:
+        ConfigLoaderImpl._apply_overrides_to_config([override], config)
+    except (
+        HydraException,
+        OmegaConfBaseException,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+    ) as error:
+        reason = str(error.__cause__ or error).strip().split("\n")[0]
+        return [
+            Mistake(key=text, given=shown(_value(override)), expected=f"a value for {key!r}", hint=reason)
+        ]
+    return []
+
+
+def _parse(parser: OverridesParser, text: str) -> Override | Mistake:
+    if "=" not in text and not text.startswith("~"):
+        hint = "an override is key=value; options of the command start with --"
+        return Mistake(key=text, given="no '='", expected="key=value or group=option", hint=hint)
+    try:
+        return parser.parse_override(text)
+    except HydraException as error:
+        reason = " ".join(str(error).split("\n")[0].split())
+        hint = "quote special characters for Hydra and for the shell: 'key=\"a, b\"'"
+        return Mistake(
+            key=text, given=f"a form that Hydra cannot read ({reason})", expected="key=value", hint=hint
+        )
+    except (ValueError, TypeError, RecursionError) as error:
+        return Mistake(key=text, given=f"a value that cannot be read ({error})", expected="key=value")
+
+
+def _is_choice(override: Override, groups: set[str]) -> bool:
+    name = override.key_or_group
+    if "/" in name:
+        return True
+    return name in groups and not isinstance(_value(override), dict)
+
+
+def _value(override: Override) -> Any:
+    return None if override.is_sweep_override() else override.value()
+
+
+def _only_for_multirun(text: str) -> Mistake:
+    return Mistake(
+        key=text,
+        given="a setting of Hydra",
+        expected="a key of the configuration",
+        hint="with -m it sets the sweep",
+    )
+
+
+def _sweep_without_flag(override: Override) -> Mistake:
+    key = override.get_key_element()
+    values = str(override.input_line).partition("=")[2]
+    return Mistake(
+        key=str(override.input_line),
+        given="several values",
+        expected="one value",
+        hint=f"-m runs each of them; a list is {key}=[{values}]",
+    )
+
+
+def _given_twice(override: Override, seen: dict[str, str]) -> list[Mistake]:
+    # Hydra lets the last of two choices win without a word.
+    element, text = override.get_key_element(), str(override.input_line)
+    before = seen.setdefault(element, text)
+    if before in (text,):
+        return []
+    several = f"; for several: {element}=[a,b]" if override.key_or_group == "metric" else ""
+    return [Mistake(key=text, given=f"a second choice after {before!r}", expected=f"one choice{several}")]
+
+
+def _find_unknown(override: Override, config: DictConfig) -> Mistake | None:
+    """A key that is not there; with '+' the parent must be."""
+    key = override.key_or_group
+    adds = override.is_add() or override.is_force_add()
+    parts = key.split(".")
+    depth = _known_depth(config, parts)
+    if depth == len(parts) or (adds and depth >= len(parts) - 1):
+        return None
+    if adds and depth:  # `+model.config.rope.theta=1` makes the folders between
+        return None
+    text = str(override.input_line)
+    if adds:  # a wholly new branch at the root: the schema knows whether it may be there
+        return None
+    where = ".".join(parts[:depth])
+    node = OmegaConf.select(config, where) if where else config
+    siblings = [str(name) for name in node if name != TARGET] if isinstance(node, DictConfig) else []
+    expected = f"one of {listed(siblings)}" if siblings else "a key of the configuration"
+    free = isinstance(node, DictConfig) and where and TARGET not in node
+    hint = _suggest(key, where, parts[depth], siblings, config)
+    if not hint and free:
+        hint = f"a new key takes a plus: +{text}"
+    return Mistake(key=text, given=f"an unknown key {key!r}", expected=expected, hint=hint)
+
+
+def _known_depth(config: DictConfig, parts: list[str]) -> int:
+    """How many leading parts of a key exist."""
+    node: Any = config
+    for depth, part in enumerate(parts):
+        if isinstance(node, ListConfig):
+            if not part.lstrip("-").isdigit() or int(part) >= len(node):
+                return depth
+            node = node._get_node(int(part))
+        elif isinstance(node, DictConfig) and not node._is_none() and part in node.keys():  # noqa: SIM118 - a missing `???` counts
+            node = node._get_node(part)
+        else:
+            return depth
+        if isinstance(node, DictConfig | ListConfig) and node._is_interpolation():
+            node = node._maybe_dereference_node()
+    return len(parts)
+
+
+def _suggest(key: str, where: str, name: str, siblings: list[str], config: DictConfig) -> str:
+    """The nearest sibling, or the place where a key of this name is."""
+    rest = key[len(where) + 1 if where else 0 :]
+    match = nearest(name, siblings)
+    if match and "." not in rest:
+        return f"did you mean {f'{where}.{match}' if where else match!r}?"
+    keys = list(flat_keys(config))
+    same_name = [other for other in keys if other.split(".")[-1] == key.split(".")[-1]]
+    match = nearest(key, same_name) or (same_name[0] if same_name else None) or nearest(key, keys)
+    return f"did you mean {match!r}?" if match else ""
+
+
+def flat_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all keys."""
+    for name in config.keys():  # noqa: SIM118 - iterating a DictConfig resolves it
+        key = f"{prefix}{name}"
+        yield key
+        node = config._get_node(name)
+        if isinstance(node, DictConfig) and not (
+            node._is_none() or node._is_missing() or node._is_interpolation()
+        ):
+            yield from flat_keys(node, f"{key}.")

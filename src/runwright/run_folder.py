@@ -1,0 +1,171 @@
+"""The folder of a run: made by exactly one process, found again by path, id or `latest`.
+
+outputs/<name>/<time>-<id>/ with config.yaml (resolved), overrides.yaml and run.json (who, when, status).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from runwright import __version__
+from runwright.errors import ConfigError
+from runwright.mistakes import did_you_mean
+from runwright.permissions import granted
+
+CONFIG_FILE = "config.yaml"
+OVERRIDES_FILE = "overrides.yaml"
+RUN_FILE = "run.json"
+ID_LENGTH = 6
+MAX_TRIES = 100
+LATEST = "latest"
+
+
+def create(config: Mapping[str, Any], *, overrides: Sequence[str], command: Sequence[str]) -> Path:
+    """A new folder that belongs to this run alone, with its configuration in it."""
+    root = Path(config["output_dir"]).expanduser() / config["name"]
+    root.mkdir(parents=True, exist_ok=True)
+    folder, run_id, start = _claim(root)
+    record = {
+        "run_id": run_id,
+        "name": config["name"],
+        "status": "CREATED",
+        "command": list(command),
+        "overrides": list(overrides),
+        "start_time": start,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "boot_id": boot_id(),
+        "versions": {"runwright": __version__, "python": platform.python_version()},
+        "permissions": asdict(granted()),
+    }
+    _write(folder / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+    _write(folder / OVERRIDES_FILE, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+    _write(folder / RUN_FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    return folder.resolve()
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """A configuration from a YAML file, resolved, as plain containers."""
+    import yaml
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        config = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"{file}: given a file that cannot be read ({reason}), expected a config.yaml"
+        ) from error
+    if not isinstance(config, dict):
+        raise ConfigError(f"{file}: given a {type(config).__name__}, expected a mapping of names to values")
+    return {str(key): value for key, value in config.items()}
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """run.json."""
+    return json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+
+
+def update_status(folder: Path, status: str, **fields: Any) -> dict[str, Any]:
+    """Write a new status, and other fields, into run.json in one step; returns the whole record."""
+    record = {**read_run(folder), "status": status, **fields}
+    _write(folder / RUN_FILE, json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n")
+    return record
+
+
+def resolve_run(reference: str | Path, *, output_dir: str | Path = "outputs") -> Path:
+    """The folder of a run from its path, its id or the start of it, `latest`, or `latest:NAME`."""
+    path = Path(reference).expanduser()
+    if (path / RUN_FILE).is_file():
+        return path.resolve()
+    text = str(reference)
+    runs = find_runs(output_dir)
+    if text == LATEST or text.startswith(f"{LATEST}:"):
+        return _latest(text, runs, output_dir)
+    matches = [folder for folder in runs if text and _is_called(folder, text)]
+    if len(matches) == 1:
+        return matches[0].resolve()
+    if matches:
+        some = ", ".join(str(match) for match in matches[-5:])
+        raise ConfigError(f"run {text!r}: given the start of {len(matches)} runs, expected one: {some}")
+    names = [str(folder) for folder in runs] + [folder.name for folder in runs]
+    short_ids = [folder.name.rpartition("-")[2] for folder in runs]
+    hint = did_you_mean(text, [*names, *short_ids, LATEST, *_latest_names(runs)])
+    where = f"{len(runs)} runs in {output_dir}" if runs else f"no runs in {output_dir} yet"
+    raise ConfigError(
+        f"run {text!r}: given no run, expected a run's folder, its id or the start of it, latest or "
+        f"latest:NAME ({where}); {hint}".rstrip("; ")
+    )
+
+
+def find_runs(output_dir: str | Path = "outputs") -> list[Path]:
+    """All run folders, oldest first."""
+    folders = [file.parent for file in Path(output_dir).expanduser().glob(f"*/*/{RUN_FILE}")]
+    return sorted(folders, key=lambda folder: (folder.name, str(folder)))
+
+
+def boot_id() -> str:
+    """What tells this boot of the machine from every other; empty where the system does not say."""
+    file = Path("/proc/sys/kernel/random/boot_id")
+    return file.read_text(encoding="ascii").strip() if file.is_file() else ""
+
+
+def _claim(root: Path) -> tuple[Path, str, float]:
+    for _ in range(MAX_TRIES):
+        run_id, start = uuid.uuid4().hex, time.time()
+        stamp = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(start))
+        folder = root / f"{stamp}-{run_id[:ID_LENGTH]}"
+        try:
+            folder.mkdir()
+        except FileExistsError:  # another process drew the same id in the same second
+            continue
+        return folder, run_id, start
+    raise ConfigError(
+        f"{root}: no free folder name after {MAX_TRIES} tries; set output_dir to another folder"
+    )
+
+
+def _write(file: Path, text: str) -> None:
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(file)
+
+
+def _is_called(folder: Path, text: str) -> bool:
+    if folder.name == text or f"{folder.parent.name}/{folder.name}" == text:
+        return True
+    short = folder.name.rpartition("-")[2]
+    if short.startswith(text):
+        return True
+    return text.startswith(short) and str(read_run(folder).get("run_id", "")).startswith(text)
+
+
+def _latest(text: str, runs: list[Path], output_dir: str | Path) -> Path:
+    name = text.partition(":")[2]
+    chosen = [folder for folder in runs if not name or folder.parent.name == name]
+    if chosen:
+        return max(chosen, key=lambda folder: (read_run(folder).get("start_time", 0), folder.name)).resolve()
+    names = _latest_names(runs)
+    hint = did_you_mean(text, names)
+    raise ConfigError(
+        f"run {text!r}: given no run, expected one of {', '.join([LATEST, *names]) if runs else 'none'} "
+        f"in {output_dir}; {hint}".rstrip("; ")
+    )
+
+
+def _latest_names(runs: list[Path]) -> list[str]:
+    return sorted({f"{LATEST}:{folder.parent.name}" for folder in runs})

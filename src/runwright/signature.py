@@ -1,0 +1,231 @@
+"""The options of a configuration target, read from its source: nothing is imported, no code runs.
+
+Keyword-only parameters of a function, of a class's `__init__`, or the fields of a dataclass are its options;
+positional parameters are the objects that `build` passes.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from runwright.annotations import Names, read_annotation
+from runwright.option_types import ANY, OptionType
+
+Definition: TypeAlias = ast.FunctionDef | ast.ClassDef
+MAX_BASES = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Option:
+    """One keyword-only parameter."""
+
+    type: OptionType
+    required: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signature:
+    """What can be known of a target without importing it."""
+
+    target: str
+    file: Path
+    line: int
+    objects: tuple[str, ...]  # positional parameters
+    num_required_objects: int
+    options: dict[str, Option]
+    accepts_any_option: bool  # it takes **options
+    accepts_any_object: bool  # it takes *objects
+    literals: dict[str, Any]  # class attributes with a literal value, such as `suits`
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """One parsed module."""
+
+    name: str
+    file: Path
+    definitions: dict[str, Definition]
+    names: Names
+
+
+def read_signature(module: str, name: str) -> Signature | None:
+    """The signature of a top-level class or function; None where the module does not define it itself."""
+    source = read_source(module)
+    definition = source.definitions.get(name) if source else None
+    if source is None or definition is None:
+        return None
+    return _of_definition(source, definition)
+
+
+@lru_cache(maxsize=256)
+def read_source(module: str) -> Source | None:
+    """The parsed source of a module; None where there is no Python source. Raises SyntaxError."""
+    file = find_file(module)
+    if file is None:
+        return None
+    tree = ast.parse(file.read_bytes(), filename=str(file))
+    definitions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    is_package = file.name == "__init__.py"
+    return Source(
+        name=module, file=file, definitions=definitions, names=Names.of(tree, module, is_package=is_package)
+    )
+
+
+def find_file(module: str) -> Path | None:
+    """The source file of a module. Unlike importlib.util.find_spec it does not import parent packages."""
+    locations: list[str] | None = None
+    spec = None
+    parts = module.split(".")
+    for depth in range(len(parts)):
+        name = ".".join(parts[: depth + 1])
+        specs = (
+            finder.find_spec(name, locations) for finder in sys.meta_path if hasattr(finder, "find_spec")
+        )
+        spec = next((found for found in specs if found is not None), None)
+        if spec is None:
+            return None
+        if spec.submodule_search_locations is not None:
+            locations = list(spec.submodule_search_locations)
+        elif depth + 1 < len(parts):
+            return None
+    origin = spec.origin if spec else None
+    return Path(origin) if origin and origin.endswith(".py") else None
+
+
+def _of_definition(source: Source, definition: Definition) -> Signature:
+    if isinstance(definition, ast.FunctionDef):
+        return _of_arguments(source, definition, definition.args, literals={})
+    chain = _bases(source, definition)
+    literals: dict[str, Any] = {}
+    for _, base in reversed(chain):
+        literals.update(_class_literals(base))
+    for owner, base in chain:
+        init = next((n for n in base.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
+        if init is not None:
+            return _of_arguments(owner, definition, init.args, literals=literals, is_method=True, home=source)
+        if _is_dataclass(base):
+            return _of_dataclass(source, definition, chain, literals)
+    nothing = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
+    return _of_arguments(source, definition, nothing, literals=literals)
+
+
+def _bases(source: Source, definition: ast.ClassDef) -> list[tuple[Source, ast.ClassDef]]:
+    """The class and the bases that can be found by name, nearest first."""
+    chain = [(source, definition)]
+    for owner, current in chain:
+        for base in current.bases:
+            found = _find_class(owner, base.id) if isinstance(base, ast.Name) else None
+            if found is not None and len(chain) < MAX_BASES:
+                chain.append(found)
+    return chain
+
+
+def _find_class(source: Source, name: str) -> tuple[Source, ast.ClassDef] | None:
+    imported = source.names.imports.get(name)
+    if imported is not None:
+        module, name = imported
+        other = read_source(module)
+        if other is None:
+            return None
+        source = other
+    definition = source.definitions.get(name)
+    return (source, definition) if isinstance(definition, ast.ClassDef) else None
+
+
+def _of_arguments(
+    source: Source,
+    definition: Definition,
+    arguments: ast.arguments,
+    *,
+    literals: dict[str, Any],
+    is_method: bool = False,
+    home: Source | None = None,
+) -> Signature:
+    positional = [*arguments.posonlyargs, *arguments.args][1 if is_method else 0 :]
+    options = {
+        argument.arg: Option(
+            type=read_annotation(argument.annotation, source.names, read_names), required=default is None
+        )
+        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    }
+    home = home or source
+    return Signature(
+        target=f"{home.name}.{definition.name}",
+        file=home.file,
+        line=definition.lineno,
+        objects=tuple(argument.arg for argument in positional),
+        num_required_objects=max(0, len(positional) - len(arguments.defaults)),
+        options=options,
+        accepts_any_option=arguments.kwarg is not None,
+        accepts_any_object=arguments.vararg is not None,
+        literals=literals,
+    )
+
+
+def _of_dataclass(
+    source: Source,
+    definition: ast.ClassDef,
+    chain: list[tuple[Source, ast.ClassDef]],
+    literals: dict[str, Any],
+) -> Signature:
+    options: dict[str, Option] = {}
+    for owner, base in reversed(chain):
+        for node in base.body:
+            if (
+                isinstance(node, ast.AnnAssign)
+                and isinstance(node.target, ast.Name)
+                and not _is_class_var(node)
+            ):
+                kind = read_annotation(node.annotation, owner.names, read_names)
+                options[node.target.id] = Option(type=kind, required=node.value is None)
+    return Signature(
+        target=f"{source.name}.{definition.name}",
+        file=source.file,
+        line=definition.lineno,
+        objects=(),
+        num_required_objects=0,
+        options=options,
+        accepts_any_option=False,
+        accepts_any_object=False,
+        literals=literals,
+    )
+
+
+def read_names(module: str) -> Names | None:
+    """What the names at the top of another module mean, for an annotation imported from there."""
+    source = read_source(module)
+    return source.names if source else None
+
+
+def _is_dataclass(definition: ast.ClassDef) -> bool:
+    decorators = [node.func if isinstance(node, ast.Call) else node for node in definition.decorator_list]
+    return any(ast.unparse(decorator).split(".")[-1] == "dataclass" for decorator in decorators)
+
+
+def _is_class_var(node: ast.AnnAssign) -> bool:
+    return "ClassVar" in ast.unparse(node.annotation)
+
+
+def _class_literals(definition: ast.ClassDef) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for node in definition.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value = getattr(node, "value", None)
+        if (
+            isinstance(node, ast.Assign | ast.AnnAssign)
+            and isinstance(target, ast.Name)
+            and value is not None
+        ):
+            try:
+                found[target.id] = ast.literal_eval(value)
+            except ValueError:
+                continue
+    return found
+
+
+__all__ = ["ANY", "Option", "Signature", "find_file", "read_signature", "read_source"]
