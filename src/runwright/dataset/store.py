@@ -7,8 +7,10 @@ wait. Using an entry renews its time stamp; `evict` removes those unused for lon
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -21,7 +23,9 @@ from filelock import FileLock, Timeout
 
 from runwright.errors import DataError
 
+_log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
+_DISK_REFUSES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
 def cache_root() -> Path:
@@ -44,7 +48,11 @@ def locked(entry: Path) -> Iterator[None]:
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(_lock_path(entry))
-        lock.acquire()
+        try:
+            lock.acquire(timeout=2)
+        except Timeout:
+            _log.info("waiting for another process that prepares %s", entry)
+            lock.acquire()
     except OSError as error:
         raise _unwritable(entry, error) from error
     try:
@@ -66,6 +74,8 @@ def write_entry(entry: Path, write: Callable[[Path], Mapping[str, Any]]) -> None
             shutil.rmtree(entry)
         unfinished.rename(entry)
     except OSError as error:
+        if error.errno not in _DISK_REFUSES:
+            raise  # something that `write` reads, not the cache
         raise _unwritable(entry, error) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
