@@ -1,7 +1,7 @@
 """Encoded examples, prepared once for each state of data, tokenizer, task and code, and read by memory map.
 
-A prepared set is one Arrow file and a manifest with the key it was made for, in a folder of its own. On a miss
-the log says why: which parts of the key differ from the nearest set that is there.
+A prepared set is one Arrow file and a manifest with the key it was made for, in a folder of its own. On a
+miss the log says why: which parts of the key differ from the nearest set that is there.
 """
 
 from __future__ import annotations
@@ -120,22 +120,20 @@ def _why_missed(entry: Path, key: Mapping[str, Any]) -> str:
     """Which parts of the key differ from those of the nearest set in the same folder."""
     wanted = _flat(key)
     others = [store.read_manifest(other) for other in store.entries(entry.parent)]
-    differences = [
-        {
-            part: (old.get(part), wanted.get(part))
-            for part in old.keys() | wanted
-            if old.get(part) != wanted.get(part)
-        }
-        for old in (_flat(other["key"]) for other in others if other and "key" in other)
-    ]
+    differences = [_difference(_flat(other["key"]), wanted) for other in others if other and "key" in other]
     if not differences:
         return "nothing was prepared in this folder before"
-    # Sets of other splits or experiments differ in more parts; of equally near ones, the last used comes last.
+    # Of equally near sets the one used last counts; `entries` lists it last.
     nearest = min(reversed(differences), key=len)
     if not nearest:
         return "the set that was there is damaged"
     changes = [f"{part} ({_short(old)} → {_short(new)})" for part, (old, new) in sorted(nearest.items())]
     return f"the nearest prepared set differs in {', '.join(changes)}"
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    pairs = {part: (old.get(part), new.get(part)) for part in old.keys() | new.keys()}
+    return {part: (before, after) for part, (before, after) in pairs.items() if before != after}
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:

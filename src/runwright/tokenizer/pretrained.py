@@ -29,7 +29,7 @@ def load_pretrained(
     if pad_token is not None:
         _set_pad_token(tokenizer, pad_token)
     if tokenizer.pad_token_id is None:
-        own = [token for token in (tokenizer.eos_token, tokenizer.unk_token) if token]
+        own = [str(token) for token in (tokenizer.eos_token, tokenizer.unk_token) if token]
         raise ConfigError(
             f"tokenizer.pad_token: {name!r} was saved without a token to pad with; name one of its own"
             + (f", for example {' or '.join(own)}" if own else "")

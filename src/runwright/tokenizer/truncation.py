@@ -22,12 +22,15 @@ class TruncationReport:
     def describe(self) -> str:
         """One sentence for the log."""
         if not self.num_truncated_rows:
-            return f"max_length {self.max_length} cuts none of {self.num_rows} rows (longest: {self.longest} tokens)"
+            return (
+                f"max_length {self.max_length} cuts none of {self.num_rows} rows; the longest has "
+                f"{self.longest} tokens"
+            )
         rows = self.num_truncated_rows / self.num_rows
         tokens = self.num_lost_tokens / self.num_tokens
         return (
-            f"max_length {self.max_length} cuts {self.num_truncated_rows} of {self.num_rows} rows ({rows:.1%}) "
-            f"and loses {self.num_lost_tokens} of {self.num_tokens} tokens ({tokens:.1%}); "
+            f"max_length {self.max_length} cuts {self.num_truncated_rows} of {self.num_rows} rows "
+            f"({rows:.1%}) and loses {self.num_lost_tokens} of {self.num_tokens} tokens ({tokens:.1%}); "
             f"the longest has {self.longest}"
         )
 
