@@ -1,0 +1,1 @@
+"""Transformers models with a fresh head: from a pretrained checkpoint or from a configuration."""

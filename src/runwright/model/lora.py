@@ -1,0 +1,69 @@
+"""Low-rank adapters through peft (the extra `lora`), imported only where they are asked for."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from runwright.errors import ConfigError
+from runwright.types import OpenFraction, PositiveFloat, PositiveInt
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lora:
+    """Options of the adapters (Hu et al. 2022)."""
+
+    rank: PositiveInt
+    alpha: PositiveFloat
+    dropout: OpenFraction
+    target_modules: list[str] | Literal["all-linear"] | None
+    rank_stabilized: bool
+
+
+def add_adapters(model: PreTrainedModel, lora: Lora, *, new: set[str]) -> nn.Module:
+    """The model with adapters: they, the head and what no checkpoint has filled are all that is trained."""
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise ConfigError("model.lora needs peft: pip install 'runwright[lora]'") from error
+    whole = _trained_whole(model, new)
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type] - peft only divides by it
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+        exclude_modules="|".join(rf"{re.escape(name)}(\..*)?" for name in whole) or None,
+        modules_to_save=whole,
+        use_rslora=lora.rank_stabilized,
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise ConfigError(
+            f"model.lora.target_modules: {str(error).splitlines()[0]} (give names of modules, or all-linear)"
+        ) from error
+
+
+def merge_adapter(model: nn.Module) -> Any:
+    """A plain transformers model with the adapters merged into its weights; `model` is left as it is.
+
+    A model without adapters is returned itself.
+    """
+    if not hasattr(model, "merge_and_unload"):
+        return model
+    return copy.deepcopy(model).merge_and_unload()  # type: ignore[operator]
+
+
+def _trained_whole(model: PreTrainedModel, new: set[str]) -> list[str]:
+    """Modules that get their own trained copy: those outside the encoder, and new ones inside it."""
+    inside = f"{model.base_model_prefix}."
+    names = [name for name, _ in model.named_parameters()]
+    heads = [name.partition(".")[0] for name in names if not name.startswith(inside)]
+    fresh = [name.rpartition(".")[0] for name in names if name in new and name.startswith(inside)]
+    return list(dict.fromkeys([*heads, *fresh]))

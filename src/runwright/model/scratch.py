@@ -1,0 +1,83 @@
+"""A transformer that starts from random weights."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Literal
+
+from runwright.errors import ConfigError
+from runwright.mistakes import did_you_mean
+from runwright.model.configuration import auto_class, head_options, set_dropout, torch_dtype
+from runwright.model.quiet import quiet_transformers
+from runwright.types import Head, OpenFraction
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
+
+log = logging.getLogger("runwright.model")
+
+_FROM_TOKENIZER = ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id")
+_FROM_TASK = ("num_labels", "id2label", "label2id", "problem_type")
+
+
+def build(
+    head: Head,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    architecture: str,
+    config: dict[str, Any],
+    dtype: Literal["float32", "bfloat16", "float16", "float64"],
+    dropout: OpenFraction | None,
+    attention: Literal["sdpa", "eager", "flex_attention", "flash_attention_2"],
+) -> nn.Module:
+    """A model of any architecture that transformers has; `config` holds what differs from its defaults.
+
+    Vocabulary and special tokens come from the tokenizer. Weights are drawn from torch's global generator.
+    """
+    known = _known_options(architecture)
+    for key in config:
+        if key in _FROM_TOKENIZER or key in _FROM_TASK:
+            owner = "tokenizer" if key in _FROM_TOKENIZER else "task"
+            raise ConfigError(f"model.config.{key}: this follows from the {owner}; leave it out")
+        if key not in known:
+            raise ConfigError(
+                f"model.config.{key}: {architecture!r} has no such option; {did_you_mean(key, known)}".rstrip(
+                    "; "
+                )
+            )
+    try:
+        filled = _fill_config(architecture, config, head, tokenizer)
+        set_dropout(filled, dropout)
+        with quiet_transformers():
+            model = auto_class(head).from_config(
+                filled, dtype=torch_dtype(dtype), attn_implementation=attention, trust_remote_code=False
+            )
+    except (TypeError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split()).partition(" Model type should be one of")[0]
+        raise ConfigError(f"model: cannot build {architecture!r}: {reason}") from error
+    log.info("new: all weights of %s", type(model).__name__)
+    return model
+
+
+def _known_options(architecture: str) -> list[str]:
+    from transformers import CONFIG_MAPPING
+
+    if architecture not in CONFIG_MAPPING:
+        hint = did_you_mean(architecture, CONFIG_MAPPING)
+        raise ConfigError(f"model.architecture: transformers has no {architecture!r}; {hint}".rstrip("; "))
+    defaults = CONFIG_MAPPING[architecture]()
+    return [*defaults.to_dict(), *defaults.attribute_map]
+
+
+def _fill_config(
+    architecture: str, options: dict[str, Any], head: Head, tokenizer: PreTrainedTokenizerFast
+) -> PreTrainedConfig:
+    from transformers import AutoConfig
+
+    special = {
+        key: value for key in _FROM_TOKENIZER[1:] if (value := getattr(tokenizer, key, None)) is not None
+    }
+    return AutoConfig.for_model(
+        architecture, **options, **special, **head_options(head), vocab_size=len(tokenizer)
+    )
