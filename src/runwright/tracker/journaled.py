@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MAX_STEP = 2**63 - 1  # what the journal's index and MLflow's databases hold
+
 
 class JournaledTracker:
     """Keeps a run in its journal; subclasses show it elsewhere by overriding the hooks at the end."""
@@ -52,8 +54,9 @@ class JournaledTracker:
         if self._journal is None:
             return
         numbers_only = self._numbers(metrics)
-        self._journal.metrics(numbers_only, step=int(step))
-        self.on_metrics(numbers_only, step=int(step))
+        place = max(-MAX_STEP, min(MAX_STEP, int(step)))
+        self._journal.metrics(numbers_only, step=place)
+        self.on_metrics(numbers_only, step=place)
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Record words about the run."""

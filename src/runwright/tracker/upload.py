@@ -38,7 +38,6 @@ RUN_ID_TAG = "runwright.run_id"
 MAX_METRICS = 1000
 MAX_PARAMS = 100
 MAX_TAGS = 100
-MAX_INT64 = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,7 +183,7 @@ class Uploader:
         from mlflow.entities import Metric
 
         for name, figure in record.get("m", {}).items():
-            value, step = float(figure), max(-MAX_INT64, min(MAX_INT64, record["s"]))
+            value, step = float(figure), record["s"]
             key = self._name(name, batch)
             batch.metrics.append(Metric(key, value, record["t"], step))
             if math.isinf(value):

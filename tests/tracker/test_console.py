@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runwright.tracker.console import ConsoleTracker
+from runwright.tracker.journal import read
+from runwright.types import RunInfo, Tracker
+
+
+def records(run: RunInfo) -> list[dict[str, Any]]:
+    return [record for record, _ in read(run.folder / "journal.jsonl")]
+
+
+def test_everything_is_in_the_journal(make_run: Callable[..., RunInfo]) -> None:
+    run = make_run()
+    tracker: Tracker = ConsoleTracker(interval_seconds=0)
+    tracker.start(run)
+    tracker.log_params(
+        {"optimizer": {"lr": 1e-5, "betas": [0.9, 0.999]}, "debug": None, "fast": True, "empty": {}}
+    )
+    tracker.log_tags({"kind": "test"})
+    tracker.log_metrics({"train/loss": 0.5}, step=1)
+    tracker.log_artifact(run.folder / "plots", folder="x")
+    tracker.finish("FINISHED")
+    tracker.finish("FAILED")
+    kept = [{key: value for key, value in record.items() if key != "t"} for record in records(run)]
+    params = {"optimizer.lr": "1e-05", "optimizer.betas": "[0.9, 0.999]", "debug": "null", "fast": "true"}
+    assert kept == [
+        {"status": "RUNNING"},
+        {"params": params | {"empty": "{}"}},
+        {"tags": {"kind": "test"}},
+        {"s": 1, "m": {"train/loss": 0.5}},
+        {"artifact": "plots", "folder": "x"},
+        {"status": "FINISHED"},
+    ]
+
+
+def test_figures_are_logged_now_and_then(
+    make_run: Callable[..., RunInfo], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    tracker = ConsoleTracker(interval_seconds=3600)
+    tracker.start(make_run())
+    for step in range(1, 50):
+        tracker.log_metrics({"train/loss": 1 / step}, step=step)
+    tracker.log_metrics({"validation/loss": 0.25}, step=49)
+    tracker.finish("FINISHED")
+    assert [record.getMessage() for record in caplog.records] == [
+        "step 1: train/loss 1",
+        "step 49: validation/loss 0.25",
+    ]
+
+
+def test_what_is_no_number_is_left_out_with_one_warning(
+    make_run: Callable[..., RunInfo], caplog: pytest.LogCaptureFixture
+) -> None:
+    import numpy as np
+    import torch
+
+    run = make_run()
+    tracker = ConsoleTracker(interval_seconds=0)
+    tracker.start(run)
+    odd: dict[str, Any] = {"a": np.float32(0.5), "b": torch.tensor(2.0), "c": "word", "d": None, "e": [1]}
+    for step in range(3):
+        tracker.log_metrics(odd, step=np.int64(step))  # type: ignore[arg-type]
+    tracker.finish("FINISHED")
+    assert [record["m"] for record in records(run) if "m" in record] == [{"a": 0.5, "b": 2.0}] * 3
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 3
+
+
+def test_secrets_do_not_reach_the_journal(
+    make_run: Callable[..., RunInfo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVICE_TOKEN", "canary-123")
+    run = make_run()
+    tracker = ConsoleTracker(interval_seconds=0)
+    tracker.start(run)
+    tracker.log_params(
+        {"tracker": {"password": "pw-canary", "uri": "https://ann:uri-canary@host"}, "x": ["canary-123"]}
+    )
+    tracker.log_tags({"command": "train y=canary-123"})
+    tracker.finish("FINISHED")
+    assert "canary" not in (run.folder / "journal.jsonl").read_text()
+
+
+def test_calls_before_the_start_and_after_the_end_do_nothing(tmp_path: Path) -> None:
+    tracker = ConsoleTracker(interval_seconds=0)
+    tracker.log_metrics({"a": 1.0}, step=1)
+    tracker.log_artifact(tmp_path)
+    tracker.finish("FINISHED")
+    assert tracker.sync() == 0
+    assert tracker.curves() == {}
