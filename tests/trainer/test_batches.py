@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runwright.trainer.batches import BatchOrder, Batches, Cut, assign, cut_batch, extend_ledger, hash_ids
+from runwright.trainer.batches import Batches, BatchOrder, Cut, assign, cut_batch, extend_ledger, hash_ids
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=40)
 

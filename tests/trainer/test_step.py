@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from runwright.trainer.batches import BatchOrder, Batches, Cut
+from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.step import NonFiniteError, Stepper
 
 CUTS = [

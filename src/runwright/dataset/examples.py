@@ -16,11 +16,22 @@ class PreparedExamples:
     """Encoded examples of one split, with random access by position; see `types.Examples`."""
 
     def __init__(self, batches: Sequence[pa.RecordBatch], *, cache_note: str) -> None:
+        self._batches = list(batches)
         self.cache_note = cache_note  # where they came from, or why the cache had none
         self._names = batches[0].schema.names
         self._starts = np.cumsum([0, *(len(batch) for batch in batches)])
         self._columns = [[_reader(batch.column(name)) for name in self._names] for batch in batches]
         self._lengths = np.concatenate([_lengths(batch.column("input_ids")) for batch in batches])
+        self._example_ids = self.column("example_id") if "example_id" in self._names else np.arange(len(self))
+
+    def column(self, name: str) -> np.ndarray:
+        """One number for each example, [N], in the order of positions."""
+        return np.concatenate([batch.column(name).to_numpy(zero_copy_only=False) for batch in self._batches])
+
+    @property
+    def example_ids(self) -> np.ndarray:
+        """[N] int64, distinct."""
+        return self._example_ids
 
     @property
     def lengths(self) -> np.ndarray:

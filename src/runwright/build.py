@@ -1,0 +1,171 @@
+"""From a resolved configuration to ready objects, in the order in which they need each other.
+
+The only module besides the command line that knows what the configuration looks like; everything it makes
+takes plain arguments. Rows come first and weights last: a mistake in the data costs no model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import runwright
+from runwright.dataset.cache import PreparedExamples, prepare_examples
+from runwright.dataset.checks import Kind, require_columns
+from runwright.dataset.load import LoadedData
+from runwright.errors import ConfigError
+from runwright.targets import instantiate
+from runwright.tokenizer.fingerprint import tokenizer_fingerprint
+from runwright.trainer.batches import Batches, BatchOrder, Cut
+from runwright.trainer.options import TrainerOptions
+from runwright.trainer.ranks import Ranks
+from runwright.trainer.seeds import Seeds, derive_seed
+from runwright.trainer.step import Stepper
+from runwright.types import Examples, Metric
+
+logger = logging.getLogger(__name__)
+
+Config = Mapping[str, Any]
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """Everything before the weights."""
+
+    data: LoadedData
+    tokenizer: Any
+    task: Any
+    examples: dict[str, PreparedExamples]  # by split
+
+
+def load_data(config: Config) -> LoadedData:
+    """The rows of every split; raises DataError where a file, a row or a column is wrong."""
+    return instantiate(config["dataset"], config["seeds"]["data"], group="dataset", key="dataset")
+
+
+def build_tokenizer(config: Config) -> Any:
+    """The tokenizer."""
+    return instantiate(config["tokenizer"], group="tokenizer", key="tokenizer")
+
+
+def build_task(config: Config, tokenizer: Any) -> Any:
+    """The task, which has not seen any data."""
+    return instantiate(config["task"], tokenizer, group="task", key="task")
+
+
+def build_metrics(config: Config) -> dict[str, Callable[[], Metric]]:
+    """What makes a fresh metric, by the name of its figure."""
+    return {
+        name: partial(instantiate, node, group="metric", key=f"metric.{name}")
+        for name, node in config["metric"].items()
+    }
+
+
+def build_options(config: Config) -> TrainerOptions:
+    """The trainer's options."""
+    return instantiate(config["trainer"], group="trainer", key="trainer")
+
+
+def build_seeds(config: Config) -> Seeds:
+    """One seed for each source of chance."""
+    return Seeds(**config["seeds"])
+
+
+def prepare(config: Config, *, cache_folder: Path | None) -> Prepared:
+    """Rows, tokenizer, task and encoded examples."""
+    data = load_data(config)
+    for note in data.notes:
+        logger.info("data: %s", note)
+    tokenizer = build_tokenizer(config)
+    task = build_task(config, tokenizer)
+    kinds: dict[str, Kind] = dict.fromkeys(task.columns, "any")
+    require_columns(data.splits, kinds | dict.fromkeys(task.text_columns, "text"))
+    task.fit(data.splits)
+    key = {"tokenizer": tokenizer_fingerprint(tokenizer), "task": config["task"], "learned": task.state_dict()}
+    examples = {
+        split: encode_rows(
+            rows, task, split=split, key=key | {"data": data.fingerprints[split]}, folder=cache_folder
+        )
+        for split, rows in data.splits.items()
+    }
+    return Prepared(data=data, tokenizer=tokenizer, task=task, examples=examples)
+
+
+def encode_rows(
+    rows: Any, task: Any, *, split: str, key: Mapping[str, Any], folder: Path | None
+) -> PreparedExamples:
+    """The examples of one split, from the cache where the key is known."""
+    labels = task.read_labels(rows, split=split)
+    chosen = rows.select_columns([name for name in ("row_id", *task.columns) if name in rows.column_names])
+    if labels is not None:
+        chosen = chosen.add_column("labels", labels)
+    return prepare_examples(
+        chosen, task.encode, key={**key, "split": split, "code": runwright.__version__}, folder=folder
+    )
+
+
+def build_model(config: Config, prepared: Prepared, *, device: torch.device) -> torch.nn.Module:
+    """The model on its device; what is newly initialised is a function of the init seed alone."""
+    torch.manual_seed(derive_seed("init", config["seeds"]["init"]))
+    model = instantiate(config["model"], prepared.task.head, prepared.tokenizer, group="model", key="model")
+    options = build_options(config)
+    if options.gradient_checkpointing:
+        if not getattr(model, "supports_gradient_checkpointing", False):
+            raise ConfigError(f"trainer.gradient_checkpointing: {type(model).__name__} does not support it")
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model.to(device)
+
+
+def build_stepper(config: Config, *, model: torch.nn.Module, task: Any, ranks: Ranks) -> Stepper:
+    """What makes one update."""
+    options = build_options(config)
+    optimizer = instantiate(config["optimizer"], model, group="optimizer", key="optimizer")
+    return Stepper(
+        model=model,
+        task=task,
+        optimizer=optimizer,
+        parameters=[parameter for parameter in model.parameters() if parameter.requires_grad],
+        ranks=ranks,
+        dropout_seed=config["seeds"]["dropout"],
+        max_grad_norm=options.max_grad_norm,
+        non_finite=options.non_finite,
+        autocast=build_autocast(options, ranks.device),
+        scaler=torch.amp.GradScaler(ranks.device.type) if options.precision == "fp16" else None,
+    )
+
+
+def build_scheduler(config: Config, optimizer: torch.optim.Optimizer, *, total_steps: int) -> Any:
+    """The learning-rate schedule over all steps."""
+    return instantiate(config["scheduler"], optimizer, total_steps, group="scheduler", key="scheduler")
+
+
+def build_batches(config: Config, examples: Examples, task: Any, *, ranks: Ranks) -> Batches:
+    """The training batches of this rank."""
+    options = build_options(config)
+    order = BatchOrder(len(examples), batch_size=options.batch_size, seed=config["seeds"]["data"])
+    cut = Cut(microbatch_size=options.microbatch_size, microbatch_tokens=options.microbatch_tokens)
+    return Batches(examples, task, order=order, cut=cut, rank=ranks.rank, num_ranks=ranks.num_ranks)
+
+
+def build_autocast(options: TrainerOptions, device: torch.device) -> Callable[[], Any]:
+    """What makes the context of a forward at the chosen precision."""
+    if options.precision == "fp32":
+        return nullcontext
+    return partial(torch.autocast, device.type, dtype=PRECISIONS[options.precision])
+
+
+def config_hash(config: Config) -> str:
+    """A hash of everything in the configuration that may change a number."""
+    ignored = ("name", "output_dir", "tracker", "launch")
+    relevant = {key: value for key, value in config.items() if key not in ignored}
+    return hashlib.sha256(json.dumps(relevant, sort_keys=True, default=str).encode()).hexdigest()[:16]

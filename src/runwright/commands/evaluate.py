@@ -1,0 +1,46 @@
+"""`runwright evaluate`: a run's best model on any split, or on other data."""
+
+from __future__ import annotations
+
+import argparse
+
+SUMMARY = "Evaluate a finished run's best model on its splits, or on other data chosen by overrides."
+EXAMPLES = """examples:
+  runwright evaluate latest                                      validation and test, as in training
+  runwright evaluate latest --split test --split train
+  runwright evaluate latest:vader 'dataset.source.domains=[news]'
+  runwright evaluate latest dataset=csv dataset.source.files.test=other.csv 'metric=[accuracy,roc_auc]'
+
+Overrides are put on top of the run's own; groups other than dataset and metric keep to the run.
+RUN is a folder, an id, latest or latest:NAME. The run itself is not changed: results go to its
+evaluations/ folder."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    from runwright.commands.flags import add_permission_flags
+
+    parser.usage = "runwright evaluate [options] RUN [group=option] [key=value]"
+    parser.epilog = EXAMPLES
+    parser.add_argument("run", metavar="RUN", help="run folder, id, latest or latest:NAME")
+    parser.add_argument(
+        "--split", metavar="NAME", action="append", help="may be repeated; default: all but train"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
+    add_permission_flags(parser)
+
+
+def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+    """Evaluate and show a table."""
+    from runwright.commands.flags import grant_permissions
+    from runwright.run_folder import resolve_run
+
+    grant_permissions(args)
+    folder = resolve_run(args.run)
+    from runwright.evaluating import evaluate_run, show_results
+
+    results = evaluate_run(
+        folder, overrides, splits=args.split, device=args.device, allow_shadow=args.allow_shadow
+    )
+    show_results(folder, results)
+    return 0

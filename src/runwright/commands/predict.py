@@ -1,0 +1,72 @@
+"""`runwright predict`: what a run's best model says about texts, standard input or a file of any size."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+SUMMARY = "Predict with a finished run's best model; results come in the order of the input."
+EXAMPLES = """examples:
+  runwright predict latest "What a film!" "Never again."
+  runwright predict latest:vader --file reviews.csv --text-column review --output scored.csv
+  runwright predict latest --all-scores < lines.txt > predictions.jsonl
+
+Input: csv, tsv, jsonl, parquet or text, one record a line; for a pair of texts in plain text put a tab
+between them. Only a part of the file is in memory at a time.
+RUN is a folder, an id, latest or latest:NAME."""
+
+OUTPUT_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.usage = "runwright predict [options] RUN [TEXT ...]"
+    parser.epilog = EXAMPLES
+    parser.add_argument("run", metavar="RUN", help="run folder, id, latest or latest:NAME")
+    parser.add_argument(
+        "texts", metavar="TEXT", nargs="*", help="texts; without any: --file or standard input"
+    )
+    parser.add_argument("--file", metavar="FILE", help="records to predict; - is standard input")
+    parser.add_argument("--format", choices=("csv", "tsv", "jsonl", "text", "parquet"), help="of the input")
+    parser.add_argument(
+        "--text-column",
+        metavar="NAME",
+        action="append",
+        help="column of the text in the input (twice for a pair); default: as in training",
+    )
+    parser.add_argument("--output", metavar="FILE", type=Path, help="default: standard output")
+    parser.add_argument(
+        "--output-format", choices=("jsonl", "csv"), help="default: by the name of --output, else jsonl"
+    )
+    parser.add_argument("--all-scores", action="store_true", help="the score of every class")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
+
+
+def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+    """Predict and write."""
+    from runwright.errors import ConfigError
+    from runwright.run_folder import resolve_run
+
+    if args.texts + overrides and args.file:
+        raise ConfigError("--file and texts are both given; expected one of them")
+    folder = resolve_run(args.run)
+    from runwright.predicting import predict_to_stream
+
+    output_format = args.output_format or (
+        OUTPUT_FORMATS.get(args.output.suffix.lower(), "jsonl") if args.output else "jsonl"
+    )
+    count = predict_to_stream(
+        folder,
+        texts=args.texts + overrides,
+        file=args.file,
+        input_format=args.format,
+        text_columns=args.text_column,
+        output=args.output,
+        output_format=output_format,
+        all_scores=args.all_scores,
+        device=args.device,
+    )
+    if args.output:
+        print(f"{count:,} predictions in {args.output}", file=sys.stderr)
+    return 0

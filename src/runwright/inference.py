@@ -1,0 +1,128 @@
+"""A finished run put back together: its tokenizer, task and best model, ready to evaluate and to predict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from runwright import build
+from runwright.dataset.examples import PreparedExamples, example_schema, record_batch
+from runwright.errors import CheckpointError
+from runwright.processes import set_threads, share_of_cores, start_ranks
+from runwright.records import in_chunks
+from runwright.trainer.evaluate import predict
+from runwright.trainer.options import TrainerOptions
+from runwright.trainer.ranks import Ranks
+from runwright.types import Predictions
+
+CHUNK_RECORDS = 2048  # read, sorted by length and predicted together; bounds the memory
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinishedRun:
+    """What is needed to use a run's best model."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    tokenizer: Any
+    task: Any
+    model: torch.nn.Module
+    ranks: Ranks
+    options: TrainerOptions
+
+
+def load_run(folder: Path, *, device: str | None = None) -> FinishedRun:
+    """The best model of a run with its tokenizer and task; raises CheckpointError where it has none."""
+    best, state = folder / "best", folder / "task.json"
+    if not (best / "config.json").is_file() or not state.is_file():
+        raise CheckpointError(
+            f"run {folder} has no best model yet; its training has not finished. Go on with: "
+            f"runwright train --resume {folder}"
+        )
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    tokenizer = build.build_tokenizer({"tokenizer": {**config["tokenizer"], "name": str(best.resolve())}})
+    task = build.build_task(config, tokenizer)
+    task.load_state_dict(json.loads(state.read_text(encoding="utf-8")))
+    options = build.build_options(config)
+    ranks = start_ranks(device or options.device)
+    set_threads(options.num_threads or share_of_cores(1))
+    return FinishedRun(
+        folder=folder,
+        config=config,
+        tokenizer=tokenizer,
+        task=task,
+        model=load_best(best, task).to(ranks.device).eval(),
+        ranks=ranks,
+        options=options,
+    )
+
+
+def load_best(best: Path, task: Any) -> torch.nn.Module:
+    """A folder that was saved with `save_pretrained`, as transformers itself reads it."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    auto_class = getattr(transformers, task.head.auto_class)
+    return auto_class.from_pretrained(best, trust_remote_code=False, local_files_only=True, dtype="auto")
+
+
+def predict_records(
+    run: FinishedRun,
+    records: Iterable[dict[str, Any]],
+    *,
+    all_scores: bool,
+    on_progress: Callable[[int], None] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Each record with `prediction`, `score` and on demand `scores`, in the order they came.
+
+    Only a chunk of records is in memory at a time.
+    """
+    done = 0
+    for chunk in in_chunks(records, CHUNK_RECORDS):
+        predictions = predict_chunk(run, chunk)
+        for place, record in enumerate(chunk):
+            yield {**record, **describe(run.task, predictions, place, all_scores=all_scores)}
+        done += len(chunk)
+        if on_progress:
+            on_progress(done)
+
+
+def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]]) -> Predictions:
+    """Predictions for some records, in their order."""
+    columns: dict[str, list[Any]] = {
+        name: [record[name] for record in records] for name in run.task.text_columns
+    }
+    columns["row_id"] = list(range(len(records)))
+    examples = run.task.encode(columns)
+    return predict(
+        run.model,
+        run.task,
+        PreparedExamples([record_batch(examples, example_schema(examples))], cache_note="in memory"),
+        max_tokens=run.options.evaluate_tokens,
+        ranks=run.ranks,
+        autocast=build.build_autocast(run.options, run.ranks.device),
+    )
+
+
+def describe(task: Any, predictions: Predictions, place: int, *, all_scores: bool) -> dict[str, Any]:
+    """One prediction as a person would read it."""
+    described: dict[str, Any] = {"prediction": task.name_of(predictions.predicted[place])}
+    if predictions.scores is None:
+        return described
+    scores = predictions.scores[place]
+    if task.problem == "single_label":
+        described["score"] = round(float(scores.max()), 6)
+    else:
+        chosen = predictions.predicted[place]
+        described["score"] = [round(float(score), 6) for score in scores[chosen]]
+    if all_scores:
+        described["scores"] = {
+            name: round(float(score), 6) for name, score in zip(task.label_names, scores, strict=True)
+        }
+    return described

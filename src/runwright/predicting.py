@@ -1,0 +1,69 @@
+"""Predictions from any input to any output, piece by piece."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from runwright.errors import ConfigError
+from runwright.inference import load_run, predict_records
+from runwright.records import RecordWriter, read_records, texts_as_records
+from runwright.report.progress import Progress
+
+
+def predict_to_stream(
+    folder: Path,
+    *,
+    texts: Sequence[str],
+    file: str | None,
+    input_format: str | None,
+    text_columns: Sequence[str] | None,
+    output: Path | None,
+    output_format: str,
+    all_scores: bool,
+    device: str | None,
+) -> int:
+    """Predict texts, a file or standard input with the run in `folder`; how many records were written."""
+    run = load_run(folder, device=device)
+    wanted = run.task.text_columns
+    given = tuple(text_columns or wanted)
+    if len(given) != len(wanted):
+        raise ConfigError(f"--text-column: given {len(given)}, expected {len(wanted)}: {', '.join(wanted)}")
+    records = (
+        texts_as_records(texts, given)
+        if texts
+        else read_records(file, columns=given, format_name=input_format)
+    )
+    renamed = ({**record, **_as_trained(record, given, wanted)} for record in records)
+    count = 0
+    with _opened(output) as stream, Progress(enabled=output is not None) as progress:
+        writer = RecordWriter(stream, format_name=output_format)
+        with progress.counting("predict") as on_progress:
+            for record in predict_records(run, renamed, all_scores=all_scores, on_progress=on_progress):
+                extra = [name for name in wanted if name not in given]
+                writer.write({name: value for name, value in record.items() if name not in extra})
+                count += 1
+    return count
+
+
+def _as_trained(record: dict[str, Any], given: Sequence[str], wanted: Sequence[str]) -> dict[str, Any]:
+    return {name: record[column] for column, name in zip(given, wanted, strict=True)}
+
+
+@contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that appears under its name only when it is whole."""
+    if output is None:
+        yield sys.stdout
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)

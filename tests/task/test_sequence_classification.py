@@ -1,0 +1,218 @@
+"""Encoding, labels, losses and predictions of sequence classification."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import ClassLabel, Dataset, Features, Sequence, Value
+
+from runwright.errors import ConfigError, DataError
+
+
+def splits(labels: list[Any], **others: list[Any]) -> dict[str, Dataset]:
+    rows = {"row_id": list(range(len(labels))), "text": ["a b"] * len(labels), "label": labels, **others}
+    return {"train": Dataset.from_dict(rows)}
+
+
+def test_class_names_come_sorted_from_the_training_split(make_task: Any) -> None:
+    task = make_task()
+    task.fit(splits(["no", "yes", "maybe", "yes"]))
+    assert task.label_names == ("maybe", "no", "yes")
+    assert task.head.num_labels == 3
+    assert task.read_labels(splits(["yes", "no"])["train"], split="train") == [2, 1]
+
+
+def test_numeric_classes_are_in_numeric_order(make_task: Any) -> None:
+    task = make_task()
+    task.fit(splits([10, 9, 2, 10]))
+    assert task.label_names == ("2", "9", "10")
+
+
+def test_names_of_a_data_set_s_own_classes_are_kept(make_task: Any) -> None:
+    features = Features(
+        {"row_id": Value("int64"), "text": Value("string"), "label": ClassLabel(names=["z", "a"])}
+    )
+    rows = Dataset.from_dict({"row_id": [0, 1], "text": ["a", "b"], "label": [0, 1]}, features=features)
+    task = make_task()
+    task.fit({"train": rows})
+    assert task.label_names == ("z", "a")
+
+
+def test_names_of_lists_of_classes_are_kept(make_task: Any) -> None:
+    features = Features(
+        {"row_id": Value("int64"), "text": Value("string"), "label": Sequence(ClassLabel(names=["z", "a"]))}
+    )
+    rows = Dataset.from_dict(
+        {"row_id": [0, 1], "text": ["a", "b"], "label": [[0], [1, 0]]}, features=features
+    )
+    task = make_task("multi_label")
+    task.fit({"train": rows})
+    assert task.label_names == ("z", "a")
+    assert task.read_labels(rows, split="train") == [[0], [0, 1]]
+
+
+def test_a_label_file_names_the_ids(make_task: Any, tmp_path: Path) -> None:
+    file = tmp_path / "labels.txt"
+    file.write_text("joy\nfear\nlove\n")
+    task = make_task("multi_label", label_file=str(file))
+    data = splits(["0,2", "", "fear"])
+    task.fit(data)
+    assert task.read_labels(data["train"], split="train") == [[0, 2], [], [1]]
+
+
+@pytest.mark.parametrize(
+    ("problem", "labels", "message"),
+    [
+        ("single_label", ["x", "x"], "only one class"),
+        ("single_label", ["x", "y", None], r"row 2, column 'label': the label is empty"),
+        ("regression", [1.0, 2.0, float("inf")], r"row 2, column 'label': expected a finite number"),
+        ("regression", ["1", "two"], r"row 1.*given 'two'"),
+        ("multi_label", ["x", "x"], "only one class"),
+    ],
+)
+def test_labels_that_cannot_be_learned_are_named(
+    make_task: Any, problem: str, labels: Any, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        make_task(problem).fit(splits(labels))
+
+
+def test_an_unknown_label_names_the_nearest_class(make_task: Any) -> None:
+    data = splits(["happy", "sad"])
+    data["test"] = splits(["happy", "hapy"])["train"]
+    with pytest.raises(DataError, match=r"split 'test', row 1.*Did you mean 'happy'"):
+        make_task().fit(data)
+
+
+def test_hidden_labels_of_a_test_split_are_no_labels(make_task: Any) -> None:
+    data = splits(["0", "1"])
+    data["test"] = splits([-1, -1])["train"]
+    task = make_task()
+    task.fit(data)
+    assert task.read_labels(data["test"], split="test") is None
+
+
+def test_a_missing_label_column_lists_the_columns(make_task: Any) -> None:
+    with pytest.raises(DataError, match="there are row_id, text, label"):
+        make_task(label_column="lable").fit(splits(["x", "y"]))
+
+
+def test_balanced_weights_are_scikit_learn_s(make_task: Any) -> None:
+    task = make_task(class_weights="balanced")
+    task.fit(splits(["x"] * 6 + ["y"] * 2))
+    assert task.class_weights == [8 / (2 * 6), 8 / (2 * 2)]
+
+
+def test_weights_by_name_must_name_every_class(make_task: Any) -> None:
+    with pytest.raises(ConfigError, match=r"unknown \['z'\], missing \['y'\]"):
+        make_task(class_weights={"x": 1.0, "z": 2.0}).fit(splits(["x", "y"]))
+
+
+def test_encoding_counts_what_truncation_takes(make_task: Any) -> None:
+    task = make_task(max_length=5)
+    examples = task.encode({"row_id": [7, 8], "text": ["a b c d a b", None]})
+    assert examples[0]["input_ids"] == [2, 4, 5, 6, 3]
+    assert [example["full_length"] for example in examples] == [8, 2]
+    assert [example["example_id"] for example in examples] == [7, 8]
+    assert "token_type_ids" not in examples[0]
+
+
+def test_a_pair_has_token_types_and_loses_from_the_longer_text(make_task: Any) -> None:
+    task = make_task(text_pair_column="other", max_length=7)
+    (example,) = task.encode({"row_id": [0], "text": ["a b c d a b"], "other": ["d"]})
+    assert example["input_ids"] == [2, 4, 5, 6, 3, 7, 3]
+    assert example["token_type_ids"] == [0, 0, 0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_is_on_its_side_and_masked(make_task: Any, tokenizer: Any, side: str) -> None:
+    task = make_task()
+    tokenizer.padding_side = side
+    try:
+        batch = task.collate(task.encode({"row_id": [0, 1], "text": ["a b c", "d"]}))
+    finally:
+        tokenizer.padding_side = "right"
+    short = [0, 0, 2, 7, 3] if side == "left" else [2, 7, 3, 0, 0]
+    assert batch["input_ids"].tolist() == [[2, 4, 5, 6, 3], short]
+    assert batch["attention_mask"].tolist() == [[1] * 5, [int(token != 0) for token in short]]
+
+
+def test_losses_of_predictions_are_plain(make_task: Any) -> None:
+    task = make_task(label_smoothing=0.2, class_weights={"x": 5.0, "y": 1.0})
+    task.fit(splits(["x", "y"]))
+    batch = {"labels": torch.tensor([0, 1]), "example_ids": torch.tensor([3, 4])}
+    found = task.predictions(torch.tensor([[2.0, 0.0], [2.0, 0.0]]), batch)
+    probability = 1 / (1 + math.exp(-2.0))
+    assert found.losses == pytest.approx([-math.log(probability), -math.log(1 - probability)], rel=1e-6)
+    assert found.predicted.tolist() == [0, 0]
+    assert found.scores is not None
+    assert found.scores[0] == pytest.approx([probability, 1 - probability], rel=1e-6)
+
+
+def test_multi_label_predictions_reach_the_threshold(make_task: Any) -> None:
+    task = make_task("multi_label", threshold=0.3)
+    task.load_state_dict({"label_names": ["x", "y", "z"], "group_names": [], "class_weights": None})
+    logit = math.log(0.3 / 0.7)
+    found = task.predictions(
+        torch.tensor([[logit + 1e-3, logit - 1e-3, 5.0]]), {"example_ids": torch.tensor([0])}
+    )
+    assert found.predicted.tolist() == [[True, False, True]]
+    assert task.name_of(found.predicted[0]) == ["x", "z"]
+
+
+def test_multi_label_positive_weights_are_negatives_per_positive(make_task: Any) -> None:
+    task = make_task("multi_label", class_weights="balanced")
+    task.fit(splits(["x", "x,y", "x", "x,y", ""]))
+    assert task.class_weights == [1 / 4, 3 / 2]
+
+
+def test_regression_predicts_the_logit(make_task: Any) -> None:
+    task = make_task("regression")
+    task.fit(splits([0.5, -1.0]))
+    batch = task.collate(task.encode({"row_id": [0, 1], "text": ["a", "b"], "labels": [0.5, -1.0]}))
+    found = task.predictions(torch.tensor([[1.0], [0.0]]), batch)
+    assert found.predicted.tolist() == [1.0, 0.0]
+    assert found.losses is not None
+    assert np.allclose(found.losses, [0.25, 1.0])
+    assert task.loss(torch.tensor([[1.0], [0.0]]), batch).total.item() == pytest.approx(1.25)
+
+
+def test_the_state_travels_as_json(make_task: Any) -> None:
+    task = make_task(class_weights="balanced", group_column="kind")
+    task.fit(splits(["x", "y"], kind=["k1", "k2"]))
+    other = make_task()
+    other.load_state_dict(task.state_dict())
+    assert other.state_dict() == task.state_dict()
+    assert other.head == task.head
+
+
+def test_groups_are_numbered_and_unknown_ones_are_minus_one(make_task: Any) -> None:
+    task = make_task(group_column="kind")
+    task.fit(splits(["x", "y"], kind=["k2", "k1"]))
+    examples = task.encode({"row_id": [0, 1], "text": ["a", "b"], "kind": ["k2", "new"]})
+    assert [example["group"] for example in examples] == [1, -1]
+
+
+def test_logits_are_float32_at_least(make_task: Any) -> None:
+    task = make_task()
+    batch = {"input_ids": torch.ones(1, 1)}
+    for dtype, expected in [(torch.bfloat16, torch.float32), (torch.float64, torch.float64)]:
+        logits = torch.ones(1, 2, dtype=dtype)
+        assert (
+            task.forward(lambda logits=logits, **_: SimpleNamespace(logits=logits), batch).dtype == expected
+        )
+
+
+def test_two_sources_of_names_are_refused(make_task: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="keep one"):
+        make_task(label_names=["a", "b"], label_file=str(tmp_path))
+    with pytest.raises(ConfigError, match="no such file"):
+        make_task(label_file=str(tmp_path / "none.txt"))
+    with pytest.raises(ConfigError, match="doubled"):
+        make_task(label_names=["a", "a"])
