@@ -116,8 +116,5 @@ def _help() -> str:
 def _unknown(name: str) -> str:
     from runwright.mistakes import did_you_mean
 
-    if "=" in name:
-        hint = f"did you mean 'runwright train {name}'?"
-    else:
-        hint = did_you_mean(name, COMMANDS)
+    hint = f"did you mean 'runwright train {name}'?" if "=" in name else did_you_mean(name, COMMANDS)
     return f"runwright: unknown command {name!r}; {hint} commands: {', '.join(COMMANDS)}".replace("  ", " ")

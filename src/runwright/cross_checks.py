@@ -267,6 +267,12 @@ def _name_is_a_folder_name(name: Any) -> Iterator[Mistake]:
         )
 
 
+@reads("name")
+def _name_is_not_reserved(name: Any) -> Iterator[Mistake]:
+    if name.strip().lower() == "sweeps":
+        yield Mistake(key="name", given=shown(name), expected="another name: multiruns are kept there")
+
+
 @reads("output_dir")
 def _output_folder_has_a_name(folder: Any) -> Iterator[Mistake]:
     if not folder.strip():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from runwright.mistakes import Mistake, raise_if_any
+from runwright.errors import ConfigError
 from runwright.option_types import TARGET
 from runwright.sources import resolve_source
 from runwright.targets import GROUPS, bind, locate
@@ -14,13 +14,16 @@ from runwright.targets import GROUPS, bind, locate
 def check_deeply(config: dict[str, Any]) -> Iterator[str]:
     """Lines on what was found right, in order; raises ConfigError or DataError at what is not."""
     nodes = list(_nodes(config))
-    mistakes: list[Mistake] = []
+    mistakes: list[str] = []
     for key, node, objects in nodes:
-        group = key.split(".")[0]
-        found = locate(node[TARGET], group=group, key=f"{key}.{TARGET}")
         options = {name: value for name, value in node.items() if name != TARGET}
-        bind(found, objects, options, key=key)
-    raise_if_any(mistakes)
+        try:
+            found = locate(node[TARGET], group=key.split(".")[0], key=f"{key}.{TARGET}")
+            bind(found, objects, options, key=key)
+        except ConfigError as error:
+            mistakes.extend(error.mistakes)
+    if mistakes:
+        raise ConfigError(*mistakes)
     yield f"targets: {len(nodes)} imported and bound"
     for group in ("tokenizer", "model"):
         name = config[group].get("name")

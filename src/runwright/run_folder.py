@@ -33,9 +33,7 @@ LATEST = "latest"
 
 def create(config: Mapping[str, Any], *, overrides: Sequence[str], command: Sequence[str]) -> Path:
     """A new folder that belongs to this run alone, with its configuration in it."""
-    root = Path(config["output_dir"]).expanduser() / config["name"]
-    root.mkdir(parents=True, exist_ok=True)
-    folder, run_id, start = _claim(root)
+    folder, run_id, start = claim_folder(Path(config["output_dir"]).expanduser() / config["name"])
     record = {
         "run_id": run_id,
         "name": config["name"],
@@ -115,13 +113,9 @@ def find_runs(output_dir: str | Path = "outputs") -> list[Path]:
     return sorted(folders, key=lambda folder: (folder.name, str(folder)))
 
 
-def boot_id() -> str:
-    """What tells this boot of the machine from every other; empty where the system does not say."""
-    file = Path("/proc/sys/kernel/random/boot_id")
-    return file.read_text(encoding="ascii").strip() if file.is_file() else ""
-
-
-def _claim(root: Path) -> tuple[Path, str, float]:
+def claim_folder(root: Path) -> tuple[Path, str, float]:
+    """A folder `<time>-<id>` under `root` that no other process has, its full id and its time."""
+    root.mkdir(parents=True, exist_ok=True)
     for _ in range(MAX_TRIES):
         run_id, start = uuid.uuid4().hex, time.time()
         stamp = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(start))
@@ -134,6 +128,12 @@ def _claim(root: Path) -> tuple[Path, str, float]:
     raise ConfigError(
         f"{root}: no free folder name after {MAX_TRIES} tries; set output_dir to another folder"
     )
+
+
+def boot_id() -> str:
+    """What tells this boot of the machine from every other; empty where the system does not say."""
+    file = Path("/proc/sys/kernel/random/boot_id")
+    return file.read_text(encoding="ascii").strip() if file.is_file() else ""
 
 
 def _write(file: Path, text: str) -> None:

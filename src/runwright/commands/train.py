@@ -18,6 +18,7 @@ EXAMPLES = """examples:
   runwright train experiment=vader --cfg job              what would run
   runwright train -m experiment=vader optimizer.lr=1e-5,3e-5 seed=1,2
                                                           four runs, each a new process
+  runwright train --resume latest:vader                   go on where a run was stopped
   runwright train -m seed=1,2 hydra/launcher=joblib hydra.launcher.n_jobs=2
 
 group=option chooses a file of conf/ (shipped, or your own ./conf), key=value sets a value, ++key=value adds
@@ -39,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resolve", action="store_true", help="with --cfg: interpolations as values")
     parser.add_argument("--package", "-p", metavar="KEY", help="with --cfg: only this part of it")
+    parser.add_argument(
+        "--resume", metavar="RUN", help="go on with this run (folder, id, latest, latest:NAME)"
+    )
     parser.add_argument(
         "--resolved",
         metavar="FILE",
@@ -71,11 +75,27 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
             resolve=args.resolve,
             allow_shadow=args.allow_shadow,
         )
-    folder = _folder_of_resolved(args.resolved) if args.resolved else _new_folder(args, overrides)
+    if args.resume:
+        folder = _folder_of_run(args.resume, overrides)
+    elif args.resolved:
+        folder = _folder_of_resolved(args.resolved)
+    else:
+        folder = _new_folder(args, overrides)
     from runwright.execute import execute as execute_run
 
     execute_run(folder)
     return 0
+
+
+def _folder_of_run(reference: str, overrides: list[str]) -> Path:
+    from runwright.errors import ConfigError
+    from runwright.run_folder import resolve_run
+
+    if overrides:
+        raise ConfigError(
+            f"{overrides[0]}: given with --resume, expected none: a run goes on with its own configuration"
+        )
+    return resolve_run(reference)
 
 
 def _new_folder(args: argparse.Namespace, overrides: list[str]) -> Path:

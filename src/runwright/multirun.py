@@ -1,0 +1,180 @@
+"""Many runs from one command line, through Hydra's own machinery, so that any launcher and sweeper works.
+
+Each job checks its configuration, makes its run folder and runs it in a new process; a job that fails is
+recorded and the others go on. At the end a table, the best first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runwright.compose import Composed, all_mistakes, compose
+from runwright.conf_folders import ConfFolders, find_conf_folders
+from runwright.errors import ConfigError, RunwrightError
+from runwright.loading import ROOT_NAME, config_loader
+from runwright.mistakes import Mistake, raise_if_any, report
+from runwright.overrides import parse_overrides
+from runwright.permissions import worker_environment
+from runwright.resolving import resolve
+from runwright.run_folder import CONFIG_FILE, claim_folder, create
+from runwright.schema import check
+from runwright.sweep_table import OUTCOME_FILE, print_table, read_outcomes
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
+
+MAX_CHECKED = 64  # compositions before a sweep starts: 64 take about three seconds
+EXIT_FAILED_JOB = 1
+QUIET = ("hydra/hydra_logging=disabled", "hydra/job_logging=disabled")  # a run keeps its own log
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What was checked before anything starts."""
+
+    composed: Composed  # of the first value of every axis
+    sets_sweep_dir: bool
+
+
+def run_hydra(
+    overrides: list[str], *, multirun: bool, cfg: str | None, resolve: bool, allow_shadow: bool
+) -> int:
+    """Hand the command line to `hydra.main`: a multirun, or `--cfg hydra|all`."""
+    folders = find_conf_folders()
+    if cfg is not None:
+        _call_hydra(folders, ["--cfg", cfg, *(["--resolve"] if resolve else []), *overrides])
+        return 0
+    assert multirun
+    plan = _check_all(overrides, folders, allow_shadow=allow_shadow)
+    quiet = [text for text in QUIET if not any(o.startswith(text.partition("=")[0] + "=") for o in overrides)]
+    arguments = ["--multirun", *quiet, *overrides]
+    if not plan.sets_sweep_dir:
+        arguments.append(f"hydra.sweep.dir={_quoted(str(_new_sweep_folder(plan.composed.config)))}")
+    os.environ.update(worker_environment())  # jobs may run in processes of a launcher
+    started = time.time()
+    _call_hydra(folders, arguments)
+    sweep = _sweep_folder(arguments, plan)
+    outcomes = read_outcomes(sweep, since=started)
+    print_table(outcomes, sweep)
+    return 0 if all(outcome["exit_code"] == 0 for outcome in outcomes) else EXIT_FAILED_JOB
+
+
+def run_job(config: DictConfig) -> dict[str, Any]:
+    """One job: what Hydra calls, here or in a launcher's process. Never raises for a job that fails."""
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    job_folder = Path(hydra.runtime.output_dir)
+    job_folder.mkdir(parents=True, exist_ok=True)
+    overrides = list(hydra.overrides.task)
+    outcome: dict[str, Any] = {"job": hydra.job.num, "overrides": overrides, "folder": None}
+    started = time.time()
+    try:
+        folder = _make_run_folder(config, overrides)
+        outcome["folder"] = str(folder)
+        is_alone = hydra.runtime.choices.get("hydra/launcher") == "basic"
+        print(f"job {hydra.job.num}: {' '.join(overrides)} -> {folder}", flush=True)
+        outcome["exit_code"] = _run_process(folder, None if is_alone else job_folder / "output.txt")
+        outcome["status"] = "finished" if outcome["exit_code"] == 0 else "failed"
+    except RunwrightError as error:
+        text = report(error) if isinstance(error, ConfigError) else str(error)
+        outcome |= {"exit_code": error.exit_code, "status": "refused", "reason": text}
+        print(f"job {hydra.job.num}: {' '.join(overrides)} refused\n{text}", file=sys.stderr)
+    outcome["seconds"] = time.time() - started
+    (job_folder / OUTCOME_FILE).write_text(json.dumps(outcome, indent=2), encoding="utf-8")
+    return outcome
+
+
+def _make_run_folder(config: DictConfig, overrides: list[str]) -> Path:
+    plain, _, mistakes = resolve(config)
+    raise_if_any([*mistakes, *check(plain)])
+    return create(
+        plain, overrides=overrides, command=[*sys.orig_argv[:1], "-m", "runwright", "train", *overrides]
+    )
+
+
+def _run_process(folder: Path, output: Path | None) -> int:
+    """Run a prepared folder in a new process. On Ctrl-C the child gets it too and saves first."""
+    command = [sys.executable, "-m", "runwright", "train", "--resolved", str(folder / CONFIG_FILE)]
+    stream = output.open("wb") if output else None
+    try:
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT if stream else None)  # noqa: S603 - our own interpreter and module
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.wait()
+            raise
+    finally:
+        if stream:
+            stream.close()
+
+
+def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool) -> Plan:
+    """Check every value of every axis, each beside the first values of the others, before the first job."""
+    parsed, mistakes = parse_overrides(overrides, folders, multirun=True)
+    wrong = {mistake.key for mistake in mistakes}
+    sweeps = {str(sweep.input_line): _values(sweep, folders) for sweep in parsed.sweeps}
+    hydra = {str(override.input_line) for override in parsed.hydra}
+    fixed = [text for text in overrides if text not in sweeps and text not in hydra and text not in wrong]
+    first = [values[0] for values in sweeps.values() if values]
+    composed = compose([*fixed, *first], allow_shadow=allow_shadow)
+    mistakes += all_mistakes(composed)
+    others = [(text, value) for text, values in sweeps.items() for value in values[1:]][:MAX_CHECKED]
+    for text, value in others:
+        rest = [values[0] for other, values in sweeps.items() if other != text and values]
+        mistakes += all_mistakes(compose([*fixed, *rest, value], allow_shadow=allow_shadow))
+    raise_if_any(_once(mistakes))
+    sets_dir = any(text.startswith("hydra.sweep.dir=") for text in hydra)
+    return Plan(composed=composed, sets_sweep_dir=sets_dir)
+
+
+def _once(mistakes: list[Mistake]) -> list[Mistake]:
+    return list({str(mistake): mistake for mistake in mistakes}.values())
+
+
+def _values(sweep: Override, folders: ConfFolders) -> list[str]:
+    """The overrides that an axis stands for; none where a sweeper will draw them."""
+    if not sweep.is_discrete_sweep():
+        return []
+    sweep.config_loader = config_loader(folders)
+    key = sweep.get_key_element()
+    return [f"{key}={value}" for value in sweep.sweep_string_iterator()]
+
+
+def _new_sweep_folder(config: dict[str, Any]) -> Path:
+    root = Path(config["output_dir"]).expanduser() / "sweeps"
+    return claim_folder(root)[0]
+
+
+def _sweep_folder(arguments: list[str], plan: Plan) -> Path:
+    """Where the jobs' outcomes are."""
+    texts = [text.partition("=")[2] for text in arguments if text.startswith("hydra.sweep.dir=")]
+    if plan.sets_sweep_dir and "${" in texts[-1]:
+        return Path(plan.composed.config["output_dir"])
+    return Path(texts[-1].strip("'\""))
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _call_hydra(folders: ConfFolders, arguments: list[str]) -> None:
+    """`hydra.main` on our folders; the sub-command is already off the command line."""
+    import hydra
+
+    main = folders.own or folders.shipped  # the first folder wins, as in `compose`
+    extra = ["--config-dir", str(folders.shipped)] if folders.own else []
+    before = sys.argv
+    sys.argv = ["runwright", *extra, *arguments]
+    try:
+        hydra.main(version_base="1.3", config_path=str(main), config_name=ROOT_NAME)(run_job)()
+    finally:
+        sys.argv = before

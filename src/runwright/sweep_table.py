@@ -1,0 +1,85 @@
+"""The end of a multirun: its jobs in a table, the best first."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from runwright.run_folder import CONFIG_FILE, read_config
+
+OUTCOME_FILE = "outcome.json"
+SUMMARY_FILE = "summary.json"
+MAX_METRICS = 4
+
+
+def read_outcomes(sweep: Path, *, since: float = 0.0) -> list[dict[str, Any]]:
+    """What each job left, best first; those that failed last."""
+    files = [file for file in sweep.rglob(OUTCOME_FILE) if file.stat().st_mtime >= since - 1]
+    outcomes = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    for outcome in outcomes:
+        outcome["metrics"], outcome["rank"] = _figures(outcome)
+    return sorted(outcomes, key=lambda outcome: (outcome["exit_code"] != 0, outcome["rank"], outcome["job"]))
+
+
+def print_table(outcomes: list[dict[str, Any]], sweep: Path) -> None:
+    """Print it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{len(outcomes)} jobs", title_justify="left")
+    table.add_column("job", justify="right")
+    table.add_column("overrides")
+    table.add_column("status")
+    names = list(dict.fromkeys(name for outcome in outcomes for name in outcome["metrics"]))[:MAX_METRICS]
+    for name in names:
+        table.add_column(name, justify="right")
+    table.add_column("seconds", justify="right")
+    table.add_column("run")
+    common = set.intersection(*(set(outcome["overrides"]) for outcome in outcomes)) if outcomes else set()
+    for outcome in outcomes:
+        own = [text for text in outcome["overrides"] if text not in common or len(outcomes) == 1]
+        figures = [_text(outcome["metrics"].get(name)) for name in names]
+        status = (
+            outcome["status"]
+            if outcome["exit_code"] == 0
+            else f"{outcome['status']} ({outcome['exit_code']})"
+        )
+        run = Path(outcome["folder"]).name if outcome["folder"] else "-"
+        row = [str(outcome["job"]), " ".join(own) or "-", status, *figures, f"{outcome['seconds']:.1f}", run]
+        table.add_row(*row)
+    console = Console(width=None if _is_terminal() else 160)
+    console.print(table)
+    console.print(f"sweep: {sweep}", soft_wrap=True)
+
+
+def _is_terminal() -> bool:
+    import sys
+
+    return sys.stdout.isatty()
+
+
+def _figures(outcome: dict[str, Any]) -> tuple[dict[str, float], float]:
+    """The metrics of a run, its best one first, and a number that is smaller for a better run."""
+    folder = Path(outcome["folder"]) if outcome["folder"] else None
+    if folder is None or not (folder / SUMMARY_FILE).is_file():
+        return {}, math.inf
+    summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+    trainer = read_config(folder / CONFIG_FILE).get("trainer", {})
+    metrics = {name: _number(value) for name, value in summary.get("metrics", {}).items()}
+    metrics = {name: value for name, value in metrics.items() if value is not None}
+    best = f"validation/{trainer.get('best_metric')}"
+    ordered = {name: metrics[name] for name in sorted(metrics, key=lambda name: name != best)}
+    value = metrics.get(best, math.nan)
+    rank = -value if trainer.get("best_mode") == "max" else value
+    return ordered, math.inf if math.isnan(rank) else rank
+
+
+def _number(value: Any) -> float | None:
+    value = value.get("value") if isinstance(value, dict) else value
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
