@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -99,3 +101,54 @@ def column_chunks(rows: Dataset, column: str) -> Iterator[tuple[int, pa.Array]]:
         values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
         yield start, values
         start += len(values)
+
+
+def quality_notes(splits: Splits, *, text_columns: Sequence[str], label_column: str | None) -> list[str]:
+    """What looks wrong with texts and labels: blank texts, texts of train in other splits, label noise."""
+    columns = list(text_columns)
+    keys = {split: list(row_keys(rows, columns)) for split, rows in splits.items()}
+    notes = [note for split, rows in splits.items() for note in _blank_notes(rows, columns, split=split)]
+    seen = set(keys.get("train", []))
+    for split in splits:
+        overlap = sum(key in seen for key in keys[split])
+        if split != "train" and overlap:
+            notes.append(
+                f"{overlap} of {len(keys[split])} rows of {split} have the same text as a row of train "
+                f"(dataset.cleaning: DropDuplicates with across: true)"
+            )
+    for split, rows in splits.items():
+        if label_column is not None and label_column in rows.column_names:
+            notes += _noise_notes(keys[split], rows[label_column][:], split=split)
+    return notes
+
+
+def _blank_notes(rows: Dataset, columns: Sequence[str], *, split: str) -> list[str]:
+    notes = []
+    for column in columns:
+        blank = sum(
+            pc.sum(pc.equal(pc.utf8_trim_whitespace(values), "")).as_py() or 0
+            for _, values in column_chunks(rows, column)
+        )
+        if blank:
+            notes.append(f"{blank} of {len(rows)} rows of {split} have an empty {column!r}")
+    return notes
+
+
+def _noise_notes(keys: Sequence[bytes], labels: Sequence[Any], *, split: str) -> list[str]:
+    labels_of: dict[bytes, set[str]] = {}
+    for key, label in zip(keys, labels, strict=True):
+        labels_of.setdefault(key, set()).add(repr(label))
+    noisy = {key for key, found in labels_of.items() if len(found) > 1}
+    if not noisy:
+        return []
+    num_rows = sum(key in noisy for key in keys)
+    return [f"{len(noisy)} texts of {split} ({num_rows} rows) appear with different labels"]
+
+
+def row_keys(rows: Dataset, columns: Sequence[str]) -> Iterator[bytes]:
+    """A 16-byte hash of each row's values in these columns."""
+    batches: Any = rows.select_columns(list(columns)).iter(batch_size=1000)
+    for batch in batches:
+        for values in zip(*(batch[column] for column in columns), strict=True):
+            text = json.dumps(values, ensure_ascii=False, default=str)
+            yield hashlib.blake2b(text.encode(), digest_size=16).digest()

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from runwright.dataset.passes import change_texts, keep_rows, row_keys, take
+from runwright.dataset.checks import row_keys
+from runwright.dataset.passes import change_texts, join_indicators, keep_rows, take
 from runwright.errors import ConfigError, DataError
 from runwright.types import NonNegativeInt, Splits
 
@@ -92,6 +93,18 @@ class RemoveStopWords:
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"the stop words cannot be read: {error}", file=self.path) from error
         return [line.strip() for line in content.splitlines() if line.strip()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinIndicators:
+    """A new column `into` with the names of those columns that hold 1 or true, joined by `separator`."""
+
+    columns: list[str]
+    into: str
+    separator: str
+
+    def __call__(self, splits: Splits) -> Splits:
+        return join_indicators(splits, self.columns, self.into, self.separator)
 
 
 @dataclass(frozen=True, kw_only=True)

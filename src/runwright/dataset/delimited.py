@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-import pyarrow as pa
-import pyarrow.compute
-
+from runwright.dataset.encoding import open_text, undecodable
 from runwright.dataset.raw import BATCH_ROWS
 from runwright.errors import DataError
 
-pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
-
 _MAX_FIELD_CHARACTERS = 10_000_000  # a longer field means an unclosed quote, not a text
-_WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")  # what int64 holds and str(int(x)) gives back: "007" is text
-_DECIMAL = re.compile(r"-?(0|[1-9]\d*)?\.\d*([eE][+-]?\d{1,2})?|-?(0|[1-9]\d*)[eE][+-]?\d{1,2}")
-TYPES = {"string": pa.large_string(), "int": pa.int64(), "float": pa.float64()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,9 +23,10 @@ class Dialect:
 
     delimiter: str
     quote: str | None
-    encoding: str
+    encoding: str  # as `known_encoding` gives it
     header: bool
     column_names: tuple[str, ...] | None
+    lenient: bool = False  # pass over rows with too few fields, ignore fields too many
 
 
 def column_names(path: Path, dialect: Dialect, *, split: str) -> tuple[str, ...]:
@@ -69,6 +62,10 @@ def _checked(path: Path, names: Sequence[str], dialect: Dialect, *, split: str) 
     if dialect.header:
         next(rows, None)
     for number, (line, fields) in enumerate(rows):
+        if dialect.lenient:
+            if len(fields) >= len(names):
+                yield fields[: len(names)]
+            continue
         if len(fields) != len(names):
             raise DataError(
                 f"line {line} has {len(fields)} fields, expected {len(names)} ({', '.join(names)}): "
@@ -84,8 +81,7 @@ def _records(path: Path, dialect: Dialect, *, split: str) -> Iterator[tuple[int,
     """(line number, fields) of each record, the header too; blank lines are passed over."""
     if csv.field_size_limit() < _MAX_FIELD_CHARACTERS:
         csv.field_size_limit(_MAX_FIELD_CHARACTERS)
-    encoding = "utf-8-sig" if dialect.encoding.lower() in {"utf-8", "utf8"} else dialect.encoding
-    with path.open(encoding=encoding, newline="") as stream:
+    with open_text(path, dialect.encoding) as stream:
         reader = _reader(stream, dialect)
         number = -1 if dialect.header else 0
         try:
@@ -101,60 +97,19 @@ def _records(path: Path, dialect: Dialect, *, split: str) -> Iterator[tuple[int,
                 row=max(number, 0),
             ) from error
         except UnicodeDecodeError as error:
-            raise _undecodable(path, dialect, encoding, split=split) from error
+
+            def count_rows(before: str) -> int:
+                # The record with the bad byte is the last one, begun even where nothing of it is readable.
+                records = _reader(io.StringIO(before + "?", newline=""), dialect)
+                return sum(1 for fields in records if fields) - 1 - dialect.header
+
+            raise undecodable(path, dialect.encoding, split=split, count_rows=count_rows) from error
 
 
-def _reader(stream: io.TextIOBase, dialect: Dialect) -> Any:  # the reader's class has no public name
+def _reader(stream: TextIO, dialect: Dialect) -> Any:  # the reader's class has no public name
     if dialect.quote is None:
         return csv.reader(stream, delimiter=dialect.delimiter, quoting=csv.QUOTE_NONE, strict=True)
     return csv.reader(stream, delimiter=dialect.delimiter, quotechar=dialect.quote, strict=True)
-
-
-def _undecodable(path: Path, dialect: Dialect, encoding: str, *, split: str) -> DataError:
-    """Say where decoding stopped: the stream decodes ahead in blocks, so the file is read once more."""
-    content = path.read_bytes()
-    start = _first_undecodable(content, encoding)
-    before = content[:start].decode(encoding, errors="ignore")
-    records = [fields for fields in _reader(io.StringIO(before + "?", newline=""), dialect) if fields]
-    row = max(len(records) - 1 - dialect.header, 0)
-    line = before.count("\n") + 1
-    hint = "utf-16" if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else "latin-1 or cp1252, perhaps"
-    return DataError(
-        f"line {line} is not {dialect.encoding} (byte 0x{content[start : start + 1].hex()}); set encoding to "
-        f"the file's own: {hint}",
-        file=str(path),
-        split=split,
-        row=row,
-    )
-
-
-def _first_undecodable(content: bytes, encoding: str) -> int:
-    try:
-        content.decode(encoding)
-    except UnicodeDecodeError as error:
-        return error.start
-    return len(content)  # the file has changed since
-
-
-def narrowest(values: Sequence[str], kind: str) -> str:
-    """The narrowest of int, float and string that holds these and what `kind` held; "" fits all."""
-    if kind == "int":
-        if all(_WHOLE.fullmatch(value) for value in values if value):
-            return "int"
-        kind = "float"
-    if kind == "float" and all(
-        _WHOLE.fullmatch(value) or _DECIMAL.fullmatch(value) for value in values if value
-    ):
-        return "float"
-    return "string"
-
-
-def typed(values: Sequence[str], kind: str) -> pa.Array:
-    """The column as Arrow; an empty number is null, an empty string stays a string."""
-    strings = pa.array(values, pa.large_string())
-    if kind == "string":
-        return strings
-    return pc.cast(pc.if_else(pc.equal(strings, ""), None, strings), TYPES[kind])
 
 
 def _shorten(fields: Sequence[str]) -> str:

@@ -1,23 +1,25 @@
 """Local files as raw rows: csv, json, parquet and text.
 
-Each reader returns the rows of each split, memory-mapped from the cache. Relative paths start at the folder
-that the user started in. Everything is read once to learn the columns' types and once more to store them,
-in batches, so files may be larger than memory.
+Each reader returns the rows of each split, memory-mapped from the cache. Relative paths start at `folder`,
+where it is null at the folder that the user started in. Everything is read once to learn the columns' types
+and once more to store them, in batches, so files may be larger than memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow as pa
-
-from runwright.dataset import delimited
+from runwright.dataset.csv_rows import csv_splits
 from runwright.dataset.delimited import Dialect
-from runwright.dataset.paths import check_is_text, files_of_splits
-from runwright.dataset.raw import RawSplit, file_state, kept_rows
-from runwright.errors import ConfigError, DataError
+from runwright.dataset.encoding import known_encoding
+from runwright.dataset.json_rows import json_splits
+from runwright.dataset.parquet_rows import parquet_splits
+from runwright.dataset.paths import files_of_splits
+from runwright.dataset.raw import file_state, kept_rows
+from runwright.dataset.text_rows import text_splits
+from runwright.errors import ConfigError
 from runwright.types import Splits
 
 _DELIMITERS = {"comma": ",", "tab": "\t", "\\t": "\t", "semicolon": ";", "pipe": "|", "space": " "}
@@ -25,7 +27,8 @@ _DELIMITERS = {"comma": ",", "tab": "\t", "\\t": "\t", "semicolon": ";", "pipe":
 
 def read_csv(
     *,
-    files: dict[str, Any],
+    files: dict[str, str | list[str] | None],
+    folder: str | None,
     delimiter: str,
     quote: str | None,
     encoding: str,
@@ -41,106 +44,55 @@ def read_csv(
     dialect = Dialect(
         delimiter=_one_character(_DELIMITERS.get(delimiter, delimiter), "delimiter"),
         quote=None if quote is None else _one_character(quote, "quote"),
-        encoding=_known_encoding(encoding),
+        encoding=known_encoding(encoding),
         header=header,
         column_names=tuple(column_names) if column_names else None,
     )
-    paths = files_of_splits(files)
-    key = {
-        "reader": "csv",
-        "files": {split: [file_state(path) for path in paths[split]] for split in paths},
-        "options": [dialect.delimiter, quote, encoding, header, column_names, dict(column_types)],
-    }
-    return kept_rows(key, lambda: _csv_splits(paths, dialect, dict(column_types)))
+    paths = files_of_splits(files, folder)
+    options = [delimiter, quote, encoding, header, column_names, dict(column_types)]
+    return kept_rows(_key("csv", paths, options), lambda: csv_splits(paths, dialect, dict(column_types)))
 
 
-def _csv_splits(
-    paths: dict[str, list[Path]], dialect: Dialect, column_types: dict[str, Any]
-) -> dict[str, RawSplit]:
-    names = {split: _csv_names(split, paths[split], dialect) for split in paths}
-    unknown = [name for name in column_types if all(name not in names[split] for split in names)]
-    if unknown:
-        raise ConfigError(
-            f"dataset.source.column_types names {unknown[0]!r}; columns: {list(next(iter(names.values())))}"
-        )
-    kinds = _csv_kinds(paths, names, dialect, column_types)
-    splits = {}
-    for split, files in paths.items():
-        schema = pa.schema([(name, delimited.TYPES[kinds[name]]) for name in names[split]])
-        origins: list[tuple[str, int]] = []
-        batches = _csv_batches(split, files, dialect, schema, kinds, origins)
-        splits[split] = RawSplit(schema=schema, batches=batches, origins=origins)
-    return splits
+def read_json(
+    *, files: dict[str, str | list[str] | None], folder: str | None, encoding: str, field: str | None
+) -> Splits:
+    """Rows of JSON files: an object on each line, or one list of objects, which may lie in a `field`."""
+    encoding = known_encoding(encoding)
+    paths = files_of_splits(files, folder)
+    return kept_rows(
+        _key("json", paths, [encoding, field]), lambda: json_splits(paths, encoding=encoding, field=field)
+    )
 
 
-def _csv_names(split: str, files: Sequence[Path], dialect: Dialect) -> tuple[str, ...]:
-    for path in files:
-        check_is_text(path, split=split)
-    names = delimited.column_names(files[0], dialect, split=split)
-    for path in files[1:]:
-        other = delimited.column_names(path, dialect, split=split)
-        if other != names:
-            raise DataError(
-                f"columns {list(other)} differ from {list(names)} in {files[0].name}",
-                file=str(path),
-                split=split,
-            )
-    return names
+def read_parquet(*, files: dict[str, str | list[str] | None], folder: str | None) -> Splits:
+    """Rows of parquet files."""
+    paths = files_of_splits(files, folder)
+    return kept_rows(_key("parquet", paths, []), lambda: parquet_splits(paths))
 
 
-def _csv_kinds(
-    paths: dict[str, list[Path]],
-    names: dict[str, tuple[str, ...]],
-    dialect: Dialect,
-    column_types: dict[str, Any],
-) -> dict[str, Any]:
-    kinds: dict[str, Any] = dict(column_types)
-    filled: set[str] = set()
-    for split, files in paths.items():
-        for path in files:
-            for batch in delimited.batches(path, names[split], dialect, split=split):
-                for name, values in zip(names[split], zip(*batch, strict=True), strict=True):
-                    filled |= {name} if any(values) else set()
-                    if name not in column_types:
-                        kinds[name] = delimited.narrowest(values, kinds.get(name, "int"))
-    all_names = {name for split in names for name in names[split]}
-    return {
-        name: kinds.get(name, "string") if name in filled else "string" for name in all_names
-    } | column_types
+def read_text(
+    *,
+    files: dict[str, str | list[str] | None],
+    folder: str | None,
+    encoding: str,
+    unit: Literal["line", "file"],
+    label_from: Literal["folder", "file"] | None,
+) -> Splits:
+    """Rows with a column `text`: each line, or each file as a whole.
+
+    With `label_from` a column `label` holds the name of the file's folder, or of the file without its ending.
+    """
+    encoding = known_encoding(encoding)
+    paths = files_of_splits(files, folder)
+    return kept_rows(
+        _key("text", paths, [encoding, unit, label_from]),
+        lambda: text_splits(paths, encoding=encoding, unit=unit, label_from=label_from),
+    )
 
 
-def _csv_batches(
-    split: str,
-    files: Sequence[Path],
-    dialect: Dialect,
-    schema: pa.Schema,
-    kinds: dict[str, Any],
-    origins: list[tuple[str, int]],
-) -> Iterator[pa.RecordBatch]:
-    for path in files:
-        before = 0
-        for batch in delimited.batches(path, schema.names, dialect, split=split):
-            columns = []
-            for name, values in zip(schema.names, zip(*batch, strict=True), strict=True):
-                try:
-                    columns.append(delimited.typed(values, kinds[name]))
-                except pa.ArrowInvalid as error:
-                    raise _not_a_number(values, kinds[name], before, path, split, name) from error
-            before += len(batch)
-            yield pa.RecordBatch.from_arrays(columns, schema=schema)
-        if not before:
-            raise DataError("the file has no rows", file=str(path), split=split)
-        origins.append((str(path), before))
-
-
-def _not_a_number(
-    values: Sequence[str], kind: str, before: int, path: Path, split: str, column: str
-) -> DataError:
-    row = next(row for row, value in enumerate(values) if delimited.narrowest([value], kind) == "string")
-    return DataError(
-        f"{values[row]!r} is not {kind}, as column_types asks",
-        file=str(path), split=split, row=before + row, column=column,
-    )  # fmt: skip
+def _key(reader: str, paths: Mapping[str, Sequence[Path]], options: list[Any]) -> dict[str, Any]:
+    files = {split: [file_state(path) for path in paths[split]] for split in paths}
+    return {"reader": reader, "files": files, "options": options}
 
 
 def _one_character(given: str, option: str) -> str:
@@ -150,11 +102,3 @@ def _one_character(given: str, option: str) -> str:
             f"got {given!r}"
         )
     return given
-
-
-def _known_encoding(encoding: str) -> str:
-    try:
-        "".encode(encoding)
-    except LookupError:
-        raise ConfigError(f"dataset.source.encoding: Python knows no encoding {encoding!r}") from None
-    return encoding

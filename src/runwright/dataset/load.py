@@ -13,7 +13,7 @@ from runwright.dataset import store
 from runwright.dataset.checks import missing_column
 from runwright.dataset.fingerprint import content_fingerprint
 from runwright.dataset.passes import count_changed, take
-from runwright.dataset.raw import ROW_ID
+from runwright.dataset.raw import ROW_ID, files_of
 from runwright.dataset.splits import hold_out, random_order, strata_of
 from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
@@ -25,7 +25,8 @@ class LoadedData:
 
     splits: Splits  # each row carries `row_id`, its position in the source's split
     fingerprints: dict[str, str]  # of each split's content
-    notes: list[str]  # what was changed, dropped, or looks wrong, one sentence each
+    notes: list[str]  # what was changed, dropped or held out, one sentence each
+    sources: dict[str, list[str]]  # of each split of the source: its files, or NAME@COMMIT of a hub
 
     def table(self) -> list[dict[str, Any]]:
         """One line for each split: its name, rows, columns and fingerprint."""
@@ -62,14 +63,16 @@ def load_splits(
         splits = _cleaned(splits, step, notes)
     splits = _held_out(splits, holdout, stratify_by, seed, notes)
     splits = {split: _subset(rows, split, subset.get(split), seed) for split, rows in splits.items()}
-    unknown = [split for split in subset if split not in splits]
+    unknown = [split for split, size in subset.items() if size is not None and split not in splits]
     if unknown:
         raise ConfigError(f"dataset.subset names {unknown[0]!r}; splits: {', '.join(splits)}")
     for split, rows in splits.items():
         if not len(rows):
             raise DataError("the split has no rows left", split=split)
+    splits = {split: _contiguous(rows) for split, rows in splits.items()}
     fingerprints = {split: content_fingerprint(rows) for split, rows in splits.items()}
-    return LoadedData(splits=splits, fingerprints=fingerprints, notes=notes)
+    sources = {split: files_of(rows) for split, rows in source.items()}
+    return LoadedData(splits=splits, fingerprints=fingerprints, notes=notes, sources=sources)
 
 
 def _renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
@@ -122,7 +125,12 @@ def _held_out(
     sizes = [f"{len(chosen)} for {split}" for split, chosen in positions.items() if split != "train"]
     notes.append(f"held out of {len(rows)} rows of train: {', '.join(sizes)}")
     made = {split: take(rows, chosen.tolist()) for split, chosen in positions.items()}
-    return {"train": made.pop("train"), **{k: v for k, v in splits.items() if k != "train"}, **made}
+    together = {**splits, **made}
+    return {split: together[split] for split in sorted(together, key=_usual_place)}
+
+
+def _usual_place(split: str) -> int:
+    return next((n for n, name in enumerate(("train", "validation", "test")) if split.startswith(name)), 3)
 
 
 def _subset(rows: Dataset, split: str, size: int | None, seed: int) -> Dataset:
@@ -132,3 +140,10 @@ def _subset(rows: Dataset, split: str, size: int | None, seed: int) -> Dataset:
         raise ConfigError(f"dataset.subset.{split}: expected null or at least 1, got {size}")
     order = random_order(np.asarray(rows[ROW_ID][:]), seed=seed, purpose=f"subset of {split}")
     return take(rows, np.sort(order[:size]).tolist())
+
+
+def _contiguous(rows: Dataset) -> Dataset:
+    """The same rows stored in their order: reading them needs no list of positions any more."""
+    if rows._indices is None:
+        return rows
+    return rows.flatten_indices(new_fingerprint=store.digest([rows._fingerprint, "contiguous"]))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +38,26 @@ def keep_rows(
     return kept
 
 
+def join_indicators(splits: Splits, columns: Sequence[str], into: str, separator: str) -> Splits:
+    """A column `into` that names, for each row, the columns that are 1 or true there."""
+    _require_somewhere(splits, columns)
+    joined = dict(splits)
+    for split, rows in splits.items():
+        if set(columns) <= set(rows.column_names):
+            joined[split] = rows.map(
+                lambda *batch: {
+                    into: [
+                        separator.join(name for name, value in zip(columns, row, strict=True) if value == 1)
+                        for row in zip(*batch, strict=True)
+                    ]
+                },
+                input_columns=list(columns),
+                batched=True,
+                new_fingerprint=_fingerprint(rows, columns, ["join", into, separator]),
+            )
+    return joined
+
+
 def take(rows: Dataset, positions: Sequence[int]) -> Dataset:
     """The rows at these positions."""
     return rows.select(
@@ -60,15 +78,6 @@ def count_changed(before: Dataset, after: Dataset) -> int:
                 unequal = [x != y for x, y in zip(old.to_pylist(), new.to_pylist(), strict=True)]
                 different[start : start + len(old)] |= np.array(unequal)
     return int(different.sum())
-
-
-def row_keys(rows: Dataset, columns: Sequence[str]) -> Iterator[bytes]:
-    """A 16-byte hash of each row's values in these columns."""
-    batches: Any = rows.select_columns(list(columns)).iter(batch_size=1000)
-    for batch in batches:
-        for values in zip(*(batch[column] for column in columns), strict=True):
-            text = json.dumps(values, ensure_ascii=False, default=str)
-            yield hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def _changed(

@@ -20,39 +20,42 @@ _MAGIC = {
 }
 
 
-def files_of_splits(files: Mapping[str, Any]) -> dict[str, list[Path]]:
+def files_of_splits(files: Mapping[str, Any], folder: str | None) -> dict[str, list[Path]]:
     """The files of each split, in a fixed order; splits given as null are left out."""
-    found = {split: _files(split, given) for split, given in files.items() if given is not None}
+    root = Path(folder or ".").expanduser()
+    if not root.is_dir():
+        raise DataError(f"no such folder (looked in {root.absolute()})", file=folder)
+    found = {split: _files(split, given, root) for split, given in files.items() if given is not None}
     if not found:
         raise ConfigError("dataset.source.files: no split has a file; set for example files.train=PATH")
     return found
 
 
-def _files(split: str, given: Any) -> list[Path]:
+def _files(split: str, given: Any, root: Path) -> list[Path]:
     patterns = [given] if isinstance(given, str) else given
     if not isinstance(patterns, list | tuple) or not all(isinstance(item, str) for item in patterns):
         raise ConfigError(
             f"dataset.source.files.{split}: expected a path, a pattern or a list of them, got {given!r}"
         )
-    paths = [path for pattern in patterns for path in _expand(split, pattern)]
+    paths = [path for pattern in patterns for path in _expand(split, pattern, root)]
     if not paths:
         raise DataError("the list of files is empty", split=split)
     return paths
 
 
-def _expand(split: str, pattern: str) -> list[Path]:
-    path = Path(pattern).expanduser()
+def _expand(split: str, pattern: str, root: Path) -> list[Path]:
+    path = root / Path(pattern).expanduser()
     if path.is_file():
         return [path]
     if path.is_dir():
         inside = sorted(item for item in path.rglob("*") if item.is_file() and not _hidden(item, path))
         if not inside:
-            raise DataError("the folder holds no files", file=pattern, split=split)
+            raise DataError("the folder holds no files", file=str(path), split=split)
         return inside
     matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 - absolute patterns too
     matches = [match for match in matches if match.is_file()]
     if not matches:
-        raise DataError(_missing(path), file=pattern, split=split)
+        raise DataError(_missing(path), file=str(path), split=split)
     return matches
 
 

@@ -59,18 +59,26 @@ def file_state(path: Path) -> list[Any]:
     return [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
+def files_of(rows: Dataset) -> list[str]:
+    """The files that the rows of a raw split came from."""
+    return [file for file, _ in _origins(rows)]
+
+
 def locate(rows: Dataset, row_id: int) -> tuple[str | None, int]:
     """The file that a raw row came from, None where unknown, and its position there."""
-    try:
-        origins = json.loads(rows.info.description)["origins"]
-    except (ValueError, KeyError, TypeError):
-        return None, row_id
     position = row_id
-    for file, num_rows in origins:
+    for file, num_rows in _origins(rows):
         if position < num_rows:
             return file, position
         position -= num_rows
     return None, row_id
+
+
+def _origins(rows: Dataset) -> list[tuple[str, int]]:
+    try:
+        return json.loads(rows.info.description)["origins"]
+    except (ValueError, KeyError, TypeError):
+        return []
 
 
 def _write(folder: Path, splits: Mapping[str, RawSplit]) -> list[dict[str, Any]]:

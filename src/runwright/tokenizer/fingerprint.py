@@ -9,7 +9,7 @@ import tokenizers
 from transformers import PreTrainedTokenizerFast
 
 
-def fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
     """32 hex digits, the same in every process; whether the tokenizer was used before makes no difference."""
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     # A call with padding or truncation leaves its arguments behind in these two; the next call replaces them.

@@ -1,0 +1,133 @@
+"""Delimited files as typed Arrow columns: one pass to learn each column's type, one to convert."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute
+
+from runwright.dataset import delimited
+from runwright.dataset.delimited import Dialect
+from runwright.dataset.paths import check_is_text
+from runwright.dataset.raw import RawSplit
+from runwright.errors import ConfigError, DataError
+
+pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
+_WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")  # what int64 holds and str(int(x)) gives back: "007" is text
+_DECIMAL = re.compile(r"-?(0|[1-9]\d*)?\.\d*([eE][+-]?\d{1,2})?|-?(0|[1-9]\d*)[eE][+-]?\d{1,2}")
+_TYPES = {"string": pa.large_string(), "int": pa.int64(), "float": pa.float64()}
+
+
+def csv_splits(
+    paths: dict[str, list[Path]], dialect: Dialect, column_types: dict[str, Any]
+) -> dict[str, RawSplit]:
+    """Rows of delimited files; `column_types` fixes the types of some columns."""
+    names = {split: _csv_names(split, paths[split], dialect) for split in paths}
+    unknown = [name for name in column_types if all(name not in names[split] for split in names)]
+    if unknown:
+        raise ConfigError(
+            f"dataset.source.column_types names {unknown[0]!r}; columns: {list(next(iter(names.values())))}"
+        )
+    kinds = _csv_kinds(paths, names, dialect, column_types)
+    splits = {}
+    for split, files in paths.items():
+        schema = pa.schema([(name, _TYPES[kinds[name]]) for name in names[split]])
+        origins: list[tuple[str, int]] = []
+        batches = _csv_batches(split, files, dialect, schema, kinds, origins)
+        splits[split] = RawSplit(schema=schema, batches=batches, origins=origins)
+    return splits
+
+
+def _csv_names(split: str, files: Sequence[Path], dialect: Dialect) -> tuple[str, ...]:
+    for path in files:
+        check_is_text(path, split=split)
+    names = delimited.column_names(files[0], dialect, split=split)
+    for path in files[1:]:
+        other = delimited.column_names(path, dialect, split=split)
+        if other != names:
+            raise DataError(
+                f"columns {list(other)} differ from {list(names)} in {files[0].name}",
+                file=str(path),
+                split=split,
+            )
+    return names
+
+
+def _csv_kinds(
+    paths: dict[str, list[Path]],
+    names: dict[str, tuple[str, ...]],
+    dialect: Dialect,
+    column_types: dict[str, Any],
+) -> dict[str, Any]:
+    kinds: dict[str, Any] = dict(column_types)
+    filled: set[str] = set()
+    for split, files in paths.items():
+        for path in files:
+            for batch in delimited.batches(path, names[split], dialect, split=split):
+                for name, values in zip(names[split], zip(*batch, strict=True), strict=True):
+                    filled |= {name} if any(values) else set()
+                    if name not in column_types:
+                        kinds[name] = narrowest(values, kinds.get(name, "int"))
+    all_names = {name for split in names for name in names[split]}
+    return {
+        name: kinds.get(name, "string") if name in filled else "string" for name in all_names
+    } | column_types
+
+
+def _csv_batches(
+    split: str,
+    files: Sequence[Path],
+    dialect: Dialect,
+    schema: pa.Schema,
+    kinds: dict[str, Any],
+    origins: list[tuple[str, int]],
+) -> Iterator[pa.RecordBatch]:
+    for path in files:
+        before = 0
+        for batch in delimited.batches(path, schema.names, dialect, split=split):
+            columns = []
+            for name, values in zip(schema.names, zip(*batch, strict=True), strict=True):
+                try:
+                    columns.append(_typed(values, kinds[name]))
+                except pa.ArrowInvalid as error:
+                    raise _not_a_number(values, kinds[name], before, path, split, name) from error
+            before += len(batch)
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+        if not before:
+            raise DataError("the file has no rows", file=str(path), split=split)
+        origins.append((str(path), before))
+
+
+def _not_a_number(
+    values: Sequence[str], kind: str, before: int, path: Path, split: str, column: str
+) -> DataError:
+    row = next(row for row, value in enumerate(values) if narrowest([value], kind) == "string")
+    return DataError(
+        f"{values[row]!r} is not {kind}, as column_types asks",
+        file=str(path), split=split, row=before + row, column=column,
+    )  # fmt: skip
+
+
+def narrowest(values: Sequence[str], kind: str) -> str:
+    """The narrowest of int, float and string that holds these and what `kind` held; "" fits all."""
+    if kind == "int":
+        if all(_WHOLE.fullmatch(value) for value in values if value):
+            return "int"
+        kind = "float"
+    if kind == "float" and all(
+        _WHOLE.fullmatch(value) or _DECIMAL.fullmatch(value) for value in values if value
+    ):
+        return "float"
+    return "string"
+
+
+def _typed(values: Sequence[str], kind: str) -> pa.Array:
+    """The column as Arrow; an empty number is null, an empty string stays a string."""
+    strings = pa.array(values, pa.large_string())
+    if kind == "string":
+        return strings
+    return pc.cast(pc.if_else(pc.equal(strings, ""), None, strings), _TYPES[kind])

@@ -1,0 +1,71 @@
+"""Plain text as rows: a line or a whole file each, with the class from the folder's or file's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from runwright.dataset.encoding import open_text, undecodable
+from runwright.dataset.paths import check_is_text
+from runwright.dataset.raw import BATCH_ROWS, RawSplit
+from runwright.errors import DataError
+
+
+def text_splits(
+    paths: Mapping[str, Sequence[Path]],
+    *,
+    encoding: str,
+    unit: Literal["line", "file"],
+    label_from: Literal["folder", "file"] | None,
+) -> dict[str, RawSplit]:
+    """Rows with a column `text` and, with `label_from`, a column `label`."""
+    names = ["text"] if label_from is None else ["text", "label"]
+    schema = pa.schema([(name, pa.large_string()) for name in names])
+    splits = {}
+    for split, files in paths.items():
+        origins: list[tuple[str, int]] = []
+        batches = _arrow(split, files, schema, encoding, unit, label_from, origins)
+        splits[split] = RawSplit(schema=schema, batches=batches, origins=origins)
+    return splits
+
+
+def _arrow(
+    split: str,
+    files: Sequence[Path],
+    schema: pa.Schema,
+    encoding: str,
+    unit: str,
+    label_from: str | None,
+    origins: list[tuple[str, int]],
+) -> Iterator[pa.RecordBatch]:
+    for path in files:
+        check_is_text(path, split=split)
+        label = path.parent.name if label_from == "folder" else path.stem
+        texts, num_rows = _texts(path, encoding, unit, split=split), 0
+        while batch := list(islice(texts, BATCH_ROWS)):
+            columns = [batch] if label_from is None else [batch, [label] * len(batch)]
+            arrays = [pa.array(column, pa.large_string()) for column in columns]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+            num_rows += len(batch)
+        if not num_rows:
+            raise DataError("the file has no rows", file=str(path), split=split)
+        origins.append((str(path), num_rows))
+
+
+def _texts(path: Path, encoding: str, unit: str, *, split: str) -> Iterator[str]:
+    def count_rows(before: str) -> int:
+        return before.count("\n") if unit == "line" else 0
+
+    try:
+        with open_text(path, encoding) as stream:
+            if unit == "file":
+                yield stream.read()
+                return
+            for line in stream:
+                yield line.rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise undecodable(path, encoding, split=split, count_rows=count_rows) from error
