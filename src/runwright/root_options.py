@@ -14,6 +14,7 @@ class RootOptions:
     name: str
     seed: NonNegativeInt
     output_dir: str
+    references: dict[str, dict[str, float]]  # figures by others, shown beside the run's own
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
