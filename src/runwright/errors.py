@@ -11,19 +11,17 @@ A message says what was given, what was expected and what to change.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class RunwrightError(Exception):
     """A mistake that a user can mend; its message is the whole explanation."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
 
 class ConfigError(RunwrightError):
     """The configuration cannot work; `mistakes` holds one line for each reason."""
 
-    exit_code: ClassVar[int] = 2
+    exit_code: int = 2
 
     def __init__(self, *mistakes: str) -> None:
         super().__init__("\n".join(mistakes))
@@ -33,7 +31,7 @@ class ConfigError(RunwrightError):
 class DataError(RunwrightError):
     """Data is not what was expected; the message names what is known of file, split, row and column."""
 
-    exit_code: ClassVar[int] = 3
+    exit_code: int = 3
 
     def __init__(
         self,
@@ -54,10 +52,10 @@ class DataError(RunwrightError):
 class CheckpointError(RunwrightError):
     """A checkpoint cannot be written, is damaged, or belongs to another run."""
 
-    exit_code: ClassVar[int] = 4
+    exit_code: int = 4
 
 
 class TrackingError(RunwrightError):
     """The tracker does not answer or refuses, and its policy is to fail."""
 
-    exit_code: ClassVar[int] = 5
+    exit_code: int = 5

@@ -1,0 +1,149 @@
+"""What a run leaves in its folder, and shows its tracker: best model, predictions, tables, plots, summary."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runwright.metric.bootstrap import bootstrap_interval
+from runwright.records import RecordWriter
+from runwright.report.plots import write_data_plots, write_prediction_plots, write_run_plots
+from runwright.trainer.evaluate import Evaluation, select
+from runwright.trainer.seeds import derive_seed
+from runwright.types import Interval, Metric, Predictions
+
+logger = logging.getLogger(__name__)
+
+NUM_WORST = 50  # rows in the table of worst examples: as many as a person reads
+BEST = "best"
+
+
+def export_best(folder: Path, model: Any, tokenizer: Any) -> Path:
+    """The model and its tokenizer as a folder that `from_pretrained` loads; appears whole or not at all."""
+    from runwright.model.lora import merge_adapter
+    from runwright.model.quiet import quiet_transformers
+
+    best, partial = folder / BEST, folder / f".{BEST}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    with quiet_transformers():
+        merge_adapter(model).save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    if best.exists():
+        shutil.rmtree(best)
+    partial.replace(best)
+    return best
+
+
+def intervals(
+    evaluation: Evaluation,
+    *,
+    split: str,
+    metrics: Mapping[str, Callable[[], Metric]],
+    group_names: tuple[str, ...],
+    seed: int,
+) -> dict[str, Interval]:
+    """95 % bootstrap intervals of the scalar metrics of one split and of its groups, by `split/name`."""
+    predictions = evaluation.predictions
+    if predictions.expected is None:
+        return {}
+    parts: dict[str, Predictions] = {"": predictions}
+    if predictions.groups is not None:
+        parts |= {
+            f"/{name}": select(predictions, predictions.groups == index)
+            for index, name in enumerate(group_names)
+            if (predictions.groups == index).any()
+        }
+    return {
+        f"{split}/{name}{suffix}": bootstrap_interval(
+            make, part, seed=derive_seed("bootstrap", seed, split, name)
+        )
+        for name, make in metrics.items()
+        if name not in evaluation.tables
+        for suffix, part in parts.items()
+    }
+
+
+def write_predictions(
+    folder: Path, split: str, *, rows: Any, task: Any, evaluation: Evaluation
+) -> dict[str, Path]:
+    """predictions/<split>.jsonl in the order of rows, and tables/worst_<split>.csv by falling loss."""
+    predictions = evaluation.predictions
+    by_id = {int(row_id): place for place, row_id in enumerate(rows["row_id"])}
+    places = [by_id[int(example_id)] for example_id in predictions.example_ids]
+    written = {f"predictions/{split}": folder / "predictions" / f"{split}.jsonl"}
+    _write(written[f"predictions/{split}"], _records(predictions, range(len(places)), places, rows, task))
+    if predictions.losses is not None:
+        order = np.argsort(-predictions.losses, kind="stable")[:NUM_WORST].tolist()
+        written[f"tables/worst_{split}"] = folder / "tables" / f"worst_{split}.csv"
+        _write(written[f"tables/worst_{split}"], _records(predictions, order, places, rows, task))
+    return written
+
+
+def write_plots(
+    folder: Path, *, prepared: Any, evaluations: Mapping[str, Evaluation], curves: Any, best_step: int | None
+) -> dict[str, Path]:
+    """plots/*.png: curves, the data, and for each evaluated split predictions against labels."""
+    plots, task = folder / "plots", prepared.task
+    plots.mkdir(exist_ok=True)
+    written = write_run_plots(plots, curves, best_step=best_step)
+    written |= write_data_plots(
+        plots,
+        lengths={split: examples.column("full_length") for split, examples in prepared.examples.items()},
+        max_length=task.max_length,
+        class_counts=_class_counts(prepared) if task.label_names else None,
+        labels=task.label_names,
+    )
+    for split, evaluation in evaluations.items():
+        predictions = evaluation.predictions
+        if predictions.expected is not None:
+            written |= write_prediction_plots(
+                plots,
+                split=split,
+                predicted=predictions.predicted,
+                expected=predictions.expected,
+                labels=task.label_names,
+                groups=predictions.groups,
+                group_names=task.group_names,
+            )
+    return {f"plots/{name}": path for name, path in written.items()}
+
+
+def _class_counts(prepared: Any) -> dict[str, list[int]]:
+    task, counts = prepared.task, {}
+    for split, rows in prepared.data.splits.items():
+        labels = task.read_labels(rows, split=split)
+        if labels is not None:
+            ids = [i for label in labels for i in (label if isinstance(label, list) else [label])]
+            counts[split] = np.bincount(ids, minlength=len(task.label_names)).tolist()
+    return counts
+
+
+def _records(
+    predictions: Predictions, chosen: Any, places: list[int], rows: Any, task: Any
+) -> Iterator[dict[str, Any]]:
+    for index in chosen:
+        row = rows[places[index]]
+        record: dict[str, Any] = {"row_id": row["row_id"]}
+        record |= {column: row[column] for column in task.columns}
+        if predictions.expected is not None:
+            record["expected"] = task.name_of(predictions.expected[index])
+        record["predicted"] = task.name_of(predictions.predicted[index])
+        if predictions.scores is not None:
+            scores = predictions.scores[index]
+            record["score"] = round(float(scores.max()), 6)
+        if predictions.losses is not None:
+            record["loss"] = float(predictions.losses[index])
+        yield record
+
+
+def _write(path: Path, records: Iterator[dict[str, Any]]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = RecordWriter(stream, format_name="csv" if path.suffix == ".csv" else "jsonl")
+        for record in records:
+            writer.write(record)
