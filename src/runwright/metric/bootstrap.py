@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -55,17 +56,9 @@ def bootstrap_interval(
 
 def take(predictions: Predictions, positions: np.ndarray) -> Predictions:
     """The predictions at these positions, in this order; a position may come again."""
-
-    def chosen(values: np.ndarray | None) -> np.ndarray | None:
-        return None if values is None else values[positions]
-
-    return Predictions(
-        example_ids=predictions.example_ids[positions],
-        predicted=predictions.predicted[positions],
-        expected=chosen(predictions.expected),
-        scores=chosen(predictions.scores),
-        losses=chosen(predictions.losses),
-    )
+    columns = {field.name: getattr(predictions, field.name) for field in fields(predictions)}
+    chosen = {name: values[positions] for name, values in columns.items() if values is not None}
+    return replace(predictions, **chosen)
 
 
 def _resample(
