@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runwright.tracker.journaled import JournaledTracker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-    from runwright.types import NonNegativeFloat
+    from runwright.types import NonNegativeFloat, RunInfo
 
 logger = logging.getLogger(__name__)
 
@@ -31,3 +32,25 @@ class ConsoleTracker(JournaledTracker):
             return
         self._last_seconds[names] = now
         logger.info("step %d: %s", step, ", ".join(f"{name} {value:.5g}" for name, value in metrics.items()))
+
+
+class Silent:
+    """The tracker of the processes that are not the first: takes everything, keeps nothing."""
+
+    def start(self, run: RunInfo) -> None:
+        """Nothing."""
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
+        """Nothing."""
+
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Nothing."""
+
+    def log_artifact(self, path: Path, *, folder: str = "") -> None:
+        """Nothing."""
+
+    def finish(self, status: str) -> None:
+        """Nothing."""
