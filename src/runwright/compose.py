@@ -7,9 +7,10 @@ does. Nothing of Hydra's job folders or logging is touched.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from runwright import loading
 from runwright.conf_folders import GLOBAL_GROUPS, ConfFolders, find_conf_folders
 from runwright.loading import Loaded, load
 from runwright.mistakes import Mistake, raise_if_any
@@ -124,6 +125,9 @@ def _load_what_works(folders: ConfFolders, choices: list[Override]) -> tuple[Loa
         if isinstance(attempt, Loaded):
             good.append(override)
             result = attempt
+        elif attempt.key == loading.UNPLACED:
+            mistakes = [m for m in mistakes if m.key != loading.UNPLACED]
+            mistakes.append(replace(attempt, key=str(override.input_line)))
         elif attempt not in mistakes:
             mistakes.append(attempt)
     if result is None:

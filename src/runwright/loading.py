@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from runwright.conf_folders import ConfFolders
 
 ROOT_NAME = "train"
+UNPLACED = "conf"  # the key of a mistake that Hydra does not say the place of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,12 +108,12 @@ def _explain(error: Exception, folders: ConfFolders) -> Mistake:
         if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark is not None:
             return _broken_yaml(cause, folders)
         if isinstance(cause, UnicodeDecodeError):
-            return Mistake(key="conf", given=f"a file that is not UTF-8 ({cause})", expected="UTF-8 text")
+            return Mistake(key=UNPLACED, given=f"a file that is not UTF-8 ({cause})", expected="UTF-8 text")
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing_file(error, folders)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     where = re.match(r"In '([^']+)': ?(.*)", lines[0] if lines else "")
-    key = f"{where[1]}.yaml" if where else "conf"
+    key = f"{where[1]}.yaml" if where else UNPLACED
     reason = " ".join([where[2] if where else "", *lines[1:]] if where else lines)
     return Mistake(
         key=key, given="what cannot be composed", expected="a valid defaults list", hint=reason.strip()
@@ -131,13 +132,26 @@ def _broken_yaml(error: yaml.MarkedYAMLError, folders: ConfFolders) -> Mistake:
 def _missing_file(error: MissingConfigException, folders: ConfFolders) -> Mistake:
     group, _, option = str(error.missing_cfg_file).rpartition("/")
     where = re.match(r"In '([^']+)'", str(error))
+    place = _find_choice(group, option, folders) or (f"{where[1]}.yaml" if where else None)
     options = folders.options(group) if group else []
     return Mistake(
-        key=f"{where[1]}.yaml" if where else str(error.missing_cfg_file),
+        key=place or str(error.missing_cfg_file),
         given=f"{option!r} for group {group!r}" if group else f"{option!r}",
         expected=f"one of the options {listed(options)}" if options else "a group that exists",
         hint=did_you_mean(option, options) if options else did_you_mean(group, folders.groups()),
     )
+
+
+def _find_choice(group: str, option: str, folders: ConfFolders) -> str | None:
+    """The file and line that choose an option: Hydra names the file whose choice is replaced instead."""
+    pattern = re.compile(rf"^\s*-.*\b{re.escape(group)}\s*:.*\b{re.escape(option)}\b")
+    for folder in folders.in_order:
+        for file in sorted(folder.rglob("*.yaml")):
+            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+            for number, line in enumerate(lines, start=1):
+                if pattern.match(line):
+                    return f"{_relative(file, folders)}, line {number}"
+    return None
 
 
 def _relative(path: Path, folders: ConfFolders) -> str:

@@ -101,6 +101,15 @@ def check_choice(override: Override, folders: ConfFolders) -> list[Mistake]:
     return mistakes
 
 
+def _hint_for_option(option: Any, options: list[str], group: str, folders: ConfFolders) -> str:
+    if not isinstance(option, str):
+        return f"leave it out, or write ~{group}"
+    for folder in folders.in_order:
+        if (folder / group / f"{option}.yml").is_file():
+            return f"Hydra reads .yaml only: rename {group}/{option}.yml"
+    return did_you_mean(option, options)
+
+
 def apply_value(override: Override, config: DictConfig) -> list[Mistake]:
     """Set one value in the composed configuration, or say why it cannot be."""
     text, key = str(override.input_line), override.key_or_group
@@ -131,7 +140,10 @@ def _parse(parser: OverridesParser, text: str) -> Override | Mistake:
         hint = "an override is key=value; options of the command start with --"
         return Mistake(key=text, given="no '='", expected="key=value or group=option", hint=hint)
     try:
-        return parser.parse_override(text)
+        parsed = parser.parse_override(text)
+        if parsed.key_or_group:
+            return parsed
+        return Mistake(key=text, given="no key", expected="key=value or group=option")
     except HydraException as error:
         reason = " ".join(str(error).split("\n")[0].split())
         hint = "quote special characters for Hydra and for the shell: 'key=\"a, b\"'"
@@ -201,9 +213,10 @@ def _find_unknown(override: Override, config: DictConfig) -> Mistake | None:
     siblings = [str(name) for name in node if name != TARGET] if isinstance(node, DictConfig) else []
     expected = f"one of {listed(siblings)}" if siblings else "a key of the configuration"
     free = isinstance(node, DictConfig) and where and TARGET not in node
-    hint = _suggest(key, where, parts[depth], siblings, config)
-    if not hint and free:
+    if free and not nearest(parts[depth], siblings):
         hint = f"a new key takes a plus: +{text}"
+    else:
+        hint = _suggest(key, where, parts[depth], siblings, config)
     return Mistake(key=text, given=f"an unknown key {key!r}", expected=expected, hint=hint)
 
 

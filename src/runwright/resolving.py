@@ -10,6 +10,8 @@ from omegaconf.errors import OmegaConfBaseException
 from runwright.mistakes import Mistake, did_you_mean
 from runwright.overrides import flat_keys
 
+ENDLESS = "which contains itself"
+
 
 def resolve(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[Mistake]]:
     """Resolved and unresolved configuration, and what could not be resolved (left out of the former)."""
@@ -18,7 +20,7 @@ def resolve(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[Mi
     unresolved = OmegaConf.to_container(config, resolve=False)
     assert isinstance(resolved, dict)
     assert isinstance(unresolved, dict)
-    return resolved, {str(key): value for key, value in unresolved.items()}, mistakes
+    return resolved, {str(key): value for key, value in unresolved.items()}, _without_repeats(mistakes)
 
 
 def _walk(node: DictConfig | ListConfig, key: str, mistakes: list[Mistake], above: tuple[Any, ...]) -> Any:
@@ -45,10 +47,16 @@ def _walk(node: DictConfig | ListConfig, key: str, mistakes: list[Mistake], abov
     return list(values.values()) if isinstance(node, ListConfig) else {str(k): v for k, v in values.items()}
 
 
+def _without_repeats(mistakes: list[Mistake]) -> list[Mistake]:
+    """Without those that only refer to a key that has a mistake itself."""
+    wrong = {mistake.key for mistake in mistakes}
+    return [m for m in mistakes if ENDLESS in m.given or m.given[3:-2] not in wrong]
+
+
 def _bad_interpolation(key: str, raw: Any, error: Exception, root: DictConfig) -> Mistake:
     text = str(raw._value())
-    if isinstance(error, RecursionError):
-        return Mistake(key=key, given=f"{text!r}, which contains itself", expected="a value that ends")
+    if isinstance(error, RecursionError) or "Recursive interpolation" in str(error):
+        return Mistake(key=key, given=f"{text!r}, {ENDLESS}", expected="a value that ends")
     reason = str(error).strip().split("\n")[0]
     wanted = text[2:-1] if text.startswith("${") and text.endswith("}") else ""
     hint = did_you_mean(wanted, flat_keys(root)) if wanted and ":" not in wanted else ""

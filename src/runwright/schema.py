@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from runwright.cross_checks import check_combinations
+from runwright import cross_checks, task_checks
+from runwright.combining import check_combinations
+from runwright.conf_folders import GLOBAL_GROUPS
 from runwright.mistakes import Mistake, did_you_mean, listed, shown
 from runwright.option_types import TARGET, check_value
 from runwright.signature import Signature, read_signature
 from runwright.targets import DOOR_OPENERS, GROUPS, check_objects, check_target, door_openers
 
+CROSS_CHECKS = (cross_checks, task_checks)  # importing them enters their checks
 ROOT = "runwright.root_options"
 ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "launch": "LaunchOptions"}
 
@@ -114,7 +117,10 @@ def _unknown_at_root(name: str, known: list[str]) -> list[Mistake]:
     if name.lower() in DOOR_OPENERS:
         return []
     expected = f"one of {', '.join(known)}"
-    return [Mistake(key=name, given="an unknown key", expected=expected, hint=did_you_mean(name, known))]
+    hint = did_you_mean(name, known)
+    if name in GLOBAL_GROUPS:
+        hint = f"a file in conf/{name}/ starts with '# @package _global_'"
+    return [Mistake(key=name, given="an unknown key", expected=expected, hint=hint)]
 
 
 def _check_metrics(metrics: Any) -> list[Mistake]:

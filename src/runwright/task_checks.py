@@ -1,0 +1,189 @@
+"""What the keys of data, task, metrics and model say together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from runwright.combining import at_most_one, reads, signature_of
+from runwright.mistakes import Mistake, did_you_mean, listed, shown
+from runwright.option_types import TARGET
+
+LESS_IS_BETTER = {"MeanAbsoluteError", "MeanSquaredError"}  # of the shipped metrics
+OWN_DIRECTION = {"runwright.metric.evaluate_adapter.EvaluateMetric"}  # it may be any figure
+
+# --- task and metrics ---------------------------------------------------------------------------------
+
+
+@reads("trainer.best_metric", "metric")
+def _best_metric_is_computed(best: Any, metrics: Any) -> Iterator[Mistake]:
+    figures = ["loss", *(metrics or {})]
+    if best not in figures:
+        hint = did_you_mean(best, figures) or f"add it: metric=[{','.join([*figures[1:], best])}]"
+        yield Mistake(
+            key="trainer.best_metric", given=shown(best), expected=f"one of {listed(figures)}", hint=hint
+        )
+
+
+@reads("trainer.best_metric", "trainer.best_mode")
+def _loss_is_minimised(best: Any, mode: Any) -> Iterator[Mistake]:
+    if best == "loss" and mode == "max":
+        yield Mistake(
+            key="trainer.best_mode",
+            given="'max' with best_metric=loss",
+            expected="'min': less loss is better",
+        )
+
+
+@reads("trainer.best_metric", "trainer.best_mode", "metric")
+def _best_is_better(best: Any, mode: Any, metrics: Any) -> Iterator[Mistake]:
+    node = (metrics or {}).get(best) or {}
+    signature = signature_of(node)
+    if signature is None:
+        return
+    returned = signature.returns.get("compute", "")
+    if "ndarray" in returned and "float" not in returned:
+        yield Mistake(
+            key="trainer.best_metric",
+            given=f"{shown(best)}, which is not a number",
+            expected="a figure to compare",
+        )
+    elif signature.target.startswith("runwright.metric.") and signature.target not in OWN_DIRECTION:
+        better = "min" if signature.target.rpartition(".")[2] in LESS_IS_BETTER else "max"
+        if mode != better:
+            yield Mistake(
+                key="trainer.best_mode",
+                given=f"{shown(mode)} with best_metric={best}",
+                expected=f"{better!r}: {'less' if better == 'min' else 'more'} of it is better",
+            )
+
+
+@reads("metric")
+def _a_figure_is_not_called_loss(metrics: Any) -> Iterator[Mistake]:
+    if "loss" in (metrics or {}):
+        yield Mistake(
+            key="metric.loss", given="a figure named loss", expected="another name: loss is the task's"
+        )
+
+
+@reads("metric", "task.problem")
+def _metrics_suit_the_problem(metrics: Any, problem: Any) -> Iterator[Mistake]:
+    for name, node in (metrics or {}).items():
+        signature = signature_of(node)
+        suits = signature.literals.get("suits") if signature else None
+        if isinstance(suits, tuple | list) and problem not in suits:
+            yield Mistake(
+                key=f"metric.{name}",
+                given=f"{str(node[TARGET]).rpartition('.')[2]}, which judges {listed(suits)}",
+                expected=f"a metric for task.problem={problem}",
+                hint="choose others: metric=[…]",
+            )
+
+
+@reads("task.text_column", "task.text_pair_column", "task.label_column")
+def _columns_differ(text: Any, pair: Any, label: Any) -> Iterator[Mistake]:
+    if text == label:
+        yield Mistake(
+            key="task.label_column", given=f"{shown(label)}, the text column", expected="another column"
+        )
+    if pair is not None and pair in {text, label}:
+        other = "text_column" if pair == text else "label_column"
+        yield Mistake(
+            key="task.text_pair_column",
+            given=f"{shown(pair)}, the same as task.{other}",
+            expected="another column",
+        )
+
+
+@reads("task.problem", "task.label_smoothing")
+def _smoothing_needs_classes(problem: Any, smoothing: Any) -> Iterator[Mistake]:
+    if problem == "regression" and smoothing:
+        yield Mistake(
+            key="task.label_smoothing",
+            given=f"{shown(smoothing)} with task.problem=regression",
+            expected="0: a number cannot be smoothed towards other classes",
+        )
+
+
+@reads("task.problem", "task.class_weights")
+def _weights_need_classes(problem: Any, weights: Any) -> Iterator[Mistake]:
+    if problem == "regression" and weights is not None:
+        yield Mistake(
+            key="task.class_weights",
+            given=f"{shown(weights)} with task.problem=regression",
+            expected="null: there are no classes",
+        )
+
+
+@reads("task.label_names", "task.label_file")
+def _class_names_come_from_one_place(names: Any, file: Any) -> Iterator[Mistake]:
+    yield from at_most_one("task", {"label_names": names, "label_file": file})
+
+
+@reads("task.label_names")
+def _class_names_are_unique(names: Any) -> Iterator[Mistake]:
+    repeated = sorted({name for name in names or [] if names.count(name) > 1})
+    if repeated:
+        yield Mistake(
+            key="task.label_names", given=f"{listed(repeated)} twice", expected="each class name once"
+        )
+
+
+@reads("task.label_names", "task.class_weights")
+def _weights_name_known_classes(names: Any, weights: Any) -> Iterator[Mistake]:
+    unknown = [name for name in weights if name not in names] if names and isinstance(weights, dict) else []
+    if unknown:
+        hint = did_you_mean(unknown[0], names)
+        yield Mistake(
+            key=f"task.class_weights.{unknown[0]}",
+            given="a class that task.label_names lacks",
+            expected=listed(names),
+            hint=hint,
+        )
+
+
+# --- data and model -----------------------------------------------------------------------------------
+
+
+@reads("dataset.holdout")
+def _hold_out_leaves_something(holdout: Any) -> Iterator[Mistake]:
+    for split, share in holdout.items():
+        if share < 0 or (share > 1 and share != int(share)):
+            expected = "a share from 0 to below 1, or a whole number of rows"
+            yield Mistake(key=f"dataset.holdout.{split}", given=shown(share), expected=expected)
+    shares = [share for share in holdout.values() if 0 < share < 1]
+    if sum(shares) >= 1:
+        given = f"shares that sum to {sum(shares):g}"
+        yield Mistake(key="dataset.holdout", given=given, expected="less than 1: something to train on")
+
+
+@reads("dataset.subset")
+def _subset_has_rows(subset: Any) -> Iterator[Mistake]:
+    for split, rows in subset.items():
+        if rows is not None and rows < 1:
+            key = f"dataset.subset.{split}"
+            yield Mistake(key=key, given=shown(rows), expected="at least 1, or null for all rows")
+
+
+@reads("dataset.source.negative_at_most", "dataset.source.positive_at_least")
+def _classes_do_not_overlap(negative: Any, positive: Any) -> Iterator[Mistake]:
+    if negative >= positive:
+        yield Mistake(
+            key="dataset.source.negative_at_most",
+            given=shown(negative),
+            expected=f"less than positive_at_least, which is {shown(positive)}",
+        )
+
+
+@reads("model.lora")
+def _adapters_are_a_node(lora: Any) -> Iterator[Mistake]:
+    if lora is not None and not (isinstance(lora, dict) and TARGET in lora):
+        yield Mistake(
+            key="model.lora", given=shown(lora), expected="null or a node", hint="choose model=lora"
+        )
+
+
+@reads("model.lora", "model.freeze")
+def _adapters_freeze_by_themselves(lora: Any, freeze: Any) -> Iterator[Mistake]:
+    if lora is not None and freeze:
+        yield Mistake(key="model.freeze", given=f"{shown(freeze)} with model.lora", expected="[]")
