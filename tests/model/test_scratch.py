@@ -11,6 +11,8 @@ from transformers import PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError
 from runwright.model.parameters import count_parameters, max_positions, parameter_table
+from runwright.model.scratch import build
+from runwright.types import Head
 
 ARCHITECTURES = ["bert", "roberta", "distilbert", "electra", "deberta-v2", "modernbert", "gpt2", "t5"]
 
@@ -22,10 +24,13 @@ def test_a_model_fits_the_tokenizer_and_the_task(
     model = make_small(architecture)
     assert model.get_input_embeddings().num_embeddings == len(tokenizer) == 30522
     assert model.config.pad_token_id == tokenizer.pad_token_id
+    special = {key: value for key, value in model.config.to_dict().items() if key.endswith("_token_id")}
+    known = {tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id, None}
+    assert set(special.values()) <= known
     assert model.config.id2label == {0: "bad", 1: "so-so", 2: "good"}
 
 
-@pytest.mark.parametrize("architecture", [a for a in ARCHITECTURES if a != "t5"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_padding_does_not_change_the_logits(
     make_small: Callable[..., Any], tokenizer: PreTrainedTokenizerFast, architecture: str
 ) -> None:
@@ -50,6 +55,7 @@ def test_the_same_seed_gives_the_same_weights(make_small: Callable[..., Any]) ->
     [
         ({"config": {"hiden_size": 4}}, "did you mean 'hidden_size'"),
         ({"config": {"vocab_size": 4}}, "follows from the tokenizer"),
+        ({"config": {"eos_token_id": 4}}, "follows from the tokenizer"),
         ({"config": {"num_labels": 4}}, "follows from the task"),
         ({"config": {"hidden_size": "wide"}}, "expected int"),
         ({"config": {"num_attention_heads": 5}}, "cannot build"),
@@ -69,14 +75,11 @@ def test_options_that_cannot_work_are_refused(
 )
 def test_an_architecture_that_is_unknown_or_has_no_such_head_is_refused(
     make_small: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
     architecture: str,
     message: str,
     tokenizer: PreTrainedTokenizerFast,
-    head: Any,
+    head: Head,
 ) -> None:
-    from runwright.model.scratch import build
-
     options = {"config": {}, "dtype": "float32", "dropout": None, "attention": "sdpa"}
     with pytest.raises(ConfigError, match=message):
         build(head, tokenizer, architecture=architecture, **options)

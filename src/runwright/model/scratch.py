@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("runwright.model")
 
-_FROM_TOKENIZER = ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id")
 _FROM_TASK = ("num_labels", "id2label", "label2id", "problem_type")
 
 
@@ -37,8 +36,8 @@ def build(
     """
     known = _known_options(architecture)
     for key in config:
-        if key in _FROM_TOKENIZER or key in _FROM_TASK:
-            owner = "tokenizer" if key in _FROM_TOKENIZER else "task"
+        owner = _owner(key)
+        if owner:
             raise ConfigError(f"model.config.{key}: this follows from the {owner}; leave it out")
         if key not in known:
             hint = did_you_mean(key, known)
@@ -57,6 +56,13 @@ def build(
     return model
 
 
+def _owner(key: str) -> str | None:
+    """Which part decides this option of a configuration, if it is not the user."""
+    if key == "vocab_size" or key.endswith("_token_id"):
+        return "tokenizer"
+    return "task" if key in _FROM_TASK else None
+
+
 def _known_options(architecture: str) -> list[str]:
     from transformers import CONFIG_MAPPING
 
@@ -71,13 +77,29 @@ def _fill_config(
     architecture: str, options: dict[str, Any], head: Head, tokenizer: PreTrainedTokenizerFast
 ) -> PreTrainedConfig:
     from huggingface_hub.errors import StrictDataclassError
-    from transformers import AutoConfig
+    from transformers import CONFIG_MAPPING
 
-    special = {
-        key: value for key in _FROM_TOKENIZER[1:] if (value := getattr(tokenizer, key, None)) is not None
-    }
+    config_class = CONFIG_MAPPING[architecture]
+    special = _special_tokens(config_class(), tokenizer)
     options = {**options, **special, **head_options(head), "vocab_size": len(tokenizer)}
     try:
-        return AutoConfig.for_model(architecture, **options)
+        return config_class(**options)
     except StrictDataclassError as error:
         raise ConfigError(f"model.config: {' '.join(str(error).split())}") from error
+
+
+def _special_tokens(defaults: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """The ids of the special tokens that this architecture has, as the tokenizer numbers them.
+
+    A tokenizer with [CLS] and [SEP] only begins with the one and ends with the other.
+    """
+    begin = tokenizer.cls_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+    pad, names = tokenizer.pad_token_id, [key for key in defaults.to_dict() if key.endswith("_token_id")]
+    ids = {"bos_token_id": begin, "eos_token_id": end, "pad_token_id": pad, "forced_eos_token_id": end}
+    found = {name: ids.get(name, getattr(tokenizer, name, None)) for name in names}
+    if defaults.is_encoder_decoder:  # BART's decoder starts with the end token, T5's with the padding
+        start = getattr(defaults, "decoder_start_token_id", None)
+        starts_with_end = start is not None and start == getattr(defaults, "eos_token_id", None)
+        found["decoder_start_token_id"] = end if starts_with_end else pad
+    return found
