@@ -77,11 +77,8 @@ def _learn(
         values = [row.get(name) for row in batch]
         try:
             other = column.learn(values)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-            raise DataError(
-                f"values of different shapes or beyond 64 bits: {error}",
-                file=str(path), split=split, row=start + _first_odd(values), column=name,
-            ) from error  # fmt: skip
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise _unfit(values, start, path, split, name, error) from error
         if other is not None:
             raise DataError(
                 f"{values[other]!r} is {_KINDS[type(values[other])]}, but rows before hold {column.kind}",
@@ -120,11 +117,20 @@ def _arrow(
                     columns.append(pa.array(values, column.type))
                 except UnicodeEncodeError as error:
                     raise _half_character(values, start, path, split, column.name) from error
+                except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+                    raise _unfit(values, start, path, split, column.name, error) from error
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
             num_rows += len(batch)
         if not num_rows:
             raise DataError("the file has no rows", file=str(path), split=split)
         origins.append((str(path), num_rows))
+
+
+def _unfit(values: list[Any], start: int, path: Path, split: str, column: str, error: Exception) -> DataError:
+    return DataError(
+        f"a value is of another shape than those before, or beyond 64 bits: {error}",
+        file=str(path), split=split, row=start + _first_odd(values), column=column,
+    )  # fmt: skip
 
 
 def _half_character(values: list[Any], start: int, path: Path, split: str, column: str) -> DataError:

@@ -75,9 +75,12 @@ def _missing(path: Path) -> str:
 
 
 def check_is_text(path: Path, *, split: str) -> None:
-    """Raise DataError for an empty file or one that is evidently not text."""
-    with path.open("rb") as stream:
-        head = stream.read(8)
+    """Raise DataError for a file that is empty, may not be read, or is evidently not text."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(8)
+    except OSError as error:
+        raise DataError(f"the file cannot be read: {error.strerror}", file=str(path), split=split) from error
     if not head.strip(b"\xef\xbb\xbf \t\r\n") and path.stat().st_size <= len(head):
         raise DataError("the file is empty", file=str(path), split=split)
     for magic, kind in _MAGIC.items():

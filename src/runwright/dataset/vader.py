@@ -8,7 +8,10 @@ with the mean of at least 20 human ratings from -4 to 4. MIT licence.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
+import logging
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -24,6 +27,7 @@ from runwright.dataset.raw import RawSplit, kept_rows
 from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
 
+_log = logging.getLogger(__name__)
 ARCHIVE = "vaderSentiment-3.3.2.tar.gz"
 SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
 _INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
@@ -79,6 +83,7 @@ def fetch_archive() -> bytes:
     kept = folder / ARCHIVE
     with store.locked(kept):
         if not kept.is_file() or hashlib.sha256(kept.read_bytes()).hexdigest() != SHA256:
+            _log.info("fetching the VADER text (2.4 MB) through pip, once")
             _download(kept)
         return _verified(kept)
 
@@ -90,7 +95,7 @@ def _download(kept: Path) -> None:
         requirements.write_text(f"vaderSentiment==3.3.2 --hash=sha256:{SHA256}\n", encoding="utf-8")
         # pip checks the hash before it runs the archive's setup.py for its metadata, which it insists on.
         command = [
-            sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--quiet",
+            *_pip(), "download", "--disable-pip-version-check", "--no-input", "--quiet",
             "--no-deps", "--no-binary", "vaderSentiment", "--require-hashes", "--dest", folder,
             "--requirement", str(requirements),
         ]  # fmt: skip
@@ -104,6 +109,12 @@ def _download(kept: Path) -> None:
         if done.returncode or not fetched.is_file():
             raise _unreachable(done.stderr)
         fetched.replace(kept)
+
+
+def _pip() -> list[str]:
+    """This Python's pip; where it has none, as in environments made by other tools, the one on the path."""
+    other = shutil.which("pip") if importlib.util.find_spec("pip") is None else None
+    return [other] if other else [sys.executable, "-m", "pip"]
 
 
 def _unreachable(output: str) -> DataError:

@@ -1,0 +1,187 @@
+"""Bad input: each case names the file, split, row and column that are wrong, and what to do."""
+
+import gzip
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from runwright.dataset import checks
+from runwright.dataset.checks import require_columns
+from runwright.errors import DataError
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A file's content (None: there is no file), how it is read, and what the error must name and say."""
+
+    name: str
+    reader: str
+    content: str | bytes | None
+    says: str
+    row: int | None = None
+    column: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def table_bytes(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue().to_pybytes()
+
+
+GOOD = "text,label\nfine,1\n"
+READING = [
+    Bad("a file that is not there", "csv", None, "no such file"),
+    Bad("an empty csv file", "csv", "", "the file is empty"),
+    Bad("a csv file of blank lines", "csv", "\n \n\n", "the file is empty"),
+    Bad("a csv file with a header only", "csv", "text,label\n", "no rows"),
+    Bad("a byte-order mark only", "csv", b"\xef\xbb\xbf", "the file is empty"),
+    Bad("a row with a field too few", "csv", GOOD + "short\n", "line 3 has 1 fields, expected 2", row=1),
+    Bad("a row with a field too many", "csv", GOOD + "a,1,b\n", "line 3 has 3 fields, expected 2", row=1),
+    Bad("a ragged row after one that spans lines", "csv", 'text,label\n"a\nb",1\nc\n', "line 4 has 1", row=1),
+    Bad("a name twice in the header", "csv", "text,text\na,b\n", "names this column twice", column="text"),
+    Bad("a column without a name", "csv", "text,,label\na,b,c\n", "column 2 of the header has no name"),
+    Bad("a quote that is never closed", "csv", GOOD + '"open,1\nb,2\n', "set quote to null", row=1),
+    Bad("text after a closing quote", "csv", GOOD + 'x,1\n"a"b,1\n', "set quote to null", row=2),
+    Bad("a field of eleven million characters", "csv", GOOD + '"' + "x" * 11_000_000, "field larger", row=1),
+    Bad("latin-1 read as utf-8", "csv", GOOD.encode() + "é,1\n".encode("latin-1"), "0xe9", row=1),
+    Bad("a wrong byte far into a file", "csv", b"t\n" + b"ok\n" * 90_000 + b"\xff\n", "90002", row=90_000),
+    Bad("utf-16 read as utf-8", "csv", GOOD.encode("utf-16"), "utf-16", row=0),
+    Bad("a compressed file", "csv", gzip.compress(b"text\na\n"), "gzip file"),
+    Bad("a parquet file as csv", "csv", table_bytes(pa.table({"a": [1]})), "parquet file"),
+    Bad(
+        "a word in a column declared to be numbers", "csv", "text,score\na,1\nb,high\n",
+        "'high' is not float", row=1, column="score", options={"column_types": {"score": "float"}},
+    ),
+    Bad("an empty json file", "json", "", "the file is empty"),
+    Bad("an empty json list", "json", "[]", "no rows"),
+    Bad("a broken json line", "json", '{"text": "a"}\n{"text": "b"\n{"text": "c"}\n', "broken JSON", row=1),
+    Bad("a broken object in a json list", "json", '[{"a": 1}, {"a": 2}, {"a" 3}]', "broken JSON", row=2),
+    Bad("a json list without its end", "json", '[{"a": 1}, {"a": 2}', "end of the list", row=1),
+    Bad("a json line that is no object", "json", '{"text": "a"}\n["b"]\n', "expected an object", row=1),
+    Bad("words in a json list", "json", '["a", "b"]', "expected an object", row=0),
+    Bad("a json list inside an object", "json", json.dumps({"d": [1]}, indent=1), "field", row=0),
+    Bad("a json field that is no list", "json", '{"n": 3, "data": []}', "'data'", options={"field": "n"}),
+    Bad("NaN in json", "json", '{"s": 1.5}\n{"s": NaN}\n', "write null", row=1),
+    Bad("text where numbers were", "json", '{"s": 1}\n{"s": null}\n{"s": "2"}', "is text", row=2, column="s"),
+    Bad("a list where text was", "json", '{"s": "a"}\n{"s": ["b"]}\n', "is a list", row=1, column="s"),
+    Bad("a huge number in json", "json", f'{{"s": 1}}\n{{"s": {2**70}}}\n', "64 bits", row=1, column="s"),
+    Bad("half a character in json", "json", '{"s": "a"}\n{"s": "\\ud83d"}\n', "surrogate", row=1, column="s"),
+    Bad("latin-1 in json", "json", '{"s": "a"}\n{"s": "é"}\n'.encode("latin-1"), "0xe9", row=1),
+    Bad("an empty parquet file", "parquet", b"", "the file is empty"),
+    Bad("a csv file as parquet", "parquet", GOOD, "not a readable parquet file"),
+    Bad("a parquet file cut short", "parquet", table_bytes(pa.table({"a": [1]}))[:-9], "not a readable"),
+    Bad("a parquet file without rows", "parquet", table_bytes(pa.table({"a": pa.array([])})), "no rows"),
+    Bad("an empty text file", "text", "", "the file is empty"),
+    Bad("latin-1 text", "text", "a\nb\né\n".encode("latin-1"), "line 3 is not utf-8", row=2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", READING, ids=lambda bad: bad.name)
+def test_a_file_that_cannot_be_read_is_named(bad, read, write, tmp_path):
+    path = str(tmp_path / "bad.data") if bad.content is None else write("bad.data", bad.content)
+    with pytest.raises(DataError) as caught:
+        read(bad.reader, path, **bad.options)
+    assert bad.says in str(caught.value)
+    assert (caught.value.file, caught.value.split) == (path, "train")
+    assert (caught.value.row, caught.value.column) == (bad.row, bad.column)
+
+
+COLUMNS = [
+    Bad("a column that is not there", "csv", "txt,label\na,1\n", "did you mean 'txt'?", column="text"),
+    Bad("the wrong delimiter", "csv", "text;label\na;1\n", "check dataset.source.delimiter", column="text"),
+    Bad("texts that are all blank", "csv", "text,label\n,1\n  ,2\n", "every text is empty", column="text"),
+    Bad("numbers for texts", "csv", "text,label\n1,1\n2,2\n", "expected text, found int64", column="text"),
+    Bad("a missing label", "csv", GOOD + "a,\n", "missing (null)", row=1, column="label"),
+    Bad("a missing text", "json", '{"text": "a", "label": 1}\n{"label": 2}', "missing", row=1, column="text"),
+    Bad("lists for texts", "json", '{"text": ["a"], "label": 1}', "expected text", column="text"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", COLUMNS, ids=lambda bad: bad.name)
+def test_a_column_that_cannot_be_used_is_named(bad, read, write, load):
+    path = write("bad.data", bad.content)
+    splits = load(read(bad.reader, path)).splits
+    with pytest.raises(DataError) as caught:
+        require_columns(splits, {"text": "text", "label": "any"})
+    assert bad.says in str(caught.value)
+    assert (caught.value.file, caught.value.split, caught.value.column) == (path, "train", bad.column)
+    assert caught.value.row == bad.row
+
+
+def test_an_over_long_text_is_named_with_its_row(read, write, monkeypatch):
+    monkeypatch.setattr(checks, "MAX_TEXT_CHARACTERS", 10)
+    splits = read("csv", write("a.csv", "text\nshort\n" + "x" * 11 + "\n"))
+    with pytest.raises(DataError, match="row 1, column 'text': the text has 11 characters"):
+        require_columns(splits, {"text": "text"})
+
+
+def test_a_row_is_named_by_its_place_in_its_own_file(read, write, load):
+    paths = [write("a.csv", "text,label\na,1\nb,2\n"), write("b.csv", "text,label\nc,3\nd,\n")]
+    splits = load(read("csv", paths), holdout={"validation": 1}).splits
+    with pytest.raises(DataError) as caught:
+        require_columns(splits, {"label": "any"})
+    assert (caught.value.file, caught.value.row) == (paths[1], 1)
+
+
+def test_files_of_one_split_must_agree_on_their_columns(read, write):
+    paths = [write("a.csv", "text,label\na,1\n"), write("b.csv", "label,text\n1,a\n")]
+    with pytest.raises(DataError, match=r"differ from \['text', 'label'\] in a.csv") as caught:
+        read("csv", paths)
+    assert caught.value.file == paths[1]
+
+
+def test_parquet_files_of_one_split_must_agree_on_their_types(read, tmp_path):
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"a": ["x"]}), tmp_path / "2.parquet")
+    with pytest.raises(DataError, match=r"\(a: string\) differ from \(a: int64\) in 1.parquet"):
+        read("parquet", str(tmp_path))
+
+
+def test_a_typing_error_in_a_path_gets_the_nearest_name(read, write, tmp_path):
+    write("reviews.csv", GOOD)
+    with pytest.raises(DataError, match=r"did you mean 'reviews\.csv'"):
+        read("csv", str(tmp_path / "review.csv"))
+    with pytest.raises(DataError, match="no file matches this pattern"):
+        read("csv", str(tmp_path / "*.tsv"))
+    with pytest.raises(DataError, match=r"the folder '.*nowhere' does not exist"):
+        read("csv", str(tmp_path / "nowhere" / "a.csv"))
+
+
+def test_an_empty_folder_has_no_files(read, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no files"):
+        read("csv", str(tmp_path / "empty"))
+
+
+def test_a_split_without_rows_left_is_named(read, write, load):
+    from runwright.dataset.cleaning import DropValues
+
+    with pytest.raises(DataError, match="split 'train': the split has no rows left"):
+        load(read("csv", write("a.csv", GOOD)), cleaning=[DropValues(column="label", values=[1])])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read and write anything")
+def test_a_file_that_may_not_be_read_is_named(read, write):
+    path = write("a.csv", GOOD)
+    Path(path).chmod(0)
+    with pytest.raises(DataError, match="Permission denied"):
+        read("csv", path)
+
+
+def test_a_cache_that_cannot_be_written_is_named(read, write, monkeypatch):
+    monkeypatch.setenv("RUNWRIGHT_CACHE", write("a file", "in the way") + "/cache")
+    with pytest.raises(DataError, match="RUNWRIGHT_CACHE"):
+        read("csv", write("a.csv", GOOD))
+
+
+def test_nothing_is_kept_of_a_file_that_failed(read, write, cache):
+    with pytest.raises(DataError):
+        read("csv", write("a.csv", GOOD + "short\n"))
+    assert [path for path in (cache / "rows").iterdir() if path.suffix != ".lock"] == []
