@@ -16,6 +16,7 @@ from runwright.dataset.examples import PreparedExamples, example_schema, record_
 from runwright.errors import CheckpointError
 from runwright.processes import set_threads, share_of_cores, start_ranks
 from runwright.records import in_chunks
+from runwright.tokenizer.pretrained import load_pretrained
 from runwright.trainer.evaluate import predict
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.ranks import Ranks
@@ -46,7 +47,8 @@ def load_run(folder: Path, *, device: str | None = None) -> FinishedRun:
             f"runwright train --resume {folder}"
         )
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    tokenizer = build.build_tokenizer({"tokenizer": {**config["tokenizer"], "name": str(best.resolve())}})
+    # Saved beside the model, whichever function of the user's made it.
+    tokenizer = load_pretrained(name=str(best.resolve()), padding_side=None, pad_token=None)
     task = build.build_task(config, tokenizer)
     task.load_state_dict(json.loads(state.read_text(encoding="utf-8")))
     options = build.build_options(config)

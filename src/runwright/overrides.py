@@ -89,9 +89,7 @@ def check_choice(override: Override, folders: ConfFolders) -> list[Mistake]:
     for option in chosen:
         if isinstance(option, str) and option.removesuffix(".yaml") in options:
             continue
-        hint = (
-            did_you_mean(option, options) if isinstance(option, str) else f"leave it out, or write ~{group}"
-        )
+        hint = _hint_for_option(option, options, group, folders)
         expected = f"one of the options {listed(options)}"
         mistakes.append(
             Mistake(key=text, given=f"{shown(option)} for group {group!r}", expected=expected, hint=hint)
