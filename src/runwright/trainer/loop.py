@@ -180,7 +180,10 @@ class Loop:
         return self.stop.code or (TIME_LIMIT if late else 0)
 
     def _needs_metric(self) -> bool:
-        return isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+        # transformers' GreedyLR follows a metric too, and is no LRScheduler at all.
+        schedules = torch.optim.lr_scheduler
+        by_step = isinstance(self.scheduler, schedules.LRScheduler)
+        return not by_step or isinstance(self.scheduler, schedules.ReduceLROnPlateau)
 
 
 def take_snapshot(state: TrainingState, stepper: Stepper, scheduler: Any) -> Snapshot:
