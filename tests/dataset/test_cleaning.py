@@ -1,6 +1,6 @@
 import pytest
 from datasets import Dataset
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runwright.dataset.cleaning import (
@@ -42,6 +42,7 @@ def test_texts_are_changed_as_asked(step, text, expected):
     assert cleaned(step, [text, None]) == [expected, None]
 
 
+@settings(max_examples=40, deadline=None)
 @given(text=st.text(st.characters(codec="utf-8"), max_size=40))
 def test_each_change_is_made_once_and_for_all(text):
     normalize = NormalizeUnicode(columns=TEXT, form="NFC")

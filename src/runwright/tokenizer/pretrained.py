@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -21,7 +22,7 @@ def load_pretrained(
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, use_fast=True)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"tokenizer.name: {name!r} cannot be loaded: {_first_line(error)}") from error
+        raise ConfigError(f"tokenizer.name: {name!r} cannot be loaded: {_reason(source, error)}") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ConfigError(f"tokenizer.name: {name!r} is a {type(tokenizer).__name__}, not a fast tokenizer")
     if padding_side is not None:
@@ -50,6 +51,9 @@ def _set_pad_token(tokenizer: PreTrainedTokenizerFast, pad_token: str) -> None:
     tokenizer.pad_token = pad_token
 
 
-def _first_line(error: Exception) -> str:
+def _reason(source: str, error: Exception) -> str:
+    if Path(source).is_dir() and not (Path(source) / "tokenizer.json").is_file():
+        found = sorted(path.name for path in Path(source).iterdir())[:8]
+        return f"the folder has no tokenizer.json, only {', '.join(found) or 'nothing'}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

@@ -1,0 +1,62 @@
+import pyarrow as pa
+import pytest
+from datasets import Dataset, Features, Value, concatenate_datasets
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runwright.dataset.fingerprint import content_fingerprint
+
+VALUES = {
+    "text": ["a", "", None, "文🙂"],
+    "n": [1, None, 3, 4],
+    "x": [0.5, None, 1.0, 2.0],
+    "b": [True, False, None, True],
+}
+rows = st.lists(
+    st.tuples(st.none() | st.text(st.characters(codec="utf-8"), max_size=5), st.none() | st.integers(-5, 5)),
+    min_size=1,
+    max_size=30,
+)
+
+
+def dataset(pairs):
+    schema = pa.schema([("text", pa.string()), ("n", pa.int64())])
+    return Dataset(pa.table({"text": [t for t, _ in pairs], "n": [n for _, n in pairs]}, schema=schema))
+
+
+@given(pairs=rows, data=st.data())
+@settings(deadline=None, max_examples=30)
+def test_how_rows_are_stored_makes_no_difference(pairs, data):
+    whole = dataset(pairs)
+    cut = data.draw(st.integers(0, len(pairs)))
+    parts = [dataset(part) for part in (pairs[:cut], pairs[cut:]) if part]
+    selected = dataset([*pairs, (None, 9)]).select(range(len(pairs)))
+    large = whole.cast(Features({"text": Value("large_string"), "n": Value("int64")}))
+    variants = [concatenate_datasets(parts), selected, large, whole.select_columns(["n", "text"])]
+    assert {content_fingerprint(variant) for variant in variants} == {content_fingerprint(whole)}
+
+
+@given(pairs=rows, other=rows)
+@settings(deadline=None, max_examples=30)
+def test_other_rows_have_another_fingerprint(pairs, other):
+    same = content_fingerprint(dataset(pairs)) == content_fingerprint(dataset(other))
+    assert same == (pairs == other)
+
+
+@pytest.mark.parametrize("column", list(VALUES))
+def test_every_value_counts(column):
+    first = content_fingerprint(Dataset.from_dict(VALUES))
+    for position in range(4):
+        changed = {name: list(values) for name, values in VALUES.items()}
+        changed[column][position] = None if changed[column][position] is not None else changed[column][0]
+        assert content_fingerprint(Dataset.from_dict(changed)) != first
+
+
+def test_the_boundary_between_texts_counts():
+    joined = [content_fingerprint(Dataset.from_dict({"t": texts})) for texts in (["ab", "c"], ["a", "bc"])]
+    assert joined[0] != joined[1]
+
+
+def test_lists_and_names_count():
+    variants = [{"a": [[1], [2]]}, {"a": [[1, 2], []]}, {"b": [[1], [2]]}]
+    assert len({content_fingerprint(Dataset.from_dict(variant)) for variant in variants}) == 3
