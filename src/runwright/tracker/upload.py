@@ -10,16 +10,16 @@ from __future__ import annotations
 import getpass
 import json
 import logging
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from runwright.errors import TrackingError
+from runwright.tracker.batch import MAX_METRICS, MAX_PARAMS, MAX_TAGS, Batch
 from runwright.tracker.journal import FILE_NAME, read
-from runwright.tracker.names import MAX_PARAM_LENGTH, MAX_TAG_LENGTH, mlflow_name, mlflow_text
+from runwright.tracker.names import MAX_TAG_LENGTH, mlflow_name, mlflow_text
 from runwright.tracker.redaction import redact
 
 if TYPE_CHECKING:
@@ -34,10 +34,6 @@ logger = logging.getLogger(__name__)
 
 STATE_NAME = "mlflow.json"
 RUN_ID_TAG = "runwright.run_id"
-# MLflow's limits for one log_batch call; it also refuses requests over 1 MB, which are then halved.
-MAX_METRICS = 1000
-MAX_PARAMS = 100
-MAX_TAGS = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,22 +43,6 @@ class Target:
     run_id: str  # ours, a tag there
     run_name: str
     experiment: str
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What one or more calls of log_batch carry, and how far in the journal that reaches."""
-
-    offset: int
-    metrics: list[Metric] = field(default_factory=list)
-    params: dict[str, str] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-    long_texts: dict[str, str] = field(default_factory=dict)
-    last: dict[str, Any] = field(default_factory=dict)  # a record that must come after all others
-
-    @property
-    def is_full(self) -> bool:
-        return bool(self.last) or len(self.metrics) >= MAX_METRICS or len(self.params) >= MAX_PARAMS
 
 
 class Uploader:
@@ -113,13 +93,13 @@ class Uploader:
         self.connect()
         num_sent = 0
         while go_on():
-            batch, num_records = self._next_batch()
-            if num_records == 0:
+            batch = self._next_batch()
+            if batch.num_records == 0:
                 break
             self._send(batch)
             self._offset = batch.offset
             self._save()
-            num_sent += num_records
+            num_sent += batch.num_records
         return num_sent
 
     @property
@@ -170,58 +150,15 @@ class Uploader:
         )
         return run.info.run_id
 
-    def _next_batch(self) -> tuple[_Batch, int]:
-        batch, num_records = _Batch(offset=self._offset), 0
+    def _next_batch(self) -> Batch:
+        batch = Batch(offset=self._offset, named=self._named)
         for record, offset in read(self.folder / FILE_NAME, offset=self._offset):
-            self._take(batch, record)
-            batch.offset, num_records = offset, num_records + 1
+            batch.take(record, offset=offset)
             if batch.is_full:
                 break
-        return batch, num_records
+        return batch
 
-    def _take(self, batch: _Batch, record: dict[str, Any]) -> None:
-        from mlflow.entities import Metric
-
-        for name, figure in record.get("m", {}).items():
-            value, step = float(figure), record["s"]
-            key = self._name(name, batch)
-            batch.metrics.append(Metric(key, value, record["t"], step))
-            if math.isinf(value):
-                batch.tags.setdefault(
-                    f"runwright.infinite.{key}"[:250], f"{value} at step {step}; shown as ±1.8e308"
-                )
-        for name, text in record.get("params", {}).items():
-            key = self._name(name, batch)
-            batch.params[key] = self._text(key, text, MAX_PARAM_LENGTH, batch)
-        for name, text in record.get("tags", {}).items():
-            key = self._name(name, batch)
-            batch.tags[key] = self._text(key, text, MAX_TAG_LENGTH, batch)
-        for name, (first, now) in record.get("changed", {}).items():
-            key = mlflow_name(f"runwright.changed.{name}")
-            batch.tags[key] = mlflow_text(f"{first} → {now}", max_length=MAX_TAG_LENGTH)
-        if "conflict" in record:
-            text = json.dumps(record["conflict"])
-            batch.tags["runwright.replay_differs"] = mlflow_text(
-                f"step {record['s']}: {text}", max_length=MAX_TAG_LENGTH
-            )
-        if "artifact" in record or "status" in record:
-            batch.last = record
-
-    def _name(self, name: str, batch: _Batch) -> str:
-        key = mlflow_name(name)
-        if key != name and key not in self._named:
-            self._named.add(key)
-            logger.warning("MLflow does not take the name %r: it is shown as %r", name, key)
-            batch.tags[f"runwright.name.{key}"[:250]] = mlflow_text(name, max_length=MAX_TAG_LENGTH)
-        return key
-
-    def _text(self, key: str, text: str, max_length: int, batch: _Batch) -> str:
-        shown = mlflow_text(text, max_length=max_length)
-        if shown != text:
-            batch.long_texts[key] = text
-        return shown
-
-    def _send(self, batch: _Batch) -> None:
+    def _send(self, batch: Batch) -> None:
         from mlflow.entities import Param, RunTag
 
         client, run_id = self._client, self.mlflow_run_id
