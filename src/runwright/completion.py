@@ -124,6 +124,8 @@ def complete_override(given: list[str], word: str) -> list[str]:
             return _options(folders, prefix + name, name, value)
         return [f"{prefix}{name}={choice}" for choice in _values(_load(folders, given), name, value)]
     groups = [group for group in folders.groups() if group.startswith(name)]
+    if prefix == "~" and "metric" in groups:  # of a list only `metric=[]` rids
+        groups.remove("metric")
     loaded = _load(folders, given)
     keys = _keys(loaded, name) if loaded else []
     endings = [f"{group}{'' if prefix == '~' else '='}" for group in groups if group not in keys]

@@ -58,13 +58,15 @@ def load(folders: ConfFolders, choices: list[Override]) -> Loaded | Mistake:
         return _explain(error, folders)
 
 
-def config_loader(folders: ConfFolders) -> ConfigLoaderImpl:
-    """Hydra's loader over the folders."""
+def config_loader(folders: ConfFolders, *, full: bool = False) -> ConfigLoaderImpl:
+    """Hydra's loader over the folders; `full`: with Hydra's own configuration, plugins must be registered."""
     version.setbase("1.3")
     for source in (FileConfigSource, StructuredConfigSource):
         if source.scheme() not in SourcesRegistry.instance().types:
             SourcesRegistry.instance().register(source)
     search_path = ConfigSearchPathImpl()
+    if full:
+        search_path.append("hydra", "pkg://hydra.conf")
     for folder in folders.in_order:
         provider = "main" if folder == folders.shipped else "own"
         search_path.append(provider, f"file://{folder}")
@@ -73,7 +75,7 @@ def config_loader(folders: ConfFolders) -> ConfigLoaderImpl:
 
 
 def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loaded:
-    loader = config_loader(folders)
+    loader = config_loader(folders, full=full)
     repository = CachingConfigRepository(loader.repository)
     defaults = create_defaults_list(
         repo=repository,

@@ -81,7 +81,9 @@ def check_choice(override: Override, folders: ConfFolders) -> list[Mistake]:
             )
         ]
     if override.is_delete():
-        return []
+        # Hydra cannot delete a choice of several options.
+        is_list = group == "metric"
+        return [Mistake(key=text, given="'~' before a list", expected=f"{group}=[]")] if is_list else []
     value = override.value()
     chosen = value if isinstance(value, list) else [value]
     options = folders.options(group)

@@ -60,4 +60,5 @@ def _bad_interpolation(key: str, raw: Any, error: Exception, root: DictConfig) -
     reason = str(error).strip().split("\n")[0]
     wanted = text[2:-1] if text.startswith("${") and text.endswith("}") else ""
     hint = did_you_mean(wanted, flat_keys(root)) if wanted and ":" not in wanted else ""
+    hint = f"{hint} or set {key}=<value>".strip()
     return Mistake(key=key, given=f"{text!r}", expected=f"a reference that resolves ({reason})", hint=hint)

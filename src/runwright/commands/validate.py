@@ -34,7 +34,7 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
 
     composed = compose_checked(overrides, allow_shadow=args.allow_shadow)
     if args.deep:
-        from runwright.deep_check import check_deeply
+        from runwright.commands.deep_check import check_deeply
 
         for line in check_deeply(composed.config):
             print(line)

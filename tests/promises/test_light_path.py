@@ -1,0 +1,85 @@
+"""Help, printing, checking and completion load nothing heavy and take less than half a second of CPU."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = (
+    *("torch", "transformers", "datasets", "tokenizers", "mlflow", "evaluate", "accelerate", "peft"),
+    *("sklearn", "scipy", "pandas", "matplotlib", "pyarrow", "numpy", "safetensors"),
+)
+BUDGET_SECONDS = 0.5
+PROBE = f"""
+import sys
+from runwright.cli import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as stop:
+    code = stop.code or 0
+print("loaded:", sorted(set({HEAVY!r}) & set(sys.modules)), "hydra" in sys.modules)
+sys.exit(code)
+"""
+COMMANDS = ("train", "evaluate", "predict", "validate", "config", "init", "completion")
+WITHOUT_HYDRA = [
+    ["--help"],
+    ["--version"],
+    *([name, "--help"] for name in COMMANDS),
+    ["completion", "bash"],
+    ["_complete", "runwright tr"],
+]
+WITH_HYDRA = [
+    ["train", "--cfg", "job"],
+    ["train", "--cfg", "job", "--resolve", "--package", "trainer", "experiment=vader"],
+    ["validate"],
+    ["validate", "experiment=vader", "model=lora"],
+    ["config", "show", "optimizer=sgd"],
+    ["config", "diff", "", "optimizer=sgd seed=3"],
+    ["_complete", "runwright train optimizer."],
+    ["_complete", "runwright train experiment="],
+]
+
+
+def run_probe(arguments: list[str], folder: Path) -> tuple[subprocess.CompletedProcess[str], float]:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    process = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return process, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.parametrize("arguments", WITHOUT_HYDRA, ids=" ".join)
+def test_help_and_scripts_load_not_even_hydra(arguments: list[str], tmp_path: Path) -> None:
+    process, _ = run_probe(arguments, tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines()[-1] == "loaded: [] False"
+
+
+@pytest.mark.parametrize("arguments", WITH_HYDRA, ids=" ".join)
+def test_composing_and_checking_load_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    process, _ = run_probe(arguments, tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines()[-1].startswith("loaded: [] ")
+    assert list(tmp_path.iterdir()) == []  # and leave nothing behind
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["train", "--cfg", "job"],
+        ["validate", "experiment=vader"],
+        ["_complete", "runwright train optimizer.l"],
+    ],
+    ids=" ".join,
+)
+def test_half_a_second_of_cpu_is_enough(arguments: list[str], tmp_path: Path) -> None:
+    run_probe(arguments, tmp_path)  # writes the byte code
+    # CPU time, not wall time: the machine that runs the tests may be busy with others.
+    assert statistics.median(run_probe(arguments, tmp_path)[1] for _ in range(5)) < BUDGET_SECONDS
