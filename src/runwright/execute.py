@@ -6,46 +6,42 @@ from it. Only the first of several processes writes.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import signal
-import socket
 import time
-import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from runwright import build, outputs
-from runwright.api import RunResult
+from runwright import build
 from runwright.dataset.store import cache_root
 from runwright.errors import ConfigError, RunwrightError
 from runwright.processes import be_deterministic, set_threads, share_of_cores, start_ranks
+from runwright.recording import (
+    Run,
+    describe_data,
+    finish_recording,
+    record_summary,
+    start_recording,
+    write_results,
+)
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
-from runwright.run_folder import CONFIG_FILE, boot_id, read_config, read_run, update_status
+from runwright.report.summary import RunSummary, print_summary
+from runwright.results import RunResult
+from runwright.run_folder import CONFIG_FILE, read_config, read_run
 from runwright.targets import instantiate
-from runwright.tokenizer.truncation import truncation_report
 from runwright.tracker.console import Silent
-from runwright.tracker.journal import read_curves
-from runwright.tracker.provenance import collect, tags
 from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints, load
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
 from runwright.trainer.loop import EVALUATION_PREFIX, Loop, TrainingState, make_plan, restore_snapshot
-from runwright.trainer.options import TrainerOptions
-from runwright.trainer.ranks import Ranks
 from runwright.trainer.step import Stepper, StepResult
-from runwright.trainer.stop import TIME_LIMIT, StopFlag, catch_signals
-from runwright.types import Interval, RunInfo, Tracker
+from runwright.trainer.stop import TIME_LIMIT, catch_signals
 
 logger = logging.getLogger(__name__)
-
-TASK_FILE = "task.json"
 
 
 class StoppedBySignalError(RunwrightError):
@@ -57,24 +53,10 @@ class StoppedBySignalError(RunwrightError):
         self.exit_code = 128 + number  # what a shell reports for a process that a signal ended
 
 
-@dataclass(kw_only=True)
-class Run:
-    """What the stages of one run share."""
-
-    folder: Path
-    config: Mapping[str, Any]
-    options: TrainerOptions
-    ranks: Ranks
-    tracker: Tracker
-    progress: Progress
-    stop: StopFlag
-    seconds: dict[str, float] = field(default_factory=dict)  # by stage
-
-
 def execute(folder: Path) -> RunResult:
     """Run what `folder`/config.yaml says to its end; the folder then holds everything that came of it.
 
-    Raises StoppedBySignalError where a signal ended it, and whatever went wrong otherwise, after writing it down.
+    Raises StoppedBySignalError where a signal ended it; whatever else went wrong is written down and raised.
     """
     config = read_config(folder / CONFIG_FILE)
     options = build.build_options(config)
@@ -89,6 +71,7 @@ def execute(folder: Path) -> RunResult:
         with Progress(enabled=ranks.is_first) as progress:
             run = Run(
                 folder=folder,
+                run_id=read_run(folder)["run_id"],
                 config=config,
                 options=options,
                 ranks=ranks,
@@ -102,87 +85,49 @@ def execute(folder: Path) -> RunResult:
 def _guarded(run: Run) -> RunResult:
     """The run with its status kept true whatever happens."""
     try:
-        _start_tracking(run)
-        result = _train_and_report(run)
+        start_recording(run)
+        result, summary = _train_and_report(run)
     except BaseException as error:
         killed = isinstance(error, StoppedBySignalError | KeyboardInterrupt)
-        _finish(run, "KILLED" if killed else "FAILED", error=error)
+        finish_recording(run, "KILLED" if killed else "FAILED", error=error)
         raise
-    _finish(run, "FINISHED")
+    finish_recording(run, "FINISHED")
+    if summary is not None:
+        print_summary(summary)
     return result
 
 
-def _train_and_report(run: Run) -> RunResult:
+def _train_and_report(run: Run) -> tuple[RunResult, RunSummary | None]:
+    """The result, and on the first process the summary to print."""
     started = time.monotonic()
     prepared = build.prepare(run.config, cache_folder=cache_root() / "examples")
-    _describe_data(run, prepared)
+    describe_data(run, prepared)
     run.seconds["data"] = time.monotonic() - started
     state, stepper = _train(run, prepared)
     best_step = _restore_best(run, state, stepper.model)
     evaluations = _evaluate_splits(run, prepared, stepper.model)
-    metrics = {
-        f"{split}/{name}": value
-        for split, evaluation in evaluations.items()
-        for name, value in evaluation.figures.items()
-    }
     result = RunResult(
-        run_id=read_run(run.folder)["run_id"],
+        run_id=run.run_id,
         folder=run.folder,
         global_step=state.step,
         training_loss=state.loss_sum / max(state.step, 1),
-        metrics=metrics,
+        metrics={
+            f"{split}/{name}": value
+            for split, evaluation in evaluations.items()
+            for name, value in evaluation.figures.items()
+        },
         intervals={},
         best_step=best_step,
         ledger=state.ledger,
         paths={},
     )
+    summary = None
     if run.ranks.is_first:
-        result = _write_outputs(run, prepared, stepper.model, evaluations, state, result, started)
+        result = write_results(run, prepared, stepper.model, evaluations, result)
+        run.seconds["all"] = time.monotonic() - started
+        summary = record_summary(run, state, result)
     run.ranks.barrier()  # nobody leaves before what the others may read is there
-    return result
-
-
-def _write_outputs(
-    run: Run,
-    prepared: build.Prepared,
-    model: torch.nn.Module,
-    evaluations: dict[str, Evaluation],
-    state: TrainingState,
-    result: RunResult,
-    started: float,
-) -> RunResult:
-    """Everything that a person looks at afterwards, and the same for the tracker."""
-    paths = {"best": outputs.export_best(run.folder, model, prepared.tokenizer)}
-    intervals: dict[str, Interval] = {}
-    for split, evaluation in evaluations.items():
-        rows = prepared.data.splits[split]
-        paths |= outputs.write_predictions(
-            run.folder, split, rows=rows, task=prepared.task, evaluation=evaluation
-        )
-        intervals |= outputs.intervals(
-            evaluation,
-            split=split,
-            metrics=build.build_metrics(run.config),
-            group_names=prepared.task.group_names,
-            seed=run.config["seed"],
-        )
-    final = {
-        name: value for name, value in result.metrics.items() if not name.startswith(EVALUATION_PREFIX + "/")
-    }
-    best = {f"best/{name}": value for name, value in result.metrics.items() if name not in final}
-    run.tracker.log_metrics(final | best, step=state.step)
-    paths |= outputs.write_plots(
-        run.folder,
-        prepared=prepared,
-        evaluations=evaluations,
-        curves=read_curves(run.folder / "journal.jsonl"),
-        best_step=result.best_step,
-    )
-    run.seconds["all"] = time.monotonic() - started
-    result = replace(result, intervals=intervals, paths=paths)
-    for name, path in paths.items():
-        run.tracker.log_artifact(path, folder="" if name == "best" else name.partition("/")[0])
-    return result
+    return result, summary
 
 
 # --- training ---------------------------------------------------------------------------------------------
@@ -295,76 +240,11 @@ def _identity(run: Run) -> dict[str, Any]:
     }
 
 
-# --- what is shown and recorded -----------------------------------------------------------------------------
-
-
-def _start_tracking(run: Run) -> None:
-    if not run.ranks.is_first:
-        return
-    record = read_run(run.folder)
-    found = collect()
-    (run.folder / "provenance.json").write_text(
-        json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8"
-    )
-    run.tracker.start(
-        RunInfo(
-            run_id=record["run_id"],
-            name=run.config["name"],
-            folder=run.folder,
-            config=run.config,
-            overrides=tuple(record["overrides"]),
-        )
-    )
-    update_status(
-        run.folder,
-        "RUNNING",
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        boot_id=boot_id(),
-        device=str(run.ranks.device),
-    )
-    run.tracker.log_params({key: value for key, value in run.config.items() if key != "hydra"})
-    run.tracker.log_tags(tags(found))
-    for name in (CONFIG_FILE, "overrides.yaml", "provenance.json"):
-        run.tracker.log_artifact(run.folder / name)
-
-
-def _finish(run: Run, status: str, *, error: BaseException | None = None) -> None:
-    if not run.ranks.is_first:
-        return
-    fields: dict[str, Any] = {"end_time": time.time()}
-    if error is not None and status == "FAILED":
-        fields["error"] = f"{type(error).__name__}: {error}"
-        report = run.folder / "traceback.txt"
-        report.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-        run.tracker.log_artifact(report)
-    update_status(run.folder, status, **fields)
-    if (run.folder / "log.txt").is_file():
-        run.tracker.log_artifact(run.folder / "log.txt")
-    run.tracker.finish(status)
-
-
-def _describe_data(run: Run, prepared: build.Prepared) -> None:
-    if not run.ranks.is_first:
-        return
-    (run.folder / TASK_FILE).write_text(json.dumps(prepared.task.state_dict(), indent=1), encoding="utf-8")
-    for row in prepared.data.table():
-        logger.info("data: %s: %d rows", row["split"], row["rows"])
-    lengths = prepared.examples["train"].column("full_length")
-    logger.info("train: %s", truncation_report(lengths, prepared.task.max_length).describe())
-    data = {"fingerprints": prepared.data.fingerprints, "notes": prepared.data.notes}
-    (run.folder / "data.json").write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")
-    run.tracker.log_tags({f"data.{split}": value for split, value in prepared.data.fingerprints.items()})
-
-
 def _show_step(run: Run, total: int, state: TrainingState, result: StepResult) -> None:
     seconds = max(state.train_seconds, 1e-9)
-    run.progress.step(
-        state.step,
-        total,
-        {
-            "loss": result.loss,
-            "samples/s": state.num_examples / seconds,
-            "tokens/s": state.real_tokens / seconds,
-        },
-    )
+    fields = {
+        "loss": result.loss,
+        "samples/s": state.num_examples / seconds,
+        "tokens/s": state.real_tokens / seconds,
+    }
+    run.progress.step(state.step, total, fields)

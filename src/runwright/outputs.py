@@ -13,6 +13,7 @@ import numpy as np
 from runwright.metric.bootstrap import bootstrap_interval
 from runwright.records import RecordWriter
 from runwright.report.plots import write_data_plots, write_prediction_plots, write_run_plots
+from runwright.report.tables import class_report, group_rows, write_table
 from runwright.trainer.evaluate import Evaluation, select
 from runwright.trainer.seeds import derive_seed
 from runwright.types import Interval, Metric, Predictions
@@ -81,6 +82,19 @@ def write_predictions(
         order = np.argsort(-predictions.losses, kind="stable")[:NUM_WORST].tolist()
         written[f"tables/worst_{split}"] = folder / "tables" / f"worst_{split}.csv"
         _write(written[f"tables/worst_{split}"], _records(predictions, order, places, rows, task))
+    return written
+
+
+def write_tables(folder: Path, split: str, *, task: Any, evaluation: Evaluation) -> dict[str, Path]:
+    """tables/classes_<split>.csv: precision, recall and F1 of each class; groups_<split>.csv: by group."""
+    predictions, tables = evaluation.predictions, folder / "tables"
+    written: dict[str, Path] = {}
+    if predictions.expected is not None and task.label_names:
+        rows = class_report(predictions.predicted, predictions.expected, task.label_names)
+        written[f"tables/classes_{split}"] = write_table(tables / f"classes_{split}.csv", rows)
+    by_group = group_rows({f"{split}/{k}": v for k, v in evaluation.figures.items()}, split=split)
+    if by_group:
+        written[f"tables/groups_{split}"] = write_table(tables / f"groups_{split}.csv", by_group)
     return written
 
 

@@ -42,5 +42,5 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
     results = evaluate_run(
         folder, overrides, splits=args.split, device=args.device, allow_shadow=args.allow_shadow
     )
-    show_results(folder, results)
+    show_results(results)
     return 0

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
@@ -78,12 +78,24 @@ def print_summary(summary: RunSummary, *, console: Console | None = None) -> Non
     console = console or Console(highlight=False)
     console.print()
     console.print(_headline(summary))
-    for table in _metric_tables(summary):
-        console.print(Padding(table, (1, 0, 0, 1), expand=False))
+    print_metrics(summary.metrics, summary.intervals, references=summary.references, console=console)
     console.print()
     # Paths and commands are for copying: never wrapped by us.
     for line in (*_effort(summary), *_places(summary), *_next_commands(summary)):
         console.print(line, soft_wrap=True)
+
+
+def print_metrics(
+    metrics: Mapping[str, float],
+    intervals: Mapping[str, Interval],
+    *,
+    references: Mapping[str, Mapping[str, float]] | None = None,
+    console: Console | None = None,
+) -> None:
+    """Print the metric tables of a summary alone."""
+    console = console or Console(highlight=False)
+    for table in _metric_tables(metrics, intervals, references or {}):
+        console.print(Padding(table, (1, 0, 0, 1), expand=False))
 
 
 def peak_memory_bytes() -> int:
@@ -111,42 +123,53 @@ def _headline(summary: RunSummary) -> Text:
     return line
 
 
-def _metric_tables(summary: RunSummary) -> Iterator[RenderableType]:
+def _metric_tables(
+    metrics: Mapping[str, float],
+    intervals: Mapping[str, Interval],
+    references: Mapping[str, Mapping[str, float]],
+) -> Iterator[RenderableType]:
     """For each split: its metrics, then its groups, beside published figures where there are some."""
-    for split in dict.fromkeys(key.partition("/")[0] for key in summary.metrics):
-        of_split = {key: value for key, value in summary.metrics.items() if key.startswith(f"{split}/")}
+    for split in dict.fromkeys(key.partition("/")[0] for key in metrics):
+        of_split = {key: value for key, value in metrics.items() if key.startswith(f"{split}/")}
+        shown = _Figures(of_split, intervals, references)
         whole = [key for key in of_split if key.count("/") == 1]
         grouped = [key for key in of_split if key.count("/") > 1]
         if whole:
-            yield _with_intervals(summary, whole, heading=split, drop=f"{split}/")
+            yield _with_intervals(shown, whole, heading=split, drop=f"{split}/")
         compared = dict.fromkeys(
-            key.rsplit("/", key.count("/") - 1)[0] for key in grouped if _columns(summary, [key])
+            key.rsplit("/", key.count("/") - 1)[0] for key in grouped if _columns(references, [key])
         )
         for metric in compared:
             keys = [key for key in grouped if key.startswith(f"{metric}/")]
-            yield _with_intervals(summary, keys, heading=metric.replace("/", " "), drop=f"{metric}/")
+            yield _with_intervals(shown, keys, heading=metric.replace("/", " "), drop=f"{metric}/")
         rest = [key for key in grouped if not any(key.startswith(f"{metric}/") for metric in compared)]
         if rest:
             yield _by_group(of_split, rest, heading=f"{split}, by group")
 
 
-def _with_intervals(summary: RunSummary, keys: list[str], *, heading: str, drop: str) -> Table:
-    columns = _columns(summary, keys)
+class _Figures(NamedTuple):
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+    references: Mapping[str, Mapping[str, float]]
+
+
+def _with_intervals(shown: _Figures, keys: list[str], *, heading: str, drop: str) -> Table:
+    columns = _columns(shown.references, keys)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column(Text(heading), min_width=12, overflow="ellipsis")
     table.add_column("value", justify="right", style="bold", no_wrap=True)
-    has_intervals = any(key in summary.intervals for key in keys)
+    has_intervals = any(key in shown.intervals for key in keys)
     if has_intervals:
         table.add_column("95 % interval", justify="center", no_wrap=True)
     for column in columns:
         table.add_column(Text(column), justify="right", style="dim")
     for key in keys:
-        cells = [Text(key.removeprefix(drop)), _figure(summary.metrics[key])]
+        cells = [Text(key.removeprefix(drop)), _figure(shown.metrics[key])]
         if has_intervals:
-            interval = summary.intervals.get(key)
+            interval = shown.intervals.get(key)
             cells.append(f"[{_figure(interval.low)}, {_figure(interval.high)}]" if interval else "")
             cells[-1] = Text(str(cells[-1]))
-        published = (summary.references[column].get(key) for column in columns)
+        published = (shown.references[column].get(key) for column in columns)
         table.add_row(*cells, *("" if value is None else _figure(value) for value in published))
     return table
 
@@ -165,9 +188,9 @@ def _by_group(metrics: Mapping[str, float], keys: list[str], *, heading: str) ->
     return table
 
 
-def _columns(summary: RunSummary, keys: list[str]) -> list[str]:
+def _columns(references: Mapping[str, Mapping[str, float]], keys: list[str]) -> list[str]:
     """The published figures that say something about these metrics."""
-    return [name for name, figures in summary.references.items() if any(key in figures for key in keys)]
+    return [name for name, figures in references.items() if any(key in figures for key in keys)]
 
 
 def _effort(summary: RunSummary) -> Iterator[Text]:

@@ -120,11 +120,11 @@ class MultiLabel:
 
 
 class Regression:
-    """Squared error of the only logit; labels [B] float32."""
+    """Squared error of the only logit; labels [B] float64."""
 
     def tensor(self, labels: Sequence[Any]) -> Tensor:
-        """[B] float32."""
-        return torch.tensor(labels, dtype=torch.float32)
+        """[B] float64, as the data has them."""
+        return torch.tensor(labels, dtype=torch.float64)
 
     def count(self, labels: Sequence[Any]) -> float:
         """Number of examples."""

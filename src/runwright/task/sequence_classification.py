@@ -170,7 +170,7 @@ class SequenceClassification:
     def collate(self, examples: Sequence[Example]) -> Batch:
         """`input_ids`, `attention_mask` and perhaps `token_type_ids` [B, L] int64, `example_ids` [B].
 
-        `labels`: [B] int64, [B, C] float32 (multi-label) or [B] float32 (regression), where known.
+        `labels`: [B] int64, [B, C] float32 (multi-label) or [B] float64 (regression), where known.
         """
         batch = pad_batch(
             examples, pad_token_id=self.tokenizer.pad_token_id, side=self.tokenizer.padding_side

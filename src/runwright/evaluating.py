@@ -1,0 +1,132 @@
+"""A run's best model on its own splits, or on other data; the run itself stays as it is."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from runwright import build, outputs
+from runwright.compose import compose_checked
+from runwright.dataset.checks import Kind, require_columns
+from runwright.dataset.store import cache_root
+from runwright.errors import ConfigError
+from runwright.inference import FinishedRun, load_run
+from runwright.report.log import run_logging
+from runwright.report.progress import Progress
+from runwright.report.summary import print_metrics
+from runwright.results import EvaluateResult
+from runwright.run_folder import OVERRIDES_FILE
+from runwright.tokenizer.fingerprint import tokenizer_fingerprint
+from runwright.trainer.evaluate import Evaluation, evaluate, predict
+from runwright.types import Interval
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate_run(
+    folder: Path,
+    overrides: Sequence[str] = (),
+    *,
+    splits: Sequence[str] | None = None,
+    device: str | None = None,
+    allow_shadow: bool = False,
+) -> list[EvaluateResult]:
+    """Evaluate the best model of the run in `folder`; one result for each split, all but train by default.
+
+    Overrides, put on top of the run's own, choose other data or metrics. Predictions, tables and figures
+    are written to evaluations/<time>/ of the run.
+    """
+    run = load_run(folder, device=device)
+    config = _config(run, overrides, allow_shadow=allow_shadow)
+    place = folder / "evaluations" / time.strftime("%Y-%m-%d_%H-%M-%S")
+    place.mkdir(parents=True, exist_ok=True)
+    with run_logging(place, first=True), Progress(enabled=True) as progress:
+        data = build.load_data(config)
+        chosen = _choose(list(data.splits), splits)
+        kinds: dict[str, Kind] = dict.fromkeys(run.task.text_columns, "text")
+        require_columns({split: data.splits[split] for split in chosen}, kinds)
+        metrics = build.build_metrics(config)
+        results = []
+        for split in chosen:
+            rows = data.splits[split]
+            evaluation = _evaluate(run, rows, split, metrics, progress)
+            intervals = outputs.intervals(
+                evaluation,
+                split=split,
+                metrics=metrics,
+                group_names=run.task.group_names,
+                seed=config["seed"],
+            )
+            outputs.write_predictions(place, split, rows=rows, task=run.task, evaluation=evaluation)
+            outputs.write_tables(place, split, task=run.task, evaluation=evaluation)
+            results.append(_result(split, evaluation, intervals, place))
+    figures = {name: value for result in results for name, value in result.metrics.items()}
+    (place / "metrics.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    (place / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+    return results
+
+
+def show_results(results: Sequence[EvaluateResult]) -> None:
+    """Print the figures of each split, and where everything is."""
+    print_metrics(
+        {name: value for result in results for name, value in result.metrics.items()},
+        {name: value for result in results for name, value in result.intervals.items()},
+    )
+    print(f"\npredictions and tables: {results[0].folder}")
+
+
+def _config(run: FinishedRun, overrides: Sequence[str], *, allow_shadow: bool) -> Mapping[str, Any]:
+    if not overrides:
+        return run.config
+    own = yaml.safe_load((run.folder / OVERRIDES_FILE).read_text(encoding="utf-8")) or []
+    return compose_checked([*own, *overrides], allow_shadow=allow_shadow).config
+
+
+def _choose(known: list[str], wanted: Sequence[str] | None) -> list[str]:
+    if wanted is None:
+        return [split for split in known if split != "train"] or known
+    if unknown := [split for split in wanted if split not in known]:
+        raise ConfigError(f"--split: given {unknown[0]!r}, expected one of {', '.join(known)}")
+    return list(wanted)
+
+
+def _evaluate(
+    run: FinishedRun, rows: Any, split: str, metrics: Mapping[str, Any], progress: Progress
+) -> Evaluation:
+    key = {
+        "tokenizer": tokenizer_fingerprint(run.tokenizer),
+        "task": run.config["task"],
+        "learned": run.task.state_dict(),
+        "rows": rows._fingerprint,
+    }
+    examples = build.encode_rows(rows, run.task, split=split, key=key, folder=cache_root() / "examples")
+    with progress.evaluating(split, total=len(examples)) as on_progress:
+        predictions = predict(
+            run.model,
+            run.task,
+            examples,
+            max_tokens=run.options.evaluate_tokens,
+            ranks=run.ranks,
+            autocast=build.build_autocast(run.options, run.ranks.device),
+            on_progress=on_progress,
+        )
+    return evaluate(predictions, metrics=metrics, group_names=run.task.group_names)
+
+
+def _result(
+    split: str, evaluation: Evaluation, intervals: Mapping[str, Interval], folder: Path
+) -> EvaluateResult:
+    return EvaluateResult(
+        split=split,
+        predictions=evaluation.predictions.predicted,
+        label_ids=evaluation.predictions.expected,
+        metrics={f"{split}/{name}": value for name, value in evaluation.figures.items()},
+        intervals=dict(intervals),
+        folder=folder,
+    )

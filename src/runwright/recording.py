@@ -1,0 +1,185 @@
+"""What a run writes down about itself: where it comes from, its data, its status, its results.
+
+Only the first of several processes writes; the others call the same functions, which then do nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from runwright import build, outputs
+from runwright.report.progress import Progress
+from runwright.report.summary import RunSummary, peak_memory_bytes, write_summary
+from runwright.results import RunResult
+from runwright.run_folder import CONFIG_FILE, OVERRIDES_FILE, boot_id, read_run, update_status
+from runwright.tokenizer.truncation import truncation_report
+from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
+from runwright.tracker.journal import read_curves
+from runwright.tracker.provenance import collect, tags
+from runwright.trainer.evaluate import Evaluation
+from runwright.trainer.loop import EVALUATION_PREFIX, TrainingState
+from runwright.trainer.options import TrainerOptions
+from runwright.trainer.ranks import Ranks
+from runwright.trainer.stop import StopFlag
+from runwright.types import Interval, RunInfo, Tracker
+
+logger = logging.getLogger(__name__)
+
+TASK_FILE = "task.json"
+DATA_FILE = "data.json"
+PROVENANCE_FILE = "provenance.json"
+LOG_FILE = "log.txt"
+
+
+@dataclass(kw_only=True)
+class Run:
+    """What the stages of one run share."""
+
+    folder: Path
+    run_id: str
+    config: Mapping[str, Any]
+    options: TrainerOptions
+    ranks: Ranks
+    tracker: Tracker
+    progress: Progress
+    stop: StopFlag
+    seconds: dict[str, float] = field(default_factory=dict)  # by stage
+
+
+def start_recording(run: Run) -> None:
+    """Open the tracker and record configuration and provenance."""
+    if not run.ranks.is_first:
+        return
+    found = collect()
+    _write_json(run.folder / PROVENANCE_FILE, found)
+    run.tracker.start(
+        RunInfo(
+            run_id=run.run_id,
+            name=run.config["name"],
+            folder=run.folder,
+            config=run.config,
+            overrides=tuple(read_run(run.folder)["overrides"]),
+        )
+    )
+    process = {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id()}
+    update_status(run.folder, "RUNNING", **process, device=str(run.ranks.device))
+    run.tracker.log_params({key: value for key, value in run.config.items() if key != "references"})
+    run.tracker.log_tags(tags(found))
+    for name in (CONFIG_FILE, OVERRIDES_FILE, PROVENANCE_FILE):
+        run.tracker.log_artifact(run.folder / name)
+
+
+def finish_recording(run: Run, status: str, *, error: BaseException | None = None) -> None:
+    """Record how the run ended and close the tracker; a failure leaves traceback.txt."""
+    if not run.ranks.is_first:
+        return
+    fields: dict[str, Any] = {"end_time": time.time()}
+    if error is not None and status == "FAILED":
+        fields["error"] = f"{type(error).__name__}: {error}"
+        report = run.folder / "traceback.txt"
+        report.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        run.tracker.log_artifact(report)
+    update_status(run.folder, status, **fields)
+    if (run.folder / LOG_FILE).is_file():
+        run.tracker.log_artifact(run.folder / LOG_FILE)
+    run.tracker.finish(status)
+
+
+def describe_data(run: Run, prepared: build.Prepared) -> None:
+    """Record what the rows are and what the task learned from them."""
+    if not run.ranks.is_first:
+        return
+    _write_json(run.folder / TASK_FILE, prepared.task.state_dict())
+    for row in prepared.data.table():
+        logger.info("data: %s: %d rows", row["split"], row["rows"])
+    lengths = prepared.examples["train"].column("full_length")
+    logger.info("train: %s", truncation_report(lengths, prepared.task.max_length).describe())
+    _write_json(
+        run.folder / DATA_FILE, {"fingerprints": prepared.data.fingerprints, "notes": prepared.data.notes}
+    )
+    run.tracker.log_artifact(run.folder / DATA_FILE)
+    run.tracker.log_tags({f"data.{split}": value for split, value in prepared.data.fingerprints.items()})
+
+
+def write_results(
+    run: Run,
+    prepared: build.Prepared,
+    model: Any,
+    evaluations: Mapping[str, Evaluation],
+    result: RunResult,
+) -> RunResult:
+    """Best model, predictions, tables, plots and intervals; the result with their places."""
+    paths = {"best": outputs.export_best(run.folder, model, prepared.tokenizer)}
+    intervals: dict[str, Interval] = {}
+    metrics, task = build.build_metrics(run.config), prepared.task
+    for split, evaluation in evaluations.items():
+        rows = prepared.data.splits[split]
+        paths |= outputs.write_predictions(run.folder, split, rows=rows, task=task, evaluation=evaluation)
+        paths |= outputs.write_tables(run.folder, split, task=task, evaluation=evaluation)
+        intervals |= outputs.intervals(
+            evaluation,
+            split=split,
+            metrics=metrics,
+            group_names=task.group_names,
+            seed=run.config["seed"],
+        )
+    final = {
+        name if not name.startswith(f"{EVALUATION_PREFIX}/") else f"best/{name}": value
+        for name, value in result.metrics.items()  # `validation/…` is the curve of the training
+    }
+    run.tracker.log_metrics(final, step=result.global_step)
+    paths |= outputs.write_plots(
+        run.folder,
+        prepared=prepared,
+        evaluations=evaluations,
+        curves=read_curves(run.folder / JOURNAL_FILE),
+        best_step=result.best_step,
+    )
+    for name, path in paths.items():
+        run.tracker.log_artifact(path, folder="" if name == "best" else name.partition("/")[0])
+    return replace(result, intervals=intervals, paths=paths)
+
+
+def record_summary(run: Run, state: TrainingState, result: RunResult) -> RunSummary:
+    """The summary as a file and its rates as metrics; not printed yet."""
+    summary = RunSummary(
+        name=run.config["name"],
+        run_id=run.run_id,
+        status="FINISHED",
+        folder=run.folder,
+        global_step=result.global_step,
+        best_step=result.best_step,
+        training_loss=result.training_loss,
+        metrics=result.metrics,
+        intervals=result.intervals,
+        references=run.config.get("references", {}),
+        seconds=run.seconds,
+        num_examples=state.num_examples,
+        real_tokens=state.real_tokens,
+        padded_tokens=state.padded_tokens,
+        peak_memory_bytes=peak_memory_bytes(),
+        device=str(run.ranks.device),
+        ledger=result.ledger,
+        paths=result.paths,
+        tracked_at=str(getattr(run.tracker, "location", "")),
+    )
+    measured = {f"speed/{name}": value for name, value in summary.rates.items()}
+    measured |= {f"time/{stage}_seconds": seconds for stage, seconds in run.seconds.items()}
+    run.tracker.log_metrics(
+        measured | {"memory/peak_bytes": float(summary.peak_memory_bytes or 0)}, step=state.step
+    )
+    run.tracker.log_artifact(write_summary(summary))
+    return summary
+
+
+def _write_json(file: Path, value: Any) -> None:
+    file.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -1,0 +1,46 @@
+"""What running, evaluating and predicting give back to Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runwright.types import Interval
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunResult:
+    """What a finished run came to."""
+
+    run_id: str
+    folder: Path
+    global_step: int  # updates made
+    training_loss: float  # mean over all steps
+    metrics: dict[str, float]  # e.g. "test/pearson", of the best model
+    intervals: dict[str, Interval]  # 95 % bootstrap intervals, for metrics of evaluation splits
+    best_step: int | None
+    ledger: str  # equal for runs that saw the same data in the same order
+    paths: dict[str, Path]  # best, config, log, journal, predictions/<split>, tables/…, plots/…
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateResult:
+    """What a run's best model makes of one split."""
+
+    split: str
+    predictions: np.ndarray  # [N] int64 classes, [N, C] bool or [N] float64, in the order of example ids
+    label_ids: np.ndarray | None  # same shape; None where there are no labels
+    metrics: dict[str, float]
+    intervals: dict[str, Interval]
+    folder: Path | None  # where predictions and tables were written
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PredictResult:
+    """Predictions in the order of the input."""
+
+    predictions: list[dict[str, Any]]  # the record with `prediction`, `score`, on demand `scores`
