@@ -54,14 +54,14 @@ def plot_loss(path: Path, curves: Curves, *, best_step: int | None = None) -> Pa
 def plot_learning_rate(path: Path, curves: Curves) -> Path | None:
     """Learning rate over the steps; None where it was not recorded."""
     name = next((name for name in ("train/learning_rate", "train/lr") if name in curves), None)
-    if name is None or not len(curves[name][0]):
+    if name is None or not np.isfinite(curves[name][1]).any():
         return None
     figure, (axes,) = new_figure(height=3.2)
     steps, values = curves[name]
     axes.plot(steps, values, color=COLOURS[0], linewidth=2)
     axes.set_ylim(bottom=0)
     write_ticks(axes.yaxis, "g")
-    peak = int(np.nanargmax(values))
+    peak = int(np.nanargmax(np.where(np.isfinite(values), values, np.nan)))
     about = f"highest {values[peak]:.3g} at step {steps[peak]:,}, last {values[-1]:.3g}"
     title(axes, "Learning rate", below=about)
     _over_steps(axes, "learning rate")

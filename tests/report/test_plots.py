@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runwright.report.canvas import plain
+from runwright.report.curve_plots import smoothed
+from runwright.report.plots import confusion_counts, write_data_plots, write_prediction_plots, write_run_plots
+from runwright.report.prediction_plots import correlation
+
+
+def size(path: Path) -> tuple[int, int]:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        image.load()
+        colours = image.convert("RGB").getcolors(maxcolors=2**24)
+        assert colours is not None
+        assert len(colours) > 10  # something is drawn
+        return image.size
+
+
+@pytest.fixture
+def curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    steps, some = np.arange(1, 101), np.arange(20, 101, 20)
+    return {
+        "train/loss": (steps, np.exp(-steps / 30)),
+        "train/learning_rate": (steps, np.linspace(3e-5, 0, 100)),
+        "train/gradient_norm": (steps, np.ones(100)),
+        "validation/loss": (some, np.exp(-some / 30)),
+        "validation/f1_macro": (some, some / 100),
+        "validation/f1_macro/$odd_{name": (some, some / 200),
+    }
+
+
+def test_a_run_leaves_its_curves(tmp_path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    written = write_run_plots(tmp_path / "plots", curves, best_step=80)
+    assert sorted(written) == ["learning_rate", "loss", "metrics"]
+    assert all(size(path)[0] > 600 for path in written.values())
+    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_what_was_not_recorded_has_no_plot(tmp_path: Path) -> None:
+    assert write_run_plots(tmp_path, {}) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "values", [[np.nan], [np.nan, np.inf], [0.0], [1.0, 1.0], [-1.0, 1e30], [np.inf, 2.0, -np.inf]]
+)
+def test_odd_losses_can_be_drawn(tmp_path: Path, values: list[float]) -> None:
+    steps = np.arange(1, len(values) + 1)
+    curves = {"train/loss": (steps, np.array(values)), "train/learning_rate": (steps, np.array(values))}
+    written = write_run_plots(tmp_path, curves)
+    assert written["loss"].stat().st_size > 1000
+
+
+def test_smoothing_keeps_a_line_and_leaves_out_what_is_no_number() -> None:
+    line = np.arange(200.0)
+    assert np.allclose(smoothed(line)[10:-10], line[10:-10])
+    line[50] = np.nan
+    assert np.isfinite(smoothed(line)).all()
+    assert smoothed(np.array([5.0])).tolist() == [5.0]
+
+
+def test_confusion_counts_agree_with_scikit_learn() -> None:
+    from sklearn.metrics import confusion_matrix
+
+    rng = np.random.default_rng(0)
+    expected, predicted = rng.integers(0, 7, 500), rng.integers(0, 7, 500)
+    counts = confusion_counts(predicted, expected, num_classes=7)
+    assert np.array_equal(counts, confusion_matrix(expected, predicted, labels=range(7)))
+    expected[:100] = -100
+    assert confusion_counts(predicted, expected, num_classes=7).sum() == 400
+
+
+@pytest.mark.parametrize("num_classes", [1, 2, 12, 30, 150])
+def test_classes_of_any_number_have_a_confusion_matrix(tmp_path: Path, num_classes: int) -> None:
+    rng = np.random.default_rng(0)
+    labels = [f"class $ {index} 中文 🙂" for index in range(num_classes)]
+    expected = rng.integers(0, num_classes, 300)
+    written = write_prediction_plots(
+        tmp_path, split="test", predicted=expected, expected=expected, labels=labels
+    )
+    width, height = size(written["confusion_test"])
+    assert max(width, height) < 2200
+
+
+def test_figures_have_a_scatter_for_each_group(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    expected = rng.normal(size=5000)
+    whole = write_prediction_plots(tmp_path, split="a", predicted=expected + 0.1, expected=expected)
+    parts = write_prediction_plots(
+        tmp_path,
+        split="b",
+        predicted=expected * 0.5,
+        expected=expected,
+        groups=rng.integers(0, 4, 5000),
+        group_names=["tweets", "products", "movies", "news"],
+    )
+    assert size(parts["regression_b"])[0] > size(whole["regression_a"])[0]
+
+
+def test_sets_and_nothing_have_no_plot(tmp_path: Path) -> None:
+    sets = np.zeros((4, 3), dtype=bool)
+    assert (
+        write_prediction_plots(tmp_path, split="t", predicted=sets, expected=sets, labels=list("abc")) == {}
+    )
+    assert write_prediction_plots(tmp_path, split="t", predicted=np.zeros(0), expected=np.zeros(0)) == {}
+
+
+def test_correlation_agrees_with_scipy_and_is_undefined_without_variation() -> None:
+    from scipy.stats import pearsonr
+
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=50), rng.normal(size=50)
+    assert correlation(first, second) == pytest.approx(pearsonr(first, second)[0])
+    assert np.isnan(correlation(first, np.ones(50)))
+
+
+@pytest.mark.parametrize("max_length", [None, 16, 512])
+def test_the_data_has_lengths_and_classes(tmp_path: Path, max_length: int | None) -> None:
+    rng = np.random.default_rng(0)
+    lengths = {
+        "train": rng.integers(3, 200, 1000),
+        "validation": rng.integers(3, 50, 10),
+        "empty": np.zeros(0, int),
+    }
+    written = write_data_plots(
+        tmp_path,
+        lengths=lengths,
+        max_length=max_length,
+        class_counts={"train": [10, 990, 0], "validation": [5, 5, 0]},
+        labels=["no", "yes", "maybe"],
+    )
+    assert sorted(written) == ["classes", "lengths"]
+    assert all(size(path)[0] > 600 for path in written.values())
+
+
+def test_no_texts_have_no_plot(tmp_path: Path) -> None:
+    assert write_data_plots(tmp_path, lengths={"train": np.zeros(0, int)}, max_length=8) == {}
+
+
+def test_text_is_shown_as_it_is() -> None:
+    assert plain("a $b$\nc") == r"a \$b\$ c"
+    assert plain("x" * 50, longest=10) == "xxxxxxxxx…"

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import io
+import logging
+import re
+import threading
+import time
+
+import pytest
+from rich.console import Console
+
+from runwright.report import progress as module
+from runwright.report.progress import Progress, clock, short
+
+
+def terminal(width: int = 100) -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+
+
+def output(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_terminal_shows_training_with_an_evaluation_below() -> None:
+    console = terminal()
+    with Progress(enabled=True, console=console) as progress, progress.training(total=10, done=4):
+        progress.step(5, 10, {"loss": 0.51234, "samples/s": 64.25})
+        with progress.evaluating("validation", total=20) as on_progress:
+            on_progress(20, 20)
+            time.sleep(0.6)
+        progress.step(10, 10, {"loss": 0.25})
+    text = output(console)
+    assert "5/10" in text
+    assert "loss 0.5123" in text
+    assert "samples/s 64.25" in text
+    assert "evaluate validation" in text
+    assert "20/20" in text
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_no_line_is_longer_than_the_terminal(width: int) -> None:
+    console = terminal(width)
+    figures = {"loss": 0.5, "lr": 2e-5, "samples/s": 64.0, "tokens/s": 1431.0, "more": 1.0}
+    with Progress(enabled=True, console=console) as progress, progress.training(total=1000):
+        progress.step(999, 1000, figures)
+        time.sleep(0.4)
+    visible = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output(console)).replace("\r", "\n")
+    assert "999/1000" in visible
+    assert max(map(len, visible.split("\n"))) <= width
+
+
+def test_without_a_terminal_there_is_a_line_now_and_then(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    console = Console(file=io.StringIO())
+    with Progress(enabled=True, console=console) as progress, progress.training(total=1000):
+        for step in range(1, 1000):
+            progress.step(step, 1000, {"loss": 0.5})
+        monkeypatch.setattr(module, "LINE_EVERY_SECONDS", 0.0)
+        progress.step(1000, 1000, {"loss": 0.25})
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 2
+    assert messages[0].startswith("train: step 1/1000 (0%), loss 0.5")
+    assert messages[1] == "train: step 1000/1000 (100%), loss 0.25"
+    assert output(console) == ""
+
+
+def test_short_stages_are_worth_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with Progress(enabled=True, console=Console(file=io.StringIO())) as progress:
+        with progress.counting("predict") as on_progress:
+            for done in range(100):
+                on_progress(done)
+        with progress.evaluating("test", total=10) as on_progress:
+            on_progress(10, 10)
+    assert caplog.text == ""
+
+
+def test_other_processes_show_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    console = terminal()
+    with Progress(enabled=False, console=console) as progress, progress.training(total=2):
+        progress.step(1, 2, {"loss": 1.0})
+        with progress.evaluating("test", total=1) as on_progress:
+            on_progress(1, 1)
+        with progress.counting("prepare") as on_progress:
+            on_progress(1)
+    assert output(console) == ""
+    assert caplog.text == ""
+
+
+def test_an_error_inside_leaves_no_thread_and_no_bar_behind() -> None:
+    threads, console = threading.active_count(), terminal()
+    with (
+        pytest.raises(KeyError),
+        Progress(enabled=True, console=console) as progress,
+        progress.training(total=2),
+        progress.evaluating("test", total=1),
+    ):
+        raise KeyError
+    until = time.monotonic() + 2
+    while threading.active_count() > threads and time.monotonic() < until:
+        time.sleep(0.05)  # the bars' own thread ends by itself within a quarter of a second
+    assert threading.active_count() == threads
+    assert "\x1b[?25h" in output(console)  # the cursor is shown again
+
+
+def test_showing_a_step_takes_microseconds() -> None:
+    with Progress(enabled=True, console=terminal()) as progress, progress.training(total=10_000):
+        began = time.perf_counter()
+        for step in range(5000):
+            progress.step(step, 10_000, {"loss": 0.5, "samples/s": 64.0})
+        assert (time.perf_counter() - began) / 5000 < 200e-6
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.51234, "0.5123"),
+        (2e-5, "2e-05"),
+        (0, "0"),
+        (1431.2, "1431"),
+        (64.25, "64.25"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_figures_are_short(value: float, text: str) -> None:
+    assert short(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0:00"), (59.6, "1:00"), (125, "2:05"), (3723, "1:02:03")]
+)
+def test_times_are_written_as_on_a_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from runwright.report.tables import class_report, group_rows, worst_examples_table, write_table
+
+
+def test_the_class_report_agrees_with_scikit_learn() -> None:
+    from sklearn.metrics import precision_recall_fscore_support
+
+    rng = np.random.default_rng(0)
+    expected, predicted = rng.integers(0, 5, 400), rng.integers(0, 5, 400)
+    rows = class_report(predicted, expected, list("abcde"))
+    reference = precision_recall_fscore_support(expected, predicted)
+    for name, values in zip(("precision", "recall", "f1", "support"), reference, strict=True):
+        assert [row[name] for row in rows] == pytest.approx(list(values))  # type: ignore[arg-type]
+
+
+def test_the_class_report_of_sets_agrees_with_scikit_learn() -> None:
+    from sklearn.metrics import precision_recall_fscore_support
+
+    rng = np.random.default_rng(0)
+    expected, predicted = rng.random((100, 4)) < 0.4, rng.random((100, 4)) < 0.4
+    rows = class_report(predicted, expected, list("abcd"))
+    reference = precision_recall_fscore_support(expected, predicted)
+    for name, values in zip(("precision", "recall", "f1", "support"), reference, strict=True):
+        assert [row[name] for row in rows] == pytest.approx(list(values))  # type: ignore[arg-type]
+
+
+def test_what_is_undefined_is_not_a_number() -> None:
+    never, only = class_report(np.array([1, 1]), np.array([1, -100]), ["never", "only"])
+    assert all(math.isnan(never[name]) for name in ("precision", "recall", "f1"))
+    assert (only["precision"], only["recall"], only["f1"], only["support"]) == (1.0, 1.0, 1.0, 1)
+
+
+def test_groups_are_rows_and_metrics_columns() -> None:
+    metrics = {
+        "test/f1": 0.5,
+        "test/f1/news": 0.4,
+        "test/loss/news": 1.0,
+        "test/f1/a/b": 0.3,
+        "dev/f1/x": 1.0,
+    }
+    assert group_rows(metrics, split="test") == [
+        {"group": "news", "f1": 0.4, "loss": 1.0},
+        {"group": "a/b", "f1": 0.3},
+    ]
+
+
+def test_a_table_is_read_back_as_it_was(tmp_path: Path) -> None:
+    rows = [{"text": 'a,"b"\nc', "loss": 0.1}, {"text": "ü", "extra": "x"}]
+    path = write_table(tmp_path / "tables" / "t.csv", rows)
+    with path.open(encoding="utf-8", newline="") as file:
+        assert list(csv.DictReader(file)) == [
+            {"text": 'a,"b"\nc', "loss": "0.1", "extra": ""},
+            {"text": "ü", "loss": "", "extra": "x"},
+        ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_worst_examples_fit_on_a_line_each(width: int) -> None:
+    records = [
+        {
+            "row_id": 1,
+            "text": "long [bold] " * 40,
+            "expected": ["joy", "love"],
+            "predicted": "anger",
+            "loss": 9.75,
+        }
+    ] * 9
+    console = Console(file=io.StringIO(), width=width)
+    console.print(worst_examples_table(records, limit=3))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().rstrip("\n").split("\n")
+    assert len(lines) == 2 + 3
+    assert max(map(len, lines)) <= width
+    assert all(word in lines[2] for word in ("9.75", "joy, love", "anger", "long [bold]"))
