@@ -85,6 +85,23 @@ def test_the_table_and_sources_say_what_there_is(read, write, load):
     assert data.table() == [line]
 
 
+def test_loading_twice_from_the_same_rows_gives_and_stores_the_same(read, write, load, cache):
+    source = read("csv", write("a.csv", LINES))
+    first = load(source, holdout={"test": 0.1}, columns={"t": "text"})
+    stored = sorted(cache.rglob("*.arrow"))
+    second = load(source, holdout={"test": 0.1}, columns={"t": "text"})
+    assert second.fingerprints == first.fingerprints
+    assert sorted(cache.rglob("*.arrow")) == stored
+
+
+def test_rows_that_a_users_own_step_has_shuffled_stay_in_that_order(read, write, load):
+    def reverse(splits):
+        return {split: rows.select(range(len(rows) - 1, -1, -1)) for split, rows in splits.items()}
+
+    rows = load(read("csv", write("a.csv", LINES)), cleaning=[reverse]).splits["train"]
+    assert rows["row_id"][:] == list(range(299, -1, -1))
+
+
 RUN = """
 import json, sys
 sys.path.insert(0, sys.argv[2])

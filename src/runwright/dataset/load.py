@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, disable_progress_bars
 
-from runwright.dataset import store
 from runwright.dataset.checks import missing_column
 from runwright.dataset.fingerprint import content_fingerprint
-from runwright.dataset.passes import count_changed, take
+from runwright.dataset.passes import contiguous, count_changed, take
 from runwright.dataset.raw import ROW_ID, files_of
 from runwright.dataset.splits import hold_out, random_order, strata_of
 from runwright.errors import ConfigError, DataError
@@ -69,7 +68,7 @@ def load_splits(
     for split, rows in splits.items():
         if not len(rows):
             raise DataError("the split has no rows left", split=split)
-    splits = {split: _contiguous(rows) for split, rows in splits.items()}
+    splits = {split: contiguous(rows) for split, rows in splits.items()}
     fingerprints = {split: content_fingerprint(rows) for split, rows in splits.items()}
     sources = {split: files_of(rows) for split, rows in source.items()}
     return LoadedData(splits=splits, fingerprints=fingerprints, notes=notes, sources=sources)
@@ -86,9 +85,7 @@ def _renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
                 raise ConfigError(
                     f"dataset.columns.{new}: the source has a column of this name already; rename that too"
                 )
-        fingerprint = store.digest([rows._fingerprint, sorted(mapping.items())])
         renamed[split] = rows.rename_columns(mapping) if mapping else rows
-        renamed[split]._fingerprint = fingerprint
     return renamed
 
 
@@ -140,10 +137,3 @@ def _subset(rows: Dataset, split: str, size: int | None, seed: int) -> Dataset:
         raise ConfigError(f"dataset.subset.{split}: expected null or at least 1, got {size}")
     order = random_order(np.asarray(rows[ROW_ID][:]), seed=seed, purpose=f"subset of {split}")
     return take(rows, np.sort(order[:size]).tolist())
-
-
-def _contiguous(rows: Dataset) -> Dataset:
-    """The same rows stored in their order: reading them needs no list of positions any more."""
-    if rows._indices is None:
-        return rows
-    return rows.flatten_indices(new_fingerprint=store.digest([rows._fingerprint, "contiguous"]))

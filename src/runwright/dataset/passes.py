@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from datasets import Dataset
+from datasets.table import MemoryMappedTable
 
 from runwright.dataset import store
 from runwright.dataset.checks import column_chunks, missing_column, row_error
@@ -63,6 +67,35 @@ def take(rows: Dataset, positions: Sequence[int]) -> Dataset:
     return rows.select(
         positions, keep_in_memory=True, new_fingerprint=store.digest([rows._fingerprint, list(positions)])
     )
+
+
+def contiguous(rows: Dataset) -> Dataset:
+    """The same rows stored in their order, so that reading them needs no list of positions any more.
+
+    `flatten_indices` does the same in 50 times the time: it casts every row on its own.
+    """
+    if rows._indices is None:
+        return rows
+    name = store.digest([rows._fingerprint, "contiguous"])
+    positions = rows._indices.column(0).to_numpy()
+    if not rows.cache_files or (np.diff(positions) <= 0).any():
+        return rows.flatten_indices(new_fingerprint=name)
+    path = Path(rows.cache_files[0]["filename"]).parent / f"cache-{name}.arrow"
+    if not path.is_file():
+        _write_positions(rows.data.table, positions, path)
+    return Dataset(MemoryMappedTable.from_file(str(path)), info=rows.info.copy(), fingerprint=name)
+
+
+def _write_positions(table: pa.Table, positions: np.ndarray, path: Path) -> None:
+    """Write the rows at these ascending positions, one stored batch after the other."""
+    unfinished = path.with_name(f".{os.getpid()}-{path.name}")
+    start = 0
+    with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        for batch in table.to_batches():
+            first, last = np.searchsorted(positions, [start, start + batch.num_rows])
+            writer.write_batch(batch.take(pa.array(positions[first:last].astype(np.int64) - start)))
+            start += batch.num_rows
+    unfinished.replace(path)
 
 
 def count_changed(before: Dataset, after: Dataset) -> int:

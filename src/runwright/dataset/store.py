@@ -14,6 +14,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from runwright.errors import DataError
 
 _log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
+_ABANDONED_SECONDS = 24 * 3600
 _DISK_REFUSES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
@@ -102,6 +104,7 @@ def entries(folder: Path) -> list[Path]:
 
 def evict(folder: Path, *, max_bytes: int, keep: Path | None = None) -> list[Path]:
     """Remove entries, unused for longest first, until the rest fits; entries in use and `keep` stay."""
+    _remove_abandoned(folder)
     sizes = {entry: _size(entry) for entry in entries(folder)}
     total, removed = sum(sizes.values()), []
     for entry, size in sizes.items():
@@ -121,6 +124,16 @@ def _remove(entry: Path) -> bool:
     except (Timeout, OSError):
         return False
     return True
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what processes that were killed had begun; nobody prepares one set for a day."""
+    for unfinished in folder.glob(".*-*"):
+        try:
+            if unfinished.is_dir() and unfinished.stat().st_mtime < time.time() - _ABANDONED_SECONDS:
+                shutil.rmtree(unfinished, ignore_errors=True)
+        except OSError:  # finished or removed meanwhile
+            continue
 
 
 def _lock_path(entry: Path) -> Path:
