@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from runwright.tracker.console import ConsoleTracker
 from runwright.tracker.journal import read
@@ -95,3 +97,28 @@ def test_calls_before_the_start_and_after_the_end_do_nothing(tmp_path: Path) -> 
     tracker.finish("FINISHED")
     assert tracker.sync() == 0
     assert tracker.curves() == {}
+
+
+NAMES = st.text(max_size=40)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40) | st.binary(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.integers() | NAMES, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(NAMES, VALUES, max_size=4), st.integers() | st.floats())
+def test_no_name_or_value_raises_into_the_run(
+    make_run: Callable[..., RunInfo], values: dict[str, Any], step: Any
+) -> None:
+    run = make_run()
+    tracker = ConsoleTracker(interval_seconds=3600)
+    tracker.start(run)
+    tracker.log_params(values)
+    tracker.log_tags(values)
+    tracker.log_metrics(values, step=step)
+    tracker.log_metrics({"after": 1.0}, step=1)
+    tracker.finish("FINISHED")
+    assert tracker.sync() == 0
+    assert records(run)[-1]["status"] == "FINISHED"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import numbers
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,35 +48,43 @@ class JournaledTracker:
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record nested settings under dotted names."""
         if self._journal is not None:
-            self._journal.params(flatten(self._redactor.value(params)))
+            with self._kept_out_of_the_run("params"):
+                self._journal.params(flatten(self._redactor.value(params)))
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Record figures of a step; what is not a number is left out with a warning."""
         if self._journal is None:
             return
-        numbers_only = self._numbers(metrics)
-        place = max(-MAX_STEP, min(MAX_STEP, int(step)))
-        self._journal.metrics(numbers_only, step=place)
-        self.on_metrics(numbers_only, step=place)
+        with self._kept_out_of_the_run("metrics"):
+            figures = self._numbers(metrics)
+            place = max(-MAX_STEP, min(MAX_STEP, int(step)))
+            self._journal.metrics(figures, step=place)
+            self.on_metrics(figures, step=place)
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Record words about the run."""
         if self._journal is not None:
-            self._journal.tags({str(name): _text(self._redactor.value(tags[name])) for name in tags})
+            with self._kept_out_of_the_run("tags"):
+                self._journal.tags({str(name): _text(self._redactor.value(tags[name])) for name in tags})
 
     def log_artifact(self, path: Path, *, folder: str = "") -> None:
         """Keep a file or folder; it is read later, so it must stay where it is."""
         if self._journal is None:
             return
-        absolute = path.resolve()
-        inside = absolute.is_relative_to(self._folder)
-        # A run folder may be moved before it is synced.
-        kept = absolute.relative_to(self._folder) if inside else absolute
-        self._journal.artifact(str(kept), folder=folder)
+        with self._kept_out_of_the_run("artifact"):
+            absolute = path.resolve()
+            inside = absolute.is_relative_to(self._folder)
+            # A run folder may be moved before it is synced.
+            kept = absolute.relative_to(self._folder) if inside else absolute
+            self._journal.artifact(str(kept), folder=folder)
 
     def sync(self) -> int:
         """Put everything recorded so far on the disk; the journal's length, for a checkpoint."""
-        return 0 if self._journal is None else self._journal.sync()
+        if self._journal is None:
+            return 0
+        with self._kept_out_of_the_run("sync"):
+            self._journal.sync()
+        return self._journal.offset
 
     def curves(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Steps and values of each metric of the run, from before a resume too."""
@@ -87,10 +96,8 @@ class JournaledTracker:
         if journal is None:
             return
         journal.status(status)
-        try:
+        with self._kept_out_of_the_run("sync"):
             journal.sync()
-        except OSError as error:
-            logger.warning("cannot sync %s: %s", journal.path, error)
         try:
             self.on_finish()
         finally:
@@ -104,6 +111,15 @@ class JournaledTracker:
 
     def on_finish(self) -> None:
         """Called when everything is in the journal."""
+
+    @contextmanager
+    def _kept_out_of_the_run(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever a value does, the run goes on
+            if what not in self._warned:
+                self._warned.add(what)
+                logger.warning("the tracker could not record %s: %s: %s", what, type(error).__name__, error)
 
     def _numbers(self, metrics: Mapping[str, Any]) -> dict[str, float]:
         figures: dict[str, float] = {}
@@ -133,4 +149,7 @@ def _text(value: Any) -> str:
         return value
     if isinstance(value, numbers.Number) and not isinstance(value, bool):
         return str(value)
-    return json.dumps(value, default=str, ensure_ascii=False)
+    try:
+        return json.dumps(value, default=str, ensure_ascii=False)
+    except (TypeError, ValueError):  # keys that JSON does not know, or a loop
+        return repr(value)
