@@ -15,7 +15,7 @@ from runwright.dataset.passes import contiguous, count_changed, take
 from runwright.dataset.raw import ROW_ID, files_of
 from runwright.dataset.splits import hold_out, random_order, strata_of
 from runwright.errors import ConfigError, DataError
-from runwright.types import Splits
+from runwright.types import NonNegativeFloat, PositiveInt, Splits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,9 +46,9 @@ def load_splits(
     source: Any,
     columns: dict[str, str],
     cleaning: list[Any],
-    holdout: dict[str, float],
+    holdout: dict[str, NonNegativeFloat],
     stratify_by: str | None,
-    subset: dict[str, int | None],
+    subset: dict[str, PositiveInt | None],
 ) -> LoadedData:
     """The splits of a run.
 
