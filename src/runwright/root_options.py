@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from runwright.types import NonNegativeInt, PositiveInt
+from runwright.types import NonNegativeInt, PositiveFloat, PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,6 +15,7 @@ class RootOptions:
     name: str
     seed: NonNegativeInt
     output_dir: str
+    resume: Literal["auto"] | None
     references: dict[str, dict[str, float]]  # figures by others, shown beside the run's own
 
 
@@ -28,6 +30,9 @@ class SeedOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LaunchOptions:
-    """`launch`: how many processes share a run."""
+    """`launch`: how many processes share a run, and what happens when one of them fails."""
 
     num_processes: PositiveInt
+    max_restarts: NonNegativeInt
+    timeout_seconds: PositiveFloat
+    grace_seconds: PositiveFloat

@@ -47,10 +47,15 @@ def create(config: Mapping[str, Any], *, overrides: Sequence[str], command: Sequ
         "versions": {"runwright": __version__, "python": platform.python_version()},
         "permissions": asdict(granted()),
     }
-    _write(folder / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+    write_config(folder, config)
     _write(folder / OVERRIDES_FILE, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
     _write(folder / RUN_FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return folder.resolve()
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write the resolved configuration of a run, in one step."""
+    _write(folder / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
 
 
 def read_config(file: Path) -> dict[str, Any]:
@@ -159,11 +164,12 @@ def _latest(text: str, runs: list[Path], output_dir: str | Path) -> Path:
     chosen = [folder for folder in runs if not name or folder.parent.name == name]
     if chosen:
         return max(chosen, key=lambda folder: (read_run(folder).get("start_time", 0), folder.name)).resolve()
+    if not runs:
+        raise ConfigError(f"run {text!r}: there are no runs in {output_dir} yet")
     names = _latest_names(runs)
-    hint = did_you_mean(text, names)
     raise ConfigError(
-        f"run {text!r}: given no run, expected one of {', '.join([LATEST, *names]) if runs else 'none'} "
-        f"in {output_dir}; {hint}".rstrip("; ")
+        f"run {text!r}: given no run, expected one of {', '.join([LATEST, *names])}; "
+        f"{did_you_mean(text, names)}".rstrip("; ")
     )
 
 

@@ -1,0 +1,8 @@
+"""`runwright train` as a file, which is what `accelerate launch` and `torchrun` start."""
+
+import sys
+
+from runwright.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main(["train", *sys.argv[1:]]))
