@@ -20,7 +20,7 @@ import torch
 
 import runwright
 from runwright.dataset.cache import PreparedExamples, prepare_examples
-from runwright.dataset.checks import Kind, require_columns
+from runwright.dataset.checks import Kind, quality_notes, require_columns
 from runwright.dataset.load import LoadedData
 from runwright.errors import ConfigError
 from runwright.targets import instantiate
@@ -84,14 +84,21 @@ def build_seeds(config: Config) -> Seeds:
 def prepare(config: Config, *, cache_folder: Path | None) -> Prepared:
     """Rows, tokenizer, task and encoded examples."""
     data = load_data(config)
-    for note in data.notes:
-        logger.info("data: %s", note)
     tokenizer = build_tokenizer(config)
     task = build_task(config, tokenizer)
     kinds: dict[str, Kind] = dict.fromkeys(task.columns, "any")
     require_columns(data.splits, kinds | dict.fromkeys(task.text_columns, "text"))
     task.fit(data.splits)
-    key = {"tokenizer": tokenizer_fingerprint(tokenizer), "task": config["task"], "learned": task.state_dict()}
+    data.notes.extend(
+        quality_notes(data.splits, text_columns=task.text_columns, label_column=task.label_column)
+    )
+    for note in data.notes:
+        logger.info("data: %s", note)
+    key = {
+        "tokenizer": tokenizer_fingerprint(tokenizer),
+        "task": config["task"],
+        "learned": task.state_dict(),
+    }
     examples = {
         split: encode_rows(
             rows, task, split=split, key=key | {"data": data.fingerprints[split]}, folder=cache_folder
