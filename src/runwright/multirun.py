@@ -103,7 +103,7 @@ def _make_run_folder(config: DictConfig, overrides: list[str]) -> Path:
 
 def _run_process(folder: Path, output: Path | None) -> int:
     """Run a prepared folder in a new process. On Ctrl-C the child gets it too and saves first."""
-    command = [sys.executable, "-m", "runwright", "train", "--resolved", str(folder / CONFIG_FILE)]
+    command = [sys.executable, "-P", "-m", "runwright", "train", "--resolved", str(folder / CONFIG_FILE)]
     stream = output.open("wb") if output else None
     try:
         process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT if stream else None)  # noqa: S603 - our own interpreter and module
