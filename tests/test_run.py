@@ -7,7 +7,6 @@ import json
 import random
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -103,7 +102,8 @@ def test_predictions_are_traced_back_to_rows_with_their_losses(
     for record in records:
         assert record["text"] == rows[record["row_id"]]["text"]
         assert record["expected"] == rows[record["row_id"]]["label"]
-    worst = list(csv.DictReader(finished.paths["tables/worst_test"].open(encoding="utf-8")))
+    with finished.paths["tables/worst_test"].open(encoding="utf-8") as stream:
+        worst = list(csv.DictReader(stream))
     losses = [float(record["loss"]) for record in worst]
     assert losses == sorted(losses, reverse=True)
     assert losses[0] == max(record["loss"] for record in records)
@@ -200,7 +200,7 @@ def test_the_other_problems_run_too(home: Path, problem: str, label: str, metric
 def test_a_missing_column_is_said_before_any_weights_are_read(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(DataError, match="'txt'.*text"):
+    with pytest.raises(DataError, match=r"'txt'.*text"):
         runwright.run(small(home, "name=wrong", "task.text_column=txt", "tracker=console"))
     assert "new:" not in caplog.text
     (folder,) = (home / "outputs" / "wrong").iterdir()
