@@ -251,6 +251,22 @@ def test_a_wrong_value_stops_a_multirun_before_its_first_job(stand_in: Path) -> 
     assert sorted(path.name for path in stand_in.iterdir()) == ["site"]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("hydra/launcher=joblb", "Available options in 'hydra/launcher': basic"),
+        ("hydra.sweep.dirr=x", "Could not override 'hydra.sweep.dirr'"),
+        ("optimizer.lr=interval(0,1)", "given an interval"),
+    ],
+)
+def test_wrong_settings_of_hydra_are_mistakes_too(wrong: str, message: str, tmp_path: Path) -> None:
+    process = runwright("train", "-m", "seed=1,2", wrong, folder=tmp_path)
+    assert process.returncode == 2
+    assert process.stderr.startswith(f"{wrong}: given")
+    assert message in process.stderr
+    assert "Traceback" not in process.stderr
+
+
 def test_the_users_own_folder_serves_a_multirun_too(stand_in: Path) -> None:
     file = stand_in / "conf" / "experiment" / "mine.yaml"
     file.parent.mkdir(parents=True)

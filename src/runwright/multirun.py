@@ -20,7 +20,7 @@ from runwright.conf_folders import ConfFolders, find_conf_folders
 from runwright.errors import ConfigError, RunwrightError
 from runwright.loading import ROOT_NAME, config_loader
 from runwright.mistakes import Mistake, raise_if_any, report
-from runwright.overrides import parse_overrides
+from runwright.overrides import Parsed, parse_overrides
 from runwright.permissions import worker_environment
 from runwright.resolving import resolve
 from runwright.run_folder import CONFIG_FILE, claim_folder, create
@@ -131,9 +131,44 @@ def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool
     for text, value in others:
         rest = [values[0] for other, values in sweeps.items() if other != text and values]
         mistakes += all_mistakes(compose([*fixed, *rest, value], allow_shadow=allow_shadow))
+    mistakes += _check_hydra(parsed, folders)
     raise_if_any(_once(mistakes))
     sets_dir = any(text.startswith("hydra.sweep.dir=") for text in hydra)
     return Plan(composed=composed, sets_sweep_dir=sets_dir)
+
+
+def _check_hydra(parsed: Parsed, folders: ConfFolders) -> list[Mistake]:
+    """Settings of the sweeper and the launcher that Hydra does not take, and axes the sweeper cannot walk."""
+    from hydra.core.plugins import Plugins
+    from hydra.errors import HydraException
+    from hydra.types import RunMode
+
+    Plugins.instance()  # registers what launchers and sweepers store
+    loader = config_loader(folders, full=True)
+    mistakes: list[Mistake] = []
+    good: list[str] = []
+    config = loader.load_configuration(ROOT_NAME, good, RunMode.MULTIRUN)
+    for override in sorted(parsed.hydra, key=lambda override: "." in override.key_or_group):  # choices first
+        text = str(override.input_line)
+        try:
+            config = loader.load_configuration(ROOT_NAME, [*good, text], RunMode.MULTIRUN)
+        except HydraException as error:
+            reason = " ".join(str(error).partition("Config search path")[0].split())
+            mistakes.append(
+                Mistake(key=text, given="what Hydra refuses", expected="its settings", hint=reason)
+            )
+        else:
+            good.append(text)
+    if config.hydra.runtime.choices.get("hydra/sweeper") == "basic":
+        endless = [sweep for sweep in parsed.sweeps if not sweep.is_discrete_sweep()]
+        expected = "values to go through: a,b or range(…)"
+        mistakes += [
+            Mistake(
+                key=str(sweep.input_line), given="an interval", expected=expected, hint="or hydra/sweeper=…"
+            )
+            for sweep in endless
+        ]
+    return mistakes
 
 
 def _once(mistakes: list[Mistake]) -> list[Mistake]:

@@ -25,10 +25,11 @@ def read_outcomes(sweep: Path, *, since: float = 0.0) -> list[dict[str, Any]]:
 
 def print_table(outcomes: list[dict[str, Any]], sweep: Path) -> None:
     """Print it."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{len(outcomes)} jobs", title_justify="left")
+    table = Table(title=f"{len(outcomes)} jobs", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("job", justify="right")
     table.add_column("overrides")
     table.add_column("status")
@@ -70,7 +71,10 @@ def _figures(outcome: dict[str, Any]) -> tuple[dict[str, float], float]:
     metrics = {name: _number(value) for name, value in summary.get("metrics", {}).items()}
     metrics = {name: value for name, value in metrics.items() if value is not None}
     best = f"validation/{trainer.get('best_metric')}"
-    ordered = {name: metrics[name] for name in sorted(metrics, key=lambda name: name != best)}
+    figure = best.partition("/")[2]
+    ordered = {
+        name: metrics[name] for name in sorted(metrics, key=lambda name: name.partition("/")[2] != figure)
+    }
     value = metrics.get(best, math.nan)
     rank = -value if trainer.get("best_mode") == "max" else value
     return ordered, math.inf if math.isnan(rank) else rank
