@@ -20,7 +20,16 @@ ALLOWED_BETWEEN_GROUPS = {("task", "metric")}
 
 BASE = ("types", "errors", "sources")  # every part may use these
 # inference builds a finished run again, for evaluate and predict.
-MAY_IMPORT_BUILD = ("api", "execute", "inference", "commands*", "cli")
+MAY_IMPORT_BUILD = (
+    "api",
+    "execute",
+    "recording",
+    "inference",
+    "evaluating",
+    "predicting",
+    "commands*",
+    "cli",
+)
 
 HEAVY = {
     *(

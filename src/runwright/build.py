@@ -87,7 +87,8 @@ def prepare(config: Config, *, cache_folder: Path | None) -> Prepared:
     tokenizer = build_tokenizer(config)
     task = build_task(config, tokenizer)
     kinds: dict[str, Kind] = dict.fromkeys(task.columns, "any")
-    require_columns(data.splits, kinds | dict.fromkeys(task.text_columns, "text"))
+    kinds.update(dict.fromkeys(task.text_columns, "text"))
+    require_columns(data.splits, kinds)
     task.fit(data.splits)
     data.notes.extend(
         quality_notes(data.splits, text_columns=task.text_columns, label_column=task.label_column)

@@ -179,6 +179,10 @@ class Tracker(Protocol):
 
     def log_tags(self, tags: Mapping[str, str]) -> None: ...
 
+    def sync(self) -> int:
+        """Put what was recorded on the disk."""
+        ...
+
     def log_artifact(self, path: Path, *, folder: str = "") -> None:
         """Keep a file or a folder of the run; `folder` is where in the artifact store."""
         ...

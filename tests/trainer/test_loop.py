@@ -35,6 +35,9 @@ class Figures:
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
         self.records.append((step, dict(metrics)))
 
+    def sync(self) -> int:
+        return len(self.records)
+
     def curve(self, name: str) -> dict[int, float]:
         return {step: metrics[name] for step, metrics in self.records if name in metrics}
 

@@ -52,5 +52,9 @@ class Silent:
     def log_artifact(self, path: Path, *, folder: str = "") -> None:
         """Nothing."""
 
+    def sync(self) -> int:
+        """Nothing is kept."""
+        return 0
+
     def finish(self, status: str) -> None:
         """Nothing."""

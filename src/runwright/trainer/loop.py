@@ -65,6 +65,10 @@ class Log(Protocol):
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None: ...
 
+    def sync(self) -> int:
+        """Put what was logged on the disk, so that no checkpoint is ahead of it."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Loop:
@@ -156,6 +160,7 @@ class Loop:
     def _save(self, state: TrainingState) -> None:
         began = time.perf_counter()
         if self.stepper.ranks.is_first:
+            self.log.sync()
             self.checkpoints.protected_step = state.best_step
             self.checkpoints.save(take_snapshot(state, self.stepper, self.scheduler))
         self.checkpoints.seconds += time.perf_counter() - began
