@@ -18,8 +18,9 @@ import torch
 
 from runwright import build
 from runwright.dataset.store import cache_root
+from runwright.environment import local_world_size, share_of_cores
 from runwright.errors import ConfigError, RunwrightError
-from runwright.processes import be_deterministic, set_threads, share_of_cores, start_ranks
+from runwright.processes import be_deterministic, end_ranks, set_threads, start_ranks
 from runwright.recording import (
     Run,
     describe_data,
@@ -35,6 +36,7 @@ from runwright.results import RunResult
 from runwright.run_folder import CONFIG_FILE, read_config, read_run
 from runwright.targets import instantiate
 from runwright.tracker.console import Silent
+from runwright.tracker.redaction import Redactor
 from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints, load
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
 from runwright.trainer.loop import EVALUATION_PREFIX, Loop, TrainingState, make_plan, restore_snapshot
@@ -60,11 +62,15 @@ def execute(folder: Path) -> RunResult:
     """
     config = read_config(folder / CONFIG_FILE)
     options = build.build_options(config)
-    ranks = start_ranks(options.device, num_processes=config["launch"]["num_processes"])
-    set_threads(options.num_threads or share_of_cores(ranks.num_ranks))
+    ranks = start_ranks(
+        options.device,
+        num_processes=config["launch"]["num_processes"],
+        timeout_seconds=config["launch"]["timeout_seconds"],
+    )
+    set_threads(options.num_threads or share_of_cores(local_world_size()))
     if options.deterministic:
         be_deterministic()
-    with run_logging(folder, first=ranks.is_first), catch_signals() as stop:
+    with run_logging(folder, first=ranks.is_first, redact=Redactor().text), catch_signals() as stop:
         tracker = (
             instantiate(config["tracker"], group="tracker", key="tracker") if ranks.is_first else Silent()
         )
@@ -79,7 +85,9 @@ def execute(folder: Path) -> RunResult:
                 progress=progress,
                 stop=stop,
             )
-            return _guarded(run)
+            result = _guarded(run)
+    end_ranks(ranks)
+    return result
 
 
 def _guarded(run: Run) -> RunResult:

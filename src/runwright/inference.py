@@ -13,8 +13,9 @@ import yaml
 
 from runwright import build
 from runwright.dataset.examples import PreparedExamples, example_schema, record_batch
+from runwright.environment import share_of_cores
 from runwright.errors import CheckpointError
-from runwright.processes import set_threads, share_of_cores, start_ranks
+from runwright.processes import set_threads, start_ranks
 from runwright.records import in_chunks
 from runwright.tokenizer.pretrained import load_pretrained
 from runwright.trainer.evaluate import predict

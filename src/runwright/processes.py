@@ -2,41 +2,129 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import socket
+import time
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
 
 import torch
+import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
+from runwright import environment
+from runwright.environment import STORE_VARIABLE
 from runwright.errors import ConfigError
+from runwright.run_folder import CONFIG_FILE
 from runwright.trainer.ranks import Ranks
 
+START_SECONDS = 300.0  # for all processes to come up: the imports of one may take long on a busy machine
+SHARED_FOLDER_SECONDS = 30.0  # for a network file system to show what another machine wrote
 
-def start_ranks(device: str, *, num_processes: int = 1) -> Ranks:
+
+def start_ranks(device: str, *, num_processes: int = 1, timeout_seconds: float = 600.0) -> Ranks:
     """Join the other processes that a launcher started, or be alone.
 
-    `device` is auto, cpu or cuda. Raises ConfigError where another number of processes came up than the
-    configuration asks for: some launchers silently start one.
+    `device` is auto, cpu or cuda. A rank that waits longer than `timeout_seconds` for the others fails.
+    Raises ConfigError where another number of processes came up than the configuration asks for: some
+    launchers silently start one.
     """
     from accelerate.state import AcceleratorState, PartialState
 
-    came_up = int(os.environ.get("WORLD_SIZE", "1"))
-    if num_processes not in (1, came_up):
-        raise ConfigError(
-            f"launch.num_processes={num_processes}, but {came_up} came up; start with `runwright train "
-            f"launch.num_processes={num_processes}` or `torchrun --nproc_per_node {num_processes}`"
+    came_up = environment.world_size()
+    environment.check_num_processes(num_processes)
+    _check_devices(device)
+    on_cpu = device == "cpu" or not torch.cuda.is_available()
+    AcceleratorState._reset_state(reset_partial_state=True)  # an earlier run in this process may differ
+    if came_up > 1:
+        _join_group("gloo" if on_cpu else "nccl", came_up, timeout_seconds=timeout_seconds)
+    state = PartialState(cpu=on_cpu)
+    assert state.num_processes == came_up, f"{state.num_processes} processes of {came_up}"
+    return Ranks(
+        rank=state.process_index, num_ranks=state.num_processes, device=torch.device(state.device or "cpu")
+    )
+
+
+def end_ranks(ranks: Ranks) -> None:
+    """Leave the others, when each has come this far."""
+    if ranks.num_ranks > 1:
+        ranks.barrier()
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    open_store.cache_clear()
+
+
+def share_folder(folder: Path | None) -> Path:
+    """The run's folder, which rank 0 gives and the others get, after a check that they see the same one."""
+    if folder is not None and environment.world_size() == 1:
+        return folder
+    store = open_store()
+    if folder is not None:
+        digest = hashlib.sha256((folder / CONFIG_FILE).read_bytes()).hexdigest()
+        store.set("runwright/folder", json.dumps([str(folder), digest]))
+        return folder
+    name, digest = json.loads(store.get("runwright/folder"))
+    file = Path(name) / CONFIG_FILE
+    until = time.monotonic() + SHARED_FOLDER_SECONDS
+    while not (file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == digest):
+        if time.monotonic() > until:
+            raise ConfigError(
+                f"output_dir: given a folder in which {socket.gethostname()} does not see {file} as rank 0 "
+                "wrote it, expected one that all machines share"
+            )
+        time.sleep(0.2)
+    return file.parent
+
+
+@cache
+def open_store() -> Store:
+    """The store through which the processes of a group find each other; the first rank keeps it."""
+    timeout = timedelta(seconds=START_SECONDS)
+    descriptor = os.environ.pop(STORE_VARIABLE, None)
+    if descriptor is not None:  # our launcher holds the port open since before the first process started
+        return dist.TCPStore(  # pyright: ignore[reportPrivateImportUsage] - documented
+            os.environ["MASTER_ADDR"],
+            int(os.environ["MASTER_PORT"]),
+            environment.world_size(),
+            is_master=True,
+            timeout=timeout,
+            wait_for_workers=False,
+            master_listen_fd=int(descriptor),
         )
+    store, _, _ = next(rendezvous("env://", timeout=timeout))
+    return store
+
+
+def _join_group(backend: str, num_processes: int, *, timeout_seconds: float) -> None:
+    rank, store = environment.rank(), open_store()
+    # All are here before the clock of the group, which may be short, begins to count.
+    store.set(f"runwright/here/{rank}", "")
+    everyone = [f"runwright/here/{other}" for other in range(num_processes)]
+    store.wait(everyone, timedelta(seconds=START_SECONDS))
+    dist.init_process_group(
+        backend,
+        store=PrefixStore("runwright/group", store),
+        rank=rank,
+        world_size=num_processes,
+        timeout=timedelta(seconds=timeout_seconds),
+    )
+
+
+def _check_devices(device: str) -> None:
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("trainer.device=cuda, but torch finds no CUDA device here; use auto or cpu")
-    if came_up == 1:
-        AcceleratorState._reset_state(reset_partial_state=True)  # an earlier run in this process may differ
-    state = PartialState(cpu=device == "cpu")
-    assert state.num_processes == came_up, f"{state.num_processes} processes of {came_up}"
-    return Ranks(rank=state.process_index, num_ranks=state.num_processes, device=torch.device(state.device or "cpu"))
-
-
-def share_of_cores(num_processes: int) -> int:
-    """An equal share of the cores that this process may use, at least one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // num_processes)
+    if device == "cpu" or not torch.cuda.is_available():
+        return
+    wanted, there = environment.local_world_size(), torch.cuda.device_count()
+    if wanted > there:
+        raise ConfigError(
+            f"launch.num_processes: given {wanted} processes on this machine, expected at most one for each "
+            f"of its {there} GPUs; trainer.device=cpu has no such limit"
+        )
 
 
 def set_threads(count: int) -> None:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
 from runwright.commands.flags import add_permission_flags, grant_permissions
+from runwright.environment import check_num_processes, is_restart, rank, started_from_outside
+from runwright.launch import launch, needs_workers
+from runwright.resuming import adopt, change_config, find_unfinished, record_resume
+from runwright.root_options import LaunchOptions
+from runwright.run_folder import CONFIG_FILE, RUN_FILE, create, read_config, resolve_run
+from runwright.run_lock import run_lock
+from runwright.workers.main import die_with_parent
 
 SUMMARY = "Train a model: compose an experiment from configuration, check all of it, run it."
 EXAMPLES = """examples:
@@ -19,6 +27,8 @@ EXAMPLES = """examples:
   runwright train -m experiment=vader optimizer.lr=1e-5,3e-5 seed=1,2
                                                           four runs, each a new process
   runwright train --resume latest:vader                   go on where a run was stopped
+  runwright train experiment=vader resume=auto            the same, or a new run where there is none
+  runwright train experiment=vader launch.num_processes=2 two processes, the same numbers
   runwright train -m seed=1,2 hydra/launcher=joblib hydra.launcher.n_jobs=2
 
 group=option chooses a file of conf/ (shipped, or your own ./conf), key=value sets a value, ++key=value adds
@@ -41,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resolve", action="store_true", help="with --cfg: interpolations as values")
     parser.add_argument("--package", "-p", metavar="KEY", help="with --cfg: only this part of it")
     parser.add_argument(
-        "--resume", metavar="RUN", help="go on with this run (folder, id, latest, latest:NAME)"
+        "--resume",
+        metavar="RUN",
+        help="go on with this run (folder, id, latest, latest:NAME; auto: resume=auto)",
     )
     parser.add_argument(
         "--resolved",
@@ -75,41 +87,75 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
             resolve=args.resolve,
             allow_shadow=args.allow_shadow,
         )
-    if args.resume:
-        folder = _folder_of_run(args.resume, overrides)
-    elif args.resolved:
-        folder = _folder_of_resolved(args.resolved)
-    else:
-        folder = _new_folder(args, overrides)
-    from runwright.execute import execute as execute_run
+    if started_from_outside():
+        return _join_others(args, overrides)
+    folder = _choose_folder(args, overrides)
+    config = read_config(folder / CONFIG_FILE)
+    options = LaunchOptions(**config["launch"])
+    with run_lock(folder) as lock:
+        if needs_workers(options):
+            return launch(folder, options, num_threads=config["trainer"]["num_threads"], lock=lock)
+        from runwright.execute import execute as execute_run
 
-    execute_run(folder)
+        execute_run(folder)
     return 0
 
 
-def _folder_of_run(reference: str, overrides: list[str]) -> Path:
-    from runwright.errors import ConfigError
-    from runwright.run_folder import resolve_run
+def _join_others(args: argparse.Namespace, overrides: list[str]) -> int:
+    """Execute as one of the processes of torchrun or `accelerate launch`; the first one composes."""
+    from contextlib import nullcontext
 
-    if overrides:
-        raise ConfigError(
-            f"{overrides[0]}: given with --resume, expected none: a run goes on with its own configuration"
-        )
-    return resolve_run(reference)
+    die_with_parent(signal.SIGTERM)  # stopped in good order where the launcher is killed
+    # Before torch is imported: a wrong configuration costs nothing here either.
+    folder = _choose_folder(args, overrides) if rank() == 0 else None
+    if folder is not None:
+        check_num_processes(read_config(folder / CONFIG_FILE)["launch"]["num_processes"])
+    with run_lock(folder) if folder else nullcontext():
+        from runwright.execute import execute as execute_run
+        from runwright.processes import share_folder
+
+        execute_run(share_folder(folder))
+    return 0
+
+
+def _choose_folder(args: argparse.Namespace, overrides: list[str]) -> Path:
+    """The folder of the run to begin or to go on with."""
+    if args.resume == "auto":
+        return _new_folder(args, [*overrides, "resume=auto"])
+    if args.resume:
+        return _folder_of_run(args, overrides)
+    if args.resolved:
+        return _folder_of_resolved(args.resolved)
+    return _new_folder(args, overrides)
+
+
+def _folder_of_run(args: argparse.Namespace, overrides: list[str]) -> Path:
+    folder = resolve_run(args.resume)
+    with run_lock(folder):
+        if overrides:
+            change_config(folder, overrides, allow_shadow=args.allow_shadow)
+        else:
+            record_resume(folder, {})
+    return folder
 
 
 def _new_folder(args: argparse.Namespace, overrides: list[str]) -> Path:
     from runwright.compose import compose_checked
-    from runwright.run_folder import create
 
     composed = compose_checked(overrides, allow_shadow=args.allow_shadow)
-    return create(composed.config, overrides=composed.overrides, command=sys.argv)
+    goes_on = composed.config["resume"] == "auto" or is_restart()
+    earlier = find_unfinished(composed.config) if goes_on else None
+    if earlier is None:
+        return create(composed.config, overrides=composed.overrides, command=sys.argv)
+    with run_lock(earlier):
+        adopt(earlier, composed.config)
+    print(f"going on with {earlier}", file=sys.stderr)
+    return earlier
 
 
 def _folder_of_resolved(file: Path) -> Path:
     """The run folder around the file; where there is none yet, a new one."""
     from runwright.mistakes import raise_if_any
-    from runwright.run_folder import RUN_FILE, create, read_config
     from runwright.schema import check
 
     config = read_config(file)

@@ -28,6 +28,7 @@ class StopFlag:
 def catch_signals() -> Iterator[StopFlag]:
     """A flag that signals set while the context lasts; earlier handlers are put back.
 
+    A launcher may have started the process with these signals blocked: from now on they are let through.
     Outside the main thread signals cannot be caught: the flag then stays unset.
     """
     flag = StopFlag()
@@ -36,6 +37,7 @@ def catch_signals() -> Iterator[StopFlag]:
     except ValueError:  # not the main thread
         yield flag
         return
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         yield flag
     finally:
