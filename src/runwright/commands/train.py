@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
 from pathlib import Path
 
 from runwright.commands.flags import add_permission_flags, grant_permissions
-from runwright.environment import check_num_processes, is_restart, rank, started_from_outside
-from runwright.launch import launch, needs_workers
-from runwright.resuming import adopt, change_config, find_unfinished, record_resume
-from runwright.root_options import LaunchOptions
-from runwright.run_folder import CONFIG_FILE, RUN_FILE, create, read_config, resolve_run
-from runwright.run_lock import run_lock
-from runwright.workers.main import die_with_parent
 
 SUMMARY = "Train a model: compose an experiment from configuration, check all of it, run it."
 EXAMPLES = """examples:
@@ -87,79 +78,10 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
             resolve=args.resolve,
             allow_shadow=args.allow_shadow,
         )
-    if started_from_outside():
-        return _join_others(args, overrides)
-    folder = _choose_folder(args, overrides)
-    config = read_config(folder / CONFIG_FILE)
-    options = LaunchOptions(**config["launch"])
-    with run_lock(folder) as lock:
-        if needs_workers(options):
-            return launch(folder, options, num_threads=config["trainer"]["num_threads"], lock=lock)
-        from runwright.execute import execute as execute_run
+    from runwright.start import Request, start
 
-        execute_run(folder)
-    return 0
-
-
-def _join_others(args: argparse.Namespace, overrides: list[str]) -> int:
-    """Execute as one of the processes of torchrun or `accelerate launch`; the first one composes."""
-    from contextlib import nullcontext
-
-    die_with_parent(signal.SIGTERM)  # stopped in good order where the launcher is killed
-    # Before torch is imported: a wrong configuration costs nothing here either.
-    folder = _choose_folder(args, overrides) if rank() == 0 else None
-    if folder is not None:
-        check_num_processes(read_config(folder / CONFIG_FILE)["launch"]["num_processes"])
-    with run_lock(folder) if folder else nullcontext():
-        from runwright.execute import execute as execute_run
-        from runwright.processes import share_folder
-
-        execute_run(share_folder(folder))
-    return 0
-
-
-def _choose_folder(args: argparse.Namespace, overrides: list[str]) -> Path:
-    """The folder of the run to begin or to go on with."""
-    if args.resume == "auto":
-        return _new_folder(args, [*overrides, "resume=auto"])
-    if args.resume:
-        return _folder_of_run(args, overrides)
-    if args.resolved:
-        return _folder_of_resolved(args.resolved)
-    return _new_folder(args, overrides)
-
-
-def _folder_of_run(args: argparse.Namespace, overrides: list[str]) -> Path:
-    folder = resolve_run(args.resume)
-    with run_lock(folder):
-        if overrides:
-            change_config(folder, overrides, allow_shadow=args.allow_shadow)
-        else:
-            record_resume(folder, {})
-    return folder
-
-
-def _new_folder(args: argparse.Namespace, overrides: list[str]) -> Path:
-    from runwright.compose import compose_checked
-
-    composed = compose_checked(overrides, allow_shadow=args.allow_shadow)
-    goes_on = composed.config["resume"] == "auto" or is_restart()
-    earlier = find_unfinished(composed.config) if goes_on else None
-    if earlier is None:
-        return create(composed.config, overrides=composed.overrides, command=sys.argv)
-    with run_lock(earlier):
-        adopt(earlier, composed.config)
-    print(f"going on with {earlier}", file=sys.stderr)
-    return earlier
-
-
-def _folder_of_resolved(file: Path) -> Path:
-    """The run folder around the file; where there is none yet, a new one."""
-    from runwright.mistakes import raise_if_any
-    from runwright.schema import check
-
-    config = read_config(file)
-    raise_if_any(check(config))
-    if (file.parent / RUN_FILE).is_file():
-        return file.parent.resolve()
-    return create(config, overrides=(), command=sys.argv)
+    return start(
+        Request(
+            overrides=overrides, resume=args.resume, resolved=args.resolved, allow_shadow=args.allow_shadow
+        )
+    )

@@ -1,0 +1,108 @@
+"""From a request to a run: its folder, made or found, held by a lock, executed here or by workers."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from runwright.environment import check_num_processes, is_restart, rank, started_from_outside
+from runwright.launch import launch, needs_workers
+from runwright.resuming import adopt, change_config, find_unfinished, record_resume
+from runwright.root_options import LaunchOptions
+from runwright.run_folder import CONFIG_FILE, RUN_FILE, create, read_config, resolve_run
+from runwright.run_lock import run_lock
+from runwright.workers.main import die_with_parent
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What a command line asks for."""
+
+    overrides: Sequence[str]
+    resume: str | None = None  # a run, or auto
+    resolved: Path | None = None  # a resolved config.yaml
+    allow_shadow: bool = False
+
+
+def start(request: Request) -> int:
+    """Begin a run, or go on with one; the exit code of the process."""
+    if started_from_outside():
+        return _join_others(request)
+    folder = _choose_folder(request)
+    config = read_config(folder / CONFIG_FILE)
+    options = LaunchOptions(**config["launch"])
+    with run_lock(folder) as lock:
+        if needs_workers(options):
+            return launch(folder, options, num_threads=config["trainer"]["num_threads"], lock=lock)
+        from runwright.execute import execute
+
+        execute(folder)
+    return 0
+
+
+def _join_others(request: Request) -> int:
+    """Execute as one of the processes of torchrun or `accelerate launch`; the first one composes."""
+    die_with_parent(signal.SIGTERM)  # stopped in good order where the launcher is killed
+    # Before torch is imported: a wrong configuration costs nothing here either.
+    folder = _choose_folder(request) if rank() == 0 else None
+    if folder is not None:
+        check_num_processes(read_config(folder / CONFIG_FILE)["launch"]["num_processes"])
+    with run_lock(folder) if folder else nullcontext():
+        from runwright.execute import execute
+        from runwright.processes import share_folder
+
+        execute(share_folder(folder))
+    return 0
+
+
+def _choose_folder(request: Request) -> Path:
+    """The folder of the run to begin or to go on with."""
+    if request.resume and request.resume != AUTO:
+        return _folder_of_run(request)
+    if request.resolved:
+        return _folder_of_resolved(request.resolved)
+    return _new_folder(request)
+
+
+def _folder_of_run(request: Request) -> Path:
+    assert request.resume is not None
+    folder = resolve_run(request.resume)
+    with run_lock(folder):
+        if request.overrides:
+            change_config(folder, request.overrides, allow_shadow=request.allow_shadow)
+        else:
+            record_resume(folder, {})
+    return folder
+
+
+def _new_folder(request: Request) -> Path:
+    from runwright.compose import compose_checked
+
+    overrides = [*request.overrides, *([f"resume={AUTO}"] if request.resume else [])]
+    composed = compose_checked(overrides, allow_shadow=request.allow_shadow)
+    goes_on = composed.config["resume"] == AUTO or is_restart()
+    earlier = find_unfinished(composed.config) if goes_on else None
+    if earlier is None:
+        return create(composed.config, overrides=composed.overrides, command=sys.argv)
+    with run_lock(earlier):
+        adopt(earlier, composed.config)
+    print(f"going on with {earlier}", file=sys.stderr)
+    return earlier
+
+
+def _folder_of_resolved(file: Path) -> Path:
+    """The run folder around the file; where there is none yet, a new one."""
+    from runwright.mistakes import raise_if_any
+    from runwright.schema import check
+
+    config = read_config(file)
+    raise_if_any(check(config))
+    if (file.parent / RUN_FILE).is_file():
+        return file.parent.resolve()
+    return create(config, overrides=(), command=sys.argv)
