@@ -157,14 +157,6 @@ def _hold_out_leaves_something(holdout: Any) -> Iterator[Mistake]:
         yield Mistake(key="dataset.holdout", given=given, expected="less than 1: something to train on")
 
 
-@reads("dataset.subset")
-def _subset_has_rows(subset: Any) -> Iterator[Mistake]:
-    for split, rows in subset.items():
-        if rows is not None and rows < 1:
-            key = f"dataset.subset.{split}"
-            yield Mistake(key=key, given=shown(rows), expected="at least 1, or null for all rows")
-
-
 @reads("dataset.source.negative_at_most", "dataset.source.positive_at_least")
 def _classes_do_not_overlap(negative: Any, positive: Any) -> Iterator[Mistake]:
     if negative >= positive:
