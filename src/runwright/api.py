@@ -23,10 +23,13 @@ def run(
     from runwright.execute import execute
     from runwright.permissions import grant
     from runwright.run_folder import create
+    from runwright.run_lock import run_lock
 
     grant(packages=allow_packages)
     composed = compose_checked(list(overrides), folder=folder)
-    return execute(create(composed.config, overrides=composed.overrides, command=["runwright.run"]))
+    created = create(composed.config, overrides=composed.overrides, command=["runwright.run"])
+    with run_lock(created):
+        return execute(created)
 
 
 def evaluate(

@@ -23,6 +23,7 @@ from runwright.dataset.cache import PreparedExamples, prepare_examples
 from runwright.dataset.checks import Kind, quality_notes, require_columns
 from runwright.dataset.load import LoadedData
 from runwright.errors import ConfigError
+from runwright.resuming import comparable
 from runwright.targets import instantiate
 from runwright.tokenizer.fingerprint import tokenizer_fingerprint
 from runwright.trainer.batches import Batches, BatchOrder, Cut
@@ -173,7 +174,6 @@ def build_autocast(options: TrainerOptions, device: torch.device) -> Callable[[]
 
 
 def config_hash(config: Config) -> str:
-    """A hash of everything in the configuration that may change a number."""
-    ignored = ("name", "output_dir", "tracker", "launch")
-    relevant = {key: value for key, value in config.items() if key not in ignored}
+    """A hash of everything in the configuration that must stay as it is while a run goes on."""
+    relevant = {key: value for key, value in comparable(config).items() if key not in ("name", "output_dir")}
     return hashlib.sha256(json.dumps(relevant, sort_keys=True, default=str).encode()).hexdigest()[:16]

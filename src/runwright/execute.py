@@ -6,6 +6,7 @@ from it. Only the first of several processes writes.
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import time
@@ -19,7 +20,7 @@ import torch
 from runwright import build
 from runwright.dataset.store import cache_root
 from runwright.environment import local_world_size, share_of_cores
-from runwright.errors import ConfigError, RunwrightError
+from runwright.errors import CheckpointError, ConfigError, RunwrightError
 from runwright.processes import be_deterministic, end_ranks, set_threads, start_ranks
 from runwright.recording import (
     Run,
@@ -33,15 +34,16 @@ from runwright.report.log import run_logging
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, print_summary
 from runwright.results import RunResult
+from runwright.resuming import check_identity
 from runwright.run_folder import CONFIG_FILE, read_config, read_run
 from runwright.targets import instantiate
 from runwright.tracker.console import Silent
 from runwright.tracker.redaction import Redactor
-from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints, load
+from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints, load, read_identity
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
 from runwright.trainer.loop import EVALUATION_PREFIX, Loop, TrainingState, make_plan, restore_snapshot
 from runwright.trainer.step import Stepper, StepResult
-from runwright.trainer.stop import TIME_LIMIT, catch_signals
+from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, catch_signals
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +115,7 @@ def _train_and_report(run: Run) -> tuple[RunResult, RunSummary | None]:
     run.seconds["data"] = time.monotonic() - started
     state, stepper = _train(run, prepared)
     best_step = _restore_best(run, state, stepper.model)
-    evaluations = _evaluate_splits(run, prepared, stepper.model)
+    evaluations = _evaluate_splits(run, prepared, stepper.model, step=state.step)
     result = RunResult(
         run_id=run.run_id,
         folder=run.folder,
@@ -156,7 +158,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, Stepper]:
     checkpoints = CheckpointStore(
         run.folder / "checkpoints", keep=run.options.keep_checkpoints, identity=_identity(run)
     )
-    state = _resume(checkpoints, stepper, scheduler)
+    state = _resume(run, checkpoints, stepper, scheduler)
     loop = Loop(
         batches=batches,
         stepper=stepper,
@@ -172,6 +174,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, Stepper]:
     with run.progress.training(total=plan.total_steps, done=state.step):
         code = loop.run(state)
     checkpoints.wait()
+    run.ranks.barrier()  # the others read what the first one wrote
     run.seconds |= {
         "train": state.train_seconds,
         "evaluate": state.evaluate_seconds,
@@ -184,11 +187,16 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, Stepper]:
     return state, stepper
 
 
-def _resume(checkpoints: CheckpointStore, stepper: Stepper, scheduler: Any) -> TrainingState:
+def _resume(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler: Any) -> TrainingState:
     found = checkpoints.load_newest()
+    step = found[0].step if found else 0
+    if run.ranks.maximum(step) != -run.ranks.maximum(-step):
+        raise CheckpointError(f"{checkpoints.folder}: not all processes read the same checkpoint there")
     if found is None:
         return TrainingState()
     info, snapshot = found
+    for reason in check_identity(read_identity(info.folder), checkpoints.identity):
+        logger.warning("going on, but not bit for bit: %s", reason)
     state = restore_snapshot(snapshot, stepper, scheduler)
     checkpoints.protected_step = state.best_step
     logger.info("going on from step %d (%s)", state.step, info.folder)
@@ -196,7 +204,9 @@ def _resume(checkpoints: CheckpointStore, stepper: Stepper, scheduler: Any) -> T
 
 
 def _validate(run: Run, prepared: build.Prepared, model: torch.nn.Module) -> Mapping[str, float]:
-    return _evaluate_split(run, prepared, model, EVALUATION_PREFIX).figures
+    """Figures of the validation split; of the first process on all, since all must decide alike."""
+    figures = _evaluate_split(run, prepared, model, EVALUATION_PREFIX).figures
+    return json.loads(run.ranks.gather(json.dumps(figures).encode())[0])
 
 
 def _evaluate_split(run: Run, prepared: build.Prepared, model: torch.nn.Module, split: str) -> Evaluation:
@@ -210,18 +220,23 @@ def _evaluate_split(run: Run, prepared: build.Prepared, model: torch.nn.Module, 
             ranks=run.ranks,
             autocast=build.build_autocast(run.options, run.ranks.device),
             on_progress=on_progress,
+            stop=run.stop,
         )
     return evaluate(
         predictions, metrics=build.build_metrics(run.config), group_names=prepared.task.group_names
     )
 
 
-def _evaluate_splits(run: Run, prepared: build.Prepared, model: torch.nn.Module) -> dict[str, Evaluation]:
+def _evaluate_splits(
+    run: Run, prepared: build.Prepared, model: torch.nn.Module, *, step: int
+) -> dict[str, Evaluation]:
     """Every split but train, with the best weights."""
     began = time.monotonic()
-    found = {
-        split: _evaluate_split(run, prepared, model, split) for split in prepared.examples if split != "train"
-    }
+    splits = [split for split in prepared.examples if split != "train"]
+    try:
+        found = {split: _evaluate_split(run, prepared, model, split) for split in splits}
+    except EvaluationStopped as stopped:
+        raise StoppedBySignalError(stopped.code, run.folder, step) from None
     run.seconds["evaluate"] += time.monotonic() - began
     return found
 

@@ -6,6 +6,7 @@ is computed from them, so neither the number of processes nor the order of batch
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -18,6 +19,7 @@ import torch
 from runwright.trainer.batches import Cut, cut_batch
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.step import to_device
+from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, StopFlag
 from runwright.types import Examples, Metric, Predictions, Task
 
 
@@ -40,10 +42,12 @@ def predict(
     ranks: Ranks,
     autocast: Callable[[], AbstractContextManager[Any]],
     on_progress: Callable[[int, int], None] | None = None,
+    stop: StopFlag | None = None,
 ) -> Predictions:
     """Predictions for every example, each exactly once, in the order of example ids, on every rank.
 
     `max_tokens` bounds the padded tokens of one forward. `on_progress` gets examples done and in all.
+    Raises EvaluationStopped on every rank where a signal came to one of them.
     """
     was_training = model.training
     model.eval()
@@ -53,6 +57,8 @@ def predict(
     parts: list[Predictions] = []
     done = 0
     for places in mine:
+        if stop and stop.code > TIME_LIMIT:
+            break
         batch = to_device(task.collate(examples.fetch(places)), ranks.device)
         with autocast():
             outputs = task.forward(model, batch)
@@ -61,7 +67,11 @@ def predict(
         if on_progress:
             on_progress(done, share)
     model.train(was_training)
-    everything = join_predictions([part for parts in ranks.gather(parts) for part in parts])
+    code = int(ranks.maximum(stop.code if stop else 0))
+    if code > TIME_LIMIT:
+        raise EvaluationStopped(code)
+    gathered = ranks.gather(pack(join_predictions(parts)) if parts else b"")
+    everything = join_predictions([unpack(data) for data in gathered if data])
     assert len(everything.example_ids) == len(examples), (
         f"{len(everything.example_ids)} predictions for {len(examples)} examples"
     )
@@ -104,6 +114,22 @@ def join_predictions(parts: Sequence[Predictions]) -> Predictions:
     }
     whole = Predictions(**joined)
     return select(whole, np.argsort(whole.example_ids, kind="stable"))
+
+
+def pack(predictions: Predictions) -> bytes:
+    """Predictions as the bytes of an .npz archive."""
+    arrays = {field.name: getattr(predictions, field.name) for field in fields(predictions)}
+    buffer = io.BytesIO()
+    np.savez(
+        buffer, **{name: array for name, array in arrays.items() if array is not None}, allow_pickle=False
+    )
+    return buffer.getvalue()
+
+
+def unpack(data: bytes) -> Predictions:
+    """What `pack` was given."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        return Predictions(**{field.name: archive.get(field.name) for field in fields(Predictions)})
 
 
 def _figures(

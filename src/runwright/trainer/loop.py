@@ -19,7 +19,7 @@ from runwright.trainer.checkpoint import CheckpointStore, Snapshot, copy_weights
 from runwright.trainer.optimizer_state import read_optimizer, write_optimizer
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.step import Stepper, StepResult
-from runwright.trainer.stop import TIME_LIMIT, StopFlag
+from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, StopFlag
 
 EVALUATION_PREFIX = "validation"
 
@@ -90,6 +90,13 @@ class Loop:
 
         A signal ends the training after a whole step, with a checkpoint.
         """
+        try:
+            return self._run(state)
+        except EvaluationStopped as stopped:  # going on begins with this evaluation
+            self._save(state)
+            return stopped.code
+
+    def _run(self, state: TrainingState) -> int:
         if state.step and self.plan.evaluates_at(state.step) and state.evaluated_step != state.step:
             self._evaluate(state)  # a signal came between this step and its evaluation
         started = time.monotonic()
@@ -140,11 +147,11 @@ class Loop:
 
     def _evaluate(self, state: TrainingState) -> bool:
         """Evaluate the validation split; whether it is the best so far."""
-        state.evaluated_step = state.step
-        if self.evaluate is None:
-            return False
         began = time.perf_counter()
-        figures = self.evaluate()
+        figures = self.evaluate() if self.evaluate else None
+        state.evaluated_step = state.step
+        if figures is None:
+            return False
         state.evaluate_seconds += time.perf_counter() - began
         self.log.log_metrics({f"{EVALUATION_PREFIX}/{k}": v for k, v in figures.items()}, step=state.step)
         value = figures[self.options.best_metric]

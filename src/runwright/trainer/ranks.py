@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -37,18 +36,33 @@ class Ranks:
         dist.all_reduce(vector)
         return vector.cpu()
 
-    def gather(self, value: Any) -> list[Any]:
-        """One value of each rank, in the order of ranks, on every rank."""
+    def gather(self, data: bytes) -> list[bytes]:
+        """The bytes of each rank, in the order of ranks, on every rank.
+
+        Bytes rather than objects: nothing that another process sends is unpickled.
+        """
         if self.num_ranks == 1:
-            return [value]
-        gathered: list[Any] = [None] * self.num_ranks
-        dist.all_gather_object(gathered, value)
-        return gathered
+            return [data]
+        sizes = [int(size) for size in self.sum_vector(self._own_slot(len(data))).tolist()]
+        # One more than the longest: no tensor is empty, and a bytearray of that length can be written to.
+        padded = bytearray(max(sizes) + 1)
+        padded[: len(data)] = data
+        mine = torch.frombuffer(padded, dtype=torch.uint8).to(self.device)
+        everyones = torch.empty(self.num_ranks, len(padded), dtype=torch.uint8, device=self.device)
+        dist.all_gather(list(everyones), mine)
+        rows = everyones.cpu().numpy()
+        return [row[:size].tobytes() for row, size in zip(rows, sizes, strict=True)]
+
+    def maximum(self, value: float) -> float:
+        """The largest value that any rank has."""
+        return max(self.sum_vector(self._own_slot(value)).tolist())
 
     def barrier(self) -> None:
         """Wait until every rank is here."""
-        if self.num_ranks > 1:
-            dist.barrier()
+        self.sum_vector([0.0])
+
+    def _own_slot(self, value: float) -> list[float]:
+        return [value if rank == self.rank else 0.0 for rank in range(self.num_ranks)]
 
 
 def sum_gradients(parameters: Sequence[torch.nn.Parameter], ranks: Ranks) -> None:

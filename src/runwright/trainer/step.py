@@ -62,6 +62,8 @@ class Stepper:
         count, stop = self._agree(batch, stop)
         totals = torch.zeros(batch.num_microbatches, dtype=torch.float64)
         self.model.train()
+        if self.scaler and not batch.microbatches:  # a scaler comes to life with the first loss it scales
+            self.scaler.scale(torch.zeros((), device=self.ranks.device))
         for microbatch in batch.microbatches:
             seed_dropout(self.dropout_seed, batch.step, microbatch.index)
             with self.autocast():

@@ -11,6 +11,14 @@ TIME_LIMIT = 1  # a stop code like the signals' numbers, which begin at 2 here
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # Ctrl-C; kill, schedulers; SLURM's warning
 
 
+class EvaluationStopped(Exception):  # noqa: N818 - not an error
+    """A signal ended an evaluation before its end, on all ranks together."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"stopped by signal {code}")
+        self.code = code
+
+
 class StopFlag:
     """Set by a signal, read by the loop once a step."""
 
