@@ -121,6 +121,19 @@ class Task(Protocol):
     def predictions(self, outputs: Tensor, batch: Batch) -> Predictions: ...
 
 
+@runtime_checkable
+class CoupledTask(Protocol):
+    """A task whose loss looks at all examples of the global batch together, as in-batch negatives do.
+
+    `forward` gives one row of outputs for each example; the loss is taken over the rows of the whole batch,
+    however it was cut, so it must not depend on their order.
+    """
+
+    def coupled_loss(self, outputs: Tensor) -> LossSum:
+        """The loss over the outputs of the whole global batch, [N, …] on one device."""
+        ...
+
+
 # --- metrics ------------------------------------------------------------------------------------------
 
 

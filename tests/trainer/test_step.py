@@ -10,6 +10,7 @@ import torch
 
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.step import NonFiniteError, Stepper
+from runwright.types import CoupledTask, LossSum
 
 CUTS = [
     Cut(),
@@ -112,3 +113,76 @@ def test_clipping_bounds_the_norm_and_reports_it_unclipped(
     _, caught = gradients(clipped, batches)
     norm = math.sqrt(sum(float(g.double().square().sum()) for g in caught.values()))
     assert norm == pytest.approx(limit, rel=1e-4)
+
+
+class Contrastive:
+    """In-batch negatives over two halves of a vector, a toy: each example should be most like itself."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def collate(self, examples: Any) -> Any:
+        return self.inner.collate(examples)
+
+    def count(self, examples: Any) -> float:
+        return float(len(examples))
+
+    def forward(self, model: Any, batch: Any) -> torch.Tensor:
+        inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+        return model.bert(**inputs).pooler_output
+
+    def loss(self, outputs: torch.Tensor, batch: Any) -> LossSum:
+        raise AssertionError("a coupled task has no loss of a microbatch")
+
+    def predictions(self, outputs: Any, batch: Any) -> Any:
+        raise NotImplementedError
+
+    def coupled_loss(self, outputs: torch.Tensor) -> LossSum:
+        first, second = outputs.chunk(2, dim=1)
+        similarity = first @ second.T
+        targets = torch.arange(len(outputs))
+        total = torch.nn.functional.cross_entropy(similarity, targets, reduction="sum")
+        return LossSum(total=total, count=float(len(outputs)))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_a_coupled_loss_is_exact_under_any_cut(
+    dropout: float, make_task: Any, make_examples: Any, make_model: Any, make_stepper: Any
+) -> None:
+    inner = make_task()
+    task, examples = Contrastive(inner), make_examples(inner, 8)
+    assert isinstance(task, CoupledTask)
+    assert not isinstance(inner, CoupledTask)
+    whole = make_model(inner, double=True)  # without dropout: the plain computation on the whole batch
+    batch = task.collate(examples.fetch([7, 6, 5, 4, 3, 2, 1, 0]))
+    expected = task.coupled_loss(task.forward(whole, batch))
+    (expected.total / 8).backward()
+    for cut in CUTS:
+        stepper = make_stepper(make_model(inner, double=True, dropout=dropout), task)
+        order = BatchOrder(8, batch_size=8, seed=0)
+        loss, caught = gradients(stepper, Batches(examples, task, order=order, cut=cut))
+        if dropout:
+            again = gradients(stepper, Batches(examples, task, order=order, cut=cut))
+            assert again[0] == loss
+            continue
+        assert loss == pytest.approx(expected.total.item() / 8, rel=1e-12)
+        reference = {n: p.grad for n, p in whole.named_parameters() if p.grad is not None}
+        norm = math.sqrt(sum(float(g.square().sum()) for g in reference.values()))
+        assert reference.keys() == caught.keys()
+        for name, gradient in reference.items():
+            assert float((caught[name] - gradient).norm()) <= 1e-10 * norm, name
+
+
+def test_a_coupled_step_has_the_same_dropout_in_both_passes(
+    make_task: Any, make_examples: Any, make_model: Any, make_stepper: Any
+) -> None:
+    """A small step along the gradient lowers just the loss whose outputs were drawn."""
+    inner = make_task()
+    task, examples = Contrastive(inner), make_examples(inner, 8)
+    model = make_model(inner, double=True, dropout=0.3)
+    batches = Batches(examples, task, order=BatchOrder(8, batch_size=8, seed=0), cut=Cut(microbatch_size=3))
+    size = 1e-6
+    stepper = make_stepper(model, task, optimizer=torch.optim.SGD(model.parameters(), lr=size))
+    first = stepper.step(batches.at(0))
+    second = stepper.step(batches.at(0))
+    assert (first.loss - second.loss) / size == pytest.approx(first.gradient_norm**2, rel=1e-3)

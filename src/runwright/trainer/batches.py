@@ -41,12 +41,17 @@ class StepBatch:
     """The global batch of one update as one rank sees it."""
 
     step: int  # from 0
-    num_microbatches: int  # over all ranks
+    sizes: tuple[int, ...]  # examples of each microbatch, over all ranks
     microbatches: tuple[Microbatch, ...]  # this rank's
     num_examples: int  # over all ranks, like the following
     real_tokens: int
     padded_tokens: int
     ledger: str  # of this batch alone: hash of its example ids
+
+    @property
+    def num_microbatches(self) -> int:
+        """Over all ranks."""
+        return len(self.sizes)
 
 
 class BatchOrder:
@@ -132,7 +137,7 @@ class Batches:
         mine = assign(padded, self.num_ranks)[self.rank]
         return StepBatch(
             step=step,
-            num_microbatches=len(microbatches),
+            sizes=tuple(len(places) for places in microbatches),
             microbatches=tuple(self._microbatch(i, positions[microbatches[i]]) for i in mine),
             num_examples=len(positions),
             real_tokens=int(lengths.sum()),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -83,6 +84,25 @@ def sum_gradients(parameters: Sequence[torch.nn.Parameter], ranks: Ranks) -> Non
         dist.all_reduce(flat)
         for parameter, part in zip(bucket, flat.split([p.numel() for p in bucket]), strict=True):
             parameter.grad = part.view_as(parameter).clone()
+
+
+def gather_rows(parts: Mapping[int, torch.Tensor], sizes: Sequence[int], ranks: Ranks) -> torch.Tensor:
+    """The rows of all microbatches in the order of their indices, [sum of sizes, …], on every rank.
+
+    `parts` holds the rows of this rank's microbatches by index; every microbatch belongs to one rank.
+    """
+    if ranks.num_ranks == 1:
+        return torch.cat([parts[index] for index in range(len(sizes))])
+    mine = next(iter(parts.values()), None)  # a rank without a microbatch does not know what a row is
+    kind = b"" if mine is None else json.dumps([list(mine.shape[1:]), str(mine.dtype)]).encode()
+    shape, dtype = json.loads(next(filter(None, ranks.gather(kind))))
+    dtype = getattr(torch, dtype.removeprefix("torch."))
+    rows = torch.zeros(sum(sizes), *shape, dtype=dtype, device=ranks.device)
+    for index, part in zip(range(len(sizes)), rows.split(list(sizes)), strict=True):
+        if index in parts:
+            part.copy_(parts[index])
+    dist.all_reduce(rows)  # the others add zeros: no bit changes
+    return rows
 
 
 def _buckets(parameters: Sequence[torch.nn.Parameter]) -> list[list[torch.nn.Parameter]]:

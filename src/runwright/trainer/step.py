@@ -16,10 +16,10 @@ from typing import Any, Literal
 import torch
 
 from runwright.errors import RunwrightError
-from runwright.trainer.batches import StepBatch
-from runwright.trainer.ranks import Ranks, sum_gradients
+from runwright.trainer.batches import Microbatch, StepBatch
+from runwright.trainer.ranks import Ranks, gather_rows, sum_gradients
 from runwright.trainer.seeds import derive_seed
-from runwright.types import Batch, Task
+from runwright.types import Batch, CoupledTask, Task
 
 NonFinite = Literal["stop", "skip", "warn"]
 
@@ -60,25 +60,56 @@ class Stepper:
         end after the same one. Raises NonFiniteError under the policy "stop"; the weights are untouched.
         """
         count, stop = self._agree(batch, stop)
-        totals = torch.zeros(batch.num_microbatches, dtype=torch.float64)
         self.model.train()
-        if self.scaler and not batch.microbatches:  # a scaler comes to life with the first loss it scales
-            self.scaler.scale(torch.zeros((), device=self.ranks.device))
+        if isinstance(self.task, CoupledTask):
+            total = self._coupled_backward(self.task, batch, count)
+        else:
+            total = self._backward(batch, count)
+        sum_gradients(self.parameters, self.ranks)
+        norm = self._clip()
+        updated = self._update(batch.step, loss=total / count, norm=norm)
+        self.optimizer.zero_grad(set_to_none=True)
+        return StepResult(loss=total / count, gradient_norm=norm, updated=updated, stop=stop)
+
+    def _backward(self, batch: StepBatch, count: float) -> float:
+        """Gradients of this rank's microbatches; the sum of the losses of all ranks."""
+        totals = torch.zeros(batch.num_microbatches, dtype=torch.float64)
         for microbatch in batch.microbatches:
             seed_dropout(self.dropout_seed, batch.step, microbatch.index)
             with self.autocast():
                 inputs = to_device(microbatch.batch, self.ranks.device)
                 loss = self.task.loss(self.task.forward(self.model, inputs), inputs)
-            scaled = loss.total / count
-            (self.scaler.scale(scaled) if self.scaler else scaled).backward()
+            self._scaled(loss.total / count).backward()
             totals[microbatch.index] = loss.total.detach().double()
-        sum_gradients(self.parameters, self.ranks)
         # one addend a microbatch and a fixed order: the same bits on any number of processes
-        total = math.fsum(self.ranks.sum_vector(totals).tolist())
-        norm = self._clip()
-        updated = self._update(batch.step, loss=total / count, norm=norm)
-        self.optimizer.zero_grad(set_to_none=True)
-        return StepResult(loss=total / count, gradient_norm=norm, updated=updated, stop=stop)
+        return math.fsum(self.ranks.sum_vector(totals).tolist())
+
+    def _coupled_backward(self, task: CoupledTask, batch: StepBatch, count: float) -> float:
+        """The same for a loss over the whole batch: its gradient by the outputs first, then by the weights.
+
+        Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup". The second
+        forward of a microbatch has the seed of the first, so dropout is the same in both.
+        """
+        rows = [self._outputs(batch.step, microbatch, keep_graph=False) for microbatch in batch.microbatches]
+        indices = [microbatch.index for microbatch in batch.microbatches]
+        everything = gather_rows(dict(zip(indices, rows, strict=True)), batch.sizes, self.ranks)
+        everything.requires_grad_()
+        loss = task.coupled_loss(everything)
+        self._scaled(loss.total / count).backward()
+        assert everything.grad is not None, "the loss does not depend on the outputs"
+        parts = everything.grad.split(batch.sizes)
+        for microbatch in batch.microbatches:
+            outputs = self._outputs(batch.step, microbatch, keep_graph=True)
+            outputs.backward(parts[microbatch.index].to(outputs))
+        return loss.total.detach().double().item()
+
+    def _outputs(self, step: int, microbatch: Microbatch, *, keep_graph: bool) -> torch.Tensor:
+        seed_dropout(self.dropout_seed, step, microbatch.index)
+        with torch.set_grad_enabled(keep_graph), self.autocast():
+            return self.task.forward(self.model, to_device(microbatch.batch, self.ranks.device))
+
+    def _scaled(self, loss: torch.Tensor) -> torch.Tensor:
+        return self.scaler.scale(loss) if self.scaler else loss
 
     def _agree(self, batch: StepBatch, stop: int) -> tuple[float, int]:
         """The denominator over all microbatches, and the largest stop code."""
