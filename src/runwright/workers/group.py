@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from runwright.environment import BEATS_VARIABLE, STORE_VARIABLE, WORKER_VARIABLE
 from runwright.workers.reports import Ended, error_file, log_file, read_report, stacks_file
@@ -21,6 +21,9 @@ from runwright.workers.reports import Ended, error_file, log_file, read_report, 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 DUMP_SIGNAL = signal.SIGUSR2  # a worker then writes down the stacks of its threads
 LOOPBACK = "127.0.0.1"
+# Reads the process groups of the workers and, when the launcher is gone (its end of the pipe is closed),
+# ends them: what workers started would otherwise outlive a launcher that was killed.
+GUARD = 'groups=""; while read -r group; do groups="$groups -$group"; done; kill -s KILL -- $groups'
 
 
 @dataclass(kw_only=True, slots=True)
@@ -63,9 +66,13 @@ class WorkerGroup:
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
+            guard = self._files.enter_context(_guard())
             with _listening() as store, _blocked(STOP_SIGNALS):
                 for rank in range(self.num_processes):
-                    self.workers.append(self._start(rank, store))
+                    worker = self._start(rank, store)
+                    self.workers.append(worker)
+                    guard.write(f"{worker.process.pid}\n".encode())
+                    guard.flush()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -189,6 +196,23 @@ class WorkerGroup:
         if rank == 0:
             variables[STORE_VARIABLE] = str(store.fileno())
         return variables
+
+
+@contextmanager
+def _guard() -> Iterator[IO[bytes]]:
+    """A process that outlives a killed launcher for a moment; takes process groups, one a line."""
+    with subprocess.Popen(  # noqa: S603 - a constant
+        ["/bin/sh", "-c", GUARD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+    ) as process:
+        assert process.stdin is not None
+        try:
+            yield process.stdin
+        finally:
+            process.kill()  # before its standard input is closed
 
 
 def _listening() -> socket.socket:

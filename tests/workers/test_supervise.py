@@ -1,0 +1,172 @@
+"""Groups of real processes: how they are started, stopped, watched, and what is said when one fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Start = Callable[..., Any]
+
+
+def test_workers_know_who_they_are_and_only_the_first_is_heard(start: Start) -> None:
+    names = '"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR"'
+    what = f"print(*(os.environ[name] for name in ({names})), 'RUNWRIGHT_STORE_FD' in os.environ)"
+    launched = start(what, num_processes=3)
+    outcome = launched.outcome()
+    assert outcome["code"] == 0
+    assert outcome["failure"] is None
+    assert outcome["output"].splitlines()[0] == "0 0 3 3 127.0.0.1 True"
+    assert (launched.folder / "rank-2.log").read_text() == "2 2 3 3 127.0.0.1 False\n"
+
+
+def test_one_process_is_a_group_without_a_world(start: Start) -> None:
+    outcome = start("print('WORLD_SIZE' in os.environ)", num_processes=1).outcome()
+    assert outcome["output"].splitlines()[0] == "False"
+
+
+def test_the_failure_that_came_first_is_shown_and_its_echoes_are_not(start: Start) -> None:
+    echo = "time.sleep(0.3 * rank); raise RuntimeError('[pair.cc:553] Connection closed by peer')"
+    what = f"if rank == 1:\n    time.sleep(0.5); raise ValueError('a bad row')\n{echo}"
+    outcome = start(what, num_processes=3).outcome()
+    assert outcome["code"] == 1
+    text = outcome["failure"]["text"]
+    assert text.startswith("rank 1 of 3 (process ")
+    assert text.endswith("ValueError: a bad row")
+    assert "Traceback" in text
+    assert "Connection closed" not in text + outcome["errors"]
+    assert not outcome["failure"]["is_mistake"]
+
+
+def test_a_users_mistake_is_told_without_a_traceback(start: Start) -> None:
+    outcome = start("raise ConfigError('task.label_column: given stars')").outcome()
+    assert outcome["code"] == 2
+    assert outcome["failure"]["text"] == "task.label_column: given stars"
+    assert outcome["failure"]["is_mistake"]
+
+
+def test_a_killed_rank_ends_the_others(start: Start) -> None:
+    launched = start("print('last words', flush=True); wait_for_ever()", num_processes=3)
+    pid, log = launched.pids()[2], launched.folder / "rank-2.log"
+    while not log.read_text():
+        time.sleep(0.02)
+    os.kill(pid, signal.SIGKILL)
+    outcome = launched.outcome()
+    assert outcome["code"] == 128 + signal.SIGKILL
+    assert "rank 2 of 3" in outcome["failure"]["text"]
+    assert "SIGKILL" in outcome["failure"]["text"]
+    assert "last words" in outcome["failure"]["text"]  # of the rank's own output
+
+
+def test_a_crash_in_native_code_shows_where(start: Start) -> None:
+    what = "def inner():\n    import ctypes; ctypes.string_at(0)\nif rank:\n    inner()\nwait_for_ever()"
+    outcome = start(what).outcome()
+    assert outcome["code"] == 128 + signal.SIGSEGV
+    assert "SIGSEGV" in outcome["failure"]["text"]
+    assert "in inner" in outcome["failure"]["text"]
+
+
+def test_a_stopped_rank_is_a_hang_with_the_stacks_of_all(start: Start) -> None:
+    what = "def rank_0_waits_here():\n    wait_for_ever()\ndef rank_1_waits_here():\n    wait_for_ever()\n"
+    launched = start(what + "(rank_1_waits_here if rank else rank_0_waits_here)()", timeout=3.0)
+    pid = launched.pids()[1]
+    began = time.monotonic()
+    os.kill(pid, signal.SIGSTOP)
+    outcome = launched.outcome()
+    assert time.monotonic() - began < 3 + 10
+    assert outcome["code"] == 1
+    text = outcome["failure"]["text"]
+    assert text.startswith("rank 1 of 2 gave no sign of life for 3 s (launch.timeout_seconds)")
+    assert "rank_0_waits_here" in text
+    assert "rank_1_waits_here" in text
+
+
+def test_ranks_that_wait_for_one_that_lives_show_where_it_is(start: Start) -> None:
+    what = (
+        "def busy_elsewhere():\n    wait_for_ever()\n"
+        "if rank:\n    busy_elsewhere()\nraise RuntimeError('Timed out waiting 3000ms for recv operation')"
+    )
+    outcome = start(what).outcome()
+    text = outcome["failure"]["text"]
+    assert text.startswith("the 2 ranks waited for one another")
+    assert "busy_elsewhere" in text
+    assert "Timed out waiting 3000ms" in text
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_to_the_launcher_reaches_every_worker(start: Start, number: int) -> None:
+    # Sent before the workers can handle it: it waits until they can.
+    what = (
+        "time.sleep(0.5)\nfor number in SIGNALS: signal.signal(number, stopped)\n"
+        "signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS); wait_for_ever()"
+    )
+    launched = start(what)
+    launched.pids()
+    launched.process.send_signal(number)
+    outcome = launched.outcome()
+    assert outcome["code"] == 128 + number
+    assert outcome["failure"] is None
+    assert not outcome["was_too_slow"]
+    assert signal.Signals(number).name in outcome["said"][0]
+
+
+def test_workers_that_do_not_stop_are_ended_after_the_grace_time(start: Start) -> None:
+    launched = start("wait_for_ever()", grace=1.0)  # the signals stay blocked
+    launched.pids()
+    began = time.monotonic()
+    launched.process.send_signal(signal.SIGTERM)
+    outcome = launched.outcome()
+    assert 1 <= time.monotonic() - began < 5
+    assert outcome["code"] == 143
+    assert outcome["was_too_slow"]
+
+
+def test_a_third_signal_does_not_wait(start: Start) -> None:
+    launched = start("wait_for_ever()", grace=60.0)
+    launched.pids()
+    for _ in range(3):
+        launched.process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    assert launched.outcome()["code"] == 130
+
+
+def test_a_rank_that_is_told_to_stop_itself_is_no_failure(start: Start) -> None:
+    # A scheduler may signal every process of a job rather than the launcher.
+    what = (
+        "signal.signal(signal.SIGTERM, stopped)\n"
+        "signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS); wait_for_ever()"
+    )
+    launched = start(what)
+    for pid in launched.pids():
+        os.kill(pid, signal.SIGTERM)
+    outcome = launched.outcome()
+    assert (outcome["code"], outcome["failure"]) == (143, None)
+
+
+CHILD = "child = subprocess.Popen(['sleep', '300']); (folder / f'child-{rank}').write_text(str(child.pid))\n"
+
+
+def children(folder: Path) -> list[int]:
+    return [int(file.read_text()) for file in folder.glob("child-*")]
+
+
+def test_what_a_worker_started_ends_with_it(start: Start, gone: Callable[[int], bool]) -> None:
+    launched = start(CHILD)
+    assert launched.outcome()["code"] == 0
+    assert len(children(launched.folder)) == 2
+    assert all(map(gone, children(launched.folder)))
+
+
+def test_nothing_outlives_a_launcher_that_is_killed(start: Start, gone: Callable[[int], bool]) -> None:
+    launched = start(CHILD + "(folder / f'ready-{rank}').touch(); wait_for_ever()", num_processes=3)
+    pids = launched.pids()
+    while len(list(launched.folder.glob("ready-*"))) < 3:
+        time.sleep(0.02)
+    os.kill(pids[1], signal.SIGSTOP)  # even one that cannot notice
+    launched.process.kill()
+    assert all(map(gone, [*pids, *children(launched.folder)]))
