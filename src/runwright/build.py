@@ -27,6 +27,7 @@ from runwright.resuming import comparable
 from runwright.targets import instantiate
 from runwright.tokenizer.fingerprint import tokenizer_fingerprint
 from runwright.trainer.batches import Batches, BatchOrder, Cut
+from runwright.trainer.embeddings import use_sparse_gradients
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.seeds import Seeds, derive_seed
@@ -138,6 +139,7 @@ def build_model(config: Config, prepared: Prepared, *, device: torch.device) -> 
 def build_stepper(config: Config, *, model: torch.nn.Module, task: Any, ranks: Ranks) -> Stepper:
     """What makes one update."""
     options = build_options(config)
+    use_sparse_gradients(model)
     optimizer = instantiate(config["optimizer"], model, group="optimizer", key="optimizer")
     return Stepper(
         model=model,

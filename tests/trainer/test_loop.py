@@ -31,9 +31,13 @@ class Figures:
 
     def __init__(self) -> None:
         self.records: list[tuple[int, dict[str, float]]] = []
+        self.ledgers: dict[int, str] = {}
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
         self.records.append((step, dict(metrics)))
+
+    def log_ledger(self, ledger: str, *, step: int) -> None:
+        self.ledgers[step] = ledger
 
     def sync(self) -> int:
         return len(self.records)
@@ -114,6 +118,7 @@ def test_a_stopped_and_resumed_run_ends_bit_identical(tmp_path: Path, fixtures: 
         assert second.state.loss_sum.hex() == whole.state.loss_sum.hex()
         losses = first.log.curve("train/loss") | second.log.curve("train/loss")
         assert losses == whole.log.curve("train/loss")
+        assert first.log.ledgers | second.log.ledgers == whole.log.ledgers
         assert all(torch.equal(whole.weights()[name], value) for name, value in second.weights().items())
 
 

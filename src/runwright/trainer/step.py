@@ -17,6 +17,7 @@ import torch
 
 from runwright.errors import RunwrightError
 from runwright.trainer.batches import Microbatch, StepBatch
+from runwright.trainer.embeddings import densify
 from runwright.trainer.ranks import Ranks, gather_rows, sum_gradients
 from runwright.trainer.seeds import derive_seed
 from runwright.types import Batch, CoupledTask, Task
@@ -65,6 +66,7 @@ class Stepper:
             total = self._coupled_backward(self.task, batch, count)
         else:
             total = self._backward(batch, count)
+        densify(self.parameters)
         sum_gradients(self.parameters, self.ranks)
         norm = self._clip()
         updated = self._update(batch.step, loss=total / count, norm=norm)
