@@ -177,6 +177,7 @@ def record_summary(run: Run, state: TrainingState, result: RunResult) -> RunSumm
     run.tracker.log_metrics(
         measured | {"memory/peak_bytes": float(summary.peak_memory_bytes or 0)}, step=state.step
     )
+    run.tracker.log_tags({"ledger": result.ledger})
     run.tracker.log_artifact(write_summary(summary))
     return summary
 

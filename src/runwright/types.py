@@ -190,6 +190,10 @@ class Tracker(Protocol):
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None: ...
 
+    def log_ledger(self, ledger: str, *, step: int) -> None:
+        """The hash of all batches up to a step: equal for runs that saw the same data."""
+        ...
+
     def log_tags(self, tags: Mapping[str, str]) -> None: ...
 
     def sync(self) -> int:

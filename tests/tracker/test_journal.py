@@ -220,3 +220,21 @@ def test_the_offset_counts_the_bytes_of_the_file(path: Path) -> None:
     journal.close()
     assert journal.offset == path.stat().st_size
     assert [end for _, end in read(path)][-1] == journal.offset
+
+
+def test_the_ledger_of_a_step_is_recorded_once_and_compared(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, other = "0f" * 16, "f0" * 16
+    for ledger in (first, first, other):  # the run, a replay after a kill, a replay on other data
+        journal = Journal(path)
+        journal.ledger(ledger, step=3)
+        journal.ledger(first, step=4)
+        journal.close()
+    records = [{name: value for name, value in record.items() if name != "t"} for record, _ in read(path)]
+    assert records == [
+        {"s": 3, "ledger": first},
+        {"s": 4, "ledger": first},
+        {"s": 3, "conflict": {"ledger": [first[:13], other[:13]]}},
+    ]
+    assert "up to step 3 other data was seen" in caplog.text

@@ -46,6 +46,9 @@ class Silent:
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Nothing."""
 
+    def log_ledger(self, ledger: str, *, step: int) -> None:
+        """Nothing."""
+
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Nothing."""
 

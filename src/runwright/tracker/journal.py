@@ -3,6 +3,7 @@
 One line is one event. `t` is the time in milliseconds since 1970; the other keys say what happened:
 
     {"t", "s": step, "m": {name: value}}              metrics, keyed by (name, step); the first one stands
+    {"t", "s": step, "ledger": hash}                  the batches up to this step, see trainer/batches.py
     {"t", "s": step, "conflict": {name: [first, now]}}  a replayed step gave another value
     {"t", "params": {name: text}}                     the first value of a name stands
     {"t", "changed": {name: [first, now]}}            a resumed run came with another value
@@ -43,6 +44,8 @@ UNREPEATABLE = ("time/", "speed/", "system/", "memory/")
 
 MAX_PENDING_BYTES = 64 * 2**20  # kept in memory while the disk refuses; older lines are dropped beyond it
 
+LEDGER_DIGITS = 13  # 52 bits of it are kept for the comparison: what a float holds exactly
+
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
@@ -78,6 +81,7 @@ class Journal:
         self.path = path
         self._lock = threading.Lock()
         self._curves: dict[str, _Curve] = {}
+        self._ledgers = _Curve()
         self._params: dict[str, str] = {}
         self._pending = b""
         self._warned: set[str] = set()
@@ -105,6 +109,17 @@ class Journal:
             if conflicts:
                 self._append({"t": _now(), "s": step, "conflict": conflicts})
                 self._warn_once("conflict", "step %d gave other values than before: %s", step, conflicts)
+
+    def ledger(self, ledger: str, *, step: int) -> None:
+        """Record the hash of all batches up to a step; one recorded before is compared, never rewritten."""
+        with self._lock:
+            first, now = self._ledgers.add(step, _shortened(ledger)), _shortened(ledger)
+            if first is None:
+                self._append({"t": _now(), "s": step, "ledger": ledger})
+            elif first != now:
+                conflict = {"ledger": [f"{int(each):0{LEDGER_DIGITS}x}" for each in (first, now)]}
+                self._append({"t": _now(), "s": step, "conflict": conflict})
+                self._warn_once("ledger", "up to step %d other data was seen than before", step)
 
     def params(self, values: Mapping[str, str]) -> None:
         """Record what the run was given; a name that changed since the first start is recorded as such."""
@@ -167,6 +182,8 @@ class Journal:
         for record, _ in read(self.path):
             for name, value in record.get("m", {}).items():
                 self._curves.setdefault(name, _Curve()).add(record["s"], float(value))
+            if "ledger" in record:
+                self._ledgers.add(record["s"], _shortened(record["ledger"]))
             for name, value in record.get("params", {}).items():
                 self._params.setdefault(name, value)
 
@@ -224,6 +241,10 @@ def read_curves(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _shortened(ledger: str) -> float:
+    return float(int(ledger[:LEDGER_DIGITS], 16))
 
 
 def _safe(value: float) -> float | str:

@@ -61,6 +61,12 @@ class JournaledTracker:
             self._journal.metrics(figures, step=place)
             self.on_metrics(figures, step=place)
 
+    def log_ledger(self, ledger: str, *, step: int) -> None:
+        """Record the hash of all batches up to a step."""
+        if self._journal is not None:
+            with self._kept_out_of_the_run("ledger"):
+                self._journal.ledger(ledger, step=step)
+
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Record words about the run."""
         if self._journal is not None:

@@ -65,6 +65,8 @@ class Log(Protocol):
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None: ...
 
+    def log_ledger(self, ledger: str, *, step: int) -> None: ...
+
     def sync(self) -> int:
         """Put what was logged on the disk, so that no checkpoint is ahead of it."""
         ...
@@ -144,6 +146,7 @@ class Loop:
             "train/epoch": state.step / self.plan.steps_per_epoch,
         }
         self.log.log_metrics(figures, step=state.step)
+        self.log.log_ledger(state.ledger, step=state.step)
 
     def _evaluate(self, state: TrainingState) -> bool:
         """Evaluate the validation split; whether it is the best so far."""
