@@ -1,0 +1,280 @@
+"""README and guides say what is: each file, link, command, key and example in them is held against the project."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from runwright.cli import COMMANDS, make_parser
+from runwright.compose import all_mistakes, compose
+from runwright.conf_folders import find_conf_folders
+from runwright.multirun import _check_all
+from runwright.permissions import grant, revoke
+from runwright.scaffold import scaffold
+from runwright.signature import find_file, read_source
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+README = REPOSITORY / "README.md"
+PAGES = [README, REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE_LINE = re.compile(r"# ((?:src|conf|tests|data)/\S+)\n")
+KEY = re.compile(r"(dataset|tokenizer|task|model|optimizer|scheduler|trainer|tracker|launch|seeds)(\.\w+)+")
+PATH = re.compile(r"(?:\.ci|conf|docs|scripts|src|tests)/[\w./*{},-]*")
+REPOSITORY_FILES = (".json", ".jsonl", ".yaml", ".py", ".md", ".txt")
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """The fenced blocks of these languages."""
+    found = FENCE.findall(page.read_text(encoding="utf-8"))
+    return [content for language, content in found if language in languages]
+
+
+def spans(page: Path) -> list[str]:
+    """What stands between single backquotes outside of fenced blocks."""
+    return re.findall(r"`([^`\n]+)`", FENCE.sub("", page.read_text(encoding="utf-8")))
+
+
+def command_lines(page: Path) -> list[str]:
+    """Lines of shell blocks, of console blocks those after a prompt, and commands in running text."""
+    lines = [line for block in blocks(page, "bash") for line in block.replace("\\\n", " ").splitlines()]
+    typed = [line for block in blocks(page, "console") for line in block.splitlines()]
+    lines += [line.removeprefix("$ ") for line in typed if line.startswith("$ ")]
+    return lines + [span for span in spans(page) if span.startswith(("runwright ", "make ", "torchrun "))]
+
+
+def commands(program: str) -> list[Any]:
+    """(words after the program) of every use of it in the pages, each once, with its page as the name."""
+    found: dict[tuple[str, ...], str] = {}
+    for page in PAGES:
+        for line in command_lines(page):
+            for words in split(line):
+                if words and Path(words[0]).name == program:
+                    found.setdefault(tuple(words[1:]), page.name)
+                elif program == "runwright" and "scripts/train.py" in words:
+                    after = words[words.index("scripts/train.py") + 1 :]
+                    found.setdefault(("train", *after), page.name)
+    return [pytest.param(list(words), id=f"{page}: {' '.join(words)}") for words, page in found.items()]
+
+
+def split(line: str) -> Iterator[list[str]]:
+    """The words of each command of a line, without settings of the environment before it."""
+    reader = shlex.shlex(line.replace('"$(', "; ").replace(')"', ""), posix=True, punctuation_chars="|&;<>")
+    reader.whitespace_split = True
+    words: list[str] = []
+    for word in [*reader, ";"]:
+        if set(word) <= set("|&;<>"):
+            yield [w for w in words if w != words[0] or not re.fullmatch(r"[A-Z_]+=.*", w)]
+            words = []
+        else:
+            words.append(word)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `runwright init my-project` makes it, with the files that the pages show in it."""
+    folder = tmp_path_factory.mktemp("docs") / "my-project"
+    scaffold(folder)
+    written: dict[str, str] = {}
+    for page in PAGES:
+        for block in blocks(page, "python", "yaml", "csv"):
+            if shown := FILE_LINE.match(block):
+                content = block[shown.end() :]
+                assert written.setdefault(shown[1], content) == content, f"{shown[1]} is shown in two ways"
+    for name, content in written.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _start_in_the_project(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    if "project" not in request.fixturenames:
+        yield
+        return
+    monkeypatch.chdir(request.getfixturevalue("project"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    read_source.cache_clear()
+    grant()
+    yield
+    revoke()
+    read_source.cache_clear()
+
+
+# --- commands -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", commands("runwright"))
+def test_a_command_is_right(words: list[str], project: Path) -> None:
+    if words[0].startswith("-"):
+        assert words[0] in {"--help", "--version"}
+        return
+    name, *rest = words
+    assert name in COMMANDS, f"there is no command {name}"
+    if "--help" in rest:
+        return
+    parser = make_parser(name, import_module(f"runwright.commands.{name}"))
+    args, overrides = parser.parse_known_intermixed_args(rest)
+    assert not [word for word in overrides if word.startswith("-")], "an unknown flag"
+    if getattr(args, "multirun", False):
+        _check_all(overrides, find_conf_folders(), allow_shadow=False)
+        return
+    for words_to_compose in composed_by(name, args, overrides):
+        assert not [str(mistake) for mistake in all_mistakes(compose(words_to_compose))]
+
+
+def composed_by(name: str, args: Any, overrides: list[str]) -> list[list[str]]:
+    """The overrides that a command composes; a run called latest:NAME is taken for one of that experiment."""
+    if name in {"train", "validate"} or (name == "config" and args.action == "show"):
+        return [[*experiment_of(getattr(args, "resume", None)), *overrides]]
+    if name == "evaluate":
+        return [[*experiment_of(args.run), *overrides]]
+    if name == "config":
+        return [shlex.split(side) for side in overrides if "=" in side]
+    return []
+
+
+def experiment_of(run: str | None) -> list[str]:
+    experiment = (run or "").partition("latest:")[2]
+    options = find_conf_folders().options("experiment")
+    needs = {"stsb": ["dataset.source.folder=PATH"]}
+    return [f"experiment={experiment}", *needs.get(experiment, [])] if experiment in options else []
+
+
+@pytest.mark.parametrize("words", commands("make"))
+def test_a_make_target_is_there(words: list[str]) -> None:
+    targets = re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert not [word for word in words if "=" not in word and word not in targets]
+
+
+# --- names --------------------------------------------------------------------------------------------
+
+
+@cache
+def known_keys() -> set[str]:
+    """Every key of every shipped file, with the keys around it."""
+    keys: set[str] = set()
+    for file in (REPOSITORY / "conf").rglob("*.yaml"):
+        group = file.relative_to(REPOSITORY / "conf").parts[0]
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        prefix = "" if group in {"train.yaml", "experiment", "debug"} else f"{group}."
+        keys |= {f"{prefix}{key}" for key in nested_keys(content)}
+    return keys
+
+
+def nested_keys(content: Any) -> Iterator[str]:
+    for name, value in content.items() if isinstance(content, dict) else ():
+        yield str(name)
+        yield from (f"{name}.{key}" for key in nested_keys(value))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_keys_are_those_of_the_configuration(page: Path) -> None:
+    named = {re.split("[=:]", span)[0] for span in spans(page)}
+    keys = {name for name in named if KEY.fullmatch(name) and not name.endswith(REPOSITORY_FILES)}
+    assert not keys - known_keys()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_exist(page: Path, project: Path) -> None:
+    for span in spans(page):
+        path, _, name = span.partition("::")
+        if PATH.fullmatch(path):
+            found = [file for root in (REPOSITORY, project) for file in root.glob(path.rstrip("/"))]
+            assert found, f"{path} does not exist"
+            assert not name or f"def {name}(" in found[0].read_text(encoding="utf-8"), span
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue  # another site: not ours to check
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), target
+        headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in {slug(heading) for heading in headings}, target
+
+
+def slug(heading: str) -> str:
+    """The anchor that code hosts make of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+# --- examples -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_can_be_read(page: Path, project: Path) -> None:
+    for block in blocks(page, "yaml"):
+        yaml.safe_load(block)
+    for block in blocks(page, "python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "runwright":
+                file = find_file(str(node.module))
+                assert file is not None, node.module
+                for alias in node.names:
+                    assert re.search(rf"^(?:def |class )?{alias.name}\b", file.read_text(), re.MULTILINE), (
+                        alias
+                    )
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "runwright.run":
+                assert not all_mistakes(compose(ast.literal_eval(node.args[0])))
+
+
+@pytest.mark.slow
+def test_examples_pass_the_tests_that_are_shown_with_them(project: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
+# --- the file map -------------------------------------------------------------------------------------
+
+
+def mapped() -> list[str]:
+    """The paths and patterns of the file map: blocks that begin with a folder, lines with what is in it."""
+    section = README.read_text(encoding="utf-8").partition("\n## Every file\n")[2]
+    paths: list[str] = []
+    for _, block in FENCE.findall(section):
+        folder = ""
+        for line in block.splitlines():
+            name = line.split()[0] if line.strip() else ""
+            if line.startswith("  "):
+                paths.append(f"{folder}{name}")
+            elif name:
+                folder = "" if name == "./" else name
+    return paths
+
+
+def matches(path: str, pattern: str) -> bool:
+    parts, wanted = path.split("/"), pattern.split("/")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+
+
+def test_the_map_has_every_tracked_file_once() -> None:
+    try:
+        listing = subprocess.check_output(["git", "ls-files"], cwd=REPOSITORY, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout: which files belong to the project is not known")
+    files = [name for name in listing.splitlines() if (REPOSITORY / name).exists()]
+    patterns = mapped()
+    assert len(patterns) == len(set(patterns)), "a line stands there twice"
+    missing = [file for file in files if not any(matches(file, pattern) for pattern in patterns)]
+    assert not missing, "README.md, Every file: " + ", ".join(missing)
+
+
+def test_the_map_has_nothing_that_is_not_there() -> None:
+    assert not [pattern for pattern in mapped() if not list(REPOSITORY.glob(pattern))]
