@@ -76,6 +76,8 @@ class Stepper:
     def _backward(self, batch: StepBatch, count: float) -> float:
         """Gradients of this rank's microbatches; the sum of the losses of all ranks."""
         totals = torch.zeros(batch.num_microbatches, dtype=torch.float64)
+        if not batch.microbatches:
+            self._scaled(torch.zeros((), device=self.ranks.device))  # a scaler begins with the first loss
         for microbatch in batch.microbatches:
             seed_dropout(self.dropout_seed, batch.step, microbatch.index)
             with self.autocast():

@@ -1,0 +1,306 @@
+"""What groups of processes are asked to do; each function runs in every process of a group."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
+
+from runwright.processes import end_ranks, set_threads, start_ranks
+from runwright.task.sequence_classification import SequenceClassification
+from runwright.trainer.batches import Batches, BatchOrder, Cut, StepBatch
+from runwright.trainer.evaluate import evaluate, predict
+from runwright.trainer.ranks import Ranks
+from runwright.trainer.step import Stepper
+from runwright.types import LossSum
+
+WORDS = ["good", "bad", "fine", "dull", "a", "film", "plot", "very", "not", "and", "long", "short"]
+SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+NAMES = {"distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32}}
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
+DROPOUTS_OF_HEADS = ("classifier_dropout", "seq_classif_dropout")
+
+# (problem, architecture); "pair" and "coupled" are single-label on two texts, and a loss over the batch
+PROBLEMS = (
+    ("single_label", "bert"), ("single_label", "roberta"), ("single_label", "distilbert"), ("pair", "bert"),
+    ("multi_label", "bert"), ("regression", "bert"), ("coupled", "bert"),
+)  # fmt: skip
+CUTS = {1: (1, 4, 8), 2: (4, 3), 4: (2, 4), 3: (4, 2)}  # microbatches by the number of processes
+ASSIGNMENTS = ("by cost", "prefix", "reversed", "last rank")
+
+
+def execute_run(folder: Path) -> int:
+    """A whole run, begun or gone on with."""
+    from runwright.errors import RunwrightError
+    from runwright.execute import execute
+
+    try:
+        execute(folder)
+    except RunwrightError as error:
+        print(error)
+        return error.exit_code
+    return 0
+
+
+def parity(folder: Path) -> None:
+    """Loss and gradient of one step for every problem, precision, cut and assignment to ranks."""
+    ranks = join()
+    found: dict[str, np.ndarray] = {}
+    for problem, architecture in PROBLEMS:
+        for dtype in (torch.float64, torch.float32):
+            for count in CUTS[ranks.num_ranks]:
+                for assignment in ASSIGNMENTS[: 1 if ranks.num_ranks == 1 else None]:
+                    name = f"{problem}/{architecture}/{dtype}/{count}x{ranks.num_ranks} {assignment}"
+                    found[name] = one_step(problem, architecture, dtype, count, assignment, ranks)
+    if ranks.is_first:
+        np.savez(folder / f"parity-{ranks.num_ranks}.npz", **found)
+    end_ranks(ranks)
+
+
+def one_step(
+    problem: str, architecture: str, dtype: torch.dtype, count: int, assignment: str, ranks: Ranks
+) -> np.ndarray:
+    """The loss and after it the whole gradient, [1 + P] float64."""
+    task = make_task(problem)
+    model = make_model(task, architecture, dropout=0.0).to(dtype)
+    examples = make_examples(task, 8)
+    cut = Cut(microbatch_size=-(-8 // count))
+    batches = Batches(examples, task, order=BatchOrder(8, batch_size=8, seed=0), cut=cut)
+    batch = batches.at(0)
+    assert batch.num_microbatches == count
+    if assignment == "by cost":
+        batches.rank, batches.num_ranks = ranks.rank, ranks.num_ranks
+        batch = batches.at(0)
+    else:
+        batch = replace(batch, microbatches=tuple(share(batch, assignment, ranks)))
+    stepper = make_stepper(model, task, ranks, lr=0.0)
+    gradients: list[np.ndarray] = []
+
+    def keep(*_: Any) -> None:
+        zeros = [p if p.grad is None else p.grad for p in model.parameters()]
+        used = [0.0 if p.grad is None else 1.0 for p in model.parameters()]
+        gradients.append(
+            np.concatenate(
+                [(z * u).double().flatten().numpy(force=True) for z, u in zip(zeros, used, strict=True)]
+            )
+        )
+
+    stepper.optimizer.register_step_pre_hook(keep)
+    result = stepper.step(batch)
+    return np.concatenate([[result.loss], gradients[0]])
+
+
+def share(batch: StepBatch, assignment: str, ranks: Ranks) -> Iterator[Any]:
+    """This rank's microbatches where they are given out otherwise than by cost."""
+    for microbatch in batch.microbatches:
+        index, last = microbatch.index, ranks.num_ranks - 1
+        owner = {
+            "prefix": index * ranks.num_ranks // batch.num_microbatches,
+            "reversed": last - index % ranks.num_ranks,
+            "last rank": last,  # the others have none
+        }[assignment]
+        if owner == ranks.rank:
+            yield microbatch
+
+
+def curve(folder: Path, *, num_steps: int) -> None:
+    """The loss of each step of a training with dropout, and the weights at its end on every rank."""
+    ranks = join()
+    curves: dict[str, list[str]] = {}
+    for dtype in (torch.float64, torch.float32):
+        task = make_task("single_label")
+        model = make_model(task, "bert", dropout=0.2).to(dtype)
+        order = BatchOrder(30, batch_size=8, seed=1)
+        batches = Batches(
+            make_examples(task, 30), task, order=order, cut=Cut(microbatch_size=2), rank=ranks.rank,
+            num_ranks=ranks.num_ranks,
+        )  # fmt: skip
+        stepper = make_stepper(model, task, ranks, lr=1e-3)
+        curves[str(dtype)] = [stepper.step(batch).loss.hex() for batch in batches.iterate(0, num_steps)]
+        weights = b"".join(p.numpy(force=True).tobytes() for p in model.parameters())
+        digests = ranks.gather(hashlib.sha256(weights).digest())
+        assert len(set(digests)) == 1, "the replicas drifted apart"
+    if ranks.is_first:
+        (folder / f"curve-{ranks.num_ranks}.json").write_text(json.dumps(curves))
+    end_ranks(ranks)
+
+
+def evaluation(folder: Path) -> None:
+    """Figures and predictions of splits of several sizes."""
+    from runwright.metric.accuracy import Accuracy
+    from runwright.metric.correlation import Pearson
+
+    ranks = join()
+    found: dict[str, Any] = {}
+    for problem, metric in (("single_label", Accuracy), ("regression", Pearson), ("multi_label", None)):
+        task = make_task(problem)
+        model = make_model(task, "bert", dropout=0.2)
+        for count in (1, 2, 5, 37):
+            examples = make_examples(task, count)
+            seen: list[tuple[int, int]] = []
+            predictions = predict(
+                model, task, examples, max_tokens=48, ranks=ranks, autocast=nullcontext,
+                on_progress=lambda done, of, seen=seen: seen.append((done, of)),
+            )  # fmt: skip
+            assert predictions.example_ids.tolist() == sorted(examples.example_ids.tolist())
+            shares = ranks.sum_vector([float(seen[-1][0]) if seen else 0.0]).tolist()
+            assert shares == [count], "an example was computed twice, or never"
+            metrics = {"metric": metric} if metric else {}
+            figures = evaluate(predictions, metrics=metrics).figures
+            arrays = [predictions.predicted, predictions.losses]
+            found[f"{problem}/{count}"] = {
+                "figures": {name: value.hex() for name, value in figures.items()},
+                "predictions": hashlib.sha256(b"".join(map(np.ndarray.tobytes, arrays))).hexdigest(),
+            }
+    texts = ranks.gather(json.dumps(found).encode())
+    assert len(set(texts)) == 1, "not the same figures on every rank"
+    if ranks.is_first:
+        (folder / f"evaluation-{ranks.num_ranks}.json").write_text(json.dumps(found))
+    end_ranks(ranks)
+
+
+def odd_cases(folder: Path) -> None:
+    """Parameters that some ranks do not use, a gradient scaler without a loss, large and empty messages."""
+    ranks = join()
+    one, other, never = (torch.nn.Parameter(torch.ones(3)) for _ in range(3))
+    one.grad = torch.full((3,), 1.0 + ranks.rank)
+    if ranks.rank == ranks.num_ranks - 1:
+        other.grad = torch.full((3,), 5.0)
+    from runwright.trainer.ranks import sum_gradients
+
+    sum_gradients([one, other, never], ranks)
+    total = ranks.num_ranks * (ranks.num_ranks + 1) / 2
+    assert one.grad.tolist() == [total] * 3
+    assert other.grad is not None
+    assert other.grad.tolist() == [5.0] * 3
+    assert never.grad is None  # an optimizer leaves it alone, as it does in one process
+
+    data = bytes([ranks.rank]) * (ranks.rank * 3_000_000)  # the first rank sends nothing
+    assert ranks.gather(data) == [bytes([r]) * (r * 3_000_000) for r in range(ranks.num_ranks)]
+    assert ranks.gather(b"") == [b""] * ranks.num_ranks
+    assert ranks.maximum(-float(ranks.rank)) == 0.0
+    assert ranks.maximum(float(ranks.rank)) == ranks.num_ranks - 1
+
+    task = make_task("single_label")
+    model = make_model(task, "bert", dropout=0.0)
+    stepper = replace(make_stepper(model, task, ranks, lr=1e-3), scaler=torch.amp.GradScaler("cpu"))
+    batches = Batches(
+        make_examples(task, 8), task, order=BatchOrder(8, batch_size=8, seed=0), cut=Cut(),
+        rank=ranks.rank, num_ranks=ranks.num_ranks,
+    )  # fmt: skip
+    for step in range(3):  # one microbatch: all ranks but one have none
+        assert stepper.step(batches.at(step)).updated
+    end_ranks(ranks)
+
+
+# --- a tiny model, task and data ----------------------------------------------------------------------------
+
+
+def join() -> Ranks:
+    import os
+
+    ranks = start_ranks("cpu", num_processes=int(os.environ.get("WORLD_SIZE", "1")))
+    set_threads(1)
+    return ranks
+
+
+class Coupled:
+    """In-batch negatives between two halves of the logits, a toy."""
+
+    def __init__(self, inner: SequenceClassification) -> None:
+        self.inner = inner
+        self.head, self.collate, self.forward = inner.head, inner.collate, inner.forward
+        self.text_columns, self.problem, self.encode = inner.text_columns, inner.problem, inner.encode
+
+    def count(self, examples: Sequence[Any]) -> float:
+        return float(len(examples))
+
+    def loss(self, outputs: Any, batch: Any) -> LossSum:
+        raise AssertionError("a coupled task has no loss of a microbatch")
+
+    def predictions(self, outputs: Any, batch: Any) -> Any:
+        raise NotImplementedError
+
+    def coupled_loss(self, outputs: torch.Tensor) -> LossSum:
+        first, second = 10 * outputs[:, :2], 10 * outputs[:, 2:]
+        targets = torch.arange(len(outputs))
+        total = torch.nn.functional.cross_entropy(first @ second.T, targets, reduction="sum")
+        return LossSum(total=total, count=float(len(outputs)))
+
+
+class ListExamples:
+    """Examples in a list."""
+
+    def __init__(self, items: list[dict[str, Any]]) -> None:
+        self.items = items
+        self.lengths = np.array([len(item["input_ids"]) for item in items])
+        self.example_ids = np.array([item["example_id"] for item in items])
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def fetch(self, positions: Sequence[int]) -> list[dict[str, Any]]:
+        return [self.items[position] for position in positions]
+
+
+def make_task(problem: str) -> Any:
+    vocabulary = {word: index for index, word in enumerate(["[PAD]", "[UNK]", *WORDS])}
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
+    kind: Any = "single_label" if problem in ("pair", "coupled") else problem
+    task = SequenceClassification(
+        tokenizer, problem=kind, text_column="text", text_pair_column="pair" if problem == "pair" else None,
+        label_column="label", label_separator=",", label_names=None, label_file=None, group_column=None,
+        max_length=40, label_smoothing=0.1 if kind == "single_label" else 0.0, class_weights=None,
+        threshold=0.5,
+    )  # fmt: skip
+    names = [] if problem == "regression" else ["w", "x", "y", "z"]
+    weights = [0.2, 1.0, 3.7, 1.1] if problem == "single_label" else None
+    task.load_state_dict({"label_names": names, "group_names": [], "class_weights": weights})
+    return Coupled(task) if problem == "coupled" else task
+
+
+def make_examples(task: Any, count: int) -> ListExamples:
+    chance = random.Random(0)
+    rows: dict[str, list[Any]] = {"row_id": list(range(100, 100 + count)), "labels": []}
+    for column in task.text_columns:
+        rows[column] = [" ".join(chance.choices(WORDS, k=chance.randint(1, 16))) for _ in range(count)]
+    for _ in range(count):
+        if task.problem == "regression":
+            rows["labels"].append(chance.uniform(-4, 4))
+        elif task.problem == "multi_label":
+            rows["labels"].append(sorted(chance.sample(range(4), k=chance.randint(0, 3))))
+        else:
+            rows["labels"].append(chance.randrange(4))
+    return ListExamples(task.encode(rows))
+
+
+def make_model(task: Any, architecture: str, *, dropout: float) -> Any:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        architecture, vocab_size=len(WORDS) + 2, max_position_embeddings=48, num_labels=task.head.num_labels,
+        pad_token_id=0, **NAMES.get(architecture, SIZE),
+    )  # fmt: skip
+    for name in (*DROPOUTS, *DROPOUTS_OF_HEADS):
+        if hasattr(config, name):
+            setattr(config, name, dropout)
+    return AutoModelForSequenceClassification.from_config(config)
+
+
+def make_stepper(model: Any, task: Any, ranks: Ranks, *, lr: float) -> Stepper:
+    parameters = list(model.parameters())
+    return Stepper(
+        model=model, task=task, optimizer=torch.optim.AdamW(parameters, lr=lr), parameters=parameters,
+        ranks=ranks, dropout_seed=3, max_grad_norm=None, non_finite="stop", autocast=nullcontext, scaler=None,
+    )  # fmt: skip

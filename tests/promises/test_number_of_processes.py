@@ -1,0 +1,45 @@
+"""Promise 3: the number of processes does not matter, with dropout and over many steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NUM_STEPS = 50
+TOLERANCES = {"torch.float64": 1e-10, "torch.float32": 1e-5}
+
+
+@pytest.fixture(scope="module")
+def curves(processes: Any, tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[int, str], list[float]]:
+    """Loss of each step by number of processes and precision."""
+    folder: Path = tmp_path_factory.mktemp("curves")
+    found = {}
+    for num_processes in (1, 2, 3, 4):
+        processes.call("curve", folder, num_processes=num_processes, num_steps=NUM_STEPS)
+        texts = json.loads((folder / f"curve-{num_processes}.json").read_text())
+        found |= {
+            (num_processes, dtype): [float.fromhex(text) for text in curve] for dtype, curve in texts.items()
+        }
+    return found
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("num_processes", [2, 3, 4])
+def test_each_of_50_steps_has_the_same_loss_with_dropout(
+    curves: Mapping[tuple[int, str], list[float]], num_processes: int, dtype: str
+) -> None:
+    expected = curves[1, dtype]
+    assert len(expected) == NUM_STEPS
+    assert expected[-1] < expected[0]  # it learns something meanwhile
+    assert curves[num_processes, dtype] == pytest.approx(expected, rel=TOLERANCES[dtype], abs=0)
+
+
+@pytest.mark.parametrize("num_processes", [2, 3])
+def test_ranks_without_microbatch_gradient_or_message(
+    processes: Any, tmp_path: Path, num_processes: int
+) -> None:
+    processes.call("odd_cases", tmp_path, num_processes=num_processes)
