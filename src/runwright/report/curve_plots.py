@@ -19,6 +19,9 @@ Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 MAX_LINES = 7  # in one panel; more cannot be told apart
 MAX_PANELS = 12
 
+# Training's own figures have other plots; what is recorded once, at the end, has none.
+NO_CURVES = ("train", "best", "test", "speed", "time", "system", "memory", "data")
+
 
 def plot_loss(path: Path, curves: Curves, *, best_step: int | None = None) -> Path | None:
     """Training loss of single steps and smoothed, with the losses of evaluations; None without any."""
@@ -112,9 +115,9 @@ def _by_metric(curves: Curves) -> dict[str, dict[str, tuple[np.ndarray, np.ndarr
     for name, curve in sorted(curves.items(), key=lambda item: item[0].count("/")):
         split, _, rest = name.partition("/")
         metric, _, group = rest.partition("/")
-        if not metric or metric == "loss" or split in ("train", "speed", "time", "system", "memory", "data"):
+        if not metric or metric == "loss" or split in NO_CURVES:
             continue
-        if len(curve[0]):
+        if len(curve[0]) > 1:  # a single point is no curve; the summary has it
             panels.setdefault(metric, {})[f"{split}/{group}" if group else split] = curve
     return dict(list(panels.items())[:MAX_PANELS])
 
