@@ -1,4 +1,4 @@
-"""README and guides say what is: each file, link, command, key and example in them is held against the project."""
+"""README and guides say what is: files, links, commands, keys and examples are held against the project."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_LINE = re.compile(r"# ((?:src|conf|tests|data)/\S+)\n")
 KEY = re.compile(r"(dataset|tokenizer|task|model|optimizer|scheduler|trainer|tracker|launch|seeds)(\.\w+)+")
 PATH = re.compile(r"(?:\.ci|conf|docs|scripts|src|tests)/[\w./*{},-]*")
+VALIDATE = "runwright validate "
 REPOSITORY_FILES = (".json", ".jsonl", ".yaml", ".py", ".md", ".txt")
 
 
@@ -49,9 +50,14 @@ def spans(page: Path) -> list[str]:
 def command_lines(page: Path) -> list[str]:
     """Lines of shell blocks, of console blocks those after a prompt, and commands in running text."""
     lines = [line for block in blocks(page, "bash") for line in block.replace("\\\n", " ").splitlines()]
-    typed = [line for block in blocks(page, "console") for line in block.splitlines()]
-    lines += [line.removeprefix("$ ") for line in typed if line.startswith("$ ")]
+    lines += [line for line, output in sessions(page) if not (line.startswith(VALIDATE) and output)]
     return lines + [span for span in spans(page) if span.startswith(("runwright ", "make ", "torchrun "))]
+
+
+def sessions(page: Path) -> list[tuple[str, list[str]]]:
+    """(what was typed, what was shown) in console blocks."""
+    typed = [part for block in blocks(page, "console") for part in f"\n{block}".split("\n$ ")[1:]]
+    return [(part.splitlines()[0], part.splitlines()[1:]) for part in typed]
 
 
 def commands(program: str) -> list[Any]:
@@ -122,7 +128,7 @@ def test_a_command_is_right(words: list[str], project: Path) -> None:
         return
     name, *rest = words
     assert name in COMMANDS, f"there is no command {name}"
-    if "--help" in rest:
+    if "--help" in rest or not rest:
         return
     parser = make_parser(name, import_module(f"runwright.commands.{name}"))
     args, overrides = parser.parse_known_intermixed_args(rest)
@@ -150,6 +156,17 @@ def experiment_of(run: str | None) -> list[str]:
     options = find_conf_folders().options("experiment")
     needs = {"stsb": ["dataset.source.folder=PATH"]}
     return [f"experiment={experiment}", *needs.get(experiment, [])] if experiment in options else []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_mistakes_are_shown_as_they_are(page: Path, project: Path) -> None:
+    for line, output in sessions(page):
+        if line.startswith(VALIDATE) and output:
+            actual = [str(m) for m in all_mistakes(compose(shlex.split(line.removeprefix(VALIDATE))))]
+            # An ellipsis stands for what the page leaves out.
+            shown = [".*".join(map(re.escape, line.split("…"))) for line in output if line.strip()]
+            assert len(actual) == len(shown)
+            assert all(map(re.fullmatch, shown, actual)), actual
 
 
 @pytest.mark.parametrize("words", commands("make"))
