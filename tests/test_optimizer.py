@@ -182,3 +182,16 @@ def test_nesterov_needs_momentum() -> None:
     common = {"lr": 0.1, "weight_decay": 0.0, "fused": False, "layer_decay": None, "no_decay": []}
     with pytest.raises(ConfigError, match="momentum above 0"):
         optimizers.sgd(torch.nn.Linear(1, 1), momentum=0.0, nesterov=True, **common)
+
+
+@pytest.mark.parametrize("layer_decay", [None, 0.5])
+def test_the_head_learns_at_its_own_rate(layer_decay: float | None) -> None:
+    model = make_model("bert")
+    groups = parameter_groups(
+        model, lr=1.0, weight_decay=0.1, no_decay=[], layer_decay=layer_decay, head_lr=9.0
+    )
+    rates = {name: group["lr"] for group in groups for name, _ in group["params"]}
+    assert rates["classifier.weight"] == rates["bert.pooler.dense.bias"] == 9.0
+    below = {rate for name, rate in rates.items() if not name.startswith(("classifier", "bert.pooler"))}
+    assert below == ({1.0} if layer_decay is None else {0.5, 0.25, 0.125})
+    assert len(rates) == len(list(model.parameters()))

@@ -26,13 +26,19 @@ def adamw(
     eps: PositiveFloat,
     fused: bool,
     layer_decay: LayerDecay | None,
+    head_lr: PositiveFloat | None,
     no_decay: list[str],
 ) -> optim.Optimizer:
     """AdamW with decoupled weight decay (Loshchilov and Hutter 2019)."""
     from torch import optim
 
     groups = parameter_groups(
-        model, lr=lr, weight_decay=weight_decay, no_decay=no_decay, layer_decay=layer_decay
+        model,
+        lr=lr,
+        weight_decay=weight_decay,
+        no_decay=no_decay,
+        layer_decay=layer_decay,
+        head_lr=head_lr,
     )
     return optim.AdamW(groups, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=fused)
 
@@ -46,6 +52,7 @@ def sgd(
     nesterov: bool,
     fused: bool,
     layer_decay: LayerDecay | None,
+    head_lr: PositiveFloat | None,
     no_decay: list[str],
 ) -> optim.Optimizer:
     """Stochastic gradient descent; weight decay is added to the gradient."""
@@ -54,7 +61,12 @@ def sgd(
     if nesterov and momentum == 0:
         raise ConfigError("optimizer.nesterov: true needs optimizer.momentum above 0")
     groups = parameter_groups(
-        model, lr=lr, weight_decay=weight_decay, no_decay=no_decay, layer_decay=layer_decay
+        model,
+        lr=lr,
+        weight_decay=weight_decay,
+        no_decay=no_decay,
+        layer_decay=layer_decay,
+        head_lr=head_lr,
     )
     return optim.SGD(
         groups, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, fused=fused
@@ -71,6 +83,7 @@ def adafactor(
     eps2: PositiveFloat,
     clip_threshold: Annotated[float, Range(ge=1)],
     layer_decay: LayerDecay | None,
+    head_lr: PositiveFloat | None,
     no_decay: list[str],
 ) -> optim.Optimizer:
     """Adafactor with a given learning rate (Shazeer and Stern 2018), torch's implementation.
@@ -81,7 +94,12 @@ def adafactor(
     from torch import optim
 
     groups = parameter_groups(
-        model, lr=lr, weight_decay=weight_decay, no_decay=no_decay, layer_decay=layer_decay
+        model,
+        lr=lr,
+        weight_decay=weight_decay,
+        no_decay=no_decay,
+        layer_decay=layer_decay,
+        head_lr=head_lr,
     )
     return optim.Adafactor(
         groups,
@@ -100,36 +118,44 @@ def parameter_groups(
     weight_decay: float,
     no_decay: list[str],
     layer_decay: float | None,
+    head_lr: float | None = None,
 ) -> list[dict[str, Any]]:
     """Every trainable parameter in exactly one group, in an order that depends on the model alone.
 
     Biases, weights of norms and what matches a pattern of `no_decay` (`*` and `?`, on the full name) get no
-    weight decay. With `layer_decay` a parameter k levels below the head gets lr * layer_decay ** k. Each
-    group has `name` (such as `depth_3.no_decay`) and, through torch, `param_names`; none is empty.
+    weight decay. With `layer_decay` a parameter k levels below the head gets lr * layer_decay ** k.
+    With `head_lr` what lies above the layers (pooler and head) learns at that rate. Each group has `name` (such as `depth_3.no_decay`) and, through torch, `param_names`; none is empty.
     """
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not trainable:
         raise ConfigError("the model has no trainable parameter: model.freeze covers all of it")
     undecayed = _undecayed_names(model, no_decay)
     depths = parameter_depths(model)
-    if layer_decay is not None and not depths.num_layers:
-        raise ConfigError(
-            f"optimizer.layer_decay: the parameters of {type(model).__name__} are not in numbered layers; "
-            "set it to null"
-        )
+    for option, value in (("layer_decay", layer_decay), ("head_lr", head_lr)):
+        if value is not None and not depths.num_layers:
+            raise ConfigError(
+                f"optimizer.{option}: the parameters of {type(model).__name__} are not in numbered layers; "
+                "set it to null"
+            )
     top = depths.num_layers + 1
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in trainable:
-        depth = depths.by_name[name] if layer_decay is not None else top
+        depth, rate, place = depths.by_name[name], lr, "body" if head_lr is not None else ""
+        if layer_decay is not None:
+            rate, place = lr * layer_decay ** (top - depth), f"depth_{depth}"
+        else:
+            depth = top if depth == top or head_lr is None else 0
+        if depth == top and head_lr is not None:
+            rate, place = head_lr, "head"
         decays = name not in undecayed
         label = "decay" if decays else "no_decay"
         group = groups.setdefault(
             (depth, not decays),
             {
                 "params": [],
-                "lr": lr if layer_decay is None else lr * layer_decay ** (top - depth),
+                "lr": rate,
                 "weight_decay": weight_decay if decays else 0.0,
-                "name": label if layer_decay is None else f"depth_{depth}.{label}",
+                "name": f"{place}.{label}" if place else label,
             },
         )
         group["params"].append((name, parameter))
