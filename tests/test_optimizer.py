@@ -169,7 +169,15 @@ def test_one_step_of_adamw_is_the_formula_with_decay_on_weights_only() -> None:
     model = torch.nn.Linear(1, 1)
     torch.nn.init.constant_(model.weight, 2.0)
     torch.nn.init.constant_(model.bias, 2.0)
-    common = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-12, "fused": False, "layer_decay": None, "no_decay": []}
+    common = {
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "eps": 1e-12,
+        "fused": False,
+        "layer_decay": None,
+        "head_lr": None,
+        "no_decay": [],
+    }
     optimizer = optimizers.adamw(model, lr=0.1, weight_decay=0.5, **common)
     model(torch.ones(1, 1)).sum().backward()
     optimizer.step()
@@ -179,7 +187,14 @@ def test_one_step_of_adamw_is_the_formula_with_decay_on_weights_only() -> None:
 
 
 def test_nesterov_needs_momentum() -> None:
-    common = {"lr": 0.1, "weight_decay": 0.0, "fused": False, "layer_decay": None, "no_decay": []}
+    common = {
+        "lr": 0.1,
+        "weight_decay": 0.0,
+        "fused": False,
+        "layer_decay": None,
+        "head_lr": None,
+        "no_decay": [],
+    }
     with pytest.raises(ConfigError, match="momentum above 0"):
         optimizers.sgd(torch.nn.Linear(1, 1), momentum=0.0, nesterov=True, **common)
 
@@ -193,5 +208,5 @@ def test_the_head_learns_at_its_own_rate(layer_decay: float | None) -> None:
     rates = {name: group["lr"] for group in groups for name, _ in group["params"]}
     assert rates["classifier.weight"] == rates["bert.pooler.dense.bias"] == 9.0
     below = {rate for name, rate in rates.items() if not name.startswith(("classifier", "bert.pooler"))}
-    assert below == ({1.0} if layer_decay is None else {0.5, 0.25, 0.125})
+    assert below == ({1.0} if layer_decay is None else {0.5, 0.25, 0.125, 0.0625})
     assert len(rates) == len(list(model.parameters()))

@@ -123,8 +123,9 @@ def parameter_groups(
     """Every trainable parameter in exactly one group, in an order that depends on the model alone.
 
     Biases, weights of norms and what matches a pattern of `no_decay` (`*` and `?`, on the full name) get no
-    weight decay. With `layer_decay` a parameter k levels below the head gets lr * layer_decay ** k.
-    With `head_lr` what lies above the layers (pooler and head) learns at that rate. Each group has `name` (such as `depth_3.no_decay`) and, through torch, `param_names`; none is empty.
+    weight decay. With `layer_decay` a parameter k levels below the head gets lr * layer_decay ** k. With
+    `head_lr` what lies above the layers, pooler and head, learns at that rate. Each group has `name` (such
+    as `depth_3.no_decay`) and, through torch, `param_names`; none is empty.
     """
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not trainable:
