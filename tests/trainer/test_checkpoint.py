@@ -12,7 +12,8 @@ import torch
 
 from runwright.errors import CheckpointError
 from runwright.trainer import checkpoint
-from runwright.trainer.checkpoint import CheckpointStore, Snapshot, copy_weights, list_checkpoints, load
+from runwright.trainer.checkpoint import CheckpointStore, Snapshot, list_checkpoints, load
+from runwright.trainer.weights import copy_weights, without_tied
 
 
 def snapshot(step: int) -> Snapshot:
@@ -124,7 +125,7 @@ def test_tied_weights_are_written_once(tmp_path: Path) -> None:
     layer, output = torch.nn.Embedding(50, 8), torch.nn.Linear(8, 50, bias=False)
     output.weight = layer.weight
     model = torch.nn.ModuleDict({"in": layer, "out": output})
-    weights, aliases = checkpoint.without_tied(copy_weights(model))
+    weights, aliases = without_tied(copy_weights(model))
     assert list(weights) == ["in.weight"]
     assert aliases == {"out.weight": "in.weight"}
 

@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from runwright.errors import CheckpointError
+from runwright.trainer.weights import without_tied
 
 logger = logging.getLogger(__name__)
 
@@ -90,15 +92,19 @@ class CheckpointStore:
 
     def _write_safely(self, snapshot: Snapshot) -> None:
         try:
+            self._remove_leftovers()  # first: they may hold the space that is needed
             self._write(snapshot)
-            self._remove_old()
-        except (OSError, CheckpointError) as error:
+            self._remove_old(snapshot.step)
+        except Exception as error:  # whatever it is: training goes on, and the next save tries again
             self._failure = self._explain(error, snapshot)
-            logger.error("%s", self._failure)  # noqa: TRY400 - the message says it all
+            foreseen = isinstance(error, OSError | CheckpointError | SafetensorError)
+            logger.error("%s", self._failure, exc_info=None if foreseen else error)  # noqa: TRY400
 
     def _write(self, snapshot: Snapshot) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         final = self.folder / f"{PREFIX}{snapshot.step:08d}"
+        if final.exists() and is_valid(final):
+            return  # stopped before the first step of a resumed run: the same state, perhaps the only one
         self._check_space(snapshot)
         partial = self.folder / f".{final.name}.{os.getpid()}.partial"
         shutil.rmtree(partial, ignore_errors=True)
@@ -112,7 +118,7 @@ class CheckpointStore:
             for file in partial.iterdir():
                 sync(file)
             sync(partial)
-            if final.exists():  # the same step again, after a fall-back to an older checkpoint
+            if final.exists():  # damaged; there is an older one, from which this run went on
                 final.replace(self.folder / f".{final.name}.{os.getpid()}.replaced")
             partial.replace(final)
             sync(self.folder)
@@ -136,26 +142,32 @@ class CheckpointStore:
 
     def _check_space(self, snapshot: Snapshot) -> None:
         needed = int(FREE_SPACE_FACTOR * _num_bytes(snapshot))
-        free = shutil.disk_usage(self.folder).free
+        free = _free_bytes(self.folder)
         if free < needed:
             raise CheckpointError(f"{needed:,} bytes needed, {free:,} free")
 
     def _explain(self, error: Exception, snapshot: Snapshot) -> CheckpointError:
-        free = shutil.disk_usage(self.folder).free if self.folder.exists() else 0
+        free = _free_bytes(self.folder)
         return CheckpointError(
             f"checkpoint of step {snapshot.step} was not written to {self.folder}: {error}; it needs "
             f"{_num_bytes(snapshot):,} bytes, {free:,} are free. Older checkpoints are untouched; the next "
             "save tries again"
         )
 
-    def _remove_old(self) -> None:
-        checkpoints = list_checkpoints(self.folder)
+    def _remove_old(self, step: int) -> None:
+        # Newer ones than the one just written are damaged, since the run went on from an older one: they must
+        # not count as kept.
+        checkpoints = [info for info in list_checkpoints(self.folder) if info.step <= step]
         for info in checkpoints[: -self.keep]:
             if info.step != self.protected_step:
                 # renamed first: a removal that is cut short leaves no half checkpoint under a valid name
                 grave = self.folder / f".{info.folder.name}.{os.getpid()}.removed"
                 info.folder.replace(grave)
                 shutil.rmtree(grave, ignore_errors=True)
+        self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
+        """What saves and removals that were cut short left behind."""
         for leftover in self.folder.glob(f".{PREFIX}*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -209,9 +221,22 @@ def verify(folder: Path) -> dict[str, Any]:
         file = folder / name
         if not file.is_file():
             raise CheckpointError(f"{folder}: {name} is missing")
-        if file.stat().st_size != record["bytes"] or sha256(file) != record["sha256"]:
+        try:
+            is_whole = file.stat().st_size == record["bytes"] and sha256(file) == record["sha256"]
+        except OSError as error:  # a sector that the disk no longer reads
+            raise CheckpointError(f"{folder}: {name} cannot be read ({error})") from error
+        if not is_whole:
             raise CheckpointError(f"{folder}: {name} is damaged")
     return manifest
+
+
+def is_valid(folder: Path) -> bool:
+    """Whether a checkpoint is as it was written."""
+    try:
+        verify(folder)
+    except CheckpointError:
+        return False
+    return True
 
 
 def load(folder: Path) -> Snapshot:
@@ -229,33 +254,6 @@ def load(folder: Path) -> Snapshot:
 def read_identity(folder: Path) -> dict[str, Any]:
     """What a checkpoint that was verified says about the run that wrote it."""
     return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["identity"]
-
-
-def without_tied(weights: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Each storage once, and which names share it: `{alias: name}`."""
-    kept: dict[str, torch.Tensor] = {}
-    owners: dict[tuple[Any, ...], str] = {}
-    aliases: dict[str, str] = {}
-    for name, tensor in weights.items():
-        key = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape)
-        if tensor.numel() and key in owners:
-            aliases[name] = owners[key]
-        else:
-            owners[key] = name
-            kept[name] = tensor.contiguous()
-    return kept, aliases
-
-
-def copy_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The model's state on the CPU, copied; tied tensors stay tied."""
-    copies: dict[tuple[Any, ...], torch.Tensor] = {}
-    result: dict[str, torch.Tensor] = {}
-    for name, tensor in model.state_dict().items():
-        key = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape)
-        if key not in copies:
-            copies[key] = tensor.detach().to("cpu", copy=True)
-        result[name] = copies[key]
-    return result
 
 
 def write_json(file: Path, value: Any) -> None:
@@ -285,3 +283,7 @@ def _hash_of(value: Any) -> str:
 def _num_bytes(snapshot: Snapshot) -> int:
     tensors = [*snapshot.weights.values(), *snapshot.optimizer.values()]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free if folder.exists() else 0

@@ -15,11 +15,12 @@ from typing import Any, Protocol
 import torch
 
 from runwright.trainer.batches import LEDGER_START, Batches, StepBatch, extend_ledger
-from runwright.trainer.checkpoint import CheckpointStore, Snapshot, copy_weights
+from runwright.trainer.checkpoint import CheckpointStore, Snapshot
 from runwright.trainer.optimizer_state import read_optimizer, write_optimizer
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.step import Stepper, StepResult
 from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, StopFlag
+from runwright.trainer.weights import copy_weights
 
 EVALUATION_PREFIX = "validation"
 
@@ -171,8 +172,10 @@ class Loop:
         began = time.perf_counter()
         if self.stepper.ranks.is_first:
             self.log.sync()
+            snapshot = take_snapshot(state, self.stepper, self.scheduler)
+            self.checkpoints.wait()  # the save before this one still protects the best step of its time
             self.checkpoints.protected_step = state.best_step
-            self.checkpoints.save(take_snapshot(state, self.stepper, self.scheduler))
+            self.checkpoints.save(snapshot)
         self.checkpoints.seconds += time.perf_counter() - began
 
     # --- decisions ------------------------------------------------------------------------------------
