@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import random
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 SERVER = Path(__file__).with_name("processes") / "server.py"
+CLOCKS = ("time/", "speed/", "memory/", "system/")
 WORDS = ["good", "bad", "fine", "dull", "a", "film", "plot", "very", "not", "and", "long", "short"]
 
 
@@ -103,3 +108,110 @@ def processes() -> Iterator[Processes]:
     started = Processes()
     yield started
     started.close()
+
+
+@pytest.fixture(scope="session")
+def experiment(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides of a tiny experiment: two layers of BERT with dropout, 60 steps, one thread."""
+    folder = tmp_path_factory.mktemp("experiment")
+    processes.call("save_tokenizer", folder / "tokenizer", num_processes=1)
+    chance = random.Random(0)
+    for split, count in (("train", 37), ("validation", 13), ("test", 3)):
+        with (folder / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["text", "label"])
+            for _ in range(count):
+                writer.writerow(
+                    [" ".join(chance.choices(WORDS, k=chance.randint(1, 16))), chance.choice("xyz")]
+                )
+    files = [
+        f"dataset.source.files.{split}={folder}/{split}.csv" for split in ("train", "validation", "test")
+    ]
+    return [
+        "dataset=csv", *files, f"tokenizer.name={folder}/tokenizer", "task.max_length=32", "model=scratch",
+        "model.config.hidden_size=16", "model.config.intermediate_size=32", "model.dropout=0.2",
+        "model.config.max_position_embeddings=40", "tracker=console", "optimizer.lr=1e-3",
+        "trainer.device=cpu", "trainer.num_threads=1", "trainer.batch_size=8", "trainer.microbatch_size=3",
+        "trainer.max_epochs=null", "trainer.max_steps=60", "trainer.evaluate_every_epochs=null",
+        "trainer.evaluate_every_steps=20", "trainer.save_every_epochs=null", "trainer.save_every_steps=7",
+    ]  # fmt: skip
+
+
+@dataclass
+class RunFiles:
+    """What a run left in its folder."""
+
+    folder: Path
+
+    def metrics(self) -> dict[str, list[tuple[int, str]]]:
+        """Step and value, as hexadecimal digits, of each record of each metric but clocks, as written."""
+        found: dict[str, list[tuple[int, str]]] = {}
+        for record in self.records():
+            for name, value in record.get("m", {}).items():
+                if not name.startswith(CLOCKS):
+                    found.setdefault(name, []).append((record["s"], float(value).hex()))
+        return found
+
+    def records(self) -> list[dict[str, Any]]:
+        """The complete lines of the journal."""
+        lines = (self.folder / "journal.jsonl").read_bytes().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith(b"\n")]
+
+    def last_step(self) -> int:
+        """The newest step whose loss is in the journal."""
+        if not (self.folder / "journal.jsonl").is_file():
+            return 0
+        return max((step for step, _ in self.metrics().get("train/loss", [])), default=0)
+
+    def weights(self) -> str:
+        """sha256 of the weights after the last step."""
+        newest = max((self.folder / "checkpoints").glob("step-*"))
+        return json.loads((newest / "manifest.json").read_text())["files"]["model.safetensors"]["sha256"]
+
+    def training(self) -> dict[str, Any]:
+        """The training state after the last step, without clocks."""
+        newest = max((self.folder / "checkpoints").glob("step-*"))
+        state = json.loads((newest / "state.json").read_text())["training"]
+        return {name: value for name, value in state.items() if not name.endswith("_seconds")}
+
+    def status(self) -> str:
+        return json.loads((self.folder / "run.json").read_text())["status"]
+
+    def wait_for_step(self, step: int, job: Job) -> None:
+        """Until the journal has this step, while the job goes on."""
+        until = time.monotonic() + 60
+        while self.last_step() < step:
+            assert not job.codes, job.output()
+            assert time.monotonic() < until, job.output()
+            time.sleep(0.002)
+
+
+@pytest.fixture
+def new_run(experiment: list[str], tmp_path: Path) -> Callable[..., RunFiles]:
+    """Makes the folder of a run of the tiny experiment."""
+    return lambda *overrides: _make_run([*experiment, f"output_dir={tmp_path}/outputs", *overrides])
+
+
+@pytest.fixture(scope="session")
+def whole_run(
+    experiment: list[str], processes: Processes, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[int], RunFiles]:
+    """The tiny experiment run without a break on a number of processes."""
+    folder = tmp_path_factory.mktemp("whole")
+
+    @cache
+    def run(num_processes: int) -> RunFiles:
+        made = _make_run([*experiment, f"output_dir={folder}"])
+        processes.call("execute_run", made.folder, num_processes=num_processes)
+        assert made.training()["step"] == 60
+        return made
+
+    return run
+
+
+def _make_run(overrides: list[str]) -> RunFiles:
+    from runwright.compose import compose_checked
+    from runwright.run_folder import create
+
+    composed = compose_checked(overrides)
+    return RunFiles(create(composed.config, overrides=composed.overrides, command=["test"]))

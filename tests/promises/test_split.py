@@ -1,4 +1,4 @@
-"""Promise 1: the split does not matter: loss and gradient of a step under every cut, on 1, 2 and 4 processes."""
+"""Promise 1: the split does not matter: one step under every cut, on 1, 2 and 4 processes."""
 
 from __future__ import annotations
 

@@ -1,0 +1,107 @@
+"""Promises 2 and 3 on whole runs of real processes: killed, stopped and resumed, also on another number."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """Two runs ended alike to the last bit, and each metric step was recorded exactly once."""
+    assert other.weights() == one.weights()
+    assert other.training() == one.training()
+    assert other.metrics() == one.metrics()
+    assert not [record for record in other.records() if "conflict" in record]
+    assert other.status() == "FINISHED"
+
+
+def kill(processes: Any, run: Any, *, num_processes: int, at: int, ranks: list[int] | None = None) -> None:
+    """SIGKILL to all, or some ranks, of a run when it has recorded a step."""
+    job = processes.start("execute_run", run.folder, num_processes=num_processes)
+    run.wait_for_step(at, job)
+    job.kill(signal.SIGKILL, ranks=ranks)
+    assert -signal.SIGKILL in job.wait()
+    assert 0 not in job.codes, job.output()
+    assert run.last_step() < 60
+
+
+@pytest.mark.parametrize(
+    "num_processes", [1, 3, pytest.param(2, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)]
+)
+def test_a_killed_run_resumes_bit_for_bit(
+    processes: Any, whole_run: Run, new_run: Run, num_processes: int
+) -> None:
+    run = new_run()
+    kill(processes, run, num_processes=num_processes, at=17)
+    processes.call("execute_run", run.folder, num_processes=num_processes)
+    assert_same(whole_run(num_processes), run)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("num_processes", [1, 2, 3, 4])
+def test_many_kills_at_random_steps_resume_bit_for_bit(
+    processes: Any, whole_run: Run, new_run: Run, num_processes: int
+) -> None:
+    chance = random.Random(num_processes)
+    for _ in range(5):
+        run = new_run()
+        for at in sorted(chance.sample(range(1, 50), k=3)):
+            ranks = chance.choice([None, [chance.randrange(num_processes)]])
+            kill(processes, run, num_processes=num_processes, at=at, ranks=ranks)
+        processes.call("execute_run", run.folder, num_processes=num_processes)
+        assert_same(whole_run(num_processes), run)
+
+
+def test_when_one_rank_is_killed_the_other_ends_and_the_run_resumes(
+    processes: Any, whole_run: Run, new_run: Run
+) -> None:
+    run = new_run()
+    kill(processes, run, num_processes=3, at=10, ranks=[1])
+    assert run.status() == "FAILED"  # rank 0 lived to write it
+    processes.call("execute_run", run.folder, num_processes=3)
+    assert_same(whole_run(3), run)
+
+
+@pytest.mark.parametrize(
+    ("number", "ranks"),
+    [
+        (signal.SIGTERM, None),
+        (signal.SIGINT, [1]),
+        pytest.param(signal.SIGUSR1, [0], marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_to_any_rank_ends_all_after_the_same_step(
+    processes: Any, whole_run: Run, new_run: Run, number: int, ranks: list[int] | None
+) -> None:
+    run = new_run()
+    job = processes.start("execute_run", run.folder, num_processes=3)
+    run.wait_for_step(9, job)
+    job.kill(number, ranks=ranks)
+    assert job.wait(seconds=30) == [128 + number] * 3
+    assert run.status() == "KILLED"
+    assert run.training()["step"] == run.last_step() < 60  # no step is lost
+    processes.call("execute_run", run.folder, num_processes=3)
+    assert_same(whole_run(3), run)
+
+
+def test_a_run_goes_on_with_another_number_of_processes(processes: Any, whole_run: Run, new_run: Run) -> None:
+    run = new_run()
+    kill(processes, run, num_processes=1, at=14)
+    kill(processes, run, num_processes=2, at=33)
+    processes.call("execute_run", run.folder, num_processes=1)
+    found, expected = run.metrics(), whole_run(1).metrics()
+    assert run.training()["ledger"] == whole_run(1).training()["ledger"]
+    for name in ("train/loss", "validation/loss"):
+        assert [step for step, _ in found[name]] == [step for step, _ in expected[name]]
+        values = [float.fromhex(value) for _, value in expected[name]]
+        assert [float.fromhex(value) for _, value in found[name]] == pytest.approx(values, rel=1e-5)
+    log = (run.folder / "log.txt").read_text()
+    assert "not bit for bit: num_processes 1 → 2" in log
+    assert "not bit for bit: num_processes 2 → 1" in log
