@@ -154,8 +154,8 @@ def composed_by(name: str, args: Any, overrides: list[str]) -> list[list[str]]:
 def experiment_of(run: str | None) -> list[str]:
     experiment = (run or "").partition("latest:")[2]
     options = find_conf_folders().options("experiment")
-    needs = {"stsb": ["dataset.source.folder=PATH"]}
-    return [f"experiment={experiment}", *needs.get(experiment, [])] if experiment in options else []
+    own_data = ["dataset.source.folder=PATH"] if experiment in {"banking77", "goemotions", "stsb"} else []
+    return [f"experiment={experiment}", *own_data] if experiment in options else []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
