@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from runwright.workers.reports import read_report
+
 NUM_STEPS = 50
 TOLERANCES = {"torch.float64": 1e-10, "torch.float32": 1e-5}
 
@@ -43,3 +45,12 @@ def test_ranks_without_microbatch_gradient_or_message(
     processes: Any, tmp_path: Path, num_processes: int
 ) -> None:
     processes.call("odd_cases", tmp_path, num_processes=num_processes)
+
+
+@pytest.mark.parametrize("last_rank", ["leaves", "is late"])
+def test_a_rank_that_is_gone_or_late_is_noticed_and_told_apart(
+    processes: Any, tmp_path: Path, last_rank: str
+) -> None:
+    processes.call("lost_and_late", tmp_path, num_processes=3, last_rank=last_rank)
+    kinds = {read_report(tmp_path, rank).kind for rank in (0, 1)}  # type: ignore[union-attr]
+    assert ("timeout" in kinds) == (last_rank == "is late")

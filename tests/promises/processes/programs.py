@@ -210,6 +210,30 @@ def odd_cases(folder: Path) -> None:
     end_ranks(ranks)
 
 
+def lost_and_late(folder: Path, *, last_rank: str) -> None:
+    """What a rank sees when another one leaves, or does not come within the time limit."""
+    import os
+    import time
+
+    from runwright.workers.reports import read_report, write_report
+
+    ranks = start_ranks("cpu", num_processes=int(os.environ["WORLD_SIZE"]), timeout_seconds=2)
+    ranks.barrier()
+    if ranks.rank == ranks.num_ranks - 1:
+        time.sleep(0.2 if last_rank == "leaves" else 4)
+        os._exit(0)
+    try:
+        ranks.barrier()
+    except RuntimeError as error:
+        write_report(folder, ranks.rank, error, exit_code=1)
+    report = read_report(folder, ranks.rank)
+    assert report is not None, "nothing was noticed"
+    # Those that lost the last rank leave in turn: an echo to the others, whichever way it began.
+    expected = {"echo"} if last_rank == "leaves" else {"timeout", "echo"}
+    assert report.kind in expected, report
+    os._exit(0)
+
+
 # --- a tiny model, task and data ----------------------------------------------------------------------------
 
 
