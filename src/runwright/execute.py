@@ -136,8 +136,7 @@ def _train_and_report(run: Run) -> tuple[RunResult, RunSummary | None]:
         result = write_results(run, prepared, stepper.model, evaluations, result)
         run.seconds["all"] = time.monotonic() - started
         summary = record_summary(run, state, result)
-    run.ranks.barrier()  # nobody leaves before what the others may read is there
-    return result, summary
+    return result, summary  # nobody waits for the first one's files and plots: they may take long
 
 
 # --- training ---------------------------------------------------------------------------------------------
