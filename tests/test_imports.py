@@ -27,6 +27,7 @@ MAY_IMPORT_BUILD = (
     "inference",
     "evaluating",
     "predicting",
+    "verify*",
     "commands*",
     "cli",
 )

@@ -166,11 +166,7 @@ def test_evaluating_other_data_by_overrides(finished: runwright.RunResult, home:
     other = write_reviews(home / "other.csv", count=40, seed=7)
     (found,) = runwright.evaluate(
         finished.folder,
-        [
-            f"dataset.source.files={{test:{other}}}",
-            "dataset.holdout={validation:0,test:0}",
-            "metric=[roc_auc]",
-        ],
+        ["dataset=csv", f"dataset.source.files.test={other}", "metric=[roc_auc]"],
     )
     assert found.split == "test"
     assert len(found.predictions) == 40
@@ -209,3 +205,20 @@ def test_a_missing_column_is_said_before_any_weights_are_read(
     assert "DataError" in (folder / "traceback.txt").read_text()
     with pytest.raises(CheckpointError, match="no best model yet"):
         runwright.predict(folder, ["x"])
+
+
+def test_what_was_not_uploaded_can_be_sent_later(finished: runwright.RunResult, home: Path) -> None:
+    from runwright.cli import main
+
+    nobody = ["tracker.uri=http://127.0.0.1:9", "tracker.start_timeout_seconds=1"]
+    quiet = runwright.run(
+        small(home, "name=quiet", "trainer.max_epochs=1", "tracker.finish_timeout_seconds=1", *nobody)
+    )
+    store = f"sqlite:///{home / 'later.db'}"
+    for _ in range(2):
+        assert main(["sync", str(quiet.folder), "--uri", store]) == 0
+    journal = [json.loads(line) for line in (quiet.folder / "journal.jsonl").read_text().splitlines()]
+    recorded = {(name, r["s"]) for r in journal if "m" in r for name in r["m"]}
+    with sqlite3.connect(home / "later.db") as connection:
+        stored = connection.execute("select key, step from metrics").fetchall()
+    assert len(stored) == len(set(stored)) == len(recorded)

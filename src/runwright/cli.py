@@ -22,7 +22,9 @@ COMMANDS = {
     "train": "compose an experiment, check it, run it (-m: many of them)",
     "evaluate": "metrics of a finished run on any split or other data",
     "predict": "predictions of a finished run for texts, stdin or a file",
+    "sync": "upload what MLflow has not yet got of runs",
     "validate": "check a configuration without running anything",
+    "verify": "do the numbers depend on how the experiment is executed?",
     "config": "show a composed configuration, or what differs between two",
     "init": "start a project of your own: configs, data, model, metric, test",
     "completion": "print the tab completion for bash, zsh or fish",
@@ -32,7 +34,7 @@ EXAMPLES = """examples:
   runwright train experiment=vader optimizer.lr=1e-4 trainer.max_epochs=2
   runwright train -m seed=1,2,3                     three runs
   runwright validate experiment=vader               is everything right? (nothing is loaded)
-  runwright evaluate latest                         the newest run on its test split
+  runwright evaluate latest                         the newest run on validation and test
   runwright predict latest "What a film!"
 
 runwright <command> --help says more about each."""

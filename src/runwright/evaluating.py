@@ -21,7 +21,7 @@ from runwright.report.log import run_logging
 from runwright.report.progress import Progress
 from runwright.report.summary import print_metrics
 from runwright.results import EvaluateResult
-from runwright.run_folder import OVERRIDES_FILE
+from runwright.resuming import override_key, recorded_overrides
 from runwright.tokenizer.fingerprint import tokenizer_fingerprint
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
 from runwright.types import Interval
@@ -84,8 +84,43 @@ def show_results(results: Sequence[EvaluateResult]) -> None:
 def _config(run: FinishedRun, overrides: Sequence[str], *, allow_shadow: bool) -> Mapping[str, Any]:
     if not overrides:
         return run.config
-    own = yaml.safe_load((run.folder / OVERRIDES_FILE).read_text(encoding="utf-8")) or []
-    return compose_checked([*own, *overrides], allow_shadow=allow_shadow).config
+    texts = on_top_of(recorded_overrides(run.folder), overrides)
+    config = compose_checked(texts, allow_shadow=allow_shadow).config
+    changed = [
+        text for text in overrides if override_key(text).startswith(("dataset.source", "dataset.clean"))
+    ]
+    if changed and any(config["dataset"]["holdout"].values()):
+        logger.warning(
+            "%s: splits are held out of other rows than in training, so they may hold rows that were trained "
+            "on; for data of its own choose it with dataset=…",
+            changed[0],
+        )
+    return config
+
+
+def on_top_of(own: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """Overrides of an evaluation put on top of a run's own.
+
+    Another data set replaces all that the run said about its own; nothing is held out of it, none of its
+    rows are left out, and it needs no training split. Other metrics need not have the one that chose the
+    best model.
+    """
+    keys = [override_key(text) for text in overrides]
+    kept = [text for text in own if override_key(text) not in keys]
+    implied: dict[str, str] = {}
+    if "dataset" in keys:
+        kept = [text for text in kept if not override_key(text).startswith("dataset.")]
+        implied |= {"dataset.holdout": "{validation:0,test:0}"}
+        implied |= {"dataset.subset": "{train:null,validation:null,test:null}"}
+    if any(key.startswith("dataset.source.files.") for key in keys):
+        implied["dataset.source.files.train"] = "null"
+    if any(key.partition(".")[0] == "metric" for key in keys):
+        implied |= {"trainer.best_metric": "loss", "trainer.best_mode": "min"}
+    added = [
+        f"{key}={value}" for key, value in implied.items() if not any(given.startswith(key) for given in keys)
+    ]
+    replaced = [text for text in kept if override_key(text) not in implied]
+    return [*replaced, *added, *overrides]
 
 
 def _choose(known: list[str], wanted: Sequence[str] | None) -> list[str]:

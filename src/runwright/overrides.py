@@ -118,6 +118,11 @@ def apply_value(override: Override, config: DictConfig) -> list[Mistake]:
     unknown = _find_unknown(override, config)
     if unknown:
         return [unknown]
+    if isinstance(_value(override), dict):
+        node = OmegaConf.select(config, key)
+        if isinstance(node, DictConfig) and TARGET not in node:
+            # `dataset.columns={text: review}` brings new names; the schema knows what may be there.
+            OmegaConf.set_struct(node, value=False)
     try:
         ConfigLoaderImpl._apply_overrides_to_config([override], config)
     except (

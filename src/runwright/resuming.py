@@ -46,8 +46,12 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
     """
     from runwright.compose import all_mistakes, compose
 
-    recorded = [text for text in _recorded(folder) if _key(text) not in set(map(_key, overrides))]
-    before = compose(_recorded(folder), allow_shadow=allow_shadow)
+    recorded = [
+        text
+        for text in recorded_overrides(folder)
+        if override_key(text) not in set(map(override_key, overrides))
+    ]
+    before = compose(recorded_overrides(folder), allow_shadow=allow_shadow)
     if before.mistakes:  # the files it was composed from have changed since
         recorded, before = [], compose([], allow_shadow=allow_shadow)
     after = compose([*recorded, *overrides], allow_shadow=allow_shadow)
@@ -157,14 +161,16 @@ def _merge(stored: dict[str, Any], new: Mapping[str, Any], changed: Mapping[str,
     return merged
 
 
-def _recorded(folder: Path) -> list[str]:
+def recorded_overrides(folder: Path) -> list[str]:
+    """The overrides that a run was composed with."""
     from omegaconf import OmegaConf
 
     file = folder / OVERRIDES_FILE
     return [str(text) for text in OmegaConf.load(file)] if file.is_file() else []
 
 
-def _key(override: str) -> str:
+def override_key(override: str) -> str:
+    """`optimizer.lr` of `+optimizer.lr=1`."""
     return override.partition("=")[0].lstrip("+~")
 
 

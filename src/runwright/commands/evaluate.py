@@ -8,7 +8,6 @@ SUMMARY = "Evaluate a finished run's best model on its splits, or on other data 
 EXAMPLES = """examples:
   runwright evaluate latest                                      validation and test, as in training
   runwright evaluate latest --split test --split train
-  runwright evaluate latest:vader 'dataset.source.domains=[news]'
   runwright evaluate latest dataset=csv dataset.source.files.test=other.csv 'metric=[accuracy,roc_auc]'
 
 Overrides are put on top of the run's own; groups other than dataset and metric keep to the run.

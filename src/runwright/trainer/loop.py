@@ -227,6 +227,11 @@ def restore_snapshot(snapshot: Snapshot, stepper: Stepper, scheduler: Any) -> Tr
         stepper.optimizer, stepper.model, tensors=snapshot.optimizer, rest=snapshot.state["optimizer"]
     )
     scheduler.load_state_dict(snapshot.state["scheduler"])
+    if isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR):
+        # The rate of the next step by this schedule, which is another one where the training was made longer.
+        rates = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+        for group, (base, factor) in zip(stepper.optimizer.param_groups, rates, strict=True):
+            group["lr"] = base * factor(scheduler.last_epoch)
     if stepper.scaler and snapshot.state["scaler"]:
         stepper.scaler.load_state_dict(snapshot.state["scaler"])
     return TrainingState(**snapshot.state["training"])

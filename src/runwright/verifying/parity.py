@@ -1,0 +1,138 @@
+"""Whether loss and gradient of a batch depend on how it is cut and on how many processes share it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from runwright import build
+from runwright.trainer.batches import Cut
+from runwright.trainer.ranks import Ranks
+from runwright.types import CoupledTask
+from runwright.verifying.chance import batch_statistics, switch_off_dropout
+from runwright.verifying.findings import Finding, judge
+from runwright.verifying.gradients import (
+    Gradient,
+    compare_gradients,
+    first_examples,
+    measure_gradient,
+    num_examples,
+)
+from runwright.verifying.subject import Subject
+
+CHECK = "parity"
+# What is promised, relative to the norm of the whole gradient.
+LIMITS = {torch.float64: 1e-10, torch.float32: 1e-5}
+CUTS = (4, 1)  # examples of a microbatch
+SHARED = Cut(microbatch_size=4)  # as many microbatches as processes, or more
+DEPENDS = (
+    "The loss or the gradient depends on how a batch is cut: {reason}. Until that is mended, results depend "
+    "on trainer.microbatch_size and launch.num_processes: keep both as they are."
+)
+PROCESSES = (
+    "One process and several do not compute the same: does the model or the task keep something of earlier "
+    "batches, or draw random numbers that torch's seed does not decide?"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One model at one precision."""
+
+    subject: Subject
+    model: torch.nn.Module
+    limit: float
+    name: str
+
+    def alone(self, cut: Cut, *, seed: int = 0) -> Gradient | None:
+        """In one process, which is the first; None on the others."""
+        subject = self.subject
+        if not subject.ranks.is_first:
+            return None
+        return measure_gradient(subject, self.model, cut=cut, ranks=subject.alone, dropout_seed=seed)
+
+    def together(self, cut: Cut) -> Gradient:
+        """In all processes."""
+        return measure_gradient(self.subject, self.model, cut=cut, ranks=self.subject.ranks)
+
+
+def check_parity(subject: Subject) -> Iterator[Finding]:
+    """Every cut against the whole batch, and all processes against one; findings on the first process."""
+    for dtype, limit in LIMITS.items():
+        model = build.build_model(subject.config, subject.prepared, device=subject.ranks.device).to(dtype)
+        name = str(dtype).removeprefix("torch.")
+        yield from _check(Measurement(subject=subject, model=model, limit=limit, name=name))
+
+
+def _check(this: Measurement) -> Iterator[Finding]:
+    problem, reference = "", None
+    try:
+        reference = this.alone(SHARED)
+    except (RuntimeError, TypeError, ValueError) as error:  # kernels that know no float64, for example
+        problem = " ".join(str(error).split())[:200]
+    if this.subject.ranks.maximum(float(bool(problem))):
+        yield _not_checked(this, problem or "a process failed")
+        return
+    if this.subject.ranks.num_ranks > 1:
+        yield from _compare(this, reference, this.together(SHARED), _on(this.subject.ranks, "with dropout"))
+    switch_off_dropout(this.model)
+    plain, again = this.alone(SHARED), this.alone(SHARED, seed=1)
+    chance = compare_gradients(plain, again)[0] if plain and again else 0.0
+    if this.subject.ranks.maximum(chance) > this.limit:
+        yield _not_checked(this, "the model draws random numbers although dropout is off")
+        return
+    whole = this.alone(Cut())
+    for size in CUTS:
+        yield from _compare(this, whole, this.alone(Cut(microbatch_size=size)), f"cut by {size}")
+    if this.subject.ranks.num_ranks > 1:
+        yield from _compare(this, whole, this.together(SHARED), _on(this.subject.ranks, "cut by 4"))
+
+
+def _compare(
+    this: Measurement, expected: Gradient | None, found: Gradient | None, what: str
+) -> Iterator[Finding]:
+    if expected is None or found is None:
+        return
+    difference, where = compare_gradients(expected, found)
+    count = num_examples(this.subject)
+    what = f"{this.name}, {count} examples {what}"
+    advice = ""
+    if not difference <= this.limit:
+        advice = PROCESSES if "dropout" in what else DEPENDS.format(reason=_diagnose(this))
+    yield judge(CHECK, what, difference, limit=this.limit, where=where, advice=advice)
+
+
+def _on(ranks: Ranks, what: str) -> str:
+    return f"{what} on {ranks.num_ranks} processes"
+
+
+def _not_checked(this: Measurement, reason: str) -> Finding:
+    return Finding(
+        check=CHECK, what=this.name, found=reason, allowed=f"{this.limit:.0e}", verdict="not checked"
+    )
+
+
+@torch.no_grad()
+def _diagnose(this: Measurement) -> str:
+    """What it may be: statistics over the batch while training, or padding and the loss itself."""
+    statistics = batch_statistics(this.model)
+    if statistics:
+        return f"the model has statistics over the batch ({', '.join(statistics[:3])})"
+    task, model = this.subject.prepared.task, this.model
+    if isinstance(task, CoupledTask):
+        return "the outputs of an example depend on the others in its microbatch, or on padding"
+    model.eval()
+    examples = first_examples(this.subject)
+    totals = []
+    for parts in ([examples], [[example] for example in examples]):
+        batches = [
+            {k: v.to(this.subject.ranks.device) for k, v in task.collate(part).items()} for part in parts
+        ]
+        losses = [task.loss(task.forward(model, batch), batch) for batch in batches]
+        totals.append(math.fsum(float(loss.total) for loss in losses))
+    if abs(totals[0] - totals[1]) <= this.limit * abs(totals[0]):
+        return "only while training; look for what the model does with the examples of a batch together"
+    return "padding that is not masked, or a loss that is not a sum over the examples of a microbatch"
