@@ -20,7 +20,7 @@ FORMATS = {
     ".txt": "text",
     ".parquet": "parquet",
 }
-csv.field_size_limit(sys.maxsize)  # the default refuses texts over 128 KiB
+MAX_FIELD_CHARACTERS = 10_000_000  # longer than any text; the default refuses those over 128 KiB
 
 
 def read_records(
@@ -101,6 +101,7 @@ def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _lines(stream: TextIO, columns: Sequence[str], kind: str | None, place: str) -> Iterator[dict[str, Any]]:
     if kind in ("csv", "tsv"):
+        csv.field_size_limit(MAX_FIELD_CHARACTERS)
         yield from csv.DictReader(stream, delimiter="," if kind == "csv" else "\t")
         return
     for row, line in enumerate(stream):

@@ -79,8 +79,7 @@ def _checked(path: Path, names: Sequence[str], dialect: Dialect, *, split: str) 
 
 def _records(path: Path, dialect: Dialect, *, split: str) -> Iterator[tuple[int, list[str]]]:
     """(line number, fields) of each record, the header too; blank lines are passed over."""
-    if csv.field_size_limit() < _MAX_FIELD_CHARACTERS:
-        csv.field_size_limit(_MAX_FIELD_CHARACTERS)
+    csv.field_size_limit(_MAX_FIELD_CHARACTERS)  # of the process: others may have set another
     with open_text(path, dialect.encoding) as stream:
         reader = _reader(stream, dialect)
         number = -1 if dialect.header else 0

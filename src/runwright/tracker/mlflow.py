@@ -187,7 +187,7 @@ def sync(folder: Path, *, uri: str | None = None) -> int:
     if trouble:
         raise TrackingError(f"MLflow at {redact(store.uri)}: {trouble}")
     target = Target(**remembered["target"])
-    with client_settings():
+    with client_settings(timeout_seconds=60):  # nothing but the user waits for it: a busy server has time
         uploader = Uploader(folder, store=store, target=target)
         try:
             return uploader.upload()

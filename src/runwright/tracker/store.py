@@ -29,7 +29,6 @@ _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 # uploader retries by itself and needs each call to end. What the user set in the environment stays.
 _CLIENT_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
@@ -84,10 +83,11 @@ def probe(store: Store, *, timeout_seconds: float) -> str | None:
 
 
 @contextmanager
-def client_settings() -> Iterator[None]:
+def client_settings(*, timeout_seconds: int = 10) -> Iterator[None]:
     """MLflow's patience as the uploader needs it, for as long as it works."""
     _import_quietly()
-    ours = {name: value for name, value in _CLIENT_SETTINGS.items() if name not in os.environ}
+    wanted = {**_CLIENT_SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_seconds)}
+    ours = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(ours)
     try:
         yield

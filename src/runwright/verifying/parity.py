@@ -54,6 +54,13 @@ class Measurement:
             return None
         return measure_gradient(subject, self.model, cut=cut, ranks=subject.alone, dropout_seed=seed)
 
+    def try_alone(self, cut: Cut) -> tuple[Gradient | None, str]:
+        """The same; where the model or the task refuses, why."""
+        try:
+            return self.alone(cut), ""
+        except (RuntimeError, TypeError, ValueError) as error:  # kernels that know no float64, for example
+            return None, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
     def together(self, cut: Cut) -> Gradient:
         """In all processes."""
         return measure_gradient(self.subject, self.model, cut=cut, ranks=self.subject.ranks)
@@ -68,11 +75,7 @@ def check_parity(subject: Subject) -> Iterator[Finding]:
 
 
 def _check(this: Measurement) -> Iterator[Finding]:
-    problem, reference = "", None
-    try:
-        reference = this.alone(SHARED)
-    except (RuntimeError, TypeError, ValueError) as error:  # kernels that know no float64, for example
-        problem = " ".join(str(error).split())[:200]
+    reference, problem = this.try_alone(SHARED)
     if this.subject.ranks.maximum(float(bool(problem))):
         yield _not_checked(this, problem or "a process failed")
         return
@@ -86,17 +89,18 @@ def _check(this: Measurement) -> Iterator[Finding]:
         return
     whole = this.alone(Cut())
     for size in CUTS:
-        yield from _compare(this, whole, this.alone(Cut(microbatch_size=size)), f"cut by {size}")
+        found, problem = this.try_alone(Cut(microbatch_size=size))
+        yield from _compare(this, whole, found, f"cut by {size}", problem)
     if this.subject.ranks.num_ranks > 1:
         yield from _compare(this, whole, this.together(SHARED), _on(this.subject.ranks, "cut by 4"))
 
 
 def _compare(
-    this: Measurement, expected: Gradient | None, found: Gradient | None, what: str
+    this: Measurement, expected: Gradient | None, found: Gradient | None, what: str, problem: str = ""
 ) -> Iterator[Finding]:
-    if expected is None or found is None:
-        return
-    difference, where = compare_gradients(expected, found)
+    if expected is None or (found is None and not problem):
+        return  # another process than the first
+    difference, where = compare_gradients(expected, found) if found else (math.inf, problem)
     count = num_examples(this.subject)
     what = f"{this.name}, {count} examples {what}"
     advice = ""
