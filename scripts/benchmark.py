@@ -22,12 +22,13 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 PARTS = ("step", "trainer", "checkpoint", "command")
 DEFAULT_OVERRIDES = ["experiment=vader", "dataset.subset.train=2000"]
+SAVE_EVERY = 50
 COMMANDS = {
     "--help": ["--help"],
     "--cfg job": ["train", "experiment=vader", "--cfg", "job"],
@@ -129,6 +130,7 @@ def step_pair(setting: Setting) -> tuple[Callable[[], float], Callable[[], float
         model.train()
         import torch
 
+        use_dense_gradients(model)
         began = time.perf_counter()
         for batch in ready:
             count = sum(microbatch.count for microbatch in batch.microbatches)
@@ -146,7 +148,8 @@ def step_pair(setting: Setting) -> tuple[Callable[[], float], Callable[[], float
 
 def checkpoint_pair(setting: Setting) -> tuple[Callable[[], float], Callable[[], float]]:
     """The loop with a checkpoint every 50 steps, and with one at the end only."""
-    return lambda: run_loop(setting, save_every=50), lambda: run_loop(setting)
+    longer = replace(setting, steps=max(setting.steps, 2 * SAVE_EVERY + 10))
+    return lambda: run_loop(longer, save_every=SAVE_EVERY), lambda: run_loop(longer)
 
 
 def trainer_pair(setting: Setting) -> tuple[Callable[[], float], Callable[[], float]]:
@@ -163,7 +166,7 @@ def trainer_pair(setting: Setting) -> tuple[Callable[[], float], Callable[[], fl
         tokenizer = setting.prepared.tokenizer
         with tempfile.TemporaryDirectory() as folder:
             made = transformers.Trainer(
-                model=stepper.model,
+                model=use_dense_gradients(stepper.model),
                 args=transformers.TrainingArguments(
                     output_dir=folder,
                     per_device_train_batch_size=setting.config["trainer"]["batch_size"],
@@ -183,6 +186,16 @@ def trainer_pair(setting: Setting) -> tuple[Callable[[], float], Callable[[], fl
             return time.perf_counter() - began
 
     return lambda: run_loop(setting), trainer
+
+
+def use_dense_gradients(model: Any) -> Any:
+    """The model with embeddings as every other loop has them; Runwright makes theirs sparse on a CPU."""
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Embedding):
+            module.sparse = False
+    return model
 
 
 PAIRS = {"step": step_pair, "trainer": trainer_pair, "checkpoint": checkpoint_pair}

@@ -27,10 +27,11 @@ from runwright.resuming import comparable
 from runwright.targets import instantiate
 from runwright.tokenizer.fingerprint import tokenizer_fingerprint
 from runwright.trainer.batches import Batches, BatchOrder, Cut
-from runwright.trainer.embeddings import use_sparse_gradients
+from runwright.trainer.fully_sharded import FullySharded
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.seeds import Seeds, derive_seed
+from runwright.trainer.sharding import Replicated, Strategy
 from runwright.trainer.step import Stepper
 from runwright.types import Examples, Metric
 
@@ -115,12 +116,11 @@ def encode_rows(
     rows: Any, task: Any, *, split: str, key: Mapping[str, Any], folder: Path | None
 ) -> PreparedExamples:
     """The examples of one split, from the cache where the key is known."""
-    labels = task.read_labels(rows, split=split)
-    chosen = rows.select_columns([name for name in ("row_id", *task.columns) if name in rows.column_names])
-    if labels is not None:
-        chosen = chosen.add_column("labels", labels)
     return prepare_examples(
-        chosen, task.encode, key={**key, "split": split, "code": runwright.__version__}, folder=folder
+        task.inputs_of(rows, split=split),
+        task.encode,
+        key={**key, "split": split, "code": runwright.__version__},
+        folder=folder,
     )
 
 
@@ -139,7 +139,8 @@ def build_model(config: Config, prepared: Prepared, *, device: torch.device) -> 
 def build_stepper(config: Config, *, model: torch.nn.Module, task: Any, ranks: Ranks) -> Stepper:
     """What makes one update."""
     options = build_options(config)
-    use_sparse_gradients(model)
+    strategy = build_strategy(config, ranks=ranks)
+    strategy.prepare(model)
     optimizer = instantiate(config["optimizer"], model, group="optimizer", key="optimizer")
     return Stepper(
         model=model,
@@ -152,7 +153,14 @@ def build_stepper(config: Config, *, model: torch.nn.Module, task: Any, ranks: R
         non_finite=options.non_finite,
         autocast=build_autocast(options, ranks.device),
         scaler=torch.amp.GradScaler(ranks.device.type) if options.precision == "fp16" else None,
+        strategy=strategy,
     )
+
+
+def build_strategy(config: Config, *, ranks: Ranks) -> Strategy:
+    """How the model is spread over the processes; one alone has all of it."""
+    sharded = config["launch"]["strategy"] == "fsdp" and ranks.num_ranks > 1
+    return FullySharded(ranks=ranks) if sharded else Replicated()
 
 
 def build_scheduler(config: Config, optimizer: torch.optim.Optimizer, *, total_steps: int) -> Any:
@@ -165,7 +173,15 @@ def build_batches(config: Config, examples: Examples, task: Any, *, ranks: Ranks
     options = build_options(config)
     order = BatchOrder(len(examples), batch_size=options.batch_size, seed=config["seeds"]["data"])
     cut = Cut(microbatch_size=options.microbatch_size, microbatch_tokens=options.microbatch_tokens)
-    return Batches(examples, task, order=order, cut=cut, rank=ranks.rank, num_ranks=ranks.num_ranks)
+    return Batches(
+        examples,
+        task,
+        order=order,
+        cut=cut,
+        rank=ranks.rank,
+        num_ranks=ranks.num_ranks,
+        fill_up=build_strategy(config, ranks=ranks).runs_together,
+    )
 
 
 def build_autocast(options: TrainerOptions, device: torch.device) -> Callable[[], Any]:

@@ -151,7 +151,8 @@ def _evaluate(
             autocast=build.build_autocast(run.options, run.ranks.device),
             on_progress=on_progress,
         )
-    return evaluate(predictions, metrics=metrics, group_names=run.task.group_names)
+    found = run.task.assemble(predictions, rows)
+    return evaluate(found, metrics=metrics, group_names=run.task.group_names)
 
 
 def _result(
@@ -159,8 +160,8 @@ def _result(
 ) -> EvaluateResult:
     return EvaluateResult(
         split=split,
-        predictions=evaluation.predictions.predicted,
-        label_ids=evaluation.predictions.expected,
+        predictions=getattr(evaluation.predictions, "predicted", None),
+        label_ids=getattr(evaluation.predictions, "expected", None),
         metrics={f"{split}/{name}": value for name, value in evaluation.figures.items()},
         intervals=dict(intervals),
         folder=folder,

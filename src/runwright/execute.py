@@ -113,9 +113,9 @@ def _train_and_report(run: Run) -> tuple[RunResult, RunSummary | None]:
     prepared = build.prepare(run.config, cache_folder=cache_root() / "examples")
     describe_data(run, prepared)
     run.seconds["data"] = time.monotonic() - started
-    state, stepper = _train(run, prepared)
-    best_step = _restore_best(run, state, stepper.model)
-    evaluations = _evaluate_splits(run, prepared, stepper.model, step=state.step)
+    state, model = _train(run, prepared)
+    best_step = _restore_best(run, state, model)
+    evaluations = _evaluate_splits(run, prepared, model, step=state.step)
     result = RunResult(
         run_id=run.run_id,
         folder=run.folder,
@@ -133,7 +133,7 @@ def _train_and_report(run: Run) -> tuple[RunResult, RunSummary | None]:
     )
     summary = None
     if run.ranks.is_first:
-        result = write_results(run, prepared, stepper.model, evaluations, result)
+        result = write_results(run, prepared, model, evaluations, result)
         run.seconds["all"] = time.monotonic() - started
         summary = record_summary(run, state, result)
     return result, summary  # nobody waits for the first one's files and plots: they may take long
@@ -142,15 +142,15 @@ def _train_and_report(run: Run) -> tuple[RunResult, RunSummary | None]:
 # --- training ---------------------------------------------------------------------------------------------
 
 
-def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, Stepper]:
-    """Train to the end; raises StoppedBySignalError after a signal."""
+def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.Module]:
+    """Train to the end; the state then, and the whole model. Raises StoppedBySignalError after a signal."""
     train, validation = prepared.examples["train"], prepared.examples.get(EVALUATION_PREFIX)
     if validation is None and run.options.early_stopping_patience is not None:
         raise ConfigError(
             "trainer.early_stopping_patience needs a validation split; set dataset.holdout.validation"
         )
-    model = build.build_model(run.config, prepared, device=run.ranks.device)
-    stepper = build.build_stepper(run.config, model=model, task=prepared.task, ranks=run.ranks)
+    make_model = partial(build.build_model, run.config, prepared, device=run.ranks.device)
+    stepper = build.build_stepper(run.config, model=make_model(), task=prepared.task, ranks=run.ranks)
     batches = build.build_batches(run.config, train, prepared.task, ranks=run.ranks)
     plan = make_plan(run.options, steps_per_epoch=batches.order.steps_per_epoch)
     scheduler = build.build_scheduler(run.config, stepper.optimizer, total_steps=plan.total_steps)
@@ -167,7 +167,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, Stepper]:
         checkpoints=checkpoints,
         log=run.tracker,
         stop=run.stop,
-        evaluate=partial(_validate, run, prepared, model) if validation is not None else None,
+        evaluate=partial(_validate, run, prepared, stepper) if validation is not None else None,
         on_step=partial(_show_step, run, plan.total_steps),
     )
     with run.progress.training(total=plan.total_steps, done=state.step):
@@ -183,7 +183,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, Stepper]:
         raise StoppedBySignalError(code, run.folder, state.step)
     if code == TIME_LIMIT:
         logger.info("trainer.max_minutes reached after step %d of %d", state.step, plan.total_steps)
-    return state, stepper
+    return state, stepper.strategy.release(stepper.model, make_model)
 
 
 def _resume(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler: Any) -> TrainingState:
@@ -202,9 +202,10 @@ def _resume(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler:
     return state
 
 
-def _validate(run: Run, prepared: build.Prepared, model: torch.nn.Module) -> Mapping[str, float]:
+def _validate(run: Run, prepared: build.Prepared, stepper: Stepper) -> Mapping[str, float]:
     """Figures of the validation split; of the first process on all, since all must decide alike."""
-    figures = _evaluate_split(run, prepared, model, EVALUATION_PREFIX).figures
+    with stepper.strategy.whole(stepper.model):
+        figures = _evaluate_split(run, prepared, stepper.model, EVALUATION_PREFIX).figures
     return json.loads(run.ranks.gather(json.dumps(figures).encode())[0])
 
 
@@ -222,7 +223,9 @@ def _evaluate_split(run: Run, prepared: build.Prepared, model: torch.nn.Module, 
             stop=run.stop,
         )
     return evaluate(
-        predictions, metrics=build.build_metrics(run.config), group_names=prepared.task.group_names
+        prepared.task.assemble(predictions, prepared.data.splits[split]),
+        metrics=build.build_metrics(run.config),
+        group_names=prepared.task.group_names,
     )
 
 
@@ -256,6 +259,7 @@ def _identity(run: Run) -> dict[str, Any]:
     return {
         "config": build.config_hash(run.config),
         "num_processes": run.ranks.num_ranks,
+        "strategy": run.config["launch"]["strategy"],
         "num_threads": torch.get_num_threads(),
         "device": run.ranks.device.type,
         "torch": torch.__version__,

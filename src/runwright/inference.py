@@ -21,7 +21,6 @@ from runwright.tokenizer.pretrained import load_pretrained
 from runwright.trainer.evaluate import predict
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.ranks import Ranks
-from runwright.types import Predictions
 
 CHUNK_RECORDS = 2048  # read, sorted by length and predicted together; bounds the memory
 
@@ -90,20 +89,21 @@ def predict_records(
     for chunk in in_chunks(records, CHUNK_RECORDS):
         predictions = predict_chunk(run, chunk)
         for place, record in enumerate(chunk):
-            yield {**record, **describe(run.task, predictions, place, all_scores=all_scores)}
+            found = run.task.describe(predictions, place, all_scores=all_scores)
+            yield {**record, "prediction": found.pop("predicted"), **found}
         done += len(chunk)
         if on_progress:
             on_progress(done)
 
 
-def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]]) -> Predictions:
+def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]]) -> Any:
     """Predictions for some records, in their order."""
     columns: dict[str, list[Any]] = {
         name: [record[name] for record in records] for name in run.task.text_columns
     }
     columns["row_id"] = list(range(len(records)))
     examples = run.task.encode(columns)
-    return predict(
+    predictions = predict(
         run.model,
         run.task,
         PreparedExamples([record_batch(examples, example_schema(examples))], cache_note="in memory"),
@@ -111,21 +111,4 @@ def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]]) -> Pre
         ranks=run.ranks,
         autocast=build.build_autocast(run.options, run.ranks.device),
     )
-
-
-def describe(task: Any, predictions: Predictions, place: int, *, all_scores: bool) -> dict[str, Any]:
-    """One prediction as a person would read it."""
-    described: dict[str, Any] = {"prediction": task.name_of(predictions.predicted[place])}
-    if predictions.scores is None:
-        return described
-    scores = predictions.scores[place]
-    if task.problem == "single_label":
-        described["score"] = round(float(scores.max()), 6)
-    else:
-        chosen = predictions.predicted[place]
-        described["score"] = [round(float(score), 6) for score in scores[chosen]]
-    if all_scores:
-        described["scores"] = {
-            name: round(float(score), 6) for name, score in zip(task.label_names, scores, strict=True)
-        }
-    return described
+    return run.task.assemble(predictions, columns)

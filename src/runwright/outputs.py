@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from runwright.metric.bootstrap import bootstrap_interval
+from runwright.predictions import select
 from runwright.records import RecordWriter
 from runwright.report.plots import write_data_plots, write_prediction_plots, write_run_plots
 from runwright.report.tables import class_report, group_rows, write_table
-from runwright.trainer.evaluate import Evaluation, select
+from runwright.trainer.evaluate import Evaluation
 from runwright.trainer.seeds import derive_seed
-from runwright.types import Interval, Metric, Predictions
+from runwright.types import Interval, Metric
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +51,9 @@ def intervals(
 ) -> dict[str, Interval]:
     """95 % bootstrap intervals of the scalar metrics of one split and of its groups, by `split/name`."""
     predictions = evaluation.predictions
-    if predictions.expected is None:
+    if not predictions.labelled:
         return {}
-    parts: dict[str, Predictions] = {"": predictions}
+    parts: dict[str, Any] = {"": predictions}
     if predictions.groups is not None:
         parts |= {
             f"/{name}": select(predictions, predictions.groups == index)
@@ -74,23 +75,22 @@ def write_predictions(
 ) -> dict[str, Path]:
     """predictions/<split>.jsonl in the order of rows, and tables/worst_<split>.csv by falling loss."""
     predictions = evaluation.predictions
-    by_id = {int(row_id): place for place, row_id in enumerate(rows["row_id"])}
-    places = [by_id[int(example_id)] for example_id in predictions.example_ids]
     written = {f"predictions/{split}": folder / "predictions" / f"{split}.jsonl"}
-    _write(written[f"predictions/{split}"], _records(predictions, range(len(places)), places, rows, task))
+    everything = range(len(predictions.example_ids))
+    _write(written[f"predictions/{split}"], _records(predictions, everything, rows, task))
     if predictions.losses is not None:
         order = np.argsort(-predictions.losses, kind="stable")[:NUM_WORST].tolist()
         written[f"tables/worst_{split}"] = folder / "tables" / f"worst_{split}.csv"
-        _write(written[f"tables/worst_{split}"], _records(predictions, order, places, rows, task))
+        _write(written[f"tables/worst_{split}"], _records(predictions, order, rows, task))
     return written
 
 
 def write_tables(folder: Path, split: str, *, task: Any, evaluation: Evaluation) -> dict[str, Path]:
     """tables/classes_<split>.csv: precision, recall and F1 of each class; groups_<split>.csv: by group."""
-    predictions, tables = evaluation.predictions, folder / "tables"
+    tables, compared = folder / "tables", task.comparison(evaluation.predictions)
     written: dict[str, Path] = {}
-    if predictions.expected is not None and task.label_names:
-        rows = class_report(predictions.predicted, predictions.expected, task.label_names)
+    if compared is not None and compared.labels:
+        rows = class_report(compared.predicted, compared.expected, compared.labels)
         written[f"tables/classes_{split}"] = write_table(tables / f"classes_{split}.csv", rows)
     by_group = group_rows({f"{split}/{k}": v for k, v in evaluation.figures.items()}, split=split)
     if by_group:
@@ -109,47 +109,39 @@ def write_plots(
         plots,
         lengths={split: examples.column("full_length") for split, examples in prepared.examples.items()},
         max_length=task.max_length,
-        class_counts=_class_counts(prepared) if task.label_names else None,
+        class_counts=_class_counts(prepared),
         labels=task.label_names,
     )
     for split, evaluation in evaluations.items():
-        predictions = evaluation.predictions
-        if predictions.expected is not None:
+        compared = task.comparison(evaluation.predictions)
+        if compared is not None:
             written |= write_prediction_plots(
                 plots,
                 split=split,
-                predicted=predictions.predicted,
-                expected=predictions.expected,
-                labels=task.label_names,
-                groups=predictions.groups,
+                predicted=compared.predicted,
+                expected=compared.expected,
+                labels=compared.labels,
+                groups=compared.groups,
                 group_names=task.group_names,
             )
     return {f"plots/{name}": path for name, path in written.items()}
 
 
 def _class_counts(prepared: Any) -> dict[str, list[int]]:
-    task, counts = prepared.task, {}
-    for split, rows in prepared.data.splits.items():
-        labels = task.read_labels(rows, split=split)
-        if labels is not None:
-            ids = [i for label in labels for i in (label if isinstance(label, list) else [label])]
-            counts[split] = np.bincount(ids, minlength=len(task.label_names)).tolist()
-    return counts
+    found = {
+        split: prepared.task.label_counts(rows, split=split) for split, rows in prepared.data.splits.items()
+    }
+    return {split: counts for split, counts in found.items() if counts is not None}
 
 
-def _records(
-    predictions: Predictions, chosen: Any, places: list[int], rows: Any, task: Any
-) -> Iterator[dict[str, Any]]:
+def _records(predictions: Any, chosen: Iterable[int], rows: Any, task: Any) -> Iterator[dict[str, Any]]:
+    """Each chosen prediction with its row; the rows may be in any order."""
+    places = {int(row_id): place for place, row_id in enumerate(rows["row_id"])}
     for index in chosen:
-        row = rows[places[index]]
+        row = rows[places[int(predictions.example_ids[index])]]
         record: dict[str, Any] = {"row_id": row["row_id"]}
         record |= {column: row[column] for column in task.columns}
-        if predictions.expected is not None:
-            record["expected"] = task.name_of(predictions.expected[index])
-        record["predicted"] = task.name_of(predictions.predicted[index])
-        if predictions.scores is not None:
-            scores = predictions.scores[index]
-            record["score"] = round(float(scores.max()), 6)
+        record |= task.describe(predictions, index, all_scores=False)
         if predictions.losses is not None:
             record["loss"] = float(predictions.losses[index])
         yield record

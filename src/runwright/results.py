@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runwright.types import Interval
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +29,8 @@ class EvaluateResult:
     """What a run's best model makes of one split."""
 
     split: str
-    predictions: np.ndarray  # [N] int64 classes, [N, C] bool or [N] float64, in the order of example ids
-    label_ids: np.ndarray | None  # same shape; None where there are no labels
+    predictions: Any  # by row: [N] int64 classes, [N, C] bool, [N] float64, or the column of the task
+    label_ids: Any  # of the same kind; None where there are no labels
     metrics: dict[str, float]
     intervals: dict[str, Interval]
     folder: Path | None  # where predictions and tables were written

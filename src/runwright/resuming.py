@@ -20,6 +20,7 @@ from runwright.run_folder import (
     find_runs,
     read_config,
     read_run,
+    start_order,
     write_config,
 )
 
@@ -33,6 +34,7 @@ CHANGEABLE = (
 # What each part of a run's identity means for the numbers when it is another one than before.
 CONSEQUENCES = {
     "num_processes": "sums over processes are rounded in another order",
+    "strategy": "sums over processes are rounded in another order",
     "num_threads": "sums within an operation are rounded in another order",
     "device": "other devices compute other last digits",
     "torch": "another version may compute other last digits",
@@ -103,8 +105,9 @@ def record_resume(folder: Path, changed: Mapping[str, tuple[Any, Any]]) -> None:
 def find_unfinished(config: Mapping[str, Any]) -> Path | None:
     """The newest run of the same configuration, where it did not finish; what may change is not compared."""
     wanted = comparable(config)
-    for folder in reversed(find_runs(config["output_dir"])):
-        if folder.parent.name == config["name"] and comparable(read_config(folder / CONFIG_FILE)) == wanted:
+    same_name = [run for run in find_runs(config["output_dir"]) if run.parent.name == config["name"]]
+    for folder in sorted(same_name, key=start_order, reverse=True):
+        if comparable(read_config(folder / CONFIG_FILE)) == wanted:
             return folder.resolve() if read_run(folder)["status"] != "FINISHED" else None
     return None
 

@@ -113,9 +113,14 @@ def resolve_run(reference: str | Path, *, output_dir: str | Path = "outputs") ->
 
 
 def find_runs(output_dir: str | Path = "outputs") -> list[Path]:
-    """All run folders, oldest first."""
+    """All run folders, oldest first; those of one second in any order, because their files are not read."""
     folders = [file.parent for file in Path(output_dir).expanduser().glob(f"*/*/{RUN_FILE}")]
     return sorted(folders, key=lambda folder: (folder.name, str(folder)))
+
+
+def start_order(folder: Path) -> tuple[float, str]:
+    """A key that sorts runs by the time they started, within a second too."""
+    return read_run(folder).get("start_time", 0.0), folder.name
 
 
 def claim_folder(root: Path) -> tuple[Path, str, float]:
@@ -163,7 +168,7 @@ def _latest(text: str, runs: list[Path], output_dir: str | Path) -> Path:
     name = text.partition(":")[2]
     chosen = [folder for folder in runs if not name or folder.parent.name == name]
     if chosen:
-        return max(chosen, key=lambda folder: (read_run(folder).get("start_time", 0), folder.name)).resolve()
+        return max(chosen, key=start_order).resolve()
     if not runs:
         raise ConfigError(f"run {text!r}: there are no runs in {output_dir} yet")
     names = _latest_names(runs)

@@ -68,6 +68,18 @@ def _a_figure_is_not_called_loss(metrics: Any) -> Iterator[Mistake]:
 
 @reads("metric", "task.problem")
 def _metrics_suit_the_problem(metrics: Any, problem: Any) -> Iterator[Mistake]:
+    yield from _unsuitable(metrics, problem, wanted=f"task.problem={problem}")
+
+
+@reads("metric", "task._target_")
+def _metrics_suit_the_task(metrics: Any, target: Any) -> Iterator[Mistake]:
+    signature = signature_of({TARGET: target})
+    problem = signature.literals.get("problem") if signature else None
+    if isinstance(problem, str):  # the only kind of this task; others have it as an option
+        yield from _unsuitable(metrics, problem, wanted=str(target).rpartition(".")[2])
+
+
+def _unsuitable(metrics: Any, problem: str, *, wanted: str) -> Iterator[Mistake]:
     for name, node in (metrics or {}).items():
         signature = signature_of(node)
         suits = signature.literals.get("suits") if signature else None
@@ -75,7 +87,7 @@ def _metrics_suit_the_problem(metrics: Any, problem: Any) -> Iterator[Mistake]:
             yield Mistake(
                 key=f"metric.{name}",
                 given=f"{str(node[TARGET]).rpartition('.')[2]}, which judges {listed(suits)}",
-                expected=f"a metric for task.problem={problem}",
+                expected=f"a metric for {wanted}",
                 hint="choose others: metric=[…]",
             )
 

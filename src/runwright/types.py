@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,9 +93,43 @@ class LossSum:
     count: float  # float64 on purpose: class weights stay exact
 
 
+class PerExample(Protocol):
+    """What a task says about N examples: a frozen dataclass of columns with one entry for each of them.
+
+    A column is a numpy array [N, …] on the CPU, a `predictions.Ragged`, or None: nothing to say.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def example_ids(self) -> np.ndarray:
+        """[N] int64."""
+        ...
+
+    @property
+    def losses(self) -> np.ndarray | None:
+        """[N] float64, the sum of the losses of each example; None where there are no labels."""
+        ...
+
+    @property
+    def loss_counts(self) -> np.ndarray | None:
+        """[N] float64, what each of the losses is a sum over; None: one each."""
+        ...
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """[N] int64, which slice of the data each belongs to; None: there are no slices."""
+        ...
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there is anything to compare with."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Predictions:
-    """What a task says about N examples, as numpy arrays on the CPU, in the order of `example_ids`."""
+    """What is said about N examples with a class, a set of classes or a number each."""
 
     example_ids: np.ndarray  # [N] int64
     predicted: np.ndarray  # [N] int64 classes, [N, C] bool, or [N] float64
@@ -103,10 +137,21 @@ class Predictions:
     scores: np.ndarray | None  # [N, C] float64 probabilities; None for regression
     losses: np.ndarray | None  # [N] float64, loss of each example in nats or squared error
     groups: np.ndarray | None = None  # [N] int64, which slice of the data each belongs to
+    loss_counts: np.ndarray | None = None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there is anything to compare with."""
+        return self.expected is not None
 
 
 class Task(Protocol):
     """What the trainer needs of a task; everything about the content of a batch stays behind it."""
+
+    @property
+    def prediction_type(self) -> type[Any]:
+        """The class of what `predictions` returns, see PerExample."""
+        ...
 
     def collate(self, examples: Sequence[Example]) -> Batch: ...
 
@@ -118,7 +163,31 @@ class Task(Protocol):
 
     def loss(self, outputs: Tensor, batch: Batch) -> LossSum: ...
 
-    def predictions(self, outputs: Tensor, batch: Batch) -> Predictions: ...
+    def predictions(self, outputs: Tensor, batch: Batch) -> Any:
+        """What is said of these examples, of the type `prediction_type`; never the logits themselves."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """What was predicted against what was expected, as tables and plots show it.
+
+    Classes [M] int64, sets of classes [M, C] bool or numbers [M] float64; M need not be N.
+    """
+
+    predicted: np.ndarray
+    expected: np.ndarray
+    labels: tuple[str, ...]  # one for each class; empty for numbers
+    groups: np.ndarray | None = None  # [M] int64
+
+
+@runtime_checkable
+class RandomTask(Protocol):
+    """A task that changes examples by chance, such as masking tokens, anew in every epoch."""
+
+    def augment(self, examples: Sequence[Example], *, seed: int, epoch: int) -> list[Example]:
+        """The examples as they are used; a function of (seed, epoch, example id) and nothing else."""
+        ...
 
 
 @runtime_checkable

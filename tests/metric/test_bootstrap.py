@@ -21,6 +21,7 @@ from runwright.metric.matthews import Matthews
 from runwright.metric.precision_recall import F1, BinaryF1, Precision, Recall
 from runwright.metric.regression import MeanAbsoluteError, MeanSquaredError
 from runwright.metric.roc_auc import BinaryRocAuc, RocAuc
+from runwright.predictions import select
 from runwright.types import Metric, Predictions
 
 Make = Callable[..., Predictions]
@@ -54,7 +55,7 @@ CASES: list[tuple[str, dict[str, Any], Callable[[], Metric]]] = [
 
 def test_every_column_is_resampled_alike(single_label: Make) -> None:
     data = dataclasses.replace(single_label(), losses=np.arange(200.0), groups=np.arange(200))
-    chosen = bootstrap.take(data, np.array([5, 5, 2]))
+    chosen = select(data, np.array([5, 5, 2]))
     assert chosen.losses is not None
     assert chosen.groups is not None
     assert chosen.example_ids.tolist() == chosen.losses.tolist() == chosen.groups.tolist() == [5, 5, 2]

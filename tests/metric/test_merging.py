@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from runwright.errors import ConfigError, DataError
 from runwright.metric.accuracy import Accuracy, LabelAccuracy
-from runwright.metric.bootstrap import take
 from runwright.metric.confusion import ConfusionMatrix
 from runwright.metric.correlation import Pearson, Spearman
 from runwright.metric.matthews import Matthews
 from runwright.metric.precision_recall import F1, BinaryF1, BinaryPrecision, BinaryRecall, Precision, Recall
 from runwright.metric.regression import MeanAbsoluteError, MeanSquaredError
 from runwright.metric.roc_auc import BinaryRocAuc, RocAuc
+from runwright.predictions import select
 from runwright.types import Metric, Predictions
 
 Pairs = list[tuple[int, int]]
@@ -61,8 +61,8 @@ def cut_and_merge(make: Callable[[], Metric], predictions: Predictions, places: 
     for number, (start, end) in enumerate(itertools.pairwise(bounds)):
         metric = make()
         middle = (start + end) // 2 if number % 2 else end
-        metric.update(take(predictions, np.arange(start, middle)))
-        metric.update(take(predictions, np.arange(middle, end)))
+        metric.update(select(predictions, np.arange(start, middle)))
+        metric.update(select(predictions, np.arange(middle, end)))
         parts.append(metric)
     if not parts:
         parts = [make()]

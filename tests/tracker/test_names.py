@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import string
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runwright.tracker.names import MAX_NAME_LENGTH, MAX_TAG_LENGTH, mlflow_name, mlflow_text
@@ -30,6 +30,7 @@ def test_names_that_differ_stay_different() -> None:
 
 @settings(max_examples=500, deadline=None)
 @given(NAMES)
+@example("..0")  # a name, but not a plain path
 def test_mlflow_takes_every_mapped_name(name: str) -> None:
     from mlflow.utils.validation import _validate_metric, _validate_param_name, _validate_tag_name
 

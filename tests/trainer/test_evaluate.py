@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from runwright.trainer.evaluate import evaluate, join_predictions, predict, select
+from runwright.predictions import join, select
+from runwright.trainer.evaluate import evaluate, predict
 from runwright.trainer.ranks import Ranks
 from runwright.types import Predictions
 
@@ -115,4 +116,4 @@ def test_joining_parts_in_any_order_gives_the_same() -> None:
     )
     one, two = select(whole, np.array([2, 0])), select(whole, np.array([3, 1]))
     for parts in ([one, two], [two, one], [whole]):
-        assert join_predictions(parts).predicted.tolist() == [0, 10, 20, 30]
+        assert join(parts).predicted.tolist() == [0, 10, 20, 30]

@@ -89,7 +89,9 @@ def test_a_stopped_rank_is_a_hang_with_the_stacks_of_all(start: Start) -> None:
 def test_ranks_that_wait_for_one_that_lives_show_where_it_is(start: Start) -> None:
     what = (
         "def busy_elsewhere():\n    wait_for_ever()\n"
-        "if rank:\n    busy_elsewhere()\nraise RuntimeError('Timed out waiting 3000ms for recv operation')"
+        "if rank:\n    busy_elsewhere()\n"
+        "while not (folder / 'pid-1').is_file():\n    time.sleep(0.01)\n"
+        "time.sleep(0.2)\nraise RuntimeError('Timed out waiting 3000ms for recv operation')"
     )
     outcome = start(what).outcome()
     text = outcome["failure"]["text"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from runwright.errors import ConfigError
-from runwright.types import Interval, Metric, Predictions
+from runwright.predictions import select
+from runwright.types import Interval, Metric
 
 _CELLS = 4_000_000  # resampled positions held at once: 32 MB in int64
 
@@ -18,14 +18,14 @@ _CELLS = 4_000_000  # resampled positions held at once: 32 MB in int64
 class Resampled(Protocol):
     """A metric that can judge many resamples at once; any other is fed each resample in turn."""
 
-    def compute_resampled(self, predictions: Predictions, counts: np.ndarray) -> np.ndarray:
+    def compute_resampled(self, predictions: Any, counts: np.ndarray) -> np.ndarray:
         """The figure [S] for each row of `counts` [S, N], how often each example occurs."""
         ...
 
 
 def bootstrap_interval(
     make: Callable[[], Metric],
-    predictions: Predictions,
+    predictions: Any,
     *,
     num_samples: int = 1000,
     confidence: float = 0.95,
@@ -54,17 +54,10 @@ def bootstrap_interval(
     return Interval(value=value, low=float(low), high=float(high))
 
 
-def take(predictions: Predictions, positions: np.ndarray) -> Predictions:
-    """The predictions at these positions, in this order; a position may come again."""
-    columns = {field.name: getattr(predictions, field.name) for field in fields(predictions)}
-    chosen = {name: values[positions] for name, values in columns.items() if values is not None}
-    return replace(predictions, **chosen)
-
-
 def _resample(
-    make: Callable[[], Metric], predictions: Predictions, num_samples: int, generator: np.random.Generator
+    make: Callable[[], Metric], predictions: Any, num_samples: int, generator: np.random.Generator
 ) -> np.ndarray:
-    num_examples = len(predictions.predicted)
+    num_examples = len(predictions.example_ids)
     if not num_examples:
         return np.full(num_samples, np.nan)
     rows = max(1, _CELLS // num_examples)
@@ -76,7 +69,7 @@ def _resample(
         if isinstance(metric, Resampled):
             figures.append(metric.compute_resampled(predictions, _occurrences(positions)))
         else:
-            figures.append(np.array([_figure(make(), take(predictions, row)) for row in positions]))
+            figures.append(np.array([_figure(make(), select(predictions, row)) for row in positions]))
     return np.concatenate(figures)
 
 
@@ -88,6 +81,6 @@ def _occurrences(positions: np.ndarray) -> np.ndarray:
     return counts.reshape(num_samples, num_examples).astype(np.float64)
 
 
-def _figure(metric: Metric, predictions: Predictions) -> float:
+def _figure(metric: Metric, predictions: Any) -> float:
     metric.update(predictions)
     return float(metric.compute())

@@ -113,3 +113,12 @@ def _name(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # a column of integers with gaps is read as float
     return str(value).strip()
+
+
+def given_names(names: list[str] | None, file: str | None) -> tuple[str, ...]:
+    """The class names of the options, checked; empty where the data has to tell."""
+    if names is not None and file is not None:
+        raise ConfigError("task.label_names and task.label_file are both given; keep one")
+    if names is not None:
+        return check_label_names(names, where="task.label_names")
+    return check_label_names(read_label_file(file), where=f"task.label_file={file!r}") if file else ()

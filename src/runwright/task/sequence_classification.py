@@ -6,16 +6,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from datasets import Dataset
 from torch import Tensor
 
-from runwright.errors import ConfigError, DataError
+from runwright.errors import DataError
+from runwright.task.class_weights import learn_class_weights
 from runwright.task.labels import (
     LabelEncoder,
     check_label_names,
+    given_names,
     is_missing,
     names_from_values,
     number,
-    read_label_file,
     split_labels,
 )
 from runwright.task.objectives import MultiLabel, Objective, Regression, SingleLabel, as_predictions
@@ -23,6 +25,7 @@ from runwright.task.padding import pad_batch
 from runwright.task.text import encode_texts
 from runwright.types import (
     Batch,
+    Comparison,
     Example,
     Fraction,
     Head,
@@ -47,6 +50,8 @@ class SequenceClassification:
 
     `fit` must have seen the data, or `load_state_dict` a saved state, before anything is encoded.
     """
+
+    prediction_type = Predictions
 
     def __init__(
         self,
@@ -74,8 +79,8 @@ class SequenceClassification:
         self.max_length = max_length
         self.label_smoothing = label_smoothing
         self.threshold = threshold
-        self.class_weights_option = class_weights
-        self.given_names = _given_names(label_names, label_file)
+        self.class_weights_option: Any = class_weights
+        self.given_names = given_names(label_names, label_file)
         self.label_names: tuple[str, ...] = ()
         self.group_names: tuple[str, ...] = ()
         self.class_weights: list[float] | None = None  # [C]
@@ -95,7 +100,13 @@ class SequenceClassification:
         if self.group_column:
             values = {str(value) for rows in splits.values() for value in rows[self.group_column]}
             self.group_names = tuple(sorted(values))
-        self.class_weights = self._learn_weights(labels["train"] or [])
+        if self.class_weights_option is not None and self.problem != "regression":
+            self.class_weights = learn_class_weights(
+                self.class_weights_option,
+                labels["train"] or [],
+                names=self.label_names,
+                column=self.label_column,
+            )
         self.objective = self._make_objective()
 
     def state_dict(self) -> dict[str, Any]:
@@ -148,6 +159,21 @@ class SequenceClassification:
             for row, value in enumerate(values)
         ]
 
+    def inputs_of(self, rows: Dataset, *, split: str) -> Dataset:
+        """`row_id`, texts and group, and `labels` where there are some."""
+        labels = self.read_labels(rows, split=split)
+        names = [name for name in ("row_id", *self.columns) if name in rows.column_names]
+        chosen = rows.select_columns(names)
+        return chosen if labels is None else chosen.add_column("labels", labels)  # pyright: ignore
+
+    def label_counts(self, rows: Dataset, *, split: str) -> list[int] | None:
+        """How often each class occurs, [C]; None for numbers and where there are no labels."""
+        labels = self.read_labels(rows, split=split) if self.label_names else None
+        if labels is None:
+            return None
+        counts = Counter(i for label in labels for i in (label if isinstance(label, list) else [label]))
+        return [counts[index] for index in range(len(self.label_names))]
+
     # --- row -> example -> batch ----------------------------------------------------------------------
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
@@ -198,7 +224,39 @@ class SequenceClassification:
         """What is predicted, with the plain loss of each example."""
         return as_predictions(self.objective.predict(outputs, batch.get("labels")), batch)
 
-    def name_of(self, value: Any) -> Any:
+    def assemble(self, predictions: Predictions, rows: Any) -> Predictions:  # noqa: ARG002 - the contract
+        """A row is an example already."""
+        return predictions
+
+    def comparison(self, predictions: Predictions) -> Comparison | None:
+        """Classes, sets of classes or numbers, one a row."""
+        if predictions.expected is None:
+            return None
+        return Comparison(
+            predicted=predictions.predicted,
+            expected=predictions.expected,
+            labels=self.label_names,
+            groups=predictions.groups,
+        )
+
+    def describe(self, predictions: Predictions, place: int, *, all_scores: bool) -> dict[str, Any]:
+        """Names and probabilities of the predicted classes, or the number."""
+        predicted, scores = predictions.predicted[place], predictions.scores
+        described: dict[str, Any] = {"predicted": self._name_of(predicted)}
+        if predictions.expected is not None:
+            described["expected"] = self._name_of(predictions.expected[place])
+        if scores is None:
+            return described
+        rounded = [round(float(score), 6) for score in scores[place]]
+        if self.problem == "single_label":
+            described["score"] = max(rounded)
+        else:
+            described["score"] = [score for score, chosen in zip(rounded, predicted, strict=True) if chosen]
+        if all_scores:
+            described["scores"] = dict(zip(self.label_names, rounded, strict=True))
+        return described
+
+    def _name_of(self, value: Any) -> Any:
         """A prediction or a label as a person would write it: a class name, a list of names, a number."""
         if self.problem == "regression":
             return float(value)
@@ -227,29 +285,6 @@ class SequenceClassification:
             return encoder.encode(value, **place)
         return sorted({encoder.encode(label, **place) for label in split_labels(value, self.label_separator)})
 
-    def _learn_weights(self, labels: list[Any]) -> list[float] | None:
-        option, names = self.class_weights_option, self.label_names
-        if option is None or self.problem == "regression":
-            return None
-        if isinstance(option, Mapping):
-            unknown, missing = sorted(set(option) - set(names)), sorted(set(names) - set(option))
-            if unknown or missing:
-                raise ConfigError(
-                    f"task.class_weights: one weight for each class; unknown {unknown}, missing {missing}"
-                )
-            return [float(option[name]) for name in names]
-        single = self.problem == "single_label"
-        counts = Counter(labels) if single else Counter(label for ids in labels for label in ids)
-        if empty := [name for index, name in enumerate(names) if not counts[index]]:
-            raise DataError(
-                f"class_weights=balanced, but no row has {empty}", split="train", column=self.label_column
-            )
-        # single label: scikit-learn's "balanced", N / (C n_c); multi-label: negatives per positive
-        total = len(labels)
-        if single:
-            return [total / (len(names) * counts[index]) for index in range(len(names))]
-        return [(total - counts[index]) / counts[index] for index in range(len(names))]
-
     def _make_objective(self) -> Objective:
         if self.problem == "regression":
             return Regression()
@@ -261,11 +296,3 @@ class SequenceClassification:
             class_weights=self.class_weights,
             threshold=self.threshold,
         )
-
-
-def _given_names(names: list[str] | None, file: str | None) -> tuple[str, ...]:
-    if names is not None and file is not None:
-        raise ConfigError("task.label_names and task.label_file are both given; keep one")
-    if names is not None:
-        return check_label_names(names, where="task.label_names")
-    return check_label_names(read_label_file(file), where=f"task.label_file={file!r}") if file else ()

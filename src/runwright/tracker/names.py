@@ -24,7 +24,7 @@ def mlflow_name(name: str) -> str:
     if _is_taken(name):
         return name
     readable = re.sub(r"_{2,}", "_", _NOT_TAKEN.sub("_", name))
-    parts = (part for part in readable.split("/") if part.strip(". "))
+    parts = (part.lstrip(".") for part in readable.split("/") if part.strip(". "))
     # A hash of the original keeps `f1@10` and `f1(10)` apart, the same way in every process.
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{'/'.join(parts)[: MAX_NAME_LENGTH - 9]}-{digest}".lstrip("-")

@@ -14,7 +14,7 @@ from hashlib import blake2b
 import numpy as np
 
 from runwright.trainer.seeds import derive_seed
-from runwright.types import Batch, Example, Examples, Task
+from runwright.types import Batch, Example, Examples, RandomTask, Task
 
 LEDGER_START = "0" * 32
 
@@ -47,6 +47,7 @@ class StepBatch:
     real_tokens: int
     padded_tokens: int
     ledger: str  # of this batch alone: hash of its example ids
+    fillers: tuple[Microbatch, ...] = ()  # to run besides with a weight of zero, where others have more
 
     @property
     def num_microbatches(self) -> int:
@@ -120,6 +121,7 @@ class Batches:
         cut: Cut,
         rank: int = 0,
         num_ranks: int = 1,
+        fill_up: bool = False,
     ) -> None:
         self.examples = examples
         self.task = task
@@ -127,6 +129,7 @@ class Batches:
         self.cut = cut
         self.rank = rank
         self.num_ranks = num_ranks
+        self.fill_up = fill_up  # ranks with fewer microbatches than others run some of no weight
 
     def at(self, step: int) -> StepBatch:
         """The batch of a step; costs the same at any step."""
@@ -134,15 +137,19 @@ class Batches:
         lengths = self.examples.lengths[positions]
         microbatches = cut_batch(lengths, self.cut)
         padded = [len(places) * int(lengths[places[0]]) for places in microbatches]
-        mine = assign(padded, self.num_ranks)[self.rank]
+        shares = assign(padded, self.num_ranks)
+        mine = shares[self.rank]
+        missing = max(map(len, shares)) - len(mine) if self.fill_up else 0
+        shortest = positions[microbatches[-1][-1:]]
         return StepBatch(
             step=step,
             sizes=tuple(len(places) for places in microbatches),
-            microbatches=tuple(self._microbatch(i, positions[microbatches[i]]) for i in mine),
+            microbatches=tuple(self._microbatch(step, i, positions[microbatches[i]]) for i in mine),
             num_examples=len(positions),
             real_tokens=int(lengths.sum()),
             padded_tokens=sum(padded),
             ledger=hash_ids(self.examples.example_ids[positions]),
+            fillers=(self._microbatch(step, len(padded) - 1, shortest),) * missing if missing else (),
         )
 
     def iterate(self, start: int, end: int) -> Iterator[StepBatch]:
@@ -155,8 +162,11 @@ class Batches:
                 coming = pool.submit(self.at, step + 1) if step + 1 < end else None
                 yield batch
 
-    def _microbatch(self, index: int, positions: np.ndarray) -> Microbatch:
+    def _microbatch(self, step: int, index: int, positions: np.ndarray) -> Microbatch:
         examples: list[Example] = self.examples.fetch(positions.tolist())
+        if isinstance(self.task, RandomTask):
+            epoch = step // self.order.steps_per_epoch
+            examples = self.task.augment(examples, seed=self.order.seed, epoch=epoch)
         return Microbatch(index=index, count=self.task.count(examples), batch=self.task.collate(examples))
 
 

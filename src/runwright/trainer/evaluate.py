@@ -6,28 +6,28 @@ is computed from them, so neither the number of processes nor the order of batch
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from runwright.predictions import join, pack, select, unpack
 from runwright.trainer.batches import Cut, cut_batch
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.step import to_device
 from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, StopFlag
-from runwright.types import Examples, Metric, Predictions, Task
+from runwright.types import Example, Examples, Metric, RandomTask, Task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
     """What was predicted for one split, and the figures."""
 
-    predictions: Predictions  # in the order of example ids
+    predictions: Any  # of the task's prediction_type, in the order of example ids
     figures: dict[str, float]  # loss and scalar metrics; `name/group` for each group
     tables: dict[str, np.ndarray]  # metrics that are arrays, such as a confusion matrix
 
@@ -43,7 +43,7 @@ def predict(
     autocast: Callable[[], AbstractContextManager[Any]],
     on_progress: Callable[[int, int], None] | None = None,
     stop: StopFlag | None = None,
-) -> Predictions:
+) -> Any:
     """Predictions for every example, each exactly once, in the order of example ids, on every rank.
 
     `max_tokens` bounds the padded tokens of one forward. `on_progress` gets examples done and in all.
@@ -54,12 +54,12 @@ def predict(
     batches = cut_batch(examples.lengths, Cut(microbatch_tokens=max_tokens))
     mine = batches[ranks.rank :: ranks.num_ranks]
     share = sum(len(places) for places in mine)
-    parts: list[Predictions] = []
+    parts: list[Any] = []
     done = 0
     for places in mine:
         if stop and stop.code > TIME_LIMIT:
             break
-        batch = to_device(task.collate(examples.fetch(places)), ranks.device)
+        batch = to_device(task.collate(_chosen(task, examples, places)), ranks.device)
         with autocast():
             outputs = task.forward(model, batch)
         parts.append(task.predictions(outputs, batch))
@@ -70,8 +70,10 @@ def predict(
     code = int(ranks.maximum(stop.code if stop else 0))
     if code > TIME_LIMIT:
         raise EvaluationStopped(code)
-    gathered = ranks.gather(pack(join_predictions(parts)) if parts else b"")
-    everything = join_predictions([unpack(data) for data in gathered if data])
+    if ranks.num_ranks > 1:
+        gathered = ranks.gather(pack(join(parts)) if parts else b"")
+        parts = [unpack(task.prediction_type, data) for data in gathered if data]
+    everything = join(parts)
     assert len(everything.example_ids) == len(examples), (
         f"{len(everything.example_ids)} predictions for {len(examples)} examples"
     )
@@ -79,7 +81,7 @@ def predict(
 
 
 def evaluate(
-    predictions: Predictions,
+    predictions: Any,
     *,
     metrics: Mapping[str, Callable[[], Metric]],
     group_names: Sequence[str] = (),
@@ -95,51 +97,22 @@ def evaluate(
     return Evaluation(predictions=predictions, figures=figures, tables=tables)
 
 
-def select(predictions: Predictions, chosen: np.ndarray) -> Predictions:
-    """The chosen examples: a mask [N] bool, or positions."""
-    arrays: dict[str, Any] = {
-        field.name: None if (array := getattr(predictions, field.name)) is None else array[chosen]
-        for field in fields(predictions)
-    }
-    return Predictions(**arrays)
-
-
-def join_predictions(parts: Sequence[Predictions]) -> Predictions:
-    """All parts as one, in the order of example ids."""
-    joined: dict[str, Any] = {
-        field.name: None
-        if getattr(parts[0], field.name) is None
-        else np.concatenate([getattr(part, field.name) for part in parts])
-        for field in fields(Predictions)
-    }
-    whole = Predictions(**joined)
-    return select(whole, np.argsort(whole.example_ids, kind="stable"))
-
-
-def pack(predictions: Predictions) -> bytes:
-    """Predictions as the bytes of an .npz archive."""
-    arrays = {field.name: getattr(predictions, field.name) for field in fields(predictions)}
-    buffer = io.BytesIO()
-    np.savez(
-        buffer, **{name: array for name, array in arrays.items() if array is not None}, allow_pickle=False
-    )
-    return buffer.getvalue()
-
-
-def unpack(data: bytes) -> Predictions:
-    """What `pack` was given."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        return Predictions(**{field.name: archive.get(field.name) for field in fields(Predictions)})
+def _chosen(task: Task, examples: Examples, places: Sequence[int]) -> list[Example]:
+    """The examples; where they are changed by chance, always in the same way."""
+    chosen = examples.fetch(places)
+    return task.augment(chosen, seed=0, epoch=0) if isinstance(task, RandomTask) else chosen
 
 
 def _figures(
-    predictions: Predictions, metrics: Mapping[str, Callable[[], Metric]]
+    predictions: Any, metrics: Mapping[str, Callable[[], Metric]]
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     figures: dict[str, float] = {}
     tables: dict[str, np.ndarray] = {}
     if predictions.losses is not None:
-        figures["loss"] = math.fsum(predictions.losses.tolist()) / len(predictions.losses)
-    if predictions.expected is None:
+        counts = predictions.loss_counts
+        count = len(predictions.losses) if counts is None else math.fsum(counts.tolist())
+        figures["loss"] = math.fsum(predictions.losses.tolist()) / count if count else math.nan
+    if not predictions.labelled:
         return figures, tables
     for name, make in metrics.items():
         metric = make()

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import torch
 
 from runwright import build
+from runwright.predictions import Ragged, columns_of
 from runwright.trainer.evaluate import evaluate, predict
 from runwright.trainer.ranks import Ranks
-from runwright.types import Predictions
 from runwright.verifying.findings import Finding, judge
 from runwright.verifying.subject import Part, Subject, some_of
 
@@ -40,7 +39,7 @@ def check_evaluation(subject: Subject, *, num_rows: int) -> Iterator[Finding]:
     own = build.build_autocast(options, subject.ranks.device)
     first = subject.ranks.is_first
 
-    def run(tokens: int, ranks: Ranks, autocast: Callable[[], Any]) -> Predictions:
+    def run(tokens: int, ranks: Ranks, autocast: Callable[[], Any]) -> Any:
         return _predict(subject, model, examples, tokens, ranks, autocast)
 
     tokens = options.evaluate_tokens
@@ -50,26 +49,27 @@ def check_evaluation(subject: Subject, *, num_rows: int) -> Iterator[Finding]:
     if subject.ranks.num_ranks > 1:
         shared = run(tokens, subject.ranks, own)
         if reference is not None:
-            difference, where = _difference(subject, reference, shared)
+            difference, where = _difference(subject, split, reference, shared)
             what = f"{split} on {subject.ranks.num_ranks} processes"
             yield judge(CHECK, what, difference, limit=0.0, where=where, advice=PROCESSES)
     if first:
-        yield from _other_batches(subject, run, tokens, own if options.precision != "fp32" else None)
+        other = own if options.precision != "fp32" else None
+        yield from _other_batches(subject, split, run, tokens, other)
 
 
 def _other_batches(
-    subject: Subject, run: Callable[..., Predictions], tokens: int, own: Callable[[], Any] | None
+    subject: Subject, split: str, run: Callable[..., Any], tokens: int, own: Callable[[], Any] | None
 ) -> Iterator[Finding]:
     """Batches of other sizes in float32; at the run's own lower precision they are reported."""
     reference = run(tokens, subject.alone, nullcontext)
     for other in (tokens // 4, 1):
         what = f"batches of {other} tokens instead of {tokens}" if other > 1 else "one example at a time"
         found = run(other, subject.alone, nullcontext)
-        difference, where = _difference(subject, reference, found)
+        difference, where = _difference(subject, split, reference, found)
         yield judge(CHECK, what, difference, limit=LIMIT, where=where, advice=BATCHING)
         if own is not None:
             pair = run(tokens, subject.alone, own), run(other, subject.alone, own)
-            difference, where = _difference(subject, *pair)
+            difference, where = _difference(subject, split, *pair)
             precision = build.build_options(subject.config).precision
             yield Finding(
                 check=CHECK,
@@ -87,13 +87,13 @@ def _predict(
     tokens: int,
     ranks: Ranks,
     autocast: Callable[[], Any],
-) -> Predictions:
+) -> Any:
     return predict(
         model, subject.prepared.task, examples, max_tokens=max(1, tokens), ranks=ranks, autocast=autocast
     )
 
 
-def _each_once(predictions: Predictions, examples: Part, split: str) -> Finding:
+def _each_once(predictions: Any, examples: Part, split: str) -> Finding:
     same = np.array_equal(predictions.example_ids, np.sort(examples.example_ids))
     once = same and len(np.unique(predictions.example_ids)) == len(examples)
     return Finding(
@@ -106,24 +106,29 @@ def _each_once(predictions: Predictions, examples: Part, split: str) -> Finding:
     )
 
 
-def _difference(subject: Subject, one: Predictions, other: Predictions) -> tuple[float, str]:
+def _difference(subject: Subject, split: str, one: Any, other: Any) -> tuple[float, str]:
     """The largest difference of figures and of what they are computed from, and of what it is.
 
     Relative to the value where that is above 1.
     """
     worst = (0.0, "")
-    for field in fields(Predictions):
-        pair = [getattr(each, field.name) for each in (one, other)]
-        if pair[0] is not None:
-            worst = max(worst, (_largest(*(array.astype(np.float64) for array in pair)), field.name))
+    there = columns_of(other)
+    for name, column in columns_of(one).items():
+        worst = max(worst, (_largest(_numbers(column), _numbers(there[name])), name))
     metrics = build.build_metrics(subject.config)
     names = subject.prepared.task.group_names
-    figures = [evaluate(each, metrics=metrics, group_names=names).figures for each in (one, other)]
+    task, rows = subject.prepared.task, subject.prepared.data.splits[split]
+    whole = [task.assemble(each, rows) for each in (one, other)]
+    figures = [evaluate(each, metrics=metrics, group_names=names).figures for each in whole]
     for name, value in figures[0].items():
         change = _largest(np.asarray(value), np.asarray(figures[1][name]))
         if change > worst[0]:
             worst = (change, name)
     return worst
+
+
+def _numbers(column: Any) -> np.ndarray:
+    return (column.values if isinstance(column, Ragged) else column).astype(np.float64)
 
 
 def _largest(one: np.ndarray, other: np.ndarray) -> float:
