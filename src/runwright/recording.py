@@ -21,6 +21,7 @@ from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, peak_memory_bytes, write_summary
 from runwright.results import RunResult
 from runwright.run_folder import CONFIG_FILE, OVERRIDES_FILE, boot_id, read_run, update_status
+from runwright.run_states import mark_all
 from runwright.tokenizer.truncation import truncation_report
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
@@ -59,6 +60,8 @@ def start_recording(run: Run) -> None:
     """Open the tracker and record configuration and provenance."""
     if not run.ranks.is_first:
         return
+    for death in mark_all(run.config["output_dir"]):
+        logger.warning("%s: marked %s: %s", death.folder, death.status, death.reason)
     found = collect()
     _write_json(run.folder / PROVENANCE_FILE, found)
     run.tracker.start(
@@ -71,7 +74,9 @@ def start_recording(run: Run) -> None:
         )
     )
     process = {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id()}
-    update_status(run.folder, "RUNNING", **process, device=str(run.ranks.device))
+    # What a resumed run said of its last end is no longer so.
+    earlier = dict.fromkeys(sorted({"end_time", "error", "reason"} & read_run(run.folder).keys()))
+    update_status(run.folder, "RUNNING", **earlier, **process, device=str(run.ranks.device))
     run.tracker.log_params({key: value for key, value in run.config.items() if key != "references"})
     run.tracker.log_tags(tags(found))
     for name in (CONFIG_FILE, OVERRIDES_FILE, PROVENANCE_FILE):

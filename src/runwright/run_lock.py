@@ -24,6 +24,7 @@ from runwright.run_folder import boot_id
 LOCK_FILE = "run.lock"
 HEARTBEAT_SECONDS = 10.0
 DEAD_AFTER_SECONDS = 60.0  # six missed heartbeats of a holder on another machine
+PATIENCE_SECONDS = 1.0  # who only looks whether a run is alive, or marks a dead one, is gone by then
 
 
 class RunBusyError(RunwrightError):
@@ -39,7 +40,7 @@ def run_lock(folder: Path) -> Iterator[int]:
     file = folder / LOCK_FILE
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        if _is_held(descriptor, file):
+        if _stays_held(descriptor, file):
             raise RunBusyError(_refusal(folder, _read(descriptor)))
         _write(descriptor, {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id()})
         stop = threading.Event()
@@ -57,14 +58,72 @@ def run_lock(folder: Path) -> Iterator[int]:
 
 def is_busy(folder: Path) -> bool:
     """Whether a process is at work on the run now."""
-    file = folder / LOCK_FILE
-    if not file.is_file():
+    if not (folder / LOCK_FILE).is_file():
         return False
-    descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    with held_for_a_moment(folder) as held:
+        return not held
+
+
+@contextmanager
+def held_for_a_moment(folder: Path) -> Iterator[bool]:
+    """Whether nobody else has the run; if so, nobody gets it before the end of the block.
+
+    False as well where there is no lock yet and none can be made.
+    """
+    file = folder / LOCK_FILE
     try:
-        return _is_held(descriptor, file)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError:
+        yield False
+        return
+    try:
+        yield not _is_held(descriptor, file)
     finally:
         os.close(descriptor)
+
+
+def read_holder(folder: Path) -> dict[str, Any]:
+    """Who took the lock last, as `host`, `pid`, `boot_id` and `time`; empty where it was given back."""
+    try:
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return {}
+    try:
+        return _read(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def lives_here(holder: dict[str, Any]) -> bool:
+    """Whether it is a process of this machine that is still there: since this boot, under its own number."""
+    if holder.get("host") != socket.gethostname() or holder.get("boot_id") != boot_id():
+        return False
+    began = _start_of_process(int(holder.get("pid", 0)))
+    # A number that was given to another process since then; the clocks have steps of a hundredth of a second.
+    return began is not None and began <= float(holder.get("time", began)) + 1
+
+
+def age_seconds(file: Path) -> float:
+    """How long ago the file was written, by the clock of its file system: another machine's may differ."""
+    probe = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}.probe")
+    try:
+        probe.touch()
+        now = probe.stat().st_mtime
+        probe.unlink()
+    except OSError:  # a folder that may only be read
+        now = time.time()
+    return now - file.stat().st_mtime
+
+
+def _stays_held(descriptor: int, file: Path) -> bool:
+    """Whether another process holds the file, and is not merely looking."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while _is_held(descriptor, file):
+        holder = _read(descriptor)
+        if lives_here(holder) or _lives_elsewhere(holder, file) or time.monotonic() > until:
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def _is_held(descriptor: int, file: Path) -> bool:
@@ -74,25 +133,17 @@ def _is_held(descriptor: int, file: Path) -> bool:
     except BlockingIOError:
         return True
     except OSError:  # some cluster file systems know no locks: what the file says must do
-        return _lives_here(_read(descriptor)) or _lives_elsewhere(_read(descriptor), file)
+        holder = _read(descriptor)
+        is_other = holder.get("pid") != os.getpid()
+        return (is_other and lives_here(holder)) or _lives_elsewhere(holder, file)
     return _lives_elsewhere(_read(descriptor), file)
-
-
-def _lives_here(holder: dict[str, Any]) -> bool:
-    """Whether the holder is a process of this machine since this boot."""
-    here = holder.get("host") == socket.gethostname() and holder.get("boot_id") == boot_id()
-    return here and holder["pid"] != os.getpid() and Path(f"/proc/{holder['pid']}").exists()
 
 
 def _lives_elsewhere(holder: dict[str, Any], file: Path) -> bool:
     """Whether a holder on another machine gave a sign of life not long ago."""
     if not holder or holder.get("host") == socket.gethostname():
         return False  # on this machine the lock itself would have said so
-    probe = file.with_name(f".{file.name}.{os.getpid()}.probe")
-    probe.touch()  # compared with the file system's clock: that of the other machine may differ from ours
-    now = probe.stat().st_mtime
-    probe.unlink()
-    return now - file.stat().st_mtime < DEAD_AFTER_SECONDS
+    return age_seconds(file) < DEAD_AFTER_SECONDS
 
 
 def _beat(descriptor: int, stop: threading.Event) -> None:
@@ -120,3 +171,15 @@ def _write(descriptor: int, holder: dict[str, Any]) -> None:
     text = json.dumps({**holder, "time": time.time()} if holder else {}).encode()
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, text, 0)
+
+
+def _start_of_process(number: int) -> float | None:
+    """When a process of this machine began, in seconds since 1970; None where there is none."""
+    import psutil  # deferred: few commands ask
+
+    try:
+        process = psutil.Process(number)
+        # A zombie has ended; who started it has not looked yet.
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except (psutil.Error, ValueError):
+        return None

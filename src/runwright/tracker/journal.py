@@ -146,10 +146,10 @@ class Journal:
         with self._lock:
             self._append({"t": _now(), "artifact": path, "folder": folder})
 
-    def status(self, status: str) -> None:
-        """Record the state of the run."""
+    def status(self, status: str, *, at: float | None = None) -> None:
+        """Record the state of the run, as of `at` (seconds since 1970; None: now)."""
         with self._lock:
-            self._append({"t": _now(), "status": status})
+            self._append({"t": _now() if at is None else round(at * 1000), "status": status})
 
     @property
     def offset(self) -> int:

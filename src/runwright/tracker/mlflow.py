@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from runwright.errors import TrackingError
 from runwright.tracker.journaled import JournaledTracker
 from runwright.tracker.redaction import MASK, redact
+from runwright.tracker.settling import settle_others
 from runwright.tracker.store import DATABASE_NAME, Store, client_settings, locate, prepare, probe
 from runwright.tracker.upload import STATE_NAME, Target, Uploader, read_state, write_state
 
@@ -51,6 +52,7 @@ class MLflowTracker(JournaledTracker):
         self._start_timeout_seconds = start_timeout_seconds
         self._finish_timeout_seconds = finish_timeout_seconds
         self._upload_every_seconds = upload_every_seconds
+        self._output_dir = Path()
         self._uploader: Uploader | None = None
         self._thread: threading.Thread | None = None
         self._connected = threading.Event()
@@ -73,6 +75,7 @@ class MLflowTracker(JournaledTracker):
         """Decide whether the store answers, then upload in the background either way."""
         began = time.monotonic()
         output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent))
+        self._output_dir = output_dir
         store = locate(self._uri, artifacts=self._artifact_uri, output_dir=output_dir)
         target = Target(run_id=run.run_id, run_name=run.folder.name, experiment=self._experiment or run.name)
         _remember(self._folder, store=store, target=target, output_dir=output_dir)
@@ -133,11 +136,14 @@ class MLflowTracker(JournaledTracker):
     def _work(self) -> None:
         uploader = self._uploader
         assert uploader is not None
-        num_failures, stopping = 0, False
+        num_failures, stopping, settled = 0, False, False
         while True:
             num_failures = 0 if self._attempt(uploader) else num_failures + 1
             if stopping:
                 break
+            if not (num_failures or settled):
+                settled = True
+                settle_others(self._output_dir, store=uploader.store, but=self._folder, go_on=self._has_time)
             # After the stop there is exactly one more attempt, for what was recorded last.
             stopping = self._stop.wait(min(self._upload_every_seconds * 2**num_failures, MAX_BACKOFF_SECONDS))
         uploader.close()
