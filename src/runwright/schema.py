@@ -8,15 +8,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from runwright import cross_checks, task_checks
+from runwright import cross_checks, data_checks, task_checks
 from runwright.combining import check_combinations
 from runwright.conf_folders import GLOBAL_GROUPS
 from runwright.mistakes import Mistake, did_you_mean, listed, shown
 from runwright.option_types import TARGET, check_value
 from runwright.signature import Signature, read_signature
-from runwright.targets import DOOR_OPENERS, GROUPS, check_objects, check_target, door_openers
+from runwright.targets import (
+    DOOR_OPENERS,
+    GROUPS,
+    check_objects,
+    check_target,
+    door_openers,
+    objects_of_nested,
+)
 
-CROSS_CHECKS = (cross_checks, task_checks)  # importing them enters their checks
+CROSS_CHECKS = (cross_checks, data_checks, task_checks)  # importing them enters their checks
 ROOT = "runwright.root_options"
 ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "launch": "LaunchOptions"}
 
@@ -35,9 +42,15 @@ def check(config: dict[str, Any]) -> list[Mistake]:
 
 
 def check_node(
-    node: Any, *, key: str, group: str, objects: tuple[str, ...] = (), expected: str = ""
+    node: Any,
+    *,
+    key: str,
+    group: str,
+    objects: tuple[str, ...] = (),
+    expected: str = "",
+    nested: bool = False,
 ) -> list[Mistake]:
-    """What is wrong with a node that names a target."""
+    """What is wrong with a node that names a target; a nested one gets the objects of its group."""
     if not isinstance(node, dict) or TARGET not in node:
         given = shown(node) if not isinstance(node, dict) else f"a mapping without {TARGET}"
         wanted = expected or f"a node with a {TARGET}: choose {group}=<option>"
@@ -45,6 +58,8 @@ def check_node(
     signature = check_target(node[TARGET], key=f"{key}.{TARGET}", group=group)
     if isinstance(signature, Mistake):
         return [signature]
+    if nested:
+        objects = objects_of_nested(signature, GROUPS[group].objects)
     options = {name: value for name, value in node.items() if name != TARGET}
     return [
         *check_objects(signature, key=key, objects=objects),
@@ -88,7 +103,7 @@ def _check_nested(value: Any, *, key: str, group: str) -> list[Mistake]:
     mistakes: list[Mistake] = []
     for name, inner in items:
         if isinstance(inner, dict) and TARGET in inner:
-            mistakes += check_node(inner, key=f"{key}.{name}", group=group)
+            mistakes += check_node(inner, key=f"{key}.{name}", group=group, nested=True)
         else:
             mistakes += _check_nested(inner, key=f"{key}.{name}", group=group)
     return mistakes

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from runwright.errors import ConfigError
 from runwright.mistakes import Mistake, did_you_mean, listed, raise_if_any, shown
@@ -20,6 +20,9 @@ from runwright.signature import Signature, read_signature, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,18 +118,31 @@ def locate(target: str, *, group: str | None = None, key: str = TARGET) -> Any:
 def instantiate(node: Mapping[str, Any], *objects: Any, group: str | None = None, key: str = "") -> Any:
     """What a node describes: its target called with the objects and the node's options.
 
-    Nested nodes are made first, with no objects. `group` narrows the targets to those of one group.
+    Nested nodes are made first, with the same objects where they need any. `group` narrows the targets to
+    those of one group.
     """
     opened = door_openers(dict(node), key)
     raise_if_any(opened)
+    return _make(node, objects, objects, group, key)
+
+
+def objects_of_nested(signature: Signature, objects: tuple[T, ...]) -> tuple[T, ...]:
+    """The objects that a nested node is passed: those of its group where it needs any, else none."""
+    return objects if signature.num_required_objects else ()
+
+
+def _make(
+    node: Mapping[str, Any], own: tuple[Any, ...], objects: tuple[Any, ...], group: str | None, key: str
+) -> Any:
+    """A node's target called with its `own` objects; nodes inside it choose among `objects`."""
     found = locate(node.get(TARGET, ""), group=group, key=f"{key}.{TARGET}" if key else TARGET)
     options = {
-        name: _instantiate_nested(value, group, f"{key}.{name}" if key else name)
+        name: _make_nested(value, objects, group, f"{key}.{name}" if key else name)
         for name, value in node.items()
         if name != TARGET
     }
-    bind(found, objects, options, key=key)
-    return found(*objects, **options)
+    bind(found, own, options, key=key)
+    return found(*own, **options)
 
 
 def bind(found: Any, objects: tuple[Any, ...], options: Mapping[str, Any], *, key: str) -> None:
@@ -158,13 +174,15 @@ def door_openers(value: Any, key: str = "") -> list[Mistake]:
     return mistakes
 
 
-def _instantiate_nested(value: Any, group: str | None, key: str) -> Any:
+def _make_nested(value: Any, objects: tuple[Any, ...], group: str | None, key: str) -> Any:
     if isinstance(value, dict):
         if TARGET in value:
-            return instantiate(value, group=group, key=key)
-        return {name: _instantiate_nested(inner, group, f"{key}.{name}") for name, inner in value.items()}
+            signature = check_target(value[TARGET], key=f"{key}.{TARGET}", group=group)
+            own = () if isinstance(signature, Mistake) else objects_of_nested(signature, objects)
+            return _make(value, own, objects, group, key)
+        return {name: _make_nested(inner, objects, group, f"{key}.{name}") for name, inner in value.items()}
     if isinstance(value, list):
-        return [_instantiate_nested(inner, group, f"{key}.{place}") for place, inner in enumerate(value)]
+        return [_make_nested(inner, objects, group, f"{key}.{place}") for place, inner in enumerate(value)]
     return value
 
 

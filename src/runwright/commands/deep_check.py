@@ -7,8 +7,9 @@ from typing import Any
 
 from runwright.errors import ConfigError
 from runwright.option_types import TARGET
+from runwright.signature import Signature
 from runwright.sources import resolve_source
-from runwright.targets import GROUPS, bind, locate
+from runwright.targets import GROUPS, bind, check_target, locate, objects_of_nested
 
 
 def check_deeply(config: dict[str, Any]) -> Iterator[str]:
@@ -53,5 +54,8 @@ def _nested(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any], tuple[s
     items = list(value.items()) if isinstance(value, dict) else items
     for name, inner in items:
         if isinstance(inner, dict) and TARGET in inner:
-            yield f"{key}.{name}", inner, ()
+            group = key.partition(".")[0]
+            signature = check_target(inner[TARGET], key=f"{key}.{name}.{TARGET}", group=group)
+            known = isinstance(signature, Signature)
+            yield f"{key}.{name}", inner, objects_of_nested(signature, GROUPS[group].objects) if known else ()
         yield from _nested(inner, f"{key}.{name}")

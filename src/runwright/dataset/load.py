@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from datasets import Dataset, disable_progress_bars
 
 from runwright.dataset.checks import missing_column
 from runwright.dataset.fingerprint import content_fingerprint
-from runwright.dataset.passes import contiguous, count_changed, take
+from runwright.dataset.passes import column_numbers, contiguous, count_changed, renamed, take
 from runwright.dataset.raw import ROW_ID, files_of
 from runwright.dataset.splits import hold_out, random_order, strata_of
 from runwright.errors import ConfigError, DataError
@@ -26,6 +26,7 @@ class LoadedData:
     fingerprints: dict[str, str]  # of each split's content
     notes: list[str]  # what was changed, dropped or held out, one sentence each
     sources: dict[str, list[str]]  # of each split of the source: its files, or NAME@COMMIT of a hub
+    parts: dict[str, Any] = field(default_factory=dict)  # of a combination: what each part holds, for JSON
 
     def table(self) -> list[dict[str, Any]]:
         """One line for each split: its name, rows, columns and fingerprint."""
@@ -57,7 +58,7 @@ def load_splits(
     a share of it below 1, or a number of rows. `subset` keeps so many rows of a split, drawn by the seed.
     """
     disable_progress_bars()
-    splits, notes = _renamed(dict(source), columns), []
+    splits, notes = renamed(dict(source), columns), list(getattr(source, "notes", []))
     for step in cleaning:
         splits = _cleaned(splits, step, notes)
     splits = _held_out(splits, holdout, stratify_by, seed, notes)
@@ -71,22 +72,13 @@ def load_splits(
     splits = {split: contiguous(rows) for split, rows in splits.items()}
     fingerprints = {split: content_fingerprint(rows) for split, rows in splits.items()}
     sources = {split: files_of(rows) for split, rows in source.items()}
-    return LoadedData(splits=splits, fingerprints=fingerprints, notes=notes, sources=sources)
-
-
-def _renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
-    renamed = {}
-    for split, rows in splits.items():
-        mapping = {old: new for new, old in columns.items() if old in rows.column_names and old != new}
-        for new, old in columns.items():
-            if old not in rows.column_names and not (split != "train" and "train" in splits):
-                raise missing_column(old, rows, split=split)
-            if new in rows.column_names and old in mapping and new not in mapping:
-                raise ConfigError(
-                    f"dataset.columns.{new}: the source has a column of this name already; rename that too"
-                )
-        renamed[split] = rows.rename_columns(mapping) if mapping else rows
-    return renamed
+    return LoadedData(
+        splits=splits,
+        fingerprints=fingerprints,
+        notes=notes,
+        sources=sources,
+        parts=dict(getattr(source, "parts", {})),
+    )
 
 
 def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str]) -> Splits:
@@ -118,10 +110,10 @@ def _held_out(
         if stratify_by not in rows.column_names:
             raise missing_column(stratify_by, rows, split="train")
         strata = strata_of(rows[stratify_by][:], column=stratify_by)
-    positions = hold_out(np.asarray(rows[ROW_ID][:]), wanted, seed=seed, strata=strata)
+    positions = hold_out(column_numbers(rows, ROW_ID), wanted, seed=seed, strata=strata)
     sizes = [f"{len(chosen)} for {split}" for split, chosen in positions.items() if split != "train"]
     notes.append(f"held out of {len(rows)} rows of train: {', '.join(sizes)}")
-    made = {split: take(rows, chosen.tolist()) for split, chosen in positions.items()}
+    made = {split: take(rows, chosen) for split, chosen in positions.items()}
     together = {**splits, **made}
     return {split: together[split] for split in sorted(together, key=_usual_place)}
 
@@ -135,5 +127,5 @@ def _subset(rows: Dataset, split: str, size: int | None, seed: int) -> Dataset:
         return rows
     if size < 1:
         raise ConfigError(f"dataset.subset.{split}: expected null or at least 1, got {size}")
-    order = random_order(np.asarray(rows[ROW_ID][:]), seed=seed, purpose=f"subset of {split}")
-    return take(rows, np.sort(order[:size]).tolist())
+    order = random_order(column_numbers(rows, ROW_ID), seed=seed, purpose=f"subset of {split}")
+    return take(rows, np.sort(order[:size]))

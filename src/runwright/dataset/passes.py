@@ -1,9 +1,9 @@
-"""Passes over all rows for cleaning steps: change texts, keep some rows, compare rows."""
+"""Passes over all rows: rename columns, and for cleaning steps change texts, keep some rows, compare rows."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,26 @@ from datasets.table import MemoryMappedTable
 
 from runwright.dataset import store
 from runwright.dataset.checks import column_chunks, missing_column, row_error
+from runwright.errors import ConfigError
 from runwright.types import Splits
 
 VERSION = 1  # raise when a step gives another result for the same options: cached results are then not used
+
+
+def renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
+    """The splits with columns renamed (new name: old name); train must have the old ones."""
+    result = {}
+    for split, rows in splits.items():
+        mapping = {old: new for new, old in columns.items() if old in rows.column_names and old != new}
+        for new, old in columns.items():
+            if old not in rows.column_names and not (split != "train" and "train" in splits):
+                raise missing_column(old, rows, split=split)
+            if new in rows.column_names and old in mapping and new not in mapping:
+                raise ConfigError(
+                    f"dataset.columns.{new}: the source has a column of this name already; rename that too"
+                )
+        result[split] = rows.rename_columns(mapping) if mapping else rows
+    return result
 
 
 def change_texts(splits: Splits, columns: Sequence[str], change: Callable[[str], str], *, key: Any) -> Splits:
@@ -62,11 +79,17 @@ def join_indicators(splits: Splits, columns: Sequence[str], into: str, separator
     return joined
 
 
-def take(rows: Dataset, positions: Sequence[int]) -> Dataset:
+def take(rows: Dataset, positions: Sequence[int] | np.ndarray) -> Dataset:
     """The rows at these positions."""
-    return rows.select(
-        positions, keep_in_memory=True, new_fingerprint=store.digest([rows._fingerprint, list(positions)])
-    )
+    chosen = np.asarray(positions, dtype=np.int64)
+    name = store.digest([rows._fingerprint, store.bytes_digest(chosen)])
+    return rows.select(chosen, keep_in_memory=True, new_fingerprint=name)
+
+
+def column_numbers(rows: Dataset, column: str) -> np.ndarray:
+    """A column of whole numbers without nulls, [N] int64, with no Python number for each."""
+    pieces = [values.to_numpy(zero_copy_only=False) for _, values in column_chunks(rows, column)]
+    return np.concatenate(pieces).astype(np.int64) if pieces else np.empty(0, dtype=np.int64)
 
 
 def contiguous(rows: Dataset) -> Dataset:

@@ -61,22 +61,23 @@ def file_state(path: Path) -> list[Any]:
 
 def files_of(rows: Dataset) -> list[str]:
     """The files that the rows of a raw split came from."""
-    return [file for file, _ in _origins(rows)]
+    return [file for file, _ in origins_of(rows)]
 
 
 def locate(rows: Dataset, row_id: int) -> tuple[str | None, int]:
     """The file that a raw row came from, None where unknown, and its position there."""
     position = row_id
-    for file, num_rows in _origins(rows):
+    for file, num_rows in origins_of(rows):
         if position < num_rows:
             return file, position
         position -= num_rows
     return None, row_id
 
 
-def _origins(rows: Dataset) -> list[tuple[str, int]]:
+def origins_of(rows: Dataset) -> list[tuple[str, int]]:
+    """(file, number of rows) in the order of the rows of a raw split; empty where unknown."""
     try:
-        return json.loads(rows.info.description)["origins"]
+        return [(file, num_rows) for file, num_rows in json.loads(rows.info.description)["origins"]]
     except (ValueError, KeyError, TypeError):
         return []
 

@@ -11,6 +11,7 @@ from runwright.errors import ConfigError, DataError
 
 _MAX_STRATA = 1000
 _QUANTILE_BINS = 10
+_BLOCK = 100_000  # rows whose keys are Python objects at a time
 
 
 def random_order(row_ids: np.ndarray, *, seed: int, purpose: str) -> np.ndarray:
@@ -19,9 +20,13 @@ def random_order(row_ids: np.ndarray, *, seed: int, purpose: str) -> np.ndarray:
     Adding or removing rows leaves the order of the others as it was.
     """
     prefix = f"{seed}:{purpose}:".encode()
-    keys = [hashlib.blake2b(prefix + str(row_id).encode(), digest_size=8).digest() for row_id in row_ids]
+    keys = np.empty(len(row_ids), dtype=np.uint64)
+    for start in range(0, len(row_ids), _BLOCK):
+        ids = row_ids[start : start + _BLOCK].tolist()
+        digests = [hashlib.blake2b(prefix + str(row_id).encode(), digest_size=8).digest() for row_id in ids]
+        keys[start : start + len(ids)] = np.frombuffer(b"".join(digests), dtype=">u8")
     # Equal 64-bit keys are ordered by row id, so that the order never depends on the sort.
-    return np.lexsort((row_ids, np.frombuffer(b"".join(keys), dtype=">u8").astype(np.uint64)))
+    return np.lexsort((row_ids, keys))
 
 
 def hold_out(

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from runwright.errors import DataError
@@ -42,6 +43,12 @@ def digest(key: Any) -> str:
     """A name for a JSON-able key, the same in every process and on every machine (32 hex digits)."""
     text = json.dumps(key, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def bytes_digest(values: np.ndarray) -> str:
+    """A name for the numbers of an array (32 hex digits)."""
+    little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False)
+    return hashlib.blake2b(little.tobytes(), digest_size=16).hexdigest()
 
 
 @contextmanager

@@ -1,0 +1,117 @@
+"""What the keys of data sets say together: parts of a combination, filters, patterns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from runwright.combining import at_most_one, reads
+from runwright.mistakes import Mistake, did_you_mean, listed, shown
+from runwright.option_types import TARGET
+
+COMBINATIONS = ("runwright.dataset.combine.concat", "runwright.dataset.combine.mix")
+
+
+@reads("dataset")
+def _combinations_have_parts(dataset: Any) -> Iterator[Mistake]:
+    for key, node in _nodes(dataset, "dataset"):
+        if node[TARGET] not in COMBINATIONS:
+            continue
+        parts = node["parts"]
+        named = list(parts.items()) if isinstance(parts, dict) else list(enumerate(parts))
+        if not named:
+            yield Mistake(
+                key=f"{key}.parts",
+                given="no parts",
+                expected="at least one data set",
+                hint=f"+dataset@{key}.parts.<name>=<option>",
+            )
+        for name, part in named:
+            if not (isinstance(part, dict) and TARGET in part):
+                given = "a mapping without _target_" if isinstance(part, dict) else shown(part)
+                yield Mistake(key=f"{key}.parts.{name}", given=given, expected="the node of a data set")
+        if node[TARGET] == COMBINATIONS[1]:
+            yield from _mixture(node, key, [str(name) for name, _ in named], by_name=isinstance(parts, dict))
+
+
+def _mixture(node: dict[str, Any], key: str, names: list[str], *, by_name: bool) -> Iterator[Mistake]:
+    weights, temperature = node["weights"], node["temperature"]
+    yield from at_most_one(key, {"weights": weights, "temperature": temperature})
+    if weights is None and temperature is None:
+        expected = "weights, or a temperature (1: in proportion to the sizes)"
+        yield Mistake(key=f"{key}.weights", given="null, with temperature null too", expected=expected)
+    elif isinstance(weights, dict) and by_name:
+        for name in [name for name in weights if name not in names]:
+            yield Mistake(
+                key=f"{key}.weights.{name}",
+                given="a weight for no part",
+                expected=f"one of {listed(names)}",
+                hint=did_you_mean(name, names),
+            )
+        for name in [name for name in names if name not in weights]:
+            yield Mistake(key=f"{key}.weights.{name}", given="nothing", expected="the weight of this part")
+    elif weights is not None and (isinstance(weights, dict) or by_name or len(weights) != len(names)):
+        expected = f"a weight for each of {listed(names)}" if by_name else f"a list of {len(names)} numbers"
+        yield Mistake(key=f"{key}.weights", given=shown(weights), expected=expected)
+
+
+@reads("dataset")
+def _nothing_is_held_out_of_a_mixture(dataset: Any) -> Iterator[Mistake]:
+    for key, node in _nodes(dataset, "dataset"):
+        source, holdout = node.get("source"), node.get("holdout")
+        mixes = isinstance(source, dict) and source.get(TARGET) == COMBINATIONS[1]
+        for split, share in (holdout or {}).items() if mixes else ():
+            if share:
+                yield Mistake(
+                    key=f"{key}.holdout.{split}",
+                    given=f"{shown(share)} of a mixture, which may hold a row twice",
+                    expected="0",
+                    hint="hold out within the parts",
+                )
+
+
+@reads("dataset")
+def _parts_hold_out_something(dataset: Any) -> Iterator[Mistake]:
+    """As for the data set itself, see task_checks."""
+    for key, node in _nodes(dataset, "dataset"):
+        holdout = node.get("holdout") if key != "dataset" else None
+        for split, share in (holdout or {}).items():
+            if share > 1 and share != int(share):
+                expected = "a share from 0 to below 1, or a whole number of rows"
+                yield Mistake(key=f"{key}.holdout.{split}", given=shown(share), expected=expected)
+        shares = sum(share for share in (holdout or {}).values() if 0 < share < 1)
+        if shares >= 1:
+            given = f"shares that sum to {shares:g}"
+            yield Mistake(key=f"{key}.holdout", given=given, expected="less than 1: something to train on")
+
+
+@reads("dataset")
+def _patterns_can_be_read(dataset: Any) -> Iterator[Mistake]:
+    for key, node in _nodes(dataset, "dataset"):
+        if isinstance(node.get("pattern"), str):
+            try:
+                re.compile(node["pattern"])
+            except re.error as error:
+                expected = f"a regular expression ({error})"
+                yield Mistake(key=f"{key}.pattern", given=shown(node["pattern"]), expected=expected)
+
+
+@reads("dataset")
+def _ranges_are_not_empty(dataset: Any) -> Iterator[Mistake]:
+    for key, node in _nodes(dataset, "dataset"):
+        low, high = node.get("min"), node.get("max")
+        if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+            yield Mistake(key=f"{key}.max", given=shown(high), expected=f"at least min, which is {low}")
+
+
+def _nodes(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every node in a data set's configuration, itself too, with its key."""
+    if isinstance(value, dict):
+        if TARGET in value:
+            yield key, value
+        for name, inner in value.items():
+            yield from _nodes(inner, f"{key}.{name}")
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _nodes(inner, f"{key}.{place}")
