@@ -83,6 +83,7 @@ class Head:
     num_labels: int
     label_names: tuple[str, ...]  # one per class; empty for regression
     problem_type: str | None  # transformers' name of it, stored in the saved model
+    initial_bias: tuple[float, ...] = ()  # [C] of a new output layer; empty: as the architecture makes it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from runwright.model.pretrained import load
 from runwright.model.scratch import build
 from runwright.sources import resolve_source
 from runwright.types import Head
+
+CONF = Path(__file__).resolve().parents[2] / "conf" / "model" / "pretrained.yaml"
 
 WIDTHS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
 SMALL: dict[str, dict[str, Any]] = {
@@ -66,3 +70,15 @@ def save_small(make_small: Callable[..., Any], tmp_path: Path) -> Callable[..., 
         return folder
 
     return save
+
+
+@pytest.fixture
+def load_one(tokenizer: PreTrainedTokenizerFast, head: Head) -> Callable[..., Any]:
+    """Loads with the shipped options, but for the changes."""
+
+    def run(**changes: Any) -> Any:
+        options = yaml.safe_load(CONF.read_text(encoding="utf-8"))
+        assert options.pop("_target_") == "runwright.model.pretrained.load"
+        return load(changes.pop("head", head), tokenizer, **options | changes)
+
+    return run

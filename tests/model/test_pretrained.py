@@ -24,18 +24,6 @@ CONF = Path(__file__).resolve().parents[2] / "conf" / "model" / "pretrained.yaml
 ARCHITECTURES = ["bert", "roberta", "distilbert", "electra", "deberta-v2", "modernbert", "gpt2", "t5"]
 
 
-@pytest.fixture
-def load_one(tokenizer: PreTrainedTokenizerFast, head: Head) -> Callable[..., Any]:
-    """Loads with the shipped options, but for the changes."""
-
-    def run(**changes: Any) -> Any:
-        options = yaml.safe_load(CONF.read_text(encoding="utf-8"))
-        assert options.pop("_target_") == "runwright.model.pretrained.load"
-        return load(changes.pop("head", head), tokenizer, **options | changes)
-
-    return run
-
-
 def attention_of(architecture: str) -> str:
     return "eager" if architecture == "deberta-v2" else "sdpa"
 

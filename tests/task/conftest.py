@@ -46,6 +46,7 @@ def make_task(tokenizer: Any) -> Callable[..., Any]:
             "label_smoothing": 0.0,
             "class_weights": None,
             "threshold": 0.5,
+            "bias_from_labels": False,
         }
         return SequenceClassification(tokenizer, problem=problem, **defaults | options)  # type: ignore[arg-type]
 

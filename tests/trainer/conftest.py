@@ -63,6 +63,7 @@ def make_task(tokenizer: Any) -> Callable[..., Any]:
             "label_smoothing": 0.0,
             "class_weights": None,
             "threshold": 0.5,
+            "bias_from_labels": False,
         }
         weights = options.pop("weights", None)
         task = SequenceClassification(tokenizer, problem=problem, **defaults | options)  # type: ignore[arg-type]

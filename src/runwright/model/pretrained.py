@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from runwright.errors import ConfigError
 from runwright.model.configuration import auto_class, head_options, set_dropout, set_padding, torch_dtype
 from runwright.model.freeze import freeze_parts
+from runwright.model.head_bias import set_initial_bias
 from runwright.model.lora import Lora, add_adapters
 from runwright.model.quiet import quiet_transformers
 from runwright.permissions import code_allowed
@@ -61,6 +62,7 @@ def load(
     loaded = _load_weights(name, source, head, config, options)
     _check_encoder(name, loaded)
     _report(loaded, head, former_names)
+    set_initial_bias(loaded.model, head, new=loaded.new)
     fit_vocabulary(loaded.model, tokenizer)
     frozen = freeze_parts(loaded.model, freeze, new=loaded.new)
     if frozen:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from runwright.errors import ConfigError
 from runwright.mistakes import did_you_mean
 from runwright.model.configuration import auto_class, head_options, set_dropout, torch_dtype
+from runwright.model.head_bias import set_initial_bias
 from runwright.model.quiet import quiet_transformers
 from runwright.types import Head, OpenFraction
 
@@ -52,6 +53,7 @@ def build(
     except (TypeError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split()).partition(" Model type should be one of")[0]
         raise ConfigError(f"model: cannot build {architecture!r}: {reason}") from error
+    set_initial_bias(model, head, new=None)
     log.info("new: all weights of %s", type(model).__name__)
     return model
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from runwright.errors import DataError
 from runwright.task.class_weights import learn_class_weights
+from runwright.task.label_bias import bias_of_labels
 from runwright.task.labels import (
     LabelEncoder,
     check_label_names,
@@ -69,6 +70,7 @@ class SequenceClassification:
         label_smoothing: OpenFraction,
         class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None,
         threshold: Fraction,
+        bias_from_labels: bool,
     ) -> None:
         self.tokenizer = tokenizer
         self.problem = problem
@@ -79,6 +81,8 @@ class SequenceClassification:
         self.max_length = max_length
         self.label_smoothing = label_smoothing
         self.threshold = threshold
+        self.bias_from_labels = bias_from_labels
+        self.initial_bias: tuple[float, ...] = ()
         self.class_weights_option: Any = class_weights
         self.given_names = given_names(label_names, label_file)
         self.label_names: tuple[str, ...] = ()
@@ -107,6 +111,10 @@ class SequenceClassification:
                 names=self.label_names,
                 column=self.label_column,
             )
+        if self.bias_from_labels:
+            self.initial_bias = bias_of_labels(
+                self.problem, labels["train"] or [], num_classes=len(self.label_names)
+            )
         self.objective = self._make_objective()
 
     def state_dict(self) -> dict[str, Any]:
@@ -132,6 +140,7 @@ class SequenceClassification:
             num_labels=len(self.label_names) if self.label_names else 1,
             label_names=self.label_names,
             problem_type=PROBLEM_TYPES[self.problem],
+            initial_bias=self.initial_bias,
         )
 
     @property

@@ -295,6 +295,7 @@ def make_task(problem: str) -> Any:
         label_column="label", label_separator=",", label_names=None, label_file=None, group_column=None,
         max_length=40, label_smoothing=0.1 if kind == "single_label" else 0.0, class_weights=None,
         threshold=0.5,
+        bias_from_labels=False,
     )  # fmt: skip
     names = [] if problem == "regression" else ["w", "x", "y", "z"]
     weights = [0.2, 1.0, 3.7, 1.1] if problem == "single_label" else None
