@@ -27,7 +27,12 @@ def run(
 
     grant(packages=allow_packages)
     composed = compose_checked(list(overrides), folder=folder)
-    created = create(composed.config, overrides=composed.overrides, command=["runwright.run"])
+    created = create(
+        composed.config,
+        overrides=composed.overrides,
+        command=["runwright.run"],
+        unresolved=composed.unresolved,
+    )
     with run_lock(created):
         return execute(created)
 

@@ -16,12 +16,13 @@ from runwright.errors import ConfigError, RunwrightError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import ModuleType
+    from types import ModuleType, TracebackType
 
 COMMANDS = {
     "train": "compose an experiment, check it, run it (-m: many of them)",
     "evaluate": "metrics of a finished run on any split or other data",
     "predict": "predictions of a finished run for texts, stdin or a file",
+    "runs": "list, filter and sort runs, or show one",
     "sync": "upload what MLflow has not yet got of runs",
     "validate": "check a configuration without running anything",
     "verify": "do the numbers depend on how the experiment is executed?",
@@ -42,6 +43,8 @@ runwright <command> --help says more about each."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process."""
+    if argv is None:  # as a program, not from a test or another program
+        sys.excepthook = _show_without_secrets
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
         print(_help())
@@ -109,11 +112,23 @@ def _run(module: ModuleType, name: str, arguments: list[str]) -> int:
 
 
 def _message(error: RunwrightError) -> str:
+    from runwright.tracker.redaction import redact
+
     if isinstance(error, ConfigError):
         from runwright.mistakes import report
 
-        return report(error)
-    return str(error)
+        return redact(report(error))
+    return redact(str(error))
+
+
+def _show_without_secrets(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    import traceback
+
+    from runwright.tracker.redaction import redact
+
+    sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
 
 
 def _refuse_flag(parser: argparse.ArgumentParser, flag: str) -> None:

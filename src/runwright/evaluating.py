@@ -22,7 +22,9 @@ from runwright.report.progress import Progress
 from runwright.report.summary import print_metrics
 from runwright.results import EvaluateResult
 from runwright.resuming import override_key, recorded_overrides
+from runwright.secret_values import conceal, conceal_overrides
 from runwright.tokenizer.fingerprint import tokenizer_fingerprint
+from runwright.tracker.redaction import Redactor
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
 from runwright.types import Interval
 
@@ -46,7 +48,8 @@ def evaluate_run(
     config = _config(run, overrides, allow_shadow=allow_shadow)
     place = folder / "evaluations" / time.strftime("%Y-%m-%d_%H-%M-%S")
     place.mkdir(parents=True, exist_ok=True)
-    with run_logging(place, first=True), Progress(enabled=True) as progress:
+    concealed = conceal(config)  # before the log is opened: it masks what was found
+    with run_logging(place, first=True, redact=Redactor().text), Progress(enabled=True) as progress:
         data = build.load_data(config)
         chosen = _choose(list(data.splits), splits)
         kinds: dict[str, Kind] = dict.fromkeys(run.task.text_columns, "text")
@@ -68,7 +71,7 @@ def evaluate_run(
             results.append(_result(split, evaluation, intervals, place))
     figures = {name: value for result in results for name, value in result.metrics.items()}
     (place / "metrics.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
-    (place / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+    (place / "config.yaml").write_text(yaml.safe_dump(concealed, sort_keys=False), encoding="utf-8")
     return results
 
 
@@ -84,7 +87,9 @@ def show_results(results: Sequence[EvaluateResult]) -> None:
 def _config(run: FinishedRun, overrides: Sequence[str], *, allow_shadow: bool) -> Mapping[str, Any]:
     if not overrides:
         return run.config
-    texts = on_top_of(recorded_overrides(run.folder), overrides)
+    # Nothing is tracked here: the store's secrets are not needed.
+    own = [text for text in recorded_overrides(run.folder) if not override_key(text).startswith("tracker.")]
+    texts = on_top_of(own, conceal_overrides(overrides))
     config = compose_checked(texts, allow_shadow=allow_shadow).config
     changed = [
         text for text in overrides if override_key(text).startswith(("dataset.source", "dataset.clean"))

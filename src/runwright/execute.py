@@ -10,7 +10,7 @@ import json
 import logging
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import torch
 
 from runwright import build
 from runwright.dataset.store import cache_root
-from runwright.environment import local_world_size, share_of_cores
+from runwright.environment import local_world_size, rank, share_of_cores
 from runwright.errors import CheckpointError, ConfigError, RunwrightError
 from runwright.processes import be_deterministic, end_ranks, set_threads, start_ranks
 from runwright.recording import (
@@ -36,12 +36,14 @@ from runwright.report.summary import RunSummary, print_summary
 from runwright.results import RunResult
 from runwright.resuming import check_identity
 from runwright.run_folder import CONFIG_FILE, read_config, read_run
+from runwright.secret_values import reveal
 from runwright.targets import instantiate
 from runwright.tracker.console import Silent
 from runwright.tracker.redaction import Redactor
 from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints, load, read_identity
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
-from runwright.trainer.loop import EVALUATION_PREFIX, Loop, TrainingState, make_plan, restore_snapshot
+from runwright.trainer.evaluation_splits import USUAL, choose_splits
+from runwright.trainer.loop import Loop, TrainingState, make_plan, restore_snapshot
 from runwright.trainer.step import Stepper, StepResult
 from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, catch_signals
 
@@ -62,7 +64,8 @@ def execute(folder: Path) -> RunResult:
 
     Raises StoppedBySignalError where a signal ended it; whatever else went wrong is written down and raised.
     """
-    config = read_config(folder / CONFIG_FILE)
+    # Only the first process tracks the run.
+    config = reveal(read_config(folder / CONFIG_FILE), but="tracker" if rank() else "")
     options = build.build_options(config)
     ranks = start_ranks(
         options.device,
@@ -144,8 +147,9 @@ def _train_and_report(run: Run) -> tuple[RunResult, RunSummary | None]:
 
 def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.Module]:
     """Train to the end; the state then, and the whole model. Raises StoppedBySignalError after a signal."""
-    train, validation = prepared.examples["train"], prepared.examples.get(EVALUATION_PREFIX)
-    if validation is None and run.options.early_stopping_patience is not None:
+    train = prepared.examples["train"]
+    splits = choose_splits(prepared.examples, best_split=run.options.best_split)
+    if splits.best is None and run.options.early_stopping_patience is not None:
         raise ConfigError(
             "trainer.early_stopping_patience needs a validation split; set dataset.holdout.validation"
         )
@@ -167,7 +171,8 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         checkpoints=checkpoints,
         log=run.tracker,
         stop=run.stop,
-        evaluate=partial(_validate, run, prepared, stepper) if validation is not None else None,
+        evaluate=partial(_validate, run, prepared, stepper, splits.names) if splits.best else None,
+        best_split=splits.best or USUAL,
         on_step=partial(_show_step, run, plan.total_steps),
     )
     with run.progress.training(total=plan.total_steps, done=state.step):
@@ -202,10 +207,13 @@ def _resume(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler:
     return state
 
 
-def _validate(run: Run, prepared: build.Prepared, stepper: Stepper) -> Mapping[str, float]:
-    """Figures of the validation split; of the first process on all, since all must decide alike."""
+def _validate(
+    run: Run, prepared: build.Prepared, stepper: Stepper, splits: Sequence[str]
+) -> Mapping[str, Mapping[str, float]]:
+    """Figures of the splits; of the first process on all, since all must decide alike."""
     with stepper.strategy.whole(stepper.model):
-        figures = _evaluate_split(run, prepared, stepper.model, EVALUATION_PREFIX).figures
+        model = stepper.model
+        figures = {split: _evaluate_split(run, prepared, model, split).figures for split in splits}
     return json.loads(run.ranks.gather(json.dumps(figures).encode())[0])
 
 
@@ -257,9 +265,9 @@ def _restore_best(run: Run, state: TrainingState, model: torch.nn.Module) -> int
 
 def _identity(run: Run) -> dict[str, Any]:
     return {
-        "config": build.config_hash(run.config),
+        "config": build.config_hash(read_config(run.folder / CONFIG_FILE)),  # secrets are no part of it
         "num_processes": run.ranks.num_ranks,
-        "strategy": run.config["launch"]["strategy"],
+        "strategy": build.build_strategy(run.config, ranks=run.ranks).name,
         "num_threads": torch.get_num_threads(),
         "device": run.ranks.device.type,
         "torch": torch.__version__,

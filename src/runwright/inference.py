@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from runwright import build
 from runwright.dataset.examples import PreparedExamples, example_schema, record_batch
@@ -17,6 +16,8 @@ from runwright.environment import share_of_cores
 from runwright.errors import CheckpointError
 from runwright.processes import set_threads, start_ranks
 from runwright.records import in_chunks
+from runwright.run_folder import CONFIG_FILE, read_config
+from runwright.secret_values import reveal
 from runwright.tokenizer.pretrained import load_pretrained
 from runwright.trainer.evaluate import predict
 from runwright.trainer.options import TrainerOptions
@@ -46,7 +47,8 @@ def load_run(folder: Path, *, device: str | None = None) -> FinishedRun:
             f"run {folder} has no best model yet; its training has not finished. Go on with: "
             f"runwright train --resume {folder}"
         )
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    # Nothing is tracked here: the store's secrets are not needed.
+    config = reveal(read_config(folder / CONFIG_FILE), but="tracker")
     # Saved beside the model, whichever function of the user's made it.
     tokenizer = load_pretrained(name=str(best.resolve()), padding_side=None, pad_token=None)
     task = build.build_task(config, tokenizer)

@@ -26,8 +26,10 @@ from runwright.tokenizer.truncation import truncation_report
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
 from runwright.tracker.provenance import collect, tags
+from runwright.tracker.redaction import redact
 from runwright.trainer.evaluate import Evaluation
-from runwright.trainer.loop import EVALUATION_PREFIX, TrainingState
+from runwright.trainer.evaluation_splits import choose_splits
+from runwright.trainer.loop import TrainingState
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.stop import StopFlag
@@ -89,9 +91,9 @@ def finish_recording(run: Run, status: str, *, error: BaseException | None = Non
         return
     fields: dict[str, Any] = {"end_time": time.time()}
     if error is not None and status == "FAILED":
-        fields["error"] = f"{type(error).__name__}: {error}"
+        fields["error"] = redact(f"{type(error).__name__}: {error}")
         report = run.folder / "traceback.txt"
-        report.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        report.write_text(redact("".join(traceback.format_exception(error))), encoding="utf-8")
         run.tracker.log_artifact(report)
     update_status(run.folder, status, **fields)
     if (run.folder / LOG_FILE).is_file():
@@ -108,9 +110,9 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
         logger.info("data: %s: %d rows", row["split"], row["rows"])
     lengths = prepared.examples["train"].column("full_length")
     logger.info("train: %s", truncation_report(lengths, prepared.task.max_length).describe())
-    _write_json(
-        run.folder / DATA_FILE, {"fingerprints": prepared.data.fingerprints, "notes": prepared.data.notes}
-    )
+    data = prepared.data
+    found = {"fingerprints": data.fingerprints, "notes": data.notes, "sources": data.sources}
+    _write_json(run.folder / DATA_FILE, found | ({"parts": data.parts} if data.parts else {}))
     run.tracker.log_artifact(run.folder / DATA_FILE)
     run.tracker.log_tags({f"data.{split}": value for split, value in prepared.data.fingerprints.items()})
 
@@ -137,10 +139,8 @@ def write_results(
             group_names=task.group_names,
             seed=run.config["seed"],
         )
-    final = {
-        name if not name.startswith(f"{EVALUATION_PREFIX}/") else f"best/{name}": value
-        for name, value in result.metrics.items()  # `validation/…` is the curve of the training
-    }
+    curves = choose_splits(prepared.examples, best_split=run.options.best_split)
+    final = {curves.final_name(name): value for name, value in result.metrics.items()}
     run.tracker.log_metrics(final, step=result.global_step)
     paths |= outputs.write_plots(
         run.folder,

@@ -23,6 +23,7 @@ from runwright.run_folder import (
     start_order,
     write_config,
 )
+from runwright.secret_values import conceal, conceal_overrides, reveal
 
 RESUMES_FILE = "resumes.jsonl"
 CHANGEABLE = (
@@ -48,6 +49,7 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
     """
     from runwright.compose import all_mistakes, compose
 
+    overrides = conceal_overrides(overrides)
     recorded = [
         text
         for text in recorded_overrides(folder)
@@ -59,7 +61,8 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
     after = compose([*recorded, *overrides], allow_shadow=allow_shadow)
     raise_if_any(all_mistakes(after))
     stored = read_config(folder / CONFIG_FILE)
-    changed = differences(before.config, after.config)
+    config = conceal(after.config, after.unresolved)
+    changed = differences(conceal(before.config, before.unresolved), config)
     raise_if_any(
         [
             Mistake(
@@ -72,17 +75,20 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
             if not is_changeable(key)
         ]
     )
-    adopt(folder, _merge(stored, after.config, changed))
+    adopt(folder, _merge(stored, config, changed))
 
 
 def adopt(folder: Path, config: Mapping[str, Any]) -> None:
-    """Make this the configuration of an existing run, if it differs, and write down what changed."""
+    """Make this the configuration of an existing run, if it differs, and write down what changed.
+
+    References stand for its secrets, as in the folder's own.
+    """
     from runwright.schema import check
 
     changed = differences(read_config(folder / CONFIG_FILE), config)
     assert all(map(is_changeable, changed)), changed
     if changed:
-        raise_if_any(check(dict(config)))
+        raise_if_any(check(reveal(config)))
         write_config(folder, config)
     record_resume(folder, changed)
 

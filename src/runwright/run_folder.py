@@ -22,6 +22,8 @@ from runwright import __version__
 from runwright.errors import ConfigError
 from runwright.mistakes import did_you_mean
 from runwright.permissions import granted
+from runwright.secret_values import conceal, conceal_overrides, keep_references, refuse_in_names
+from runwright.tracker.redaction import redact
 
 CONFIG_FILE = "config.yaml"
 OVERRIDES_FILE = "overrides.yaml"
@@ -31,15 +33,26 @@ MAX_TRIES = 100
 LATEST = "latest"
 
 
-def create(config: Mapping[str, Any], *, overrides: Sequence[str], command: Sequence[str]) -> Path:
-    """A new folder that belongs to this run alone, with its configuration in it."""
+def create(
+    config: Mapping[str, Any],
+    *,
+    overrides: Sequence[str],
+    command: Sequence[str],
+    unresolved: Mapping[str, Any] | None = None,
+) -> Path:
+    """A new folder that belongs to this run alone, with its configuration in it.
+
+    Secrets are left out; `unresolved`, the configuration with its interpolations, says where they came from.
+    """
+    concealed = conceal(config, unresolved)
+    refuse_in_names(config, concealed)
     folder, run_id, start = claim_folder(Path(config["output_dir"]).expanduser() / config["name"])
     record = {
         "run_id": run_id,
         "name": config["name"],
         "status": "CREATED",
-        "command": list(command),
-        "overrides": list(overrides),
+        "command": redact(list(command)),
+        "overrides": conceal_overrides(overrides),
         "start_time": start,
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -47,24 +60,30 @@ def create(config: Mapping[str, Any], *, overrides: Sequence[str], command: Sequ
         "versions": {"runwright": __version__, "python": platform.python_version()},
         "permissions": asdict(granted()),
     }
-    write_config(folder, config)
-    _write(folder / OVERRIDES_FILE, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+    write_config(folder, concealed)
+    _write(folder / OVERRIDES_FILE, OmegaConf.to_yaml(OmegaConf.create(record["overrides"])))
     _write(folder / RUN_FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return folder.resolve()
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """Write the resolved configuration of a run, in one step."""
-    _write(folder / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+    """Write the resolved configuration of a run, in one step; for secrets a reference to a variable."""
+    _write(folder / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(conceal(config))))
 
 
 def read_config(file: Path) -> dict[str, Any]:
-    """A configuration from a YAML file, resolved, as plain containers."""
+    """A configuration from a YAML file, resolved, as plain containers.
+
+    References to environment variables stay as they are: `secret_values.reveal` puts their values in.
+    """
     import yaml
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        config = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+        loaded = OmegaConf.load(file)
+        config = OmegaConf.to_container(loaded, resolve=False)
+        if "${" in str(config):
+            config = OmegaConf.to_container(OmegaConf.create(keep_references(config)), resolve=True)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from runwright.compose import compose
 from runwright.errors import ConfigError
 from runwright.mistakes import did_you_mean, listed, raise_if_any, shown
+from runwright.tracker.redaction import redact
 
 
 def show(
@@ -20,7 +21,7 @@ def show(
     """Print the composed configuration as YAML; what cannot be composed raises ConfigError."""
     composed = compose(overrides, allow_shadow=allow_shadow)
     raise_if_any([m for m in composed.mistakes if not (m.given.startswith("???") and not resolve)])
-    config = select(composed.config if resolve else composed.unresolved, package)
+    config = redact(select(composed.config if resolve else composed.unresolved, package))
     is_container = isinstance(config, dict | list)
     text = OmegaConf.to_yaml(OmegaConf.create(config)).rstrip() if is_container else shown(config)
     if package and is_container:
@@ -53,8 +54,8 @@ def select(config: Any, package: str | None) -> Any:
 
 def diff(first: str, second: str, *, allow_shadow: bool) -> list[str]:
     """Lines on each key that differs, of two sets of overrides, files or runs."""
-    one = flatten(read_side(first, allow_shadow=allow_shadow))
-    other = flatten(read_side(second, allow_shadow=allow_shadow))
+    one = flatten(redact(read_side(first, allow_shadow=allow_shadow)))
+    other = flatten(redact(read_side(second, allow_shadow=allow_shadow)))
     lines: list[str] = []
     for key in sorted({*one, *other}):
         if key not in other:

@@ -1,11 +1,12 @@
 """Removal of secrets from everything that is written to disk, log or tracker.
 
 Three signs of a secret: the name of a setting or environment variable (TOKEN, PASSWORD, …), a value that
-such an environment variable holds, wherever it turns up, and a password inside a URI.
+such an environment variable holds, wherever it turns up, and a password or token inside a URI.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -26,11 +27,23 @@ _SECRET_NAME = re.compile(
 _SECRET_VARIABLE = re.compile(
     r"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|(?:^|_)(?:KEY|KEYS|PWD|AUTH|DSN|PAT)(?:$|_)|APIKEY|ACCESS_KEY"
 )
-_NOT_SECRET_VARIABLES = frozenset({"PWD", "OLDPWD", "TOKENIZERS_PARALLELISM", "GPG_KEY"})
-_URI_PASSWORD = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*://[^\s/:@'\"]*):([^\s/@'\"]+)@")
-_ASSIGNMENT = re.compile(r"(?P<name>[\w.\-]+)(?P<sign>=|:\s+)(?P<value>[^\s,;&'\"]+)")
+# Lists, separated by blanks, the variables that hold a secret though their names do not say so.
+NAMES_VARIABLE = "RUNWRIGHT_SECRET_NAMES"
+_NOT_SECRET_VARIABLES = frozenset({"PWD", "OLDPWD", "TOKENIZERS_PARALLELISM", "GPG_KEY", NAMES_VARIABLE})
+_SCHEME = r"[a-zA-Z][a-zA-Z0-9+.\-]*://"
+# Up to the last @ of the address: an unquoted password may hold one. References to variables are no secrets.
+_URI_PASSWORD = re.compile(rf"({_SCHEME}[^\s/:@'\"]*:)(?!\$\{{)([^\s/'\"]+)(?=@)")
+_URI_TOKEN = re.compile(r"(https?://)(?!\$\{)([^\s/:@'\"]{12,})(?=@)")  # a name alone; a user's is shorter
+_ASSIGNMENT = re.compile(
+    r"(?P<name>[\w.\-]+)(?P<sign>['\"]\s*:\s*|['\"]?\s?=(?!=)\s?|:\s+)"
+    r"(?P<value>\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&'\"]+)"
+)
+# What follows a secret's name in a source file without being one: types, constants, references.
+_NO_VALUE = re.compile(r"(?:str|int|float|bool|bytes|Any|None|null|[Tt]rue|[Ff]alse)?[)\]},:]*|\$\{.*|os\..*")
+_REFERENCE = re.compile(r"\$\{[^,]*\}")
+_SPECIAL_TOKEN = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")  # `</s>` or `[SEP]`: a token, no secret
 # Shorter values ("1", "true", "none") are switches and would blank ordinary words.
-_MIN_SECRET_LENGTH = 6
+MIN_SECRET_LENGTH = 6
 
 
 def is_secret_name(name: str) -> bool:
@@ -39,32 +52,56 @@ def is_secret_name(name: str) -> bool:
     return _SECRET_NAME.search(snake + ".") is not None
 
 
+def is_secret(name: str, value: Any) -> bool:
+    """Whether a setting of this name with this value is a secret."""
+    if value is None or value == "" or isinstance(value, bool) or not is_secret_name(name):
+        return False
+    return not (isinstance(value, str) and (_SPECIAL_TOKEN.fullmatch(value) or _REFERENCE.fullmatch(value)))
+
+
+def secret_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that hold secrets, with their values."""
+    named = environment.get(NAMES_VARIABLE, "").split()
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in named
+        or (
+            name not in _NOT_SECRET_VARIABLES
+            and _SECRET_VARIABLE.search(name.upper())
+            and len(value) >= MIN_SECRET_LENGTH
+            and not (value.startswith("/") and os.path.isdir(value))  # noqa: PTH112 - any text may stand there
+        )
+    }
+
+
+def secrets_of_address(text: str) -> list[str]:
+    """Passwords and tokens before the host of the addresses in a text."""
+    return [match[2] for pattern in (_URI_PASSWORD, _URI_TOKEN) for match in pattern.finditer(text)]
+
+
 class Redactor:
     """Masks secrets in texts and nested values; the environment is read once, when it is made."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         variables = os.environ if environment is None else environment
-        values = {
-            value
-            for name, value in variables.items()
-            if name not in _NOT_SECRET_VARIABLES
-            and _SECRET_VARIABLE.search(name.upper())
-            and len(value) >= _MIN_SECRET_LENGTH
-        }
-        found = (match[2] for value in variables.values() for match in _URI_PASSWORD.finditer(value))
-        values |= {password for password in found if len(password) >= _MIN_SECRET_LENGTH}
+        values = set(secret_variables(variables).values())
+        values |= {secret for value in variables.values() for secret in secrets_of_address(value)}
+        values = {value for value in values if len(value) >= MIN_SECRET_LENGTH}
         forms = {form for value in values for form in (value, quote(value, safe=""), quote_plus(value))}
+        forms |= {json.dumps(value)[1:-1] for value in values}
         # Longest first: a secret inside another one must not leave the rest of it behind.
         ordered = sorted(forms, key=len, reverse=True)
         self._values = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
     def text(self, text: str) -> str:
-        """The text with secret values, passwords in URIs and `secret_name=value` masked."""
+        """The text with secret values, secrets in addresses and `secret_name=value` masked."""
         if self._values is not None:
             text = self._values.sub(MASK, text)
         if "://" in text:
-            text = _URI_PASSWORD.sub(rf"\1:{MASK}@", text)
-        if "=" in text or ": " in text:
+            text = _URI_PASSWORD.sub(rf"\1{MASK}", text)
+            text = _URI_TOKEN.sub(rf"\1{MASK}", text)
+        if "=" in text or ":" in text:
             text = _ASSIGNMENT.sub(_mask_assignment, text)
         return text
 
@@ -73,7 +110,10 @@ class Redactor:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {self._key(name): self._member(name, member) for name, member in value.items()}
+            return {
+                self._key(name): _masked(member) if _names_secret(name) else self.value(member)
+                for name, member in value.items()
+            }
         if isinstance(value, list | tuple | set | frozenset):
             return [self.value(member) for member in value]
         return value
@@ -81,19 +121,30 @@ class Redactor:
     def _key(self, name: Any) -> Any:
         return self.text(name) if isinstance(name, str) else name
 
-    def _member(self, name: Any, member: Any) -> Any:
-        secret = isinstance(name, str) and is_secret_name(name)
-        if secret and isinstance(member, str | int | float) and not isinstance(member, bool) and member != "":
-            return MASK
-        return self.value(member)
-
 
 def redact(value: Any) -> Any:
     """The value with secrets masked, as the environment is now."""
     return Redactor().value(value)
 
 
+def _names_secret(name: Any) -> bool:
+    return isinstance(name, str) and is_secret_name(name)
+
+
+def _masked(value: Any) -> Any:
+    """Everything in a secret's value masked; what is unset stays so."""
+    if isinstance(value, Mapping):
+        return {name: _masked(member) for name, member in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked(member) for member in value]
+    return MASK if is_secret("secret", value) else value
+
+
 def _mask_assignment(match: re.Match[str]) -> str:
-    if not is_secret_name(match["name"]):
+    value = match["value"]
+    if not is_secret_name(match["name"]) or _NO_VALUE.fullmatch(value) or _SPECIAL_TOKEN.fullmatch(value):
         return match[0]
-    return match["name"] + match["sign"] + MASK
+    mark = value[0] if value[0] in "'\"" else ""
+    if mark and (len(value) == 2 or _SPECIAL_TOKEN.fullmatch(value[1:-1]) or value[1:3] == "${"):
+        return match[0]
+    return f"{match['name']}{match['sign']}{mark}{MASK}{mark}"
