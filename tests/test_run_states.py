@@ -117,6 +117,16 @@ def test_a_run_that_left_a_traceback_failed(running: Running) -> None:
     assert read_run(running.folder)["status"] == "FAILED"
 
 
+def test_a_run_whose_lock_was_given_back_failed_by_itself(tmp_path: Path) -> None:
+    folder = create({"name": "demo", "output_dir": str(tmp_path)}, overrides=[], command=[])
+    with pytest.raises(ImportError), run_lock(folder):
+        raise ImportError
+    update_status(folder, "CREATED", pid=2**22 + 1)  # that process is gone
+    death = look_at(folder)
+    assert death is not None
+    assert (death.status, "failed before it began" in death.reason) == ("FAILED", True)
+
+
 def test_a_restart_of_the_machine_is_the_reason(running: Running) -> None:
     running.end()
     write_holder(running.folder, boot_id="another")

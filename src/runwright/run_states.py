@@ -115,7 +115,9 @@ def _describe(folder: Path, record: dict[str, Any], holder: dict[str, Any]) -> D
     last_sign = max(file.stat().st_mtime for file in _signs(folder))
     traceback = folder / TRACEBACK_FILE
     began = float(holder.get("time", record.get("start_time", 0.0)))
-    failed = traceback.is_file() and traceback.stat().st_mtime >= began
+    # Who gives the lock back ended by itself: on an error, before or after the run could write of it.
+    gave_back = (folder / LOCK_FILE).is_file() and not holder
+    failed = gave_back or (traceback.is_file() and traceback.stat().st_mtime >= began)
     return Death(
         folder=folder,
         status="FAILED" if failed else "KILLED",
@@ -129,7 +131,10 @@ def _reason(record: dict[str, Any], holder: dict[str, Any], *, last_sign: float,
     process, host = f"process {who.get('pid', '?')}", who.get("host", "an unknown machine")
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last_sign))
     if failed:
-        return f"{process} on {host} failed and could not write it down; see {TRACEBACK_FILE}"
+        when = "before it began" if record["status"] == "CREATED" else "and could not write it down"
+        return (
+            f"{process} on {host} failed {when}; what it said is in its output, log.txt or {TRACEBACK_FILE}"
+        )
     if host != socket.gethostname():
         return f"{process} on {host} gave its last sign of life at {moment}"
     if who.get("boot_id") not in (boot_id(), None):
