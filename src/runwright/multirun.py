@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,9 @@ from runwright.permissions import worker_environment
 from runwright.resolving import resolve
 from runwright.run_folder import CONFIG_FILE, claim_folder, create
 from runwright.schema import check
+from runwright.sweep_stop import JOB_FLAG, SweepStopped, catch_stops, run_stoppable, stop_number
 from runwright.sweep_table import OUTCOME_FILE, print_table, read_outcomes
+from runwright.workers.group import STOP_SIGNALS
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 MAX_CHECKED = 64  # compositions before a sweep starts: 64 take about three seconds
 EXIT_FAILED_JOB = 1
+STATUSES = {0: "finished", **{128 + number: "stopped" for number in STOP_SIGNALS}}  # others: failed
 QUIET = ("hydra/hydra_logging=disabled", "hydra/job_logging=disabled")  # a run keeps its own log
 
 
@@ -60,10 +63,15 @@ def run_hydra(
         arguments.append(f"hydra.sweep.dir={_quoted(str(_new_sweep_folder(plan.composed.config)))}")
     os.environ.update(worker_environment())  # jobs may run in processes of a launcher
     started = time.time()
-    _call_hydra(folders, arguments)
+    with catch_stops():
+        with suppress(SweepStopped):
+            _call_hydra(folders, arguments)
+        stopped_by = stop_number()
     sweep = _sweep_folder(arguments, plan)
     outcomes = read_outcomes(sweep, since=started)
     print_table(outcomes, sweep)
+    if stopped_by:
+        return 128 + stopped_by
     return 0 if all(outcome["exit_code"] == 0 for outcome in outcomes) else EXIT_FAILED_JOB
 
 
@@ -72,6 +80,11 @@ def run_job(config: DictConfig) -> dict[str, Any]:
     from hydra.core.hydra_config import HydraConfig
 
     hydra = HydraConfig.get()
+    is_alone = hydra.runtime.choices.get("hydra/launcher") == "basic"
+    if stop_number():
+        if is_alone:
+            raise SweepStopped  # the launcher would compose all other jobs
+        return {"job": hydra.job.num, "status": "not started"}
     job_folder = Path(hydra.runtime.output_dir)
     job_folder.mkdir(parents=True, exist_ok=True)
     overrides = list(hydra.overrides.task)
@@ -80,10 +93,10 @@ def run_job(config: DictConfig) -> dict[str, Any]:
     try:
         folder = _make_run_folder(config, overrides)
         outcome["folder"] = str(folder)
-        is_alone = hydra.runtime.choices.get("hydra/launcher") == "basic"
         print(f"job {hydra.job.num}: {' '.join(overrides)} -> {folder}", flush=True)
-        outcome["exit_code"] = _run_process(folder, None if is_alone else job_folder / "output.txt")
-        outcome["status"] = "finished" if outcome["exit_code"] == 0 else "failed"
+        command = [sys.executable, "-P", "-m", "runwright", "train", JOB_FLAG, str(folder / CONFIG_FILE)]
+        code = run_stoppable(command, None if is_alone else job_folder / "output.txt")
+        outcome |= {"exit_code": code, "status": STATUSES.get(code, "failed")}
     except RunwrightError as error:
         text = report(error) if isinstance(error, ConfigError) else str(error)
         outcome |= {"exit_code": error.exit_code, "status": "refused", "reason": text}
@@ -99,22 +112,6 @@ def _make_run_folder(config: DictConfig, overrides: list[str]) -> Path:
     return create(
         plain, overrides=overrides, command=[*sys.orig_argv[:1], "-m", "runwright", "train", *overrides]
     )
-
-
-def _run_process(folder: Path, output: Path | None) -> int:
-    """Run a prepared folder in a new process. On Ctrl-C the child gets it too and saves first."""
-    command = [sys.executable, "-P", "-m", "runwright", "train", "--resolved", str(folder / CONFIG_FILE)]
-    stream = output.open("wb") if output else None
-    try:
-        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT if stream else None)  # noqa: S603 - our own interpreter and module
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            process.wait()
-            raise
-    finally:
-        if stream:
-            stream.close()
 
 
 def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool) -> Plan:

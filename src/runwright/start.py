@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from runwright.environment import check_num_processes, is_restart, rank, started_from_outside
+from runwright.environment import (
+    STOP_VARIABLE,
+    check_num_processes,
+    is_restart,
+    rank,
+    started_from_outside,
+)
 from runwright.launch import launch, needs_workers
 from runwright.resuming import adopt, change_config, find_unfinished, record_resume
 from runwright.root_options import LaunchOptions
@@ -34,6 +41,8 @@ def start(request: Request) -> int:
     """Begin a run, or go on with one; the exit code of the process."""
     if started_from_outside():
         return _join_others(request)
+    if os.environ.pop(STOP_VARIABLE, None):  # a job of a multirun
+        die_with_parent(signal.SIGTERM)  # stopped in good order where that is killed
     folder = _choose_folder(request)
     config = read_config(folder / CONFIG_FILE)
     options = LaunchOptions(**config["launch"])
