@@ -14,6 +14,7 @@ import yaml
 
 import runwright
 from runwright.errors import CheckpointError, DataError
+from runwright.tracker.journal import read_curves
 from runwright.types import Interval
 
 GOOD, BAD = ["good", "great", "lovely", "superb"], ["bad", "awful", "boring", "poor"]
@@ -222,3 +223,25 @@ def test_what_was_not_uploaded_can_be_sent_later(finished: runwright.RunResult, 
     with sqlite3.connect(home / "later.db") as connection:
         stored = connection.execute("select key, step from metrics").fetchall()
     assert len(stored) == len(set(stored)) == len(recorded)
+
+
+def test_every_validation_split_has_a_curve_and_one_chooses_the_best_step(home: Path) -> None:
+    other = write_reviews(home / "other.csv", count=40, seed=5)
+    result = runwright.run(
+        small(
+            home,
+            "name=two_validations",
+            f"+dataset.source.files.validation_other={other}",
+            f"+dataset.source.files.test_other={other}",
+            "trainer.best_split=validation_other",
+            "trainer.max_epochs=3",
+        )
+    )
+    steps, losses = read_curves(result.folder / "journal.jsonl")["validation_other/loss"]
+    values = dict(zip(steps.tolist(), losses.tolist(), strict=True))
+    assert len(values) == 3
+    assert result.best_step == min(values, key=lambda step: values[step])
+    for split in ("validation", "validation_other", "test", "test_other"):
+        assert f"{split}/accuracy" in result.metrics
+        assert (result.folder / "predictions" / f"{split}.jsonl").is_file()
+    assert result.metrics["validation_other/loss"] == result.metrics["test_other/loss"]

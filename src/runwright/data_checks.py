@@ -105,6 +105,28 @@ def _ranges_are_not_empty(dataset: Any) -> Iterator[Mistake]:
             yield Mistake(key=f"{key}.max", given=shown(high), expected=f"at least min, which is {low}")
 
 
+@reads("dataset")
+def _splits_have_plain_names(dataset: Any) -> Iterator[Mistake]:
+    """Files are named after splits."""
+    for key, node in _nodes(dataset, "dataset"):
+        for option in ("files", "splits", "holdout", "subset"):
+            for split in node[option] if isinstance(node.get(option), dict) else ():
+                if not re.fullmatch(r"\w[\w-]{0,60}", str(split)):
+                    expected = "the name of a split: letters, digits, _ and -"
+                    yield Mistake(key=f"{key}.{option}", given=shown(split), expected=expected)
+
+
+@reads("trainer.best_split")
+def _the_best_is_not_chosen_on_what_is_trained_or_tested_on(split: Any) -> Iterator[Mistake]:
+    if split is not None and (split == "train" or split.startswith("test")):
+        yield Mistake(
+            key="trainer.best_split",
+            given=shown(split),
+            expected="a validation split, or null",
+            hint="figures of a split that chose the model flatter it",
+        )
+
+
 def _nodes(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every node in a data set's configuration, itself too, with its key."""
     if isinstance(value, dict):

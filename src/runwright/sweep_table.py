@@ -70,8 +70,10 @@ def _figures(outcome: dict[str, Any]) -> tuple[dict[str, float], float]:
     trainer = read_config(folder / CONFIG_FILE).get("trainer", {})
     metrics = {name: _number(value) for name, value in summary.get("metrics", {}).items()}
     metrics = {name: value for name, value in metrics.items() if value is not None}
-    best = f"validation/{trainer.get('best_metric')}"
-    figure = best.partition("/")[2]
+    figure = str(trainer.get("best_metric"))
+    splits = [name.partition("/")[0] for name in metrics if name.startswith("validation")]
+    usual = "validation" if "validation" in splits or not splits else splits[0]
+    best = f"{trainer.get('best_split') or usual}/{figure}"
     ordered = {
         name: metrics[name] for name in sorted(metrics, key=lambda name: name.partition("/")[2] != figure)
     }

@@ -21,8 +21,8 @@ OPTIONS: dict[str, Any] = {
     "microbatch_tokens": None, "max_grad_norm": 1.0, "non_finite": "stop", "precision": "fp32",
     "gradient_checkpointing": False, "device": "cpu", "num_threads": 1, "deterministic": False,
     "log_every_steps": 1, "evaluate_every_steps": 5, "evaluate_every_epochs": None, "evaluate_tokens": 256,
-    "save_every_steps": 4, "save_every_epochs": None, "keep_checkpoints": 9, "best_metric": "loss",
-    "best_mode": "min", "early_stopping_patience": None, "early_stopping_min_delta": 0.0,
+    "save_every_steps": 4, "save_every_epochs": None, "keep_checkpoints": 9, "best_split": None,
+    "best_metric": "loss", "best_mode": "min", "early_stopping_patience": None, "early_stopping_min_delta": 0.0,
 }  # fmt: skip
 
 
@@ -74,7 +74,7 @@ class Run:
             checkpoints=self.checkpoints,
             log=self.log,
             stop=self.stop,
-            evaluate=(lambda: {"loss": next(self.values)}) if values else None,
+            evaluate=(lambda: {"validation": {"loss": next(self.values)}}) if values else None,
             on_step=self.on_step,
         )
         self.stop_at: tuple[int, int] | None = None

@@ -16,13 +16,12 @@ import torch
 
 from runwright.trainer.batches import LEDGER_START, Batches, StepBatch, extend_ledger
 from runwright.trainer.checkpoint import CheckpointStore, Snapshot
+from runwright.trainer.evaluation_splits import USUAL
 from runwright.trainer.optimizer_state import read_optimizer, write_optimizer
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.step import Stepper, StepResult
 from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, StopFlag
 from runwright.trainer.weights import copy_weights
-
-EVALUATION_PREFIX = "validation"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -53,7 +52,7 @@ class Plan:
     save_every: int | None
 
     def evaluates_at(self, step: int) -> bool:
-        """Whether the validation split is evaluated after this many steps; the last step always is."""
+        """Whether the validation splits are evaluated after this many steps; the last step always is."""
         return _due(step, self.evaluate_every) or step == self.total_steps
 
     def saves_at(self, step: int) -> bool:
@@ -85,8 +84,9 @@ class Loop:
     checkpoints: CheckpointStore
     log: Log
     stop: StopFlag
-    evaluate: Callable[[], Mapping[str, float]] | None  # figures of the validation split, on every rank
+    evaluate: Callable[[], Mapping[str, Mapping[str, float]]] | None  # figures by split, on every rank
     on_step: Callable[[TrainingState, StepResult], None]
+    best_split: str = USUAL  # the one that the best step, patience and schedules go by
 
     def run(self, state: TrainingState) -> int:
         """Train to the end; returns the stop code: 0, TIME_LIMIT, or the number of a signal.
@@ -150,15 +150,16 @@ class Loop:
         self.log.log_ledger(state.ledger, step=state.step)
 
     def _evaluate(self, state: TrainingState) -> bool:
-        """Evaluate the validation split; whether it is the best so far."""
+        """Evaluate the validation splits; whether this is the best step so far."""
         began = time.perf_counter()
-        figures = self.evaluate() if self.evaluate else None
+        found = self.evaluate() if self.evaluate else None
         state.evaluated_step = state.step
-        if figures is None:
+        if found is None:
             return False
         state.evaluate_seconds += time.perf_counter() - began
-        self.log.log_metrics({f"{EVALUATION_PREFIX}/{k}": v for k, v in figures.items()}, step=state.step)
-        value = figures[self.options.best_metric]
+        named = {f"{split}/{name}": v for split, figures in found.items() for name, v in figures.items()}
+        self.log.log_metrics(named, step=state.step)
+        value = found[self.best_split][self.options.best_metric]
         if self._needs_metric():
             self.scheduler.step(value)
         if self._is_better(value, state.best_value):

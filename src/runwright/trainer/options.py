@@ -36,6 +36,7 @@ class TrainerOptions:
     save_every_steps: PositiveInt | None
     save_every_epochs: PositiveFloat | None
     keep_checkpoints: PositiveInt
+    best_split: str | None
     best_metric: str
     best_mode: Literal["min", "max"]
     early_stopping_patience: PositiveInt | None
