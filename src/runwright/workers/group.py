@@ -67,7 +67,7 @@ class WorkerGroup:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             guard = self._files.enter_context(_guard())
-            with _listening() as store, _blocked(STOP_SIGNALS):
+            with _listening() as store, blocked(STOP_SIGNALS):
                 for rank in range(self.num_processes):
                     worker = self._start(rank, store)
                     self.workers.append(worker)
@@ -221,7 +221,7 @@ def _listening() -> socket.socket:
 
 
 @contextmanager
-def _blocked(signals: Sequence[int]) -> Iterator[None]:
+def blocked(signals: Sequence[int]) -> Iterator[None]:
     """Processes that are started meanwhile have these signals blocked."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:

@@ -45,6 +45,7 @@ class Inbox:
         self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for number in (*STOP_SIGNALS, signal.SIGCHLD):
             self._before[number] = signal.signal(number, self._take)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # a multirun starts jobs with them blocked
         return self
 
     def __exit__(
