@@ -22,7 +22,8 @@ OPTIONS: dict[str, Any] = {
     "gradient_checkpointing": False, "device": "cpu", "num_threads": 1, "deterministic": False,
     "log_every_steps": 1, "evaluate_every_steps": 5, "evaluate_every_epochs": None, "evaluate_tokens": 256,
     "save_every_steps": 4, "save_every_epochs": None, "keep_checkpoints": 9, "best_split": None,
-    "best_metric": "loss", "best_mode": "min", "early_stopping_patience": None, "early_stopping_min_delta": 0.0,
+    "best_metric": "loss", "best_mode": "min",
+    "early_stopping_patience": None, "early_stopping_min_delta": 0.0,
 }  # fmt: skip
 
 
