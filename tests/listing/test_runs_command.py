@@ -105,7 +105,9 @@ def test_mlflow_gives_the_same_runs(tmp_path: Path, capsys: pytest.CaptureFixtur
         folder = tmp_path / "outputs" / "demo" / f"run-{index}"
         folder.mkdir(parents=True)
         config = {"output_dir": str(tmp_path / "outputs")}
-        tracker = MLflowTracker(uri=None, experiment=None, artifact_uri=None, policy="fail", **limits)
+        tracker = MLflowTracker(
+            uri=None, experiment=None, artifact_uri=None, policy="fail", system_every_seconds=None, **limits
+        )
         tracker.start(RunInfo(run_id=f"id-{index}", name="demo", folder=folder, config=config, overrides=()))
         tracker.log_params({"optimizer": {"lr": 10.0**-index}})
         tracker.log_metrics({"test/f1": index / 4}, step=5)

@@ -20,7 +20,7 @@ def records(run: RunInfo) -> list[dict[str, Any]]:
 
 def test_everything_is_in_the_journal(make_run: Callable[..., RunInfo]) -> None:
     run = make_run()
-    tracker: Tracker = ConsoleTracker(interval_seconds=0)
+    tracker: Tracker = ConsoleTracker(interval_seconds=0, system_every_seconds=None)
     tracker.start(run)
     tracker.log_params(
         {"optimizer": {"lr": 1e-5, "betas": [0.9, 0.999]}, "debug": None, "fast": True, "empty": {}}
@@ -46,7 +46,7 @@ def test_figures_are_logged_now_and_then(
     make_run: Callable[..., RunInfo], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    tracker = ConsoleTracker(interval_seconds=3600)
+    tracker = ConsoleTracker(interval_seconds=3600, system_every_seconds=None)
     tracker.start(make_run())
     for step in range(1, 50):
         tracker.log_metrics({"train/loss": 1 / step}, step=step)
@@ -65,7 +65,7 @@ def test_what_is_no_number_is_left_out_with_one_warning(
     import torch
 
     run = make_run()
-    tracker = ConsoleTracker(interval_seconds=0)
+    tracker = ConsoleTracker(interval_seconds=0, system_every_seconds=None)
     tracker.start(run)
     odd: dict[str, Any] = {"a": np.float32(0.5), "b": torch.tensor(2.0), "c": "word", "d": None, "e": [1]}
     for step in range(3):
@@ -80,7 +80,7 @@ def test_secrets_do_not_reach_the_journal(
 ) -> None:
     monkeypatch.setenv("SERVICE_TOKEN", "canary-123")
     run = make_run()
-    tracker = ConsoleTracker(interval_seconds=0)
+    tracker = ConsoleTracker(interval_seconds=0, system_every_seconds=None)
     tracker.start(run)
     tracker.log_params(
         {"tracker": {"password": "pw-canary", "uri": "https://ann:uri-canary@host"}, "x": ["canary-123"]}
@@ -91,7 +91,7 @@ def test_secrets_do_not_reach_the_journal(
 
 
 def test_calls_before_the_start_and_after_the_end_do_nothing(tmp_path: Path) -> None:
-    tracker = ConsoleTracker(interval_seconds=0)
+    tracker = ConsoleTracker(interval_seconds=0, system_every_seconds=None)
     tracker.log_metrics({"a": 1.0}, step=1)
     tracker.log_artifact(tmp_path)
     tracker.finish("FINISHED")
@@ -113,7 +113,7 @@ def test_no_name_or_value_raises_into_the_run(
     make_run: Callable[..., RunInfo], values: dict[str, Any], step: Any
 ) -> None:
     run = make_run()
-    tracker = ConsoleTracker(interval_seconds=3600)
+    tracker = ConsoleTracker(interval_seconds=3600, system_every_seconds=None)
     tracker.start(run)
     tracker.log_params(values)
     tracker.log_tags(values)

@@ -28,7 +28,8 @@ config = {"name": "demo", "output_dir": sys.argv[1]}
 folder = create(config, overrides=[], command=[])
 with run_lock(folder):
     limits = {"start_timeout_seconds": 30.0, "finish_timeout_seconds": 30.0, "upload_every_seconds": 0.05}
-    tracker = MLflowTracker(uri=None, experiment=None, artifact_uri=None, policy="fail", **limits)
+    tracker = MLflowTracker(uri=None, experiment=None, artifact_uri=None, policy="fail",
+                            system_every_seconds=None, **limits)
     run_id = read_run(folder)["run_id"]
     tracker.start(RunInfo(run_id=run_id, name="demo", folder=folder, config=config, overrides=()))
     update_status(folder, "RUNNING")

@@ -27,7 +27,8 @@ for number in range(num_stores):
     while len(list((store / "demo").iterdir())) < num_processes:  # all start at the same moment
         time.sleep(0.001)
     limits = {"start_timeout_seconds": 120.0, "finish_timeout_seconds": 120.0, "upload_every_seconds": 0.1}
-    tracker = MLflowTracker(uri=None, experiment=None, artifact_uri=None, policy="fail", **limits)
+    tracker = MLflowTracker(uri=None, experiment=None, artifact_uri=None, policy="fail",
+                            system_every_seconds=None, **limits)
     config = {"output_dir": str(store)}
     tracker.start(RunInfo(run_id=f"id{me}", name="demo", folder=folder, config=config, overrides=()))
     for step in range(5):

@@ -41,6 +41,7 @@ class Batch:
     metrics: list[Metric] = field(default_factory=list)
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    inputs: list[dict[str, Any]] = field(default_factory=list)
     long_texts: dict[str, str] = field(default_factory=dict)  # what MLflow would cut, by its name there
     last: dict[str, Any] = field(default_factory=dict)  # a record that must come after all others
 
@@ -59,6 +60,7 @@ class Batch:
         for name, text in record.get("tags", {}).items():
             key = self._name(name)
             self.tags[key] = self._text(key, text, MAX_TAG_LENGTH)
+        self.inputs += record.get("inputs", [])
         for name, (first, now) in record.get("changed", {}).items():
             self._note(f"runwright.changed.{name}", f"{first} → {now}")
         if "conflict" in record:

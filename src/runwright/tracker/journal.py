@@ -8,6 +8,7 @@ One line is one event. `t` is the time in milliseconds since 1970; the other key
     {"t", "params": {name: text}}                     the first value of a name stands
     {"t", "changed": {name: [first, now]}}            a resumed run came with another value
     {"t", "tags": {name: text}}                       the last value of a name stands
+    {"t", "inputs": [{name, digest, …}]}              data sets that the run reads
     {"t", "artifact": path, "folder": place}          a file or folder to keep; relative to the run folder
     {"t", "status": word}                             RUNNING at each start; FINISHED, FAILED or KILLED
 
@@ -30,7 +31,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -140,6 +141,11 @@ class Journal:
         """Record words about the run."""
         with self._lock:
             self._append({"t": _now(), "tags": dict(values)})
+
+    def inputs(self, inputs: Sequence[Mapping[str, Any]]) -> None:
+        """Record which data the run reads."""
+        with self._lock:
+            self._append({"t": _now(), "inputs": [dict(each) for each in inputs]})
 
     def artifact(self, path: str, *, folder: str) -> None:
         """Record that a file or folder belongs to the run."""

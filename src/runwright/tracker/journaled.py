@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import numbers
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runwright.tracker.journal import FILE_NAME, Journal
 from runwright.tracker.redaction import Redactor
+from runwright.tracker.system import PREFIX, SystemSampler
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +28,9 @@ MAX_STEP = 2**63 - 1  # what the journal's index and MLflow's databases hold
 class JournaledTracker:
     """Keeps a run in its journal; subclasses show it elsewhere by overriding the hooks at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, system_every_seconds: float | None) -> None:
+        self._system_every_seconds = system_every_seconds
+        self._sampler: SystemSampler | None = None
         self._journal: Journal | None = None
         self._redactor = Redactor({})
         self._folder = Path()
@@ -44,6 +48,7 @@ class JournaledTracker:
             self._journal.close()
             self._journal = None
             raise
+        self._watch_system()
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record nested settings under dotted names."""
@@ -73,6 +78,12 @@ class JournaledTracker:
             with self._kept_out_of_the_run("tags"):
                 self._journal.tags({str(name): _text(self._redactor.value(tags[name])) for name in tags})
 
+    def log_inputs(self, inputs: Sequence[Mapping[str, Any]]) -> None:
+        """Record which data sets the run reads."""
+        if self._journal is not None:
+            with self._kept_out_of_the_run("inputs"):
+                self._journal.inputs(self._redactor.value(inputs))
+
     def log_artifact(self, path: Path, *, folder: str = "") -> None:
         """Keep a file or folder; it is read later, so it must stay where it is."""
         if self._journal is None:
@@ -98,6 +109,9 @@ class JournaledTracker:
 
     def finish(self, status: str) -> None:
         """Record the end and close; a second call does nothing."""
+        if self._sampler is not None:
+            self._sampler.stop()
+            self._sampler = None
         journal, self._journal = self._journal, None
         if journal is None:
             return
@@ -117,6 +131,19 @@ class JournaledTracker:
 
     def on_finish(self) -> None:
         """Called when everything is in the journal."""
+
+    def _watch_system(self) -> None:
+        """Record how busy the machine is; a resumed run goes on counting these figures."""
+        if self._system_every_seconds is None or self._journal is None:
+            return
+        before = [steps[-1] for name, (steps, _) in self._journal.curves().items() if name.startswith(PREFIX)]
+        numbers = itertools.count(max(map(int, before), default=-1) + 1)
+        self._sampler = SystemSampler(
+            lambda figures: self.log_metrics(figures, step=next(numbers)),
+            every_seconds=self._system_every_seconds,
+            folder=self._folder,
+        )
+        self._sampler.start()
 
     @contextmanager
     def _kept_out_of_the_run(self, what: str) -> Iterator[None]:

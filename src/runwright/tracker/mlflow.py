@@ -43,8 +43,9 @@ class MLflowTracker(JournaledTracker):
         start_timeout_seconds: PositiveFloat,
         finish_timeout_seconds: PositiveFloat,
         upload_every_seconds: PositiveFloat,
+        system_every_seconds: PositiveFloat | None,
     ) -> None:
-        super().__init__()
+        super().__init__(system_every_seconds=system_every_seconds)
         self._uri = uri
         self._experiment = experiment
         self._artifact_uri = artifact_uri

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STATE_NAME = "mlflow.json"
+# MLflow's limits for a data set that a run reads.
+MAX_INPUT_NAME_LENGTH = 500
+MAX_DIGEST_LENGTH = 36
+MAX_SOURCE_LENGTH = 65_535
 RUN_ID_TAG = "runwright.run_id"
 
 
@@ -170,6 +174,8 @@ class Uploader:
             self._log([], params, [])
         for tags in _chunks([RunTag(*item) for item in batch.tags.items()], MAX_TAGS):
             self._log([], [], tags)
+        if batch.inputs:
+            self._log_inputs(batch.inputs)
         for key, text in batch.long_texts.items():
             clean = text.encode("utf-8", "backslashreplace").decode("utf-8")
             client.log_text(run_id, clean, f"long_values/{key}.txt")
@@ -202,6 +208,34 @@ class Uploader:
                 return
             for half in (slice(0, len(entries) // 2), slice(len(entries) // 2, None)):
                 self._log(metrics[half], params[half], tags[half])
+
+    def _log_inputs(self, inputs: list[dict[str, Any]]) -> None:
+        """Data sets of the run; MLflow keeps each once."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
+
+        assert self._client is not None
+        assert self.mlflow_run_id is not None
+        datasets = [
+            DatasetInput(
+                Dataset(
+                    name=mlflow_text(each["name"], max_length=MAX_INPUT_NAME_LENGTH),
+                    digest=each["digest"][:MAX_DIGEST_LENGTH],
+                    source_type="local",
+                    source=mlflow_text(json.dumps(each["source"]), max_length=MAX_SOURCE_LENGTH),
+                    schema=None,
+                    profile=json.dumps(each["profile"]),
+                ),
+                [InputTag("mlflow.data.context", each["context"])],
+            )
+            for each in inputs
+        ]
+        try:
+            self._client.log_inputs(self.mlflow_run_id, datasets=datasets)
+        except MlflowException as error:
+            if error.error_code not in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "ENDPOINT_NOT_FOUND"):
+                raise
+            logger.warning("MLflow refuses the run's data sets: %s", error)
 
     def _send_artifact(self, record: dict[str, Any]) -> None:
         assert self._client is not None

@@ -1,0 +1,94 @@
+"""How busy the machine is while a run lasts: processor, memory, disk and GPUs, looked at now and then."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+
+import psutil
+
+PREFIX = "system/"
+
+
+class SystemSampler:
+    """Calls `log` with figures of the machine and of this process every few seconds, in its own thread."""
+
+    def __init__(
+        self, log: Callable[[Mapping[str, float]], None], *, every_seconds: float, folder: Path
+    ) -> None:
+        self._log = log
+        self._every_seconds = every_seconds
+        self._folder = folder
+        self._process = psutil.Process()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="runwright-system", daemon=True)
+
+    def start(self) -> None:
+        """Begin; shares of time are those since the figures before."""
+        psutil.cpu_percent()
+        self._process.cpu_percent()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, after the last figures."""
+        self._stop.set()
+        self._thread.join(5.0)  # a hanging file system must not keep the run
+
+    def _work(self) -> None:
+        ended = False
+        while not ended:
+            ended = self._stop.wait(self._every_seconds)
+            with contextlib.suppress(psutil.Error, OSError):
+                self._log(self.sample())
+
+    def sample(self) -> dict[str, float]:
+        """Figures of now: percentages, bytes and seconds, as the names say."""
+        memory, times = psutil.virtual_memory(), self._process.cpu_times()
+        figures = {
+            "cpu_percent": psutil.cpu_percent(),  # of all cores together
+            "memory_percent": memory.percent,
+            "disk_free_bytes": float(psutil.disk_usage(str(self._folder)).free),
+            "process_cpu_percent": self._process.cpu_percent(),  # 100: one core
+            "process_cpu_seconds": times.user + times.system,
+            "process_memory_bytes": float(self._process.memory_info().rss),
+        }
+        if hasattr(self._process, "io_counters"):  # not on macOS
+            counters = self._process.io_counters()
+            figures["process_read_bytes"] = float(counters.read_bytes)
+            figures["process_written_bytes"] = float(counters.write_bytes)
+        figures |= _gpus()
+        return {f"{PREFIX}{name}": value for name, value in figures.items()}
+
+
+def cpu_seconds() -> float:
+    """Processor time of this process and of those it started and waited for, so far."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _gpus() -> dict[str, float]:
+    """Load and memory of the GPUs that torch uses; nothing is loaded or started for it."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return {}
+    figures: dict[str, float] = {}
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        figures[f"gpu{index}_memory_used_bytes"] = float(total - free)
+        figures |= _load(torch, index)
+    return figures
+
+
+def _load(torch: ModuleType, index: int) -> dict[str, float]:
+    try:  # needs nvidia-ml-py, which torch does not bring
+        return {
+            f"gpu{index}_percent": float(torch.cuda.utilization(index)),
+            f"gpu{index}_watts": torch.cuda.power_draw(index) / 1000,
+        }
+    except (ImportError, RuntimeError, ModuleNotFoundError):
+        return {}
