@@ -1,6 +1,7 @@
 """Cleaning steps, each chosen in YAML: a step takes all splits and returns them changed.
 
 A step is any callable from splits to splits; these cache what they do under a fingerprint of their options.
+A class says `row_wise = True` where what becomes of a row depends on that row alone, as a stream needs it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runwright.dataset.checks import row_keys
-from runwright.dataset.passes import change_texts, join_indicators, keep_rows, take
+from runwright.dataset.passes import change_texts, drop_repeats, join_indicators, keep_rows
 from runwright.errors import ConfigError, DataError
 from runwright.types import NonNegativeInt, Splits
 
@@ -22,6 +23,7 @@ from runwright.types import NonNegativeInt, Splits
 class UnescapeHtml:
     """`&amp;` becomes `&`, `&#8217;` an apostrophe; what was escaped twice is unescaped twice."""
 
+    row_wise = True
     columns: list[str]
 
     def __call__(self, splits: Splits) -> Splits:
@@ -32,6 +34,7 @@ class UnescapeHtml:
 class LowerCase:
     """All letters in lower case."""
 
+    row_wise = True
     columns: list[str]
 
     def __call__(self, splits: Splits) -> Splits:
@@ -42,6 +45,7 @@ class LowerCase:
 class NormalizeUnicode:
     """One of Unicode's normal forms: NFC composes; NFKC also makes compatible characters the same."""
 
+    row_wise = True
     columns: list[str]
     form: Literal["NFC", "NFD", "NFKC", "NFKD"]
 
@@ -56,6 +60,7 @@ class NormalizeUnicode:
 class CollapseWhitespace:
     """Every run of white space becomes one space; none at the ends."""
 
+    row_wise = True
     columns: list[str]
 
     def __call__(self, splits: Splits) -> Splits:
@@ -66,8 +71,13 @@ class CollapseWhitespace:
 
 @dataclass(frozen=True, kw_only=True)
 class RemoveStopWords:
-    """Words given in `words`, or one a line in the file `path`, are removed, whatever their case."""
+    """Words given in `words`, or one a line in the file `path`, are removed, whatever their case.
 
+    Words with letters of scripts that put no spaces between words (Chinese, Japanese, Thai and others) are
+    removed wherever they stand, the longest first.
+    """
+
+    row_wise = True
     columns: list[str]
     words: list[str]
     path: str | None
@@ -77,13 +87,17 @@ class RemoveStopWords:
         if not words:
             raise ConfigError("RemoveStopWords: give words, or the path of a file with one word a line")
         listed = frozenset(words)
+        inside = sorted((word for word in words if _UNSPACED.search(word)), key=len, reverse=True)
+        anywhere = re.compile("|".join(map(re.escape, inside)) or "(?!)")
 
         def without(text: str) -> str:
             # A word is a run of letters, digits, and apostrophes inside it; what is between stays.
             kept = _WORD.sub(lambda match: "" if match[0].casefold() in listed else match[0], text)
+            kept = anywhere.sub("", kept)
             return " ".join(kept.split()) if kept != text else text
 
-        return change_texts(splits, self.columns, without, key=["stop words", words])
+        key = ["stop words", words, "anywhere"] if inside else ["stop words", words]
+        return change_texts(splits, self.columns, without, key=key)
 
     def _words_of_file(self) -> list[str]:
         if self.path is None:
@@ -99,6 +113,7 @@ class RemoveStopWords:
 class JoinIndicators:
     """A new column `into` with the names of those columns that hold 1 or true, joined by `separator`."""
 
+    row_wise = True
     columns: list[str]
     into: str
     separator: str
@@ -111,6 +126,7 @@ class JoinIndicators:
 class DropEmpty:
     """Rows in which any of these columns is null or blank are dropped."""
 
+    row_wise = True
     columns: list[str]
 
     def __call__(self, splits: Splits) -> Splits:
@@ -126,6 +142,7 @@ class DropEmpty:
 class FilterLength:
     """Rows are kept where every column has `min` to `max` characters, or words between white space."""
 
+    row_wise = True
     columns: list[str]
     unit: Literal["characters", "words"]
     min: NonNegativeInt
@@ -147,6 +164,7 @@ class FilterLength:
 class DropValues:
     """Rows whose `column` holds one of `values` (null too) are dropped."""
 
+    row_wise = True
     column: str
     values: list[Any]
 
@@ -168,22 +186,15 @@ class DropDuplicates:
     across: bool
 
     def __call__(self, splits: Splits) -> Splits:
-        others = [split for split in splits if split != "train"] if self.across else []
-        held_out = {key for split in others for key in row_keys(splits[split], self.columns)}
-        result = dict(splits)
-        for split, rows in splits.items():
-            seen = set(held_out) if split == "train" else set()
-            positions = []
-            for position, key in enumerate(row_keys(rows, self.columns)):
-                if key not in seen:
-                    positions.append(position)
-                if split in self.within:
-                    seen.add(key)
-            if len(positions) < len(rows):
-                result[split] = take(rows, positions)
-        return result
+        return drop_repeats(
+            splits, lambda rows: row_keys(rows, self.columns), within=self.within, across=self.across
+        )
 
 
+# Thai, Lao, Myanmar, Khmer, Japanese kana, Han; none of them puts spaces between words.
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset
+from datasets import Dataset, Value
 from datasets.table import MemoryMappedTable
 
 from runwright.dataset import store
@@ -77,6 +77,42 @@ def join_indicators(splits: Splits, columns: Sequence[str], into: str, separator
                 new_fingerprint=_fingerprint(rows, columns, ["join", into, separator]),
             )
     return joined
+
+
+def new_values(
+    rows: Dataset, column: str, change: Callable[[Any, int], Any], *, kind: str, key: Any
+) -> Dataset:
+    """The column with what `change` makes of each value, of this type; it gets the value and its position."""
+    features = rows.features.copy()
+    features[column] = Value(kind)
+    return rows.map(
+        lambda values, positions: {column: list(map(change, values, positions))},
+        input_columns=[column],
+        with_indices=True,
+        batched=True,
+        features=features,
+        new_fingerprint=_fingerprint(rows, [column], key),
+    )
+
+
+def drop_repeats(
+    splits: Splits, keys_of: Callable[[Dataset], Iterator[bytes]], *, within: Sequence[str], across: bool
+) -> Splits:
+    """The first row of each key in splits named in `within`; with `across`, train without others' keys."""
+    others = [split for split in splits if split != "train"] if across else []
+    held_out = {key for split in others for key in keys_of(splits[split])}
+    result = dict(splits)
+    for split, rows in splits.items():
+        seen = set(held_out) if split == "train" else set()
+        positions = []
+        for position, key in enumerate(keys_of(rows)):
+            if key not in seen:
+                positions.append(position)
+            if split in within:
+                seen.add(key)
+        if len(positions) < len(rows):
+            result[split] = take(rows, positions)
+    return result
 
 
 def take(rows: Dataset, positions: Sequence[int] | np.ndarray) -> Dataset:
