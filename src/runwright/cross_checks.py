@@ -74,6 +74,28 @@ def _half_precision_needs_a_gpu(precision: Any, device: Any) -> Iterator[Mistake
         )
 
 
+@reads("launch.strategy", "trainer.precision")
+def _shards_need_no_scaler(strategy: Any, precision: Any) -> Iterator[Mistake]:
+    if strategy == "fsdp" and precision == "fp16":
+        yield Mistake(
+            key="trainer.precision",
+            given="'fp16' with launch.strategy=fsdp",
+            expected="'fp32' or 'bf16'",
+            hint="each process would scale its own part of the gradient",
+        )
+
+
+@reads("launch.strategy", "optimizer._target_")
+def _shards_need_an_optimizer_by_element(strategy: Any, optimizer: Any) -> Iterator[Mistake]:
+    if strategy == "fsdp" and optimizer == "runwright.optimizer.adafactor":
+        yield Mistake(
+            key="optimizer._target_",
+            given="adafactor with launch.strategy=fsdp",
+            expected="an optimizer that treats each number on its own",
+            hint="adafactor takes means over whole matrices; use optimizer=adamw or sgd, or replicated",
+        )
+
+
 # --- optimisation -------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,11 @@ BEATS_VARIABLE = "RUNWRIGHT_BEATS_FD"  # a pipe for their signs of life
 STOP_VARIABLE = "RUNWRIGHT_STOP_FILE"  # in the jobs of a multirun: is there once it was told to stop
 STORE_VARIABLE = "RUNWRIGHT_STORE_FD"  # a listening socket for rank 0, so that nobody else gets the port
 
+WHY_NOT_DEEPSPEED = (
+    "DeepSpeed accumulates, clips and steps by itself, so the numbers could not be kept; "
+    "launch.strategy=fsdp shards weights, gradients and optimizer state too"
+)
+
 
 def rank() -> int:
     """This process among all of the run, from 0."""
@@ -49,6 +54,32 @@ def check_num_processes(wanted: int) -> None:
             f"launch.num_processes: given {wanted}, but {came_up} came up, expected as many; start with "
             f"`runwright train launch.num_processes={wanted}` or `torchrun --nproc_per_node {wanted}`"
         )
+
+
+def check_strategy(strategy: str) -> None:
+    """Raises ConfigError where `accelerate launch` was told to spread the model in another way."""
+    if _is_set("ACCELERATE_USE_DEEPSPEED"):
+        raise ConfigError(
+            f"launch.strategy: given {strategy!r}, but `accelerate launch` was told to use DeepSpeed, "
+            f"expected a launch without it; {WHY_NOT_DEEPSPEED}"
+        )
+    if not _is_set("ACCELERATE_USE_FSDP"):
+        return
+    if strategy != "fsdp":
+        raise ConfigError(
+            f"launch.strategy: given {strategy!r}, but `accelerate launch` was told to use FSDP, expected "
+            "that both say the same: launch.strategy=fsdp, or a launch without --use_fsdp"
+        )
+    version = os.environ.get("FSDP_VERSION", "2")
+    if version != "2":
+        raise ConfigError(
+            f"launch.strategy: given 'fsdp', which is FSDP2, but `accelerate launch` was told to use version "
+            f"{version}, expected --fsdp_version 2 or no FSDP options at all"
+        )
+
+
+def _is_set(name: str) -> bool:
+    return os.environ.get(name, "").lower() in {"1", "true", "yes", "on"}
 
 
 def share_of_cores(num_processes: int) -> int:

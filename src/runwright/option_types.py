@@ -6,9 +6,15 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+from runwright.environment import WHY_NOT_DEEPSPEED
 from runwright.mistakes import Mistake, did_you_mean, shown
 
 TARGET = "_target_"
+# What others offer and Runwright refuses, with the reason and what to use instead.
+REFUSED = {
+    ("launch.strategy", "deepspeed"): WHY_NOT_DEEPSPEED,
+    ("launch.strategy", "ddp"): "replicated is that, without torch's wrapper",
+}
 NOUNS = {
     "bool": "true or false",
     "int": "a whole number",
@@ -102,7 +108,8 @@ def check_value(value: Any, of: OptionType, key: str) -> list[Mistake]:
         ]
     if _fits(value, of):
         return []
-    return [Mistake(key=key, given=shown(value), expected=str(of), hint=_hint(value, of))]
+    hint = (isinstance(value, str) and REFUSED.get((key, value.lower()))) or _hint(value, of)
+    return [Mistake(key=key, given=shown(value), expected=str(of), hint=hint)]
 
 
 def _check_free(value: Any, key: str) -> list[Mistake]:

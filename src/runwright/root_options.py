@@ -33,6 +33,7 @@ class LaunchOptions:
     """`launch`: how many processes share a run, and what happens when one of them fails."""
 
     num_processes: PositiveInt
+    strategy: Literal["replicated", "fsdp"]
     max_restarts: NonNegativeInt
     timeout_seconds: PositiveFloat
     grace_seconds: PositiveFloat

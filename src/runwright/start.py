@@ -13,6 +13,7 @@ from pathlib import Path
 from runwright.environment import (
     STOP_VARIABLE,
     check_num_processes,
+    check_strategy,
     is_restart,
     rank,
     started_from_outside,
@@ -61,7 +62,9 @@ def _join_others(request: Request) -> int:
     # Before torch is imported: a wrong configuration costs nothing here either.
     folder = _choose_folder(request) if rank() == 0 else None
     if folder is not None:
-        check_num_processes(read_config(folder / CONFIG_FILE)["launch"]["num_processes"])
+        options = read_config(folder / CONFIG_FILE)["launch"]
+        check_num_processes(options["num_processes"])
+        check_strategy(options["strategy"])
     with run_lock(folder) if folder else nullcontext():
         from runwright.execute import execute
         from runwright.processes import share_folder

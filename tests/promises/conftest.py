@@ -195,13 +195,13 @@ def new_run(experiment: list[str], tmp_path: Path) -> Callable[..., RunFiles]:
 @pytest.fixture(scope="session")
 def whole_run(
     experiment: list[str], processes: Processes, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[int], RunFiles]:
-    """The tiny experiment run without a break on a number of processes."""
+) -> Callable[..., RunFiles]:
+    """The tiny experiment run without a break on a number of processes, with some overrides."""
     folder = tmp_path_factory.mktemp("whole")
 
     @cache
-    def run(num_processes: int) -> RunFiles:
-        made = _make_run([*experiment, f"output_dir={folder}"])
+    def run(num_processes: int, *overrides: str) -> RunFiles:
+        made = _make_run([*experiment, f"output_dir={folder}", *overrides])
         processes.call("execute_run", made.folder, num_processes=num_processes)
         assert made.training()["step"] == 60
         return made

@@ -21,7 +21,6 @@ from runwright.trainer.optimizer_state import read_optimizer, write_optimizer
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.step import Stepper, StepResult
 from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, StopFlag
-from runwright.trainer.weights import copy_weights
 
 
 @dataclass(kw_only=True, slots=True)
@@ -171,9 +170,12 @@ class Loop:
 
     def _save(self, state: TrainingState) -> None:
         began = time.perf_counter()
-        if self.stepper.ranks.is_first:
+        first = self.stepper.ranks.is_first
+        if first:
             self.log.sync()
-            snapshot = take_snapshot(state, self.stepper, self.scheduler)
+        shares = not self.stepper.strategy.is_whole  # then the first one needs the parts of all
+        snapshot = take_snapshot(state, self.stepper, self.scheduler) if first or shares else None
+        if first and snapshot:
             self.checkpoints.wait()  # the save before this one still protects the best step of its time
             self.checkpoints.protected_step = state.best_step
             self.checkpoints.save(snapshot)
@@ -206,11 +208,11 @@ class Loop:
 
 
 def take_snapshot(state: TrainingState, stepper: Stepper, scheduler: Any) -> Snapshot:
-    """A copy of everything that the rest of the training depends on."""
-    tensors, rest = read_optimizer(stepper.optimizer, stepper.model)
+    """A copy of everything that the rest of the training depends on; whole on the first rank."""
+    tensors, rest = read_optimizer(stepper.optimizer, stepper.model, stepper.strategy.gather)
     return Snapshot(
         step=state.step,
-        weights=copy_weights(stepper.model),
+        weights=stepper.strategy.weights(stepper.model),
         optimizer=tensors,
         state={
             "training": asdict(state),
@@ -223,10 +225,10 @@ def take_snapshot(state: TrainingState, stepper: Stepper, scheduler: Any) -> Sna
 
 def restore_snapshot(snapshot: Snapshot, stepper: Stepper, scheduler: Any) -> TrainingState:
     """Put a snapshot back into model, optimizer and scheduler; the state to go on from."""
-    stepper.model.load_state_dict(dict(snapshot.weights))
-    write_optimizer(
-        stepper.optimizer, stepper.model, tensors=snapshot.optimizer, rest=snapshot.state["optimizer"]
-    )
+    strategy = stepper.strategy
+    strategy.load(stepper.model, snapshot.weights)
+    tensors = strategy.spread_state(stepper.model, snapshot.optimizer)
+    write_optimizer(stepper.optimizer, stepper.model, tensors=tensors, rest=snapshot.state["optimizer"])
     scheduler.load_state_dict(snapshot.state["scheduler"])
     if isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR):
         # The rate of the next step by this schedule, which is another one where the training was made longer.

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from runwright.errors import CheckpointError
+from runwright.trainer.weights import copy_to_cpu
 
 SEPARATOR = "|"  # in no parameter name: torch allows letters, digits, "." and "_"
 
 
 def read_optimizer(
-    optimizer: torch.optim.Optimizer, model: torch.nn.Module
+    optimizer: torch.optim.Optimizer,
+    model: torch.nn.Module,
+    gather: Callable[[torch.Tensor], torch.Tensor] = copy_to_cpu,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors as `parameter|key`, copied to the CPU, and the rest (plain values, groups) for JSON."""
+    """Tensors as `parameter|key`, as `gather` copies them, and the rest (plain values, groups) for JSON."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     tensors: dict[str, torch.Tensor] = {}
     values: dict[str, Any] = {}
@@ -23,7 +26,7 @@ def read_optimizer(
         for key, value in state.items():
             place = f"{names[id(parameter)]}{SEPARATOR}{key}"
             if isinstance(value, torch.Tensor):
-                tensors[place] = value.detach().to("cpu", copy=True).contiguous()
+                tensors[place] = gather(value)
             else:
                 values[place] = value
     groups = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -57,6 +58,10 @@ class Ranks:
     def maximum(self, value: float) -> float:
         """The largest value that any rank has."""
         return max(self.sum_vector(self._own_slot(value)).tolist())
+
+    def total(self, value: float) -> float:
+        """The sum of the values of all ranks, the same bits on each."""
+        return math.fsum(self.sum_vector(self._own_slot(value)).tolist())
 
     def barrier(self) -> None:
         """Wait until every rank is here."""

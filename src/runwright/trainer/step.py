@@ -10,16 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 
 from runwright.errors import RunwrightError
 from runwright.trainer.batches import Microbatch, StepBatch
-from runwright.trainer.embeddings import densify
-from runwright.trainer.ranks import Ranks, gather_rows, sum_gradients
+from runwright.trainer.ranks import Ranks, gather_rows
 from runwright.trainer.seeds import derive_seed
+from runwright.trainer.sharding import Replicated, Strategy
 from runwright.types import Batch, CoupledTask, Task
 
 NonFinite = Literal["stop", "skip", "warn"]
@@ -53,6 +53,7 @@ class Stepper:
     non_finite: NonFinite
     autocast: Callable[[], AbstractContextManager[Any]]
     scaler: torch.amp.GradScaler | None
+    strategy: Strategy = field(default_factory=Replicated)
 
     def step(self, batch: StepBatch, *, stop: int = 0) -> StepResult:
         """Forward and backward of this rank's microbatches, one gradient sum, one optimizer step.
@@ -66,8 +67,7 @@ class Stepper:
             total = self._coupled_backward(self.task, batch, count)
         else:
             total = self._backward(batch, count)
-        densify(self.parameters)
-        sum_gradients(self.parameters, self.ranks)
+        self.strategy.sum_gradients(self.parameters, self.ranks)
         norm = self._clip()
         updated = self._update(batch.step, loss=total / count, norm=norm)
         self.optimizer.zero_grad(set_to_none=True)
@@ -79,14 +79,19 @@ class Stepper:
         if not batch.microbatches:
             self._scaled(torch.zeros((), device=self.ranks.device))  # a scaler begins with the first loss
         for microbatch in batch.microbatches:
-            seed_dropout(self.dropout_seed, batch.step, microbatch.index)
-            with self.autocast():
-                inputs = to_device(microbatch.batch, self.ranks.device)
-                loss = self.task.loss(self.task.forward(self.model, inputs), inputs)
-            self._scaled(loss.total / count).backward()
-            totals[microbatch.index] = loss.total.detach().double()
+            total = self._loss(batch.step, microbatch)
+            self._scaled(total / count).backward()
+            totals[microbatch.index] = total.detach().double()
+        for filler in batch.fillers:  # for the ranks that run more
+            (0.0 * self._loss(batch.step, filler)).backward()
         # one addend a microbatch and a fixed order: the same bits on any number of processes
         return math.fsum(self.ranks.sum_vector(totals).tolist())
+
+    def _loss(self, step: int, microbatch: Microbatch) -> torch.Tensor:
+        seed_dropout(self.dropout_seed, step, microbatch.index)
+        with self.autocast():
+            inputs = to_device(microbatch.batch, self.ranks.device)
+            return self.task.loss(self.task.forward(self.model, inputs), inputs).total
 
     def _coupled_backward(self, task: CoupledTask, batch: StepBatch, count: float) -> float:
         """The same for a loss over the whole batch: its gradient by the outputs first, then by the weights.
@@ -95,6 +100,8 @@ class Stepper:
         forward of a microbatch has the seed of the first, so dropout is the same in both.
         """
         rows = [self._outputs(batch.step, microbatch, keep_graph=False) for microbatch in batch.microbatches]
+        for filler in batch.fillers:
+            self._outputs(batch.step, filler, keep_graph=False)
         indices = [microbatch.index for microbatch in batch.microbatches]
         everything = gather_rows(dict(zip(indices, rows, strict=True)), batch.sizes, self.ranks)
         everything.requires_grad_()
@@ -105,6 +112,8 @@ class Stepper:
         for microbatch in batch.microbatches:
             outputs = self._outputs(batch.step, microbatch, keep_graph=True)
             outputs.backward(parts[microbatch.index].to(outputs))
+        for filler in batch.fillers:
+            (0.0 * self._outputs(batch.step, filler, keep_graph=True).sum()).backward()
         return loss.total.detach().double().item()
 
     def _outputs(self, step: int, microbatch: Microbatch, *, keep_graph: bool) -> torch.Tensor:
@@ -130,7 +139,7 @@ class Stepper:
         if self.scaler:
             self.scaler.unscale_(self.optimizer)
         limit = math.inf if self.max_grad_norm is None else self.max_grad_norm
-        return torch.nn.utils.clip_grad_norm_(self.parameters, limit).item()
+        return self.strategy.clip(self.parameters, limit)
 
     def _update(self, step: int, *, loss: float, norm: float) -> bool:
         finite = math.isfinite(loss) and math.isfinite(norm)

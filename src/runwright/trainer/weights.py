@@ -23,6 +23,11 @@ def without_tied(weights: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.T
     return kept, aliases
 
 
+def copy_to_cpu(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy that nothing changes any more."""
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
 def copy_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The model's state on the CPU, copied; tied tensors stay tied."""
     copies: dict[tuple[Any, ...], torch.Tensor] = {}

@@ -2,7 +2,8 @@
 
 A process that only imported torch may be forked; one that computed with it may not. Reads one job a line
 from standard input, {"job", "program", "num_processes", "folder", "arguments"}, and answers twice, with
-{"job", "pids"} and {"job", "codes"}. A program is a function of programs.py, called in every process.
+{"job", "pids"} and {"job", "codes"}. A program is a function of programs.py or of
+sharded.py, called in every process.
 """
 
 from __future__ import annotations
@@ -32,21 +33,24 @@ from runwright.workers.group import LOOPBACK
 PRELOADED = (accelerate, matplotlib, torch, transformers, runwright)
 
 
-def load_programs() -> Any:
-    spec = importlib.util.spec_from_file_location("programs", Path(__file__).with_name("programs.py"))
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["programs"] = module
-    spec.loader.exec_module(module)
-    return module
+def load_programs() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in ("programs", "sharded"):
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        assert spec
+        assert spec.loader
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        found |= vars(module)
+    return found
 
 
 def answer(**fields: Any) -> None:
     print(json.dumps(fields), flush=True)
 
 
-def start(job: dict[str, Any], programs: Any) -> dict[int, int | None]:
+def start(job: dict[str, Any], programs: dict[str, Any]) -> dict[int, int | None]:
     """Fork the processes of a job; the parent gets their numbers."""
     store = socket.create_server((LOOPBACK, 0), backlog=16)
     pids = [fork(rank, store, job, programs) for rank in range(job["num_processes"])]
@@ -55,7 +59,7 @@ def start(job: dict[str, Any], programs: Any) -> dict[int, int | None]:
     return dict.fromkeys(pids)
 
 
-def fork(rank: int, store: socket.socket, job: dict[str, Any], programs: Any) -> int:
+def fork(rank: int, store: socket.socket, job: dict[str, Any], programs: dict[str, Any]) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -75,7 +79,7 @@ def fork(rank: int, store: socket.socket, job: dict[str, Any], programs: Any) ->
             if rank == 0:
                 os.environ["RUNWRIGHT_STORE_FD"] = str(os.dup(store.fileno()))
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        code = getattr(programs, job["program"])(folder, **job["arguments"]) or 0
+        code = programs[job["program"]](folder, **job["arguments"]) or 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException:  # noqa: BLE001 - shown by the test
