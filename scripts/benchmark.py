@@ -6,6 +6,8 @@
 step        our loop against a bare PyTorch loop on the same padded microbatches
 trainer     our loop against transformers' Trainer on the same rows, model, optimizer and batch size
 checkpoint  our loop with a checkpoint every 50 steps against the same without
+resume      seconds until the first batch at step 1,000,000 and at step 10, ours and accelerate's
+            skip_first_batches, on 4 million rows of one epoch in batches of 4
 command     seconds of --help, --cfg job, validate and completion
 
 Data, model and options are those of the given overrides (default: experiment=vader on 2,000 rows).
@@ -20,13 +22,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-PARTS = ("step", "trainer", "checkpoint", "command")
+PARTS = ("step", "trainer", "checkpoint", "resume", "command")
 DEFAULT_OVERRIDES = ["experiment=vader", "dataset.subset.train=2000"]
 SAVE_EVERY = 50
 COMMANDS = {
@@ -78,6 +80,8 @@ def main() -> int:
         print(f"measuring {part} …", file=sys.stderr)
         if part == "command":
             results[part] = measure_commands(args.repeats)
+        elif part == "resume":
+            results[part] = measure_resume(args.repeats)
         else:
             pair = PAIRS[part](prepare(overrides, steps=args.steps))
             results[part] = compare(*pair, repeats=args.repeats)
@@ -212,7 +216,7 @@ def run_loop(setting: Setting, *, save_every: int | None = None) -> float:
 
     stepper, scheduler, batches = setting.parts()
     with tempfile.TemporaryDirectory() as folder:
-        tracker = ConsoleTracker(interval_seconds=1e9)
+        tracker = ConsoleTracker(interval_seconds=1e9, system_every_seconds=None)
         tracker.start(RunInfo(run_id="0", name="benchmark", folder=Path(folder), config={}, overrides=()))
         # one step more than is run: the checkpoint and the evaluation of the end are not measured
         plan = Plan(
@@ -261,6 +265,68 @@ class StopAfter:
             raise EnoughError
 
 
+class SyntheticRows:
+    """As many rows as one likes, made when they are asked for."""
+
+    def __init__(self, count: int) -> None:
+        import numpy as np
+
+        self.example_ids = np.arange(count)
+        self.lengths = np.full(count, 8)
+
+    def __len__(self) -> int:
+        return len(self.example_ids)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        return {"example_id": int(position), "input_ids": [1] * 8}
+
+    def fetch(self, positions: Sequence[int]) -> list[dict[str, Any]]:
+        return [self[position] for position in positions]
+
+
+class NoTask:
+    """Collates nothing, counts examples."""
+
+    def count(self, examples: Sequence[Any]) -> float:
+        return float(len(examples))
+
+    def collate(self, examples: Sequence[Any]) -> Any:
+        return examples
+
+
+def measure_resume(repeats: int) -> dict[str, list[float]]:
+    """Seconds from nothing to the first batch; both shuffle all rows of the epoch."""
+    import torch
+    from accelerate import skip_first_batches
+
+    from runwright.trainer.batches import Batches, BatchOrder, Cut
+
+    batch_size, late = 4, 1_000_000
+    rows: Any = SyntheticRows(batch_size * (late + 100))
+    task: Any = NoTask()
+
+    def ours(step: int) -> None:
+        order = BatchOrder(len(rows), batch_size=batch_size, seed=0)
+        Batches(rows, task, order=order, cut=Cut()).at(step)
+
+    def skipping(step: int) -> None:
+        loader = torch.utils.data.DataLoader(rows, batch_size=batch_size, shuffle=True, collate_fn=list)
+        next(iter(skip_first_batches(loader, step)))
+
+    found: dict[str, list[float]] = {}
+    for _ in range(repeats + 1):
+        for name, resume in (("ours", ours), ("skip_first_batches", skipping)):
+            for step in (10, late):
+                began = time.perf_counter()
+                resume(step)
+                found.setdefault(f"{name} at {step:,}", []).append(time.perf_counter() - began)
+    found = {name: seconds[1:] for name, seconds in found.items()}
+    for name in ("ours", "skip_first_batches"):
+        pairs = zip(found[f"{name} at {late:,}"], found[f"{name} at 10"], strict=True)
+        found[f"{name} ratio"] = [a / b for a, b in pairs]
+    return found
+
+
 def measure_commands(repeats: int) -> dict[str, list[float]]:
     """Wall seconds of commands that must answer at once."""
     found: dict[str, list[float]] = {name: [] for name in COMMANDS}
@@ -275,10 +341,10 @@ def measure_commands(repeats: int) -> dict[str, list[float]]:
 def show(part: str, figures: Mapping[str, list[float]]) -> None:
     """Medians with their range."""
     for name, values in figures.items():
-        unit = "" if name == "ratio" else " s"
+        unit = "" if name.endswith("ratio") else " s"
         low, high = min(values), max(values)
         median = statistics.median(values)
-        print(f"{part:11} {name:11} {median:8.3f}{unit:2} ({low:.3f} to {high:.3f}, {len(values)} repeats)")
+        print(f"{part:11} {name:32} {median:8.3f}{unit:2} ({low:.3f} to {high:.3f}, {len(values)} repeats)")
 
 
 if __name__ == "__main__":
