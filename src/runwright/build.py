@@ -21,6 +21,7 @@ import torch
 import runwright
 from runwright.dataset.cache import PreparedExamples, prepare_examples
 from runwright.dataset.checks import Kind, quality_notes, require_columns
+from runwright.dataset.encoded_stream import EncodedStream
 from runwright.dataset.load import LoadedData
 from runwright.errors import ConfigError
 from runwright.resuming import comparable
@@ -33,6 +34,7 @@ from runwright.trainer.ranks import Ranks
 from runwright.trainer.seeds import Seeds, derive_seed
 from runwright.trainer.sharding import Replicated, Strategy
 from runwright.trainer.step import Stepper
+from runwright.trainer.stream import StreamBatches
 from runwright.types import Examples, Metric
 
 logger = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class Prepared:
     tokenizer: Any
     task: Any
     examples: dict[str, PreparedExamples]  # by split
+    stream: EncodedStream | None = None  # train, where it is a stream; it is not in `examples` then
 
 
 def load_data(config: Config) -> LoadedData:
@@ -91,8 +94,10 @@ def prepare(config: Config, *, cache_folder: Path | None) -> Prepared:
     task = build_task(config, tokenizer)
     kinds: dict[str, Kind] = dict.fromkeys(task.columns, "any")
     kinds.update(dict.fromkeys(task.text_columns, "text"))
-    require_columns(data.splits, kinds)
-    task.fit(data.splits)
+    stream = build_stream(data, task, kinds)
+    known = data.splits if stream is None else {"train": stream.rows.head(), **data.splits}
+    require_columns(known, kinds)
+    task.fit(known)
     data.notes.extend(
         quality_notes(data.splits, text_columns=task.text_columns, label_column=task.label_column)
     )
@@ -109,7 +114,15 @@ def prepare(config: Config, *, cache_folder: Path | None) -> Prepared:
         )
         for split, rows in data.splits.items()
     }
-    return Prepared(data=data, tokenizer=tokenizer, task=task, examples=examples)
+    return Prepared(data=data, tokenizer=tokenizer, task=task, examples=examples, stream=stream)
+
+
+def build_stream(data: LoadedData, task: Any, kinds: Mapping[str, Kind]) -> EncodedStream | None:
+    """The training examples as a stream, where the data is one."""
+    if data.stream is None:
+        return None
+    inputs_of = partial(task.inputs_of, split="train")
+    return EncodedStream(rows=data.stream, kinds=kinds, inputs_of=inputs_of, encode=task.encode)
 
 
 def encode_rows(
@@ -181,6 +194,22 @@ def build_batches(config: Config, examples: Examples, task: Any, *, ranks: Ranks
         rank=ranks.rank,
         num_ranks=ranks.num_ranks,
         fill_up=build_strategy(config, ranks=ranks).runs_together,
+    )
+
+
+def build_stream_batches(config: Config, prepared: Prepared, *, ranks: Ranks) -> StreamBatches:
+    """The training batches of this rank from a stream."""
+    options = build_options(config)
+    assert prepared.stream is not None
+    return StreamBatches(
+        prepared.stream,
+        prepared.task,
+        batch_size=options.batch_size,
+        shuffle_buffer=prepared.data.shuffle_buffer,
+        seed=config["seeds"]["data"],
+        cut=Cut(microbatch_size=options.microbatch_size, microbatch_tokens=options.microbatch_tokens),
+        rank=ranks.rank,
+        num_ranks=ranks.num_ranks,
     )
 
 

@@ -46,6 +46,7 @@ class DataError(RunwrightError):
         places = {"file": file, "split": split, "row": row, "column": column}
         where = ", ".join(f"{name} {value!r}" for name, value in places.items() if value is not None)
         super().__init__(f"{where}: {problem}" if where else problem)
+        self.problem = problem
         self.file, self.split, self.row, self.column = file, split, row, column
 
 

@@ -40,12 +40,14 @@ from runwright.secret_values import reveal
 from runwright.targets import instantiate
 from runwright.tracker.console import Silent
 from runwright.tracker.redaction import Redactor
+from runwright.trainer.batches import Batches
 from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints, load, read_identity
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
 from runwright.trainer.evaluation_splits import USUAL, choose_splits
 from runwright.trainer.loop import Loop, TrainingState, make_plan, restore_snapshot
 from runwright.trainer.step import Stepper, StepResult
 from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, catch_signals
+from runwright.trainer.stream import StreamBatches
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +149,6 @@ def _train_and_report(run: Run) -> tuple[RunResult, RunSummary | None]:
 
 def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.Module]:
     """Train to the end; the state then, and the whole model. Raises StoppedBySignalError after a signal."""
-    train = prepared.examples["train"]
     splits = choose_splits(prepared.examples, best_split=run.options.best_split)
     if splits.best is None and run.options.early_stopping_patience is not None:
         raise ConfigError(
@@ -155,13 +156,15 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         )
     make_model = partial(build.build_model, run.config, prepared, device=run.ranks.device)
     stepper = build.build_stepper(run.config, model=make_model(), task=prepared.task, ranks=run.ranks)
-    batches = build.build_batches(run.config, train, prepared.task, ranks=run.ranks)
-    plan = make_plan(run.options, steps_per_epoch=batches.order.steps_per_epoch)
+    batches = _batches(run, prepared)
+    plan = make_plan(run.options, steps_per_epoch=batches.steps_per_epoch)
     scheduler = build.build_scheduler(run.config, stepper.optimizer, total_steps=plan.total_steps)
     checkpoints = CheckpointStore(
         run.folder / "checkpoints", keep=run.options.keep_checkpoints, identity=_identity(run)
     )
     state = _resume(run, checkpoints, stepper, scheduler)
+    if isinstance(batches, StreamBatches):
+        batches.resume(state.stream)
     loop = Loop(
         batches=batches,
         stepper=stepper,
@@ -189,6 +192,12 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     if code == TIME_LIMIT:
         logger.info("trainer.max_minutes reached after step %d of %d", state.step, plan.total_steps)
     return state, stepper.strategy.release(stepper.model, make_model)
+
+
+def _batches(run: Run, prepared: build.Prepared) -> Batches | StreamBatches:
+    if prepared.stream is not None:
+        return build.build_stream_batches(run.config, prepared, ranks=run.ranks)
+    return build.build_batches(run.config, prepared.examples["train"], prepared.task, ranks=run.ranks)
 
 
 def _resume(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler: Any) -> TrainingState:

@@ -108,8 +108,9 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
     _write_json(run.folder / TASK_FILE, prepared.task.state_dict())
     for row in prepared.data.table():
         logger.info("data: %s: %d rows", row["split"], row["rows"])
-    lengths = prepared.examples["train"].column("full_length")
-    logger.info("train: %s", truncation_report(lengths, prepared.task.max_length).describe())
+    if train := prepared.examples.get("train"):  # a stream has told nothing yet
+        lengths = train.column("full_length")
+        logger.info("train: %s", truncation_report(lengths, prepared.task.max_length).describe())
     data = prepared.data
     found = {"fingerprints": data.fingerprints, "notes": data.notes, "sources": data.sources}
     _write_json(run.folder / DATA_FILE, found | ({"parts": data.parts} if data.parts else {}))

@@ -23,11 +23,15 @@ DEFAULTS: dict[str, tuple[Callable[..., Splits], dict[str, Any]]] = {
             "header": True,
             "column_names": None,
             "column_types": {},
+            "streaming": False,
         },
     ),
-    "json": (read_json, {"folder": None, "encoding": "utf-8", "field": None}),
-    "parquet": (read_parquet, {"folder": None}),
-    "text": (read_text, {"folder": None, "encoding": "utf-8", "unit": "line", "label_from": None}),
+    "json": (read_json, {"folder": None, "encoding": "utf-8", "field": None, "streaming": False}),
+    "parquet": (read_parquet, {"folder": None, "streaming": False}),
+    "text": (
+        read_text,
+        {"folder": None, "encoding": "utf-8", "unit": "line", "label_from": None, "streaming": False},
+    ),
 }
 
 
@@ -69,6 +73,7 @@ def load() -> Callable[..., LoadedData]:
 
     def load_with_defaults(source: Splits, seed: int = 0, **options: Any) -> LoadedData:
         defaults = {"columns": {}, "cleaning": [], "holdout": {}, "stratify_by": None, "subset": {}}
+        defaults |= {"streaming": False, "shuffle_buffer": 10}
         return load_splits(seed, source=source, **(defaults | options))
 
     return load_with_defaults

@@ -25,8 +25,8 @@ def folder(tmp_path):
     return str(tmp_path / "repo")
 
 
-def read(name, config=None, splits=SPLITS, revision=None):
-    return read_hub(name=name, config=config, splits=splits, revision=revision)
+def read(name, config=None, splits=SPLITS, revision=None, streaming=False):
+    return read_hub(name=name, config=config, splits=splits, revision=revision, streaming=streaming)
 
 
 def test_classes_become_names_and_unlabelled_rows_have_none(folder):

@@ -22,10 +22,11 @@ Kind = Literal["text", "any"]
 MAX_TEXT_CHARACTERS = 10_000_000  # beyond any document: a file read with the wrong quotes or separators
 
 
-def require_columns(splits: Splits, columns: Mapping[str, Kind]) -> None:
+def require_columns(splits: Splits, columns: Mapping[str, Kind], *, whole: bool = True) -> None:
     """Raise DataError unless every split has rows and these columns, without nulls.
 
-    A column of kind "text" must hold strings, not all of them blank, none longer than 10 million characters.
+    A column of kind "text" must hold strings, none longer than 10 million characters and, where the splits
+    are `whole`, not all of them blank.
     """
     for split, rows in splits.items():
         if not len(rows):
@@ -35,7 +36,7 @@ def require_columns(splits: Splits, columns: Mapping[str, Kind]) -> None:
                 raise missing_column(column, rows, split=split)
             _require_values(rows, column, split=split)
             if kind == "text":
-                _require_text(rows, column, split=split)
+                _require_text(rows, column, split=split, whole=whole)
 
 
 def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
@@ -68,7 +69,7 @@ def _require_values(rows: Dataset, column: str, *, split: str) -> None:
             )  # fmt: skip
 
 
-def _require_text(rows: Dataset, column: str, *, split: str) -> None:
+def _require_text(rows: Dataset, column: str, *, split: str, whole: bool) -> None:
     kind = rows.features[column]
     file, _ = locate(rows, 0)
     all_blank = True
@@ -88,7 +89,7 @@ def _require_text(rows: Dataset, column: str, *, split: str) -> None:
                 rows, start + pc.index(lengths, value=longest).as_py(), split=split, column=column,
             )  # fmt: skip
         all_blank = all_blank and bool(pc.all(pc.equal(pc.utf8_trim_whitespace(values), "")).as_py())
-    if all_blank:
+    if all_blank and whole:
         raise DataError("every text is empty", file=file, split=split, column=column)
 
 

@@ -144,6 +144,10 @@ def _named(parts: Any) -> dict[str, Any]:
 
 
 def _splits(part: Any) -> Splits:
+    if getattr(part, "stream", None) is not None:
+        raise ConfigError(
+            "dataset.source.parts: a combination cannot hold a stream; set its streaming to false"
+        )
     return part.splits if isinstance(part, LoadedData) else dict(part)
 
 

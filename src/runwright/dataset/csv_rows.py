@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,47 @@ def csv_splits(
     paths: dict[str, list[Path]], dialect: Dialect, column_types: dict[str, Any]
 ) -> dict[str, RawSplit]:
     """Rows of delimited files; `column_types` fixes the types of some columns."""
+    names, kinds = csv_columns(paths, dialect, column_types)
+    splits = {}
+    for split, files in paths.items():
+        schema = csv_schema(names[split], kinds)
+        origins: list[tuple[str, int]] = []
+        batches = _csv_batches(split, files, dialect, schema, kinds, origins)
+        splits[split] = RawSplit(schema=schema, batches=batches, origins=origins)
+    return splits
+
+
+def csv_columns(
+    paths: dict[str, list[Path]],
+    dialect: Dialect,
+    column_types: dict[str, Any],
+    *,
+    sampled: str | None = None,
+) -> tuple[dict[str, tuple[str, ...]], dict[str, Any]]:
+    """The column names of each split, and int, float or string for each column.
+
+    Of the split `sampled` only the first 10,000 rows are read.
+    """
     names = {split: _csv_names(split, paths[split], dialect) for split in paths}
     unknown = [name for name in column_types if all(name not in names[split] for split in names)]
     if unknown:
         raise ConfigError(
             f"dataset.source.column_types names {unknown[0]!r}; columns: {list(next(iter(names.values())))}"
         )
-    kinds = _csv_kinds(paths, names, dialect, column_types)
-    splits = {}
-    for split, files in paths.items():
-        schema = pa.schema([(name, _TYPES[kinds[name]]) for name in names[split]])
-        origins: list[tuple[str, int]] = []
-        batches = _csv_batches(split, files, dialect, schema, kinds, origins)
-        splits[split] = RawSplit(schema=schema, batches=batches, origins=origins)
-    return splits
+    return names, _csv_kinds(paths, names, dialect, column_types, sampled)
+
+
+def csv_schema(names: Sequence[str], kinds: dict[str, Any]) -> pa.Schema:
+    """The Arrow types of columns."""
+    return pa.schema([(name, _TYPES[kinds[name]]) for name in names])
+
+
+def typed_column(values: Sequence[str], kind: pa.DataType) -> pa.Array:
+    """The column as Arrow; an empty number is null, an empty string stays a string."""
+    strings = pa.array(values, pa.large_string())
+    if pa.types.is_large_string(kind):
+        return strings
+    return pc.cast(pc.if_else(pc.equal(strings, ""), None, strings), kind)
 
 
 def _csv_names(split: str, files: Sequence[Path], dialect: Dialect) -> tuple[str, ...]:
@@ -62,12 +90,14 @@ def _csv_kinds(
     names: dict[str, tuple[str, ...]],
     dialect: Dialect,
     column_types: dict[str, Any],
+    sampled: str | None,
 ) -> dict[str, Any]:
     kinds: dict[str, Any] = dict(column_types)
     filled: set[str] = set()
     for split, files in paths.items():
-        for path in files:
-            for batch in delimited.batches(path, names[split], dialect, split=split):
+        most = 1 if split == sampled else None
+        for path in files[:most]:
+            for batch in islice(delimited.batches(path, names[split], dialect, split=split), most):
                 for name, values in zip(names[split], zip(*batch, strict=True), strict=True):
                     filled |= {name} if any(values) else set()
                     if name not in column_types:
@@ -92,7 +122,7 @@ def _csv_batches(
             columns = []
             for name, values in zip(schema.names, zip(*batch, strict=True), strict=True):
                 try:
-                    columns.append(_typed(values, kinds[name]))
+                    columns.append(typed_column(values, _TYPES[kinds[name]]))
                 except pa.ArrowInvalid as error:
                     raise _not_a_number(values, kinds[name], before, path, split, name) from error
             before += len(batch)
@@ -123,11 +153,3 @@ def narrowest(values: Sequence[str], kind: str) -> str:
     ):
         return "float"
     return "string"
-
-
-def _typed(values: Sequence[str], kind: str) -> pa.Array:
-    """The column as Arrow; an empty number is null, an empty string stays a string."""
-    strings = pa.array(values, pa.large_string())
-    if kind == "string":
-        return strings
-    return pc.cast(pc.if_else(pc.equal(strings, ""), None, strings), _TYPES[kind])

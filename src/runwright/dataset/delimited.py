@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from runwright.dataset.encoding import open_text, undecodable
 from runwright.dataset.raw import BATCH_ROWS
 from runwright.errors import DataError
 
-_MAX_FIELD_CHARACTERS = 10_000_000  # a longer field means an unclosed quote, not a text
+MAX_FIELD_CHARACTERS = 10_000_000  # a longer field means an unclosed quote, not a text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,21 +67,33 @@ def _checked(path: Path, names: Sequence[str], dialect: Dialect, *, split: str) 
                 yield fields[: len(names)]
             continue
         if len(fields) != len(names):
-            raise DataError(
-                f"line {line} has {len(fields)} fields, expected {len(names)} ({', '.join(names)}): "
-                f"{_shorten(fields)}; check delimiter and quote",
-                file=str(path),
-                split=split,
-                row=number,
-            )
+            raise wrong_number(fields, names, path, split=split, row=number, line=line)
         yield fields
+
+
+def wrong_number(
+    fields: Sequence[str],
+    names: Sequence[str],
+    path: Path,
+    *,
+    split: str,
+    row: int,
+    line: int | None = None,
+) -> DataError:
+    """The complaint about a row with too few or too many fields."""
+    who = "the row" if line is None else f"line {line}"
+    return DataError(
+        f"{who} has {len(fields)} fields, expected {len(names)} ({', '.join(names)}): "
+        f"{_shorten(fields)}; check delimiter and quote",
+        file=str(path), split=split, row=row,
+    )  # fmt: skip
 
 
 def _records(path: Path, dialect: Dialect, *, split: str) -> Iterator[tuple[int, list[str]]]:
     """(line number, fields) of each record, the header too; blank lines are passed over."""
-    csv.field_size_limit(_MAX_FIELD_CHARACTERS)  # of the process: others may have set another
+    csv.field_size_limit(MAX_FIELD_CHARACTERS)  # of the process: others may have set another
     with open_text(path, dialect.encoding) as stream:
-        reader = _reader(stream, dialect)
+        reader = make_reader(stream, dialect)
         number = -1 if dialect.header else 0
         try:
             for fields in reader:
@@ -99,13 +111,14 @@ def _records(path: Path, dialect: Dialect, *, split: str) -> Iterator[tuple[int,
 
             def count_rows(before: str) -> int:
                 # The record with the bad byte is the last one, begun even where nothing of it is readable.
-                records = _reader(io.StringIO(before + "?", newline=""), dialect)
+                records = make_reader(io.StringIO(before + "?", newline=""), dialect)
                 return sum(1 for fields in records if fields) - 1 - dialect.header
 
             raise undecodable(path, dialect.encoding, split=split, count_rows=count_rows) from error
 
 
-def _reader(stream: TextIO, dialect: Dialect) -> Any:  # the reader's class has no public name
+def make_reader(stream: Iterable[str], dialect: Dialect) -> Any:  # the reader's class has no public name
+    """The standard library's reader of such a file."""
     if dialect.quote is None:
         return csv.reader(stream, delimiter=dialect.delimiter, quoting=csv.QUOTE_NONE, strict=True)
     return csv.reader(stream, delimiter=dialect.delimiter, quotechar=dialect.quote, strict=True)

@@ -129,7 +129,7 @@ def _from_hub(task: str, hub_name: str, revision: str | None) -> Splits:
             "test": "test_matched",
             "test_mismatched": "test_mismatched",
         }
-    splits = read_hub(name=hub_name, config=task, splits=dict(theirs), revision=revision)
+    splits = read_hub(name=hub_name, config=task, splits=dict(theirs), revision=revision, streaming=False)
     # stsb's unlabelled test rows have the number -1 there; classes of -1 are left out by the reader.
     return {
         split: rows.remove_columns("label") if task == "stsb" and set(rows["label"][:]) == {-1.0} else rows

@@ -11,20 +11,28 @@ import pyarrow as pa
 from datasets import ClassLabel, Dataset, load_dataset
 
 from runwright.dataset import store
+from runwright.dataset.hub_stream import first_line, hub_stream
 from runwright.dataset.raw import BATCH_ROWS, RawSplit, file_state, kept_rows
+from runwright.dataset.streams import Sources
 from runwright.errors import ConfigError, DataError
-from runwright.types import Splits
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def read_hub(*, name: str, config: str | None, splits: dict[str, str | None], revision: str | None) -> Splits:
+def read_hub(
+    *,
+    name: str,
+    config: str | None,
+    splits: dict[str, str | None],
+    revision: str | None,
+    streaming: bool,
+) -> Sources:
     """Rows of the data set `name`, a hub name or a local folder; `splits` holds (our name: its name).
 
     Its name may carry a slice, as in `train[:10%]`. `revision` is a branch, tag or commit; it is resolved
     to a commit, which the rows remember as their origin. Classes become their names; a class of -1, which
     hubs write for unlabelled rows, becomes null, and a column that has nothing else in a split is left out.
-    No code of the data set is ever run.
+    No code of the data set is ever run. With `streaming`, train is a stream of rows.
     """
     wanted = {ours: theirs for ours, theirs in splits.items() if theirs is not None}
     if not wanted:
@@ -40,8 +48,12 @@ def read_hub(*, name: str, config: str | None, splits: dict[str, str | None], re
     else:
         commit = revision if revision and _COMMIT.fullmatch(revision) else _resolve(name, revision)
         where, origin, state = name, f"{name}@{commit}", [[name, commit]]
+    stream = None
+    if streaming and "train" in wanted:
+        stream = hub_stream(where, config, wanted.pop("train"), commit=commit, origin=origin)
     key = {"reader": "hub", "state": state, "options": [config, wanted]}
-    return kept_rows(key, lambda: _read(where, config, wanted, commit, origin))
+    others = kept_rows(key, lambda: _read(where, config, wanted, commit, origin)) if wanted else {}
+    return dict(others) if stream is None else {"train": stream, **others}
 
 
 def _resolve(name: str, revision: str | None) -> str:
@@ -52,7 +64,7 @@ def _resolve(name: str, revision: str | None) -> str:
         commit = HfApi().dataset_info(name, revision=revision).sha
     except Exception as error:
         raise DataError(
-            f"the hub does not say what {revision or 'the newest revision'} is ({_first_line(error)}); "
+            f"the hub does not say what {revision or 'the newest revision'} is ({first_line(error)}); "
             f"without a network, set dataset.source.revision to a full commit that was loaded before, or set "
             f"dataset.source.name to a local folder",
             file=name,
@@ -73,7 +85,7 @@ def _read(
         except Exception as error:
             of_config = f" of {config!r}" if config else ""
             raise DataError(
-                f"split {theirs!r}{of_config} cannot be loaded: {_first_line(error)}",
+                f"split {theirs!r}{of_config} cannot be loaded: {first_line(error)}",
                 file=origin,
                 split=ours,
             ) from error
@@ -110,8 +122,3 @@ def _batches(rows: Dataset, schema: pa.Schema, classes: dict[str, list[str]]) ->
                 column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], field.type)
             columns.append(column.cast(field.type))
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

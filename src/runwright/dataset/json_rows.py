@@ -35,13 +35,29 @@ def json_splits(
             check_is_text(path, split=split)
             for start, batch in _batches(path, encoding, field, split=split):
                 _learn(columns, batch, start, path, split)
-    schema = pa.schema([(name, column.type()) for name, column in columns.items()])
+    schema = _schema(columns)
     splits = {}
     for split, files in paths.items():
         origins: list[tuple[str, int]] = []
         batches = _arrow(split, files, schema, encoding, field, origins)
         splits[split] = RawSplit(schema=schema, batches=batches, origins=origins)
     return splits
+
+
+def json_schema(rows: list[dict[str, Any]], path: Path, *, split: str) -> pa.Schema:
+    """Columns and types of the first rows of a file."""
+    columns: dict[str, _Column] = {}
+    _learn(columns, rows, 0, path, split)
+    return _schema(columns)
+
+
+def json_object(text: str, path: Path, *, split: str, row: int) -> dict[str, Any]:
+    """The object on a line; raises DataError where it is none."""
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+    except ValueError as error:
+        raise _broken(error, path, split, row) from error
+    return _object(value, path, split, row)
 
 
 class _Column:
@@ -67,6 +83,10 @@ class _Column:
     def type(self) -> pa.DataType:
         """The Arrow type that holds all values seen; text where all are null."""
         return pa.string() if pa.types.is_null(self._seen) else self._seen
+
+
+def _schema(columns: Mapping[str, _Column]) -> pa.Schema:
+    return pa.schema([(name, column.type()) for name, column in columns.items()])
 
 
 def _learn(
@@ -172,11 +192,7 @@ def _lines(first: str, stream: Any, path: Path, split: str) -> Iterator[dict[str
         text, first = first + line, ""
         if not text.strip():
             continue
-        try:
-            row = json.loads(text, parse_constant=_refuse)
-        except ValueError as error:
-            raise _broken(error, path, split, number) from error
-        yield _object(row, path, split, number)
+        yield json_object(text, path, split=split, row=number)
         number += 1
 
 

@@ -14,6 +14,7 @@ from runwright.dataset.fingerprint import content_fingerprint
 from runwright.dataset.passes import column_numbers, contiguous, count_changed, renamed, take
 from runwright.dataset.raw import ROW_ID, files_of
 from runwright.dataset.splits import hold_out, random_order, strata_of
+from runwright.dataset.streams import RowStream
 from runwright.errors import ConfigError, DataError
 from runwright.types import NonNegativeFloat, PositiveInt, Splits
 
@@ -27,6 +28,8 @@ class LoadedData:
     notes: list[str]  # what was changed, dropped or held out, one sentence each
     sources: dict[str, list[str]]  # of each split of the source: its files, or NAME@COMMIT of a hub
     parts: dict[str, Any] = field(default_factory=dict)  # of a combination: what each part holds, for JSON
+    stream: RowStream | None = None  # train, where it is read as a stream; it is not in `splits` then
+    shuffle_buffer: int | None = None  # rows of the stream that are shuffled together
 
     def table(self) -> list[dict[str, Any]]:
         """One line for each split: its name, rows, columns and fingerprint."""
@@ -50,17 +53,28 @@ def load_splits(
     holdout: dict[str, NonNegativeFloat],
     stratify_by: str | None,
     subset: dict[str, PositiveInt | None],
+    streaming: bool,
+    shuffle_buffer: PositiveInt | None,
 ) -> LoadedData:
     """The splits of a run.
 
     `source` is what a reader gave: rows by split. `columns` renames (new name: name in the file). Each
     cleaning step takes and returns all splits. `holdout` makes splits that the source lacks out of train:
     a share of it below 1, or a number of rows. `subset` keeps so many rows of a split, drawn by the seed.
+    With `streaming`, train is read as a stream, of which a subset is the beginning.
     """
     disable_progress_bars()
-    splits, notes = renamed(dict(source), columns), list(getattr(source, "notes", []))
+    stream = _stream(source, columns, cleaning, subset) if streaming else None
+    # Of a stream the first rows stand for all while columns are renamed and others cleaned.
+    raw = dict(source) if stream is None else {**source, "train": stream.raw_head()}
+    splits, notes = renamed(raw, columns), list(getattr(source, "notes", []))
     for step in cleaning:
         splits = _cleaned(splits, step, notes)
+    if stream is not None:
+        del splits["train"]
+        subset = {split: size for split, size in subset.items() if split != "train"}
+        notes = [note.replace(" rows of train", " first rows of train") for note in notes]
+        notes.append(f"train is a stream of {stream.describe()}, shuffled within {shuffle_buffer} rows")
     splits = _held_out(splits, holdout, stratify_by, seed, notes)
     splits = {split: _subset(rows, split, subset.get(split), seed) for split, rows in splits.items()}
     unknown = [split for split, size in subset.items() if size is not None and split not in splits]
@@ -71,14 +85,30 @@ def load_splits(
             raise DataError("the split has no rows left", split=split)
     splits = {split: contiguous(rows) for split, rows in splits.items()}
     fingerprints = {split: content_fingerprint(rows) for split, rows in splits.items()}
-    sources = {split: files_of(rows) for split, rows in source.items()}
+    sources = {split: files_of(rows) for split, rows in source.items() if split in splits or not streaming}
+    if stream is not None:
+        fingerprints["train"], sources["train"] = stream.fingerprint, [str(file) for file in stream.files]
     return LoadedData(
         splits=splits,
         fingerprints=fingerprints,
         notes=notes,
         sources=sources,
         parts=dict(getattr(source, "parts", {})),
+        stream=stream,
+        shuffle_buffer=shuffle_buffer,
     )
+
+
+def _stream(
+    source: Any, columns: dict[str, str], cleaning: list[Any], subset: Mapping[str, int | None]
+) -> RowStream:
+    stream = source.get("train")
+    if not isinstance(stream, RowStream):
+        raise ConfigError(
+            "dataset.streaming: given true, but train of this source is not read as a stream; csv, json, "
+            "parquet, text and hub are, with source.streaming: true"
+        )
+    return stream.with_rows(columns=columns, cleaning=cleaning, limit=subset.get("train"))
 
 
 def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str]) -> Splits:
@@ -102,7 +132,8 @@ def _held_out(
         return splits
     if "train" not in splits:
         raise DataError(
-            f"there is no train split to hold out from; splits: {', '.join(splits)}", split="train"
+            f"there is no train split to hold out from; splits: {', '.join(splits)}",
+            split="train",
         )
     rows = splits["train"]
     strata = None

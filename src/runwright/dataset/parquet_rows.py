@@ -16,17 +16,18 @@ def parquet_splits(paths: Mapping[str, Sequence[Path]]) -> dict[str, RawSplit]:
     """Rows of parquet files; all files of a split must have the same columns."""
     splits = {}
     for split, files in paths.items():
-        schema = _schema(files, split)
+        schema = parquet_schema(files, split)
         origins: list[tuple[str, int]] = []
         batches = _arrow(split, files, schema, origins)
         splits[split] = RawSplit(schema=schema, batches=batches, origins=origins)
     return splits
 
 
-def _schema(files: Sequence[Path], split: str) -> pa.Schema:
+def parquet_schema(files: Sequence[Path], split: str) -> pa.Schema:
+    """The columns of all files; raises DataError where they differ."""
     found: pa.Schema | None = None
     for path in files:
-        with _open(path, split) as file:
+        with open_parquet(path, split) as file:
             schema = pa.schema([(field.name, _plain(field.type)) for field in file.schema_arrow])
         twice = [name for name in schema.names if schema.names.count(name) > 1]
         if twice:
@@ -45,7 +46,7 @@ def _arrow(
     split: str, files: Sequence[Path], schema: pa.Schema, origins: list[tuple[str, int]]
 ) -> Iterator[pa.RecordBatch]:
     for path in files:
-        with _open(path, split) as file:
+        with open_parquet(path, split) as file:
             if not file.metadata.num_rows:
                 raise DataError("the file has no rows", file=str(path), split=split)
             try:
@@ -55,20 +56,22 @@ def _arrow(
                         schema=schema,
                     )
             except (pa.ArrowException, OSError) as error:
-                raise _unreadable(path, split, error) from error
+                raise unreadable(path, split, error) from error
             origins.append((str(path), file.metadata.num_rows))
 
 
-def _open(path: Path, split: str) -> pq.ParquetFile:
+def open_parquet(path: Path, split: str) -> pq.ParquetFile:
+    """The opened file; raises DataError where it is none."""
     if not path.stat().st_size:
         raise DataError("the file is empty", file=str(path), split=split)
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, split, error) from error
+        raise unreadable(path, split, error) from error
 
 
-def _unreadable(path: Path, split: str, error: Exception) -> DataError:
+def unreadable(path: Path, split: str, error: Exception) -> DataError:
+    """The complaint about a file that cannot be read."""
     return DataError(f"not a readable parquet file: {error}", file=str(path), split=split)
 
 

@@ -66,8 +66,13 @@ def files_of(rows: Dataset) -> list[str]:
 
 def locate(rows: Dataset, row_id: int) -> tuple[str | None, int]:
     """The file that a raw row came from, None where unknown, and its position there."""
+    return place_in(origins_of(rows), row_id)
+
+
+def place_in(origins: Iterable[tuple[str, int]], row_id: int) -> tuple[str | None, int]:
+    """Of (file, number of rows), the file that holds a row, None beyond all of them, and its place there."""
     position = row_id
-    for file, num_rows in origins_of(rows):
+    for file, num_rows in origins:
         if position < num_rows:
             return file, position
         position -= num_rows

@@ -6,10 +6,11 @@ a pure function of the examples and the options: the same on any number of proce
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,7 @@ class StepBatch:
     real_tokens: int
     padded_tokens: int
     ledger: str  # of this batch alone: hash of its example ids
+    position: Mapping[str, Any] | None = None  # of a stream after this batch, for JSON
     fillers: tuple[Microbatch, ...] = ()  # to run besides with a weight of zero, where others have more
 
     @property
@@ -130,6 +132,11 @@ class Batches:
         self.rank = rank
         self.num_ranks = num_ranks
         self.fill_up = fill_up  # ranks with fewer microbatches than others run some of no weight
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of one pass over the examples."""
+        return self.order.steps_per_epoch
 
     def at(self, step: int) -> StepBatch:
         """The batch of a step; costs the same at any step."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import torch
 
-from runwright.trainer.batches import LEDGER_START, Batches, StepBatch, extend_ledger
+from runwright.trainer.batches import LEDGER_START, StepBatch, extend_ledger
 from runwright.trainer.checkpoint import CheckpointStore, Snapshot
 from runwright.trainer.evaluation_splits import USUAL
 from runwright.trainer.optimizer_state import read_optimizer, write_optimizer
@@ -39,13 +39,14 @@ class TrainingState:
     evaluations_without_improvement: int = 0
     train_seconds: float = 0.0  # in steps alone; evaluation and saving are not in it
     evaluate_seconds: float = 0.0
+    stream: Mapping[str, Any] | None = None  # position of streamed data after this step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """When things happen, in steps; None: never before the end."""
 
-    steps_per_epoch: int
+    steps_per_epoch: int | None  # None: of a stream, unknown
     total_steps: int
     evaluate_every: int | None
     save_every: int | None
@@ -57,6 +58,14 @@ class Plan:
     def saves_at(self, step: int) -> bool:
         """Whether a checkpoint is due after this many steps; after the last one always."""
         return _due(step, self.save_every) or step == self.total_steps
+
+
+class StepBatches(Protocol):
+    """Which batch is when: `Batches`, or those of a stream."""
+
+    def iterate(self, start: int, end: int) -> Iterator[StepBatch]:
+        """The batches of steps start to end - 1."""
+        ...
 
 
 class Log(Protocol):
@@ -75,7 +84,7 @@ class Log(Protocol):
 class Loop:
     """The parts of a training, and `run`, which goes from the state's step to the end."""
 
-    batches: Batches
+    batches: StepBatches
     stepper: Stepper
     scheduler: Any
     options: TrainerOptions
@@ -130,6 +139,7 @@ class Loop:
     def _account(self, state: TrainingState, batch: StepBatch, result: StepResult, seconds: float) -> None:
         state.step = batch.step + 1
         state.ledger = extend_ledger(state.ledger, batch.ledger)
+        state.stream = batch.position
         state.loss_sum += result.loss
         state.num_examples += batch.num_examples
         state.real_tokens += batch.real_tokens
@@ -143,8 +153,9 @@ class Loop:
             "train/loss": result.loss,
             "train/gradient_norm": result.gradient_norm,
             "train/learning_rate": rate,
-            "train/epoch": state.step / self.plan.steps_per_epoch,
         }
+        if self.plan.steps_per_epoch is not None:
+            figures["train/epoch"] = state.step / self.plan.steps_per_epoch
         self.log.log_metrics(figures, step=state.step)
         self.log.log_ledger(state.ledger, step=state.step)
 
@@ -240,11 +251,12 @@ def restore_snapshot(snapshot: Snapshot, stepper: Stepper, scheduler: Any) -> Tr
     return TrainingState(**snapshot.state["training"])
 
 
-def make_plan(options: TrainerOptions, *, steps_per_epoch: int) -> Plan:
+def make_plan(options: TrainerOptions, *, steps_per_epoch: int | None) -> Plan:
     """All intervals in steps; an interval in epochs is rounded to whole steps, at least one."""
 
     def steps(in_steps: int | None, in_epochs: float | None) -> int | None:
         if in_epochs is not None:
+            assert steps_per_epoch is not None, "the schema refuses epochs of a stream"
             return max(1, round(in_epochs * steps_per_epoch))
         return in_steps
 

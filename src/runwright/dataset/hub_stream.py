@@ -1,0 +1,80 @@
+"""A data set of the hub, or of a local folder in that layout, as a stream of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from datasets import ClassLabel, Features, IterableDataset, load_dataset
+
+from runwright.dataset import store
+from runwright.dataset.streams import RowStream, Values, files_fingerprint
+from runwright.errors import ConfigError, DataError
+
+SPLIT = "train"  # the only one that is streamed
+
+
+def hub_stream(where: str, config: str | None, theirs: str, *, commit: str | None, origin: str) -> RowStream:
+    """The rows of one split; classes become their names, a class of -1 null.
+
+    Going on reads from the start up to the place: the library has no other way to a row.
+    """
+    if "[" in theirs:
+        raise ConfigError(
+            f"dataset.source.splits.train: given {theirs!r} with dataset.streaming=true; expected a whole "
+            "split: a slice needs the length; dataset.subset.train takes the first rows"
+        )
+    rows = _open(where, config, theirs, commit, origin)
+    features = rows.features or rows._resolve_features().features
+    if features is None:
+        raise DataError(f"split {theirs!r} has no rows", file=origin, split=SPLIT)
+    classes = {name: kind.names for name, kind in features.items() if isinstance(kind, ClassLabel)}
+
+    def read(path: Path, row: int, offset: int) -> Iterator[tuple[Values, int]]:  # noqa: ARG001
+        for record in _open(where, config, theirs, commit, origin).skip(row):
+            yield [_named(record.get(name), classes.get(name)) for name in features], offset
+
+    folder = Path(where)
+    found = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+    return RowStream(
+        files=[Path(origin)],
+        schema=_schema(features, classes),
+        read_file=read,
+        convert=lambda values, field: pa.array(values, field.type),
+        fingerprint=files_fingerprint(found) if found else store.digest([origin, config, theirs]),
+    )
+
+
+def first_line(error: Exception) -> str:
+    """What an error of the library says first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _open(where: str, config: str | None, theirs: str, commit: str | None, origin: str) -> IterableDataset:
+    try:
+        rows = load_dataset(where, config, split=theirs, revision=commit, streaming=True)
+    except Exception as error:
+        raise DataError(
+            f"split {theirs!r} cannot be read as a stream: {first_line(error)}", file=origin, split=SPLIT
+        ) from error
+    assert isinstance(rows, IterableDataset)
+    return rows
+
+
+def _schema(features: Features, classes: dict[str, list[str]]) -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field(field.name, pa.string() if field.name in classes else field.type)
+            for field in features.arrow_schema
+        ]
+    )
+
+
+def _named(value: Any, names: list[str] | None) -> Any:
+    """The class by name, where the column holds classes."""
+    if names is None:
+        return value
+    return None if value is None or value < 0 else names[value]

@@ -1,0 +1,221 @@
+"""Batches of a stream: the same on any number of processes, and from any step on by a small record.
+
+The rows of an epoch are cut into windows of consecutive rows, and the examples of each window are shuffled:
+what the buffer holds is a function of (seed, epoch, place in the stream), so that a checkpoint needs the
+place where the window begins and how much of it was used, and no examples. Every process reads the whole
+stream and takes its microbatches. From the second epoch on the first window is a shorter one, of another
+length in each, so that rows that a border parted come together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from threading import Event
+from typing import Any
+
+import numpy as np
+
+from runwright.errors import CheckpointError, DataError
+from runwright.trainer.batches import Cut, Microbatch, StepBatch, assign, cut_batch, hash_ids
+from runwright.trainer.seeds import derive_seed
+from runwright.types import Example, Examples, ExampleStream, RandomTask, Task
+
+UNSHUFFLED_ROWS = 1000  # in a window where the order stays that of the files
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """The examples of consecutive rows, and the order in which they are used."""
+
+    epoch: int
+    index: int  # in its epoch
+    place: Mapping[str, int] | None  # where it begins; None: at the beginning of the stream
+    examples: Examples | None
+    order: np.ndarray  # [N] int64, positions in the examples
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """The examples of one global batch, from one window or more."""
+
+    pieces: Sequence[tuple[Examples, np.ndarray]]  # examples, positions in them
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each example, [B] int64."""
+        return np.concatenate([examples.lengths[positions] for examples, positions in self.pieces])
+
+    @property
+    def example_ids(self) -> np.ndarray:
+        """[B] int64."""
+        return np.concatenate([examples.example_ids[positions] for examples, positions in self.pieces])
+
+    def fetch(self, places: Sequence[int]) -> list[Example]:
+        """The examples at these places of the batch, in this order."""
+        found: dict[int, Example] = {}
+        start = 0
+        for examples, positions in self.pieces:
+            inside = [place for place in places if start <= place < start + len(positions)]
+            fetched = examples.fetch([int(positions[place - start]) for place in inside])
+            found.update(zip(inside, fetched, strict=True))
+            start += len(positions)
+        return [found[place] for place in places]
+
+
+class StreamBatches:
+    """The batches of one rank, from where `resume` says; windows are prepared ahead in a thread."""
+
+    steps_per_epoch: int | None = None  # nobody knows before the end of the first
+
+    def __init__(
+        self,
+        stream: ExampleStream,
+        task: Task,
+        *,
+        batch_size: int,
+        shuffle_buffer: int | None,
+        seed: int,
+        cut: Cut,
+        rank: int = 0,
+        num_ranks: int = 1,
+        fill_up: bool = False,
+    ) -> None:
+        self.stream = stream
+        self.task = task
+        self.batch_size = batch_size
+        self.shuffle_buffer = shuffle_buffer
+        self.seed = seed
+        self.cut = cut
+        self.rank = rank
+        self.num_ranks = num_ranks
+        self.fill_up = fill_up  # ranks with fewer microbatches than others run some of no weight
+        self.position: Mapping[str, Any] = {"epoch": 0, "window": 0, "place": None, "used": 0}
+
+    def resume(self, position: Mapping[str, Any] | None) -> None:
+        """Go on from a position that a batch had; raises CheckpointError where the data is another."""
+        if position is None:
+            return
+        if position["fingerprint"] != self.stream.fingerprint:
+            raise CheckpointError(
+                "the files of train are not those that the run was training on: a place in them means "
+                "nothing now. Bring them back, or begin a new run"
+            )
+        self.position = position
+
+    def iterate(self, start: int, end: int) -> Iterator[StepBatch]:
+        """Steps start to end - 1; `start` is the step of the position."""
+        cancelled = Event()
+        with ThreadPoolExecutor(1, "stream") as reader, ThreadPoolExecutor(1, "batches") as assembler:
+            batches = self._batches(self._ahead(self._windows(cancelled), reader), start)
+            try:
+                coming = assembler.submit(next, batches) if start < end else None
+                for step in range(start, end):
+                    assert coming is not None
+                    batch = coming.result()
+                    coming = assembler.submit(next, batches) if step + 1 < end else None
+                    assert batch.position is not None
+                    self.position = batch.position
+                    yield batch
+            finally:
+                cancelled.set()
+
+    # --- windows --------------------------------------------------------------------------------------
+
+    def _windows(self, cancelled: Event) -> Iterator[Window]:
+        """Windows from that of the position on, epoch after epoch, without an end."""
+        epoch, index, place = (self.position[name] for name in ("epoch", "window", "place"))
+        while not cancelled.is_set():
+            num_examples = 0
+            for window in self._windows_of(epoch, index, place, cancelled):
+                num_examples += len(window.order)
+                yield window
+            if not num_examples and not index and not cancelled.is_set():
+                raise DataError("no examples came of the stream", split="train")
+            epoch, index, place = epoch + 1, 0, None
+
+    def _windows_of(
+        self, epoch: int, index: int, place: Mapping[str, int] | None, cancelled: Event
+    ) -> Iterator[Window]:
+        cursor = self.stream.open(place)
+        while not cancelled.is_set():
+            num_rows = self._num_rows(epoch, index)
+            num_read, examples = cursor.read(num_rows, is_cancelled=cancelled.is_set)
+            if num_read:
+                order = self._order(epoch, index, 0 if examples is None else len(examples))
+                yield Window(epoch=epoch, index=index, place=place, examples=examples, order=order)
+            if num_read < num_rows:
+                return
+            index, place = index + 1, cursor.place
+
+    def _num_rows(self, epoch: int, index: int) -> int:
+        size = self.shuffle_buffer or UNSHUFFLED_ROWS
+        if epoch and not index:
+            return size - derive_seed("window", self.seed, epoch) % size
+        return size
+
+    def _order(self, epoch: int, index: int, num_examples: int) -> np.ndarray:
+        if self.shuffle_buffer is None:
+            return np.arange(num_examples)
+        generator = np.random.Generator(np.random.Philox(derive_seed("stream", self.seed, epoch, index)))
+        return generator.permutation(num_examples)
+
+    def _ahead(self, windows: Iterator[Window], reader: ThreadPoolExecutor) -> Iterator[Window]:
+        """The same windows, the next one read while one is used."""
+        coming = reader.submit(next, windows)
+        while True:
+            window = coming.result()
+            coming = reader.submit(next, windows)
+            yield window
+
+    # --- batches --------------------------------------------------------------------------------------
+
+    def _batches(self, windows: Iterator[Window], step: int) -> Iterator[StepBatch]:
+        """Batches without an end; the last one of an epoch may be short."""
+        window, used = next(windows), self.position["used"]
+        while True:
+            pieces: list[tuple[Examples, np.ndarray]] = []
+            room, epoch = self.batch_size, window.epoch
+            while room:
+                chosen = window.order[used : used + room]
+                if window.examples is not None and len(chosen):
+                    pieces.append((window.examples, chosen))
+                    used, room = used + len(chosen), room - len(chosen)
+                    continue
+                following = next(windows)
+                if pieces and following.epoch != epoch:
+                    windows = chain([following], windows)
+                    break
+                window, used, epoch = following, 0, following.epoch
+            yield self._batch(step, Picked(pieces), window, used)
+            step += 1
+
+    def _batch(self, step: int, picked: Picked, window: Window, used: int) -> StepBatch:
+        lengths = picked.lengths
+        microbatches = cut_batch(lengths, self.cut)
+        padded = [len(places) * int(lengths[places[0]]) for places in microbatches]
+        shares = assign(padded, self.num_ranks)
+        mine = shares[self.rank]
+        missing = max(map(len, shares)) - len(mine) if self.fill_up else 0
+        position = {"epoch": window.epoch, "window": window.index, "place": window.place, "used": used}
+        return StepBatch(
+            step=step,
+            sizes=tuple(len(places) for places in microbatches),
+            microbatches=tuple(self._microbatch(i, picked.fetch(microbatches[i]), window) for i in mine),
+            num_examples=len(lengths),
+            real_tokens=int(lengths.sum()),
+            padded_tokens=sum(padded),
+            ledger=hash_ids(picked.example_ids),
+            position={**position, "fingerprint": self.stream.fingerprint},
+            fillers=tuple(
+                self._microbatch(len(padded) - 1, picked.fetch(microbatches[-1][-1:]), window)
+                for _ in range(missing)
+            ),
+        )
+
+    def _microbatch(self, index: int, examples: list[Example], window: Window) -> Microbatch:
+        if isinstance(self.task, RandomTask):
+            examples = self.task.augment(examples, seed=self.seed, epoch=window.epoch)
+        return Microbatch(index=index, count=self.task.count(examples), batch=self.task.collate(examples))
