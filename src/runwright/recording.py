@@ -19,6 +19,7 @@ from typing import Any
 from runwright import build, outputs
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, peak_memory_bytes, write_summary
+from runwright.reporting import is_cheap, write_report
 from runwright.results import RunResult
 from runwright.run_folder import CONFIG_FILE, OVERRIDES_FILE, boot_id, read_run, update_status
 from runwright.run_states import mark_all
@@ -185,7 +186,19 @@ def record_summary(run: Run, state: TrainingState, result: RunResult) -> RunSumm
     )
     run.tracker.log_tags({"ledger": result.ledger})
     run.tracker.log_artifact(write_summary(summary))
+    _write_page(run)
     return summary
+
+
+def _write_page(run: Run) -> None:
+    """report.html, where that takes less than a second; whatever is wrong with it, the run is not."""
+    if not is_cheap(run.folder):
+        logger.info("no report.html, since there are many predictions: runwright report %s", run.folder)
+        return
+    try:
+        run.tracker.log_artifact(write_report(run.folder, is_sweep=False))
+    except Exception:
+        logger.warning("no report.html could be made", exc_info=True)
 
 
 def _write_json(file: Path, value: Any) -> None:

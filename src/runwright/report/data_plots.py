@@ -20,6 +20,7 @@ from runwright.report.canvas import (
 )
 
 MAX_CLASSES = 40
+MAX_BINS = 60
 
 
 def plot_lengths(path: Path, lengths: Mapping[str, np.ndarray], *, max_length: int | None = None) -> Path:
@@ -90,3 +91,34 @@ def plot_classes(path: Path, counts: Mapping[str, Sequence[int]], labels: Sequen
     title(axes, "Classes", below=about)
     legend(axes, loc="lower right")
     return save(figure, path)
+
+
+def data_numbers(
+    lengths: Mapping[str, np.ndarray],
+    *,
+    max_length: int | None,
+    class_counts: Mapping[str, Sequence[int]],
+    labels: Sequence[str],
+) -> dict[str, object]:
+    """What the plots of the data show, as numbers: for pages that draw them again."""
+    known = {split: np.asarray(values) for split, values in lengths.items() if len(values)}
+    everything = np.concatenate(list(known.values())) if known else np.zeros(0, dtype=np.int64)
+    right = int(np.quantile(everything, 0.995)) + 1 if len(everything) else 1
+    width = max(1, -(-right // MAX_BINS))
+    edges = np.arange(0, right + width, width)
+    return {
+        "lengths": {
+            split: {
+                "edges": edges.tolist(),
+                "counts": np.histogram(values, edges)[0].tolist(),
+                "num": len(values),
+                "num_over": int((values > max_length).sum()) if max_length else 0,
+                "median": float(np.median(values)),
+                "longest": int(values.max()),
+            }
+            for split, values in known.items()
+        },
+        "max_length": max_length,
+        "classes": {split: [int(count) for count in counts] for split, counts in class_counts.items()},
+        "labels": list(labels),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from runwright.report.curve_plots import Curves
+
+NUMBERS_FILE = "numbers.json"
 
 
 def write_run_plots(folder: Path, curves: Curves, *, best_step: int | None = None) -> dict[str, Path]:
@@ -63,10 +66,14 @@ def write_data_plots(
     labels: Sequence[str] = (),
 ) -> dict[str, Path]:
     """Text lengths [N] in tokens before truncation, and class frequencies [C], both by split."""
-    from runwright.report.data_plots import plot_classes, plot_lengths
+    from runwright.report.data_plots import data_numbers, plot_classes, plot_lengths
 
     written = {}
     if any(len(values) for values in lengths.values()):
+        numbers = data_numbers(lengths, max_length=max_length, class_counts=class_counts or {}, labels=labels)
+        folder.mkdir(parents=True, exist_ok=True)
+        # Not a plot, so not returned: for the page of the run, which draws them again.
+        (folder / NUMBERS_FILE).write_text(json.dumps(numbers, ensure_ascii=False), encoding="utf-8")
         written["lengths"] = plot_lengths(folder / "lengths.png", lengths, max_length=max_length)
     if class_counts and labels:
         written["classes"] = plot_classes(folder / "classes.png", class_counts, labels)

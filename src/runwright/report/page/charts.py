@@ -1,0 +1,261 @@
+"""What each chart of a report shows, from plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from runwright.report.curve_plots import NO_CURVES, smoothed
+from runwright.report.page.document import Chart
+from runwright.report.page.markup import figure_text
+from runwright.report.prediction_plots import correlation
+
+Curve = tuple[np.ndarray, np.ndarray]
+
+MAX_CURVE_POINTS = 2500  # beyond, means of neighbouring steps are drawn
+MAX_POINTS = 2000  # of a scatter; a text goes with each
+MAX_TEXT = 180
+MAX_CLASSES = 200
+NAMED_CLASSES = 40  # in the script too: beyond, a confusion matrix has no names beside it
+MAX_BARS = 60
+MAX_LINES = 24
+MAX_PANELS = 12
+
+
+def loss_chart(curves: Mapping[str, Curve], *, best_step: int | None) -> Chart | None:
+    """Loss of training steps, smoothed on demand, and of evaluations."""
+    losses = {
+        name.removesuffix("/loss"): curve
+        for name, curve in curves.items()
+        if name.count("/") == 1 and name.endswith("/loss") and len(curve[0]) and not name.startswith("test/")
+    }
+    if not losses:
+        return None
+    ends = {
+        name: smoothed(values)[-1] if name == "train" else values[-1] for name, (_, values) in losses.items()
+    }
+    about = "at the end: " + ", ".join(f"{name} {value:.4g}" for name, value in ends.items())
+    series = [line(name, *curve, raw=name == "train") for name, curve in losses.items()]
+    return curves_chart("Loss", about, series, best_step=best_step, smooth="train" in losses, whole=True)
+
+
+def training_charts(curves: Mapping[str, Curve]) -> list[Chart]:
+    """Learning rate, gradient norm and whatever else was recorded of training steps."""
+    charts = []
+    for name, (steps, values) in curves.items():
+        split, _, figure = name.partition("/")
+        if split != "train" or figure in ("loss", "epoch") or len(steps) < 2:
+            continue
+        finite = values[np.isfinite(values)]
+        about = f"highest {figure_text(float(finite.max()))}, last {figure_text(float(values[-1]))}"
+        is_rate = figure in ("learning_rate", "lr")
+        series = [line(figure, steps, values, raw=not is_rate)]
+        title = figure.replace("_", " ").capitalize()
+        charts.append(curves_chart(title, about if len(finite) else "", series, smooth=not is_rate))
+    return charts[:MAX_PANELS]
+
+
+def metric_charts(curves: Mapping[str, Curve], *, best_step: int | None) -> list[Chart]:
+    """One chart for each metric that was evaluated more than once, with its splits and groups."""
+    panels: dict[str, list[dict[str, Any]]] = {}
+    for name, (steps, values) in sorted(curves.items(), key=lambda item: item[0].count("/")):
+        split, _, rest = name.partition("/")
+        metric, _, group = rest.partition("/")
+        if not metric or split in NO_CURVES or len(steps) < 2 or (metric == "loss" and not group):
+            continue
+        panels.setdefault(metric, []).append(line(f"{split}/{group}" if group else split, steps, values))
+    return [
+        curves_chart(metric, f"{len(series[0]['x'])} evaluations", series[:MAX_LINES], best_step=best_step)
+        for metric, series in list(panels.items())[:MAX_PANELS]
+    ]
+
+
+def curves_chart(
+    title: str,
+    about: str,
+    series: Sequence[dict[str, Any]],
+    *,
+    best_step: int | None = None,
+    smooth: bool = False,
+    whole: bool = False,
+) -> Chart:
+    """Lines over steps."""
+    marks = [] if best_step is None else [{"x": best_step, "text": f"best, step {best_step:,}"}]
+    known = [value for each in series for value in each["y"] if value is not None and np.isfinite(value)]
+    data = {"series": list(series), "x": "step", "marks": marks, "smooth": smooth}
+    return Chart(
+        kind="curves",
+        title=title,
+        about=about,
+        data={
+            **data,
+            "log": (smooth or "loss" in title.lower()) and bool(known) and min(known) > 0,
+            "height": 320 if whole else 250,
+        },
+        whole=whole,
+    )
+
+
+def line(name: str, steps: np.ndarray, values: np.ndarray, *, raw: bool = False) -> dict[str, Any]:
+    """One curve; `raw`: noisy, so that it is drawn smoothed; many points are drawn as means of some."""
+    width = -(-len(steps) // MAX_CURVE_POINTS)
+    if width > 1:
+        starts = np.arange(0, len(steps), width)
+        counts = np.diff(np.append(starts, len(steps)))
+        steps, values = steps[starts], np.add.reduceat(values, starts) / counts
+    points = not raw and len(steps) <= 40
+    return {"name": name, "x": steps.tolist(), "y": values.tolist(), "smooth": raw, "points": points}
+
+
+def scatter_chart(
+    split: str,
+    predicted: np.ndarray,
+    expected: np.ndarray,
+    *,
+    texts: Sequence[str],
+    groups: Sequence[str] | None,
+) -> Chart:
+    """Predicted against expected numbers [N], each with its text."""
+    error, r = float(np.abs(predicted - expected).mean()), correlation(predicted, expected)
+    about = f"{len(predicted):,} examples, r = {r:.3f}, mean error {error:.3g}"
+    chosen = np.arange(len(predicted))
+    if len(chosen) > MAX_POINTS:
+        chosen = np.sort(np.random.default_rng(0).choice(len(chosen), MAX_POINTS, replace=False))
+        about += f"; {MAX_POINTS:,} of them drawn"
+    names = sorted(set(groups)) if groups else []
+    places = {name: place for place, name in enumerate(names)}
+    data = {
+        "px": expected[chosen].tolist(),
+        "py": predicted[chosen].tolist(),
+        "texts": [_cut(texts[index]) for index in chosen.tolist()],
+        "groups": names,
+        "group": [places[groups[index]] for index in chosen.tolist()] if groups else None,
+        "x": "expected",
+        "y": "predicted",
+        "diagonal": True,
+    }
+    return Chart(kind="scatter", title=f"Predicted and expected, {split}", about=about, data=data)
+
+
+def matrix_chart(
+    split: str, predicted: Sequence[str], expected: Sequence[str], names: Sequence[str]
+) -> Chart | None:
+    """Confusion matrix from names of classes; None where there are too many to see any."""
+    if not names or len(names) > MAX_CLASSES:
+        return None
+    places = {name: place for place, name in enumerate(names)}
+    pairs = [(places[e], places[p]) for e, p in zip(expected, predicted, strict=True)]
+    flat = np.bincount([row * len(names) + column for row, column in pairs], minlength=len(names) ** 2)
+    counts = flat.reshape(len(names), len(names))
+    cells = [[int(r), int(c), int(counts[r, c])] for r, c in np.argwhere(counts > 0)]
+    right = np.trace(counts) / max(counts.sum(), 1)
+    about = f"{counts.sum():,} examples, {right:.1%} on the diagonal"
+    wrong = counts - np.diag(np.diag(counts))
+    if wrong.max() > 0:
+        row, column = divmod(int(wrong.argmax()), len(names))
+        about += f"; most often {_cut(names[row], 40)} as {_cut(names[column], 40)} ({wrong.max():,})"
+    data = {"names": [str(name) for name in names], "cells": cells}
+    return Chart(
+        kind="matrix",
+        title=f"Confusion, {split}",
+        about=about,
+        data=data,
+        whole=12 < len(names) <= NAMED_CLASSES,
+    )
+
+
+def group_charts(
+    figures: Mapping[str, float],
+    intervals: Mapping[str, Mapping[str, float]],
+    references: Mapping[str, Mapping[str, float]],
+    *,
+    split: str,
+) -> list[Chart]:
+    """For each metric that was computed by group, its value and interval in all of them."""
+    metrics = dict.fromkeys(
+        key.split("/")[1] for key in figures if key.startswith(f"{split}/") and key.count("/") == 2
+    )
+    charts = []
+    for metric in metrics:
+        whole = f"{split}/{metric}"
+        keys = [whole, *(key for key in figures if key.startswith(f"{whole}/"))]
+        known = [name for name, values in references.items() if any(key in values for key in keys)]
+        rows = [_interval_row(key, whole, figures, intervals, references, known) for key in keys]
+        has_intervals = any(row["low"] is not None for row in rows)
+        about = f"{split}, {len(keys) - 1} groups" + (", with 95 % intervals" if has_intervals else "")
+        data = {"rows": rows, "references": known, "x": metric}
+        charts.append(Chart(kind="intervals", title=f"{metric} by group", about=about, data=data))
+    return charts[:MAX_PANELS]
+
+
+def lengths_chart(numbers: Mapping[str, Any]) -> Chart | None:
+    """Tokens of each text before truncation, as shares by split."""
+    lengths = {split: each for split, each in numbers.get("lengths", {}).items() if each["num"]}
+    if not lengths:
+        return None
+    limit = numbers.get("max_length")
+    over = sum(each["num_over"] for each in lengths.values()) / sum(each["num"] for each in lengths.values())
+    longest = max(each["longest"] for each in lengths.values())
+    about = f"longest {longest:,} tokens" + (f"; cut at {limit}: {over:.2%} of texts" if limit else "")
+    series = [
+        {
+            "name": f"{split} ({each['num']:,}, median {each['median']:.0f})",
+            "x": [*each["edges"][:-1], each["edges"][-1]],
+            "y": [*(100 * count / each["num"] for count in each["counts"]), 0.0],
+            "steps": True,
+        }
+        for split, each in lengths.items()
+    ]
+    marks = [{"x": limit, "text": f"max_length {limit}"}] if limit and limit <= series[0]["x"][-1] else []
+    data = {"series": series, "x": "tokens", "y": "% of texts", "marks": marks, "zero": True, "height": 280}
+    return Chart(kind="curves", title="Text lengths", about=about, data=data)
+
+
+def classes_chart(numbers: Mapping[str, Any]) -> Chart | None:
+    """Share of each class in each split, the most frequent first."""
+    labels, counts = numbers.get("labels") or [], numbers.get("classes") or {}
+    if not labels or not counts:
+        return None
+    table = np.array([counts[split] for split in counts], dtype=float)
+    order = np.argsort(-table.sum(axis=0), kind="stable")[:MAX_BARS]
+    shares = 100 * table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    series = [
+        {
+            "name": f"{split} ({int(table[index].sum()):,})",
+            "values": shares[index, order].tolist(),
+            "counts": table[index, order].astype(int).tolist(),
+        }
+        for index, split in enumerate(counts)
+    ]
+    rarest = int(np.argmin(table.sum(axis=0)))
+    total = int(table[:, rarest].sum())
+    about = f"{len(labels)} classes, rarest {_cut(labels[rarest], 40)}: {total:,}"
+    if len(labels) > MAX_BARS:
+        about += f"; the {len(labels) - MAX_BARS} rarest not drawn"
+    data = {"names": [str(labels[index]) for index in order], "series": series, "x": "% of labels"}
+    return Chart(kind="bars", title="Classes", about=about, data=data, whole=len(labels) > 12)
+
+
+def _interval_row(
+    key: str,
+    whole: str,
+    figures: Mapping[str, float],
+    intervals: Mapping[str, Mapping[str, float]],
+    references: Mapping[str, Mapping[str, float]],
+    known: Sequence[str],
+) -> dict[str, Any]:
+    interval = intervals.get(key, {})
+    return {
+        "name": key.removeprefix(f"{whole}/") if key != whole else "all",
+        "value": figures.get(key),
+        "low": interval.get("low"),
+        "high": interval.get("high"),
+        "references": [references[name].get(key) for name in known],
+    }
+
+
+def _cut(text: object, longest: int = MAX_TEXT) -> str:
+    flat = " ".join(str(text).split())
+    return flat if len(flat) <= longest else f"{flat[: longest - 1]}…"

@@ -1,0 +1,187 @@
+"""The page of a sweep: its jobs, what each parameter did to the metric, and the curves of all."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from runwright.report.curve_plots import smoothed
+from runwright.report.page.charts import Curve, curves_chart, line
+from runwright.report.page.document import Chart, Page
+from runwright.report.page.markup import Cell, Markup, figure_text, join, table, tag
+from runwright.report.progress import clock
+
+MAX_DRAWN = 24  # jobs in one chart: the best ones
+MAX_METRICS = 5
+MAX_FIGURE_CHARTS = 6
+LOG_FROM = 10  # a parameter whose largest value is that many times its smallest one
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One job of a sweep."""
+
+    number: int
+    status: str  # finished, failed or refused
+    reason: str
+    overrides: Mapping[str, str]  # by key
+    seconds: float
+    metrics: Mapping[str, float]
+    folder: Path | None
+    curves: Mapping[str, Curve]
+
+
+def sweep_page(folder: Path, jobs: Sequence[Job], *, metric: str, mode: str, report_name: str) -> str:
+    """The whole file; the jobs come best first, `metric` is what they were ranked by."""
+    varied = _varied(jobs)
+    page = Page(
+        title=f"{folder.name} - Runwright", head=_head(folder, jobs, varied, metric=metric, mode=mode)
+    )
+    page.section("jobs", "Jobs", _table(folder, jobs, varied, metric=metric, report_name=report_name))
+    charts = [_parameter_chart(jobs, key, metric) for key in varied]
+    page.section("parameters", "Parameters and the metric", page.charts(*charts))
+    page.section("curves", "Curves", page.charts(*_curve_charts(jobs, varied)))
+    page.section("next", "Go on", _commands(jobs))
+    return page.render()
+
+
+def _varied(jobs: Sequence[Job]) -> list[str]:
+    """Keys that not all jobs share the value of."""
+    keys = dict.fromkeys(key for job in jobs for key in job.overrides)
+    return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
+
+
+def _name(job: Job, varied: Sequence[str]) -> str:
+    own = ", ".join(
+        f"{key.rpartition('.')[2]}={job.overrides[key]}" for key in varied if key in job.overrides
+    )
+    return f"{job.number}: {own}" if own else str(job.number)
+
+
+def _head(folder: Path, jobs: Sequence[Job], varied: Sequence[str], *, metric: str, mode: str) -> Markup:
+    bad = sum(job.status != "finished" for job in jobs)
+    known = [job for job in jobs if metric in job.metrics]
+    best = known[0] if known else None
+    cards = [_card("jobs", str(len(jobs)), f"{bad} failed" if bad else "all finished")]
+    if best is not None:
+        values = [job.metrics[metric] for job in known]
+        cards.insert(
+            0, _card(f"best {metric}", figure_text(best.metrics[metric]), f"job {_name(best, varied)}")
+        )
+        if len(values) > 1:
+            spread = f"{figure_text(min(values))} to {figure_text(max(values))}"
+            cards.append(_card(f"median {metric}", figure_text(float(np.median(values))), spread))
+    cards.append(_card("time of all jobs", clock(sum(job.seconds for job in jobs)), ""))
+    about = f"ranked by {metric}, {'the larger' if mode == 'max' else 'the smaller'} the better"
+    lines = [tag("h1", f"Sweep {folder.name}"), tag("p", about, class_="soft")]
+    return join([*lines, tag("div", *cards, class_="cards")])
+
+
+def _card(name: str, figure: str, about: str) -> Markup:
+    return tag("div", tag("span", name), tag("b", figure), tag("span", about), class_="card")
+
+
+def _table(
+    folder: Path, jobs: Sequence[Job], varied: Sequence[str], *, metric: str, report_name: str
+) -> Markup:
+    names = dict.fromkeys([metric, *(name for job in jobs for name in job.metrics if name.count("/") == 1)])
+    shown = list(names)[:MAX_METRICS]
+    columns = ["job", *varied, "status", *shown, "seconds", "run"]
+    rows = [
+        [
+            str(job.number),
+            *(Cell(job.overrides.get(key, ""), _number(job.overrides.get(key))) for key in varied),
+            Cell(join([tag("span", job.status, class_=job.status), f" {job.reason}" if job.reason else ""])),
+            *(job.metrics.get(name) for name in shown),
+            Cell(f"{job.seconds:.1f}", job.seconds, "number"),
+            _run_cell(folder, job, report_name),
+        ]
+        for job in jobs
+    ]
+    return table("The best one first", columns, rows, numbers=[*shown, "seconds"], first=True)
+
+
+def _run_cell(folder: Path, job: Job, report_name: str) -> Cell:
+    if job.folder is None:
+        return Cell("-")
+    page = job.folder / report_name
+    if not page.is_file():
+        return Cell(job.folder.name, kind="run")
+    # Relative, so that the whole of outputs/ can be moved.
+    place = quote(os.path.relpath(page, folder))
+    return Cell(tag("a", job.folder.name, href=place), kind="run")
+
+
+def _parameter_chart(jobs: Sequence[Job], key: str, metric: str) -> Chart | None:
+    """The metric over a parameter: over numbers on a line, over words side by side."""
+    points = [
+        (job.overrides[key], job.metrics[metric], job)
+        for job in jobs
+        if key in job.overrides and metric in job.metrics
+    ]
+    points = [point for point in points if math.isfinite(point[1])]
+    if len({text for text, _, _ in points}) < 2:
+        return None
+    numbers = [_number(text) for text, _, _ in points]
+    known = [number for number in numbers if number is not None]
+    texts = [_name(job, list(job.overrides)) for _, _, job in points]
+    values = [value for _, value, _ in points]
+    data: dict[str, Any] = {"py": values, "texts": texts, "x": key, "y": metric}
+    if len(known) == len(points):
+        wide = min(known) > 0 and max(known) / min(known) >= LOG_FROM
+        data |= {"px": known, "logx": wide}
+    else:
+        names = sorted({text for text, _, _ in points})
+        data |= {"px": [names.index(text) for text, _, _ in points], "names": names}
+    best = points[0][0]  # the jobs come best first
+    return Chart(kind="scatter", title=key, about=f"{len(points)} jobs, best at {best}", data=data)
+
+
+def _curve_charts(jobs: Sequence[Job], varied: Sequence[str]) -> Iterator[Chart]:
+    """The losses of all, then each figure of the validation split that was computed more than once."""
+    drawn = [job for job in jobs if job.curves][:MAX_DRAWN]
+    about = f"the {len(drawn)} best of {len(jobs)} jobs" if len(drawn) < len(jobs) else f"{len(drawn)} jobs"
+    losses = [
+        line(_name(job, varied), job.curves["train/loss"][0], smoothed(job.curves["train/loss"][1]))
+        | {"points": False}
+        for job in drawn
+        if "train/loss" in job.curves
+    ]
+    if losses:
+        yield curves_chart("Training loss, smoothed", about, losses, whole=True)
+    names = dict.fromkeys(
+        name
+        for job in drawn
+        for name, (steps, _) in job.curves.items()
+        if name.startswith("validation/") and name.count("/") == 1 and len(steps) > 1
+    )
+    for name in list(names)[:MAX_FIGURE_CHARTS]:
+        series = [line(_name(job, varied), *job.curves[name]) for job in drawn if name in job.curves]
+        yield curves_chart(name, about, series)
+
+
+def _commands(jobs: Sequence[Job]) -> Markup:
+    best = jobs[0] if jobs and jobs[0].folder is not None and jobs[0].status == "finished" else None
+    if best is None or best.folder is None:
+        return Markup()
+    run = best.folder.name.rpartition("-")[2]
+    lines = (
+        f"runwright evaluate {run}        # the best job again, or on other data",
+        f"runwright report {run} --open   # its page",
+    )
+    return tag("pre", "\n".join(lines))
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text) if text is not None else math.nan
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

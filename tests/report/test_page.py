@@ -1,0 +1,157 @@
+"""What is on a page, and that nothing of a run becomes part of its HTML."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runwright.cli import make_parser
+from runwright.commands import report as command
+from runwright.errors import ConfigError
+from runwright.report.data_plots import data_numbers
+from runwright.report.page.charts import line, loss_chart, matrix_chart, scatter_chart
+from runwright.report.page.document import safe_json
+from runwright.report.page.markup import Markup, table, tag
+from runwright.reporting import find, write_report
+
+MakeFolder = Callable[..., Path]
+
+
+class Reader(HTMLParser):
+    """Elements of a page and what stands in them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.setdefault(self.tags[-1][0] if self.tags else "", []).append(data)
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_nothing_of_a_run_becomes_an_element(make_folder: MakeFolder, kind: str) -> None:
+    text = write_report(make_folder(kind), is_sweep=False).read_text(encoding="utf-8")
+    found = Reader(text)
+    names = [name for name, _ in found.tags]
+    assert names.count("script") == 2
+    assert not {"img", "i", "iframe", "link", "object"} & set(names)
+    assert not [attrs for _, attrs in found.tags if any(key.startswith("on") for key in attrs)]
+    assert "http" not in text.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+
+
+def test_only_the_pages_own_style_and_script_may_run(make_folder: MakeFolder) -> None:
+    text = write_report(make_folder(), is_sweep=False).read_text(encoding="utf-8")
+    policy = next(attrs["content"] for name, attrs in Reader(text).tags if "http-equiv" in attrs)
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+    for element in ("style", "script"):
+        content = re.findall(rf"<{element}>(.*?)</{element}>", text, re.DOTALL)
+        assert len(content) == 1
+        digest = base64.b64encode(hashlib.sha256(content[0].encode()).digest()).decode()
+        assert f"{element}-src 'sha256-{digest}'" in policy
+
+
+def test_data_cannot_end_its_script_element() -> None:
+    value = {"text": "</script><!--<script>\u2028&", "odd": float("nan"), "list": [float("inf"), 1.5]}
+    text = safe_json(value)
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == {"text": value["text"], "odd": None, "list": [None, 1.5]}
+
+
+def test_children_and_attributes_are_escaped_unless_an_element_made_them() -> None:
+    assert tag("b", "<i>", tag("u", "&")) == "<b>&lt;i&gt;<u>&amp;</u></b>"
+    assert tag("a", "x", href='"><b', data_head=None, hidden=True) == '<a href="&quot;&gt;&lt;b" hidden>x</a>'
+    assert tag("p", "a\x00\x08b\ud800") == "<p>ab?</p>"
+    assert isinstance(tag("p"), Markup)
+
+
+def test_tables_have_heads_of_rows_and_columns_and_a_caption() -> None:
+    found = Reader(table("Jobs <1>", ["job", "f1"], [["a", 0.25], ["b", None]], numbers=["f1"]))
+    scopes = [attrs.get("scope") for name, attrs in found.tags if name == "th"]
+    assert scopes == ["col", "col", "row", "row"]
+    assert found.texts["caption"] == ["Jobs <1>"]
+    assert [attrs.get("data-value") for name, attrs in found.tags if name == "td"] == ["0.25", None]
+
+
+def test_a_run_that_has_only_begun_has_a_page(make_folder: MakeFolder) -> None:
+    folder = make_folder()
+    for file in ("summary.json", "task.json", "data.json", "provenance.json"):
+        (folder / file).unlink()
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**run, "status": "RUNNING"}))
+    (folder / "plots" / "numbers.json").write_text("{torn")
+    text = write_report(folder, is_sweep=False).read_text(encoding="utf-8")
+    assert "RUNNING" in text
+    assert "runwright train --resume 1a2b3c" in text
+
+
+def test_a_long_curve_is_drawn_as_means_of_neighbours() -> None:
+    drawn = line("train", np.arange(10_000), np.arange(10_000.0))
+    assert len(drawn["x"]) == 2500
+    assert drawn["y"][:2] == [1.5, 5.5]  # the means of 0, 1, 2, 3 and of 4, 5, 6, 7
+    assert line("short", np.arange(3), np.ones(3))["y"] == [1, 1, 1]
+
+
+def test_confusion_counts_each_pair_once() -> None:
+    chart = matrix_chart("test", list("aabbb"), list("abbba"), ["a", "b", "never"])
+    assert chart is not None
+    assert chart.data["cells"] == [[0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 2]]
+    assert "60.0% on the diagonal" in chart.about
+
+
+def test_a_scatter_of_many_draws_some_and_counts_all() -> None:
+    numbers = np.linspace(0, 1, 5000)
+    chart = scatter_chart("test", numbers, numbers, texts=["x"] * 5000, groups=None)
+    assert chart.about == "5,000 examples, r = 1.000, mean error 0; 2,000 of them drawn"
+    assert len(chart.data["px"]) == len(chart.data["texts"]) == 2000
+
+
+def test_without_a_loss_there_is_no_chart_of_it() -> None:
+    assert loss_chart({"speed/x": (np.arange(2), np.ones(2))}, best_step=None) is None
+
+
+def test_lengths_are_counted_in_bins_that_cover_all_but_the_longest() -> None:
+    found = data_numbers({"a": np.array([1, 2, 2, 9])}, max_length=8, class_counts={}, labels=[])
+    (lengths,) = found["lengths"].values()  # pyright: ignore
+    assert lengths["counts"][:3] == [0, 1, 2]
+    assert (lengths["num"], lengths["num_over"], lengths["median"]) == (4, 1, 2.0)
+    assert sum(lengths["counts"]) == 4
+
+
+def test_runs_and_sweeps_are_found_by_folder_id_and_latest(make_folder: MakeFolder, tmp_path: Path) -> None:
+    outputs, run = str(tmp_path / "outputs"), make_folder()
+    sweep = tmp_path / "outputs" / "sweeps" / "2026-01-31_13-00-00-aabbcc"
+    (sweep / "0").mkdir(parents=True)
+    (sweep / "0" / "outcome.json").write_text("{}")
+    assert find("latest", output_dir=outputs) == (run.resolve(), False)
+    assert find("1a2b", output_dir=outputs) == (run.resolve(), False)
+    for name in (str(sweep), "aabb", "latest:sweeps"):
+        assert find(name, output_dir=outputs) == (sweep.resolve(), True)
+    with pytest.raises(ConfigError, match="given no run"):
+        find("nothing", output_dir=outputs)
+
+
+def test_the_command_prints_where_the_page_is(
+    make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_folder()
+    page = tmp_path / "sent" / "page.html"
+    arguments = ["latest", "--output-dir", str(tmp_path / "outputs"), "--output", str(page)]
+    assert command.execute(make_parser("report", command).parse_args(arguments), []) == 0
+    assert capsys.readouterr().out == f"{page}\n"
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    with pytest.raises(ConfigError, match="given an override"):
+        command.execute(make_parser("report", command).parse_args(arguments), ["a=1"])
