@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "metrics of a finished run on any split or other data",
     "predict": "predictions of a finished run for texts, stdin or a file",
     "runs": "list, filter and sort runs, or show one",
+    "compare": "what differs between runs, and is one better than the other?",
     "report": "one HTML page of a run or a sweep: figures, curves, errors, provenance",
     "sync": "upload what MLflow has not yet got of runs",
     "validate": "check a configuration without running anything",

@@ -90,6 +90,8 @@ def _complete_argument(command: str, given: list[str], word: str) -> Iterable[st
         return _matching(_values_of_flag(before), word)
     positional = [action for action in parser._actions if not action.option_strings]
     num_given = sum(not text.startswith("-") and "=" not in text for text in given)
+    if positional and positional[-1].nargs == "+":  # any number of them
+        num_given = min(num_given, len(positional) - 1)
     if num_given < len(positional):
         action = positional[num_given]
         candidates = _runs() if action.dest == "run" else list(action.choices or [])

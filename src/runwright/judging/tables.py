@@ -1,0 +1,105 @@
+"""A comparison for people: who is compared, what differs, the figures, the answer."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from runwright.judging.sides import Side
+from runwright.judging.verdict import Verdict, all_figures
+from runwright.listing.table import WIDTH_OF_A_FILE, figure
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MAX_VALUE = 40  # characters of a setting
+
+
+def print_comparison(
+    sides: Sequence[Side],
+    settings: Mapping[str, Sequence[str]],
+    verdicts: Sequence[Verdict],
+    *,
+    with_groups: bool,
+) -> None:
+    """Print all of it."""
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, highlight=False)
+    for side in sides:
+        console.print(Text.assemble((f"{side.letter}  ", "bold"), side.label), soft_wrap=True)
+    if settings:
+        console.print(Padding(_settings_table(sides, settings), (1, 0, 0, 0), expand=False))
+    else:
+        console.print("no setting differs")
+    console.print(
+        Padding(_figures_table(sides, verdicts, with_groups=with_groups), (1, 0, 1, 0), expand=False)
+    )
+    for verdict in verdicts:
+        main = verdict.main
+        style = "bold" if main is not None and main.better is not None else ""
+        console.print(Text(verdict.words, style=style), soft_wrap=True)
+    for note in dict.fromkeys(note for verdict in verdicts for note in verdict.notes):
+        console.print(Text(f"  note: {note}", style="dim"), soft_wrap=True)
+
+
+def summarised(values: Sequence[float]) -> str:
+    """One value, or the mean of several with their standard deviation."""
+    if not values:
+        return "-"
+    if len(values) == 1:
+        return figure(values[0])
+    return f"{figure(statistics.fmean(values))} ± {figure(statistics.stdev(values))}"
+
+
+def _settings_table(sides: Sequence[Side], settings: Mapping[str, Sequence[str]]) -> Table:
+    from rich.text import Text
+
+    table = _table("what differs", sides)
+    for key, values in settings.items():
+        short = (text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…" for text in values)
+        table.add_row(Text(key), *map(Text, short))
+    return table
+
+
+def _figures_table(sides: Sequence[Side], verdicts: Sequence[Verdict], *, with_groups: bool) -> Table:
+    from rich.text import Text
+
+    table = _table("figure", sides, justify="right")
+    for verdict in verdicts:
+        table.add_column(Text(f"{verdict.letters[1]} - {verdict.letters[0]}"), no_wrap=True)
+    by_name = [{each.figure: each for each in verdict.differences} for verdict in verdicts]
+    names = [name for name in all_figures(sides) if with_groups or name.count("/") == 1]
+    names += [name for found in by_name for name in found if name not in names]
+    for name in names:
+        cells = [Text(name), *(Text(summarised(side.values(name))) for side in sides)]
+        for place, found in enumerate(by_name):
+            difference = found.get(name)
+            if difference is None:
+                cells.append(Text("-"))
+                continue
+            if not sides[0].values(name):  # computed here, from the predictions
+                cells[1], cells[place + 2] = Text(figure(difference.first)), Text(figure(difference.second))
+            low, value, high = (
+                figure(part)
+                for part in (difference.interval.low, difference.interval.value, difference.interval.high)
+            )
+            style = {None: "", 0: "red", 1: "green"}[difference.better]
+            cells.append(Text(f"{value} [{low}, {high}]", style=style))
+        table.add_row(*cells)
+    return table
+
+
+def _table(heading: str, sides: Sequence[Side], *, justify: str = "left") -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column(heading, no_wrap=True)
+    for side in sides:
+        table.add_column(side.letter, justify="right" if justify == "right" else "left", no_wrap=True)
+    return table
