@@ -23,6 +23,7 @@ class ExperimentTask(Task, Protocol):
     text_columns: tuple[str, ...]  # what a record to predict must have
     group_names: tuple[str, ...]
     label_names: tuple[str, ...]
+    predicts_rows: bool  # False: there is nothing to say of a single row, as in language modelling
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -66,12 +67,18 @@ class ExperimentTask(Task, Protocol):
         """
         ...
 
-    def describe(self, predictions: Any, place: int, *, all_scores: bool) -> dict[str, Any]:
+    def describe(
+        self, predictions: Any, place: int, *, row: Mapping[str, Any], all_scores: bool
+    ) -> dict[str, Any]:
         """`predicted`, and where known `score`, `scores`, `expected`, as a person would write them."""
         ...
 
     def comparison(self, predictions: Any) -> Comparison | None:
         """What tables and plots show; None where there are no labels or nothing to show."""
+        ...
+
+    def tables(self, predictions: Any) -> dict[str, list[dict[str, Any]]]:
+        """Tables of the task's own by name, each a list of rows; none where there are no labels."""
         ...
 
     def label_counts(self, rows: Dataset, *, split: str) -> list[int] | None:

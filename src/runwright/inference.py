@@ -91,7 +91,7 @@ def predict_records(
     for chunk in in_chunks(records, CHUNK_RECORDS):
         predictions = predict_chunk(run, chunk)
         for place, record in enumerate(chunk):
-            found = run.task.describe(predictions, place, all_scores=all_scores)
+            found = run.task.describe(predictions, place, row=record, all_scores=all_scores)
             yield {**record, "prediction": found.pop("predicted"), **found}
         done += len(chunk)
         if on_progress:

@@ -75,6 +75,8 @@ def write_predictions(
 ) -> dict[str, Path]:
     """predictions/<split>.jsonl in the order of rows, and tables/worst_<split>.csv by falling loss."""
     predictions = evaluation.predictions
+    if not task.predicts_rows:
+        return {}
     written = {f"predictions/{split}": folder / "predictions" / f"{split}.jsonl"}
     everything = range(len(predictions.example_ids))
     _write(written[f"predictions/{split}"], _records(predictions, everything, rows, task))
@@ -92,6 +94,8 @@ def write_tables(folder: Path, split: str, *, task: Any, evaluation: Evaluation)
     if compared is not None and compared.labels:
         rows = class_report(compared.predicted, compared.expected, compared.labels)
         written[f"tables/classes_{split}"] = write_table(tables / f"classes_{split}.csv", rows)
+    for name, own in task.tables(evaluation.predictions).items():
+        written[f"tables/{name}_{split}"] = write_table(tables / f"{name}_{split}.csv", own)
     by_group = group_rows({f"{split}/{k}": v for k, v in evaluation.figures.items()}, split=split)
     if by_group:
         written[f"tables/groups_{split}"] = write_table(tables / f"groups_{split}.csv", by_group)
@@ -141,7 +145,7 @@ def _records(predictions: Any, chosen: Iterable[int], rows: Any, task: Any) -> I
         row = rows[places[int(predictions.example_ids[index])]]
         record: dict[str, Any] = {"row_id": row["row_id"]}
         record |= {column: row[column] for column in task.columns}
-        record |= task.describe(predictions, index, all_scores=False)
+        record |= task.describe(predictions, index, row=row, all_scores=False)
         if predictions.losses is not None:
             record["loss"] = float(predictions.losses[index])
         yield record

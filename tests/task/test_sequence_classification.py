@@ -163,7 +163,7 @@ def test_multi_label_predictions_reach_the_threshold(make_task: Any) -> None:
         torch.tensor([[logit + 1e-3, logit - 1e-3, 5.0]]), {"example_ids": torch.tensor([0])}
     )
     assert found.predicted.tolist() == [[True, False, True]]
-    assert task.describe(found, 0, all_scores=False)["predicted"] == ["x", "z"]
+    assert task.describe(found, 0, row={}, all_scores=False)["predicted"] == ["x", "z"]
 
 
 def test_multi_label_positive_weights_are_negatives_per_positive(make_task: Any) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from runwright.errors import DataError
 from runwright.task.class_weights import learn_class_weights
+from runwright.task.describing import describe_labels
 from runwright.task.label_bias import bias_of_labels
 from runwright.task.labels import (
     LabelEncoder,
@@ -53,6 +54,7 @@ class SequenceClassification:
     """
 
     prediction_type = Predictions
+    predicts_rows = True
 
     def __init__(
         self,
@@ -248,32 +250,22 @@ class SequenceClassification:
             groups=predictions.groups,
         )
 
-    def describe(self, predictions: Predictions, place: int, *, all_scores: bool) -> dict[str, Any]:
+    def tables(self, predictions: Predictions) -> dict[str, list[dict[str, Any]]]:  # noqa: ARG002
+        """None but those that every comparison of classes has."""
+        return {}
+
+    def describe(
+        self,
+        predictions: Predictions,
+        place: int,
+        *,
+        row: Mapping[str, Any],  # noqa: ARG002 - the contract
+        all_scores: bool,
+    ) -> dict[str, Any]:
         """Names and probabilities of the predicted classes, or the number."""
-        predicted, scores = predictions.predicted[place], predictions.scores
-        described: dict[str, Any] = {"predicted": self._name_of(predicted)}
-        if predictions.expected is not None:
-            described["expected"] = self._name_of(predictions.expected[place])
-        if scores is None:
-            return described
-        rounded = [round(float(score), 6) for score in scores[place]]
-        if self.problem == "single_label":
-            described["score"] = max(rounded)
-        else:
-            described["score"] = [score for score, chosen in zip(rounded, predicted, strict=True) if chosen]
-        if all_scores:
-            described["scores"] = dict(zip(self.label_names, rounded, strict=True))
-        return described
-
-    def _name_of(self, value: Any) -> Any:
-        """A prediction or a label as a person would write it: a class name, a list of names, a number."""
-        if self.problem == "regression":
-            return float(value)
-        if self.problem == "single_label":
-            return self.label_names[int(value)]
-        return [name for name, chosen in zip(self.label_names, value, strict=True) if chosen]
-
-    # --- inside ---------------------------------------------------------------------------------------
+        return describe_labels(
+            predictions, place, problem=self.problem, label_names=self.label_names, all_scores=all_scores
+        )
 
     def _names_from(self, train: Any) -> tuple[str, ...]:
         if self.label_column not in train.column_names:
