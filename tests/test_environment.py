@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runwright.environment import check_num_processes, started_from_outside
+from runwright.environment import check_num_processes, check_strategy, started_from_outside
 from runwright.errors import ConfigError
 
 
@@ -34,3 +34,30 @@ def test_fewer_processes_than_asked_for_are_an_error(monkeypatch: pytest.MonkeyP
         check_num_processes(2)
     check_num_processes(4)
     check_num_processes(1)  # not said: any number
+
+
+@pytest.mark.parametrize(
+    ("strategy", "variables", "expected"),
+    [
+        ("replicated", {"ACCELERATE_USE_DEEPSPEED": "true"}, "launch.strategy=fsdp shards"),
+        ("fsdp", {"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed accumulates, clips and steps by itself"),
+        ("replicated", {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, "without --use_fsdp"),
+        ("fsdp", {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "1"}, "--fsdp_version 2"),
+    ],
+)
+def test_another_way_to_spread_the_model_that_a_launcher_was_told_is_an_error(
+    strategy: str, variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_strategy(strategy)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=expected):
+        check_strategy(strategy)
+
+
+def test_a_launcher_that_says_the_same_or_nothing_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "false")
+    check_strategy("replicated")
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    check_strategy("fsdp")

@@ -210,6 +210,7 @@ def build_stream_batches(config: Config, prepared: Prepared, *, ranks: Ranks) ->
         cut=Cut(microbatch_size=options.microbatch_size, microbatch_tokens=options.microbatch_tokens),
         rank=ranks.rank,
         num_ranks=ranks.num_ranks,
+        fill_up=build_strategy(config, ranks=ranks).runs_together,
     )
 
 

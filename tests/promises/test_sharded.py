@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,3 +113,30 @@ def test_a_sharded_run_stops_after_a_signal_and_goes_on_in_one_process(
     found = [float.fromhex(value) for _, value in run.metrics()["train/loss"]]
     assert found == pytest.approx(values, rel=1e-5)
     assert "not bit for bit: strategy fsdp → replicated" in (run.folder / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("variable", ["ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP"])
+def test_a_launcher_that_was_told_otherwise_is_refused_with_the_reason(
+    variable: str, experiment: list[str], repository: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, str(repository / "scripts" / "train.py"), *experiment]
+    done = subprocess.run(
+        [*command, f"output_dir={tmp_path}"],
+        capture_output=True, text=True, timeout=120, env={**os.environ, variable: "true"},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("launch.strategy: given 'replicated', but `accelerate launch` was told to")
+    assert "launch.strategy=fsdp" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_verify_checks_a_model_in_parts(experiment: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "runwright", "verify", *experiment, FSDP, f"output_dir={tmp_path}"]
+    done = subprocess.run(
+        [*command, "parity", "--processes", "2"],
+        capture_output=True, text=True, timeout=500, env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("2 processes") >= 4

@@ -67,6 +67,25 @@ def test_ranks_together_have_the_batch_of_one_process(ranks: int, make_task: Any
         assert {part.ledger for part in parts} == {alone.ledger}
 
 
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+def test_ranks_that_run_together_run_as_many_microbatches(
+    ranks: int, make_task: Any, make_examples: Any
+) -> None:
+    task = make_task()
+    examples = make_examples(task, 10)
+    order, cut = BatchOrder(10, batch_size=8, seed=0), Cut(microbatch_size=3)
+    for step in (0, 1):
+        parts = [
+            Batches(examples, task, order=order, cut=cut, rank=r, num_ranks=ranks, fill_up=True).at(step)
+            for r in range(ranks)
+        ]
+        assert len({len(part.microbatches) + len(part.fillers) for part in parts}) == 1
+        assert sum(len(part.microbatches) for part in parts) == parts[0].num_microbatches
+        assert min(len(part.fillers) for part in parts) == 0
+        ids = {i for part in parts for m in part.microbatches for i in m.batch["example_ids"].tolist()}
+        assert {i for part in parts for f in part.fillers for i in f.batch["example_ids"].tolist()} <= ids
+
+
 def test_batches_prepared_ahead_are_the_batches_asked_for(make_task: Any, make_examples: Any) -> None:
     task = make_task()
     batches = Batches(make_examples(task, 20), task, order=BatchOrder(20, batch_size=6, seed=0), cut=Cut())

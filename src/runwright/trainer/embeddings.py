@@ -27,6 +27,13 @@ def use_sparse_gradients(model: torch.nn.Module) -> None:
             module.sparse = plain and names[id(module.weight)] == 1
 
 
+def use_dense_gradients(model: torch.nn.Module) -> None:
+    """Let all embeddings give their gradients as whole tables."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Embedding):
+            module.sparse = False
+
+
 def densify(parameters: Sequence[torch.nn.Parameter]) -> None:
     """Turn gradients of rows into gradients of the whole table, in place."""
     for parameter in parameters:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import torch
 
 from runwright.errors import ConfigError
+from runwright.trainer.embeddings import use_dense_gradients
 from runwright.trainer.optimizer_state import SEPARATOR
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.sharding import scale_of
@@ -41,6 +42,7 @@ class FullySharded:
                 f"launch.strategy: fsdp shards by rows, and {scalars[0]} of the model has no dimension; use "
                 "replicated, or make it a parameter of shape [1]"
             )
+        use_dense_gradients(model)  # torch cannot scatter rows that only some ranks have
         mesh = init_device_mesh(self.ranks.device.type, (self.ranks.num_ranks,))
         for layer in layers_of(model):
             fully_shard(layer, mesh=mesh, reshard_after_forward=True)

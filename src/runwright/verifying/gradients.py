@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -39,11 +40,15 @@ def measure_gradient(
     The model is left as it was. Where `ranks` are several, all of them must call.
     """
     batches = _batches(subject, cut, ranks)
+    whole = build.build_strategy(subject.config, ranks=ranks).is_whole
+    if not whole:
+        model = copy.deepcopy(model)  # spreading it over the processes cannot be undone
     parts: dict[str, torch.Tensor] = {}
-    with weights_kept(model):
+    with weights_kept(model) if whole else nullcontext():
         stepper = build.build_stepper(subject.config, model=model, task=subject.prepared.task, ranks=ranks)
         optimizer = torch.optim.SGD(stepper.parameters, lr=0.0)
-        optimizer.register_step_pre_hook(lambda *_: parts.update(_gradients(model)))
+        gather = stepper.strategy.gather
+        optimizer.register_step_pre_hook(lambda *_: parts.update(_gradients(model, gather)))
         stepper = replace(
             stepper,
             optimizer=optimizer,
@@ -87,9 +92,19 @@ def _batches(subject: Subject, cut: Cut, ranks: Ranks) -> Batches:
     examples = subject.prepared.examples["train"]
     order = BatchOrder(len(examples), batch_size=num_examples(subject), seed=subject.config["seeds"]["data"])
     task = subject.prepared.task
-    return Batches(examples, task, order=order, cut=cut, rank=ranks.rank, num_ranks=ranks.num_ranks)
+    return Batches(
+        examples,
+        task,
+        order=order,
+        cut=cut,
+        rank=ranks.rank,
+        num_ranks=ranks.num_ranks,
+        fill_up=build.build_strategy(subject.config, ranks=ranks).runs_together,
+    )
 
 
-def _gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+def _gradients(
+    model: torch.nn.Module, gather: Callable[[torch.Tensor], torch.Tensor]
+) -> dict[str, torch.Tensor]:
     named = dict(model.named_parameters())
-    return {name: p.grad.detach().clone() for name, p in named.items() if p.grad is not None}
+    return {name: gather(p.grad) for name, p in named.items() if p.grad is not None}

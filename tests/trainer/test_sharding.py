@@ -1,0 +1,69 @@
+"""How a model is cut into parts, and clipping; several processes are in promises/test_sharded.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from runwright.errors import ConfigError
+from runwright.trainer.fully_sharded import FullySharded, layers_of
+from runwright.trainer.ranks import Ranks
+from runwright.trainer.sharding import scale_of
+
+ALONE = Ranks(rank=0, num_ranks=1, device=torch.device("cpu"))
+
+
+def linear() -> torch.nn.Linear:
+    return torch.nn.Linear(2, 2)
+
+
+def test_the_layers_of_a_model_are_its_parts(make_task: Any, make_model: Any) -> None:
+    model = make_model(make_task())
+    assert layers_of(model) == list(model.bert.encoder.layer)
+
+
+def test_lists_within_lists_and_within_layers_are_no_parts_of_their_own() -> None:
+    inner = torch.nn.Sequential(linear())
+    inner.add_module("more", torch.nn.ModuleList([linear(), linear()]))
+    other, last = linear(), linear()
+    lists = torch.nn.ModuleList([torch.nn.ModuleList([inner, other]), last, torch.nn.ReLU()])
+    model = torch.nn.ModuleDict({"head": linear(), "layers": lists})
+    assert layers_of(model) == [inner, other, last]
+
+
+def test_a_layer_that_shares_a_weight_with_the_rest_stays_with_it() -> None:
+    layers = torch.nn.ModuleList([linear(), linear(), torch.nn.Sequential(linear(), linear())])
+    model = torch.nn.ModuleDict({"layers": layers, "head": linear()})
+    model["head"].weight = layers[1].weight
+    layers[2][0].weight = layers[2][1].weight  # within one layer: no matter
+    assert layers_of(model) == [layers[0], layers[2]]
+
+
+def test_a_layer_that_is_used_twice_is_one_part() -> None:
+    shared = linear()
+    assert layers_of(torch.nn.ModuleDict({"layers": torch.nn.ModuleList([shared, shared])})) == [shared]
+
+
+def test_a_parameter_without_a_dimension_is_refused_by_name() -> None:
+    model = linear()
+    model.temperature = torch.nn.Parameter(torch.tensor(1.0))
+    with pytest.raises(ConfigError, match=r"launch.strategy: .* temperature .* shape \[1\]"):
+        FullySharded(ranks=ALONE).prepare(model)
+
+
+@pytest.mark.parametrize("limit", [0.5, 1.0, 3.0, 1e9, float("inf")])
+def test_gradients_are_scaled_as_torch_scales_them(limit: float) -> None:
+    one, other = (torch.nn.Parameter(torch.zeros(4, dtype=torch.float64)) for _ in range(2))
+    for parameter in (one, other):
+        parameter.grad = torch.tensor([1.0, -2.0, 0.5, 0.1], dtype=torch.float64)
+    norm = torch.nn.utils.clip_grad_norm_([one], limit).item()
+    assert FullySharded(ranks=ALONE).clip([other], limit) == pytest.approx(norm, rel=1e-14)
+    assert one.grad is not None
+    assert other.grad is not None
+    assert other.grad.tolist() == pytest.approx(one.grad.tolist(), rel=1e-14)
+
+
+def test_a_gradient_that_is_not_a_number_stays_one() -> None:
+    assert scale_of(float("nan"), 1.0) != scale_of(float("nan"), 1.0)
