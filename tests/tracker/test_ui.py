@@ -1,0 +1,132 @@
+"""`runwright ui` with MLflow's real server: it answers, and nothing of it is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from runwright.cli import main
+from runwright.tracker.mlflow import MLflowTracker
+from runwright.types import RunInfo
+
+
+@pytest.fixture
+def stored(
+    make_run: Callable[..., RunInfo], make_tracker: Callable[..., MLflowTracker], tmp_path: Path
+) -> Path:
+    """A folder with a store that holds one run."""
+    tracker = make_tracker()
+    tracker.start(make_run())
+    tracker.log_metrics({"loss": 0.5}, step=1)
+    tracker.finish("FINISHED")
+    return tmp_path
+
+
+@pytest.fixture
+def command(stored: Path) -> Iterator[subprocess.Popen[str]]:
+    """The command, started like a person does, in a process group of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runwright", "ui"],
+        cwd=stored,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def address_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    line = process.stdout.readline()
+    match = re.search(r"http://127\.0\.0\.1:\d+", line)
+    assert match, (line, process.stderr.read() if process.stderr else "")
+    return match[0]
+
+
+def test_it_shows_the_runs_and_ends_with_ctrl_c(command: subprocess.Popen[str]) -> None:
+    address = address_of(command)
+    with urllib.request.urlopen(address, timeout=20) as page:
+        assert b"<title>MLflow</title>" in page.read()
+    request = urllib.request.Request(
+        f"{address}/api/2.0/mlflow/runs/search",
+        data=json.dumps({"experiment_ids": ["0", "1"]}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        (run,) = json.load(answer)["runs"]
+    assert run["info"]["run_name"] == "run-1"
+    assert run["data"]["metrics"][0]["value"] == 0.5
+    others = family(command)
+    assert others
+    os.killpg(command.pid, signal.SIGINT)  # what a terminal does
+    assert command.wait(30) == 0
+    _, alive = psutil.wait_procs(others, timeout=10)
+    assert not alive
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(address, timeout=2)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGKILL, -9)]
+)
+def test_nothing_of_it_outlives_the_command(
+    number: signal.Signals, code: int, command: subprocess.Popen[str]
+) -> None:
+    address_of(command)
+    others = family(command)
+    command.send_signal(number)
+    assert command.wait(30) == code
+    _, alive = psutil.wait_procs(others, timeout=10)
+    assert not alive
+
+
+def test_a_port_that_is_taken_is_refused(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.chdir(stored)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        assert main(["ui", "--port", str(listener.getsockname()[1])]) == 5
+    assert "expected a free one" in capsys.readouterr().err
+
+
+def test_without_a_store_it_says_so_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.chdir(tmp_path)
+    began = time.monotonic()
+    assert main(["ui"]) == 5
+    assert time.monotonic() - began < 5
+    assert "given no store" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_needs_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ui", "--uri", "http://ann:secret@localhost:5000"]) == 0
+    out = capsys.readouterr().out
+    assert "localhost:5000" in out
+    assert "secret" not in out
+
+
+def test_a_server_that_cannot_start_shows_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken.db").write_text("this is no database, and long enough to be read as one" * 50)
+    assert main(["ui", "--uri", f"sqlite:///{tmp_path}/broken.db"]) == 5
+    err = capsys.readouterr().err
+    assert "ended with code" in err
+    assert "database" in err
