@@ -33,6 +33,16 @@ ONCE = "An example was lost or counted twice: are the example ids that task.enco
 def check_evaluation(subject: Subject, *, num_rows: int) -> Iterator[Finding]:
     """One process against all, and other sizes of batches; findings on the first process."""
     split = next((name for name in subject.prepared.examples if name != "train"), "train")
+    if split not in subject.prepared.examples:  # train is a stream
+        if subject.ranks.is_first:
+            yield Finding(
+                check=CHECK,
+                what="no split to evaluate",
+                found="train is a stream",
+                allowed="",
+                verdict="not checked",
+            )
+        return
     examples = some_of(subject.prepared.examples[split], num_rows)
     model = build.build_model(subject.config, subject.prepared, device=subject.ranks.device)
     options = build.build_options(subject.config)

@@ -79,17 +79,17 @@ def compare_gradients(one: Gradient, other: Gradient) -> tuple[float, str]:
 
 def num_examples(subject: Subject) -> int:
     """Of the batch that is measured."""
-    return min(BATCH_SIZE, len(subject.prepared.examples["train"]))
+    return min(BATCH_SIZE, len(subject.train))
 
 
 def first_examples(subject: Subject) -> list[Example]:
     """The examples of the batch that is measured."""
     positions = _batches(subject, Cut(), subject.alone).order.positions(0)
-    return subject.prepared.examples["train"].fetch(positions.tolist())
+    return subject.train.fetch(positions.tolist())
 
 
 def _batches(subject: Subject, cut: Cut, ranks: Ranks) -> Batches:
-    examples = subject.prepared.examples["train"]
+    examples = subject.train
     order = BatchOrder(len(examples), batch_size=num_examples(subject), seed=subject.config["seeds"]["data"])
     task = subject.prepared.task
     return Batches(

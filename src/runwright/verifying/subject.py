@@ -14,6 +14,8 @@ from runwright.build import Prepared
 from runwright.trainer.ranks import Ranks
 from runwright.types import Example, Examples
 
+STREAM_ROWS = 200  # of a stream are looked at
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
@@ -27,6 +29,15 @@ class Subject:
     def alone(self) -> Ranks:
         """This process as if it were the only one."""
         return Ranks(rank=0, num_ranks=1, device=self.ranks.device)
+
+    @property
+    def train(self) -> Examples:
+        """Training examples; of a stream those of its first rows."""
+        if self.prepared.stream is None:
+            return self.prepared.examples["train"]
+        _, examples = self.prepared.stream.open(None).read(STREAM_ROWS, is_cancelled=lambda: False)
+        assert examples is not None, "the first rows of the stream were fit for the task a moment ago"
+        return examples
 
     @property
     def name(self) -> str:
