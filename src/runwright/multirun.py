@@ -25,8 +25,10 @@ from runwright.permissions import worker_environment
 from runwright.resolving import resolve
 from runwright.run_folder import CONFIG_FILE, claim_folder, create
 from runwright.schema import check
+from runwright.secret_values import conceal_overrides
 from runwright.sweep_stop import JOB_FLAG, SweepStopped, catch_stops, run_stoppable, stop_number
 from runwright.sweep_table import OUTCOME_FILE, print_table, read_outcomes
+from runwright.tracker.redaction import redact
 from runwright.workers.group import STOP_SIGNALS
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ def run_hydra(
     assert multirun
     plan = _check_all(overrides, folders, allow_shadow=allow_shadow)
     quiet = [text for text in QUIET if not any(o.startswith(text.partition("=")[0] + "=") for o in overrides)]
-    arguments = ["--multirun", *quiet, *overrides]
+    # Hydra writes its configuration down: it gets references in the place of secrets.
+    arguments = ["--multirun", *quiet, *conceal_overrides(overrides)]
     if not plan.sets_sweep_dir:
         arguments.append(f"hydra.sweep.dir={_quoted(str(_new_sweep_folder(plan.composed.config)))}")
     os.environ.update(worker_environment())  # jobs may run in processes of a launcher
@@ -99,6 +102,7 @@ def run_job(config: DictConfig) -> dict[str, Any]:
         outcome |= {"exit_code": code, "status": STATUSES.get(code, "failed")}
     except RunwrightError as error:
         text = report(error) if isinstance(error, ConfigError) else str(error)
+        text = redact(text)
         outcome |= {"exit_code": error.exit_code, "status": "refused", "reason": text}
         print(f"job {hydra.job.num}: {' '.join(overrides)} refused\n{text}", file=sys.stderr)
     outcome["seconds"] = time.time() - started
@@ -107,10 +111,13 @@ def run_job(config: DictConfig) -> dict[str, Any]:
 
 
 def _make_run_folder(config: DictConfig, overrides: list[str]) -> Path:
-    plain, _, mistakes = resolve(config)
+    plain, unresolved, mistakes = resolve(config)
     raise_if_any([*mistakes, *check(plain)])
     return create(
-        plain, overrides=overrides, command=[*sys.orig_argv[:1], "-m", "runwright", "train", *overrides]
+        plain,
+        overrides=overrides,
+        command=[*sys.orig_argv[:1], "-m", "runwright", "train", *overrides],
+        unresolved=unresolved,
     )
 
 

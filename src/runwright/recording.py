@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from runwright import build, outputs
+from runwright.origins import record_models, record_origin, record_rows
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, peak_memory_bytes, write_summary
 from runwright.reporting import is_cheap, write_report
@@ -24,10 +25,11 @@ from runwright.results import RunResult
 from runwright.run_folder import CONFIG_FILE, OVERRIDES_FILE, boot_id, read_run, update_status
 from runwright.run_states import mark_all
 from runwright.tokenizer.truncation import truncation_report
+from runwright.tokenizer_source import keep_trained
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
-from runwright.tracker.provenance import collect, tags
 from runwright.tracker.redaction import redact
+from runwright.tracker.system import cpu_seconds
 from runwright.trainer.evaluate import Evaluation
 from runwright.trainer.evaluation_splits import choose_splits
 from runwright.trainer.loop import TrainingState
@@ -40,7 +42,6 @@ logger = logging.getLogger(__name__)
 
 TASK_FILE = "task.json"
 DATA_FILE = "data.json"
-PROVENANCE_FILE = "provenance.json"
 LOG_FILE = "log.txt"
 
 
@@ -57,6 +58,7 @@ class Run:
     progress: Progress
     stop: StopFlag
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
+    effort: dict[str, float] = field(default_factory=dict)  # seconds of all processes together
 
 
 def start_recording(run: Run) -> None:
@@ -65,8 +67,6 @@ def start_recording(run: Run) -> None:
         return
     for death in mark_all(run.config["output_dir"]):
         logger.warning("%s: marked %s: %s", death.folder, death.status, death.reason)
-    found = collect()
-    _write_json(run.folder / PROVENANCE_FILE, found)
     run.tracker.start(
         RunInfo(
             run_id=run.run_id,
@@ -81,9 +81,9 @@ def start_recording(run: Run) -> None:
     earlier = dict.fromkeys(sorted({"end_time", "error", "reason"} & read_run(run.folder).keys()))
     update_status(run.folder, "RUNNING", **earlier, **process, device=str(run.ranks.device))
     run.tracker.log_params({key: value for key, value in run.config.items() if key != "references"})
-    run.tracker.log_tags(tags(found))
-    for name in (CONFIG_FILE, OVERRIDES_FILE, PROVENANCE_FILE):
+    for name in (CONFIG_FILE, OVERRIDES_FILE):
         run.tracker.log_artifact(run.folder / name)
+    record_origin(run.folder, run.config, num_processes=run.ranks.num_ranks, tracker=run.tracker)
 
 
 def finish_recording(run: Run, status: str, *, error: BaseException | None = None) -> None:
@@ -107,6 +107,7 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
     if not run.ranks.is_first:
         return
     _write_json(run.folder / TASK_FILE, prepared.task.state_dict())
+    keep_trained(run.config["tokenizer"], prepared.tokenizer, run.folder)
     for row in prepared.data.table():
         logger.info("data: %s: %d rows", row["split"], row["rows"])
     if train := prepared.examples.get("train"):  # a stream has told nothing yet
@@ -117,6 +118,21 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
     _write_json(run.folder / DATA_FILE, found | ({"parts": data.parts} if data.parts else {}))
     run.tracker.log_artifact(run.folder / DATA_FILE)
     run.tracker.log_tags({f"data.{split}": value for split, value in prepared.data.fingerprints.items()})
+    record_rows(run.folder, run.config, prepared.data, tracker=run.tracker)
+
+
+def describe_models(run: Run) -> None:
+    """Record what model and tokenizer were read from; they must be there by now."""
+    if run.ranks.is_first:
+        record_models(run.folder, run.config, tracker=run.tracker)
+
+
+def add_up_effort(run: Run) -> None:
+    """What the run cost: seconds of processors, and of devices in use, of all processes together."""
+    used = sum(run.seconds.get(stage, 0.0) for stage in ("train", "evaluate", "save"))
+    on_device = used if run.ranks.device.type != "cpu" else 0.0
+    total = run.ranks.sum_vector([cpu_seconds(), on_device]).tolist()
+    run.effort = dict(zip(("cpu_seconds", "device_seconds"), total, strict=True))
 
 
 def write_results(
@@ -181,6 +197,7 @@ def record_summary(run: Run, state: TrainingState, result: RunResult) -> RunSumm
     )
     measured = {f"speed/{name}": value for name, value in summary.rates.items()}
     measured |= {f"time/{stage}_seconds": seconds for stage, seconds in run.seconds.items()}
+    measured |= {f"time/{name}": seconds for name, seconds in run.effort.items()}
     run.tracker.log_metrics(
         measured | {"memory/peak_bytes": float(summary.peak_memory_bytes or 0)}, step=state.step
     )

@@ -23,6 +23,7 @@ from runwright.resuming import adopt, change_config, find_unfinished, record_res
 from runwright.root_options import LaunchOptions
 from runwright.run_folder import CONFIG_FILE, RUN_FILE, create, read_config, resolve_run
 from runwright.run_lock import run_lock
+from runwright.secret_values import conceal, conceal_overrides, reveal
 from runwright.workers.main import die_with_parent
 
 AUTO = "auto"
@@ -45,7 +46,7 @@ def start(request: Request) -> int:
     if os.environ.pop(STOP_VARIABLE, None):  # a job of a multirun
         die_with_parent(signal.SIGTERM)  # stopped in good order where that is killed
     folder = _choose_folder(request)
-    config = read_config(folder / CONFIG_FILE)
+    config = reveal(read_config(folder / CONFIG_FILE))
     options = LaunchOptions(**config["launch"])
     with run_lock(folder) as lock:
         if needs_workers(options):
@@ -59,10 +60,11 @@ def start(request: Request) -> int:
 def _join_others(request: Request) -> int:
     """Execute as one of the processes of torchrun or `accelerate launch`; the first one composes."""
     die_with_parent(signal.SIGTERM)  # stopped in good order where the launcher is killed
+    conceal_overrides(request.overrides)  # what was typed in, each process has in its own environment
     # Before torch is imported: a wrong configuration costs nothing here either.
     folder = _choose_folder(request) if rank() == 0 else None
     if folder is not None:
-        options = read_config(folder / CONFIG_FILE)["launch"]
+        options = reveal(read_config(folder / CONFIG_FILE))["launch"]
         check_num_processes(options["num_processes"])
         check_strategy(options["strategy"])
     with run_lock(folder) if folder else nullcontext():
@@ -99,11 +101,17 @@ def _new_folder(request: Request) -> Path:
     overrides = [*request.overrides, *([f"resume={AUTO}"] if request.resume else [])]
     composed = compose_checked(overrides, allow_shadow=request.allow_shadow)
     goes_on = composed.config["resume"] == AUTO or is_restart()
-    earlier = find_unfinished(composed.config) if goes_on else None
+    concealed = conceal(composed.config, composed.unresolved)
+    earlier = find_unfinished(concealed) if goes_on else None
     if earlier is None:
-        return create(composed.config, overrides=composed.overrides, command=sys.argv)
+        return create(
+            composed.config,
+            overrides=composed.overrides,
+            command=sys.argv,
+            unresolved=composed.unresolved,
+        )
     with run_lock(earlier):
-        adopt(earlier, composed.config)
+        adopt(earlier, concealed)
     print(f"going on with {earlier}", file=sys.stderr)
     return earlier
 
@@ -114,7 +122,7 @@ def _folder_of_resolved(file: Path) -> Path:
     from runwright.schema import check
 
     config = read_config(file)
-    raise_if_any(check(config))
+    raise_if_any(check(reveal(config)))
     if (file.parent / RUN_FILE).is_file():
         return file.parent.resolve()
     return create(config, overrides=(), command=sys.argv)

@@ -12,11 +12,14 @@ import shlex
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from runwright.tracker.redaction import Redactor, redact
+from runwright.tracker.source_files import hash_code
 
 __all__ = ["collect", "redact", "tags"]
 
@@ -38,15 +41,18 @@ MAX_UNTRACKED_BYTES = 20_000_000
 _GIT_TIMEOUT_SECONDS = 10
 
 
-def collect(folder: Path | None = None) -> dict[str, Any]:
+def collect(
+    folder: Path | None = None, *, code: Mapping[str, Path] | None = None, but: Path | None = None
+) -> dict[str, Any]:
     """What is known of a run before it starts; plain values, safe to write down.
 
     `git` is None outside a repository; its `diff` is the text of changes to tracked files against the
-    commit. `untracked` holds the sha256 of each file that git neither tracks nor ignores.
+    commit. `untracked` holds the sha256 of each file that git neither tracks nor ignores, except those in
+    the folder `but`; `code` that of each source file in the given folders.
     """
     folder = folder or Path.cwd()
     found = {
-        "command": shlex.join(sys.argv),
+        "command": shlex.join(map(redact, sys.argv)),  # before quotes tear secrets apart
         "folder": str(folder.resolve()),
         "git": _git(folder),
         "python": {"version": platform.python_version(), "executable": sys.executable},
@@ -55,7 +61,8 @@ def collect(folder: Path | None = None) -> dict[str, Any]:
         "threads": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
     }
     # Names of packages and files are no settings: `google-auth` keeps its version.
-    return Redactor().value(found) | {"packages": _packages(), "untracked": _untracked(folder)}
+    plain = {"packages": _packages(), "untracked": _untracked(folder, but), "code": hash_code(code or {})}
+    return Redactor().value(found) | plain
 
 
 def tags(found: dict[str, Any]) -> dict[str, str]:
@@ -84,6 +91,7 @@ def _git(folder: Path) -> dict[str, Any] | None:
     diff = _ask_git(root, "diff", "--no-ext-diff", "--no-color", "HEAD") if commit else None
     diff = diff or ""
     return {
+        "root": str(root),
         "commit": commit or None,
         "branch": (_ask_git(folder, "branch", "--show-current") or "").strip() or None,
         "dirty": bool(diff),
@@ -92,13 +100,14 @@ def _git(folder: Path) -> dict[str, Any] | None:
     }
 
 
-def _untracked(folder: Path) -> dict[str, str]:
+def _untracked(folder: Path, but: Path | None) -> dict[str, str]:
     top = _ask_git(folder, "rev-parse", "--show-toplevel")
     if top is None:
         return {}
     root = Path(top.rstrip("\n"))
     names = (_ask_git(root, "ls-files", "--others", "--exclude-standard", "-z") or "").split("\0")
-    return {name: _digest(root / name) for name in sorted(names)[:MAX_UNTRACKED] if name}
+    kept = (name for name in sorted(filter(None, names)) if not (but and (root / name).is_relative_to(but)))
+    return {name: _digest(root / name) for name in islice(kept, MAX_UNTRACKED)}
 
 
 def _ask_git(folder: Path, *arguments: str) -> str | None:

@@ -1,0 +1,127 @@
+"""The files that a run's numbers come from: source code, the user's configuration, models and tokenizers."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from runwright.errors import ConfigError
+from runwright.sources import resolve_source
+from runwright.tracker.redaction import Redactor, is_secret_name
+
+SOURCE_SUFFIXES = (".py", ".yaml", ".yml", ".toml", ".json", ".cfg", ".ini", ".sh", ".md", ".txt")
+MAX_FILES = 2000  # of one package or model
+MAX_COPY_BYTES = 200_000  # one file; a larger one is hardly source code
+MAX_COPIES_BYTES = 5_000_000  # all of them
+HASHES_FILE = "file-hashes.json"
+
+
+def code_folders(packages: Iterable[str], *, conf: Path | None) -> dict[str, Path]:
+    """Where the source code of a run is: Runwright's, the user's packages', and their configuration."""
+    folders: dict[str, Path] = {}
+    for package in ("runwright", *packages):
+        spec = importlib.util.find_spec(package.split(".")[0])
+        if spec is not None and spec.origin is not None:
+            file = Path(spec.origin)
+            folders[package] = file.parent if file.name == "__init__.py" else file
+        elif spec is not None and spec.submodule_search_locations:  # a package without __init__.py
+            folders[package] = Path(next(iter(spec.submodule_search_locations)))
+    if conf is not None and conf.is_dir():
+        folders["conf"] = conf
+    return folders
+
+
+def hash_code(folders: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+    """The sha256 of each source file, by package and by its path in there."""
+    return {name: _hash_sources(place) for name, place in folders.items()}
+
+
+def hash_model(name: str, *, revision: str | None, cache: Path) -> dict[str, Any]:
+    """Where a model or tokenizer was read from, and the sha256 of each of its files.
+
+    `cache` is a folder that remembers the hashes of files whose size and time have not changed.
+    """
+    try:
+        folder = Path(resolve_source(name))
+        if not folder.is_dir():
+            folder = _downloaded(name, revision)
+    except (ConfigError, OSError, ValueError, ImportError) as error:
+        return {"name": name, "revision": revision, "files": {}, "reason": str(error).split("\n")[0]}
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+    known = _read_known(cache / HASHES_FILE)
+    found = {str(file.relative_to(folder)): _remembered(file, known) for file in files[:MAX_FILES]}
+    _write_known(cache / HASHES_FILE, known)
+    return {"name": name, "revision": revision, "folder": str(folder), "files": found}
+
+
+def copy_sources(names: Iterable[str], *, root: Path, folder: Path) -> list[Path]:
+    """Copies of the small text files among `names`, in the same places, with secrets masked."""
+    redactor, copied, total = Redactor(), [], 0
+    for name in names:
+        file = root / name
+        if file.suffix not in SOURCE_SUFFIXES or is_secret_name(file.stem) or not file.is_file():
+            continue
+        size = file.stat().st_size
+        if size > MAX_COPY_BYTES or total + size > MAX_COPIES_BYTES:
+            continue
+        try:
+            text = redactor.text(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            continue
+        total += size
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+        copied.append(place)
+    return copied
+
+
+def _hash_sources(place: Path) -> dict[str, str]:
+    if place.is_file():
+        return {place.name: _sha256(place)}
+    files = (file for file in place.rglob("*") if file.suffix in (".py", ".yaml", ".yml"))
+    kept = sorted(file for file in files if "__pycache__" not in file.parts and file.is_file())[:MAX_FILES]
+    return {file.relative_to(place).as_posix(): _sha256(file) for file in kept}
+
+
+def _downloaded(name: str, revision: str | None) -> Path:
+    """The folder in which a hub's client keeps the files that were loaded; no network."""
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(name, revision=revision, local_files_only=True))
+
+
+def _remembered(file: Path, known: dict[str, list[Any]]) -> str:
+    status = file.stat()
+    state = [status.st_size, status.st_mtime_ns, status.st_ino]
+    key = str(file.resolve())
+    if known.get(key, [None])[:-1] != state:
+        known[key] = [*state, _sha256(file)]
+    return known[key][-1]
+
+
+def _read_known(file: Path) -> dict[str, list[Any]]:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _write_known(file: Path, known: Mapping[str, list[Any]]) -> None:
+    try:  # a convenience: where it cannot be written, files are hashed again
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(known), encoding="utf-8")
+        temporary.replace(file)
+    except OSError:
+        return
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
