@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,14 @@ from runwright.dataset.cache import PreparedExamples, prepare_examples
 from runwright.dataset.checks import Kind, quality_notes, require_columns
 from runwright.dataset.encoded_stream import EncodedStream
 from runwright.dataset.load import LoadedData
+from runwright.dataset.streams import Place
 from runwright.errors import ConfigError
 from runwright.resuming import comparable
 from runwright.targets import instantiate
 from runwright.tokenizer.fingerprint import tokenizer_fingerprint
+from runwright.tokenizer.texts import BATCH, RunTexts
+from runwright.tokenizer.trained import stand_in
+from runwright.tokenizer_source import TOKENIZER_FOLDER, is_trained, load_tokenizer, trained_tokenizer
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.fully_sharded import FullySharded
 from runwright.trainer.options import TrainerOptions
@@ -59,9 +64,31 @@ def load_data(config: Config) -> LoadedData:
     return instantiate(config["dataset"], config["seeds"]["data"], group="dataset", key="dataset")
 
 
-def build_tokenizer(config: Config) -> Any:
-    """The tokenizer."""
-    return instantiate(config["tokenizer"], group="tokenizer", key="tokenizer")
+def build_tokenizer(config: Config, data: LoadedData, *, run_folder: Path | None = None) -> Any:
+    """The tokenizer; one that is trained learns from the data, unless the run's folder has it already."""
+    node = config["tokenizer"]
+    if not is_trained(node):
+        return load_tokenizer(node)
+    return trained_tokenizer(
+        node, texts_of(config, data), run_folder=run_folder and run_folder / TOKENIZER_FOLDER
+    )
+
+
+def texts_of(config: Config, data: LoadedData) -> RunTexts:
+    """What a tokenizer can be trained on: all rows of train, and the text columns of the task."""
+    stream = data.stream
+
+    def tables() -> Iterable[Any]:
+        if stream is None:
+            return [data.splits["train"]]
+        return (block.rows for block in stream.blocks(Place(), repeat(BATCH)))
+
+    return RunTexts(
+        tables=tables,
+        column_names=(data.splits["train"] if stream is None else stream.head()).column_names,
+        columns=build_task(config, stand_in()).text_columns,
+        fingerprint=data.fingerprints["train"],
+    )
 
 
 def build_task(config: Config, tokenizer: Any) -> Any:
@@ -87,10 +114,10 @@ def build_seeds(config: Config) -> Seeds:
     return Seeds(**config["seeds"])
 
 
-def prepare(config: Config, *, cache_folder: Path | None) -> Prepared:
-    """Rows, tokenizer, task and encoded examples."""
+def prepare(config: Config, *, cache_folder: Path | None, run_folder: Path | None = None) -> Prepared:
+    """Rows, tokenizer, task and encoded examples; `run_folder` is of a run that goes on."""
     data = load_data(config)
-    tokenizer = build_tokenizer(config)
+    tokenizer = build_tokenizer(config, data, run_folder=run_folder)
     task = build_task(config, tokenizer)
     kinds: dict[str, Kind] = dict.fromkeys(task.columns, "any")
     kinds.update(dict.fromkeys(task.text_columns, "text"))

@@ -11,6 +11,9 @@ from runwright.mistakes import Mistake, did_you_mean
 from runwright.overrides import flat_keys
 
 ENDLESS = "which contains itself"
+INSTEAD = {  # of a value: another option that needs none
+    "tokenizer.name": "; or train one on the run's own texts: tokenizer=train/wordpiece"
+}
 
 
 def resolve(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[Mistake]]:
@@ -60,5 +63,5 @@ def _bad_interpolation(key: str, raw: Any, error: Exception, root: DictConfig) -
     reason = str(error).strip().split("\n")[0]
     wanted = text[2:-1] if text.startswith("${") and text.endswith("}") else ""
     hint = did_you_mean(wanted, flat_keys(root)) if wanted and ":" not in wanted else ""
-    hint = f"{hint} or set {key}=<value>".strip()
+    hint = f"{hint} or set {key}=<value>{INSTEAD.get(key, '')}".strip()
     return Mistake(key=key, given=f"{text!r}", expected=f"a reference that resolves ({reason})", hint=hint)

@@ -75,7 +75,7 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
             if not is_changeable(key)
         ]
     )
-    adopt(folder, _merge(stored, config, changed))
+    adopt(folder, merge(stored, config, changed))
 
 
 def adopt(folder: Path, config: Mapping[str, Any]) -> None:
@@ -145,6 +145,11 @@ def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
             f"{CONFIG_FILE} is not the one that the checkpoint was made with: it was changed by hand. Change "
             "it back; `runwright train --resume RUN key=value` changes what may change"
         )
+    if saved.get("tokenizer", now.get("tokenizer")) != now.get("tokenizer"):
+        raise CheckpointError(
+            "the tokenizer is not the one that the checkpoint was made with: what it numbers otherwise are "
+            "other words to the model. Put the old one back (tokenizer/ in the run's folder, tokenizer.name)"
+        )
     return [
         f"{name} {saved[name]} → {now[name]}: {why}"
         for name, why in CONSEQUENCES.items()
@@ -152,7 +157,7 @@ def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
     ]
 
 
-def _merge(stored: dict[str, Any], new: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+def merge(stored: dict[str, Any], new: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
     """The stored configuration with the changed keys from the new one."""
     merged = copy.deepcopy(stored)
     for key in changed:

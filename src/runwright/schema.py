@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runwright import cross_checks, data_checks, stream_checks, task_checks
+from runwright import cross_checks, data_checks, stream_checks, task_checks, tokenizer_checks
 from runwright.combining import check_combinations
 from runwright.conf_folders import GLOBAL_GROUPS
 from runwright.mistakes import Mistake, did_you_mean, listed, shown
@@ -23,7 +23,8 @@ from runwright.targets import (
     objects_of_nested,
 )
 
-CROSS_CHECKS = (cross_checks, data_checks, stream_checks, task_checks)  # importing them enters their checks
+# importing them enters their checks
+CROSS_CHECKS = (cross_checks, data_checks, stream_checks, task_checks, tokenizer_checks)
 ROOT = "runwright.root_options"
 ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "launch": "LaunchOptions"}
 
@@ -58,7 +59,7 @@ def check_node(
     signature = check_target(node[TARGET], key=f"{key}.{TARGET}", group=group)
     if isinstance(signature, Mistake):
         return [signature]
-    if nested:
+    if nested or GROUPS[group].only_if_needed:
         objects = objects_of_nested(signature, GROUPS[group].objects)
     options = {name: value for name, value in node.items() if name != TARGET}
     return [

@@ -31,11 +31,12 @@ class Group:
 
     module: str
     objects: tuple[str, ...] = ()
+    only_if_needed: bool = False  # a target that needs no objects is passed none
 
 
 GROUPS: dict[str, Group] = {
     "dataset": Group(module="runwright.dataset", objects=("seed",)),
-    "tokenizer": Group(module="runwright.tokenizer"),
+    "tokenizer": Group(module="runwright.tokenizer", objects=("texts",), only_if_needed=True),
     "task": Group(module="runwright.task", objects=("tokenizer",)),
     "model": Group(module="runwright.model", objects=("head", "tokenizer")),
     "optimizer": Group(module="runwright.optimizer", objects=("model",)),

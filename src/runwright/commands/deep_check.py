@@ -39,13 +39,13 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
 
 def _nodes(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
     """Every node with a target: key, node, and stand-ins for the objects it is passed."""
-    for group, description in GROUPS.items():
+    for group in GROUPS:
         if group == "metric":
             for name, node in (config.get(group) or {}).items():
                 yield f"{group}.{name}", node, ()
                 yield from _nested(node, f"{group}.{name}")
         else:
-            yield group, config[group], description.objects
+            yield group, config[group], _objects_of(config[group], group)
             yield from _nested(config[group], group)
 
 
@@ -54,8 +54,13 @@ def _nested(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any], tuple[s
     items = list(value.items()) if isinstance(value, dict) else items
     for name, inner in items:
         if isinstance(inner, dict) and TARGET in inner:
-            group = key.partition(".")[0]
-            signature = check_target(inner[TARGET], key=f"{key}.{name}.{TARGET}", group=group)
-            known = isinstance(signature, Signature)
-            yield f"{key}.{name}", inner, objects_of_nested(signature, GROUPS[group].objects) if known else ()
+            yield f"{key}.{name}", inner, _objects_of(inner, key.partition(".")[0], nested=True)
         yield from _nested(inner, f"{key}.{name}")
+
+
+def _objects_of(node: dict[str, Any], group: str, *, nested: bool = False) -> tuple[str, ...]:
+    """Stand-ins for the objects that a node is passed."""
+    if not nested and not GROUPS[group].only_if_needed:
+        return GROUPS[group].objects
+    signature = check_target(node[TARGET], key=TARGET, group=group)
+    return objects_of_nested(signature, GROUPS[group].objects) if isinstance(signature, Signature) else ()

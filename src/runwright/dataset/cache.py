@@ -54,7 +54,7 @@ def prepare_examples(
         if kept is not None:
             store.touch(entry)
             return PreparedExamples(kept, cache_note="taken from the cache")
-        note = f"prepared now: {_why_missed(entry, full_key)}"
+        note = f"prepared now: {why_missed(entry, full_key)}"
         _log.info("%s", note)
         store.write_entry(entry, lambda target: _write(target, _encoded(rows, encode, on_progress), full_key))
         store.evict(entry.parent, max_bytes=max_bytes, keep=entry)
@@ -116,7 +116,7 @@ def _read(entry: Path) -> list[pa.RecordBatch] | None:
     return batches if whole and sum(len(batch) for batch in batches) == manifest["num_examples"] else None
 
 
-def _why_missed(entry: Path, key: Mapping[str, Any]) -> str:
+def why_missed(entry: Path, key: Mapping[str, Any]) -> str:
     """Which parts of the key differ from those of the nearest set in the same folder."""
     wanted = _flat(key)
     others = [store.read_manifest(other) for other in store.entries(entry.parent)]

@@ -9,15 +9,18 @@ import tokenizers
 from transformers import PreTrainedTokenizerFast
 
 
-def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
-    """32 hex digits, the same in every process; whether the tokenizer was used before makes no difference."""
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast, *, with_version: bool = True) -> str:
+    """32 hex digits, the same in every process; whether the tokenizer was used before makes no difference.
+
+    `with_version`: another version of the library counts as another tokenizer.
+    """
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     # A call with padding or truncation leaves its arguments behind in these two; the next call replaces them.
     state.pop("truncation", None)
     state.pop("padding", None)
     settings = {
         "class": type(tokenizer).__name__,
-        "tokenizers": tokenizers.__version__,
+        "tokenizers": tokenizers.__version__ if with_version else "any",
         "special_tokens": {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
         "model_max_length": str(tokenizer.model_max_length),
         "padding_side": tokenizer.padding_side,

@@ -1,0 +1,214 @@
+"""Tokenizers that are trained: from steps and a model given in YAML, or as another one was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+from tokenizers import Tokenizer, models, processors
+from transformers import PreTrainedTokenizerFast
+
+from runwright.errors import ConfigError
+from runwright.tokenizer.algorithms import Bpe, WordPiece, Words
+from runwright.tokenizer.families import FAMILIES, FamilyName, framing, roles_of
+from runwright.tokenizer.pipeline import (
+    DecoderName,
+    NormalizerName,
+    PreTokenizerName,
+    make_decoder,
+    make_normalizer,
+    make_pre_tokenizer,
+)
+from runwright.tokenizer.pretrained import load_pretrained
+from runwright.tokenizer.texts import Corpus, RunTexts
+from runwright.tokenizer.unigram import Unigram
+from runwright.types import PositiveInt
+
+ALGORITHMS = (
+    "Bpe, WordPiece or Words of runwright.tokenizer.algorithms or Unigram of runwright.tokenizer.unigram"
+)
+
+
+class Algorithm(Protocol):
+    """What learns a vocabulary."""
+
+    def train(self, pipeline: Tokenizer, corpus: Corpus, *, tokens: Sequence[str], unk: str) -> models.Model:
+        """A model whose first tokens are `tokens`; the same texts give the same model."""
+        ...
+
+
+def train(
+    texts: RunTexts,
+    *,
+    files: list[str] | None,
+    columns: list[str] | None,
+    family: FamilyName,
+    extra_tokens: list[str],
+    normalizer: list[NormalizerName],
+    replace: dict[str, str],
+    pre_tokenizer: list[PreTokenizerName],
+    model: Any,
+    post_processor: dict[str, str] | None,
+    decoder: DecoderName | None,
+    padding_side: Literal["left", "right"],
+) -> PreTrainedTokenizerFast:
+    """A tokenizer with the special tokens of a family; the same texts and options give the same one."""
+    if not callable(getattr(model, "train", None)):
+        raise ConfigError(f"tokenizer.model: given {model!r}, expected a node of {ALGORITHMS}")
+    tokens = _without_repeats([*FAMILIES[family].tokens, *extra_tokens])
+    inner = Tokenizer(models.WordLevel(unk_token=""))
+    if (steps := make_normalizer(normalizer, replace)) is not None:
+        inner.normalizer = steps
+    if (cuts := make_pre_tokenizer(pre_tokenizer)) is not None:
+        inner.pre_tokenizer = cuts
+    corpus = texts.choose(files=files, columns=columns)
+    inner.model = model.train(inner, corpus, tokens=tokens, unk=FAMILIES[family].unk_token)
+    prefix, suffix = (getattr(model, name, None) for name in ("continuing_prefix", "end_of_word_suffix"))
+    if (joins := make_decoder(decoder, prefix=prefix, suffix=suffix)) is not None:
+        inner.decoder = joins
+    templates = _templates(family) if post_processor is None else dict(post_processor)
+    _set_frame(inner, templates, tokens)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        extra_special_tokens=[token for token in tokens if token not in FAMILIES[family].tokens],
+        padding_side=padding_side,
+        clean_up_tokenization_spaces=False,
+        **roles_of(family),
+    )
+
+
+def like(
+    texts: RunTexts,
+    *,
+    name: str,
+    files: list[str] | None,
+    columns: list[str] | None,
+    vocab_size: PositiveInt | None,
+    min_frequency: PositiveInt,
+    alphabet_size: PositiveInt | None,
+    padding_side: Literal["left", "right"] | None,
+) -> PreTrainedTokenizerFast:
+    """A tokenizer with every step and special token of the one saved under `name`, and a new vocabulary."""
+    old = load_pretrained(name=name, padding_side=padding_side, pad_token=None)
+    state = json.loads(old.backend_tokenizer.to_str())
+    kind, was = state["model"]["type"], state["model"]
+    special = [token for token in state["added_tokens"] if token["special"]]
+    size = vocab_size or len(old)
+    algorithm = _algorithm_like(
+        kind, was, size=size, min_frequency=min_frequency, alphabet_size=alphabet_size
+    )
+    pipeline = Tokenizer(models.WordLevel(unk_token=""))
+    if old.backend_tokenizer.normalizer is not None:
+        pipeline.normalizer = old.backend_tokenizer.normalizer
+    if old.backend_tokenizer.pre_tokenizer is not None:
+        pipeline.pre_tokenizer = old.backend_tokenizer.pre_tokenizer
+    unk = _unknown_token(was)
+    tokens = _without_repeats([*(token["content"] for token in special), *([unk] if unk else [])])
+    learned = algorithm.train(
+        pipeline,
+        texts.choose(files=files, columns=columns),
+        tokens=tokens,
+        unk=unk or tokens[0],
+    )
+    new = json.loads(Tokenizer(learned).to_str())["model"]
+    state["model"] = _merged_models(was, new)
+    ids = {token: index for index, token in enumerate(tokens)}
+    state["added_tokens"] = [{**token, "id": ids[token["content"]]} for token in special]
+    state["post_processor"] = _renumbered(state["post_processor"], ids)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
+        extra_special_tokens=[str(token) for token in _sequence(old.extra_special_tokens)],
+        padding_side=old.padding_side,
+        truncation_side=old.truncation_side,
+        model_max_length=old.model_max_length,
+        clean_up_tokenization_spaces=bool(old.clean_up_tokenization_spaces),
+        model_input_names=list(old.model_input_names),
+        **{role: token for role, token in old.special_tokens_map.items() if isinstance(token, str)},
+    )
+
+
+def stand_in() -> PreTrainedTokenizerFast:
+    """A tokenizer of special tokens alone, for a task to be made with while there is no real one."""
+    roles = {**FAMILIES["roberta"].roles, **FAMILIES["bert"].roles}
+    vocab = {token: index for index, token in enumerate(sorted(set(roles.values())))}
+    inner = Tokenizer(models.WordLevel(vocab=vocab, unk_token=roles["unk_token"]))
+    return PreTrainedTokenizerFast(tokenizer_object=inner, **roles)
+
+
+def _algorithm_like(
+    kind: str, model: Mapping[str, Any], *, size: int, min_frequency: int, alphabet_size: int | None
+) -> Algorithm:
+    common = {"vocab_size": size, "min_frequency": min_frequency}
+    if kind == "WordPiece":
+        prefix, longest = model["continuing_subword_prefix"], model["max_input_chars_per_word"]
+        return WordPiece(
+            **common, alphabet_size=alphabet_size, continuing_prefix=prefix, max_word_length=longest
+        )
+    if kind == "BPE" and not model.get("continuing_subword_prefix"):
+        suffix = model.get("end_of_word_suffix") or None
+        return Bpe(**common, alphabet_size=alphabet_size, max_piece_length=None, end_of_word_suffix=suffix)
+    if kind == "Unigram":
+        return Unigram(
+            vocab_size=size, alphabet_size=alphabet_size, max_piece_length=16, shrinking_factor=0.75
+        )
+    if kind == "WordLevel":
+        return Words(**common)
+    raise ConfigError(f"tokenizer.name: a model of the kind {kind} cannot be trained anew")
+
+
+def _unknown_token(model: Mapping[str, Any]) -> str | None:
+    if model["type"] == "Unigram":
+        return None if model["unk_id"] is None else model["vocab"][model["unk_id"]][0]
+    return model.get("unk_token")
+
+
+def _merged_models(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The old model's options with the new one's vocabulary."""
+    return {**old, **{name: new[name] for name in ("vocab", "merges", "unk_id") if name in new}}
+
+
+def _renumbered(post_processor: Any, ids: Mapping[str, int]) -> Any:
+    """A post-processor whose special tokens have their new ids."""
+    if not isinstance(post_processor, dict):
+        return post_processor
+    renewed = dict(post_processor)
+    if "processors" in renewed:
+        renewed["processors"] = [_renumbered(each, ids) for each in renewed["processors"]]
+    if isinstance(renewed.get("special_tokens"), dict):
+        renewed["special_tokens"] = {
+            name: {**entry, "ids": [ids[token] for token in entry["tokens"]]}
+            for name, entry in renewed["special_tokens"].items()
+        }
+    for role in ("cls", "sep"):
+        if role in renewed:
+            renewed[role] = [renewed[role][0], ids[renewed[role][0]]]
+    return renewed
+
+
+def _templates(family: str) -> dict[str, str]:
+    return {"single": FAMILIES[family].single, "pair": FAMILIES[family].pair}
+
+
+def _set_frame(inner: Tokenizer, templates: dict[str, str], tokens: list[str]) -> None:
+    if not templates:
+        return
+    ids = {token: index for index, token in enumerate(tokens)}
+    single, pair, special = framing(templates, tokens, ids)
+    try:
+        inner.post_processor = processors.TemplateProcessing(
+            single=single or "$A", pair=pair or "$A $B", special_tokens=special
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"tokenizer.post_processor: given {templates}, expected $A, $B and special tokens of the "
+            f"tokenizer ({', '.join(tokens)}): {error}"
+        ) from error
+
+
+def _sequence(value: Any) -> list[Any]:
+    return list(value or [])
+
+
+def _without_repeats(tokens: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(tokens))
