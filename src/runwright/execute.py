@@ -24,7 +24,9 @@ from runwright.errors import CheckpointError, ConfigError, RunwrightError
 from runwright.processes import be_deterministic, end_ranks, set_threads, start_ranks
 from runwright.recording import (
     Run,
+    add_up_effort,
     describe_data,
+    describe_models,
     finish_recording,
     record_summary,
     start_recording,
@@ -38,6 +40,7 @@ from runwright.resuming import check_identity
 from runwright.run_folder import CONFIG_FILE, read_config, read_run
 from runwright.secret_values import reveal
 from runwright.targets import instantiate
+from runwright.tokenizer.fingerprint import tokenizer_fingerprint
 from runwright.tracker.console import Silent
 from runwright.tracker.redaction import Redactor
 from runwright.trainer.batches import Batches
@@ -115,12 +118,13 @@ def _guarded(run: Run) -> RunResult:
 def _train_and_report(run: Run) -> tuple[RunResult, RunSummary | None]:
     """The result, and on the first process the summary to print."""
     started = time.monotonic()
-    prepared = build.prepare(run.config, cache_folder=cache_root() / "examples")
+    prepared = build.prepare(run.config, cache_folder=cache_root() / "examples", run_folder=run.folder)
     describe_data(run, prepared)
     run.seconds["data"] = time.monotonic() - started
     state, model = _train(run, prepared)
     best_step = _restore_best(run, state, model)
     evaluations = _evaluate_splits(run, prepared, model, step=state.step)
+    add_up_effort(run)
     result = RunResult(
         run_id=run.run_id,
         folder=run.folder,
@@ -156,11 +160,12 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         )
     make_model = partial(build.build_model, run.config, prepared, device=run.ranks.device)
     stepper = build.build_stepper(run.config, model=make_model(), task=prepared.task, ranks=run.ranks)
+    describe_models(run)
     batches = _batches(run, prepared)
     plan = make_plan(run.options, steps_per_epoch=batches.steps_per_epoch)
     scheduler = build.build_scheduler(run.config, stepper.optimizer, total_steps=plan.total_steps)
     checkpoints = CheckpointStore(
-        run.folder / "checkpoints", keep=run.options.keep_checkpoints, identity=_identity(run)
+        run.folder / "checkpoints", keep=run.options.keep_checkpoints, identity=_identity(run, prepared)
     )
     state = _resume(run, checkpoints, stepper, scheduler)
     if isinstance(batches, StreamBatches):
@@ -272,9 +277,10 @@ def _restore_best(run: Run, state: TrainingState, model: torch.nn.Module) -> int
     return state.step
 
 
-def _identity(run: Run) -> dict[str, Any]:
+def _identity(run: Run, prepared: build.Prepared) -> dict[str, Any]:
     return {
         "config": build.config_hash(read_config(run.folder / CONFIG_FILE)),  # secrets are no part of it
+        "tokenizer": tokenizer_fingerprint(prepared.tokenizer, with_version=False),
         "num_processes": run.ranks.num_ranks,
         "strategy": build.build_strategy(run.config, ranks=run.ranks).name,
         "num_threads": torch.get_num_threads(),
