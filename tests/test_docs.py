@@ -142,7 +142,7 @@ def test_a_command_is_right(words: list[str], project: Path) -> None:
 
 def composed_by(name: str, args: Any, overrides: list[str]) -> list[list[str]]:
     """The overrides that a command composes; a run called latest:NAME is taken for one of that experiment."""
-    if name in {"train", "validate"} or (name == "config" and args.action == "show"):
+    if name in {"train", "validate", "explore"} or (name == "config" and args.action == "show"):
         return [[*experiment_of(getattr(args, "resume", None)), *overrides]]
     if name == "evaluate":
         return [[*experiment_of(args.run), *overrides]]

@@ -27,7 +27,9 @@ MAY_IMPORT_BUILD = (
     "inference",
     "evaluating",
     "predicting",
+    "reproducing",
     "verify*",
+    "exploring*",
     "commands*",
     "cli",
 )
