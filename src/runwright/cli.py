@@ -29,6 +29,7 @@ COMMANDS = {
     "sync": "upload what MLflow has not yet got of runs",
     "validate": "check a configuration without running anything",
     "explore": "what is in the data: lengths, classes, duplicates, leaks, oddities",
+    "reproduce": "run a finished run again and say whether it agrees",
     "verify": "do the numbers depend on how the experiment is executed?",
     "config": "show a composed configuration, or what differs between two",
     "init": "start a project of your own: configs, data, model, metric, test",

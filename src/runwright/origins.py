@@ -69,12 +69,16 @@ def record_rows(folder: Path, config: Mapping[str, Any], data: Any, *, tracker: 
 
 def record_models(folder: Path, config: Mapping[str, Any], *, tracker: Tracker) -> None:
     """Write down the files that model and tokenizer were read from; they must be there by now."""
-    found = {
-        part: hash_model(name, revision=config[part].get("revision"), cache=cache_root())
+    _write_json(folder / MODELS_FILE, redact(find_models(config, cache=cache_root())))
+    tracker.log_artifact(folder / MODELS_FILE)
+
+
+def find_models(config: Mapping[str, Any], *, cache: Path) -> dict[str, Any]:
+    """Where model and tokenizer are read from, and the sha256 of each file there."""
+    return {
+        part: hash_model(name, revision=config[part].get("revision"), cache=cache)
         for part, name in _names(config, ("model", "tokenizer"))
     }
-    _write_json(folder / MODELS_FILE, redact(found))
-    tracker.log_artifact(folder / MODELS_FILE)
 
 
 def _names(config: Mapping[str, Any], parts: Iterable[str]) -> list[tuple[str, str]]:
