@@ -52,7 +52,7 @@ def test_special_models_agree_as_well(processes: Any, tmp_path: Path) -> None:
     assert len(compare(tmp_path / "models-2.npz")) == 5
 
 
-@pytest.mark.parametrize("num_processes", [2, 3])
+@pytest.mark.parametrize("num_processes", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_twenty_steps_with_dropout_and_clipping_agree(
     processes: Any, tmp_path: Path, num_processes: int
 ) -> None:
@@ -99,6 +99,7 @@ def test_a_killed_sharded_run_resumes_bit_for_bit(processes: Any, whole_run: Run
     assert not [record for record in run.records() if "conflict" in record]
 
 
+@pytest.mark.slow
 def test_a_sharded_run_stops_after_a_signal_and_goes_on_in_one_process(
     processes: Any, whole_run: Run, new_run: Run
 ) -> None:
