@@ -7,7 +7,7 @@ Shape letters: B batch, L sequence length, D hidden, H heads, V vocabulary, C cl
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
@@ -69,32 +69,6 @@ class Examples(Protocol):
 
     def fetch(self, positions: Sequence[int]) -> list[Example]:
         """The examples at these positions, in this order."""
-        ...
-
-
-class ExampleCursor(Protocol):
-    """One reader of a stream of examples."""
-
-    @property
-    def place(self) -> Mapping[str, int]:
-        """Of the next row: what `ExampleStream.open` takes."""
-        ...
-
-    def read(self, num_rows: int, *, is_cancelled: Callable[[], bool]) -> tuple[int, Examples | None]:
-        """How many of the next rows were read, fewer only at the end, and their examples, if any."""
-        ...
-
-
-class ExampleStream(Protocol):
-    """Examples of one split, encoded when they are wanted, from any place on."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Differs for other data."""
-        ...
-
-    def open(self, place: Mapping[str, int] | None) -> ExampleCursor:
-        """A reader that begins at a place; None: at the first row."""
         ...
 
 
@@ -299,6 +273,8 @@ class Tracker(Protocol):
     def sync(self) -> int:
         """Put what was recorded on the disk."""
         ...
+
+    def log_model(self, path: Path, *, about: Mapping[str, Any]) -> None: ...
 
     def log_artifact(self, path: Path, *, folder: str = "") -> None:
         """Keep a file or a folder of the run; `folder` is where in the artifact store."""

@@ -1,4 +1,4 @@
-"""Examples encoded when they are wanted, from any place of a stream of rows: a types.ExampleStream."""
+"""Examples encoded when they are wanted, from any place of a stream of rows."""
 
 from __future__ import annotations
 

@@ -9,21 +9,47 @@ length in each, so that rows that a border parted come together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from threading import Event
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from runwright.errors import CheckpointError, DataError
 from runwright.trainer.batches import Cut, Microbatch, StepBatch, assign, cut_batch, hash_ids
 from runwright.trainer.seeds import derive_seed
-from runwright.types import Example, Examples, ExampleStream, RandomTask, Task
+from runwright.types import Example, Examples, RandomTask, Task
 
 UNSHUFFLED_ROWS = 1000  # in a window where the order stays that of the files
+
+
+class ExampleCursor(Protocol):
+    """One reader of a stream of examples."""
+
+    @property
+    def place(self) -> Mapping[str, int]:
+        """Of the next row: what `ExampleStream.open` takes."""
+        ...
+
+    def read(self, num_rows: int, *, is_cancelled: Callable[[], bool]) -> tuple[int, Examples | None]:
+        """How many of the next rows were read, fewer only at the end, and their examples, if any."""
+        ...
+
+
+class ExampleStream(Protocol):
+    """Examples of one split, encoded when they are wanted, from any place on."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Differs for other data."""
+        ...
+
+    def open(self, place: Mapping[str, int] | None) -> ExampleCursor:
+        """A reader that begins at a place; None: at the first row."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
