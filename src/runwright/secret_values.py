@@ -17,9 +17,9 @@ from runwright.mistakes import Mistake, raise_if_any
 from runwright.tracker.redaction import (
     MIN_SECRET_LENGTH,
     NAMES_VARIABLE,
-    Redactor,
     is_secret,
     is_secret_name,
+    replace_assigned,
     secret_variables,
     secrets_of_address,
 )
@@ -128,6 +128,10 @@ class _Found:
                 text = text.replace(secret, f"${{oc.env:{self.variables[secret]}}}")
         return text
 
+    def reference(self, key: str, secret: str) -> str:
+        """What stands for a secret under this key."""
+        return f"${{oc.env:{self._variable(key, secret, {})}}}"
+
     def _variable(self, key: str, secret: str, sources: Mapping[str | None, str]) -> str:
         name = sources.get(secret) or self.variables.get(secret)
         if name is None:
@@ -156,7 +160,8 @@ def _conceal_override(text: str) -> str:
         is_number = given == value and re.fullmatch(r"[-+]?\d+(\.\d*)?", value)
         reference = found.replaced(key, 0 if is_number else given)
         return f"{path}='{reference}'" if is_number else f"{path}={reference}"
-    concealed = Redactor().text(found.references(value, found.parts.get(key, ())))
+    assigned = replace_assigned(value, lambda name, secret: found.reference(f"{key}.{name}", secret))
+    concealed = found.references(assigned, found.parts.get(key, ()))
     if concealed == value:
         return text
     if value[0] in "{['\"":

@@ -75,3 +75,25 @@ def test_assignments_in_texts_are_masked_by_name() -> None:
 def test_a_secret_within_a_longer_one_leaves_nothing_behind() -> None:
     redactor = Redactor({"A_TOKEN": "abcdef", "B_TOKEN": "abcdef-ghijkl"})
     assert redactor.text("abcdef-ghijkl abcdef") == f"{MASK} {MASK}"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('password = "two words"', f'password = "{MASK}"'),
+        ('{"api_key":"abc"}', f'{{"api_key":"{MASK}"}}'),
+        ("def login(token: str, auth: bool = False):", None),  # source code stays as it is
+        ("password: ${oc.env:PW}", None),
+        ("sep_token: '</s>'", None),
+        ("https://ghp_0123456789abcdef@github.com/x", f"https://{MASK}@github.com/x"),
+        ("git@github.com:ann/x and https://ann@host/x", None),
+        ("postgresql://ann:p@ss@db/x", f"postgresql://ann:{MASK}@db/x"),
+    ],
+)
+def test_secrets_in_source_and_addresses_are_masked_and_nothing_else(text: str, shown: str | None) -> None:
+    assert redact(text) == (shown or text)
+
+
+def test_everything_under_a_secret_name_is_masked() -> None:
+    shown = redact({"credentials": {"user": "ann", "parts": ["a", 1], "on": True}})
+    assert shown == {"credentials": {"user": MASK, "parts": [MASK, MASK], "on": True}}

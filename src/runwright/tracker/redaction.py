@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -80,6 +80,21 @@ def secrets_of_address(text: str) -> list[str]:
     return [match[2] for pattern in (_URI_PASSWORD, _URI_TOKEN) for match in pattern.finditer(text)]
 
 
+def replace_assigned(text: str, replacement: Callable[[str, str], str]) -> str:
+    """The text with `replacement(name, value)` for each value after the name of a secret and `=` or `:`."""
+
+    def replaced(match: re.Match[str]) -> str:
+        name, sign, value = match["name"], match["sign"], match["value"]
+        mark = value[0] if value[0] in "'\"" else ""
+        bare = value.strip(mark) if mark else value
+        is_no_value = not mark and _NO_VALUE.fullmatch(bare)
+        if is_no_value or not is_secret(name, bare) or bare.startswith("${"):
+            return match[0]
+        return f"{name}{sign}{mark}{replacement(name, bare)}{mark}"
+
+    return _ASSIGNMENT.sub(replaced, text)
+
+
 class Redactor:
     """Masks secrets in texts and nested values; the environment is read once, when it is made."""
 
@@ -102,7 +117,7 @@ class Redactor:
             text = _URI_PASSWORD.sub(rf"\1{MASK}", text)
             text = _URI_TOKEN.sub(rf"\1{MASK}", text)
         if "=" in text or ":" in text:
-            text = _ASSIGNMENT.sub(_mask_assignment, text)
+            text = replace_assigned(text, lambda _name, _value: MASK)
         return text
 
     def value(self, value: Any) -> Any:
@@ -138,13 +153,3 @@ def _masked(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_masked(member) for member in value]
     return MASK if is_secret("secret", value) else value
-
-
-def _mask_assignment(match: re.Match[str]) -> str:
-    value = match["value"]
-    if not is_secret_name(match["name"]) or _NO_VALUE.fullmatch(value) or _SPECIAL_TOKEN.fullmatch(value):
-        return match[0]
-    mark = value[0] if value[0] in "'\"" else ""
-    if mark and (len(value) == 2 or _SPECIAL_TOKEN.fullmatch(value[1:-1]) or value[1:3] == "${"):
-        return match[0]
-    return f"{match['name']}{match['sign']}{mark}{MASK}{mark}"
