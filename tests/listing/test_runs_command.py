@@ -12,10 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from runwright.cli import main
 from runwright.completion import complete
-from runwright.tracker.mlflow import MLflowTracker
+from runwright.conf_folders import find_conf_folders
+from runwright.targets import instantiate
 from runwright.types import RunInfo
 
 MakeFolder = Callable[..., Path]
@@ -100,14 +102,14 @@ def test_runs_are_offered_to_show(make_folder: MakeFolder) -> None:
 
 
 def test_mlflow_gives_the_same_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    limits = {"start_timeout_seconds": 30.0, "finish_timeout_seconds": 60.0, "upload_every_seconds": 0.05}
+    node = yaml.safe_load((find_conf_folders().shipped / "tracker" / "mlflow.yaml").read_text())
+    node |= {"policy": "fail", "start_timeout_seconds": 30, "finish_timeout_seconds": 60}
+    node |= {"upload_every_seconds": 0.05, "system_every_seconds": None}
     for index in range(3):
         folder = tmp_path / "outputs" / "demo" / f"run-{index}"
         folder.mkdir(parents=True)
         config = {"output_dir": str(tmp_path / "outputs")}
-        tracker = MLflowTracker(
-            uri=None, experiment=None, artifact_uri=None, policy="fail", system_every_seconds=None, **limits
-        )
+        tracker = instantiate(node, group="tracker", key="tracker")
         tracker.start(RunInfo(run_id=f"id-{index}", name="demo", folder=folder, config=config, overrides=()))
         tracker.log_params({"optimizer": {"lr": 10.0**-index}})
         tracker.log_metrics({"test/f1": index / 4}, step=5)

@@ -1,0 +1,1 @@
+"""What `runwright doctor` looks at: packages, machine, stores and runs; one finding a line."""

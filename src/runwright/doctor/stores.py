@@ -1,0 +1,173 @@
+"""Where runs are tracked: there, whole, of this version, not locked; and what they lack."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from runwright.doctor.findings import Finding, size
+from runwright.errors import TrackingError
+from runwright.run_lock import is_busy
+from runwright.tracker.redaction import MASK, redact
+from runwright.tracker.settling import unsent_bytes
+from runwright.tracker.store import Store, client_settings, locate, probe
+from runwright.tracker.upload import read_state
+
+TIMEOUT_SECONDS = 5.0
+LOCKED_SECONDS = 2.0  # a run writes for some 50 ms at a time
+NETWORK_FILE_SYSTEMS = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "lustre",
+    "beegfs",
+    "gpfs",
+    "9p",
+    "fuse.sshfs",
+    "ceph",
+}
+
+
+def check_stores(output_dir: Path, runs: Sequence[Path]) -> Iterator[Finding]:
+    """The store that new runs use, and those of the runs that are there."""
+    try:
+        default = locate(None, artifacts=None, output_dir=output_dir)
+    except TrackingError as error:
+        yield Finding(level="problem", what="store", text=str(error), advice="change MLFLOW_TRACKING_URI")
+        return
+    seen = {redact(default.uri): default}
+    for folder in runs:
+        for uri in unsent_bytes(folder):
+            if uri not in seen and MASK not in uri:  # without its password nobody answers
+                seen[uri] = locate(uri, artifacts=None, output_dir=output_dir)
+    for store in seen.values():
+        yield check_store(store)
+
+
+def check_store(store: Store) -> Finding:
+    """Whether a store takes runs."""
+    shown = redact(store.uri)
+    if store.file is not None:
+        return _check_file(store.file, shown)
+    trouble = probe(store, timeout_seconds=TIMEOUT_SECONDS)
+    if trouble:
+        advice = "start the server; until then runs keep everything, and runwright sync --all sends it later"
+        return Finding(level="problem", what="store", text=f"{shown}: {trouble}", advice=advice)
+    return Finding(level="ok", what="store", text=f"{shown} answers")
+
+
+def check_unsent(runs: Sequence[Path]) -> Finding:
+    """How many runs MLflow lacks something of; those at work are left out."""
+    tracked = [folder for folder in runs if "run" in read_state(folder)]
+    missing = unsynced(tracked)
+    if missing:
+        some = ", ".join(folder.name for folder in missing[:3]) + (" …" if len(missing) > 3 else "")
+        return Finding(
+            level="warning",
+            what="uploads",
+            text=f"MLflow lacks something of {len(missing)} of {len(tracked)} runs ({some})",
+            advice="runwright sync --all",
+        )
+    return Finding(level="ok", what="uploads", text=f"MLflow has all of {len(tracked)} runs")
+
+
+def unsynced(runs: Sequence[Path]) -> list[Path]:
+    """The runs that were to be tracked and are not wholly uploaded; those at work are left out."""
+    found = []
+    for folder in runs:
+        if "run" not in read_state(folder):
+            continue
+        lacking = unsent_bytes(folder)
+        if (not lacking or any(lacking.values())) and not is_busy(folder):
+            found.append(folder)
+    return found
+
+
+def _check_file(file: Path, shown: str) -> Finding:
+    if not file.is_file():
+        return Finding(level="ok", what="store", text=f"{shown} is not there yet: the first run makes it")
+    try:
+        version, latest = _versions(file)
+    except sqlite3.Error as error:
+        advice = "restore it, or move it away: runwright sync --all fills a new one from the runs' journals"
+        return Finding(level="problem", what="store", text=f"{shown}: {error}", advice=advice)
+    if version is None:
+        advice = "move it away: the next run makes a new one"
+        return Finding(level="problem", what="store", text=f"{shown} has no tables of MLflow", advice=advice)
+    if latest and version != latest:
+        return Finding(
+            level="problem",
+            what="store",
+            text=f"{shown} is of another version of MLflow (schema {version}, here {latest})",
+            advice=f"an older one, after a copy: mlflow db upgrade {shown}; a newer one: install that MLflow",
+        )
+    if _is_locked(file):
+        advice = "end the program that holds it (fuser shows which); runs keep everything and send it later"
+        return Finding(level="problem", what="store", text=f"{shown} is locked", advice=advice)
+    system = _file_system(file)
+    if system in NETWORK_FILE_SYSTEMS:
+        advice = "locks are not safe there: tracker.uri= a server or a database, or sqlite on a local disk"
+        return Finding(level="warning", what="store", text=f"{shown} is on {system}", advice=advice)
+    return Finding(level="ok", what="store", text=f"{shown}, {size(file.stat().st_size)}")
+
+
+def _versions(file: Path) -> tuple[str | None, str | None]:
+    """The version of its tables, None without any, and the one of this MLflow, None where unknown."""
+    connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=LOCKED_SECONDS)
+    try:
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not {"alembic_version", "experiments"} <= tables:
+            return None, None
+        found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            return "", None  # the next check says so
+        raise
+    finally:
+        connection.close()
+    with client_settings():
+        try:
+            from mlflow.store.db.utils import _get_latest_schema_revision
+
+            return (found[0] if found else ""), _get_latest_schema_revision()
+        except Exception:  # noqa: BLE001 - a private function of one version: without it nothing is compared
+            return (found[0] if found else ""), None
+
+
+def _is_locked(file: Path) -> bool:
+    """Whether nobody can write for longer than a run does."""
+    connection = sqlite3.connect(file, timeout=0, isolation_level=None)
+    until = time.monotonic() + LOCKED_SECONDS
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    return False  # read-only, for one: the disk's check says so
+                if time.monotonic() > until:
+                    return True
+                time.sleep(0.05)
+            else:
+                return False
+    finally:
+        connection.close()
+
+
+def _file_system(file: Path) -> str:
+    """The kind of file system a file is on; empty where the system does not say."""
+    try:
+        mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    except OSError:
+        return ""
+    around = [
+        (len(place), kind)
+        for place, kind in mounts
+        if file.resolve().is_relative_to(place.replace("\\040", " "))
+    ]
+    return max(around, default=(0, ""))[1]
