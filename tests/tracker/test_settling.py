@@ -18,18 +18,20 @@ from runwright.types import RunInfo
 
 DYING = """
 import sys, time
-from pathlib import Path
+import yaml
+from runwright.conf_folders import find_conf_folders
 from runwright.run_folder import create, read_run, update_status
 from runwright.run_lock import run_lock
-from runwright.tracker.mlflow import MLflowTracker
+from runwright.targets import instantiate
 from runwright.types import RunInfo
 
 config = {"name": "demo", "output_dir": sys.argv[1]}
 folder = create(config, overrides=[], command=[])
 with run_lock(folder):
-    limits = {"start_timeout_seconds": 30.0, "finish_timeout_seconds": 30.0, "upload_every_seconds": 0.05}
-    tracker = MLflowTracker(uri=None, experiment=None, artifact_uri=None, policy="fail",
-                            system_every_seconds=None, **limits)
+    node = yaml.safe_load((find_conf_folders().shipped / "tracker" / "mlflow.yaml").read_text())
+    node |= {"policy": "fail", "start_timeout_seconds": 30, "upload_every_seconds": 0.05}
+    node["system_every_seconds"] = None
+    tracker = instantiate(node, group="tracker", key="tracker")
     run_id = read_run(folder)["run_id"]
     tracker.start(RunInfo(run_id=run_id, name="demo", folder=folder, config=config, overrides=()))
     update_status(folder, "RUNNING")
