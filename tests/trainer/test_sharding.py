@@ -34,11 +34,12 @@ def test_lists_within_lists_and_within_layers_are_no_parts_of_their_own() -> Non
 
 
 def test_a_layer_that_shares_a_weight_with_the_rest_stays_with_it() -> None:
-    layers = torch.nn.ModuleList([linear(), linear(), torch.nn.Sequential(linear(), linear())])
-    model = torch.nn.ModuleDict({"layers": layers, "head": linear()})
-    model["head"].weight = layers[1].weight
-    layers[2][0].weight = layers[2][1].weight  # within one layer: no matter
-    assert layers_of(model) == [layers[0], layers[2]]
+    one, other, first, second, head = (linear() for _ in range(5))
+    both = torch.nn.Sequential(first, second)
+    first.weight = second.weight  # within one layer: no matter
+    head.weight = other.weight
+    layers = torch.nn.ModuleList([one, other, both])
+    assert layers_of(torch.nn.ModuleDict({"layers": layers, "head": head})) == [one, both]
 
 
 def test_a_layer_that_is_used_twice_is_one_part() -> None:

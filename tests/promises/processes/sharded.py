@@ -246,4 +246,4 @@ def write(file: Path, found: dict[str, np.ndarray], ranks: Ranks) -> None:
     digests = ranks.gather(hashlib.sha256(json.dumps(figures).encode()).digest())
     assert len(set(digests)) == 1, "not the same figures on every rank"
     if ranks.is_first:
-        np.savez(file, **found)
+        np.savez(file, allow_pickle=False, **found)
