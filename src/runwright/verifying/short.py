@@ -20,7 +20,11 @@ TRAINER = {
     "keep_checkpoints": 2,
     "early_stopping_patience": None,
 }
-TRACKER = {"_target_": "runwright.tracker.console.ConsoleTracker", "interval_seconds": 5.0}
+TRACKER = {
+    "_target_": "runwright.tracker.console.ConsoleTracker",
+    "interval_seconds": 5.0,
+    "system_every_seconds": None,
+}
 
 
 def shorten(
