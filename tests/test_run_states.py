@@ -15,7 +15,7 @@ import pytest
 
 from runwright.run_folder import create, read_run, update_status
 from runwright.run_lock import LOCK_FILE, held_for_a_moment, run_lock
-from runwright.run_states import find_dead, look_at, mark, mark_all
+from runwright.run_states import find_dead, look_at, mark, mark_all, noting_the_end
 from runwright.tracker.journal import read
 
 RUN = """
@@ -125,6 +125,28 @@ def test_a_run_whose_lock_was_given_back_failed_by_itself(tmp_path: Path) -> Non
     death = look_at(folder)
     assert death is not None
     assert (death.status, "failed before it began" in death.reason) == ("FAILED", True)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ImportError("no such model"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
+)
+def test_an_error_before_the_run_can_record_is_noted(
+    error: BaseException, status: str, tmp_path: Path
+) -> None:
+    folder = create({"name": "demo", "output_dir": str(tmp_path)}, overrides=[], command=[])
+    with pytest.raises(type(error)), run_lock(folder), noting_the_end(folder):
+        raise error
+    record = read_run(folder)
+    assert (record["status"], record["error"]) == (status, f"{type(error).__name__}: {error}")
+    assert record["end_time"] == pytest.approx(time.time(), abs=60)
+
+
+def test_what_the_run_said_of_its_own_end_stands(tmp_path: Path) -> None:
+    folder = create({"name": "demo", "output_dir": str(tmp_path)}, overrides=[], command=[])
+    update_status(folder, "FAILED", error="the first")
+    with pytest.raises(SystemExit), noting_the_end(folder):
+        raise SystemExit(1)
+    assert read_run(folder)["error"] == "the first"
 
 
 def test_a_restart_of_the_machine_is_the_reason(running: Running) -> None:

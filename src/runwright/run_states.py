@@ -6,8 +6,11 @@ A process that is killed outright, runs out of memory or goes down with its mach
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from runwright.run_lock import (
 )
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import Journal
+from runwright.tracker.redaction import Redactor
 
 UNENDED = ("CREATED", "RUNNING")
 TRACEBACK_FILE = "traceback.txt"
@@ -92,6 +96,20 @@ def mark_all(output_dir: str | Path = "outputs") -> list[Death]:
         except (OSError, ValueError):  # another user's, or a full disk: the next one tries again
             continue
     return marked
+
+
+@contextmanager
+def noting_the_end(folder: Path) -> Iterator[None]:
+    """Write down an error that ends the run before it can do so itself: while it is built, or imports."""
+    try:
+        yield
+    except BaseException as error:
+        with contextlib.suppress(OSError, ValueError):
+            if read_run(folder).get("status") in UNENDED:
+                status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+                text = Redactor().text(f"{type(error).__name__}: {error}")
+                update_status(folder, status, end_time=time.time(), error=text)
+        raise
 
 
 def _maker(record: dict[str, Any]) -> dict[str, Any]:

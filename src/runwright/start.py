@@ -23,6 +23,7 @@ from runwright.resuming import adopt, change_config, find_unfinished, record_res
 from runwright.root_options import LaunchOptions
 from runwright.run_folder import CONFIG_FILE, RUN_FILE, create, read_config, resolve_run
 from runwright.run_lock import run_lock
+from runwright.run_states import noting_the_end
 from runwright.secret_values import conceal, conceal_overrides, reveal
 from runwright.workers.main import die_with_parent
 
@@ -48,7 +49,7 @@ def start(request: Request) -> int:
     folder = _choose_folder(request)
     config = reveal(read_config(folder / CONFIG_FILE))
     options = LaunchOptions(**config["launch"])
-    with run_lock(folder) as lock:
+    with run_lock(folder) as lock, noting_the_end(folder):
         if needs_workers(options):
             return launch(folder, options, num_threads=config["trainer"]["num_threads"], lock=lock)
         from runwright.execute import execute
@@ -67,7 +68,7 @@ def _join_others(request: Request) -> int:
         options = reveal(read_config(folder / CONFIG_FILE))["launch"]
         check_num_processes(options["num_processes"])
         check_strategy(options["strategy"])
-    with run_lock(folder) if folder else nullcontext():
+    with run_lock(folder) if folder else nullcontext(), noting_the_end(folder) if folder else nullcontext():
         from runwright.execute import execute
         from runwright.processes import share_folder
 

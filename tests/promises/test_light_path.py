@@ -25,7 +25,10 @@ except SystemExit as stop:
 print("loaded:", sorted(set({HEAVY!r}) & set(sys.modules)), "hydra" in sys.modules)
 sys.exit(code)
 """
-COMMANDS = ("train", "evaluate", "predict", "validate", "config", "init", "completion")
+COMMANDS = (
+    *("train", "evaluate", "predict", "validate", "config", "init", "completion"),
+    *("runs", "compare", "doctor", "ui"),
+)
 WITHOUT_HYDRA = [
     ["--help"],
     ["--version"],
