@@ -119,14 +119,13 @@ def prepare(config: Config, *, cache_folder: Path | None, run_folder: Path | Non
     data = load_data(config)
     tokenizer = build_tokenizer(config, data, run_folder=run_folder)
     task = build_task(config, tokenizer)
-    kinds: dict[str, Kind] = dict.fromkeys(task.columns, "any")
-    kinds.update(dict.fromkeys(task.text_columns, "text"))
+    kinds = column_kinds(task)
     stream = build_stream(data, task, kinds)
     known = data.splits if stream is None else {"train": stream.rows.head(), **data.splits}
     require_columns(known, kinds)
     task.fit(known)
     data.notes.extend(
-        quality_notes(data.splits, text_columns=task.text_columns, label_column=task.label_column)
+        quality_notes(data.splits, text_columns=_texts_of(task), label_column=task.label_column)
     )
     for note in data.notes:
         logger.info("data: %s", note)
@@ -142,6 +141,17 @@ def prepare(config: Config, *, cache_folder: Path | None, run_folder: Path | Non
         for split, rows in data.splits.items()
     }
     return Prepared(data=data, tokenizer=tokenizer, task=task, examples=examples, stream=stream)
+
+
+def column_kinds(task: Any) -> dict[str, Kind]:
+    """The columns that every split must have, and which of them must hold text."""
+    texts = set(task.text_columns)
+    return {column: "text" if column in texts else "any" for column in task.columns}
+
+
+def _texts_of(task: Any) -> list[str]:
+    """The columns that are read: texts, or lists of words where the task takes those."""
+    return [column for column in task.columns if column in task.text_columns] or list(task.columns)
 
 
 def build_stream(data: LoadedData, task: Any, kinds: Mapping[str, Kind]) -> EncodedStream | None:

@@ -13,7 +13,7 @@ import yaml
 
 from runwright import build, outputs
 from runwright.compose import compose_checked
-from runwright.dataset.checks import Kind, require_columns
+from runwright.dataset.checks import require_columns
 from runwright.dataset.store import cache_root
 from runwright.errors import ConfigError
 from runwright.inference import FinishedRun, load_run
@@ -52,8 +52,7 @@ def evaluate_run(
     with run_logging(place, first=True, redact=Redactor().text), Progress(enabled=True) as progress:
         data = build.load_data(config)
         chosen = _choose(list(data.splits), splits)
-        kinds: dict[str, Kind] = dict.fromkeys(run.task.text_columns, "text")
-        require_columns({split: data.splits[split] for split in chosen}, kinds)
+        require_columns({split: data.splits[split] for split in chosen}, build.column_kinds(run.task))
         metrics = build.build_metrics(config)
         results = []
         for split in chosen:

@@ -126,6 +126,8 @@ def quality_notes(splits: Splits, *, text_columns: Sequence[str], label_column: 
 def _blank_notes(rows: Dataset, columns: Sequence[str], *, split: str) -> list[str]:
     notes = []
     for column in columns:
+        if getattr(rows.features[column], "dtype", None) not in ("string", "large_string"):
+            continue  # lists of words
         blank = sum(
             pc.sum(pc.equal(pc.utf8_trim_whitespace(values), "")).as_py() or 0
             for _, values in column_chunks(rows, column)

@@ -34,3 +34,9 @@ def pad_batch(examples: Sequence[Example], *, pad_token_id: int, side: str) -> B
 def _padded(values: Sequence[int], length: int, fill: int, side: str) -> list[int]:
     padding = [fill] * (length - len(values))
     return [*padding, *values] if side == "left" else [*values, *padding]
+
+
+def pad_rows(rows: Sequence[Sequence[int]], *, fill: int, side: str) -> torch.Tensor:
+    """Rows of whole numbers as one [B, L] int64 tensor, L that of the longest."""
+    length = max(map(len, rows))
+    return torch.tensor([_padded(row, length, fill, side) for row in rows], dtype=torch.int64)

@@ -1,0 +1,141 @@
+"""Words and tags as the rows have them: checked, and turned into numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from datasets import Dataset
+
+from runwright.errors import DataError
+from runwright.mistakes import did_you_mean, listed
+from runwright.task.spans import OUTSIDE, PREFIXES, Scheme, TagSpan, type_of
+from runwright.task.words import Span, join_words, split_words
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TagColumns:
+    """The names of the columns."""
+
+    words: str
+    text: str  # where there are no words
+    tags: str
+
+
+def words_of_rows(
+    columns: Mapping[str, Sequence[Any]], names: TagColumns
+) -> tuple[list[str], list[list[Span]]]:
+    """The text of each row, and where its words lie."""
+    if names.words in columns:
+        joined = [join_words([str(word) for word in words or []]) for words in columns[names.words]]
+        return [text for text, _ in joined], [spans for _, spans in joined]
+    texts = ["" if text is None else str(text) for text in columns[names.text]]
+    return texts, [split_words(text) for text in texts]
+
+
+def words_of_row(row: Mapping[str, Any], names: TagColumns) -> tuple[str, list[Span]]:
+    """The same of one row."""
+    column = names.words if names.words in row else names.text
+    texts, spans = words_of_rows({column: [row[column]]}, names)
+    return texts[0], spans[0]
+
+
+def learn_tags(train: Dataset, names: TagColumns, scheme: Scheme) -> tuple[str, ...]:
+    """The tags that occur, O first, those of one type together; as the data set names them where it does.
+
+    Raises DataError naming row and column for a tag that the scheme does not have.
+    """
+    rows = _tag_lists(train, names, split="train")
+    if rows is None:
+        raise DataError(
+            f"no such column; there are {listed(train.column_names)} (task.tags_column names it)",
+            split="train", column=names.tags,
+        )  # fmt: skip
+    feature = train.features[names.tags]
+    known = getattr(getattr(feature, "feature", None), "names", None)
+    if known:
+        return tuple(known)
+    found: dict[str, int] = {}
+    for row, tags in enumerate(rows):
+        for tag in tags:
+            found.setdefault(tag, row)
+    for tag, row in found.items():
+        _check(tag, scheme, row, names)
+    prefixes = PREFIXES[scheme]
+
+    def order(tag: str) -> tuple[str, int]:
+        prefix = tag.partition("-")[0]
+        return (type_of(tag, scheme) or "", prefixes.index(prefix) if prefix in prefixes else 0)
+
+    return (OUTSIDE, *sorted((tag for tag in found if tag != OUTSIDE), key=order))
+
+
+def read_tags(
+    rows: Dataset, names: TagColumns, tag_names: Sequence[str], *, split: str
+) -> list[list[int]] | None:
+    """The ids of the tags of each row; None where a split other than train has none.
+
+    Raises DataError naming split, row and column for an unknown tag, or another number of tags than words.
+    """
+    tags = _tag_lists(rows, names, split=split)
+    if tags is None:
+        return None
+    ids = {name: index for index, name in enumerate(tag_names)}
+    words = rows[names.words] if names.words in rows.column_names else None
+    found: list[list[int]] = []
+    for place, row in enumerate(tags):
+        where: dict[str, Any] = {"split": split, "row": place, "column": names.tags}
+        if words is not None and len(words[place]) != len(row):
+            raise DataError(f"{len(row)} tags for {len(words[place])} words", **where)
+        for tag in row:
+            if tag not in ids:
+                hint = did_you_mean(tag, tag_names)
+                raise DataError(
+                    f"unknown tag {tag!r}; known: {listed(tag_names)}; {hint}".rstrip("; "), **where
+                )
+        found.append([ids[tag] for tag in row])
+    return found
+
+
+def span_types(tag_names: Sequence[str], scheme: Scheme) -> list[str]:
+    """The types of spans that these tags can make, sorted."""
+    return sorted({kind for tag in tag_names if (kind := type_of(tag, scheme)) is not None})
+
+
+def span_numbers(
+    spans: Sequence[TagSpan], tag_names: Sequence[str], scheme: Scheme
+) -> list[tuple[int, int, int]]:
+    """Spans as numbers: first word, one past the last, index of the type."""
+    types = {kind: index for index, kind in enumerate(span_types(tag_names, scheme))}
+    return [(span.start, span.end, types[span.type]) for span in spans]
+
+
+def _tag_lists(rows: Dataset, names: TagColumns, *, split: str) -> list[list[str]] | None:
+    if names.tags not in rows.column_names:
+        return None
+    feature = rows.features[names.tags]
+    known = getattr(getattr(feature, "feature", None), "names", None)
+    found: list[list[str]] = []
+    for place, tags in enumerate(rows[names.tags][:]):
+        if isinstance(tags, str):
+            tags = tags.split()
+        if not isinstance(tags, list | tuple):
+            raise DataError(
+                f"expected a list of tags, one for each word, given {tags!r:.60}",
+                split=split, row=place, column=names.tags,
+            )  # fmt: skip
+        found.append([known[tag] if known and isinstance(tag, int) else str(tag) for tag in tags])
+    return found
+
+
+def _check(tag: str, scheme: Scheme, row: int, names: TagColumns) -> None:
+    prefix, dash, kind = tag.partition("-")
+    if scheme == "plain" or tag == OUTSIDE or (prefix in PREFIXES[scheme] and dash and kind):
+        return
+    shapes = ", ".join([OUTSIDE, *(f"{prefix}-type" for prefix in PREFIXES[scheme])])
+    raise DataError(
+        f"{tag!r} is no tag of task.scheme={scheme}, which has {shapes}; others are read with "
+        f"{'bioes or ' if scheme == 'bio' else ''}plain",
+        split="train", row=row, column=names.tags,
+    )  # fmt: skip

