@@ -86,7 +86,7 @@ def runwright(home: Path) -> Run:
         command = [sys.executable, "-m", "runwright", *arguments]
         environment = {**os.environ, **variables}
         return subprocess.run(
-            command, cwd=home, env=environment, capture_output=True, text=True, check=False, timeout=120
+            command, cwd=home, env=environment, capture_output=True, text=True, check=False, timeout=500
         )
 
     return run

@@ -44,6 +44,13 @@ def test_the_commit_and_the_changes_since_are_recorded(project: Path) -> None:
     assert dirty["untracked"] == {"new.py": hashlib.sha256(b"x = 1\n").hexdigest()}
 
 
+def test_outputs_are_no_source_even_where_git_does_not_ignore_them(project: Path) -> None:
+    (project / "runs").mkdir()
+    (project / "runs" / "config.yaml").write_text("a: 1\n")
+    assert collect(project)["untracked"].keys() == {"runs/config.yaml"}
+    assert collect(project, but=project / "runs")["untracked"] == {}
+
+
 def test_outside_a_repository_there_is_no_git(tmp_path: Path) -> None:
     found = collect(tmp_path)
     assert found["git"] is None

@@ -1,0 +1,90 @@
+"""What is different around two runs is named by the thing that differs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from runwright.changes import config_changes, model_changes, row_changes, surrounding_changes
+from runwright.dataset.row_hashes import RowHashes, hash_rows
+
+
+def hashes(texts: list[str], row_ids: list[int] | None = None) -> RowHashes:
+    ids = row_ids if row_ids is not None else list(range(len(texts)))
+    found = hash_rows(Dataset.from_dict({"text": texts, "row_id": ids}))
+    assert found is not None
+    return found
+
+
+def rows_text(before: RowHashes, now: RowHashes) -> str:
+    (change,) = row_changes({"train": "a"}, {"train": "b"}, {"train": before}, {"train": now})
+    return str(change)
+
+
+def test_rows_are_named_by_split_and_row_id() -> None:
+    before = hashes(["a", "b", "c", "d"])
+    assert rows_text(before, hashes(["a", "x", "c", "d"])) == "data: train: 1 row changed: row_id 1"
+    assert rows_text(before, hashes(["a", "b", "c", "d", "e"])) == "data: train: 1 row added: row_id 4"
+    assert rows_text(before, hashes(["a", "x", "b", "c", "d"])) == "data: train: 1 row added: row_id 1"
+    assert rows_text(before, hashes(["a", "c", "d"])) == "data: train: 1 row gone: row_id 1"
+    shuffled = hashes(["b", "a", "c", "d"], [1, 0, 2, 3])
+    assert rows_text(before, shuffled) == "data: train: the same rows in another order"
+
+
+def test_a_split_whose_rows_are_not_known_is_named_by_its_fingerprint() -> None:
+    (change,) = row_changes({"train": "a" * 32}, {"train": "b" * 32}, {}, {})
+    assert change.text == "train: other rows (fingerprint aaaaaaaaaaaa → bbbbbbbbbbbb)"
+    assert row_changes({"train": "a"}, {"train": "a"}, {}, {}) == []
+
+
+def test_the_hash_of_a_row_depends_on_every_column() -> None:
+    one = hash_rows(Dataset.from_dict({"text": ["a"], "label": [1], "row_id": [0]}))
+    other = hash_rows(Dataset.from_dict({"text": ["a"], "label": [2], "row_id": [0]}))
+    assert one is not None
+    assert other is not None
+    assert not np.array_equal(one.hashes, other.hashes)
+
+
+def surroundings(**changed: Any) -> dict[str, Any]:
+    found = {
+        "code": {"lab": {"a.py": "1", "b.py": "2"}},
+        "packages": {"torch": "2.13.0", "zebra": "1.0"},
+        "python": {"version": "3.11.9"},
+        "hardware": {"cpu": "one", "gpus": [], "num_torch_threads": 2},
+        "git": {"commit": "c" * 40, "diff": ""},
+        "untracked": {},
+        "folder": "/home",
+        "num_processes": 1,
+    }
+    return found | changed
+
+
+def test_files_packages_and_machines_are_named() -> None:
+    now = surroundings(
+        code={"lab": {"a.py": "changed", "new.py": "3"}},
+        packages={"torch": "2.12.0", "added": "1"},
+        hardware={"cpu": "one", "gpus": [], "num_torch_threads": None},
+        git={"commit": "d" * 40, "diff": "diff --git a/run.sh b/run.sh\n+x\n"},
+        num_processes=2,
+    )
+    found = surrounding_changes(surroundings(), now)
+    assert [str(change) for change in found if change.matters] == [
+        "source: edited: lab/a.py", "source: new: lab/new.py", "source: gone: lab/b.py",
+        "package: torch 2.13.0 → 2.12.0", "package: added none → 1", "package: zebra 1.0 → none",
+        "machine: processes 1 → 2",
+    ]  # fmt: skip
+    assert [str(change) for change in found if not change.matters] == [
+        "source: new: run.sh", "commit: cccccccccccc → dddddddddddd",
+    ]  # fmt: skip
+    assert surrounding_changes(surroundings(), surroundings()) == []
+
+
+def test_settings_and_model_files_are_named() -> None:
+    (change,) = config_changes({"optimizer": {"lr": 1e-4}, "seed": 0}, {"optimizer": {"lr": 1e-3}, "seed": 0})
+    assert str(change) == "config: optimizer.lr 0.0001 → 0.001"
+    before, now = ({"model": {"files": {"model.safetensors": text}}} for text in ("1", "2"))
+    assert [str(each) for each in model_changes(before, now)] == [
+        "model: other files of the model: model.safetensors"
+    ]
