@@ -90,7 +90,7 @@ def test_paths_and_commands_can_be_copied_at_any_width(summary: RunSummary) -> N
         text = printed(summary, width)
         assert f"runwright evaluate {run}\n" in text
         assert f"runwright predict {run} 'a text'\n" in text
-        assert "mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db\n" in text
+        assert "runwright ui\n" in text
         assert f"{run}/best\n" in text
 
 

@@ -23,6 +23,7 @@ from runwright.report.progress import clock
 from runwright.types import Interval
 
 FILE_NAME = "summary.json"
+DEFAULT_STORE = "sqlite:///outputs/mlflow.db"  # what `runwright ui` shows by itself
 _STATUS_STYLES = {"FINISHED": "bold green", "FAILED": "bold red", "KILLED": "bold yellow"}
 
 
@@ -231,8 +232,9 @@ def _next_commands(summary: RunSummary) -> Iterator[Text]:
     yield _labelled("next", f"runwright evaluate {folder}")
     yield _labelled("", f"runwright predict {folder} 'a text'")
     if summary.tracked_at.startswith("sqlite:"):
-        store = shlex.quote(_relative_store(summary.tracked_at))
-        yield _labelled("", f"mlflow ui --backend-store-uri {store}")
+        store = _relative_store(summary.tracked_at)
+        chosen = "" if store == DEFAULT_STORE else f" --uri {shlex.quote(store)}"
+        yield _labelled("", f"runwright ui{chosen}")
 
 
 def _labelled(label: str, text: str) -> Text:
