@@ -18,13 +18,7 @@ def load_pretrained(
 
     Raises ConfigError where it cannot be loaded or has no token to pad with.
     """
-    source = resolve_source(name)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, use_fast=True)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"tokenizer.name: {name!r} cannot be loaded: {_reason(source, error)}") from error
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise ConfigError(f"tokenizer.name: {name!r} is a {type(tokenizer).__name__}, not a fast tokenizer")
+    tokenizer = open_saved(name)
     if padding_side is not None:
         tokenizer.padding_side = padding_side
     if pad_token is not None:
@@ -35,6 +29,18 @@ def load_pretrained(
             f"tokenizer.pad_token: {name!r} was saved without a token to pad with; name one of its own"
             + (f", for example {' or '.join(own)}" if own else "")
         )
+    return tokenizer
+
+
+def open_saved(name: str) -> PreTrainedTokenizerFast:
+    """The tokenizer saved under `name` as it was saved, whether or not it can pad."""
+    source = resolve_source(name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, use_fast=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"tokenizer.name: {name!r} cannot be loaded: {_reason(source, error)}") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ConfigError(f"tokenizer.name: {name!r} is a {type(tokenizer).__name__}, not a fast tokenizer")
     return tokenizer
 
 
