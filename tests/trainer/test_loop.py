@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from runwright.errors import ConfigError
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints
 from runwright.trainer.loop import Loop, Plan, TrainingState, make_plan, restore_snapshot
@@ -188,3 +189,9 @@ def test_signals_set_the_flag_and_handlers_are_put_back() -> None:
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_a_split_without_the_figure_to_compare_is_named(tmp_path: Path, fixtures: Any) -> None:
+    run = Run(tmp_path, fixtures, values=[1.0], best_metric="f1")
+    with pytest.raises(ConfigError, match="given 'f1', which the split 'validation' has no figure of"):
+        run.train()

@@ -68,7 +68,7 @@ def explore_data(
         )
     data = build.load_data(config)
     tokenizer = build.build_tokenizer(config, data) if with_tokens else None
-    chosen = choose_columns(data, build.build_task(config, tokenizer))
+    chosen = choose_columns(data, _task(config, tokenizer))
     return explore(
         data,
         name=name,
@@ -79,6 +79,16 @@ def explore_data(
         token_rows=token_rows,
         on_progress=on_progress,
     )
+
+
+def _task(config: Mapping[str, Any], tokenizer: Any | None) -> Any | None:
+    """The task, of which only the columns are wanted; None where it cannot be made without a tokenizer."""
+    try:
+        return build.build_task(config, tokenizer)
+    except (AttributeError, TypeError):
+        if tokenizer is not None:
+            raise
+        return None
 
 
 def without_streams(value: Any) -> Any:

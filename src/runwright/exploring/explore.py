@@ -19,6 +19,7 @@ from runwright.exploring.tokens import TokenSurvey, survey_tokens
 from runwright.task.labels import is_missing, split_labels
 
 SAMPLE_ROWS = 10_000  # rows of each split whose numbers are kept for a histogram
+USUAL_LABELS = ("label", "labels", "tags", "class", "target", "score")
 CLASSES_AT_MOST = 1000  # different labels beyond are no classes
 
 Progress = Callable[[str, int, int], None]
@@ -133,9 +134,10 @@ def choose_columns(data: LoadedData, task: Any) -> Chosen:
             f"{', '.join(texts) or 'nothing'}"
         )
     label = getattr(task, "label_column", None)
-    if label is not None and label not in names:
-        found = next((n for n in ("label", "labels", "class", "target", "score") if n in names), None)
-        notes.append(f"there is no column {label}; taken for labels: {found or 'nothing'}")
+    if label not in names:
+        found = next((name for name in USUAL_LABELS if name in names), None)
+        if label is not None:
+            notes.append(f"there is no column {label}; taken for labels: {found or 'nothing'}")
         label = found
     separator = getattr(task, "label_separator", None) if _is_multi_label(task) else None
     return Chosen(

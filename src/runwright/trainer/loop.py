@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
+from runwright.errors import ConfigError
 from runwright.trainer.batches import LEDGER_START, StepBatch, extend_ledger
 from runwright.trainer.checkpoint import CheckpointStore, Snapshot
 from runwright.trainer.evaluation_splits import USUAL
@@ -169,7 +170,7 @@ class Loop:
         state.evaluate_seconds += time.perf_counter() - began
         named = {f"{split}/{name}": v for split, figures in found.items() for name, v in figures.items()}
         self.log.log_metrics(named, step=state.step)
-        value = found[self.best_split][self.options.best_metric]
+        value = self._figure_to_compare(found[self.best_split])
         if self._needs_metric():
             self.scheduler.step(value)
         if self._is_better(value, state.best_value):
@@ -178,6 +179,15 @@ class Loop:
             return True
         state.evaluations_without_improvement += 1
         return False
+
+    def _figure_to_compare(self, figures: Mapping[str, float]) -> float:
+        name = self.options.best_metric
+        if name not in figures:
+            raise ConfigError(
+                f"trainer.best_metric: given {name!r}, which the split {self.best_split!r} has no figure of: "
+                f"it has no labels, perhaps; choose another split with trainer.best_split"
+            )
+        return figures[name]
 
     def _save(self, state: TrainingState) -> None:
         began = time.perf_counter()
