@@ -78,7 +78,7 @@ class MLflowTracker(JournaledTracker):
         output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent))
         self._output_dir = output_dir
         store = locate(self._uri, artifacts=self._artifact_uri, output_dir=output_dir)
-        target = Target(run_id=run.run_id, run_name=run.folder.name, experiment=self._experiment or run.name)
+        target = Target(run_id=run.run_id, run_name=run.folder.name, experiment=redact(self._experiment or run.name))
         _remember(self._folder, store=store, target=target, output_dir=output_dir)
         self._trouble = probe(store, timeout_seconds=self._start_timeout_seconds) or ""
         if self._trouble and self._policy == "fail":

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from runwright.errors import TrackingError
+from runwright.tracker.redaction import redact, secrets_of_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +59,11 @@ def locate(uri: str | None, *, artifacts: str | None, output_dir: Path) -> Store
     """The store that is asked for: the given one, else MLFLOW_TRACKING_URI, else sqlite in `output_dir`."""
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{output_dir.resolve() / DATABASE_NAME}"
     scheme = urlsplit(uri).scheme.partition("+")[0]
+    if artifacts is not None and secrets_of_address(artifacts):
+        raise TrackingError(
+            f"tracker.artifact_uri {redact(artifacts)!r} holds a password, which MLflow would keep in clear; "
+            f"give an address without one, and the password in the way that this kind of store reads it"
+        )
     if scheme in ("", "file"):
         raise TrackingError(
             f"tracker.uri {uri!r} is a folder: MLflow 3 no longer keeps runs in folders; "
