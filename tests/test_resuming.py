@@ -52,6 +52,31 @@ def test_other_keys_are_refused_with_both_values(make_run: Make, capsys: pytest.
     assert not (folder / RESUMES_FILE).exists()
 
 
+@pytest.mark.slow
+def test_every_key_that_may_not_change_is_refused_by_name(
+    make_run: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_run("experiment=vader")
+    before = (folder / CONFIG_FILE).read_text()
+    num_refused = 0
+    for key, value in comparable(read_config(folder / CONFIG_FILE)).items():
+        if " " in key:
+            continue
+        if isinstance(value, bool):
+            other = str(not value).lower()
+        elif isinstance(value, int | float):
+            other = str(value + 1 if isinstance(value, int) else value / 2 or 0.05)
+        else:  # a choice, a list, nothing: many others are no values at all
+            continue
+        assert main(["train", "--resume", str(folder), f"{key}={other}"]) == 2, key
+        shown = capsys.readouterr().err
+        assert any(line.startswith(f"{key}: given") for line in shown.splitlines()), shown
+        num_refused += "to go on with a run that has" in shown
+    assert num_refused > 25
+    assert (folder / CONFIG_FILE).read_text() == before
+    assert not (folder / RESUMES_FILE).exists()
+
+
 def test_another_choice_of_a_group_is_a_change_of_its_keys(make_run: Make) -> None:
     with pytest.raises(ConfigError, match=r"optimizer\._target_: given 'runwright.optimizer.sgd'"):
         change_config(make_run(), ["optimizer=sgd"])

@@ -18,8 +18,6 @@ import pytest
 from runwright import permissions
 from runwright.tracker.journal import Journal
 
-pytestmark = pytest.mark.slow  # not yet run as a whole
-
 WORDS = ["good", "bad", "fine", "dull", "a", "film", "plot", "very", "not", "and", "long", "short"]
 USERS_MODEL = '''
 from types import SimpleNamespace
@@ -253,6 +251,7 @@ def verify(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_command_verifies_with_processes_and_kills(project: Path) -> None:
     done = verify(project, *overrides(project), "--kills", "1", "--steps", "12")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import os
 import random
 import subprocess
@@ -13,12 +14,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 SERVER = Path(__file__).with_name("processes") / "server.py"
+PRELOADED = [
+    "pytest", "runwright.execute", "runwright.tracker.mlflow", "mlflow.tracking", "matplotlib.pyplot",
+    "transformers.models.bert.modeling_bert", "sqlalchemy", "alembic.command",
+]  # fmt: skip
 CLOCKS = ("time/", "speed/", "memory/", "system/")
 WORDS = ["good", "bad", "fine", "dull", "a", "film", "plot", "very", "not", "and", "long", "short"]
 
@@ -101,6 +107,17 @@ class Processes:
                 job.pids = message.get("pids", job.pids)
                 job.codes = message.get("codes", job.codes)
                 job.changed.notify_all()
+
+
+@pytest.fixture(scope="session")
+def context() -> ForkServerContext:
+    """Makes processes that begin at once, forked from one that imported everything and computed nothing.
+
+    There is one such server in a process, whoever asks first: all tests name the same modules.
+    """
+    made = multiprocessing.get_context("forkserver")
+    made.set_forkserver_preload(PRELOADED)
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -196,13 +213,13 @@ def new_run(experiment: list[str], tmp_path: Path) -> Callable[..., RunFiles]:
 def whole_run(
     experiment: list[str], processes: Processes, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., RunFiles]:
-    """The tiny experiment run without a break on a number of processes, with some overrides."""
+    """The tiny experiment run without a break on so many processes, with some overrides, at a precision."""
     folder = tmp_path_factory.mktemp("whole")
 
     @cache
-    def run(num_processes: int, *overrides: str) -> RunFiles:
+    def run(num_processes: int, *overrides: str, dtype: str = "float32") -> RunFiles:
         made = _make_run([*experiment, f"output_dir={folder}", *overrides])
-        processes.call("execute_run", made.folder, num_processes=num_processes)
+        processes.call("execute_run", made.folder, num_processes=num_processes, dtype=dtype)
         assert made.training()["step"] == 60
         return made
 

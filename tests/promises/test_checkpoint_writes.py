@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import random
 import runpy
 import shutil
@@ -65,14 +64,6 @@ SCENES = {
     "over a damaged one": Scene(there=(4, 8), damaged=(8,), step=8),
     "after a killed save": Scene(there=(4,), leftover=".step-00000008.1.partial", step=8),
 }
-
-
-@pytest.fixture(scope="module")
-def context() -> ForkServerContext:
-    """Makes processes that begin at once, forked from one that has imported torch and computed nothing."""
-    made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["pytest", "runwright.trainer.checkpoint"])
-    return made
 
 
 def save_and_crash(context: ForkServerContext, folder: Path, scene: Scene) -> tuple[list[str], list[int]]:

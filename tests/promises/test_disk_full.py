@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import random
 import re
 import runpy
@@ -25,14 +24,6 @@ def sizes(kind: str, count: int) -> list[int]:
     most = 99_000 if kind == "limit" else 211_000
     chance = random.Random(kind)
     return [int(most * (place + chance.random()) / (count - 1)) for place in range(count - 1)] + [most]
-
-
-@pytest.fixture(scope="module")
-def context() -> ForkServerContext:
-    """Makes processes that begin at once, forked from one that has imported torch and computed nothing."""
-    made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["pytest", "runwright.trainer.checkpoint"])
-    return made
 
 
 def save_without_room(context: ForkServerContext, folder: Path, *, kind: str, size: int) -> dict[str, Any]:

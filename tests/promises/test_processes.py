@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 Run = Callable[..., Any]
+TOLERANCES = {"float32": 1e-5, "float64": 1e-10}
 
 
 def assert_same(one: Any, other: Any) -> None:
@@ -21,9 +22,17 @@ def assert_same(one: Any, other: Any) -> None:
     assert other.status() == "FINISHED"
 
 
-def kill(processes: Any, run: Any, *, num_processes: int, at: int, ranks: list[int] | None = None) -> None:
+def kill(
+    processes: Any,
+    run: Any,
+    *,
+    num_processes: int,
+    at: int,
+    ranks: list[int] | None = None,
+    dtype: str = "float32",
+) -> None:
     """SIGKILL to all, or some ranks, of a run when it has recorded a step."""
-    job = processes.start("execute_run", run.folder, num_processes=num_processes)
+    job = processes.start("execute_run", run.folder, num_processes=num_processes, dtype=dtype)
     run.wait_for_step(at, job)
     job.kill(signal.SIGKILL, ranks=ranks)
     assert -signal.SIGKILL in job.wait()
@@ -91,17 +100,35 @@ def test_a_signal_to_any_rank_ends_all_after_the_same_step(
     assert_same(whole_run(3), run)
 
 
-def test_a_run_goes_on_with_another_number_of_processes(processes: Any, whole_run: Run, new_run: Run) -> None:
-    run = new_run()
-    kill(processes, run, num_processes=1, at=14)
-    kill(processes, run, num_processes=2, at=33)
-    processes.call("execute_run", run.folder, num_processes=1)
-    found, expected = run.metrics(), whole_run(1).metrics()
-    assert run.training()["ledger"] == whole_run(1).training()["ledger"]
-    for name in ("train/loss", "validation/loss"):
+@pytest.mark.parametrize(
+    ("numbers", "dtype"),
+    [
+        ((1, 2, 1), "float32"),
+        *(
+            pytest.param(numbers, dtype, marks=pytest.mark.slow)
+            for numbers in ((1, 2, 1), (2, 4, 3), (3, 1, 2))
+            for dtype in TOLERANCES
+            if (numbers, dtype) != ((1, 2, 1), "float32")
+        ),
+    ],
+)
+def test_a_run_goes_on_with_another_number_of_processes(
+    numbers: tuple[int, int, int], dtype: str, processes: Any, whole_run: Run, new_run: Run
+) -> None:
+    run, whole = new_run(), whole_run(1, dtype=dtype)
+    first, second, third = numbers
+    kill(processes, run, num_processes=first, at=14, dtype=dtype)
+    kill(processes, run, num_processes=second, at=33, dtype=dtype)
+    processes.call("execute_run", run.folder, num_processes=third, dtype=dtype)
+    found, expected = run.metrics(), whole.metrics()
+    assert run.training()["ledger"] == whole.training()["ledger"]
+    for name, count in (("train/loss", 60), ("validation/loss", 3)):
+        assert len(expected[name]) == count
         assert [step for step, _ in found[name]] == [step for step, _ in expected[name]]
         values = [float.fromhex(value) for _, value in expected[name]]
-        assert [float.fromhex(value) for _, value in found[name]] == pytest.approx(values, rel=1e-5)
+        assert [float.fromhex(value) for _, value in found[name]] == pytest.approx(
+            values, rel=TOLERANCES[dtype], abs=0
+        )
     log = (run.folder / "log.txt").read_text()
-    assert "not bit for bit: num_processes 1 → 2" in log
-    assert "not bit for bit: num_processes 2 → 1" in log
+    assert f"not bit for bit: num_processes {first} → {second}" in log
+    assert f"not bit for bit: num_processes {second} → {third}" in log

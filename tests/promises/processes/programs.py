@@ -39,13 +39,15 @@ CUTS = {1: (1, 4, 8), 2: (4, 3), 4: (2, 4), 3: (4, 2)}  # microbatches by the nu
 ASSIGNMENTS = ("by cost", "prefix", "reversed", "last rank")
 
 
-def execute_run(folder: Path) -> int:
+def execute_run(folder: Path, *, dtype: str = "float32") -> int:
     """A whole run, begun or gone on with; without its plots, which take longer than the rest of it."""
-    from runwright import outputs
+    from runwright import build, outputs
     from runwright.errors import RunwrightError
     from runwright.execute import execute
 
     outputs.write_plots = lambda *_, **__: {}
+    build_model = build.build_model
+    build.build_model = lambda *given, **named: build_model(*given, **named).to(getattr(torch, dtype))
     try:
         execute(folder)
     except RunwrightError as error:
