@@ -24,6 +24,7 @@ def run(
     from runwright.permissions import grant
     from runwright.run_folder import create
     from runwright.run_lock import run_lock
+    from runwright.run_states import noting_the_end
 
     grant(packages=allow_packages)
     composed = compose_checked(list(overrides), folder=folder)
@@ -33,7 +34,7 @@ def run(
         command=["runwright.run"],
         unresolved=composed.unresolved,
     )
-    with run_lock(created):
+    with run_lock(created), noting_the_end(created):
         return execute(created)
 
 

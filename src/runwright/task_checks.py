@@ -9,7 +9,7 @@ from runwright.combining import at_most_one, reads, signature_of
 from runwright.mistakes import Mistake, did_you_mean, listed, shown
 from runwright.option_types import TARGET
 
-LESS_IS_BETTER = {"MeanAbsoluteError", "MeanSquaredError"}  # of the shipped metrics
+LESS_IS_BETTER = {"MeanAbsoluteError", "MeanSquaredError", "Perplexity"}  # of the shipped metrics
 OWN_DIRECTION = {"runwright.metric.evaluate_adapter.EvaluateMetric"}  # it may be any figure
 
 # --- task and metrics ---------------------------------------------------------------------------------

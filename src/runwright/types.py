@@ -80,7 +80,7 @@ class Head:
     """What a task asks of a model: which auto class of transformers, and the labels of its head."""
 
     auto_class: str  # e.g. "AutoModelForSequenceClassification"
-    num_labels: int
+    num_labels: int  # 0: the head has none, as that of a language model
     label_names: tuple[str, ...]  # one per class; empty for regression
     problem_type: str | None  # transformers' name of it, stored in the saved model
     initial_bias: tuple[float, ...] = ()  # [C] of a new output layer; empty: as the architecture makes it

@@ -29,7 +29,7 @@ def auto_class(head: Head) -> Any:
 
 def head_options(head: Head) -> dict[str, Any]:
     """Number, names and kind of the labels, as a transformers configuration takes them."""
-    options: dict[str, Any] = {"num_labels": head.num_labels}
+    options: dict[str, Any] = {"num_labels": head.num_labels} if head.num_labels else {}
     if head.problem_type is not None:
         options["problem_type"] = head.problem_type
     if head.label_names:

@@ -13,6 +13,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from runwright.predictions import Ragged
+from runwright.task.chunks import special_tokens
 from runwright.task.padding import pad_batch, pad_rows
 from runwright.task.spans import find_spans
 from runwright.task.tag_columns import TagColumns, learn_tags, read_tags, span_numbers, words_of_rows
@@ -157,7 +158,7 @@ class TokenClassification:
         return examples
 
     def _windows(self, row_id: int, pieces: Units, tags: Sequence[int] | None) -> list[Example]:
-        prefix, suffix = self._special_tokens()
+        prefix, suffix = special_tokens(self.tokenizer)
         size = max(2, self.max_length - len(prefix) - len(suffix))
         full_length = len(pieces.ids) + len(prefix) + len(suffix)
         labels = None if tags is None else pieces.labels(tags, only_first=self.train_on == "first")
@@ -183,13 +184,6 @@ class TokenClassification:
                 example["labels"] = padded(chosen, IGNORED)
             examples.append(example)
         return examples
-
-    def _special_tokens(self) -> tuple[list[int], list[int]]:
-        """What the tokenizer puts before and after a text."""
-        bare = self.tokenizer("a", add_special_tokens=False, verbose=False)["input_ids"]
-        whole = self.tokenizer("a", verbose=False)["input_ids"]
-        place = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
-        return whole[:place], whole[place + len(bare) :]
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """`input_ids`, `attention_mask`, `words`, `starts`, `ends` [B, L] int64; perhaps `labels` [B, L]."""

@@ -13,7 +13,7 @@ import torch
 from runwright import build
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.ranks import Ranks
-from runwright.types import Example
+from runwright.types import Example, RandomTask
 from runwright.verifying.subject import Subject, weights_kept
 
 BATCH_SIZE = 16  # enough for cuts of 4 and 1 to be others than the whole; a large one might not fit uncut
@@ -85,7 +85,10 @@ def num_examples(subject: Subject) -> int:
 def first_examples(subject: Subject) -> list[Example]:
     """The examples of the batch that is measured."""
     positions = _batches(subject, Cut(), subject.alone).order.positions(0)
-    return subject.train.fetch(positions.tolist())
+    examples, task = subject.train.fetch(positions.tolist()), subject.prepared.task
+    if isinstance(task, RandomTask):
+        return task.augment(examples, seed=subject.config["seeds"]["data"], epoch=0)
+    return examples
 
 
 def _batches(subject: Subject, cut: Cut, ranks: Ranks) -> Batches:

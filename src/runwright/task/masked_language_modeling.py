@@ -1,0 +1,230 @@
+"""Hidden tokens from the text around them: pretraining, and adaptation to the texts of a domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everyone reads
+from datasets import Dataset
+from torch import Tensor
+
+from runwright.errors import ConfigError
+from runwright.predictions import Ragged
+from runwright.task.chunks import cut_chunks, special_tokens
+from runwright.task.masking import IGNORED, Masking, generator
+from runwright.task.padding import pad_batch, pad_rows
+from runwright.types import Batch, Comparison, Example, Fraction, Head, LossSum, PositiveInt, Splits
+
+MODEL_INPUTS = ("input_ids", "attention_mask")
+NUM_GUESSES = 5  # shown for each mask of a text that has some
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HiddenTokens:
+    """What became of the hidden tokens of N chunks."""
+
+    example_ids: np.ndarray  # [N] int64
+    losses: np.ndarray | None  # [N] float64 in nats, summed over hidden tokens
+    loss_counts: np.ndarray | None  # [N] float64, hidden tokens
+    num_right: np.ndarray | None  # [N] int64, hidden tokens that were guessed
+    guesses: Ragged | None = None  # [N] rows of [M, 5] int64, for the masks that a text came with
+    guess_scores: Ragged | None = None  # [N] rows of [M, 5] float32
+    groups: np.ndarray | None = None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether anything was hidden that is known."""
+        return self.losses is not None
+
+
+class MaskedLanguageModeling:
+    """Cuts texts into chunks, hides some tokens anew in each epoch, and sums the losses over them.
+
+    What is hidden is a function of (data seed, epoch, chunk); in evaluation always the same. A text that
+    has masks of its own keeps them, and the most probable tokens are its prediction.
+    """
+
+    problem = "hidden_tokens"
+    prediction_type = HiddenTokens
+    predicts_rows = False
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        text_column: str,
+        max_length: PositiveInt,
+        join_rows: bool,
+        mask_probability: Fraction,
+        mask_share: Fraction,
+        random_share: Fraction,
+        whole_words: bool,
+    ) -> None:
+        if tokenizer.mask_token_id is None:
+            raise ConfigError("tokenizer.name: it has no mask token, which masked language modelling needs")
+        self.tokenizer = tokenizer
+        self.text_columns = (text_column,)
+        self.max_length = max_length
+        self.join_rows = join_rows
+        special = set(tokenizer.all_special_ids)
+        self.masking = Masking(
+            probability=mask_probability,
+            mask_share=mask_share,
+            random_share=random_share,
+            whole_words=whole_words,
+            mask_token_id=tokenizer.mask_token_id,
+            random_ids=np.array([i for i in range(len(tokenizer)) if i not in special]),
+        )
+        self.label_names: tuple[str, ...] = ()
+        self.group_names: tuple[str, ...] = ()
+        self.label_column = None
+
+    def fit(self, splits: Splits) -> None:
+        """There is nothing to learn but the texts."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    @property
+    def head(self) -> Head:
+        """What this task asks of a model."""
+        return Head(auto_class="AutoModelForMaskedLM", num_labels=0, label_names=(), problem_type=None)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The text."""
+        return self.text_columns
+
+    def inputs_of(self, rows: Dataset, *, split: str) -> Dataset:  # noqa: ARG002 - the contract
+        """`row_id` and the text."""
+        return rows.select_columns(["row_id", *self.columns])
+
+    def label_counts(self, rows: Dataset, *, split: str) -> list[int] | None:  # noqa: ARG002
+        """There are no classes."""
+        return None
+
+    # --- row -> example -> batch ----------------------------------------------------------------------
+
+    def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
+        """One example for each chunk, with special tokens around it; `words` is -1 for those."""
+        prefix, suffix = special_tokens(self.tokenizer)
+        size = self.max_length - len(prefix) - len(suffix)
+        if size < 1:
+            raise ConfigError(f"task.max_length: given {self.max_length}, which leaves no room for a token")
+        mask = self.masking.mask_token_id
+        chunks = cut_chunks(
+            self.tokenizer,
+            columns[self.text_columns[0]],
+            columns["row_id"],
+            size=size,
+            join_rows=self.join_rows,
+        )
+        return [
+            {
+                "example_id": chunk.example_id,
+                "full_length": len(chunk.ids) + len(prefix) + len(suffix),
+                "input_ids": [*prefix, *chunk.ids, *suffix],
+                "words": [*[-1] * len(prefix), *chunk.words, *[-1] * len(suffix)],
+                "has_masks": int(mask in chunk.ids),
+            }
+            for chunk in chunks
+        ]
+
+    def augment(self, examples: Sequence[Example], *, seed: int, epoch: int) -> list[Example]:
+        """The examples with tokens hidden, and the hidden tokens as `labels`."""
+        return [self._hide(example, seed, epoch) for example in examples]
+
+    def _hide(self, example: Example, seed: int, epoch: int) -> Example:
+        ids = example["input_ids"]
+        if example["has_masks"]:
+            return {**example, "labels": [IGNORED] * len(ids)}
+        chance = generator(seed, epoch, example["example_id"])
+        hidden, labels = self.masking.apply(ids, example["words"], chance=chance)
+        return {**example, "input_ids": hidden, "labels": labels}
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """`input_ids`, `attention_mask`, `labels` [B, L] int64."""
+        side = self.tokenizer.padding_side
+        batch = pad_batch(examples, pad_token_id=self.tokenizer.pad_token_id, side=side)
+        batch["labels"] = pad_rows([example["labels"] for example in examples], fill=IGNORED, side=side)
+        return batch
+
+    # --- logits -> loss, predictions ------------------------------------------------------------------
+
+    def count(self, examples: Sequence[Example]) -> float:
+        """Number of hidden tokens."""
+        return float(sum(label != IGNORED for example in examples for label in example["labels"]))
+
+    def forward(self, model: Any, batch: Batch) -> Tensor:
+        """Logits [B, L, V] in float32 or float64."""
+        logits = model(**{name: batch[name] for name in MODEL_INPUTS}).logits
+        return logits if logits.element_size() == 8 else logits.float()
+
+    def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
+        """Sum over hidden tokens in nats."""
+        hidden = batch["labels"] != IGNORED
+        total = F.cross_entropy(outputs[hidden], batch["labels"][hidden], reduction="sum")
+        return LossSum(total=total, count=float(hidden.sum()))
+
+    def predictions(self, outputs: Tensor, batch: Batch) -> HiddenTokens:
+        """Losses and right guesses of each chunk, and guesses for the masks that came with it."""
+        hidden = batch["labels"] != IGNORED
+        rows = hidden.nonzero()[:, 0]
+        logits, labels = outputs[hidden], batch["labels"][hidden]
+        each = F.cross_entropy(logits, labels, reduction="none").double()
+        size, zeros = len(hidden), torch.zeros(len(hidden), dtype=torch.float64, device=outputs.device)
+        given = (batch["input_ids"] == self.masking.mask_token_id) & ~hidden.any(dim=1, keepdim=True)
+        best = outputs[given].softmax(dim=-1).topk(NUM_GUESSES, dim=-1)
+        lengths = given.sum(dim=1).cpu().numpy()
+        counts = torch.bincount(rows, minlength=size)
+        right = torch.bincount(rows[logits.argmax(dim=-1) == labels], minlength=size)
+        return HiddenTokens(
+            example_ids=batch["example_ids"].cpu().numpy(),
+            losses=zeros.index_add(0, rows, each).cpu().numpy(),
+            loss_counts=counts.double().cpu().numpy(),
+            num_right=right.cpu().numpy(),
+            guesses=Ragged(best.indices.cpu().numpy(), lengths),
+            guess_scores=Ragged(best.values.float().cpu().numpy(), lengths),
+        )
+
+    def assemble(self, predictions: HiddenTokens, rows: Any) -> HiddenTokens:  # noqa: ARG002 - the contract
+        """A chunk may hold the ends of several rows: it stays what is counted."""
+        return predictions
+
+    def describe(
+        self,
+        predictions: HiddenTokens,
+        place: int,
+        *,
+        row: Mapping[str, Any],  # noqa: ARG002 - the contract
+        all_scores: bool,
+    ) -> dict[str, Any]:
+        """For each mask of the text the most probable token; with all scores five of them."""
+        assert predictions.guesses is not None
+        assert predictions.guess_scores is not None
+        found = []
+        guesses, scores = predictions.guesses.row(place), predictions.guess_scores.row(place)
+        for ids, shares in zip(guesses.tolist(), scores.tolist(), strict=True):
+            tokens = [self.tokenizer.decode([token]).strip() for token in ids]
+            found.append({token: round(share, 6) for token, share in zip(tokens, shares, strict=True)})
+        described: dict[str, Any] = {
+            "predicted": [next(iter(each)) for each in found],
+            "score": [next(iter(each.values())) for each in found],
+        }
+        return described | ({"scores": found} if all_scores else {})
+
+    def comparison(self, predictions: HiddenTokens) -> Comparison | None:  # noqa: ARG002 - the contract
+        """There are as many classes as tokens."""
+        return None
+
+    def tables(self, predictions: HiddenTokens) -> dict[str, list[dict[str, Any]]]:  # noqa: ARG002
+        """None."""
+        return {}

