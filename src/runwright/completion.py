@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runwright.conf_folders import ConfFolders
     from runwright.loading import Loaded
 
-TAKES_OVERRIDES = ("train", "validate", "config", "evaluate", "explore", "verify")
+TAKES_OVERRIDES = ("train", "validate", "config", "evaluate", "explore", "verify", "tokenizer")
 # zsh hands over words that are not split at '='; bash's are, so the script cuts what is there already.
 SCRIPTS = {
     "bash": r"""_runwright_complete() {
