@@ -95,6 +95,10 @@ def test_every_shipped_option_composes_with_right_values(group: str, option: str
     overrides = [choose(group, option)]
     if option.startswith("train/"):  # a pretrained model has a tokenizer of its own
         overrides.append("model=scratch")
+    if option in {"concat", "mixture"}:
+        overrides.append("+dataset@dataset.source.parts.one=vader")
+    if option == "mixture":
+        overrides.append("dataset.source.temperature=1")
     overrides += fill(compose(overrides, folder=tmp_path).unresolved)
     mistakes = all_mistakes(compose(overrides, folder=tmp_path))
     if group == "metric":  # whether it suits the default task is another question
