@@ -24,6 +24,7 @@ from runwright.reporting import is_cheap, write_report
 from runwright.results import RunResult
 from runwright.run_folder import CONFIG_FILE, OVERRIDES_FILE, boot_id, read_run, update_status
 from runwright.run_states import mark_all
+from runwright.serving import about_model
 from runwright.tokenizer.truncation import truncation_report
 from runwright.tokenizer_source import keep_trained
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
@@ -43,6 +44,7 @@ logger = logging.getLogger(__name__)
 TASK_FILE = "task.json"
 DATA_FILE = "data.json"
 LOG_FILE = "log.txt"
+MAX_DEATHS_NAMED = 2  # of earlier runs that died; a reader of a log wants to know of its own
 
 
 @dataclass(kw_only=True)
@@ -65,8 +67,11 @@ def start_recording(run: Run) -> None:
     """Open the tracker and record configuration and provenance."""
     if not run.ranks.is_first:
         return
-    for death in mark_all(run.config["output_dir"]):
+    deaths = mark_all(run.config["output_dir"])
+    for death in deaths[-MAX_DEATHS_NAMED:]:
         logger.warning("%s: marked %s: %s", death.folder, death.status, death.reason)
+    if len(deaths) > MAX_DEATHS_NAMED:
+        logger.warning("%d earlier runs had died too: runwright runs", len(deaths) - MAX_DEATHS_NAMED)
     run.tracker.start(
         RunInfo(
             run_id=run.run_id,
@@ -143,7 +148,7 @@ def write_results(
     result: RunResult,
 ) -> RunResult:
     """Best model, predictions, tables, plots and intervals; the result with their places."""
-    paths = {"best": outputs.export_best(run.folder, model, prepared.tokenizer)}
+    paths = {"best": outputs.export_best(run.folder, model, prepared.tokenizer, task=prepared.task)}
     intervals: dict[str, Interval] = {}
     metrics, task = build.build_metrics(run.config), prepared.task
     for split, evaluation in evaluations.items():
@@ -167,8 +172,11 @@ def write_results(
         curves=read_curves(run.folder / JOURNAL_FILE),
         best_step=result.best_step,
     )
+    about = about_model(run.config, task, prepared.data.splits, step=result.best_step or result.global_step)
+    run.tracker.log_model(paths["best"], about=about)
     for name, path in paths.items():
-        run.tracker.log_artifact(path, folder="" if name == "best" else name.partition("/")[0])
+        if name != "best":
+            run.tracker.log_artifact(path, folder=name.partition("/")[0])
     return replace(result, intervals=intervals, paths=paths)
 
 
