@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from runwright.combining import at_most_one, reads
+from runwright.errors import ConfigError
 from runwright.mistakes import Mistake, shown
 
 # --- how long -----------------------------------------------------------------------------------------
@@ -148,6 +149,20 @@ def _name_is_a_folder_name(name: Any) -> Iterator[Mistake]:
 def _name_is_not_reserved(name: Any) -> Iterator[Mistake]:
     if name.strip().lower() == "sweeps":
         yield Mistake(key="name", given=shown(name), expected="another name: multiruns are kept there")
+
+
+@reads("tracker.register_as")
+def _registered_name_is_taken_by_mlflow(text: Any) -> Iterator[Mistake]:
+    from runwright.tracker.logged_model import parse_register_as
+
+    try:
+        parse_register_as(text or "none")
+    except ConfigError:
+        yield Mistake(
+            key="tracker.register_as",
+            given=shown(text),
+            expected="NAME or NAME@ALIAS of letters, digits, _ and -, in a name also dots and spaces",
+        )
 
 
 @reads("output_dir")

@@ -65,7 +65,7 @@ class Batch:
             self._note(f"runwright.changed.{name}", f"{first} → {now}")
         if "conflict" in record:
             self._note("runwright.replay_differs", f"step {record['s']}: {json.dumps(record['conflict'])}")
-        if "artifact" in record or "status" in record:
+        if "artifact" in record or "status" in record or "model" in record:
             self.last = record
         self.offset = offset
         self.num_records += 1

@@ -64,6 +64,9 @@ class Silent:
     def log_artifact(self, path: Path, *, folder: str = "") -> None:
         """Nothing."""
 
+    def log_model(self, path: Path, *, about: Mapping[str, Any]) -> None:
+        """Nothing."""
+
     def sync(self) -> int:
         """Nothing is kept."""
         return 0

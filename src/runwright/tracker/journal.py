@@ -10,6 +10,7 @@ One line is one event. `t` is the time in milliseconds since 1970; the other key
     {"t", "tags": {name: text}}                       the last value of a name stands
     {"t", "inputs": [{name, digest, …}]}              data sets that the run reads
     {"t", "artifact": path, "folder": place}          a file or folder to keep; relative to the run folder
+    {"t", "model": path, "about": {…}, "register_as": name or null}  the best model, and how to use it
     {"t", "status": word}                             RUNNING at each start; FINISHED, FAILED or KILLED
 
 Floats are written so that they read back bit for bit; "inf", "-inf" and "nan" are strings, which keeps
@@ -151,6 +152,11 @@ class Journal:
         """Record that a file or folder belongs to the run."""
         with self._lock:
             self._append({"t": _now(), "artifact": path, "folder": folder})
+
+    def model(self, path: str, *, about: Mapping[str, Any], register_as: str | None) -> None:
+        """Record the folder of the best model."""
+        with self._lock:
+            self._append({"t": _now(), "model": path, "about": dict(about), "register_as": register_as})
 
     def status(self, status: str, *, at: float | None = None) -> None:
         """Record the state of the run, as of `at` (seconds since 1970; None: now)."""

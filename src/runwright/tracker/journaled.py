@@ -29,6 +29,7 @@ class JournaledTracker:
     """Keeps a run in its journal; subclasses show it elsewhere by overriding the hooks at the end."""
 
     def __init__(self, *, system_every_seconds: float | None) -> None:
+        self.register_as: str | None = None  # where a registry is to have the best model
         self._system_every_seconds = system_every_seconds
         self._sampler: SystemSampler | None = None
         self._journal: Journal | None = None
@@ -94,6 +95,14 @@ class JournaledTracker:
             # A run folder may be moved before it is synced.
             kept = absolute.relative_to(self._folder) if inside else absolute
             self._journal.artifact(str(kept), folder=folder)
+
+    def log_model(self, path: Path, *, about: Mapping[str, Any]) -> None:
+        """Keep the folder of the best model, inside the run folder; `about` says how it is used."""
+        if self._journal is not None:
+            with self._kept_out_of_the_run("model"):
+                kept = str(path.resolve().relative_to(self._folder))
+                about = self._redactor.value(dict(about))
+                self._journal.model(kept, about=about, register_as=self.register_as)
 
     def sync(self) -> int:
         """Put everything recorded so far on the disk; the journal's length, for a checkpoint."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from runwright.errors import TrackingError
 from runwright.tracker.journaled import JournaledTracker
+from runwright.tracker.logged_model import parse_register_as
 from runwright.tracker.redaction import MASK, redact
 from runwright.tracker.settling import settle_others
 from runwright.tracker.store import DATABASE_NAME, Store, client_settings, locate, prepare, probe
@@ -44,8 +45,12 @@ class MLflowTracker(JournaledTracker):
         finish_timeout_seconds: PositiveFloat,
         upload_every_seconds: PositiveFloat,
         system_every_seconds: PositiveFloat | None,
+        register_as: str | None,
     ) -> None:
         super().__init__(system_every_seconds=system_every_seconds)
+        if register_as is not None:
+            parse_register_as(register_as)
+        self.register_as = register_as
         self._uri = uri
         self._experiment = experiment
         self._artifact_uri = artifact_uri
@@ -78,7 +83,9 @@ class MLflowTracker(JournaledTracker):
         output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent))
         self._output_dir = output_dir
         store = locate(self._uri, artifacts=self._artifact_uri, output_dir=output_dir)
-        target = Target(run_id=run.run_id, run_name=run.folder.name, experiment=redact(self._experiment or run.name))
+        target = Target(
+            run_id=run.run_id, run_name=run.folder.name, experiment=redact(self._experiment or run.name)
+        )
         _remember(self._folder, store=store, target=target, output_dir=output_dir)
         self._trouble = probe(store, timeout_seconds=self._start_timeout_seconds) or ""
         if self._trouble and self._policy == "fail":

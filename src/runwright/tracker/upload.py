@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from runwright.errors import TrackingError
 from runwright.tracker.batch import MAX_METRICS, MAX_PARAMS, MAX_TAGS, Batch
 from runwright.tracker.journal import FILE_NAME, read
+from runwright.tracker.logged_model import send_model
 from runwright.tracker.names import MAX_TAG_LENGTH, mlflow_name, mlflow_text
 from runwright.tracker.redaction import redact
 
@@ -179,7 +180,9 @@ class Uploader:
         for key, text in batch.long_texts.items():
             clean = text.encode("utf-8", "backslashreplace").decode("utf-8")
             client.log_text(run_id, clean, f"long_values/{key}.txt")
-        if "artifact" in batch.last:
+        if "model" in batch.last:
+            send_model(client, self.folder, batch.last, run_id=run_id, experiment_id=self.experiment_id)
+        elif "artifact" in batch.last:
             self._send_artifact(batch.last)
         elif batch.last.get("status") == "RUNNING":
             client.update_run(run_id, status="RUNNING")
