@@ -20,6 +20,7 @@ from runwright.targets import (
     check_objects,
     check_target,
     door_openers,
+    is_called_later,
     objects_of_nested,
 )
 
@@ -59,7 +60,9 @@ def check_node(
     signature = check_target(node[TARGET], key=f"{key}.{TARGET}", group=group)
     if isinstance(signature, Mistake):
         return [signature]
-    if nested or GROUPS[group].only_if_needed:
+    if nested and is_called_later(signature, group):
+        objects = signature.objects
+    elif nested or GROUPS[group].only_if_needed:
         objects = objects_of_nested(signature, GROUPS[group].objects)
     options = {name: value for name, value in node.items() if name != TARGET}
     return [

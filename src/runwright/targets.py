@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,12 +33,14 @@ class Group:
     module: str
     objects: tuple[str, ...] = ()
     only_if_needed: bool = False  # a target that needs no objects is passed none
+    called_later: tuple[str, ...] = ()  # parameters of nested functions that only get their options at first
 
 
 GROUPS: dict[str, Group] = {
     "dataset": Group(module="runwright.dataset", objects=("seed",)),
     "tokenizer": Group(module="runwright.tokenizer", objects=("texts",), only_if_needed=True),
-    "task": Group(module="runwright.task", objects=("tokenizer",)),
+    # a loss is a function of the user's: the task calls it
+    "task": Group(module="runwright.task", objects=("tokenizer",), called_later=("logits", "labels")),
     "model": Group(module="runwright.model", objects=("head", "tokenizer")),
     "optimizer": Group(module="runwright.optimizer", objects=("model",)),
     "scheduler": Group(module="runwright.scheduler", objects=("optimizer", "num_training_steps")),
@@ -132,16 +135,28 @@ def objects_of_nested(signature: Signature, objects: tuple[T, ...]) -> tuple[T, 
     return objects if signature.num_required_objects else ()
 
 
+def is_called_later(signature: Signature, group: str | None) -> bool:
+    """Whether a nested node is a function that its group calls itself, again and again."""
+    return group is not None and signature.objects == GROUPS[group].called_later != ()
+
+
 def _make(
-    node: Mapping[str, Any], own: tuple[Any, ...], objects: tuple[Any, ...], group: str | None, key: str
+    node: Mapping[str, Any],
+    own: tuple[Any, ...] | None,
+    objects: tuple[Any, ...],
+    group: str | None,
+    key: str,
 ) -> Any:
-    """A node's target called with its `own` objects; nodes inside it choose among `objects`."""
+    """A node's target called with its `own` objects (None: later); nodes inside it choose among `objects`."""
     found = locate(node.get(TARGET, ""), group=group, key=f"{key}.{TARGET}" if key else TARGET)
     options = {
         name: _make_nested(value, objects, group, f"{key}.{name}" if key else name)
         for name, value in node.items()
         if name != TARGET
     }
+    if own is None:
+        bind(found, GROUPS[group].called_later if group else (), options, key=key)
+        return partial(found, **options)
     bind(found, own, options, key=key)
     return found(*own, **options)
 
@@ -179,7 +194,10 @@ def _make_nested(value: Any, objects: tuple[Any, ...], group: str | None, key: s
     if isinstance(value, dict):
         if TARGET in value:
             signature = check_target(value[TARGET], key=f"{key}.{TARGET}", group=group)
-            own = () if isinstance(signature, Mistake) else objects_of_nested(signature, objects)
+            if isinstance(signature, Mistake):
+                raise ConfigError(str(signature))
+            later = is_called_later(signature, group)
+            own = None if later else objects_of_nested(signature, objects)
             return _make(value, own, objects, group, key)
         return {name: _make_nested(inner, objects, group, f"{key}.{name}") for name, inner in value.items()}
     if isinstance(value, list):

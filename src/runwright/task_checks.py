@@ -127,6 +127,70 @@ def _weights_need_classes(problem: Any, weights: Any) -> Iterator[Mistake]:
         )
 
 
+@reads("task.loss")
+def _a_loss_is_a_node(loss: Any) -> Iterator[Mistake]:
+    if loss is not None and not (isinstance(loss, dict) and TARGET in loss):
+        named = "focal" in str(loss).lower()
+        hint = "task.loss={_target_: runwright.task.losses.Focal, gamma: 2.0, alpha: null}" if named else ""
+        expected = f"null (cross-entropy) or a node with a {TARGET}"
+        yield Mistake(key="task.loss", given=shown(loss), expected=expected, hint=hint)
+
+
+@reads("task.loss", "task.label_smoothing")
+def _smoothing_is_of_cross_entropy(loss: Any, smoothing: Any) -> Iterator[Mistake]:
+    if loss is not None and smoothing:
+        yield Mistake(
+            key="task.label_smoothing",
+            given=f"{shown(smoothing)} beside task.loss",
+            expected="0: only cross-entropy is smoothed",
+        )
+
+
+@reads("task.loss", "task.problem")
+def _focal_suits_the_problem(loss: Any, problem: Any) -> Iterator[Mistake]:
+    if not _is_focal(loss):
+        return
+    alpha = loss.get("alpha")
+    if problem == "regression":
+        yield Mistake(
+            key="task.loss", given="Focal with task.problem=regression", expected="null: there are no classes"
+        )
+    elif problem == "single_label":
+        yield from _alpha_by_class(alpha)
+    elif isinstance(alpha, dict) and any(value > 1 for value in alpha.values()):
+        name = next(name for name, value in alpha.items() if value > 1)
+        expected = "at most 1: where a label is not there, the weight is 1 - alpha"
+        yield Mistake(key=f"task.loss.alpha.{name}", given=shown(alpha[name]), expected=expected)
+
+
+@reads("task.loss", "task.scheme")
+def _focal_weighs_tags(loss: Any, scheme: Any) -> Iterator[Mistake]:  # noqa: ARG001 - a task of tags has one
+    if _is_focal(loss):
+        yield from _alpha_by_class(loss.get("alpha"))
+
+
+def _is_focal(loss: Any) -> bool:
+    return isinstance(loss, dict) and loss.get(TARGET) == "runwright.task.losses.Focal"
+
+
+def _alpha_by_class(alpha: Any) -> Iterator[Mistake]:
+    if isinstance(alpha, int | float):
+        hint = "task.class_weights=balanced weighs them by how often they occur"
+        expected = "null, or a weight for each class name: a number is for multi_label"
+        yield Mistake(key="task.loss.alpha", given=shown(alpha), expected=expected, hint=hint)
+
+
+@reads("task.label_names", "task.loss.alpha")
+def _alpha_names_known_classes(names: Any, alpha: Any) -> Iterator[Mistake]:
+    for name in [name for name in alpha if name not in names] if names and isinstance(alpha, dict) else []:
+        yield Mistake(
+            key=f"task.loss.alpha.{name}",
+            given="a class that task.label_names lacks",
+            expected=listed(names),
+            hint=did_you_mean(name, names),
+        )
+
+
 @reads("task.label_names", "task.label_file")
 def _class_names_come_from_one_place(names: Any, file: Any) -> Iterator[Mistake]:
     yield from at_most_one("task", {"label_names": names, "label_file": file})

@@ -44,6 +44,8 @@ def make(tokenizer: Any, **options: Any) -> Any:
         "max_length": 64,
         "overlap": 8,
         "label_smoothing": 0.0,
+        "class_weights": None,
+        "loss": None,
     }
     return TokenClassification(tokenizer, **defaults | options)
 

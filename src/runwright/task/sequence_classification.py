@@ -22,7 +22,8 @@ from runwright.task.labels import (
     number,
     split_labels,
 )
-from runwright.task.objectives import MultiLabel, Objective, Regression, SingleLabel, as_predictions
+from runwright.task.losses import loss_of_task
+from runwright.task.objectives import PROBLEM_TYPES, Objective, Regression, as_predictions, make_objective
 from runwright.task.padding import pad_batch
 from runwright.task.text import encode_texts
 from runwright.types import (
@@ -39,11 +40,6 @@ from runwright.types import (
     Splits,
 )
 
-PROBLEM_TYPES = {  # transformers' names, stored in the saved model
-    "single_label": "single_label_classification",
-    "multi_label": "multi_label_classification",
-    "regression": "regression",
-}
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -73,6 +69,7 @@ class SequenceClassification:
         class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None,
         threshold: Fraction,
         bias_from_labels: bool,
+        loss: Any,
     ) -> None:
         self.tokenizer = tokenizer
         self.problem = problem
@@ -90,6 +87,7 @@ class SequenceClassification:
         self.label_names: tuple[str, ...] = ()
         self.group_names: tuple[str, ...] = ()
         self.class_weights: list[float] | None = None  # [C]
+        self.own_loss = loss
         self.objective: Objective = Regression()
 
     # --- what only the data can tell ------------------------------------------------------------------
@@ -287,13 +285,11 @@ class SequenceClassification:
         return sorted({encoder.encode(label, **place) for label in split_labels(value, self.label_separator)})
 
     def _make_objective(self) -> Objective:
-        if self.problem == "regression":
-            return Regression()
-        if self.problem == "single_label":
-            return SingleLabel(label_smoothing=self.label_smoothing, class_weights=self.class_weights)
-        return MultiLabel(
+        return make_objective(
+            self.problem,
             num_labels=len(self.label_names),
             label_smoothing=self.label_smoothing,
             class_weights=self.class_weights,
             threshold=self.threshold,
+            own_loss=loss_of_task(self.own_loss, self.label_names),
         )

@@ -35,6 +35,23 @@ class Units:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PiecePredictions:
+    """What is said of the pieces that each window speaks for."""
+
+    example_ids: np.ndarray  # [N] int64, of windows
+    pieces: Ragged  # [N] rows of [T, 3] int32: word in the row, first character, one past the last
+    scores: Ragged  # [N] rows of [T, C] float32 probabilities
+    losses: np.ndarray | None  # [N] float64, summed over pieces with a tag
+    loss_counts: np.ndarray | None  # [N] float64
+    groups: np.ndarray | None = None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there is anything to compare with."""
+        return self.losses is not None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TagResults:
     """Tags and spans of N rows; spans are [S, 3]: first word, one past the last, index of the type."""
 

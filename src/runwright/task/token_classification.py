@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,34 +13,29 @@ from torch import Tensor
 
 from runwright.predictions import Ragged
 from runwright.task.chunks import special_tokens
+from runwright.task.class_weights import learn_class_weights
+from runwright.task.losses import loss_of_task
+from runwright.task.objectives import IGNORED, SingleLabel
 from runwright.task.padding import pad_batch, pad_rows
 from runwright.task.spans import find_spans
 from runwright.task.tag_columns import TagColumns, learn_tags, read_tags, span_numbers, words_of_rows
-from runwright.task.tag_results import TagResults, Units, assemble_rows
+from runwright.task.tag_results import PiecePredictions, TagResults, Units, assemble_rows
 from runwright.task.tag_tables import describe_spans, type_table
 from runwright.task.windows import cut_windows, window_id
 from runwright.task.words import word_of_pieces
-from runwright.types import Batch, Comparison, Example, Head, LossSum, OpenFraction, PositiveInt, Splits
+from runwright.types import (
+    Batch,
+    Comparison,
+    Example,
+    Head,
+    LossSum,
+    OpenFraction,
+    PositiveFloat,
+    PositiveInt,
+    Splits,
+)
 
-IGNORED = -100
 MODEL_INPUTS = ("input_ids", "attention_mask")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PiecePredictions:
-    """What is said of the pieces that each window speaks for."""
-
-    example_ids: np.ndarray  # [N] int64, of windows
-    pieces: Ragged  # [N] rows of [T, 3] int32: word in the row, first character, one past the last
-    scores: Ragged  # [N] rows of [T, C] float32 probabilities
-    losses: np.ndarray | None  # [N] float64, summed over pieces with a tag
-    loss_counts: np.ndarray | None  # [N] float64
-    groups: np.ndarray | None = None
-
-    @property
-    def labelled(self) -> bool:
-        """Whether there is anything to compare with."""
-        return self.losses is not None
 
 
 class TokenClassification:
@@ -70,6 +64,8 @@ class TokenClassification:
         max_length: PositiveInt,
         overlap: int,
         label_smoothing: OpenFraction,
+        class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None,
+        loss: Any,
     ) -> None:
         self.tokenizer = tokenizer
         self.columns_of = TagColumns(words=words_column, text=text_column, tags=tags_column)
@@ -81,6 +77,10 @@ class TokenClassification:
         self.max_length = max_length
         self.overlap = overlap
         self.label_smoothing = label_smoothing
+        self.class_weights_option: Any = class_weights
+        self.class_weights: list[float] | None = None  # [C]
+        self.own_loss = loss
+        self.objective = SingleLabel(label_smoothing=label_smoothing, class_weights=None)
         self.label_names: tuple[str, ...] = ()
         self.group_names: tuple[str, ...] = ()
         self.text_columns = (text_column,)
@@ -89,18 +89,37 @@ class TokenClassification:
     # --- what only the data can tell ------------------------------------------------------------------
 
     def fit(self, splits: Splits) -> None:
-        """Learn the tags; every tag is checked. Raises DataError naming split, row and column."""
+        """Learn tags and weights; every tag is checked. Raises DataError naming split, row and column."""
         self.label_names = self.given_names or learn_tags(splits["train"], self.columns_of, self.scheme)
-        for split, rows in splits.items():
-            read_tags(rows, self.columns_of, self.label_names, split=split)
+        tags = {
+            split: read_tags(rows, self.columns_of, self.label_names, split=split)
+            for split, rows in splits.items()
+        }
+        if self.class_weights_option is not None:
+            self.class_weights = learn_class_weights(
+                self.class_weights_option,
+                [tag for row in tags["train"] or [] for tag in row],
+                names=self.label_names,
+                column=self.columns_of.tags,
+            )
+        self.objective = self._make_objective()
 
     def state_dict(self) -> dict[str, Any]:
         """What was learned from the data, for JSON."""
-        return {"label_names": list(self.label_names)}
+        return {"label_names": list(self.label_names), "class_weights": self.class_weights}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what another instance learned."""
         self.label_names = tuple(state["label_names"])
+        self.class_weights = state.get("class_weights")
+        self.objective = self._make_objective()
+
+    def _make_objective(self) -> SingleLabel:
+        return SingleLabel(
+            label_smoothing=self.label_smoothing,
+            class_weights=self.class_weights,
+            own_loss=loss_of_task(self.own_loss, self.label_names),
+        )
 
     @property
     def head(self) -> Head:
@@ -198,8 +217,8 @@ class TokenClassification:
     # --- logits -> loss, predictions ------------------------------------------------------------------
 
     def count(self, examples: Sequence[Example]) -> float:
-        """Number of pieces with a tag."""
-        return float(sum(label != IGNORED for example in examples for label in example["labels"]))
+        """Number of pieces with a tag, or the sum of the weights of their tags."""
+        return self.objective.count([label for example in examples for label in example["labels"]])
 
     def forward(self, model: Any, batch: Batch) -> Tensor:
         """Logits [B, L, C] in float32 or float64."""
@@ -207,12 +226,8 @@ class TokenClassification:
         return logits if logits.element_size() == 8 else logits.float()
 
     def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
-        """Sum of cross-entropies in nats over pieces with a tag."""
-        total = F.cross_entropy(
-            outputs.flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORED, reduction="sum",
-            label_smoothing=self.label_smoothing,
-        )  # fmt: skip
-        return LossSum(total=total, count=float((batch["labels"] != IGNORED).sum()))
+        """Sum over pieces with a tag of what is trained on, in nats."""
+        return self.objective.loss(outputs.flatten(0, 1), batch["labels"].flatten())
 
     def predictions(self, outputs: Tensor, batch: Batch) -> PiecePredictions:
         """Probabilities of the pieces that each window speaks for."""

@@ -298,6 +298,7 @@ def make_task(problem: str) -> Any:
         max_length=40, label_smoothing=0.1 if kind == "single_label" else 0.0, class_weights=None,
         threshold=0.5,
         bias_from_labels=False,
+        loss=None,
     )  # fmt: skip
     names = [] if problem == "regression" else ["w", "x", "y", "z"]
     weights = [0.2, 1.0, 3.7, 1.1] if problem == "single_label" else None
