@@ -92,40 +92,46 @@ def like(
     """A tokenizer with every step and special token of the one saved under `name`, and a new vocabulary."""
     old = load_pretrained(name=name, padding_side=padding_side, pad_token=None)
     state = json.loads(old.backend_tokenizer.to_str())
-    kind, was = state["model"]["type"], state["model"]
     special = [token for token in state["added_tokens"] if token["special"]]
-    size = vocab_size or len(old)
-    algorithm = _algorithm_like(
-        kind, was, size=size, min_frequency=min_frequency, alphabet_size=alphabet_size
-    )
-    pipeline = Tokenizer(models.WordLevel(unk_token=""))
-    if old.backend_tokenizer.normalizer is not None:
-        pipeline.normalizer = old.backend_tokenizer.normalizer
-    if old.backend_tokenizer.pre_tokenizer is not None:
-        pipeline.pre_tokenizer = old.backend_tokenizer.pre_tokenizer
-    unk = _unknown_token(was)
+    unk = _unknown_token(state["model"])
     tokens = _without_repeats([*(token["content"] for token in special), *([unk] if unk else [])])
-    learned = algorithm.train(
-        pipeline,
-        texts.choose(files=files, columns=columns),
-        tokens=tokens,
-        unk=unk or tokens[0],
+    algorithm = _algorithm_like(
+        state["model"], size=vocab_size or len(old), min_frequency=min_frequency, alphabet_size=alphabet_size
     )
+    corpus = texts.choose(files=files, columns=columns)
+    learned = algorithm.train(_steps_of(old), corpus, tokens=tokens, unk=unk or tokens[0])
     new = json.loads(Tokenizer(learned).to_str())["model"]
-    state["model"] = _merged_models(was, new)
     ids = {token: index for index, token in enumerate(tokens)}
+    state["model"] |= {name: new[name] for name in ("vocab", "merges", "unk_id") if name in new}
     state["added_tokens"] = [{**token, "id": ids[token["content"]]} for token in special]
     state["post_processor"] = _renumbered(state["post_processor"], ids)
     return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
-        extra_special_tokens=[str(token) for token in _sequence(old.extra_special_tokens)],
-        padding_side=old.padding_side,
-        truncation_side=old.truncation_side,
-        model_max_length=old.model_max_length,
-        clean_up_tokenization_spaces=bool(old.clean_up_tokenization_spaces),
-        model_input_names=list(old.model_input_names),
-        **{role: token for role, token in old.special_tokens_map.items() if isinstance(token, str)},
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)), **_settings_of(old)
     )
+
+
+def _steps_of(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
+    """Normalizer and pre-tokenizer without a vocabulary."""
+    pipeline, old = Tokenizer(models.WordLevel(unk_token="")), tokenizer.backend_tokenizer
+    if old.normalizer is not None:
+        pipeline.normalizer = old.normalizer
+    if old.pre_tokenizer is not None:
+        pipeline.pre_tokenizer = old.pre_tokenizer
+    return pipeline
+
+
+def _settings_of(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """What transformers keeps beside the library's tokenizer."""
+    extra: Any = tokenizer.extra_special_tokens or []
+    return {
+        "extra_special_tokens": [str(token) for token in extra],
+        "padding_side": tokenizer.padding_side,
+        "truncation_side": tokenizer.truncation_side,
+        "model_max_length": tokenizer.model_max_length,
+        "clean_up_tokenization_spaces": bool(tokenizer.clean_up_tokenization_spaces),
+        "model_input_names": list(tokenizer.model_input_names),
+        **{role: token for role, token in tokenizer.special_tokens_map.items() if isinstance(token, str)},
+    }
 
 
 def stand_in() -> PreTrainedTokenizerFast:
@@ -137,8 +143,9 @@ def stand_in() -> PreTrainedTokenizerFast:
 
 
 def _algorithm_like(
-    kind: str, model: Mapping[str, Any], *, size: int, min_frequency: int, alphabet_size: int | None
+    model: Mapping[str, Any], *, size: int, min_frequency: int, alphabet_size: int | None
 ) -> Algorithm:
+    kind = model["type"]
     common = {"vocab_size": size, "min_frequency": min_frequency}
     if kind == "WordPiece":
         prefix, longest = model["continuing_subword_prefix"], model["max_input_chars_per_word"]
@@ -161,11 +168,6 @@ def _unknown_token(model: Mapping[str, Any]) -> str | None:
     if model["type"] == "Unigram":
         return None if model["unk_id"] is None else model["vocab"][model["unk_id"]][0]
     return model.get("unk_token")
-
-
-def _merged_models(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The old model's options with the new one's vocabulary."""
-    return {**old, **{name: new[name] for name in ("vocab", "merges", "unk_id") if name in new}}
 
 
 def _renumbered(post_processor: Any, ids: Mapping[str, int]) -> Any:
@@ -204,10 +206,6 @@ def _set_frame(inner: Tokenizer, templates: dict[str, str], tokens: list[str]) -
             f"tokenizer.post_processor: given {templates}, expected $A, $B and special tokens of the "
             f"tokenizer ({', '.join(tokens)}): {error}"
         ) from error
-
-
-def _sequence(value: Any) -> list[Any]:
-    return list(value or [])
 
 
 def _without_repeats(tokens: Sequence[str]) -> list[str]:
