@@ -302,7 +302,7 @@
       chart.px.forEach((value, i) => {
         const group = chart.group ? chart.group[i] : 0;
         if (hidden.has(group) || value === null || chart.py[i] === null) return;
-        svg("circle", { class: `point s${group < 0 ? 7 : group % 8}`, cx: x(value).toFixed(1), cy: y(chart.py[i]).toFixed(1), r: size, "data-i": i }, picture);
+        svg("circle", { class: `point ${chart.px.length <= 100 ? "few " : ""}s${group < 0 ? 7 : group % 8}`, cx: x(value).toFixed(1), cy: y(chart.py[i]).toFixed(1), r: size, "data-i": i }, picture);
       });
       picture.addEventListener("pointermove", (event) => {
         const index = event.target.getAttribute("data-i");
