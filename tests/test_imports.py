@@ -23,6 +23,7 @@ BASE = ("types", "errors", "sources")  # every part may use these
 MAY_IMPORT_BUILD = (
     "api",
     "execute",
+    "run_evaluation",
     "recording",
     "inference",
     "evaluating",

@@ -10,7 +10,7 @@ import json
 import logging
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, print_summary
 from runwright.results import RunResult
 from runwright.resuming import check_identity
+from runwright.run_evaluation import check_tuning, evaluate_each, keep_learned
 from runwright.run_folder import CONFIG_FILE, read_config, read_run
 from runwright.secret_values import reveal
 from runwright.targets import instantiate
@@ -45,8 +46,8 @@ from runwright.tracker.console import Silent
 from runwright.tracker.redaction import Redactor
 from runwright.trainer.batches import Batches
 from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints, load, read_identity
-from runwright.trainer.evaluate import Evaluation, evaluate, predict
-from runwright.trainer.evaluation_splits import USUAL, choose_splits
+from runwright.trainer.evaluate import Evaluation
+from runwright.trainer.evaluation_splits import USUAL, EvaluationSplits, choose_splits
 from runwright.trainer.loop import Loop, TrainingState, make_plan, restore_snapshot
 from runwright.trainer.step import Stepper, StepResult
 from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, catch_signals
@@ -158,6 +159,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         raise ConfigError(
             "trainer.early_stopping_patience needs a validation split; set dataset.holdout.validation"
         )
+    check_tuning(prepared.task, splits)
     make_model = partial(build.build_model, run.config, prepared, device=run.ranks.device)
     stepper = build.build_stepper(run.config, model=make_model(), task=prepared.task, ranks=run.ranks)
     describe_models(run)
@@ -179,7 +181,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         checkpoints=checkpoints,
         log=run.tracker,
         stop=run.stop,
-        evaluate=partial(_validate, run, prepared, stepper, splits.names) if splits.best else None,
+        evaluate=partial(_validate, run, prepared, stepper, splits) if splits.best else None,
         best_split=splits.best or USUAL,
         on_step=partial(_show_step, run, plan.total_steps),
     )
@@ -222,33 +224,14 @@ def _resume(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler:
 
 
 def _validate(
-    run: Run, prepared: build.Prepared, stepper: Stepper, splits: Sequence[str]
+    run: Run, prepared: build.Prepared, stepper: Stepper, splits: EvaluationSplits
 ) -> Mapping[str, Mapping[str, float]]:
     """Figures of the splits; of the first process on all, since all must decide alike."""
     with stepper.strategy.whole(stepper.model):
         model = stepper.model
-        figures = {split: _evaluate_split(run, prepared, model, split).figures for split in splits}
+        found = evaluate_each(run, prepared, model, splits.names, best=splits.best)
+    figures = {split: evaluation.figures for split, evaluation in found.items()}
     return json.loads(run.ranks.gather(json.dumps(figures).encode())[0])
-
-
-def _evaluate_split(run: Run, prepared: build.Prepared, model: torch.nn.Module, split: str) -> Evaluation:
-    examples = prepared.examples[split]
-    with run.progress.evaluating(split, total=len(examples)) as on_progress:
-        predictions = predict(
-            model,
-            prepared.task,
-            examples,
-            max_tokens=run.options.evaluate_tokens,
-            ranks=run.ranks,
-            autocast=build.build_autocast(run.options, run.ranks.device),
-            on_progress=on_progress,
-            stop=run.stop,
-        )
-    return evaluate(
-        prepared.task.assemble(predictions, prepared.data.splits[split]),
-        metrics=build.build_metrics(run.config),
-        group_names=prepared.task.group_names,
-    )
 
 
 def _evaluate_splits(
@@ -258,10 +241,12 @@ def _evaluate_splits(
     began = time.monotonic()
     splits = [split for split in prepared.examples if split != "train"]
     try:
-        found = {split: _evaluate_split(run, prepared, model, split) for split in splits}
+        best = choose_splits(splits, best_split=run.options.best_split).best
+        found = evaluate_each(run, prepared, model, splits, best=best)
     except EvaluationStopped as stopped:
         raise StoppedBySignalError(stopped.code, run.folder, step) from None
     run.seconds["evaluate"] += time.monotonic() - began
+    keep_learned(run, prepared.task)
     return found
 
 

@@ -192,6 +192,17 @@ class RandomTask(Protocol):
 
 
 @runtime_checkable
+class TunedTask(Protocol):
+    """A task that chooses something on the validation split, such as when to say nothing."""
+
+    tuned_option: str | None  # the option that asks for it; None: nothing is to be chosen
+
+    def tune(self, predictions: Any, rows: Any) -> None:
+        """Choose by what `predictions` said of labelled rows; done before these are judged."""
+        ...
+
+
+@runtime_checkable
 class CoupledTask(Protocol):
     """A task whose loss looks at all examples of the global batch together, as in-batch negatives do.
 

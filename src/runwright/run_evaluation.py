@@ -1,0 +1,65 @@
+"""The splits of a run judged, while it trains and with its best weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from runwright import build
+from runwright.errors import ConfigError
+from runwright.recording import TASK_FILE, Run
+from runwright.trainer.evaluate import Evaluation, evaluate, predict
+from runwright.trainer.evaluation_splits import EvaluationSplits
+from runwright.types import TunedTask
+
+
+def evaluate_each(
+    run: Run, prepared: build.Prepared, model: torch.nn.Module, names: Sequence[str], *, best: str | None
+) -> dict[str, Evaluation]:
+    """Every split, the best one first: what is chosen on it holds for the others."""
+    first = sorted(names, key=lambda split: split != best)
+    found = {split: _evaluate_split(run, prepared, model, split, tunes=split == best) for split in first}
+    return {split: found[split] for split in names}
+
+
+def _evaluate_split(
+    run: Run, prepared: build.Prepared, model: torch.nn.Module, split: str, *, tunes: bool
+) -> Evaluation:
+    examples = prepared.examples[split]
+    with run.progress.evaluating(split, total=len(examples)) as on_progress:
+        predictions = predict(
+            model,
+            prepared.task,
+            examples,
+            max_tokens=run.options.evaluate_tokens,
+            ranks=run.ranks,
+            autocast=build.build_autocast(run.options, run.ranks.device),
+            on_progress=on_progress,
+            stop=run.stop,
+        )
+    rows = prepared.data.splits[split]
+    if tunes and isinstance(prepared.task, TunedTask):
+        prepared.task.tune(predictions, rows)
+    return evaluate(
+        prepared.task.assemble(predictions, rows),
+        metrics=build.build_metrics(run.config),
+        group_names=prepared.task.group_names,
+    )
+
+
+def check_tuning(task: Any, splits: EvaluationSplits) -> None:
+    """Raise ConfigError where the task is to choose something on a validation split that is not there."""
+    if splits.best is None and isinstance(task, TunedTask) and task.tuned_option:
+        raise ConfigError(
+            f"{task.tuned_option}=tune needs a validation split; set dataset.holdout.validation"
+        )
+
+
+def keep_learned(run: Run, task: Any) -> None:
+    """Write down what was chosen with the best weights."""
+    if run.ranks.is_first and isinstance(task, TunedTask):
+        state = json.dumps(task.state_dict(), ensure_ascii=False, indent=1)
+        (run.folder / TASK_FILE).write_text(state, encoding="utf-8")
