@@ -86,7 +86,7 @@ def texts_of(config: Config, data: LoadedData) -> RunTexts:
     return RunTexts(
         tables=tables,
         column_names=(data.splits["train"] if stream is None else stream.head()).column_names,
-        columns=build_task(config, stand_in()).text_columns,
+        columns=row_texts(build_task(config, stand_in())),
         fingerprint=data.fingerprints["train"],
     )
 
@@ -145,13 +145,18 @@ def prepare(config: Config, *, cache_folder: Path | None, run_folder: Path | Non
 
 def column_kinds(task: Any) -> dict[str, Kind]:
     """The columns that every split must have, and which of them must hold text."""
-    texts = set(task.text_columns)
+    texts = set(row_texts(task))
     return {column: "text" if column in texts else "any" for column in task.columns}
 
 
 def _texts_of(task: Any) -> list[str]:
     """The columns that are read: texts, or lists of words where the task takes those."""
-    return [column for column in task.columns if column in task.text_columns] or list(task.columns)
+    return [column for column in task.columns if column in row_texts(task)] or list(task.columns)
+
+
+def row_texts(task: Any) -> tuple[str, ...]:
+    """The text columns of a row to train on; a task whose records to predict have fewer says so."""
+    return getattr(task, "row_texts", task.text_columns)
 
 
 def build_stream(data: LoadedData, task: Any, kinds: Mapping[str, Kind]) -> EncodedStream | None:

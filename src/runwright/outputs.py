@@ -25,16 +25,23 @@ NUM_WORST = 50  # rows in the table of worst examples: as many as a person reads
 BEST = "best"
 
 
-def export_best(folder: Path, model: Any, tokenizer: Any) -> Path:
-    """The model and its tokenizer as a folder that `from_pretrained` loads; appears whole or not at all."""
+def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any = None) -> Path:
+    """The model and its tokenizer as a folder that `from_pretrained` loads; appears whole or not at all.
+
+    A task that has `model_files(model)` puts these texts, by path, beside them.
+    """
     from runwright.model.lora import merge_adapter
     from runwright.model.quiet import quiet_transformers
 
     best, partial = folder / BEST, folder / f".{BEST}.partial"
     shutil.rmtree(partial, ignore_errors=True)
+    merged = merge_adapter(model)
     with quiet_transformers():
-        merge_adapter(model).save_pretrained(partial)
+        merged.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
+    for path, text in task.model_files(merged).items() if hasattr(task, "model_files") else ():
+        (partial / path).parent.mkdir(exist_ok=True)
+        (partial / path).write_text(text, encoding="utf-8")
     if best.exists():
         shutil.rmtree(best)
     partial.replace(best)

@@ -123,7 +123,7 @@ def choose_columns(data: LoadedData, task: Any) -> Chosen:
     """The task's columns where the data has them; else texts and labels by what the columns hold."""
     rows = data.splits.get("train") or next(iter(data.splits.values()))
     names = [name for name in rows.column_names if name != ROW_ID]
-    wanted = tuple(task.text_columns) if task is not None else ()
+    wanted = tuple(getattr(task, "row_texts", task.text_columns)) if task is not None else ()
     notes: list[str] = []
     texts = tuple(name for name in wanted if name in names)
     if not texts or texts != wanted:

@@ -15,7 +15,7 @@ class Pearson:
     large mean does not eat the digits. Any grouping agrees to about 1e-12.
     """
 
-    suits = ("regression",)
+    suits = ("regression", "similarity")
 
     def __init__(self) -> None:
         self._num_examples = 0
@@ -71,7 +71,7 @@ class Spearman:
     Ranks need all the numbers: this keeps two float64 for each example.
     """
 
-    suits = ("regression",)
+    suits = ("regression", "similarity")
 
     def __init__(self) -> None:
         self._parts: list[np.ndarray] = []  # [2, n] each

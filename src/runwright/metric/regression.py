@@ -11,7 +11,7 @@ from runwright.types import Predictions
 class MeanSquaredError:
     """Mean of (predicted - expected) squared."""
 
-    suits = ("regression",)
+    suits = ("regression", "similarity")
 
     def __init__(self) -> None:
         self._sum = 0.0
@@ -39,7 +39,7 @@ class MeanSquaredError:
 class MeanAbsoluteError:
     """Mean of |predicted - expected|, in the unit of the label."""
 
-    suits = ("regression",)
+    suits = ("regression", "similarity")
 
     def __init__(self) -> None:
         self._sum = 0.0

@@ -43,7 +43,7 @@ def _names_of(model: PreTrainedModel, part: str, new: Collection[str]) -> list[s
     layers = _LAYERS.fullmatch(part)
     if part not in ("embeddings", "encoder") and not layers:
         return [name for name in names if fnmatchcase(name, part)]
-    inside = f"{model.base_model_prefix}."
+    inside = "" if model.base_model is model else f"{model.base_model_prefix}."
     filled = [name for name in names if name.startswith(inside) and name not in new]
     if part == "encoder":
         return filled

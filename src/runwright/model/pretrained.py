@@ -128,8 +128,9 @@ def _cannot_load(name: str, error: Exception) -> ConfigError:
 
 def _check_encoder(name: str, loaded: _Loaded) -> None:
     """A missing head is what we came for and a missing pooler is common; anything else is another model."""
-    inside = f"{loaded.model.base_model_prefix}."
-    lacking = sorted(key for key in loaded.new if key.startswith(inside) and ".pooler." not in key)
+    # An encoder without a head is all encoder: no prefix says so.
+    inside = "" if loaded.model.base_model is loaded.model else f"{loaded.model.base_model_prefix}."
+    lacking = sorted(key for key in loaded.new if key.startswith(inside) and ".pooler." not in f".{key}")
     if lacking:
         raise ConfigError(
             f"model.name: {name!r} lacks {len(lacking)} weights of the encoder of "

@@ -1,0 +1,292 @@
+"""A vector for each text, near to those of texts that mean the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor
+
+from runwright.errors import DataError
+from runwright.task.contrastive import cosine, cosine_regression, in_batch_negatives, triplet
+from runwright.task.padding import pad_batch
+from runwright.task.pooling import pool, sentence_transformers_files, unit
+from runwright.task.ranking import find_candidates, rank
+from runwright.task.similarity_scores import check_options, read_scores
+from runwright.task.text import encode_texts
+from runwright.types import Batch, Comparison, Example, Head, LossSum, PositiveFloat, PositiveInt, Splits
+
+MODEL_INPUTS = ("input_ids", "attention_mask")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embedded:
+    """What is said of N examples of K texts each."""
+
+    example_ids: np.ndarray  # [N] int64
+    vectors: np.ndarray | None  # [N, K, D] float32; None once nothing needs them any more
+    predicted: np.ndarray | None  # [N] float64, cosine of the first two texts
+    expected: np.ndarray | None  # [N] float64, the score from 0 to 1
+    losses: np.ndarray | None  # [N] float64
+    ranks: np.ndarray | None = None  # [N] int64, of the second text among all second texts of the split
+    loss_counts: np.ndarray | None = None
+    groups: np.ndarray | None = None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there is anything to compare with."""
+        return self.expected is not None or self.ranks is not None
+
+
+class SentenceEmbedding:
+    """Encodes each text of an example once, pools its tokens, and compares the vectors.
+
+    The texts of B examples are one batch [B * K, L]; outputs are [B, K, D]. With in-batch negatives the loss
+    is taken over all examples of an update, however they were cut (`types.CoupledTask`).
+    """
+
+    prediction_type = Embedded
+    predicts_rows = True
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        problem: Literal["similarity", "retrieval"],
+        text_column: str,
+        text_pair_column: str,
+        negative_column: str | None,
+        label_column: str | None,
+        label_min: float,
+        label_max: float,
+        pooling: Literal["mean", "cls", "max"],
+        normalize: bool,
+        objective: Literal["in_batch_negatives", "triplet", "cosine_regression"],
+        scale: PositiveFloat,
+        symmetric: bool,
+        margin: PositiveFloat,
+        max_length: PositiveInt,
+    ) -> None:
+        check_options(
+            problem, objective, label=label_column, negative=negative_column, low=label_min, high=label_max
+        )
+        self.tokenizer = tokenizer
+        self.problem = problem
+        self.text_columns = (text_column,)
+        negatives = () if negative_column is None else (negative_column,)
+        self.row_texts = (text_column, text_pair_column, *negatives)
+        self.label_column = label_column
+        self.label_range = (label_min, label_max)
+        self.pooling: Literal["mean", "cls", "max"] = pooling
+        self.normalize = normalize
+        self.objective = objective
+        self.scale = scale
+        self.symmetric = symmetric
+        self.margin = margin
+        self.max_length = max_length
+        self.label_names: tuple[str, ...] = ()
+        self.group_names: tuple[str, ...] = ()
+        if (
+            objective == "in_batch_negatives"
+        ):  # the others are sums over examples: one forward is enough for them
+            self.coupled_loss = self._loss_of_whole_batch
+
+    # --- what only the data can tell ------------------------------------------------------------------
+
+    def fit(self, splits: Splits) -> None:
+        """Every score is checked; raises DataError naming split, row and column."""
+        for split, rows in splits.items():
+            self._scores(rows, split)
+            if split == "train" and self.objective == "in_batch_negatives" and len(rows) < 2:
+                raise DataError("one row: in-batch negatives need others beside it", split=split)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How vectors are made, for JSON: with the model's folder all that it takes."""
+        return {"pooling": self.pooling, "normalize": self.normalize, "max_length": self.max_length}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over how vectors were made."""
+        self.pooling, self.normalize = state["pooling"], state["normalize"]
+
+    @property
+    def head(self) -> Head:
+        """What this task asks of a model: the encoder alone."""
+        return Head(auto_class="AutoModel", num_labels=0, label_names=(), problem_type=None)
+
+    def model_files(self, model: Any) -> dict[str, str]:
+        """What lies beside a saved model, so that sentence-transformers gives the same vectors."""
+        return sentence_transformers_files(
+            pooling=self.pooling,
+            normalize=self.normalize,
+            dimension=model.config.hidden_size,
+            max_length=self.max_length,
+        )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The texts of a row."""
+        return self.row_texts
+
+    def inputs_of(self, rows: Dataset, *, split: str) -> Dataset:
+        """`row_id`, the texts, and `labels` from 0 to 1 where there are scores."""
+        scores = self._scores(rows, split)
+        chosen = rows.select_columns(["row_id", *self.row_texts])
+        return chosen if scores is None else chosen.add_column("labels", scores)  # pyright: ignore
+
+    def label_counts(self, rows: Dataset, *, split: str) -> list[int] | None:  # noqa: ARG002 - the contract
+        """There are no classes."""
+        return None
+
+    def _scores(self, rows: Dataset, split: str) -> list[float] | None:
+        low, high = self.label_range
+        return read_scores(rows, self.label_column, low=low, high=high, split=split)
+
+    # --- row -> example -> batch ----------------------------------------------------------------------
+
+    def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
+        """One example for each row: the tokens of its texts one after the other, and `text_lengths` [K].
+
+        `full_length` is that of its longest text. A record to predict has only the first text.
+        """
+        names = [name for name in self.row_texts if name in columns]
+        encoded = [encode_texts(self.tokenizer, columns[name], max_length=self.max_length) for name in names]
+        examples: list[Example] = []
+        for place, row_id in enumerate(columns["row_id"]):
+            texts = [of_column[place] for of_column in encoded]
+            lengths = [len(text["input_ids"]) for text in texts]
+            if 0 in lengths:
+                problem = "the text makes no token; drop such rows (dataset.cleaning)"
+                raise DataError(problem, row=int(row_id), column=names[lengths.index(0)])
+            example: Example = {
+                "example_id": row_id,
+                "full_length": max(text["full_length"] for text in texts),
+                "input_ids": [token for text in texts for token in text["input_ids"]],
+                "text_lengths": lengths,
+            }
+            if "labels" in columns:
+                example["label"] = float(columns["labels"][place])
+            examples.append(example)
+        return examples
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """`input_ids`, `attention_mask` [B * K, L], `example_ids` [B]; perhaps `labels` [B] float64."""
+        texts = [
+            {"input_ids": ids, "example_id": example["example_id"]}
+            for example in examples
+            for ids in _texts_of(example)
+        ]
+        pad_token_id, side = self.tokenizer.pad_token_id, self.tokenizer.padding_side
+        batch = pad_batch(texts, pad_token_id=pad_token_id, side=side)
+        batch["example_ids"] = torch.tensor([example["example_id"] for example in examples])
+        if "label" in examples[0]:
+            labels = [example["label"] for example in examples]
+            batch["labels"] = torch.tensor(labels, dtype=torch.float64)
+        return batch
+
+    # --- vectors -> loss, predictions -----------------------------------------------------------------
+
+    def count(self, examples: Sequence[Example]) -> float:
+        """Number of examples."""
+        return float(len(examples))
+
+    def forward(self, model: Any, batch: Batch) -> Tensor:
+        """Vectors [B, K, D] in float32 or float64."""
+        states = model(**{name: batch[name] for name in MODEL_INPUTS}).last_hidden_state
+        states = states if states.element_size() == 8 else states.float()
+        vectors = pool(states, batch["attention_mask"], how=self.pooling)
+        if self.normalize:
+            vectors = unit(vectors)
+        return vectors.unflatten(0, (len(batch["example_ids"]), -1))
+
+    def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
+        """Sum over examples of what each of them alone is trained on."""
+        assert self.objective != "in_batch_negatives", "this loss has no part for a microbatch"
+        each = self._each_loss(outputs, batch)
+        return LossSum(total=each.sum(), count=float(len(each)))
+
+    def _loss_of_whole_batch(self, outputs: Tensor) -> LossSum:
+        """In-batch negatives over the vectors [N, K, D] of the whole global batch."""
+        total = in_batch_negatives(outputs, scale=self.scale, symmetric=self.symmetric)
+        return LossSum(total=total, count=float(len(outputs)))
+
+    def _each_loss(self, vectors: Tensor, batch: Batch) -> Tensor:
+        if self.objective == "triplet":
+            return triplet(vectors, margin=self.margin)
+        return cosine_regression(vectors, batch["labels"])
+
+    def predictions(self, outputs: Tensor, batch: Batch) -> Embedded:
+        """Vectors; of pairs the cosine, and the loss where it needs no other examples."""
+        vectors, num_texts = outputs.double(), outputs.shape[1]
+        expected = batch["labels"].cpu().numpy() if "labels" in batch else None
+        losses = None
+        if self.problem == "similarity" and expected is not None:
+            losses = cosine_regression(vectors, batch["labels"])
+        elif self.objective == "triplet" and num_texts == 3:
+            losses = triplet(vectors, margin=self.margin)
+        return Embedded(
+            example_ids=batch["example_ids"].cpu().numpy(),
+            vectors=outputs.float().cpu().numpy(),
+            predicted=cosine(vectors).cpu().numpy() if num_texts > 1 else None,
+            expected=expected,
+            losses=None if losses is None else losses.cpu().numpy(),
+        )
+
+    # --- predictions -> results -----------------------------------------------------------------------
+
+    def assemble(self, predictions: Embedded, rows: Any) -> Embedded:
+        """For retrieval the rank of each second text among those of all examples.
+
+        Where it is not yet known also the loss: the cross-entropy among them. Vectors of pairs are let go.
+        """
+        vectors = predictions.vectors
+        if vectors is None or vectors.shape[1] == 1:
+            return predictions
+        if self.problem == "similarity":
+            return replace(predictions, vectors=None)
+        places = {int(row_id): place for place, row_id in enumerate(rows["row_id"])}
+        chosen = [places[row_id] for row_id in predictions.example_ids.tolist()]
+        anchors, positives = (rows[name] for name in self.row_texts[:2])
+        candidates = find_candidates([anchors[i] for i in chosen], [positives[i] for i in chosen])
+        found = rank(vectors[:, 0], vectors[candidates.first_rows, 1], candidates, scale=self.scale)
+        losses = found.losses if predictions.losses is None else predictions.losses
+        return replace(predictions, vectors=None, ranks=found.ranks, losses=losses)
+
+    def describe(
+        self,
+        predictions: Embedded,
+        place: int,
+        *,
+        row: Mapping[str, Any],  # noqa: ARG002 - the contract
+        all_scores: bool,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """The vector of a text; of a pair the cosine, or the rank with the cosine as its score."""
+        if predictions.predicted is None:
+            assert predictions.vectors is not None
+            # As short as a float32 can be written without losing a bit.
+            return {"predicted": [float(str(number)) for number in predictions.vectors[place, 0]]}
+        similarity = float(predictions.predicted[place])
+        if predictions.ranks is not None:
+            return {"predicted": int(predictions.ranks[place]), "score": round(similarity, 6)}
+        described: dict[str, Any] = {"predicted": similarity}
+        if predictions.expected is not None:
+            described["expected"] = float(predictions.expected[place])
+        return described
+
+    def comparison(self, predictions: Embedded) -> Comparison | None:
+        """Cosines against scores."""
+        if predictions.expected is None or predictions.predicted is None:
+            return None
+        return Comparison(predicted=predictions.predicted, expected=predictions.expected, labels=())
+
+    def tables(self, predictions: Embedded) -> dict[str, list[dict[str, Any]]]:  # noqa: ARG002
+        """None."""
+        return {}
+
+
+def _texts_of(example: Example) -> list[list[int]]:
+    ends = np.cumsum(example["text_lengths"]).tolist()
+    return [example["input_ids"][start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]

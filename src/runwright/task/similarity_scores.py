@@ -1,0 +1,57 @@
+"""How similar two texts are said to be: scores of any range as numbers from 0 to 1."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from datasets import Dataset
+
+from runwright.errors import ConfigError, DataError
+
+
+def read_scores(
+    rows: Dataset, column: str | None, *, low: float, high: float, split: str
+) -> list[float] | None:
+    """Scores of a split, 0 for `low` and 1 for `high`; None where there are none, which train must have.
+
+    Raises DataError naming split, row and column of a value that is no number in that range.
+    """
+    if column is None or (column not in rows.column_names and split != "train"):
+        return None
+    if column not in rows.column_names:
+        names = ", ".join(name for name in rows.column_names if name != "row_id")
+        raise DataError(f"no such column; columns: {names}", split=split, column=column)
+    scores = []
+    for place, value in enumerate(rows[column]):
+        score = _number(value)
+        if score is None or not low <= score <= high:
+            problem = f"given {value!r}, expected a number from task.label_min={low} to label_max={high}"
+            row_id = int(rows[place].get("row_id", place))
+            raise DataError(problem, split=split, row=row_id, column=column)
+        scores.append((score - low) / (high - low))
+    return scores
+
+
+def check_options(
+    problem: str, objective: str, *, label: str | None, negative: str | None, low: float, high: float
+) -> None:
+    """Raise ConfigError where options contradict each other, for those that no YAML was checked for."""
+    if label is None and (problem == "similarity" or objective == "cosine_regression"):
+        raise ConfigError(
+            f"task.label_column: given null, expected the score that {problem} with {objective} needs"
+        )
+    if label is not None and problem == "retrieval" and objective != "cosine_regression":
+        raise ConfigError(f"task.label_column: given {label!r}, expected null: retrieval has no scores")
+    if negative is None and objective == "triplet":
+        raise ConfigError("task.negative_column: given null, expected the third text that triplet needs")
+    if not low < high:
+        raise ConfigError(f"task.label_max: given {high}, expected more than label_min, which is {low}")
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
