@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from runwright import cross_checks, data_checks, stream_checks, task_checks, tokenizer_checks
+from runwright import (
+    cross_checks,
+    data_checks,
+    embedding_checks,
+    stream_checks,
+    task_checks,
+    tokenizer_checks,
+)
 from runwright.combining import check_combinations
 from runwright.conf_folders import GLOBAL_GROUPS
 from runwright.mistakes import Mistake, did_you_mean, listed, shown
@@ -25,7 +32,7 @@ from runwright.targets import (
 )
 
 # importing them enters their checks
-CROSS_CHECKS = (cross_checks, data_checks, stream_checks, task_checks, tokenizer_checks)
+CROSS_CHECKS = (cross_checks, data_checks, embedding_checks, stream_checks, task_checks, tokenizer_checks)
 ROOT = "runwright.root_options"
 ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "launch": "LaunchOptions"}
 
