@@ -307,6 +307,6 @@ def test_wrong_tags_are_refused(tokenizer: Any, words: Any, tags: Any, message: 
 
 
 def test_a_tag_that_training_did_not_have_is_named(tokenizer: Any) -> None:
-    train, other = rows_of([["a"]], [["B-loc"]]), rows_of([["a"], ["b"]], [["O"], ["B-lok"]])
+    train, other = rows_of([["a"]], [["B-loc"]]), rows_of([["a"], ["b"]], [["I-loc"], ["B-lok"]])
     with pytest.raises(DataError, match=r"unknown tag 'B-lok'.*did you mean 'B-loc'"):
         make(tokenizer).fit({"train": train, "test": other})

@@ -42,7 +42,7 @@ def words_of_row(row: Mapping[str, Any], names: TagColumns) -> tuple[str, list[S
 
 
 def learn_tags(train: Dataset, names: TagColumns, scheme: Scheme) -> tuple[str, ...]:
-    """The tags that occur, O first, those of one type together; as the data set names them where it does.
+    """O and all tags of the types that occur, those of one type together; or as the data set names them.
 
     Raises DataError naming row and column for a tag that the scheme does not have.
     """
@@ -62,13 +62,11 @@ def learn_tags(train: Dataset, names: TagColumns, scheme: Scheme) -> tuple[str, 
             found.setdefault(tag, row)
     for tag, row in found.items():
         _check(tag, scheme, row, names)
-    prefixes = PREFIXES[scheme]
-
-    def order(tag: str) -> tuple[str, int]:
-        prefix = tag.partition("-")[0]
-        return (type_of(tag, scheme) or "", prefixes.index(prefix) if prefix in prefixes else 0)
-
-    return (OUTSIDE, *sorted((tag for tag in found if tag != OUTSIDE), key=order))
+    if scheme == "plain":
+        return (OUTSIDE, *sorted(tag for tag in found if tag != OUTSIDE))
+    # All tags of a type, since another split may have the one that this one lacks.
+    types = span_types(list(found), scheme)
+    return (OUTSIDE, *(f"{prefix}-{kind}" for kind in types for prefix in PREFIXES[scheme]))
 
 
 def read_tags(
