@@ -32,6 +32,19 @@ def test_sentences_end_at_lines_without_a_word(tmp_path: Path) -> None:
     assert rows["row_id"][:] == [0, 1]
 
 
+def test_a_byte_order_mark_between_parts_is_no_word(tmp_path: Path) -> None:
+    file = tmp_path / "a.conll"
+    file.write_text("\ufeffAda\tB-per\n\ufeff\n\nYes\tO\n", encoding="utf-8")
+    assert read(file, separator="tab")["words"][:] == [["Ada"], ["Yes"]]
+
+
+def test_a_line_without_a_tag_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.conll"
+    file.write_text("Ada B-per\nsleeps\n", encoding="utf-8")
+    with pytest.raises(DataError, match="line 2 has 1 columns"):
+        read(file)
+
+
 def test_a_tab_keeps_spaces_inside_a_word(tmp_path: Path) -> None:
     file = tmp_path / "a.conll"
     file.write_text("New York\tB-loc\nis\tO\n", encoding="utf-8")

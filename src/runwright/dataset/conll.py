@@ -14,6 +14,7 @@ from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
 
 BATCH_SENTENCES = 2000
+BLANK = " \t\r\n\ufeff"  # files that were put together hold byte-order marks between their parts
 DOCUMENT_MARK = "-DOCSTART-"  # a line of its own in CoNLL-2003
 _SEPARATORS = {"whitespace": None, "tab": "\t", "comma": ",", "space": " "}
 
@@ -101,13 +102,13 @@ def _sentences(
     path: Path, columns: Mapping[str, int], separator: str | None, encoding: str, split: str
 ) -> Iterator[list[list[str]]]:
     """Each sentence as one list of strings for each column."""
-    least = max(place + 1 if place >= 0 else -place for place in columns.values())
+    least = max(len(columns), *(place + 1 if place >= 0 else -place for place in columns.values()))
     current: list[list[str]] = [[] for _ in columns]
     num_sentences = 0
     try:
         with open_text(path, encoding) as stream:
             for number, line in enumerate(stream, start=1):
-                if not line.strip() or line.startswith(DOCUMENT_MARK):
+                if not line.strip(BLANK) or line.startswith(DOCUMENT_MARK):
                     if current[0]:
                         yield current
                         num_sentences += 1
