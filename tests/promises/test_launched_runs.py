@@ -153,7 +153,7 @@ def test_a_workers_own_mistake_is_shown_once_without_a_restart(launch: Run) -> N
     assert launched.process.poll() is None
     train = re.search(r"\S+train\.csv", path)
     assert train
-    hidden = Path(train[0]).rename(train[0] + ".hidden")
+    hidden = Path(train[0]).rename(Path(train[0]).with_name("elsewhere"))  # no name to be hinted at
     try:
         assert launched.process.wait(timeout=100) == 3, launched.output()
     finally:
@@ -172,7 +172,8 @@ def test_torchrun_and_accelerate_launch_make_one_run_that_is_the_same(
     config.write_text("distributed_type: MULTI_GPU\nuse_cpu: true\nnum_processes: 2\n")
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
     for name, command in {
-        "torchrun": ["torchrun", "--nproc_per_node", "2", "--master_port", "0"],
+        # --standalone takes a free port; with --master_port 0 the workers are told port 0, and wait for ever
+        "torchrun": ["torchrun", "--standalone", "--nproc_per_node", "2"],
         "accelerate": ["accelerate", "launch", "--config_file", str(config), "--main_process_port", "0"],
     }.items():
         arguments = [*experiment, f"output_dir={tmp_path}/{name}", "launch.num_processes=2"]
