@@ -15,6 +15,7 @@ from runwright.predictions import select
 from runwright.records import RecordWriter
 from runwright.report.plots import write_data_plots, write_prediction_plots, write_run_plots
 from runwright.report.tables import class_report, group_rows, write_table
+from runwright.report.threshold_plots import THRESHOLD, plot_thresholds
 from runwright.trainer.evaluate import Evaluation
 from runwright.trainer.seeds import derive_seed
 from runwright.types import Interval, Metric
@@ -124,6 +125,10 @@ def write_plots(
         labels=task.label_names,
     )
     for split, evaluation in evaluations.items():
+        for name, rows in task.tables(evaluation.predictions).items():
+            if rows and THRESHOLD in rows[0]:
+                path = plots / f"{name}_{split}.png"
+                written[path.stem] = plot_thresholds(path, rows, subtitle=split)
         compared = task.comparison(evaluation.predictions)
         if compared is not None:
             written |= write_prediction_plots(

@@ -41,18 +41,24 @@ def _evaluate_split(
             stop=run.stop,
         )
     rows = prepared.data.splits[split]
-    if tunes and isinstance(prepared.task, TunedTask):
-        prepared.task.tune(predictions, rows)
+    task: Any = prepared.task
+    if tunes and is_tuned(task):
+        task.tune(predictions, rows)
     return evaluate(
-        prepared.task.assemble(predictions, rows),
+        task.assemble(predictions, rows),
         metrics=build.build_metrics(run.config),
-        group_names=prepared.task.group_names,
+        group_names=task.group_names,
     )
+
+
+def is_tuned(task: Any) -> bool:
+    """Whether the task chooses something on the validation split."""
+    return isinstance(task, TunedTask) and task.tuned_option is not None
 
 
 def check_tuning(task: Any, splits: EvaluationSplits) -> None:
     """Raise ConfigError where the task is to choose something on a validation split that is not there."""
-    if splits.best is None and isinstance(task, TunedTask) and task.tuned_option:
+    if splits.best is None and is_tuned(task):
         raise ConfigError(
             f"{task.tuned_option}=tune needs a validation split; set dataset.holdout.validation"
         )
@@ -60,6 +66,6 @@ def check_tuning(task: Any, splits: EvaluationSplits) -> None:
 
 def keep_learned(run: Run, task: Any) -> None:
     """Write down what was chosen with the best weights."""
-    if run.ranks.is_first and isinstance(task, TunedTask):
+    if run.ranks.is_first and is_tuned(task):
         state = json.dumps(task.state_dict(), ensure_ascii=False, indent=1)
         (run.folder / TASK_FILE).write_text(state, encoding="utf-8")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from runwright import (
+    answer_checks,
     cross_checks,
     data_checks,
     embedding_checks,
@@ -32,7 +33,15 @@ from runwright.targets import (
 )
 
 # importing them enters their checks
-CROSS_CHECKS = (cross_checks, data_checks, embedding_checks, stream_checks, task_checks, tokenizer_checks)
+CROSS_CHECKS = (
+    answer_checks,
+    cross_checks,
+    data_checks,
+    embedding_checks,
+    stream_checks,
+    task_checks,
+    tokenizer_checks,
+)
 ROOT = "runwright.root_options"
 ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "launch": "LaunchOptions"}
 
