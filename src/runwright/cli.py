@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "compose an experiment, check it, run it (-m: many of them)",
     "evaluate": "metrics of a finished run on any split or other data",
     "predict": "predictions of a finished run for texts, stdin or a file",
+    "search": "search a file by meaning with a run of task=sentence_embedding",
     "runs": "list, filter and sort runs, or show one",
     "compare": "what differs between runs, and is one better than the other?",
     "report": "one HTML page of a run or a sweep: figures, curves, errors, provenance",

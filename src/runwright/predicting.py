@@ -6,12 +6,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from runwright.errors import ConfigError
 from runwright.inference import load_run, predict_records
 from runwright.records import RecordWriter, read_records, texts_as_records
 from runwright.report.progress import Progress
+from runwright.vector_file import VectorWriter
 
 
 def predict_to_stream(
@@ -39,13 +40,15 @@ def predict_to_stream(
     )
     renamed = ({**record, **_as_trained(record, given, wanted)} for record in records)
     count = 0
-    with _opened(output) as stream, Progress(enabled=output is not None) as progress:
-        writer = RecordWriter(stream, format_name=output_format)
-        with progress.counting("predict") as on_progress:
-            for record in predict_records(run, renamed, all_scores=all_scores, on_progress=on_progress):
-                extra = [name for name in wanted if name not in given]
-                writer.write({name: value for name, value in record.items() if name not in extra})
-                count += 1
+    with (
+        _opened_writer(output, output_format) as writer,
+        Progress(enabled=output is not None) as progress,
+        progress.counting("predict") as on_progress,
+    ):
+        for record in predict_records(run, renamed, all_scores=all_scores, on_progress=on_progress):
+            extra = [name for name in wanted if name not in given]
+            writer.write({name: value for name, value in record.items() if name not in extra})
+            count += 1
     return count
 
 
@@ -54,16 +57,24 @@ def _as_trained(record: dict[str, Any], given: Sequence[str], wanted: Sequence[s
 
 
 @contextmanager
-def _opened(output: Path | None) -> Iterator[TextIO]:
-    """Standard output, or a file that appears under its name only when it is whole."""
+def _opened_writer(output: Path | None, output_format: str) -> Iterator[RecordWriter | VectorWriter]:
+    """To standard output, or a file that appears under its name only when it is whole."""
     if output is None:
-        yield sys.stdout
+        if output_format == "npy":
+            raise ConfigError("--output: given nothing, expected a file for the vectors")
+        yield RecordWriter(sys.stdout, format_name=output_format)
         return
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.partial")
     try:
-        with partial.open("w", encoding="utf-8", newline="") as stream:
-            yield stream
+        if output_format == "npy":
+            with partial.open("wb") as stream:
+                vectors = VectorWriter(stream)
+                yield vectors
+                vectors.close()
+        else:
+            with partial.open("w", encoding="utf-8", newline="") as stream:
+                yield RecordWriter(stream, format_name=output_format)
         partial.replace(output)
     finally:
         partial.unlink(missing_ok=True)

@@ -11,12 +11,13 @@ EXAMPLES = """examples:
   runwright predict latest "What a film!" "Never again."
   runwright predict latest:vader --file reviews.csv --text-column review --output scored.csv
   runwright predict latest --all-scores < lines.txt > predictions.jsonl
+  runwright predict latest:stsb_bi --file lines.txt --output vectors.npy
 
 Input: csv, tsv, jsonl, parquet or text, one record a line; for a pair of texts in plain text put a tab
 between them. Only a part of the file is in memory at a time.
 RUN is a folder, an id, latest or latest:NAME."""
 
-OUTPUT_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl"}
+OUTPUT_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".npy": "npy"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", metavar="FILE", type=Path, help="default: standard output")
     parser.add_argument(
-        "--output-format", choices=("jsonl", "csv"), help="default: by the name of --output, else jsonl"
+        "--output-format",
+        choices=("jsonl", "csv", "npy"),
+        help="default: by the name of --output, else jsonl",
     )
     parser.add_argument("--all-scores", action="store_true", help="the score of every class")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
