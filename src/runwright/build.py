@@ -21,11 +21,11 @@ import torch
 
 import runwright
 from runwright.dataset.cache import PreparedExamples, prepare_examples
-from runwright.dataset.checks import Kind, quality_notes, require_columns
+from runwright.dataset.checks import Kind, quality_notes, require_columns, with_file
 from runwright.dataset.encoded_stream import EncodedStream
 from runwright.dataset.load import LoadedData
 from runwright.dataset.streams import Place
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, DataError
 from runwright.resuming import comparable
 from runwright.targets import instantiate
 from runwright.tokenizer.fingerprint import tokenizer_fingerprint
@@ -123,7 +123,10 @@ def prepare(config: Config, *, cache_folder: Path | None, run_folder: Path | Non
     stream = build_stream(data, task, kinds)
     known = data.splits if stream is None else {"train": stream.rows.head(), **data.splits}
     require_columns(known, kinds)
-    task.fit(known)
+    try:
+        task.fit(known)
+    except DataError as error:
+        raise with_file(error, known) from error
     data.notes.extend(
         quality_notes(data.splits, text_columns=_texts_of(task), label_column=task.label_column)
     )

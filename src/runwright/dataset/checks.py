@@ -59,6 +59,14 @@ def row_error(problem: str, rows: Dataset, position: int, *, split: str, column:
     return DataError(problem, file=file, split=split, row=row, column=column)
 
 
+def with_file(error: DataError, splits: Splits) -> DataError:
+    """The same complaint with the file that its row came from: a task that names a row knows none."""
+    if error.file is not None or error.row is None or error.split not in splits:
+        return error
+    file, row = locate(splits[error.split], error.row)
+    return DataError(error.problem, file=file, split=error.split, row=row, column=error.column)
+
+
 def _require_values(rows: Dataset, column: str, *, split: str) -> None:
     for start, values in column_chunks(rows, column):
         if values.null_count:
