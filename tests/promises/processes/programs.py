@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from runwright.processes import end_ranks, set_threads, start_ranks
+from runwright.task.sentence_embedding import SentenceEmbedding
 from runwright.task.sequence_classification import SequenceClassification
 from runwright.trainer.batches import Batches, BatchOrder, Cut, StepBatch
 from runwright.trainer.evaluate import evaluate, predict
@@ -30,10 +31,12 @@ NAMES = {"distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
 DROPOUTS_OF_HEADS = ("classifier_dropout", "seq_classif_dropout")
 
-# (problem, architecture); "pair" and "coupled" are single-label on two texts, and a loss over the batch
+# (problem, architecture); "pair" and "coupled" are single-label on two texts, and a loss over the batch;
+# "embedding" has in-batch negatives
 PROBLEMS = (
     ("single_label", "bert"), ("single_label", "roberta"), ("single_label", "distilbert"), ("pair", "bert"),
     ("multi_label", "bert"), ("regression", "bert"), ("coupled", "bert"),
+    ("embedding", "bert"),
 )  # fmt: skip
 CUTS = {1: (1, 4, 8), 2: (4, 3), 4: (2, 4), 3: (4, 2)}  # microbatches by the number of processes
 ASSIGNMENTS = ("by cost", "prefix", "reversed", "last rank")
@@ -291,6 +294,13 @@ def make_task(problem: str) -> Any:
     words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
+    if problem == "embedding":
+        return SentenceEmbedding(
+            tokenizer, problem="retrieval", text_column="text", text_pair_column="pair",
+            negative_column="other", label_column=None, label_min=0.0, label_max=1.0, pooling="mean",
+            normalize=True, objective="in_batch_negatives", scale=20.0, symmetric=True, margin=0.5,
+            max_length=40,
+        )  # fmt: skip
     kind: Any = "single_label" if problem in ("pair", "coupled") else problem
     task = SequenceClassification(
         tokenizer, problem=kind, text_column="text", text_pair_column="pair" if problem == "pair" else None,
@@ -309,7 +319,7 @@ def make_task(problem: str) -> Any:
 def make_examples(task: Any, count: int) -> ListExamples:
     chance = random.Random(0)
     rows: dict[str, list[Any]] = {"row_id": list(range(100, 100 + count)), "labels": []}
-    for column in task.text_columns:
+    for column in getattr(task, "row_texts", task.text_columns):
         rows[column] = [" ".join(chance.choices(WORDS, k=chance.randint(1, 16))) for _ in range(count)]
     for _ in range(count):
         if task.problem == "regression":
@@ -324,13 +334,14 @@ def make_examples(task: Any, count: int) -> ListExamples:
 def make_model(task: Any, architecture: str, *, dropout: float) -> Any:
     torch.manual_seed(0)
     config = AutoConfig.for_model(
-        architecture, vocab_size=len(WORDS) + 2, max_position_embeddings=48, num_labels=task.head.num_labels,
-        pad_token_id=0, **NAMES.get(architecture, SIZE),
+        architecture, vocab_size=len(WORDS) + 2, max_position_embeddings=48,
+        num_labels=task.head.num_labels or 2, pad_token_id=0, **NAMES.get(architecture, SIZE),
     )  # fmt: skip
     for name in (*DROPOUTS, *DROPOUTS_OF_HEADS):
         if hasattr(config, name):
             setattr(config, name, dropout)
-    return AutoModelForSequenceClassification.from_config(config)
+    has_head = task.head.auto_class != "AutoModel"
+    return (AutoModelForSequenceClassification if has_head else AutoModel).from_config(config)
 
 
 def make_stepper(model: Any, task: Any, ranks: Ranks, *, lr: float) -> Stepper:
