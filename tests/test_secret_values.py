@@ -1,3 +1,5 @@
+"""Secrets stand as references on disk, and are found again in the environment."""
+
 from __future__ import annotations
 
 import os
