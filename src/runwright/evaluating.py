@@ -16,6 +16,7 @@ from runwright.compose import compose_checked
 from runwright.dataset.checks import require_columns
 from runwright.dataset.store import cache_root
 from runwright.errors import ConfigError
+from runwright.hypotheses import Hypotheses
 from runwright.inference import FinishedRun, load_run
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
@@ -27,6 +28,7 @@ from runwright.tokenizer.fingerprint import tokenizer_fingerprint
 from runwright.tracker.redaction import Redactor
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
 from runwright.types import Interval
+from runwright.zero_shot import ZeroShot
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +40,14 @@ def evaluate_run(
     splits: Sequence[str] | None = None,
     device: str | None = None,
     allow_shadow: bool = False,
+    hypotheses: Hypotheses | None = None,
 ) -> list[EvaluateResult]:
     """Evaluate the best model of the run in `folder`; one result for each split, all but train by default.
 
     Overrides, put on top of the run's own, choose other data or metrics. Predictions, tables and figures
-    are written to evaluations/<time>/ of the run.
+    are written to evaluations/<time>/ of the run. With hypotheses the classes are others than the run's.
     """
-    run = load_run(folder, device=device)
+    run = load_run(folder, device=device, hypotheses=hypotheses)
     config = _config(run, overrides, allow_shadow=allow_shadow)
     place = folder / "evaluations" / time.strftime("%Y-%m-%d_%H-%M-%S")
     place.mkdir(parents=True, exist_ok=True)
@@ -53,6 +56,8 @@ def evaluate_run(
         data = build.load_data(config)
         chosen = _choose(list(data.splits), splits)
         require_columns({split: data.splits[split] for split in chosen}, build.column_kinds(run.task))
+        if isinstance(run.task, ZeroShot):
+            run.task.fit({split: data.splits[split] for split in chosen})
         metrics = build.build_metrics(config)
         results = []
         for split in chosen:

@@ -14,6 +14,7 @@ from runwright import build
 from runwright.dataset.examples import PreparedExamples, example_schema, record_batch
 from runwright.environment import share_of_cores
 from runwright.errors import CheckpointError
+from runwright.hypotheses import Hypotheses
 from runwright.processes import set_threads, start_ranks
 from runwright.records import in_chunks
 from runwright.run_folder import CONFIG_FILE, read_config
@@ -22,6 +23,7 @@ from runwright.tokenizer.pretrained import load_pretrained
 from runwright.trainer.evaluate import predict
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.ranks import Ranks
+from runwright.zero_shot import ZeroShot
 
 CHUNK_RECORDS = 2048  # read, sorted by length and predicted together; bounds the memory
 
@@ -39,8 +41,11 @@ class FinishedRun:
     options: TrainerOptions
 
 
-def load_run(folder: Path, *, device: str | None = None) -> FinishedRun:
-    """The best model of a run with its tokenizer and task; raises CheckpointError where it has none."""
+def load_run(folder: Path, *, device: str | None = None, hypotheses: Hypotheses | None = None) -> FinishedRun:
+    """The best model of a run with its tokenizer and task; raises CheckpointError where it has none.
+
+    With hypotheses the task is to choose among classes that the run was not trained on.
+    """
     best, state = folder / "best", folder / "task.json"
     if not (best / "config.json").is_file() or not state.is_file():
         raise CheckpointError(
@@ -53,6 +58,7 @@ def load_run(folder: Path, *, device: str | None = None) -> FinishedRun:
     tokenizer = load_pretrained(name=str(best.resolve()), padding_side=None, pad_token=None)
     task = build.build_task(config, tokenizer)
     task.load_state_dict(json.loads(state.read_text(encoding="utf-8")))
+    zero_shot = ZeroShot(task, hypotheses=hypotheses) if hypotheses else None
     options = build.build_options(config)
     ranks = start_ranks(device or options.device)
     set_threads(options.num_threads or share_of_cores(1))
@@ -60,7 +66,7 @@ def load_run(folder: Path, *, device: str | None = None) -> FinishedRun:
         folder=folder,
         config=config,
         tokenizer=tokenizer,
-        task=task,
+        task=zero_shot or task,
         model=load_best(best, task).to(ranks.device).eval(),
         ranks=ranks,
         options=options,
@@ -88,7 +94,8 @@ def predict_records(
     Only a chunk of records is in memory at a time.
     """
     done = 0
-    for chunk in in_chunks(records, CHUNK_RECORDS):
+    num_examples = len(run.task.label_names) if isinstance(run.task, ZeroShot) else 1  # of a record
+    for chunk in in_chunks(records, max(1, CHUNK_RECORDS // num_examples)):
         predictions = predict_chunk(run, chunk)
         for place, record in enumerate(chunk):
             found = run.task.describe(predictions, place, row=record, all_scores=all_scores)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runwright.errors import ConfigError
+from runwright.hypotheses import Hypotheses
 from runwright.inference import load_run, predict_records
 from runwright.records import RecordWriter, read_records, texts_as_records
 from runwright.report.progress import Progress
@@ -26,9 +27,10 @@ def predict_to_stream(
     output_format: str,
     all_scores: bool,
     device: str | None,
+    hypotheses: Hypotheses | None = None,
 ) -> int:
     """Predict texts, a file or standard input with the run in `folder`; how many records were written."""
-    run = load_run(folder, device=device)
+    run = load_run(folder, device=device, hypotheses=hypotheses)
     wanted = run.task.text_columns
     given = tuple(text_columns or wanted)
     if len(given) != len(wanted):

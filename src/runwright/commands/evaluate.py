@@ -9,6 +9,8 @@ EXAMPLES = """examples:
   runwright evaluate latest                                      validation and test, as in training
   runwright evaluate latest --split test --split train
   runwright evaluate latest dataset=csv dataset.source.files.test=other.csv 'metric=[accuracy,roc_auc]'
+  runwright evaluate latest:mnli --labels-from-data dataset=csv dataset.source.files.test=topics.csv \\
+    'dataset.columns={premise:text}'                             zero-shot: classes the run does not know
 
 Overrides are put on top of the run's own; groups other than dataset and metric keep to the run.
 RUN is a folder, an id, latest or latest:NAME. The run itself is not changed: results go to its
@@ -18,6 +20,7 @@ evaluations/ folder."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     from runwright.commands.flags import add_permission_flags
+    from runwright.hypotheses import add_zero_shot_flags
 
     parser.usage = "runwright evaluate [options] RUN [group=option] [key=value]"
     parser.epilog = EXAMPLES
@@ -26,20 +29,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", metavar="NAME", action="append", help="may be repeated; default: all but train"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
+    add_zero_shot_flags(parser, from_data=True)
     add_permission_flags(parser)
 
 
 def execute(args: argparse.Namespace, overrides: list[str]) -> int:
     """Evaluate and show a table."""
     from runwright.commands.flags import grant_permissions
+    from runwright.hypotheses import hypotheses_of
     from runwright.run_folder import resolve_run
 
     grant_permissions(args)
+    hypotheses = hypotheses_of(args)
     folder = resolve_run(args.run)
     from runwright.evaluating import evaluate_run, show_results
 
     results = evaluate_run(
-        folder, overrides, splits=args.split, device=args.device, allow_shadow=args.allow_shadow
+        folder,
+        overrides,
+        splits=args.split,
+        device=args.device,
+        allow_shadow=args.allow_shadow,
+        hypotheses=hypotheses,
     )
     show_results(results)
     return 0

@@ -11,6 +11,7 @@ EXAMPLES = """examples:
   runwright predict latest "What a film!" "Never again."
   runwright predict latest:vader --file reviews.csv --text-column review --output scored.csv
   runwright predict latest --all-scores < lines.txt > predictions.jsonl
+  runwright predict latest:mnli --labels sport,politics,science "The rover has landed."
   runwright predict latest:stsb_bi --file lines.txt --output vectors.npy
 
 Input: csv, tsv, jsonl, parquet or text, one record a line; for a pair of texts in plain text put a tab
@@ -22,6 +23,8 @@ OUTPUT_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".npy": "n
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
+    from runwright.hypotheses import add_zero_shot_flags
+
     parser.usage = "runwright predict [options] RUN [TEXT ...]"
     parser.epilog = EXAMPLES
     parser.add_argument("run", metavar="RUN", help="run folder, id, latest or latest:NAME")
@@ -44,15 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--all-scores", action="store_true", help="the score of every class")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
+    add_zero_shot_flags(parser, from_data=False)
 
 
 def execute(args: argparse.Namespace, overrides: list[str]) -> int:
     """Predict and write."""
     from runwright.errors import ConfigError
+    from runwright.hypotheses import hypotheses_of
     from runwright.run_folder import resolve_run
 
     if args.texts + overrides and args.file:
         raise ConfigError("--file and texts are both given; expected one of them")
+    hypotheses = hypotheses_of(args)
     folder = resolve_run(args.run)
     from runwright.predicting import predict_to_stream
 
@@ -69,6 +75,7 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
         output_format=output_format,
         all_scores=args.all_scores,
         device=args.device,
+        hypotheses=hypotheses,
     )
     if args.output:
         print(f"{count:,} predictions in {args.output}", file=sys.stderr)
