@@ -85,6 +85,8 @@ def _complete_argument(command: str, given: list[str], word: str) -> Iterable[st
     flags = {text: action for action in parser._actions for text in action.option_strings}
     if word.startswith("-"):
         return _matching([flag for flag in flags if flag.startswith("--") or len(word) == 1], word)
+    if command == "search" and given == ["index"]:
+        return _matching(_runs(), word)
     before = flags.get(given[-1]) if given else None
     if before is not None and before.nargs != 0:
         return _matching(_values_of_flag(before), word)
