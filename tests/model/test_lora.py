@@ -50,6 +50,12 @@ def test_only_adapters_and_the_head_are_trained(
     assert any("lora_A" in name for name in names)
 
 
+def test_an_encoder_without_a_head_is_adapted(make_small: Callable[..., Any]) -> None:
+    names = trained(add_adapters(make_small("bert").base_model, Lora(**OPTIONS), new=set()))
+    assert names
+    assert all("lora_" in name for name in names)
+
+
 def test_a_new_pooler_is_trained_too(make_small: Callable[..., Any]) -> None:
     new = {"bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"}
     names = trained(add_adapters(make_small("bert"), Lora(**OPTIONS), new=new))

@@ -137,13 +137,26 @@ def test_a_head_for_another_number_of_labels_is_made_new(
 
 
 def test_a_checkpoint_that_lacks_a_layer_is_refused(
-    load_one: Callable[..., Any], save_small: Callable[..., Path]
+    load_one: Callable[..., Any], save_small: Callable[..., Path], head: Head
 ) -> None:
     file = save_small("bert") / "model.safetensors"
     weights = load_file(file)
     save_file({key: value for key, value in weights.items() if "layer.1." not in key}, file, {"format": "pt"})
-    with pytest.raises(ConfigError, match="lacks 16 weights of the encoder"):
-        load_one(name=str(file.parent))
+    encoder = dataclasses.replace(head, auto_class="AutoModel", num_labels=0, label_names=())
+    for each in (head, encoder):
+        with pytest.raises(ConfigError, match="lacks 16 weights of the encoder"):
+            load_one(name=str(file.parent), head=each)
+
+
+def test_an_encoder_without_a_head_can_be_frozen_in_part(
+    load_one: Callable[..., Any], save_small: Callable[..., Path], head: Head
+) -> None:
+    encoder = dataclasses.replace(head, auto_class="AutoModel", num_labels=0, label_names=())
+    model = load_one(name=str(save_small("bert")), head=encoder, freeze=["embeddings", "layers:1"])
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trainable == {
+        name for name, _ in model.named_parameters() if name.startswith(("encoder.layer.1.", "pooler"))
+    }
 
 
 def test_a_checkpoint_of_another_width_is_refused(
