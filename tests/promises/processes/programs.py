@@ -13,10 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PreTrainedTokenizerFast
+from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from runwright.processes import end_ranks, set_threads, start_ranks
+from runwright.task.answer_columns import NO_ANSWER
+from runwright.task.question_answering import QuestionAnswering
 from runwright.task.sentence_embedding import SentenceEmbedding
 from runwright.task.sequence_classification import SequenceClassification
 from runwright.trainer.batches import Batches, BatchOrder, Cut, StepBatch
@@ -32,11 +35,11 @@ DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "a
 DROPOUTS_OF_HEADS = ("classifier_dropout", "seq_classif_dropout")
 
 # (problem, architecture); "pair" and "coupled" are single-label on two texts, and a loss over the batch;
-# "embedding" has in-batch negatives
+# "embedding" has in-batch negatives, "answers" the two ends of a span
 PROBLEMS = (
     ("single_label", "bert"), ("single_label", "roberta"), ("single_label", "distilbert"), ("pair", "bert"),
     ("multi_label", "bert"), ("regression", "bert"), ("coupled", "bert"),
-    ("embedding", "bert"),
+    ("embedding", "bert"), ("answers", "bert"),
 )  # fmt: skip
 CUTS = {1: (1, 4, 8), 2: (4, 3), 4: (2, 4), 3: (4, 2)}  # microbatches by the number of processes
 ASSIGNMENTS = ("by cost", "prefix", "reversed", "last rank")
@@ -301,6 +304,12 @@ def make_task(problem: str) -> Any:
             normalize=True, objective="in_batch_negatives", scale=20.0, symmetric=True, margin=0.5,
             max_length=40,
         )  # fmt: skip
+    if problem == "answers":
+        return QuestionAnswering(
+            tokenizer, question_column="question", context_column="context", answers_column="answers",
+            misplaced_answers="refuse", max_length=40, overlap=4, max_question_length=16,
+            max_answer_length=8, n_best=4, no_answer_threshold=0.0, normalization="squad",
+        )  # fmt: skip
     kind: Any = "single_label" if problem in ("pair", "coupled") else problem
     task = SequenceClassification(
         tokenizer, problem=kind, text_column="text", text_pair_column="pair" if problem == "pair" else None,
@@ -321,6 +330,12 @@ def make_examples(task: Any, count: int) -> ListExamples:
     rows: dict[str, list[Any]] = {"row_id": list(range(100, 100 + count)), "labels": []}
     for column in getattr(task, "row_texts", task.text_columns):
         rows[column] = [" ".join(chance.choices(WORDS, k=chance.randint(1, 16))) for _ in range(count)]
+    if task.problem == "answers":  # the last word, or no answer
+        ends = [
+            (text.rfind(" ") + 1, len(text)) if chance.random() < 0.7 else NO_ANSWER
+            for text in rows["context"]
+        ]
+        rows |= {"from": [start for start, _ in ends], "to": [end for _, end in ends]}
     for _ in range(count):
         if task.problem == "regression":
             rows["labels"].append(chance.uniform(-4, 4))
@@ -340,8 +355,7 @@ def make_model(task: Any, architecture: str, *, dropout: float) -> Any:
     for name in (*DROPOUTS, *DROPOUTS_OF_HEADS):
         if hasattr(config, name):
             setattr(config, name, dropout)
-    has_head = task.head.auto_class != "AutoModel"
-    return (AutoModelForSequenceClassification if has_head else AutoModel).from_config(config)
+    return getattr(transformers, task.head.auto_class).from_config(config)
 
 
 def make_stepper(model: Any, task: Any, ranks: Ranks, *, lr: float) -> Stepper:
