@@ -182,6 +182,25 @@ def test_spans_with_ends_are_those_of_seqeval(tags: list[str]) -> None:
     assert [(span.type, span.start, span.end) for span in kept] == strict
 
 
+def test_weights_of_tags_are_the_denominator(tokenizer: Any) -> None:
+    task = make(tokenizer, class_weights="balanced")
+    rows = rows_of([["a", "b", "c", "d"]], [["O", "O", "O", "B-a"]])
+    task.fit({"train": rows})
+    assert task.class_weights == [4 / (2 * 3), 4 / (2 * 1), 1.0]  # there is no I-a
+    examples = task.encode(task.inputs_of(rows, split="train")[:])
+    assert task.count(examples) == pytest.approx(3 * 4 / 6 + 4 / 2)
+    again = make(tokenizer, class_weights="balanced")
+    again.load_state_dict(task.state_dict())
+    batch = again.collate(examples)
+    logits = torch.randn(*batch["labels"].shape, 3, dtype=torch.float64)
+    kept = batch["labels"] != IGNORED
+    expected = torch.nn.functional.cross_entropy(
+        logits[kept], batch["labels"][kept], weight=torch.tensor([4 / 6, 2.0, 1.0], dtype=torch.float64)
+    )
+    found = again.loss(logits, batch)
+    assert float(found.total) / found.count == pytest.approx(float(expected))
+
+
 def test_plain_tags_make_spans_of_runs() -> None:
     found = find_spans(["a", "a", "O", "b", "a"], scheme="plain", repair=True)
     assert [(span.start, span.end, span.type) for span in found] == [(0, 2, "a"), (3, 4, "b"), (4, 5, "a")]

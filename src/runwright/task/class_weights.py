@@ -37,3 +37,24 @@ def learn_class_weights(
     if single:
         return [total / (len(names) * counts[index]) for index in range(len(names))]
     return [(total - counts[index]) / counts[index] for index in range(len(names))]
+
+
+def learn_tag_weights(
+    option: Literal["balanced"] | Mapping[str, float],
+    rows: Sequence[Sequence[int]],
+    *,
+    names: Sequence[str],
+    column: str,
+) -> list[float]:
+    """The weight of each tag, [C]; `rows` are the tags of words.
+
+    Balanced over the tags that occur: a scheme has some that may not, such as I- of names of one word. Their
+    weight is 1, and nothing is weighed by it.
+    """
+    tags = [tag for row in rows for tag in row]
+    if isinstance(option, Mapping):
+        return learn_class_weights(option, tags, names=names, column=column)
+    counts = Counter(tags)
+    return [
+        len(tags) / (len(counts) * counts[index]) if counts[index] else 1.0 for index in range(len(names))
+    ]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from runwright.predictions import Ragged
 from runwright.task.chunks import special_tokens
-from runwright.task.class_weights import learn_class_weights
+from runwright.task.class_weights import learn_tag_weights
 from runwright.task.losses import loss_of_task
 from runwright.task.objectives import IGNORED, SingleLabel
 from runwright.task.padding import pad_batch, pad_rows
@@ -96,9 +96,9 @@ class TokenClassification:
             for split, rows in splits.items()
         }
         if self.class_weights_option is not None:
-            self.class_weights = learn_class_weights(
+            self.class_weights = learn_tag_weights(
                 self.class_weights_option,
-                [tag for row in tags["train"] or [] for tag in row],
+                tags["train"] or [],
                 names=self.label_names,
                 column=self.columns_of.tags,
             )
