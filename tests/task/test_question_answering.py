@@ -362,6 +362,14 @@ def test_questions_without_answers_get_predictions(tokenizer: Any) -> None:
     assert (described["predicted"], described["start"], described["scores"]) == ("", None, [])
 
 
+def test_an_empty_question_is_no_reason_to_stop(tokenizer: Any) -> None:
+    # the trial set of CMRC 2018 has one
+    rows = rows_of(("", "b c", [("c", 2)]))
+    task = make(tokenizer)
+    task.fit({"test": rows})
+    assert [(each["input_ids"], each["start"]) for each in encoded(task, rows)] == [([2, 3, 5, 6, 3], 3)]
+
+
 def test_answers_may_be_a_list_of_pairs(tokenizer: Any) -> None:
     rows = rows_of(("a", "b c", [])).remove_columns("answers")
     rows = rows.add_column("answers", [[{"text": "c", "answer_start": 2}]])  # pyright: ignore

@@ -57,14 +57,10 @@ def read_answers(
 
 
 def check_contexts(rows: Any, names: AnswerColumns, *, split: str) -> None:
-    """Raise DataError for a context or a question of which nothing is left without spaces."""
-    for column in (names.context, names.question):
-        for row_id, text in zip(rows["row_id"][:], rows[column][:], strict=True):
-            if not str(text or "").strip():
-                raise DataError(
-                    f"the {'context' if column == names.context else 'question'} is empty",
-                    split=split, row=row_id, column=column,
-                )  # fmt: skip
+    """Raise DataError for a context of which nothing is left without spaces."""
+    for row_id, text in zip(rows["row_id"][:], rows[names.context][:], strict=True):
+        if not str(text or "").strip():
+            raise DataError("the context is empty", split=split, row=row_id, column=names.context)
 
 
 def missing_answers(rows: Any, names: AnswerColumns) -> DataError:
