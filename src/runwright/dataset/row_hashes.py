@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -35,7 +36,8 @@ def hash_rows(rows: Dataset) -> RowHashes | None:
     columns = sorted(name for name in rows.column_names if name != ROW_ID)
     hashes = np.empty(len(rows), dtype=np.uint64)
     place = 0
-    for batch in rows.iter(batch_size=BATCH_ROWS):
+    batches: Any = rows.iter(batch_size=BATCH_ROWS)
+    for batch in batches:
         for values in zip(*(batch[name] for name in columns), strict=True):
             text = json.dumps(values, ensure_ascii=False, default=str)
             digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
