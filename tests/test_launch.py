@@ -36,7 +36,13 @@ def main():
 
 sys.exit(work(main, reports=reports))
 """
-OPTIONS = {"num_processes": 2, "max_restarts": 0, "timeout_seconds": 60.0, "grace_seconds": 1.0}
+OPTIONS = {
+    "strategy": "replicated",
+    "num_processes": 2,
+    "max_restarts": 0,
+    "timeout_seconds": 60.0,
+    "grace_seconds": 1.0,
+}
 
 Launch = Callable[..., int]
 
