@@ -105,6 +105,7 @@ def test_a_signal_while_a_job_is_starting_is_not_lost(start: Start, tmp_path: Pa
     assert statuses(tmp_path) == ["KILLED"]
 
 
+@pytest.mark.slow
 def test_jobs_of_another_launcher_save_too(start: Start, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs hydra-joblib-launcher")
     process = start("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")

@@ -158,6 +158,7 @@ def test_a_failure_says_nothing_either_and_a_resumed_run_asks_for_the_secret(
     assert hits(home / "outputs", "canary-") == []
 
 
+@pytest.mark.slow
 def test_a_secret_from_a_variable_is_found_there_again(home: Path, runwright: Run) -> None:
     settings = [*SETTINGS, "name=lab", "tracker=console", "dataset.source.token='${oc.env:LAB_LOGIN}'"]
     first = runwright("train", *settings, LAB_LOGIN="canary-lab-55")
@@ -172,6 +173,7 @@ def test_a_secret_from_a_variable_is_found_there_again(home: Path, runwright: Ru
     assert hits(home / "outputs", "canary-") == []
 
 
+@pytest.mark.slow
 def test_a_multirun_leaves_no_secret(home: Path, runwright: Run) -> None:
     done = runwright(
         "train", "-m", *SETTINGS, "name=many", "tracker=console", "dataset.source.token=canary-typed-0815",

@@ -73,6 +73,7 @@ def test_each_process_holds_a_share_and_whole_states_go_on_anywhere(
     processes.call("sharded_parts", tmp_path, num_processes=num_processes)
 
 
+@pytest.mark.slow
 def test_a_sharded_run_has_the_figures_of_one_process(whole_run: Run) -> None:
     one, whole = whole_run(1), whole_run(2, FSDP)
     found, expected = whole.metrics(), one.metrics()

@@ -30,7 +30,8 @@ def test_names_that_differ_stay_different() -> None:
 
 @settings(max_examples=500, deadline=None)
 @given(NAMES)
-@example("..0")  # a name, but not a plain path
+@example("..0")  # names, but not plain paths
+@example("-/;")
 def test_mlflow_takes_every_mapped_name(name: str) -> None:
     from mlflow.utils.validation import _validate_metric, _validate_param_name, _validate_tag_name
 

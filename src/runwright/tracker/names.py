@@ -27,7 +27,8 @@ def mlflow_name(name: str) -> str:
     parts = (part.lstrip(".") for part in readable.split("/") if part.strip(". "))
     # A hash of the original keeps `f1@10` and `f1(10)` apart, the same way in every process.
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{'/'.join(parts)[: MAX_NAME_LENGTH - 9]}-{digest}".lstrip("-")
+    kept = "/".join(parts)[: MAX_NAME_LENGTH - 9]
+    return f"{kept}-{digest}" if kept else digest
 
 
 def mlflow_text(text: str, *, max_length: int) -> str:

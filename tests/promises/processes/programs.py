@@ -19,9 +19,11 @@ from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from runwright.processes import end_ranks, set_threads, start_ranks
 from runwright.task.answer_columns import NO_ANSWER
+from runwright.task.masked_language_modeling import MaskedLanguageModeling
 from runwright.task.question_answering import QuestionAnswering
 from runwright.task.sentence_embedding import SentenceEmbedding
 from runwright.task.sequence_classification import SequenceClassification
+from runwright.task.token_classification import TokenClassification
 from runwright.trainer.batches import Batches, BatchOrder, Cut, StepBatch
 from runwright.trainer.evaluate import evaluate, predict
 from runwright.trainer.ranks import Ranks
@@ -35,11 +37,11 @@ DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "a
 DROPOUTS_OF_HEADS = ("classifier_dropout", "seq_classif_dropout")
 
 # (problem, architecture); "pair" and "coupled" are single-label on two texts, and a loss over the batch;
-# "embedding" has in-batch negatives, "answers" the two ends of a span
+# "embedding" has in-batch negatives, "answers" the two ends of a span, "hidden_tokens" masks by chance
 PROBLEMS = (
     ("single_label", "bert"), ("single_label", "roberta"), ("single_label", "distilbert"), ("pair", "bert"),
     ("multi_label", "bert"), ("regression", "bert"), ("coupled", "bert"),
-    ("embedding", "bert"), ("answers", "bert"),
+    ("embedding", "bert"), ("answers", "bert"), ("tags", "bert"), ("hidden_tokens", "bert"),
 )  # fmt: skip
 CUTS = {1: (1, 4, 8), 2: (4, 3), 4: (2, 4), 3: (4, 2)}  # microbatches by the number of processes
 ASSIGNMENTS = ("by cost", "prefix", "reversed", "last rank")
@@ -293,10 +295,25 @@ class ListExamples:
 
 
 def make_task(problem: str) -> Any:
-    vocabulary = {word: index for index, word in enumerate(["[PAD]", "[UNK]", *WORDS])}
+    vocabulary = {word: index for index, word in enumerate(["[PAD]", "[UNK]", "[MASK]", *WORDS])}
     words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", mask_token="[MASK]"
+    )
+    if problem == "tags":
+        tags = TokenClassification(
+            tokenizer, words_column="words", text_column="text", tags_column="tags", tag_names=None,
+            scheme="plain", repair=True, train_on="first", aggregation="first", max_length=40, overlap=4,
+            label_smoothing=0.1, class_weights=None, loss=None,
+        )  # fmt: skip
+        tags.load_state_dict({"label_names": ["O", "x", "y", "z"], "class_weights": None})
+        return tags
+    if problem == "hidden_tokens":
+        return MaskedLanguageModeling(
+            tokenizer, text_column="text", max_length=40, join_rows=False, mask_probability=0.3,
+            mask_share=0.8, random_share=0.1, whole_words=False,
+        )  # fmt: skip
     if problem == "embedding":
         return SentenceEmbedding(
             tokenizer, problem="retrieval", text_column="text", text_pair_column="pair",
@@ -339,6 +356,9 @@ def make_examples(task: Any, count: int) -> ListExamples:
     for _ in range(count):
         if task.problem == "regression":
             rows["labels"].append(chance.uniform(-4, 4))
+        elif task.problem == "tags":
+            num_words = len(rows["text"][len(rows["labels"])].split())
+            rows["labels"].append([chance.randrange(4) for _ in range(num_words)])
         elif task.problem == "multi_label":
             rows["labels"].append(sorted(chance.sample(range(4), k=chance.randint(0, 3))))
         else:
@@ -349,7 +369,7 @@ def make_examples(task: Any, count: int) -> ListExamples:
 def make_model(task: Any, architecture: str, *, dropout: float) -> Any:
     torch.manual_seed(0)
     config = AutoConfig.for_model(
-        architecture, vocab_size=len(WORDS) + 2, max_position_embeddings=48,
+        architecture, vocab_size=len(WORDS) + 3, max_position_embeddings=48,
         num_labels=task.head.num_labels or 2, pad_token_id=0, **NAMES.get(architecture, SIZE),
     )  # fmt: skip
     for name in (*DROPOUTS, *DROPOUTS_OF_HEADS):
