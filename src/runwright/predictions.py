@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from runwright.types import PerExample
 P = TypeVar("P", bound=PerExample)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ragged:
     """Rows of different lengths: [sum of lengths, …] values, and the length of each row [N] int64."""
 
@@ -32,7 +33,7 @@ class Ragged:
         values = np.concatenate(arrays) if arrays else np.empty(0, dtype=dtype)
         return cls(values, np.array([len(row) for row in arrays], dtype=np.int64))
 
-    @property
+    @cached_property
     def starts(self) -> np.ndarray:
         """Where each row begins in `values`, [N] int64."""
         return np.cumsum(self.lengths) - self.lengths
