@@ -171,10 +171,14 @@ class Batches:
 
     def _microbatch(self, step: int, index: int, positions: np.ndarray) -> Microbatch:
         examples: list[Example] = self.examples.fetch(positions.tolist())
-        if isinstance(self.task, RandomTask):
-            epoch = step // self.order.steps_per_epoch
-            examples = self.task.augment(examples, seed=self.order.seed, epoch=epoch)
+        epoch = step // self.order.steps_per_epoch
+        examples = as_used(self.task, examples, seed=self.order.seed, epoch=epoch)
         return Microbatch(index=index, count=self.task.count(examples), batch=self.task.collate(examples))
+
+
+def as_used(task: Task, examples: list[Example], *, seed: int, epoch: int) -> list[Example]:
+    """The examples as the task uses them in an epoch: changed by chance, where it is a task that does so."""
+    return task.augment(examples, seed=seed, epoch=epoch) if isinstance(task, RandomTask) else examples
 
 
 def hash_ids(example_ids: np.ndarray) -> str:

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from runwright.predictions import join, pack, select, unpack
-from runwright.trainer.batches import Cut, cut_batch
+from runwright.trainer.batches import Cut, as_used, cut_batch
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.step import to_device
 from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, StopFlag
-from runwright.types import Example, Examples, Metric, RandomTask, Task
+from runwright.types import Examples, Metric, Task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +59,8 @@ def predict(
     for places in mine:
         if stop and stop.code > TIME_LIMIT:
             break
-        batch = to_device(task.collate(_chosen(task, examples, places)), ranks.device)
+        # one seed and epoch for all evaluations: what chance changes is always the same
+        batch = to_device(task.collate(as_used(task, examples.fetch(places), seed=0, epoch=0)), ranks.device)
         with autocast():
             outputs = task.forward(model, batch)
         parts.append(task.predictions(outputs, batch))
@@ -95,12 +96,6 @@ def evaluate(
                 part, _ = _figures(select(predictions, chosen), metrics)
                 figures |= {f"{name}/{group}": value for name, value in part.items()}
     return Evaluation(predictions=predictions, figures=figures, tables=tables)
-
-
-def _chosen(task: Task, examples: Examples, places: Sequence[int]) -> list[Example]:
-    """The examples; where they are changed by chance, always in the same way."""
-    chosen = examples.fetch(places)
-    return task.augment(chosen, seed=0, epoch=0) if isinstance(task, RandomTask) else chosen
 
 
 def _figures(

@@ -19,9 +19,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from runwright.errors import CheckpointError, DataError
-from runwright.trainer.batches import Cut, Microbatch, StepBatch, assign, cut_batch, hash_ids
+from runwright.trainer.batches import Cut, Microbatch, StepBatch, as_used, assign, cut_batch, hash_ids
 from runwright.trainer.seeds import derive_seed
-from runwright.types import Example, Examples, RandomTask, Task
+from runwright.types import Example, Examples, Task
 
 UNSHUFFLED_ROWS = 1000  # in a window where the order stays that of the files
 
@@ -242,6 +242,5 @@ class StreamBatches:
         )
 
     def _microbatch(self, index: int, examples: list[Example], window: Window) -> Microbatch:
-        if isinstance(self.task, RandomTask):
-            examples = self.task.augment(examples, seed=self.seed, epoch=window.epoch)
+        examples = as_used(self.task, examples, seed=self.seed, epoch=window.epoch)
         return Microbatch(index=index, count=self.task.count(examples), batch=self.task.collate(examples))

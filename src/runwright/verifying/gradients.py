@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from runwright import build
-from runwright.trainer.batches import Batches, BatchOrder, Cut
+from runwright.trainer.batches import Batches, BatchOrder, Cut, as_used
 from runwright.trainer.ranks import Ranks
-from runwright.types import Example, RandomTask
+from runwright.types import Example
 from runwright.verifying.subject import Subject, weights_kept
 
 BATCH_SIZE = 16  # enough for cuts of 4 and 1 to be others than the whole; a large one might not fit uncut
@@ -85,10 +85,8 @@ def num_examples(subject: Subject) -> int:
 def first_examples(subject: Subject) -> list[Example]:
     """The examples of the batch that is measured."""
     positions = _batches(subject, Cut(), subject.alone).order.positions(0)
-    examples, task = subject.train.fetch(positions.tolist()), subject.prepared.task
-    if isinstance(task, RandomTask):
-        return task.augment(examples, seed=subject.config["seeds"]["data"], epoch=0)
-    return examples
+    examples, seed = subject.train.fetch(positions.tolist()), subject.config["seeds"]["data"]
+    return as_used(subject.prepared.task, examples, seed=seed, epoch=0)
 
 
 def _batches(subject: Subject, cut: Cut, ranks: Ranks) -> Batches:
