@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
@@ -43,6 +44,19 @@ def save(figure: Figure, path: Path) -> Path:
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         FigureCanvasAgg(figure).print_figure(path, dpi=DOTS_PER_INCH)
     return path
+
+
+def draw_shares(axes: Axes, values: np.ndarray, *, bins: Any, index: int, label: str) -> None:
+    """The outline of a histogram in per cent of the values; `index` chooses the colour."""
+    axes.hist(
+        values,
+        bins=bins,
+        weights=[100 / len(values)] * len(values),
+        histtype="step",
+        color=colour(index),
+        linewidth=1.8,
+        label=label,
+    )
 
 
 def title(axes: Axes, text: str, *, below: str = "") -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from runwright.report.canvas import (
     GREY,
     colour,
+    draw_shares,
     legend,
     names_that_fit,
     new_figure,
@@ -32,16 +33,8 @@ def plot_lengths(path: Path, lengths: Mapping[str, np.ndarray], *, max_length: i
     bins = np.arange(0.5, right + 1.5, max(1, round(right / 40))).tolist()
     for index, (split, values) in enumerate(lengths.items()):
         if len(values):
-            weights = np.full(len(values), 100 / len(values))
-            axes.hist(
-                values,
-                bins=bins,
-                weights=weights,
-                histtype="step",
-                color=colour(index),
-                linewidth=1.8,
-                label=f"{plain(split)} ({len(values):,}, median {np.median(values):.0f})",
-            )
+            label = f"{plain(split)} ({len(values):,}, median {np.median(values):.0f})"
+            draw_shares(axes, values, bins=bins, index=index, label=label)
     about = f"longest {everything.max():,} tokens" if len(everything) else "no texts"
     if max_length is not None and len(everything):
         over = everything > max_length

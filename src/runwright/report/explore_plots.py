@@ -7,7 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from runwright.report.canvas import GREY, colour, legend, new_figure, plain, save, title, write_ticks
+from runwright.report.canvas import (
+    GREY,
+    colour,
+    draw_shares,
+    legend,
+    new_figure,
+    plain,
+    save,
+    title,
+    write_ticks,
+)
 
 
 def plot_truncation(
@@ -41,16 +51,7 @@ def plot_numbers(path: Path, numbers: Mapping[str, np.ndarray]) -> Path:
     for index, (split, values) in enumerate(numbers.items()):
         if len(values):
             label = f"{plain(split)} (mean {values.mean():.3g}, sd {values.std():.3g})"
-            weights = np.full(len(values), 100 / len(values))
-            axes.hist(
-                values,
-                bins=bins,
-                weights=weights,
-                histtype="step",
-                color=colour(index),
-                linewidth=1.8,
-                label=label,
-            )
+            draw_shares(axes, values, bins=bins, index=index, label=label)
     axes.set_xlabel("label", fontsize=10)
     axes.set_ylabel("% of rows", fontsize=10)
     title(axes, "Labels", below=f"from {everything.min():.4g} to {everything.max():.4g}")
