@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -24,8 +24,11 @@ from runwright.verifying.gradients import (
 from runwright.verifying.subject import Subject
 
 CHECK = "parity"
-# What is promised, relative to the norm of the whole gradient.
+# What is promised, relative to the norm of the whole gradient; the more exact first.
 LIMITS = {torch.float64: 1e-10, torch.float32: 1e-5}
+# Where sums nearly cancel, rounding weighs more than a fixed limit can know: a cut may then differ by so many
+# times what the uncut batch itself differs from the more exact precision.
+ROUNDING = 4
 CUTS = (4, 1)  # examples of a microbatch
 SHARED = Cut(microbatch_size=4)  # as many microbatches as processes, or more
 DEPENDS = (
@@ -68,31 +71,41 @@ class Measurement:
 
 def check_parity(subject: Subject) -> Iterator[Finding]:
     """Every cut against the whole batch, and all processes against one; findings on the first process."""
+    exact = None
     for dtype, limit in LIMITS.items():
         model = build.build_model(subject.config, subject.prepared, device=subject.ranks.device).to(dtype)
         name = str(dtype).removeprefix("torch.")
-        yield from _check(Measurement(subject=subject, model=model, limit=limit, name=name))
+        exact = yield from _check(
+            Measurement(subject=subject, model=model, limit=limit, name=name), exact=exact
+        )
 
 
-def _check(this: Measurement) -> Iterator[Finding]:
+def _check(this: Measurement, *, exact: Gradient | None) -> Generator[Finding, None, Gradient | None]:
+    """Findings at one precision; returns the gradient of the uncut batch. `exact` is that of a finer one."""
     reference, problem = this.try_alone(SHARED)
     if this.subject.ranks.maximum(float(bool(problem))):
         yield _not_checked(this, problem or "a process failed")
-        return
-    if this.subject.ranks.num_ranks > 1:
-        yield from _compare(this, reference, this.together(SHARED), _on(this.subject.ranks, "with dropout"))
+        return None
+    several = this.subject.ranks.num_ranks > 1
+    shared = this.together(SHARED) if several else None
     switch_off_dropout(this.model)
     plain, again = this.alone(SHARED), this.alone(SHARED, seed=1)
     chance = compare_gradients(plain, again)[0] if plain and again else 0.0
-    if this.subject.ranks.maximum(chance) > this.limit:
+    can_compare = this.subject.ranks.maximum(chance) <= this.limit
+    whole = this.alone(Cut()) if can_compare else None
+    if exact and whole:
+        this = replace(this, limit=max(this.limit, ROUNDING * compare_gradients(exact, whole)[0]))
+    if several:
+        yield from _compare(this, reference, shared, _on(this.subject.ranks, "with dropout"))
+    if not can_compare:
         yield _not_checked(this, "the model draws random numbers although dropout is off")
-        return
-    whole = this.alone(Cut())
+        return None
     for size in CUTS:
         found, problem = this.try_alone(Cut(microbatch_size=size))
         yield from _compare(this, whole, found, f"cut by {size}", problem)
-    if this.subject.ranks.num_ranks > 1:
+    if several:
         yield from _compare(this, whole, this.together(SHARED), _on(this.subject.ranks, "cut by 4"))
+    return whole
 
 
 def _compare(
