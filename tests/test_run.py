@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import runwright
-from runwright.errors import CheckpointError, DataError
+from runwright.errors import CheckpointError, ConfigError, DataError
 from runwright.tracker.journal import read_curves
 from runwright.types import Interval
 
@@ -131,6 +131,28 @@ def test_the_same_run_gives_the_same_numbers(finished: runwright.RunResult, home
     assert again.training_loss.hex() == finished.training_loss.hex()
     best = [(result.paths["best"] / "model.safetensors").read_bytes() for result in (again, finished)]
     assert best[0] == best[1]
+
+
+def test_figures_before_the_first_update_stand_at_step_0_and_beside_those_after(
+    finished: runwright.RunResult, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = runwright.run(small(home, "name=before", "tracker=console", "trainer.evaluate_at_start=true"))
+    assert result.metrics == finished.metrics
+    assert (result.ledger, result.best_step) == (finished.ledger, finished.best_step)
+    steps, values = read_curves(result.folder / "journal.jsonl")["validation/accuracy"]
+    assert steps.tolist() == [0, 6, 12, 18, 24]
+    summary = json.loads((result.folder / "summary.json").read_text())
+    assert summary["before"]["validation/accuracy"] == values[0]
+    assert {name.partition("/")[0] for name in summary["before"]} == {"validation"}
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(" accuracy"))
+    assert f"{values[0]:.4f}" in row.split()
+
+
+def test_figures_before_the_first_update_need_a_validation_split(home: Path) -> None:
+    with pytest.raises(ConfigError, match="evaluate_at_start needs a validation split"):
+        runwright.run(
+            small(home, "dataset.holdout.validation=0", "trainer.evaluate_at_start=true", "tracker=console")
+        )
 
 
 def test_another_seed_gives_other_numbers(finished: runwright.RunResult, home: Path) -> None:

@@ -159,6 +159,10 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         raise ConfigError(
             "trainer.early_stopping_patience needs a validation split; set dataset.holdout.validation"
         )
+    if splits.best is None and run.options.evaluate_at_start:
+        raise ConfigError(
+            "trainer.evaluate_at_start needs a validation split; set dataset.holdout.validation"
+        )
     check_tuning(prepared.task, splits)
     make_model = partial(build.build_model, run.config, prepared, device=run.ranks.device)
     stepper = build.build_stepper(run.config, model=make_model(), task=prepared.task, ranks=run.ranks)

@@ -191,6 +191,7 @@ def record_summary(run: Run, state: TrainingState, result: RunResult) -> RunSumm
         best_step=result.best_step,
         training_loss=result.training_loss,
         metrics=result.metrics,
+        before=_figures_before(run, result) if run.options.evaluate_at_start else {},
         intervals=result.intervals,
         references=run.config.get("references", {}),
         seconds=run.seconds,
@@ -213,6 +214,13 @@ def record_summary(run: Run, state: TrainingState, result: RunResult) -> RunSumm
     run.tracker.log_artifact(write_summary(summary))
     _write_page(run)
     return summary
+
+
+def _figures_before(run: Run, result: RunResult) -> dict[str, float]:
+    """The figures of step 0, of those that the result has; from the journal, since runs are resumed."""
+    curves = read_curves(run.folder / JOURNAL_FILE)
+    found = {name: curves[name] for name in result.metrics if name in curves}
+    return {name: float(values[0]) for name, (steps, values) in found.items() if len(steps) and not steps[0]}
 
 
 def _write_page(run: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints
 from runwright.trainer.loop import Loop, Plan, TrainingState, make_plan, restore_snapshot
 from runwright.trainer.options import TrainerOptions
-from runwright.trainer.stop import TIME_LIMIT, StopFlag, catch_signals
+from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, StopFlag, catch_signals
 
 OPTIONS: dict[str, Any] = {
     "max_epochs": None, "max_steps": 12, "max_minutes": None, "batch_size": 8, "microbatch_size": 3,
     "microbatch_tokens": None, "max_grad_norm": 1.0, "non_finite": "stop", "precision": "fp32",
     "gradient_checkpointing": False, "device": "cpu", "num_threads": 1, "deterministic": False,
-    "log_every_steps": 1, "evaluate_every_steps": 5, "evaluate_every_epochs": None, "evaluate_tokens": 256,
+    "log_every_steps": 1, "evaluate_at_start": False, "evaluate_every_steps": 5,
+    "evaluate_every_epochs": None, "evaluate_tokens": 256,
     "save_every_steps": 4, "save_every_epochs": None, "keep_checkpoints": 9, "best_split": None,
     "best_metric": "loss", "best_mode": "min",
     "early_stopping_patience": None, "early_stopping_min_delta": 0.0,
@@ -147,6 +149,56 @@ def test_early_stopping_counts_evaluations_without_improvement(tmp_path: Path, f
     assert run.train() == 0
     assert run.state.step == 6
     assert run.state.best_step == 2
+
+
+def test_what_is_measured_at_the_start_is_neither_best_nor_a_part_of_the_training(
+    tmp_path: Path, fixtures: Any
+) -> None:
+    values = [3.0, 4.0, 5.0]
+    without = Run(tmp_path / "without", fixtures, values=values)
+    run = Run(tmp_path / "with", fixtures, values=[1.0, *values], evaluate_at_start=True)
+    without.train()
+    run.train()
+    assert run.log.curve("validation/loss") == {0: 1.0, 5: 3.0, 10: 4.0, 12: 5.0}
+    assert (run.state.best_step, run.state.evaluations_without_improvement) == (5, 2)
+    assert run.log.curve("train/loss") == without.log.curve("train/loss")
+    assert run.state.ledger == without.state.ledger
+
+
+def test_a_resumed_run_does_not_measure_the_start_again(tmp_path: Path, fixtures: Any) -> None:
+    first = Run(tmp_path, fixtures, values=[9.0], evaluate_at_start=True)
+    first.stop_at = (1, signal.SIGTERM)
+    first.train()
+    second = Run(tmp_path, fixtures, values=[1.0, 2.0, 3.0], evaluate_at_start=True)
+    second.resume()
+    second.train()
+    assert first.log.curve("validation/loss") == {0: 9.0}
+    assert second.log.curve("validation/loss") == {5: 1.0, 10: 2.0, 12: 3.0}
+
+
+def test_a_schedule_that_follows_a_figure_is_not_told_the_one_of_the_start(
+    tmp_path: Path, fixtures: Any
+) -> None:
+    run = Run(tmp_path, fixtures, values=[0.5, 3.0, 2.0, 1.0], evaluate_at_start=True)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(run.stepper.optimizer, factor=0.5, patience=0)
+    run.loop = replace(run.loop, scheduler=schedule)
+    run.train()
+    assert (schedule.best, schedule.last_epoch) == (1.0, 3)
+    assert run.stepper.optimizer.param_groups[0]["lr"] == 1e-2
+
+
+def test_a_signal_during_the_measurement_of_the_start_leaves_no_checkpoint(
+    tmp_path: Path, fixtures: Any
+) -> None:
+    run = Run(tmp_path, fixtures, values=[1.0], evaluate_at_start=True)
+
+    def stopped() -> Any:
+        raise EvaluationStopped(signal.SIGTERM)
+
+    run.loop = replace(run.loop, evaluate=stopped)
+    assert run.train() == signal.SIGTERM
+    assert run.state.step == 0
+    assert list_checkpoints(tmp_path) == []
 
 
 def test_a_time_limit_ends_with_an_evaluation_and_a_checkpoint(tmp_path: Path, fixtures: Any) -> None:

@@ -39,6 +39,7 @@ class RunSummary:
     best_step: int | None = None
     training_loss: float | None = None  # mean over all steps
     metrics: Mapping[str, float] = field(default_factory=dict)
+    before: Mapping[str, float] = field(default_factory=dict)  # the same before the first update, if measured
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     references: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # published: column -> metric
     seconds: Mapping[str, float] = field(default_factory=dict)  # data, train, evaluate, save; all
@@ -79,7 +80,13 @@ def print_summary(summary: RunSummary, *, console: Console | None = None) -> Non
     console = console or Console(highlight=False)
     console.print()
     console.print(_headline(summary))
-    print_metrics(summary.metrics, summary.intervals, references=summary.references, console=console)
+    print_metrics(
+        summary.metrics,
+        summary.intervals,
+        before=summary.before,
+        references=summary.references,
+        console=console,
+    )
     console.print()
     # Paths and commands are for copying: never wrapped by us.
     for line in (*_effort(summary), *_places(summary), *_next_commands(summary)):
@@ -90,12 +97,13 @@ def print_metrics(
     metrics: Mapping[str, float],
     intervals: Mapping[str, Interval],
     *,
+    before: Mapping[str, float] | None = None,
     references: Mapping[str, Mapping[str, float]] | None = None,
     console: Console | None = None,
 ) -> None:
     """Print the metric tables of a summary alone."""
     console = console or Console(highlight=False)
-    for table in _metric_tables(metrics, intervals, references or {}):
+    for table in _metric_tables(_Figures(metrics, intervals, references or {}, before or {})):
         console.print(Padding(table, (1, 0, 0, 1), expand=False))
 
 
@@ -124,15 +132,12 @@ def _headline(summary: RunSummary) -> Text:
     return line
 
 
-def _metric_tables(
-    metrics: Mapping[str, float],
-    intervals: Mapping[str, Interval],
-    references: Mapping[str, Mapping[str, float]],
-) -> Iterator[RenderableType]:
+def _metric_tables(figures: _Figures) -> Iterator[RenderableType]:
     """For each split: its metrics, then its groups, beside published figures where there are some."""
-    for split in dict.fromkeys(key.partition("/")[0] for key in metrics):
-        of_split = {key: value for key, value in metrics.items() if key.startswith(f"{split}/")}
-        shown = _Figures(of_split, intervals, references)
+    references = figures.references
+    for split in dict.fromkeys(key.partition("/")[0] for key in figures.metrics):
+        of_split = {key: value for key, value in figures.metrics.items() if key.startswith(f"{split}/")}
+        shown = figures._replace(metrics=of_split)
         whole = [key for key in of_split if key.count("/") == 1]
         grouped = [key for key in of_split if key.count("/") > 1]
         if whole:
@@ -152,6 +157,7 @@ class _Figures(NamedTuple):
     metrics: Mapping[str, float]
     intervals: Mapping[str, Interval]
     references: Mapping[str, Mapping[str, float]]
+    before: Mapping[str, float]
 
 
 def _with_intervals(shown: _Figures, keys: list[str], *, heading: str, drop: str) -> Table:
@@ -162,6 +168,9 @@ def _with_intervals(shown: _Figures, keys: list[str], *, heading: str, drop: str
     has_intervals = any(key in shown.intervals for key in keys)
     if has_intervals:
         table.add_column("95 % interval", justify="center", no_wrap=True)
+    was_measured = any(key in shown.before for key in keys)
+    if was_measured:
+        table.add_column("before", justify="right", no_wrap=True)
     for column in columns:
         table.add_column(Text(column), justify="right", style="dim")
     for key in keys:
@@ -170,6 +179,8 @@ def _with_intervals(shown: _Figures, keys: list[str], *, heading: str, drop: str
             interval = shown.intervals.get(key)
             cells.append(f"[{_figure(interval.low)}, {_figure(interval.high)}]" if interval else "")
             cells[-1] = Text(str(cells[-1]))
+        if was_measured:
+            cells.append(_figure(shown.before[key]) if key in shown.before else "")
         published = (shown.references[column].get(key) for column in columns)
         table.add_row(*cells, *("" if value is None else _figure(value) for value in published))
     return table

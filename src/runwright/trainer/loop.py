@@ -6,6 +6,7 @@ they are what a checkpoint holds. Order and randomness are functions of the step
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,8 @@ from runwright.trainer.optimizer_state import read_optimizer, write_optimizer
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.step import Stepper, StepResult
 from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, StopFlag
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -105,13 +108,16 @@ class Loop:
         try:
             return self._run(state)
         except EvaluationStopped as stopped:  # going on begins with this evaluation
-            self._save(state)
+            if state.step:  # before the first update there is nothing to save
+                self._save(state)
             return stopped.code
 
     def _run(self, state: TrainingState) -> int:
+        started = time.monotonic()
+        if self.options.evaluate_at_start and not state.step:
+            self._measure_start(state)
         if state.step and self.plan.evaluates_at(state.step) and state.evaluated_step != state.step:
             self._evaluate(state)  # a signal came between this step and its evaluation
-        started = time.monotonic()
         for batch in self.batches.iterate(state.step, self.plan.total_steps):
             if self._is_over(state):
                 break
@@ -162,14 +168,10 @@ class Loop:
 
     def _evaluate(self, state: TrainingState) -> bool:
         """Evaluate the validation splits; whether this is the best step so far."""
-        began = time.perf_counter()
-        found = self.evaluate() if self.evaluate else None
+        found = self._measure(state)
         state.evaluated_step = state.step
         if found is None:
             return False
-        state.evaluate_seconds += time.perf_counter() - began
-        named = {f"{split}/{name}": v for split, figures in found.items() for name, v in figures.items()}
-        self.log.log_metrics(named, step=state.step)
         value = self._figure_to_compare(found[self.best_split])
         if self._needs_metric():
             self.scheduler.step(value)
@@ -179,6 +181,27 @@ class Loop:
             return True
         state.evaluations_without_improvement += 1
         return False
+
+    def _measure_start(self, state: TrainingState) -> None:
+        """Figures before the first update; no weights were trained, so they are never the best ones.
+
+        Neither patience nor a schedule that follows a figure counts them, and no chance depends on them: the
+        training is bit for bit the one without.
+        """
+        for split, figures in (self._measure(state) or {}).items():
+            whole = (f"{name} {value:.5g}" for name, value in figures.items() if "/" not in name)
+            logger.info("before the first update: %s: %s", split, ", ".join(whole))
+
+    def _measure(self, state: TrainingState) -> Mapping[str, Mapping[str, float]] | None:
+        """Figures of the validation splits by split, recorded for this step; None where there is no such."""
+        if self.evaluate is None:
+            return None
+        began = time.perf_counter()
+        found = self.evaluate()
+        state.evaluate_seconds += time.perf_counter() - began
+        named = {f"{split}/{name}": v for split, figures in found.items() for name, v in figures.items()}
+        self.log.log_metrics(named, step=state.step)
+        return found
 
     def _figure_to_compare(self, figures: Mapping[str, float]) -> float:
         name = self.options.best_metric

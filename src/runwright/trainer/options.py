@@ -30,6 +30,7 @@ class TrainerOptions:
     deterministic: bool
     # what is measured and kept, and when; of each pair of intervals at most one
     log_every_steps: PositiveInt
+    evaluate_at_start: bool
     evaluate_every_steps: PositiveInt | None
     evaluate_every_epochs: PositiveFloat | None
     evaluate_tokens: PositiveInt
