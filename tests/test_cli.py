@@ -79,6 +79,15 @@ def test_options_and_overrides_may_be_mixed(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.strip() == "4"
 
 
+@pytest.mark.parametrize("part", ["job", "all"])
+def test_a_printed_configuration_masks_secrets(part: str, tmp_path: Path) -> None:
+    address = "tracker.uri=http://ann:hunter2x@example.org/"
+    printed = runwright("train", address, "--cfg", part, folder=tmp_path)
+    assert printed.returncode == 0
+    assert "http://ann:[redacted]@example.org/" in printed.stdout
+    assert "hunter2x" not in printed.stdout + printed.stderr
+
+
 # --- config and validate ------------------------------------------------------------------------------
 
 

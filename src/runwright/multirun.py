@@ -10,8 +10,9 @@ import json
 import os
 import sys
 import time
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,9 @@ def run_hydra(
     """Hand the command line to `hydra.main`: a multirun, or `--cfg hydra|all`."""
     folders = find_conf_folders()
     if cfg is not None:
-        _call_hydra(folders, ["--cfg", cfg, *(["--resolve"] if resolve else []), *overrides])
+        with redirect_stdout(StringIO()) as printed:
+            _call_hydra(folders, ["--cfg", cfg, *(["--resolve"] if resolve else []), *overrides])
+        print(redact(printed.getvalue()), end="")
         return 0
     assert multirun
     plan = _check_all(overrides, folders, allow_shadow=allow_shadow)
