@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
+import pwd
+import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import psutil
 import pytest
 
 from runwright.tracker.mlflow import MLflowTracker
+from runwright.tracker.store import Store, client_settings, prepare
 from runwright.types import RunInfo
 
 MakeRun = Callable[..., RunInfo]
@@ -117,3 +124,138 @@ def server(tmp_path: Path, free_port: int) -> Iterator[Server]:
     made = Server(tmp_path, free_port)
     yield made
     made.kill()
+
+
+class PostgreSQL:
+    """A real PostgreSQL server on loopback in a folder of its own; not as root, which it refuses."""
+
+    password = "p@ss/w%rd:hunter2"  # every character that an address has to quote
+
+    def __init__(self, programs: Path, folder: Path, port: int) -> None:
+        self.port = port
+        self._programs, self._folder = programs, folder
+        # `postgres` where Debian's package made it, else the account that every system has.
+        names = [entry.pw_name for entry in pwd.getpwall() if entry.pw_name in ("postgres", "nobody")]
+        self._user = max(names) if os.geteuid() == 0 else None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def make(self) -> None:
+        secret = self._folder / "password"
+        secret.write_text(self.password)
+        if self._user is not None:
+            for path in (self._folder, secret):
+                shutil.chown(path, self._user)
+        command = ["initdb", "--pgdata", "data", "--username", "ann", "--pwfile", "password", "--no-sync"]
+        self._run(*command, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C").wait()
+
+    def start(self) -> None:
+        place = ["-D", "data", "-h", "127.0.0.1", "-p", str(self.port), "-k", str(self._folder)]
+        # What a killed server has handed to the system is there afterwards; only a power cut needs the disk.
+        self._process = self._run("postgres", *place, "-c", "fsync=off")
+        until = time.monotonic() + 60
+        while True:
+            try:
+                return self.execute("SELECT 1")
+            except Exception:  # noqa: BLE001 - whatever it says while it starts
+                log = (self._folder / "log").read_text()
+                assert self._process.poll() is None and time.monotonic() < until, log  # noqa: PT018
+                time.sleep(0.1)
+
+    def kill(self) -> None:
+        """End it and its processes at once."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        whole = psutil.Process(self._process.pid)
+        for process in [whole, *whole.children(recursive=True)]:
+            process.kill()
+        self._process.wait()
+
+    def address(self, database: str, *, password: str | None = None) -> str:
+        secret = quote(password or self.password, safe="")
+        return f"postgresql://ann:{secret}@127.0.0.1:{self.port}/{database}"
+
+    def execute(self, sql: str, *, database: str = "postgres") -> Any:
+        """The rows of a query, asked directly, around MLflow."""
+        import psycopg
+
+        with psycopg.connect(self.address(database), autocommit=True) as connection:
+            cursor = connection.execute(sql)  # type: ignore[arg-type] - a text of ours
+            return cursor.fetchall() if cursor.description else []
+
+    def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self._folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                [str(self._programs / program), *arguments],
+                cwd=self._folder,
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                extra_groups=[] if self._user else None,
+                start_new_session=True,
+            )
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[PostgreSQL]:
+    """The server; a test that asks for it skips where it is not installed."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'runwright[postgresql]'")
+    folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr/pgsql").glob("*/bin")]
+    path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, sorted(folders, reverse=True))])
+    found = shutil.which("initdb", path=path)
+    if found is None:
+        pytest.skip("no PostgreSQL server: initdb is not there; on Debian: apt-get install postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="runwright-pg-"))  # not below pytest's, which only root may enter
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    server = PostgreSQL(Path(found).resolve().parent, folder, port)
+    try:
+        server.make()
+        server.start()
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Database:
+    """A database of the server, for one test."""
+
+    def __init__(self, server: PostgreSQL, name: str) -> None:
+        self.server, self.name, self.uri = server, name, server.address(name)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        return self.server.execute(sql, database=self.name)
+
+    def metrics(self) -> list[tuple[Any, ...]]:
+        return sorted(self.query("SELECT key, step, timestamp, value FROM metrics"))
+
+
+@pytest.fixture
+def new_database(postgresql: PostgreSQL) -> Database:
+    """One without tables."""
+    return _made(postgresql, template="template1")
+
+
+@pytest.fixture(scope="module")
+def template(postgresql: PostgreSQL) -> str:
+    """A database with MLflow's tables to be copied: making them takes seconds."""
+    made = _made(postgresql, template="template1")
+    with client_settings():
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        prepare(Store(uri=made.uri, artifacts="unused"), timeout_seconds=60)
+        SqlAlchemyStore._engine_map.pop(made.uri).dispose()  # only one without connections can be copied
+    return made.name
+
+
+@pytest.fixture
+def database(postgresql: PostgreSQL, template: str) -> Database:
+    """One with MLflow's tables and nothing in them."""
+    return _made(postgresql, template=template)
+
+
+def _made(server: PostgreSQL, *, template: str) -> Database:
+    name = f"runs_{uuid.uuid4().hex[:8]}"
+    server.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    return Database(server, name)

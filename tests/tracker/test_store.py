@@ -117,8 +117,15 @@ def test_a_folder_is_refused_with_what_to_write_instead(uri: str, tmp_path: Path
         locate(uri, artifacts=None, output_dir=tmp_path)
 
 
+def test_a_password_that_is_not_quoted_is_refused_without_being_shown(tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match="%XX") as caught:
+        locate("postgresql://ann:hunter2[x]y@host/runs", artifacts=None, output_dir=tmp_path)
+    assert "hunter2" not in str(caught.value)
+    assert "y@host" not in str(caught.value)
+
+
 def test_a_closed_port_is_known_at_once(free_port: int) -> None:
-    for uri in (f"http://127.0.0.1:{free_port}", f"postgresql+psycopg2://a:b@127.0.0.1:{free_port}/x"):
+    for uri in (f"http://127.0.0.1:{free_port}", f"postgresql://a:b@127.0.0.1:{free_port}/x"):
         began = time.monotonic()
         assert "refused" in str(probe(Store(uri=uri, artifacts=None), timeout_seconds=10))
         assert time.monotonic() - began < 2

@@ -18,7 +18,7 @@ from typing import IO
 
 from runwright.errors import TrackingError
 from runwright.tracker.redaction import redact
-from runwright.tracker.store import Store
+from runwright.tracker.store import Store, require_driver
 
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 120.0  # a cold start on a busy machine took 40
@@ -127,7 +127,8 @@ def _tail(log: IO[bytes]) -> str:
 
 
 def require_store(store: Store) -> None:
-    """Raise TrackingError where there is no store of runs yet."""
+    """Raise TrackingError where there is no store of runs yet, or no driver for it."""
+    require_driver(store)
     if store.file is not None and not Path(store.file).is_file():
         raise TrackingError(
             f"{store.file}: given no store, expected one; it is made by the first run with tracker=mlflow "

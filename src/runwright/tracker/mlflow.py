@@ -20,7 +20,15 @@ from runwright.tracker.journaled import JournaledTracker
 from runwright.tracker.logged_model import parse_register_as
 from runwright.tracker.redaction import MASK, redact
 from runwright.tracker.settling import settle_others
-from runwright.tracker.store import DATABASE_NAME, Store, client_settings, locate, prepare, probe
+from runwright.tracker.store import (
+    DATABASE_NAME,
+    Store,
+    client_settings,
+    locate,
+    prepare,
+    probe,
+    require_driver,
+)
 from runwright.tracker.upload import STATE_NAME, Target, Uploader, read_state, write_state
 
 if TYPE_CHECKING:
@@ -83,6 +91,7 @@ class MLflowTracker(JournaledTracker):
         output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent))
         self._output_dir = output_dir
         store = locate(self._uri, artifacts=self._artifact_uri, output_dir=output_dir)
+        require_driver(store)
         target = Target(
             run_id=run.run_id, run_name=run.folder.name, experiment=redact(self._experiment or run.name)
         )
@@ -190,13 +199,10 @@ def sync(folder: Path, *, uri: str | None = None) -> int:
     remembered = read_state(folder).get("run")
     if remembered is None:
         raise TrackingError(f"{folder} has no {STATE_NAME}: it is no run that was tracked with MLflow")
-    store = locate(
-        uri or _from_environment(remembered["uri"]),
-        artifacts=remembered["artifacts"],
-        output_dir=folder / remembered["output_dir"],
-    )
-    if MASK in store.uri:
-        raise TrackingError(f"the address {store.uri} was kept without its password; set MLFLOW_TRACKING_URI")
+    address = uri or _from_environment(remembered["uri"])
+    if address is not None and MASK in address:
+        raise TrackingError(f"the address {address} was kept without its password; set MLFLOW_TRACKING_URI")
+    store = locate(address, artifacts=remembered["artifacts"], output_dir=folder / remembered["output_dir"])
     trouble = probe(store, timeout_seconds=10)
     if trouble:
         raise TrackingError(f"MLflow at {redact(store.uri)}: {trouble}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sqlite3
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from runwright.errors import TrackingError
+from runwright.tracker.database import ask, make_tables, missing_driver
 from runwright.tracker.redaction import redact, secrets_of_address
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 DATABASE_NAME = "mlflow.db"
 ARTIFACTS_NAME = "mlartifacts"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_PORTS = {"mysql": 3306, "mssql": 1433}
 
 # MLflow's own patience is 5 retries of 120 s, 247 s in all for a server that is down (measured): the
 # uploader retries by itself and needs each call to end. What the user set in the environment stays.
@@ -58,7 +60,12 @@ class Store:
 def locate(uri: str | None, *, artifacts: str | None, output_dir: Path) -> Store:
     """The store that is asked for: the given one, else MLFLOW_TRACKING_URI, else sqlite in `output_dir`."""
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{output_dir.resolve() / DATABASE_NAME}"
-    scheme = urlsplit(uri).scheme.partition("+")[0]
+    try:
+        scheme = urlsplit(uri).scheme.partition("+")[0]
+    except ValueError:  # its text would show a part of the password
+        raise TrackingError(
+            f"tracker.uri {redact(uri)!r} is no address: special characters in a password are written as %XX"
+        ) from None
     if artifacts is not None and secrets_of_address(artifacts):
         raise TrackingError(
             f"tracker.artifact_uri {redact(artifacts)!r} holds a password, which MLflow would keep in clear; "
@@ -78,6 +85,13 @@ def locate(uri: str | None, *, artifacts: str | None, output_dir: Path) -> Store
     return Store(uri=uri, artifacts=artifacts)
 
 
+def require_driver(store: Store) -> None:
+    """Raise TrackingError where a package is missing without which the store can never be reached."""
+    missing = missing_driver(store.uri) if store.scheme == "postgresql" else None
+    if missing:
+        raise TrackingError(f"tracker.uri {redact(store.uri)!r}: {missing}")
+
+
 def probe(store: Store, *, timeout_seconds: float) -> str | None:
     """None where the store answers within the time, else why it does not; never longer, never raises."""
     answer: list[str | None] = []
@@ -92,23 +106,31 @@ def probe(store: Store, *, timeout_seconds: float) -> str | None:
 def client_settings(*, timeout_seconds: int = 10) -> Iterator[None]:
     """MLflow's patience as the uploader needs it, for as long as it works."""
     _import_quietly()
+    # It writes a traceback for each call that a database does not answer: we say so once, in one line.
+    databases = logging.getLogger("mlflow.store.db.utils")
+    level = databases.level
+    databases.setLevel(logging.CRITICAL)
     wanted = {**_CLIENT_SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_seconds)}
     ours = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(ours)
     try:
         yield
     finally:
+        databases.setLevel(level)
         for name, value in ours.items():
             if os.environ.get(name) == value:
                 del os.environ[name]
 
 
 def prepare(store: Store, *, timeout_seconds: float) -> None:
-    """Make a sqlite store that is not there yet: once, however many processes ask at the same time.
+    """Make a sqlite or PostgreSQL store that is not there yet: once, however many processes ask for it.
 
-    MLflow migrates a new file in place, and two processes doing so leave it unusable. It is made under
+    MLflow migrates a new sqlite file in place, and two processes doing so leave it unusable. It is made under
     another name inside a file lock and appears, complete, by one rename: a kill leaves no half-made store.
     """
+    if store.scheme == "postgresql":
+        artifacts = store.artifacts or ARTIFACTS_NAME
+        make_tables(store.uri, artifacts=artifacts, timeout_seconds=timeout_seconds)
     file = store.file
     if file is None or _has_tables(file):
         return
@@ -153,6 +175,8 @@ def _has_tables(file: Path) -> bool:
 def _ask(store: Store, timeout_seconds: float) -> str | None:
     if store.scheme in ("http", "https"):
         return _ask_server(store.uri, timeout_seconds)
+    if store.scheme == "postgresql":
+        return ask(store.uri, timeout_seconds=timeout_seconds)
     port = _PORTS.get(store.scheme)
     if port is None:
         return None  # sqlite is a file; of other schemes MLflow knows more
