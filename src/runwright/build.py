@@ -21,11 +21,12 @@ import torch
 
 import runwright
 from runwright.dataset.cache import PreparedExamples, prepare_examples
-from runwright.dataset.checks import Kind, quality_notes, require_columns, with_file
+from runwright.dataset.checks import Kind, naming_rows, quality_notes, require_columns
 from runwright.dataset.encoded_stream import EncodedStream
 from runwright.dataset.load import LoadedData
+from runwright.dataset.raw import ROW_ID
 from runwright.dataset.streams import Place
-from runwright.errors import ConfigError, DataError
+from runwright.errors import ConfigError
 from runwright.resuming import comparable
 from runwright.targets import instantiate
 from runwright.tokenizer.fingerprint import tokenizer_fingerprint
@@ -40,7 +41,7 @@ from runwright.trainer.seeds import Seeds, derive_seed
 from runwright.trainer.sharding import Replicated, Strategy
 from runwright.trainer.step import Stepper
 from runwright.trainer.stream import StreamBatches
-from runwright.types import Examples, Metric
+from runwright.types import Example, Examples, Metric
 
 logger = logging.getLogger(__name__)
 
@@ -123,10 +124,8 @@ def prepare(config: Config, *, cache_folder: Path | None, run_folder: Path | Non
     stream = build_stream(data, task, kinds)
     known = data.splits if stream is None else {"train": stream.rows.head(), **data.splits}
     require_columns(known, kinds)
-    try:
+    with naming_rows(known):
         task.fit(known)
-    except DataError as error:
-        raise with_file(error, known) from error
     data.notes.extend(
         quality_notes(data.splits, text_columns=_texts_of(task), label_column=task.label_column)
     )
@@ -174,9 +173,16 @@ def encode_rows(
     rows: Any, task: Any, *, split: str, key: Mapping[str, Any], folder: Path | None
 ) -> PreparedExamples:
     """The examples of one split, from the cache where the key is known."""
+
+    def encode(columns: dict[str, list[Any]]) -> list[Example]:
+        with naming_rows({split: rows}, row_ids=columns.get(ROW_ID)):
+            return task.encode(columns)
+
+    with naming_rows({split: rows}):
+        inputs = task.inputs_of(rows, split=split)
     return prepare_examples(
-        task.inputs_of(rows, split=split),
-        task.encode,
+        inputs,
+        encode,
         key={**key, "split": split, "code": runwright.__version__},
         folder=folder,
     )

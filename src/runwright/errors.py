@@ -29,7 +29,11 @@ class ConfigError(RunwrightError):
 
 
 class DataError(RunwrightError):
-    """Data is not what was expected; the message names what is known of file, split, row and column."""
+    """Data is not what was expected; the message names what is known of its place.
+
+    `row` counts from 0 in the file, or in the split of a hub; without a file, in the split as loaded. `line`
+    counts from 1. What a task raises may have the row's place among those that it was given: it is found.
+    """
 
     exit_code: int = 3
 
@@ -40,14 +44,14 @@ class DataError(RunwrightError):
         file: str | None = None,
         split: str | None = None,
         row: int | None = None,
+        line: int | None = None,
         column: str | None = None,
     ) -> None:
-        # `row` counts from 0 in the split as loaded, before shuffling.
-        places = {"file": file, "split": split, "row": row, "column": column}
+        places = {"file": file, "line": line, "split": split, "row": row, "column": column}
         where = ", ".join(f"{name} {value!r}" for name, value in places.items() if value is not None)
         super().__init__(f"{where}: {problem}" if where else problem)
         self.problem = problem
-        self.file, self.split, self.row, self.column = file, split, row, column
+        self.file, self.line, self.split, self.row, self.column = file, line, split, row, column
 
 
 class CheckpointError(RunwrightError):

@@ -13,7 +13,7 @@ import yaml
 
 from runwright import build, outputs
 from runwright.compose import compose_checked
-from runwright.dataset.checks import require_columns
+from runwright.dataset.checks import naming_rows, require_columns
 from runwright.dataset.store import cache_root
 from runwright.errors import ConfigError
 from runwright.hypotheses import Hypotheses
@@ -160,7 +160,8 @@ def _evaluate(
             autocast=build.build_autocast(run.options, run.ranks.device),
             on_progress=on_progress,
         )
-    found = run.task.assemble(predictions, rows)
+    with naming_rows({split: rows}):
+        found = run.task.assemble(predictions, rows)
     return evaluate(found, metrics=metrics, group_names=run.task.group_names)
 
 

@@ -13,7 +13,7 @@ import torch
 from runwright import build
 from runwright.dataset.examples import PreparedExamples, example_schema, record_batch
 from runwright.environment import share_of_cores
-from runwright.errors import CheckpointError
+from runwright.errors import CheckpointError, DataError
 from runwright.hypotheses import Hypotheses
 from runwright.processes import set_threads, start_ranks
 from runwright.records import in_chunks
@@ -96,7 +96,12 @@ def predict_records(
     done = 0
     num_examples = len(run.task.label_names) if isinstance(run.task, ZeroShot) else 1  # of a record
     for chunk in in_chunks(records, max(1, CHUNK_RECORDS // num_examples)):
-        predictions = predict_chunk(run, chunk)
+        try:
+            predictions = predict_chunk(run, chunk)
+        except DataError as error:
+            if error.row is None:
+                raise
+            raise DataError(error.problem, row=done + error.row, column=error.column) from error
         for place, record in enumerate(chunk):
             found = run.task.describe(predictions, place, row=record, all_scores=all_scores)
             yield {**record, "prediction": found.pop("predicted"), **found}

@@ -172,14 +172,15 @@ class ZeroShot:
     def _expected(self, rows: Any, row_ids: np.ndarray) -> np.ndarray | None:
         if self.label_column not in getattr(rows, "column_names", ()):
             return None
-        values = dict(zip(rows["row_id"], rows[self.label_column], strict=True))
-        if all(is_missing(value) for value in values.values()):
+        values = rows[self.label_column][:]
+        if all(is_missing(value) for value in values):
             return None
+        places = {int(row_id): place for place, row_id in enumerate(rows["row_id"])}
         encoder = LabelEncoder(self.label_names)
         place = {"split": "evaluation", "column": self.label_column}
         ids = [
-            [encoder.encode(label, row=int(row), **place) for label in self._labels(values[int(row)])]
-            for row in row_ids
+            [encoder.encode(label, row=row, **place) for label in self._labels(values[row])]
+            for row in (places[int(row_id)] for row_id in row_ids)
         ]
         if not self.hypotheses.multi_label:
             return np.array(ids, dtype=np.int64).reshape(-1)

@@ -25,6 +25,7 @@ class Bad:
     content: str | bytes | None
     says: str
     row: int | None = None
+    line: int | None = None
     column: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -42,17 +43,17 @@ READING = [
     Bad("a csv file of blank lines", "csv", "\n \n\n", "the file is empty"),
     Bad("a csv file with a header only", "csv", "text,label\n", "no rows"),
     Bad("a byte-order mark only", "csv", b"\xef\xbb\xbf", "the file is empty"),
-    Bad("a row with a field too few", "csv", GOOD + "short\n", "line 3 has 1 fields, expected 2", row=1),
-    Bad("a row with a field too many", "csv", GOOD + "a,1,b\n", "line 3 has 3 fields, expected 2", row=1),
-    Bad("a ragged row after one that spans lines", "csv", 'text,label\n"a\nb",1\nc\n', "line 4 has 1", row=1),
+    Bad("a row with a field too few", "csv", GOOD + "short\n", "has 1 fields, expected 2", row=1, line=3),
+    Bad("a row with a field too many", "csv", GOOD + "a,1,b\n", "has 3 fields, expected 2", row=1, line=3),
+    Bad("a ragged row after a long one", "csv", 'text,label\n"a\nb",1\nc\n', "has 1 fields", row=1, line=4),
     Bad("a name twice in the header", "csv", "text,text\na,b\n", "names this column twice", column="text"),
     Bad("a column without a name", "csv", "text,,label\na,b,c\n", "column 2 of the header has no name"),
-    Bad("a quote that is never closed", "csv", GOOD + '"open,1\nb,2\n', "set quote to null", row=1),
-    Bad("text after a closing quote", "csv", GOOD + 'x,1\n"a"b,1\n', "set quote to null", row=2),
-    Bad("a field of eleven million characters", "csv", GOOD + '"' + "x" * 11_000_000, "field larger", row=1),
-    Bad("latin-1 read as utf-8", "csv", GOOD.encode() + "é,1\n".encode("latin-1"), "0xe9", row=1),
-    Bad("a wrong byte far into a file", "csv", b"t\n" + b"ok\n" * 90_000 + b"\xff\n", "90002", row=90_000),
-    Bad("utf-16 read as utf-8", "csv", GOOD.encode("utf-16"), "utf-16", row=0),
+    Bad("a quote that is never closed", "csv", GOOD + '"open,1\nb,2\n', "set quote to null", row=1, line=4),
+    Bad("text after a closing quote", "csv", GOOD + 'x,1\n"a"b,1\n', "set quote to null", row=2, line=4),
+    Bad("a field of 11 MB", "csv", GOOD + '"' + "x" * 11_000_000, "field larger", row=1, line=3),
+    Bad("latin-1 read as utf-8", "csv", GOOD.encode() + "é,1\n".encode("latin-1"), "0xe9", row=1, line=3),
+    Bad("a wrong byte far in", "csv", b"t\n" + b"ok\n" * 90_000 + b"\xff\n", "0xff", row=90_000, line=90_002),
+    Bad("utf-16 read as utf-8", "csv", GOOD.encode("utf-16"), "utf-16", row=0, line=1),
     Bad("a compressed file", "csv", gzip.compress(b"text\na\n"), "gzip file"),
     Bad("a parquet file as csv", "csv", table_bytes(pa.table({"a": [1]})), "parquet file"),
     Bad(
@@ -73,13 +74,13 @@ READING = [
     Bad("a list where text was", "json", '{"s": "a"}\n{"s": ["b"]}\n', "is a list", row=1, column="s"),
     Bad("a huge number in json", "json", f'{{"s": 1}}\n{{"s": {2**70}}}\n', "64 bits", row=1, column="s"),
     Bad("half a character in json", "json", '{"s": "a"}\n{"s": "\\ud83d"}\n', "surrogate", row=1, column="s"),
-    Bad("latin-1 in json", "json", '{"s": "a"}\n{"s": "é"}\n'.encode("latin-1"), "0xe9", row=1),
+    Bad("latin-1 in json", "json", '{"s": "a"}\n{"s": "é"}\n'.encode("latin-1"), "0xe9", row=1, line=2),
     Bad("an empty parquet file", "parquet", b"", "the file is empty"),
     Bad("a csv file as parquet", "parquet", GOOD, "not a readable parquet file"),
     Bad("a parquet file cut short", "parquet", table_bytes(pa.table({"a": [1]}))[:-9], "not a readable"),
     Bad("a parquet file without rows", "parquet", table_bytes(pa.table({"a": pa.array([])})), "no rows"),
     Bad("an empty text file", "text", "", "the file is empty"),
-    Bad("latin-1 text", "text", "a\nb\né\n".encode("latin-1"), "line 3 is not utf-8", row=2),
+    Bad("latin-1 text", "text", "a\nb\né\n".encode("latin-1"), "not utf-8", row=2, line=3),
 ]  # fmt: skip
 
 
@@ -90,7 +91,7 @@ def test_a_file_that_cannot_be_read_is_named(bad, read, write, tmp_path):
         read(bad.reader, path, **bad.options)
     assert bad.says in str(caught.value)
     assert (caught.value.file, caught.value.split) == (path, "train")
-    assert (caught.value.row, caught.value.column) == (bad.row, bad.column)
+    assert (caught.value.row, caught.value.line, caught.value.column) == (bad.row, bad.line, bad.column)
 
 
 COLUMNS = [
@@ -98,8 +99,8 @@ COLUMNS = [
     Bad("the wrong delimiter", "csv", "text;label\na;1\n", "check dataset.source.delimiter", column="text"),
     Bad("texts that are all blank", "csv", "text,label\n,1\n  ,2\n", "every text is empty", column="text"),
     Bad("numbers for texts", "csv", "text,label\n1,1\n2,2\n", "expected text, found int64", column="text"),
-    Bad("a missing label", "csv", GOOD + "a,\n", "missing (null)", row=1, column="label"),
-    Bad("a missing text", "json", '{"text": "a", "label": 1}\n{"label": 2}', "missing", row=1, column="text"),
+    Bad("a missing label", "csv", GOOD + "a,\n", "missing (null)", row=1, line=3, column="label"),
+    Bad("no text", "json", '{"text": "a", "label": 1}\n{"label": 2}', "(null)", row=1, line=2, column="text"),
     Bad("lists for texts", "json", '{"text": ["a"], "label": 1}', "expected text", column="text"),
 ]  # fmt: skip
 
@@ -112,7 +113,7 @@ def test_a_column_that_cannot_be_used_is_named(bad, read, write, load):
         require_columns(splits, {"text": "text", "label": "any"})
     assert bad.says in str(caught.value)
     assert (caught.value.file, caught.value.split, caught.value.column) == (path, "train", bad.column)
-    assert caught.value.row == bad.row
+    assert (caught.value.row, caught.value.line) == (bad.row, bad.line)
 
 
 def test_an_over_long_text_is_named_with_its_row(read, write, monkeypatch):
@@ -127,7 +128,7 @@ def test_a_row_is_named_by_its_place_in_its_own_file(read, write, load):
     splits = load(read("csv", paths), holdout={"validation": 1}).splits
     with pytest.raises(DataError) as caught:
         require_columns(splits, {"label": "any"})
-    assert (caught.value.file, caught.value.row) == (paths[1], 1)
+    assert (caught.value.file, caught.value.row, caught.value.line) == (paths[1], 1, 3)
 
 
 def test_files_of_one_split_must_agree_on_their_columns(read, write):

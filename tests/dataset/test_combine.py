@@ -11,7 +11,7 @@ from datasets import Dataset
 from runwright.compose import all_mistakes, compose
 from runwright.dataset.checks import require_columns
 from runwright.dataset.combine import concat, mix
-from runwright.dataset.raw import files_of, locate
+from runwright.dataset.places import files_of, locate
 from runwright.errors import ConfigError, DataError
 from runwright.targets import instantiate
 
@@ -55,15 +55,39 @@ def test_a_list_of_parts_gets_names(numbered):
 
 def test_a_row_can_be_traced_to_the_file_of_its_part(numbered):
     rows = concat(parts={"a": numbered("a", 2), "b": numbered("b", 3)}, **PLAIN)["train"]
-    file, place = locate(rows, 3)
-    assert (Path(file.removeprefix("b: ")).name, place) == ("b-train.csv", 1)
+    where = locate(rows, 3)
+    assert where.file is not None
+    assert (Path(where.file.removeprefix("b: ")).name, where.row, where.line) == ("b-train.csv", 1, 3)
     assert len(files_of(rows)) == 2
 
 
-def test_rows_that_a_part_dropped_are_not_traced_to_a_wrong_place(numbered, load):
-    part = load(numbered("a", 10), subset={"train": 4})
-    rows = concat(parts={"a": part}, **PLAIN)["train"]
-    assert locate(rows, 3) == ("a, after its own steps", 3)
+def numbers_of_lines(rows):
+    """The number in the text of each row, and the one in the line that the row is said to be on."""
+    for text, row_id in zip(rows["text"][:], rows["row_id"][:], strict=True):
+        file, row, line = locate(rows, row_id)
+        lines = Path(file.rpartition(": ")[2]).read_text().splitlines()
+        assert lines[line - 1] == lines[row + 1] == text
+        yield text
+
+
+def test_rows_are_traced_through_the_steps_of_their_parts(numbered, load):
+    part = load(numbered("a", 10), holdout={"test": 3}, subset={"train": 4})
+    for split, size in {"train": 4, "test": 3}.items():
+        rows = concat(parts={"a": part}, **PLAIN)[split]
+        assert len(set(numbers_of_lines(rows))) == size
+
+
+def test_rows_are_traced_through_a_mixture_of_a_mixture(numbered, load):
+    inner = mixed(parts={"a": numbered("a", 9), "b": numbered("b", 2)}, weights=[1, 3], num_rows=8)
+    outer = mixed(parts={"in": load(inner, subset={"train": 6}), "c": numbered("c", 5)}, temperature=1)
+    assert {text[0] for text in numbers_of_lines(outer["train"])} == {"a", "b", "c"}
+
+
+def test_a_row_whose_ids_are_gone_is_not_traced_to_a_wrong_place(numbered, load, cache):
+    rows = concat(parts={"a": load(numbered("a", 10), subset={"train": 4})}, **PLAIN)["train"]
+    for kept in cache.rglob("*.npy"):
+        kept.unlink()
+    assert locate(rows, 3) == ("a, after its own steps", 3, None)
 
 
 def test_types_that_fit_are_joined_and_others_are_named(write, read):

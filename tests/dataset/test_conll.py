@@ -41,7 +41,7 @@ def test_a_byte_order_mark_between_parts_is_no_word(tmp_path: Path) -> None:
 def test_a_line_without_a_tag_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.conll"
     file.write_text("Ada B-per\nsleeps\n", encoding="utf-8")
-    with pytest.raises(DataError, match="line 2 has 1 columns"):
+    with pytest.raises(DataError, match=r"line 2, .*1 columns"):
         read(file)
 
 
@@ -54,7 +54,7 @@ def test_a_tab_keeps_spaces_inside_a_word(tmp_path: Path) -> None:
 def test_a_line_with_too_few_columns_is_named(tmp_path: Path) -> None:
     file = tmp_path / "a.conll"
     file.write_text("a O\n\nb\n", encoding="utf-8")
-    with pytest.raises(DataError, match="line 3 has 1 columns") as caught:
+    with pytest.raises(DataError, match=r"line 3, .*1 columns") as caught:
         read(file, columns={"words": 0, "tags": 1})
     assert (caught.value.row, caught.value.split) == (1, "train")
 
@@ -62,7 +62,7 @@ def test_a_line_with_too_few_columns_is_named(tmp_path: Path) -> None:
 def test_other_bytes_are_named_with_their_line(tmp_path: Path) -> None:
     file = tmp_path / "a.conll"
     file.write_bytes(b"a O\n\ncaf\xe9 O\n")
-    with pytest.raises(DataError, match="line 3 is not utf-8"):
+    with pytest.raises(DataError, match=r"line 3, .*not utf-8"):
         read(file)
 
 

@@ -398,7 +398,7 @@ def test_wrong_answers_are_named(
     with pytest.raises(DataError) as caught:
         make(tokenizer).fit({"train": rows})
     assert message in str(caught.value)
-    assert (caught.value.split, caught.value.row, caught.value.column) == ("train", 7, column)
+    assert (caught.value.split, caught.value.row, caught.value.column) == ("train", 0, column)
 
 
 def test_training_needs_answers(tokenizer: Any) -> None:

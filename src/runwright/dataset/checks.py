@@ -6,13 +6,15 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute
 from datasets import Dataset
 
-from runwright.dataset.raw import ROW_ID, locate
+from runwright.dataset.places import Where, locate
+from runwright.dataset.raw import ROW_ID
 from runwright.errors import DataError
 from runwright.types import Splits
 
@@ -46,7 +48,7 @@ def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
     hint = f"; did you mean {near[0]!r}?" if near else ""
     if len(names) == 1 and any(mark in names[0] for mark in "\t;,|"):
         hint = "; the only column looks like several: check dataset.source.delimiter"
-    file, _ = locate(rows, 0)
+    file = locate(rows, 0).file
     return DataError(
         f"no such column; columns: {', '.join(map(repr, names))}{hint}", file=file, split=split, column=column
     )
@@ -54,17 +56,35 @@ def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
 
 def row_error(problem: str, rows: Dataset, position: int, *, split: str, column: str | None) -> DataError:
     """A complaint about the row at a position, named by its file and its place there."""
-    row_id = rows[position].get(ROW_ID, position)
-    file, row = locate(rows, row_id)
-    return DataError(problem, file=file, split=split, row=row, column=column)
+    row = rows[position]
+    row_id = row.get(ROW_ID, position)
+    if "id" in row:  # what people search nested files for
+        problem = f"{problem} (id {row['id']!r})"
+    return _error_at(problem, locate(rows, row_id), split=split, column=column)
 
 
-def with_file(error: DataError, splits: Splits) -> DataError:
-    """The same complaint with the file that its row came from: a task that names a row knows none."""
-    if error.file is not None or error.row is None or error.split not in splits:
-        return error
-    file, row = locate(splits[error.split], error.row)
-    return DataError(error.problem, file=file, split=error.split, row=row, column=error.column)
+@contextmanager
+def naming_rows(splits: Splits, *, row_ids: Sequence[int] | None = None) -> Iterator[None]:
+    """What is raised inside about a row names its file and its place there.
+
+    A task names a row by its place among those that it was given: the rows of a split, or those with these
+    ids out of the only split.
+    """
+    try:
+        yield
+    except DataError as error:
+        split = error.split if error.split in splits else next(iter(splits))
+        if error.file is not None or error.row is None or (split != error.split and len(splits) > 1):
+            raise
+        rows = splits[split]
+        if row_ids is None:
+            raise row_error(error.problem, rows, error.row, split=split, column=error.column) from error
+        where = locate(rows, int(row_ids[error.row]))
+        raise _error_at(error.problem, where, split=split, column=error.column) from error
+
+
+def _error_at(problem: str, where: Where, *, split: str, column: str | None) -> DataError:
+    return DataError(problem, file=where.file, line=where.line, split=split, row=where.row, column=column)
 
 
 def _require_values(rows: Dataset, column: str, *, split: str) -> None:
@@ -79,7 +99,7 @@ def _require_values(rows: Dataset, column: str, *, split: str) -> None:
 
 def _require_text(rows: Dataset, column: str, *, split: str, whole: bool) -> None:
     kind = rows.features[column]
-    file, _ = locate(rows, 0)
+    file = locate(rows, 0).file
     all_blank = True
     for start, values in column_chunks(rows, column):
         if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):

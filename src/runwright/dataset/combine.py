@@ -19,8 +19,9 @@ from runwright.dataset.alignment import common_schema, in_schema
 from runwright.dataset.fingerprint import content_fingerprint
 from runwright.dataset.load import LoadedData
 from runwright.dataset.passes import column_numbers
+from runwright.dataset.places import about_of, files_of
 from runwright.dataset.proportions import largest_without_repeats, shares_by_temperature, whole_counts
-from runwright.dataset.raw import BATCH_ROWS, ROW_ID, RawSplit, files_of, kept_rows, origins_of
+from runwright.dataset.raw import BATCH_ROWS, ROW_ID, Part, RawSplit, kept_rows
 from runwright.dataset.splits import random_order
 from runwright.errors import ConfigError, DataError
 from runwright.types import PositiveFloat, PositiveInt, Splits
@@ -199,8 +200,6 @@ def _raw(
     schema: pa.Schema,
     source_column: str | None,
 ) -> RawSplit:
-    origins: list[tuple[str, int]] = []
-
     def batches() -> Iterator[pa.RecordBatch]:
         for name, positions in chosen.items():
             rows = _splits(named[name])[split]
@@ -208,18 +207,16 @@ def _raw(
             tables: Any = taken.with_format("arrow").iter(batch_size=BATCH_ROWS)
             for table in tables:
                 yield in_schema(table, schema, source_column, name)
-            origins.extend(_origins(name, rows, positions))
 
-    return RawSplit(schema=schema, batches=batches(), origins=origins)
+    parts = [_part(name, _splits(named[name])[split], positions) for name, positions in chosen.items()]
+    return RawSplit(schema=schema, batches=batches(), parts=parts)
 
 
-def _origins(name: str, rows: Dataset, positions: np.ndarray | None) -> list[tuple[str, int]]:
-    """Where the rows of a part came from: its files, where they are still in their places there."""
-    origins = [(f"{name}: {file}", count) for file, count in origins_of(rows)]
-    whole = sum(count for _, count in origins) == len(rows)
-    if positions is None and whole and bool((_row_ids(rows) == np.arange(len(rows))).all()):
-        return origins
-    return [(f"{name}, after its own steps", len(rows) if positions is None else len(positions))]
+def _part(name: str, rows: Dataset, positions: np.ndarray | None) -> Part:
+    row_ids = _row_ids(rows) if positions is None else _row_ids(rows)[positions]
+    in_place = bool((row_ids == np.arange(len(row_ids))).all())
+    about = about_of(rows)
+    return Part(name=name, num_rows=len(row_ids), about=about, row_ids=None if in_place else row_ids)
 
 
 def _describe(part: Any) -> dict[str, Any]:

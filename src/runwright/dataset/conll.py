@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 
 from runwright.dataset.encoding import known_encoding, open_text, undecodable
 from runwright.dataset.paths import check_is_text, files_of_splits
-from runwright.dataset.raw import RawSplit, file_state, kept_rows
+from runwright.dataset.raw import RawSplit, file_state, kept_rows, split_of_files
 from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
 
@@ -52,83 +54,69 @@ def read_conll(
     return kept_rows(key, lambda: _splits(paths, columns, mark, encoding))
 
 
+def sentences(path: Path, encoding: str, *, split: str) -> Iterator[tuple[int, list[str]]]:
+    """The number of its first line, and the lines of each sentence."""
+    lines: list[str] = []
+    number = 0
+    try:
+        with open_text(path, encoding) as stream:
+            for number, line in enumerate(stream, start=1):
+                if line.strip(BLANK) and not line.startswith(DOCUMENT_MARK):
+                    lines.append(line.rstrip("\r\n"))
+                elif lines:
+                    yield number - len(lines), lines
+                    lines = []
+    except UnicodeDecodeError as error:
+        raise undecodable(path, encoding, split=split, count_rows=_count_sentences) from error
+    if lines:
+        yield number + 1 - len(lines), lines
+
+
 def _splits(
     paths: Mapping[str, Sequence[Path]], columns: Mapping[str, int], separator: str | None, encoding: str
 ) -> dict[str, RawSplit]:
     schema = pa.schema([(name, pa.list_(pa.string())) for name in columns])
+    how = {"reader": "sentences", "encoding": encoding}
     splits = {}
     for split, files in paths.items():
-        origins: list[tuple[str, int]] = []
-        batches = _arrow(split, files, schema, columns, separator, encoding, origins)
-        splits[split] = RawSplit(schema=schema, batches=batches, origins=origins)
+        batches_of = partial(
+            _arrow, split=split, schema=schema, columns=columns, separator=separator, encoding=encoding
+        )
+        splits[split] = split_of_files(files, schema, batches_of, split=split, how=how)
     return splits
 
 
 def _arrow(
+    path: Path,
+    *,
     split: str,
-    files: Sequence[Path],
     schema: pa.Schema,
     columns: Mapping[str, int],
     separator: str | None,
     encoding: str,
-    origins: list[tuple[str, int]],
 ) -> Iterator[pa.RecordBatch]:
-    for path in files:
-        check_is_text(path, split=split)
-        num_rows = 0
-        batch: list[list[list[str]]] = []
-        for sentence in _sentences(path, columns, separator, encoding, split):
-            batch.append(sentence)
-            num_rows += 1
-            if len(batch) == BATCH_SENTENCES:
-                yield _record_batch(batch, schema)
-                batch = []
-        if batch:
-            yield _record_batch(batch, schema)
-        if not num_rows:
-            raise DataError("the file has no sentences", file=str(path), split=split)
-        origins.append((str(path), num_rows))
+    check_is_text(path, split=split)
+    rows = _rows(path, columns, separator, encoding, split)
+    while batch := list(islice(rows, BATCH_SENTENCES)):
+        arrays = [pa.array([row[place] for row in batch], field.type) for place, field in enumerate(schema)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _record_batch(sentences: Sequence[list[list[str]]], schema: pa.Schema) -> pa.RecordBatch:
-    arrays = [
-        pa.array([sentence[place] for sentence in sentences], field.type)
-        for place, field in enumerate(schema)
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def _sentences(
+def _rows(
     path: Path, columns: Mapping[str, int], separator: str | None, encoding: str, split: str
 ) -> Iterator[list[list[str]]]:
     """Each sentence as one list of strings for each column."""
-    least = max(len(columns), *(place + 1 if place >= 0 else -place for place in columns.values()))
-    current: list[list[str]] = [[] for _ in columns]
-    num_sentences = 0
-    try:
-        with open_text(path, encoding) as stream:
-            for number, line in enumerate(stream, start=1):
-                if not line.strip(BLANK) or line.startswith(DOCUMENT_MARK):
-                    if current[0]:
-                        yield current
-                        num_sentences += 1
-                    current = [[] for _ in columns]
-                    continue
-                fields = line.rstrip("\r\n").split(separator)
-                if len(fields) < least:
-                    raise DataError(
-                        f"line {number} has {len(fields)} columns, dataset.source.columns asks for {least}: "
-                        f"{line.rstrip()!r:.60}",
-                        file=str(path),
-                        split=split,
-                        row=num_sentences,
-                    )
-                for values, place in zip(current, columns.values(), strict=True):
-                    values.append(fields[place].strip())
-    except UnicodeDecodeError as error:
-        raise undecodable(path, encoding, split=split, count_rows=_count_sentences) from error
-    if current[0]:
-        yield current
+    places = list(columns.values())
+    least = max(len(columns), *(place + 1 if place >= 0 else -place for place in places))
+    for row, (first, lines) in enumerate(sentences(path, encoding, split=split)):
+        words = [line.split(separator) for line in lines]
+        for number, fields in enumerate(words):
+            if len(fields) < least:
+                raise DataError(
+                    f"{len(fields)} columns, dataset.source.columns asks for {least}: {lines[number]!r:.60}",
+                    file=str(path), line=first + number, split=split, row=row,
+                )  # fmt: skip
+        yield [[fields[place].strip() for fields in words] for place in places]
 
 
 def _count_sentences(before: str) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pyarrow.compute
 from runwright.dataset import delimited
 from runwright.dataset.delimited import Dialect
 from runwright.dataset.paths import check_is_text
-from runwright.dataset.raw import RawSplit
+from runwright.dataset.raw import RawSplit, split_of_files
 from runwright.errors import ConfigError, DataError
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
@@ -31,9 +33,9 @@ def csv_splits(
     splits = {}
     for split, files in paths.items():
         schema = csv_schema(names[split], kinds)
-        origins: list[tuple[str, int]] = []
-        batches = _csv_batches(split, files, dialect, schema, kinds, origins)
-        splits[split] = RawSplit(schema=schema, batches=batches, origins=origins)
+        batches_of = partial(_csv_batches, split=split, dialect=dialect, schema=schema, kinds=kinds)
+        how = csv_lines(dialect, num_columns=len(schema))
+        splits[split] = split_of_files(files, schema, batches_of, split=split, how=how)
     return splits
 
 
@@ -60,6 +62,11 @@ def csv_columns(
 def csv_schema(names: Sequence[str], kinds: dict[str, Any]) -> pa.Schema:
     """The Arrow types of columns."""
     return pa.schema([(name, _TYPES[kinds[name]]) for name in names])
+
+
+def csv_lines(dialect: Dialect, *, num_columns: int) -> dict[str, Any]:
+    """What it takes to find the line of a row, see `places.py`."""
+    return {"reader": "csv", "dialect": asdict(dialect), "num_columns": num_columns}
 
 
 def typed_column(values: Sequence[str], kind: pa.DataType) -> pa.Array:
@@ -109,27 +116,18 @@ def _csv_kinds(
 
 
 def _csv_batches(
-    split: str,
-    files: Sequence[Path],
-    dialect: Dialect,
-    schema: pa.Schema,
-    kinds: dict[str, Any],
-    origins: list[tuple[str, int]],
+    path: Path, *, split: str, dialect: Dialect, schema: pa.Schema, kinds: dict[str, Any]
 ) -> Iterator[pa.RecordBatch]:
-    for path in files:
-        before = 0
-        for batch in delimited.batches(path, schema.names, dialect, split=split):
-            columns = []
-            for name, values in zip(schema.names, zip(*batch, strict=True), strict=True):
-                try:
-                    columns.append(typed_column(values, _TYPES[kinds[name]]))
-                except pa.ArrowInvalid as error:
-                    raise _not_a_number(values, kinds[name], before, path, split, name) from error
-            before += len(batch)
-            yield pa.RecordBatch.from_arrays(columns, schema=schema)
-        if not before:
-            raise DataError("the file has no rows", file=str(path), split=split)
-        origins.append((str(path), before))
+    before = 0
+    for batch in delimited.batches(path, schema.names, dialect, split=split):
+        columns = []
+        for name, values in zip(schema.names, zip(*batch, strict=True), strict=True):
+            try:
+                columns.append(typed_column(values, _TYPES[kinds[name]]))
+            except pa.ArrowInvalid as error:
+                raise _not_a_number(values, kinds[name], before, path, split, name) from error
+        before += len(batch)
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _not_a_number(

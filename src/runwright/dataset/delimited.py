@@ -31,7 +31,7 @@ class Dialect:
 
 def column_names(path: Path, dialect: Dialect, *, split: str) -> tuple[str, ...]:
     """The names given, or those in the first line; raises DataError where they are not distinct."""
-    first = next(_records(path, dialect, split=split), (0, []))[1]
+    first = next(records(path, dialect, split=split), (0, []))[1]
     names = dialect.column_names or tuple(name.strip() for name in first)
     if dialect.column_names is None and not dialect.header:
         names = tuple(f"column_{number}" for number in range(1, len(first) + 1))
@@ -58,7 +58,7 @@ def batches(path: Path, names: Sequence[str], dialect: Dialect, *, split: str) -
 
 
 def _checked(path: Path, names: Sequence[str], dialect: Dialect, *, split: str) -> Iterator[list[str]]:
-    rows = _records(path, dialect, split=split)
+    rows = records(path, dialect, split=split)
     if dialect.header:
         next(rows, None)
     for number, (line, fields) in enumerate(rows):
@@ -81,29 +81,30 @@ def wrong_number(
     line: int | None = None,
 ) -> DataError:
     """The complaint about a row with too few or too many fields."""
-    who = "the row" if line is None else f"line {line}"
     return DataError(
-        f"{who} has {len(fields)} fields, expected {len(names)} ({', '.join(names)}): "
+        f"the row has {len(fields)} fields, expected {len(names)} ({', '.join(names)}): "
         f"{_shorten(fields)}; check delimiter and quote",
-        file=str(path), split=split, row=row,
+        file=str(path), line=line, split=split, row=row,
     )  # fmt: skip
 
 
-def _records(path: Path, dialect: Dialect, *, split: str) -> Iterator[tuple[int, list[str]]]:
-    """(line number, fields) of each record, the header too; blank lines are passed over."""
+def records(path: Path, dialect: Dialect, *, split: str) -> Iterator[tuple[int, list[str]]]:
+    """(number of its first line, fields) of each record, the header too; blank lines are passed over."""
     csv.field_size_limit(MAX_FIELD_CHARACTERS)  # of the process: others may have set another
     with open_text(path, dialect.encoding) as stream:
         reader = make_reader(stream, dialect)
-        number = -1 if dialect.header else 0
+        number, line = -1 if dialect.header else 0, 1
         try:
             for fields in reader:
                 if fields:
-                    yield reader.line_num, fields
+                    yield line, fields
                     number += 1
+                line = reader.line_num + 1
         except csv.Error as error:
             raise DataError(
-                f"line {reader.line_num}: {error}; where quotes are ordinary characters, set quote to null",
+                f"{error}; where quotes are ordinary characters, set quote to null",
                 file=str(path),
+                line=reader.line_num,
                 split=split,
                 row=max(number, 0),
             ) from error

@@ -9,11 +9,9 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset
 
-from runwright.dataset.checks import Kind, require_columns
+from runwright.dataset.checks import Kind, naming_rows, require_columns
 from runwright.dataset.examples import PreparedExamples, example_schema, record_batch
-from runwright.dataset.raw import ROW_ID, locate
 from runwright.dataset.streams import BLOCK_ROWS, Block, Place, RowStream
-from runwright.errors import DataError
 from runwright.types import Example
 
 
@@ -40,15 +38,10 @@ class EncodedStream:
         split = self.rows.split
         if not len(rows):
             return None
-        try:
+        with naming_rows({split: rows}):
             require_columns({split: rows}, self.kinds, whole=False)
             inputs: Any = self.inputs_of(rows).with_format(None)
             examples = self.encode(inputs[:])
-        except DataError as error:
-            if error.file is not None or error.row is None:
-                raise
-            file, row = locate(rows, rows[error.row][ROW_ID])  # the task knows only these rows
-            raise DataError(error.problem, file=file, split=split, row=row, column=error.column) from error
         return record_batch(examples, example_schema(examples)) if examples else None
 
 

@@ -37,9 +37,10 @@ def undecodable(path: Path, encoding: str, *, split: str, count_rows: Callable[[
     shown = "utf-8" if encoding == "utf-8-sig" else encoding
     hint = _MARKS.get(content[:2], "latin-1 or cp1252, perhaps")
     return DataError(
-        f"line {before.count(chr(10)) + 1} is not {shown} (byte 0x{content[start : start + 1].hex()}); "
+        f"the text is not {shown} (byte 0x{content[start : start + 1].hex()}); "
         f"set dataset.source.encoding to the file's own: {hint}",
         file=str(path),
+        line=before.count("\n") + 1,
         split=split,
         row=max(count_rows(before), 0),
     )

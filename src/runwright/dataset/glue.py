@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from runwright.dataset import delimited
+from runwright.dataset.csv_rows import csv_lines
 from runwright.dataset.delimited import Dialect
 from runwright.dataset.hub import read_hub
 from runwright.dataset.paths import check_is_text
-from runwright.dataset.raw import RawSplit, file_state, kept_rows
+from runwright.dataset.raw import RawSplit, file_state, kept_rows, split_of_files
 from runwright.errors import DataError
 from runwright.types import Splits
 
@@ -156,20 +158,13 @@ def _raw(task: _Task, split: str, path: Path) -> RawSplit:
     if task.label in names:
         fields.append(pa.field("label", pa.string() if task.classes else pa.float64()))
     schema = pa.schema([*fields, pa.field("idx", pa.int64())])
-    origins: list[tuple[str, int]] = []
-    return RawSplit(
-        schema=schema, batches=_batches(task, split, path, names, dialect, schema, origins), origins=origins
-    )
+    batches_of = partial(_batches, task=task, split=split, names=names, dialect=dialect, schema=schema)
+    how = csv_lines(dialect, num_columns=len(names))
+    return split_of_files([path], schema, batches_of, split=split, how=how)
 
 
 def _batches(
-    task: _Task,
-    split: str,
-    path: Path,
-    names: Sequence[str],
-    dialect: Dialect,
-    schema: pa.Schema,
-    origins: list[tuple[str, int]],
+    path: Path, *, task: _Task, split: str, names: Sequence[str], dialect: Dialect, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     place = {name: number for number, name in enumerate(names)}
     start = 0
@@ -184,9 +179,6 @@ def _batches(
         arrays.append(pa.array(range(start, start + len(batch)), pa.int64()))
         start += len(batch)
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-    if not start:
-        raise DataError("the file has no rows", file=str(path), split=split)
-    origins.append((str(path), start))
 
 
 def _label(task: _Task, value: str, row: int, path: Path, split: str) -> str | float:

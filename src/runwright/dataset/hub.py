@@ -11,7 +11,7 @@ import pyarrow as pa
 from datasets import ClassLabel, Dataset, load_dataset
 
 from runwright.dataset import store
-from runwright.dataset.hub_stream import first_line, hub_stream
+from runwright.dataset.hub_stream import first_line, hub_stream, split_of_hub
 from runwright.dataset.raw import BATCH_ROWS, RawSplit, file_state, kept_rows
 from runwright.dataset.streams import Sources
 from runwright.errors import ConfigError, DataError
@@ -92,11 +92,11 @@ def _read(
         assert isinstance(rows, Dataset)
         if not len(rows):
             raise DataError(f"split {theirs!r} has no rows", file=origin, split=ours)
-        result[ours] = _raw(rows, origin)
+        result[ours] = _raw(rows, origin, split_of_hub(config, theirs))
     return result
 
 
-def _raw(rows: Dataset, origin: str) -> RawSplit:
+def _raw(rows: Dataset, origin: str, where: str) -> RawSplit:
     classes = {name: kind.names for name, kind in rows.features.items() if isinstance(kind, ClassLabel)}
     unlabelled = {name for name in classes if all(value in {-1, None} for value in rows[name][:])}
     fields = [
@@ -105,7 +105,8 @@ def _raw(rows: Dataset, origin: str) -> RawSplit:
         if field.name not in unlabelled
     ]
     schema = pa.schema(fields)
-    return RawSplit(schema=schema, batches=_batches(rows, schema, classes), origins=[(origin, len(rows))])
+    batches, origins = _batches(rows, schema, classes), [(origin, len(rows))]
+    return RawSplit(schema=schema, batches=batches, origins=origins, how={"split": where})
 
 
 def _batches(rows: Dataset, schema: pa.Schema, classes: dict[str, list[str]]) -> Iterator[pa.RecordBatch]:

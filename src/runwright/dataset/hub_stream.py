@@ -43,8 +43,14 @@ def hub_stream(where: str, config: str | None, theirs: str, *, commit: str | Non
         schema=_schema(features, classes),
         read_file=read,
         convert=lambda values, field: pa.array(values, field.type),
+        how={"split": split_of_hub(config, theirs)},
         fingerprint=files_fingerprint(found) if found else store.digest([origin, config, theirs]),
     )
+
+
+def split_of_hub(config: str | None, theirs: str) -> str:
+    """How the hub calls a split, for people."""
+    return f"split {theirs}" if config is None else f"{config}, split {theirs}"
 
 
 def first_line(error: Exception) -> str:

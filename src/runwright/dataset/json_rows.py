@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from runwright.dataset.encoding import open_text, undecodable
 from runwright.dataset.paths import check_is_text
-from runwright.dataset.raw import BATCH_ROWS, RawSplit
+from runwright.dataset.raw import BATCH_ROWS, RawSplit, split_of_files
 from runwright.errors import DataError
 
 _KINDS = {
@@ -38,10 +39,15 @@ def json_splits(
     schema = _schema(columns)
     splits = {}
     for split, files in paths.items():
-        origins: list[tuple[str, int]] = []
-        batches = _arrow(split, files, schema, encoding, field, origins)
-        splits[split] = RawSplit(schema=schema, batches=batches, origins=origins)
+        batches_of = partial(_arrow, split=split, schema=schema, encoding=encoding, field=field)
+        how = {} if field else json_lines(encoding)
+        splits[split] = split_of_files(files, schema, batches_of, split=split, how=how)
     return splits
+
+
+def json_lines(encoding: str) -> dict[str, Any]:
+    """What it takes to find the line of a row, see `places.py`."""
+    return {"reader": "json lines", "encoding": encoding}
 
 
 def json_schema(rows: list[dict[str, Any]], path: Path, *, split: str) -> pa.Schema:
@@ -120,30 +126,19 @@ def _first_odd(values: list[Any]) -> int:
 
 
 def _arrow(
-    split: str,
-    files: Sequence[Path],
-    schema: pa.Schema,
-    encoding: str,
-    field: str | None,
-    origins: list[tuple[str, int]],
+    path: Path, *, split: str, schema: pa.Schema, encoding: str, field: str | None
 ) -> Iterator[pa.RecordBatch]:
-    for path in files:
-        num_rows = 0
-        for start, batch in _batches(path, encoding, field, split=split):
-            columns = []
-            for column in schema:
-                values = [row.get(column.name) for row in batch]
-                try:
-                    columns.append(pa.array(values, column.type))
-                except UnicodeEncodeError as error:
-                    raise _half_character(values, start, path, split, column.name) from error
-                except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-                    raise _unfit(values, start, path, split, column.name, error) from error
-            yield pa.RecordBatch.from_arrays(columns, schema=schema)
-            num_rows += len(batch)
-        if not num_rows:
-            raise DataError("the file has no rows", file=str(path), split=split)
-        origins.append((str(path), num_rows))
+    for start, batch in _batches(path, encoding, field, split=split):
+        columns = []
+        for column in schema:
+            values = [row.get(column.name) for row in batch]
+            try:
+                columns.append(pa.array(values, column.type))
+            except UnicodeEncodeError as error:
+                raise _half_character(values, start, path, split, column.name) from error
+            except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+                raise _unfit(values, start, path, split, column.name, error) from error
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _unfit(values: list[Any], start: int, path: Path, split: str, column: str, error: Exception) -> DataError:

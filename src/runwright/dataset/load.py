@@ -12,7 +12,8 @@ from datasets import Dataset, disable_progress_bars
 from runwright.dataset.checks import missing_column
 from runwright.dataset.fingerprint import content_fingerprint
 from runwright.dataset.passes import column_numbers, contiguous, count_changed, renamed, take
-from runwright.dataset.raw import ROW_ID, files_of
+from runwright.dataset.places import files_of
+from runwright.dataset.raw import ROW_ID
 from runwright.dataset.splits import hold_out, random_order, strata_of
 from runwright.dataset.streams import RowStream
 from runwright.errors import ConfigError, DataError

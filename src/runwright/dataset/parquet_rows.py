@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from runwright.dataset.raw import BATCH_ROWS, RawSplit
+from runwright.dataset.raw import BATCH_ROWS, RawSplit, split_of_files
 from runwright.errors import DataError
 
 
@@ -17,9 +18,8 @@ def parquet_splits(paths: Mapping[str, Sequence[Path]]) -> dict[str, RawSplit]:
     splits = {}
     for split, files in paths.items():
         schema = parquet_schema(files, split)
-        origins: list[tuple[str, int]] = []
-        batches = _arrow(split, files, schema, origins)
-        splits[split] = RawSplit(schema=schema, batches=batches, origins=origins)
+        batches_of = partial(_arrow, split=split, schema=schema)
+        splits[split] = split_of_files(files, schema, batches_of, split=split, how={})
     return splits
 
 
@@ -42,22 +42,16 @@ def parquet_schema(files: Sequence[Path], split: str) -> pa.Schema:
     return found
 
 
-def _arrow(
-    split: str, files: Sequence[Path], schema: pa.Schema, origins: list[tuple[str, int]]
-) -> Iterator[pa.RecordBatch]:
-    for path in files:
-        with open_parquet(path, split) as file:
-            if not file.metadata.num_rows:
-                raise DataError("the file has no rows", file=str(path), split=split)
-            try:
-                for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                    yield pa.RecordBatch.from_arrays(
-                        [column.cast(kind) for column, kind in zip(batch.columns, schema.types, strict=True)],
-                        schema=schema,
-                    )
-            except (pa.ArrowException, OSError) as error:
-                raise unreadable(path, split, error) from error
-            origins.append((str(path), file.metadata.num_rows))
+def _arrow(path: Path, *, split: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    with open_parquet(path, split) as file:
+        try:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                yield pa.RecordBatch.from_arrays(
+                    [column.cast(kind) for column, kind in zip(batch.columns, schema.types, strict=True)],
+                    schema=schema,
+                )
+        except (pa.ArrowException, OSError) as error:
+            raise unreadable(path, split, error) from error
 
 
 def open_parquet(path: Path, split: str) -> pq.ParquetFile:

@@ -1,40 +1,79 @@
 """Raw rows as memory-mapped Arrow files, written once for each state of their source files.
 
-Each split's Dataset remembers which files its rows came from, so that a complaint about a row can name
-the file: `locate`.
+Each split's Dataset remembers what its rows were read from, so that a complaint about a row can name it
+(`places.py`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from datasets import Dataset, DatasetInfo
 from datasets.table import MemoryMappedTable
 
 from runwright.dataset import store
+from runwright.errors import DataError
 from runwright.types import Splits
 
 ROW_ID = "row_id"
-FORMAT = 1  # raise when a reader gives other rows for the same file: older entries are then not used
+FORMAT = 2  # raise when a reader gives other rows for the same file: older entries are then not used
 MAX_CACHE_BYTES = 20 * 2**30
 BATCH_ROWS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """Some consecutive rows of a combination."""
+
+    name: str
+    num_rows: int
+    about: Mapping[str, Any]  # what the part was read from, see `places.py`
+    row_ids: np.ndarray | None  # [num_rows] int64, the ids of its rows in the part; None: their places
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RawSplit:
     """What a reader gives for one split.
 
-    `origins` holds (file, number of rows) in row order; a reader may fill it while its batches are read.
+    `origins` holds (file, number of rows) in row order and `how` what it takes to find a row's line there;
+    of a combination `parts`. A reader may fill them while its batches are read.
     """
 
     schema: pa.Schema
     batches: Iterable[pa.RecordBatch]
     origins: list[tuple[str, int]] = field(default_factory=list)
+    how: Mapping[str, Any] = field(default_factory=dict)
+    parts: list[Part] = field(default_factory=list)
+
+
+def split_of_files(
+    files: Sequence[Path],
+    schema: pa.Schema,
+    batches_of: Callable[[Path], Iterator[pa.RecordBatch]],
+    *,
+    split: str,
+    how: Mapping[str, Any],
+) -> RawSplit:
+    """The rows of one file after the other; raises DataError for a file without any."""
+    origins: list[tuple[str, int]] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for path in files:
+            num_rows = 0
+            for batch in batches_of(path):
+                num_rows += batch.num_rows
+                yield batch
+            if not num_rows:
+                raise DataError("the file has no rows", file=str(path), split=split)
+            origins.append((str(path), num_rows))
+
+    return RawSplit(schema=schema, batches=batches(), origins=origins, how=how)
 
 
 def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]) -> Splits:
@@ -48,7 +87,7 @@ def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]
         manifest = store.read_manifest(entry) or {"splits": []}
         store.touch(entry)
         return {
-            split["name"]: _open(entry / split["file"], f"{name}-{number}", split["origins"])
+            split["name"]: _open(entry, split, fingerprint=f"{name}-{number}")
             for number, split in enumerate(manifest["splits"])
         }
 
@@ -57,34 +96,6 @@ def file_state(path: Path) -> list[Any]:
     """What tells one state of a file from another without reading it."""
     status = path.stat()
     return [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-
-
-def files_of(rows: Dataset) -> list[str]:
-    """The files that the rows of a raw split came from."""
-    return [file for file, _ in origins_of(rows)]
-
-
-def locate(rows: Dataset, row_id: int) -> tuple[str | None, int]:
-    """The file that a raw row came from, None where unknown, and its position there."""
-    return place_in(origins_of(rows), row_id)
-
-
-def place_in(origins: Iterable[tuple[str, int]], row_id: int) -> tuple[str | None, int]:
-    """Of (file, number of rows), the file that holds a row, None beyond all of them, and its place there."""
-    position = row_id
-    for file, num_rows in origins:
-        if position < num_rows:
-            return file, position
-        position -= num_rows
-    return None, row_id
-
-
-def origins_of(rows: Dataset) -> list[tuple[str, int]]:
-    """(file, number of rows) in the order of the rows of a raw split; empty where unknown."""
-    try:
-        return [(file, num_rows) for file, num_rows in json.loads(rows.info.description)["origins"]]
-    except (ValueError, KeyError, TypeError):
-        return []
 
 
 def _write(folder: Path, splits: Mapping[str, RawSplit]) -> list[dict[str, Any]]:
@@ -99,10 +110,24 @@ def _write(folder: Path, splits: Mapping[str, RawSplit]) -> list[dict[str, Any]]
                 columns = [batch.column(field.name) for field in split.schema]
                 writer.write_batch(pa.RecordBatch.from_arrays([*columns, ids], schema=schema))
                 position += batch.num_rows
-        written.append({"name": name, "file": file, "origins": split.origins})
+        about = {"files": split.origins, "how": dict(split.how)}
+        parts = [_keep_part(folder, f"{number}-{place}.npy", part) for place, part in enumerate(split.parts)]
+        written.append({"name": name, "file": file, "about": {"parts": parts} if parts else about})
     return written
 
 
-def _open(path: Path, fingerprint: str, origins: list[tuple[str, int]]) -> Dataset:
-    info = DatasetInfo(description=json.dumps({"origins": origins}))
-    return Dataset(MemoryMappedTable.from_file(str(path)), info=info, fingerprint=fingerprint)
+def _keep_part(folder: Path, file: str, part: Part) -> dict[str, Any]:
+    if part.row_ids is not None:
+        np.save(folder / file, part.row_ids, allow_pickle=False)
+    kept = None if part.row_ids is None else file
+    return {"name": part.name, "num_rows": part.num_rows, "about": part.about, "row_ids": kept}
+
+
+def _open(entry: Path, split: Mapping[str, Any], *, fingerprint: str) -> Dataset:
+    about = dict(split["about"])
+    if "parts" in about:
+        about["parts"] = [
+            part | {"row_ids": part["row_ids"] and str(entry / part["row_ids"])} for part in about["parts"]
+        ]
+    table = MemoryMappedTable.from_file(str(entry / split["file"]))
+    return Dataset(table, info=DatasetInfo(description=json.dumps(about)), fingerprint=fingerprint)

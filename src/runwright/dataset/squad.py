@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from runwright.dataset.encoding import known_encoding, open_text, undecodable
 from runwright.dataset.paths import check_is_text, files_of_splits
-from runwright.dataset.raw import RawSplit, file_state, kept_rows, place_in
+from runwright.dataset.places import place_in
+from runwright.dataset.raw import RawSplit, file_state, kept_rows
 from runwright.errors import DataError
 from runwright.mistakes import did_you_mean
 from runwright.types import Splits

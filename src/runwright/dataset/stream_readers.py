@@ -14,12 +14,13 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from runwright.dataset.csv_rows import csv_schema, typed_column
+from runwright.dataset.csv_rows import csv_lines, csv_schema, typed_column
 from runwright.dataset.delimited import MAX_FIELD_CHARACTERS, Dialect, make_reader, wrong_number
-from runwright.dataset.json_rows import json_object, json_schema
+from runwright.dataset.json_rows import json_lines, json_object, json_schema
 from runwright.dataset.parquet_rows import open_parquet, parquet_schema, unreadable
 from runwright.dataset.paths import check_is_text
 from runwright.dataset.streams import BLOCK_ROWS, LEARN_ROWS, RowStream, Values, files_fingerprint
+from runwright.dataset.text_rows import text_lines
 from runwright.errors import ConfigError, DataError
 
 SPLIT = "train"  # the only one that is streamed
@@ -35,6 +36,7 @@ def csv_stream(
         schema=csv_schema(names, dict(kinds)),
         read_file=partial(_csv_rows, dialect=dialect, names=names),
         convert=lambda values, field: typed_column(values, field.type),
+        how=csv_lines(dialect, num_columns=len(names)),
         fingerprint=files_fingerprint(files),
     )
 
@@ -58,6 +60,7 @@ def json_stream(files: Sequence[Path], *, encoding: str, field: str | None) -> R
         schema=schema,
         read_file=partial(_json_rows, encoding=encoding, names=schema.names),
         convert=_as_arrow,
+        how=json_lines(encoding),
         fingerprint=files_fingerprint(files),
     )
 
@@ -70,6 +73,7 @@ def parquet_stream(files: Sequence[Path]) -> RowStream:
         schema=schema,
         read_file=_parquet_rows,
         convert=_as_arrow,
+        how={},
         fingerprint=files_fingerprint(files),
     )
 
@@ -92,6 +96,7 @@ def text_stream(
         schema=pa.schema([(name, pa.large_string()) for name in names]),
         read_file=partial(_text_rows, encoding=encoding, unit=unit, label_from=label_from),
         convert=_as_arrow,
+        how=text_lines(unit),
         fingerprint=files_fingerprint(files),
     )
 

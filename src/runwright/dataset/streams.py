@@ -20,7 +20,8 @@ from datasets.table import InMemoryTable
 
 from runwright.dataset import store
 from runwright.dataset.passes import renamed
-from runwright.dataset.raw import ROW_ID, place_in
+from runwright.dataset.places import line_of, place_in
+from runwright.dataset.raw import ROW_ID
 from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
 
@@ -63,6 +64,7 @@ class RowStream:
     read_file: ReadFile
     convert: Convert
     fingerprint: str  # tells other data, not the same data elsewhere
+    how: Mapping[str, Any]  # what it takes to find the line of a row, see `places.py`
     split: str = "train"
     limit: int | None = None  # rows
     columns: Mapping[str, str] | None = None  # new name: name in the files
@@ -142,7 +144,7 @@ class RowStream:
         schema = self.schema.append(pa.field(ROW_ID, pa.int64()))
         return Dataset(
             InMemoryTable(pa.Table.from_arrays([*columns, ids], schema=schema)),
-            info=DatasetInfo(description=json.dumps({"origins": origins})),  # what raw.locate reads
+            info=DatasetInfo(description=json.dumps({"files": origins, "how": dict(self.how)})),
             fingerprint=store.digest([self.fingerprint, first_id, len(values)]),
         )
 
@@ -154,7 +156,7 @@ class RowStream:
         return DataError(
             f"{values[number]!r:.80} is not {field.type}, as the first {LEARN_ROWS:,} rows of the stream "
             "are; csv: dataset.source.column_types says what a column is",
-            file=file, split=self.split, row=row, column=field.name,
+            file=file, line=line_of(Path(file), row, self.how), split=self.split, row=row, column=field.name,
         )  # fmt: skip
 
     def _fits(self, value: Any, field: pa.Field) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -11,8 +12,7 @@ import pyarrow as pa
 
 from runwright.dataset.encoding import open_text, undecodable
 from runwright.dataset.paths import check_is_text
-from runwright.dataset.raw import BATCH_ROWS, RawSplit
-from runwright.errors import DataError
+from runwright.dataset.raw import BATCH_ROWS, RawSplit, split_of_files
 
 
 def text_splits(
@@ -27,33 +27,28 @@ def text_splits(
     schema = pa.schema([(name, pa.large_string()) for name in names])
     splits = {}
     for split, files in paths.items():
-        origins: list[tuple[str, int]] = []
-        batches = _arrow(split, files, schema, encoding, unit, label_from, origins)
-        splits[split] = RawSplit(schema=schema, batches=batches, origins=origins)
+        batches_of = partial(
+            _arrow, split=split, schema=schema, encoding=encoding, unit=unit, label_from=label_from
+        )
+        splits[split] = split_of_files(files, schema, batches_of, split=split, how=text_lines(unit))
     return splits
 
 
+def text_lines(unit: str) -> dict[str, str]:
+    """What it takes to find the line of a row, see `places.py`."""
+    return {"reader": "lines"} if unit == "line" else {}
+
+
 def _arrow(
-    split: str,
-    files: Sequence[Path],
-    schema: pa.Schema,
-    encoding: str,
-    unit: str,
-    label_from: str | None,
-    origins: list[tuple[str, int]],
+    path: Path, *, split: str, schema: pa.Schema, encoding: str, unit: str, label_from: str | None
 ) -> Iterator[pa.RecordBatch]:
-    for path in files:
-        check_is_text(path, split=split)
-        label = path.parent.name if label_from == "folder" else path.stem
-        texts, num_rows = _texts(path, encoding, unit, split=split), 0
-        while batch := list(islice(texts, BATCH_ROWS)):
-            columns = [batch] if label_from is None else [batch, [label] * len(batch)]
-            arrays = [pa.array(column, pa.large_string()) for column in columns]
-            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-            num_rows += len(batch)
-        if not num_rows:
-            raise DataError("the file has no rows", file=str(path), split=split)
-        origins.append((str(path), num_rows))
+    check_is_text(path, split=split)
+    label = path.parent.name if label_from == "folder" else path.stem
+    texts = _texts(path, encoding, unit, split=split)
+    while batch := list(islice(texts, BATCH_ROWS)):
+        columns = [batch] if label_from is None else [batch, [label] * len(batch)]
+        arrays = [pa.array(column, pa.large_string()) for column in columns]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _texts(path: Path, encoding: str, unit: str, *, split: str) -> Iterator[str]:

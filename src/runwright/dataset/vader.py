@@ -156,7 +156,7 @@ def _read(content: bytes, domains: list[Any], low: float, high: float) -> RawSpl
             origins.append((f"{ARCHIVE}:{_FILES[domain]}_GroundTruth.txt", len(rows)))
             yield pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
 
-    return RawSplit(schema=_SCHEMA, batches=batches(), origins=origins)
+    return RawSplit(schema=_SCHEMA, batches=batches(), origins=origins, how={"reader": "lines"})
 
 
 def _texts(content: bytes, domains: list[Any]) -> Iterator[tuple[str, str]]:

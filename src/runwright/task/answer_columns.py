@@ -46,21 +46,18 @@ def read_answers(
     """
     if names.answers not in getattr(rows, "column_names", rows):
         return None
-    ids = rows["row_id"][:]
     contexts, found, column = rows[names.context][:], rows[names.answers][:], names.answers
     return [
-        _answers(
-            given, context, misplaced, {"split": split, "row": row_id, "column": column}, may_lack=may_lack
-        )
-        for row_id, context, given in zip(ids, contexts, found, strict=True)
+        _answers(given, context, misplaced, {"split": split, "row": row, "column": column}, may_lack=may_lack)
+        for row, (context, given) in enumerate(zip(contexts, found, strict=True))
     ]
 
 
 def check_contexts(rows: Any, names: AnswerColumns, *, split: str) -> None:
     """Raise DataError for a context of which nothing is left without spaces."""
-    for row_id, text in zip(rows["row_id"][:], rows[names.context][:], strict=True):
+    for row, text in enumerate(rows[names.context][:]):
         if not str(text or "").strip():
-            raise DataError("the context is empty", split=split, row=row_id, column=names.context)
+            raise DataError("the context is empty", split=split, row=row, column=names.context)
 
 
 def missing_answers(rows: Any, names: AnswerColumns) -> DataError:

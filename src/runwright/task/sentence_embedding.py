@@ -160,7 +160,7 @@ class SentenceEmbedding:
             lengths = [len(text["input_ids"]) for text in texts]
             if 0 in lengths:
                 problem = "the text makes no token; drop such rows (dataset.cleaning)"
-                raise DataError(problem, row=int(row_id), column=names[lengths.index(0)])
+                raise DataError(problem, row=place, column=names[lengths.index(0)])
             example: Example = {
                 "example_id": row_id,
                 "full_length": max(text["full_length"] for text in texts),

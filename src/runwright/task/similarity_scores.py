@@ -27,8 +27,7 @@ def read_scores(
         score = _number(value)
         if score is None or not low <= score <= high:
             problem = f"given {value!r}, expected a number from task.label_min={low} to label_max={high}"
-            row_id = int(rows[place].get("row_id", place))
-            raise DataError(problem, split=split, row=row_id, column=column)
+            raise DataError(problem, split=split, row=place, column=column)
         scores.append((score - low) / (high - low))
     return scores
 
