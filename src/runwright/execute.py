@@ -37,7 +37,7 @@ from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, print_summary
 from runwright.results import RunResult
 from runwright.resuming import check_identity
-from runwright.run_evaluation import check_tuning, evaluate_each, keep_learned
+from runwright.run_evaluation import check_examples, check_tuning, evaluate_each, keep_learned
 from runwright.run_folder import CONFIG_FILE, read_config, read_run
 from runwright.secret_values import reveal
 from runwright.targets import instantiate
@@ -164,6 +164,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
             "trainer.evaluate_at_start needs a validation split; set dataset.holdout.validation"
         )
     check_tuning(prepared.task, splits)
+    check_examples(prepared, best=splits.best)
     make_model = partial(build.build_model, run.config, prepared, device=run.ranks.device)
     stepper = build.build_stepper(run.config, model=make_model(), task=prepared.task, ranks=run.ranks)
     describe_models(run)

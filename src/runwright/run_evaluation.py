@@ -9,11 +9,13 @@ from typing import Any
 import torch
 
 from runwright import build
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, DataError
 from runwright.recording import TASK_FILE, Run
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
 from runwright.trainer.evaluation_splits import EvaluationSplits
-from runwright.types import TunedTask
+from runwright.types import RandomTask, TunedTask
+
+CHECKED_AT_ONCE = 256  # examples; mostly the first ones tell
 
 
 def evaluate_each(
@@ -62,6 +64,40 @@ def check_tuning(task: Any, splits: EvaluationSplits) -> None:
         raise ConfigError(
             f"{task.tuned_option}=tune needs a validation split; set dataset.holdout.validation"
         )
+
+
+def check_examples(prepared: build.Prepared, *, best: str | None) -> None:
+    """Raise DataError where there is nothing to train on, or nothing to choose the best step by.
+
+    Said before the first update: without it a run would find out after an epoch.
+    """
+    task, train = prepared.task, prepared.examples.get("train")
+    if train is None:
+        return  # a stream, of which only the beginning is known
+    if not any(_count(task, train, start) for start in range(0, len(train), CHECKED_AT_ONCE)):
+        raise DataError(
+            "no example has anything to train on: no word with a tag, no answer that is in its context, or "
+            "no token to hide",
+            file=_file_of(prepared, "train"), split="train",
+        )  # fmt: skip
+    ranked = getattr(task, "problem", None) == "retrieval"  # judged without labels
+    lacking = set(train.names) - set(prepared.examples[best].names) if best and not ranked else set()
+    if best and lacking:
+        raise DataError(
+            "no labels, and the best step is chosen by trainer.best_metric on this split; choose another one "
+            "with trainer.best_split, or give it labels",
+            file=_file_of(prepared, best), split=best, column=task.label_column,
+        )  # fmt: skip
+
+
+def _count(task: Any, examples: Any, start: int) -> float:
+    some = examples.fetch(range(start, min(start + CHECKED_AT_ONCE, len(examples))))
+    return task.count(task.augment(some, seed=0, epoch=0) if isinstance(task, RandomTask) else some)
+
+
+def _file_of(prepared: build.Prepared, split: str) -> str | None:
+    files = prepared.data.sources.get(split, [])
+    return files[0] if len(files) == 1 else None
 
 
 def keep_learned(run: Run, task: Any) -> None:

@@ -29,6 +29,11 @@ class PreparedExamples:
         return np.concatenate([batch.column(name).to_numpy(zero_copy_only=False) for batch in self._batches])
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What every example holds."""
+        return tuple(self._names)
+
+    @property
     def example_ids(self) -> np.ndarray:
         """[N] int64, distinct."""
         return self._example_ids

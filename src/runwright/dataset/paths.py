@@ -64,6 +64,10 @@ def _hidden(item: Path, folder: Path) -> bool:
 
 
 def _missing(path: Path) -> str:
+    if path.is_symlink() and not path.exists():
+        return f"a link to a file that does not exist ({path.readlink()})"
+    if path.exists():
+        return "neither a file nor a folder"
     if glob.has_magic(str(path)):
         return f"no file matches this pattern (looked in {Path.cwd()})"
     folder = path.parent

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from runwright.errors import ConfigError, DataError
 
+MAX_NUMBER = 1e18  # its squared error is finite in float32
 MAX_CLASSES_FROM_DATA = 2000  # more distinct values than this are an id or a text, not a class
 
 
@@ -38,9 +39,8 @@ def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tupl
     """
     distinct = {_name(value) for value in values if not is_missing(value)}
     if len(distinct) < 2:
-        raise DataError(
-            f"only one class, {sorted(distinct)}: nothing can be learned from it", split=split, column=column
-        )
+        found = f"only one class, {distinct.pop()!r}" if distinct else "no label at all"
+        raise DataError(f"{found}: nothing can be learned from it", split=split, column=column)
     if len(distinct) > MAX_CLASSES_FROM_DATA:
         raise DataError(
             f"{len(distinct)} distinct values; at most {MAX_CLASSES_FROM_DATA} classes are taken from the "
@@ -66,6 +66,12 @@ class LabelEncoder:
         """The class id; raises DataError for a value that is no class."""
         if is_missing(value):
             raise DataError("the label is empty", split=split, row=row, column=column)
+        if not isinstance(value, Hashable) or isinstance(value, bytes | tuple):
+            raise DataError(
+                f"expected one class, given {value!r:.60}; a row with several of them needs "
+                "task.problem=multi_label and a list",
+                split=split, row=row, column=column,
+            )  # fmt: skip
         name = _name(value)
         if name in self._ids:
             return self._ids[name]
@@ -88,7 +94,7 @@ def split_labels(value: Any, separator: str) -> list[Any]:
         return []
     if isinstance(value, str):
         return [part.strip() for part in value.split(separator) if part.strip()]
-    if isinstance(value, Iterable):
+    if isinstance(value, Iterable) and not isinstance(value, Mapping | bytes):
         return list(value)
     return [value]
 
@@ -101,6 +107,11 @@ def number(value: Any, *, split: str, row: int, column: str) -> float:
         result = math.nan
     if not math.isfinite(result):
         raise DataError(f"expected a finite number, given {value!r}", split=split, row=row, column=column)
+    if abs(result) > MAX_NUMBER:
+        problem = (
+            f"given {value!r}, whose square is beyond float32; expected at most {MAX_NUMBER:g}: scale it"
+        )
+        raise DataError(problem, split=split, row=row, column=column)
     return result
 
 

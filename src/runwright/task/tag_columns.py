@@ -76,11 +76,13 @@ def read_tags(
 
     Raises DataError naming split, row and column for an unknown tag, or another number of tags than words.
     """
-    tags = _tag_lists(rows, names, split=split)
+    # Whole numbers are places in the list of names, unless names are numbers themselves.
+    numbered = None if any(name.isdecimal() for name in tag_names) else tag_names
+    tags = _tag_lists(rows, names, split=split, numbered=numbered)
     if tags is None:
         return None
     ids = {name: index for index, name in enumerate(tag_names)}
-    words = rows[names.words] if names.words in rows.column_names else None
+    words = _word_lists(rows, names, split=split)
     found: list[list[int]] = []
     for place, row in enumerate(tags):
         where: dict[str, Any] = {"split": split, "row": place, "column": names.tags}
@@ -109,21 +111,52 @@ def span_numbers(
     return [(span.start, span.end, types[span.type]) for span in spans]
 
 
-def _tag_lists(rows: Dataset, names: TagColumns, *, split: str) -> list[list[str]] | None:
+def _tag_lists(
+    rows: Dataset, names: TagColumns, *, split: str, numbered: Sequence[str] | None = None
+) -> list[list[str]] | None:
     if names.tags not in rows.column_names:
         return None
+    values = rows[names.tags][:]
+    if split != "train" and all(tags is None for tags in values):
+        return None  # a column that only the other splits have filled
     feature = rows.features[names.tags]
-    known = getattr(getattr(feature, "feature", None), "names", None)
+    known = getattr(getattr(feature, "feature", None), "names", None) or numbered
     found: list[list[str]] = []
-    for place, tags in enumerate(rows[names.tags][:]):
+    for place, tags in enumerate(values):
+        where: dict[str, Any] = {"split": split, "row": place, "column": names.tags}
         if isinstance(tags, str):
             tags = tags.split()
         if not isinstance(tags, list | tuple):
-            raise DataError(
-                f"expected a list of tags, one for each word, given {tags!r:.60}",
-                split=split, row=place, column=names.tags,
-            )  # fmt: skip
-        found.append([known[tag] if known and isinstance(tag, int) else str(tag) for tag in tags])
+            raise DataError(f"expected a list of tags, one for each word, given {tags!r:.60}", **where)
+        found.append([_tag_name(tag, number, known, where) for number, tag in enumerate(tags, start=1)])
+    return found
+
+
+def _tag_name(tag: Any, number: int, known: Sequence[str] | None, where: dict[str, Any]) -> str:
+    """The tag of a word as text; `known` are names for numbers."""
+    if tag is None or isinstance(tag, list | tuple | Mapping | bytes):
+        given = "missing (null)" if tag is None else f"{tag!r:.60}"
+        raise DataError(f"the tag of word {number} is {given}, expected a name", **where)
+    if known is None or not isinstance(tag, int):
+        return str(tag)
+    if not 0 <= tag < len(known):
+        raise DataError(f"the tag of word {number} is {tag}, expected 0 to {len(known) - 1}", **where)
+    return known[tag]
+
+
+def _word_lists(rows: Dataset, names: TagColumns, *, split: str) -> list[list[Any]] | None:
+    """The words of each row; raises DataError for what is no list of words."""
+    if names.words not in rows.column_names:
+        return None
+    found = rows[names.words][:]
+    for place, words in enumerate(found):
+        where: dict[str, Any] = {"split": split, "row": place, "column": names.words}
+        if not isinstance(words, list | tuple):
+            raise DataError(f"expected a list of words, given {words!r:.60}", **where)
+        for number, word in enumerate(words, start=1):
+            if word is None or isinstance(word, list | tuple | Mapping | bytes):
+                given = "missing (null)" if word is None else f"{word!r:.60}"
+                raise DataError(f"word {number} is {given}, expected text", **where)
     return found
 
 

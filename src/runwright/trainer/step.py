@@ -7,6 +7,7 @@ divided by the global count before its backward, then gradients are summed.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -22,6 +23,8 @@ from runwright.trainer.seeds import derive_seed
 from runwright.trainer.sharding import Replicated, Strategy
 from runwright.types import Batch, CoupledTask, Task
 
+logger = logging.getLogger(__name__)
+
 NonFinite = Literal["stop", "skip", "warn"]
 
 
@@ -33,9 +36,9 @@ class NonFiniteError(RunwrightError):
 class StepResult:
     """What one update was."""
 
-    loss: float  # total / count over the global batch
+    loss: float  # total / count over the global batch; 0 where there is nothing to train on
     gradient_norm: float  # of the whole gradient, before clipping
-    updated: bool  # False where a non-finite step was skipped
+    updated: bool  # False where a step was skipped: not finite, or nothing to train on
     stop: int  # the largest stop code that any rank had when the step began; 0: go on
 
 
@@ -62,6 +65,12 @@ class Stepper:
         end after the same one. Raises NonFiniteError under the policy "stop"; the weights are untouched.
         """
         count, stop = self._agree(batch, stop)
+        if not count:  # sentences without a word, answers that are nowhere, texts that are all masks
+            logger.warning(
+                "step %d: none of its %d examples has anything to train on; the weights stay as they are",
+                batch.step + 1, batch.num_examples,
+            )  # fmt: skip
+            return StepResult(loss=0.0, gradient_norm=0.0, updated=False, stop=stop)
         self.model.train()
         if isinstance(self.task, CoupledTask):
             total = self._coupled_backward(self.task, batch, count)
@@ -132,7 +141,7 @@ class Stepper:
         counts[batch.num_microbatches + self.ranks.rank] = stop
         agreed = self.ranks.sum_vector(counts).tolist()
         count = math.fsum(agreed[: batch.num_microbatches])
-        assert count > 0, f"step {batch.step}: the denominator of the loss is {count}"
+        assert count >= 0, f"step {batch.step}: the denominator of the loss is {count}"
         return count, int(max(agreed[batch.num_microbatches :]))
 
     def _clip(self) -> float:
