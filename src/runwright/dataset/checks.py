@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute
 from datasets import Dataset
 
-from runwright.dataset.places import Where, locate
+from runwright.dataset.places import Where, files_of, locate
 from runwright.dataset.raw import ROW_ID
 from runwright.errors import DataError
 from runwright.types import Splits
@@ -65,7 +65,7 @@ def row_error(problem: str, rows: Dataset, position: int, *, split: str, column:
 
 @contextmanager
 def naming_rows(splits: Splits, *, row_ids: Sequence[int] | None = None) -> Iterator[None]:
-    """What is raised inside about a row names its file and its place there.
+    """What is raised inside about a row names its file and its place there; about a split, its only file.
 
     A task names a row by its place among those that it was given: the rows of a split, or those with these
     ids out of the only split.
@@ -74,9 +74,13 @@ def naming_rows(splits: Splits, *, row_ids: Sequence[int] | None = None) -> Iter
         yield
     except DataError as error:
         split = error.split if error.split in splits else next(iter(splits))
-        if error.file is not None or error.row is None or (split != error.split and len(splits) > 1):
+        if error.file is not None or (split != error.split and len(splits) > 1):
             raise
         rows = splits[split]
+        if error.row is None:  # about a whole split: its file, where there is only one
+            files = files_of(rows)
+            file = files[0] if len(files) == 1 else None
+            raise DataError(error.problem, file=file, split=split, column=error.column) from error
         if row_ids is None:
             raise row_error(error.problem, rows, error.row, split=split, column=error.column) from error
         where = locate(rows, int(row_ids[error.row]))

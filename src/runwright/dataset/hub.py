@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from datasets import ClassLabel, Dataset, load_dataset
+from datasets import Dataset, load_dataset
 
 from runwright.dataset import store
-from runwright.dataset.hub_stream import first_line, hub_stream, split_of_hub
+from runwright.dataset.hub_stream import (
+    class_names,
+    first_line,
+    hub_stream,
+    named,
+    split_of_hub,
+    type_with_names,
+)
 from runwright.dataset.raw import BATCH_ROWS, RawSplit, file_state, kept_rows
 from runwright.dataset.streams import Sources
 from runwright.errors import ConfigError, DataError
@@ -30,9 +37,9 @@ def read_hub(
     """Rows of the data set `name`, a hub name or a local folder; `splits` holds (our name: its name).
 
     Its name may carry a slice, as in `train[:10%]`. `revision` is a branch, tag or commit; it is resolved
-    to a commit, which the rows remember as their origin. Classes become their names; a class of -1, which
-    hubs write for unlabelled rows, becomes null, and a column that has nothing else in a split is left out.
-    No code of the data set is ever run. With `streaming`, train is a stream of rows.
+    to a commit, which the rows remember as their origin. Classes, also in lists, become their names; a class
+    of -1, which hubs write for unlabelled rows, becomes null, and a column that has nothing else in a split
+    is left out. No code of the data set is ever run. With `streaming`, train is a stream of rows.
     """
     wanted = {ours: theirs for ours, theirs in splits.items() if theirs is not None}
     if not wanted:
@@ -97,16 +104,21 @@ def _read(
 
 
 def _raw(rows: Dataset, origin: str, where: str) -> RawSplit:
-    classes = {name: kind.names for name, kind in rows.features.items() if isinstance(kind, ClassLabel)}
-    unlabelled = {name for name in classes if all(value in {-1, None} for value in rows[name][:])}
+    classes = class_names(rows.features)
+    unlabelled = {name for name in classes if all(map(_is_hidden, rows[name][:]))}
     fields = [
-        pa.field(field.name, pa.string() if field.name in classes else field.type)
+        pa.field(field.name, type_with_names(field.type) if field.name in classes else field.type)
         for field in rows.features.arrow_schema
         if field.name not in unlabelled
     ]
     schema = pa.schema(fields)
     batches, origins = _batches(rows, schema, classes), [(origin, len(rows))]
     return RawSplit(schema=schema, batches=batches, origins=origins, how={"split": where})
+
+
+def _is_hidden(value: Any) -> bool:
+    """Whether a class, or each of a list of classes, is the -1 that stands for a hidden one."""
+    return all(map(_is_hidden, value)) if isinstance(value, list) and value else value in (-1, None)
 
 
 def _batches(rows: Dataset, schema: pa.Schema, classes: dict[str, list[str]]) -> Iterator[pa.RecordBatch]:
@@ -116,9 +128,8 @@ def _batches(rows: Dataset, schema: pa.Schema, classes: dict[str, list[str]]) ->
         for field in schema:
             column = table.column(field.name)
             if field.name in classes:
-                names = classes[field.name]
-                values = [None if v is None or v < 0 else names[v] for v in column.to_pylist()]
-                column = pa.array(values, pa.string())
+                values = [named(value, classes[field.name]) for value in column.to_pylist()]
+                column = pa.array(values, field.type)
             elif isinstance(column, pa.ChunkedArray):
                 column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], field.type)
             columns.append(column.cast(field.type))

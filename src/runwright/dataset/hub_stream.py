@@ -30,11 +30,11 @@ def hub_stream(where: str, config: str | None, theirs: str, *, commit: str | Non
     features = rows.features or rows._resolve_features().features
     if features is None:
         raise DataError(f"split {theirs!r} has no rows", file=origin, split=SPLIT)
-    classes = {name: kind.names for name, kind in features.items() if isinstance(kind, ClassLabel)}
+    classes = class_names(features)
 
     def read(path: Path, row: int, offset: int) -> Iterator[tuple[Values, int]]:  # noqa: ARG001
         for record in _open(where, config, theirs, commit, origin).skip(row):
-            yield [_named(record.get(name), classes.get(name)) for name in features], offset
+            yield [named(record.get(name), classes.get(name)) for name in features], offset
 
     folder = Path(where)
     found = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
@@ -70,17 +70,31 @@ def _open(where: str, config: str | None, theirs: str, commit: str | None, origi
     return rows
 
 
+def class_names(features: Features) -> dict[str, list[str]]:
+    """The names of the classes that columns hold, each value one of them or a list of them."""
+    inner = {name: getattr(kind, "feature", kind) for name, kind in features.items()}
+    return {name: kind.names for name, kind in inner.items() if isinstance(kind, ClassLabel)}
+
+
+def type_with_names(kind: pa.DataType) -> pa.DataType:
+    """The type of a column whose classes became their names."""
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return pa.list_(pa.string()) if is_list else pa.string()
+
+
+def named(value: Any, names: list[str] | None) -> Any:
+    """The class by name, where the column holds classes; -1 and null: none."""
+    if names is None:
+        return value
+    if isinstance(value, list):
+        return [named(each, names) for each in value]
+    return None if value is None or value < 0 else names[value]
+
+
 def _schema(features: Features, classes: dict[str, list[str]]) -> pa.Schema:
     return pa.schema(
         [
-            pa.field(field.name, pa.string() if field.name in classes else field.type)
+            pa.field(field.name, type_with_names(field.type) if field.name in classes else field.type)
             for field in features.arrow_schema
         ]
     )
-
-
-def _named(value: Any, names: list[str] | None) -> Any:
-    """The class by name, where the column holds classes."""
-    if names is None:
-        return value
-    return None if value is None or value < 0 else names[value]

@@ -61,7 +61,7 @@ def json_object(text: str, path: Path, *, split: str, row: int) -> dict[str, Any
     """The object on a line; raises DataError where it is none."""
     try:
         value = json.loads(text, parse_constant=_refuse)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _broken(error, path, split, row) from error
     return _object(value, path, split, row)
 
@@ -200,7 +200,7 @@ def _whole(text: str, field: str | None, path: Path, split: str) -> Iterator[dic
 def _list_under(text: str, field: str, path: Path, split: str) -> Iterator[Any]:
     try:
         content = json.loads(text, parse_constant=_refuse)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _broken(error, path, split, None) from error
     fields = content if isinstance(content, dict) else {}
     if not isinstance(fields.get(field), list):
@@ -218,7 +218,7 @@ def _list_in(text: str, path: Path, split: str) -> Iterator[Any]:
     while text[position : position + 1] not in {"]", ""}:
         try:
             row, position = decoder.raw_decode(text, position)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _broken(error, path, split, number) from error
         yield row
         position = _skip(text, position)
@@ -247,7 +247,7 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON; write null for a missing number")
 
 
-def _broken(error: ValueError, path: Path, split: str, row: int | None) -> DataError:
+def _broken(error: Exception, path: Path, split: str, row: int | None) -> DataError:
     hint = ""
     if row == 0 and isinstance(error, json.JSONDecodeError):
         hint = "; an object that holds the list needs dataset.source.field, the name of the list"

@@ -71,7 +71,8 @@ def unreadable(path: Path, split: str, error: Exception) -> DataError:
 
 def _plain(kind: pa.DataType) -> pa.DataType:
     """The type of the values themselves where the file stores them as a dictionary."""
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.large_string() if kind == pa.string_view() else kind
 
 
 def _described(schema: pa.Schema) -> str:

@@ -98,11 +98,22 @@ def file_state(path: Path) -> list[Any]:
     return [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
+def with_row_id(schema: pa.Schema, *, split: str) -> pa.Schema:
+    """The columns with that of the row's number; raises DataError where there is one of its name."""
+    if ROW_ID in schema.names:
+        raise DataError(
+            "this name is taken: rows are numbered in such a column; rename yours in the file (csv: "
+            "dataset.source.column_names)",
+            split=split, column=ROW_ID,
+        )  # fmt: skip
+    return schema.append(pa.field(ROW_ID, pa.int64()))
+
+
 def _write(folder: Path, splits: Mapping[str, RawSplit]) -> list[dict[str, Any]]:
     written = []
     for number, (name, split) in enumerate(splits.items()):
         file = f"{number}.arrow"  # a split's name may hold characters that a file name may not
-        schema = split.schema.append(pa.field(ROW_ID, pa.int64()))
+        schema = with_row_id(split.schema, split=name)
         position = 0
         with pa.OSFile(str(folder / file), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
             for batch in split.batches:

@@ -104,7 +104,7 @@ def _articles(path: Path, encoding: str, split: str) -> list[Any]:
             content = json.load(stream)
     except UnicodeDecodeError as error:
         raise undecodable(path, encoding, split=split, count_rows=lambda _: 0) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"broken JSON: {error}", file=str(path), split=split) from error
     articles = content.get("data") if isinstance(content, dict) else None
     if not isinstance(articles, list):
@@ -181,4 +181,9 @@ def _part(
         given = "nothing" if value is None else f"{value!r:.60}"
         what = {str: "text", list: "a list", int: "a whole number", bool: "true or false"}.get(kind, "a name")
         raise DataError(f"expected {what} under {name!r}, given {given}", **place, column=column or name)
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        problem = f"the text under {name!r} holds half of a surrogate pair, which is no character"
+        raise DataError(problem, **place, column=column or name)
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        raise DataError(f"{value} under {name!r} is beyond 64 bits", **place, column=column or name)
     return value

@@ -21,7 +21,7 @@ from datasets.table import InMemoryTable
 from runwright.dataset import store
 from runwright.dataset.passes import renamed
 from runwright.dataset.places import line_of, place_in
-from runwright.dataset.raw import ROW_ID
+from runwright.dataset.raw import with_row_id
 from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
 
@@ -141,7 +141,7 @@ class RowStream:
             except _UNFIT as error:
                 raise self._unfit(column, field, first_id, origins) from error
         ids = pa.array(range(first_id, first_id + len(values)), pa.int64())
-        schema = self.schema.append(pa.field(ROW_ID, pa.int64()))
+        schema = with_row_id(self.schema, split=self.split)
         return Dataset(
             InMemoryTable(pa.Table.from_arrays([*columns, ids], schema=schema)),
             info=DatasetInfo(description=json.dumps({"files": origins, "how": dict(self.how)})),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from runwright.errors import DataError
-from runwright.mistakes import listed
+from runwright.mistakes import did_you_mean, listed
 
 NO_ANSWER = (-1, -1)
 UNKNOWN = (-2, -2)  # there are answers, but none of them is in the context: nothing to train on
@@ -62,10 +62,11 @@ def check_contexts(rows: Any, names: AnswerColumns, *, split: str) -> None:
 
 def missing_answers(rows: Any, names: AnswerColumns) -> DataError:
     """The complaint about a train split without answers."""
+    there = [name for name in rows.column_names if name != "row_id"]
+    hint = did_you_mean(names.answers, there) or "task.answers_column names it"
     return DataError(
-        f"no such column; there are {listed(rows.column_names)} (task.answers_column names it)",
-        split="train", column=names.answers,
-    )  # fmt: skip
+        f"no such column; there are {listed(there)}; {hint}", split="train", column=names.answers
+    )
 
 
 def _answers(

@@ -15,7 +15,7 @@ def pad_batch(examples: Sequence[Example], *, pad_token_id: int, side: str) -> B
     Token types and groups only where the examples have them. L is the longest example's length: no more
     padding than needed. `side` is "right" or "left".
     """
-    length = max(len(example["input_ids"]) for example in examples)
+    length = max(1, *(len(example["input_ids"]) for example in examples))  # models want a token
     fill = {"input_ids": pad_token_id, "token_type_ids": 0}
     batch: Batch = {
         name: torch.tensor([_padded(example[name], length, value, side) for example in examples])
@@ -37,6 +37,6 @@ def _padded(values: Sequence[int], length: int, fill: int, side: str) -> list[in
 
 
 def pad_rows(rows: Sequence[Sequence[int]], *, fill: int, side: str) -> torch.Tensor:
-    """Rows of whole numbers as one [B, L] int64 tensor, L that of the longest."""
-    length = max(map(len, rows))
+    """Rows of whole numbers as one [B, L] int64 tensor, L that of the longest, at least 1."""
+    length = max(1, *map(len, rows))
     return torch.tensor([_padded(row, length, fill, side) for row in rows], dtype=torch.int64)

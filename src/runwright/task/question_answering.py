@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 
+from runwright.errors import DataError
 from runwright.predictions import Ragged
 from runwright.task.answer_columns import AnswerColumns, check_contexts, missing_answers, read_answers
 from runwright.task.answer_results import AnswerResults, SpanPredictions, assemble_answers, describe_answer
@@ -139,6 +140,9 @@ class QuestionAnswering:
         spans = list(zip(columns["from"], columns["to"], strict=True)) if "from" in columns else None
         examples: list[Example] = []
         for place, row_id in enumerate(columns["row_id"]):
+            if not encoded["input_ids"][place]:
+                problem = "neither the question nor the context makes a token; drop such rows"
+                raise DataError(problem, row=place, column=self.text_columns[1])
             types = encoded["token_type_ids"][place] if "token_type_ids" in encoded else None
             whole = Encoded(
                 ids=encoded["input_ids"][place],

@@ -10,6 +10,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from runwright.errors import DataError
+from runwright.mistakes import did_you_mean, listed
 from runwright.task.class_weights import learn_class_weights
 from runwright.task.describing import describe_labels
 from runwright.task.label_bias import bias_of_labels
@@ -152,9 +153,10 @@ class SequenceClassification:
         """Ids, lists of ids or floats, one a row; None where a split other than train has no labels."""
         if self.label_column not in rows.column_names:
             if split == "train":
+                names = [name for name in rows.column_names if name != "row_id"]
+                hint = did_you_mean(self.label_column, names) or "task.label_column names it"
                 raise DataError(
-                    f"no such column; there are {', '.join(rows.column_names)} "
-                    "(task.label_column names the one with the labels)",
+                    f"no such column; there are {listed(names)}; {hint}",
                     split=split,
                     column=self.label_column,
                 )
@@ -194,6 +196,9 @@ class SequenceClassification:
         examples = encode_texts(self.tokenizer, *texts, max_length=self.max_length)
         groups = {name: index for index, name in enumerate(self.group_names)}
         for i, example in enumerate(examples):
+            if not example["input_ids"]:  # what a model makes of padding alone depends on how much there is
+                problem = "the text makes no token; drop such rows (dataset.cleaning)"
+                raise DataError(problem, row=i, column=self.text_columns[0])
             example["example_id"] = columns["row_id"][i]
             if "labels" in columns:
                 example["labels"] = columns["labels"][i]

@@ -48,10 +48,11 @@ def learn_tags(train: Dataset, names: TagColumns, scheme: Scheme) -> tuple[str, 
     """
     rows = _tag_lists(train, names, split="train")
     if rows is None:
+        there = [name for name in train.column_names if name != "row_id"]
+        hint = did_you_mean(names.tags, there) or "task.tags_column names it"
         raise DataError(
-            f"no such column; there are {listed(train.column_names)} (task.tags_column names it)",
-            split="train", column=names.tags,
-        )  # fmt: skip
+            f"no such column; there are {listed(there)}; {hint}", split="train", column=names.tags
+        )
     feature = train.features[names.tags]
     known = getattr(getattr(feature, "feature", None), "names", None)
     if known:
