@@ -150,7 +150,8 @@ def experiment(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -
         "model.config.max_position_embeddings=40", "tracker=console", "optimizer.lr=1e-3",
         "trainer.device=cpu", "trainer.num_threads=1", "trainer.batch_size=8", "trainer.microbatch_size=3",
         "trainer.max_epochs=null", "trainer.max_steps=60", "trainer.evaluate_every_epochs=null",
-        "trainer.evaluate_every_steps=20", "trainer.save_every_epochs=null", "trainer.save_every_steps=7",
+        "trainer.evaluate_every_steps=20", "trainer.evaluate_at_start=true", "trainer.save_every_epochs=null",
+        "trainer.save_every_steps=7",
     ]  # fmt: skip
 
 
