@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 
-import runwright
 from runwright.dataset.cache import PreparedExamples, prepare_examples
 from runwright.dataset.checks import Kind, naming_rows, quality_notes, require_columns
 from runwright.dataset.encoded_stream import EncodedStream
@@ -28,6 +27,7 @@ from runwright.dataset.raw import ROW_ID
 from runwright.dataset.streams import Place
 from runwright.errors import ConfigError
 from runwright.resuming import comparable
+from runwright.target_code import code_of
 from runwright.targets import instantiate
 from runwright.tokenizer.fingerprint import tokenizer_fingerprint
 from runwright.tokenizer.texts import BATCH, RunTexts
@@ -183,7 +183,7 @@ def encode_rows(
     return prepare_examples(
         inputs,
         encode,
-        key={**key, "split": split, "code": runwright.__version__},
+        key={**key, "split": split, "code": code_of(type(task), group="task")},
         folder=folder,
     )
 

@@ -17,20 +17,19 @@ from typing import Any
 
 import tokenizers
 
-import runwright
 from runwright.dataset import store
 from runwright.dataset.cache import why_missed
 from runwright.errors import CheckpointError, ConfigError
 from runwright.option_types import TARGET
 from runwright.signature import Signature
 from runwright.sources import resolve_source
-from runwright.targets import check_target, instantiate
+from runwright.target_code import code_of
+from runwright.targets import check_target, instantiate, locate
 from runwright.tokenizer.pretrained import load_pretrained
 from runwright.tokenizer.texts import RunTexts
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # raise when the same texts give another tokenizer: older ones are then not used
 MAX_CACHE_BYTES = 2**30
 TOKENIZER_FOLDER = "tokenizer"  # of a run
 TOKENIZER_FILE = "tokenizer.json"
@@ -58,8 +57,7 @@ def trained_tokenizer(node: Mapping[str, Any], texts: RunTexts, *, run_folder: P
         "texts": corpus.state,
         "named": _content_of(node.get("name")),
         "tokenizers": tokenizers.__version__,
-        "code": runwright.__version__,
-        "format": FORMAT,
+        "code": code_of(locate(node[TARGET], group="tokenizer"), group="tokenizer"),
     }
     entry = store.cache_root() / "tokenizers" / store.digest(key)
     with store.locked(entry):

@@ -187,3 +187,11 @@ def test_nothing_to_read_is_a_config_error(read):
 )
 def test_real_files_have_the_published_number_of_rows(read, data_folder: Path, dataset, options, sizes):
     assert len(read("csv", str(data_folder / dataset), **options)["train"]) == sizes
+
+
+def test_rows_are_read_again_when_a_reader_has_changed(read, write, cache, monkeypatch):
+    path = write("a.csv", "text\na\n")
+    for digest, num_entries in (("old", 1), ("old", 1), ("new", 2)):
+        monkeypatch.setattr("runwright.dataset.store.readers_code", lambda digest=digest: digest)
+        assert read("csv", path)["train"]["text"][:] == ["a"]
+        assert len(list((cache / "rows").glob("*/manifest.json"))) == num_entries

@@ -57,3 +57,22 @@ def test_a_full_disk_is_a_data_error_and_an_error_of_the_reader_stays_itself(tmp
 def test_a_key_has_one_name_whatever_the_order_of_its_parts():
     assert store.digest({"a": 1, "b": [2, "\ud800"]}) == store.digest({"b": [2, "\ud800"], "a": 1})
     assert store.digest({"a": 1}) != store.digest({"a": "1"})
+
+
+def test_the_hash_of_sources_follows_text_names_and_places(tmp_path):
+    from runwright.dataset.store import sources_digest
+
+    def digest():
+        return sources_digest(tmp_path / "group", also="1.0")
+
+    (tmp_path / "group").mkdir()
+    file = tmp_path / "group" / "a.py"
+    file.write_text("x = 1\n")
+    (tmp_path / "group" / "notes.txt").write_text("not code")
+    first = digest()
+    (tmp_path / "group" / "notes.txt").write_text("still not code")
+    assert digest() == first
+    file.write_text("x = 2\n")
+    second = digest()
+    file.rename(tmp_path / "group" / "b.py")
+    assert len({first, second, digest(), sources_digest(tmp_path / "group", also="2.0")}) == 4

@@ -17,8 +17,6 @@ from runwright.dataset.checks import column_chunks, missing_column, row_error
 from runwright.errors import ConfigError
 from runwright.types import Splits
 
-VERSION = 1  # raise when a step gives another result for the same options: cached results are then not used
-
 
 def renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
     """The splits with columns renamed (new name: old name); train must have the old ones."""
@@ -205,4 +203,4 @@ def _require_somewhere(splits: Splits, columns: Sequence[str]) -> None:
 
 
 def _fingerprint(rows: Dataset, columns: Sequence[str], key: Any) -> str:
-    return store.digest([rows._fingerprint, VERSION, list(columns), key])
+    return store.digest([rows._fingerprint, store.readers_code(), list(columns), key])

@@ -22,7 +22,6 @@ from runwright.errors import DataError
 from runwright.types import Splits
 
 ROW_ID = "row_id"
-FORMAT = 2  # raise when a reader gives other rows for the same file: older entries are then not used
 MAX_CACHE_BYTES = 20 * 2**30
 BATCH_ROWS = 10_000
 
@@ -78,7 +77,7 @@ def split_of_files(
 
 def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]) -> Splits:
     """The splits that `read` gives, from the cache where the same key was read before."""
-    name = store.digest({"format": FORMAT, **key})
+    name = store.digest({"code": store.readers_code(), **key})
     entry = store.cache_root() / "rows" / name
     with store.locked(entry):
         if store.read_manifest(entry) is None:

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,22 @@ def bytes_digest(values: np.ndarray) -> str:
     """A name for the numbers of an array (32 hex digits)."""
     little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False)
     return hashlib.blake2b(little.tobytes(), digest_size=16).hexdigest()
+
+
+def sources_digest(*places: Path, also: str = "") -> str:
+    """A hash of the text of source files and of all those in folders."""
+    hasher = hashlib.sha256(also.encode())
+    for place in places:
+        for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
+            content = file.read_bytes()
+            hasher.update(f"{file.relative_to(place.parent).as_posix()} {len(content)}\n".encode() + content)
+    return hasher.hexdigest()[:32]
+
+
+@cache
+def readers_code() -> str:
+    """A hash of the code that makes rows, this package, as it was when this process first asked."""
+    return sources_digest(Path(__file__).parent)
 
 
 @contextmanager
