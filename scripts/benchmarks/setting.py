@@ -1,0 +1,153 @@
+"""What the parts measure with: model and batches of a configuration, our loop over them, two in turn."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runwright.tracker.console import ConsoleTracker
+    from runwright.trainer.loop import Log
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What every part measures with; a fresh model is made from the same seed each time."""
+
+    config: Mapping[str, Any]
+    prepared: Any
+    steps: int
+
+    def parts(self) -> tuple[Any, Any, Any]:
+        """A fresh stepper, its scheduler, and the batches."""
+        from runwright import build
+        from runwright.processes import start_ranks
+
+        ranks = start_ranks(self.config["trainer"]["device"])
+        model = build.build_model(self.config, self.prepared, device=ranks.device)
+        task = self.prepared.task
+        stepper = build.build_stepper(self.config, model=model, task=task, ranks=ranks)
+        batches = build.build_batches(self.config, self.prepared.examples["train"], task, ranks=ranks)
+        scheduler = build.build_scheduler(self.config, stepper.optimizer, total_steps=self.steps)
+        return stepper, scheduler, batches
+
+
+def prepare(overrides: list[str], *, steps: int) -> Setting:
+    """Compose, set the threads, encode the data."""
+    from runwright import build
+    from runwright.compose import compose_checked
+    from runwright.dataset.store import cache_root
+    from runwright.environment import share_of_cores
+    from runwright.processes import set_threads
+
+    config = compose_checked(overrides).config
+    set_threads(config["trainer"]["num_threads"] or share_of_cores(1))
+    prepared = build.prepare(config, cache_folder=cache_root() / "examples")
+    return Setting(config=config, prepared=prepared, steps=steps)
+
+
+def compare(
+    ours: Callable[[], float], baseline: Callable[[], float], *, repeats: int
+) -> dict[str, list[float]]:
+    """Seconds of both, in turn so that a machine that slows down slows both; one warm-up each."""
+    ours()
+    baseline()
+    found: dict[str, list[float]] = {"ours": [], "baseline": []}
+    for _ in range(repeats):
+        found["ours"].append(ours())
+        found["baseline"].append(baseline())
+    found["ratio"] = [a / b for a, b in zip(found["ours"], found["baseline"], strict=True)]
+    return found
+
+
+def run_loop(
+    setting: Setting,
+    *,
+    save_every: int | None = None,
+    tracker: Log | None = None,
+    on_step: Callable[[int], None] | None = None,
+) -> float:
+    """Seconds of our loop over the setting's steps; without a tracker, with a journal and nothing else."""
+    from runwright import build
+    from runwright.trainer.checkpoint import CheckpointStore
+    from runwright.trainer.loop import Loop, Plan, TrainingState
+    from runwright.trainer.stop import StopFlag
+
+    stepper, scheduler, batches = setting.parts()
+    with tempfile.TemporaryDirectory() as folder:
+        ours = None if tracker else journal_only(Path(folder))
+        # one step more than is run: the checkpoint and the evaluation of the end are not measured
+        plan = Plan(
+            steps_per_epoch=batches.order.steps_per_epoch,
+            total_steps=setting.steps + 1,
+            evaluate_every=None,
+            save_every=save_every,
+        )
+        store = CheckpointStore(Path(folder) / "checkpoints", keep=1, identity={})
+        log = tracker or ours
+        assert log is not None
+        loop = Loop(
+            batches=batches,
+            stepper=stepper,
+            scheduler=scheduler,
+            options=build.build_options(setting.config),
+            plan=plan,
+            checkpoints=store,
+            log=log,
+            stop=StopFlag(),
+            evaluate=None,
+            on_step=StopAfter(setting.steps, on_step),
+        )
+        began = time.perf_counter()
+        with suppress(EnoughError):
+            loop.run(TrainingState())
+        store.wait()
+        seconds = time.perf_counter() - began
+        if ours:
+            ours.finish("FINISHED")
+    return seconds
+
+
+def journal_only(folder: Path) -> ConsoleTracker:
+    """A started tracker that writes the journal, logs no line and has no store."""
+    from runwright.tracker.console import ConsoleTracker
+    from runwright.types import RunInfo
+
+    tracker = ConsoleTracker(interval_seconds=1e9, system_every_seconds=None)
+    tracker.start(RunInfo(run_id="0", name="benchmark", folder=folder, config={}, overrides=()))
+    return tracker
+
+
+def use_dense_gradients(model: Any) -> Any:
+    """The model with embeddings as every other loop has them; Runwright makes theirs sparse on a CPU."""
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Embedding):
+            module.sparse = False
+    return model
+
+
+class EnoughError(Exception):
+    """The steps to measure are done."""
+
+
+class StopAfter:
+    """Calls `on_step`, if any, with the number of each step, and ends the loop from outside after so many."""
+
+    def __init__(self, steps: int, on_step: Callable[[int], None] | None) -> None:
+        self.steps = steps
+        self.on_step = on_step
+
+    def __call__(self, state: Any, result: Any) -> None:
+        """Called after every step, before it would be saved."""
+        del result
+        if self.on_step:
+            self.on_step(state.step)
+        if state.step == self.steps:
+            raise EnoughError
