@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -53,6 +54,8 @@ if not NETWORK_ALLOWED:
 
 def pytest_configure(config: pytest.Config) -> None:
     """One cache of prepared data for the whole session, made by the process that starts the workers."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; children would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYTEST_XDIST_WORKER" not in os.environ:
         config.stash[CACHE] = tempfile.mkdtemp(prefix="runwright-tests-")
         os.environ["RUNWRIGHT_CACHE"] = config.stash[CACHE]
