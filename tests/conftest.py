@@ -54,7 +54,7 @@ if not NETWORK_ALLOWED:
 
 def pytest_configure(config: pytest.Config) -> None:
     """One cache of prepared data for the whole session, made by the process that starts the workers."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; children would inherit it
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a background job; inherited
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYTEST_XDIST_WORKER" not in os.environ:
         config.stash[CACHE] = tempfile.mkdtemp(prefix="runwright-tests-")
