@@ -180,12 +180,13 @@ def encode_rows(
 
     with naming_rows({split: rows}):
         inputs = task.inputs_of(rows, split=split)
-    return prepare_examples(
-        inputs,
-        encode,
-        key={**key, "split": split, "code": code_of(type(task), group="task")},
-        folder=folder,
-    )
+    with naming_rows({split: rows}):
+        return prepare_examples(
+            inputs,
+            encode,
+            key={**key, "split": split, "code": code_of(type(task), group="task")},
+            folder=folder,
+        )
 
 
 def build_model(config: Config, prepared: Prepared, *, device: torch.device) -> torch.nn.Module:

@@ -81,7 +81,7 @@ def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]
     entry = store.cache_root() / "rows" / name
     with store.locked(entry):
         if store.read_manifest(entry) is None:
-            store.write_entry(entry, lambda folder: {"key": key, "splits": _write(folder, read())})
+            store.write_entry(entry, lambda folder: {"key": key, "splits": _write(folder, read(), key)})
             store.evict(entry.parent, max_bytes=MAX_CACHE_BYTES, keep=entry)
         manifest = store.read_manifest(entry) or {"splits": []}
         store.touch(entry)
@@ -97,22 +97,23 @@ def file_state(path: Path) -> list[Any]:
     return [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def with_row_id(schema: pa.Schema, *, split: str) -> pa.Schema:
+def with_row_id(schema: pa.Schema, *, split: str, file: str | None) -> pa.Schema:
     """The columns with that of the row's number; raises DataError where there is one of its name."""
     if ROW_ID in schema.names:
         raise DataError(
             "this name is taken: rows are numbered in such a column; rename yours in the file (csv: "
             "dataset.source.column_names)",
-            split=split, column=ROW_ID,
+            file=file, split=split, column=ROW_ID,
         )  # fmt: skip
     return schema.append(pa.field(ROW_ID, pa.int64()))
 
 
-def _write(folder: Path, splits: Mapping[str, RawSplit]) -> list[dict[str, Any]]:
+def _write(folder: Path, splits: Mapping[str, RawSplit], key: Mapping[str, Any]) -> list[dict[str, Any]]:
     written = []
+    files = key.get("files", {})  # of each split the states of its files
     for number, (name, split) in enumerate(splits.items()):
         file = f"{number}.arrow"  # a split's name may hold characters that a file name may not
-        schema = with_row_id(split.schema, split=name)
+        schema = with_row_id(split.schema, split=name, file=files.get(name, [[None]])[0][0])
         position = 0
         with pa.OSFile(str(folder / file), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
             for batch in split.batches:

@@ -141,7 +141,7 @@ class RowStream:
             except _UNFIT as error:
                 raise self._unfit(column, field, first_id, origins) from error
         ids = pa.array(range(first_id, first_id + len(values)), pa.int64())
-        schema = with_row_id(self.schema, split=self.split)
+        schema = with_row_id(self.schema, split=self.split, file=str(self.files[0]))
         return Dataset(
             InMemoryTable(pa.Table.from_arrays([*columns, ids], schema=schema)),
             info=DatasetInfo(description=json.dumps({"files": origins, "how": dict(self.how)})),
