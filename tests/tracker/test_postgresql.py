@@ -139,6 +139,27 @@ def test_a_store_that_does_not_let_us_in_is_said_and_no_password_is_written(
     assert postgresql.execute("SELECT count(*) FROM metrics", database=name) == [(200,)]
 
 
+def test_an_address_without_its_password_is_all_that_a_run_and_sync_need(
+    make_run: MakeRun,
+    make_tracker: MakeTracker,
+    database: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", database.server.password)  # as libpq reads it
+    run = make_run()
+    uri = f"postgresql://ann@127.0.0.1:{database.server.port}/{database.name}"
+    tracker = make_tracker(uri=uri, policy="fail")
+    tracker.start(run)
+    tracker.log_params({"note": f"it is {database.server.password}"})
+    log_steps(tracker, 0, 10)
+    tracker.finish("FINISHED")
+    assert sync(run.folder) == 0
+    assert database.metrics() == recorded(run.folder)
+    assert database.query("SELECT value FROM params") == [("it is [redacted]",)]
+    assert not files_with("hunter2", tmp_path)
+
+
 def test_a_missing_driver_is_named_with_what_to_install(
     make_run: MakeRun, make_tracker: MakeTracker, monkeypatch: pytest.MonkeyPatch, free_port: int
 ) -> None:
