@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+import runwright
 from runwright import build
 from runwright.dataset.store import cache_root
 from runwright.environment import local_world_size, rank, share_of_cores
@@ -39,6 +40,7 @@ from runwright.results import RunResult
 from runwright.resuming import check_identity
 from runwright.run_evaluation import check_examples, check_tuning, evaluate_each, keep_learned
 from runwright.run_folder import CONFIG_FILE, read_config, read_run
+from runwright.saved_config import read_saved
 from runwright.secret_values import reveal
 from runwright.targets import instantiate
 from runwright.tokenizer.fingerprint import tokenizer_fingerprint
@@ -71,7 +73,8 @@ def execute(folder: Path) -> RunResult:
     Raises StoppedBySignalError where a signal ended it; whatever else went wrong is written down and raised.
     """
     # Only the first process tracks the run.
-    config = reveal(read_config(folder / CONFIG_FILE), but="tracker" if rank() else "")
+    saved = read_saved(folder)
+    config = reveal(saved.config, but="tracker" if rank() else "")
     options = build.build_options(config)
     ranks = start_ranks(
         options.device,
@@ -82,6 +85,8 @@ def execute(folder: Path) -> RunResult:
     if options.deterministic:
         be_deterministic()
     with run_logging(folder, first=ranks.is_first, redact=Redactor().text), catch_signals() as stop:
+        if ranks.is_first:
+            saved.warn(folder)
         tracker = (
             instantiate(config["tracker"], group="tracker", key="tracker") if ranks.is_first else Silent()
         )
@@ -276,6 +281,7 @@ def _identity(run: Run, prepared: build.Prepared) -> dict[str, Any]:
         "num_threads": torch.get_num_threads(),
         "device": run.ranks.device.type,
         "torch": torch.__version__,
+        "runwright": runwright.__version__,
     }
 
 

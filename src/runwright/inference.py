@@ -17,7 +17,7 @@ from runwright.errors import CheckpointError, DataError
 from runwright.hypotheses import Hypotheses
 from runwright.processes import set_threads, start_ranks
 from runwright.records import in_chunks
-from runwright.run_folder import CONFIG_FILE, read_config
+from runwright.saved_config import read_saved
 from runwright.secret_values import reveal
 from runwright.tokenizer.pretrained import load_pretrained
 from runwright.trainer.evaluate import predict
@@ -53,7 +53,9 @@ def load_run(folder: Path, *, device: str | None = None, hypotheses: Hypotheses 
             f"runwright train --resume {folder}"
         )
     # Nothing is tracked here: the store's secrets are not needed.
-    config = reveal(read_config(folder / CONFIG_FILE), but="tracker")
+    saved = read_saved(folder)
+    saved.warn(folder)
+    config = reveal(saved.config, but="tracker")
     # Saved beside the model, whichever function of the user's made it.
     tokenizer = load_pretrained(name=str(best.resolve()), padding_side=None, pad_token=None)
     task = build.build_task(config, tokenizer)

@@ -31,6 +31,7 @@ from runwright.mistakes import raise_if_any
 from runwright.origins import MODELS_FILE, PROVENANCE_FILE, find_models, surroundings
 from runwright.resuming import differences, merge, override_key, recorded_overrides
 from runwright.run_folder import CONFIG_FILE, create, read_config, read_run, update_status
+from runwright.saved_config import read_saved
 from runwright.schema import check
 from runwright.secret_values import conceal, conceal_overrides, reveal
 from runwright.start import Request, start
@@ -95,7 +96,9 @@ def reproduce(
 
 def configuration(folder: Path, overrides: Sequence[str], *, allow_shadow: bool) -> dict[str, Any]:
     """The run's configuration with overrides on top, on as many threads and processes as it had."""
-    stored = config = read_config(folder / CONFIG_FILE)
+    saved = read_saved(folder)
+    saved.warn(folder)
+    stored = config = saved.config
     if overrides:
         texts = conceal_overrides(overrides)
         own = recorded_overrides(folder)

@@ -39,6 +39,7 @@ CONSEQUENCES = {
     "num_threads": "sums within an operation are rounded in another order",
     "device": "other devices compute other last digits",
     "torch": "another version may compute other last digits",
+    "runwright": "another version may do another thing",
 }
 
 
@@ -83,13 +84,16 @@ def adopt(folder: Path, config: Mapping[str, Any]) -> None:
 
     References stand for its secrets, as in the folder's own.
     """
+    from runwright.saved_config import complete
     from runwright.schema import check
 
-    changed = differences(read_config(folder / CONFIG_FILE), config)
+    # The file keeps lacking what came after the run was made: checkpoints know it by its hash.
+    stored, whole = read_config(folder / CONFIG_FILE), complete(config).config
+    changed = differences(complete(stored).config, whole)
     assert all(map(is_changeable, changed)), changed
     if changed:
-        raise_if_any(check(reveal(config)))
-        write_config(folder, config)
+        raise_if_any(check(reveal(whole)))
+        write_config(folder, merge(stored, whole, changed))
     record_resume(folder, changed)
 
 
@@ -110,10 +114,12 @@ def record_resume(folder: Path, changed: Mapping[str, tuple[Any, Any]]) -> None:
 
 def find_unfinished(config: Mapping[str, Any]) -> Path | None:
     """The newest run of the same configuration, where it did not finish; what may change is not compared."""
+    from runwright.saved_config import read_saved
+
     wanted = comparable(config)
     same_name = [run for run in find_runs(config["output_dir"]) if run.parent.name == config["name"]]
     for folder in sorted(same_name, key=start_order, reverse=True):
-        if comparable(read_config(folder / CONFIG_FILE)) == wanted:
+        if comparable(read_saved(folder).config) == wanted:
             return folder.resolve() if read_run(folder)["status"] != "FINISHED" else None
     return None
 

@@ -81,9 +81,7 @@ def read_config(file: Path) -> dict[str, Any]:
 
     try:
         loaded = OmegaConf.load(file)
-        config = OmegaConf.to_container(loaded, resolve=False)
-        if "${" in str(config):
-            config = OmegaConf.to_container(OmegaConf.create(keep_references(config)), resolve=True)
+        config = resolved(OmegaConf.to_container(loaded, resolve=False))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
@@ -92,6 +90,13 @@ def read_config(file: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ConfigError(f"{file}: given a {type(config).__name__}, expected a mapping of names to values")
     return {str(key): value for key, value in config.items()}
+
+
+def resolved(config: Any) -> Any:
+    """Plain containers without interpolations; references to environment variables stay."""
+    if "${" not in str(config):
+        return config
+    return OmegaConf.to_container(OmegaConf.create(keep_references(config)), resolve=True)
 
 
 def read_run(folder: Path) -> dict[str, Any]:

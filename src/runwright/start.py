@@ -21,9 +21,10 @@ from runwright.environment import (
 from runwright.launch import launch, needs_workers
 from runwright.resuming import adopt, change_config, find_unfinished, record_resume
 from runwright.root_options import LaunchOptions
-from runwright.run_folder import CONFIG_FILE, RUN_FILE, create, read_config, resolve_run
+from runwright.run_folder import RUN_FILE, create, read_config, resolve_run
 from runwright.run_lock import run_lock
 from runwright.run_states import noting_the_end
+from runwright.saved_config import read_saved
 from runwright.secret_values import conceal, conceal_overrides, reveal
 from runwright.workers.main import die_with_parent
 
@@ -47,7 +48,7 @@ def start(request: Request) -> int:
     if os.environ.pop(STOP_VARIABLE, None):  # a job of a multirun
         die_with_parent(signal.SIGTERM)  # stopped in good order where that is killed
     folder = _choose_folder(request)
-    config = reveal(read_config(folder / CONFIG_FILE))
+    config = reveal(read_saved(folder).config)
     options = LaunchOptions(**config["launch"])
     with run_lock(folder) as lock, noting_the_end(folder):
         if needs_workers(options):
@@ -65,7 +66,7 @@ def _join_others(request: Request) -> int:
     # Before torch is imported: a wrong configuration costs nothing here either.
     folder = _choose_folder(request) if rank() == 0 else None
     if folder is not None:
-        options = reveal(read_config(folder / CONFIG_FILE))["launch"]
+        options = reveal(read_saved(folder).config)["launch"]
         check_num_processes(options["num_processes"])
         check_strategy(options["strategy"])
     with run_lock(folder) if folder else nullcontext(), noting_the_end(folder) if folder else nullcontext():
