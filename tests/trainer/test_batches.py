@@ -99,3 +99,27 @@ def test_the_ledger_tells_order_and_content() -> None:
     first, second = hash_ids(np.array([1, 2, 3])), hash_ids(np.array([1, 3, 2]))
     assert first != second
     assert extend_ledger(extend_ledger("", first), second) != extend_ledger(extend_ledger("", second), first)
+
+
+def test_padding_of_examples_of_several_texts_is_that_of_their_batches(tokenizer: Any) -> None:
+    from runwright.dataset.examples import PreparedExamples, example_schema, record_batch
+    from runwright.task.sentence_embedding import SentenceEmbedding
+
+    task = SentenceEmbedding(
+        tokenizer, problem="retrieval", text_column="a", text_pair_column="b", negative_column=None,
+        label_column=None, label_min=0.0, label_max=1.0, pooling="mean", normalize=True,
+        objective="in_batch_negatives", scale=20.0, symmetric=False, margin=0.5, max_length=64,
+    )  # fmt: skip
+    short, long = ["good"] * 12, [" ".join(["film"] * (n % 5 + 1)) for n in range(12)]
+    encoded = task.encode({"row_id": list(range(12)), "a": short, "b": long})
+    examples = PreparedExamples([record_batch(encoded, example_schema(encoded))], cache_note="")
+    for cut in (Cut(microbatch_size=3), Cut(microbatch_tokens=24)):
+        batches = Batches(examples, task, order=BatchOrder(12, batch_size=12, seed=0), cut=cut)
+        batch = batches.at(0)
+        shapes = [part.batch["input_ids"].shape for part in batch.microbatches]
+        assert batch.padded_tokens == sum(rows * width for rows, width in shapes)
+        assert batch.real_tokens == sum(
+            int(part.batch["attention_mask"].sum()) for part in batch.microbatches
+        )
+        if cut.microbatch_tokens:
+            assert all(rows * width <= 24 for rows, width in shapes)

@@ -22,6 +22,7 @@ class PreparedExamples:
         self._starts = np.cumsum([0, *(len(batch) for batch in batches)])
         self._columns = [[_reader(batch.column(name)) for name in self._names] for batch in batches]
         self._lengths = np.concatenate([_lengths(batch.column("input_ids")) for batch in batches])
+        self._widths = self.column("padded_length") if "padded_length" in self._names else self._lengths
         self._example_ids = self.column("example_id") if "example_id" in self._names else np.arange(len(self))
 
     def column(self, name: str) -> np.ndarray:
@@ -42,6 +43,11 @@ class PreparedExamples:
     def lengths(self) -> np.ndarray:
         """Tokens of each example, [N] int64: its cost."""
         return self._lengths
+
+    @property
+    def widths(self) -> np.ndarray:
+        """What each takes of a batch with padding, [N] int64: its `padded_length`, where it has one."""
+        return self._widths
 
     def __len__(self) -> int:
         return int(self._starts[-1])

@@ -166,6 +166,7 @@ class SentenceEmbedding:
                 "full_length": max(text["full_length"] for text in texts),
                 "input_ids": [token for text in texts for token in text["input_ids"]],
                 "text_lengths": lengths,
+                "padded_length": len(lengths) * max(lengths),  # a row of the batch for each text
             }
             if "labels" in columns:
                 example["label"] = float(columns["labels"][place])

@@ -19,7 +19,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from runwright.errors import CheckpointError, DataError
-from runwright.trainer.batches import Cut, Microbatch, StepBatch, as_used, assign, cut_batch, hash_ids
+from runwright.trainer.batches import (
+    Cut,
+    Microbatch,
+    StepBatch,
+    as_used,
+    assign,
+    cut_batch,
+    hash_ids,
+    widths,
+)
 from runwright.trainer.seeds import derive_seed
 from runwright.types import Example, Examples, Task
 
@@ -73,6 +82,11 @@ class Picked:
     def lengths(self) -> np.ndarray:
         """Tokens of each example, [B] int64."""
         return np.concatenate([examples.lengths[positions] for examples, positions in self.pieces])
+
+    @property
+    def widths(self) -> np.ndarray:
+        """What each example takes of a batch with padding, [B] int64."""
+        return np.concatenate([widths(examples)[positions] for examples, positions in self.pieces])
 
     @property
     def example_ids(self) -> np.ndarray:
@@ -219,9 +233,9 @@ class StreamBatches:
             step += 1
 
     def _batch(self, step: int, picked: Picked, window: Window, used: int) -> StepBatch:
-        lengths = picked.lengths
-        microbatches = cut_batch(lengths, self.cut)
-        padded = [len(places) * int(lengths[places[0]]) for places in microbatches]
+        lengths, wide = picked.lengths, picked.widths
+        microbatches = cut_batch(wide if self.cut.microbatch_tokens else lengths, self.cut)
+        padded = [len(places) * int(wide[places].max()) for places in microbatches]
         shares = assign(padded, self.num_ranks)
         mine = shares[self.rank]
         missing = max(map(len, shares)) - len(mine) if self.fill_up else 0
