@@ -19,6 +19,18 @@ from runwright.types import PerExample
 P = TypeVar("P", bound=PerExample)
 
 
+class Labelled:
+    """A record that has labels where it knows what was expected, or, without such a column, the losses."""
+
+    __slots__ = ()
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there is anything to compare with."""
+        known: Any = self
+        return (known.expected if hasattr(known, "expected") else known.losses) is not None
+
+
 @dataclass(frozen=True)
 class Ragged:
     """Rows of different lengths: [sum of lengths, …] values, and the length of each row [N] int64."""

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from runwright.metric.answer_texts import Rules, answer_f1, exact_match
-from runwright.predictions import Ragged
+from runwright.predictions import Labelled, Ragged
 from runwright.task.answer_columns import Answers
 from runwright.task.windows import MAX_WINDOWS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SpanPredictions:
+class SpanPredictions(Labelled):
     """The best spans of each window."""
 
     example_ids: np.ndarray  # [N] int64, of windows
@@ -27,14 +27,9 @@ class SpanPredictions:
     loss_counts: np.ndarray | None  # [N] float64, 0 where the place of the answer is unknown
     groups: np.ndarray | None = None
 
-    @property
-    def labelled(self) -> bool:
-        """Whether there is anything to compare with."""
-        return self.losses is not None
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AnswerResults:
+class AnswerResults(Labelled):
     """The answers to N questions."""
 
     example_ids: np.ndarray  # [N] int64, of rows
@@ -51,11 +46,6 @@ class AnswerResults:
     losses: np.ndarray | None = None
     loss_counts: np.ndarray | None = None
     groups: np.ndarray | None = None
-
-    @property
-    def labelled(self) -> bool:
-        """Whether there is anything to compare with."""
-        return self.expected is not None
 
     @property
     def margins(self) -> np.ndarray:

@@ -13,7 +13,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from runwright.errors import ConfigError
-from runwright.predictions import Ragged
+from runwright.predictions import Labelled, Ragged
 from runwright.task.chunks import cut_chunks, special_tokens
 from runwright.task.masking import IGNORED, Masking, generator
 from runwright.task.padding import pad_batch, pad_rows
@@ -24,7 +24,7 @@ NUM_GUESSES = 5  # shown for each mask of a text that has some
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HiddenTokens:
+class HiddenTokens(Labelled):
     """What became of the hidden tokens of N chunks."""
 
     example_ids: np.ndarray  # [N] int64
@@ -34,11 +34,6 @@ class HiddenTokens:
     guesses: Ragged | None = None  # [N] rows of [M, 5] int64, for the masks that a text came with
     guess_scores: Ragged | None = None  # [N] rows of [M, 5] float32
     groups: np.ndarray | None = None
-
-    @property
-    def labelled(self) -> bool:
-        """Whether anything was hidden that is known."""
-        return self.losses is not None
 
 
 class MaskedLanguageModeling:

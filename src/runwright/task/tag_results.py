@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from runwright.predictions import Ragged
+from runwright.predictions import Labelled, Ragged
 from runwright.task.spans import OUTSIDE
 from runwright.task.tag_columns import TagColumns, read_tags, words_of_rows
 from runwright.task.windows import MAX_WINDOWS
@@ -35,7 +35,7 @@ class Units:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PiecePredictions:
+class PiecePredictions(Labelled):
     """What is said of the pieces that each window speaks for."""
 
     example_ids: np.ndarray  # [N] int64, of windows
@@ -45,14 +45,9 @@ class PiecePredictions:
     loss_counts: np.ndarray | None  # [N] float64
     groups: np.ndarray | None = None
 
-    @property
-    def labelled(self) -> bool:
-        """Whether there is anything to compare with."""
-        return self.losses is not None
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TagResults:
+class TagResults(Labelled):
     """Tags and spans of N rows; spans are [S, 3]: first word, one past the last, index of the type."""
 
     example_ids: np.ndarray  # [N] int64, of rows
@@ -66,11 +61,6 @@ class TagResults:
     losses: np.ndarray | None = None
     loss_counts: np.ndarray | None = None
     groups: np.ndarray | None = None
-
-    @property
-    def labelled(self) -> bool:
-        """Whether there is anything to compare with."""
-        return self.expected is not None
 
 
 def assemble_rows(
