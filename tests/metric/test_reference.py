@@ -1,0 +1,108 @@
+"""Figures against what the reference implementations gave, and against the packages at their edges."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn import metrics as sk
+
+from runwright.metric.accuracy import Accuracy
+from runwright.metric.answer_texts import answer_f1, exact_match
+from runwright.metric.correlation import Pearson, Spearman
+from runwright.metric.matthews import Matthews
+from runwright.metric.precision_recall import F1, Precision, Recall
+from runwright.metric.regression import MeanAbsoluteError, MeanSquaredError
+from runwright.metric.roc_auc import BinaryRocAuc
+from runwright.types import Predictions
+
+# Random answers with what the evaluation of SQuAD 2.0 and that of CMRC 2018 say of them: [prediction,
+# expected, exact match, F1]. Of CMRC only Chinese: its words of other scripts are cut by nltk.
+ANSWERS = json.loads(Path(__file__).with_name("reference_answers.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("rules", ["squad", "cmrc"])
+def test_answers_are_judged_as_by_the_reference(rules: Literal["squad", "cmrc"]) -> None:
+    assert len(ANSWERS[rules]) >= 150
+    assert {exact for *_, exact, _ in ANSWERS[rules]} == {0, 1}
+    assert any(0 < f1 < 1 for *_, f1 in ANSWERS[rules])
+    for predicted, expected, exact, f1 in ANSWERS[rules]:
+        assert exact_match(predicted, expected, rules=rules) == exact, (predicted, expected)
+        assert answer_f1(predicted, expected, rules=rules) == pytest.approx(f1, abs=1e-12), predicted
+
+
+def of(predicted: Any, expected: Any, scores: Any = None) -> Predictions:
+    return Predictions(
+        example_ids=np.arange(len(predicted)),
+        predicted=predicted,
+        expected=expected,
+        scores=scores,
+        losses=None,
+    )
+
+
+def figure(metric: Any, predictions: Predictions) -> float:
+    metric.update(predictions)
+    return metric.compute()
+
+
+CLASSES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12)
+
+
+@settings(deadline=None, max_examples=60)
+@given(pairs=CLASSES)
+def test_few_examples_and_absent_classes_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
+    predicted, expected = np.array(pairs, dtype=np.int64).T
+    predictions = of(predicted, expected, np.full((len(pairs), 4), 0.25))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert figure(Accuracy(), predictions) == pytest.approx(sk.accuracy_score(expected, predicted))
+        assert figure(Matthews(), predictions) == pytest.approx(sk.matthews_corrcoef(expected, predicted))
+        for average in ("micro", "macro", "weighted"):
+            for ours, theirs in (
+                (Precision, sk.precision_score), (Recall, sk.recall_score), (F1, sk.f1_score),
+            ):  # fmt: skip
+                wanted = theirs(expected, predicted, average=average, zero_division=0)
+                found = figure(ours(average=average), predictions)  # type: ignore[arg-type]
+                assert found == pytest.approx(wanted, abs=1e-12)
+
+
+TIED = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.5000001, 1.0])
+
+
+@settings(deadline=None, max_examples=60)
+@given(pairs=st.lists(st.tuples(TIED, st.booleans()), min_size=1, max_size=12))
+def test_the_area_under_the_curve_with_ties_is_that_of_scikit_learn(pairs: list[tuple[float, bool]]) -> None:
+    scores, expected = np.array([score for score, _ in pairs]), np.array([int(label) for _, label in pairs])
+    both = np.stack([1 - scores, scores], axis=1)
+    found = figure(BinaryRocAuc(), of((scores > 0.5).astype(np.int64), expected, both))
+    if len(set(expected.tolist())) == 1:
+        assert math.isnan(found)  # of one class there is no such area
+    else:
+        assert found == pytest.approx(sk.roc_auc_score(expected, scores), abs=1e-12)
+
+
+@settings(deadline=None, max_examples=60)
+@given(pairs=st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=2, max_size=12))
+def test_numbers_with_ties_are_those_of_scipy_and_scikit_learn(pairs: list[tuple[int, int]]) -> None:
+    predicted, expected = np.array(pairs, dtype=np.float64).T
+    predictions = of(predicted, expected)
+    assert figure(MeanAbsoluteError(), predictions) == pytest.approx(
+        sk.mean_absolute_error(expected, predicted), abs=1e-12
+    )
+    assert figure(MeanSquaredError(), predictions) == pytest.approx(
+        sk.mean_squared_error(expected, predicted), abs=1e-12
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scipy's own, where one side is constant: both give NaN
+        linear, ranked = stats.pearsonr(expected, predicted)[0], stats.spearmanr(expected, predicted)[0]
+    assert figure(Pearson(), predictions) == pytest.approx(linear, abs=1e-9, nan_ok=True)
+    assert figure(Spearman(), predictions) == pytest.approx(ranked, abs=1e-9, nan_ok=True)
