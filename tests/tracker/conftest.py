@@ -151,7 +151,7 @@ class PostgreSQL:
     def start(self) -> None:
         place = ["-D", "data", "-h", "127.0.0.1", "-p", str(self.port), "-k", str(self._folder)]
         # What a killed server has handed to the system is there afterwards; only a power cut needs the disk.
-        self._process = self._run("postgres", *place, "-c", "fsync=off")
+        self._process = self._run("postgres", *place, "-c", "fsync=off", "-c", "max_wal_size=64MB")
         until = time.monotonic() + 60
         while True:
             try:
@@ -204,7 +204,10 @@ def postgresql() -> Iterator[PostgreSQL]:
     found = shutil.which("initdb", path=path)
     if found is None:
         pytest.skip("no PostgreSQL server: initdb is not there; on Debian: apt-get install postgresql")
-    folder = Path(tempfile.mkdtemp(prefix="runwright-pg-"))  # not below pytest's, which only root may enter
+    # In memory where there is room, and not below pytest's folder, which nobody but root may enter.
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2**30
+    folder = Path(tempfile.mkdtemp(prefix="runwright-pg-", dir=memory if roomy else None))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
