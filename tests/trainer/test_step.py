@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -186,3 +187,18 @@ def test_a_coupled_step_has_the_same_dropout_in_both_passes(
     first = stepper.step(batches.at(0))
     second = stepper.step(batches.at(0))
     assert (first.loss - second.loss) / size == pytest.approx(first.gradient_norm**2, rel=1e-3)
+
+
+def test_a_step_with_nothing_to_train_on_leaves_everything_as_it_is(
+    make_task: Any, make_examples: Any, make_model: Any, make_stepper: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = make_task()
+    stepper = make_stepper(make_model(task), task)
+    whole = Batches(make_examples(task, 4), task, order=BatchOrder(4, batch_size=4, seed=0), cut=Cut()).at(0)
+    empty = replace(whole, microbatches=tuple(replace(m, count=0.0) for m in whole.microbatches))
+    before = {name: tensor.clone() for name, tensor in stepper.model.state_dict().items()}
+    result = stepper.step(empty, stop=3)
+    assert (result.loss, result.gradient_norm, result.updated, result.stop) == (0.0, 0.0, False, 3)
+    assert all(torch.equal(before[name], tensor) for name, tensor in stepper.model.state_dict().items())
+    assert not stepper.optimizer.state
+    assert "step 1: none of its 4 examples has anything to train on" in caplog.text
