@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +34,17 @@ class Cost:
     loop_seconds: float = 0.0
     call_seconds: list[float] = field(default_factory=list)  # of each step
     uploader_seconds: float = 0.0  # of the processor
+    server_seconds: float = 0.0  # of the processor, all its processes
     finish_seconds: float = 0.0  # after the last step, until all is in the store
     num_points: int = 0  # in the store, after that
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Way:
-    """One way of tracking a loop, with what it and the server took in each repeat."""
+    """One way of tracking a loop, with what it took in each repeat."""
 
     measure: Callable[[], Cost]
     costs: list[Cost] = field(default_factory=list)
-    server_seconds: list[float] = field(default_factory=list)  # of the processor, all its processes
 
 
 def measure_tracking(setting: Setting, *, repeats: int) -> dict[str, list[float]]:
@@ -58,15 +59,13 @@ def measure_tracking(setting: Setting, *, repeats: int) -> dict[str, list[float]
         with client_settings(), serve(behind, host=LOOPBACK, port=port, num_workers=1) as server:
             prepare(local, timeout_seconds=60)
             stores = {"sqlite": local.uri, "server": f"http://{LOOPBACK}:{port}"}
-            ways = {"without": Way(measure=lambda: track_nothing(setting))}
+            ways = {"without": Way(measure=partial(track_nothing, setting))}
             for store, uri in stores.items():
-                ways[f"{store} ours"] = Way(measure=lambda uri=uri: track_ours(setting, uri))
-                ways[f"{store} plain"] = Way(measure=lambda uri=uri: track_plain(setting, uri))
+                ways[f"{store} ours"] = Way(measure=partial(track_ours, setting, uri, server=server.pid))
+                ways[f"{store} plain"] = Way(measure=partial(track_plain, setting, uri, server=server.pid))
             for _ in range(repeats + 1):
                 for way in ways.values():
-                    before = processor_seconds(server.pid)
                     way.costs.append(way.measure())
-                    way.server_seconds.append(processor_seconds(server.pid) - before)
         return figures(ways, steps=setting.steps)
 
 
@@ -77,7 +76,7 @@ def track_nothing(setting: Setting) -> Cost:
     return Cost(loop_seconds=run_loop(setting, tracker=Silent()))
 
 
-def track_ours(setting: Setting, uri: str) -> Cost:
+def track_ours(setting: Setting, uri: str, *, server: int) -> Cost:
     """The loop with our tracker, from when the store knows the run: starting is not what a step costs."""
     from runwright.tracker.mlflow import MLflowTracker
     from runwright.tracker.upload import read_state
@@ -98,9 +97,10 @@ def track_ours(setting: Setting, uri: str) -> Cost:
             time.sleep(0.1)
         (thread,) = (each for each in threading.enumerate() if each.name == "runwright-mlflow")
         clock = time.pthread_getcpuclockid(thread.ident or 0)
-        before = time.clock_gettime(clock)
+        before, of_server = time.clock_gettime(clock), processor_seconds(server)
         cost.loop_seconds = run_loop(setting, tracker=tracker, on_step=timed(tracker.log_metrics, cost))
         cost.uploader_seconds = time.clock_gettime(clock) - before
+        cost.server_seconds = processor_seconds(server) - of_server
         began = time.perf_counter()
         tracker.finish("FINISHED")
         cost.finish_seconds = time.perf_counter() - began
@@ -108,7 +108,7 @@ def track_ours(setting: Setting, uri: str) -> Cost:
     return cost
 
 
-def track_plain(setting: Setting, uri: str) -> Cost:
+def track_plain(setting: Setting, uri: str, *, server: int) -> Cost:
     """The loop as a plain user of MLflow writes it: one synchronous call in each step."""
     import mlflow
 
@@ -118,8 +118,9 @@ def track_plain(setting: Setting, uri: str) -> Cost:
     mlflow.set_experiment("plain")
     cost = Cost()
     with mlflow.start_run() as run:
-        on_step = timed(mlflow.log_metrics, cost)
+        on_step, before = timed(mlflow.log_metrics, cost), processor_seconds(server)
         cost.loop_seconds = run_loop(setting, tracker=Silent(), on_step=on_step)
+        cost.server_seconds = processor_seconds(server) - before
     cost.num_points = count_points(uri, run.info.run_id)
     return cost
 
@@ -172,10 +173,7 @@ def figures(ways: dict[str, Way], *, steps: int) -> dict[str, list[float]]:
             found[f"{name}, finish"] = [cost.finish_seconds for cost in costs]
         found[f"{name}, loop ratio"] = [cost.loop_seconds / base for cost, base in pairs]
         if name.startswith("server"):
-            found[f"{name}, server share"] = [
-                seconds / cost.loop_seconds
-                for seconds, cost in zip(way.server_seconds[1:], costs, strict=True)
-            ]
+            found[f"{name}, server share"] = [cost.server_seconds / cost.loop_seconds for cost in costs]
         found[f"{name}, values stored"] = [float(cost.num_points) for cost in costs]
     for store in ("sqlite", "server"):
         calls = zip(found[f"{store} ours, one call"], found[f"{store} plain, one call"], strict=True)
