@@ -161,7 +161,7 @@ class SequenceClassification:
                     column=self.label_column,
                 )
             return None
-        values = rows[self.label_column]
+        values = rows[self.label_column][:]
         if split != "train" and all(is_missing(value) or value == -1 for value in values):
             return None  # hidden test labels, as GLUE publishes them
         encoder = LabelEncoder(self.label_names)
@@ -277,7 +277,7 @@ class SequenceClassification:
         names = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
         if names:
             return check_label_names(names, where=f"dataset column {self.label_column!r}")
-        values = train[self.label_column]
+        values = train[self.label_column][:]
         if self.problem == "multi_label":
             values = [label for value in values for label in split_labels(value, self.label_separator)]
         return names_from_values(values, split="train", column=self.label_column)

@@ -89,13 +89,12 @@ def read_tags(
         where: dict[str, Any] = {"split": split, "row": place, "column": names.tags}
         if words is not None and len(words[place]) != len(row):
             raise DataError(f"{len(row)} tags for {len(words[place])} words", **where)
-        for tag in row:
-            if tag not in ids:
-                hint = did_you_mean(tag, tag_names)
-                raise DataError(
-                    f"unknown tag {tag!r}; known: {listed(tag_names)}; {hint}".rstrip("; "), **where
-                )
-        found.append([ids[tag] for tag in row])
+        try:
+            found.append([ids[tag] for tag in row])
+        except KeyError as error:
+            tag = error.args[0]
+            known = f"known: {listed(tag_names)}; {did_you_mean(tag, tag_names)}"
+            raise DataError(f"unknown tag {tag!r}; {known}".rstrip("; "), **where) from None
     return found
 
 
@@ -129,8 +128,15 @@ def _tag_lists(
             tags = tags.split()
         if not isinstance(tags, list | tuple):
             raise DataError(f"expected a list of tags, one for each word, given {tags!r:.60}", **where)
-        found.append([_tag_name(tag, number, known, where) for number, tag in enumerate(tags, start=1)])
+        if not _all_text(tags):
+            tags = [_tag_name(tag, number, known, where) for number, tag in enumerate(tags, start=1)]
+        found.append(list(tags))
     return found
+
+
+def _all_text(values: Sequence[Any]) -> bool:
+    """Mostly so: millions of words need not be looked at one by one then."""
+    return {str}.issuperset(map(type, values))
 
 
 def _tag_name(tag: Any, number: int, known: Sequence[str] | None, where: dict[str, Any]) -> str:
@@ -154,7 +160,7 @@ def _word_lists(rows: Dataset, names: TagColumns, *, split: str) -> list[list[An
         where: dict[str, Any] = {"split": split, "row": place, "column": names.words}
         if not isinstance(words, list | tuple):
             raise DataError(f"expected a list of words, given {words!r:.60}", **where)
-        for number, word in enumerate(words, start=1):
+        for number, word in enumerate(() if _all_text(words) else words, start=1):
             if word is None or isinstance(word, list | tuple | Mapping | bytes):
                 given = "missing (null)" if word is None else f"{word!r:.60}"
                 raise DataError(f"word {number} is {given}, expected text", **where)
