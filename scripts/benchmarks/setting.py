@@ -75,7 +75,8 @@ def run_loop(
     """Seconds of our loop over the setting's steps; without a tracker, with a journal and nothing else."""
     from runwright import build
     from runwright.trainer.checkpoint import CheckpointStore
-    from runwright.trainer.loop import Loop, Plan, TrainingState
+    from runwright.trainer.loop import Loop, TrainingState
+    from runwright.trainer.plan import Plan
     from runwright.trainer.stop import StopFlag
 
     stepper, scheduler, batches = setting.parts()

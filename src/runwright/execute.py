@@ -50,7 +50,8 @@ from runwright.trainer.batches import Batches
 from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints, load, read_identity
 from runwright.trainer.evaluate import Evaluation
 from runwright.trainer.evaluation_splits import USUAL, EvaluationSplits, choose_splits
-from runwright.trainer.loop import Loop, TrainingState, make_plan, restore_snapshot
+from runwright.trainer.loop import Loop, TrainingState, restore_snapshot
+from runwright.trainer.plan import make_plan
 from runwright.trainer.step import Stepper, StepResult
 from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, catch_signals
 from runwright.trainer.stream import StreamBatches

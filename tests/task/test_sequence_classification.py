@@ -99,7 +99,7 @@ def test_hidden_labels_of_a_test_split_are_no_labels(make_task: Any) -> None:
 
 
 def test_a_missing_label_column_lists_the_columns(make_task: Any) -> None:
-    with pytest.raises(DataError, match="there are text, label; did you mean .label."):
+    with pytest.raises(DataError, match=r"there are text, label; did you mean .label."):
         make_task(label_column="lable").fit(splits(["x", "y"]))
 
 

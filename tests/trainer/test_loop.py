@@ -14,8 +14,9 @@ import torch
 from runwright.errors import ConfigError
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints
-from runwright.trainer.loop import Loop, Plan, TrainingState, make_plan, restore_snapshot
+from runwright.trainer.loop import Loop, TrainingState, restore_snapshot
 from runwright.trainer.options import TrainerOptions
+from runwright.trainer.plan import Plan, make_plan
 from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, StopFlag, catch_signals
 
 OPTIONS: dict[str, Any] = {

@@ -53,7 +53,8 @@ def train(config: dict[str, Any], prepared: Any, folder: Path) -> tuple[int, Fig
 
     from runwright import build
     from runwright.trainer.checkpoint import CheckpointStore
-    from runwright.trainer.loop import Loop, TrainingState, make_plan, restore_snapshot
+    from runwright.trainer.loop import Loop, TrainingState, restore_snapshot
+    from runwright.trainer.plan import make_plan
     from runwright.trainer.ranks import Ranks
     from runwright.trainer.stop import StopFlag
 
