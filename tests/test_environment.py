@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import metadata
+from pathlib import Path
+
 import pytest
 
-from runwright.environment import check_num_processes, check_strategy, started_from_outside
+from runwright.environment import (
+    check_num_processes,
+    check_strategy,
+    installed_packages,
+    started_from_outside,
+)
 from runwright.errors import ConfigError
 
 
@@ -61,3 +70,14 @@ def test_a_launcher_that_says_the_same_or_nothing_is_believed(monkeypatch: pytes
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     monkeypatch.setenv("FSDP_VERSION", "2")
     check_strategy("fsdp")
+
+
+def test_of_two_copies_of_a_package_the_one_that_is_imported_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert installed_packages()["torch"] == metadata.version("torch")
+    folder = tmp_path / "torch-1.2.3.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 1.2.3\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert installed_packages()["torch"] == metadata.version("torch") == "1.2.3"

@@ -87,6 +87,14 @@ def test_a_run_is_found_by_path_id_prefix_and_latest(tmp_path: Path) -> None:
     assert resolve_run("latest:first", output_dir=tmp_path) == two
 
 
+def test_a_reproduction_is_not_the_latest_run(tmp_path: Path) -> None:
+    one, two = make(tmp_path), make(tmp_path)
+    update_status(two, "FINISHED", reproduces=read_run(one)["run_id"])
+    assert resolve_run("latest", output_dir=tmp_path) == one
+    update_status(one, "FINISHED", reproduces="a run elsewhere")
+    assert resolve_run("latest", output_dir=tmp_path) == two
+
+
 def test_a_run_that_is_not_there_is_an_error_with_the_nearest_name(tmp_path: Path) -> None:
     make(tmp_path, "vader")
     with pytest.raises(ConfigError, match="did you mean 'latest:vader'"):

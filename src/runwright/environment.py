@@ -86,3 +86,14 @@ def share_of_cores(num_processes: int) -> int:
     """An equal share of the cores that this process may use, at least one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // num_processes)
+
+
+def installed_packages() -> dict[str, str]:
+    """Version of each installed package; of several copies that of the first on the path: it is imported."""
+    from importlib import metadata  # deferred: the command line's light path never needs it
+
+    versions: dict[str, str] = {}
+    for found in metadata.distributions():
+        if found.name:
+            versions.setdefault(found.name, found.version)
+    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))

@@ -191,8 +191,9 @@ def _is_called(folder: Path, text: str) -> bool:
 def _latest(text: str, runs: list[Path], output_dir: str | Path) -> Path:
     name = text.partition(":")[2]
     chosen = [folder for folder in runs if not name or folder.parent.name == name]
-    if chosen:
-        return max(chosen, key=start_order).resolve()
+    if chosen:  # a reproduction is no newer run, unless there are only such
+        originals = [folder for folder in chosen if "reproduces" not in read_run(folder)]
+        return max(originals or chosen, key=start_order).resolve()
     if not runs:
         raise ConfigError(f"run {text!r}: there are no runs in {output_dir} yet")
     names = _latest_names(runs)

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from runwright.doctor.findings import Finding
+from runwright.environment import installed_packages
 from runwright.mistakes import listed
 
 PACKAGE = "runwright"
@@ -19,7 +20,7 @@ TORCH_ADVICE = "pip install torch==VERSION first: a plain `torch` may be newer a
 def check_packages() -> Iterator[Finding]:
     """One finding for Python, one for what is asked for, one for what was tested."""
     yield check_python(platform.python_version(), metadata.metadata(PACKAGE)["Requires-Python"])
-    installed = {_plain(found.name): found.version for found in metadata.distributions() if found.name}
+    installed = {_plain(name): version for name, version in installed_packages().items()}
     yield check_ranges(installed, metadata.requires(PACKAGE) or [])
     file = Path(__file__).resolve().parents[3] / CONSTRAINTS_FILE
     if not file.is_file():  # installed from a wheel

@@ -13,11 +13,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from runwright.environment import installed_packages
 from runwright.tracker.redaction import Redactor, redact
 from runwright.tracker.source_files import hash_code
 
@@ -61,7 +61,11 @@ def collect(
         "threads": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
     }
     # Names of packages and files are no settings: `google-auth` keeps its version.
-    plain = {"packages": _packages(), "untracked": _untracked(folder, but), "code": hash_code(code or {})}
+    plain = {
+        "packages": installed_packages(),
+        "untracked": _untracked(folder, but),
+        "code": hash_code(code or {}),
+    }
     return Redactor().value(found) | plain
 
 
@@ -131,12 +135,6 @@ def _digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return f"unreadable: {error.strerror}"
-
-
-def _packages() -> dict[str, str]:
-    """Version of each installed package; of an editable one too."""
-    versions = {found.name: found.version for found in metadata.distributions() if found.name}
-    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
 
 
 def _hardware() -> dict[str, Any]:
