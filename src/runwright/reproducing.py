@@ -118,6 +118,8 @@ def configuration(folder: Path, overrides: Sequence[str], *, allow_shadow: bool)
         pinned["trainer"]["num_threads"] = threads
     if pinned["launch"]["num_processes"] == 1:  # a launcher from outside may have started more
         pinned["launch"]["num_processes"] = found.get("num_processes", 1)
+    if pinned["tracker"].get("register_as") and "tracker.register_as" not in map(override_key, overrides):
+        pinned["tracker"]["register_as"] = None  # a check makes no new version of a model that people use
     raise_if_any(check(reveal(pinned)))
     return pinned
 
