@@ -179,10 +179,8 @@ def encode_rows(
             return task.encode(columns)
 
     with naming_rows({split: rows}):
-        inputs = task.inputs_of(rows, split=split)
-    with naming_rows({split: rows}):
         return prepare_examples(
-            inputs,
+            task.inputs_of(rows, split=split),
             encode,
             key={**key, "split": split, "code": code_of(type(task), group="task")},
             folder=folder,

@@ -12,7 +12,7 @@ from runwright.types import Predictions
 Make = Callable[..., Predictions]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")  # so that hypothesis may ask for it
 def as_predictions() -> Make:
     """Predictions from what is predicted and expected."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,8 @@ from runwright.metric.regression import MeanAbsoluteError, MeanSquaredError
 from runwright.metric.roc_auc import BinaryRocAuc
 from runwright.types import Predictions
 
+Make = Callable[..., Predictions]
+
 # Random answers with what the evaluation of SQuAD 2.0 and that of CMRC 2018 say of them: [prediction,
 # expected, exact match, F1]. Of CMRC only Chinese: its words of other scripts are cut by nltk.
 ANSWERS = json.loads(Path(__file__).with_name("reference_answers.json").read_text(encoding="utf-8"))
@@ -39,16 +42,6 @@ def test_answers_are_judged_as_by_the_reference(rules: Literal["squad", "cmrc"])
         assert answer_f1(predicted, expected, rules=rules) == pytest.approx(f1, abs=1e-12), predicted
 
 
-def of(predicted: Any, expected: Any, scores: Any = None) -> Predictions:
-    return Predictions(
-        example_ids=np.arange(len(predicted)),
-        predicted=predicted,
-        expected=expected,
-        scores=scores,
-        losses=None,
-    )
-
-
 def figure(metric: Any, predictions: Predictions) -> float:
     metric.update(predictions)
     return metric.compute()
@@ -59,9 +52,11 @@ CLASSES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, 
 
 @settings(deadline=None, max_examples=60)
 @given(pairs=CLASSES)
-def test_few_examples_and_absent_classes_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
+def test_few_examples_and_absent_classes_are_those_of_scikit_learn(
+    as_predictions: Make, pairs: list[tuple[int, int]]
+) -> None:
     predicted, expected = np.array(pairs, dtype=np.int64).T
-    predictions = of(predicted, expected, np.full((len(pairs), 4), 0.25))
+    predictions = as_predictions(predicted, expected, np.full((len(pairs), 4), 0.25))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert figure(Accuracy(), predictions) == pytest.approx(sk.accuracy_score(expected, predicted))
@@ -80,10 +75,12 @@ TIED = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.5000001, 1.0])
 
 @settings(deadline=None, max_examples=60)
 @given(pairs=st.lists(st.tuples(TIED, st.booleans()), min_size=1, max_size=12))
-def test_the_area_under_the_curve_with_ties_is_that_of_scikit_learn(pairs: list[tuple[float, bool]]) -> None:
+def test_the_area_under_the_curve_with_ties_is_that_of_scikit_learn(
+    as_predictions: Make, pairs: list[tuple[float, bool]]
+) -> None:
     scores, expected = np.array([score for score, _ in pairs]), np.array([int(label) for _, label in pairs])
     both = np.stack([1 - scores, scores], axis=1)
-    found = figure(BinaryRocAuc(), of((scores > 0.5).astype(np.int64), expected, both))
+    found = figure(BinaryRocAuc(), as_predictions((scores > 0.5).astype(np.int64), expected, both))
     if len(set(expected.tolist())) == 1:
         assert math.isnan(found)  # of one class there is no such area
     else:
@@ -92,9 +89,11 @@ def test_the_area_under_the_curve_with_ties_is_that_of_scikit_learn(pairs: list[
 
 @settings(deadline=None, max_examples=60)
 @given(pairs=st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=2, max_size=12))
-def test_numbers_with_ties_are_those_of_scipy_and_scikit_learn(pairs: list[tuple[int, int]]) -> None:
+def test_numbers_with_ties_are_those_of_scipy_and_scikit_learn(
+    as_predictions: Make, pairs: list[tuple[int, int]]
+) -> None:
     predicted, expected = np.array(pairs, dtype=np.float64).T
-    predictions = of(predicted, expected)
+    predictions = as_predictions(predicted, expected)
     assert figure(MeanAbsoluteError(), predictions) == pytest.approx(
         sk.mean_absolute_error(expected, predicted), abs=1e-12
     )

@@ -22,11 +22,14 @@ from urllib.parse import quote
 import psutil
 import pytest
 
+from runwright.tracker.journal import read
 from runwright.tracker.mlflow import MLflowTracker
 from runwright.tracker.store import Store, client_settings, prepare
 from runwright.types import RunInfo
 
 MakeRun = Callable[..., RunInfo]
+Recorded = Callable[[Path], list[tuple[str, int, int, float]]]
+LogSteps = Callable[..., float]
 
 
 @pytest.fixture
@@ -73,6 +76,36 @@ def query(tmp_path: Path) -> Callable[[str], list[tuple[Any, ...]]]:
             connection.close()
 
     return ask
+
+
+@pytest.fixture
+def recorded() -> Recorded:
+    """Every figure of a run's journal: name, step, time in milliseconds, value."""
+
+    def read_figures(folder: Path) -> list[tuple[str, int, int, float]]:
+        return sorted(
+            (name, record["s"], record["t"], float(value))
+            for record, _ in read(folder / "journal.jsonl")
+            for name, value in record.get("m", {}).items()
+        )
+
+    return read_figures
+
+
+@pytest.fixture
+def log_steps() -> LogSteps:
+    """Logs 20 figures at each step from `first` to before `last`; the longest call in seconds."""
+
+    def log(tracker: MLflowTracker, first: int, last: int, *, pause_seconds: float = 0.0) -> float:
+        longest = 0.0
+        for step in range(first, last):
+            began = time.perf_counter()
+            tracker.log_metrics({f"m{index}": step + index / 7 for index in range(20)}, step=step)
+            longest = max(longest, time.perf_counter() - began)
+            time.sleep(pause_seconds)
+        return longest
+
+    return log
 
 
 @pytest.fixture

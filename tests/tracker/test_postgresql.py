@@ -15,31 +15,14 @@ from typing import Any
 import pytest
 
 from runwright.errors import TrackingError
-from runwright.tracker.journal import read
 from runwright.tracker.mlflow import MLflowTracker, sync
 from runwright.tracker.store import Store, probe
 from runwright.types import RunInfo
 
 MakeRun = Callable[..., RunInfo]
+Recorded = Callable[[Path], list[tuple[str, int, int, float]]]
+LogSteps = Callable[..., float]
 MakeTracker = Callable[..., MLflowTracker]
-
-
-def recorded(folder: Path) -> list[tuple[str, int, int, float]]:
-    return sorted(
-        (name, record["s"], record["t"], float(value))
-        for record, _ in read(folder / "journal.jsonl")
-        for name, value in record.get("m", {}).items()
-    )
-
-
-def log_steps(tracker: MLflowTracker, first: int, last: int, *, pause_seconds: float = 0.0) -> float:
-    longest = 0.0
-    for step in range(first, last):
-        began = time.perf_counter()
-        tracker.log_metrics({f"m{index}": step + index / 7 for index in range(20)}, step=step)
-        longest = max(longest, time.perf_counter() - began)
-        time.sleep(pause_seconds)
-    return longest
 
 
 def files_with(text: str, folder: Path) -> list[Path]:
@@ -47,7 +30,12 @@ def files_with(text: str, folder: Path) -> list[Path]:
 
 
 def test_a_run_is_stored_whole_and_resumed_as_the_same_run(
-    make_run: MakeRun, make_tracker: MakeTracker, database: Any, tmp_path: Path
+    make_run: MakeRun,
+    make_tracker: MakeTracker,
+    database: Any,
+    tmp_path: Path,
+    recorded: Recorded,
+    log_steps: LogSteps,
 ) -> None:
     run = make_run()
     artifacts = tmp_path / "shared"
@@ -82,7 +70,7 @@ def test_a_run_is_stored_whole_and_resumed_as_the_same_run(
 
 
 def test_nothing_is_twice_after_the_position_was_lost(
-    make_run: MakeRun, make_tracker: MakeTracker, database: Any
+    make_run: MakeRun, make_tracker: MakeTracker, database: Any, recorded: Recorded, log_steps: LogSteps
 ) -> None:
     run = make_run()
     tracker = make_tracker(uri=database.uri, policy="fail")
@@ -107,6 +95,7 @@ def test_a_store_that_does_not_let_us_in_is_said_and_no_password_is_written(
     tmp_path: Path,
     mistake: str,
     said: str,
+    log_steps: LogSteps,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     later = f"later_{database.name}"
@@ -145,6 +134,8 @@ def test_an_address_without_its_password_is_all_that_a_run_and_sync_need(
     database: Any,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
+    recorded: Recorded,
+    log_steps: LogSteps,
 ) -> None:
     monkeypatch.setenv("PGPASSWORD", database.server.password)  # as libpq reads it
     run = make_run()
@@ -183,7 +174,12 @@ def test_tables_of_another_version_are_left_alone(
 
 
 def test_a_server_that_is_killed_and_comes_back_costs_no_step_and_gets_everything_once(
-    make_run: MakeRun, make_tracker: MakeTracker, postgresql: Any, database: Any
+    make_run: MakeRun,
+    make_tracker: MakeTracker,
+    postgresql: Any,
+    database: Any,
+    recorded: Recorded,
+    log_steps: LogSteps,
 ) -> None:
     run = make_run()
     tracker = make_tracker(uri=database.uri, policy="fail", finish_timeout_seconds=20.0)
@@ -208,7 +204,12 @@ def test_a_server_that_is_killed_and_comes_back_costs_no_step_and_gets_everythin
 
 @pytest.mark.slow
 def test_a_server_that_comes_back_gets_the_rest_while_the_run_goes_on(
-    make_run: MakeRun, make_tracker: MakeTracker, postgresql: Any, database: Any
+    make_run: MakeRun,
+    make_tracker: MakeTracker,
+    postgresql: Any,
+    database: Any,
+    recorded: Recorded,
+    log_steps: LogSteps,
 ) -> None:
     run, tracker = make_run(), make_tracker(uri=database.uri, policy="fail")
     tracker.start(run)
@@ -249,29 +250,25 @@ tracker.finish("FINISHED")
 """
 
 
-def write_at_once(database: Any, root: Path, *, num_processes: int, num_steps: int) -> None:
-    command = [sys.executable, "-c", WRITER, str(root)]
-    environment = os.environ | {"MLFLOW_TRACKING_URI": database.uri}
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("num_processes", "num_steps"), [(2, 20), pytest.param(8, 500, marks=pytest.mark.slow)]
+)
+def test_processes_make_a_new_database_once_and_write_at_once(
+    new_database: Any, tmp_path: Path, recorded: Recorded, num_processes: int, num_steps: int
+) -> None:
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    environment = os.environ | {"MLFLOW_TRACKING_URI": new_database.uri}
     processes = [
         subprocess.Popen([*command, str(me), str(num_processes), str(num_steps)], env=environment)
         for me in range(num_processes)
     ]
     assert [process.wait() for process in processes] == [0] * num_processes
-    expected = [each for me in range(num_processes) for each in recorded(root / "demo" / f"run{me}")]
-    assert database.metrics() == sorted(expected)
+    expected = [each for me in range(num_processes) for each in recorded(tmp_path / "demo" / f"run{me}")]
+    assert new_database.metrics() == sorted(expected)
     assert len(expected) == num_processes * num_steps * 20
-    assert database.query("SELECT status FROM runs") == [("FINISHED",)] * num_processes
-    assert database.query("SELECT count(*) FROM experiments WHERE name = 'demo'") == [(1,)]
-
-
-def test_processes_that_start_at_once_make_a_new_database_once(new_database: Any, tmp_path: Path) -> None:
-    write_at_once(new_database, tmp_path, num_processes=2, num_steps=20)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_eight_processes_make_a_new_database_and_write_at_once(new_database: Any, tmp_path: Path) -> None:
-    write_at_once(new_database, tmp_path, num_processes=8, num_steps=500)
+    assert new_database.query("SELECT status FROM runs") == [("FINISHED",)] * num_processes
+    assert new_database.query("SELECT count(*) FROM experiments WHERE name = 'demo'") == [(1,)]
 
 
 MAKER = """

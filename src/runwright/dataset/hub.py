@@ -16,8 +16,8 @@ from runwright.dataset.hub_stream import (
     first_line,
     hub_stream,
     named,
+    schema_with_names,
     split_of_hub,
-    type_with_names,
 )
 from runwright.dataset.raw import BATCH_ROWS, RawSplit, file_state, kept_rows
 from runwright.dataset.streams import Sources
@@ -106,12 +106,7 @@ def _read(
 def _raw(rows: Dataset, origin: str, where: str) -> RawSplit:
     classes = class_names(rows.features)
     unlabelled = {name for name in classes if all(map(_is_hidden, rows[name][:]))}
-    fields = [
-        pa.field(field.name, type_with_names(field.type) if field.name in classes else field.type)
-        for field in rows.features.arrow_schema
-        if field.name not in unlabelled
-    ]
-    schema = pa.schema(fields)
+    schema = pa.schema([field for field in schema_with_names(rows.features) if field.name not in unlabelled])
     batches, origins = _batches(rows, schema, classes), [(origin, len(rows))]
     return RawSplit(schema=schema, batches=batches, origins=origins, how={"split": where})
 

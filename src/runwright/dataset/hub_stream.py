@@ -40,7 +40,7 @@ def hub_stream(where: str, config: str | None, theirs: str, *, commit: str | Non
     found = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
     return RowStream(
         files=[Path(origin)],
-        schema=_schema(features, classes),
+        schema=schema_with_names(features),
         read_file=read,
         convert=lambda values, field: pa.array(values, field.type),
         how={"split": split_of_hub(config, theirs)},
@@ -76,12 +76,6 @@ def class_names(features: Features) -> dict[str, list[str]]:
     return {name: kind.names for name, kind in inner.items() if isinstance(kind, ClassLabel)}
 
 
-def type_with_names(kind: pa.DataType) -> pa.DataType:
-    """The type of a column whose classes became their names."""
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return pa.list_(pa.string()) if is_list else pa.string()
-
-
 def named(value: Any, names: list[str] | None) -> Any:
     """The class by name, where the column holds classes; -1 and null: none."""
     if names is None:
@@ -91,10 +85,18 @@ def named(value: Any, names: list[str] | None) -> Any:
     return None if value is None or value < 0 else names[value]
 
 
-def _schema(features: Features, classes: dict[str, list[str]]) -> pa.Schema:
+def schema_with_names(features: Features) -> pa.Schema:
+    """The columns as Arrow has them, with names in the place of classes."""
+    classes = class_names(features)
     return pa.schema(
         [
-            pa.field(field.name, type_with_names(field.type) if field.name in classes else field.type)
+            pa.field(field.name, _type_with_names(field.type) if field.name in classes else field.type)
             for field in features.arrow_schema
         ]
     )
+
+
+def _type_with_names(kind: pa.DataType) -> pa.DataType:
+    """The type of a column whose classes became their names."""
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return pa.list_(pa.string()) if is_list else pa.string()
