@@ -40,6 +40,7 @@ from runwright.environment import share_of_cores
 from runwright.errors import ConfigError, RunwrightError
 from runwright.model.configuration import auto_class, head_options
 from runwright.model.quiet import quiet_transformers
+from runwright.model.vocabulary import fit_vocabulary
 from runwright.processes import set_threads, start_ranks
 from runwright.run_evaluation import check_tuning, is_tuned
 from runwright.secret_values import reveal
@@ -182,8 +183,13 @@ def make_model(recipe: Recipe) -> Any:
     if node["_target_"].endswith("scratch.build"):
         return build.build_model(recipe.config, recipe.prepared, device=recipe.ranks.device)
     options = {"ignore_mismatched_sizes": True, "use_safetensors": True, **head_options(head)}
+    source = resolve_source(node["name"])
     with quiet_transformers():
-        return auto_class(head).from_pretrained(resolve_source(node["name"]), **options)
+        model = auto_class(head).from_pretrained(source, **options)
+    fit_vocabulary(
+        model, recipe.prepared.tokenizer, name=node["name"], source=source, embeddings=node["embeddings"]
+    )
+    return model
 
 
 def features_of(example: Mapping[str, Any], task: Any) -> Features:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -102,6 +103,23 @@ def test_a_run_goes_on_with_the_tokenizer_in_its_folder(
     assert execute(folder).ledger == finished.ledger
     assert read_run(folder)["status"] == "FINISHED"
     assert "tokenizer: as trained when the run began" in (folder / "log.txt").read_text()
+
+
+def test_a_pretrained_model_learns_on_a_tokenizer_of_the_run(
+    finished: runwright.RunResult, home: Path, tmp_path: Path
+) -> None:
+    data = [each for each in overrides(home) if not each.startswith(("model", "tokenizer"))]
+    pretrained = ["model=pretrained", f"model.name={finished.folder / 'best'}", "model.embeddings=by_token"]
+    result = runwright.run([*data, *pretrained, "tokenizer=train/word", "name=other"])
+    log = (result.folder / "log.txt").read_text()
+    assert re.search(r"the checkpoint has vectors of \d+ of the \d+ tokens", log)
+    kept, config = (auto.from_pretrained(result.folder / "best") for auto in (AutoTokenizer, AutoConfig))
+    assert config.vocab_size == len(kept) != AutoConfig.from_pretrained(finished.folder / "best").vocab_size
+    (evaluated,) = runwright.evaluate(result.folder)
+    assert evaluated.metrics["validation/loss"] == pytest.approx(result.metrics["validation/loss"], rel=1e-6)
+    folder = shutil.copytree(result.folder, tmp_path / "run")
+    shutil.rmtree(max((folder / "checkpoints").glob("step-*")))
+    assert execute(folder).ledger == result.ledger
 
 
 @pytest.mark.usefixtures("no_training")

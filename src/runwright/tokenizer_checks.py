@@ -14,14 +14,17 @@ NUM_BYTES = 256
 WHOLE = ("byte_level", "metaspace")  # steps that change the text, and the decoders that change it back
 
 
-@reads("tokenizer._target_", "model._target_")
-def _a_pretrained_model_has_its_own_tokenizer(tokenizer: Any, model: Any) -> Iterator[Mistake]:
-    if str(tokenizer).startswith(OWN) and model == "runwright.model.pretrained.load":
+@reads("tokenizer._target_", "model._target_", "model.embeddings")
+def _a_pretrained_model_has_its_own_tokenizer(
+    tokenizer: Any, model: Any, embeddings: Any
+) -> Iterator[Mistake]:
+    trained = str(tokenizer).startswith(OWN)
+    if trained and model == "runwright.model.pretrained.load" and embeddings != "by_token":
         yield Mistake(
             key="tokenizer",
             given="one that is trained, with a pretrained model",
             expected="the tokenizer that the model was trained with: tokenizer=pretrained",
-            hint="a model that learns from nothing takes any: model=scratch",
+            hint="for any other: model.embeddings=by_token, or model=scratch, which learns from nothing",
         )
 
 

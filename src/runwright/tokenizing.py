@@ -13,7 +13,7 @@ from rich.text import Text
 
 from runwright.errors import ConfigError
 from runwright.run_folder import LATEST, resolve_run
-from runwright.tokenizer.pretrained import open_saved
+from runwright.saved_tokenizer import open_saved
 from runwright.tokenizer.statistics import Piece, cut, describe, measure
 from runwright.tokenizer_source import TOKENIZER_FOLDER
 

@@ -51,10 +51,11 @@ def make_small(tokenizer: PreTrainedTokenizerFast, head: Head) -> Callable[..., 
 
     def make(architecture: str, **changes: Any) -> Any:
         attention = "eager" if architecture == "deberta-v2" else "sdpa"
-        options = {"dtype": "float32", "dropout": None, "attention": attention, "head": head} | changes
-        head_of, config = options.pop("head"), options.pop("config", {})
+        given = {"head": head, "tokenizer": tokenizer, "config": {}, "dtype": "float32", "dropout": None}
+        options = given | {"attention": attention} | changes
+        config = SMALL[architecture] | options.pop("config")
         return build(
-            head_of, tokenizer, architecture=architecture, config=SMALL[architecture] | config, **options
+            options.pop("head"), options.pop("tokenizer"), architecture=architecture, config=config, **options
         )
 
     return make

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from runwright.errors import ConfigError
@@ -56,3 +58,12 @@ def test_code_beside_a_tokenizer_is_not_run(tmp_path):
     with pytest.raises(ConfigError):
         load(str(tmp_path))
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "gpt2", "t5", "mbart"])
+def test_a_model_without_a_tokenizer_beside_it_is_no_tokenizer(architecture: str, tmp_path: Path) -> None:
+    from transformers import CONFIG_MAPPING
+
+    CONFIG_MAPPING[architecture]().save_pretrained(tmp_path)  # of which transformers makes an empty one
+    with pytest.raises(ConfigError, match="holds no tokenizer"):
+        load_pretrained(name=str(tmp_path), padding_side=None, pad_token=None)

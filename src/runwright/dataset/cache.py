@@ -22,6 +22,7 @@ from runwright.types import Example
 _log = logging.getLogger(__name__)
 _FILE = "examples.arrow"
 _FORMAT = 1  # raise when the file's layout changes: older sets are then made anew
+_MOST_NAMED = 4  # parts of a key that differ, in one line of the log
 BATCH_ROWS = 1000
 MAX_CACHE_BYTES = 20 * 2**30
 
@@ -128,7 +129,8 @@ def why_missed(entry: Path, key: Mapping[str, Any]) -> str:
     if not nearest:
         return "the set that was there is damaged"
     changes = [f"{part} ({_short(old)} → {_short(new)})" for part, (old, new) in sorted(nearest.items())]
-    return f"the nearest prepared set differs in {', '.join(changes)}"
+    more = f" and {len(changes) - _MOST_NAMED} more" if len(changes) > _MOST_NAMED else ""
+    return f"the nearest prepared set differs in {', '.join(changes[:_MOST_NAMED])}{more}"
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

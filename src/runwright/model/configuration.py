@@ -68,3 +68,20 @@ def set_padding(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast) ->
             f"tokenizer.name: the tokenizer pads with token {given}, the model with {own}; "
             "take the tokenizer that belongs to the model (tokenizer.name: ${model.name})"
         )
+
+
+def special_token_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """The ids of the special tokens that an architecture has, as the tokenizer numbers them.
+
+    A tokenizer with [CLS] and [SEP] only begins with the one and ends with the other.
+    """
+    begin = tokenizer.cls_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+    pad, names = tokenizer.pad_token_id, [key for key in config.to_dict() if key.endswith("_token_id")]
+    ids = {"bos_token_id": begin, "eos_token_id": end, "pad_token_id": pad, "forced_eos_token_id": end}
+    found = {name: ids.get(name, getattr(tokenizer, name, None)) for name in names}
+    if config.is_encoder_decoder:  # BART's decoder starts with the end token, T5's with the padding
+        start = getattr(config, "decoder_start_token_id", None)
+        starts_with_end = start is not None and start == getattr(config, "eos_token_id", None)
+        found["decoder_start_token_id"] = end if starts_with_end else pad
+    return found

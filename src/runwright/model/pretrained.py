@@ -12,6 +12,7 @@ from runwright.model.freeze import freeze_parts
 from runwright.model.head_bias import set_initial_bias
 from runwright.model.lora import Lora, add_adapters
 from runwright.model.quiet import quiet_transformers
+from runwright.model.vocabulary import Embeddings, fit_vocabulary
 from runwright.permissions import code_allowed
 from runwright.sources import resolve_source
 from runwright.types import Head, OpenFraction
@@ -40,6 +41,7 @@ def load(
     revision: str | None,
     dtype: Literal["float32", "bfloat16", "float16", "float64"],
     dropout: OpenFraction | None,
+    embeddings: Embeddings,
     freeze: list[str],
     attention: Literal["sdpa", "eager", "flex_attention", "flash_attention_2"],
     lora: Any,
@@ -47,7 +49,8 @@ def load(
     """A transformers model from a hub name, a folder or a package, its head new where the source has none.
 
     New weights are drawn from torch's global generator, in the order of the model's modules: seed it right
-    before the call. Raises ConfigError where the source lacks weights of the encoder itself.
+    before the call. Raises ConfigError where the source lacks weights of the encoder itself, and where the
+    tokenizer is of another vocabulary (see `fit_vocabulary` for `embeddings`).
     """
     if lora is not None and not isinstance(lora, Lora):
         raise ConfigError("model.lora: expected null or a node of runwright.model.lora.Lora; try model=lora")
@@ -63,24 +66,12 @@ def load(
     _check_encoder(name, loaded)
     _report(loaded, head, former_names)
     set_initial_bias(loaded.model, head, new=loaded.new)
-    fit_vocabulary(loaded.model, tokenizer)
-    frozen = freeze_parts(loaded.model, freeze, new=loaded.new)
+    found = fit_vocabulary(loaded.model, tokenizer, name=name, source=source, embeddings=embeddings)
+    new = loaded.new | found
+    frozen = freeze_parts(loaded.model, freeze, new=new)
     if frozen:
         log.info("frozen: %s", _some(frozen))
-    return loaded.model if lora is None else add_adapters(loaded.model, lora, new=loaded.new)
-
-
-def fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Give the model an embedding for each token of the tokenizer, where it has too few."""
-    num_embeddings = len(model.get_input_embeddings().get_parameter("weight"))
-    if len(tokenizer) > num_embeddings:
-        with quiet_transformers():
-            model.resize_token_embeddings(len(tokenizer))
-        log.info(
-            "new: embeddings of tokens %d to %d, which the checkpoint lacks",
-            num_embeddings,
-            len(tokenizer) - 1,
-        )
+    return loaded.model if lora is None else add_adapters(loaded.model, lora, new=new)
 
 
 def _load_config(

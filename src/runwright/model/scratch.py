@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from runwright.errors import ConfigError
 from runwright.mistakes import did_you_mean
-from runwright.model.configuration import auto_class, head_options, set_dropout, torch_dtype
+from runwright.model.configuration import (
+    auto_class,
+    head_options,
+    set_dropout,
+    special_token_ids,
+    torch_dtype,
+)
 from runwright.model.head_bias import set_initial_bias
 from runwright.model.quiet import quiet_transformers
 from runwright.types import Head, OpenFraction
@@ -82,26 +88,9 @@ def _fill_config(
     from transformers import CONFIG_MAPPING
 
     config_class = CONFIG_MAPPING[architecture]
-    special = _special_tokens(config_class(), tokenizer)
+    special = special_token_ids(config_class(), tokenizer)
     options = {**options, **special, **head_options(head), "vocab_size": len(tokenizer)}
     try:
         return config_class(**options)
     except StrictDataclassError as error:
         raise ConfigError(f"model.config: {' '.join(str(error).split())}") from error
-
-
-def _special_tokens(defaults: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """The ids of the special tokens that this architecture has, as the tokenizer numbers them.
-
-    A tokenizer with [CLS] and [SEP] only begins with the one and ends with the other.
-    """
-    begin = tokenizer.cls_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
-    pad, names = tokenizer.pad_token_id, [key for key in defaults.to_dict() if key.endswith("_token_id")]
-    ids = {"bos_token_id": begin, "eos_token_id": end, "pad_token_id": pad, "forced_eos_token_id": end}
-    found = {name: ids.get(name, getattr(tokenizer, name, None)) for name in names}
-    if defaults.is_encoder_decoder:  # BART's decoder starts with the end token, T5's with the padding
-        start = getattr(defaults, "decoder_start_token_id", None)
-        starts_with_end = start is not None and start == getattr(defaults, "eos_token_id", None)
-        found["decoder_start_token_id"] = end if starts_with_end else pad
-    return found

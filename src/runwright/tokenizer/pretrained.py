@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError
-from runwright.sources import resolve_source
+from runwright.saved_tokenizer import open_saved
 
 
 def load_pretrained(
@@ -32,18 +31,6 @@ def load_pretrained(
     return tokenizer
 
 
-def open_saved(name: str) -> PreTrainedTokenizerFast:
-    """The tokenizer saved under `name` as it was saved, whether or not it can pad."""
-    source = resolve_source(name)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, use_fast=True)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"tokenizer.name: {name!r} cannot be loaded: {_reason(source, error)}") from error
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise ConfigError(f"tokenizer.name: {name!r} is a {type(tokenizer).__name__}, not a fast tokenizer")
-    return tokenizer
-
-
 def max_tokens(tokenizer: PreTrainedTokenizerFast) -> int | None:
     """How long an input the tokenizer was saved for, None where it does not say."""
     # transformers writes "not set" as int(1e30).
@@ -55,11 +42,3 @@ def _set_pad_token(tokenizer: PreTrainedTokenizerFast, pad_token: str) -> None:
     if pad_token not in tokenizer.get_vocab():
         raise ConfigError(f"tokenizer.pad_token: {pad_token!r} is not in the tokenizer's vocabulary")
     tokenizer.pad_token = pad_token
-
-
-def _reason(source: str, error: Exception) -> str:
-    if Path(source).is_dir() and not (Path(source) / "tokenizer.json").is_file():
-        found = sorted(path.name for path in Path(source).iterdir())[:8]
-        return f"the folder has no tokenizer.json, only {', '.join(found) or 'nothing'}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

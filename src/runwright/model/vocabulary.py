@@ -1,0 +1,131 @@
+"""A checkpoint and a tokenizer brought together: which of its vectors stands for which token."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from runwright.errors import ConfigError
+from runwright.model.configuration import special_token_ids
+from runwright.model.quiet import quiet_transformers
+from runwright.saved_tokenizer import open_saved
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+Embeddings = Literal["by_number", "by_token"]
+
+log = logging.getLogger("runwright.model")
+
+_ROLES = ("unk_token", "pad_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
+_MIN_SAME = 0.5  # of the numbers: some of BERT's unused tokens may have got a meaning
+
+
+def fit_vocabulary(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    name: str,
+    source: str,
+    embeddings: Embeddings,
+) -> set[str]:
+    """Make the embeddings of a checkpoint fit a tokenizer; the names of parameters that are new in part.
+
+    `by_number`: token 7 takes vector 7, so the tokenizer has to be the checkpoint's own; what it has beyond
+    the checkpoint's tokens gets new vectors. `by_token`: a token takes the vector that the checkpoint has for
+    it, whatever the number; special tokens that of the same role. The others are drawn from torch's global
+    generator, with the mean and the standard deviation of the checkpoint's vectors in each dimension. A head
+    that scores tokens follows.
+
+    `source` is the folder or hub name behind `name`. Raises ConfigError where the numbers stand for other
+    tokens, and where there is no tokenizer to look tokens up in.
+    """
+    if embeddings == "by_token":
+        try:
+            own = open_saved(name)
+        except ConfigError as error:
+            raise ConfigError(f"model.embeddings: by_token asks the model's tokenizer; {error}") from error
+        return _match_tokens(model, tokenizer, own)
+    num_embeddings = len(model.get_input_embeddings().get_parameter("weight"))
+    if tokenizer.name_or_path != source:
+        _check_numbers(tokenizer, name, num_embeddings)
+    if len(tokenizer) > num_embeddings:
+        with quiet_transformers():
+            model.resize_token_embeddings(len(tokenizer))
+        log.info(
+            "new: embeddings of tokens %d to %d, which the checkpoint lacks",
+            num_embeddings,
+            len(tokenizer) - 1,
+        )
+    return set()
+
+
+def _check_numbers(tokenizer: PreTrainedTokenizerFast, name: str, num_embeddings: int) -> None:
+    try:
+        expected = open_saved(name).get_vocab()
+    except ConfigError:
+        return  # weights without a tokenizer beside them: there is nothing to compare with
+    numbers = {token: number for token, number in tokenizer.get_vocab().items() if number < num_embeddings}
+    num_same = sum(expected.get(token) == number for token, number in numbers.items())
+    if num_same < _MIN_SAME * len(numbers):
+        raise ConfigError(
+            f"tokenizer: {len(numbers) - num_same:,} of its {len(numbers):,} tokens have another number in "
+            f"{name!r}, so they would get the vectors of other tokens; take the tokenizer of the model "
+            "(tokenizer=pretrained, tokenizer.name=${model.name}), or with "
+            "model.embeddings=by_token only the vectors of the tokens that both have"
+        )
+
+
+def _match_tokens(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, own: PreTrainedTokenizerFast
+) -> set[str]:
+    former = {name: tensor.clone() for name, tensor in _by_token(model).items()}
+    num_former = len(model.get_input_embeddings().get_parameter("weight"))
+    origins = _origins(tokenizer, own, num_former)
+    with quiet_transformers():
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    with torch.no_grad():
+        for name, tensor in _by_token(model).items():
+            tensor.copy_(_taken(former[name], origins))
+    for key, number in special_token_ids(model.config, tokenizer).items():
+        if number is not None:
+            setattr(model.config, key, number)
+    num_known = int((origins >= 0).sum())
+    log.info(
+        "the checkpoint has vectors of %s of the %s tokens, the others are new",
+        f"{num_known:,}",
+        f"{len(origins):,}",
+    )
+    return set(former)
+
+
+def _by_token(model: PreTrainedModel) -> dict[str, torch.nn.Parameter]:
+    """Parameters with a row or a number for each token, by name; those that are tied once."""
+    modules = [model.get_input_embeddings(), model.get_output_embeddings()]
+    wanted = {id(parameter) for module in modules if module is not None for parameter in module.parameters()}
+    return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in wanted}
+
+
+def _origins(
+    tokenizer: PreTrainedTokenizerFast, own: PreTrainedTokenizerFast, num_former: int
+) -> torch.Tensor:
+    """[tokens] int64: the number that a token has in the checkpoint, -1 where it has none."""
+    former, present = own.get_vocab(), tokenizer.get_vocab()
+    numbers = {number: former.get(token, -1) for token, number in present.items()}
+    for role in _ROLES:
+        here, there = getattr(tokenizer, role), getattr(own, role)
+        if here is not None and there is not None and numbers[present[here]] < 0:
+            numbers[present[here]] = former[there]
+    found = [numbers.get(number, -1) for number in range(len(tokenizer))]
+    return torch.tensor([number if number < num_former else -1 for number in found])
+
+
+def _taken(former: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
+    """[tokens, ...] from [former tokens, ...]: rows of `former`, drawn ones where the origin is -1."""
+    values = former.float()
+    drawn = values.mean(0) + values.std(0) * torch.randn(len(origins), *former.shape[1:])
+    known = origins >= 0
+    drawn[known] = values[origins[known]]
+    return drawn.to(former.dtype)
