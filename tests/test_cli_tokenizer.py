@@ -51,6 +51,23 @@ def test_compare_measures_on_the_same_texts(trained: Path, capsys: pytest.Captur
     assert "a|film" in table
 
 
+def test_groups_that_play_no_part_may_say_anything(trained: Path, tmp_path: Path) -> None:
+    texts = ["--file", str(trained / "texts.txt"), "--output", str(tmp_path / "mine")]
+    unlike = ["task=sentence_embedding", "metric=[accuracy]", "trainer.batch_size=-1"]
+    assert main(["tokenizer", "train", "tokenizer=train/word", *unlike, *texts]) == 0
+
+
+def test_texts_of_which_nothing_is_learned_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "texts.txt").write_text("each word once\n", encoding="utf-8")
+    command = ["tokenizer", "train", "tokenizer=train/word", "tokenizer.model.min_frequency=2"]
+    texts = ["--file", str(tmp_path / "texts.txt"), "--output", str(tmp_path / "mine")]
+    assert main([*command, *texts]) == 3
+    assert "no token beside the special ones" in capsys.readouterr().err
+    assert not (tmp_path / "mine").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -20,7 +20,7 @@ from runwright.schema import check
 from runwright.targets import GROUPS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from hydra.core.override_parser.types import Override
@@ -65,11 +65,22 @@ def compose(
 
 
 def compose_checked(
-    overrides: Sequence[str] = (), *, allow_shadow: bool = False, folder: Path | None = None
+    overrides: Sequence[str] = (),
+    *,
+    allow_shadow: bool = False,
+    folder: Path | None = None,
+    idle: Collection[str] = (),
 ) -> Composed:
-    """A configuration in which nothing is wrong that can be known; else ConfigError with every mistake."""
+    """A configuration in which nothing is wrong that can be known; else ConfigError with every mistake.
+
+    Groups that are `idle` are left out: they play no part in what is asked for, whatever their files say. Of
+    what overrides say of them only what cannot be set at all is a mistake.
+    """
     composed = compose(overrides, allow_shadow=allow_shadow, folder=folder)
-    raise_if_any(all_mistakes(composed))
+    config = {name: value for name, value in composed.config.items() if name not in idle}
+    composed = replace(composed, config=config)
+    mistakes = all_mistakes(composed)
+    raise_if_any([m for m in mistakes if m.key in overrides or m.key.partition(".")[0] not in idle])
     return composed
 
 

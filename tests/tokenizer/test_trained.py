@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
@@ -93,6 +93,7 @@ def test_the_order_of_the_texts_makes_no_difference(
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
 def test_bytes_give_any_text_back_exactly(made: dict[str, Any], text: str) -> None:
     tokenizer = made["byte_bpe"]
+    assume(not any(token in text for token in tokenizer.all_special_tokens))  # they are tokens, not text
     ids = tokenizer(text)["input_ids"]
     assert tokenizer.decode(ids, skip_special_tokens=True) == text
 

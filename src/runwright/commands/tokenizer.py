@@ -121,17 +121,13 @@ def _run_texts(config: dict[str, Any]) -> Any:
 
 
 def _compose(values: list[str]) -> dict[str, Any]:
-    """A checked configuration, in which the model plays no part; nor does the data where files are given."""
-    from runwright.compose import compose
-    from runwright.mistakes import raise_if_any
-    from runwright.schema import check
+    """A checked configuration of what makes a tokenizer; the data plays no part where files are given."""
+    from runwright.compose import compose, compose_checked
+    from runwright.targets import GROUPS
 
-    composed = compose(values)
-    config = {name: value for name, value in composed.config.items() if name != "model"}
-    idle = ("model", "dataset") if (config.get("tokenizer") or {}).get("files") is not None else ("model",)
-    mistakes = {mistake.key: mistake for mistake in (*composed.mistakes, *check(config))}
-    raise_if_any([m for key, m in mistakes.items() if key.partition(".")[0] not in idle])
-    return config
+    files = (compose(values).config.get("tokenizer") or {}).get("files")
+    used = {"tokenizer", "task"} | ({"dataset"} if files is None else set())
+    return compose_checked(values, idle=GROUPS.keys() - used).config
 
 
 def _is_override(text: str) -> bool:

@@ -74,8 +74,8 @@ def _missing(path: Path) -> str:
     if not folder.is_dir():
         return f"no such file: the folder {str(folder.absolute())!r} does not exist"
     near = difflib.get_close_matches(path.name, [item.name for item in folder.iterdir()], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"no such file (looked in {str(folder.absolute())!r}){hint}"
+    hint = f"did you mean {near[0]!r}?" if near else "dataset.source.folder=PATH says where it is"
+    return f"no such file (looked in {str(folder.absolute())!r}); {hint}"
 
 
 def check_is_text(path: Path, *, split: str) -> None:

@@ -18,8 +18,10 @@ from runwright.exploring.facts import facts
 from runwright.exploring.findings import Finding, find
 from runwright.exploring.page import write_page
 from runwright.exploring.show import show
+from runwright.targets import GROUPS
 
 STREAMING = "streaming"
+USED = {"dataset", "tokenizer", "task"}  # groups; a tokenizer may be the model's by its name
 WIDTH = 120  # where there is no terminal
 
 
@@ -33,7 +35,7 @@ def explore_config(
     allow_shadow: bool = False,
 ) -> tuple[Exploration, list[Finding], Path]:
     """Explore what a run with these overrides would train on; what was found is printed and written."""
-    composed = compose_checked(overrides, allow_shadow=allow_shadow)
+    composed = compose_checked(overrides, allow_shadow=allow_shadow, idle=GROUPS.keys() - USED)
     config = without_streams(composed.config)
     name = str(composed.choices.get("dataset") or "dataset")
     stream = sys.stderr if as_json else sys.stdout

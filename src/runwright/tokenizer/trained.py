@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from tokenizers import Tokenizer, models, processors
 from transformers import PreTrainedTokenizerFast
 
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, DataError
 from runwright.tokenizer.algorithms import Bpe, WordPiece, Words
 from runwright.tokenizer.families import FAMILIES, FamilyName, framing, roles_of
 from runwright.tokenizer.pipeline import (
@@ -63,7 +63,7 @@ def train(
     if (cuts := make_pre_tokenizer(pre_tokenizer)) is not None:
         inner.pre_tokenizer = cuts
     corpus = texts.choose(files=files, columns=columns)
-    inner.model = model.train(inner, corpus, tokens=tokens, unk=FAMILIES[family].unk_token)
+    inner.model = _learned(model, inner, corpus, tokens=tokens, unk=FAMILIES[family].unk_token)
     prefix, suffix = (getattr(model, name, None) for name in ("continuing_prefix", "end_of_word_suffix"))
     if (joins := make_decoder(decoder, prefix=prefix, suffix=suffix)) is not None:
         inner.decoder = joins
@@ -99,7 +99,7 @@ def like(
         state["model"], size=vocab_size or len(old), min_frequency=min_frequency, alphabet_size=alphabet_size
     )
     corpus = texts.choose(files=files, columns=columns)
-    learned = algorithm.train(_steps_of(old), corpus, tokens=tokens, unk=unk or tokens[0])
+    learned = _learned(algorithm, _steps_of(old), corpus, tokens=tokens, unk=unk or tokens[0])
     new = json.loads(Tokenizer(learned).to_str())["model"]
     ids = {token: index for index, token in enumerate(tokens)}
     state["model"] |= {name: new[name] for name in ("vocab", "merges", "unk_id") if name in new}
@@ -108,6 +108,19 @@ def like(
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(state)), **_settings_of(old)
     )
+
+
+def _learned(
+    algorithm: Any, pipeline: Tokenizer, corpus: Corpus, *, tokens: Sequence[str], unk: str
+) -> models.Model:
+    """What the algorithm learned; raises DataError where the texts gave it nothing."""
+    learned = algorithm.train(pipeline, corpus, tokens=tokens, unk=unk)
+    if Tokenizer(learned).get_vocab_size() <= len(tokens):
+        raise DataError(
+            f"{corpus.name} gave the tokenizer no token beside the special ones: every piece is too rare "
+            "(tokenizer.model.min_frequency), or the vocabulary has no room (tokenizer.model.vocab_size)"
+        )
+    return learned
 
 
 def _steps_of(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
