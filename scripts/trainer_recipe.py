@@ -183,12 +183,14 @@ def make_model(recipe: Recipe) -> Any:
     if node["_target_"].endswith("scratch.build"):
         return build.build_model(recipe.config, recipe.prepared, device=recipe.ranks.device)
     options = {"ignore_mismatched_sizes": True, "use_safetensors": True, **head_options(head)}
+    options["revision"] = node["revision"] or "main"
     source = resolve_source(node["name"])
     with quiet_transformers():
         model = auto_class(head).from_pretrained(source, **options)
     fit_vocabulary(
-        model, recipe.prepared.tokenizer, name=node["name"], source=source, embeddings=node["embeddings"]
-    )
+        model, recipe.prepared.tokenizer, name=node["name"], source=source, revision=node["revision"],
+        embeddings=node["embeddings"],
+    )  # fmt: skip
     return model
 
 

@@ -57,7 +57,7 @@ def load_run(folder: Path, *, device: str | None = None, hypotheses: Hypotheses 
     saved.warn(folder)
     config = reveal(saved.config, but="tracker")
     # Saved beside the model, whichever function of the user's made it.
-    tokenizer = load_pretrained(name=str(best.resolve()), padding_side=None, pad_token=None)
+    tokenizer = load_pretrained(name=str(best.resolve()), revision=None, padding_side=None, pad_token=None)
     task = build.build_task(config, tokenizer)
     task.load_state_dict(json.loads(state.read_text(encoding="utf-8")))
     zero_shot = ZeroShot(task, hypotheses=hypotheses) if hypotheses else None

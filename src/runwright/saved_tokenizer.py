@@ -10,11 +10,16 @@ from runwright.errors import ConfigError
 from runwright.sources import resolve_source
 
 
-def open_saved(name: str) -> PreTrainedTokenizerFast:
-    """The tokenizer under `name`, whether or not it can pad; raises ConfigError where none can be loaded."""
+def open_saved(name: str, *, revision: str | None = None) -> PreTrainedTokenizerFast:
+    """The tokenizer under `name`, whether or not it can pad; `revision` is a branch, tag or commit of a hub.
+
+    Raises ConfigError where none can be loaded.
+    """
     source = resolve_source(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, use_fast=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, revision=revision or "main", trust_remote_code=False, use_fast=True
+        )
     except (OSError, ValueError) as error:
         raise ConfigError(f"tokenizer.name: {name!r} cannot be loaded: {_reason(source, error)}") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):

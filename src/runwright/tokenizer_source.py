@@ -105,7 +105,7 @@ def _train(node: Mapping[str, Any], texts: RunTexts, folder: Path) -> dict[str, 
 
 def _read(folder: Path) -> Any:
     try:
-        return load_pretrained(name=str(folder.resolve()), padding_side=None, pad_token=None)
+        return load_pretrained(name=str(folder.resolve()), revision=None, padding_side=None, pad_token=None)
     except ConfigError as error:
         raise CheckpointError(
             f"the tokenizer in {folder} cannot be read; is the disk failing? {error}"

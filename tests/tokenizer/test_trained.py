@@ -220,7 +220,7 @@ def test_frequent_chinese_words_become_tokens(made: dict[str, Any]) -> None:
 def test_a_retrained_tokenizer_keeps_every_step_and_special_token(made: dict[str, Any]) -> None:
     from runwright.tokenizer.pretrained import load_pretrained
 
-    old = load_pretrained(name=MINILM, padding_side=None, pad_token=None)
+    old = load_pretrained(name=MINILM, revision=None, padding_side=None, pad_token=None)
     was, now = (json.loads(each.backend_tokenizer.to_str()) for each in (old, made["like"]))
     assert all(was[step] == now[step] for step in ("normalizer", "pre_tokenizer", "decoder"))
     assert made["like"].special_tokens_map == old.special_tokens_map

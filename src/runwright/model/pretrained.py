@@ -66,7 +66,9 @@ def load(
     _check_encoder(name, loaded)
     _report(loaded, head, former_names)
     set_initial_bias(loaded.model, head, new=loaded.new)
-    found = fit_vocabulary(loaded.model, tokenizer, name=name, source=source, embeddings=embeddings)
+    found = fit_vocabulary(
+        loaded.model, tokenizer, name=name, source=source, revision=revision, embeddings=embeddings
+    )
     new = loaded.new | found
     frozen = freeze_parts(loaded.model, freeze, new=new)
     if frozen:

@@ -29,6 +29,7 @@ def fit_vocabulary(
     *,
     name: str,
     source: str,
+    revision: str | None,
     embeddings: Embeddings,
 ) -> set[str]:
     """Make the embeddings of a checkpoint fit a tokenizer; the names of parameters that are new in part.
@@ -44,13 +45,13 @@ def fit_vocabulary(
     """
     if embeddings == "by_token":
         try:
-            own = open_saved(name)
+            own = open_saved(name, revision=revision)
         except ConfigError as error:
             raise ConfigError(f"model.embeddings: by_token asks the model's tokenizer; {error}") from error
         return _match_tokens(model, tokenizer, own)
     num_embeddings = len(model.get_input_embeddings().get_parameter("weight"))
     if tokenizer.name_or_path != source:
-        _check_numbers(tokenizer, name, num_embeddings)
+        _check_numbers(tokenizer, name, revision, num_embeddings)
     if len(tokenizer) > num_embeddings:
         with quiet_transformers():
             model.resize_token_embeddings(len(tokenizer))
@@ -62,9 +63,11 @@ def fit_vocabulary(
     return set()
 
 
-def _check_numbers(tokenizer: PreTrainedTokenizerFast, name: str, num_embeddings: int) -> None:
+def _check_numbers(
+    tokenizer: PreTrainedTokenizerFast, name: str, revision: str | None, num_embeddings: int
+) -> None:
     try:
-        expected = open_saved(name).get_vocab()
+        expected = open_saved(name, revision=revision).get_vocab()
     except ConfigError:
         return  # weights without a tokenizer beside them: there is nothing to compare with
     numbers = {token: number for token, number in tokenizer.get_vocab().items() if number < num_embeddings}

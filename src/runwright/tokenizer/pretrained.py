@@ -11,13 +11,13 @@ from runwright.saved_tokenizer import open_saved
 
 
 def load_pretrained(
-    *, name: str, padding_side: Literal["left", "right"] | None, pad_token: str | None
+    *, name: str, revision: str | None, padding_side: Literal["left", "right"] | None, pad_token: str | None
 ) -> PreTrainedTokenizerFast:
     """The tokenizer saved under `name`, ready to pad; no code that came with it is run.
 
     Raises ConfigError where it cannot be loaded or has no token to pad with.
     """
-    tokenizer = open_saved(name)
+    tokenizer = open_saved(name, revision=revision)
     if padding_side is not None:
         tokenizer.padding_side = padding_side
     if pad_token is not None:

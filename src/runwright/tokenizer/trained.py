@@ -90,7 +90,7 @@ def like(
     padding_side: Literal["left", "right"] | None,
 ) -> PreTrainedTokenizerFast:
     """A tokenizer with every step and special token of the one saved under `name`, and a new vocabulary."""
-    old = load_pretrained(name=name, padding_side=padding_side, pad_token=None)
+    old = load_pretrained(name=name, revision=None, padding_side=padding_side, pad_token=None)
     state = json.loads(old.backend_tokenizer.to_str())
     special = [token for token in state["added_tokens"] if token["special"]]
     unk = _unknown_token(state["model"])
