@@ -23,6 +23,7 @@ from runwright.conf_folders import find_conf_folders
 from runwright.run_folder import create, read_run, update_status
 from runwright.run_lock import run_lock
 from runwright.targets import instantiate
+from runwright.tracker.settling import unsent_bytes
 from runwright.types import RunInfo
 
 config = {"name": "demo", "output_dir": sys.argv[1]}
@@ -36,7 +37,8 @@ with run_lock(folder):
     tracker.start(RunInfo(run_id=run_id, name="demo", folder=folder, config=config, overrides=()))
     update_status(folder, "RUNNING")
     tracker.log_metrics({"loss": 1.0}, step=1)
-    while not tracker._uploader.is_done:
+    # Sent, and written down that it was: a kill between the two sends it again.
+    while not tracker._uploader.is_done or sum(unsent_bytes(folder).values()):
         time.sleep(0.01)
     print(folder, flush=True)
     time.sleep(600)
