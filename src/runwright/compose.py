@@ -76,11 +76,15 @@ def compose_checked(
     Groups that are `idle` are left out: they play no part in what is asked for, whatever their files say. Of
     what overrides say of them only what cannot be set at all is a mistake.
     """
-    composed = compose(overrides, allow_shadow=allow_shadow, folder=folder)
+    return checked(compose(overrides, allow_shadow=allow_shadow, folder=folder), idle=idle)
+
+
+def checked(composed: Composed, *, idle: Collection[str] = ()) -> Composed:
+    """What was composed, checked as by `compose_checked`."""
     config = {name: value for name, value in composed.config.items() if name not in idle}
     composed = replace(composed, config=config)
-    mistakes = all_mistakes(composed)
-    raise_if_any([m for m in mistakes if m.key in overrides or m.key.partition(".")[0] not in idle])
+    typed, mistakes = composed.overrides, all_mistakes(composed)
+    raise_if_any([m for m in mistakes if m.key in typed or m.key.partition(".")[0] not in idle])
     return composed
 
 
@@ -147,4 +151,4 @@ def _load_what_works(folders: ConfFolders, choices: list[Override]) -> tuple[Loa
     return result, mistakes
 
 
-__all__ = ["Composed", "all_mistakes", "compose", "compose_checked"]
+__all__ = ["Composed", "all_mistakes", "checked", "compose", "compose_checked"]

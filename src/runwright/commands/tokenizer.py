@@ -122,12 +122,13 @@ def _run_texts(config: dict[str, Any]) -> Any:
 
 def _compose(values: list[str]) -> dict[str, Any]:
     """A checked configuration of what makes a tokenizer; the data plays no part where files are given."""
-    from runwright.compose import compose, compose_checked
+    from runwright.compose import checked, compose
     from runwright.targets import GROUPS
 
-    files = (compose(values).config.get("tokenizer") or {}).get("files")
+    composed = compose(values)
+    files = (composed.config.get("tokenizer") or {}).get("files")
     used = {"tokenizer", "task"} | ({"dataset"} if files is None else set())
-    return compose_checked(values, idle=GROUPS.keys() - used).config
+    return checked(composed, idle=GROUPS.keys() - used).config
 
 
 def _is_override(text: str) -> bool:
