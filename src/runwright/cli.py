@@ -60,16 +60,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(f"runwright {__version__}")
         return 0
-    if _ends_in_a_moment(arguments):
-        # Collecting garbage takes a sixth of the time of `validate`, and the process is about to end.
-        was_enabled = gc.isenabled()
-        gc.disable()
-        try:
-            return _choose(arguments)
-        finally:
-            if was_enabled:
-                gc.enable()
-    return _choose(arguments)
+    if argv is not None or not _ends_in_a_moment(arguments):
+        return _choose(arguments)
+    # Collecting garbage takes a quarter of the time of `validate`, part of it when the process ends, which
+    # passes over what is frozen.
+    gc.disable()
+    code = _choose(arguments)
+    gc.freeze()
+    return code
 
 
 def _ends_in_a_moment(arguments: list[str]) -> bool:

@@ -153,10 +153,12 @@ def _name_is_not_reserved(name: Any) -> Iterator[Mistake]:
 
 @reads("tracker.register_as")
 def _registered_name_is_taken_by_mlflow(text: Any) -> Iterator[Mistake]:
+    if not text:
+        return
     from runwright.tracker.logged_model import parse_register_as
 
     try:
-        parse_register_as(text or "none")
+        parse_register_as(text)
     except ConfigError:
         yield Mistake(
             key="tracker.register_as",

@@ -19,7 +19,7 @@ PROBE = f"""
 import sys
 from runwright.cli import main
 try:
-    code = main(sys.argv[1:])
+    code = main()  # as the program, which leaves its garbage alone
 except SystemExit as stop:
     code = stop.code or 0
 print("loaded:", sorted(set({HEAVY!r}) & set(sys.modules)), "hydra" in sys.modules)
