@@ -61,6 +61,14 @@ class Examples(Protocol):
         ...
 
     @property
+    def widths(self) -> np.ndarray:
+        """What each takes of a batch with padding, [N] int64, next to none longer: mostly its tokens.
+
+        An example of several texts takes as many rows, each as long as its longest text.
+        """
+        ...
+
+    @property
     def example_ids(self) -> np.ndarray:
         """[N] int64, distinct."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -240,6 +241,21 @@ def test_what_was_trained_here_can_be_the_example(
     again = train_one("like", name=str(tmp_path), vocab_size=len(made[option]))
     assert again.get_vocab() == made[option].get_vocab()
     assert again(TEXTS)["input_ids"] == made[option](TEXTS)["input_ids"]
+
+
+def test_one_that_was_saved_without_a_token_to_pad_with_takes_one_of_its_own(
+    train_one: Callable[..., Any], made: dict[str, Any], tmp_path: Path
+) -> None:
+    old = copy.deepcopy(made["byte_bpe"])
+    own = old.unk_token
+    old.pad_token = None
+    old.save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"tokenizer\.pad_token"):
+        train_one("like", name=str(tmp_path))
+    again = train_one("like", name=str(tmp_path), pad_token=own)
+    assert again.pad_token == own
+    assert len(again) == len(again.backend_tokenizer.get_vocab())
+    assert again(["a good film", "a"], padding=True)["input_ids"][1][-1] == again.pad_token_id
 
 
 # --- refusals -----------------------------------------------------------------------------------------

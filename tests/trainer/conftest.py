@@ -25,6 +25,10 @@ class ListExamples:
         return np.array([len(item["input_ids"]) for item in self.items])
 
     @property
+    def widths(self) -> np.ndarray:
+        return self.lengths
+
+    @property
     def example_ids(self) -> np.ndarray:
         return np.array([item["example_id"] for item in self.items])
 

@@ -82,15 +82,17 @@ def like(
     texts: RunTexts,
     *,
     name: str,
+    revision: str | None,
     files: list[str] | None,
     columns: list[str] | None,
     vocab_size: PositiveInt | None,
     min_frequency: PositiveInt,
     alphabet_size: PositiveInt | None,
     padding_side: Literal["left", "right"] | None,
+    pad_token: str | None,
 ) -> PreTrainedTokenizerFast:
     """A tokenizer with every step and special token of the one saved under `name`, and a new vocabulary."""
-    old = load_pretrained(name=name, revision=None, padding_side=padding_side, pad_token=None)
+    old = load_pretrained(name=name, revision=revision, padding_side=padding_side, pad_token=pad_token)
     state = json.loads(old.backend_tokenizer.to_str())
     special = [token for token in state["added_tokens"] if token["special"]]
     unk = _unknown_token(state["model"])

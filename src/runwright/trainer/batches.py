@@ -100,14 +100,6 @@ def cut_batch(lengths: Sequence[int] | np.ndarray, cut: Cut) -> list[list[int]]:
     return microbatches
 
 
-def widths(examples: Examples) -> np.ndarray:
-    """What each example takes of a batch with padding, [N] int64, next to none longer: mostly its tokens.
-
-    An example of several texts takes as many rows, each as long as its longest text.
-    """
-    return getattr(examples, "widths", examples.lengths)
-
-
 def assign(costs: Sequence[int], num_ranks: int) -> list[list[int]]:
     """Which microbatches each rank runs: the costliest first, each to the rank with the least so far."""
     loads = [0] * num_ranks
@@ -149,7 +141,7 @@ class Batches:
     def at(self, step: int) -> StepBatch:
         """The batch of a step; costs the same at any step."""
         positions = self.order.positions(step)
-        lengths, wide = self.examples.lengths[positions], widths(self.examples)[positions]
+        lengths, wide = self.examples.lengths[positions], self.examples.widths[positions]
         microbatches = cut_batch(wide if self.cut.microbatch_tokens else lengths, self.cut)
         padded = [len(places) * int(wide[places].max()) for places in microbatches]
         shares = assign(padded, self.num_ranks)

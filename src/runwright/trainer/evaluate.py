@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from runwright.predictions import join, pack, select, unpack
-from runwright.trainer.batches import Cut, as_used, cut_batch, widths
+from runwright.trainer.batches import Cut, as_used, cut_batch
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.step import to_device
 from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, StopFlag
@@ -51,7 +51,7 @@ def predict(
     """
     was_training = model.training
     model.eval()
-    batches = cut_batch(widths(examples), Cut(microbatch_tokens=max_tokens))
+    batches = cut_batch(examples.widths, Cut(microbatch_tokens=max_tokens))
     mine = batches[ranks.rank :: ranks.num_ranks]
     share = sum(len(places) for places in mine)
     parts: list[Any] = []

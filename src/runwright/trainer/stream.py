@@ -27,7 +27,6 @@ from runwright.trainer.batches import (
     assign,
     cut_batch,
     hash_ids,
-    widths,
 )
 from runwright.trainer.seeds import derive_seed
 from runwright.types import Example, Examples, Task
@@ -86,7 +85,7 @@ class Picked:
     @property
     def widths(self) -> np.ndarray:
         """What each example takes of a batch with padding, [B] int64."""
-        return np.concatenate([widths(examples)[positions] for examples, positions in self.pieces])
+        return np.concatenate([examples.widths[positions] for examples, positions in self.pieces])
 
     @property
     def example_ids(self) -> np.ndarray:

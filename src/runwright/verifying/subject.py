@@ -58,6 +58,11 @@ class Part:
         return self.whole.lengths[self.positions]
 
     @property
+    def widths(self) -> np.ndarray:
+        """What each takes of a batch with padding, [N] int64."""
+        return self.whole.widths[self.positions]
+
+    @property
     def example_ids(self) -> np.ndarray:
         """[N] int64."""
         return self.whole.example_ids[self.positions]
