@@ -49,18 +49,18 @@ def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tupl
             split=split,
             column=column,
         )
-    try:
-        return tuple(sorted(distinct, key=float))
-    except ValueError:
-        return tuple(sorted(distinct))
+    if all(map(_is_number, distinct)):
+        return tuple(sorted(distinct, key=lambda name: (float(name), name)))
+    return tuple(sorted(distinct))
 
 
 class LabelEncoder:
-    """Turns a label value into its class id; a value may be a name, or an id where no name is like it."""
+    """Turns a label value into its class id; a value may be a name, or an id where no name is a number."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
         self._ids = {name: index for index, name in enumerate(self.names)}
+        self._takes_ids = not any(map(_is_number, self.names))
 
     def encode(self, value: Any, *, split: str, row: int, column: str) -> int:
         """The class id; raises DataError for a value that is no class."""
@@ -75,7 +75,7 @@ class LabelEncoder:
         name = _name(value)
         if name in self._ids:
             return self._ids[name]
-        if name.isdecimal() and int(name) < len(self.names):
+        if self._takes_ids and name.isdecimal() and int(name) < len(self.names):
             return int(name)
         near = difflib.get_close_matches(name, self.names, n=1)
         shown = ", ".join(map(repr, self.names[:8])) + (", …" if len(self.names) > 8 else "")
@@ -124,6 +124,13 @@ def _name(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # a column of integers with gaps is read as float
     return str(value).strip()
+
+
+def _is_number(name: str) -> bool:
+    try:
+        return math.isfinite(float(name))
+    except ValueError:
+        return False
 
 
 def given_names(names: list[str] | None, file: str | None) -> tuple[str, ...]:
