@@ -118,3 +118,56 @@ def test_a_second_run_takes_cleaned_rows_from_the_cache(read, write, load, cache
     assert {file: file.stat().st_mtime_ns for file in cache.rglob("cache-*.arrow")} == files
     assert first.notes == second.notes
     assert first.fingerprints == second.fingerprints
+
+
+def test_nothing_at_all_is_dropped_and_zero_and_false_stay():
+    values = {
+        "a": [0, 1, None],
+        "b": [0.0, float("nan"), 1.0],
+        "c": [False, True, True],
+        "d": [["x"], ["y"], []],
+    }
+    for name, kept in {"a": [0, 1], "b": [0.0, 1.0], "c": [False, True, True], "d": [["x"], ["y"]]}.items():
+        rows = {"train": Dataset.from_dict({name: values[name]})}
+        assert DropEmpty(columns=[name])(rows)["train"][name][:] == kept
+
+
+def test_values_to_drop_are_compared_as_they_are_written():
+    texts = {"train": Dataset.from_dict({"a": ["1", "2", None]})}
+    numbers = {"train": Dataset.from_dict({"a": [1, 2, None]})}
+    assert DropValues(column="a", values=[1])(texts)["train"]["a"][:] == ["2", None]
+    assert DropValues(column="a", values=["1", None])(numbers)["train"]["a"][:] == [2]
+
+
+@pytest.mark.parametrize("value", [-1, 2, None])
+def test_an_indicator_that_is_neither_set_nor_not_is_named(value):
+    step = JoinIndicators(columns=["x", "y"], into="label", separator=",")
+    rows = {"train": Dataset.from_dict({"x": [1, 0], "y": [0, value]})}
+    with pytest.raises(DataError, match=r"row 1, column 'y': expected 1 or 0"):
+        step(rows)
+
+
+def test_indicators_may_be_texts():
+    step = JoinIndicators(columns=["x", "y"], into="label", separator=",")
+    rows = {"train": Dataset.from_dict({"x": ["1", "false"], "y": ["True", "0"]})}
+    assert step(rows)["train"]["label"][:] == ["x,y", ""]
+
+
+def test_numbers_and_words_have_a_length_too():
+    step = FilterLength(columns=["a"], unit="characters", min=2, max=None)
+    assert step({"train": Dataset.from_dict({"a": [1, 22]})})["train"]["a"][:] == [22]
+    words = FilterLength(columns=["a"], unit="words", min=2, max=None)
+    assert words({"train": Dataset.from_dict({"a": [["x"], ["x", "y"]]})})["train"]["a"][:] == [["x", "y"]]
+
+
+def test_repeats_are_looked_for_where_the_columns_are_and_names_are_checked():
+    splits = {
+        "train": Dataset.from_dict({"text": ["a", "a"], "label": [1, 1]}),
+        "test": Dataset.from_dict({"text": ["a", "a"]}),
+    }
+    found = DropDuplicates(columns=["text", "label"], within=["train", "test"], across=True)(splits)
+    assert [len(rows) for rows in found.values()] == [1, 2]
+    with pytest.raises(DataError, match=r"no such column.*did you mean 'text'"):
+        DropDuplicates(columns=["txt"], within=["train"], across=False)(splits)
+    with pytest.raises(ConfigError, match="within names 'trian'; splits: train, test"):
+        DropDuplicates(columns=["text"], within=["trian"], across=False)(splits)

@@ -38,6 +38,9 @@ def test_values_become_the_type_asked_for(kind, values, expected):
         ("int", [0.5], 0),
         ("float", ["inf"], 0),
         ("bool", [2], 0),
+        ("int", ["99999999999999999999"], 0),
+        ("int", ["1_000"], 0),
+        ("float", ["1_0.5"], 0),
     ],
 )
 def test_a_value_that_cannot_be_cast_is_named_by_its_row(kind, values, row):
@@ -79,3 +82,13 @@ def test_values_that_are_not_listed_are_kept_dropped_or_refused():
 
 def test_null_can_be_mapped_like_any_value():
     assert column(MapValues(column="a", values={"null": "none"}, others="keep"), ["x", None]) == ["x", "none"]
+
+
+def test_a_list_is_no_text_to_keep():
+    with pytest.raises(ConfigError, match="not listed and no text"):
+        MapValues(column="a", values={"x": "y"}, others="keep")(rows(a=[["x"], ["z"]]))
+
+
+def test_one_column_cannot_get_two_names():
+    with pytest.raises(ConfigError, match="'a' is given two names: b, c"):
+        RenameColumns(columns={"b": "a", "c": "a"})(rows(a=["x"]))

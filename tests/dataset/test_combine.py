@@ -263,3 +263,12 @@ def test_a_mixture_is_the_same_in_every_process(write, request, tmp_path):
         )  # fmt: skip
         found.add(done.stdout)
     assert len(found) == 1
+
+
+def test_a_number_that_the_common_type_cannot_hold_is_named(write, read):
+    parts = {
+        "large": read("csv", write("a.csv", f"n\n{2**53 + 1}\n")),
+        "small": read("csv", write("b.csv", "n\n0.5\n")),
+    }
+    with pytest.raises(DataError, match=r"part 'large' holds int64 that double"):
+        concat(parts=parts, **PLAIN)

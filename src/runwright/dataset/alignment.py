@@ -54,7 +54,14 @@ def in_schema(table: pa.Table, schema: pa.Schema, source_column: str | None, nam
             continue
         column: Any = table.column(field.name).combine_chunks()
         column = pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
-        columns.append(column.cast(field.type))
+        try:
+            columns.append(column.cast(field.type))
+        except pa.ArrowInvalid as error:
+            raise DataError(
+                f"part {name!r} holds {column.type} that {field.type}, which other parts have, cannot hold "
+                f"({error}); CastColumns among its cleaning steps makes them text",
+                column=field.name,
+            ) from error
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runwright.dataset.checks import row_keys
+from runwright.dataset.columns import as_text, text_of
 from runwright.dataset.passes import change_texts, drop_repeats, join_indicators, keep_rows
 from runwright.errors import ConfigError, DataError
 from runwright.types import NonNegativeInt, Splits
@@ -124,7 +125,7 @@ class JoinIndicators:
 
 @dataclass(frozen=True, kw_only=True)
 class DropEmpty:
-    """Rows in which any of these columns is null or blank are dropped."""
+    """Rows in which any of these columns is null, NaN, blank or an empty list are dropped, not 0 or false."""
 
     row_wise = True
     columns: list[str]
@@ -133,7 +134,7 @@ class DropEmpty:
         return keep_rows(
             splits,
             self.columns,
-            lambda row: all(value and str(value).strip() for value in row),
+            lambda row: not any(map(_is_blank, row)),
             key="drop empty",
         )
 
@@ -155,22 +156,24 @@ class FilterLength:
         return keep_rows(splits, self.columns, lambda row: all(self._fits(value) for value in row), key=key)
 
     def _fits(self, value: Any) -> bool:
-        text = value or ""
+        text = text_of(value)
         length = len(text) if self.unit == "characters" else len(text.split())
         return self.min <= length and (self.max is None or length <= self.max)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DropValues:
-    """Rows whose `column` holds one of `values` (null too) are dropped."""
+    """Rows whose `column` holds one of `values` are dropped; compared as they are written, null too."""
 
     row_wise = True
     column: str
     values: list[Any]
 
     def __call__(self, splits: Splits) -> Splits:
-        unwanted = list(self.values)
-        return keep_rows(splits, [self.column], lambda row: row[0] not in unwanted, key=["values", unwanted])
+        unwanted = sorted({as_text(value) for value in self.values})
+        return keep_rows(
+            splits, [self.column], lambda row: as_text(row[0]) not in unwanted, key=["drop values", unwanted]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,9 +189,7 @@ class DropDuplicates:
     across: bool
 
     def __call__(self, splits: Splits) -> Splits:
-        return drop_repeats(
-            splits, lambda rows: row_keys(rows, self.columns), within=self.within, across=self.across
-        )
+        return drop_repeats(splits, row_keys, self.columns, within=self.within, across=self.across)
 
 
 # Thai, Lao, Myanmar, Khmer, Japanese kana, Han; none of them puts spaces between words.
@@ -196,6 +197,10 @@ _UNSPACED = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
+
+
+def _is_blank(value: Any) -> bool:
+    return value in (None, []) or value != value or (isinstance(value, str) and not value.strip())
 
 
 def _unescape(text: str) -> str:

@@ -89,6 +89,10 @@ class MapValues:
         }
 
     def _mapped(self, rows: Dataset, split: str, known: dict[str, Any], kind: str) -> Dataset:
+        if self.others == "keep" and kind == "string" and not isinstance(rows.features[self.column], Value):
+            raise ConfigError(
+                f"MapValues: {self.column!r} has values that are not listed and no text; say error or drop"
+            )
         if self.others == "keep" and kind != "string" and not _is(rows, self.column, _TYPES[kind]):
             raise ConfigError(
                 f"MapValues: {self.column!r} has values that are not listed and no {kind}; say error or drop"
@@ -120,6 +124,13 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
+def text_of(value: Any) -> str:
+    """A value as one text: words of a list with spaces between them, null as none."""
+    if value is None:
+        return ""
+    return " ".join(map(str, value)) if isinstance(value, list) else as_text(value)
+
+
 def _cast(rows: Dataset, split: str, column: str, kind: str) -> Dataset:
     if _is(rows, column, _TYPES[kind]):
         return rows
@@ -139,18 +150,24 @@ def _cast(rows: Dataset, split: str, column: str, kind: str) -> Dataset:
 
 
 def _whole(value: Any) -> int:
-    if isinstance(value, str):
-        return int(value.strip())
-    if int(value) != value:
+    number = int(_plain(value))
+    if (not isinstance(value, str) and number != value) or not -(2**63) <= number < 2**63:
         raise ValueError(value)
-    return int(value)
+    return number
 
 
 def _number(value: Any) -> float:
-    number = float(value)
+    number = float(_plain(value))
     if not math.isfinite(number):
         raise ValueError(value)
     return number
+
+
+def _plain(value: Any) -> Any:
+    """The value; raises ValueError for a text with `_`, which Python takes within numbers."""
+    if isinstance(value, str) and "_" in value:
+        raise ValueError(value)
+    return value
 
 
 def _truth(value: Any) -> bool:

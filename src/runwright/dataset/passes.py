@@ -20,6 +20,9 @@ from runwright.types import Splits
 
 def renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
     """The splits with columns renamed (new name: old name); train must have the old ones."""
+    doubled = [old for old in columns.values() if list(columns.values()).count(old) > 1]
+    if doubled:
+        raise ConfigError(f"dataset.columns: {doubled[0]!r} is given two names: {', '.join(columns)}")
     result = {}
     for split, rows in splits.items():
         mapping = {old: new for new, old in columns.items() if old in rows.column_names and old != new}
@@ -58,19 +61,34 @@ def keep_rows(
 
 
 def join_indicators(splits: Splits, columns: Sequence[str], into: str, separator: str) -> Splits:
-    """A column `into` that names, for each row, the columns that are 1 or true there."""
+    """A column `into` that names, for each row, the columns that are 1 or true there.
+
+    Raises DataError naming the row for a value that is neither that nor 0 or false.
+    """
     _require_somewhere(splits, columns)
     joined = dict(splits)
     for split, rows in splits.items():
         if set(columns) <= set(rows.column_names):
-            joined[split] = rows.map(
-                lambda *batch: {
-                    into: [
-                        separator.join(name for name, value in zip(columns, row, strict=True) if value == 1)
-                        for row in zip(*batch, strict=True)
+
+            def join(*batch: Sequence[Any], rows: Dataset = rows, split: str = split) -> dict[str, list[str]]:
+                *values, positions = batch
+                marks = [
+                    [
+                        _is_marked(value, rows, at, split, name)
+                        for value, at in zip(of, positions, strict=True)
                     ]
-                },
+                    for name, of in zip(columns, values, strict=True)
+                ]
+                found = [
+                    separator.join(name for name, marked in zip(columns, row, strict=True) if marked)
+                    for row in zip(*marks, strict=True)
+                ]
+                return {into: found}
+
+            joined[split] = rows.map(
+                join,
                 input_columns=list(columns),
+                with_indices=True,
                 batched=True,
                 new_fingerprint=_fingerprint(rows, columns, ["join", into, separator]),
             )
@@ -94,16 +112,29 @@ def new_values(
 
 
 def drop_repeats(
-    splits: Splits, keys_of: Callable[[Dataset], Iterator[bytes]], *, within: Sequence[str], across: bool
+    splits: Splits,
+    keys_of: Callable[[Dataset, Sequence[str]], Iterator[bytes]],
+    columns: Sequence[str],
+    *,
+    within: Sequence[str],
+    across: bool,
 ) -> Splits:
-    """The first row of each key in splits named in `within`; with `across`, train without others' keys."""
-    others = [split for split in splits if split != "train"] if across else []
-    held_out = {key for split in others for key in keys_of(splits[split])}
+    """The first row of each key in splits named in `within`; with `across`, train without others' keys.
+
+    Keys are made of `columns`; a split without them stays whole.
+    """
+    _require_somewhere(splits, columns)
+    unknown = [split for split in within if split not in splits]
+    if unknown:
+        raise ConfigError(f"within names {unknown[0]!r}; splits: {', '.join(splits)}")
+    keyed = {split: rows for split, rows in splits.items() if set(columns) <= set(rows.column_names)}
+    others = [split for split in keyed if split != "train"] if across else []
+    held_out = {key for split in others for key in keys_of(keyed[split], columns)}
     result = dict(splits)
-    for split, rows in splits.items():
+    for split, rows in keyed.items():
         seen = set(held_out) if split == "train" else set()
         positions = []
-        for position, key in enumerate(keys_of(rows)):
+        for position, key in enumerate(keys_of(rows, columns)):
             if key not in seen:
                 positions.append(position)
             if split in within:
@@ -193,6 +224,18 @@ def _changed(
         features=rows.features,
         new_fingerprint=_fingerprint(rows, present, key),
     )
+
+
+def _is_marked(value: Any, rows: Dataset, position: int, split: str, column: str) -> bool:
+    marked = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}.get(
+        str(value).lower()
+    )
+    if marked is None:
+        raise row_error(
+            f"expected 1 or 0, true or false, given {value!r}; MapValues or DropValues can go before",
+            rows, position, split=split, column=column,
+        )  # fmt: skip
+    return marked
 
 
 def _require_somewhere(splits: Splits, columns: Sequence[str]) -> None:

@@ -93,9 +93,7 @@ class DropNearDuplicates:
     across: bool
 
     def __call__(self, splits: Splits) -> Splits:
-        return drop_repeats(
-            splits, lambda rows: near_keys(rows, self.columns), within=self.within, across=self.across
-        )
+        return drop_repeats(splits, near_keys, self.columns, within=self.within, across=self.across)
 
 
 class SamplePerClass:
