@@ -78,3 +78,16 @@ def test_a_file_without_sentences_is_refused(tmp_path: Path, content: str) -> No
 def test_options_that_mean_nothing_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         read(tmp_path / "a.conll", **options)
+
+
+def test_spaces_of_other_kinds_are_a_part_of_a_word(tmp_path: Path) -> None:
+    file = tmp_path / "a.conll"
+    file.write_text("10\u00a0000  \tB-n\nis O \n", encoding="utf-8")
+    assert read(file)["words"][0] == ["10\u00a0000", "is"]
+
+
+def test_a_line_with_more_columns_than_those_before_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.conll"
+    file.write_text("Ada\tB-per\n\nNew York\tB-loc\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"line 3, .*3 columns, lines before have 2.*separator=tab"):
+        read(file)

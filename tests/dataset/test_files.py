@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, DataError
 
 
 def columns(splits, split="train"):
@@ -195,3 +195,49 @@ def test_rows_are_read_again_when_a_reader_has_changed(read, write, cache, monke
         monkeypatch.setattr("runwright.dataset.store.readers_code", lambda digest=digest: digest)
         assert read("csv", path)["train"]["text"][:] == ["a"]
         assert len(list((cache / "rows").glob("*/manifest.json"))) == num_entries
+
+
+def test_a_point_is_no_number_and_neither_are_digits_of_other_scripts(read, write):
+    for odd in (".", "-.", "1\u0663"):
+        splits = read("csv", write("a.csv", f"text,v\na,1.5\nb,{odd}\nc,2\n"))
+        assert columns(splits)["v"] == ["1.5", odd, "2"]
+    assert columns(read("csv", write("b.csv", "v,t\n.5,a\n-5.,b\n")))["v"] == [0.5, -5.0]
+
+
+def test_a_value_that_is_not_of_the_type_asked_for_is_named(read, write):
+    with pytest.raises(DataError, match=r"'1.5' is not int.*"):
+        read("csv", write("a.csv", "v,t\n1,a\n1.5,b\n"), column_types={"v": "int"})
+
+
+@pytest.mark.parametrize("row", ['{"a": ["x", "\\ud800"]}', '{"\\ud800": 1}', '{"a": {"b": "\\ud800"}}'])
+def test_half_a_character_is_named_wherever_it_stands(read, write, row):
+    with pytest.raises(DataError, match="half of a surrogate pair"):
+        read("json", write("a.jsonl", row + "\n"))
+
+
+def test_links_to_folders_are_followed_once(read, write, tmp_path):
+    write("elsewhere/a.txt", "good\n")
+    write("classes/neg/a.txt", "bad\n")
+    (tmp_path / "classes" / "pos").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "classes" / "neg" / "loop").symlink_to(tmp_path / "classes")
+    splits = read("text", str(tmp_path / "classes"), label_from="folder")
+    assert columns(splits) == {"text": ["bad", "good"], "label": ["neg", "pos"]}
+
+
+def test_a_link_in_another_folder_has_another_label(read, write, tmp_path, monkeypatch):
+    file = write("a.txt", "good\n")
+    for label in ("pos", "neg"):
+        (tmp_path / label).mkdir()
+    link = tmp_path / "pos" / "a.txt"
+    link.symlink_to(file)
+    assert columns(read("text", str(link), label_from="folder"))["label"] == ["pos"]
+    link.rename(tmp_path / "neg" / "a.txt")
+    assert columns(read("text", str(tmp_path / "neg" / "a.txt"), label_from="folder"))["label"] == ["neg"]
+    monkeypatch.chdir(tmp_path / "neg")
+    assert columns(read("text", "a.txt", label_from="folder"))["label"] == ["neg"]
+
+
+def test_a_file_that_is_named_twice_is_refused(read, write, tmp_path):
+    write("a.csv", "text\nx\n")
+    with pytest.raises(ConfigError, match=r"a\.csv' is named twice"):
+        read("csv", {"train": [str(tmp_path / "a.csv"), str(tmp_path / "*.csv")]})

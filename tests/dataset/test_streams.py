@@ -177,3 +177,31 @@ def test_the_fingerprint_tells_other_data_and_not_another_place(write: Write, re
 
     assert fingerprint("a.txt", "one\ntwo\n") == fingerprint("b/c.txt", "one\ntwo\n")
     assert fingerprint("a.txt", "one\ntwo\n") != fingerprint("d.txt", "one\ntwx\n")
+
+
+@pytest.mark.parametrize("content", ["a\rb\nc\r\nd\r", "text,n\ra,1\rb,2\r"])
+def test_a_carriage_return_ends_a_line_too(content: str, write: Write, read: Read) -> None:
+    reader = "csv" if "," in content else "text"
+    path = write("a.txt", content)
+    expected = read(reader, {"train": path})["train"]
+    stream = read(reader, {"train": path}, streaming=True)["train"]
+    assert rows_of(stream) == expected.to_list()
+    assert (
+        rows_of(stream, place=next(iter(stream.blocks(Place(), repeat(1)))).place) == expected.to_list()[1:]
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "latin-1"])
+def test_a_whole_file_is_read_in_its_encoding(encoding: str, write: Write, read: Read) -> None:
+    path = write("a.txt", "für\r\ncafé\n".encode(encoding))
+    options = {"unit": "file", "encoding": encoding}
+    stream = read("text", {"train": path}, streaming=True, **options)["train"]
+    assert rows_of(stream) == read("text", {"train": path}, **options)["train"].to_list()
+
+
+def test_the_fingerprint_tells_a_changed_label_in_the_middle(write: Write, read: Read) -> None:
+    lines = [f"text {number},{number % 2}" for number in range(20_000)]
+    before = read("csv", {"train": write("a.csv", "\n".join(["text,label", *lines]))}, streaming=True)
+    lines[10_000] = "text 10000,1"
+    after = read("csv", {"train": write("b.csv", "\n".join(["text,label", *lines]))}, streaming=True)
+    assert before["train"].fingerprint != after["train"].fingerprint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -18,6 +19,7 @@ from runwright.types import Splits
 BATCH_SENTENCES = 2000
 BLANK = " \t\r\n\ufeff"  # files that were put together hold byte-order marks between their parts
 DOCUMENT_MARK = "-DOCSTART-"  # a line of its own in CoNLL-2003
+_SPACES = re.compile(r"[ \t]+")
 _SEPARATORS = {"whitespace": None, "tab": "\t", "comma": ",", "space": " "}
 
 
@@ -107,16 +109,29 @@ def _rows(
 ) -> Iterator[list[list[str]]]:
     """Each sentence as one list of strings for each column."""
     places = list(columns.values())
+    usual = 0  # columns of the first line
     least = max(len(columns), *(place + 1 if place >= 0 else -place for place in places))
     for row, (first, lines) in enumerate(sentences(path, encoding, split=split)):
-        words = [line.split(separator) for line in lines]
+        words = [_fields(line, separator) for line in lines]
         for number, fields in enumerate(words):
+            problem = None
             if len(fields) < least:
+                problem = f"{len(fields)} columns, dataset.source.columns asks for {least}"
+            elif separator is None and len(fields) != (usual := usual or len(fields)):
+                problem = (
+                    f"{len(fields)} columns, lines before have {usual}; for words with spaces separator=tab"
+                )
+            if problem:
                 raise DataError(
-                    f"{len(fields)} columns, dataset.source.columns asks for {least}: {lines[number]!r:.60}",
+                    f"{problem}: {lines[number]!r:.60}",
                     file=str(path), line=first + number, split=split, row=row,
                 )  # fmt: skip
         yield [[fields[place].strip() for fields in words] for place in places]
+
+
+def _fields(line: str, separator: str | None) -> list[str]:
+    """What stands on a line; spaces of other kinds than blanks and tabs are a part of words."""
+    return line.split(separator) if separator is not None else _SPACES.split(line.strip(BLANK))
 
 
 def _count_sentences(before: str) -> int:

@@ -20,8 +20,10 @@ from runwright.dataset.raw import RawSplit, split_of_files
 from runwright.errors import ConfigError, DataError
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
-_WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")  # what int64 holds and str(int(x)) gives back: "007" is text
-_DECIMAL = re.compile(r"-?(0|[1-9]\d*)?\.\d*([eE][+-]?\d{1,2})?|-?(0|[1-9]\d*)[eE][+-]?\d{1,2}")
+_WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")  # what int64 holds and str(int(x)) gives back: "007" is text
+_DECIMAL = re.compile(
+    r"-?(?=\.?\d)(0|[1-9]\d*)?\.\d*([eE][+-]?\d{1,2})?|-?(0|[1-9]\d*)[eE][+-]?\d{1,2}", re.ASCII
+)
 _TYPES = {"string": pa.large_string(), "int": pa.int64(), "float": pa.float64()}
 
 
@@ -133,11 +135,19 @@ def _csv_batches(
 def _not_a_number(
     values: Sequence[str], kind: str, before: int, path: Path, split: str, column: str
 ) -> DataError:
-    row = next(row for row, value in enumerate(values) if narrowest([value], kind) == "string")
+    row = next((row for row, value in enumerate(values) if not _fits(value, kind)), 0)
     return DataError(
         f"{values[row]!r} is not {kind}, as column_types asks",
         file=str(path), split=split, row=before + row, column=column,
     )  # fmt: skip
+
+
+def _fits(value: str, kind: str) -> bool:
+    try:
+        typed_column([value], _TYPES[kind])
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def narrowest(values: Sequence[str], kind: str) -> str:

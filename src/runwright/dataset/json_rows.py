@@ -99,8 +99,10 @@ def _learn(
     columns: dict[str, _Column], batch: list[dict[str, Any]], start: int, path: Path, split: str
 ) -> None:
     for name in dict.fromkeys(name for row in batch for name in row):
-        column = columns.setdefault(name, _Column())
         values = [row.get(name) for row in batch]
+        if not _is_text(name):
+            raise _half_character([name], start, path, split, ascii(name))
+        column = columns.setdefault(name, _Column())
         try:
             other = column.learn(values)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -149,11 +151,20 @@ def _unfit(values: list[Any], start: int, path: Path, split: str, column: str, e
 
 
 def _half_character(values: list[Any], start: int, path: Path, split: str, column: str) -> DataError:
-    row = next(n for n, value in enumerate(values) if any("\ud800" <= c <= "\udfff" for c in str(value)))
+    row = next((n for n, value in enumerate(values) if not _is_text(value)), 0)
     return DataError(
         "the text holds half of a surrogate pair (\\ud800 to \\udfff), which is no character",
         file=str(path), split=split, row=start + row, column=column,
     )  # fmt: skip
+
+
+def _is_text(value: Any) -> bool:
+    """Whether every character in the value is one."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _batches(

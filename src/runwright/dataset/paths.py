@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import glob
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,11 @@ def _files(split: str, given: Any, root: Path) -> list[Path]:
     paths = [path for pattern in patterns for path in _expand(split, pattern, root)]
     if not paths:
         raise DataError("the list of files is empty", split=split)
+    doubled = sorted({str(path) for path in paths if paths.count(path) > 1})
+    if doubled:
+        raise ConfigError(
+            f"dataset.source.files.{split}: {doubled[0]!r} is named twice; dataset=mixture repeats rows"
+        )
     return paths
 
 
@@ -48,7 +53,7 @@ def _expand(split: str, pattern: str, root: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        inside = sorted(item for item in path.rglob("*") if item.is_file() and not _hidden(item, path))
+        inside = list(_files_in(path))
         if not inside:
             raise DataError("the folder holds no files", file=str(path), split=split)
         return inside
@@ -59,8 +64,18 @@ def _expand(split: str, pattern: str, root: Path) -> list[Path]:
     return matches
 
 
-def _hidden(item: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in item.relative_to(folder).parts)
+def _files_in(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """All files but hidden ones, in the order of their names; links to folders are followed."""
+    real = folder.resolve()
+    if real in above:  # a link to a folder that holds it
+        return
+    for item in sorted(folder.iterdir()):
+        if item.name.startswith("."):
+            continue
+        if item.is_dir():
+            yield from _files_in(item, (*above, real))
+        elif item.is_file():
+            yield item
 
 
 def _missing(path: Path) -> str:

@@ -94,7 +94,8 @@ def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]
 def file_state(path: Path) -> list[Any]:
     """What tells one state of a file from another without reading it."""
     status = path.stat()
-    return [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    # Labels may come from the names of a link, rows from what it leads to.
+    return [str(path.absolute()), str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def with_row_id(schema: pa.Schema, *, split: str, file: str | None) -> pa.Schema:

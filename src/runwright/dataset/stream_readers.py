@@ -6,7 +6,8 @@ Files of lines are read as bytes, so that a row's place is a number of bytes and
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,9 +21,10 @@ from runwright.dataset.json_rows import json_lines, json_object, json_schema
 from runwright.dataset.parquet_rows import open_parquet, parquet_schema, unreadable
 from runwright.dataset.paths import check_is_text
 from runwright.dataset.streams import BLOCK_ROWS, LEARN_ROWS, RowStream, Values, files_fingerprint
-from runwright.dataset.text_rows import text_lines
+from runwright.dataset.text_rows import label_of_file, text_lines, whole_text
 from runwright.errors import ConfigError, DataError
 
+_AFTER_RETURN = re.compile(rb"(?<=\r)(?=[^\n])")
 SPLIT = "train"  # the only one that is streamed
 
 
@@ -149,13 +151,12 @@ def _json_rows(
 def _text_rows(
     path: Path, row: int, offset: int, *, encoding: str, unit: str, label_from: str | None
 ) -> Iterator[tuple[Values, int]]:
-    label = [] if label_from is None else [path.parent.name if label_from == "folder" else path.stem]
-    lines = _Lines(path, encoding, offset, row=row)
+    label = [] if label_from is None else [label_of_file(path, label_from)]
     if unit == "file":
         if not row:
-            text = "".join(lines)
-            yield [text, *label], lines.offset
+            yield [whole_text(path, encoding, split=SPLIT), *label], path.stat().st_size
         return
+    lines = _Lines(path, encoding, offset, row=row)
     for line in lines:
         yield [line.rstrip("\r\n"), *label], lines.offset
         lines.row += 1
@@ -191,7 +192,7 @@ class _Lines:
     def __iter__(self) -> Iterator[str]:
         with self.path.open("rb") as stream:
             stream.seek(self.offset)
-            for line in stream:
+            for line in _lines_of(stream):
                 # a byte-order mark is none but at the beginning of the file
                 encoding = "utf-8" if self.offset and self.encoding == "utf-8-sig" else self.encoding
                 try:
@@ -204,6 +205,12 @@ class _Lines:
                     ) from error  # fmt: skip
                 self.offset += len(line)
                 yield text
+
+
+def _lines_of(stream: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines that end with a line feed, a carriage return or both, as text files have them."""
+    for line in stream:
+        yield from _AFTER_RETURN.split(line) if b"\r" in line else [line]
 
 
 def _as_arrow(values: list[Any], field: pa.Field) -> pa.Array:

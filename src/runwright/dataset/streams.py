@@ -27,7 +27,8 @@ from runwright.types import Splits
 
 BLOCK_ROWS = 1000  # read, cleaned and encoded together
 LEARN_ROWS = 10_000  # the types of columns are those of so many first rows
-_SAMPLE_BYTES = 1 << 16  # of each end of a file, for its fingerprint
+_SAMPLES = 1024  # places of a file, evenly from its beginning to its end, that its fingerprint is made of
+_SAMPLE_BYTES = 1 << 16  # at each of them; smaller files are read whole
 _UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError)
 
 Values = Sequence[Any]  # of one row, one for each column
@@ -175,13 +176,16 @@ class RowStream:
 
 
 def files_fingerprint(files: Sequence[Path]) -> str:
-    """32 hex digits of a hash of the size and both ends of each file: quick, and the same elsewhere."""
+    """32 hex digits of a hash of each file, the same elsewhere; of a large one its size and samples of it."""
     whole = hashlib.blake2b(digest_size=16)
     for path in files:
         size = path.stat().st_size
+        whole.update(size.to_bytes(8, "little"))
+        steps = max(_SAMPLES - 1, 1)
+        whole_file = size <= _SAMPLES * _SAMPLE_BYTES
+        places = [0] if whole_file else [n * (size - _SAMPLE_BYTES) // steps for n in range(_SAMPLES)]
         with path.open("rb") as stream:
-            ends = stream.read(_SAMPLE_BYTES)
-            stream.seek(max(size - _SAMPLE_BYTES, 0))
-            ends += stream.read(_SAMPLE_BYTES)
-        whole.update(size.to_bytes(8, "little") + hashlib.blake2b(ends, digest_size=16).digest())
+            for place in places:
+                stream.seek(place)
+                whole.update(stream.read(size if whole_file else _SAMPLE_BYTES))
     return whole.hexdigest()

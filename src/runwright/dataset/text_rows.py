@@ -34,6 +34,20 @@ def text_splits(
     return splits
 
 
+def label_of_file(path: Path, label_from: str | None) -> str:
+    """The name of the file's folder, or its own without the ending."""
+    return path.absolute().parent.name if label_from == "folder" else path.stem
+
+
+def whole_text(path: Path, encoding: str, *, split: str) -> str:
+    """The file as one text; raises DataError where it is not in this encoding."""
+    try:
+        with open_text(path, encoding) as stream:
+            return stream.read()
+    except UnicodeDecodeError as error:
+        raise undecodable(path, encoding, split=split, count_rows=lambda _: 0) from error
+
+
 def text_lines(unit: str) -> dict[str, str]:
     """What it takes to find the line of a row, see `places.py`."""
     return {"reader": "lines"} if unit == "line" else {}
@@ -43,7 +57,7 @@ def _arrow(
     path: Path, *, split: str, schema: pa.Schema, encoding: str, unit: str, label_from: str | None
 ) -> Iterator[pa.RecordBatch]:
     check_is_text(path, split=split)
-    label = path.parent.name if label_from == "folder" else path.stem
+    label = label_of_file(path, label_from)
     texts = _texts(path, encoding, unit, split=split)
     while batch := list(islice(texts, BATCH_ROWS)):
         columns = [batch] if label_from is None else [batch, [label] * len(batch)]
@@ -52,15 +66,14 @@ def _arrow(
 
 
 def _texts(path: Path, encoding: str, unit: str, *, split: str) -> Iterator[str]:
-    def count_rows(before: str) -> int:
-        return before.count("\n") if unit == "line" else 0
-
+    if unit == "file":
+        yield whole_text(path, encoding, split=split)
+        return
     try:
         with open_text(path, encoding) as stream:
-            if unit == "file":
-                yield stream.read()
-                return
             for line in stream:
                 yield line.rstrip("\r\n")
     except UnicodeDecodeError as error:
-        raise undecodable(path, encoding, split=split, count_rows=count_rows) from error
+        raise undecodable(
+            path, encoding, split=split, count_rows=lambda before: before.count("\n")
+        ) from error
