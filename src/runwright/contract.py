@@ -17,8 +17,9 @@ class ExperimentTask(Task, Protocol):
     A class also carries `problem: str`, the kind of problem, as a literal or as an option: metrics name the
     kinds that they can judge.
 
-    A task may have `row_texts`, where rows to train on have more texts than a record to predict, and
-    `model_files(model)`, texts by path to lie beside a saved model.
+    A task may have `row_texts`, where rows to train on have more texts than a record to predict, each an
+    input of its own; `cuts_windows = True`, where a long row becomes several inputs and nothing is lost;
+    and `model_files(model)`, texts by path to lie beside a saved model.
     """
 
     tokenizer: Any

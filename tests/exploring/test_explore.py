@@ -18,7 +18,7 @@ from rich.console import Console
 from runwright.cli import main
 from runwright.dataset.near import bare
 from runwright.exploring.explore import Chosen, choose_columns, explore
-from runwright.exploring.facts import facts
+from runwright.exploring.facts import column_facts, facts
 from runwright.exploring.findings import find
 from runwright.exploring.page import page
 from runwright.exploring.show import show, visible
@@ -306,3 +306,33 @@ def test_memory_does_not_grow_with_the_texts(tmp_path):
         )  # fmt: skip
         peaks[megabytes] = int(done.stderr.strip().splitlines()[-1])
     assert peaks[60] - peaks[4] < 60, peaks  # hashes of 114,000 rows take 5 MB, as often as they are copied
+
+
+def test_texts_of_their_own_are_cut_on_their_own_and_windows_never(make_data, tokenizer):
+    data = make_data(train={"one": ["a b c"] * 30, "two": ["d e"] * 30})
+    each = Chosen(text_columns=("one", "two"), label_column=None, label_separator=None, each_text=True)
+    found = explored(data, each, tokenizer=tokenizer, max_length=5)
+    assert sorted(set(found.tokens["train"].values.tolist())) == [4, 5]
+    assert not any("cuts" in what for what in sentences(data, chosen=each, tokenizer=tokenizer, max_length=5))
+    told = sentences(data, chosen=each, tokenizer=tokenizer, max_length=4)
+    assert any("task.max_length=4 cuts 50.0% of the texts of train" in what for what in told)
+    windows = Chosen(text_columns=("one",), label_column=None, label_separator=None, in_windows=True)
+    assert not any(
+        "cuts" in what for what in sentences(data, chosen=windows, tokenizer=tokenizer, max_length=4)
+    )
+    assert explored(data, windows, tokenizer=tokenizer, max_length=4).limits == []
+
+
+def test_the_order_of_several_labels_and_a_missing_one_are_no_noise(make_data):
+    several = Chosen(text_columns=("text",), label_column="label", label_separator=",")
+    rows = {"text": ["a", "a", "b", "b"], "label": ["4,27", "27,4", "x", None]}
+    assert explored(make_data(train=rows), several).noise == []
+    listed = {"text": ["a", "a"], "label": [["4", "27"], ["27", "4"]]}
+    assert explored(make_data(train=listed), several).noise == []
+    assert len(explored(make_data(train=listed)).noise) == 1  # tags of words have an order
+
+
+def test_the_mean_of_a_column_is_that_of_its_finite_numbers(make_data):
+    rows = {"text": ["a", "b", "c", "d"], "n": [1.0, float("nan"), 3.0, float("inf")]}
+    column = explored(make_data(train=rows)).surveys["train"].columns["n"]
+    assert column_facts(column)["mean"] == 2.0

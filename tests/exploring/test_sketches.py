@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runwright.exploring.sketches import (
+    NO_LABEL,
     DistinctCounter,
     FrequentValues,
     KeySample,
@@ -77,10 +78,45 @@ def test_all_rows_are_kept_while_they_fit(keys, cut):
         piece = keys[start : start + cut]
         places = np.arange(start, start + len(piece))
         sample.add(hashes(piece), hashes(["x"] * len(piece)), places)
-    kept, _, positions = sample.at_level(0)
+    kept = sample.at_level(0)
     assert sample.scale == 1
-    assert sorted(positions.tolist()) == list(range(len(keys)))
-    assert Counter(kept.tolist()) == Counter(hashes(keys).tolist())
+    assert dict(zip(kept.hashes.tolist(), kept.rows.tolist(), strict=True)) == Counter(hashes(keys).tolist())
+    for place, key in enumerate(kept.hashes):
+        rows = np.flatnonzero(hashes(keys) == key).tolist()
+        assert [kept.first[place], kept.second[place]] == [*rows, -1][:2]
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 5), st.sampled_from([NO_LABEL, 1, 2, 3])), max_size=60),
+    cut=st.integers(1, 20),
+)
+def test_the_first_label_of_a_key_and_the_first_other_one_are_known(rows, cut):
+    sample = KeySample()
+    labels = np.array([label for _, label in rows], dtype=np.uint64)
+    for start in range(0, len(rows), cut):
+        places = np.arange(start, min(start + cut, len(rows)))
+        sample.add(hashes([key for key, _ in rows[start : start + cut]]), labels[places], places)
+        sample.at_level(0)  # in between changes nothing
+    kept = sample.at_level(0)
+    for place, key in enumerate(kept.hashes):
+        own = np.flatnonzero((hashes([key for key, _ in rows]) == key) & (labels != NO_LABEL))
+        others = own[labels[own] != labels[own[:1]].max(initial=0)]
+        assert kept.other_label[place] == (others[0] if len(others) else -1)
+        if len(own):
+            assert (kept.first_labelled[place], kept.label[place]) == (own[0], labels[own[0]])
+
+
+def test_a_frequent_key_takes_the_room_of_one():
+    sample = KeySample(size=5000)
+    for start in range(0, 100_000, 10_000):
+        places = np.arange(start, start + 10_000)
+        keys = np.where(places % 2, 0, places // 25)  # half of the rows have the same key
+        sample.add(hashes(keys.tolist()), hashes(["x"] * 10_000), places)
+    kept = sample.at_level(0)
+    assert sample.scale == 1
+    assert int(kept.rows.sum()) == 100_000
+    assert int(kept.rows.max()) > 50_000 - 25
 
 
 def test_a_sample_of_keys_holds_all_rows_of_its_keys_and_no_more_than_it_may():
@@ -89,9 +125,9 @@ def test_a_sample_of_keys_holds_all_rows_of_its_keys_and_no_more_than_it_may():
         keys = [number % 10_000 for number in range(start, start + 1000)]  # each key twice
         sample.add(hashes(keys), hashes(keys), np.arange(start, start + 1000))
     other.add(hashes(range(300)), hashes(range(300)), np.arange(300))
-    kept, _, _ = sample.at_level(0)
-    assert len(kept) <= 1000
-    assert set(Counter(kept.tolist()).values()) == {2}
-    assert len(kept) * sample.scale == pytest.approx(20_000, rel=0.25)
-    shared = np.isin(other.at_level(sample.level)[0], kept)
+    kept = sample.at_level(0)
+    assert len(kept.hashes) <= 1000
+    assert set(kept.rows.tolist()) == {2}
+    assert kept.rows.sum() * sample.scale == pytest.approx(20_000, rel=0.25)
+    shared = np.isin(other.at_level(sample.level).hashes, kept.hashes)
     assert shared.all()  # the same keys are in both

@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from runwright.dataset.columns import as_text
+from runwright.dataset.columns import as_text, text_of
 from runwright.dataset.load import LoadedData
 from runwright.dataset.raw import ROW_ID
 from runwright.exploring.overlaps import Noise, Overlap, find_noise, find_overlaps
 from runwright.exploring.survey import Labels, SplitSurvey, survey, texts_of
-from runwright.exploring.tokens import TokenSurvey, survey_tokens
+from runwright.exploring.tokens import TokenSurvey, survey_tokens, truncation_limits
 from runwright.task.labels import is_missing, split_labels
 
 SAMPLE_ROWS = 10_000  # rows of each split whose numbers are kept for a histogram
@@ -34,6 +34,8 @@ class Chosen:
     label_column: str | None
     label_separator: str | None  # between several labels of one row
     notes: tuple[str, ...] = ()
+    each_text: bool = False  # each text is an input of its own; False: those of a row are one together
+    in_windows: bool = False  # a long input becomes several, and nothing is cut off
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,12 +54,15 @@ class Exploration:
     noise: list[Noise]
     numbers: dict[str, np.ndarray]  # labels that are numbers, a sample by split
 
+    @property
+    def limits(self) -> list[int]:
+        """Lengths of which is told what they would cut off; none where nothing ever is."""
+        return [] if self.chosen.in_windows else truncation_limits(self.max_length, self.tokens)
+
     def text(self, split: str, position: int, *, longest: int = 240) -> str:
         """The texts of a row, cut."""
         row = self.data.splits[split][position]
-        values = [row[name] for name in self.chosen.text_columns]
-        shown = [" ".join(map(str, value)) if isinstance(value, list) else as_text(value) for value in values]
-        whole = " ¦ ".join(shown)
+        whole = " ¦ ".join(text_of(row[name]) for name in self.chosen.text_columns)
         return whole if len(whole) <= longest else f"{whole[: longest - 1]}…"
 
     def label(self, split: str, position: int) -> str | None:
@@ -101,6 +106,7 @@ def explore(
                 rows,
                 tokenizer,
                 text_columns=chosen.text_columns,
+                each_text=chosen.each_text,
                 max_rows=token_rows,
                 on_progress=_reported(on_progress, f"{split}, tokens", min(token_rows, len(rows))),
             )
@@ -145,19 +151,24 @@ def choose_columns(data: LoadedData, task: Any) -> Chosen:
         label_column=label,
         label_separator=separator,
         notes=tuple(notes if wanted else ()),
+        each_text=hasattr(task, "row_texts"),
+        in_windows=getattr(task, "cuts_windows", False),
     )
 
 
 def label_reader(separator: str | None) -> Labels:
-    """What makes the labels of a value as text: several where there is a separator, or a list."""
+    """What makes the labels of a value as text: several where there is a separator, or a list.
+
+    Those of words are in the order of the words, others in that of their names.
+    """
 
     def read(value: Any) -> list[str]:
+        if separator is not None:
+            return sorted(as_text(each) for each in split_labels(value, separator))
         if isinstance(value, list):
             return [as_text(each) for each in value]
         if is_missing(value):
             return []
-        if separator is not None:
-            return [as_text(each) for each in split_labels(value, separator)]
         return [as_text(value)]
 
     return read

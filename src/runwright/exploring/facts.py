@@ -10,7 +10,7 @@ from runwright.exploring.explore import Exploration
 from runwright.exploring.findings import Finding, most_frequent
 from runwright.exploring.sketches import LengthHistogram
 from runwright.exploring.survey import ColumnSurvey, SplitSurvey
-from runwright.exploring.tokens import TokenSurvey, truncation_limits
+from runwright.exploring.tokens import TokenSurvey
 
 FORMAT = 1  # raise when a key changes its meaning
 MAX_LABELS = 1000
@@ -19,7 +19,7 @@ MAX_VALUES = 5
 
 def facts(exploration: Exploration, findings: list[Finding]) -> dict[str, Any]:
     """Everything, with no NaN in it."""
-    limits = truncation_limits(exploration.max_length, exploration.tokens)
+    limits = exploration.limits
     data = exploration.data
     return {
         "format": FORMAT,
@@ -58,11 +58,10 @@ def lengths(histogram: LengthHistogram) -> dict[str, float]:
 
 def column_facts(column: ColumnSurvey) -> dict[str, Any]:
     """One column in a few values."""
-    known = column.num - column.nulls
     top = most_frequent(column)
     numbers = {}
     if math.isfinite(column.lowest):
-        numbers = {"min": column.lowest, "max": column.highest, "mean": column.total / max(known, 1)}
+        numbers = {"min": column.lowest, "max": column.highest, "mean": column.total / column.num_finite}
     return {
         "kind": column.kind,
         "nulls": column.nulls,

@@ -200,16 +200,17 @@ def _scripts(exploration: Exploration) -> Iterator[Finding]:
 
 
 def _tokens(exploration: Exploration) -> Iterator[Finding]:
-    limit = exploration.max_length
+    limit = exploration.max_length if exploration.limits else None
+    inputs = "texts" if exploration.chosen.each_text else "rows"
     for split, tokens in exploration.tokens.items():
         if limit is not None and tokens.lengths.share_over(limit) > MUCH_CUT and limit < 8192:
             yield Finding(
                 level="look",
                 what=(
-                    f"task.max_length={limit} cuts {tokens.lengths.share_over(limit):.1%} of the rows of "
+                    f"task.max_length={limit} cuts {tokens.lengths.share_over(limit):.1%} of the {inputs} of "
                     f"{split} and {tokens.lengths.share_lost(limit):.1%} of its tokens"
                 ),
-                hint=f"95 % of the rows have at most {tokens.lengths.quantile(0.95)} tokens",
+                hint=f"95 % of the {inputs} have at most {tokens.lengths.quantile(0.95)} tokens",
             )
         if tokens.num_unknown > MANY_UNKNOWN * tokens.num_tokens:
             yield Finding(

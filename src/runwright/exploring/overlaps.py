@@ -8,7 +8,6 @@ from itertools import combinations
 
 import numpy as np
 
-from runwright.exploring.sketches import KeySample
 from runwright.exploring.survey import MAX_EXAMPLES, SplitSurvey
 
 
@@ -39,8 +38,8 @@ def find_overlaps(surveys: Mapping[str, SplitSurvey]) -> list[Overlap]:
     """All of them, within splits first; near ones are counted without the exact ones."""
     found = []
     for survey in surveys.values():
-        exact = _within(survey.split, survey.exact, kind="exact")
-        found += [exact, _without(_within(survey.split, survey.near, kind="near"), exact)]
+        exact = _within(survey, kind="exact")
+        found += [exact, _without(_within(survey, kind="near"), exact)]
     for first, second in combinations(surveys.values(), 2):
         # The later split is the one that should be new: validation and test after train.
         exact = _across(second, first, kind="exact")
@@ -50,64 +49,54 @@ def find_overlaps(surveys: Mapping[str, SplitSurvey]) -> list[Overlap]:
 
 def find_noise(survey: SplitSurvey) -> Noise | None:
     """Texts that come with more than one label; None without any."""
-    hashes, labels, positions = survey.exact.at_level(0)
-    order = np.lexsort((positions, hashes))
-    hashes, labels, positions = hashes[order], labels[order], positions[order]
-    same = hashes[1:] == hashes[:-1]
-    starts = np.flatnonzero(np.concatenate([[True], ~same])) if len(hashes) else np.empty(0, np.int64)
-    groups = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(hashes))))
-    firsts = labels[starts][groups] if len(starts) else labels
-    other = np.flatnonzero(labels != firsts)
-    noisy, first_of = np.unique(groups[other], return_index=True)
-    if not len(noisy):
+    keys = survey.exact.at_level(0)
+    noisy = keys[keys.other_label >= 0]
+    if not len(noisy.hashes):
         return None
-    sizes = np.bincount(groups, minlength=len(starts))
-    pairs = [
-        (int(positions[starts[g]]), int(positions[other[p]])) for g, p in zip(noisy, first_of, strict=True)
-    ]
     return Noise(
         split=survey.split,
-        texts=len(noisy) * survey.exact.scale,
-        rows=int(sizes[noisy].sum()) * survey.exact.scale,
+        texts=len(noisy.hashes) * survey.exact.scale,
+        rows=int(noisy.rows.sum()) * survey.exact.scale,
         is_exact=survey.exact.scale == 1,
-        examples=tuple(sorted(pairs)[:MAX_EXAMPLES]),
+        examples=_pairs(noisy.first_labelled, noisy.other_label),
     )
 
 
-def _within(split: str, sample: KeySample, *, kind: str) -> Overlap:
-    hashes, _, positions = sample.at_level(0)
-    order = np.lexsort((positions, hashes))
-    hashes, positions = hashes[order], positions[order]
-    again = np.flatnonzero(hashes[1:] == hashes[:-1]) + 1
-    pairs = sorted((int(positions[place]), int(positions[place - 1])) for place in again[: 50 * MAX_EXAMPLES])
+def _within(survey: SplitSurvey, *, kind: str) -> Overlap:
+    sample = survey.exact if kind == "exact" else survey.near
+    keys = sample.at_level(0)
+    # Near keys have the text itself for a label: what is quite the same is no example of them.
+    later, earlier = (keys.second, keys.first) if kind == "exact" else (keys.other_label, keys.first_labelled)
+    found = later >= 0
     return Overlap(
-        split=split,
-        other=split,
+        split=survey.split,
+        other=survey.split,
         kind=kind,
-        rows=len(again) * sample.scale,
+        rows=min(int((keys.rows - 1).sum()) * sample.scale, survey.num_rows),
         is_exact=sample.scale == 1,
-        examples=tuple(pairs[:MAX_EXAMPLES]),
+        examples=_pairs(later[found], earlier[found]),
     )
 
 
 def _across(survey: SplitSurvey, other: SplitSurvey, *, kind: str) -> Overlap:
     mine, theirs = (survey.exact, other.exact) if kind == "exact" else (survey.near, other.near)
     level = max(mine.level, theirs.level)
-    hashes, _, positions = mine.at_level(level)
-    known, _, known_positions = theirs.at_level(level)
-    places = np.flatnonzero(np.isin(hashes, known))
-    examples = [
-        (int(positions[place]), int(known_positions[known == hashes[place]].min()))
-        for place in places[:MAX_EXAMPLES].tolist()
-    ]
+    keys, known = mine.at_level(level), theirs.at_level(level)
+    _, at, known_at = np.intersect1d(keys.hashes, known.hashes, assume_unique=True, return_indices=True)
     return Overlap(
         split=survey.split,
         other=other.split,
         kind=kind,
-        rows=len(places) << level,
+        rows=min(int(keys.rows[at].sum()) << level, survey.num_rows),
         is_exact=level == 0,
-        examples=tuple(examples),
+        examples=_pairs(keys.first[at], known.first[known_at]),
     )
+
+
+def _pairs(mine: np.ndarray, others: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """The first of them by the position that is given first."""
+    order = np.argsort(mine, kind="stable")[:MAX_EXAMPLES]
+    return tuple(zip(mine[order].tolist(), others[order].tolist(), strict=True))
 
 
 def _without(near: Overlap, exact: Overlap) -> Overlap:

@@ -9,7 +9,6 @@ from runwright.exploring.explore import Exploration
 from runwright.exploring.facts import column_facts, lengths
 from runwright.exploring.findings import Finding, share
 from runwright.exploring.show import visible
-from runwright.exploring.tokens import truncation_limits
 from runwright.report.data_plots import plot_classes, plot_lengths
 from runwright.report.explore_plots import plot_numbers, plot_truncation
 from runwright.report.page.document import Page, image
@@ -122,16 +121,15 @@ def _tokens(exploration: Exploration) -> list[Markup]:
     found = [
         table(f"What {exploration.tokenizer_name} makes of the texts", columns, rows, numbers=columns[1:])
     ]
-    limits = truncation_limits(exploration.max_length, exploration.tokens)
     cut = [
         [split, point["max_length"], f"{point['rows']:.2%}", f"{point['tokens']:.2%}"]
         for split, tokens in exploration.tokens.items()
-        for point in tokens.truncation(limits)
+        for point in tokens.truncation(exploration.limits)
     ]
-    columns = ["split", "max_length", "rows cut", "tokens lost"]
-    found.append(
-        folded("Truncation at several lengths", table("Truncation", columns, cut, numbers=columns[1:]))
-    )
+    columns = ["split", "max_length", "cut", "tokens lost"]
+    if cut:
+        shown = table("Truncation", columns, cut, numbers=columns[1:])
+        found.append(folded("Truncation at several lengths", shown))
     unknown = [
         [split, visible(piece, longest=40), count]
         for split, tokens in exploration.tokens.items()
@@ -168,8 +166,8 @@ def _plots(exploration: Exploration) -> dict[str, list[Markup]]:
         if tokens:
             file = plot_lengths(folder / "lengths.png", tokens, max_length=exploration.max_length)
             found["lengths"] = [image(file, title="Tokens of each text")]
-            limits = truncation_limits(exploration.max_length, exploration.tokens)
-            cut = {split: each.truncation(limits) for split, each in exploration.tokens.items()}
+        if tokens and exploration.limits:
+            cut = {split: each.truncation(exploration.limits) for split, each in exploration.tokens.items()}
             file = plot_truncation(folder / "truncation.png", cut, max_length=exploration.max_length)
             found["truncation"] = [image(file, title="What each max_length cuts")]
         labels = {name: each.labels for name, each in exploration.surveys.items() if each.labels.counts}

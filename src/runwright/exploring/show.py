@@ -12,7 +12,6 @@ from rich.text import Text
 
 from runwright.exploring.explore import Exploration, shares_of
 from runwright.exploring.findings import Finding, share
-from runwright.exploring.tokens import truncation_limits
 
 MAX_CLASSES = 12
 MAX_LIMITS = 6
@@ -49,7 +48,8 @@ def visible(text: str, *, longest: int) -> str:
 def _tables(exploration: Exploration) -> Iterable[Table]:
     yield _overview(exploration)
     if exploration.tokens:
-        yield _truncation(exploration)
+        if exploration.limits:
+            yield _truncation(exploration)
         yield _vocabulary(exploration)
     if exploration.are_classes:
         yield _classes(exploration)
@@ -82,7 +82,7 @@ def _overview(exploration: Exploration) -> Table:
 
 
 def _truncation(exploration: Exploration) -> Table:
-    limits = truncation_limits(exploration.max_length, exploration.tokens)[-MAX_LIMITS:]
+    limits = exploration.limits[-MAX_LIMITS:]
     table = _table("cut at, % of rows (of tokens)", *(str(limit) for limit in limits))
     for split, tokens in exploration.tokens.items():
         cells = [f"{100 * cut['rows']:.1f} ({100 * cut['tokens']:.1f})" for cut in tokens.truncation(limits)]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 EXACT_BELOW = 8192  # lengths up to here have a count of their own
 GROWTH = 1.01  # beyond, a bucket is 1 % wider than the one before
 LONGEST = 1e9
+NO_LABEL = 0  # in place of a label's hash
 
 
 def hash_of(content: bytes) -> int:
@@ -123,19 +125,44 @@ class FrequentValues:
         return ordered[:count]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Keys:
+    """Different keys, ascending by hash, with what is known of the rows that have each; positions of rows."""
+
+    hashes: np.ndarray  # [K] uint64
+    rows: np.ndarray  # [K] int64, how many have the key
+    first: np.ndarray  # [K] int64
+    second: np.ndarray  # [K] int64, -1: there is only one
+    label: np.ndarray  # [K] uint64, hash of the first label there is; NO_LABEL: none
+    first_labelled: np.ndarray  # [K] int64, of that label
+    other_label: np.ndarray  # [K] int64, of the first other label; -1: there is none
+
+    @classmethod
+    def of_rows(cls, hashes: np.ndarray, labels: np.ndarray, positions: np.ndarray) -> Keys:
+        """One for each row, in the order of the rows."""
+        none = np.full(len(hashes), -1)
+        return cls(
+            hashes=hashes, rows=np.ones(len(hashes), np.int64), first=positions, second=none,
+            label=labels, first_labelled=positions, other_label=none,
+        )  # fmt: skip
+
+    def __getitem__(self, chosen: np.ndarray) -> Keys:
+        return Keys(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+
+
 class KeySample:
-    """Rows by the hash of a key: all rows of a random part of the keys, at most `size` rows.
+    """A random part of the keys, at most `size` of them, with what is known of all rows that have them.
 
     Which keys are kept depends on their hashes alone, so that samples of different splits hold the same keys
-    and what is equal is found (Gibbons 2001). All rows are kept while they fit; `scale` is how many rows each
-    stands for.
+    and what is equal is found (Gibbons 2001). All keys are kept while they fit; `scale` is how many keys each
+    stands for. A key takes the same room however many rows have it.
     """
 
     def __init__(self, size: int = 2**20) -> None:
         self.size = size
         self._level = 0
-        self._columns = [np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64)]
-        self._waiting: list[tuple[np.ndarray, ...]] = []
+        self._keys = Keys.of_rows(np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64))
+        self._waiting: list[Keys] = []
         self._num_waiting = 0
 
     @property
@@ -146,33 +173,66 @@ class KeySample:
 
     @property
     def scale(self) -> int:
-        """How many rows each of those kept stands for; 1: nothing is an estimate."""
+        """How many keys each of those kept stands for; 1: nothing is an estimate."""
         return 1 << self.level
 
     def add(self, hashes: np.ndarray, labels: np.ndarray, positions: np.ndarray) -> None:
-        """Take in rows: hashes of keys and of labels [N] uint64, positions [N] int64."""
+        """Take in rows after those before: hashes of keys and of labels [N] uint64, positions [N] int64."""
         chosen = hashes <= _limit(self._level)
-        self._waiting.append((hashes[chosen], labels[chosen], positions[chosen]))
+        self._waiting.append(Keys.of_rows(hashes[chosen], labels[chosen], positions[chosen]))
         self._num_waiting += int(chosen.sum())
         if self._num_waiting > max(4096, self.size // 8):
             self._settle()
 
-    def at_level(self, level: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Hashes, label hashes and positions of what is kept at a level no lower than its own."""
+    def at_level(self, level: int) -> Keys:
+        """What is kept at a level no lower than its own."""
         self._settle()
-        hashes, labels, positions = self._columns
-        chosen = hashes <= _limit(max(level, self.level))
-        return hashes[chosen], labels[chosen], positions[chosen]
+        return self._keys[self._keys.hashes <= _limit(max(level, self._level))]
 
     def _settle(self) -> None:
         if self._waiting:
-            parts = [self._columns, *self._waiting]
-            self._columns = [np.concatenate([part[i] for part in parts]) for i in range(3)]
+            self._keys = _joined([self._keys, *self._waiting])
             self._waiting, self._num_waiting = [], 0
-        while len(self._columns[0]) > self.size:
+        while len(self._keys.hashes) > self.size:
             self._level += 1
-            chosen = self._columns[0] <= _limit(self._level)
-            self._columns = [column[chosen] for column in self._columns]
+            self._keys = self._keys[self._keys.hashes <= _limit(self._level)]
+
+
+def _joined(parts: Sequence[Keys]) -> Keys:
+    """Each key once; the rows of a part come after those of the parts before."""
+    every = Keys(
+        **{field.name: np.concatenate([getattr(p, field.name) for p in parts]) for field in fields(Keys)}
+    )
+    num = len(every.hashes)
+    if not num:
+        return every
+    every = every[np.argsort(every.hashes, kind="stable")]
+    starts = np.flatnonzero(np.append(True, every.hashes[1:] != every.hashes[:-1]))
+    sizes = np.diff(np.append(starts, num))
+    groups = np.repeat(np.arange(len(starts)), sizes)
+
+    def least(values: np.ndarray, where: np.ndarray, *, none: np.ndarray | int) -> np.ndarray:
+        never = np.iinfo(np.int64).max
+        found = np.minimum.reduceat(np.where(where, values, never), starts)
+        return np.where(found == never, none, found)
+
+    labelled = every.label != NO_LABEL
+    places = least(np.arange(num), labelled, none=starts)
+    label = every.label[places]
+    differs = labelled & (every.label != label[groups])
+    others = np.where(differs, every.first_labelled, every.other_label)
+    others = np.where(differs & (every.other_label >= 0), np.minimum(others, every.other_label), others)
+    following = every.first[np.minimum(starts + 1, num - 1)]
+    second = np.where(sizes > 1, following, -1)
+    return Keys(
+        hashes=every.hashes[starts],
+        rows=np.add.reduceat(every.rows, starts),
+        first=every.first[starts],
+        second=np.where(every.second[starts] >= 0, every.second[starts], second),
+        label=label,
+        first_labelled=every.first_labelled[places],
+        other_label=least(others, others >= 0, none=-1),
+    )
 
 
 def hashes_of(contents: Iterable[bytes]) -> np.ndarray:

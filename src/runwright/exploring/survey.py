@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute
 from datasets import Dataset
 
-from runwright.dataset.columns import as_text
+from runwright.dataset.columns import as_text, text_of
 from runwright.dataset.near import bare
 from runwright.dataset.raw import ROW_ID
 from runwright.exploring.oddities import SCRIPTS, find_odd, main_scripts
 from runwright.exploring.sketches import (
+    NO_LABEL,
     DistinctCounter,
     FrequentValues,
     KeySample,
@@ -47,6 +48,7 @@ class ColumnSurvey:
     lowest: float = math.inf
     highest: float = -math.inf
     total: float = 0.0
+    num_finite: int = 0
 
     def add(self, values: Any) -> None:
         """Take in a batch of values."""
@@ -62,6 +64,7 @@ class ColumnSurvey:
                 self.lowest = min(self.lowest, float(finite.min()))
                 self.highest = max(self.highest, float(finite.max()))
                 self.total += float(finite.sum())
+                self.num_finite += len(finite)
 
 
 @dataclass(kw_only=True)
@@ -122,10 +125,7 @@ def texts_of(values: Any) -> pa.Array:
     """A column as texts: words of a list with spaces between them, nulls as they are."""
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         return values
-    texts = [
-        None if value is None else " ".join(map(str, value)) if isinstance(value, list) else as_text(value)
-        for value in values.to_pylist()
-    ]
+    texts = [None if value is None else text_of(value) for value in values.to_pylist()]
     return pa.array(texts, pa.large_string())
 
 
@@ -163,9 +163,12 @@ def _add_texts(
     found.labels.add(Counter(label for of_row in named for label in of_row))
     found.unlabelled += sum(not of_row for of_row in named) if labels is not None else 0
     label_hashes = hashes_of(_encoded("\x1f".join(of_row)) for of_row in named)
+    label_hashes[[not of_row for of_row in named]] = NO_LABEL
     positions = np.arange(start, start + len(rows), dtype=np.int64)
-    found.exact.add(hashes_of(_key(row) for row in rows), label_hashes, positions)
-    found.near.add(hashes_of(_key([bare(text) for text in row]) for row in rows), label_hashes, positions)
+    exact = hashes_of(_key(row) for row in rows)
+    found.exact.add(exact, label_hashes, positions)
+    # What differs under the same near key is the text itself.
+    found.near.add(hashes_of(_key([bare(text) for text in row]) for row in rows), exact, positions)
 
 
 def _remember(examples: dict[str, list[int]], name: str, positions: np.ndarray) -> None:

@@ -20,11 +20,11 @@ NUM_UNKNOWN = 20  # pieces that are shown
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenSurvey:
-    """Of a sample of a split's rows, evenly from the whole; lengths are as a model sees them."""
+    """Of a sample of a split's rows, evenly from the whole; lengths are of inputs as a model sees them."""
 
     num_rows: int
     lengths: LengthHistogram
-    values: np.ndarray  # [num_rows] int64, the lengths themselves
+    values: np.ndarray  # [N] int64, the lengths themselves
     num_tokens: int  # without special ones
     num_unknown: int
     unknown: tuple[tuple[str, int], ...]  # pieces that became the unknown token, the most frequent first
@@ -50,26 +50,33 @@ def survey_tokens(
     tokenizer: Any,
     *,
     text_columns: Sequence[str],
+    each_text: bool,
     max_rows: int,
     on_progress: Callable[[int], None] | None = None,
 ) -> TokenSurvey:
-    """Tokenize at most `max_rows` rows, which are taken evenly from the whole split."""
+    """Tokenize at most `max_rows` rows, which are taken evenly from the whole split.
+
+    The texts of a row are one input together, or `each_text` is one.
+    """
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(max_rows, len(rows))).astype(np.int64))
     sample = rows.select_columns(list(text_columns)).select(chosen, keep_in_memory=True)
     lengths, values = LengthHistogram(), []
     used = np.zeros(len(tokenizer), dtype=bool)
     sums: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
-    special = tokenizer.num_special_tokens_to_add(pair=len(text_columns) > 1)
+    special = tokenizer.num_special_tokens_to_add(pair=len(text_columns) > 1 and not each_text)
     for start, columns in batches(sample):
-        counts = np.zeros(len(columns[text_columns[0]]), dtype=np.int64)
-        for name in text_columns:
-            texts = [(text or "")[:MAX_CHARACTERS] for text in texts_of(columns[name]).to_pylist()]
-            counts += _tokenize(tokenizer, texts, used, sums, unknown)
-        lengths.add(counts + special)
-        values.append(counts + special)
+        counts = np.stack(
+            [
+                _tokenize(tokenizer, [(text or "")[:MAX_CHARACTERS] for text in texts], used, sums, unknown)
+                for texts in (texts_of(columns[name]).to_pylist() for name in text_columns)
+            ]
+        )  # [columns, rows]
+        inputs = (counts.flatten() if each_text else counts.sum(axis=0)) + special
+        lengths.add(inputs)
+        values.append(inputs)
         if on_progress is not None:
-            on_progress(start + len(counts))
+            on_progress(start + counts.shape[1])
     return TokenSurvey(
         num_rows=len(chosen),
         lengths=lengths,

@@ -46,6 +46,7 @@ class MaskedLanguageModeling:
     problem = "hidden_tokens"
     prediction_type = HiddenTokens
     predicts_rows = False
+    cuts_windows = True
 
     def __init__(
         self,

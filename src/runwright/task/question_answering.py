@@ -32,6 +32,7 @@ class QuestionAnswering:
     problem = "answers"
     prediction_type = SpanPredictions
     predicts_rows = True
+    cuts_windows = True
 
     def __init__(
         self,

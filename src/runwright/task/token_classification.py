@@ -48,6 +48,7 @@ class TokenClassification:
     problem = "tags"
     prediction_type = PiecePredictions
     predicts_rows = True
+    cuts_windows = True
 
     def __init__(
         self,
