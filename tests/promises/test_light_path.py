@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import statistics
 import subprocess
@@ -49,9 +50,16 @@ WITH_HYDRA = [
 
 
 def run_probe(arguments: list[str], folder: Path) -> tuple[subprocess.CompletedProcess[str], float]:
+    # With byte code, as an installed package has it.
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.run(
-        [sys.executable, "-c", PROBE, *arguments], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, "-c", PROBE, *arguments],
+        cwd=folder,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return process, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
