@@ -3,7 +3,7 @@
 PYTEST := .venv/bin/python -m pytest
 # Two workers with one torch thread each (tests/conftest.py): CI has two cores.
 JOBS ?= 2
-# Passed on to the command of train, test, test-all and bench: make train ARGS="trainer.epochs=2"
+# Passed on to the command of train, test, test-all and bench: make train ARGS="trainer.max_epochs=2"
 ARGS ?=
 
 .DEFAULT_GOAL := help

@@ -258,6 +258,35 @@ def test_examples_pass_the_tests_that_are_shown_with_them(project: Path) -> None
     assert done.returncode == 0, done.stdout
 
 
+# --- what is shipped ----------------------------------------------------------------------------------
+
+GROUPS = sorted(path.name for path in (REPOSITORY / "conf").iterdir() if path.is_dir())
+
+
+def rows_of_groups() -> dict[str, list[str]]:
+    """The names and patterns in the last column of docs/experiments.md's table of groups, by group."""
+    page = (REPOSITORY / "docs" / "experiments.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\|(.*)\|$", page, re.MULTILINE)
+    return {group: re.findall(r"`([^`]+)`", options) for group, options in rows}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_table_of_groups_has_every_option_of(group: str) -> None:
+    options, shown = find_conf_folders().options(group), rows_of_groups().get(group, [])
+    missing = [option for option in options if not any(fnmatchcase(option, name) for name in shown)]
+    assert not missing, f"docs/experiments.md, Groups and values: {group} lacks {', '.join(missing)}"
+    unknown = [name for name in shown if not any(fnmatchcase(option, name) for option in options)]
+    assert not unknown, f"docs/experiments.md, Groups and values: {group} has no {', '.join(unknown)}"
+
+
+def test_the_guide_to_data_has_every_data_set() -> None:
+    page = (REPOSITORY / "docs" / "data.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| `(?:dataset=)?([\w/*]+)`", page, re.MULTILINE)
+    options = find_conf_folders().options("dataset")
+    missing = [option for option in options if not any(fnmatchcase(option, name) for name in shown)]
+    assert not missing, f"docs/data.md, Sources or Shipped sets: {', '.join(missing)}"
+
+
 # --- the file map -------------------------------------------------------------------------------------
 
 
