@@ -175,6 +175,14 @@ def test_a_make_target_is_there(words: list[str]) -> None:
     assert not [word for word in words if "=" not in word and word not in targets]
 
 
+@pytest.mark.parametrize("page", [README, REPOSITORY / "Makefile"], ids=lambda page: page.name)
+def test_what_make_train_is_given_is_right(page: Path) -> None:
+    shown = re.findall(r'make train ARGS="([^"]+)"', page.read_text(encoding="utf-8"))
+    assert shown
+    for words in shown:
+        assert not [str(mistake) for mistake in all_mistakes(compose(["experiment=vader", *words.split()]))]
+
+
 # --- names --------------------------------------------------------------------------------------------
 
 
@@ -324,3 +332,8 @@ def test_the_map_has_every_tracked_file_once() -> None:
 
 def test_the_map_has_nothing_that_is_not_there() -> None:
     assert not [pattern for pattern in mapped() if not list(REPOSITORY.glob(pattern))]
+
+
+def test_the_map_spells_names_as_they_are_spelt() -> None:
+    section = README.read_text(encoding="utf-8").partition("\n## Every file\n")[2]
+    assert not re.findall(r"^  \S+ +([a-z][A-Z]\w*)", section, re.MULTILINE)
