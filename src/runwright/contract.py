@@ -19,7 +19,9 @@ class ExperimentTask(Task, Protocol):
 
     A task may have `row_texts`, where rows to train on have more texts than a record to predict, each an
     input of its own; `cuts_windows = True`, where a long row becomes several inputs and nothing is lost;
-    and `model_files(model)`, texts by path to lie beside a saved model.
+    and `model_files(model)`, texts by path to lie beside a saved model. Where records to predict are not
+    taken as rows are, it has `encode_records` and `assemble_records`, used instead of `encode` and
+    `assemble`; the latter gets None for the predictions where no record made an example.
     """
 
     tokenizer: Any

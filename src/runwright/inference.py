@@ -23,6 +23,7 @@ from runwright.tokenizer.pretrained import load_pretrained
 from runwright.trainer.evaluate import predict
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.ranks import Ranks
+from runwright.types import Example
 from runwright.zero_shot import ZeroShot
 
 CHUNK_RECORDS = 2048  # read, sorted by length and predicted together; bounds the memory
@@ -118,8 +119,14 @@ def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]]) -> Any
         name: [record[name] for record in records] for name in run.task.text_columns
     }
     columns["row_id"] = list(range(len(records)))
-    examples = run.task.encode(columns)
-    predictions = predict(
+    encode = getattr(run.task, "encode_records", run.task.encode)
+    assemble = getattr(run.task, "assemble_records", run.task.assemble)
+    examples = encode(columns)
+    return assemble(_predict_examples(run, examples) if examples else None, columns)
+
+
+def _predict_examples(run: FinishedRun, examples: Sequence[Example]) -> Any:
+    return predict(
         run.model,
         run.task,
         PreparedExamples([record_batch(examples, example_schema(examples))], cache_note="in memory"),
@@ -127,4 +134,3 @@ def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]]) -> Any
         ranks=run.ranks,
         autocast=build.build_autocast(run.options, run.ranks.device),
     )
-    return run.task.assemble(predictions, columns)

@@ -17,6 +17,7 @@ from runwright.predictions import Labelled, Ragged
 from runwright.task.chunks import cut_chunks, special_tokens
 from runwright.task.masking import IGNORED, Masking, generator
 from runwright.task.padding import pad_batch, pad_rows
+from runwright.task.windows import MAX_WINDOWS
 from runwright.types import Batch, Comparison, Example, Fraction, Head, LossSum, PositiveInt, Splits
 
 MODEL_INPUTS = ("input_ids", "attention_mask")
@@ -111,6 +112,13 @@ class MaskedLanguageModeling:
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each chunk, with special tokens around it; `words` is -1 for those."""
+        return self._chunks(columns, join_rows=self.join_rows)
+
+    def encode_records(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
+        """The same of records to predict, each of which begins a chunk of its own."""
+        return self._chunks(columns, join_rows=False)
+
+    def _chunks(self, columns: Mapping[str, Sequence[Any]], *, join_rows: bool) -> list[Example]:
         prefix, suffix = special_tokens(self.tokenizer)
         size = self.max_length - len(prefix) - len(suffix)
         if size < 1:
@@ -121,7 +129,7 @@ class MaskedLanguageModeling:
             columns[self.text_columns[0]],
             columns["row_id"],
             size=size,
-            join_rows=self.join_rows,
+            join_rows=join_rows,
         )
         return [
             {
@@ -194,6 +202,27 @@ class MaskedLanguageModeling:
     def assemble(self, predictions: HiddenTokens, rows: Any) -> HiddenTokens:  # noqa: ARG002 - the contract
         """A chunk may hold the ends of several rows: it stays what is counted."""
         return predictions
+
+    def assemble_records(self, predictions: HiddenTokens | None, columns: Any) -> HiddenTokens:
+        """The guesses for the masks of each record, over its chunks; none for a record without a mask."""
+        row_ids = np.asarray(columns["row_id"], dtype=np.int64)
+        lengths = np.zeros(len(row_ids), dtype=np.int64)
+        guesses = scores = np.empty((0, NUM_GUESSES))
+        if predictions is not None:
+            assert predictions.guesses is not None
+            assert predictions.guess_scores is not None
+            # Chunks come in the order of their records, so that their masks lie as they should.
+            places = np.searchsorted(row_ids, predictions.example_ids // MAX_WINDOWS)
+            np.add.at(lengths, places, predictions.guesses.lengths)
+            guesses, scores = predictions.guesses.values, predictions.guess_scores.values
+        return HiddenTokens(
+            example_ids=row_ids,
+            losses=None,
+            loss_counts=None,
+            num_right=None,
+            guesses=Ragged(guesses, lengths),
+            guess_scores=Ragged(scores, lengths),
+        )
 
     def describe(
         self,
