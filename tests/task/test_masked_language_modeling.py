@@ -11,7 +11,11 @@ import torch
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from runwright.metric.perplexity import Perplexity, TokenAccuracy
 from runwright.predictions import join
@@ -159,6 +163,26 @@ def test_masks_of_a_text_are_guessed(tokenizer: Any) -> None:
     assert described["predicted"] == ["france"]
     assert described["score"] == [pytest.approx(1, abs=1e-3)]
     assert len(described["scores"][0]) == 5
+
+
+def test_guesses_that_read_alike_are_all_kept(tokenizer: Any) -> None:
+    words = {"[PAD]": 0, "[UNK]": 1, "[MASK]": 2, "Ġthe": 3, "the": 4, "a": 5, "Ġ": 6, "b": 7}
+    inner = Tokenizer(WordLevel(words, unk_token="[UNK]"))
+    inner.pre_tokenizer, inner.decoder = WhitespaceSplit(), ByteLevel()
+    alike = PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]", mask_token="[MASK]"
+    )
+    task = make(alike, max_length=8)
+    batch = task.collate(
+        task.augment(task.encode_records({"text": ["[MASK]"], "row_id": [0]}), seed=0, epoch=0)
+    )
+    shares = torch.tensor([0.01, 0.01, 0.01, 0.5, 0.3, 0.1, 0.05, 0.02])
+    found = task.predictions(shares.log().expand(1, 1, 8), batch)
+    described = task.describe(found, 0, row={}, all_scores=True)
+    assert described["predicted"] == ["the"]
+    assert described["score"] == [pytest.approx(0.5)]
+    wanted = {"the": 0.5, "the (id 4)": 0.3, "a": 0.1, "": 0.05, "b": 0.02}
+    assert described["scores"] == [pytest.approx(wanted)]
 
 
 def test_accuracy_is_the_share_of_right_guesses(tokenizer: Any) -> None:

@@ -232,19 +232,33 @@ class MaskedLanguageModeling:
         row: Mapping[str, Any],  # noqa: ARG002 - the contract
         all_scores: bool,
     ) -> dict[str, Any]:
-        """For each mask of the text the most probable token; with all scores five of them."""
+        """For each mask of the text the most probable token; with all scores five of them.
+
+        Of tokens that read alike, as those with and without a space before them, the likeliest is called by
+        its text alone, the others also by their ids.
+        """
         assert predictions.guesses is not None
         assert predictions.guess_scores is not None
-        found = []
-        guesses, scores = predictions.guesses.row(place), predictions.guess_scores.row(place)
-        for ids, shares in zip(guesses.tolist(), scores.tolist(), strict=True):
-            tokens = [self.tokenizer.decode([token]).strip() for token in ids]
-            found.append({token: round(share, 6) for token, share in zip(tokens, shares, strict=True)})
+        guesses = [self._names(ids) for ids in predictions.guesses.row(place).tolist()]
+        scores = [
+            [round(share, 6) for share in each] for each in predictions.guess_scores.row(place).tolist()
+        ]
         described: dict[str, Any] = {
-            "predicted": [next(iter(each)) for each in found],
-            "score": [next(iter(each.values())) for each in found],
+            "predicted": [names[0] for names in guesses],
+            "score": [shares[0] for shares in scores],
         }
-        return described | ({"scores": found} if all_scores else {})
+        if all_scores:
+            both = zip(guesses, scores, strict=True)
+            described["scores"] = [dict(zip(names, shares, strict=True)) for names, shares in both]
+        return described
+
+    def _names(self, ids: Sequence[int]) -> list[str]:
+        """What tokens are called, each otherwise; the likeliest comes first."""
+        texts = [self.tokenizer.decode([token]).strip() for token in ids]
+        return [
+            f"{text} (id {token})".strip() if text in texts[:place] else text
+            for place, (text, token) in enumerate(zip(texts, ids, strict=True))
+        ]
 
     def comparison(self, predictions: HiddenTokens) -> Comparison | None:  # noqa: ARG002 - the contract
         """There are as many classes as tokens."""
