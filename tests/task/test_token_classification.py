@@ -93,6 +93,21 @@ def test_split_words_hold_every_character_but_spaces(text: str) -> None:
     assert all(character.isspace() for character in missing)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("दिल्ली में", ["दिल्ली", "में"]),
+        ("e\u0301tude, fin", ["e\u0301tude", ",", "fin"]),
+        ("שָׁלוֹם עולם", ["שָׁלוֹם", "עולם"]),
+        ("ที่นี่ 1.5", ["ที่นี่", "1.5"]),
+        ("می\u200cخواهم.", ["می\u200cخواهم", "."]),
+        ("❤\ufe0fa", ["❤\ufe0f", "a"]),
+    ],
+)
+def test_marks_stay_with_the_character_that_they_combine_with(text: str, words: list[str]) -> None:
+    assert [text[start:end] for start, end in split_words(text)] == words
+
+
 def test_pieces_belong_to_the_word_in_which_they_begin() -> None:
     words = [(0, 3), (4, 9), (10, 11)]
     pieces = [(0, 0), (0, 3), (3, 6), (6, 9), (9, 11), (11, 11)]  # some begin with the space

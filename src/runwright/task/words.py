@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
+from itertools import groupby
 
 Span = tuple[int, int]  # first character, one past the last
 
-_WORD = re.compile(r"\w+(?:[.,]\d+)*|[^\w\s]")
+
+def _marks() -> str:
+    """What belongs to the character before it, for a pattern: vowel signs, accents, joiners."""
+    # Planes 2 and 3 have none (Unicode 16).
+    codes = [code for code in (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0)) if _is_mark(chr(code))]
+    runs = [[code for _, code in run] for _, run in groupby(enumerate(codes), lambda pair: pair[1] - pair[0])]
+    return "".join(f"{chr(run[0])}-{chr(run[-1])}" for run in runs)  # as single characters four times slower
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character).startswith("M") or character in "\u200c\u200d"
+
+
+_MARKS = _marks()
+_WORD = re.compile(rf"\w+(?:[{_MARKS}]+\w*)*(?:[.,]\d+[{_MARKS}]*)*|[^\w\s][{_MARKS}]*")
 
 
 def join_words(words: Sequence[str]) -> tuple[str, list[Span]]:
@@ -22,7 +38,7 @@ def join_words(words: Sequence[str]) -> tuple[str, list[Span]]:
 def split_words(text: str) -> list[Span]:
     """Where the words of a text lie: runs of letters and digits, and each other character but spaces.
 
-    Numbers keep their points and commas.
+    Numbers keep their points and commas, and every character the marks that combine with it.
     """
     return [match.span() for match in _WORD.finditer(text)]
 
