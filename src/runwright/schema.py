@@ -14,6 +14,7 @@ from runwright import (
     data_checks,
     embedding_checks,
     stream_checks,
+    tag_checks,
     task_checks,
     tokenizer_checks,
 )
@@ -39,6 +40,7 @@ CROSS_CHECKS = (
     data_checks,
     embedding_checks,
     stream_checks,
+    tag_checks,
     task_checks,
     tokenizer_checks,
 )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Features, List, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
@@ -379,6 +379,26 @@ def test_figures_are_those_of_seqeval(tokenizer: Any, sentences: list[list[tuple
 def test_wrong_tags_are_refused(tokenizer: Any, words: Any, tags: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         make(tokenizer).fit({"train": rows_of(words, tags)})
+
+
+@pytest.mark.parametrize("scheme", ["bio", "bioes", "plain"])
+def test_names_that_the_data_gives_must_be_tags_of_the_scheme(tokenizer: Any, scheme: str) -> None:
+    features = Features(
+        {
+            "row_id": Value("int64"),
+            "words": List(Value("string")),
+            "tags": List(ClassLabel(names=["O", "PER"])),
+        }
+    )
+    rows = Dataset.from_dict({"row_id": [0], "words": [["Ada"]], "tags": [[1]]}, features=features)
+    task = make(tokenizer, scheme=scheme)
+    if scheme == "plain":
+        task.fit({"train": rows})
+        assert task.label_names == ("O", "PER")
+    else:
+        with pytest.raises(DataError, match=f"'PER' is no tag of task.scheme={scheme}") as caught:
+            task.fit({"train": rows})
+        assert (caught.value.split, caught.value.column) == ("train", "tags")
 
 
 def test_a_tag_that_training_did_not_have_is_named(tokenizer: Any) -> None:

@@ -22,6 +22,22 @@ class TagSpan(NamedTuple):
     type: str
 
 
+def is_tag(tag: str, scheme: Scheme) -> bool:
+    """Whether the scheme has such a tag."""
+    prefix, dash, kind = tag.partition("-")
+    return scheme == "plain" or tag == OUTSIDE or bool(prefix in PREFIXES[scheme] and dash and kind)
+
+
+def tag_shapes(scheme: Scheme) -> str:
+    """How the tags of a scheme look, to be told."""
+    return ", ".join([OUTSIDE, *(f"{prefix}-type" for prefix in PREFIXES[scheme])])
+
+
+def other_schemes(scheme: Scheme) -> str:
+    """Schemes that have more tags than this one, to be told."""
+    return f"task.scheme={'bioes or ' if scheme == 'bio' else ''}plain"
+
+
 def type_of(tag: str, scheme: Scheme) -> str | None:
     """`loc` of `B-loc`; None for a word outside."""
     if tag == OUTSIDE:

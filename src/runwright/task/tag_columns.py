@@ -10,7 +10,16 @@ from datasets import Dataset
 
 from runwright.errors import DataError
 from runwright.mistakes import did_you_mean, listed
-from runwright.task.spans import OUTSIDE, PREFIXES, Scheme, TagSpan, type_of
+from runwright.task.spans import (
+    OUTSIDE,
+    PREFIXES,
+    Scheme,
+    TagSpan,
+    is_tag,
+    other_schemes,
+    tag_shapes,
+    type_of,
+)
 from runwright.task.words import Span, join_words, split_words
 
 
@@ -44,7 +53,7 @@ def words_of_row(row: Mapping[str, Any], names: TagColumns) -> tuple[str, list[S
 def learn_tags(train: Dataset, names: TagColumns, scheme: Scheme) -> tuple[str, ...]:
     """O and all tags of the types that occur, those of one type together; or as the data set names them.
 
-    Raises DataError naming row and column for a tag that the scheme does not have.
+    Raises DataError naming column and row, where there is one, for a tag that the scheme does not have.
     """
     rows = _tag_lists(train, names, split="train")
     if rows is None:
@@ -56,6 +65,8 @@ def learn_tags(train: Dataset, names: TagColumns, scheme: Scheme) -> tuple[str, 
     feature = train.features[names.tags]
     known = getattr(getattr(feature, "feature", None), "names", None)
     if known:
+        for tag in known:
+            _check(tag, scheme, None, names)
         return tuple(known)
     found: dict[str, int] = {}
     for row, tags in enumerate(rows):
@@ -167,13 +178,11 @@ def _word_lists(rows: Dataset, names: TagColumns, *, split: str) -> list[list[An
     return found
 
 
-def _check(tag: str, scheme: Scheme, row: int, names: TagColumns) -> None:
-    prefix, dash, kind = tag.partition("-")
-    if scheme == "plain" or tag == OUTSIDE or (prefix in PREFIXES[scheme] and dash and kind):
+def _check(tag: str, scheme: Scheme, row: int | None, names: TagColumns) -> None:
+    if is_tag(tag, scheme):
         return
-    shapes = ", ".join([OUTSIDE, *(f"{prefix}-type" for prefix in PREFIXES[scheme])])
     raise DataError(
-        f"{tag!r} is no tag of task.scheme={scheme}, which has {shapes}; others are read with "
-        f"{'bioes or ' if scheme == 'bio' else ''}plain",
+        f"{tag!r} is no tag of task.scheme={scheme}, which has {tag_shapes(scheme)}; others are read with "
+        f"{other_schemes(scheme)}",
         split="train", row=row, column=names.tags,
     )  # fmt: skip
