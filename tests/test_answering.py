@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import runwright
 from runwright.errors import ConfigError, DataError
@@ -111,6 +112,30 @@ def test_evaluating_and_predicting_again_give_the_same(finished: runwright.RunRe
     again = runwright.predict(finished.folder, lines).predictions
     assert [record["prediction"] for record in again] == [record["predicted"] for record in records]
     assert [record["start"] for record in again] == [record["start"] for record in records]
+
+
+def test_another_threshold_judges_an_evaluation_and_is_written_down(finished: runwright.RunResult) -> None:
+    trained = yaml.safe_load((finished.folder / "config.yaml").read_text(encoding="utf-8"))
+    for threshold, silent in ((-1e6, 1), (1e6, 0)):
+        (test,) = runwright.evaluate(
+            finished.folder, [f"task.no_answer_threshold={threshold}"], splits=["test"]
+        )
+        assert test.metrics["test/exact_match_unanswerable"] == silent
+        records = records_of(test.folder / "predictions" / "test.jsonl")
+        assert all((record["predicted"] == "") == bool(silent) for record in records)
+        written = yaml.safe_load((test.folder / "config.yaml").read_text(encoding="utf-8"))
+        assert written["task"] == trained["task"] | {"no_answer_threshold": threshold}
+        assert written["trainer"] == trained["trainer"]
+
+
+@pytest.mark.parametrize(
+    "override", ["task.no_answer_threshold=tune", "task.max_length=64", "optimizer.lr=1"]
+)
+def test_an_evaluation_refuses_what_it_would_not_use(finished: runwright.RunResult, override: str) -> None:
+    before = sorted(finished.folder.rglob("*"))
+    with pytest.raises(ConfigError, match=override.partition("=")[0]):
+        runwright.evaluate(finished.folder, [override])
+    assert sorted(finished.folder.rglob("*")) == before
 
 
 def test_tuning_needs_a_split(home: Path) -> None:

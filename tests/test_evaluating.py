@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from runwright.evaluating import on_top_of
+import pytest
+
+from runwright.errors import ConfigError
+from runwright.evaluating import on_top_of, refuse_kept
 
 OWN = ["experiment=vader", "dataset=csv", "dataset.source.files.train=a.csv", "metric=[accuracy]", "seed=3"]
 
@@ -28,3 +31,32 @@ def test_what_the_user_says_is_not_overruled() -> None:
     assert "dataset.holdout={validation:0,test:0}" not in found
     assert "dataset.source.files.train=null" not in found
     assert found[-3:] == given
+
+
+SAVED = {"dataset": {}, "metric": {}, "task": {"threshold": 0.5, "max_length": 8}, "trainer": {}, "name": "a"}
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "task.max_length=3",
+        "task=question_answering",
+        "+task.x=1",
+        "trainer.device=cpu",
+        "name=b",
+        "experiment=x",
+    ],
+)
+def test_what_the_run_keeps_cannot_be_given(override: str) -> None:
+    given = ["metric=[mae]", override]
+    with pytest.raises(ConfigError, match=r"dataset, metric, seed, seeds\.data, task\.threshold") as caught:
+        refuse_kept(given, SAVED)
+    assert [line.partition(": ")[0] for line in caught.value.mistakes] == [
+        override.partition("=")[0].lstrip("+")
+    ]
+
+
+def test_data_metrics_and_the_judging_can_be_given() -> None:
+    refuse_kept(
+        ["dataset=csv", "~metric", "task.threshold=0.9", "seed=1", "seeds.data=2", "datset=csv"], SAVED
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,16 +14,19 @@ import yaml
 
 from runwright import build, outputs
 from runwright.compose import compose_checked
+from runwright.conf_folders import GLOBAL_GROUPS
 from runwright.dataset.checks import naming_rows, require_columns
 from runwright.dataset.store import cache_root
 from runwright.errors import ConfigError
 from runwright.hypotheses import Hypotheses
 from runwright.inference import FinishedRun, load_run
+from runwright.mistakes import Mistake, listed, raise_if_any
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
 from runwright.report.summary import print_metrics
 from runwright.results import EvaluateResult
 from runwright.resuming import override_key, recorded_overrides
+from runwright.saved_config import read_saved
 from runwright.secret_values import conceal, conceal_overrides
 from runwright.tokenizer.fingerprint import tokenizer_fingerprint
 from runwright.tracker.redaction import Redactor
@@ -31,6 +35,13 @@ from runwright.types import Interval
 from runwright.zero_shot import ZeroShot
 
 logger = logging.getLogger(__name__)
+
+TAKEN = ("dataset", "metric", "seed", "seeds.data")
+# Options of tasks that change only what is made of a model's scores, and what they are compared with.
+JUDGING = (
+    *("threshold", "repair", "aggregation", "no_answer_threshold", "max_answer_length", "n_best"),
+    *("normalization", "misplaced_answers"),
+)
 
 
 def evaluate_run(
@@ -44,11 +55,14 @@ def evaluate_run(
 ) -> list[EvaluateResult]:
     """Evaluate the best model of the run in `folder`; one result for each split, all but train by default.
 
-    Overrides, put on top of the run's own, choose other data or metrics. Predictions, tables and figures
-    are written to evaluations/<time>/ of the run. With hypotheses the classes are others than the run's.
+    Overrides, put on top of the run's own, choose other data or metrics, or how predictions are judged;
+    others are refused. Predictions, tables and figures are written to evaluations/<time>/ of the run. With
+    hypotheses the classes are others than the run's.
     """
-    run = load_run(folder, device=device, hypotheses=hypotheses)
-    config = _config(run, overrides, allow_shadow=allow_shadow)
+    composed = _compose(folder, overrides, allow_shadow=allow_shadow) if overrides else {}
+    judging = _judging(overrides, composed)
+    run = load_run(folder, device=device, hypotheses=hypotheses, judging=judging)
+    config = _config(run.config, composed, judging) if composed else run.config
     place = folder / "evaluations" / time.strftime("%Y-%m-%d_%H-%M-%S")
     place.mkdir(parents=True, exist_ok=True)
     concealed = conceal(config)  # before the log is opened: it masks what was found
@@ -88,11 +102,60 @@ def show_results(results: Sequence[EvaluateResult]) -> None:
     print(f"\npredictions and tables: {results[0].folder}")
 
 
-def _config(run: FinishedRun, overrides: Sequence[str], *, allow_shadow: bool) -> Mapping[str, Any]:
-    if not overrides:
-        return run.config
+def refuse_kept(overrides: Sequence[str], saved: Mapping[str, Any]) -> None:
+    """Raise ConfigError for overrides of what the run keeps: they would change nothing.
+
+    `saved` is the run's configuration. Names that are not in it are left to whoever composes.
+    """
+    taken = [*TAKEN, *(f"task.{name}" for name in JUDGING if name in saved["task"])]
+    raise_if_any(
+        [
+            Mistake(
+                key=override_key(text),
+                given="what an evaluation keeps as the run has it",
+                expected=f"a change of {listed(taken)}",
+                hint="for another one train with it",
+            )
+            for text in overrides
+            if (key := override_key(text)) not in taken
+            and _group(key) not in taken
+            and _group(key) in {*saved, *GLOBAL_GROUPS}
+        ]
+    )
+
+
+def _group(key: str) -> str:
+    return re.split(r"[./@]", key)[0]
+
+
+def _judging(overrides: Sequence[str], composed: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the task that overrides give, by name."""
+    keys = [override_key(text) for text in overrides]
+    found = {name: composed["task"][name] for name in JUDGING if f"task.{name}" in keys}
+    if tuned := [name for name, value in found.items() if value == "tune"]:
+        raise ConfigError(f"task.{tuned[0]}: given tune, expected a number or null: only training tunes it")
+    return found
+
+
+def _config(
+    saved: Mapping[str, Any], composed: Mapping[str, Any], judging: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The run's configuration with what this evaluation does otherwise."""
+    return {
+        **saved,
+        "dataset": composed["dataset"],
+        "metric": composed.get("metric", {}),
+        "seed": composed["seed"],
+        "seeds": {**saved["seeds"], "data": composed["seeds"]["data"]},
+        "task": {**saved["task"], **judging},
+    }
+
+
+def _compose(folder: Path, overrides: Sequence[str], *, allow_shadow: bool) -> Mapping[str, Any]:
+    """The run's overrides with these on top."""
+    refuse_kept(overrides, read_saved(folder).config)
     # Nothing is tracked here: the store's secrets are not needed.
-    own = [text for text in recorded_overrides(run.folder) if not override_key(text).startswith("tracker.")]
+    own = [text for text in recorded_overrides(folder) if not override_key(text).startswith("tracker.")]
     texts = on_top_of(own, conceal_overrides(overrides))
     config = compose_checked(texts, allow_shadow=allow_shadow).config
     changed = [

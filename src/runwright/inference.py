@@ -42,10 +42,17 @@ class FinishedRun:
     options: TrainerOptions
 
 
-def load_run(folder: Path, *, device: str | None = None, hypotheses: Hypotheses | None = None) -> FinishedRun:
+def load_run(
+    folder: Path,
+    *,
+    device: str | None = None,
+    hypotheses: Hypotheses | None = None,
+    judging: Mapping[str, Any] | None = None,
+) -> FinishedRun:
     """The best model of a run with its tokenizer and task; raises CheckpointError where it has none.
 
-    With hypotheses the task is to choose among classes that the run was not trained on.
+    With hypotheses the task is to choose among classes that the run was not trained on. `judging` are options
+    of the task that stand instead of the run's, and of what training learned under the same name.
     """
     best, state = folder / "best", folder / "task.json"
     if not (best / "config.json").is_file() or not state.is_file():
@@ -59,8 +66,10 @@ def load_run(folder: Path, *, device: str | None = None, hypotheses: Hypotheses 
     config = reveal(saved.config, but="tracker")
     # Saved beside the model, whichever function of the user's made it.
     tokenizer = load_pretrained(name=str(best.resolve()), revision=None, padding_side=None, pad_token=None)
-    task = build.build_task(config, tokenizer)
-    task.load_state_dict(json.loads(state.read_text(encoding="utf-8")))
+    judging = judging or {}
+    task = build.build_task({**config, "task": {**config["task"], **judging}}, tokenizer)
+    learned = json.loads(state.read_text(encoding="utf-8"))
+    task.load_state_dict(learned | {name: value for name, value in judging.items() if name in learned})
     zero_shot = ZeroShot(task, hypotheses=hypotheses) if hypotheses else None
     options = build.build_options(config)
     ranks = start_ranks(device or options.device)

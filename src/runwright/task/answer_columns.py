@@ -76,7 +76,9 @@ def _answers(
     if not pairs:
         if not may_lack:
             raise DataError(
-                "no answer; questions without one need task.no_answer_threshold: a number, or tune", **where
+                "no answer; questions without one need task.no_answer_threshold: a number, or tune in "
+                "training",
+                **where,
             )
         return Answers(texts=(), span=NO_ANSWER)
     spans = [_span(text, start, context, misplaced, where) for text, start in pairs]
