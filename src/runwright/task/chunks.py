@@ -63,7 +63,7 @@ def _chunk(tokens: Sequence[tuple[int, int, int]], counts: dict[int, int]) -> Ch
 
 def special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
     """What the tokenizer puts before and after a text."""
-    bare = tokenizer("a", add_special_tokens=False, verbose=False)["input_ids"]
-    whole = tokenizer("a", verbose=False)["input_ids"]
-    place = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
-    return whole[:place], whole[place + len(bare) :]
+    # Its padding stands for a text: one token with every tokenizer, whatever letters it has learned.
+    encoded = tokenizer(tokenizer.pad_token, split_special_tokens=False, verbose=False)
+    ids, place = encoded["input_ids"], encoded.sequence_ids(0).index(0)
+    return ids[:place], ids[place + 1 :]

@@ -9,6 +9,7 @@ from hashlib import blake2b
 import numpy as np
 
 IGNORED = -100
+LONGEST_WORD = 16  # pieces; longer ones are texts without spaces, as in Chinese
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +48,7 @@ class Masking:
         wanted = max(1, round(self.probability * len(free)))
         if not self.whole_words:
             return np.sort(chance.permutation(free)[:wanted])
+        words = _long_words_cut(words, wanted)
         found: list[int] = []
         for word in chance.permutation(np.unique(words[free])):
             pieces = np.flatnonzero(words == word)
@@ -55,6 +57,17 @@ class Masking:
             if len(found) >= wanted:
                 break
         return np.sort(np.array(found, dtype=np.int64))
+
+
+def _long_words_cut(words: np.ndarray, wanted: int) -> np.ndarray:
+    """Word numbers where each piece of a word that cannot be hidden whole is a word.
+
+    Such a word has more pieces than are wanted, and is all there is or longer than words are.
+    """
+    _, numbers, counts = np.unique(words, return_inverse=True, return_counts=True)
+    sizes, num_free = counts[numbers], np.count_nonzero(words >= 0)
+    is_long = (sizes > wanted) & ((sizes > LONGEST_WORD) | (sizes == num_free))
+    return np.where((words >= 0) & is_long, words.max(initial=-1) + 1 + np.arange(len(words)), words)
 
 
 def generator(*parts: int | str) -> np.random.Generator:
