@@ -11,7 +11,7 @@ from typing import Any
 from runwright.errors import ConfigError
 from runwright.hypotheses import Hypotheses
 from runwright.inference import load_run, predict_records
-from runwright.records import RecordWriter, read_records, texts_as_records
+from runwright.records import RecordWriter, csv_columns, read_records, texts_as_records
 from runwright.report.progress import Progress
 from runwright.vector_file import VectorWriter
 
@@ -40,10 +40,13 @@ def predict_to_stream(
         if texts
         else read_records(file, columns=given, format_name=input_format)
     )
+    columns = ()
+    if output_format == "csv" and file not in (None, "-"):  # read twice: any record may have one more
+        columns = csv_columns(read_records(file, columns=given, format_name=input_format))
     renamed = ({**record, **_as_trained(record, given, wanted)} for record in records)
     count = 0
     with (
-        _opened_writer(output, output_format) as writer,
+        _opened_writer(output, output_format, columns) as writer,
         Progress(enabled=output is not None) as progress,
         progress.counting("predict") as on_progress,
     ):
@@ -59,12 +62,14 @@ def _as_trained(record: dict[str, Any], given: Sequence[str], wanted: Sequence[s
 
 
 @contextmanager
-def _opened_writer(output: Path | None, output_format: str) -> Iterator[RecordWriter | VectorWriter]:
+def _opened_writer(
+    output: Path | None, output_format: str, columns: Sequence[str]
+) -> Iterator[RecordWriter | VectorWriter]:
     """To standard output, or a file that appears under its name only when it is whole."""
     if output is None:
         if output_format == "npy":
             raise ConfigError("--output: given nothing, expected a file for the vectors")
-        yield RecordWriter(sys.stdout, format_name=output_format)
+        yield RecordWriter(sys.stdout, format_name=output_format, columns=columns)
         return
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.partial")
@@ -76,7 +81,7 @@ def _opened_writer(output: Path | None, output_format: str) -> Iterator[RecordWr
                 vectors.close()
         else:
             with partial.open("w", encoding="utf-8", newline="") as stream:
-                yield RecordWriter(stream, format_name=output_format)
+                yield RecordWriter(stream, format_name=output_format, columns=columns)
         partial.replace(output)
     finally:
         partial.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
+from runwright.dataset.encoding import HALF_CHARACTER, holds_half_character
 from runwright.errors import DataError
 
 FORMATS = {
@@ -29,7 +30,7 @@ def read_records(
     """Records of a file, or of standard input where `source` is None or "-".
 
     `columns` are the text columns: a line of plain text is the first one; a tab separates a pair.
-    Raises DataError naming file, row and column for a record without them.
+    Raises DataError naming file, row and column for a record without them, or with a text of no characters.
     """
     if source in (None, "-"):
         yield from _checked(
@@ -58,8 +59,9 @@ def read_records(
 
 def texts_as_records(texts: Iterable[str], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Records of plain texts; a tab separates the texts of a pair."""
-    for row, text in enumerate(texts):
-        yield _text_record(text, columns, row, "arguments")
+    place = "arguments"
+    records = (_text_record(text, columns, row, place) for row, text in enumerate(texts))
+    yield from _checked(records, columns, place)
 
 
 def in_chunks(records: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
@@ -69,24 +71,47 @@ def in_chunks(records: Iterable[dict[str, Any]], size: int) -> Iterator[list[dic
         yield chunk
 
 
-class RecordWriter:
-    """Writes result records as they come, as JSON lines or CSV; the first record sets the CSV columns."""
+def csv_columns(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The columns that the records need in CSV together."""
+    return list(dict.fromkeys(name for record in records for name in _flat(record)))
 
-    def __init__(self, stream: TextIO, *, format_name: str) -> None:
+
+class RecordWriter:
+    """Writes result records as they come, as JSON lines or CSV.
+
+    The first record sets the columns of CSV, after those that are said to come in some record.
+    """
+
+    def __init__(self, stream: TextIO, *, format_name: str, columns: Sequence[str] = ()) -> None:
         self.stream = stream
         self.format_name = format_name
+        self.columns = columns
+        self._num_rows = 0
         self._csv: csv.DictWriter[str] | None = None
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """One record; nested mappings become columns `outer_inner` in CSV."""
+        """One record; nested mappings become columns `outer_inner` in CSV.
+
+        Raises DataError for one with a column that CSV has not.
+        """
         if self.format_name == "jsonl":
             self.stream.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
             return
         flat = _flat(record)
         if self._csv is None:
-            self._csv = csv.DictWriter(self.stream, list(flat), lineterminator="\n")
+            names = list(dict.fromkeys([*self.columns, *flat]))
+            self._csv = csv.DictWriter(self.stream, names, lineterminator="\n")
             self._csv.writeheader()
+        for name in flat:
+            if name not in self._csv.fieldnames:
+                raise DataError(
+                    "the first record has no such column, and CSV needs the same in all: write JSON lines "
+                    "(--output-format jsonl), or give the records as a file (--file)",
+                    row=self._num_rows,
+                    column=name,
+                )
         self._csv.writerow(flat)
+        self._num_rows += 1
 
 
 def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -95,8 +120,15 @@ def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{name}_")
         else:
-            flat[f"{prefix}{name}"] = ",".join(map(str, value)) if isinstance(value, list) else value
+            flat[f"{prefix}{name}"] = _cell(value) if isinstance(value, list) else value
     return flat
+
+
+def _cell(values: list[Any]) -> str:
+    """Labels with commas between them; what has parts of its own, as spans have, as JSON."""
+    if any(isinstance(value, Mapping | list) for value in values):
+        return json.dumps(values, ensure_ascii=False, default=str)
+    return ",".join(map(str, values))
 
 
 def _lines(stream: TextIO, columns: Sequence[str], kind: str | None, place: str) -> Iterator[dict[str, Any]]:
@@ -116,7 +148,7 @@ def _lines(stream: TextIO, columns: Sequence[str], kind: str | None, place: str)
 def _json_record(line: str, row: int, place: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"not a line of JSON: {error}", file=place, row=row) from error
     if not isinstance(record, dict):
         raise DataError(f"expected an object with named texts, given {line[:60]!r}", file=place, row=row)
@@ -160,4 +192,7 @@ def _checked(
                     row=row,
                     column=column,
                 )
+        for column, value in record.items():
+            if holds_half_character(value):
+                raise DataError(HALF_CHARACTER, file=place, row=row, column=column)
         yield record

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from runwright.errors import ConfigError, DataError
 
+HALF_CHARACTER = "the text holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
@@ -23,6 +25,15 @@ def known_encoding(encoding: str) -> str:
 def open_text(path: Path, encoding: str) -> TextIO:
     """The file as text with its line ends as they are."""
     return path.open(encoding=encoding, newline="")
+
+
+def holds_half_character(value: Any) -> bool:
+    """Whether a text, or one within a list or an object, holds half of a surrogate pair."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def undecodable(path: Path, encoding: str, *, split: str, count_rows: Callable[[str], int]) -> DataError:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import pyarrow as pa
 
-from runwright.dataset.encoding import open_text, undecodable
+from runwright.dataset.encoding import HALF_CHARACTER, holds_half_character, open_text, undecodable
 from runwright.dataset.paths import check_is_text
 from runwright.dataset.raw import BATCH_ROWS, RawSplit, split_of_files
 from runwright.errors import DataError
@@ -100,7 +100,7 @@ def _learn(
 ) -> None:
     for name in dict.fromkeys(name for row in batch for name in row):
         values = [row.get(name) for row in batch]
-        if not _is_text(name):
+        if holds_half_character(name):
             raise _half_character([name], start, path, split, ascii(name))
         column = columns.setdefault(name, _Column())
         try:
@@ -151,20 +151,8 @@ def _unfit(values: list[Any], start: int, path: Path, split: str, column: str, e
 
 
 def _half_character(values: list[Any], start: int, path: Path, split: str, column: str) -> DataError:
-    row = next((n for n, value in enumerate(values) if not _is_text(value)), 0)
-    return DataError(
-        "the text holds half of a surrogate pair (\\ud800 to \\udfff), which is no character",
-        file=str(path), split=split, row=start + row, column=column,
-    )  # fmt: skip
-
-
-def _is_text(value: Any) -> bool:
-    """Whether every character in the value is one."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    row = next((n for n, value in enumerate(values) if holds_half_character(value)), 0)
+    return DataError(HALF_CHARACTER, file=str(path), split=split, row=start + row, column=column)
 
 
 def _batches(
