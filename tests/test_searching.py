@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import itertools
 import json
@@ -70,6 +71,20 @@ def test_hits_are_the_texts_with_the_largest_product(
         np.testing.assert_allclose(scores, np.sort(row)[::-1][:5], atol=2e-6)
 
 
+def test_blank_lines_are_no_hits_and_count_as_lines(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gaps.txt").write_text("good film\n" + " \n" * 8 + "bad plot\n\n")
+    target = str(tmp_path / "index")
+    for kind in ("flat", "hnsw"):
+        file = str(tmp_path / "gaps.txt")
+        assert main(["search", "index", str(run), file, "--output", target + kind, "--kind", kind]) == 0
+        assert "2 texts" in capsys.readouterr().out
+        assert main(["search", "query", target + kind, "bad plot", "--json"]) == 0
+        (answer,) = found(capsys)
+        assert [(hit["id"], hit["text"]) for hit in answer["hits"]] == [(9, "bad plot"), (0, "good film")]
+
+
 def test_queries_are_read_line_by_line(
     index: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +127,15 @@ def test_what_is_wrong_is_said(
     assert main(["search", *(str(run) if word == "RUN" else word for word in words)]) in {2, 3}
     assert message in capsys.readouterr().err
     assert not Path("other").exists()
+
+
+def test_csv_has_a_column_for_every_key_of_a_file(run: Path, tmp_path: Path) -> None:
+    file, target = tmp_path / "rows.jsonl", tmp_path / "rows.csv"
+    rows = [{"sentence1": "good film"}, {"sentence1": "bad plot", "place": {"page": 3}}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["predict", str(run), "--file", str(file), "--output", str(target)]) == 0
+    with target.open(encoding="utf-8", newline="") as stream:
+        assert [row["place_page"] for row in csv.DictReader(stream)] == ["", "3"]
 
 
 def test_vectors_of_a_file_are_one_array(run: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """An index over the texts of a file by the vectors of a run, and the texts nearest to a query.
 
 The folder of an index holds `vectors.faiss`, `texts.jsonl`, `offsets.npy` (where each text begins) and
-`index.json` (what made it). It appears whole or not at all.
+`index.json` (what made it). It appears whole or not at all. A blank text keeps its place and has no vector.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ class Index:
             )
         self._vectors = faiss.read_index(str(folder / VECTORS))
         self._offsets = np.load(folder / OFFSETS, allow_pickle=False)
-        if not len(self._offsets) == self._vectors.ntotal == self.about["texts"]:
+        if not len(self._offsets) >= self._vectors.ntotal == self.about["texts"]:
             raise DataError("its parts do not belong together; make it again", file=str(folder))
 
     def query(self, texts: Sequence[str], *, k: int) -> list[list[Hit]]:
         """The `k` texts most similar to each query, best first."""
-        scores, places = self._vectors.search(embed(self.run, texts), min(k, len(self._offsets)))
+        scores, places = self._vectors.search(embed(self.run, texts), min(k, self._vectors.ntotal))
         with (self.folder / TEXTS).open("rb") as stream:
             return [
                 [
@@ -109,7 +109,7 @@ def make_index(
         faiss.write_index(vectors, str(partial / VECTORS))
         np.save(partial / OFFSETS, np.array(offsets, dtype=np.int64), allow_pickle=False)
         about = {
-            "format": FORMAT, "file": file, "text_column": column, "texts": len(offsets), "kind": kind,
+            "format": FORMAT, "file": file, "text_column": column, "texts": vectors.ntotal, "kind": kind,
             "dimension": vectors.d, "normalized": bool(getattr(run.task, "normalize", False)),
             "run_id": read_run(run_folder)["run_id"], "run_folder": str(run_folder.resolve()),
             "model_hash": model_hash(run_folder),
@@ -124,7 +124,7 @@ def make_index(
 def _fill(
     faiss: Any, run: FinishedRun, texts: Iterable[str], file: Path, kind: Kind
 ) -> tuple[Any, list[int]]:
-    """The index of all texts, which are written to `file` as JSON lines, and where each of them begins."""
+    """The index of all but blank texts, and where each text begins in `file`, where they are JSON lines."""
     vectors: Any = None
     offsets: list[int] = []
     records = ({"text": text} for text in texts)
@@ -134,10 +134,12 @@ def _fill(
         progress.counting("index") as on_progress,
     ):
         for chunk in in_chunks(records, CHUNK_RECORDS):
-            found = embed(run, [record["text"] for record in chunk])
-            if vectors is None:
-                vectors = _new_index(faiss, found.shape[1], kind)
-            vectors.add(found)
+            filled = [row for row, record in enumerate(chunk) if record["text"].strip()]
+            if filled:
+                found = embed(run, [chunk[row]["text"] for row in filled])
+                if vectors is None:
+                    vectors = faiss.IndexIDMap2(_new_index(faiss, found.shape[1], kind))
+                vectors.add_with_ids(found, len(offsets) + np.array(filled, dtype=np.int64))
             for record in chunk:
                 offsets.append(stream.tell())
                 stream.write(json.dumps(record["text"], ensure_ascii=False).encode() + b"\n")
