@@ -45,7 +45,10 @@ def describe_spans(
         predicted = _of_pieces(
             pieces, scores, piece_tags, scheme, repair=repair, grouped=aggregation == "simple"
         )
-        described = [span(start, end, kind, score=round(score, 6)) for start, end, kind, score in predicted]
+        described = [
+            span(*_trimmed(text, start, end), kind, score=round(score, 6))
+            for start, end, kind, score in predicted
+        ]
     else:
         described = of_words(results.spans.row(place), results.scores.row(place))
     found: dict[str, Any] = {"predicted": described}
@@ -116,6 +119,12 @@ def _of_pieces(
         (int(pieces[start, 1]), int(pieces[end - 1, 2]), kind, float(scores[start:end].mean()))
         for start, end, kind in cuts
     ]
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """The characters without the spaces around them, which some tokenizers count to their pieces."""
+    inside = text[start:end]
+    return start + len(inside) - len(inside.lstrip()), start + len(inside.rstrip())
 
 
 def _pairs(
