@@ -74,7 +74,7 @@ READING = [
     Bad("a list where text was", "json", '{"s": "a"}\n{"s": ["b"]}\n', "is a list", row=1, column="s"),
     Bad("a huge number in json", "json", f'{{"s": 1}}\n{{"s": {2**70}}}\n', "64 bits", row=1, column="s"),
     Bad("half a character in json", "json", '{"s": "a"}\n{"s": "\\ud83d"}\n', "surrogate", row=1, column="s"),
-    Bad("half characters in lists", "json", '{"s": []}\n{"s": ["\\ud83d"]}\n', "surrogate", row=1, column="s"),
+    Bad("half a letter in a list", "json", '{"s": []}\n{"s": ["\\ud83d"]}\n', "surrogate", row=1, column="s"),
     Bad("latin-1 in json", "json", '{"s": "a"}\n{"s": "é"}\n'.encode("latin-1"), "0xe9", row=1, line=2),
     Bad("an empty parquet file", "parquet", b"", "the file is empty"),
     Bad("a csv file as parquet", "parquet", GOOD, "not a readable parquet file"),
