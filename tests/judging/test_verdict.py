@@ -10,8 +10,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
 
+from runwright.judging.difference import Difference
 from runwright.judging.sides import differing_settings, find_sides
-from runwright.judging.verdict import Difference, Verdict, judge
+from runwright.judging.verdict import Verdict, judge
 from runwright.types import Interval
 
 MakeRun = Callable[..., Path]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from runwright.judging.difference import Difference, all_figures
 from runwright.judging.sides import Side
-from runwright.judging.verdict import Verdict, all_figures
+from runwright.judging.verdict import Verdict
 from runwright.listing.table import WIDTH_OF_A_FILE, figure
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 MAX_VALUE = 40  # characters of a setting
 
@@ -76,22 +79,35 @@ def _figures_table(sides: Sequence[Side], verdicts: Sequence[Verdict], *, with_g
     names = [name for name in all_figures(sides) if with_groups or name.count("/") == 1]
     names += [name for found in by_name for name in found if name not in names]
     for name in names:
-        cells = [Text(name), *(Text(summarised(side.values(name))) for side in sides)]
-        for place, found in enumerate(by_name):
-            difference = found.get(name)
-            if difference is None:
-                cells.append(Text("-"))
-                continue
-            if not sides[0].values(name):  # computed here, from the predictions
-                cells[1], cells[place + 2] = Text(figure(difference.first)), Text(figure(difference.second))
-            low, value, high = (
-                figure(part)
-                for part in (difference.interval.low, difference.interval.value, difference.interval.high)
-            )
-            style = {None: "", 0: "red", 1: "green"}[difference.better]
-            cells.append(Text(f"{value} [{low}, {high}]", style=style))
+        differences = [found.get(name) for found in by_name]
+        values = [side.values(name) for side in sides]
+        for place, each in enumerate(differences, start=1):
+            if each is not None:  # what was not recorded was computed here, from the predictions
+                values[0], values[place] = values[0] or [each.first], values[place] or [each.second]
+        cells = [Text(name), *(Text(summarised(of_side)) for of_side in values)]
+        cells += [
+            _cell(each, values[0], of_side) for each, of_side in zip(differences, values[1:], strict=True)
+        ]
         table.add_row(*cells)
     return table
+
+
+def _cell(difference: Difference | None, first: Sequence[float], second: Sequence[float]) -> Text:
+    """The difference with its interval, and of what it is one where the columns show something else."""
+    from rich.text import Text
+
+    if difference is None:
+        return Text("-")
+    interval = difference.interval
+    value, low, high = (figure(part) for part in (interval.value, interval.low, interval.high))
+    words = f"{value} [{low}, {high}]"
+    if not (_is_shown(difference.first, first) and _is_shown(difference.second, second)):
+        words += f" of {figure(difference.first)} and {figure(difference.second)}"
+    return Text(words, style={None: "", 0: "red", 1: "green"}[difference.better])
+
+
+def _is_shown(value: float, shown: Sequence[float]) -> bool:
+    return math.isclose(value, statistics.fmean(shown), rel_tol=1e-6, abs_tol=1e-9)
 
 
 def _table(heading: str, sides: Sequence[Side], *, justify: str = "left") -> Table:
