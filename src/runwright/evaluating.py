@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,14 @@ from runwright.dataset.store import cache_root
 from runwright.errors import ConfigError
 from runwright.hypotheses import Hypotheses
 from runwright.inference import FinishedRun, load_run
+from runwright.listing.strict_json import strict
 from runwright.mistakes import Mistake, listed, raise_if_any
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
 from runwright.report.summary import print_metrics
 from runwright.results import EvaluateResult
 from runwright.resuming import override_key, recorded_overrides
+from runwright.run_folder import claim_folder
 from runwright.saved_config import read_saved
 from runwright.secret_values import conceal, conceal_overrides
 from runwright.tokenizer.fingerprint import tokenizer_fingerprint
@@ -56,15 +57,14 @@ def evaluate_run(
     """Evaluate the best model of the run in `folder`; one result for each split, all but train by default.
 
     Overrides, put on top of the run's own, choose other data or metrics, or how predictions are judged;
-    others are refused. Predictions, tables and figures are written to evaluations/<time>/ of the run. With
-    hypotheses the classes are others than the run's.
+    others are refused. Predictions, tables and figures are written to evaluations/<time>-<id>/ of the run.
+    With hypotheses the classes are others than the run's.
     """
     composed = _compose(folder, overrides, allow_shadow=allow_shadow) if overrides else {}
     judging = _judging(overrides, composed)
     run = load_run(folder, device=device, hypotheses=hypotheses, judging=judging)
     config = _config(run.config, composed, judging) if composed else run.config
-    place = folder / "evaluations" / time.strftime("%Y-%m-%d_%H-%M-%S")
-    place.mkdir(parents=True, exist_ok=True)
+    place, _, _ = claim_folder(folder / "evaluations")
     concealed = conceal(config)  # before the log is opened: it masks what was found
     with run_logging(place, first=True, redact=Redactor().text), Progress(enabled=True) as progress:
         data = build.load_data(config)
@@ -88,7 +88,7 @@ def evaluate_run(
             outputs.write_tables(place, split, task=run.task, evaluation=evaluation)
             results.append(_result(split, evaluation, intervals, place))
     figures = {name: value for result in results for name, value in result.metrics.items()}
-    (place / "metrics.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    (place / "metrics.json").write_text(json.dumps(strict(figures), indent=1), encoding="utf-8")
     (place / "config.yaml").write_text(yaml.safe_dump(concealed, sort_keys=False), encoding="utf-8")
     return results
 
