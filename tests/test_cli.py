@@ -135,6 +135,38 @@ def test_validate_says_what_was_chosen(capsys: pytest.CaptureFixture[str]) -> No
     assert "optimizer=sgd" in capsys.readouterr().out
 
 
+MOODS = "review,mood\n" + "".join(f"a film {n},{'pos' if n % 2 else 'neg'}\n" for n in range(20))
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["task.text_column=text"], "column 'text': no such column; columns: 'review', 'mood'"),
+        (["task.label_column=label"], "column 'label': no such column; there are review, mood"),
+        (["task.label_names=[pos,bad]"], "unknown label 'neg'"),
+        (["dataset.source.files={train: null, test: moods.csv}"], "there is no train split to learn from"),
+        (["dataset.streaming=true", "task.label_names=[pos,neg]", "task.text_column=text"], "column 'text'"),
+    ],
+)
+def test_a_deep_check_finds_columns_and_labels_that_training_could_not_use(
+    more: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "moods.csv").write_text(MOODS)
+    right = [
+        "dataset=csv", "dataset.source.files.train=moods.csv", "dataset.holdout.validation=0",
+        "task.text_column=review", "task.label_column=mood", "model=scratch", "tokenizer=train/word",
+        "trainer=steps", "trainer.max_steps=1",
+    ]  # fmt: skip
+    assert main(["validate", "--deep", *right]) == 0
+    assert "\ntask: " in capsys.readouterr().out
+    assert main(["validate", "--deep", *right, *more]) == 3
+    shown = capsys.readouterr()
+    assert says in shown.err
+    assert "right:" not in shown.out
+
+
 # --- train --------------------------------------------------------------------------------------------
 
 

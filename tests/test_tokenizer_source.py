@@ -184,6 +184,14 @@ def test_a_column_that_is_not_there_is_named() -> None:
         run_texts({"text": ["a"]}).choose(files=None, columns=["body"])
 
 
+def test_a_text_column_of_the_task_that_is_not_there_is_told_by_its_option(home: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"columns: 'text', 'label'; task\.text_column names it, tok"
+    ) as caught:
+        runwright.run(overrides(home, "name=wrong", "task.text_column=review"))
+    assert caught.value.column == "review"
+
+
 def test_files_that_are_not_utf8_or_empty_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_bytes("schön".encode("latin-1"))
     corpus = run_texts({"text": ["a"]}).choose(files=[str(tmp_path / "bad.txt")], columns=None)

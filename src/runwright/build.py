@@ -25,7 +25,8 @@ from runwright.dataset.encoded_stream import EncodedStream
 from runwright.dataset.load import LoadedData
 from runwright.dataset.raw import ROW_ID
 from runwright.dataset.streams import Place
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, DataError
+from runwright.option_types import TARGET
 from runwright.resuming import comparable
 from runwright.target_code import code_of
 from runwright.targets import instantiate
@@ -41,7 +42,7 @@ from runwright.trainer.seeds import Seeds, derive_seed
 from runwright.trainer.sharding import Replicated, Strategy
 from runwright.trainer.step import Stepper
 from runwright.trainer.stream import StreamBatches
-from runwright.types import Example, Examples, Metric
+from runwright.types import Example, Examples, Metric, Splits
 
 logger = logging.getLogger(__name__)
 
@@ -84,10 +85,15 @@ def texts_of(config: Config, data: LoadedData) -> RunTexts:
             return [data.splits["train"]]
         return (block.rows for block in stream.blocks(Place(), repeat(BATCH)))
 
+    rows = _rows_to_learn_from(data)["train"]
+    columns = row_texts(build_task(config, stand_in()))
     return RunTexts(
         tables=tables,
-        column_names=(data.splits["train"] if stream is None else stream.head()).column_names,
-        columns=row_texts(build_task(config, stand_in())),
+        column_names=[name for name in rows.column_names if name != ROW_ID],
+        columns=columns,
+        options={
+            name: f"task.{key}" for key, name in config["task"].items() if key != TARGET and name in columns
+        },
         fingerprint=data.fingerprints["train"],
     )
 
@@ -120,12 +126,8 @@ def prepare(config: Config, *, cache_folder: Path | None, run_folder: Path | Non
     data = load_data(config)
     tokenizer = build_tokenizer(config, data, run_folder=run_folder)
     task = build_task(config, tokenizer)
-    kinds = column_kinds(task)
-    stream = build_stream(data, task, kinds)
-    known = data.splits if stream is None else {"train": stream.rows.head(), **data.splits}
-    require_columns(known, kinds)
-    with naming_rows(known):
-        task.fit(known)
+    stream = build_stream(data, task)
+    fit_task(task, data)
     data.notes.extend(
         quality_notes(data.splits, text_columns=_texts_of(task), label_column=task.label_column)
     )
@@ -145,6 +147,23 @@ def prepare(config: Config, *, cache_folder: Path | None, run_folder: Path | Non
     return Prepared(data=data, tokenizer=tokenizer, task=task, examples=examples, stream=stream)
 
 
+def fit_task(task: Any, data: LoadedData) -> None:
+    """Let the task learn from the rows; raises DataError for a column or a label that cannot be used."""
+    known = _rows_to_learn_from(data)
+    require_columns(known, column_kinds(task))
+    with naming_rows(known):
+        task.fit(known)
+
+
+def _rows_to_learn_from(data: LoadedData) -> Splits:
+    """The rows by split; of a stream the first ones stand for all. Raises DataError without a train."""
+    if data.stream is not None:
+        return {"train": data.stream.head(), **data.splits}
+    if "train" not in data.splits:
+        raise DataError(f"there is no train split to learn from; splits: {', '.join(data.splits)}")
+    return data.splits
+
+
 def column_kinds(task: Any) -> dict[str, Kind]:
     """The columns that every split must have, and which of them must hold text."""
     texts = set(row_texts(task))
@@ -161,12 +180,12 @@ def row_texts(task: Any) -> tuple[str, ...]:
     return getattr(task, "row_texts", task.text_columns)
 
 
-def build_stream(data: LoadedData, task: Any, kinds: Mapping[str, Kind]) -> EncodedStream | None:
+def build_stream(data: LoadedData, task: Any) -> EncodedStream | None:
     """The training examples as a stream, where the data is one."""
     if data.stream is None:
         return None
     inputs_of = partial(task.inputs_of, split="train")
-    return EncodedStream(rows=data.stream, kinds=kinds, inputs_of=inputs_of, encode=task.encode)
+    return EncodedStream(rows=data.stream, kinds=column_kinds(task), inputs_of=inputs_of, encode=task.encode)
 
 
 def encode_rows(

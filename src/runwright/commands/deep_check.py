@@ -30,11 +30,15 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
         name = config[group].get("name")
         if isinstance(name, str):
             yield f"{group}: {name} is {resolve_source(name)}"
-    from runwright.build import load_data
+    from runwright.build import build_task, fit_task, load_data
+    from runwright.tokenizer.trained import stand_in
 
     data = load_data(config)
     sizes = ", ".join(f"{split} {len(rows)} rows" for split, rows in data.splits.items())
     yield f"data: {sizes}"
+    fit_task(build_task(config, stand_in()), data)  # no task needs its tokenizer before it encodes
+    rows = "rows" if data.stream is None else "first rows of the stream"
+    yield f"task: the {rows} have the columns that it reads, and labels that it can use"
 
 
 def _nodes(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:

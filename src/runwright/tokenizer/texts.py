@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import glob
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from runwright.errors import ConfigError, DataError
+from runwright.mistakes import did_you_mean
 
 BATCH = 1000  # texts in memory at a time
 
@@ -36,6 +37,7 @@ class RunTexts:
     column_names: Sequence[str]  # of the rows
     columns: Sequence[str]  # of these the texts
     fingerprint: str  # of the rows
+    options: Mapping[str, str] = field(default_factory=dict)  # of the task, by the text column they name
 
     def choose(self, *, files: Sequence[str] | None, columns: Sequence[str] | None) -> Corpus:
         """Texts of these files, else of these columns, else of the task's; raises where there are none."""
@@ -44,12 +46,7 @@ class RunTexts:
         chosen = tuple(columns) if columns is not None else self.columns
         for column in chosen:
             if column not in self.column_names:
-                raise DataError(
-                    f"no such column; there are {', '.join(self.column_names)} (tokenizer.columns names "
-                    "those to train a tokenizer on)",
-                    split="train",
-                    column=column,
-                )
+                raise self._missing(column, is_task_s=columns is None)
         if not chosen:
             raise ConfigError("tokenizer.columns: given [], expected at least one column, or null")
         return Corpus(
@@ -57,6 +54,15 @@ class RunTexts:
             state={"rows": self.fingerprint, "columns": list(chosen)},
             name=f"{' and '.join(chosen)} of train",
         )
+
+    def _missing(self, column: str, *, is_task_s: bool) -> DataError:
+        names = "tokenizer.columns names those to train a tokenizer on"
+        if is_task_s:
+            names = f"{self.options.get(column, 'the task')} names it, {names}"
+        there = ", ".join(map(repr, self.column_names))
+        hint = did_you_mean(column, self.column_names)
+        parts = [f"no such column; columns: {there}", *([hint] if hint else []), names]
+        return DataError("; ".join(parts), split="train", column=column)
 
 
 def corpus_of_files(files: Sequence[str]) -> Corpus:
