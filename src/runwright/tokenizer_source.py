@@ -31,6 +31,7 @@ from runwright.tokenizer.texts import RunTexts
 log = logging.getLogger(__name__)
 
 MAX_CACHE_BYTES = 2**30
+SAME_TEXTS = ("texts.rows", "texts.files")  # parts of a key: those that differ in these are not compared
 TOKENIZER_FOLDER = "tokenizer"  # of a run
 TOKENIZER_FILE = "tokenizer.json"
 
@@ -62,7 +63,8 @@ def trained_tokenizer(node: Mapping[str, Any], texts: RunTexts, *, run_folder: P
     entry = store.cache_root() / "tokenizers" / store.digest(key)
     with store.locked(entry):
         if store.read_manifest(entry) is None:
-            log.info("tokenizer: trained now on %s: %s", corpus.name, why_missed(entry, key))
+            reason = why_missed(entry, key, same=SAME_TEXTS)
+            log.info("tokenizer: trained now on %s%s", corpus.name, f": {reason}" if reason else "")
             store.write_entry(entry, lambda folder: _train(node, texts, folder) | {"key": key})
             store.evict(entry.parent, max_bytes=MAX_CACHE_BYTES, keep=entry)
         else:

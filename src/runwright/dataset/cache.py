@@ -1,13 +1,13 @@
 """Encoded examples, prepared once for each state of data, tokenizer, task and code, and read by memory map.
 
 A prepared set is one Arrow file and a manifest with the key it was made for, in a folder of its own. On a
-miss the log says why: which parts of the key differ from the nearest set that is there.
+miss the log says why: which parts of the key differ from the nearest set of the same rows, if there is one.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from runwright.types import Example
 _log = logging.getLogger(__name__)
 _FILE = "examples.arrow"
 _FORMAT = 1  # raise when the file's layout changes: older sets are then made anew
+SAME_ROWS = ("data", "rows", "split")  # parts of a key: sets that differ in these have nothing in common
 _MOST_NAMED = 4  # parts of a key that differ, in one line of the log
 BATCH_ROWS = 1000
 MAX_CACHE_BYTES = 20 * 2**30
@@ -55,7 +56,8 @@ def prepare_examples(
         if kept is not None:
             store.touch(entry)
             return PreparedExamples(kept, cache_note="taken from the cache")
-        note = f"prepared now: {why_missed(entry, full_key)}"
+        reason = why_missed(entry, full_key, same=SAME_ROWS)
+        note = f"prepared now: {reason}" if reason else "prepared now"
         _log.info("%s", note)
         store.write_entry(entry, lambda target: _write(target, _encoded(rows, encode, on_progress), full_key))
         store.evict(entry.parent, max_bytes=max_bytes, keep=entry)
@@ -117,13 +119,17 @@ def _read(entry: Path) -> list[pa.RecordBatch] | None:
     return batches if whole and sum(len(batch) for batch in batches) == manifest["num_examples"] else None
 
 
-def why_missed(entry: Path, key: Mapping[str, Any]) -> str:
-    """Which parts of the key differ from those of the nearest set in the same folder."""
+def why_missed(entry: Path, key: Mapping[str, Any], *, same: Sequence[str]) -> str:
+    """Which parts of the key differ from those of the nearest set in the same folder.
+
+    Only sets with the `same` parts are compared, named as `task.max_length` is; without any it is empty.
+    """
     wanted = _flat(key)
     others = [store.read_manifest(other) for other in store.entries(entry.parent)]
     differences = [_difference(_flat(other["key"]), wanted) for other in others if other and "key" in other]
+    differences = [found for found in differences if not any(_is_within(part, same) for part in found)]
     if not differences:
-        return "nothing was prepared in this folder before"
+        return ""
     # Of equally near sets the one used last counts; `entries` lists it last.
     nearest = min(reversed(differences), key=len)
     if not nearest:
@@ -136,6 +142,10 @@ def why_missed(entry: Path, key: Mapping[str, Any]) -> str:
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     pairs = {part: (old.get(part), new.get(part)) for part in old.keys() | new.keys()}
     return {part: (before, after) for part, (before, after) in pairs.items() if before != after}
+
+
+def _is_within(part: str, wholes: Sequence[str]) -> bool:
+    return any(part == whole or part.startswith(f"{whole}.") for whole in wholes)
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
