@@ -166,6 +166,23 @@ def test_what_is_measured_at_the_start_is_neither_best_nor_a_part_of_the_trainin
     assert run.state.ledger == without.state.ledger
 
 
+def test_a_run_with_nothing_left_to_train_says_so(
+    tmp_path: Path, fixtures: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    options = {"evaluate_every_steps": 2, "early_stopping_patience": 2}
+    for folder, more, last in ((tmp_path / "all", {}, 12), (tmp_path / "early", options, 6)):
+        first = Run(folder, fixtures, values=[2.0, 3.0, 4.0], **more)
+        first.train()
+        second = Run(folder, fixtures, values=[], **more)
+        second.resume()
+        assert "nothing is left" not in caplog.text
+        assert (second.train(), second.state.step) == (0, last)
+        assert f"nothing is left to train: step {last} was the last one" in caplog.messages
+        assert second.log.curve("train/loss") == {}
+        caplog.clear()
+
+
 def test_a_resumed_run_does_not_measure_the_start_again(tmp_path: Path, fixtures: Any) -> None:
     first = Run(tmp_path, fixtures, values=[9.0], evaluate_at_start=True)
     first.stop_at = (1, signal.SIGTERM)

@@ -101,6 +101,8 @@ class Loop:
             self._measure_start(state)
         if state.step and self.plan.evaluates_at(state.step) and state.evaluated_step != state.step:
             self._evaluate(state)  # a signal came between this step and its evaluation
+        if state.step and (state.step >= self.plan.total_steps or self._is_over(state)):
+            logger.info("nothing is left to train: step %d was the last one", state.step)
         for batch in self.batches.iterate(state.step, self.plan.total_steps):
             if self._is_over(state):
                 break
