@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import runwright
+from runwright.compose import compose
 from runwright.errors import ConfigError
 from runwright.evaluating import evaluate_run, on_top_of, refuse_kept
 
@@ -29,6 +30,22 @@ def test_other_data_replaces_all_of_the_run_s_own_and_is_used_whole() -> None:
     assert "dataset.source.files.train=null" in found
     assert "dataset.holdout={validation:0,test:0}" in found
     assert found[:3] == ["experiment=vader", "metric=[accuracy]", "seed=3"]
+
+
+@pytest.mark.parametrize("more", [[], ["dataset.source.files.train=null"]])
+def test_other_files_are_used_whole_too(more: list[str]) -> None:
+    own = [*OWN, "dataset.holdout.validation=0.2", "dataset.subset.train=10"]
+    found = on_top_of(own, ["dataset.source.files.test=b.csv", *more])
+    config = compose(found).config["dataset"]
+    assert config["source"]["files"] == {"train": None, "validation": None, "test": "b.csv"}
+    assert set(config["holdout"].values()) == {0}
+    assert set(config["subset"].values()) == {None}
+
+
+def test_other_files_to_hold_out_from_are_split_as_the_run_s() -> None:
+    own = [*OWN, "dataset.holdout.validation=0.2"]
+    found = on_top_of(own, ["dataset.source.files.train=b.csv"])
+    assert compose(found).config["dataset"]["holdout"]["validation"] == 0.2
 
 
 def test_what_the_user_says_is_not_overruled() -> None:

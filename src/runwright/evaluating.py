@@ -37,6 +37,11 @@ from runwright.zero_shot import ZeroShot
 
 logger = logging.getLogger(__name__)
 
+# Nothing is held out of other data, and none of its rows are left out.
+WHOLE = {
+    "dataset.holdout": "{validation:0,test:0}",
+    "dataset.subset": "{train:null,validation:null,test:null}",
+}
 TAKEN = ("dataset", "metric", "seed", "seeds.data")
 # Options of tasks that change only what is made of a model's scores, and what they are compared with.
 JUDGING = (
@@ -173,19 +178,21 @@ def _compose(folder: Path, overrides: Sequence[str], *, allow_shadow: bool) -> M
 def on_top_of(own: Sequence[str], overrides: Sequence[str]) -> list[str]:
     """Overrides of an evaluation put on top of a run's own.
 
-    Another data set replaces all that the run said about its own; nothing is held out of it, none of its
-    rows are left out, and it needs no training split. Other metrics need not have the one that chose the
-    best model.
+    Another data set replaces all that the run said about its own. Nothing is held out of it or of other
+    files, none of their rows are left out, and they need no training split. Other metrics need not have the
+    one that chose the best model.
     """
     keys = [override_key(text) for text in overrides]
     kept = [text for text in own if override_key(text) not in keys]
     implied: dict[str, str] = {}
     if "dataset" in keys:
         kept = [text for text in kept if not override_key(text).startswith("dataset.")]
-        implied |= {"dataset.holdout": "{validation:0,test:0}"}
-        implied |= {"dataset.subset": "{train:null,validation:null,test:null}"}
-    if any(key.startswith("dataset.source.files.") for key in keys):
+        implied |= WHOLE
+    files = [text for text in overrides if override_key(text).startswith("dataset.source.files.")]
+    if files:
         implied["dataset.source.files.train"] = "null"
+    if files and not any(_names_training_files(text) for text in files):
+        implied |= WHOLE
     if any(key.partition(".")[0] == "metric" for key in keys):
         implied |= {"trainer.best_metric": "loss", "trainer.best_mode": "min"}
     added = [
@@ -193,6 +200,10 @@ def on_top_of(own: Sequence[str], overrides: Sequence[str]) -> list[str]:
     ]
     replaced = [text for text in kept if override_key(text) not in implied]
     return [*replaced, *added, *overrides]
+
+
+def _names_training_files(override: str) -> bool:
+    return override_key(override) == "dataset.source.files.train" and override.partition("=")[2] != "null"
 
 
 def _choose(known: list[str], wanted: Sequence[str] | None) -> list[str]:

@@ -72,8 +72,10 @@ def test_wrong_subsets_and_holdouts_are_refused(read, write, load):
     with pytest.raises(DataError, match=r"no such column.*'label'"):
         load(source, holdout={"test": 0.1}, stratify_by="lable")
     only_test = read("csv", {"test": write("b.csv", LINES)})
-    with pytest.raises(DataError, match="no train split to hold out from"):
-        load(only_test, holdout={"validation": 0.1})
+    with pytest.raises(
+        DataError, match=r"no train split to hold out from.*set dataset\.holdout\.validation=0$"
+    ):
+        load(only_test, holdout={"validation": 0.1, "test": 0.1})
 
 
 def test_the_table_and_sources_say_what_there_is(read, write, load):

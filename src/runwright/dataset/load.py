@@ -133,7 +133,8 @@ def _held_out(
         return splits
     if "train" not in splits:
         raise DataError(
-            f"there is no train split to hold out from; splits: {', '.join(splits)}",
+            f"there is no train split to hold out from; splits: {', '.join(splits)}; set "
+            f"{' '.join(f'dataset.holdout.{split}=0' for split in wanted)}",
             split="train",
         )
     rows = splits["train"]
