@@ -226,8 +226,9 @@ def test_a_missing_column_is_said_before_any_weights_are_read(
     record = json.loads((folder / "run.json").read_text())
     assert record["status"] == "FAILED"
     assert "DataError" in (folder / "traceback.txt").read_text()
-    with pytest.raises(CheckpointError, match="no best model yet"):
+    with pytest.raises(CheckpointError, match=r"FAILED: DataError: .*'txt'.*traceback\.txt") as caught:
         runwright.predict(folder, ["x"])
+    assert "--resume" not in str(caught.value)
 
 
 def test_what_was_not_uploaded_can_be_sent_later(finished: runwright.RunResult, home: Path) -> None:

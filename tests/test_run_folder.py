@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from runwright.errors import ConfigError
-from runwright.run_folder import create, find_runs, read_config, read_run, resolve_run, update_status
+from runwright.run_folder import (
+    BEST_MODEL,
+    create,
+    find_runs,
+    read_config,
+    read_run,
+    resolve_run,
+    update_status,
+)
 
 
 def make(root: Path, name: str = "first", **more: Any) -> Path:
@@ -85,6 +93,30 @@ def test_a_run_is_found_by_path_id_prefix_and_latest(tmp_path: Path) -> None:
         assert resolve_run(reference, output_dir=tmp_path) == one
     assert resolve_run("latest", output_dir=tmp_path) == other
     assert resolve_run("latest:first", output_dir=tmp_path) == two
+
+
+def add_model(folder: Path) -> None:
+    (folder / "best").mkdir()
+    for name in ("best/config.json", "task.json"):
+        (folder / name).write_text("{}")
+
+
+def test_the_latest_run_with_a_model_passes_over_newer_ones_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two, other = make(tmp_path), make(tmp_path), make(tmp_path, "second")
+    update_status(two, "FAILED")
+    assert resolve_run("latest", output_dir=tmp_path, needs=BEST_MODEL) == other  # where none has one
+    add_model(one)
+    assert not caplog.messages
+    assert resolve_run("latest:first", output_dir=tmp_path, needs=BEST_MODEL) == one
+    (said,) = caplog.messages
+    assert f"{two} (FAILED) has no best model; taken: {one}" in said
+    assert resolve_run("latest:first", output_dir=tmp_path) == two
+    add_model(two)
+    assert resolve_run("latest:first", output_dir=tmp_path, needs=BEST_MODEL) == two
+    assert resolve_run(one.name, output_dir=tmp_path, needs=BEST_MODEL) == one
+    assert len(caplog.messages) == 1
 
 
 def test_a_reproduction_is_not_the_latest_run(tmp_path: Path) -> None:

@@ -46,9 +46,9 @@ def evaluate(
     `run` is a run folder, id or `latest`. `splits` defaults to all but train.
     """
     from runwright.evaluating import evaluate_run
-    from runwright.run_folder import resolve_run
+    from runwright.run_folder import BEST_MODEL, resolve_run
 
-    return evaluate_run(resolve_run(str(run)), overrides, splits=splits)
+    return evaluate_run(resolve_run(str(run), needs=BEST_MODEL), overrides, splits=splits)
 
 
 def predict(
@@ -57,9 +57,9 @@ def predict(
     """Predict texts, or records with the columns that the run was trained on."""
     from runwright.inference import load_run, predict_records
     from runwright.records import texts_as_records
-    from runwright.run_folder import resolve_run
+    from runwright.run_folder import BEST_MODEL, resolve_run
 
-    finished = load_run(resolve_run(str(run)))
+    finished = load_run(resolve_run(str(run), needs=BEST_MODEL))
     columns = finished.task.text_columns
     as_records = (
         next(texts_as_records([record], columns)) if isinstance(record, str) else dict(record)

@@ -17,6 +17,8 @@ from runwright.errors import CheckpointError, DataError
 from runwright.hypotheses import Hypotheses
 from runwright.processes import set_threads, start_ranks
 from runwright.records import in_chunks
+from runwright.run_folder import RUN_FILE, has_model, read_run
+from runwright.run_states import TRACEBACK_FILE, UNENDED, look_at
 from runwright.saved_config import read_saved
 from runwright.secret_values import reveal
 from runwright.tokenizer.pretrained import load_pretrained
@@ -54,12 +56,9 @@ def load_run(
     With hypotheses the task is to choose among classes that the run was not trained on. `judging` are options
     of the task that stand instead of the run's, and of what training learned under the same name.
     """
+    if not has_model(folder):
+        raise _without_model(folder)
     best, state = folder / "best", folder / "task.json"
-    if not (best / "config.json").is_file() or not state.is_file():
-        raise CheckpointError(
-            f"run {folder} has no best model yet; its training has not finished. Go on with: "
-            f"runwright train --resume {folder}"
-        )
     # Nothing is tracked here: the store's secrets are not needed.
     saved = read_saved(folder)
     saved.warn(folder)
@@ -83,6 +82,24 @@ def load_run(
         ranks=ranks,
         options=options,
     )
+
+
+def _without_model(folder: Path) -> CheckpointError:
+    """The complaint that a run has no best model: how it stands, and what to do."""
+    record = read_run(folder) if (folder / RUN_FILE).is_file() else {}
+    death = look_at(folder, record) if record else None
+    status = death.status if death else record.get("status", "unknown")
+    start = f"run {folder} has no best model; its status is {status}"
+    if status == "FAILED":
+        reason = death.reason if death else record.get("error", "for a reason that it could not write down")
+        traceback = folder / TRACEBACK_FILE
+        more = f" (all of it: {traceback})" if traceback.is_file() else ""
+        return CheckpointError(f"{start}: {reason.splitlines()[0]}{more}. Mend that and train anew")
+    if status == "KILLED":
+        return CheckpointError(f"{start}. Go on with: runwright train --resume {folder}")
+    if status in UNENDED:
+        return CheckpointError(f"{start}: it has one when its training has finished")
+    return CheckpointError(f"{start}; best/ and task.json were there when it finished. Put them back")
 
 
 def load_best(best: Path, task: Any) -> torch.nn.Module:

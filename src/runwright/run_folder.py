@@ -6,13 +6,14 @@ outputs/<name>/<time>-<id>/ with config.yaml (resolved), overrides.yaml and run.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import socket
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,30 @@ from runwright.permissions import granted
 from runwright.secret_values import conceal, conceal_overrides, keep_references, refuse_in_names
 from runwright.tracker.redaction import redact
 
+logger = logging.getLogger(__name__)
+
 CONFIG_FILE = "config.yaml"
 OVERRIDES_FILE = "overrides.yaml"
 RUN_FILE = "run.json"
 ID_LENGTH = 6
 MAX_TRIES = 100
 LATEST = "latest"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """Something that a run may have, or not yet."""
+
+    name: str
+    is_in: Callable[[Path], bool]  # a run's folder
+
+
+def has_model(folder: Path) -> bool:
+    """Whether the best model is in the folder of a run, with what its task learned."""
+    return (folder / "best" / "config.json").is_file() and (folder / "task.json").is_file()
+
+
+BEST_MODEL = Part(name="best model", is_in=has_model)
 
 
 def create(
@@ -111,15 +130,20 @@ def update_status(folder: Path, status: str, **fields: Any) -> dict[str, Any]:
     return record
 
 
-def resolve_run(reference: str | Path, *, output_dir: str | Path = "outputs") -> Path:
-    """The folder of a run from its path, its id or the start of it, `latest`, or `latest:NAME`."""
+def resolve_run(
+    reference: str | Path, *, output_dir: str | Path = "outputs", needs: Part | None = None
+) -> Path:
+    """The folder of a run from its path, its id or the start of it, `latest`, or `latest:NAME`.
+
+    The latest run is the newest one that has what is needed; where none has it, the newest.
+    """
     path = Path(reference).expanduser()
     if (path / RUN_FILE).is_file():
         return path.resolve()
     text = str(reference)
     runs = find_runs(output_dir)
     if text == LATEST or text.startswith(f"{LATEST}:"):
-        return _latest(text, runs, output_dir)
+        return _latest(text, runs, output_dir, needs)
     matches = [folder for folder in runs if text and _is_called(folder, text)]
     if len(matches) == 1:
         return matches[0].resolve()
@@ -188,12 +212,15 @@ def _is_called(folder: Path, text: str) -> bool:
     return text.startswith(short) and str(read_run(folder).get("run_id", "")).startswith(text)
 
 
-def _latest(text: str, runs: list[Path], output_dir: str | Path) -> Path:
+def _latest(text: str, runs: list[Path], output_dir: str | Path, needs: Part | None) -> Path:
     name = text.partition(":")[2]
     chosen = [folder for folder in runs if not name or folder.parent.name == name]
     if chosen:  # a reproduction is no newer run, unless there are only such
         originals = [folder for folder in chosen if "reproduces" not in read_run(folder)]
-        return max(originals or chosen, key=start_order).resolve()
+        newest, *older = sorted(originals or chosen, key=start_order, reverse=True)
+        if needs is None or needs.is_in(newest):
+            return newest.resolve()
+        return (_first_with(needs, older, text, passed=newest) or newest).resolve()
     if not runs:
         raise ConfigError(f"run {text!r}: there are no runs in {output_dir} yet")
     names = _latest_names(runs)
@@ -201,6 +228,15 @@ def _latest(text: str, runs: list[Path], output_dir: str | Path) -> Path:
         f"run {text!r}: given no run, expected one of {', '.join([LATEST, *names])}; "
         f"{did_you_mean(text, names)}".rstrip("; ")
     )
+
+
+def _first_with(needs: Part, runs: list[Path], text: str, *, passed: Path) -> Path | None:
+    """The first of these runs that has what is needed; that a newer one is passed over is said."""
+    found = next(filter(needs.is_in, runs), None)
+    if found is not None:
+        status = read_run(passed).get("status")
+        logger.warning("%s: %s (%s) has no %s; taken: %s", text, passed, status, needs.name, found)
+    return found
 
 
 def _latest_names(runs: list[Path]) -> list[str]:

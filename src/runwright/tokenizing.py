@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -12,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runwright.errors import ConfigError
-from runwright.run_folder import LATEST, resolve_run
+from runwright.run_folder import LATEST, Part, resolve_run
 from runwright.saved_tokenizer import open_saved
 from runwright.tokenizer.statistics import Piece, cut, describe, measure
 from runwright.tokenizer_source import TOKENIZER_FOLDER
@@ -33,12 +34,16 @@ SHARES = ("unknown_rate", "vocabulary_used")
 def open_tokenizer(name: str) -> Any:
     """A tokenizer by hub name, folder, package:NAME/folder, or the one of a run: latest, latest:NAME."""
     if name == LATEST or name.startswith(f"{LATEST}:"):
-        folder = resolve_run(name)
-        found = [folder / part for part in (TOKENIZER_FOLDER, "best") if (folder / part).is_dir()]
+        folder = resolve_run(name, needs=Part(name="tokenizer", is_in=lambda run: bool(_folders_in(run))))
+        found = _folders_in(folder)
         if not found:
             raise ConfigError(f"{name}: {folder} has no tokenizer yet")
         name = str(found[0])
     return open_saved(name)
+
+
+def _folders_in(run: Path) -> list[Path]:
+    return [run / part for part in (TOKENIZER_FOLDER, "best") if (run / part).is_dir()]
 
 
 def report_on(name: str, texts: Sequence[str]) -> dict[str, Any]:

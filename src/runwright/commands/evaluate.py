@@ -39,11 +39,11 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
     """Evaluate and show a table."""
     from runwright.commands.flags import grant_permissions
     from runwright.hypotheses import hypotheses_of
-    from runwright.run_folder import resolve_run
+    from runwright.run_folder import BEST_MODEL, resolve_run
 
     grant_permissions(args)
     hypotheses = hypotheses_of(args)
-    folder = resolve_run(args.run)
+    folder = resolve_run(args.run, needs=BEST_MODEL)
     from runwright.evaluating import evaluate_run, show_results
 
     results = evaluate_run(

@@ -54,12 +54,12 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
     """Predict and write."""
     from runwright.errors import ConfigError
     from runwright.hypotheses import hypotheses_of
-    from runwright.run_folder import resolve_run
+    from runwright.run_folder import BEST_MODEL, resolve_run
 
     if args.texts + overrides and args.file:
         raise ConfigError("--file and texts are both given; expected one of them")
     hypotheses = hypotheses_of(args)
-    folder = resolve_run(args.run)
+    folder = resolve_run(args.run, needs=BEST_MODEL)
     from runwright.predicting import predict_to_stream
 
     output_format = args.output_format or (

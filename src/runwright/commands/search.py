@@ -48,13 +48,13 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
 
 def _index(args: argparse.Namespace, words: list[str]) -> int:
     from runwright.errors import ConfigError
-    from runwright.run_folder import resolve_run
+    from runwright.run_folder import BEST_MODEL, resolve_run
 
     if len(words) != 2:
         raise ConfigError(f"runwright search index: given {len(words)} words, expected RUN and FILE")
     if args.output is None:
         raise ConfigError("--output: given nothing, expected the folder to save the index in")
-    folder = resolve_run(words[0])
+    folder = resolve_run(words[0], needs=BEST_MODEL)
     from runwright.searching import make_index
 
     about = make_index(
@@ -72,13 +72,13 @@ def _index(args: argparse.Namespace, words: list[str]) -> int:
 
 def _query(args: argparse.Namespace, words: list[str]) -> int:
     from runwright.errors import ConfigError
-    from runwright.run_folder import resolve_run
+    from runwright.run_folder import BEST_MODEL, resolve_run
 
     if not words:
         raise ConfigError("runwright search query: expected the folder of an index, then texts")
     if args.k < 1:
         raise ConfigError(f"--k: given {args.k}, expected at least 1")
-    run = resolve_run(args.run) if args.run else None
+    run = resolve_run(args.run, needs=BEST_MODEL) if args.run else None
     from runwright.searching import Index
 
     index = Index(Path(words[0]), run=run, device=args.device)
