@@ -26,6 +26,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "deberta-v2": WIDTHS,
     "modernbert": WIDTHS,
     "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2},
+    "llama": {**WIDTHS, "num_key_value_heads": 2},
+    "mpnet": WIDTHS,
     "t5": {"d_model": 16, "d_kv": 8, "num_layers": 2, "num_heads": 2, "d_ff": 16},
 }
 

@@ -85,6 +85,14 @@ def test_an_architecture_that_is_unknown_or_has_no_such_head_is_refused(
         build(head, tokenizer, architecture=architecture, **options)
 
 
+def test_an_architecture_that_pads_with_a_token_of_its_own_is_refused(
+    make_small: Callable[..., Any], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    assert tokenizer.pad_token_id == 0
+    with pytest.raises(ConfigError, match=r"pads with token 0, and MPNet\w+ takes token 1 for the padding"):
+        make_small("mpnet", attention="eager")
+
+
 def test_parameters_are_counted_by_hand(make_small: Callable[..., Any]) -> None:
     model = make_small("bert", config={"max_position_embeddings": 64})
     embeddings = (30522 + 64 + 2) * 16 + 2 * 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import random
 from collections.abc import Callable
@@ -26,9 +27,9 @@ WORDS = [f"w{number}" for number in range(40)]
 TEXT = "w3 w17 w3 w39 w0"
 
 
-def tokenizer_of(words: list[str], *, unk: str = "[UNK]") -> PreTrainedTokenizerFast:
-    """The padding has number 0, as in all small checkpoints; the others are where `words` has them."""
-    vocabulary = {word: number for number, word in enumerate(["[PAD]", *words])}
+def tokenizer_of(words: list[str], *, unk: str = "[UNK]", pad: int = 0) -> PreTrainedTokenizerFast:
+    """The padding has number 0, as in all small checkpoints, or `pad`; the others follow as in `words`."""
+    vocabulary = {word: number for number, word in enumerate([*words[:pad], "[PAD]", *words[pad:]])}
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token=unk))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     frame = [(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
@@ -62,8 +63,8 @@ def load_with(head: Head) -> Load:
 def checkpoint(make_small: Callable[..., Any], head: Head, tmp_path: Path) -> Callable[..., tuple[Any, str]]:
     """A small model with its tokenizer, whose tokens are OWN, and the folder of both."""
 
-    def make(architecture: str, **changes: Any) -> tuple[Any, str]:
-        tokenizer = tokenizer_of(OWN)
+    def make(architecture: str, *, pad: int = 0, **changes: Any) -> tuple[Any, str]:
+        tokenizer = tokenizer_of(OWN, pad=pad)
         model = make_small(architecture, tokenizer=tokenizer, **{"head": head} | changes).eval()
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
@@ -92,6 +93,50 @@ def test_a_model_does_not_change_where_its_tokens_get_other_numbers(
     found = load_with(other, name=folder, embeddings="by_token", attention=attention)
     assert tokenizer_of(OWN)(TEXT)["input_ids"] != other(TEXT)["input_ids"]
     torch.testing.assert_close(logits(found, other), logits(model, tokenizer_of(OWN)))
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "gpt2"])
+@pytest.mark.parametrize(("former", "pad"), [(1, 0), (0, 1), (1, 3)])
+def test_the_padding_may_have_another_number(
+    checkpoint: Callable[..., tuple[Any, str]], load_with: Load, architecture: str, former: int, pad: int
+) -> None:
+    model, folder = checkpoint(architecture, pad=former)
+    other = tokenizer_of(OWN, pad=pad)
+    found = load_with(other, name=folder, embeddings="by_token")
+    torch.testing.assert_close(logits(found, other), logits(model, tokenizer_of(OWN, pad=former)))
+    found.save_pretrained(Path(folder) / "again")
+    batch = other(["w3 other w17", TEXT], padding=True, return_tensors="pt")
+    batch.pop("token_type_ids", None)
+    again = type(found).from_pretrained(Path(folder) / "again").eval()
+    torch.testing.assert_close(again(**batch).logits, found(**batch).logits)
+    found(**batch).logits.logsumexp(-1).sum().backward()
+    moved = found.get_input_embeddings().weight.grad.norm(dim=1) > 0
+    used = set(batch["input_ids"].flatten().tolist()) - {pad}
+    assert set(moved.nonzero().flatten().tolist()) - {pad} == used
+
+
+@pytest.mark.parametrize("embeddings", ["by_number", "by_token"])
+def test_the_padding_may_be_a_new_token(
+    checkpoint: Callable[..., tuple[Any, str]], load_with: Load, embeddings: str
+) -> None:
+    model, folder = checkpoint("llama")
+    config = Path(folder) / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"pad_token_id": None}))
+    other = tokenizer_of(OWN)
+    other.add_special_tokens({"pad_token": "<pad>"})
+    found = load_with(other, name=folder, embeddings=embeddings)
+    assert found.config.pad_token_id == len(OWN) + 1
+    padded = other([TEXT, f"{TEXT} w1"], padding=True, return_tensors="pt")
+    alone = logits(model, tokenizer_of(OWN))
+    torch.testing.assert_close(found(**padded).logits[:1], alone)
+
+
+def test_a_padding_beyond_the_tokens_of_a_model_that_pads_is_refused(
+    checkpoint: Callable[..., tuple[Any, str]], load_with: Load
+) -> None:
+    _, folder = checkpoint("bert")
+    with pytest.raises(ConfigError, match="pads with token 44, and the model has 44 tokens"):
+        load_with(tokenizer_of([*OWN, "one"], pad=44), name=folder, embeddings="by_token")
 
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert", "electra", "modernbert"])
@@ -129,7 +174,7 @@ def test_the_others_are_drawn_by_the_seed_and_as_large_as_those_there_are(
 
     with caplog.at_level(logging.INFO):
         first = vectors(1)
-    known = sum(token in tokenizer.get_vocab() for token in chinese.get_vocab())
+    known = len(tokenizer.get_vocab().keys() & chinese.get_vocab().keys())
     assert known > 50
     assert (
         f"the checkpoint has vectors of {known} of the 2,053 tokens, the others are new"

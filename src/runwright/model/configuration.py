@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from runwright.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
     from runwright.types import Head
+
+Embeddings = Literal["by_number", "by_token"]
 
 
 def torch_dtype(name: str) -> torch.dtype:
@@ -57,16 +59,46 @@ def _is_dropout(name: str, value: Any) -> bool:
     return is_probability and ("dropout" in name or name.endswith("pdrop"))
 
 
-def set_padding(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Make model and tokenizer agree on the padding token, which decoder heads look for."""
-    given = tokenizer.pad_token_id
-    own = getattr(config, "pad_token_id", None)
+def set_padding(
+    config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast, *, embeddings: Embeddings
+) -> int:
+    """Make model and tokenizer agree on the padding token; by how much its number changed.
+
+    This comes before the model: layers are made for that number, and decoder heads look for it.
+    """
+    given, own = tokenizer.pad_token_id, getattr(config, "pad_token_id", None)
+    if given is None or given == own:
+        return 0
+    is_new = given >= getattr(config, "vocab_size", given + 1)
     if own is None:
-        config.pad_token_id = given
-    elif given is not None and given != own:
+        config.pad_token_id = None if is_new else given  # a new token gets its vector first
+        return 0
+    if embeddings == "by_number":
         raise ConfigError(
             f"tokenizer.name: the tokenizer pads with token {given}, the model with {own}; "
-            "take the tokenizer that belongs to the model (tokenizer.name: ${model.name})"
+            "take the tokenizer that belongs to the model (tokenizer.name: ${model.name}), or with "
+            "model.embeddings=by_token only the vectors of the tokens that both have"
+        )
+    if is_new:
+        raise ConfigError(
+            f"tokenizer: it pads with token {given}, and the model has {config.vocab_size} tokens; "
+            "take a tokenizer whose padding is among its first tokens"
+        )
+    config.pad_token_id = given
+    return given - own
+
+
+def check_padding(model: PreTrainedModel) -> None:
+    """Raises ConfigError where an architecture takes another token for the padding, whatever it is told.
+
+    That token would never be trained.
+    """
+    told = getattr(model.config, "pad_token_id", None)
+    taken = getattr(model.get_input_embeddings(), "padding_idx", None)
+    if None not in (told, taken) and told != taken:
+        raise ConfigError(
+            f"tokenizer: it pads with token {told}, and {type(model).__name__} takes token {taken} for the "
+            "padding; take a tokenizer that pads with that one, or another architecture"
         )
 
 

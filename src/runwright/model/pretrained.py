@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from runwright.errors import ConfigError
-from runwright.model.configuration import auto_class, head_options, set_dropout, set_padding, torch_dtype
+from runwright.model.configuration import (
+    Embeddings,
+    auto_class,
+    check_padding,
+    head_options,
+    set_dropout,
+    set_padding,
+    torch_dtype,
+)
 from runwright.model.freeze import freeze_parts
 from runwright.model.head_bias import set_initial_bias
 from runwright.model.lora import Lora, add_adapters
 from runwright.model.quiet import quiet_transformers
-from runwright.model.vocabulary import Embeddings, fit_vocabulary
+from runwright.model.vocabulary import fit_vocabulary, move_positions
 from runwright.permissions import code_allowed
 from runwright.sources import resolve_source
 from runwright.types import Head, OpenFraction
@@ -60,10 +68,12 @@ def load(
     common = {"revision": revision or "main", "trust_remote_code": code_allowed()}
     config, former_names = _load_config(name, source, head, common)
     set_dropout(config, dropout)
-    set_padding(config, tokenizer)
+    moved = set_padding(config, tokenizer, embeddings=embeddings)
     options = {"dtype": torch_dtype(dtype), "attn_implementation": attention, **common}
     loaded = _load_weights(name, source, head, config, options)
     _check_encoder(name, loaded)
+    check_padding(loaded.model)
+    move_positions(loaded.model, moved)
     _report(loaded, head, former_names)
     set_initial_bias(loaded.model, head, new=loaded.new)
     found = fit_vocabulary(

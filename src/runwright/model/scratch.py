@@ -9,6 +9,7 @@ from runwright.errors import ConfigError
 from runwright.mistakes import did_you_mean
 from runwright.model.configuration import (
     auto_class,
+    check_padding,
     head_options,
     set_dropout,
     special_token_ids,
@@ -59,6 +60,7 @@ def build(
     except (TypeError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split()).partition(" Model type should be one of")[0]
         raise ConfigError(f"model: cannot build {architecture!r}: {reason}") from error
+    check_padding(model)
     set_initial_bias(model, head, new=None)
     log.info("new: all weights of %s", type(model).__name__)
     return model

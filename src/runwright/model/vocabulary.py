@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
 from runwright.errors import ConfigError
-from runwright.model.configuration import special_token_ids
+from runwright.model.configuration import Embeddings, special_token_ids
 from runwright.model.quiet import quiet_transformers
 from runwright.saved_tokenizer import open_saved
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-Embeddings = Literal["by_number", "by_token"]
 
 log = logging.getLogger("runwright.model")
 
@@ -60,7 +58,22 @@ def fit_vocabulary(
             num_embeddings,
             len(tokenizer) - 1,
         )
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id  # one of the new tokens
     return set()
+
+
+def move_positions(model: PreTrainedModel, by: int) -> None:
+    """Put each position where it is looked for once the number of the padding has changed `by` so much.
+
+    RoBERTa and its kin count the positions from that number on. Where it grew, the last ones are lost.
+    """
+    for name, module in model.named_modules():
+        counts_on = name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+        if by and counts_on:
+            weight = module.get_parameter("weight")
+            weight.data = weight.data.roll(by, dims=0)
+            log.info("%s: moved by %+d rows, as the number of the padding", name, by)
 
 
 def _check_numbers(
