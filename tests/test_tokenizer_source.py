@@ -95,6 +95,16 @@ def test_evaluating_and_predicting_train_nothing(finished: runwright.RunResult) 
     assert len(runwright.predict(finished.folder, ["很好", "无聊"]).predictions) == 2
 
 
+def test_an_architecture_with_a_tokenizer_of_its_own_is_used_with_that_of_the_run(home: Path) -> None:
+    size = "{hidden_size:16,num_hidden_layers:1,num_attention_heads:2,num_key_value_heads:2}"
+    changes = ["model.architecture=qwen2", f"model.config={size}", "name=qwen"]
+    result = runwright.run(overrides(home, *changes))
+    (evaluated,) = runwright.evaluate(result.folder)
+    assert evaluated.metrics["validation/loss"] == pytest.approx(result.metrics["validation/loss"], rel=1e-6)
+    log = (result.folder / "log.txt").read_text()
+    assert "AutoTokenizer takes a Qwen2Tokenizer, which cuts texts otherwise" in log
+
+
 @pytest.mark.usefixtures("no_training")
 def test_a_run_goes_on_with_the_tokenizer_in_its_folder(
     finished: runwright.RunResult, tmp_path: Path

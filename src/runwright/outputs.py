@@ -29,10 +29,12 @@ BEST = "best"
 def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any = None) -> Path:
     """The model and its tokenizer as a folder that `from_pretrained` loads; appears whole or not at all.
 
-    A task that has `model_files(model)` puts these texts, by path, beside them.
+    A task that has `model_files(model)` puts these texts, by path, beside them. Warns where AutoTokenizer
+    takes another tokenizer than the one saved.
     """
     from runwright.model.lora import merge_adapter
     from runwright.model.quiet import quiet_transformers
+    from runwright.saved_tokenizer import other_class
 
     best, partial = folder / BEST, folder / f".{BEST}.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -46,6 +48,13 @@ def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any = None) -
     if best.exists():
         shutil.rmtree(best)
     partial.replace(best)
+    if (taken := other_class(best)) is not None:
+        logger.warning(
+            "beside this architecture AutoTokenizer takes a %s, which cuts texts otherwise; Runwright reads "
+            "what was saved, and so does AutoTokenizer.from_pretrained(%r, config=PreTrainedConfig())",
+            taken,
+            str(best),
+        )
     return best
 
 

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from runwright.errors import ConfigError
 from runwright.sources import resolve_source
+from runwright.tokenizer.fingerprint import tokenizer_fingerprint
 
 
 def open_saved(name: str, *, revision: str | None = None) -> PreTrainedTokenizerFast:
     """The tokenizer under `name`, whether or not it can pad; `revision` is a branch, tag or commit of a hub.
 
-    Raises ConfigError where none can be loaded.
+    One that transformers 5 saved is read as it was, also where a model lies beside it for which AutoTokenizer
+    would take another class (see `other_class`). Raises ConfigError where none can be loaded.
     """
     source = resolve_source(name)
+    options: dict[str, Any] = {"revision": revision or "main"}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            source, revision=revision or "main", trust_remote_code=False, use_fast=True
-        )
+        if "backend" in get_tokenizer_config(source, **options):  # as transformers 5 writes
+            options["config"] = PreTrainedConfig()  # of no model
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, use_fast=True, **options)
     except (OSError, ValueError) as error:
         raise ConfigError(f"tokenizer.name: {name!r} cannot be loaded: {_reason(source, error)}") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
@@ -28,6 +33,21 @@ def open_saved(name: str, *, revision: str | None = None) -> PreTrainedTokenizer
         # transformers 5 makes one without words where it finds a model's config.json and no tokenizer.
         raise ConfigError(f"tokenizer.name: {name!r} holds no tokenizer: only special tokens came of it")
     return tokenizer
+
+
+def other_class(folder: Path) -> str | None:
+    """The class that AutoTokenizer reads from a folder, where it cuts otherwise than the tokenizer saved there.
+
+    For some architectures, as qwen2, transformers takes the tokenizer of the architecture whatever was saved.
+    """
+    try:
+        read = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        if type(read).__name__ == get_tokenizer_config(folder).get("tokenizer_class"):
+            return None
+        same = tokenizer_fingerprint(read) == tokenizer_fingerprint(open_saved(str(folder.resolve())))
+    except (ConfigError, OSError, ValueError):
+        return None  # a tokenizer of the user's, which is for others to read
+    return None if same else type(read).__name__
 
 
 def _reason(source: str, error: Exception) -> str:

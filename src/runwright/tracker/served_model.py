@@ -48,12 +48,13 @@ class Classifier:
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         import torch
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
 
         offline = {"local_files_only": True, "trust_remote_code": False}
         self.settings = settings
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.tokenizer = AutoTokenizer.from_pretrained(folder / "best", **offline)
+        # Of no model: for some architectures AutoTokenizer takes another tokenizer than the one saved.
+        self.tokenizer = AutoTokenizer.from_pretrained(folder / "best", config=PreTrainedConfig(), **offline)
         model = AutoModelForSequenceClassification.from_pretrained(folder / "best", dtype="auto", **offline)
         self.model = model.to(self.device).eval()
 
