@@ -243,6 +243,22 @@ def test_what_was_trained_here_can_be_the_example(
     assert again(TEXTS)["input_ids"] == made[option](TEXTS)["input_ids"]
 
 
+@pytest.mark.parametrize("option", ["bpe", "unigram"])
+def test_bytes_still_write_what_is_unknown(
+    train_one: Callable[..., Any], made: dict[str, Any], option: str, tmp_path: Path
+) -> None:
+    made[option].save_pretrained(tmp_path)
+    file = tmp_path / "tokenizer.json"
+    state = json.loads(file.read_text())
+    state["model"]["byte_fallback"] = True
+    file.write_text(json.dumps(state))
+    again = train_one("like", name=str(tmp_path), vocab_size=len(made[option]) + 256)
+    assert {"<0xC3>", "<0xA9>"} <= set(again.tokenize("é film"))
+    assert again.unk_token_id not in again("é film")["input_ids"]
+    assert "<0xC3>" not in again.all_special_tokens
+    assert again.get_vocab().keys() >= made[option].get_vocab().keys()
+
+
 def test_one_that_was_saved_without_a_token_to_pad_with_takes_one_of_its_own(
     train_one: Callable[..., Any], made: dict[str, Any], tmp_path: Path
 ) -> None:

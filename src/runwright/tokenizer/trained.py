@@ -96,7 +96,8 @@ def like(
     state = json.loads(old.backend_tokenizer.to_str())
     special = [token for token in state["added_tokens"] if token["special"]]
     unk = _unknown_token(state["model"])
-    tokens = _without_repeats([*(token["content"] for token in special), *([unk] if unk else [])])
+    first = [*(token["content"] for token in special), *([unk] if unk else [])]
+    tokens = _without_repeats([*first, *_bytes_of(state["model"])])
     algorithm = _algorithm_like(
         state["model"], size=vocab_size or len(old), min_frequency=min_frequency, alphabet_size=alphabet_size
     )
@@ -183,6 +184,11 @@ def _unknown_token(model: Mapping[str, Any]) -> str | None:
     if model["type"] == "Unigram":
         return None if model["unk_id"] is None else model["vocab"][model["unk_id"]][0]
     return model.get("unk_token")
+
+
+def _bytes_of(model: Mapping[str, Any]) -> list[str]:
+    """The tokens that a model writes an unknown character with, byte by byte; none where it has no such."""
+    return [f"<0x{byte:02X}>" for byte in range(256)] if model.get("byte_fallback") else []
 
 
 def _renumbered(post_processor: Any, ids: Mapping[str, int]) -> Any:
