@@ -36,7 +36,7 @@ def open_saved(name: str, *, revision: str | None = None) -> PreTrainedTokenizer
 
 
 def other_class(folder: Path) -> str | None:
-    """The class that AutoTokenizer reads from a folder, where it cuts otherwise than the tokenizer saved there.
+    """The class that AutoTokenizer reads from a folder, where that cuts otherwise than what was saved there.
 
     For some architectures, as qwen2, transformers takes the tokenizer of the architecture whatever was saved.
     """

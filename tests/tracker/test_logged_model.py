@@ -18,7 +18,7 @@ import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError
 from runwright.tracker.journal import read
@@ -58,15 +58,20 @@ print(json.dumps({
 def make_best() -> Callable[..., Any]:
     """A tiny classifier in `best/` of a run, and what it says of texts by transformers alone."""
 
-    def make(folder: Path, *, num_labels: int, seed: int = 0) -> Callable[..., torch.Tensor]:
+    def make(
+        folder: Path, *, num_labels: int, seed: int = 0, architecture: str = "bert"
+    ) -> Callable[..., torch.Tensor]:
         torch.manual_seed(seed)
         words = Tokenizer(WordLevel({word: place for place, word in enumerate(WORDS)}, unk_token="[UNK]"))
         words.pre_tokenizer = Whitespace()
         tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
         size = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1}
-        config = BertConfig(vocab_size=len(WORDS), pad_token_id=1, num_labels=num_labels, **size)
-        model = BertForSequenceClassification(config).eval()
-        torch.nn.init.normal_(model.classifier.weight, std=3.0)
+        size |= {"num_key_value_heads": 2, "vocab_size": len(WORDS), "pad_token_id": 1}
+        config = AutoConfig.for_model(architecture, num_labels=num_labels, **size)
+        model = AutoModelForSequenceClassification.from_config(config).eval()
+        for name in ("classifier.weight", "score.weight"):
+            if name in model.state_dict():
+                torch.nn.init.normal_(model.get_parameter(name), std=3.0)
         model.save_pretrained(folder / "best")
         tokenizer.save_pretrained(folder / "best")
         for name in ("config.yaml", "task.json"):
@@ -154,6 +159,19 @@ def test_the_script_says_what_the_logits_say(make_best: Any, tmp_path: Path, pro
         assert found["prediction"].tolist() == rows
     gap = model.predict(None, pd.DataFrame({"a": [None, float("nan")], "b": ["good", "bad"]}))
     assert len(gap) == 2
+
+
+@pytest.mark.filterwarnings("ignore")  # as above
+def test_the_script_reads_the_tokenizer_that_was_saved(make_best: Any, tmp_path: Path) -> None:
+    from runwright.tracker.served_model import BestModel
+
+    logits = make_best(tmp_path, num_labels=3, architecture="qwen2")(TEXTS)
+    (tmp_path / "settings.json").write_text(json.dumps(about()))
+    model = BestModel()
+    model.load_context(SimpleNamespace(artifacts={"run": str(tmp_path)}))
+    found = model.predict(None, pd.DataFrame({"text": TEXTS}))
+    expected = logits.softmax(dim=-1).max(dim=-1).values.tolist()
+    assert found["score"].tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_sending_again_makes_no_second_model_or_version(
