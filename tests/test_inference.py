@@ -1,4 +1,4 @@
-"""Predictions of records one by one, whatever the task makes of rows in training."""
+"""Finished runs: predictions of records one by one, and what is said where there is no best model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 import runwright
+from runwright.errors import CheckpointError
 from runwright.inference import FinishedRun, load_run, predict_records
+from runwright.run_folder import create, update_status
 
 TEXTS = ["the cat sat on the mat", "a number of words", "on the other hand"] * 8
 
@@ -49,3 +51,20 @@ def test_every_record_gets_the_guesses_for_its_own_masks(guesser: FinishedRun) -
 
 def test_records_of_which_none_has_a_token_have_no_guesses(guesser: FinishedRun) -> None:
     assert [record["prediction"] for record in predict(guesser, ["", " "])] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        ("FAILED", r"FAILED: DataError: no such column\. Mend that and train anew"),
+        ("KILLED", r"KILLED\. Go on with: runwright train --resume"),
+        ("RUNNING", r"RUNNING: it has one when its training has finished"),
+        ("FINISHED", r"FINISHED; best/ and task\.json were there"),
+    ],
+)
+def test_a_run_without_a_best_model_says_how_it_stands(status: str, says: str, tmp_path: Path) -> None:
+    folder = create({"name": "one", "output_dir": str(tmp_path)}, overrides=[], command=[])
+    update_status(folder, status, error="DataError: no such column\nmore")  # this process lives: not dead
+    with pytest.raises(CheckpointError, match=says) as caught:
+        load_run(folder)
+    assert ("--resume" in str(caught.value)) == (status == "KILLED")

@@ -62,10 +62,7 @@ class Examples(Protocol):
 
     @property
     def widths(self) -> np.ndarray:
-        """What each takes of a batch with padding, [N] int64, next to none longer: mostly its tokens.
-
-        An example of several texts takes as many rows, each as long as its longest text.
-        """
+        """Tokens in a batch with padding, [N] int64; several texts take as many rows of the longest."""
         ...
 
     @property
