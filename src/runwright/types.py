@@ -41,7 +41,6 @@ OpenFraction = Annotated[float, Range(ge=0, lt=1)]  # 0 allowed, 1 not: dropout,
 
 # --- data: rows -> examples -> batches ----------------------------------------------------------------
 
-Row: TypeAlias = dict[str, Any]
 Splits: TypeAlias = "dict[str, Dataset]"
 """Rows by split name; by convention `train`, `validation`, `test`."""
 
