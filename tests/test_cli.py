@@ -69,6 +69,25 @@ def test_an_unknown_option_is_answered_with_the_nearest(capsys: pytest.CaptureFi
     assert "did you mean '--multirun'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--experiment", "vader"], "write experiment=vader, without dashes"),
+        (["train", "--dataset=a.csv"], "write dataset=csv dataset.source.files.train=a.csv, without dashes"),
+        (["validate", "--model", "org/own"], "write model.name=org/own, without dashes"),
+        (["train", "--learning-rate", "--batch-size"], "write optimizer.lr=<value>, without dashes"),
+        (["train", "--optimizer.lr", "seed=1"], "write optimizer.lr=<value>, without dashes"),
+        (["predict"], "required: RUN\n"),
+    ],
+)
+def test_a_key_typed_as_an_option_is_answered_with_the_override(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert message in capsys.readouterr().err
+
+
 def test_no_command_prints_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert "usage: runwright" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """The command `runwright`: finds the sub-command and imports only that one.
 
-Help, versions and mistakes in the command itself are answered without importing Hydra.
+Help, versions and mistakes in the command itself are answered without importing Hydra; only what is typed as
+an option and may be a key is looked up.
 """
 
 from __future__ import annotations
@@ -101,9 +102,9 @@ def make_parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
 def _run(module: ModuleType, name: str, arguments: list[str]) -> int:
     parser = make_parser(name, module)
     args, overrides = parser.parse_known_intermixed_args(arguments)
-    unknown = [argument for argument in overrides if argument.startswith("-")]
+    unknown = [place for place, word in enumerate(overrides) if word.startswith("-")]
     if unknown:
-        _refuse_flag(parser, unknown[0])
+        _refuse_flag(parser, overrides[unknown[0] :])
     try:
         return module.execute(args, overrides)
     except RunwrightError as error:
@@ -137,12 +138,17 @@ def _show_without_secrets(
     sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
 
 
-def _refuse_flag(parser: argparse.ArgumentParser, flag: str) -> None:
+def _refuse_flag(parser: argparse.ArgumentParser, words: list[str]) -> None:
+    """Stop at the first of these words, which no option is called."""
     from runwright.mistakes import did_you_mean
 
     known = [text for action in parser._actions for text in action.option_strings]
-    hint = did_you_mean(flag.partition("=")[0], known)
-    parser.error(f"unknown option {flag}" + (f"; {hint}" if hint else ""))
+    hint = did_you_mean(words[0].partition("=")[0], known)
+    if "key=value" in (parser.usage or ""):
+        from runwright.suggestions import hint_for_flag
+
+        hint = hint_for_flag(words) or hint
+    parser.error(f"unknown option {words[0]}" + (f"; {hint}" if hint else ""))
 
 
 def _help() -> str:

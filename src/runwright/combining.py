@@ -1,7 +1,8 @@
 """The table of checks over several keys, and what they share.
 
 Add a check to `cross_checks.py` (training) or `task_checks.py` (data, task, metrics, model): a function that
-names the keys it reads. It gets their values, and is skipped where one is absent or already has a mistake.
+names the keys it reads. It gets their values, and is skipped where one is absent or already has a mistake
+(`key?`: it gets None there instead).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _ABSENT = object()
 
 
 def reads(*keys: str) -> Callable[[Check], Check]:
-    """Enter a check into the table with the keys whose values it gets."""
+    """Enter a check into the table with the keys whose values it gets; `key?`: None where it is not there."""
 
     def enter(check: Check) -> Check:
         CHECKS.append((keys, check))
@@ -34,8 +35,8 @@ def check_combinations(config: dict[str, Any], known: Iterable[Mistake]) -> list
     config = {"metric": {}, **config}  # `metric=[]` leaves no such key
     mistakes: list[Mistake] = []
     for keys, check in CHECKS:
-        values = [_select(config, key) for key in keys]
-        if any(value is _ABSENT for value in values) or any(_touches(wrong, key) for key in keys):
+        values = [_value(config, key, wrong) for key in keys]
+        if any(value is _ABSENT for value in values):
             continue
         mistakes.extend(_call(check, values))
     return mistakes
@@ -46,6 +47,12 @@ def _call(check: Check, values: list[Any]) -> list[Mistake]:
         return list(check(*values))
     except (TypeError, ValueError, AttributeError):
         return []  # a target of the user's own may have other values under the same name
+
+
+def _value(config: dict[str, Any], key: str, wrong: set[str]) -> Any:
+    name = key.removesuffix("?")
+    value = _ABSENT if _touches(wrong, name) else _select(config, name)
+    return None if value is _ABSENT and name != key else value
 
 
 def _touches(wrong: set[str], key: str) -> bool:

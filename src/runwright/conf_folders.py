@@ -16,11 +16,19 @@ class ConfFolders:
 
     shipped: Path
     own: Path | None
+    looked_in: Path  # where the user's own would be
 
     @property
     def in_order(self) -> list[Path]:
         """The user's own folder first: what it shadows is an error unless it was asked for."""
         return [self.own, self.shipped] if self.own else [self.shipped]
+
+    def searched(self) -> str:
+        """The folders as a message names them, with a word where there is none."""
+        if self.looked_in == self.shipped:
+            return str(self.shipped)
+        own = "./conf" if self.looked_in == Path.cwd() / "conf" else str(self.looked_in)
+        return f"{own}{'' if self.own else ' (not there)'} and {self.shipped}"
 
     def groups(self) -> list[str]:
         """Names of all groups, nested ones with a slash."""
@@ -58,4 +66,5 @@ def find_conf_folders(folder: Path | None = None) -> ConfFolders:
     installed = package / "conf"  # in a wheel; in a checkout the folder lies beside src/
     shipped = installed if installed.is_dir() else package.parents[1] / "conf"
     own = ((folder or Path.cwd()) / "conf").resolve()
-    return ConfFolders(shipped=shipped, own=own if own.is_dir() and own != shipped else None)
+    is_own = own.is_dir() and own != shipped
+    return ConfFolders(shipped=shipped, own=own if is_own else None, looked_in=own)

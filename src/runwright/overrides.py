@@ -14,9 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from runwright.mistakes import Mistake, did_you_mean, listed, nearest, shown
 from runwright.option_types import TARGET
+from runwright.suggestions import hint_for_key, hint_for_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from runwright.conf_folders import ConfFolders
 
@@ -91,7 +92,9 @@ def check_choice(override: Override, folders: ConfFolders) -> list[Mistake]:
     for option in chosen:
         if isinstance(option, str) and option.removesuffix(".yaml") in options:
             continue
-        hint = _hint_for_option(option, options, group, folders)
+        hint = f"leave it out, or write ~{group}"
+        if isinstance(option, str):
+            hint = hint_for_option(option, options, group, folders)
         expected = f"one of the options {listed(options)}"
         mistakes.append(
             Mistake(key=text, given=f"{shown(option)} for group {group!r}", expected=expected, hint=hint)
@@ -99,15 +102,6 @@ def check_choice(override: Override, folders: ConfFolders) -> list[Mistake]:
     if len(set(map(str, chosen))) < len(chosen):
         mistakes.append(Mistake(key=text, given="an option twice", expected="each option once"))
     return mistakes
-
-
-def _hint_for_option(option: Any, options: list[str], group: str, folders: ConfFolders) -> str:
-    if not isinstance(option, str):
-        return f"leave it out, or write ~{group}"
-    for folder in folders.in_order:
-        if (folder / group / f"{option}.yml").is_file():
-            return f"Hydra reads .yaml only: rename {group}/{option}.yml"
-    return did_you_mean(option, options)
 
 
 def apply_value(override: Override, config: DictConfig) -> list[Mistake]:
@@ -118,11 +112,14 @@ def apply_value(override: Override, config: DictConfig) -> list[Mistake]:
     unknown = _find_unknown(override, config)
     if unknown:
         return [unknown]
-    if isinstance(_value(override), dict):
-        node = OmegaConf.select(config, key)
-        if isinstance(node, DictConfig) and TARGET not in node:
-            # `dataset.columns={text: review}` brings new names; the schema knows what may be there.
-            OmegaConf.set_struct(node, value=False)
+    value = _value(override)
+    node = _existing(config, key) if isinstance(value, str | dict) else None
+    if isinstance(node, DictConfig) and "train" in list(node) and isinstance(value, str):
+        hint = f"did you mean {key}.train={text.partition('=')[2]}?"
+        return [Mistake(key=text, given="one value", expected="one for each split", hint=hint)]
+    if isinstance(value, dict) and isinstance(node, DictConfig) and TARGET not in node:
+        # `dataset.columns={text: review}` brings new names; the schema knows what may be there.
+        OmegaConf.set_struct(node, value=False)
     try:
         ConfigLoaderImpl._apply_overrides_to_config([override], config)
     except (
@@ -134,10 +131,15 @@ def apply_value(override: Override, config: DictConfig) -> list[Mistake]:
         IndexError,
     ) as error:
         reason = str(error.__cause__ or error).strip().split("\n")[0]
-        return [
-            Mistake(key=text, given=shown(_value(override)), expected=f"a value for {key!r}", hint=reason)
-        ]
+        return [Mistake(key=text, given=shown(value), expected=f"a value for {key!r}", hint=reason)]
     return []
+
+
+def _existing(config: DictConfig, key: str) -> Any:
+    try:
+        return OmegaConf.select(config, key)
+    except OmegaConfBaseException:  # what it refers to is not there
+        return None
 
 
 def _parse(parser: OverridesParser, text: str) -> Override | Mistake:
@@ -221,7 +223,8 @@ def _find_unknown(override: Override, config: DictConfig) -> Mistake | None:
     if free and not nearest(parts[depth], siblings):
         hint = f"a new key takes a plus: +{text}"
     else:
-        hint = _suggest(key, where, parts[depth], siblings, config)
+        value = text.partition("=")[2]
+        hint = hint_for_key(key, value, config, where=where, siblings=siblings)
     return Mistake(key=text, given=f"an unknown key {key!r}", expected=expected, hint=hint)
 
 
@@ -240,27 +243,3 @@ def _known_depth(config: DictConfig, parts: list[str]) -> int:
         if isinstance(node, DictConfig | ListConfig) and node._is_interpolation():
             node = node._maybe_dereference_node()
     return len(parts)
-
-
-def _suggest(key: str, where: str, name: str, siblings: list[str], config: DictConfig) -> str:
-    """The nearest sibling, or the place where a key of this name is."""
-    rest = key[len(where) + 1 if where else 0 :]
-    match = nearest(name, siblings)
-    if match and "." not in rest:
-        return f"did you mean {f'{where}.{match}' if where else match!r}?"
-    keys = list(flat_keys(config))
-    same_name = [other for other in keys if other.split(".")[-1] == key.split(".")[-1]]
-    match = nearest(key, same_name) or (same_name[0] if same_name else None) or nearest(key, keys)
-    return f"did you mean {match!r}?" if match else ""
-
-
-def flat_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Dotted names of all keys."""
-    for name in config.keys():  # noqa: SIM118 - iterating a DictConfig resolves it
-        key = f"{prefix}{name}"
-        yield key
-        node = config._get_node(name)
-        if isinstance(node, DictConfig) and not (
-            node._is_none() or node._is_missing() or node._is_interpolation()
-        ):
-            yield from flat_keys(node, f"{key}.")

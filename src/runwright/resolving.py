@@ -8,7 +8,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runwright.mistakes import Mistake, did_you_mean
-from runwright.overrides import flat_keys
+from runwright.suggestions import flat_keys
 
 ENDLESS = "which contains itself"
 INSTEAD = {  # of a value: another option that needs none
@@ -62,6 +62,9 @@ def _bad_interpolation(key: str, raw: Any, error: Exception, root: DictConfig) -
         return Mistake(key=key, given=f"{text!r}, {ENDLESS}", expected="a value that ends")
     reason = str(error).strip().split("\n")[0]
     wanted = text[2:-1] if text.startswith("${") and text.endswith("}") else ""
-    hint = did_you_mean(wanted, flat_keys(root)) if wanted and ":" not in wanted else ""
-    hint = f"{hint} or set {key}=<value>{INSTEAD.get(key, '')}".strip()
+    hint = f"set {key}=<value>"
+    if key in INSTEAD:
+        hint += INSTEAD[key]
+    elif near := did_you_mean(wanted, flat_keys(root)) if wanted and ":" not in wanted else "":
+        hint = f"{near} or {hint}"
     return Mistake(key=key, given=f"{text!r}", expected=f"a reference that resolves ({reason})", hint=hint)

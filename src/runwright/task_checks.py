@@ -15,11 +15,13 @@ OWN_DIRECTION = {"runwright.metric.evaluate_adapter.EvaluateMetric"}  # it may b
 # --- task and metrics ---------------------------------------------------------------------------------
 
 
-@reads("trainer.best_metric", "metric")
-def _best_metric_is_computed(best: Any, metrics: Any) -> Iterator[Mistake]:
-    figures = ["loss", *(metrics or {})]
-    if best not in figures:
-        hint = did_you_mean(best, figures) or f"add it: metric=[{','.join([*figures[1:], best])}]"
+@reads("trainer.best_metric", "metric", "task.problem?", "task._target_?")
+def _best_metric_is_computed(best: Any, metrics: Any, problem: Any, target: Any) -> Iterator[Mistake]:
+    if not _is_computed(best, metrics):
+        problem = problem or _only_problem(target)
+        suited = [name for name, node in (metrics or {}).items() if _suits(node, problem)]
+        figures = ["loss", *suited]
+        hint = did_you_mean(best, figures) or f"add it: metric=[{','.join([*suited, best])}]"
         yield Mistake(
             key="trainer.best_metric", given=shown(best), expected=f"one of {listed(figures)}", hint=hint
         )
@@ -66,30 +68,51 @@ def _a_figure_is_not_called_loss(metrics: Any) -> Iterator[Mistake]:
         )
 
 
-@reads("metric", "task.problem")
-def _metrics_suit_the_problem(metrics: Any, problem: Any) -> Iterator[Mistake]:
-    yield from _unsuitable(metrics, problem, wanted=f"task.problem={problem}")
+@reads("metric", "task.problem", "trainer.best_metric?")
+def _metrics_suit_the_problem(metrics: Any, problem: Any, best: Any) -> Iterator[Mistake]:
+    yield from _unsuitable(metrics, problem, best, wanted=f"task.problem={problem}")
 
 
-@reads("metric", "task._target_")
-def _metrics_suit_the_task(metrics: Any, target: Any) -> Iterator[Mistake]:
-    signature = signature_of({TARGET: target})
-    problem = signature.literals.get("problem") if signature else None
-    if isinstance(problem, str):  # the only kind of this task; others have it as an option
-        yield from _unsuitable(metrics, problem, wanted=str(target).rpartition(".")[2])
+@reads("metric", "task._target_", "trainer.best_metric?")
+def _metrics_suit_the_task(metrics: Any, target: Any, best: Any) -> Iterator[Mistake]:
+    yield from _unsuitable(metrics, _only_problem(target), best, wanted=str(target).rpartition(".")[2])
 
 
-def _unsuitable(metrics: Any, problem: str, *, wanted: str) -> Iterator[Mistake]:
+def _unsuitable(metrics: Any, problem: str | None, best: Any, *, wanted: str) -> Iterator[Mistake]:
     for name, node in (metrics or {}).items():
-        signature = signature_of(node)
-        suits = signature.literals.get("suits") if signature else None
-        if isinstance(suits, tuple | list) and problem not in suits:
+        if not _suits(node, problem):
+            judged = listed(_suited_problems(node))
+            # Which one to add instead is said where it is missing.
+            hint = "choose others: metric=[…]" if _is_computed(best, metrics) else "leave it out"
             yield Mistake(
                 key=f"metric.{name}",
-                given=f"{str(node[TARGET]).rpartition('.')[2]}, which judges {listed(suits)}",
+                given=f"{str(node[TARGET]).rpartition('.')[2]}, which judges {judged}",
                 expected=f"a metric for {wanted}",
-                hint="choose others: metric=[…]",
+                hint=hint,
             )
+
+
+def _is_computed(best: Any, metrics: Any) -> bool:
+    return best in ("loss", None) or best in (metrics or {})
+
+
+def _only_problem(target: Any) -> str | None:
+    """The kind of problem of a task that has only one; others have it as an option."""
+    signature = signature_of({TARGET: target}) if target else None
+    problem = signature.literals.get("problem") if signature else None
+    return problem if isinstance(problem, str) else None
+
+
+def _suits(node: Any, problem: str | None) -> bool:
+    problems = _suited_problems(node)
+    return problem is None or not problems or problem in problems
+
+
+def _suited_problems(node: Any) -> list[str]:
+    """The kinds of problems that a metric judges; empty where it does not say."""
+    signature = signature_of(node)
+    suits = signature.literals.get("suits") if signature else None
+    return list(suits) if isinstance(suits, tuple | list) else []
 
 
 @reads("task.text_column", "task.text_pair_column", "task.label_column")

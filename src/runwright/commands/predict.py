@@ -29,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("run", metavar="RUN", help="run folder, id, latest or latest:NAME")
     parser.add_argument(
-        "texts", metavar="TEXT", nargs="*", help="texts; without any: --file or standard input"
+        "texts",
+        metavar="TEXT",
+        nargs="*",
+        default=[],  # or argparse says that they are required
+        help="texts; without any: --file or standard input",
     )
     parser.add_argument("--file", metavar="FILE", help="records to predict; - is standard input")
     parser.add_argument("--format", choices=("csv", "tsv", "jsonl", "text", "parquet"), help="of the input")
