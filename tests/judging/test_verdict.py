@@ -44,7 +44,9 @@ def test_a_clearly_better_run_is_called_so(make_run: MakeRun) -> None:
 def test_a_run_and_itself_cannot_be_told_apart(make_run: MakeRun) -> None:
     one, same = make_run(skill=0.7, seed=1), make_run(skill=0.7, seed=1)
     verdict = compare(one, same)
-    assert verdict.words.startswith("No difference can be told between A and B")
+    assert verdict.words.startswith(
+        "No difference can be told between A and B: test/accuracy of both is equal"
+    )
     assert {each.interval.value for each in verdict.differences} == {0.0}
     assert {each.p for each in verdict.differences} == {1.0}
 

@@ -44,9 +44,10 @@ class Verdict:
             about += f", p = {main.p:.2g} ({main.p_method})"
         way = "higher" if main.interval.value > 0 else "lower"
         if main.better is None:
+            found = f"of {second} is {amount} {way}" if main.interval.value else "of both is equal"
             return (
-                f"No difference can be told between {first} and {second}: {main.figure} of {second} is "
-                f"{amount} {way}, interval of the difference [{low}, {high}] ({about})."
+                f"No difference can be told between {first} and {second}: {main.figure} {found}, interval of "
+                f"the difference [{low}, {high}] ({about})."
             )
         what = "better" if main.better == 1 else "worse"
         return (
