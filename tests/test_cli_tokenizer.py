@@ -49,6 +49,7 @@ def test_compare_measures_on_the_same_texts(trained: Path, capsys: pytest.Captur
     table = capsys.readouterr().out
     assert "per word" in table
     assert "a|film" in table
+    assert {line.split()[0] for line in table.splitlines() if "%" in line} == set(names)  # uncut in a file
 
 
 def test_groups_that_play_no_part_may_say_anything(trained: Path, tmp_path: Path) -> None:

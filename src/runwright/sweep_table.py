@@ -26,18 +26,21 @@ def read_outcomes(sweep: Path, *, since: float = 0.0) -> list[dict[str, Any]]:
 def print_table(outcomes: list[dict[str, Any]], sweep: Path) -> None:
     """Print it."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=f"{len(outcomes)} jobs", title_justify="left", box=SIMPLE_HEAD)
+    from runwright.report.terminal import print_table as print_whole
+    from runwright.report.terminal import result_console
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("job", justify="right")
     table.add_column("overrides")
     table.add_column("status")
     names = list(dict.fromkeys(name for outcome in outcomes for name in outcome["metrics"]))[:MAX_METRICS]
     for name in names:
-        table.add_column(name, justify="right")
-    table.add_column("seconds", justify="right")
-    table.add_column("run")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("seconds", justify="right", no_wrap=True)
+    table.add_column("run", no_wrap=True)
     common = set.intersection(*(set(outcome["overrides"]) for outcome in outcomes)) if outcomes else set()
     for outcome in outcomes:
         own = [text for text in outcome["overrides"] if text not in common or len(outcomes) == 1]
@@ -49,16 +52,11 @@ def print_table(outcomes: list[dict[str, Any]], sweep: Path) -> None:
         )
         run = Path(outcome["folder"]).name if outcome["folder"] else "-"
         row = [str(outcome["job"]), " ".join(own) or "-", status, *figures, f"{outcome['seconds']:.1f}", run]
-        table.add_row(*row)
-    console = Console(width=None if _is_terminal() else 160)
-    console.print(table)
+        table.add_row(*map(Text, row))
+    console = result_console()
+    console.print(f"{len(outcomes)} jobs")
+    print_whole(table, console=console)
     console.print(f"sweep: {sweep}", soft_wrap=True)
-
-
-def _is_terminal() -> bool:
-    import sys
-
-    return sys.stdout.isatty()
 
 
 def _figures(outcome: dict[str, Any]) -> tuple[dict[str, float], float]:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runwright.errors import ConfigError
+from runwright.report.terminal import print_table, result_console
 from runwright.run_folder import LATEST, Part, resolve_run
 from runwright.saved_tokenizer import open_saved
 from runwright.tokenizer.statistics import Piece, cut, describe, measure
@@ -68,7 +69,7 @@ def compare(names: Sequence[str], texts: Iterable[str], shown: Sequence[str]) ->
 
 def show(report: Mapping[str, Any]) -> None:
     """Print what `report_on` gave."""
-    console = _console()
+    console = result_console()
     steps = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
     lines = {
         "tokenizer": report["name"],
@@ -91,14 +92,14 @@ def show(report: Mapping[str, Any]) -> None:
 
 def show_comparison(reports: Sequence[Mapping[str, Any]]) -> None:
     """Print what `compare` gave."""
-    console = _console()
+    console = result_console()
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("tokenizer", overflow="fold")
+    table.add_column("tokenizer", no_wrap=True)
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for report in reports:
-        table.add_row(report["name"], *(_figure(name, report[name]) for name in COLUMNS))
-    console.print(table)
+        table.add_row(Text(report["name"]), *(_figure(name, report[name]) for name in COLUMNS))
+    print_table(table, console=console)
     first = reports[0]
     console.print(
         f"\n{first['num_texts']:,} texts, {first['num_words']:,} words (a Chinese character is one), "
@@ -145,7 +146,3 @@ def _figure(name: str, value: float) -> str:
     if name in SHARES:
         return f"{value:.2%}"
     return f"{value:,}" if isinstance(value, int) else f"{value:.2f}"
-
-
-def _console() -> Console:
-    return Console(highlight=False)

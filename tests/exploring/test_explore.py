@@ -229,6 +229,19 @@ def test_hostile_data_is_shown_and_does_nothing(make_data):
     json.dumps(facts(found, findings), allow_nan=False)
 
 
+def test_no_figure_is_cut_on_a_narrow_terminal(make_data):
+    found = explored(make_data(train={"text": ["a b", "c"] * 4, "label": ["yes", "no"] * 4}))
+    shown = []
+    for width in (60, 300):
+        console = Console(width=width, force_terminal=True, color_system=None)
+        with console.capture() as capture:
+            show(found, [], console=console)
+        shown.append(capture.get())
+    narrow, wide = (set(re.findall(r"[0-9.]+", text)) for text in shown)
+    assert wide <= narrow
+    assert max(map(len, shown[0].splitlines())) <= 60
+
+
 @given(text=st.text(max_size=60), longest=st.integers(5, 80))
 def test_what_is_visible_is_one_short_line(text, longest):
     shown = visible(text, longest=longest)

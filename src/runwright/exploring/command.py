@@ -18,11 +18,11 @@ from runwright.exploring.facts import facts
 from runwright.exploring.findings import Finding, find
 from runwright.exploring.page import write_page
 from runwright.exploring.show import show
+from runwright.report.terminal import WIDTH_OF_A_FILE
 from runwright.targets import GROUPS
 
 STREAMING = "streaming"
 USED = {"dataset", "tokenizer", "task"}  # groups; a tokenizer may be the model's by its name
-WIDTH = 120  # where there is no terminal
 
 
 def explore_config(
@@ -39,7 +39,7 @@ def explore_config(
     config = without_streams(composed.config)
     name = str(composed.choices.get("dataset") or "dataset")
     stream = sys.stderr if as_json else sys.stdout
-    console = Console(highlight=False, file=stream, width=None if stream.isatty() else WIDTH)
+    console = Console(highlight=False, file=stream, width=None if stream.isatty() else WIDTH_OF_A_FILE)
     with console.status("reading") as status:
 
         def on_progress(what: str, done: int, total: int) -> None:

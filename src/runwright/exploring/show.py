@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from runwright.exploring.explore import Exploration, shares_of
 from runwright.exploring.findings import Finding, share
+from runwright.report.terminal import print_table
 
 MAX_CLASSES = 12
 MAX_LIMITS = 6
@@ -23,7 +23,7 @@ def show(exploration: Exploration, findings: list[Finding], *, console: Console)
     for note in (*exploration.chosen.notes, *exploration.data.notes):
         console.print(Text(f" {visible(note, longest=400)}", style="dim"), soft_wrap=True)
     for table in _tables(exploration):
-        console.print(Padding(table, (1, 0, 0, 1), expand=False))
+        print_table(table, console=console, above=1, left=1)
     console.print()
     if not findings:
         console.print(Text(" nothing needs a look", style="bold green"))

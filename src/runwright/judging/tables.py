@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from runwright.judging.difference import Difference, all_figures
 from runwright.judging.sides import Side
 from runwright.judging.verdict import Verdict
-from runwright.listing.table import WIDTH_OF_A_FILE, figure
+from runwright.listing.table import figure
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,20 +27,19 @@ def print_comparison(
     with_groups: bool,
 ) -> None:
     """Print all of it."""
-    from rich.console import Console
-    from rich.padding import Padding
     from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, highlight=False)
+    from runwright.report.terminal import print_table, result_console
+
+    console = result_console()
     for side in sides:
         console.print(Text.assemble((f"{side.letter}  ", "bold"), side.label), soft_wrap=True)
     if settings:
-        console.print(Padding(_settings_table(sides, settings), (1, 0, 0, 0), expand=False))
+        print_table(_settings_table(sides, settings), console=console, above=1)
     else:
         console.print("no setting differs")
-    console.print(
-        Padding(_figures_table(sides, verdicts, with_groups=with_groups), (1, 0, 1, 0), expand=False)
-    )
+    table = _figures_table(sides, verdicts, with_groups=with_groups)
+    print_table(table, console=console, above=1, below=1)
     for verdict in verdicts:
         main = verdict.main
         style = "bold" if main is not None and main.better is not None else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,10 +16,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 NUM_FIGURES = 3  # columns of figures unless --columns says which
-WIDTH_OF_A_FILE = 200  # characters, where the output is no terminal
 MAX_CELL = 60
 MIN_OVERRIDES = 30
-PADDING = 3  # characters between two columns
 STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow", DIED: "bold red"}
 HEADINGS = {"seconds": "time", "overrides": "what is special about it"}
 
@@ -47,11 +44,12 @@ def default_columns(rows: Sequence[RunRow]) -> list[str]:
 def print_rows(rows: Sequence[RunRow], columns: Sequence[str], *, num_hidden: int = 0) -> None:
     """Print a table, in the order given."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
+    from runwright.report.terminal import BETWEEN, print_table, result_console
+
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, highlight=False)
+    console = result_console()
     common = set.intersection(*(set(row.overrides) for row in rows)) if len(rows) > 1 else set()
     cells = {column: [_cell(row, column, common=common) for row in rows] for column in columns}
     widths = {
@@ -59,7 +57,7 @@ def print_rows(rows: Sequence[RunRow], columns: Sequence[str], *, num_hidden: in
         for column in columns
     }
     if "overrides" in widths:  # the only one that is cut, where the terminal is narrow
-        others = sum(widths.values()) - widths["overrides"] + PADDING * (len(widths) - 1)
+        others = sum(widths.values()) - widths["overrides"] + BETWEEN * (len(widths) - 1)
         widths["overrides"] = min(widths["overrides"], max(MIN_OVERRIDES, console.width - others))
     for column, width in widths.items():
         is_number = column in ("seconds", "step") or any(isinstance(row.value(column), float) for row in rows)
@@ -70,10 +68,9 @@ def print_rows(rows: Sequence[RunRow], columns: Sequence[str], *, num_hidden: in
             overflow="ellipsis",
             width=width,
         )
-    console.width = max(console.width, sum(widths.values()) + PADDING * (len(widths) - 1))
     for parts in zip(*cells.values(), strict=True):
         table.add_row(*parts)
-    console.print(table)
+    print_table(table, console=console)
     if num_hidden:
         console.print(f"… and {num_hidden:,} before these: --limit 0 shows all", style="dim")
     if any(row.status == DIED for row in rows):
@@ -82,10 +79,11 @@ def print_rows(rows: Sequence[RunRow], columns: Sequence[str], *, num_hidden: in
 
 def print_run(row: RunRow, facts: Sequence[tuple[str, str]]) -> None:
     """Print one run in full: what is known of it, its figures with their intervals, what to do next."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, highlight=False)
+    from runwright.report.terminal import result_console
+
+    console = result_console()
     console.print(
         Text.assemble((row.name, "bold"), f" {row.run_id} ", (row.status, STYLES.get(row.status, "")))
     )

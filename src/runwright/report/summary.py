@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, RenderableType
-from rich.padding import Padding
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from runwright.report.progress import clock
+from runwright.report.terminal import print_table
 from runwright.types import Interval
 
 FILE_NAME = "summary.json"
@@ -104,7 +104,7 @@ def print_metrics(
     """Print the metric tables of a summary alone."""
     console = console or Console(highlight=False)
     for table in _metric_tables(_Figures(metrics, intervals, references or {}, before or {})):
-        console.print(Padding(table, (1, 0, 0, 1), expand=False))
+        print_table(table, console=console, above=1, left=1)
 
 
 def peak_memory_bytes() -> int:
@@ -132,7 +132,7 @@ def _headline(summary: RunSummary) -> Text:
     return line
 
 
-def _metric_tables(figures: _Figures) -> Iterator[RenderableType]:
+def _metric_tables(figures: _Figures) -> Iterator[Table]:
     """For each split: its metrics, then its groups, beside published figures where there are some."""
     references = figures.references
     for split in dict.fromkeys(key.partition("/")[0] for key in figures.metrics):

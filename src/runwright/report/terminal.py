@@ -1,13 +1,84 @@
-"""The one console that the log and the progress bars share, so that neither tears the other."""
+"""The consoles that people read, and tables on them that are never cut."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator, Sequence
 from functools import cache
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
+from rich.table import Column, Table
+from rich.text import Text
+
+WIDTH_OF_A_FILE = 200  # characters, where the output is no terminal
+BETWEEN = 3  # characters between two columns of a table without an edge
 
 
 @cache
 def console() -> Console:
     """Where people look while a run goes on: standard error; results go to standard output."""
     return Console(stderr=True, highlight=False)
+
+
+def result_console() -> Console:
+    """Standard output, as wide as the terminal or as a file may be."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, highlight=False)
+
+
+def print_table(table: Table, *, console: Console, above: int = 0, below: int = 0, left: int = 0) -> None:
+    """Print a table without an edge; on a terminal that is too narrow for it a block for each row.
+
+    `above`, `below` and `left` are empty lines and columns around it. A file gets the table, however wide.
+    """
+    needed = left + sum(map(_needed, table.columns)) + BETWEEN * (len(table.columns) - 1)
+    if needed > console.width and console.is_terminal:
+        console.print("\n" * above, end="")
+        for line in _blocks(table, width=console.width - left):
+            console.print(Text(" " * left) + line, soft_wrap=True)
+        console.print("\n" * below, end="")
+        return
+    wide = console.width
+    console.width = max(wide, needed)
+    console.print(Padding(table, (above, 0, below, left), expand=False))
+    console.width = wide
+
+
+def _needed(column: Column) -> int:
+    """The characters of the widest cell; of a column that may wrap those of its longest word."""
+    if column.width is not None:
+        return column.width
+    texts = [str(_text(cell)) for cell in (column.header, *column.cells)]
+    parts = texts if column.no_wrap else [word for text in texts for word in text.split()]
+    return max([column.min_width or 0, *map(cell_len, parts)])
+
+
+def _blocks(table: Table, *, width: int) -> Iterator[Text]:
+    """For each row its first cell, then headings and values, as many in a line as fit."""
+    first, *others = table.columns
+    names = [_text(column.header) for column in others]
+    for row in zip(*(column.cells for column in table.columns), strict=True):
+        title, *values = map(_text, row)
+        yield Text.assemble((f"{_text(first.header)} ".lstrip(), "dim"), (title.plain, "bold"))
+        items = [
+            Text.assemble((f"{name} ".lstrip(), "dim"), value)
+            for name, value in zip(names, values, strict=True)
+            if value.plain
+        ]
+        yield from _packed(items, width=width)
+
+
+def _packed(items: Sequence[Text], *, width: int) -> Iterator[Text]:
+    line = Text()
+    for item in items:
+        if line and line.cell_len + 3 + item.cell_len > width:
+            yield line
+            line = Text()
+        line = line + Text(" · " if line else "  ") + item
+    if line:
+        yield line
+
+
+def _text(cell: object) -> Text:
+    return cell if isinstance(cell, Text) else Text.from_markup(str(cell))

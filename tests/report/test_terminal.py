@@ -1,0 +1,55 @@
+"""Tables on terminals of any width."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from runwright.report.terminal import print_table
+
+NUMBERS = ["0.123456", "1,234,567", "[0.1234, 0.5678]"]
+
+
+def printed(*, width: int, is_terminal: bool, left: int = 0) -> list[str]:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in ("run", "first", "second", "95 % interval"):
+        table.add_column(heading, no_wrap=True)
+    table.add_row(Text("a [long] name"), *map(Text, NUMBERS))
+    table.add_row(Text("empty"), "1", "", "2")
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=is_terminal, color_system=None)
+    print_table(table, console=console, above=1, left=left)
+    assert console.width == width
+    return file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [20, 40, 57, 58, 200])
+def test_no_number_is_cut_and_no_line_longer_than_the_terminal(width: int) -> None:
+    for left in (0, 1):
+        lines = printed(width=width, is_terminal=True, left=left)
+        text = "\n".join(lines)
+        assert all(number in text for number in (*NUMBERS, "a [long] name"))
+        assert max(map(len, lines)) <= max(width, len("   95 % interval [0.1234, 0.5678]"))
+        assert ("·" in text or len(lines) > 5) == (width < 55 + left)
+
+
+def test_each_row_is_a_block_where_the_table_does_not_fit() -> None:
+    assert printed(width=40, is_terminal=True) == [
+        "",
+        "run a [long] name",
+        "  first 0.123456 · second 1,234,567",
+        "  95 % interval [0.1234, 0.5678]",
+        "run empty",
+        "  first 1 · 95 % interval 2",
+    ]
+
+
+def test_a_file_gets_the_table_however_wide() -> None:
+    assert [line.rstrip() for line in printed(width=20, is_terminal=False)] == [
+        line.rstrip() for line in printed(width=200, is_terminal=True)
+    ]
