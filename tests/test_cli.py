@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,12 @@ def test_every_command_has_help_with_examples(name: str, capsys: pytest.CaptureF
     assert stop.value.code == 0
     assert f"runwright {name}" in text
     assert "examples:" in text
+
+
+@pytest.mark.parametrize("name", ["cli", *(f"commands.{name}" for name in COMMANDS)])
+def test_examples_fit_on_a_narrow_terminal(name: str) -> None:
+    examples = import_module(f"runwright.{name}").EXAMPLES
+    assert max(map(len, examples.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

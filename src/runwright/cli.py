@@ -40,11 +40,11 @@ COMMANDS = {
     "completion": "print the tab completion for bash, zsh or fish",
 }
 EXAMPLES = """examples:
-  runwright train experiment=vader                  a first run, minutes on a CPU
+  runwright train experiment=vader     a first run, minutes on a CPU
   runwright train experiment=vader optimizer.lr=1e-4 trainer.max_epochs=2
-  runwright train -m seed=1,2,3                     three runs
-  runwright validate experiment=vader               is everything right? (nothing is loaded)
-  runwright evaluate latest                         the newest run on validation and test
+  runwright train -m seed=1,2,3        three runs
+  runwright validate experiment=vader  is everything right? (nothing is loaded)
+  runwright evaluate latest            the newest run on validation and test
   runwright predict latest "What a film!"
 
 runwright <command> --help says more about each."""

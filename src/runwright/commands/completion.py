@@ -8,8 +8,9 @@ from runwright.errors import ConfigError
 
 SUMMARY = "Print the tab completion for a shell: commands, flags, runs, groups, options, keys, values."
 EXAMPLES = """examples:
-  eval "$(runwright completion bash)"                        in this shell; for all: add it to ~/.bashrc
-  eval "$(runwright completion zsh)"                         after compinit, in ~/.zshrc
+  eval "$(runwright completion bash)"
+      # in this shell; for all: add it to ~/.bashrc
+  eval "$(runwright completion zsh)"  after compinit, in ~/.zshrc
   runwright completion fish > ~/.config/fish/completions/runwright.fish
 
 then:

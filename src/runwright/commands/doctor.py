@@ -9,11 +9,13 @@ from pathlib import Path
 SUMMARY = "Check packages, machine, stores and runs; say what to do about what is not right."
 EXAMPLES = """examples:
   runwright doctor
-  runwright doctor --fix                 give runs that died their true status, offer to upload the rest
-  runwright doctor --fix --yes           the same without a question
+  runwright doctor --fix
+      # give runs that died their true status, offer to upload the rest
+  runwright doctor --fix --yes  the same without a question
   runwright doctor --json
 
-Exit code 0: nothing but warnings; 1: a problem. Without --fix nothing is changed."""
+Exit code 0: nothing but warnings; 1: a problem. Without --fix nothing is
+changed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

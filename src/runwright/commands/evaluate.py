@@ -6,17 +6,20 @@ import argparse
 
 SUMMARY = "Evaluate a finished run's best model on its splits, or on other data chosen by overrides."
 EXAMPLES = """examples:
-  runwright evaluate latest                                      validation and test, as in training
+  runwright evaluate latest  validation and test, as in training
   runwright evaluate latest --split test --split train
-  runwright evaluate latest dataset=csv dataset.source.files.test=other.csv 'metric=[accuracy,roc_auc]'
-  runwright evaluate latest:mnli --labels-from-data dataset=csv dataset.source.files.test=topics.csv \\
-    'dataset.columns={premise:text}'                             zero-shot: classes the run does not know
+  runwright evaluate latest dataset=csv dataset.source.files.test=other.csv \\
+      'metric=[accuracy,roc_auc]'
+  runwright evaluate latest:mnli --labels-from-data dataset=csv \\
+      dataset.source.files.test=topics.csv 'dataset.columns={premise:text}'
+      # zero-shot: classes the run does not know
 
-Overrides are put on top of the run's own. They may change dataset, metric, seed, seeds.data, and of the task
-how predictions are judged: threshold, repair, aggregation, no_answer_threshold, max_answer_length, n_best,
-normalization, misplaced_answers. All else is the run's.
-RUN is a folder, an id, latest or latest:NAME. The run itself is not changed: results go to its
-evaluations/ folder."""
+Overrides are put on top of the run's own. They may change dataset, metric,
+seed, seeds.data, and of the task how predictions are judged: threshold, repair,
+aggregation, no_answer_threshold, max_answer_length, n_best, normalization,
+misplaced_answers. All else is the run's.
+RUN is a folder, an id, latest or latest:NAME. The run itself is not changed:
+results go to its evaluations/ folder."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

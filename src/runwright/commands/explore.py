@@ -7,16 +7,20 @@ from pathlib import Path
 
 SUMMARY = "Look at the data that a run would train on: a summary here, and one HTML page with plots."
 EXAMPLES = """examples:
-  runwright explore                                      the defaults of conf/train.yaml
+  runwright explore  the defaults of conf/train.yaml
   runwright explore experiment=vader
-  runwright explore dataset=csv dataset.source.files.train=reviews.csv task.text_column=review
-  runwright explore experiment=vader_classes --output data.html --json > data.json
+  runwright explore dataset=csv dataset.source.files.train=reviews.csv \\
+      task.text_column=review
+  runwright explore experiment=vader_classes --output data.html --json \\
+      > data.json
 
-Rows are those of a run: after cleaning, with its held-out splits. Looked at: lengths in characters, words and
-tokens, what several max_length cut, what the tokenizer does not know, classes, columns that say nothing, rows
-that come twice or in two splits (equal, and equal but for case, spaces and punctuation), equal texts with
-different labels, and texts that are empty, garbled, full of markup or in another script. Memory does not grow
-with the texts; tokens are counted for a sample of the rows."""
+Rows are those of a run: after cleaning, with its held-out splits. Looked at:
+lengths in characters, words and tokens, what several max_length cut, what the
+tokenizer does not know, classes, columns that say nothing, rows that come twice
+or in two splits (equal, and equal but for case, spaces and punctuation), equal
+texts with different labels, and texts that are empty, garbled, full of markup
+or in another script. Memory does not grow with the texts; tokens are counted
+for a sample of the rows."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

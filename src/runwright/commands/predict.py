@@ -9,13 +9,16 @@ from pathlib import Path
 SUMMARY = "Predict with a finished run's best model; results come in the order of the input."
 EXAMPLES = """examples:
   runwright predict latest "What a film!" "Never again."
-  runwright predict latest:vader --file reviews.csv --text-column review --output scored.csv
+  runwright predict latest:vader --file reviews.csv --text-column review \\
+      --output scored.csv
   runwright predict latest --all-scores < lines.txt > predictions.jsonl
-  runwright predict latest:mnli --labels sport,politics,science "The rover has landed."
+  runwright predict latest:mnli --labels sport,politics,science \\
+      "The rover has landed."
   runwright predict latest:stsb_bi --file lines.txt --output vectors.npy
 
-Input: csv, tsv, jsonl, parquet or text, one record a line; for a pair of texts in plain text put a tab
-between them. Only a part of the file is in memory at a time.
+Input: csv, tsv, jsonl, parquet or text, one record a line; for a pair of texts
+in plain text put a tab between them. Only a part of the file is in memory at a
+time.
 RUN is a folder, an id, latest or latest:NAME."""
 
 OUTPUT_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".npy": "npy"}

@@ -7,13 +7,14 @@ from pathlib import Path
 
 SUMMARY = "Make one self-contained HTML page of a run or a sweep: figures, curves, errors, data, provenance."
 EXAMPLES = """examples:
-  runwright report                        the newest run
+  runwright report                the newest run
   runwright report latest:vader --open
-  runwright report latest:sweeps          the newest sweep
+  runwright report latest:sweeps  the newest sweep
   runwright report outputs/sweeps/2026-01-31_12-00-00-1a2b3c
 
-RUN is a folder, an id, latest or latest:NAME; a SWEEP is a folder, an id or latest:sweeps. The page is
-report.html in that folder and loads nothing from anywhere: it can be sent by mail."""
+RUN is a folder, an id, latest or latest:NAME; a SWEEP is a folder, an id or
+latest:sweeps. The page is report.html in that folder and loads nothing from
+anywhere: it can be sent by mail."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,12 +9,14 @@ SUMMARY = (
 )
 EXAMPLES = """examples:
   runwright reproduce latest:vader
-  runwright reproduce latest --check-only            is anything different around it? (nothing is run)
+  runwright reproduce latest --check-only
+      # is anything different around it? (nothing is run)
   runwright reproduce latest --set seed=1 --set trainer.max_steps=100
   runwright reproduce latest --tolerance 1e-3
 
-The second run gets a folder of its own, with the comparison in reproduction.json. Compared are the data of
-each step, every figure and the weights; named is what differs around the two: settings, source files, rows,
+The second run gets a folder of its own, with the comparison in
+reproduction.json. Compared are the data of each step, every figure and the
+weights; named is what differs around the two: settings, source files, rows,
 model files, packages, machine.
 Exit code 0: identical or within tolerance; 1: different.
 RUN is a folder, an id, latest or latest:NAME."""

@@ -7,17 +7,21 @@ import argparse
 SUMMARY = "List runs, filter and sort them by figures and settings, or show one in full."
 STATUSES = ("CREATED", "RUNNING", "FINISHED", "FAILED", "KILLED", "DIED")
 EXAMPLES = """examples:
-  runwright runs                                          the newest 50, with their figures
+  runwright runs          the newest 50, with their figures
   runwright runs --name vader --since 2d --status FINISHED
-  runwright runs --where 'test/pearson>0.8' --where 'optimizer.lr<=1e-4' --sort test/pearson
-  runwright runs --columns id,optimizer.lr,seed,test/f1_macro --sort optimizer.lr
+  runwright runs --where 'test/pearson>0.8' --where 'optimizer.lr<=1e-4' \\
+      --sort test/pearson
+  runwright runs --columns id,optimizer.lr,seed,test/f1_macro \\
+      --sort optimizer.lr
   runwright runs --json | jq -r '.[].folder'
-  runwright runs --store                                  as MLflow has them (--store URI: another)
+  runwright runs --store  as MLflow has them (--store URI: another)
   runwright runs show latest:vader
 
-KEY is a figure (test/pearson), a setting (optimizer.lr) or one of id, name, status, started, seconds, step,
-host, device, overrides, folder. Conditions: > >= < <= = != and ~ (contains); in quotes, because of the shell.
-RUN is a folder, an id, latest or latest:NAME. DIED is a run that says it is at work and is not."""
+KEY is a figure (test/pearson), a setting (optimizer.lr) or one of id, name,
+status, started, seconds, step, host, device, overrides, folder.
+Conditions: > >= < <= = != and ~ (contains); in quotes, because of the shell.
+RUN is a folder, an id, latest or latest:NAME. DIED is a run that says it is at
+work and is not."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,14 +11,17 @@ from typing import Any
 SUMMARY = "Search a file by meaning with a run of task=sentence_embedding."
 EXAMPLES = """examples:
   runwright search index latest:stsb_bi sentences.txt --output my-index
-  runwright search index latest:stsb_bi articles.csv --text-column title --output titles
+  runwright search index latest:stsb_bi articles.csv --text-column title \\
+      --output titles
   runwright search query my-index "a man plays music"
   runwright search query my-index "first query" "second query" --k 3 --json
-  runwright search query my-index                     asks for queries, one a line, until the end of input
+  runwright search query my-index
+      # asks for queries, one a line, until the end of input
 
-index: texts are encoded block by block; csv, tsv, jsonl, parquet or text, one a line.
-query: the score is the inner product of the vectors, the cosine where the task normalises them. An index
-whose run has changed since is refused."""
+index: texts are encoded block by block; csv, tsv, jsonl, parquet or text, one a
+line.
+query: the score is the inner product of the vectors, the cosine where the task
+normalises them. An index whose run has changed since is refused."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,11 +8,12 @@ import sys
 
 SUMMARY = "Show runs in MLflow's pages: a server on the store, for this machine only, until Ctrl-C."
 EXAMPLES = """examples:
-  runwright ui                                   the store of the runs in outputs/, on a free port
+  runwright ui      the store of the runs in outputs/, on a free port
   runwright ui --port 5000
   runwright ui --uri sqlite:///elsewhere/mlflow.db
 
-The server asks nobody for a password. It listens on 127.0.0.1 unless --host says otherwise; from another
+The server asks nobody for a password. It listens on 127.0.0.1 unless --host
+says otherwise; from another
 machine: ssh -L 5000:127.0.0.1:5000 THIS-MACHINE."""
 
 

@@ -8,11 +8,13 @@ from runwright.commands.flags import add_permission_flags, grant_permissions
 
 SUMMARY = "Check a configuration: every key, type, range and combination, in under a second."
 EXAMPLES = """examples:
-  runwright validate                                 the defaults
+  runwright validate  the defaults
   runwright validate experiment=vader optimizer.lr=1e-4
-  runwright validate --deep experiment=vader         imports every target and reads the data as well
+  runwright validate --deep experiment=vader
+      # imports every target and reads the data as well
 
-All mistakes are shown at once (beyond nine, a count). Exit code 0: right; 2: not."""
+All mistakes are shown at once (beyond nine, a count). Exit code 0: right; 2:
+not."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

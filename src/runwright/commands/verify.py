@@ -13,16 +13,17 @@ CHECKS = {
     "resume": "a run that is killed at random moments and resumed, against an unbroken one",
 }
 EXAMPLES = """examples:
-  runwright verify experiment=vader                       all three
-  runwright verify experiment=vader parity                loss and gradient only
+  runwright verify experiment=vader         all three
+  runwright verify experiment=vader parity  loss and gradient only
   runwright verify vader_classes optimizer=sgd resume --kills 5
   runwright verify model=mine.Model --allow-package mine
 
 checks:
 {checks}
 
-An experiment may be named alone. Nothing is written but a temporary folder, which stays where something
-does not hold. Exit code 0: everything holds; 1: something does not."""
+An experiment may be named alone. Nothing is written but a temporary folder,
+which stays where something does not hold. Exit code 0: everything holds; 1:
+something does not."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
