@@ -54,15 +54,14 @@ def evaluate(
 def predict(
     run: str | Path, records: Iterable[str | Mapping[str, Any]], *, all_scores: bool = False
 ) -> PredictResult:
-    """Predict texts, or records with the columns that the run was trained on."""
-    from runwright.inference import load_run, predict_records
-    from runwright.records import texts_as_records
+    """Predict texts, or records with the columns that the run was trained on.
+
+    Raises DataError for what is neither, or a record without its texts.
+    """
+    from runwright.inference import choose_columns, load_run, predict_records
+    from runwright.records import given_records
     from runwright.run_folder import BEST_MODEL, resolve_run
 
     finished = load_run(resolve_run(str(run), needs=BEST_MODEL))
-    columns = finished.task.text_columns
-    as_records = (
-        next(texts_as_records([record], columns)) if isinstance(record, str) else dict(record)
-        for record in records
-    )
-    return PredictResult(predictions=list(predict_records(finished, as_records, all_scores=all_scores)))
+    given = given_records(records, choose_columns(finished.task))
+    return PredictResult(predictions=list(predict_records(finished, given, all_scores=all_scores)))

@@ -22,6 +22,8 @@ class ExperimentTask(Task, Protocol):
     and `model_files(model)`, texts by path to lie beside a saved model. Where records to predict are not
     taken as rows are, it has `encode_records` and `assemble_records`, used instead of `encode` and
     `assemble`; the latter gets None for the predictions where no record made an example.
+    Where it has a `words_column`, a record to predict may have a list of words there, which `encode` takes in
+    place of the text.
     """
 
     tokenizer: Any

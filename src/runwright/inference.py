@@ -13,10 +13,10 @@ import torch
 from runwright import build
 from runwright.dataset.examples import PreparedExamples, example_schema, record_batch
 from runwright.environment import share_of_cores
-from runwright.errors import CheckpointError, DataError
+from runwright.errors import CheckpointError, ConfigError, DataError
 from runwright.hypotheses import Hypotheses
 from runwright.processes import set_threads, start_ranks
-from runwright.records import in_chunks
+from runwright.records import Columns, in_chunks, texts_of
 from runwright.run_folder import RUN_FILE, has_model, read_run
 from runwright.run_states import TRACEBACK_FILE, UNENDED, look_at
 from runwright.saved_config import read_saved
@@ -111,36 +111,62 @@ def load_best(best: Path, task: Any) -> torch.nn.Module:
     return auto_class.from_pretrained(best, trust_remote_code=False, local_files_only=True, dtype="auto")
 
 
+def choose_columns(task: Any, given: Sequence[str] | None = None) -> Columns:
+    """Which columns of a record hold the task's texts: those given, otherwise as in training."""
+    names = task.text_columns
+    if given and len(given) != len(names):
+        raise ConfigError(f"--text-column: given {len(given)}, expected {len(names)}: {', '.join(names)}")
+    if given:
+        return {name: (column,) for name, column in zip(names, given, strict=True)}
+    words = getattr(task, "words_column", None)
+    return {name: (words, name) if words else (name,) for name in names}
+
+
 def predict_records(
     run: FinishedRun,
     records: Iterable[dict[str, Any]],
     *,
     all_scores: bool,
+    columns: Columns | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Each record with `prediction`, `score` and on demand `scores`, in the order they came.
 
-    Only a chunk of records is in memory at a time.
+    A column of a record that is named like one of these becomes `input_…`. `columns` say which ones hold the
+    texts. Only a chunk of records is in memory at a time.
     """
+    columns = columns or choose_columns(run.task)
     done = 0
     num_examples = len(run.task.label_names) if isinstance(run.task, ZeroShot) else 1  # of a record
     for chunk in in_chunks(records, max(1, CHUNK_RECORDS // num_examples)):
+        texts = [texts_of(record, columns, row=done + place) for place, record in enumerate(chunk)]
         try:
-            predictions = predict_chunk(run, chunk)
+            predictions = predict_chunk(run, texts)
         except DataError as error:
             if error.row is None:
                 raise
             raise DataError(error.problem, row=done + error.row, column=error.column) from error
         for place, record in enumerate(chunk):
-            found = run.task.describe(predictions, place, row=record, all_scores=all_scores)
-            yield {**record, "prediction": found.pop("predicted"), **found}
+            found = run.task.describe(predictions, place, row=texts[place], all_scores=all_scores)
+            yield _beside(record, {"prediction": found.pop("predicted"), **found})
         done += len(chunk)
         if on_progress:
             on_progress(done)
 
 
+def _beside(record: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with what was found; columns that would be overwritten get another name."""
+    together: dict[str, Any] = {}
+    for name, value in record.items():
+        kept = name
+        while kept in found or (kept != name and kept in record):
+            kept = f"input_{kept}"
+        together[kept] = value
+    return {**together, **found}
+
+
 def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]]) -> Any:
-    """Predictions for some records, in their order."""
+    """Predictions for some records that have the task's text columns, in their order."""
     columns: dict[str, list[Any]] = {
         name: [record[name] for record in records] for name in run.task.text_columns
     }

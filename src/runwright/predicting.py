@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from runwright.errors import ConfigError
 from runwright.hypotheses import Hypotheses
-from runwright.inference import load_run, predict_records
-from runwright.records import RecordWriter, csv_columns, read_records, texts_as_records
+from runwright.inference import choose_columns, load_run, predict_records
+from runwright.records import RecordWriter, csv_columns, dialects_of, read_records, texts_as_records
 from runwright.report.progress import Progress
 from runwright.vector_file import VectorWriter
 
@@ -28,37 +28,31 @@ def predict_to_stream(
     all_scores: bool,
     device: str | None,
     hypotheses: Hypotheses | None = None,
+    delimiter: str | None = None,
+    quote: str | None = None,
 ) -> int:
     """Predict texts, a file or standard input with the run in `folder`; how many records were written."""
     run = load_run(folder, device=device, hypotheses=hypotheses)
-    wanted = run.task.text_columns
-    given = tuple(text_columns or wanted)
-    if len(given) != len(wanted):
-        raise ConfigError(f"--text-column: given {len(given)}, expected {len(wanted)}: {', '.join(wanted)}")
-    records = (
-        texts_as_records(texts, given)
-        if texts
-        else read_records(file, columns=given, format_name=input_format)
-    )
-    columns = ()
+    columns = choose_columns(run.task, text_columns)
+    dialects = dialects_of(run.config["dataset"], delimiter=delimiter, quote=quote)
+    read = partial(read_records, file, columns=columns, format_name=input_format, dialects=dialects)
+    records = texts_as_records(texts, columns) if texts else read()
+    header = ()
     if output_format == "csv" and file not in (None, "-"):  # read twice: any record may have one more
-        columns = csv_columns(read_records(file, columns=given, format_name=input_format))
-    renamed = ({**record, **_as_trained(record, given, wanted)} for record in records)
+        header = csv_columns(read())
     count = 0
     with (
-        _opened_writer(output, output_format, columns) as writer,
+        _opened_writer(output, output_format, header) as writer,
         Progress(enabled=output is not None) as progress,
         progress.counting("predict") as on_progress,
     ):
-        for record in predict_records(run, renamed, all_scores=all_scores, on_progress=on_progress):
-            extra = [name for name in wanted if name not in given]
-            writer.write({name: value for name, value in record.items() if name not in extra})
+        predicted = predict_records(
+            run, records, all_scores=all_scores, columns=columns, on_progress=on_progress
+        )
+        for record in predicted:
+            writer.write(record)
             count += 1
     return count
-
-
-def _as_trained(record: dict[str, Any], given: Sequence[str], wanted: Sequence[str]) -> dict[str, Any]:
-    return {name: record[column] for column, name in zip(given, wanted, strict=True)}
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import numpy as np
 
 from runwright.errors import CheckpointError, ConfigError, DataError
 from runwright.inference import CHUNK_RECORDS, FinishedRun, load_run, predict_chunk
-from runwright.records import in_chunks, read_records
+from runwright.records import dialects_of, in_chunks, read_records
 from runwright.report.progress import Progress
 from runwright.run_folder import read_run
 
@@ -87,6 +87,8 @@ def make_index(
     text_column: str | None,
     kind: Kind,
     device: str | None,
+    delimiter: str | None = None,
+    quote: str | None = None,
 ) -> dict[str, Any]:
     """Encode the texts of a file block by block; what `index.json` says of them.
 
@@ -97,7 +99,9 @@ def make_index(
         raise ConfigError(f"--output: {output} exists already; name another folder")
     run = _embedder(run_folder, device=device)
     column = text_column or run.task.text_columns[0]
-    records = read_records(file, columns=(column,), format_name=input_format)
+    dialects = dialects_of(run.config["dataset"], delimiter=delimiter, quote=quote)
+    columns = {column: (column,)}
+    records = read_records(file, columns=columns, format_name=input_format, dialects=dialects)
     partial = output.with_name(f".{output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -28,6 +28,21 @@ def add_permission_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_delimited_flags(parser: argparse.ArgumentParser, *, of: str = "") -> None:
+    """How the fields of csv and tsv are told apart."""
+    parser.add_argument(
+        "--delimiter",
+        metavar="CHARACTER",
+        help=f"{of}of csv and tsv, or its name, as semicolon; default: as in training, else comma and tab",
+    )
+    parser.add_argument(
+        "--quote",
+        metavar="CHARACTER",
+        help=f"{of}of csv and tsv; null: quotes are ordinary characters; default: as in training where that "
+        'was csv with this delimiter, else " for csv and null for tsv',
+    )
+
+
 def grant_permissions(args: argparse.Namespace) -> None:
     """Allow what the flags say, in this process."""
     from runwright.permissions import grant

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from runwright.commands.flags import add_delimited_flags
+
 SUMMARY = "Predict with a finished run's best model; results come in the order of the input."
 EXAMPLES = """examples:
   runwright predict latest "What a film!" "Never again."
@@ -40,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--file", metavar="FILE", help="records to predict; - is standard input")
     parser.add_argument("--format", choices=("csv", "tsv", "jsonl", "text", "parquet"), help="of the input")
+    add_delimited_flags(parser)
     parser.add_argument(
         "--text-column",
         metavar="NAME",
@@ -83,6 +86,8 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
         all_scores=args.all_scores,
         device=args.device,
         hypotheses=hypotheses,
+        delimiter=args.delimiter,
+        quote=args.quote,
     )
     if args.output:
         print(f"{count:,} predictions in {args.output}", file=sys.stderr)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from runwright.commands.flags import add_delimited_flags
+
 SUMMARY = "Search a file by meaning with a run of task=sentence_embedding."
 EXAMPLES = """examples:
   runwright search index latest:stsb_bi sentences.txt --output my-index
@@ -32,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("words", nargs="*", metavar="WORD", help="index: RUN FILE; query: FOLDER TEXT …")
     parser.add_argument("--output", metavar="FOLDER", type=Path, help="index: where to save")
     parser.add_argument("--format", choices=("csv", "tsv", "jsonl", "text", "parquet"), help="index: of FILE")
+    add_delimited_flags(parser, of="index: ")
     parser.add_argument("--text-column", metavar="NAME", help="index: of FILE; default: as in training")
     parser.add_argument(
         "--kind", choices=("flat", "hnsw"), default="flat",
@@ -68,6 +71,8 @@ def _index(args: argparse.Namespace, words: list[str]) -> int:
         text_column=args.text_column,
         kind=args.kind,
         device=args.device,
+        delimiter=args.delimiter,
+        quote=args.quote,
     )
     print(f"{args.output}: {about['texts']:,} texts; runwright search query {args.output} 'a text'")
     return 0

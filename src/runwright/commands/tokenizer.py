@@ -58,6 +58,7 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
     if args.action == "train":
         return _train(args, values, words)
     from runwright import tokenizing
+    from runwright.errors import ConfigError
 
     if args.action == "show":
         _need(words, 1, "show", "a tokenizer, then texts")
@@ -65,6 +66,8 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
         _print(report) if args.json else tokenizing.show(report)
         return 0
     _need(words, 1, "compare", "tokenizers")
+    if args.texts < 1:
+        raise ConfigError(f"--texts: given {args.texts}, expected at least 1")
     reports = tokenizing.compare(words, _texts(args, values), args.text)
     _print(reports) if args.json else tokenizing.show_comparison(reports)
     return 0

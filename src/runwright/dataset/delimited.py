@@ -12,9 +12,10 @@ from typing import Any
 
 from runwright.dataset.encoding import open_text, undecodable
 from runwright.dataset.raw import BATCH_ROWS
-from runwright.errors import DataError
+from runwright.errors import ConfigError, DataError
 
 MAX_FIELD_CHARACTERS = 10_000_000  # a longer field means an unclosed quote, not a text
+DELIMITERS = {"comma": ",", "tab": "\t", "\\t": "\t", "semicolon": ";", "pipe": "|", "space": " "}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,9 +75,9 @@ def _checked(path: Path, names: Sequence[str], dialect: Dialect, *, split: str) 
 def wrong_number(
     fields: Sequence[str],
     names: Sequence[str],
-    path: Path,
+    path: Path | str,
     *,
-    split: str,
+    split: str | None,
     row: int,
     line: int | None = None,
 ) -> DataError:
@@ -90,24 +91,9 @@ def wrong_number(
 
 def records(path: Path, dialect: Dialect, *, split: str) -> Iterator[tuple[int, list[str]]]:
     """(number of its first line, fields) of each record, the header too; blank lines are passed over."""
-    csv.field_size_limit(MAX_FIELD_CHARACTERS)  # of the process: others may have set another
     with open_text(path, dialect.encoding) as stream:
-        reader = make_reader(stream, dialect)
-        number, line = -1 if dialect.header else 0, 1
         try:
-            for fields in reader:
-                if fields:
-                    yield line, fields
-                    number += 1
-                line = reader.line_num + 1
-        except csv.Error as error:
-            raise DataError(
-                f"{error}; where quotes are ordinary characters, set quote to null",
-                file=str(path),
-                line=reader.line_num,
-                split=split,
-                row=max(number, 0),
-            ) from error
+            yield from records_in(stream, dialect, file=str(path), split=split)
         except UnicodeDecodeError as error:
 
             def count_rows(before: str) -> int:
@@ -116,6 +102,46 @@ def records(path: Path, dialect: Dialect, *, split: str) -> Iterator[tuple[int, 
                 return sum(1 for fields in records if fields) - 1 - dialect.header
 
             raise undecodable(path, dialect.encoding, split=split, count_rows=count_rows) from error
+
+
+def records_in(
+    lines: Iterable[str], dialect: Dialect, *, file: str, split: str | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """The same of lines that are text already; `file` names their place in complaints."""
+    csv.field_size_limit(MAX_FIELD_CHARACTERS)  # of the process: others may have set another
+    reader = make_reader(lines, dialect)
+    number, line = -1 if dialect.header else 0, 1
+    try:
+        for fields in reader:
+            if fields:
+                yield line, fields
+                number += 1
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            f"{error}; where quotes are ordinary characters, set quote to null",
+            file=file,
+            line=reader.line_num,
+            split=split,
+            row=max(number, 0),
+        ) from error
+
+
+def delimiter_of(given: str, option: str) -> str:
+    """The delimiter as it was given, or by its name."""
+    return _one_character(DELIMITERS.get(given, given), option, or_else=f"one of {', '.join(DELIMITERS)}")
+
+
+def quote_of(given: str | None, option: str) -> str | None:
+    """The quote as it was given."""
+    return None if given is None else _one_character(given, option, or_else="null")
+
+
+def _one_character(given: str, option: str, *, or_else: str) -> str:
+    """What was given; raises ConfigError where it is longer."""
+    if len(given) != 1:
+        raise ConfigError(f"{option}: expected one character or {or_else}, got {given!r}")
+    return given
 
 
 def make_reader(stream: Iterable[str], dialect: Dialect) -> Any:  # the reader's class has no public name

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runwright.dataset.csv_rows import csv_columns, csv_splits
-from runwright.dataset.delimited import Dialect
+from runwright.dataset.delimited import Dialect, delimiter_of, quote_of
 from runwright.dataset.encoding import known_encoding
 from runwright.dataset.json_rows import json_splits
 from runwright.dataset.parquet_rows import parquet_splits
@@ -22,9 +22,6 @@ from runwright.dataset.raw import RawSplit, file_state, kept_rows
 from runwright.dataset.stream_readers import csv_stream, json_stream, parquet_stream, text_stream
 from runwright.dataset.streams import Sources
 from runwright.dataset.text_rows import text_splits
-from runwright.errors import ConfigError
-
-_DELIMITERS = {"comma": ",", "tab": "\t", "\\t": "\t", "semicolon": ";", "pipe": "|", "space": " "}
 
 
 def read_csv(
@@ -46,8 +43,8 @@ def read_csv(
     the first 10,000 values of train count.
     """
     dialect = Dialect(
-        delimiter=_one_character(_DELIMITERS.get(delimiter, delimiter), "delimiter"),
-        quote=None if quote is None else _one_character(quote, "quote"),
+        delimiter=delimiter_of(delimiter, "dataset.source.delimiter"),
+        quote=quote_of(quote, "dataset.source.quote"),
         encoding=known_encoding(encoding),
         header=header,
         column_names=tuple(column_names) if column_names else None,
@@ -131,12 +128,3 @@ def _kept(
 def _key(reader: str, paths: Mapping[str, Sequence[Path]], options: list[Any]) -> dict[str, Any]:
     files = {split: [file_state(path) for path in paths[split]] for split in paths}
     return {"reader": reader, "files": files, "options": options}
-
-
-def _one_character(given: str, option: str) -> str:
-    if len(given) != 1:
-        raise ConfigError(
-            f"dataset.source.{option}: expected one character or one of {', '.join(_DELIMITERS)}, "
-            f"got {given!r}"
-        )
-    return given

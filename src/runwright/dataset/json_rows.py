@@ -62,7 +62,8 @@ def json_object(text: str, path: Path, *, split: str, row: int) -> dict[str, Any
     try:
         value = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise _broken(error, path, split, row) from error
+        hint = "; an object that holds the list needs dataset.source.field, the name of the list"
+        raise _broken(error, path, split, row, hint="" if row else hint) from error
     return _object(value, path, split, row)
 
 
@@ -191,8 +192,10 @@ def _lines(first: str, stream: Any, path: Path, split: str) -> Iterator[dict[str
 
 
 def _whole(text: str, field: str | None, path: Path, split: str) -> Iterator[dict[str, Any]]:
-    rows = _list_in(text, path, split) if field is None else _list_under(text, field, path, split)
-    for number, row in enumerate(rows):
+    if field is None:
+        yield from json_list(text, path, split=split)
+        return
+    for number, row in enumerate(_list_under(text, field, path, split)):
         yield _object(row, path, split, number)
 
 
@@ -208,8 +211,8 @@ def _list_under(text: str, field: str, path: Path, split: str) -> Iterator[Any]:
     yield from fields[field]
 
 
-def _list_in(text: str, path: Path, split: str) -> Iterator[Any]:
-    """The values of one list, decoded one by one so that a broken one has a row."""
+def json_list(text: str, path: Path | str, *, split: str | None = None) -> Iterator[dict[str, Any]]:
+    """The objects of one list, decoded one by one so that a broken one has a row."""
     file = str(path)
     if text[:1] != "[":
         raise DataError("expected a list of objects, or an object on each line", file=file, split=split)
@@ -219,7 +222,7 @@ def _list_in(text: str, path: Path, split: str) -> Iterator[Any]:
             row, position = decoder.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
             raise _broken(error, path, split, number) from error
-        yield row
+        yield _object(row, path, split, number)
         position = _skip(text, position)
         if text[position : position + 1] == ",":
             position = _skip(text, position + 1)
@@ -236,7 +239,7 @@ def _skip(text: str, position: int) -> int:
     return position
 
 
-def _object(row: Any, path: Path, split: str, number: int) -> dict[str, Any]:
+def _object(row: Any, path: Path | str, split: str | None, number: int) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise DataError(f"expected an object, found {row!r:.60}", file=str(path), split=split, row=number)
     return row
@@ -246,8 +249,8 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON; write null for a missing number")
 
 
-def _broken(error: Exception, path: Path, split: str, row: int | None) -> DataError:
-    hint = ""
-    if row == 0 and isinstance(error, json.JSONDecodeError):
-        hint = "; an object that holds the list needs dataset.source.field, the name of the list"
+def _broken(
+    error: Exception, path: Path | str, split: str | None, row: int | None, *, hint: str = ""
+) -> DataError:
+    hint = hint if isinstance(error, json.JSONDecodeError) else ""
     return DataError(f"broken JSON: {error}{hint}", file=str(path), split=split, row=row)

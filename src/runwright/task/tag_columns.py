@@ -35,12 +35,19 @@ class TagColumns:
 def words_of_rows(
     columns: Mapping[str, Sequence[Any]], names: TagColumns
 ) -> tuple[list[str], list[list[Span]]]:
-    """The text of each row, and where its words lie."""
-    if names.words in columns:
-        joined = [join_words([str(word) for word in words or []]) for words in columns[names.words]]
-        return [text for text, _ in joined], [spans for _, spans in joined]
-    texts = ["" if text is None else str(text) for text in columns[names.text]]
-    return texts, [split_words(text) for text in texts]
+    """The text of each row, and where its words lie; raises DataError for a word that is no text."""
+    column = names.words if names.words in columns else names.text
+    found = [_words_of(value, row, column) for row, value in enumerate(columns[column])]
+    return [text for text, _ in found], [spans for _, spans in found]
+
+
+def _words_of(value: Any, row: int, column: str) -> tuple[str, list[Span]]:
+    """Of a list of words, or of a text."""
+    if isinstance(value, list | tuple):
+        _check_words(value, {"row": row, "column": column})
+        return join_words([str(word) for word in value])
+    text = "" if value is None else str(value)
+    return text, split_words(text)
 
 
 def words_of_row(row: Mapping[str, Any], names: TagColumns) -> tuple[str, list[Span]]:
@@ -171,11 +178,15 @@ def _word_lists(rows: Dataset, names: TagColumns, *, split: str) -> list[list[An
         where: dict[str, Any] = {"split": split, "row": place, "column": names.words}
         if not isinstance(words, list | tuple):
             raise DataError(f"expected a list of words, given {words!r:.60}", **where)
-        for number, word in enumerate(() if _all_text(words) else words, start=1):
-            if word is None or isinstance(word, list | tuple | Mapping | bytes):
-                given = "missing (null)" if word is None else f"{word!r:.60}"
-                raise DataError(f"word {number} is {given}, expected text", **where)
+        _check_words(words, where)
     return found
+
+
+def _check_words(words: Sequence[Any], where: dict[str, Any]) -> None:
+    for number, word in enumerate(() if _all_text(words) else words, start=1):
+        if word is None or isinstance(word, list | tuple | Mapping | bytes):
+            given = "missing (null)" if word is None else f"{word!r:.60}"
+            raise DataError(f"word {number} is {given}, expected text", **where)
 
 
 def _check(tag: str, scheme: Scheme, row: int | None, names: TagColumns) -> None:

@@ -85,6 +85,7 @@ class TokenClassification:
         self.label_names: tuple[str, ...] = ()
         self.group_names: tuple[str, ...] = ()
         self.text_columns = (text_column,)
+        self.words_column = words_column
         self.label_column = None
 
     # --- what only the data can tell ------------------------------------------------------------------
