@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from runwright.errors import ConfigError, DataError
+from runwright.record_writer import RecordWriter, csv_columns
 from runwright.records import (
-    RecordWriter,
-    csv_columns,
     dialects_of,
     given_records,
     read_records,

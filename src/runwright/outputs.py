@@ -12,7 +12,7 @@ import numpy as np
 
 from runwright.metric.bootstrap import bootstrap_interval
 from runwright.predictions import select
-from runwright.records import RecordWriter
+from runwright.record_writer import RecordWriter
 from runwright.report.plots import write_data_plots, write_prediction_plots, write_run_plots
 from runwright.report.tables import class_report, group_rows, write_table
 from runwright.report.threshold_plots import THRESHOLD, plot_thresholds

@@ -11,7 +11,8 @@ from pathlib import Path
 from runwright.errors import ConfigError
 from runwright.hypotheses import Hypotheses
 from runwright.inference import choose_columns, load_run, predict_records
-from runwright.records import RecordWriter, csv_columns, dialects_of, read_records, texts_as_records
+from runwright.record_writer import RecordWriter, csv_columns
+from runwright.records import dialects_of, read_records, texts_as_records
 from runwright.report.progress import Progress
 from runwright.vector_file import VectorWriter
 

@@ -290,11 +290,8 @@ class TokenClassification:
         """The tags of all words."""
         if predictions.expected is None:
             return None
-        return Comparison(
-            predicted=predictions.predicted.values,
-            expected=predictions.expected.values,
-            labels=self.label_names,
-        )
+        predicted, expected = predictions.predicted.values, predictions.expected.values
+        return Comparison(predicted=predicted, expected=expected, labels=self.label_names)
 
     def tables(self, predictions: TagResults) -> dict[str, list[dict[str, Any]]]:
         """`spans`: precision, recall and F1 of each type; `span_confusion`: what was taken for what."""
