@@ -240,8 +240,10 @@ def test_new_vectors_are_trained_beside_adapters(
 def test_the_numbers_of_special_tokens_go_into_the_configuration(
     checkpoint: Callable[..., tuple[Any, str]], load_with: Load
 ) -> None:
-    _, folder = checkpoint("gpt2", head=dataclasses.replace(MASKED, auto_class="AutoModelForCausalLM"))
+    writing = dataclasses.replace(MASKED, auto_class="AutoModelForCausalLM")
+    _, folder = checkpoint("gpt2", head=writing)
     other = tokenizer_of(["one", *OWN])
-    config = load_with(other, name=folder, embeddings="by_token").config
-    assert (config.bos_token_id, config.eos_token_id) == (other.cls_token_id, other.sep_token_id)
-    assert config.vocab_size == len(other)
+    model = load_with(other, head=writing, name=folder, embeddings="by_token")
+    for config in (model.config, model.generation_config):
+        assert (config.bos_token_id, config.eos_token_id) == (other.cls_token_id, other.sep_token_id)
+    assert model.config.vocab_size == len(other)

@@ -105,9 +105,12 @@ def _match_tokens(
     with torch.no_grad():
         for name, tensor in _by_token(model).items():
             tensor.copy_(_taken(former[name], origins))
+    generation = getattr(model, "generation_config", None)  # of models that write texts
     for key, number in special_token_ids(model.config, tokenizer).items():
         if number is not None:
             setattr(model.config, key, number)
+            if generation is not None:
+                setattr(generation, key, number)
     num_known = int((origins >= 0).sum())
     log.info(
         "the checkpoint has vectors of %s of the %s tokens, the others are new",
