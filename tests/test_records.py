@@ -14,12 +14,7 @@ import pytest
 
 from runwright.errors import ConfigError, DataError
 from runwright.record_writer import RecordWriter, csv_columns
-from runwright.records import (
-    dialects_of,
-    given_records,
-    read_records,
-    texts_as_records,
-)
+from runwright.records import dialects_of, given_records, read_records, texts_as_records
 
 
 def read(
