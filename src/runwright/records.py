@@ -74,10 +74,11 @@ def read_records(
             raise ConfigError("--format: parquet is not read from standard input, give --file FILE")
         yield from _checked(_parquet(path), columns, place)
         return
-    with _opened(path, newline="" if kind in dialects else None) as stream:
+    dialect = dialects.get(kind or "")
+    with _opened(path, newline="" if dialect else None) as stream:
         lines = _decoded(stream, place)
-        if kind in dialects:
-            records = _delimited(lines, dialects[kind], place)
+        if dialect:
+            records = _delimited(lines, dialect, place)
         elif kind == "jsonl":
             records = _json_records(lines, place)
         else:

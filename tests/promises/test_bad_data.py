@@ -228,7 +228,7 @@ BAD = [
         options=("dataset.source.separator=tab",)),
     Bad("tags conll", "latin-1", TAGS.encode() + b"\ncaf\xe9 O\n", "dataset.source.encoding", row=2),
     Bad("tags conll", "no tag of the scheme", TAGS + "\nZoe S-a\n", "task.scheme=bio", 2, "tags"),
-    Bad("tags conll", "comment", "# sent 1\n" + TAGS, "task.scheme=bio", 0, "tags"),
+    Bad("tags conll", "comment", "# sent 1\n" + TAGS, "lines before have 3", 0),
     Bad("tags conll", "empty tag", "Ada\t\nis\tO\n", "task.scheme=bio", 0, "tags",
         options=("dataset.source.separator=tab",)),
     Bad("tags conll", "unknown tag", TAGS, "unknown tag 'B-b'", 1, "tags", "x O\n\nAda B-b\n"),

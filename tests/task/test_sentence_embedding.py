@@ -136,7 +136,7 @@ def test_losses_of_examples_by_hand() -> None:
 class ListExamples:
     def __init__(self, items: list[dict[str, Any]]) -> None:
         self.items = items
-        self.lengths = np.array([len(item["input_ids"]) for item in items])
+        self.lengths = self.widths = np.array([len(item["input_ids"]) for item in items])
         self.example_ids = np.array([item["example_id"] for item in items])
 
     def __len__(self) -> int:

@@ -49,9 +49,10 @@ def _of_rows(pairs: Pairs, first: RunRow, second: RunRow, *, confidence: float) 
     share = "exact_match" if are_answers(pairs.records[0]) else "accuracy"
     for name, values_of in (("loss", losses_of), (share, right_of)):
         figure = f"{pairs.split}/{name}"
-        values = [values_of(records) for records in pairs.records]
-        if values[0] is None or values[1] is None:
+        of_first, of_second = (values_of(records) for records in pairs.records)
+        if of_first is None or of_second is None:
             continue
+        values = (of_first, of_second)
         if not all(
             _as_recorded(float(each.mean()), figure, row)
             for each, row in zip(values, (first, second), strict=True)

@@ -66,7 +66,8 @@ def set_padding(
 
     This comes before the model: layers are made for that number, and decoder heads look for it.
     """
-    given, own = tokenizer.pad_token_id, getattr(config, "pad_token_id", None)
+    given: Any = tokenizer.pad_token_id
+    own = getattr(config, "pad_token_id", None)
     if given is None or given == own:
         return 0
     is_new = given >= getattr(config, "vocab_size", given + 1)
