@@ -32,6 +32,8 @@ os.environ.update(
         "OPENBLAS_NUM_THREADS": "1",
     }
 )
+# Processes that tests start need not compile our sources each time anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
     os.environ.pop(name, None)
 if not NETWORK_ALLOWED:

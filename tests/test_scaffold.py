@@ -35,6 +35,7 @@ def test_the_project_is_complete(tmp_path: Path) -> None:
     assert not [text for text in texts if "{package}" in text or "{{" in text]
 
 
+@pytest.mark.slow
 def test_the_documented_example_runs(tmp_path: Path) -> None:
     folder = tmp_path / "my-project"
     assert run_in(tmp_path, "runwright", "init", "my-project").returncode == 0

@@ -387,10 +387,14 @@ def test_bad_data_ends_the_run_before_training_with_one_line(
     assert ("column" not in place) if bad.column is None else (f"column {bad.column!r}" in place)
 
 
-AS_A_PROGRAM = [bad for bad in BAD if bad.name in {"too deep", "empty sentences", "one off"}]
+AS_A_PROGRAM = [
+    pytest.param(bad, marks=[] if bad.name == "one off" else pytest.mark.slow, id=str(bad))
+    for bad in BAD
+    if bad.name in {"too deep", "empty sentences", "one off"}
+]
 
 
-@pytest.mark.parametrize("bad", AS_A_PROGRAM, ids=str)
+@pytest.mark.parametrize("bad", AS_A_PROGRAM)
 def test_the_program_says_so_and_nothing_else(bad: Bad, tmp_path: Path) -> None:
     command, file = arguments(bad.kind, bad.content, tmp_path, *bad.options)
     program = [sys.executable, "-m", "runwright", *command]

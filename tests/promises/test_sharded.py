@@ -86,6 +86,7 @@ def test_a_sharded_run_has_the_figures_of_one_process(whole_run: Run) -> None:
     assert config["architectures"] == ["BertForSequenceClassification"]
 
 
+@pytest.mark.slow
 def test_a_killed_sharded_run_resumes_bit_for_bit(processes: Any, whole_run: Run, new_run: Run) -> None:
     run, whole = new_run(FSDP), whole_run(2, FSDP)
     job = processes.start("execute_run", run.folder, num_processes=2)

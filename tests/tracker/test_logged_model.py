@@ -209,6 +209,7 @@ def test_an_alias_goes_to_the_newer_model_and_a_late_upload_does_not_take_it_bac
     assert query(alias) == [("best", 2)]
 
 
+@pytest.mark.slow
 def test_a_server_that_was_down_gets_the_model_from_sync(
     make_run: MakeRun, make_tracker: MakeTracker, make_best: Any, server: Any
 ) -> None:

@@ -56,6 +56,7 @@ def race(root: Path, *, num_processes: int, num_stores: int) -> list[tuple[int, 
     return found
 
 
+@pytest.mark.slow
 def test_a_new_store_is_made_once_by_many_processes(tmp_path: Path) -> None:
     assert race(tmp_path, num_processes=4, num_stores=2) == [(4, 4, 20)] * 2
 
