@@ -17,6 +17,8 @@ from runwright.dataset.checks import column_chunks, missing_column, row_error
 from runwright.errors import ConfigError
 from runwright.types import Splits
 
+_INDICATORS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+
 
 def renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
     """The splits with columns renamed (new name: old name); train must have the old ones."""
@@ -227,9 +229,7 @@ def _changed(
 
 
 def _is_marked(value: Any, rows: Dataset, position: int, split: str, column: str) -> bool:
-    marked = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}.get(
-        str(value).lower()
-    )
+    marked = _INDICATORS.get(str(value).lower())
     if marked is None:
         raise row_error(
             f"expected 1 or 0, true or false, given {value!r}; MapValues or DropValues can go before",

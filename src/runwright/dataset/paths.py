@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import glob
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def _files(split: str, given: Any, root: Path) -> list[Path]:
     paths = [path for pattern in patterns for path in _expand(split, pattern, root)]
     if not paths:
         raise DataError("the list of files is empty", split=split)
-    doubled = sorted({str(path) for path in paths if paths.count(path) > 1})
+    doubled = sorted(str(path) for path, count in Counter(paths).items() if count > 1)
     if doubled:
         raise ConfigError(
             f"dataset.source.files.{split}: {doubled[0]!r} is named twice; dataset=mixture repeats rows"

@@ -181,11 +181,11 @@ def files_fingerprint(files: Sequence[Path]) -> str:
     for path in files:
         size = path.stat().st_size
         whole.update(size.to_bytes(8, "little"))
-        steps = max(_SAMPLES - 1, 1)
-        whole_file = size <= _SAMPLES * _SAMPLE_BYTES
-        places = [0] if whole_file else [n * (size - _SAMPLE_BYTES) // steps for n in range(_SAMPLES)]
+        places = range(0, size, _SAMPLE_BYTES)
+        if len(places) > _SAMPLES:
+            places = [n * (size - _SAMPLE_BYTES) // (_SAMPLES - 1) for n in range(_SAMPLES)]
         with path.open("rb") as stream:
             for place in places:
                 stream.seek(place)
-                whole.update(stream.read(size if whole_file else _SAMPLE_BYTES))
+                whole.update(stream.read(_SAMPLE_BYTES))
     return whole.hexdigest()
