@@ -13,6 +13,7 @@ from runwright.metric.answer_texts import Rules, answer_f1, exact_match
 from runwright.predictions import Labelled, Ragged
 from runwright.task.answer_columns import Answers
 from runwright.task.windows import MAX_WINDOWS
+from runwright.task.words import trimmed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,10 +106,9 @@ def best_spans(
     """The likeliest different spans, trimmed, best first; of equals the first in the text."""
     found: dict[tuple[int, int], float] = {}
     for (start, end), score in zip(spans.tolist(), scores.tolist(), strict=True):
-        inside = text[start:end]
-        if not inside.strip():
+        if not text[start:end].strip():
             continue
-        kept = (start + len(inside) - len(inside.lstrip()), start + len(inside.rstrip()))
+        kept = trimmed(text, start, end)
         found[kept] = max(score, found.get(kept, -math.inf))
     order = sorted(found, key=lambda span: (-found[span], span))[:n_best]
     return order, [found[span] for span in order]

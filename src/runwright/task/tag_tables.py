@@ -11,6 +11,7 @@ import numpy as np
 from runwright.task.spans import Scheme, find_spans, type_of
 from runwright.task.tag_columns import TagColumns, span_types, words_of_row
 from runwright.task.tag_results import TagResults
+from runwright.task.words import trimmed
 
 
 def describe_spans(
@@ -46,7 +47,7 @@ def describe_spans(
             pieces, scores, piece_tags, scheme, repair=repair, grouped=aggregation == "simple"
         )
         described = [
-            span(*_trimmed(text, start, end), kind, score=round(score, 6))
+            span(*trimmed(text, start, end), kind, score=round(score, 6))
             for start, end, kind, score in predicted
         ]
     else:
@@ -119,12 +120,6 @@ def _of_pieces(
         (int(pieces[start, 1]), int(pieces[end - 1, 2]), kind, float(scores[start:end].mean()))
         for start, end, kind in cuts
     ]
-
-
-def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """The characters without the spaces around them, which some tokenizers count to their pieces."""
-    inside = text[start:end]
-    return start + len(inside) - len(inside.lstrip()), start + len(inside.rstrip())
 
 
 def _pairs(

@@ -26,6 +26,12 @@ _MARKS = _marks()
 _WORD = re.compile(rf"\w+(?:[{_MARKS}]+\w*)*(?:[.,]\d+[{_MARKS}]*)*|[^\w\s][{_MARKS}]*")
 
 
+def trimmed(text: str, start: int, end: int) -> Span:
+    """The characters without the spaces around them, which some tokenizers count to their pieces."""
+    inside = text[start:end]
+    return start + len(inside) - len(inside.lstrip()), start + len(inside.rstrip())
+
+
 def join_words(words: Sequence[str]) -> tuple[str, list[Span]]:
     """The words with a space between them, and where each lies in it."""
     spans, start = [], 0
