@@ -9,6 +9,7 @@ from datasets import Dataset
 
 from runwright.changes import config_changes, model_changes, row_changes, surrounding_changes
 from runwright.dataset.row_hashes import RowHashes, hash_rows
+from runwright.tracker.unified_diff import Version, file_diff
 
 
 def hashes(texts: list[str], row_ids: list[int] | None = None) -> RowHashes:
@@ -79,6 +80,16 @@ def test_files_packages_and_machines_are_named() -> None:
         "source: new: run.sh", "commit: cccccccccccc → dddddddddddd",
     ]  # fmt: skip
     assert surrounding_changes(surroundings(), surroundings()) == []
+
+
+def test_files_with_odd_names_are_found_in_a_difference() -> None:
+    names = ["a b.sh", 'quo"te.sh', "new\nline.sh", "ünï.sh"]
+    version = Version(mode="100644", oid="1" * 40, content=b"diff --git a/x b/x\n")
+    diff = "".join(file_diff(name, None, version) for name in names)
+    found = surrounding_changes(surroundings(), surroundings(git={"commit": "c" * 40, "diff": diff}))
+    assert [str(each) for each in found] == [
+        'source: new: a b.sh, quo\\"te.sh, new\\nline.sh, ünï.sh'  # as git quotes them
+    ]
 
 
 def test_settings_and_model_files_are_named() -> None:

@@ -127,7 +127,7 @@ def _edits(one: Mapping[str, str], other: Mapping[str, str]) -> list[tuple[str, 
 def _worktree(found: Mapping[str, Any]) -> dict[str, str]:
     """What differs from the commit, by file: a hash of the difference, or of an untracked file."""
     diff = (found["git"] or {}).get("diff", "")
-    sections = re.split(r"(?m)^diff --git a/.*? b/(.*)$", diff)[1:]
+    sections = re.split(r'(?m)^diff --git "?a/.*? "?b/(.*?)"?$', diff)[1:]  # quotes: around odd names
     texts = dict(zip(sections[::2], sections[1::2], strict=True))
     return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()} | {
         name: digest for name, digest in found["untracked"].items() if name.endswith(".py")

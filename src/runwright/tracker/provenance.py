@@ -10,15 +10,14 @@ import os
 import platform
 import shlex
 import socket
-import subprocess
 import sys
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from runwright.environment import installed_packages
 from runwright.tracker.redaction import Redactor, redact
+from runwright.tracker.repository import Repository, read_repository
 from runwright.tracker.source_files import hash_code
 
 __all__ = ["collect", "redact", "tags"]
@@ -36,9 +35,7 @@ THREAD_VARIABLES = (
     "PYTHONHASHSEED",
 )
 MAX_DIFF_LENGTH = 2_000_000
-MAX_UNTRACKED = 2000  # files; of source code there are fewer, and data belongs into its own fingerprint
-MAX_UNTRACKED_BYTES = 20_000_000
-_GIT_TIMEOUT_SECONDS = 10
+MAX_NOT_COMPARED = 100  # files that are named
 
 
 def collect(
@@ -47,14 +44,16 @@ def collect(
     """What is known of a run before it starts; plain values, safe to write down.
 
     `git` is None outside a repository; its `diff` is the text of changes to tracked files against the
-    commit. `untracked` holds the sha256 of each file that git neither tracks nor ignores, except those in
-    the folder `but`; `code` that of each source file in the given folders.
+    commit, its `not_compared` the files of which that is not known. `untracked` holds the sha256 of each file
+    that git neither tracks nor ignores, except those in the folder `but`; `code` that of each source file in
+    the given folders.
     """
     folder = folder or Path.cwd()
+    repository = read_repository(folder, but=but)
     found = {
         "command": shlex.join(map(redact, sys.argv)),  # before quotes tear secrets apart
         "folder": str(folder.resolve()),
-        "git": _git(folder),
+        "git": _git(repository),
         "python": {"version": platform.python_version(), "executable": sys.executable},
         "hardware": _hardware(),
         "host": {"name": socket.gethostname(), "pid": os.getpid(), "system": platform.platform()},
@@ -63,7 +62,7 @@ def collect(
     # Names of packages and files are no settings: `google-auth` keeps its version.
     plain = {
         "packages": installed_packages(),
-        "untracked": _untracked(folder, but),
+        "untracked": repository.untracked if repository else {},
         "code": hash_code(code or {}),
     }
     return Redactor().value(found) | plain
@@ -86,55 +85,20 @@ def tags(found: dict[str, Any]) -> dict[str, str]:
     return {name: text for name, text in facts.items() if text}
 
 
-def _git(folder: Path) -> dict[str, Any] | None:
-    top = _ask_git(folder, "rev-parse", "--show-toplevel")
-    if top is None:
+def _git(repository: Repository | None) -> dict[str, Any] | None:
+    if repository is None:
         return None
-    root = Path(top.rstrip("\n"))
-    commit = (_ask_git(folder, "rev-parse", "--verify", "--quiet", "HEAD") or "").strip()
-    diff = _ask_git(root, "diff", "--no-ext-diff", "--no-color", "HEAD") if commit else None
-    diff = diff or ""
+    diff, names = repository.diff, repository.not_compared
+    more = len(names) - MAX_NOT_COMPARED
     return {
-        "root": str(root),
-        "commit": commit or None,
-        "branch": (_ask_git(folder, "branch", "--show-current") or "").strip() or None,
+        "root": str(repository.root),
+        "commit": repository.commit,
+        "branch": repository.branch,
         "dirty": bool(diff),
         "diff": diff if len(diff) <= MAX_DIFF_LENGTH else f"{diff[:MAX_DIFF_LENGTH]}\n[cut]",
-        "diff_sha256": hashlib.sha256(diff.encode("utf-8", "surrogateescape")).hexdigest(),
+        "diff_sha256": hashlib.sha256(diff.encode()).hexdigest(),
+        "not_compared": [*names[:MAX_NOT_COMPARED], *([f"and {more} more"] if more > 0 else [])],
     }
-
-
-def _untracked(folder: Path, but: Path | None) -> dict[str, str]:
-    top = _ask_git(folder, "rev-parse", "--show-toplevel")
-    if top is None:
-        return {}
-    root = Path(top.rstrip("\n"))
-    names = (_ask_git(root, "ls-files", "--others", "--exclude-standard", "-z") or "").split("\0")
-    kept = (name for name in sorted(filter(None, names)) if not (but and (root / name).is_relative_to(but)))
-    return {name: _digest(root / name) for name in islice(kept, MAX_UNTRACKED)}
-
-
-def _ask_git(folder: Path, *arguments: str) -> str | None:
-    # Locks are optional: a run that only looks must not disturb a commit in progress.
-    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
-    try:
-        done = subprocess.run(  # noqa: S603 - fixed words
-            command, capture_output=True, timeout=_GIT_TIMEOUT_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
-
-
-def _digest(path: Path) -> str:
-    try:
-        size = path.stat().st_size
-        if size > MAX_UNTRACKED_BYTES:
-            return f"not read: {size} bytes"
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        return f"unreadable: {error.strerror}"
 
 
 def _hardware() -> dict[str, Any]:

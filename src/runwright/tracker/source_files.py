@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import json
 import os
+import stat
 from collections.abc import Iterable, Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +63,21 @@ def hash_model(name: str, *, revision: str | None, cache: Path) -> dict[str, Any
 
 
 def copy_sources(names: Iterable[str], *, root: Path, folder: Path) -> list[Path]:
-    """Copies of the small text files among `names`, in the same places, with secrets masked."""
+    """Copies of the small text files among `names`, in the same places, with secrets masked.
+
+    A link is left out: it may lead to a file of somebody else.
+    """
     redactor, copied, total = Redactor(), [], 0
     for name in names:
         file = root / name
-        if file.suffix not in SOURCE_SUFFIXES or is_secret_name(file.stem) or not file.is_file():
-            continue
-        size = file.stat().st_size
-        if size > MAX_COPY_BYTES or total + size > MAX_COPIES_BYTES:
+        if file.suffix not in SOURCE_SUFFIXES or is_secret_name(file.stem):
             continue
         try:
-            text = redactor.text(file.read_text(encoding="utf-8"))
+            with open_regular(file) as opened:
+                size = os.fstat(opened.fileno()).st_size
+                if size > MAX_COPY_BYTES or total + size > MAX_COPIES_BYTES:
+                    continue
+                text = redactor.text(opened.read().decode("utf-8"))
         except (OSError, UnicodeDecodeError):
             continue
         total += size
@@ -79,6 +86,15 @@ def copy_sources(names: Iterable[str], *, root: Path, folder: Path) -> list[Path
         place.write_text(text, encoding="utf-8")
         copied.append(place)
     return copied
+
+
+def open_regular(file: Path) -> BufferedReader:
+    """A file opened for reading; raises OSError for a link, pipe, device or folder."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no regular file", str(file))
+    return open(descriptor, "rb")  # noqa: PTH123 - a descriptor has no path
 
 
 def _hash_sources(place: Path) -> dict[str, str]:

@@ -230,6 +230,7 @@ def _origin(record: RunRecord) -> Iterator[Markup]:
         "overrides": " ".join(map(str, record.run.get("overrides") or [])),
         "git commit": git.get("commit"),
         "changed since": None if not git else "yes, see the difference" if git.get("dirty") else "no",
+        "not compared": git.get("not_compared") or None,
         "hardware": ", ".join(_hardware(hardware)),
         "python": (found.get("python") or {}).get("version"),
         "time": ", ".join(f"{stage} {clock(spent)}" for stage, spent in seconds.items()),
