@@ -4,48 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from datasets import Dataset
-
-from runwright.changes import config_changes, model_changes, row_changes, surrounding_changes
-from runwright.dataset.row_hashes import RowHashes, hash_rows
+from runwright.changes import config_changes, model_changes, surrounding_changes
 from runwright.tracker.unified_diff import Version, file_diff
-
-
-def hashes(texts: list[str], row_ids: list[int] | None = None) -> RowHashes:
-    ids = row_ids if row_ids is not None else list(range(len(texts)))
-    found = hash_rows(Dataset.from_dict({"text": texts, "row_id": ids}))
-    assert found is not None
-    return found
-
-
-def rows_text(before: RowHashes, now: RowHashes) -> str:
-    (change,) = row_changes({"train": "a"}, {"train": "b"}, {"train": before}, {"train": now})
-    return str(change)
-
-
-def test_rows_are_named_by_split_and_row_id() -> None:
-    before = hashes(["a", "b", "c", "d"])
-    assert rows_text(before, hashes(["a", "x", "c", "d"])) == "data: train: 1 row changed: row_id 1"
-    assert rows_text(before, hashes(["a", "b", "c", "d", "e"])) == "data: train: 1 row added: row_id 4"
-    assert rows_text(before, hashes(["a", "x", "b", "c", "d"])) == "data: train: 1 row added: row_id 1"
-    assert rows_text(before, hashes(["a", "c", "d"])) == "data: train: 1 row gone: row_id 1"
-    shuffled = hashes(["b", "a", "c", "d"], [1, 0, 2, 3])
-    assert rows_text(before, shuffled) == "data: train: the same rows in another order"
-
-
-def test_a_split_whose_rows_are_not_known_is_named_by_its_fingerprint() -> None:
-    (change,) = row_changes({"train": "a" * 32}, {"train": "b" * 32}, {}, {})
-    assert change.text == "train: other rows (fingerprint aaaaaaaaaaaa → bbbbbbbbbbbb)"
-    assert row_changes({"train": "a"}, {"train": "a"}, {}, {}) == []
-
-
-def test_the_hash_of_a_row_depends_on_every_column() -> None:
-    one = hash_rows(Dataset.from_dict({"text": ["a"], "label": [1], "row_id": [0]}))
-    other = hash_rows(Dataset.from_dict({"text": ["a"], "label": [2], "row_id": [0]}))
-    assert one is not None
-    assert other is not None
-    assert not np.array_equal(one.hashes, other.hashes)
 
 
 def surroundings(**changed: Any) -> dict[str, Any]:

@@ -255,7 +255,7 @@ def test_permissions_are_recorded(stand_in: Path) -> None:
     process = runwright("train", "seed=2", *flags, folder=stand_in, PYTHONPATH=str(stand_in / "site"))
     assert process.returncode == 0, process.stderr
     (folder,) = (stand_in / "outputs" / "default").iterdir()
-    expected = {"packages": ["mine"], "trust_remote_code": True}
+    expected = {"packages": ["mine"], "trust_remote_code": True, "changed_data": False}
     assert json.loads((folder / "run.json").read_text())["permissions"] == expected
 
 

@@ -38,7 +38,7 @@ from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.fully_sharded import FullySharded
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.ranks import Ranks
-from runwright.trainer.seeds import Seeds, derive_seed
+from runwright.trainer.seeds import derive_seed
 from runwright.trainer.sharding import Replicated, Strategy
 from runwright.trainer.step import Stepper
 from runwright.trainer.stream import StreamBatches
@@ -116,18 +116,21 @@ def build_options(config: Config) -> TrainerOptions:
     return instantiate(config["trainer"], group="trainer", key="trainer")
 
 
-def build_seeds(config: Config) -> Seeds:
-    """One seed for each source of chance."""
-    return Seeds(**config["seeds"])
-
-
-def prepare(config: Config, *, cache_folder: Path | None, run_folder: Path | None = None) -> Prepared:
-    """Rows, tokenizer, task and encoded examples; `run_folder` is of a run that goes on."""
+def prepare(
+    config: Config,
+    *,
+    cache_folder: Path | None,
+    run_folder: Path | None = None,
+    check: Callable[[LoadedData, Any], object] | None = None,
+) -> Prepared:
+    """Rows, tokenizer, task and examples of a run, which `check` may refuse before any is encoded."""
     data = load_data(config)
     tokenizer = build_tokenizer(config, data, run_folder=run_folder)
     task = build_task(config, tokenizer)
     stream = build_stream(data, task)
     fit_task(task, data)
+    if check is not None:
+        check(data, task)
     data.notes.extend(
         quality_notes(data.splits, text_columns=_texts_of(task), label_column=task.label_column)
     )

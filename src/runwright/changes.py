@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from runwright.dataset.row_hashes import RowHashes
 from runwright.mistakes import shown
 from runwright.resuming import differences
 
@@ -52,27 +49,6 @@ def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> li
     ]
 
 
-def row_changes(
-    before: Mapping[str, str],
-    now: Mapping[str, str],
-    rows_before: Mapping[str, RowHashes],
-    rows_now: Mapping[str, RowHashes],
-) -> list[Change]:
-    """Which rows of which split are others; the first two arguments are the splits' fingerprints."""
-    changes = []
-    for split in {**before, **now}:
-        if split not in now or split not in before:
-            text = f"{split} is {'gone' if split not in now else 'new'}"
-        elif before[split] == now[split]:
-            continue
-        elif split in rows_before and split in rows_now:
-            text = f"{split}: {_row_text(rows_before[split], rows_now[split])}"
-        else:
-            text = f"{split}: other rows (fingerprint {before[split][:12]} → {now[split][:12]})"
-        changes.append(Change(what="data", text=text))
-    return changes
-
-
 def model_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
     """Files of the model or tokenizer that have another content."""
     changes = []
@@ -81,24 +57,6 @@ def model_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Cha
         if named and before[part]["files"] and now[part]["files"]:
             changes.append(Change(what="model", text=f"other files of the {part}: {_some(named)}"))
     return changes
-
-
-def _row_text(before: RowHashes, now: RowHashes) -> str:
-    was = dict(zip(before.row_ids.tolist(), before.hashes.tolist(), strict=True))
-    is_now = dict(zip(now.row_ids.tolist(), now.hashes.tolist(), strict=True))
-    changed = [row for row in was if row in is_now and was[row] != is_now[row]]
-    added = [row for row in is_now if row not in was]
-    gone = [row for row in was if row not in is_now]
-    if len(changed) > 1 and len(was) != len(is_now):  # inserted or removed: those behind it only moved
-        new_content = [row for row in is_now if is_now[row] not in set(was.values())]
-        old_content = [row for row in was if was[row] not in set(is_now.values())]
-        changed, added, gone = [], new_content, old_content
-    parts = [("changed", changed), ("added", added), ("gone", gone)]
-    texts = [f"{_count(rows, 'row')} {word}: row_id {_some(sorted(rows))}" for word, rows in parts if rows]
-    if texts:
-        return "; ".join(texts)
-    same_order = np.array_equal(before.row_ids, now.row_ids)
-    return "other columns or types of the same values" if same_order else "the same rows in another order"
 
 
 def _source_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
@@ -170,10 +128,6 @@ def _some(names: Iterable[object]) -> str:
     texts = [str(name) for name in names]
     more = f" and {len(texts) - MAX_LISTED} more" if len(texts) > MAX_LISTED else ""
     return ", ".join(texts[:MAX_LISTED]) + more
-
-
-def _count(things: list[Any], noun: str) -> str:
-    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def _plain(value: Any) -> str:

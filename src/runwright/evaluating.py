@@ -14,6 +14,7 @@ import yaml
 from runwright import build, outputs
 from runwright.compose import compose_checked
 from runwright.conf_folders import GLOBAL_GROUPS
+from runwright.data_identity import DATA_FILE, evaluation_warnings
 from runwright.dataset.checks import naming_rows, require_columns
 from runwright.dataset.store import cache_root
 from runwright.errors import ConfigError
@@ -77,6 +78,10 @@ def evaluate_run(
         require_columns({split: data.splits[split] for split in chosen}, build.column_kinds(run.task))
         if isinstance(run.task, ZeroShot):
             run.task.fit({split: data.splits[split] for split in chosen})
+        own = not any(_group(override_key(text)) in ("dataset", "seed", "seeds") for text in overrides)
+        warnings = evaluation_warnings(folder, config, data, chosen, own=own)
+        for split, text in warnings.items():
+            logger.warning("%s: %s", split, text)
         metrics = build.build_metrics(config)
         results = []
         for split in chosen:
@@ -91,9 +96,12 @@ def evaluate_run(
             )
             outputs.write_predictions(place, split, rows=rows, task=run.task, evaluation=evaluation)
             outputs.write_tables(place, split, task=run.task, evaluation=evaluation)
-            results.append(_result(split, evaluation, intervals, place))
+            results.append(_result(split, evaluation, intervals, place, warnings.get(split, "")))
     figures = {name: value for result in results for name, value in result.metrics.items()}
     (place / "metrics.json").write_text(json.dumps(strict(figures), indent=1), encoding="utf-8")
+    prints = {split: data.fingerprints[split] for split in chosen}
+    about = {"fingerprints": prints, "sources": data.sources, "warnings": warnings}
+    (place / DATA_FILE).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
     (place / "config.yaml").write_text(yaml.safe_dump(concealed, sort_keys=False), encoding="utf-8")
     return results
 
@@ -104,6 +112,9 @@ def show_results(results: Sequence[EvaluateResult]) -> None:
         {name: value for result in results for name, value in result.metrics.items()},
         {name: value for result in results for name, value in result.intervals.items()},
     )
+    for result in results:
+        if result.warning:
+            print(f"\nwarning: {result.split}: {result.warning}")
     print(f"\npredictions and tables: {results[0].folder}")
 
 
@@ -162,17 +173,7 @@ def _compose(folder: Path, overrides: Sequence[str], *, allow_shadow: bool) -> M
     # Nothing is tracked here: the store's secrets are not needed.
     own = [text for text in recorded_overrides(folder) if not override_key(text).startswith("tracker.")]
     texts = on_top_of(own, conceal_overrides(overrides))
-    config = compose_checked(texts, allow_shadow=allow_shadow).config
-    changed = [
-        text for text in overrides if override_key(text).startswith(("dataset.source", "dataset.clean"))
-    ]
-    if changed and any(config["dataset"]["holdout"].values()):
-        logger.warning(
-            "%s: splits are held out of other rows than in training, so they may hold rows that were trained "
-            "on; for data of its own choose it with dataset=…",
-            changed[0],
-        )
-    return config
+    return compose_checked(texts, allow_shadow=allow_shadow).config
 
 
 def on_top_of(own: Sequence[str], overrides: Sequence[str]) -> list[str]:
@@ -240,7 +241,7 @@ def _evaluate(
 
 
 def _result(
-    split: str, evaluation: Evaluation, intervals: Mapping[str, Interval], folder: Path
+    split: str, evaluation: Evaluation, intervals: Mapping[str, Interval], folder: Path, warning: str
 ) -> EvaluateResult:
     return EvaluateResult(
         split=split,
@@ -249,4 +250,5 @@ def _result(
         metrics={f"{split}/{name}": value for name, value in evaluation.figures.items()},
         intervals=dict(intervals),
         folder=folder,
+        warning=warning,
     )

@@ -19,7 +19,7 @@ import torch
 
 import runwright
 from runwright import build
-from runwright.dataset.store import cache_root
+from runwright.data_identity import has_begun
 from runwright.environment import local_world_size, rank, share_of_cores
 from runwright.errors import CheckpointError, ConfigError, RunwrightError
 from runwright.processes import be_deterministic, end_ranks, set_threads, start_ranks
@@ -29,6 +29,7 @@ from runwright.recording import (
     describe_data,
     describe_models,
     finish_recording,
+    prepare_data,
     record_summary,
     start_recording,
     write_results,
@@ -109,9 +110,11 @@ def execute(folder: Path) -> RunResult:
 
 def _guarded(run: Run) -> RunResult:
     """The run with its status kept true whatever happens."""
+    # Where the data of a run that has begun is refused, its record stays as it is.
+    prepared = prepare_data(run) if has_begun(run.folder) else None
     try:
         start_recording(run)
-        result, summary = _train_and_report(run)
+        result, summary = _train_and_report(run, prepared or prepare_data(run))
     except BaseException as error:
         killed = isinstance(error, StoppedBySignalError | KeyboardInterrupt)
         finish_recording(run, "KILLED" if killed else "FAILED", error=error)
@@ -122,12 +125,10 @@ def _guarded(run: Run) -> RunResult:
     return result
 
 
-def _train_and_report(run: Run) -> tuple[RunResult, RunSummary | None]:
+def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, RunSummary | None]:
     """The result, and on the first process the summary to print."""
     started = time.monotonic()
-    prepared = build.prepare(run.config, cache_folder=cache_root() / "examples", run_folder=run.folder)
     describe_data(run, prepared)
-    run.seconds["data"] = time.monotonic() - started
     state, model = _train(run, prepared)
     best_step = _restore_best(run, state, model)
     evaluations = _evaluate_splits(run, prepared, model, step=state.step)
@@ -150,7 +151,7 @@ def _train_and_report(run: Run) -> tuple[RunResult, RunSummary | None]:
     summary = None
     if run.ranks.is_first:
         result = write_results(run, prepared, model, evaluations, result)
-        run.seconds["all"] = time.monotonic() - started
+        run.seconds["all"] = time.monotonic() - started + run.seconds["data"]
         summary = record_summary(run, state, result)
     return result, summary  # nobody waits for the first one's files and plots: they may take long
 

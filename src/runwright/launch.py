@@ -12,14 +12,17 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from runwright.environment import share_of_cores
 from runwright.permissions import worker_environment
 from runwright.resuming import record_resume
 from runwright.root_options import LaunchOptions
 from runwright.run_folder import read_run, update_status
+from runwright.run_states import UNENDED
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import Journal
 from runwright.workers.group import WorkerGroup
@@ -40,7 +43,7 @@ def launch(folder: Path, options: LaunchOptions, *, num_threads: int | None, loc
 
     `lock` is the descriptor of the run's lock, which workers inherit. Returns the exit code.
     """
-    reports = folder / REPORTS_FOLDER
+    reports, before = folder / REPORTS_FOLDER, read_run(folder)
     threads = num_threads or share_of_cores(options.num_processes)
     with Inbox() as inbox:
         for attempt in range(options.max_restarts + 1):
@@ -55,7 +58,7 @@ def launch(folder: Path, options: LaunchOptions, *, num_threads: int | None, loc
             outcome = _attempt(group, inbox, folder, options)
             final = outcome.failure is None or outcome.failure.is_mistake or bool(inbox.stops)
             if final or attempt == options.max_restarts:
-                _settle(folder, outcome, grace_seconds=options.grace_seconds)
+                _settle(folder, outcome, before=before, grace_seconds=options.grace_seconds)
                 return outcome.code
             _say(folder, f"restart {attempt + 1} of {options.max_restarts}, from the newest checkpoint")
             record_resume(folder, {})
@@ -76,8 +79,13 @@ def _attempt(group: WorkerGroup, inbox: Inbox, folder: Path, options: LaunchOpti
     return outcome
 
 
-def _settle(folder: Path, outcome: Outcome, *, grace_seconds: float) -> None:
-    """Keep the run's status true where rank 0 could not, and name what failed first rather than last."""
+def _settle(folder: Path, outcome: Outcome, *, before: Mapping[str, Any], grace_seconds: float) -> None:
+    """Keep the run's status true where rank 0 could not, and name what failed first rather than last.
+
+    A run that had ended `before`, and that the workers refused to resume, stays as it was.
+    """
+    if outcome.failure is not None and read_run(folder) == before and before["status"] not in UNENDED:
+        return
     if outcome.failure is not None:
         _set_status(folder, "FAILED", error=outcome.failure.summary)
         return

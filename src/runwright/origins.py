@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from runwright.dataset.row_hashes import write_row_hashes
 from runwright.dataset.store import cache_root
 from runwright.permissions import granted
 from runwright.run_folder import read_run
@@ -48,9 +47,8 @@ def record_origin(folder: Path, config: Mapping[str, Any], *, num_processes: int
     tracker.log_tags(tags(found) | ({"runwright.reproduces": original} if original else {}))
 
 
-def record_rows(folder: Path, config: Mapping[str, Any], data: Any, *, tracker: Tracker) -> None:
-    """Write down the hash of each row, and tell the tracker which data sets the run reads."""
-    write_row_hashes(folder, data.splits)
+def record_inputs(config: Mapping[str, Any], data: Any, *, tracker: Tracker) -> None:
+    """Tell the tracker which data sets the run reads."""
     profiles = {line["split"]: {"rows": line["rows"], "columns": line["columns"]} for line in data.table()}
     everything = sorted({file for files in data.sources.values() for file in files})
     tracker.log_inputs(

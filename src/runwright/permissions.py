@@ -1,4 +1,4 @@
-"""What the user, and never a configuration, has allowed: own packages, and code that comes with downloads.
+"""What the user, and never a configuration, has allowed: own packages, code of downloads, changed data.
 
 Granted on the command line or by the project the user starts in; worker processes get it through their
 environment.
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CODE_VARIABLE = "RUNWRIGHT_ALLOW_CODE"
 PACKAGES_VARIABLE = "RUNWRIGHT_ALLOW_PACKAGES"
+CHANGED_DATA_VARIABLE = "RUNWRIGHT_ALLOW_CHANGED_DATA"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,13 +28,18 @@ class Permissions:
 
     packages: tuple[str, ...] = ()  # whose classes and functions a configuration may name
     trust_remote_code: bool = False  # code that comes with data, metrics or models may run
+    changed_data: bool = False  # a run may go on with other data than it was trained on
 
 
 _granted: Permissions | None = None
 
 
 def grant(
-    *, packages: Iterable[str] = (), trust_remote_code: bool = False, folder: Path | None = None
+    *,
+    packages: Iterable[str] = (),
+    trust_remote_code: bool = False,
+    changed_data: bool = False,
+    folder: Path | None = None,
 ) -> Permissions:
     """Allow these packages, and those in `[tool.runwright]` of `folder`'s pyproject.toml (default: here).
 
@@ -48,7 +54,8 @@ def grant(
         _check_name(name)
         _make_importable(name, folder)
     trusts = trust_remote_code or os.environ.get(CODE_VARIABLE) == "1"
-    _granted = Permissions(packages=names, trust_remote_code=trusts)
+    changed_data = changed_data or os.environ.get(CHANGED_DATA_VARIABLE) == "1"
+    _granted = Permissions(packages=names, trust_remote_code=trusts, changed_data=changed_data)
     return _granted
 
 
@@ -72,7 +79,8 @@ def worker_environment() -> dict[str, str]:
     """Environment variables that carry the permissions to worker processes."""
     given = granted()
     variables = {PACKAGES_VARIABLE: " ".join(given.packages)} if given.packages else {}
-    return variables | ({CODE_VARIABLE: "1"} if given.trust_remote_code else {})
+    flags = {CODE_VARIABLE: given.trust_remote_code, CHANGED_DATA_VARIABLE: given.changed_data}
+    return variables | {name: "1" for name, is_given in flags.items() if is_given}
 
 
 def _packages_of_project(folder: Path) -> list[str]:

@@ -17,11 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from runwright import build, outputs
-from runwright.origins import record_models, record_origin, record_rows
+from runwright.data_identity import check_data, record_data
+from runwright.dataset.load import LoadedData
+from runwright.dataset.store import cache_root
+from runwright.origins import record_inputs, record_models, record_origin
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, peak_memory_bytes, write_summary
 from runwright.reporting import is_cheap, write_report
 from runwright.results import RunResult
+from runwright.resuming import record_resume
 from runwright.run_folder import CONFIG_FILE, OVERRIDES_FILE, boot_id, read_run, update_status
 from runwright.run_states import mark_all
 from runwright.serving import about_model
@@ -31,6 +35,7 @@ from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
 from runwright.tracker.redaction import redact
 from runwright.tracker.system import cpu_seconds
+from runwright.trainer.checkpoint import is_valid, list_checkpoints
 from runwright.trainer.evaluate import Evaluation
 from runwright.trainer.evaluation_splits import choose_splits
 from runwright.trainer.loop import TrainingState
@@ -42,7 +47,6 @@ from runwright.types import Interval, RunInfo, Tracker
 logger = logging.getLogger(__name__)
 
 TASK_FILE = "task.json"
-DATA_FILE = "data.json"
 LOG_FILE = "log.txt"
 MAX_DEATHS_NAMED = 2  # of earlier runs that died; a reader of a log wants to know of its own
 
@@ -61,6 +65,7 @@ class Run:
     stop: StopFlag
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
     effort: dict[str, float] = field(default_factory=dict)  # seconds of all processes together
+    data_changes: list[str] = field(default_factory=list)  # since it was last trained, allowed by the user
 
 
 def start_recording(run: Run) -> None:
@@ -107,6 +112,20 @@ def finish_recording(run: Run, status: str, *, error: BaseException | None = Non
     run.tracker.finish(status)
 
 
+def prepare_data(run: Run) -> build.Prepared:
+    """Rows, task and examples; raises CheckpointError where the run was trained on others."""
+    started = time.monotonic()
+
+    def check(data: LoadedData, task: Any) -> None:
+        run.data_changes = check_data(run.folder, run.config, run.ranks, data, task)
+
+    prepared = build.prepare(
+        run.config, cache_folder=cache_root() / "examples", run_folder=run.folder, check=check
+    )
+    run.seconds["data"] = time.monotonic() - started
+    return prepared
+
+
 def describe_data(run: Run, prepared: build.Prepared) -> None:
     """Record what the rows are and what the task learned from them."""
     if not run.ranks.is_first:
@@ -118,12 +137,25 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
     if train := prepared.examples.get("train"):  # a stream has told nothing yet
         lengths = train.column("full_length")
         logger.info("train: %s", truncation_report(lengths, prepared.task.max_length).describe())
-    data = prepared.data
-    found = {"fingerprints": data.fingerprints, "notes": data.notes, "sources": data.sources}
-    _write_json(run.folder / DATA_FILE, found | ({"parts": data.parts} if data.parts else {}))
-    run.tracker.log_artifact(run.folder / DATA_FILE)
+    if run.data_changes:
+        _record_changes(run)  # first: what is recorded of the data itself is no longer compared after it
+    changed = bool(run.data_changes)
+    file = record_data(run.folder, run.config, prepared.data, prepared.task, changed=changed)
+    run.tracker.log_artifact(file)
     run.tracker.log_tags({f"data.{split}": value for split, value in prepared.data.fingerprints.items()})
-    record_rows(run.folder, run.config, prepared.data, tracker=run.tracker)
+    record_inputs(run.config, prepared.data, tracker=run.tracker)
+
+
+def _record_changes(run: Run) -> None:
+    """Write down that the run goes on with other data, and from which step on."""
+    checkpoints = reversed(list_checkpoints(run.folder / "checkpoints"))
+    step = next((info.step for info in checkpoints if is_valid(info.folder)), 0)
+    change = redact({"step": step, "changes": run.data_changes})
+    logger.warning("from step %d on the data is not what it was: %s", step, "; ".join(change["changes"]))
+    record_resume(run.folder, {}, data=change)
+    earlier = read_run(run.folder).get("data_changes", [])
+    update_status(run.folder, "RUNNING", data_changes=[*earlier, change])
+    run.tracker.log_tags({"data.changed": f"from step {step} on: {'; '.join(change['changes'])}"})
 
 
 def describe_models(run: Run) -> None:
@@ -201,6 +233,7 @@ def record_summary(run: Run, state: TrainingState, result: RunResult) -> RunSumm
         peak_memory_bytes=peak_memory_bytes(),
         device=str(run.ranks.device),
         ledger=result.ledger,
+        data_changes=read_run(run.folder).get("data_changes", []),
         paths=result.paths,
         tracked_at=str(getattr(run.tracker, "location", "")),
     )

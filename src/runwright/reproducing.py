@@ -19,12 +19,12 @@ from runwright.changes import (
     config_changes,
     model_changes,
     read_json,
-    row_changes,
     surrounding_changes,
 )
 from runwright.comparing import LOSS, Comparison, compare, comparison_table, read_record
 from runwright.compose import all_mistakes, compose
-from runwright.dataset.row_hashes import hash_rows, read_row_hashes
+from runwright.data_identity import other_splits, recorded_rows, rows_of
+from runwright.dataset.row_hashes import RowRecord, row_changes
 from runwright.dataset.store import cache_root
 from runwright.errors import ConfigError, RunwrightError
 from runwright.mistakes import raise_if_any
@@ -36,7 +36,6 @@ from runwright.schema import check
 from runwright.secret_values import conceal, conceal_overrides, reveal
 from runwright.start import Request, start
 
-DATA_FILE = "data.json"
 FILE_NAME = "reproduction.json"
 Verdict = Literal["identical", "within tolerance", "different"]
 SETTLED = ("name", "output_dir", "tracker", "launch.grace_seconds", "launch.timeout_seconds")
@@ -127,16 +126,11 @@ def configuration(folder: Path, overrides: Sequence[str], *, allow_shadow: bool)
 def changes_around(folder: Path, config: Mapping[str, Any]) -> list[Change]:
     """What would be different if the run were run with this configuration here and now; its rows are read."""
     revealed = reveal(config, but="tracker")
-    data = build.load_data(revealed)
-    hashes = {split: hash_rows(rows) for split, rows in data.splits.items()}
+    data, before = build.load_data(revealed), recorded_rows(folder)
+    now = rows_of(data, splits=other_splits(data, before.fingerprints))
     return [
         *_config_changes(folder, config),
-        *row_changes(
-            read_json(folder / DATA_FILE).get("fingerprints", {}),
-            data.fingerprints,
-            read_row_hashes(folder),
-            {split: found for split, found in hashes.items() if found is not None},
-        ),
+        *_row_changes(folder, before, now),
         *model_changes(read_json(folder / MODELS_FILE), find_models(revealed, cache=cache_root())),
         *_surrounding_changes(folder, surroundings(revealed)),
     ]
@@ -146,12 +140,7 @@ def changes_between(folder: Path, other: Path) -> list[Change]:
     """What is different around two runs, by what they wrote down."""
     return [
         *_config_changes(folder, read_config(other / CONFIG_FILE)),
-        *row_changes(
-            read_json(folder / DATA_FILE).get("fingerprints", {}),
-            read_json(other / DATA_FILE).get("fingerprints", {}),
-            read_row_hashes(folder),
-            read_row_hashes(other),
-        ),
+        *_row_changes(folder, recorded_rows(folder), recorded_rows(other)),
         *model_changes(read_json(folder / MODELS_FILE), read_json(other / MODELS_FILE)),
         *_surrounding_changes(folder, read_json(other / PROVENANCE_FILE)),
     ]
@@ -211,6 +200,14 @@ def _step(comparison: Comparison) -> float:
     """The step at which they part; infinite at the end, or where only the best models differ."""
     word, _, number = comparison.place.partition(" ")
     return float(number) if word == "step" else math.inf
+
+
+def _row_changes(folder: Path, before: RowRecord, now: RowRecord) -> list[Change]:
+    """Other rows than those of a run, and those that it went on with itself."""
+    own = read_run(folder).get("data_changes", [])
+    texts = [f"{split}: {text}" for split, text in row_changes(before, now).items()]
+    texts += [f"the first run's changed at step {each['step']}: {'; '.join(each['changes'])}" for each in own]
+    return [Change(what="data", text=text) for text in texts]
 
 
 def _config_changes(folder: Path, config: Mapping[str, Any]) -> list[Change]:

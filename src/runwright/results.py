@@ -34,6 +34,7 @@ class EvaluateResult:
     metrics: dict[str, float]
     intervals: dict[str, Interval]
     folder: Path | None  # where predictions and tables were written
+    warning: str = ""  # where the rows are not those of the run's own split, or some were in train
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

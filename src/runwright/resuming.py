@@ -97,8 +97,13 @@ def adopt(folder: Path, config: Mapping[str, Any]) -> None:
     record_resume(folder, changed)
 
 
-def record_resume(folder: Path, changed: Mapping[str, tuple[Any, Any]]) -> None:
-    """Note in the run's folder who goes on with it, when, and what is different from now on."""
+def record_resume(
+    folder: Path, changed: Mapping[str, tuple[Any, Any]], *, data: Mapping[str, Any] | None = None
+) -> None:
+    """Note in the run's folder who goes on with it, when, and what is different from now on.
+
+    `data` holds a step and what is different about the data from there on.
+    """
     from runwright.tracker.redaction import Redactor
 
     record = {
@@ -107,6 +112,7 @@ def record_resume(folder: Path, changed: Mapping[str, tuple[Any, Any]]) -> None:
         "pid": os.getpid(),
         "command": sys.argv,
         "changed": {key: list(values) for key, values in changed.items()},
+        **({"data": data} if data else {}),
     }
     with (folder / RESUMES_FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(Redactor().value(record), ensure_ascii=False, default=str) + "\n")

@@ -80,14 +80,14 @@ def create(
         "permissions": asdict(granted()),
     }
     write_config(folder, concealed)
-    _write(folder / OVERRIDES_FILE, OmegaConf.to_yaml(OmegaConf.create(record["overrides"])))
-    _write(folder / RUN_FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / OVERRIDES_FILE, OmegaConf.to_yaml(OmegaConf.create(record["overrides"])))
+    write_text(folder / RUN_FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return folder.resolve()
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Write the resolved configuration of a run, in one step; for secrets a reference to a variable."""
-    _write(folder / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(conceal(config))))
+    write_text(folder / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(conceal(config))))
 
 
 def read_config(file: Path) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 def update_status(folder: Path, status: str, **fields: Any) -> dict[str, Any]:
     """Write a new status, and other fields, into run.json in one step; returns the whole record."""
     record = {**read_run(folder), "status": status, **fields}
-    _write(folder / RUN_FILE, json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n")
+    write_text(folder / RUN_FILE, json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n")
     return record
 
 
@@ -194,7 +194,8 @@ def boot_id() -> str:
     return file.read_text(encoding="ascii").strip() if file.is_file() else ""
 
 
-def _write(file: Path, text: str) -> None:
+def write_text(file: Path, text: str) -> None:
+    """Write a file in one step, and onto the disk itself."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     with temporary.open("w", encoding="utf-8") as stream:
         stream.write(text)

@@ -103,7 +103,8 @@ def test_files_that_changed_are_refused(processes: Any, new_run: Run, tmp_path: 
     file.write_text(file.read_text().replace("good", "fine", 1))
     job = processes.start("execute_run", run.folder, num_processes=1)
     assert job.wait() == [4], job.output()
-    assert "not those that the run was training on" in job.output()
+    assert "train: other rows (fingerprint" in job.output()
+    assert f"files with other content: {file}" in job.output()
 
 
 @pytest.mark.slow

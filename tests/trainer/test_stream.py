@@ -13,7 +13,7 @@ import pytest
 
 from runwright.dataset.encoded_stream import EncodedStream
 from runwright.dataset.files import read_json
-from runwright.errors import CheckpointError, DataError
+from runwright.errors import DataError
 from runwright.trainer.batches import Cut
 from runwright.trainer.stream import StreamBatches
 
@@ -152,10 +152,14 @@ def test_chance_is_seeded_by_the_epoch(make_stream: Any, make_batches: Any, make
     assert seen[:6] == [(3, 0)] * 3 + [(3, 1)] * 3
 
 
-def test_a_position_in_other_data_is_refused(make_stream: Any, make_batches: Any) -> None:
-    (batch,) = make_batches(make_stream(10)).iterate(0, 1)
-    with pytest.raises(CheckpointError, match="not those"):
-        make_batches(make_stream(11)).resume(batch.position)
+def test_in_other_files_the_epoch_of_a_position_begins_anew(make_stream: Any, make_batches: Any) -> None:
+    *_, batch = make_batches(make_stream(10)).iterate(0, 4)  # the first of epoch 1
+    assert batch.position["epoch"] == 1
+    whole = make_batches(make_stream(11))
+    expected = [ids(each) for each in whole.iterate(0, 6)][3:]  # 11 rows, 4 a step
+    resumed = make_batches(make_stream(11))
+    resumed.resume(batch.position)
+    assert [ids(each) for each in resumed.iterate(4, 7)] == expected
 
 
 def test_a_bad_label_is_named_when_its_row_comes(make_stream: Any, make_batches: Any) -> None:

@@ -47,4 +47,8 @@ def grant_permissions(args: argparse.Namespace) -> None:
     """Allow what the flags say, in this process."""
     from runwright.permissions import grant
 
-    grant(packages=args.allow_package, trust_remote_code=args.trust_remote_code)
+    grant(
+        packages=args.allow_package,
+        trust_remote_code=args.trust_remote_code,
+        changed_data=getattr(args, "allow_changed_data", False),  # train's
+    )

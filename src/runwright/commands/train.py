@@ -53,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="go on with this run (folder, id, latest, latest:NAME; auto: resume=auto)",
     )
     parser.add_argument(
+        "--allow-changed-data",
+        action="store_true",
+        help="go on with a run although its rows or classes are not those that it was trained on; recorded",
+    )
+    parser.add_argument(
         "--resolved",
         metavar="FILE",
         type=Path,

@@ -10,7 +10,7 @@ import numpy as np
 from datasets import Dataset, disable_progress_bars
 
 from runwright.dataset.checks import missing_column
-from runwright.dataset.fingerprint import content_fingerprint
+from runwright.dataset.fingerprint import column_fingerprints, combined
 from runwright.dataset.passes import column_numbers, contiguous, count_changed, renamed, take
 from runwright.dataset.places import files_of
 from runwright.dataset.raw import ROW_ID
@@ -28,6 +28,7 @@ class LoadedData:
     fingerprints: dict[str, str]  # of each split's content
     notes: list[str]  # what was changed, dropped or held out, one sentence each
     sources: dict[str, list[str]]  # of each split of the source: its files, or NAME@COMMIT of a hub
+    columns: dict[str, dict[str, str]] = field(default_factory=dict)  # of each split, fingerprints by column
     parts: dict[str, Any] = field(default_factory=dict)  # of a combination: what each part holds, for JSON
     stream: RowStream | None = None  # train, where it is read as a stream; it is not in `splits` then
     shuffle_buffer: int | None = None  # rows of the stream that are shuffled together
@@ -85,7 +86,8 @@ def load_splits(
         if not len(rows):
             raise DataError("the split has no rows left", split=split)
     splits = {split: contiguous(rows) for split, rows in splits.items()}
-    fingerprints = {split: content_fingerprint(rows) for split, rows in splits.items()}
+    by_column = {split: column_fingerprints(rows) for split, rows in splits.items()}
+    fingerprints = {split: combined(found) for split, found in by_column.items()}
     sources = {split: files_of(rows) for split, rows in source.items() if split in splits or not streaming}
     if stream is not None:
         fingerprints["train"], sources["train"] = stream.fingerprint, [str(file) for file in stream.files]
@@ -94,6 +96,7 @@ def load_splits(
         fingerprints=fingerprints,
         notes=notes,
         sources=sources,
+        columns=by_column,
         parts=dict(getattr(source, "parts", {})),
         stream=stream,
         shuffle_buffer=shuffle_buffer,

@@ -176,16 +176,19 @@ class RowStream:
 
 
 def files_fingerprint(files: Sequence[Path]) -> str:
-    """32 hex digits of a hash of each file, the same elsewhere; of a large one its size and samples of it."""
-    whole = hashlib.blake2b(digest_size=16)
-    for path in files:
-        size = path.stat().st_size
-        whole.update(size.to_bytes(8, "little"))
-        places = range(0, size, _SAMPLE_BYTES)
-        if len(places) > _SAMPLES:
-            places = [n * (size - _SAMPLE_BYTES) // (_SAMPLES - 1) for n in range(_SAMPLES)]
-        with path.open("rb") as stream:
-            for place in places:
-                stream.seek(place)
-                whole.update(stream.read(_SAMPLE_BYTES))
-    return whole.hexdigest()
+    """32 hex digits of a hash of each file, the same elsewhere."""
+    return store.digest([file_fingerprint(path) for path in files])
+
+
+def file_fingerprint(path: Path) -> str:
+    """32 hex digits of a hash of what is in a file; of a large one its size and samples of it."""
+    size = path.stat().st_size
+    hasher = hashlib.blake2b(size.to_bytes(8, "little"), digest_size=16)
+    places = range(0, size, _SAMPLE_BYTES)
+    if len(places) > _SAMPLES:
+        places = [n * (size - _SAMPLE_BYTES) // (_SAMPLES - 1) for n in range(_SAMPLES)]
+    with path.open("rb") as stream:
+        for place in places:
+            stream.seek(place)
+            hasher.update(stream.read(_SAMPLE_BYTES))
+    return hasher.hexdigest()

@@ -8,7 +8,7 @@ import os
 import resource
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,6 +49,7 @@ class RunSummary:
     peak_memory_bytes: int | None = None
     device: str = ""
     ledger: str = ""
+    data_changes: Sequence[Mapping[str, Any]] = ()  # step and changes, where the run went on with other data
     paths: Mapping[str, Path] = field(default_factory=dict)
     tracked_at: str = ""  # where the tracker shows the run
 
@@ -89,7 +90,7 @@ def print_summary(summary: RunSummary, *, console: Console | None = None) -> Non
     )
     console.print()
     # Paths and commands are for copying: never wrapped by us.
-    for line in (*_effort(summary), *_places(summary), *_next_commands(summary)):
+    for line in (*_effort(summary), *_data_changes(summary), *_places(summary), *_next_commands(summary)):
         console.print(line, soft_wrap=True)
 
 
@@ -221,6 +222,11 @@ def _effort(summary: RunSummary) -> Iterator[Text]:
     if summary.peak_memory_bytes:
         place = f" ({summary.device})" if summary.device else ""
         yield _labelled("memory", f"{summary.peak_memory_bytes / 2**30:.2f} GiB at most{place}")
+
+
+def _data_changes(summary: RunSummary) -> Iterator[Text]:
+    for change in summary.data_changes:
+        yield _labelled("data", f"changed at step {change['step']:,}: {'; '.join(change['changes'])}")
 
 
 def _places(summary: RunSummary) -> Iterator[Text]:

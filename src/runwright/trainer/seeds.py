@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import blake2b
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Seeds:
-    """One seed for each source of chance; they can be set apart."""
-
-    data: int  # order of the examples, augmentation
-    init: int  # newly initialised weights
-    dropout: int
 
 
 def derive_seed(*parts: int | str) -> int:

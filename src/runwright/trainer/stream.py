@@ -9,6 +9,7 @@ length in each, so that rows that a border parted come together.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from runwright.errors import CheckpointError, DataError
+from runwright.errors import DataError
 from runwright.trainer.batches import (
     Cut,
     Microbatch,
@@ -30,6 +31,8 @@ from runwright.trainer.batches import (
 )
 from runwright.trainer.seeds import derive_seed
 from runwright.types import Example, Examples, Task
+
+logger = logging.getLogger(__name__)
 
 UNSHUFFLED_ROWS = 1000  # in a window where the order stays that of the files
 
@@ -134,14 +137,12 @@ class StreamBatches:
         self.position: Mapping[str, Any] = {"epoch": 0, "window": 0, "place": None, "used": 0}
 
     def resume(self, position: Mapping[str, Any] | None) -> None:
-        """Go on from a position that a batch had; raises CheckpointError where the data is another."""
+        """Go on from a position that a batch had; in other files than those its epoch begins anew."""
         if position is None:
             return
-        if position["fingerprint"] != self.stream.fingerprint:
-            raise CheckpointError(
-                "the files of train are not those that the run was training on: a place in them means "
-                "nothing now. Bring them back, or begin a new run"
-            )
+        if position["fingerprint"] != self.stream.fingerprint:  # a place in the old ones means nothing now
+            logger.warning("the files of train changed: epoch %d begins anew", position["epoch"])
+            position = {**position, "window": 0, "place": None, "used": 0}
         self.position = position
 
     def iterate(self, start: int, end: int) -> Iterator[StepBatch]:

@@ -199,6 +199,10 @@ def _data(page: Page, record: RunRecord) -> Iterator[Markup]:
     if prints:
         rows = [[split, Cell(text, kind="mono")] for split, text in prints.items()]
         yield table("Fingerprints of the content", ["split", "fingerprint"], rows)
+    changes = record.run.get("data_changes", [])
+    if changes:
+        rows = [[change["step"], "; ".join(change["changes"])] for change in changes]
+        yield table("The data changed while the run went on", ["at step", "what"], rows)
     notes = record.data.get("notes", [])
     if notes:
         yield folded(
