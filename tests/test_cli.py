@@ -307,6 +307,25 @@ def test_a_multirun_works_with_another_launcher(stand_in: Path) -> None:
     ]
 
 
+def test_axes_and_launcher_may_come_from_a_file_and_permissions_only_from_the_command_line(
+    stand_in: Path,
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs hydra-joblib-launcher")
+    file = stand_in / "conf" / "experiment" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        "# @package _global_\ndefaults: [override /hydra/launcher: joblib]\nname: mine\n"
+        "hydra: {mode: MULTIRUN, launcher: {n_jobs: 2}, sweeper: {params: {seed: '1,2'}}}\n"
+    )
+    arguments = ["train", "-m", "experiment=mine", "--trust-remote-code"]
+    process = runwright(*arguments, folder=stand_in, PYTHONPATH=str(stand_in / "site"))
+    assert process.returncode == 0, process.stderr
+    assert len(list(stand_in.rglob("output.txt"))) == 2  # the basic launcher writes to the terminal
+    runs = [json.loads(run.read_text()) for run in stand_in.glob("outputs/mine/*/run.json")]
+    assert [run["permissions"] for run in runs] == [{"packages": [], "trust_remote_code": True}] * 2
+    assert sorted(run["overrides"][0] for run in runs) == ["seed=1", "seed=2"]
+
+
 def test_a_wrong_value_stops_a_multirun_before_its_first_job(stand_in: Path) -> None:
     arguments = ["train", "-m", "seed=1,2", "optimizer.lr=1e-3,abc", "model=pretrained,bert"]
     process = runwright(*arguments, folder=stand_in, PYTHONPATH=str(stand_in / "site"))
@@ -321,8 +340,8 @@ def test_a_wrong_value_stops_a_multirun_before_its_first_job(stand_in: Path) -> 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ("hydra/launcher=joblb", "Available options in 'hydra/launcher': basic"),
-        ("hydra.sweep.dirr=x", "Could not override 'hydra.sweep.dirr'"),
+        ("hydra/launcher=joblb", "expected one of basic"),
+        ("hydra.sweep.dirr=x", "expected hydra.job.name, hydra.mode, hydra.sweep.dir"),
         ("optimizer.lr=interval(0,1)", "given an interval"),
     ],
 )

@@ -7,12 +7,13 @@ does. Nothing of Hydra's job folders or logging is touched.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from runwright import loading
 from runwright.conf_folders import GLOBAL_GROUPS, ConfFolders, find_conf_folders
-from runwright.loading import Loaded, load
+from runwright.hydra_settings import check_hydra
+from runwright.loading import Loaded, hydra_leaves, load
 from runwright.mistakes import Mistake, raise_if_any
 from runwright.overrides import apply_value, check_choice, parse_overrides
 from runwright.resolving import resolve
@@ -35,18 +36,26 @@ class Composed:
     choices: dict[str, Any]  # option, or options, of each group
     overrides: tuple[str, ...]
     mistakes: tuple[Mistake, ...]  # of composing only; the schema has its own
+    hydra: dict[str, Any] = field(default_factory=dict)  # leaves of Hydra's node, if anything sets one
 
 
 def compose(
-    overrides: Sequence[str] = (), *, allow_shadow: bool = False, folder: Path | None = None
+    overrides: Sequence[str] = (),
+    *,
+    allow_shadow: bool = False,
+    folder: Path | None = None,
+    multirun: bool = False,
 ) -> Composed:
-    """Compose the shipped `conf/`, the `conf/` of `folder` (default: the current one) and the overrides."""
+    """Compose the shipped `conf/`, the `conf/` of `folder` (default: the current one) and the overrides.
+
+    Overrides of a `multirun` may choose and set launcher and sweeper.
+    """
     folders = find_conf_folders(folder)
     mistakes = [] if allow_shadow else folders.shadows()
-    parsed, wrong = parse_overrides(overrides, folders)
+    parsed, wrong = parse_overrides(overrides, folders, multirun=multirun)
     mistakes += wrong
     choices = _good_choices(parsed.choices, folders, mistakes)
-    loaded, problems = _load_what_works(folders, choices)
+    loaded, problems = _load_what_works(folders, [*choices, *parsed.hydra])
     mistakes += problems
     if loaded is None:
         return Composed(
@@ -54,6 +63,8 @@ def compose(
         )
     for override in parsed.values:
         mistakes += apply_value(override, loaded.config)
+    if loaded.hydra is not None:
+        mistakes += _settle_hydra(loaded, parsed.hydra, shipped=folders.shipped)
     config, unresolved, problems = resolve(loaded.config)
     return Composed(
         config=config,
@@ -61,6 +72,7 @@ def compose(
         choices=loaded.choices,
         overrides=tuple(overrides),
         mistakes=tuple(mistakes + problems),
+        hydra=hydra_leaves(loaded.hydra) if loaded.hydra is not None else {},
     )
 
 
@@ -125,6 +137,18 @@ def _good_choices(choices: list[Override], folders: ConfFolders, mistakes: list[
         if not wrong:
             good.append(override)
     return good
+
+
+def _settle_hydra(loaded: Loaded, overrides: list[Override], *, shipped: Path) -> list[Mistake]:
+    """Set what overrides say of Hydra, and find what they and the files may not set."""
+    assert loaded.hydra is not None
+    mistakes = check_hydra(hydra_leaves(loaded.hydra), shipped=shipped, files=loaded.files)
+    values = [override for override in overrides if "/" not in override.key_or_group]
+    mistakes += [mistake for override in values for mistake in apply_value(override, loaded.hydra)]
+    typed = {override.key_or_group for override in values}
+    if typed and not mistakes:
+        mistakes = check_hydra(hydra_leaves(loaded.hydra), shipped=shipped, typed=typed)
+    return mistakes
 
 
 def _load_what_works(folders: ConfFolders, choices: list[Override]) -> tuple[Loaded | None, list[Mistake]]:

@@ -1,14 +1,15 @@
 """Lets Hydra merge the files that the choices select, and turns its complaints into mistakes.
 
 This uses Hydra's config loader without its application: no scan for plugins, no job settings, half the time.
-`hydra/...` defaults in a file (a launcher, a sweeper) take the full way, which knows the plugins.
+Files and overrides that change a setting of Hydra (a launcher, a sweeper) take the full way, which knows the
+plugins.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,16 +24,19 @@ from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.basecontainer import BaseContainer
 from omegaconf.errors import OmegaConfBaseException
 
 from runwright.mistakes import Mistake, did_you_mean, listed
 
 if TYPE_CHECKING:
+    from hydra.core.default_element import ResultDefault
     from hydra.core.override_parser.types import Override
 
     from runwright.conf_folders import ConfFolders
 
 ROOT_NAME = "train"
+HYDRA = "hydra"  # the key of Hydra's own settings, and the start of its groups
 UNPLACED = "conf"  # the key of a mistake that Hydra does not say the place of
 
 
@@ -42,20 +46,67 @@ class Loaded:
 
     config: DictConfig
     choices: dict[str, Any]
+    hydra: DictConfig | None  # Hydra's own node, below its name; None: as it is shipped
+    files: dict[str, str] = field(
+        default_factory=dict
+    )  # that set a key of Hydra's node, the last one of each
 
 
-def load(folders: ConfFolders, choices: list[Override]) -> Loaded | Mistake:
-    """The configuration that the root file and these choices make, before any value is overridden."""
+def load(folders: ConfFolders, choices: list[Override], *, full: bool = False) -> Loaded | Mistake:
+    """The configuration that the root file and these choices make, before any value is overridden.
+
+    `full`: with Hydra's own, whether or not anything changes it.
+    """
+    own = folders.own
+    replaces = own is not None and ((own / HYDRA).is_dir() or (own / f"{ROOT_NAME}.yaml").is_file())
+    full = full or replaces or any(is_hydra(choice) for choice in choices)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Hydra's own about its next version
-            return _load(folders, choices, full=False)
+            loaded = _load(folders, choices, full=full)
     except HydraException as error:
-        if "hydra/" in str(error):
-            return _load_fully(folders, choices)
-        return _explain(error, folders)
+        if full or f"{HYDRA}/" not in str(error):
+            return explain(error, folders)
+        return load(folders, choices, full=True)
     except (OmegaConfBaseException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
-        return _explain(error, folders)
+        return explain(error, folders)
+    return loaded if full or loaded.hydra is None else load(folders, choices, full=True)
+
+
+def is_hydra(override: Override) -> bool:
+    """Whether an override changes what belongs to Hydra."""
+    return re.split("[./]", override.key_or_group)[0] == HYDRA
+
+
+def hydra_leaves(config: Any) -> dict[str, Any]:
+    """The leaves of Hydra's node in a configuration, with their interpolations."""
+    node = OmegaConf.masked_copy(config, HYDRA) if isinstance(config, DictConfig) else OmegaConf.create()
+    return flatten(OmegaConf.to_container(node, resolve=False))
+
+
+def flatten(value: Any, key: str = "") -> dict[str, Any]:
+    """Leaves by dotted key; an empty container is a leaf."""
+    items = list(enumerate(value)) if isinstance(value, list) else []
+    items = list(value.items()) if isinstance(value, dict) else items
+    if not items:
+        return {key: value} if key else {}
+    leaves: dict[str, Any] = {}
+    for name, inner in items:
+        leaves |= flatten(inner, f"{key}.{name}" if key else str(name))
+    return leaves
+
+
+def register_plugins() -> None:
+    """Import the installed launchers and sweepers, which register their options.
+
+    Their resolvers are removed: `ray_pkg_version` of Ray's launcher imports the module that a config names.
+    """
+    from hydra.core.plugins import Plugins
+
+    before = set(BaseContainer._resolvers)
+    Plugins.instance()
+    for name in set(BaseContainer._resolvers) - before:
+        OmegaConf.clear_resolver(name)
 
 
 def config_loader(folders: ConfFolders, *, full: bool = False) -> ConfigLoaderImpl:
@@ -75,6 +126,8 @@ def config_loader(folders: ConfFolders, *, full: bool = False) -> ConfigLoaderIm
 
 
 def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loaded:
+    if full:
+        register_plugins()
     loader = config_loader(folders, full=full)
     repository = CachingConfigRepository(loader.repository)
     defaults = create_defaults_list(
@@ -84,24 +137,36 @@ def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loade
         prepend_hydra=full,
         skip_missing=False,
     )
+    # Before they are merged, which changes what the repository keeps.
+    files = _files_of_hydra(loader, defaults.defaults, repository, folders) if full else {}
+    root = repository.load_config(ROOT_NAME)
+    shipped = hydra_leaves(root.config) if root else {}
     config = loader._compose_config_from_defaults_list(defaults=defaults.defaults, repo=repository)
-    config.pop("hydra", None)
-    OmegaConf.set_struct(config, True)  # noqa: FBT003 - OmegaConf's signature
-    known = {name: value for name, value in defaults.overrides.known_choices.items() if "hydra" not in name}
-    return Loaded(config=config, choices=known)
+    hydra = OmegaConf.masked_copy(config, HYDRA)
+    OmegaConf.set_struct(hydra, True)  # noqa: FBT003 - OmegaConf's signature
+    if HYDRA in list(config.keys()):
+        del config[HYDRA]
+    OmegaConf.set_struct(config, True)  # noqa: FBT003
+    choices_of = defaults.overrides.known_choices
+    known = {name: value for name, value in choices_of.items() if HYDRA not in name}
+    is_shipped = not full and len(known) == len(choices_of) and hydra_leaves(hydra) == shipped
+    return Loaded(config=config, choices=known, hydra=None if is_shipped else hydra, files=files)
 
 
-def _load_fully(folders: ConfFolders, choices: list[Override]) -> Loaded | Mistake:
-    from hydra.core.plugins import Plugins
+def _files_of_hydra(
+    loader: ConfigLoaderImpl, defaults: list[ResultDefault], repository: Any, folders: ConfFolders
+) -> dict[str, str]:
+    """The file that each key of Hydra's node was last set by."""
+    files: dict[str, str] = {}
+    for default in defaults:
+        result = loader._load_single_config(default, repository)
+        if result.path.startswith("file://"):
+            path = Path(result.path.removeprefix("file://"), f"{default.config_path}.yaml")
+            files |= dict.fromkeys(hydra_leaves(result.config), _relative(path, folders))
+    return files
 
-    Plugins.instance()  # registers what plugins store
-    try:
-        return _load(folders, choices, full=True)
-    except (HydraException, OmegaConfBaseException, OSError, ValueError, TypeError) as error:
-        return _explain(error, folders)
 
-
-def _explain(error: Exception, folders: ConfFolders) -> Mistake:
+def explain(error: Exception, folders: ConfFolders) -> Mistake:
     """The innermost reason, with the file and line where they are known."""
     chain: list[BaseException] = [error]
     while (inner := chain[-1].__cause__ or chain[-1].__context__) and inner not in chain:

@@ -10,16 +10,21 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
 from runwright.compose import Composed, all_mistakes, compose
 from runwright.conf_folders import ConfFolders, find_conf_folders
 from runwright.errors import ConfigError, RunwrightError
-from runwright.loading import ROOT_NAME, config_loader
+from runwright.hydra_settings import PARAMS, SWEEP_FOLDER, CheckedLoader
+from runwright.loading import HYDRA, ROOT_NAME, config_loader, explain, register_plugins
 from runwright.mistakes import Mistake, raise_if_any, report
 from runwright.overrides import Parsed, parse_overrides
 from runwright.permissions import worker_environment
@@ -33,13 +38,14 @@ from runwright.tracker.redaction import redact
 from runwright.workers.group import STOP_SIGNALS
 
 if TYPE_CHECKING:
+    from hydra._internal.hydra import Hydra
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
-MAX_CHECKED = 64  # compositions before a sweep starts: 64 take about three seconds
+MAX_CHECKED = 64  # compositions before a sweep starts: 64 take about three seconds, with a launcher seven
 EXIT_FAILED_JOB = 1
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 STATUSES = {0: "finished", **{128 + number: "stopped" for number in STOP_SIGNALS}}  # others: failed
-QUIET = ("hydra/hydra_logging=disabled", "hydra/job_logging=disabled")  # a run keeps its own log
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,25 +59,28 @@ class Plan:
 def run_hydra(
     overrides: list[str], *, multirun: bool, cfg: str | None, resolve: bool, allow_shadow: bool
 ) -> int:
-    """Hand the command line to `hydra.main`: a multirun, or `--cfg hydra|all`."""
+    """Hand the command line to Hydra: a multirun, or `--cfg hydra|all`."""
     folders = find_conf_folders()
     if cfg is not None:
+        found = compose(overrides, allow_shadow=allow_shadow, multirun=True).mistakes
+        raise_if_any([mistake for mistake in found if resolve or not mistake.given.startswith("???")])
         with redirect_stdout(StringIO()) as printed:
-            _call_hydra(folders, ["--cfg", cfg, *(["--resolve"] if resolve else []), *overrides])
+            _call_hydra(
+                folders, overrides, lambda hydra: hydra.show_cfg(ROOT_NAME, overrides, cfg, None, resolve)
+            )
         print(redact(printed.getvalue()), end="")
         return 0
     assert multirun
     plan = _check_all(overrides, folders, allow_shadow=allow_shadow)
-    quiet = [text for text in QUIET if not any(o.startswith(text.partition("=")[0] + "=") for o in overrides)]
     # Hydra writes its configuration down: it gets references in the place of secrets.
-    arguments = ["--multirun", *quiet, *conceal_overrides(overrides)]
+    arguments = conceal_overrides(overrides)
     if not plan.sets_sweep_dir:
-        arguments.append(f"hydra.sweep.dir={_quoted(str(_new_sweep_folder(plan.composed.config)))}")
+        arguments.append(f"{SWEEP_FOLDER}={_quoted(str(_new_sweep_folder(plan.composed.config)))}")
     os.environ.update(worker_environment())  # jobs may run in processes of a launcher
     started = time.time()
     with catch_stops():
         with suppress(SweepStopped):
-            _call_hydra(folders, arguments)
+            _call_hydra(folders, arguments, lambda hydra: hydra.multirun(ROOT_NAME, run_job, arguments))
         stopped_by = stop_number()
     sweep = _sweep_folder(arguments, plan)
     outcomes = read_outcomes(sweep, since=started)
@@ -126,56 +135,40 @@ def _make_run_folder(config: DictConfig, overrides: list[str]) -> Path:
 
 def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool) -> Plan:
     """Check every value of every axis, each beside the first values of the others, before the first job."""
-    parsed, mistakes = parse_overrides(overrides, folders, multirun=True)
+    typed, mistakes = parse_overrides(overrides, folders, multirun=True)
     wrong = {mistake.key for mistake in mistakes}
+    axes = {str(sweep.input_line) for sweep in typed.sweeps}
+    fixed = [text for text in overrides if text not in axes and text not in wrong]
+    base = compose(fixed, allow_shadow=allow_shadow, multirun=True)
+    parsed, mistakes = parse_overrides([*_params(base, typed), *overrides], folders, multirun=True)
     sweeps = {str(sweep.input_line): _values(sweep, folders) for sweep in parsed.sweeps}
-    hydra = {str(override.input_line) for override in parsed.hydra}
-    fixed = [text for text in overrides if text not in sweeps and text not in hydra and text not in wrong]
+    fixed = [text for text in [*_params(base, typed), *fixed] if text not in sweeps]
     first = [values[0] for values in sweeps.values() if values]
-    composed = compose([*fixed, *first], allow_shadow=allow_shadow)
+    composed = compose([*fixed, *first], allow_shadow=allow_shadow, multirun=True)
+    mistakes += [mistake for mistake in base.mistakes if mistake.key.startswith(f"{HYDRA}.")]
     mistakes += all_mistakes(composed)
     others = [(text, value) for text, values in sweeps.items() for value in values[1:]][:MAX_CHECKED]
     for text, value in others:
         rest = [values[0] for other, values in sweeps.items() if other != text and values]
-        mistakes += all_mistakes(compose([*fixed, *rest, value], allow_shadow=allow_shadow))
-    mistakes += _check_hydra(parsed, folders)
+        chosen = [*fixed, *rest, value]
+        mistakes += all_mistakes(compose(chosen, allow_shadow=allow_shadow, multirun=True))
+    if base.hydra.get("hydra.sweeper._target_", BASIC_SWEEPER) == BASIC_SWEEPER:
+        endless = [str(sweep.input_line) for sweep in parsed.sweeps if not sweep.is_discrete_sweep()]
+        expected = "values to go through: a,b or range(…)"
+        hint = "or hydra/sweeper=…"
+        mistakes += [Mistake(key=text, given="an interval", expected=expected, hint=hint) for text in endless]
     raise_if_any(_once(mistakes))
-    sets_dir = any(text.startswith("hydra.sweep.dir=") for text in hydra)
+    sets_dir = any(text.startswith(f"{SWEEP_FOLDER}=") for text in overrides)
     return Plan(composed=composed, sets_sweep_dir=sets_dir)
 
 
-def _check_hydra(parsed: Parsed, folders: ConfFolders) -> list[Mistake]:
-    """Settings of the sweeper and the launcher that Hydra does not take, and axes the sweeper cannot walk."""
-    from hydra.core.plugins import Plugins
-    from hydra.errors import HydraException
-    from hydra.types import RunMode
-
-    Plugins.instance()  # registers what launchers and sweepers store
-    loader = config_loader(folders, full=True)
-    mistakes: list[Mistake] = []
-    good: list[str] = []
-    config = loader.load_configuration(ROOT_NAME, good, RunMode.MULTIRUN)
-    for override in sorted(parsed.hydra, key=lambda override: "." in override.key_or_group):  # choices first
-        text = str(override.input_line)
-        try:
-            config = loader.load_configuration(ROOT_NAME, [*good, text], RunMode.MULTIRUN)
-        except HydraException as error:
-            reason = " ".join(str(error).partition("Config search path")[0].split())
-            mistakes.append(
-                Mistake(key=text, given="what Hydra refuses", expected="its settings", hint=reason)
-            )
-        else:
-            good.append(text)
-    if config.hydra.runtime.choices.get("hydra/sweeper") == "basic":
-        endless = [sweep for sweep in parsed.sweeps if not sweep.is_discrete_sweep()]
-        expected = "values to go through: a,b or range(…)"
-        mistakes += [
-            Mistake(
-                key=str(sweep.input_line), given="an interval", expected=expected, hint="or hydra/sweeper=…"
-            )
-            for sweep in endless
-        ]
-    return mistakes
+def _params(composed: Composed, typed: Parsed) -> list[str]:
+    """The axes that files give to the sweeper, without those that the command line replaces."""
+    others = {o.get_key_element() for o in (*typed.choices, *typed.values, *typed.sweeps)}
+    params = {
+        key.removeprefix(PARAMS): value for key, value in composed.hydra.items() if key.startswith(PARAMS)
+    }
+    return [f"{key}={value}" for key, value in params.items() if key not in others]
 
 
 def _once(mistakes: list[Mistake]) -> list[Mistake]:
@@ -198,7 +191,7 @@ def _new_sweep_folder(config: dict[str, Any]) -> Path:
 
 def _sweep_folder(arguments: list[str], plan: Plan) -> Path:
     """Where the jobs' outcomes are."""
-    texts = [text.partition("=")[2] for text in arguments if text.startswith("hydra.sweep.dir=")]
+    texts = [text.partition("=")[2] for text in arguments if text.startswith(f"{SWEEP_FOLDER}=")]
     if plan.sets_sweep_dir and "${" in texts[-1]:
         return Path(plan.composed.config["output_dir"])
     return Path(texts[-1].strip("'\""))
@@ -208,15 +201,19 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _call_hydra(folders: ConfFolders, arguments: list[str]) -> None:
-    """`hydra.main` on our folders; the sub-command is already off the command line."""
-    import hydra
+def _call_hydra(folders: ConfFolders, overrides: list[str], act: Callable[[Hydra], object]) -> None:
+    """Do what `hydra.main` does, with a loader that refuses what a configuration may not set."""
+    from hydra._internal.hydra import Hydra
+    from hydra.core.global_hydra import GlobalHydra
 
-    main = folders.own or folders.shipped  # the first folder wins, as in `compose`
-    extra = ["--config-dir", str(folders.shipped)] if folders.own else []
-    before = sys.argv
-    sys.argv = ["runwright", *extra, *arguments]
+    register_plugins()
+    search_path = config_loader(folders, full=True).config_search_path
+    loader = CheckedLoader(search_path, overrides, shipped=folders.shipped)
+    hydra = Hydra(task_name="runwright", config_loader=loader)
+    GlobalHydra.instance().initialize(hydra)
     try:
-        hydra.main(version_base="1.3", config_path=str(main), config_name=ROOT_NAME)(run_job)()
+        act(hydra)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(str(explain(error, folders))) from error
     finally:
-        sys.argv = before
+        GlobalHydra.instance().clear()

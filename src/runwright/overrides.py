@@ -12,6 +12,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from runwright.hydra_settings import check_override
+from runwright.loading import is_hydra
 from runwright.mistakes import Mistake, did_you_mean, listed, nearest, shown
 from runwright.option_types import TARGET
 from runwright.suggestions import hint_for_key, hint_for_option
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
     from runwright.conf_folders import ConfFolders
 
-HYDRA_KEYS = ("hydra.", "hydra/")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parsed:
@@ -31,7 +31,7 @@ class Parsed:
     choices: list[Override] = field(default_factory=list)  # group=option
     values: list[Override] = field(default_factory=list)  # key=value
     sweeps: list[Override] = field(default_factory=list)  # of several values, for a multirun
-    hydra: list[Override] = field(default_factory=list)  # for the sweeper and launcher of a multirun
+    hydra: list[Override] = field(default_factory=list)  # what a multirun may set of Hydra
 
 
 def parse_overrides(
@@ -48,11 +48,10 @@ def parse_overrides(
         if isinstance(override, Mistake):
             mistakes.append(override)
             continue
-        name = override.key_or_group
-        if name.startswith(HYDRA_KEYS):
-            parsed.hydra.append(override)
-            if not multirun:
-                mistakes.append(_only_for_multirun(text))
+        if is_hydra(override):
+            wrong = check_override(override, folders) if multirun else [_only_for_multirun(text)]
+            mistakes += wrong
+            parsed.hydra.extend([override] if not wrong else [])
         elif override.is_sweep_override():
             parsed.sweeps.append(override)
             if not multirun:
@@ -128,6 +127,7 @@ def apply_value(override: Override, config: DictConfig) -> list[Mistake]:
         ValueError,
         TypeError,
         AttributeError,
+        AssertionError,  # OmegaConf's, of a key below null
         IndexError,
     ) as error:
         reason = str(error.__cause__ or error).strip().split("\n")[0]

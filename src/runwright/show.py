@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from runwright.compose import compose
 from runwright.errors import ConfigError
+from runwright.loading import flatten
 from runwright.mistakes import did_you_mean, listed, raise_if_any, shown
 from runwright.tracker.redaction import redact
 
@@ -82,15 +83,3 @@ def read_side(text: str, *, allow_shadow: bool) -> dict[str, Any]:
         raise_if_any(composed.mistakes)
         return composed.config
     return read_config(resolve_run(text) / CONFIG_FILE)
-
-
-def flatten(value: Any, key: str = "") -> dict[str, Any]:
-    """Leaves by dotted key; an empty container is a leaf."""
-    items = list(enumerate(value)) if isinstance(value, list) else []
-    items = list(value.items()) if isinstance(value, dict) else items
-    if not items:
-        return {key: value} if key else {}
-    leaves: dict[str, Any] = {}
-    for name, inner in items:
-        leaves |= flatten(inner, f"{key}.{name}" if key else str(name))
-    return leaves
