@@ -232,13 +232,14 @@ def test_a_missing_column_is_said_before_any_weights_are_read(
 
 
 def test_what_was_not_uploaded_can_be_sent_later(finished: runwright.RunResult, home: Path) -> None:
+    from runwright.addresses import to_address
     from runwright.cli import main
 
     nobody = ["tracker.uri=http://127.0.0.1:9", "tracker.start_timeout_seconds=1"]
     quiet = runwright.run(
         small(home, "name=quiet", "trainer.max_epochs=1", "tracker.finish_timeout_seconds=1", *nobody)
     )
-    store = f"sqlite:///{home / 'later.db'}"
+    store = to_address(home / "later.db", "sqlite")
     for _ in range(2):
         assert main(["sync", str(quiet.folder), "--uri", store]) == 0
     journal = [json.loads(line) for line in (quiet.folder / "journal.jsonl").read_text().splitlines()]

@@ -49,13 +49,16 @@ class Way:
 
 def measure_tracking(setting: Setting, *, repeats: int) -> dict[str, list[float]]:
     """Figures of all ways, in turn; one warm-up each. Raises RuntimeError where a figure did not arrive."""
+    from runwright.addresses import to_address
     from runwright.tracker.interface import LOOPBACK, free_port, serve
-    from runwright.tracker.store import Store, client_settings, prepare
+    from runwright.tracker.store import client_settings, locate, prepare
 
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), free_port()
-        local = Store(uri=f"sqlite:///{folder / 'local.db'}", artifacts=str(folder / "local"))
-        behind = Store(uri=f"sqlite:///{folder / 'served.db'}", artifacts=str(folder / "served"))
+        local, behind = (
+            locate(to_address(folder / f"{name}.db", "sqlite"), artifacts=None, output_dir=folder)
+            for name in ("local", "served")
+        )
         with client_settings(), serve(behind, host=LOOPBACK, port=port, num_workers=1) as server:
             prepare(local, timeout_seconds=60)
             stores = {"sqlite": local.uri, "server": f"http://{LOOPBACK}:{port}"}

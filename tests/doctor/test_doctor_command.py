@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from runwright.addresses import to_address
 from runwright.cli import main
 from runwright.conf_folders import find_conf_folders
 from runwright.doctor.stores import check_store
@@ -54,7 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(made: Path, tmp_path: Path) -> Store:
     copy = tmp_path / "mlflow.db"
     copy.write_bytes(made.read_bytes())
-    return Store(uri=f"sqlite:///{copy}", artifacts=None)
+    return Store(uri=to_address(copy, "sqlite"), artifacts=None)
 
 
 def report(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, list[dict[str, Any]]]:
@@ -168,7 +169,7 @@ def test_a_store_of_another_version_is_a_problem(store: Store) -> None:
 @pytest.mark.parametrize("content", [b"", b"no database, but long enough" * 200])
 def test_a_file_that_is_no_store_is_a_problem(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.db").write_bytes(content)
-    assert check_store(Store(uri=f"sqlite:///{tmp_path}/x.db", artifacts=None)).level == "problem"
+    assert check_store(Store(uri=to_address(tmp_path / "x.db", "sqlite"), artifacts=None)).level == "problem"
 
 
 def test_a_server_that_does_not_answer_is_a_problem_without_its_password(free: int) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -92,6 +94,18 @@ def test_mistakes_are_answered(
     make_folder()
     assert main(["runs", *arguments]) in (2, 5)
     assert message in capsys.readouterr().err
+
+
+def test_the_store_of_another_program_is_named_and_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "notes#1.db"
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE notes (x)")
+    before = file.read_bytes()
+    assert main(["runs", "--store", "sqlite:///notes#1.db"]) == 5
+    assert f"{file} lacks tables of MLflow (it has: notes)" in capsys.readouterr().err
+    assert file.read_bytes() == before
 
 
 def test_runs_are_offered_to_show(make_folder: MakeFolder) -> None:

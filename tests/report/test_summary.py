@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,18 @@ def test_paths_and_commands_can_be_copied_at_any_width(summary: RunSummary) -> N
         assert f"runwright predict {run} 'a text'\n" in text
         assert "runwright ui\n" in text
         assert f"{run}/best\n" in text
+
+
+@pytest.mark.parametrize("query", ["", "?timeout=60"])
+def test_the_store_is_named_from_here_in_a_folder_of_an_odd_name(
+    query: str, summary: RunSummary, tmp_path: Path
+) -> None:
+    (tmp_path / "which lr?").mkdir()
+    os.chdir(tmp_path / "which lr?")
+    address = f"sqlite+pysqlite:///{tmp_path}/which lr%3F/outputs/mlflow.db{query}"
+    text = printed(replace(summary, tracked_at=address), 80)
+    assert f"tracked     sqlite:///outputs/mlflow.db{query}\n" in text
+    assert ("runwright ui\n" in text) is (not query)
 
 
 def test_a_run_that_was_stopped_says_how_to_go_on(summary: RunSummary) -> None:

@@ -22,6 +22,7 @@ from urllib.parse import quote
 import psutil
 import pytest
 
+from runwright.addresses import to_address
 from runwright.tracker.journal import read
 from runwright.tracker.mlflow import MLflowTracker
 from runwright.tracker.store import Store, client_settings, prepare
@@ -126,7 +127,7 @@ class Server:
 
     def start(self, *, wait_seconds: float = 90) -> None:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]
-        command += ["--backend-store-uri", f"sqlite:///{self.database}", "--workers", "1"]
+        command += ["--backend-store-uri", to_address(self.database, "sqlite"), "--workers", "1"]
         command += ["--artifacts-destination", str(self._folder / "server-artifacts")]
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(

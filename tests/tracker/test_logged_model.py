@@ -20,6 +20,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
+from runwright.addresses import to_address
 from runwright.errors import ConfigError
 from runwright.tracker.journal import read
 from runwright.tracker.logged_model import parse_register_as
@@ -125,7 +126,7 @@ def test_a_model_is_loaded_without_runwright_a_network_or_a_pickle(
     assert query("SELECT destination_id, step FROM inputs WHERE destination_type = 'MODEL_OUTPUT'") == [
         (model_id, 7)
     ]
-    found = load("models:/demo@best", TEXTS, store=f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    found = load("models:/demo@best", TEXTS, store=to_address(tmp_path / "outputs" / "mlflow.db", "sqlite"))
     scores, names = logits(TEXTS).softmax(dim=-1), ["no", "yes", "maybe"]
     for predictions in found["predictions"]:
         assert predictions["prediction"] == [names[index] for index in scores.argmax(dim=-1)]

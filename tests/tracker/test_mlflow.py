@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from runwright.addresses import to_path
 from runwright.errors import TrackingError
 from runwright.tracker.journal import read
 from runwright.tracker.mlflow import MLflowTracker, sync
@@ -55,8 +56,9 @@ def test_a_run_is_stored_whole(make_run: MakeRun, make_tracker: MakeTracker, que
     ((status, name, end, place),) = query("SELECT status, name, end_time, artifact_uri FROM runs")
     assert (status, name) == ("FINISHED", "run-1")
     assert end >= stored[-1][2]
-    assert (Path(place) / "plots" / "loss.png").read_bytes() == b"png"
-    assert (Path(place) / "config" / "config.yaml").read_text() == "a: 1"
+    place = Path(to_path(place))
+    assert (place / "plots" / "loss.png").read_bytes() == b"png"
+    assert (place / "config" / "config.yaml").read_text() == "a: 1"
     assert query("SELECT name FROM experiments WHERE name != 'Default'") == [("demo",)]
     assert threading.active_count() == threads
     assert {name: os.environ.get(name) for name in environment} == environment
@@ -115,7 +117,7 @@ def test_many_and_odd_names_and_values_arrive(
     assert tags[f"runwright.infinite.{shown}"].startswith("inf")
     assert tags["größe"] == "ü\\x00\\ud800"
     ((place,),) = query("SELECT artifact_uri FROM runs")
-    assert (Path(place) / "long_values" / "long.txt").read_text() == "y" * 100_000
+    assert (Path(to_path(place)) / "long_values" / "long.txt").read_text() == "y" * 100_000
 
 
 def test_what_mlflow_refuses_does_not_keep_the_rest(
@@ -182,8 +184,9 @@ def test_a_run_that_was_moved_is_synced_from_its_new_place(
     assert connection.execute("SELECT key, step, value FROM metrics").fetchall() == [("loss", 1, 1.0)]
     ((place,),) = connection.execute("SELECT artifact_uri FROM runs").fetchall()
     connection.close()
-    assert Path(place).is_relative_to(moved)
-    assert (Path(place) / "note.txt").read_text() == "kept"
+    place = Path(to_path(place))
+    assert place.is_relative_to(moved)
+    assert (place / "note.txt").read_text() == "kept"
 
 
 def test_policy_fail_does_not_start_without_a_server(

@@ -105,11 +105,27 @@ def test_the_store_is_the_given_one_then_the_environments_then_sqlite(
     outputs = Path("outputs")
     assert locate(None, artifacts=None, output_dir=outputs).uri == f"sqlite:///{tmp_path}/outputs/mlflow.db"
     assert locate("sqlite:///x/y.db", artifacts=None, output_dir=outputs) == Store(
-        uri=f"sqlite:///{tmp_path}/x/y.db", artifacts=f"{tmp_path}/x/mlartifacts"
+        uri=f"sqlite:///{tmp_path}/x/y.db", artifacts=f"file://{tmp_path}/x/mlartifacts"
     )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
     assert locate(None, artifacts=None, output_dir=outputs) == Store(uri="http://host:5000", artifacts=None)
     assert locate("http://other", artifacts="s3://bucket", output_dir=outputs).uri == "http://other"
+
+
+def test_an_address_of_sqlite_keeps_its_options_and_is_seen_from_the_folder_of_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = locate("sqlite:///m#1.db?timeout=60", artifacts="files #1", output_dir=Path("outputs"))
+    assert (store.uri, store.file) == (f"sqlite:///{tmp_path}/m#1.db?timeout=60", tmp_path / "m#1.db")
+    assert store.artifacts == f"file://{tmp_path}/files%20%231"
+    assert locate(store.uri, artifacts=store.artifacts, output_dir=Path("elsewhere")) == store
+
+
+@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///:memory:", "sqlite://m.db", "sqlite:m.db"])
+def test_an_address_without_a_file_is_refused_with_how_to_write_it(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match=r"names no file.*sqlite:///PATH\.db"):
+        locate(uri, artifacts=None, output_dir=tmp_path)
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "./mlruns", "file:///tmp/mlruns", "/tmp/mlruns"])

@@ -43,5 +43,7 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
     if args.open:
         import webbrowser
 
-        webbrowser.open(page.resolve().as_uri())
+        from runwright.addresses import to_address
+
+        webbrowser.open(to_address(page.resolve(), "file"))
     return 0

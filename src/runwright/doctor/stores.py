@@ -12,6 +12,7 @@ from runwright.errors import TrackingError
 from runwright.run_lock import is_busy
 from runwright.tracker.redaction import MASK, redact
 from runwright.tracker.settling import unsent_bytes
+from runwright.tracker.sqlite_file import LOCKED_ADVICE, find_fault
 from runwright.tracker.store import Store, client_settings, locate, probe
 from runwright.tracker.upload import read_state
 
@@ -88,54 +89,19 @@ def unsynced(runs: Sequence[Path]) -> list[Path]:
 
 
 def _check_file(file: Path, shown: str) -> Finding:
-    if not file.is_file():
+    if not file.exists():
         return Finding(level="ok", what="store", text=f"{shown} is not there yet: the first run makes it")
-    try:
-        version, latest = _versions(file)
-    except sqlite3.Error as error:
-        advice = "restore it, or move it away: runwright sync --all fills a new one from the runs' journals"
-        return Finding(level="problem", what="store", text=f"{shown}: {error}", advice=advice)
-    if version is None:
-        advice = "move it away: the next run makes a new one"
-        return Finding(level="problem", what="store", text=f"{shown} has no tables of MLflow", advice=advice)
-    if latest and version != latest:
-        return Finding(
-            level="problem",
-            what="store",
-            text=f"{shown} is of another version of MLflow (schema {version}, here {latest})",
-            advice=f"an older one, after a copy: mlflow db upgrade {shown}; a newer one: install that MLflow",
-        )
+    with client_settings():
+        fault = find_fault(file, address=shown, locked_seconds=LOCKED_SECONDS)
+    if fault is not None:
+        return Finding(level="problem", what="store", text=fault[0], advice=fault[1])
     if _is_locked(file):
-        advice = "end the program that holds it (fuser shows which); runs keep everything and send it later"
-        return Finding(level="problem", what="store", text=f"{shown} is locked", advice=advice)
+        return Finding(level="problem", what="store", text=f"{file} is locked", advice=LOCKED_ADVICE)
     system = _file_system(file)
     if system in NETWORK_FILE_SYSTEMS:
         advice = "locks are not safe there: tracker.uri= a server or a database, or sqlite on a local disk"
         return Finding(level="warning", what="store", text=f"{shown} is on {system}", advice=advice)
     return Finding(level="ok", what="store", text=f"{shown}, {size(file.stat().st_size)}")
-
-
-def _versions(file: Path) -> tuple[str | None, str | None]:
-    """The version of its tables, None without any, and the one of this MLflow, None where unknown."""
-    connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=LOCKED_SECONDS)
-    try:
-        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if not {"alembic_version", "experiments"} <= tables:
-            return None, None
-        found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            return "", None  # the next check says so
-        raise
-    finally:
-        connection.close()
-    with client_settings():
-        try:
-            from mlflow.store.db.utils import _get_latest_schema_revision
-
-            return (found[0] if found else ""), _get_latest_schema_revision()
-        except Exception:  # noqa: BLE001 - a private function of one version: without it nothing is compared
-            return (found[0] if found else ""), None
 
 
 def _is_locked(file: Path) -> bool:

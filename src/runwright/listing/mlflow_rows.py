@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from runwright.errors import TrackingError
 from runwright.listing.rows import RunRow
 from runwright.tracker.redaction import redact
+from runwright.tracker.sqlite_file import require_tables
 from runwright.tracker.store import client_settings, locate, probe
 from runwright.tracker.upload import RUN_ID_TAG
 
@@ -23,11 +24,13 @@ def read_store(uri: str | None, *, output_dir: Path) -> list[RunRow]:
     """All runs of a store, oldest first; raises TrackingError where it does not answer."""
     store = locate(uri, artifacts=None, output_dir=output_dir)
     trouble = probe(store, timeout_seconds=TIMEOUT_SECONDS)
-    if store.file is not None and not store.file.is_file():
+    if store.file is not None and not store.file.exists():
         trouble = "there is no such file yet"
     if trouble:
         raise TrackingError(f"MLflow at {redact(store.uri)}: {trouble}")
     with client_settings(timeout_seconds=60):
+        if store.file is not None:
+            require_tables(store.file, address=redact(store.uri))
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 

@@ -18,12 +18,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from runwright.addresses import to_address, to_path
 from runwright.report.progress import clock
 from runwright.report.terminal import print_table
 from runwright.types import Interval
 
 FILE_NAME = "summary.json"
-DEFAULT_STORE = "sqlite:///outputs/mlflow.db"  # what `runwright ui` shows by itself
+DEFAULT_STORE = to_address(Path("outputs/mlflow.db"), "sqlite")  # what `runwright ui` shows by itself
 _STATUS_STYLES = {"FINISHED": "bold green", "FAILED": "bold red", "KILLED": "bold yellow"}
 
 
@@ -248,7 +249,7 @@ def _next_commands(summary: RunSummary) -> Iterator[Text]:
         return
     yield _labelled("next", f"runwright evaluate {folder}")
     yield _labelled("", f"runwright predict {folder} 'a text'")
-    if summary.tracked_at.startswith("sqlite:"):
+    if summary.tracked_at.startswith("sqlite"):
         store = _relative_store(summary.tracked_at)
         chosen = "" if store == DEFAULT_STORE else f" --uri {shlex.quote(store)}"
         yield _labelled("", f"runwright ui{chosen}")
@@ -268,8 +269,10 @@ def _relative(path: Path) -> str:
 
 
 def _relative_store(address: str) -> str:
-    prefix = "sqlite:///"
-    return prefix + _relative(Path(address.removeprefix(prefix))) if address.startswith(prefix) else address
+    file = to_path(address) if address.startswith("sqlite") else None
+    if file is None:
+        return address
+    return to_address(Path(_relative(file)), "sqlite", query=address.partition("?")[2])
 
 
 def _figure(value: float) -> str:

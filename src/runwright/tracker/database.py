@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from runwright.errors import TrackingError
@@ -56,7 +57,7 @@ def make_tables(uri: str, *, artifacts: str, timeout_seconds: float) -> None:
             _lock(connection, until=time.monotonic() + timeout_seconds, shown=redact(uri))
             if _version(connection) is None:
                 _make(uri, artifacts)
-        found, wanted = _version(connection), _latest_version()
+        found, wanted = _version(connection), latest_version()
     if wanted is not None and found != wanted:
         raise TrackingError(
             f"{redact(uri)} is of another version of MLflow (schema {found}, here {wanted}); an older one: "
@@ -102,7 +103,9 @@ def _make(uri: str, artifacts: str) -> None:
     SqlAlchemyStore(uri, artifacts)
 
 
-def _latest_version() -> str | None:
+@cache
+def latest_version() -> str | None:
+    """The version of the tables of the MLflow that is installed; None where it does not say."""
     try:
         from mlflow.store.db.utils import _get_latest_schema_revision
     except ImportError:  # a private function of one version: without it nothing is compared

@@ -13,12 +13,12 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO
 
 from runwright.errors import TrackingError
 from runwright.tracker.redaction import redact
-from runwright.tracker.store import Store, require_driver
+from runwright.tracker.sqlite_file import require_tables
+from runwright.tracker.store import Store, client_settings, require_driver
 
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 120.0  # a cold start on a busy machine took 40
@@ -127,10 +127,14 @@ def _tail(log: IO[bytes]) -> str:
 
 
 def require_store(store: Store) -> None:
-    """Raise TrackingError where there is no store of runs yet, or no driver for it."""
+    """Raise TrackingError where there is no store of runs yet, something else, or no driver for it."""
     require_driver(store)
-    if store.file is not None and not Path(store.file).is_file():
+    if store.file is None:
+        return
+    if not store.file.exists():
         raise TrackingError(
             f"{store.file}: given no store, expected one; it is made by the first run with tracker=mlflow "
             "(--output-dir and --uri name others)"
         )
+    with client_settings():
+        require_tables(store.file, address=redact(store.uri))

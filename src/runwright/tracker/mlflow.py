@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
 import threading
 import time
 from dataclasses import asdict
@@ -21,9 +22,9 @@ from runwright.tracker.logged_model import parse_register_as
 from runwright.tracker.redaction import MASK, redact
 from runwright.tracker.settling import settle_others
 from runwright.tracker.store import (
-    DATABASE_NAME,
     Store,
     client_settings,
+    default_address,
     locate,
     prepare,
     probe,
@@ -125,7 +126,7 @@ class MLflowTracker(JournaledTracker):
                 logger.warning(
                     "not everything is in MLflow yet (%s); later: runwright sync %s",
                     self._trouble or "it was too slow",
-                    self._folder,
+                    shlex.quote(str(self._folder)),
                 )
         self._thread = None
         self._settings.close()
@@ -134,7 +135,7 @@ class MLflowTracker(JournaledTracker):
         try:
             prepare(store, timeout_seconds=60)
         except Exception as error:  # noqa: BLE001 - whatever it is, the thread tries again or the policy decides
-            self._trouble = _reason(error)
+            self._note(error)
 
     def _await_connection(self, store: Store, *, until: float) -> None:
         # A store that was just found answering gets a moment even if making it took the whole time.
@@ -226,7 +227,7 @@ def _from_environment(uri: str | None) -> str | None:
 
 def _remember(folder: Path, *, store: Store, target: Target, output_dir: Path) -> None:
     """Write down what `sync` needs later; paths are relative to the run, so that `outputs/` can be moved."""
-    default = store.file == output_dir.resolve() / DATABASE_NAME
+    default = store.uri == default_address(output_dir)
     states = read_state(folder)
     states["run"] = {
         "target": asdict(target),
@@ -238,6 +239,8 @@ def _remember(folder: Path, *, store: Store, target: Target, output_dir: Path) -
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what MLflow says, without secrets."""
+    """What is wrong in one line, of MLflow's words the first, without secrets."""
+    if isinstance(error, TrackingError):
+        return redact(str(error))
     lines = redact(str(error)).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:300]}"

@@ -1,11 +1,11 @@
-"""Which MLflow store a run is shown in: where it is, whether it answers, and a new sqlite one made safely."""
+"""Which MLflow store a run is shown in: where it is, whether it answers, and a new one made safely."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
-import sqlite3
 import threading
 import urllib.error
 import urllib.request
@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from runwright.addresses import to_address, to_path
 from runwright.errors import TrackingError
 from runwright.tracker.database import ask, make_tables, missing_driver
 from runwright.tracker.redaction import redact, secrets_of_address
+from runwright.tracker.sqlite_file import make_store, require_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +29,7 @@ DATABASE_NAME = "mlflow.db"
 ARTIFACTS_NAME = "mlartifacts"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _PORTS = {"mysql": 3306, "mssql": 1433}
+_ADDRESS = re.compile(r"[a-zA-Z][\w+.\-]+:")  # what has no scheme is a path
 
 # MLflow's own patience is 5 retries of 120 s, 247 s in all for a server that is down (measured): the
 # uploader retries by itself and needs each call to end. What the user set in the environment stays.
@@ -44,7 +47,7 @@ class Store:
     """Where MLflow keeps runs."""
 
     uri: str  # may hold a password: never shown or written
-    artifacts: str | None  # where a new experiment keeps files; None: as the server says
+    artifacts: str | None  # the address where a new experiment keeps files; None: as the server says
 
     @property
     def scheme(self) -> str:
@@ -54,12 +57,12 @@ class Store:
     @property
     def file(self) -> Path | None:
         """The database file of a sqlite store."""
-        return Path(self.uri.removeprefix("sqlite:///")) if self.scheme == "sqlite" else None
+        return to_path(self.uri) if self.scheme == "sqlite" else None
 
 
 def locate(uri: str | None, *, artifacts: str | None, output_dir: Path) -> Store:
     """The store that is asked for: the given one, else MLFLOW_TRACKING_URI, else sqlite in `output_dir`."""
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{output_dir.resolve() / DATABASE_NAME}"
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or default_address(output_dir)
     try:
         scheme = urlsplit(uri).scheme.partition("+")[0]
     except ValueError:  # its text would show a part of the password
@@ -76,13 +79,27 @@ def locate(uri: str | None, *, artifacts: str | None, output_dir: Path) -> Store
             f"tracker.uri {uri!r} is a folder: MLflow 3 no longer keeps runs in folders; "
             f"give sqlite:///PATH.db, a server's http(s) address or a database's address, or leave it null"
         )
+    folder = output_dir.resolve() if scheme in DATABASES else None
     if scheme == "sqlite":
+        file = to_path(uri)
+        if file is None:
+            raise TrackingError(
+                f"tracker.uri {redact(uri)!r} names no file: give sqlite:///PATH.db, seen from here, or "
+                f"sqlite:////PATH.db, seen from the root (%3F for a ? in it, %25 for a %), or leave it null"
+            )
         # A relative path would mean another file after a change of folder.
-        file = Path(uri.split(":///", 1)[-1]).absolute()
-        return Store(uri=f"sqlite:///{file}", artifacts=artifacts or str(file.parent / ARTIFACTS_NAME))
-    if scheme in DATABASES:
-        return Store(uri=uri, artifacts=artifacts or str(output_dir.resolve() / ARTIFACTS_NAME))
+        file = file.absolute()
+        uri, folder = to_address(file, "sqlite", query=uri.partition("?")[2]), file.parent
+    if artifacts is None and folder is not None:
+        artifacts = to_address(folder / ARTIFACTS_NAME, "file")
+    elif artifacts is not None and not _ADDRESS.match(artifacts):
+        artifacts = to_address(Path(artifacts), "file")
     return Store(uri=uri, artifacts=artifacts)
+
+
+def default_address(output_dir: Path) -> str:
+    """The sqlite store of the runs in a folder."""
+    return to_address(output_dir.resolve() / DATABASE_NAME, "sqlite")
 
 
 def require_driver(store: Store) -> None:
@@ -125,51 +142,15 @@ def client_settings(*, timeout_seconds: int = 10) -> Iterator[None]:
 def prepare(store: Store, *, timeout_seconds: float) -> None:
     """Make a sqlite or PostgreSQL store that is not there yet: once, however many processes ask for it.
 
-    MLflow migrates a new sqlite file in place, and two processes doing so leave it unusable. It is made under
-    another name inside a file lock and appears, complete, by one rename: a kill leaves no half-made store.
+    Raises TrackingError where something else is there, which stays as it is.
     """
+    artifacts, file = store.artifacts or ARTIFACTS_NAME, store.file
     if store.scheme == "postgresql":
-        artifacts = store.artifacts or ARTIFACTS_NAME
         make_tables(store.uri, artifacts=artifacts, timeout_seconds=timeout_seconds)
-    file = store.file
-    if file is None or _has_tables(file):
-        return
-    from filelock import FileLock, Timeout
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(f"{file}.lock", timeout=timeout_seconds):
-            if not _has_tables(file):
-                _create(file, store.artifacts)
-    except Timeout as error:
-        raise TrackingError(
-            f"{file} is being made by another process for over {timeout_seconds:g} s"
-        ) from error
-
-
-def _create(file: Path, artifacts: str | None) -> None:
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    new = file.with_name(f".{file.name}.new")  # the lock is held: what a killed process left is ours
-    new.unlink(missing_ok=True)
-    uri = f"sqlite:///{new}"
-    made = SqlAlchemyStore(uri, artifacts or str(file.parent / ARTIFACTS_NAME))
-    made.engine.dispose()
-    SqlAlchemyStore._engine_map.pop(uri, None)
-    new.replace(file)
-
-
-def _has_tables(file: Path) -> bool:
-    if not file.is_file() or file.stat().st_size == 0:
-        return False
-    connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=10)
-    try:
-        query = "SELECT count(*) FROM sqlite_master WHERE name IN ('alembic_version', 'experiments')"
-        return connection.execute(query).fetchone()[0] == 2
-    except sqlite3.Error:
-        return True  # busy or not a database: MLflow's own message says which
-    finally:
-        connection.close()
+    if file is not None:
+        if not file.exists():
+            make_store(file, artifacts=artifacts, timeout_seconds=timeout_seconds)
+        require_tables(file, address=redact(store.uri))
 
 
 def _ask(store: Store, timeout_seconds: float) -> str | None:

@@ -274,7 +274,7 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
 
     known = client.get_experiment_by_name(name)
     if known is None:
-        place = f"{artifacts.rstrip('/')}/{mlflow_name(name)}" if artifacts else None
+        place = f"{artifacts.rstrip('/')}/{mlflow_name(name)}" if artifacts else None  # nothing to escape
         try:
             return client.create_experiment(name, artifact_location=place)
         except MlflowException as error:
