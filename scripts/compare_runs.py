@@ -12,9 +12,9 @@ import sys
 
 from rich.console import Console
 
-from runwright.comparing import compare, comparison_table
+from runwright.analysis.steps import compare, comparison_table
 from runwright.errors import RunwrightError
-from runwright.run_folder import resolve_run
+from runwright.runs.folder import resolve_run
 
 
 def main(arguments: list[str]) -> int:

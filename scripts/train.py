@@ -2,7 +2,7 @@
 
 import sys
 
-from runwright.cli import main
+from runwright.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main(["train", *sys.argv[1:]]))

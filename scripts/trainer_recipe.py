@@ -34,20 +34,19 @@ import transformers
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from runwright import build
-from runwright.compose import compose_checked
-from runwright.dataset.store import cache_root
-from runwright.environment import share_of_cores
+from runwright.config.compose import compose_checked
+from runwright.config.secrets import reveal
+from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError, RunwrightError
-from runwright.model.configuration import auto_class, head_options
-from runwright.model.quiet import quiet_transformers
+from runwright.model.configuration import auto_class, head_options, quiet_transformers
 from runwright.model.vocabulary import fit_vocabulary
-from runwright.processes import set_threads, start_ranks
-from runwright.run_evaluation import check_tuning, is_tuned
-from runwright.secret_values import reveal
-from runwright.sources import resolve_source
+from runwright.runs.evaluate import check_tuning, is_tuned
+from runwright.store import cache_root
+from runwright.trainer.environment import share_of_cores
 from runwright.trainer.evaluate import evaluate, predict
 from runwright.trainer.evaluation_splits import EvaluationSplits, choose_splits
 from runwright.trainer.options import TrainerOptions
+from runwright.trainer.processes import set_threads, start_ranks
 from runwright.trainer.ranks import Ranks
 
 KINDS = ("single_label", "multi_label", "regression", "tags", "answers", "hidden_tokens")

@@ -8,7 +8,8 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +107,12 @@ def _environment_is_put_back() -> Iterator[None]:
         del os.environ[name]
     os.environ.update(before)
     os.chdir(folder)
+
+
+@pytest.fixture
+def complete() -> Callable[[str], list[str]]:
+    """Give what the shell offers for a command line up to the cursor."""
+    from runwright.cli import completion
+    from runwright.cli.main import COMMANDS, parser_of
+
+    return partial(completion.complete, commands=COMMANDS, parser_of=parser_of)

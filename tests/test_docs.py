@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 import yaml
 
-from runwright.cli import COMMANDS, make_parser
-from runwright.compose import all_mistakes, compose
-from runwright.conf_folders import find_conf_folders
-from runwright.multirun import _check_all
-from runwright.permissions import grant, revoke
-from runwright.scaffold import scaffold
-from runwright.signature import find_file, read_source
+from runwright.cli.main import COMMANDS, make_parser
+from runwright.cli.scaffold import scaffold
+from runwright.config.compose import all_mistakes, compose
+from runwright.config.folders import find_conf_folders
+from runwright.config.permissions import grant, revoke
+from runwright.config.signature import find_file, read_source
+from runwright.launch.multirun import _check_all
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
@@ -130,7 +130,7 @@ def test_a_command_is_right(words: list[str], project: Path) -> None:
     assert name in COMMANDS, f"there is no command {name}"
     if "--help" in rest or not rest:
         return
-    parser = make_parser(name, import_module(f"runwright.commands.{name}"))
+    parser = make_parser(name, import_module(f"runwright.cli.{name}"))
     args, overrides = parser.parse_known_intermixed_args(rest)
     assert not [word for word in overrides if word.startswith("-")], "an unknown flag"
     if getattr(args, "multirun", False):

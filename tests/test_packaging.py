@@ -64,7 +64,7 @@ def test_the_wheel_carries_the_licence_and_the_command(repository: Path, wheel: 
         (licence,) = [name for name in archive.namelist() if name.endswith("licenses/LICENSE")]
         (commands,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
         assert archive.read(licence) == (repository / "LICENSE").read_bytes()
-        assert b"runwright = runwright.cli:main" in archive.read(commands)
+        assert b"runwright = runwright.cli.main:main" in archive.read(commands)
 
 
 def test_every_dependency_is_pinned_once_and_names_no_place(repository: Path) -> None:

@@ -26,7 +26,7 @@ class Setting:
     def parts(self) -> tuple[Any, Any, Any]:
         """A fresh stepper, its scheduler, and the batches."""
         from runwright import build
-        from runwright.processes import start_ranks
+        from runwright.trainer.processes import start_ranks
 
         ranks = start_ranks(self.config["trainer"]["device"])
         model = build.build_model(self.config, self.prepared, device=ranks.device)
@@ -40,10 +40,10 @@ class Setting:
 def prepare(overrides: list[str], *, steps: int) -> Setting:
     """Compose, set the threads, encode the data."""
     from runwright import build
-    from runwright.compose import compose_checked
-    from runwright.dataset.store import cache_root
-    from runwright.environment import share_of_cores
-    from runwright.processes import set_threads
+    from runwright.config.compose import compose_checked
+    from runwright.store import cache_root
+    from runwright.trainer.environment import share_of_cores
+    from runwright.trainer.processes import set_threads
 
     config = compose_checked(overrides).config
     set_threads(config["trainer"]["num_threads"] or share_of_cores(1))

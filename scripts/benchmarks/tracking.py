@@ -50,8 +50,8 @@ class Way:
 def measure_tracking(setting: Setting, *, repeats: int) -> dict[str, list[float]]:
     """Figures of all ways, in turn; one warm-up each. Raises RuntimeError where a figure did not arrive."""
     from runwright.addresses import to_address
-    from runwright.tracker.interface import LOOPBACK, free_port, serve
-    from runwright.tracker.store import client_settings, locate, prepare
+    from runwright.tracker.mlflow.interface import LOOPBACK, free_port, serve
+    from runwright.tracker.mlflow.store import client_settings, locate, prepare
 
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), free_port()
@@ -81,8 +81,8 @@ def track_nothing(setting: Setting) -> Cost:
 
 def track_ours(setting: Setting, uri: str, *, server: int) -> Cost:
     """The loop with our tracker, from when the store knows the run: starting is not what a step costs."""
-    from runwright.tracker.mlflow import MLflowTracker
-    from runwright.tracker.upload import read_state
+    from runwright.tracker.mlflow.tracker import MLflowTracker
+    from runwright.tracker.mlflow.upload import read_state
     from runwright.types import RunInfo
 
     options: dict[str, Any] = {**setting.config["tracker"], "uri": uri, "policy": "fail"}

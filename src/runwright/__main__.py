@@ -1,6 +1,6 @@
 """`python -m runwright` is the command `runwright`."""
 
-from runwright.cli import main
+from runwright.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runwright.results import EvaluateResult, PredictResult, RunResult
+from runwright.runs.results import EvaluateResult, PredictResult, RunResult
 
 __all__ = ["EvaluateResult", "PredictResult", "RunResult", "evaluate", "predict", "run"]
 
@@ -19,12 +19,12 @@ def run(
     `folder` is where to look for the user's `conf/` (default: the current folder). Raises ConfigError with
     every mistake before anything is loaded.
     """
-    from runwright.compose import compose_checked
-    from runwright.execute import execute
-    from runwright.permissions import grant
-    from runwright.run_folder import create
-    from runwright.run_lock import run_lock
-    from runwright.run_states import noting_the_end
+    from runwright.config.compose import compose_checked
+    from runwright.config.permissions import grant
+    from runwright.runs.execute import execute
+    from runwright.runs.folder import create
+    from runwright.runs.lock import run_lock
+    from runwright.runs.states import noting_the_end
 
     grant(packages=allow_packages)
     composed = compose_checked(list(overrides), folder=folder)
@@ -45,8 +45,8 @@ def evaluate(
 
     `run` is a run folder, id or `latest`. `splits` defaults to all but train.
     """
-    from runwright.evaluating import evaluate_run
-    from runwright.run_folder import BEST_MODEL, resolve_run
+    from runwright.inference.evaluate import evaluate_run
+    from runwright.runs.folder import BEST_MODEL, resolve_run
 
     return evaluate_run(resolve_run(str(run), needs=BEST_MODEL), overrides, splits=splits)
 
@@ -58,9 +58,9 @@ def predict(
 
     Raises DataError for what is neither, or a record without its texts.
     """
-    from runwright.inference import choose_columns, load_run, predict_records
-    from runwright.records import given_records
-    from runwright.run_folder import BEST_MODEL, resolve_run
+    from runwright.inference.load import choose_columns, load_run, predict_records
+    from runwright.inference.records import given_records
+    from runwright.runs.folder import BEST_MODEL, resolve_run
 
     finished = load_run(resolve_run(str(run), needs=BEST_MODEL))
     given = given_records(records, choose_columns(finished.task))

@@ -6,8 +6,6 @@ takes plain arguments. Rows come first and weights last: a mistake in the data c
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
@@ -19,21 +17,20 @@ from typing import Any
 
 import torch
 
+from runwright.config.options import TARGET
+from runwright.config.target_code import code_of
+from runwright.config.targets import instantiate
 from runwright.dataset.cache import PreparedExamples, prepare_examples
 from runwright.dataset.checks import Kind, naming_rows, quality_notes, require_columns
 from runwright.dataset.encoded_stream import EncodedStream
 from runwright.dataset.load import LoadedData
-from runwright.dataset.raw import ROW_ID
-from runwright.dataset.streams import Place
+from runwright.dataset.readers.raw import ROW_ID
+from runwright.dataset.readers.streams import Place
 from runwright.errors import ConfigError, DataError
-from runwright.option_types import TARGET
-from runwright.resuming import comparable
-from runwright.target_code import code_of
-from runwright.targets import instantiate
 from runwright.tokenizer.fingerprint import tokenizer_fingerprint
+from runwright.tokenizer.source import TOKENIZER_FOLDER, is_trained, load_tokenizer, trained_tokenizer
 from runwright.tokenizer.texts import BATCH, RunTexts
 from runwright.tokenizer.trained import stand_in
-from runwright.tokenizer_source import TOKENIZER_FOLDER, is_trained, load_tokenizer, trained_tokenizer
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.fully_sharded import FullySharded
 from runwright.trainer.options import TrainerOptions
@@ -291,9 +288,3 @@ def build_autocast(options: TrainerOptions, device: torch.device) -> Callable[[]
     if options.precision == "fp32":
         return nullcontext
     return partial(torch.autocast, device.type, dtype=PRECISIONS[options.precision])
-
-
-def config_hash(config: Config) -> str:
-    """A hash of everything in the configuration that must stay as it is while a run goes on."""
-    relevant = {key: value for key, value in comparable(config).items() if key not in ("name", "output_dir")}
-    return hashlib.sha256(json.dumps(relevant, sort_keys=True, default=str).encode()).hexdigest()[:16]

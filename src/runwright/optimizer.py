@@ -5,9 +5,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any
 
-from runwright.depth import parameter_depths
-from runwright.errors import ConfigError
-from runwright.mistakes import did_you_mean
+from runwright.errors import ConfigError, did_you_mean
+from runwright.model.depth import parameter_depths
 from runwright.types import NonNegativeFloat, OpenFraction, PositiveFloat, Range
 
 if TYPE_CHECKING:

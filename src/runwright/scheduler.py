@@ -11,8 +11,7 @@ import inspect
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from runwright.errors import ConfigError
-from runwright.mistakes import did_you_mean, listed
+from runwright.errors import ConfigError, did_you_mean, listed
 from runwright.types import NonNegativeInt, OpenFraction
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ Shape letters: B batch, L sequence length, D hidden, H heads, V vocabulary, C cl
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
@@ -264,6 +264,8 @@ class RunInfo:
     folder: Path
     config: Mapping[str, Any]  # the resolved configuration
     overrides: tuple[str, ...]
+    # Folders of runs of the same output_dir that died and were marked so, whenever it is asked.
+    dead_runs: Callable[[], Iterable[Path]] = tuple
 
 
 class Tracker(Protocol):

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from runwright.dataset.files import read_csv, read_json, read_parquet, read_text
 from runwright.dataset.load import LoadedData, load_splits
+from runwright.dataset.readers.files import read_csv, read_json, read_parquet, read_text
 from runwright.types import Splits
 
 DEFAULTS: dict[str, tuple[Callable[..., Splits], dict[str, Any]]] = {

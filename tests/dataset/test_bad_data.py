@@ -163,7 +163,7 @@ def test_an_empty_folder_has_no_files(read, tmp_path):
 
 
 def test_a_split_without_rows_left_is_named(read, write, load):
-    from runwright.dataset.cleaning import DropValues
+    from runwright.dataset.cleaning.texts import DropValues
 
     with pytest.raises(DataError, match="split 'train': the split has no rows left"):
         load(read("csv", write("a.csv", GOOD)), cleaning=[DropValues(column="label", values=[1])])

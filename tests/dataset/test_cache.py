@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runwright.dataset.cache import clean_cache, prepare_examples
-from runwright.dataset.store import entries
 from runwright.errors import DataError
+from runwright.store import entries
 
 KEY = {"data": "d1", "tokenizer": "t1", "task": {"max_length": 64, "columns": ["text"]}}
 
@@ -234,7 +234,7 @@ def test_fetching_scattered_examples_is_quick_and_leaks_nothing(tmp_path):
 
 
 def test_where_the_cache_is(monkeypatch, tmp_path):
-    from runwright.dataset.store import cache_root
+    from runwright.store import cache_root
 
     assert cache_root() == Path(os.environ["RUNWRIGHT_CACHE"])
     monkeypatch.delenv("RUNWRIGHT_CACHE")

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from datasets import Dataset
 
-from runwright.compose import all_mistakes, compose
+from runwright.config.compose import all_mistakes, compose
+from runwright.config.targets import instantiate
 from runwright.dataset.checks import require_columns
 from runwright.dataset.combine import concat, mix
-from runwright.dataset.places import files_of, locate
+from runwright.dataset.readers.places import files_of, locate
 from runwright.errors import ConfigError, DataError
-from runwright.targets import instantiate
 
 MIX = {"weights": None, "temperature": None, "num_rows": None, "splits": ["train"]}
 PLAIN = {"columns": None, "source_column": None}
@@ -175,7 +175,7 @@ source:
     shop:
       source: {{files: {{train: {shop}}}}}
       columns: {{text: review}}
-      cleaning: [{{_target_: runwright.dataset.cleaning.LowerCase, columns: [text]}}]
+      cleaning: [{{_target_: runwright.dataset.cleaning.texts.LowerCase, columns: [text]}}]
       holdout: {{validation: 2}}
     forum:
       source: {{files: {{train: {forum}}}}}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from runwright.compose import compose
-from runwright.targets import instantiate
+from runwright.config.compose import compose
+from runwright.config.targets import instantiate
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
 NAMES = sorted(

@@ -109,7 +109,7 @@ import json, sys
 sys.path.insert(0, sys.argv[2])
 from conftest import DEFAULTS
 from runwright.dataset.load import load_splits
-from runwright.dataset.cleaning import LowerCase
+from runwright.dataset.cleaning.texts import LowerCase
 
 function, options = DEFAULTS["csv"]
 data = load_splits(

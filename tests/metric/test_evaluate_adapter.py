@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runwright import permissions
+from runwright.config import permissions
 from runwright.errors import ConfigError, DataError
 from runwright.metric.evaluate_adapter import EvaluateMetric
 from runwright.metric.precision_recall import F1

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from runwright.config.sources import resolve_source
 from runwright.model.pretrained import load
 from runwright.model.scratch import build
-from runwright.sources import resolve_source
 from runwright.types import Head
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model" / "pretrained.yaml"

@@ -22,7 +22,8 @@ import pytest
 
 SERVER = Path(__file__).with_name("processes") / "server.py"
 PRELOADED = [
-    "pytest", "runwright.execute", "runwright.tracker.mlflow", "mlflow.tracking", "matplotlib.pyplot",
+    "pytest", "runwright.runs.execute", "runwright.tracker.mlflow.tracker", "mlflow.tracking",
+    "matplotlib.pyplot",
     "transformers.models.bert.modeling_bert", "sqlalchemy", "alembic.command",
 ]  # fmt: skip
 CLOCKS = ("time/", "speed/", "memory/", "system/")
@@ -228,8 +229,8 @@ def whole_run(
 
 
 def _make_run(overrides: list[str]) -> RunFiles:
-    from runwright.compose import compose_checked
-    from runwright.run_folder import create
+    from runwright.config.compose import compose_checked
+    from runwright.runs.folder import create
 
     composed = compose_checked(overrides)
     return RunFiles(create(composed.config, overrides=composed.overrides, command=["test"]))

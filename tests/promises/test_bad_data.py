@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from runwright.cli import main
+from runwright.cli.main import main
 
 Content = str | bytes | Callable[[Path], Any]
 SMALL = "model.config={hidden_size:8,num_hidden_layers:1,num_attention_heads:2,intermediate_size:16}"

@@ -42,7 +42,7 @@ class Launched:
     def workers(self) -> list[psutil.Process]:
         """By rank."""
         found = psutil.Process(self.process.pid).children()
-        workers = [process for process in found if "runwright.workers.main" in process.cmdline()]
+        workers = [process for process in found if "runwright.launch.worker" in process.cmdline()]
         return sorted(workers, key=lambda process: int(process.environ()["RANK"]))
 
     def close(self) -> None:

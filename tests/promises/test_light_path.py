@@ -18,7 +18,7 @@ HEAVY = (
 BUDGET_SECONDS = 0.5
 PROBE = f"""
 import sys
-from runwright.cli import main
+from runwright.cli.main import main
 try:
     code = main()  # as the program, which leaves its garbage alone
 except SystemExit as stop:

@@ -19,7 +19,7 @@ PEAK = """
 import resource, sys
 from itertools import islice, repeat
 from runwright.dataset.encoded_stream import EncodedStream
-from runwright.dataset.files import read_json
+from runwright.dataset.readers.files import read_json
 from runwright.trainer.batches import Cut
 from runwright.trainer.stream import StreamBatches
 

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from runwright.compose import all_mistakes, compose
-from runwright.errors import ConfigError
-from runwright.mistakes import Mistake, report
+from runwright.config.compose import all_mistakes, compose
+from runwright.errors import ConfigError, Mistake, report
 
 TABLE = Path(__file__).with_name("wrong_configs.txt")
 PROBE = """
 import sys
-from runwright.cli import main
+from runwright.cli.main import main
 code = main(sys.argv[1:])
 heavy = {"torch", "transformers", "datasets", "mlflow", "numpy"} & set(sys.modules)
 print("loaded:", sorted(heavy))

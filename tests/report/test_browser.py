@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runwright.reporting import write_report
+from runwright.runs.page import write_report
 
 MakeFolder = Callable[..., Path]
 TITLES = "Array.from(document.querySelectorAll('figure figcaption b')).map((b) => b.textContent)"

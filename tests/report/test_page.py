@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runwright.cli import make_parser
-from runwright.commands import report as command
+from runwright.cli import report as command
+from runwright.cli.main import make_parser
 from runwright.errors import ConfigError
 from runwright.report.data_plots import data_numbers
 from runwright.report.page.charts import line, loss_chart, matrix_chart, scatter_chart
 from runwright.report.page.document import safe_json
 from runwright.report.page.markup import Markup, table, tag
-from runwright.reporting import find, write_report
+from runwright.runs.page import find, write_report
 
 MakeFolder = Callable[..., Path]
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from runwright.task.label_bias import UNSEEN, bias_of_labels
+from runwright.task.labels import UNSEEN, bias_of_labels
 
 
 def test_single_labels_start_at_their_shares() -> None:

@@ -15,10 +15,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runwright import permissions
+from runwright.config import permissions
+from runwright.config.schema import check_node
+from runwright.config.targets import instantiate
 from runwright.errors import ConfigError
-from runwright.schema import check_node
-from runwright.targets import instantiate
 from runwright.task.losses import Focal, loss_of_task
 from runwright.task.objectives import IGNORED, MultiLabel, Objective, Regression, SingleLabel
 
@@ -62,7 +62,7 @@ def own_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / f"{name}.py").write_text(OWN, encoding="utf-8")
     monkeypatch.setattr(sys, "path", [*sys.path])
     permissions.grant(packages=[name], folder=tmp_path)
-    monkeypatch.setattr("runwright.permissions._granted", permissions.granted())
+    monkeypatch.setattr("runwright.config.permissions._granted", permissions.granted())
     return name
 
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from runwright.config.sources import resolve_source
 from runwright.metric.perplexity import Perplexity, TokenAccuracy
 from runwright.predictions import join
-from runwright.sources import resolve_source
-from runwright.task.chunks import cut_chunks, special_tokens
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
 from runwright.task.masking import IGNORED
+from runwright.task.windows import cut_chunks, special_tokens
 
 TEXTS = [
     "The cat sat on the mat.",

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from runwright.config.sources import resolve_source
 from runwright.errors import DataError
 from runwright.predictions import join, pack, unpack
-from runwright.sources import resolve_source
-from runwright.task.answer_results import AnswerResults, SpanPredictions
-from runwright.task.answer_windows import IGNORED, tokens_of
-from runwright.task.no_answer import threshold_curve
+from runwright.task.answers.no_answer import threshold_curve
+from runwright.task.answers.results import AnswerResults, SpanPredictions
+from runwright.task.answers.windows import IGNORED, tokens_of
 from runwright.task.question_answering import QuestionAnswering
 
 

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from runwright.sources import resolve_source
-from runwright.task.answer_columns import read_answers
-from runwright.task.chunks import cut_chunks
+from runwright.config.sources import resolve_source
+from runwright.task.answers.columns import read_answers
 from runwright.task.question_answering import QuestionAnswering
 from runwright.task.token_classification import TokenClassification
+from runwright.task.windows import cut_chunks
 
 KINDS = ["wordpiece", "byte_bpe", "unigram"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

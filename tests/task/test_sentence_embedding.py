@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from runwright.errors import ConfigError, DataError
 from runwright.predictions import join
-from runwright.task import ranking
-from runwright.task.contrastive import cosine, cosine_regression, in_batch_negatives, triplet
-from runwright.task.pooling import pool
-from runwright.task.ranking import find_candidates, rank
+from runwright.task.embeddings import ranking
+from runwright.task.embeddings.contrastive import cosine, cosine_regression, in_batch_negatives, triplet
+from runwright.task.embeddings.pooling import pool
+from runwright.task.embeddings.ranking import find_candidates, rank
 from runwright.task.sentence_embedding import Embedded, SentenceEmbedding
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.ranks import Ranks
@@ -278,7 +278,7 @@ def test_sentence_transformers_gives_the_same_vectors(
 ) -> None:
     from transformers import AutoModel
 
-    from runwright.outputs import export_best
+    from runwright.runs.outputs import export_best
 
     reference = pytest.importorskip("sentence_transformers")
     task, model = make(pooling=pooling, normalize=normalize, max_length=6), encoder(double=False)

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from runwright.config.sources import resolve_source
 from runwright.errors import DataError
 from runwright.predictions import join
-from runwright.sources import resolve_source
-from runwright.task.spans import find_spans
-from runwright.task.tag_results import TagResults
+from runwright.task.tags.results import TagResults
+from runwright.task.tags.spans import find_spans
 from runwright.task.token_classification import IGNORED, TokenClassification
 from runwright.task.windows import cut_windows
 from runwright.task.words import join_words, split_words, word_of_pieces

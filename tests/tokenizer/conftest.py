@@ -63,7 +63,7 @@ def train_one(corpus_file: Path) -> Callable[..., Any]:
     """`train_one(option, **changes)`: the shipped option of tokenizer/train/ on the corpus or other files."""
     import yaml
 
-    from runwright.targets import instantiate
+    from runwright.config.targets import instantiate
     from runwright.tokenizer.texts import RunTexts
 
     folder = Path(__file__).resolve().parents[2] / "conf" / "tokenizer" / "train"

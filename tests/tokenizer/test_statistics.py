@@ -9,7 +9,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from runwright.saved_tokenizer import open_saved
+from runwright.tokenizer.saved import open_saved
 from runwright.tokenizer.statistics import cut, describe, measure
 
 WORDS = ["[UNK]", "[PAD]", "a", "b", "好"]

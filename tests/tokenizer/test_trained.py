@@ -30,7 +30,7 @@ MANY_EXAMPLES = settings(
 PROBE = """
 import json, sys, yaml, hashlib
 from pathlib import Path
-from runwright.targets import instantiate
+from runwright.config.targets import instantiate
 from runwright.tokenizer.texts import RunTexts
 for file in sys.argv[2:]:
     node = yaml.safe_load(Path(file).read_text()) | {"files": [sys.argv[1]]}

@@ -15,6 +15,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,9 +24,10 @@ import psutil
 import pytest
 
 from runwright.addresses import to_address
+from runwright.runs.states import marked_runs
 from runwright.tracker.journal import read
-from runwright.tracker.mlflow import MLflowTracker
-from runwright.tracker.store import Store, client_settings, prepare
+from runwright.tracker.mlflow.store import Store, client_settings, prepare
+from runwright.tracker.mlflow.tracker import MLflowTracker
 from runwright.types import RunInfo
 
 MakeRun = Callable[..., RunInfo]
@@ -41,7 +43,10 @@ def make_run(tmp_path: Path) -> MakeRun:
         folder = tmp_path / "outputs" / "demo" / run_id
         folder.mkdir(parents=True, exist_ok=True)
         config = {"output_dir": str(tmp_path / "outputs"), **config}
-        return RunInfo(run_id=run_id, name="demo", folder=folder, config=config, overrides=())
+        dead_runs = partial(marked_runs, tmp_path / "outputs")
+        return RunInfo(
+            run_id=run_id, name="demo", folder=folder, config=config, overrides=(), dead_runs=dead_runs
+        )
 
     return make
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from runwright.errors import TrackingError
-from runwright.tracker.mlflow import MLflowTracker, sync
-from runwright.tracker.store import locate
+from runwright.tracker.mlflow.store import locate
+from runwright.tracker.mlflow.tracker import MLflowTracker, sync
 from runwright.types import RunInfo
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runwright.cli import main
-from runwright.tracker.mlflow import MLflowTracker
+from runwright.cli.main import main
+from runwright.tracker.mlflow.tracker import MLflowTracker
 from runwright.types import RunInfo
 
 

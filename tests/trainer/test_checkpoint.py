@@ -13,7 +13,7 @@ import torch
 from runwright.errors import CheckpointError
 from runwright.trainer import checkpoint
 from runwright.trainer.checkpoint import CheckpointStore, Snapshot, list_checkpoints, load
-from runwright.trainer.weights import copy_weights, without_tied
+from runwright.trainer.optimizer_state import copy_weights, without_tied
 
 
 def snapshot(step: int) -> Snapshot:

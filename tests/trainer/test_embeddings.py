@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from runwright.trainer.batches import Batches, BatchOrder, Cut
-from runwright.trainer.embeddings import densify, use_sparse_gradients
+from runwright.trainer.sharding import densify, use_sparse_gradients
 
 
 @pytest.mark.parametrize("size", [1, 3, 8])

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from runwright.dataset.encoded_stream import EncodedStream
-from runwright.dataset.files import read_json
+from runwright.dataset.readers.files import read_json
 from runwright.errors import DataError
 from runwright.trainer.batches import Cut
 from runwright.trainer.stream import StreamBatches

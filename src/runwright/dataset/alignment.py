@@ -9,7 +9,7 @@ import pyarrow as pa
 from datasets import Dataset
 
 from runwright.dataset.checks import missing_column
-from runwright.dataset.raw import ROW_ID
+from runwright.dataset.readers.raw import ROW_ID
 from runwright.errors import ConfigError, DataError
 
 

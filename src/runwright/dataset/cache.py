@@ -7,23 +7,23 @@ miss the log says why: which parts of the key differ from the nearest set of the
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from datasets import Dataset
 
-from runwright.dataset import store
+from runwright import store
 from runwright.dataset.examples import PreparedExamples, example_schema, record_batch
 from runwright.errors import DataError
+from runwright.store import why_missed
 from runwright.types import Example
 
 _log = logging.getLogger(__name__)
 _FILE = "examples.arrow"
 _FORMAT = 1  # raise when the file's layout changes: older sets are then made anew
 SAME_ROWS = ("data", "rows", "split")  # parts of a key: sets that differ in these have nothing in common
-_MOST_NAMED = 4  # parts of a key that differ, in one line of the log
 BATCH_ROWS = 1000
 MAX_CACHE_BYTES = 20 * 2**30
 
@@ -117,44 +117,3 @@ def _read(entry: Path) -> list[pa.RecordBatch] | None:
         _log.warning("prepared data in %s is damaged and made anew: %s", entry, error)
         return None
     return batches if whole and sum(len(batch) for batch in batches) == manifest["num_examples"] else None
-
-
-def why_missed(entry: Path, key: Mapping[str, Any], *, same: Sequence[str]) -> str:
-    """Which parts of the key differ from those of the nearest set in the same folder.
-
-    Only sets with the `same` parts are compared, named as `task.max_length` is; without any it is empty.
-    """
-    wanted = _flat(key)
-    others = [store.read_manifest(other) for other in store.entries(entry.parent)]
-    differences = [_difference(_flat(other["key"]), wanted) for other in others if other and "key" in other]
-    differences = [found for found in differences if not any(_is_within(part, same) for part in found)]
-    if not differences:
-        return ""
-    # Of equally near sets the one used last counts; `entries` lists it last.
-    nearest = min(reversed(differences), key=len)
-    if not nearest:
-        return "the set that was there is damaged"
-    changes = [f"{part} ({_short(old)} → {_short(new)})" for part, (old, new) in sorted(nearest.items())]
-    more = f" and {len(changes) - _MOST_NAMED} more" if len(changes) > _MOST_NAMED else ""
-    return f"the nearest prepared set differs in {', '.join(changes[:_MOST_NAMED])}{more}"
-
-
-def _difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    pairs = {part: (old.get(part), new.get(part)) for part in old.keys() | new.keys()}
-    return {part: (before, after) for part, (before, after) in pairs.items() if before != after}
-
-
-def _is_within(part: str, wholes: Sequence[str]) -> bool:
-    return any(part == whole or part.startswith(f"{whole}.") for whole in wholes)
-
-
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        parts = [_flat(inner, f"{path}.{name}" if path else str(name)) for name, inner in value.items()]
-        return {name: inner for part in parts for name, inner in part.items()}
-    return {path: list(value) if isinstance(value, tuple) else value}
-
-
-def _short(value: Any) -> str:
-    text = "nothing" if value is None else str(value)
-    return text if len(text) <= 24 else f"{text[:12]}…{text[-8:]}"

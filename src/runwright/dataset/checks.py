@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute
 from datasets import Dataset
 
-from runwright.dataset.places import Where, files_of, locate
-from runwright.dataset.raw import ROW_ID
+from runwright.dataset.readers.places import Where, files_of, locate
+from runwright.dataset.readers.raw import ROW_ID
 from runwright.errors import DataError
 from runwright.types import Splits
 

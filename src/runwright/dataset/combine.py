@@ -7,6 +7,7 @@ The combination is stored as rows of its own, with new row ids, for each state o
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,17 +15,45 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from runwright.dataset import store
+from runwright import store
 from runwright.dataset.alignment import common_schema, in_schema
+from runwright.dataset.cleaning.passes import column_numbers
 from runwright.dataset.fingerprint import content_fingerprint
 from runwright.dataset.load import LoadedData
-from runwright.dataset.passes import column_numbers
-from runwright.dataset.places import about_of, files_of
-from runwright.dataset.proportions import largest_without_repeats, shares_by_temperature, whole_counts
-from runwright.dataset.raw import BATCH_ROWS, ROW_ID, Part, RawSplit, kept_rows
+from runwright.dataset.readers.places import about_of, files_of
+from runwright.dataset.readers.raw import BATCH_ROWS, ROW_ID, Part, RawSplit, kept_rows
 from runwright.dataset.splits import random_order
 from runwright.errors import ConfigError, DataError
 from runwright.types import PositiveFloat, PositiveInt, Splits
+
+
+def shares_by_temperature(sizes: np.ndarray, temperature: float) -> np.ndarray:
+    """Shares in proportion to sizes ** (1 / temperature), [K] float64."""
+    # From logarithms, so that a low temperature of large sets does not overflow.
+    logs = np.log(np.maximum(sizes, 1).astype(np.float64)) / temperature
+    powers = np.exp(logs - logs.max())
+    return powers / powers.sum()
+
+
+def whole_counts(shares: np.ndarray, total: int) -> np.ndarray:
+    """Whole numbers that add up to `total`, each within one of its share of it, [K] int64.
+
+    The largest remainders are rounded up; of equal ones the first.
+    """
+    ideal = shares / shares.sum() * total
+    counts = np.floor(ideal).astype(np.int64)
+    missing = total - int(counts.sum())
+    counts[np.argsort(counts - ideal, kind="stable")[:missing]] += 1
+    return counts
+
+
+def largest_without_repeats(shares: np.ndarray, sizes: np.ndarray) -> int:
+    """A total whose whole counts are within the sizes: one row more would ask too much of some part."""
+    total = math.floor(float((sizes / shares).min())) + len(sizes)
+    while total > 1 and (whole_counts(shares, total) > sizes).any():
+        total -= 1
+    return total
+
 
 _log = logging.getLogger(__name__)
 Positions = dict[str, dict[str, np.ndarray | None]]

@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from runwright.dataset.checks import Kind, naming_rows, require_columns
 from runwright.dataset.examples import PreparedExamples, example_schema, record_batch
-from runwright.dataset.streams import BLOCK_ROWS, Block, Place, RowStream
+from runwright.dataset.readers.streams import BLOCK_ROWS, Block, Place, RowStream
 from runwright.types import Example
 
 

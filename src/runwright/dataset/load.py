@@ -10,12 +10,12 @@ import numpy as np
 from datasets import Dataset, disable_progress_bars
 
 from runwright.dataset.checks import missing_column
+from runwright.dataset.cleaning.passes import column_numbers, contiguous, count_changed, renamed, take
 from runwright.dataset.fingerprint import column_fingerprints, combined
-from runwright.dataset.passes import column_numbers, contiguous, count_changed, renamed, take
-from runwright.dataset.places import files_of
-from runwright.dataset.raw import ROW_ID
+from runwright.dataset.readers.places import files_of
+from runwright.dataset.readers.raw import ROW_ID
+from runwright.dataset.readers.streams import RowStream
 from runwright.dataset.splits import hold_out, random_order, strata_of
-from runwright.dataset.streams import RowStream
 from runwright.errors import ConfigError, DataError
 from runwright.types import NonNegativeFloat, PositiveInt, Splits
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from runwright.dataset.raw import ROW_ID
-from runwright.mistakes import listed
+from runwright.dataset.readers.raw import ROW_ID
+from runwright.errors import listed
 
 logger = logging.getLogger(__name__)
 

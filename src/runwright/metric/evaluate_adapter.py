@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from runwright.config.permissions import code_allowed
 from runwright.errors import ConfigError, DataError
 from runwright.metric.class_counts import expected_of
-from runwright.permissions import code_allowed
 from runwright.types import Predictions
 
 

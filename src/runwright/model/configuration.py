@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from runwright.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     import torch
+    from torch import nn
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
     from runwright.types import Head
+
 
 Embeddings = Literal["by_number", "by_token"]
 
@@ -118,3 +125,64 @@ def special_token_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFa
         starts_with_end = start is not None and start == getattr(config, "eos_token_id", None)
         found["decoder_start_token_id"] = end if starts_with_end else pad
     return found
+
+
+log = logging.getLogger("runwright.model")
+
+
+def set_initial_bias(model: nn.Module, head: Head, *, new: Container[str] | None) -> None:
+    """Fill the bias of the output layer with what the task asks for, where the layer is new.
+
+    `new` names the parameters that no checkpoint has filled; None: all. Raises ConfigError where the
+    architecture has no such bias.
+    """
+    if not head.initial_bias:
+        return
+    import torch
+
+    encoder = f"{getattr(model, 'base_model_prefix', '')}."
+    biases = {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if name.endswith("bias")
+        and parameter.shape == (len(head.initial_bias),)
+        and not name.startswith(encoder)
+    }
+    if not biases:
+        raise ConfigError(
+            f"task.bias_from_labels: given true, but the output layer of {type(model).__name__} has no bias"
+        )
+    name, bias = list(biases.items())[-1]  # the layer nearest to the output
+    if new is not None and name not in new:
+        return  # it was trained already
+    with torch.no_grad():
+        bias.copy_(torch.tensor(head.initial_bias))
+    log.info("%s starts from the labels of the training split", name)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Inside, transformers logs errors only and shows no bars; download bars of the hub stay."""
+    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
+    from transformers.utils import logging
+
+    verbosity, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    had_hub_bars = not are_progress_bars_disabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()  # the hub's too: a download without a sign of life looks like a hang
+    if had_hub_bars:
+        enable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bars:
+            logging.enable_progress_bar()
+            if not had_hub_bars:
+                _disable_hub_bars()
+
+
+def _disable_hub_bars() -> None:
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()

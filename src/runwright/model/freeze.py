@@ -7,9 +7,8 @@ from collections.abc import Collection
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from runwright.depth import parameter_depths
-from runwright.errors import ConfigError
-from runwright.mistakes import did_you_mean
+from runwright.errors import ConfigError, did_you_mean
+from runwright.model.depth import parameter_depths
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runwright.depth import parameter_depths
+from runwright.model.depth import parameter_depths
 
 if TYPE_CHECKING:
     from torch import nn

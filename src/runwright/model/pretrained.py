@@ -6,23 +6,23 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from runwright.config.permissions import code_allowed
+from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError
 from runwright.model.configuration import (
     Embeddings,
     auto_class,
     check_padding,
     head_options,
+    quiet_transformers,
     set_dropout,
+    set_initial_bias,
     set_padding,
     torch_dtype,
 )
 from runwright.model.freeze import freeze_parts
-from runwright.model.head_bias import set_initial_bias
 from runwright.model.lora import Lora, add_adapters
-from runwright.model.quiet import quiet_transformers
 from runwright.model.vocabulary import fit_vocabulary, move_positions
-from runwright.permissions import code_allowed
-from runwright.sources import resolve_source
 from runwright.types import Head, OpenFraction
 
 if TYPE_CHECKING:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Literal
 
-from runwright.errors import ConfigError
-from runwright.mistakes import did_you_mean
+from runwright.errors import ConfigError, did_you_mean
 from runwright.model.configuration import (
     auto_class,
     check_padding,
     head_options,
+    quiet_transformers,
     set_dropout,
+    set_initial_bias,
     special_token_ids,
     torch_dtype,
 )
-from runwright.model.head_bias import set_initial_bias
-from runwright.model.quiet import quiet_transformers
 from runwright.types import Head, OpenFraction
 
 if TYPE_CHECKING:

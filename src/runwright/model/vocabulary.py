@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from runwright.errors import ConfigError
-from runwright.model.configuration import Embeddings, special_token_ids
-from runwright.model.quiet import quiet_transformers
-from runwright.saved_tokenizer import open_saved
+from runwright.model.configuration import Embeddings, quiet_transformers, special_token_ids
+from runwright.tokenizer.saved import open_saved
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

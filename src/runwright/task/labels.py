@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from runwright.errors import ConfigError, DataError
 
@@ -140,3 +141,73 @@ def given_names(names: list[str] | None, file: str | None) -> tuple[str, ...]:
     if names is not None:
         return check_label_names(names, where="task.label_names")
     return check_label_names(read_label_file(file), where=f"task.label_file={file!r}") if file else ()
+
+
+def learn_class_weights(
+    option: Literal["balanced"] | Mapping[str, float],
+    labels: Sequence[int] | Sequence[Sequence[int]],
+    *,
+    names: Sequence[str],
+    column: str,
+) -> list[float]:
+    """The weight of each class, [C], as given or from how often it occurs.
+
+    `labels` are ids, one for each example, or for multi-label examples a list of them. Balanced weights are
+    scikit-learn's N / (C n_c) for single labels, and negatives per positive for multi-label ones.
+    """
+    if isinstance(option, Mapping):
+        unknown, missing = sorted(set(option) - set(names)), sorted(set(names) - set(option))
+        if unknown or missing:
+            raise ConfigError(
+                f"task.class_weights: one weight for each class; unknown {unknown}, missing {missing}"
+            )
+        return [float(option[name]) for name in names]
+    sets = [[label] if isinstance(label, int) else label for label in labels]
+    single = all(isinstance(label, int) for label in labels)
+    counts = Counter(label for ids in sets for label in ids)
+    if empty := [name for index, name in enumerate(names) if not counts[index]]:
+        raise DataError(f"class_weights=balanced, but no row has {empty}", split="train", column=column)
+    total = len(labels)
+    if single:
+        return [total / (len(names) * counts[index]) for index in range(len(names))]
+    return [(total - counts[index]) / counts[index] for index in range(len(names))]
+
+
+def learn_tag_weights(
+    option: Literal["balanced"] | Mapping[str, float],
+    rows: Sequence[Sequence[int]],
+    *,
+    names: Sequence[str],
+    column: str,
+) -> list[float]:
+    """The weight of each tag, [C]; `rows` are the tags of words.
+
+    Balanced over the tags that occur: a scheme has some that may not, such as I- of names of one word. Their
+    weight is 1, and nothing is weighed by it.
+    """
+    tags = [tag for row in rows for tag in row]
+    if isinstance(option, Mapping):
+        return learn_class_weights(option, tags, names=names, column=column)
+    counts = Counter(tags)
+    return [
+        len(tags) / (len(counts) * counts[index]) if counts[index] else 1.0 for index in range(len(names))
+    ]
+
+
+UNSEEN = 0.5  # added to each count, so that a class without a row has a finite logarithm
+
+
+def bias_of_labels(problem: str, labels: Sequence[Any], *, num_classes: int) -> tuple[float, ...]:
+    """Biases [C] with which a model that sees nothing else predicts the labels best.
+
+    Logarithms of the shares of the classes, for multi-label examples the log-odds of each (as the prior of
+    Lin et al. 2017, "Focal Loss for Dense Object Detection", 4.1), or the mean number.
+    """
+    total = len(labels)
+    if problem == "regression":
+        return (math.fsum(labels) / total,)
+    counts = Counter(i for label in labels for i in (label if isinstance(label, list) else [label]))
+    shares = [(counts[index] + UNSEEN) / (total + 2 * UNSEEN) for index in range(num_classes)]
+    if problem == "single_label":
+        return tuple(math.log(share) for share in shares)
+    return tuple(math.log(share / (1 - share)) for share in shares)

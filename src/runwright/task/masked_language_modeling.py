@@ -14,10 +14,9 @@ from torch import Tensor
 
 from runwright.errors import ConfigError
 from runwright.predictions import Labelled, Ragged
-from runwright.task.chunks import cut_chunks, special_tokens
 from runwright.task.masking import IGNORED, Masking, generator
-from runwright.task.padding import pad_batch, pad_rows
-from runwright.task.windows import MAX_WINDOWS
+from runwright.task.text import pad_batch, pad_rows
+from runwright.task.windows import MAX_WINDOWS, cut_chunks, special_tokens
 from runwright.types import Batch, Comparison, Example, Fraction, Head, LossSum, PositiveInt, Splits
 
 MODEL_INPUTS = ("input_ids", "attention_mask")

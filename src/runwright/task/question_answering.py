@@ -12,12 +12,12 @@ from torch import Tensor
 
 from runwright.errors import DataError
 from runwright.predictions import Ragged
-from runwright.task.answer_columns import AnswerColumns, check_contexts, missing_answers, read_answers
-from runwright.task.answer_results import AnswerResults, SpanPredictions, assemble_answers, describe_answer
-from runwright.task.answer_tables import answer_table
-from runwright.task.answer_windows import IGNORED, Encoded, windows_of
-from runwright.task.no_answer import curve_table, threshold_curve
-from runwright.task.padding import pad_batch, pad_rows
+from runwright.task.answers.columns import AnswerColumns, check_contexts, missing_answers, read_answers
+from runwright.task.answers.no_answer import curve_table, threshold_curve
+from runwright.task.answers.results import AnswerResults, SpanPredictions, assemble_answers, describe_answer
+from runwright.task.answers.tables import answer_table
+from runwright.task.answers.windows import IGNORED, Encoded, windows_of
+from runwright.task.text import pad_batch, pad_rows
 from runwright.types import Batch, Comparison, Example, Head, LossSum, NonNegativeInt, PositiveInt, Splits
 
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")

@@ -12,12 +12,11 @@ from datasets import Dataset
 from torch import Tensor
 
 from runwright.errors import DataError
-from runwright.task.contrastive import cosine, cosine_regression, in_batch_negatives, triplet
-from runwright.task.padding import pad_batch
-from runwright.task.pooling import pool, sentence_transformers_files, unit
-from runwright.task.ranking import find_candidates, rank
-from runwright.task.similarity_scores import check_options, read_scores
-from runwright.task.text import encode_texts
+from runwright.task.embeddings.contrastive import cosine, cosine_regression, in_batch_negatives, triplet
+from runwright.task.embeddings.pooling import pool, sentence_transformers_files, unit
+from runwright.task.embeddings.ranking import find_candidates, rank
+from runwright.task.embeddings.similarity_scores import check_options, read_scores
+from runwright.task.text import encode_texts, pad_batch
 from runwright.types import Batch, Comparison, Example, Head, LossSum, PositiveFloat, PositiveInt, Splits
 
 MODEL_INPUTS = ("input_ids", "attention_mask")

@@ -9,24 +9,22 @@ from typing import Any, Literal
 from datasets import Dataset
 from torch import Tensor
 
-from runwright.errors import DataError
-from runwright.mistakes import did_you_mean, listed
-from runwright.task.class_weights import learn_class_weights
+from runwright.errors import DataError, did_you_mean, listed
 from runwright.task.describing import describe_labels
-from runwright.task.label_bias import bias_of_labels
 from runwright.task.labels import (
     LabelEncoder,
+    bias_of_labels,
     check_label_names,
     given_names,
     is_missing,
+    learn_class_weights,
     names_from_values,
     number,
     split_labels,
 )
 from runwright.task.losses import loss_of_task
 from runwright.task.objectives import PROBLEM_TYPES, Objective, Regression, as_predictions, make_objective
-from runwright.task.padding import pad_batch
-from runwright.task.text import encode_texts
+from runwright.task.text import encode_texts, pad_batch
 from runwright.types import (
     Batch,
     Comparison,

@@ -12,16 +12,15 @@ from datasets import Dataset
 from torch import Tensor
 
 from runwright.predictions import Ragged
-from runwright.task.chunks import special_tokens
-from runwright.task.class_weights import learn_tag_weights
+from runwright.task.labels import learn_tag_weights
 from runwright.task.losses import loss_of_task
 from runwright.task.objectives import IGNORED, SingleLabel
-from runwright.task.padding import pad_batch, pad_rows
-from runwright.task.spans import find_spans
-from runwright.task.tag_columns import TagColumns, learn_tags, read_tags, span_numbers, words_of_rows
-from runwright.task.tag_results import PiecePredictions, TagResults, Units, assemble_rows
-from runwright.task.tag_tables import describe_spans, type_table
-from runwright.task.windows import cut_windows, window_id
+from runwright.task.tags.columns import TagColumns, learn_tags, read_tags, span_numbers, words_of_rows
+from runwright.task.tags.results import PiecePredictions, TagResults, Units, assemble_rows
+from runwright.task.tags.spans import find_spans
+from runwright.task.tags.tables import describe_spans, type_table
+from runwright.task.text import pad_batch, pad_rows
+from runwright.task.windows import cut_windows, special_tokens, window_id
 from runwright.task.words import word_of_pieces
 from runwright.types import (
     Batch,

@@ -7,7 +7,7 @@ from typing import Literal
 from transformers import PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError
-from runwright.saved_tokenizer import open_saved
+from runwright.tokenizer.saved import open_saved
 
 
 def load_pretrained(

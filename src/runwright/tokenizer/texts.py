@@ -10,8 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from runwright.errors import ConfigError, DataError
-from runwright.mistakes import did_you_mean
+from runwright.errors import ConfigError, DataError, did_you_mean
 
 BATCH = 1000  # texts in memory at a time
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runwright.config.redaction import Redactor
 from runwright.tracker.journal import FILE_NAME, Journal
-from runwright.tracker.redaction import Redactor
 from runwright.tracker.system import PREFIX, SystemSampler
 
 if TYPE_CHECKING:

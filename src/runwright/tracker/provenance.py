@@ -15,8 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runwright.environment import installed_packages
-from runwright.tracker.redaction import Redactor, redact
+from runwright.config.redaction import Redactor, redact
 from runwright.tracker.repository import Repository, read_repository
 from runwright.tracker.source_files import hash_code
 
@@ -127,3 +126,14 @@ def _cpu_model() -> str:
         return platform.processor() or platform.machine()
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(models, platform.processor() or platform.machine())
+
+
+def installed_packages() -> dict[str, str]:
+    """Version of each installed package; of several copies that of the first on the path: it is imported."""
+    from importlib import metadata  # deferred: the command line's light path never needs it
+
+    versions: dict[str, str] = {}
+    for found in metadata.distributions():
+        if found.name:
+            versions.setdefault(found.name, found.version)
+    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))

@@ -13,9 +13,9 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from runwright.config.redaction import Redactor, is_secret_name
+from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError
-from runwright.sources import resolve_source
-from runwright.tracker.redaction import Redactor, is_secret_name
 
 SOURCE_SUFFIXES = (".py", ".yaml", ".yml", ".toml", ".json", ".cfg", ".ini", ".sh", ".md", ".txt")
 MAX_FILES = 2000  # of one package or model

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from runwright.errors import CheckpointError
-from runwright.trainer.weights import without_tied
+from runwright.trainer.optimizer_state import without_tied
 
 logger = logging.getLogger(__name__)
 

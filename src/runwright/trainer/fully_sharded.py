@@ -16,10 +16,9 @@ from typing import Any, ClassVar
 import torch
 
 from runwright.errors import ConfigError
-from runwright.trainer.embeddings import use_dense_gradients
 from runwright.trainer.optimizer_state import SEPARATOR
 from runwright.trainer.ranks import Ranks
-from runwright.trainer.sharding import scale_of
+from runwright.trainer.sharding import scale_of, use_dense_gradients
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

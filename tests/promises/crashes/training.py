@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from runwright.cli import main as runwright
+from runwright.cli.main import main as runwright
 from runwright.trainer import checkpoint
 
 FILE_EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"}

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from runwright.comparing import LOSS, best_hash, compare, weight_hashes
+from runwright.analysis.steps import LOSS, best_hash, compare, weight_hashes
 from runwright.tracker.journal import FILE_NAME, read
 
 TRAINING = Path(__file__).parents[1] / "crashes" / "training.py"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runwright.comparing import LOSS
+from runwright.analysis.steps import LOSS
 
 EPOCH, NUM_STEPS_AFTER = 12, 20  # 92 rows, 8 at a time: the last batch of an epoch has 4
 SAVED_AT = {"step 1": 1, "mid-epoch": 7, "epoch end": EPOCH, "epoch end + 1": EPOCH + 1}
@@ -82,7 +82,7 @@ def train(config: dict[str, Any], prepared: Any, folder: Path) -> tuple[int, Fig
 def whole_trainings(overrides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Trainings with a checkpoint after each step, by kind of chance and microbatch size, each made once."""
     from runwright import build
-    from runwright.compose import compose_checked
+    from runwright.config.compose import compose_checked
 
     made: dict[tuple[str, int], Any] = {}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runwright.run_folder import CONFIG_FILE, read_config
+from runwright.runs.folder import CONFIG_FILE, read_config
 
 NUM_RUNS = 64
 

@@ -17,8 +17,7 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, PreTrainedTokenizerFast
 
-from runwright.processes import end_ranks, set_threads, start_ranks
-from runwright.task.answer_columns import NO_ANSWER
+from runwright.task.answers.columns import NO_ANSWER
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
 from runwright.task.question_answering import QuestionAnswering
 from runwright.task.sentence_embedding import SentenceEmbedding
@@ -26,6 +25,7 @@ from runwright.task.sequence_classification import SequenceClassification
 from runwright.task.token_classification import TokenClassification
 from runwright.trainer.batches import Batches, BatchOrder, Cut, StepBatch
 from runwright.trainer.evaluate import evaluate, predict
+from runwright.trainer.processes import end_ranks, set_threads, start_ranks
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.step import Stepper
 from runwright.types import LossSum
@@ -49,9 +49,10 @@ ASSIGNMENTS = ("by cost", "prefix", "reversed", "last rank")
 
 def execute_run(folder: Path, *, dtype: str = "float32") -> int:
     """A whole run, begun or gone on with; without its plots, which take longer than the rest of it."""
-    from runwright import build, outputs
+    from runwright import build
     from runwright.errors import RunwrightError
-    from runwright.execute import execute
+    from runwright.runs import outputs
+    from runwright.runs.execute import execute
 
     outputs.write_plots = lambda *_, **__: {}
     build_model = build.build_model
@@ -225,7 +226,7 @@ def lost_and_late(folder: Path, *, last_rank: str) -> None:
     import os
     import time
 
-    from runwright.workers.reports import read_report, write_report
+    from runwright.launch.reports import read_report, write_report
 
     ranks = start_ranks("cpu", num_processes=int(os.environ["WORLD_SIZE"]), timeout_seconds=2)
     ranks.barrier()

@@ -27,8 +27,8 @@ import transformers.models.bert.modeling_bert
 import transformers.models.distilbert.modeling_distilbert
 import transformers.models.roberta.modeling_roberta
 
-import runwright.execute
-from runwright.workers.group import LOOPBACK
+import runwright.runs.execute
+from runwright.launch.group import LOOPBACK
 
 PRELOADED = (accelerate, matplotlib, torch, transformers, runwright)
 

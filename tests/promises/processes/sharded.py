@@ -13,11 +13,11 @@ import numpy as np
 import programs
 import torch
 
-from runwright.processes import end_ranks
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.evaluate import predict
 from runwright.trainer.fully_sharded import FullySharded
 from runwright.trainer.loop import TrainingState, restore_snapshot, take_snapshot
+from runwright.trainer.processes import end_ranks
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.sharding import Replicated, Strategy
 from runwright.trainer.step import Stepper

@@ -1,0 +1,1 @@
+"""Checks of `runwright doctor`: packages, machine, stores and runs; one finding a line."""

@@ -1,0 +1,1 @@
+"""Statistics of a data set before anything is trained on it."""

@@ -1,0 +1,1 @@
+"""Measure whether the promises hold for one experiment."""

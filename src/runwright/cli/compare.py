@@ -1,0 +1,108 @@
+"""`runwright compare`: what differs between runs, and whether one is better than the other."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runwright.analysis.compare.sides import Side
+
+SUMMARY = "Compare runs: settings, figures, curves, and in words whether B is better than A."
+EXAMPLES = """examples:
+  runwright compare 1a2b3c 4d5e6f  two runs on the same rows: a paired bootstrap
+  runwright compare latest:small latest:large latest:huge
+      # each of the others against the first
+  runwright compare 1a2b3c,2b3c4d,3c4d5e 4d5e6f,5e6f7a,6f7a8b
+      # three seeds on either side: Welch's test
+  runwright compare name:small name:large
+      # all finished runs of two experiments
+  runwright compare 1a2b3c 4d5e6f --json
+
+RUN is a folder, an id, latest or latest:NAME; runs with commas between them, or
+name:NAME, count as one side. An interval that holds 0 means that no difference
+can be told."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.usage = "runwright compare [options] RUN[,RUN …] RUN[,RUN …] …"
+    parser.epilog = EXAMPLES
+    parser.add_argument("run", metavar="RUN", nargs="+", help="a run, several with commas, or name:NAME")
+    parser.add_argument(
+        "--confidence", type=float, default=0.95, metavar="C", help="of the intervals; default: 0.95"
+    )
+    parser.add_argument("--groups", action="store_true", help="figures of groups of rows as well")
+    parser.add_argument(
+        "--plot", metavar="FILE", help="of the curves; default: a file in outputs/comparisons"
+    )
+    parser.add_argument("--no-plot", action="store_true", help="no picture")
+    parser.add_argument("--json", action="store_true", help="for other programs; no picture unless --plot")
+    parser.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
+
+
+def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+    """Compare and show it."""
+    from runwright.errors import ConfigError
+
+    references = [*args.run, *overrides]
+    if len(references) < 2:
+        raise ConfigError(f"given {references[0]!r} alone, expected at least two runs")
+    if not 0 < args.confidence < 1:
+        raise ConfigError(f"--confidence: given {args.confidence}, expected a number between 0 and 1")
+    from runwright.analysis.compare.sides import differing_settings, find_sides
+    from runwright.analysis.compare.verdict import judge
+
+    sides = find_sides(references, output_dir=args.output_dir)
+    settings = differing_settings(sides)
+    verdicts = [judge(sides[0], side, confidence=args.confidence) for side in sides[1:]]
+    plot = _plot(args, sides)
+    if args.json:
+        import json
+
+        from runwright.report.record_writer import strict
+
+        print(json.dumps(strict(_as_json(sides, settings, verdicts, plot)), indent=1, ensure_ascii=False))
+        return 0
+    from runwright.analysis.compare.tables import print_comparison
+
+    print_comparison(sides, settings, verdicts, with_groups=args.groups)
+    if plot is not None:
+        print(f"curves: {plot}")
+    return 0
+
+
+def _plot(args: argparse.Namespace, sides: list[Side]) -> Path | None:
+    from pathlib import Path
+
+    if args.no_plot or (args.json and not args.plot):
+        return None
+    from runwright.analysis.compare.curves import plot_curves
+
+    ids = "-".join(side.rows[0].short_id for side in sides[:6])
+    default = Path(args.output_dir).expanduser() / "comparisons" / f"{ids}.png"
+    return plot_curves(Path(args.plot) if args.plot else default, sides)
+
+
+def _as_json(
+    sides: list[Side], settings: dict[str, list[str]], verdicts: list[Any], plot: Path | None
+) -> dict[str, Any]:
+    return {
+        "sides": {side.letter: [row.as_json() for row in side.rows] for side in sides},
+        "settings": settings,
+        "verdicts": [
+            {
+                "letters": verdict.letters,
+                "words": verdict.words,
+                "better": None
+                if verdict.main is None or verdict.main.better is None
+                else verdict.letters[verdict.main.better],
+                "differences": [each.as_json() for each in verdict.differences],
+                "notes": verdict.notes,
+            }
+            for verdict in verdicts
+        ],
+        "plot": plot,
+    }

@@ -1,0 +1,59 @@
+"""`runwright evaluate`: a run's best model on any split, or on other data."""
+
+from __future__ import annotations
+
+import argparse
+
+SUMMARY = "Evaluate a finished run's best model on its splits, or on other data chosen by overrides."
+EXAMPLES = """examples:
+  runwright evaluate latest  validation and test, as in training
+  runwright evaluate latest --split test --split train
+  runwright evaluate latest dataset=csv dataset.source.files.test=other.csv \\
+      'metric=[accuracy,roc_auc]'
+  runwright evaluate latest:mnli --labels-from-data dataset=csv \\
+      dataset.source.files.test=topics.csv 'dataset.columns={premise:text}'
+      # zero-shot: classes the run does not know
+
+Overrides are put on top of the run's own. They may change dataset, metric,
+seed, seeds.data, and of the task how predictions are judged: threshold, repair,
+aggregation, no_answer_threshold, max_answer_length, n_best, normalization,
+misplaced_answers. All else is the run's.
+RUN is a folder, an id, latest or latest:NAME. The run itself is not changed:
+results go to its evaluations/ folder."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    from runwright.cli.flags import add_permission_flags, add_zero_shot_flags
+
+    parser.usage = "runwright evaluate [options] RUN [group=option] [key=value]"
+    parser.epilog = EXAMPLES
+    parser.add_argument("run", metavar="RUN", help="run folder, id, latest or latest:NAME")
+    parser.add_argument(
+        "--split", metavar="NAME", action="append", help="may be repeated; default: all but train"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
+    add_zero_shot_flags(parser, from_data=True)
+    add_permission_flags(parser)
+
+
+def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+    """Evaluate and show a table."""
+    from runwright.cli.flags import grant_permissions, hypotheses_of
+    from runwright.runs.folder import BEST_MODEL, resolve_run
+
+    grant_permissions(args)
+    hypotheses = hypotheses_of(args)
+    folder = resolve_run(args.run, needs=BEST_MODEL)
+    from runwright.inference.evaluate import evaluate_run, show_results
+
+    results = evaluate_run(
+        folder,
+        overrides,
+        splits=args.split,
+        device=args.device,
+        allow_shadow=args.allow_shadow,
+        hypotheses=hypotheses,
+    )
+    show_results(results)
+    return 0

@@ -1,0 +1,62 @@
+"""`runwright explore`: what a data set looks like, before anything is trained on it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "Look at the data that a run would train on: a summary here, and one HTML page with plots."
+EXAMPLES = """examples:
+  runwright explore  the defaults of conf/train.yaml
+  runwright explore experiment=vader
+  runwright explore dataset=csv dataset.source.files.train=reviews.csv \\
+      task.text_column=review
+  runwright explore experiment=vader_classes --output data.html --json \\
+      > data.json
+
+Rows are those of a run: after cleaning, with its held-out splits. Looked at:
+lengths in characters, words and tokens, what several max_length cut, what the
+tokenizer does not know, classes, columns that say nothing, rows that come twice
+or in two splits (equal, and equal but for case, spaces and punctuation), equal
+texts with different labels, and texts that are empty, garbled, full of markup
+or in another script. Memory does not grow with the texts; tokens are counted
+for a sample of the rows."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    from runwright.cli.flags import add_permission_flags
+
+    parser.usage = "runwright explore [options] [group=option] [key=value]"
+    parser.epilog = EXAMPLES
+    parser.add_argument(
+        "--output", metavar="FILE", type=Path, help="the page; default: outputs/explore/<dataset>.html"
+    )
+    parser.add_argument("--json", action="store_true", help="everything as JSON on standard output")
+    parser.add_argument("--no-tokens", action="store_true", help="no tokenizer")
+    parser.add_argument(
+        "--sample-rows",
+        metavar="N",
+        type=int,
+        default=20_000,
+        help="rows of each split whose tokens are counted, evenly from the whole (default: 20000)",
+    )
+    add_permission_flags(parser)
+
+
+def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+    """Explore and show."""
+    from runwright.cli.flags import grant_permissions
+
+    grant_permissions(args)
+    from runwright.analysis.explore.command import explore_config
+
+    explore_config(
+        overrides,
+        output=args.output,
+        as_json=args.json,
+        with_tokens=not args.no_tokens,
+        token_rows=args.sample_rows,
+        allow_shadow=args.allow_shadow,
+    )
+    return 0

@@ -1,0 +1,94 @@
+"""Flags that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+
+from runwright.errors import ConfigError
+from runwright.inference.hypotheses import HYPOTHESIS, Hypotheses
+
+
+def add_permission_flags(parser: argparse.ArgumentParser) -> None:
+    """What only a user, never a configuration, may allow."""
+    group = parser.add_argument_group("permissions")
+    group.add_argument(
+        "--allow-package",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a configuration may name classes and functions of this package of yours (may be repeated; "
+        "always: packages in [tool.runwright] of ./pyproject.toml)",
+    )
+    group.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="code that comes with a model, data set or metric may run; recorded with the run",
+    )
+    group.add_argument(
+        "--allow-shadow",
+        action="store_true",
+        help="a file in ./conf may replace a shipped one of the same name",
+    )
+
+
+def add_delimited_flags(parser: argparse.ArgumentParser, *, of: str = "") -> None:
+    """How the fields of csv and tsv are told apart."""
+    parser.add_argument(
+        "--delimiter",
+        metavar="CHARACTER",
+        help=f"{of}of csv and tsv, or its name, as semicolon; default: as in training, else comma and tab",
+    )
+    parser.add_argument(
+        "--quote",
+        metavar="CHARACTER",
+        help=f"{of}of csv and tsv; null: quotes are ordinary characters; default: as in training where that "
+        'was csv with this delimiter, else " for csv and null for tsv',
+    )
+
+
+def grant_permissions(args: argparse.Namespace) -> None:
+    """Allow what the flags say, in this process."""
+    from runwright.config.permissions import grant
+
+    grant(
+        packages=args.allow_package,
+        trust_remote_code=args.trust_remote_code,
+        changed_data=getattr(args, "allow_changed_data", False),  # train's
+    )
+
+
+def add_zero_shot_flags(parser: argparse.ArgumentParser, *, from_data: bool) -> None:
+    """Flags of zero-shot classification; `from_data`: classes may come from labelled rows."""
+    group = parser.add_argument_group("zero-shot classification, with a run of pairs such as MNLI's")
+    group.add_argument("--labels", metavar="A,B,C", help="classes to choose from; the run need not know them")
+    if from_data:
+        group.add_argument("--labels-from-data", action="store_true", help="classes: the labels of the data")
+    group.add_argument(
+        "--hypothesis",
+        metavar="SENTENCE",
+        help=f"what a class says of a text, {{}} stands for the class; default: {HYPOTHESIS!r}",
+    )
+    group.add_argument(
+        "--multi-label", action="store_true", help="none, one or several classes; default: exactly one"
+    )
+
+
+def hypotheses_of(args: argparse.Namespace) -> Hypotheses | None:
+    """What the flags ask for; None without them. Raises ConfigError where they do not fit together."""
+    from_data = getattr(args, "labels_from_data", False)
+    if args.labels is None and not from_data:
+        if args.hypothesis is not None or args.multi_label:
+            flag = "--multi-label" if args.multi_label else "--hypothesis"
+            raise ConfigError(f"{flag}: given without classes, expected --labels A,B,C as well")
+        return None
+    if args.labels is not None and from_data:
+        raise ConfigError("--labels and --labels-from-data are both given; expected one of them")
+    labels = tuple(part.strip() for part in (args.labels or "").split(",") if part.strip())
+    needed = 1 if args.multi_label else 2
+    if not from_data and (len(labels) < needed or len(set(labels)) < len(labels)):
+        expected = f"{needed} or more different classes with commas between them"
+        raise ConfigError(f"--labels: given {args.labels!r}, expected {expected}")
+    template = args.hypothesis if args.hypothesis is not None else HYPOTHESIS
+    if template.count("{}") != 1:
+        raise ConfigError(f"--hypothesis: given {template!r}, expected a sentence with {{}} for the class")
+    return Hypotheses(labels=labels, template=template, multi_label=args.multi_label)

@@ -1,0 +1,176 @@
+"""The command `runwright`: finds the sub-command and imports only that one.
+
+Help, versions and mistakes in the command itself are answered without importing Hydra; only what is typed as
+an option and may be a key is looked up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from runwright import __version__
+from runwright.errors import ConfigError, RunwrightError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType, TracebackType
+
+COMMANDS = {
+    "train": "compose an experiment, check it, run it (-m: many of them)",
+    "evaluate": "metrics of a finished run on any split or other data",
+    "predict": "predictions of a finished run for texts, stdin or a file",
+    "search": "search a file by meaning with a run of task=sentence_embedding",
+    "runs": "list, filter and sort runs, or show one",
+    "compare": "what differs between runs, and is one better than the other?",
+    "report": "one HTML page of a run or a sweep: figures, curves, errors, provenance",
+    "ui": "MLflow's pages on the store, for this machine, until Ctrl-C",
+    "doctor": "are packages, machine, stores and runs as they should be?",
+    "tokenizer": "train a tokenizer, show one, compare several on the same texts",
+    "sync": "upload what MLflow has not yet got of runs",
+    "validate": "check a configuration without running anything",
+    "explore": "what is in the data: lengths, classes, duplicates, leaks, oddities",
+    "reproduce": "run a finished run again and say whether it agrees",
+    "verify": "do the numbers depend on how the experiment is executed?",
+    "config": "show a composed configuration, or what differs between two",
+    "init": "start a project of your own: configs, data, model, metric, test",
+    "completion": "print the tab completion for bash, zsh or fish",
+}
+EXAMPLES = """examples:
+  runwright train experiment=vader     a first run, minutes on a CPU
+  runwright train experiment=vader optimizer.lr=1e-4 trainer.max_epochs=2
+  runwright train -m seed=1,2,3        three runs
+  runwright validate experiment=vader  is everything right? (nothing is loaded)
+  runwright evaluate latest            the newest run on validation and test
+  runwright predict latest "What a film!"
+
+runwright <command> --help says more about each."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code of the process."""
+    if argv is None:  # as a program, not from a test or another program
+        sys.excepthook = _show_without_secrets
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        print(_help())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"runwright {__version__}")
+        return 0
+    if argv is not None or not _ends_in_a_moment(arguments):
+        return _choose(arguments)
+    # Collecting garbage takes a quarter of the time of `validate`, part of it when the process ends, which
+    # passes over what is frozen.
+    gc.disable()
+    code = _choose(arguments)
+    gc.freeze()
+    return code
+
+
+def _ends_in_a_moment(arguments: list[str]) -> bool:
+    if arguments[0] == "train":
+        return "--cfg" in arguments
+    return arguments[0] in {"_complete", "config", "validate"} and "--deep" not in arguments
+
+
+def _choose(arguments: list[str]) -> int:
+    name = arguments[0]
+    if name == "_complete":  # what the shell asks on every tab
+        from runwright.cli.completion import answer
+
+        return answer(arguments[1:], commands=COMMANDS, parser_of=parser_of)
+    if name not in COMMANDS:
+        print(_unknown(name), file=sys.stderr)
+        return 2
+    return _run(import_module(f"runwright.cli.{name}"), name, arguments[1:])
+
+
+def make_parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
+    """The parser of one command; overrides are what it does not take."""
+    parser = argparse.ArgumentParser(
+        prog=f"runwright {name}",
+        description=module.SUMMARY,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    return parser
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """The parser of one of COMMANDS."""
+    return make_parser(name, import_module(f"runwright.cli.{name}"))
+
+
+def _run(module: ModuleType, name: str, arguments: list[str]) -> int:
+    parser = make_parser(name, module)
+    args, overrides = parser.parse_known_intermixed_args(arguments)
+    unknown = [place for place, word in enumerate(overrides) if word.startswith("-")]
+    if unknown:
+        _refuse_flag(parser, overrides[unknown[0] :])
+    try:
+        return module.execute(args, overrides)
+    except RunwrightError as error:
+        print(_message(error), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `runwright config show | head`
+        sys.stderr.close()
+        return 141
+
+
+def _message(error: RunwrightError) -> str:
+    from runwright.config.redaction import redact
+
+    if isinstance(error, ConfigError):
+        from runwright.errors import report
+
+        return redact(report(error))
+    return redact(str(error))
+
+
+def _show_without_secrets(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    import traceback
+
+    from runwright.config.redaction import redact
+
+    sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
+
+
+def _refuse_flag(parser: argparse.ArgumentParser, words: list[str]) -> None:
+    """Stop at the first of these words, which no option is called."""
+    from runwright.errors import did_you_mean
+
+    known = [text for action in parser._actions for text in action.option_strings]
+    hint = did_you_mean(words[0].partition("=")[0], known)
+    if "key=value" in (parser.usage or ""):
+        from runwright.config.hints import hint_for_flag
+
+        hint = hint_for_flag(words) or hint
+    parser.error(f"unknown option {words[0]}" + (f"; {hint}" if hint else ""))
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
+    listing = "\n".join(lines)
+    return (
+        "usage: runwright <command> [options] [group=option] [key=value]\n\n"
+        "Config-driven NLP experiments whose numbers do not depend on how they ran.\n\n"
+        f"commands:\n{listing}\n\noptions:\n  -h, --help  this text\n  --version   the version\n\n{EXAMPLES}"
+    )
+
+
+def _unknown(name: str) -> str:
+    from runwright.errors import did_you_mean
+
+    hint = f"did you mean 'runwright train {name}'?" if "=" in name else did_you_mean(name, COMMANDS)
+    return f"runwright: unknown command {name!r}; {hint} commands: {', '.join(COMMANDS)}".replace("  ", " ")

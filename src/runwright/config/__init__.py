@@ -1,0 +1,1 @@
+"""Compose, check and resolve a configuration; imports nothing heavy."""

@@ -1,0 +1,144 @@
+"""What was probably meant: by a key that is not there, an option that is not there, a key typed as a flag."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from runwright.errors import did_you_mean, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from runwright.config.folders import ConfFolders
+
+SYNONYMS = {  # names of other tools, by the last word of what was typed
+    "learning_rate": "optimizer.lr",
+    "wd": "optimizer.weight_decay",
+    "warmup": "scheduler.warmup_steps",
+    "epochs": "trainer.max_epochs",
+    "num_epochs": "trainer.max_epochs",
+    "num_train_epochs": "trainer.max_epochs",
+    "train_batch_size": "trainer.batch_size",
+    "per_device_train_batch_size": "trainer.microbatch_size",
+    "gradient_accumulation_steps": "trainer.microbatch_size",
+    "gradient_clip_val": "trainer.max_grad_norm",
+    "fp16": "trainer.precision",
+    "bf16": "trainer.precision",
+    "eval_steps": "trainer.evaluate_every_steps",
+    "patience": "trainer.early_stopping_patience",
+    "max_len": "task.max_length",
+    "max_seq_length": "task.max_length",
+    "model_name": "model.name",
+    "model_name_or_path": "model.name",
+    "tokenizer_name": "tokenizer.name",
+}
+FORMATS = {"csv": "csv", "tsv": "csv", "json": "json", "jsonl": "json", "txt": "text", "parquet": "parquet"}
+SPLIT_OF_FILE = {  # by the last word of a key that is given a file
+    **dict.fromkeys(("file", "files", "path", "data_files", "train_file", "train"), "train"),
+    **dict.fromkeys(("validation_file", "validation", "valid", "dev"), "validation"),
+    **dict.fromkeys(("test_file", "test"), "test"),
+}
+FILES = "dataset.source.files"
+BY_NAME = ("model", "tokenizer")  # groups whose options take what was trained elsewhere by its name
+
+
+def hint_for_option(option: str, options: Sequence[str], group: str, folders: ConfFolders) -> str:
+    """What to write instead of an option that a group lacks."""
+    for folder in folders.in_order:
+        if (folder / group / f"{option}.yml").is_file():
+            return f"Hydra reads .yaml only: rename {group}/{option}.yml"
+    if group == "dataset" and _format_of(option):
+        return f"a file is {_choice_of_file(option, 'train')}"
+    near = did_you_mean(option, options)
+    if group in BY_NAME:
+        return f"{near} by its name on the hub, or a folder: {group}.name={option}".strip()
+    if near and folders.own:
+        return near
+    return f"{near} looked in {folders.searched()}".strip()
+
+
+def hint_for_key(
+    key: str, value: str, config: DictConfig, *, where: str = "", siblings: Sequence[str] = ()
+) -> str:
+    """What to write instead of a key that is not there; `where`, with `siblings` below it, is."""
+    rest = key[len(where) + 1 if where else 0 :]
+    keys = list(flat_keys(config))
+    if _format_of(value) and key.split(".")[-1] in SPLIT_OF_FILE:
+        split = SPLIT_OF_FILE[key.split(".")[-1]]
+        named = FILES in keys
+        return f"did you mean {f'{FILES}.{split}' if named else _choice_of_file(value, split)!r}?"
+    match = same_key(key, keys)
+    if match is None and "." not in rest and (near := nearest(rest, siblings)):
+        match = f"{where}.{near}" if where else near
+    return f"did you mean {match!r}?" if match else _alike(key, keys)
+
+
+def hint_for_flag(words: Sequence[str]) -> str:
+    """How a key or group that was typed as the first of these words, with dashes, is set; else nothing."""
+    from runwright.config.folders import find_conf_folders
+    from runwright.config.loading import Loaded, load
+
+    name, _, value = words[0].lstrip("-").partition("=")
+    name = name.replace("-", "_")
+    following = [word for word in words[1:2] if not word.startswith("-") and "=" not in word]
+    value = value or "".join(following)
+    folders = find_conf_folders()
+    if name in folders.groups():
+        written = _choice(name, value or "<option>", folders)
+    else:
+        loaded = load(folders, [])
+        key = same_key(name, flat_keys(loaded.config)) if isinstance(loaded, Loaded) else None
+        written = f"{key}={value or '<value>'}" if key else ""
+    return f"write {written}, without dashes" if written else ""
+
+
+def same_key(name: str, keys: Iterable[str]) -> str | None:
+    """The key that others call so, or the shortest one whose dotted path ends so."""
+    keys = list(keys)
+    synonym = SYNONYMS.get(name.split(".")[-1])
+    if synonym in keys:
+        return synonym
+    ending = [key for key in keys if key == name or key.endswith(f".{name}")]
+    return min(ending, key=lambda key: key.count("."), default=None)
+
+
+def flat_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all keys."""
+    for name in config.keys():  # noqa: SIM118 - iterating a DictConfig resolves it
+        key = f"{prefix}{name}"
+        yield key
+        node = config._get_node(name)
+        if isinstance(node, DictConfig) and not (
+            node._is_none() or node._is_missing() or node._is_interpolation()
+        ):
+            yield from flat_keys(node, f"{key}.")
+
+
+def _alike(key: str, keys: list[str]) -> str:
+    """The nearest of those that end in the same word, else of all."""
+    same_name = [other for other in keys if other.split(".")[-1] == key.split(".")[-1]]
+    only = same_name[0] if len(same_name) == 1 else None
+    match = nearest(key, same_name) or only or nearest(key, keys)
+    return f"did you mean {match!r}?" if match else ""
+
+
+def _choice(group: str, value: str, folders: ConfFolders) -> str:
+    """How a value that was meant for a group is given."""
+    if group == "dataset" and _format_of(value):
+        return _choice_of_file(value, "train")
+    is_name = group in BY_NAME and value not in ("<option>", *folders.options(group))
+    return f"{group}.name={value}" if is_name else f"{group}={value}"
+
+
+def _choice_of_file(value: str, split: str) -> str:
+    """The overrides that read a file as a split."""
+    tabs = " dataset.source.delimiter=tab" if value.lower().endswith(".tsv") else ""
+    return f"dataset={_format_of(value)}{tabs} {FILES}.{split}={value}"
+
+
+def _format_of(value: str) -> str | None:
+    """The option of `dataset` that reads a file of this name, if it is the name of one."""
+    _, dot, ending = value.strip("'\"[]").rpartition(".")
+    return FORMATS.get(ending.lower()) if dot else None

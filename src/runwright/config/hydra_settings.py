@@ -1,0 +1,202 @@
+"""Which settings of Hydra files and overrides may change: those that run nothing and write nowhere.
+
+Hydra's node holds callbacks, environment variables, log handlers and folders of the jobs of a multirun. What
+is different there from the shipped one must be on the list in this module, or it is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigNode, ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from runwright.config.folders import ConfFolders
+from runwright.config.loading import HYDRA, Loaded, flatten, hydra_leaves, is_hydra, load, register_plugins
+from runwright.config.options import TARGET
+from runwright.errors import Mistake, did_you_mean, listed, raise_if_any, shown
+
+PLUGINS = ("launcher", "sweeper")
+NAME = "hydra.job.name"
+SWEEP_FOLDER = "hydra.sweep.dir"
+TYPED = (NAME, "hydra.mode", SWEEP_FOLDER, *(f"hydra/{kind}" for kind in PLUGINS))
+PARAMS = "hydra.sweeper.params."  # axes in a file, each an override
+# Options of launchers whose text is data. Text of others may reach a shell (submitit's python, setup), `eval`
+# (pre_dispatch of old joblib) or the disk (temp_folder, submitit_folder).
+TEXT_OPTIONS = {
+    *("name", "partition", "qos", "comment", "constraint", "exclude", "gres", "account", "mem_per_gpu"),
+    *("mem_per_cpu", "prefer", "require", "batch_size", "max_nbytes", "mmap_mode"),
+}
+# No line break: submitit writes values into the comments at the top of a shell script. No space, no `${…}`.
+PLAIN_TEXT = re.compile(r"\w[\w.,:=+\[\]-]*")
+PLAIN_NAME = re.compile(r"\w[\w.-]*")
+SET_BY_HYDRA = ("hydra.runtime.", "hydra.job.override_dirname", "hydra.job.config_name")
+
+
+def check_override(override: Override, folders: ConfFolders) -> list[Mistake]:
+    """What is wrong with an override of a multirun that changes a setting of Hydra."""
+    text, name = str(override.input_line), override.key_or_group
+    kind = re.split("[./]", name)[1:2]
+    is_option = name.count(".") > 1 and kind[0] in PLUGINS
+    if override.package or override.is_delete() or not (name in TYPED or is_option):
+        expected = ", ".join([*TYPED, *(f"hydra.{kind}.<option>" for kind in PLUGINS)])
+        return [Mistake(key=text, given="another setting of Hydra", expected=expected)]
+    if override.is_sweep_override():
+        return [Mistake(key=text, given="several values", expected="one value for a setting of Hydra")]
+    if "/" in name:
+        names = sorted({*_installed(kind[0]).values(), *folders.options(name)})
+        if override.value() not in names:
+            given, hint = f"{shown(override.value())} for {name}", did_you_mean(str(override.value()), names)
+            return [Mistake(key=text, given=given, expected=f"one of {listed(names)}", hint=hint)]
+    return []
+
+
+def check_hydra(
+    found: Mapping[str, Any],
+    *,
+    shipped: Path,
+    typed: Collection[str] = (),
+    files: Mapping[str, str] | None = None,
+    known: Mapping[str, Any] | None = None,
+) -> list[Mistake]:
+    """Every setting that is refused among the leaves of Hydra's composed node.
+
+    `typed`: keys that the command line sets, which may have values that files may not; `files`: the file of
+    each key, for the message; `known`: leaves that Hydra itself writes at run time.
+    """
+    targets = {kind: str(found.get(f"hydra.{kind}.{TARGET}")) for kind in PLUGINS}
+    names = {kind: _installed(kind).get(target, "basic") for kind, target in targets.items()}
+    expected = {**_shipped_leaves(shipped, *names.values()), **(known or {})}
+    mistakes = []
+    for key, value in found.items():
+        if (key in expected and value == expected[key]) or _may_be(key, value, expected, typed):
+            continue
+        file = "" if _is_typed(key, typed) else (files or {}).get(key)
+        given = f"{shown(value)} in {file}" if file else shown(value)
+        mistakes.append(_refused(key, given, expected, names))
+    if not mistakes:  # keys are absent where a file replaces one of Hydra's
+        gone = [key for key in expected if not any(f"{name}.".startswith(f"{key}.") for name in found)]
+        hint = "a file for a launcher or sweeper extends the plugin's: defaults: [joblib, _self_]"
+        mistakes = [
+            Mistake(key=key, given="nothing", expected=shown(expected[key]), hint=hint) for key in gone
+        ]
+    return mistakes
+
+
+class CheckedLoader(ConfigLoaderImpl):
+    """Hydra's loader with the check on every configuration it composes, also for overrides a sweeper draws.
+
+    Launchers pickle it into their processes.
+    """
+
+    def __init__(self, search_path: ConfigSearchPath, overrides: list[str], *, shipped: Path) -> None:
+        super().__init__(search_path)
+        parsed = [o for o in OverridesParser.create().parse_overrides(overrides) if is_hydra(o)]
+        self.shipped = shipped
+        self.texts = [str(override.input_line) for override in parsed]
+        self.keys = {override.key_or_group for override in parsed}
+
+    def _process_config_searchpath(self, *args: Any, **more: Any) -> None:
+        """Ignore `hydra.searchpath`: a package that it names (`pkg://`) would be imported."""
+
+    def _compose_config_from_defaults_list(self, *args: Any, **more: Any) -> DictConfig:
+        config = super()._compose_config_from_defaults_list(*args, **more)
+        raise_if_any(check_hydra(hydra_leaves(config), shipped=self.shipped))  # of files
+        return config
+
+    def load_configuration(
+        self, config_name: str | None, overrides: list[str], *args: Any, **more: Any
+    ) -> Any:
+        """The configuration as Hydra composes it. Raises ConfigError for a setting that is refused."""
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        hydra = [str(override.input_line) for override in parsed if is_hydra(override)]
+        others = [str(override.input_line) for override in parsed if not is_hydra(override)]
+        config = super().load_configuration(config_name, overrides, *args, **more)
+        leaves = hydra_leaves(config)
+        known = {key: value for key, value in leaves.items() if key.startswith(SET_BY_HYDRA)}
+        known |= flatten({HYDRA: {"overrides": {"hydra": self.texts, "task": others}}})
+        mistakes = check_hydra(leaves, shipped=self.shipped, typed=self.keys, known=known)
+        if hydra != self.texts:
+            expected = "what the command line says of Hydra: " + listed(self.texts)
+            mistakes.append(Mistake(key="hydra.overrides", given=listed(hydra), expected=expected))
+        raise_if_any(mistakes)
+        return config
+
+
+def _may_be(key: str, value: Any, expected: Mapping[str, Any], typed: Collection[str]) -> bool:
+    kind, _, option = key.removeprefix("hydra.").partition(".")
+    names = option.split(".")
+    if any(name.startswith("_") for name in names):  # `_target_` and what else instantiates
+        return False
+    if key.startswith(PARAMS):
+        return _is_axis(f"{key.removeprefix(PARAMS)}={value}")
+    if key == NAME:
+        return isinstance(value, str) and PLAIN_NAME.fullmatch(value) is not None
+    if key == "hydra.mode":
+        return isinstance(value, RunMode)
+    if kind in PLUGINS and _is_typed(key, typed):
+        return any(f"{name}.".startswith(f"hydra.{kind}.{names[0]}.") for name in expected)
+    if kind in PLUGINS and key in expected:
+        is_text = isinstance(value, str)
+        is_plain = value is None or isinstance(value, bool | int | float | Enum)
+        return is_plain or (is_text and option in TEXT_OPTIONS and PLAIN_TEXT.fullmatch(value) is not None)
+    return key == SWEEP_FOLDER and key in typed
+
+
+def _refused(key: str, given: str, expected: Mapping[str, Any], names: Mapping[str, str]) -> Mistake:
+    kind = key.removeprefix("hydra.").partition(".")[0]
+    wanted = shown(expected[key]) if key in expected else "nothing"
+    hint = "a config sets hydra.job.name, hydra.mode and plain options of launcher and sweeper only"
+    if key == NAME:
+        wanted, hint = "letters, digits, '.', '_' and '-'", ""
+    elif key in [name for kind in PLUGINS for name in (f"hydra.{kind}", f"hydra.{kind}.{TARGET}")]:
+        wanted, hint = f"a {kind} that is installed: {listed(sorted(_installed(kind).values()))}", ""
+    elif key.startswith(PARAMS):
+        wanted, hint = "a key of the configuration and values to go through", ""
+    elif kind in PLUGINS and "._" not in key:
+        options = {name.split(".")[2] for name in expected if name.startswith(f"hydra.{kind}.")} - {TARGET}
+        if key.split(".")[2:3] and key.split(".")[2] in options:
+            wanted, hint = "a number, true, false or a plain word", f"on the command line: {key}=…"
+        else:
+            wanted, hint = f"an option of {names[kind]}: {listed(sorted(options)) or 'it has none'}", ""
+    return Mistake(key=key, given=given, expected=wanted, hint=hint)
+
+
+def _is_typed(key: str, typed: Collection[str]) -> bool:
+    return any(f"{key}.".startswith(f"{name}.") for name in typed)
+
+
+def _is_axis(text: str) -> bool:
+    try:
+        return not is_hydra(OverridesParser.create().parse_override(text))
+    except HydraException:
+        return False
+
+
+def _installed(kind: str) -> dict[str, str]:
+    """Names of the installed launchers or sweepers, by their target."""
+    register_plugins()
+    nodes = ConfigStore.instance().repo[HYDRA][kind].values()
+    stored = [node for node in nodes if isinstance(node, ConfigNode)]
+    return {str(node.node.get(TARGET, None)): node.name.removesuffix(".yaml") for node in stored}
+
+
+@cache
+def _shipped_leaves(folder: Path, launcher: str, sweeper: str) -> dict[str, Any]:
+    """Hydra's node of the shipped folder alone, with these plugins."""
+    texts = [f"hydra/launcher={launcher}", f"hydra/sweeper={sweeper}"]
+    choices = OverridesParser.create().parse_overrides(texts)
+    loaded = load(ConfFolders(shipped=folder, own=None, looked_in=folder), choices)
+    assert isinstance(loaded, Loaded)
+    return hydra_leaves(loaded.hydra)

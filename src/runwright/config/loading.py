@@ -1,0 +1,228 @@
+"""Lets Hydra merge the files that the choices select, and turns its complaints into mistakes.
+
+This uses Hydra's config loader without its application: no scan for plugins, no job settings, half the time.
+Files and overrides that change a setting of Hydra (a launcher, a sweeper) take the full way, which knows the
+plugins.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
+from hydra._internal.defaults_list import create_defaults_list
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.basecontainer import BaseContainer
+from omegaconf.errors import OmegaConfBaseException
+
+from runwright.errors import Mistake, did_you_mean, listed
+
+if TYPE_CHECKING:
+    from hydra.core.default_element import ResultDefault
+    from hydra.core.override_parser.types import Override
+
+    from runwright.config.folders import ConfFolders
+
+ROOT_NAME = "train"
+HYDRA = "hydra"  # the key of Hydra's own settings, and the start of its groups
+UNPLACED = "conf"  # the key of a mistake that Hydra does not say the place of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """Merged files."""
+
+    config: DictConfig
+    choices: dict[str, Any]
+    hydra: DictConfig | None  # Hydra's own node, below its name; None: as it is shipped
+    files: dict[str, str] = field(
+        default_factory=dict
+    )  # that set a key of Hydra's node, the last one of each
+
+
+def load(folders: ConfFolders, choices: list[Override], *, full: bool = False) -> Loaded | Mistake:
+    """The configuration that the root file and these choices make, before any value is overridden.
+
+    `full`: with Hydra's own, whether or not anything changes it.
+    """
+    own = folders.own
+    replaces = own is not None and ((own / HYDRA).is_dir() or (own / f"{ROOT_NAME}.yaml").is_file())
+    full = full or replaces or any(is_hydra(choice) for choice in choices)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Hydra's own about its next version
+            loaded = _load(folders, choices, full=full)
+    except HydraException as error:
+        if full or f"{HYDRA}/" not in str(error):
+            return explain(error, folders)
+        return load(folders, choices, full=True)
+    except (OmegaConfBaseException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
+        return explain(error, folders)
+    return loaded if full or loaded.hydra is None else load(folders, choices, full=True)
+
+
+def is_hydra(override: Override) -> bool:
+    """Whether an override changes what belongs to Hydra."""
+    return re.split("[./]", override.key_or_group)[0] == HYDRA
+
+
+def hydra_leaves(config: Any) -> dict[str, Any]:
+    """The leaves of Hydra's node in a configuration, with their interpolations."""
+    node = OmegaConf.masked_copy(config, HYDRA) if isinstance(config, DictConfig) else OmegaConf.create()
+    return flatten(OmegaConf.to_container(node, resolve=False))
+
+
+def flatten(value: Any, key: str = "") -> dict[str, Any]:
+    """Leaves by dotted key; an empty container is a leaf."""
+    items = list(enumerate(value)) if isinstance(value, list) else []
+    items = list(value.items()) if isinstance(value, dict) else items
+    if not items:
+        return {key: value} if key else {}
+    leaves: dict[str, Any] = {}
+    for name, inner in items:
+        leaves |= flatten(inner, f"{key}.{name}" if key else str(name))
+    return leaves
+
+
+def register_plugins() -> None:
+    """Import the installed launchers and sweepers, which register their options.
+
+    Their resolvers are removed: `ray_pkg_version` of Ray's launcher imports the module that a config names.
+    """
+    from hydra.core.plugins import Plugins
+
+    before = set(BaseContainer._resolvers)
+    Plugins.instance()
+    for name in set(BaseContainer._resolvers) - before:
+        OmegaConf.clear_resolver(name)
+
+
+def config_loader(folders: ConfFolders, *, full: bool = False) -> ConfigLoaderImpl:
+    """Hydra's loader over the folders; `full`: with Hydra's own configuration, plugins must be registered."""
+    version.setbase("1.3")
+    for source in (FileConfigSource, StructuredConfigSource):
+        if source.scheme() not in SourcesRegistry.instance().types:
+            SourcesRegistry.instance().register(source)
+    search_path = ConfigSearchPathImpl()
+    if full:
+        search_path.append("hydra", "pkg://hydra.conf")
+    for folder in folders.in_order:
+        provider = "main" if folder == folders.shipped else "own"
+        search_path.append(provider, f"file://{folder}")
+    search_path.append("schema", "structured://")
+    return ConfigLoaderImpl(search_path)
+
+
+def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loaded:
+    if full:
+        register_plugins()
+    loader = config_loader(folders, full=full)
+    repository = CachingConfigRepository(loader.repository)
+    defaults = create_defaults_list(
+        repo=repository,
+        config_name=ROOT_NAME,
+        overrides_list=choices,
+        prepend_hydra=full,
+        skip_missing=False,
+    )
+    # Before they are merged, which changes what the repository keeps.
+    files = _files_of_hydra(loader, defaults.defaults, repository, folders) if full else {}
+    root = repository.load_config(ROOT_NAME)
+    shipped = hydra_leaves(root.config) if root else {}
+    config = loader._compose_config_from_defaults_list(defaults=defaults.defaults, repo=repository)
+    hydra = OmegaConf.masked_copy(config, HYDRA)
+    OmegaConf.set_struct(hydra, True)  # noqa: FBT003 - OmegaConf's signature
+    if HYDRA in list(config.keys()):
+        del config[HYDRA]
+    OmegaConf.set_struct(config, True)  # noqa: FBT003
+    choices_of = defaults.overrides.known_choices
+    known = {name: value for name, value in choices_of.items() if HYDRA not in name}
+    is_shipped = not full and len(known) == len(choices_of) and hydra_leaves(hydra) == shipped
+    return Loaded(config=config, choices=known, hydra=None if is_shipped else hydra, files=files)
+
+
+def _files_of_hydra(
+    loader: ConfigLoaderImpl, defaults: list[ResultDefault], repository: Any, folders: ConfFolders
+) -> dict[str, str]:
+    """The file that each key of Hydra's node was last set by."""
+    files: dict[str, str] = {}
+    for default in defaults:
+        result = loader._load_single_config(default, repository)
+        if result.path.startswith("file://"):
+            path = Path(result.path.removeprefix("file://"), f"{default.config_path}.yaml")
+            files |= dict.fromkeys(hydra_leaves(result.config), _relative(path, folders))
+    return files
+
+
+def explain(error: Exception, folders: ConfFolders) -> Mistake:
+    """The innermost reason, with the file and line where they are known."""
+    chain: list[BaseException] = [error]
+    while (inner := chain[-1].__cause__ or chain[-1].__context__) and inner not in chain:
+        chain.append(inner)
+    for cause in chain:
+        if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark is not None:
+            return _broken_yaml(cause, folders)
+        if isinstance(cause, UnicodeDecodeError):
+            return Mistake(key=UNPLACED, given=f"a file that is not UTF-8 ({cause})", expected="UTF-8 text")
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _missing_file(error, folders)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    where = re.match(r"In '([^']+)': ?(.*)", lines[0] if lines else "")
+    key = f"{where[1]}.yaml" if where else UNPLACED
+    reason = " ".join([where[2] if where else "", *lines[1:]] if where else lines)
+    return Mistake(
+        key=key, given="what cannot be composed", expected="a valid defaults list", hint=reason.strip()
+    )
+
+
+def _broken_yaml(error: yaml.MarkedYAMLError, folders: ConfFolders) -> Mistake:
+    mark = error.problem_mark
+    assert mark is not None
+    key = f"{_relative(Path(mark.name), folders)}, line {mark.line + 1}, column {mark.column + 1}"
+    return Mistake(
+        key=key, given=f"broken YAML ({error.problem})", expected="a YAML mapping of names to values"
+    )
+
+
+def _missing_file(error: MissingConfigException, folders: ConfFolders) -> Mistake:
+    group, _, option = str(error.missing_cfg_file).rpartition("/")
+    where = re.match(r"In '([^']+)'", str(error))
+    place = _find_choice(group, option, folders) or (f"{where[1]}.yaml" if where else None)
+    options = folders.options(group) if group else []
+    return Mistake(
+        key=place or str(error.missing_cfg_file),
+        given=f"{option!r} for group {group!r}" if group else f"{option!r}",
+        expected=f"one of the options {listed(options)}" if options else "a group that exists",
+        hint=did_you_mean(option, options) if options else did_you_mean(group, folders.groups()),
+    )
+
+
+def _find_choice(group: str, option: str, folders: ConfFolders) -> str | None:
+    """The file and line that choose an option: Hydra names the file whose choice is replaced instead."""
+    pattern = re.compile(rf"^\s*-.*\b{re.escape(group)}\s*:.*\b{re.escape(option)}\b")
+    for folder in folders.in_order:
+        for file in sorted(folder.rglob("*.yaml")):
+            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+            for number, line in enumerate(lines, start=1):
+                if pattern.match(line):
+                    return f"{_relative(file, folders)}, line {number}"
+    return None
+
+
+def _relative(path: Path, folders: ConfFolders) -> str:
+    for folder in folders.in_order:
+        if path.is_relative_to(folder):
+            return f"{folder.name}/{path.relative_to(folder)}"
+    return str(path)

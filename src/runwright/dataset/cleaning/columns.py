@@ -1,0 +1,203 @@
+"""Cleaning steps that change columns as wholes: their names, their types, the set of their values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from datasets import Dataset, Value
+
+from runwright.dataset.checks import missing_column, row_error
+from runwright.dataset.cleaning.passes import keep_rows, new_values, renamed
+from runwright.errors import ConfigError, DataError
+from runwright.types import Splits
+
+_TYPES = {"string": "large_string", "int": "int64", "float": "float64", "bool": "bool"}
+_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenameColumns:
+    """Columns get other names, given as (new name: old name); other columns keep theirs."""
+
+    row_wise = True
+    columns: dict[str, str]
+
+    def __call__(self, splits: Splits) -> Splits:
+        return renamed(splits, self.columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropColumns:
+    """Columns that nothing needs are left out."""
+
+    row_wise = True
+    columns: list[str]
+
+    def __call__(self, splits: Splits) -> Splits:
+        _require_somewhere(splits, self.columns)
+        return {
+            split: rows.remove_columns([name for name in self.columns if name in rows.column_names])
+            for split, rows in splits.items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class CastColumns:
+    """Columns get another type; an empty text becomes null, 3.0 as text is "3".
+
+    Raises DataError naming the row of a value that cannot be one of that type.
+    """
+
+    row_wise = True
+    columns: dict[str, Literal["string", "int", "float", "bool"]]
+
+    def __call__(self, splits: Splits) -> Splits:
+        _require_somewhere(splits, list(self.columns))
+        for column, kind in self.columns.items():
+            splits = {
+                split: _cast(rows, split, column, kind) if column in rows.column_names else rows
+                for split, rows in splits.items()
+            }
+        return splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapValues:
+    """Values of a column become others: (value: new value), numbers and null compared as they are written.
+
+    `others` says what becomes of a value that is not listed.
+    """
+
+    row_wise = True
+    column: str
+    values: dict[str, Any]
+    others: Literal["keep", "drop", "error"]
+
+    def __call__(self, splits: Splits) -> Splits:
+        _require_somewhere(splits, [self.column])
+        known = {as_text(value): new for value, new in self.values.items()}
+        kind = _kind_of(list(known.values()))
+        if self.others == "drop":
+            key = ["map values, drop", sorted(known)]
+            splits = keep_rows(splits, [self.column], lambda row: as_text(row[0]) in known, key=key)
+        return {
+            split: self._mapped(rows, split, known, kind) if self.column in rows.column_names else rows
+            for split, rows in splits.items()
+        }
+
+    def _mapped(self, rows: Dataset, split: str, known: dict[str, Any], kind: str) -> Dataset:
+        if self.others == "keep" and kind == "string" and not isinstance(rows.features[self.column], Value):
+            raise ConfigError(
+                f"MapValues: {self.column!r} has values that are not listed and no text; say error or drop"
+            )
+        if self.others == "keep" and kind != "string" and not _is(rows, self.column, _TYPES[kind]):
+            raise ConfigError(
+                f"MapValues: {self.column!r} has values that are not listed and no {kind}; say error or drop"
+            )
+
+        def change(value: Any, position: int) -> Any:
+            text = as_text(value)
+            if text not in known and self.others == "error":
+                listed = ", ".join(map(repr, known))
+                raise row_error(
+                    f"{value!r} is none of the values to map: {listed}",
+                    rows, position, split=split, column=self.column,
+                )  # fmt: skip
+            unlisted = text if kind == "string" and value is not None else value
+            return known.get(text, unlisted)
+
+        key = ["map values", sorted(known.items(), key=str), self.others]
+        return new_values(rows, self.column, change, kind=_TYPES[kind], key=key)
+
+
+def as_text(value: Any) -> str:
+    """A value as a person would write it: 3.0 is 3, true and null are small."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def text_of(value: Any) -> str:
+    """A value as one text: words of a list with spaces between them, null as none."""
+    if value is None:
+        return ""
+    return " ".join(map(str, value)) if isinstance(value, list) else as_text(value)
+
+
+def _cast(rows: Dataset, split: str, column: str, kind: str) -> Dataset:
+    if _is(rows, column, _TYPES[kind]):
+        return rows
+    convert = _CONVERT[kind]
+
+    def change(value: Any, position: int) -> Any:
+        if value is None or (kind != "string" and isinstance(value, str) and not value.strip()):
+            return None
+        try:
+            return convert(value)
+        except (ValueError, TypeError, KeyError, OverflowError):
+            raise row_error(
+                f"{value!r} cannot be {kind}", rows, position, split=split, column=column
+            ) from None
+
+    return new_values(rows, column, change, kind=_TYPES[kind], key=["cast", kind])
+
+
+def _whole(value: Any) -> int:
+    number = int(_plain(value))
+    if (not isinstance(value, str) and number != value) or not -(2**63) <= number < 2**63:
+        raise ValueError(value)
+    return number
+
+
+def _number(value: Any) -> float:
+    number = float(_plain(value))
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
+def _plain(value: Any) -> Any:
+    """The value; raises ValueError for a text with `_`, which Python takes within numbers."""
+    if isinstance(value, str) and "_" in value:
+        raise ValueError(value)
+    return value
+
+
+def _truth(value: Any) -> bool:
+    return _TRUTH[as_text(value).strip().lower()]
+
+
+_CONVERT: dict[str, Callable[[Any], Any]] = {
+    "string": as_text,
+    "int": _whole,
+    "float": _number,
+    "bool": _truth,
+}
+
+
+def _is(rows: Dataset, column: str, dtype: str) -> bool:
+    kind = rows.features[column]
+    return isinstance(kind, Value) and kind.dtype == dtype
+
+
+def _kind_of(values: list[Any]) -> str:
+    present = [value for value in values if value is not None]
+    for kind, allowed in (("bool", bool), ("string", str), ("int", int), ("float", int | float)):
+        if all(isinstance(value, allowed) and (kind == "bool" or value is not True) for value in present):
+            return kind
+    raise ConfigError(f"MapValues: values of one type are needed, got {values}")
+
+
+def _require_somewhere(splits: Splits, columns: list[str]) -> None:
+    for column in columns:
+        if all(column not in rows.column_names for rows in splits.values()):
+            split, rows = next(iter(splits.items()))
+            error: DataError = missing_column(column, rows, split=split)
+            raise error

@@ -1,0 +1,154 @@
+"""Cleaning steps that choose rows: by value, range or pattern, by likeness to others, so many of a class."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from runwright.dataset.checks import column_chunks, missing_column, row_error
+from runwright.dataset.cleaning.columns import as_text
+from runwright.dataset.cleaning.passes import column_numbers, drop_repeats, keep_rows, take
+from runwright.dataset.near import near_keys
+from runwright.dataset.readers.raw import ROW_ID
+from runwright.dataset.splits import random_order
+from runwright.errors import ConfigError
+from runwright.types import PositiveInt, Splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepValues:
+    """Rows whose `column` holds one of `values` are kept; numbers are compared as they are written."""
+
+    row_wise = True
+    column: str
+    values: list[Any]
+
+    def __call__(self, splits: Splits) -> Splits:
+        wanted = sorted({as_text(value) for value in self.values})
+        return keep_rows(
+            splits, [self.column], lambda row: as_text(row[0]) in wanted, key=["keep values", wanted]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterRange:
+    """Rows whose `column` holds a number from `min` to `max` are kept, both included; null: no limit."""
+
+    row_wise = True
+    column: str
+    min: float | None
+    max: float | None
+
+    def __call__(self, splits: Splits) -> Splits:
+        low = -np.inf if self.min is None else self.min
+        high = np.inf if self.max is None else self.max
+        if low > high:
+            raise ConfigError(f"FilterRange: max ({self.max}) is below min ({self.min})")
+        for split, rows in splits.items():
+            kind = getattr(rows.features.get(self.column), "dtype", "int64")
+            if not kind.startswith(("int", "uint", "float", "bool")):
+                problem = "a range needs numbers; put CastColumns before it"
+                raise row_error(problem, rows, 0, split=split, column=self.column)
+        key = ["range", self.min, self.max]
+        return keep_rows(
+            splits, [self.column], lambda row: row[0] is not None and low <= row[0] <= high, key=key
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterPattern:
+    """Rows in whose `column` the regular expression is found are kept; with `keep: false` dropped."""
+
+    row_wise = True
+    column: str
+    pattern: str
+    keep: bool
+
+    def __call__(self, splits: Splits) -> Splits:
+        try:
+            found = re.compile(self.pattern).search
+        except re.error as error:
+            raise ConfigError(f"FilterPattern: {self.pattern!r} is no regular expression: {error}") from error
+        return keep_rows(
+            splits,
+            [self.column],
+            lambda row: (row[0] is not None and found(as_text(row[0])) is not None) == self.keep,
+            key=["pattern", self.pattern, self.keep],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropNearDuplicates:
+    """As DropDuplicates, but texts are the same where their letters and digits are, in whatever case.
+
+    White space, punctuation, accents written in another way and full-width letters make no difference.
+    """
+
+    columns: list[str]
+    within: list[str]
+    across: bool
+
+    def __call__(self, splits: Splits) -> Splits:
+        return drop_repeats(splits, near_keys, self.columns, within=self.within, across=self.across)
+
+
+class SamplePerClass:
+    """At most `count` rows of each value of `column` are kept, drawn by the seed; null: as of the rarest.
+
+    Only splits named in `within` are changed. Which rows of a class are kept does not depend on the others.
+    """
+
+    def __init__(self, seed: int, *, column: str, count: PositiveInt | None, within: list[str]) -> None:
+        self.seed = seed
+        self.column = column
+        self.count = count
+        self.within = within
+
+    def __call__(self, splits: Splits) -> Splits:
+        unknown = [split for split in self.within if split not in splits]
+        if unknown:
+            raise ConfigError(f"SamplePerClass.within names {unknown[0]!r}; splits: {', '.join(splits)}")
+        return {
+            split: self._sampled(rows, split) if split in self.within else rows
+            for split, rows in splits.items()
+        }
+
+    def _sampled(self, rows: Dataset, split: str) -> Dataset:
+        if self.column not in rows.column_names:
+            raise missing_column(self.column, rows, split=split)
+        classes: dict[str, int] = {}
+        codes = np.concatenate(
+            [
+                [classes.setdefault(as_text(value), len(classes)) for value in values.to_pylist()]
+                for _, values in column_chunks(rows, self.column)
+            ]
+            or [[]]
+        )
+        sizes = np.bincount(codes.astype(np.int64), minlength=len(classes))
+        count = self.count or int(sizes.min(initial=len(rows)))
+        row_ids = column_numbers(rows, ROW_ID) if ROW_ID in rows.column_names else np.arange(len(rows))
+        chosen = []
+        for name, code in classes.items():
+            places = np.flatnonzero(codes == code)
+            order = random_order(row_ids[places], seed=self.seed, purpose=f"sample of {split}: {name}")
+            chosen.append(places[order[:count]])
+        return take(rows, np.sort(np.concatenate(chosen or [np.empty(0, np.int64)])))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Within:
+    """`step`, another cleaning step, is done to the splits named in `splits`; the others stay as they are."""
+
+    splits: list[str]
+    step: Any
+
+    def __call__(self, splits: Splits) -> Splits:
+        unknown = [split for split in self.splits if split not in splits]
+        if unknown:
+            raise ConfigError(f"Within.splits names {unknown[0]!r}; splits: {', '.join(splits)}")
+        changed = self.step({split: splits[split] for split in self.splits})
+        return {split: changed.get(split, rows) for split, rows in splits.items()}

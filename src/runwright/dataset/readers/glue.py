@@ -1,0 +1,191 @@
+"""The GLUE benchmark from a hub, or from a folder in its own TSV format.
+
+Wang et al., "GLUE: A Multi-Task Benchmark and Analysis Platform for Natural Language Understanding",
+ICLR 2019.
+Both ways give the same columns, and classes by the same names; unlabelled test splits come without `label`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from runwright.dataset.readers import delimited
+from runwright.dataset.readers.csv_rows import csv_lines
+from runwright.dataset.readers.delimited import Dialect
+from runwright.dataset.readers.hub import read_hub
+from runwright.dataset.readers.paths import check_is_text
+from runwright.dataset.readers.raw import RawSplit, file_state, kept_rows, split_of_files
+from runwright.errors import DataError
+from runwright.types import Splits
+
+# Lenient as the hub's copy is: QQP has a few broken lines, and the published row counts are without them.
+_DIALECT = Dialect(
+    delimiter="\t", quote=None, encoding="utf-8-sig", header=True, column_names=None, lenient=True
+)
+_SPLITS = {"train": ("train.tsv",), "validation": ("dev.tsv",), "test": ("test.tsv",)}
+_MATCHED = {
+    "train": ("train.tsv",),
+    "validation": ("dev_matched.tsv",),
+    "validation_mismatched": ("dev_mismatched.tsv",),
+    "test": ("test_matched.tsv",),
+    "test_mismatched": ("test_mismatched.tsv",),
+}
+_ENTAILS = {name: name for name in ("entailment", "not_entailment")}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Task:
+    """Where a task's columns lie in its files; `classes` maps what a file holds to the class's name."""
+
+    texts: dict[str, str]  # our column: the name in the header
+    label: str
+    classes: dict[str, str] | None  # None: the label is a number
+    splits: dict[str, tuple[str, ...]] = field(default_factory=lambda: _SPLITS)  # the first file there is
+    headerless: tuple[str, ...] = ()  # columns of train and dev files without a header
+
+
+_SENTENCES = {"sentence1": "sentence1", "sentence2": "sentence2"}
+_TASKS = {
+    "cola": _Task(
+        texts={"sentence": "sentence"},
+        label="label",
+        classes={"0": "unacceptable", "1": "acceptable"},
+        headerless=("source", "label", "judgement", "sentence"),
+    ),
+    "sst2": _Task(texts={"sentence": "sentence"}, label="label", classes={"0": "negative", "1": "positive"}),
+    "mrpc": _Task(
+        texts={"sentence1": "#1 String", "sentence2": "#2 String"},
+        label="Quality",
+        classes={"0": "not_equivalent", "1": "equivalent"},
+    ),
+    "stsb": _Task(texts=_SENTENCES, label="score", classes=None),
+    "qqp": _Task(
+        texts={"question1": "question1", "question2": "question2"},
+        label="is_duplicate",
+        classes={"0": "not_duplicate", "1": "duplicate"},
+    ),
+    "mnli": _Task(
+        texts={"premise": "sentence1", "hypothesis": "sentence2"},
+        label="gold_label",
+        classes={name: name for name in ("entailment", "neutral", "contradiction")},
+        splits=_MATCHED,
+    ),
+    "qnli": _Task(texts={"question": "question", "sentence": "sentence"}, label="label", classes=_ENTAILS),
+    "rte": _Task(texts=_SENTENCES, label="label", classes=_ENTAILS),
+    "wnli": _Task(texts=_SENTENCES, label="label", classes={"0": "not_entailment", "1": "entailment"}),
+    "ax": _Task(
+        texts={"premise": "sentence1", "hypothesis": "sentence2"},
+        label="label",
+        classes=None,
+        splits={"test": ("diagnostic.tsv", "test.tsv")},
+    ),
+}
+
+
+def read_glue(
+    *,
+    task: Literal["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli", "ax"],
+    folder: str | None,
+    hub_name: str,
+    revision: str | None,
+) -> Splits:
+    """The splits of one task: train, validation and test; mnli also validation_mismatched, test_mismatched.
+
+    Columns as on the hub: the texts, `label` (a class by name, a number for stsb) and `idx`. `folder` is the
+    task's folder in GLUE's own download; null loads `hub_name` at `revision` from the hub.
+    """
+    if folder is None:
+        return _from_hub(task, hub_name, revision)
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise DataError(f"no such folder (looked in {root.absolute()})", file=folder)
+    known = _TASKS[task]
+    paths = {split: _find(root, names) for split, names in known.splits.items()}
+    present = {split: path for split, path in paths.items() if path is not None}
+    if ("train" in known.splits and "train" not in present) or not present:
+        expected = ", ".join(names[0] for names in known.splits.values())
+        raise DataError(
+            f"the folder has no {next(iter(known.splits.values()))[0]}; expected {expected}", file=folder
+        )
+    key = {
+        "reader": "glue",
+        "task": task,
+        "files": {split: file_state(path) for split, path in present.items()},
+    }
+    return kept_rows(key, lambda: {split: _raw(known, split, path) for split, path in present.items()})
+
+
+def _from_hub(task: str, hub_name: str, revision: str | None) -> Splits:
+    theirs = {split: split for split in _TASKS[task].splits}
+    if task == "mnli":
+        theirs = {
+            "train": "train",
+            "validation": "validation_matched",
+            "validation_mismatched": "validation_mismatched",
+            "test": "test_matched",
+            "test_mismatched": "test_mismatched",
+        }
+    splits = read_hub(name=hub_name, config=task, splits=dict(theirs), revision=revision, streaming=False)
+    # stsb's unlabelled test rows have the number -1 there; classes of -1 are left out by the reader.
+    return {
+        split: rows.remove_columns("label") if task == "stsb" and set(rows["label"][:]) == {-1.0} else rows
+        for split, rows in splits.items()
+    }
+
+
+def _find(root: Path, names: Sequence[str]) -> Path | None:
+    return next((root / name for name in names if (root / name).is_file()), None)
+
+
+def _raw(task: _Task, split: str, path: Path) -> RawSplit:
+    check_is_text(path, split=split)
+    dialect = _DIALECT
+    if task.headerless and split != "test":
+        dialect = replace(dialect, header=False, column_names=task.headerless)
+    names = delimited.column_names(path, dialect, split=split)
+    for column in task.texts.values():
+        if column not in names:
+            raise DataError(
+                f"no such column; columns: {', '.join(names)}", file=str(path), split=split, column=column
+            )
+    fields = [pa.field(name, pa.large_string()) for name in task.texts]
+    if task.label in names:
+        fields.append(pa.field("label", pa.string() if task.classes else pa.float64()))
+    schema = pa.schema([*fields, pa.field("idx", pa.int64())])
+    batches_of = partial(_batches, task=task, split=split, names=names, dialect=dialect, schema=schema)
+    how = csv_lines(dialect, num_columns=len(names))
+    return split_of_files([path], schema, batches_of, split=split, how=how)
+
+
+def _batches(
+    path: Path, *, task: _Task, split: str, names: Sequence[str], dialect: Dialect, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    place = {name: number for number, name in enumerate(names)}
+    start = 0
+    for batch in delimited.batches(path, names, dialect, split=split):
+        columns: dict[str, Any] = {
+            ours: [row[place[theirs]] for row in batch] for ours, theirs in task.texts.items()
+        }
+        if "label" in schema.names:
+            values = [row[place[task.label]] for row in batch]
+            columns["label"] = [_label(task, value, start + n, path, split) for n, value in enumerate(values)]
+        arrays = [pa.array(columns[field.name], field.type) for field in schema if field.name != "idx"]
+        arrays.append(pa.array(range(start, start + len(batch)), pa.int64()))
+        start += len(batch)
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _label(task: _Task, value: str, row: int, path: Path, split: str) -> str | float:
+    try:
+        return float(value) if task.classes is None else task.classes[value]
+    except (KeyError, ValueError):
+        expected = "a number" if task.classes is None else f"one of {', '.join(task.classes)}"
+        raise DataError(
+            f"expected {expected}, found {value!r}", file=str(path), split=split, row=row, column=task.label
+        ) from None

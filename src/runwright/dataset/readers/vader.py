@@ -1,0 +1,176 @@
+"""The human-rated sentiment text inside the source archive of vaderSentiment 3.3.2.
+
+Hutto and Gilbert, "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text",
+ICWSM 2014. 4,200 tweets, 3,708 product-review, 10,605 movie-review and 5,190 news snippets in English, each
+with the mean of at least 20 human ratings from -4 to 4. MIT licence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import logging
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from runwright import store
+from runwright.dataset.readers.raw import RawSplit, kept_rows
+from runwright.errors import ConfigError, DataError
+from runwright.types import Splits
+
+_log = logging.getLogger(__name__)
+ARCHIVE = "vaderSentiment-3.3.2.tar.gz"
+SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
+_INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
+_FILES = {
+    "tweets": "tweets",
+    "products": "amazonReviewSnippets",
+    "movies": "movieReviewSnippets",
+    "news": "nytEditorialSnippets",
+}
+_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("domain", pa.string()),
+        ("text", pa.string()),
+        ("rating", pa.float64()),
+        ("label", pa.string()),
+    ]
+)
+_PIP_SECONDS = 600
+
+
+def read_vader(
+    *,
+    domains: list[Literal["tweets", "products", "movies", "news"]],
+    negative_at_most: float,
+    positive_at_least: float,
+    archive: str | None,
+) -> Splits:
+    """One split, `train`, with columns id, domain, text, rating and label, domain by domain in file order.
+
+    label is negative where rating <= negative_at_most, positive where rating >= positive_at_least, else
+    neutral. The paper calls scores within -0.05 to 0.05 on a scale from -1 to 1 neutral: -0.2 to 0.2 here.
+    `archive` is a copy of the source archive; null fetches it once through pip's configured index.
+    """
+    unknown = [domain for domain in domains if domain not in _FILES]
+    if unknown or not domains or len(set(domains)) < len(domains):
+        raise ConfigError(
+            f"dataset.source.domains: expected some of {list(_FILES)}, each once, got {domains}"
+        )
+    if not negative_at_most < positive_at_least:
+        raise ConfigError(
+            f"dataset.source.negative_at_most ({negative_at_most}) must lie below positive_at_least "
+            f"({positive_at_least})"
+        )
+    content = _verified(Path(archive).expanduser()) if archive else fetch_archive()
+    key = {"reader": "vader", "sha256": SHA256, "options": [domains, negative_at_most, positive_at_least]}
+    return kept_rows(key, lambda: {"train": _read(content, domains, negative_at_most, positive_at_least)})
+
+
+def fetch_archive() -> bytes:
+    """The verified source archive, from the cache or else through pip."""
+    folder = store.cache_root() / "archives"
+    kept = folder / ARCHIVE
+    with store.locked(kept):
+        if not kept.is_file() or hashlib.sha256(kept.read_bytes()).hexdigest() != SHA256:
+            _log.info("fetching the VADER text (2.4 MB) through pip, once")
+            _download(kept)
+        return _verified(kept)
+
+
+def _download(kept: Path) -> None:
+    """Let pip, with whatever index and proxy it is set up for, fetch the one archive with this hash."""
+    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+        requirements = Path(folder) / "requirements.txt"
+        requirements.write_text(f"vaderSentiment==3.3.2 --hash=sha256:{SHA256}\n", encoding="utf-8")
+        # pip checks the hash before it runs the archive's setup.py for its metadata, which it insists on.
+        command = [
+            *_pip(), "download", "--disable-pip-version-check", "--no-input", "--quiet",
+            "--no-deps", "--no-binary", "vaderSentiment", "--require-hashes", "--dest", folder,
+            "--requirement", str(requirements),
+        ]  # fmt: skip
+        try:
+            done = subprocess.run(  # noqa: S603 - fixed arguments
+                command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise _unreachable(str(error)) from error
+        fetched = Path(folder) / ARCHIVE
+        if done.returncode or not fetched.is_file():
+            raise _unreachable(done.stderr)
+        fetched.replace(kept)
+
+
+def _pip() -> list[str]:
+    """This Python's pip; where it has none, as in environments made by other tools, the one on the path."""
+    other = shutil.which("pip") if importlib.util.find_spec("pip") is None else None
+    return [other] if other else [sys.executable, "-m", "pip"]
+
+
+def _unreachable(output: str) -> DataError:
+    lines = [line for line in output.strip().splitlines() if line.strip()] or ["no output"]
+    errors = [line for line in lines if "error" in line.lower()] or lines
+    return DataError(
+        f"pip could not fetch this archive ({errors[0].strip()[:300]}); check pip's index settings, or get "
+        f"the source archive of vaderSentiment 3.3.2 elsewhere and set dataset.source.archive to its path",
+        file=ARCHIVE,
+    )
+
+
+def _verified(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"the archive cannot be read: {error.strerror}", file=str(path)) from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != SHA256:
+        raise DataError(
+            f"damaged, or not the source archive of vaderSentiment 3.3.2: sha256 is {found}, "
+            f"expected {SHA256}",
+            file=str(path),
+        )
+    return content
+
+
+def _read(content: bytes, domains: list[Any], low: float, high: float) -> RawSplit:
+    origins: list[tuple[str, int]] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for domain, text in _texts(content, domains):
+            rows = [line.split("\t", 2) for line in text.split("\r\n") if line]
+            ids, ratings, texts = zip(*rows, strict=True)
+            values = [float(rating) for rating in ratings]
+            labels = ["negative" if v <= low else "positive" if v >= high else "neutral" for v in values]
+            columns = [list(ids), [domain] * len(rows), list(texts), values, labels]
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
+            origins.append((f"{ARCHIVE}:{_FILES[domain]}_GroundTruth.txt", len(rows)))
+            yield pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
+
+    return RawSplit(schema=_SCHEMA, batches=batches(), origins=origins, how={"reader": "lines"})
+
+
+def _texts(content: bytes, domains: list[Any]) -> Iterator[tuple[str, str]]:
+    """(domain, file content) straight from the archive inside the archive; nothing is unpacked to disk."""
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as outer:
+        inner_bytes = _member(outer, _INNER)
+    with tarfile.open(fileobj=io.BytesIO(inner_bytes), mode="r:gz") as inner:
+        for domain in domains:
+            name = f"hutto_ICWSM_2014/{_FILES[domain]}_GroundTruth.txt"
+            yield domain, _member(inner, name).decode("utf-8")
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    stream = archive.extractfile(name)
+    assert stream is not None, name  # the archive's hash was checked: its files are known
+    with stream:
+        return stream.read()

@@ -1,1 +1,0 @@
-"""What `runwright doctor` looks at: packages, machine, stores and runs; one finding a line."""

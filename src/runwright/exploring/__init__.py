@@ -1,1 +1,0 @@
-"""What a data set looks like before anything is trained on it."""

@@ -1,0 +1,187 @@
+"""A finished run put back together: its tokenizer, task and best model, ready to evaluate and to predict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from runwright import build
+from runwright.config.secrets import reveal
+from runwright.dataset.examples import PreparedExamples, example_schema, record_batch
+from runwright.errors import CheckpointError, ConfigError, DataError
+from runwright.inference.hypotheses import Hypotheses
+from runwright.inference.records import Columns, in_chunks, texts_of
+from runwright.inference.zero_shot import ZeroShot
+from runwright.runs.folder import RUN_FILE, has_model, read_run, read_saved
+from runwright.runs.states import TRACEBACK_FILE, UNENDED, look_at
+from runwright.tokenizer.pretrained import load_pretrained
+from runwright.trainer.environment import share_of_cores
+from runwright.trainer.evaluate import predict
+from runwright.trainer.options import TrainerOptions
+from runwright.trainer.processes import set_threads, start_ranks
+from runwright.trainer.ranks import Ranks
+from runwright.types import Example
+
+CHUNK_RECORDS = 2048  # read, sorted by length and predicted together; bounds the memory
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinishedRun:
+    """What is needed to use a run's best model."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    tokenizer: Any
+    task: Any
+    model: torch.nn.Module
+    ranks: Ranks
+    options: TrainerOptions
+
+
+def load_run(
+    folder: Path,
+    *,
+    device: str | None = None,
+    hypotheses: Hypotheses | None = None,
+    judging: Mapping[str, Any] | None = None,
+) -> FinishedRun:
+    """The best model of a run with its tokenizer and task; raises CheckpointError where it has none.
+
+    With hypotheses the task is to choose among classes that the run was not trained on. `judging` are options
+    of the task that stand instead of the run's, and of what training learned under the same name.
+    """
+    if not has_model(folder):
+        raise _without_model(folder)
+    best, state = folder / "best", folder / "task.json"
+    # Nothing is tracked here: the store's secrets are not needed.
+    saved = read_saved(folder)
+    saved.warn(folder)
+    config = reveal(saved.config, but="tracker")
+    # Saved beside the model, whichever function of the user's made it.
+    tokenizer = load_pretrained(name=str(best.resolve()), revision=None, padding_side=None, pad_token=None)
+    judging = judging or {}
+    task = build.build_task({**config, "task": {**config["task"], **judging}}, tokenizer)
+    learned = json.loads(state.read_text(encoding="utf-8"))
+    task.load_state_dict(learned | {name: value for name, value in judging.items() if name in learned})
+    zero_shot = ZeroShot(task, hypotheses=hypotheses) if hypotheses else None
+    options = build.build_options(config)
+    ranks = start_ranks(device or options.device)
+    set_threads(options.num_threads or share_of_cores(1))
+    return FinishedRun(
+        folder=folder,
+        config=config,
+        tokenizer=tokenizer,
+        task=zero_shot or task,
+        model=load_best(best, task).to(ranks.device).eval(),
+        ranks=ranks,
+        options=options,
+    )
+
+
+def _without_model(folder: Path) -> CheckpointError:
+    """The complaint that a run has no best model: how it stands, and what to do."""
+    record = read_run(folder) if (folder / RUN_FILE).is_file() else {}
+    death = look_at(folder, record) if record else None
+    status = death.status if death else record.get("status", "unknown")
+    start = f"run {folder} has no best model; its status is {status}"
+    if status == "FAILED":
+        reason = death.reason if death else record.get("error", "for a reason that it could not write down")
+        traceback = folder / TRACEBACK_FILE
+        more = f" (all of it: {traceback})" if traceback.is_file() else ""
+        return CheckpointError(f"{start}: {reason.splitlines()[0]}{more}. Mend that and train anew")
+    if status == "KILLED":
+        return CheckpointError(f"{start}. Go on with: runwright train --resume {folder}")
+    if status in UNENDED:
+        return CheckpointError(f"{start}: it has one when its training has finished")
+    return CheckpointError(f"{start}; best/ and task.json were there when it finished. Put them back")
+
+
+def load_best(best: Path, task: Any) -> torch.nn.Module:
+    """A folder that was saved with `save_pretrained`, as transformers itself reads it."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    auto_class = getattr(transformers, task.head.auto_class)
+    return auto_class.from_pretrained(best, trust_remote_code=False, local_files_only=True, dtype="auto")
+
+
+def choose_columns(task: Any, given: Sequence[str] | None = None) -> Columns:
+    """Which columns of a record hold the task's texts: those given, otherwise as in training."""
+    names = task.text_columns
+    if given and len(given) != len(names):
+        raise ConfigError(f"--text-column: given {len(given)}, expected {len(names)}: {', '.join(names)}")
+    if given:
+        return {name: (column,) for name, column in zip(names, given, strict=True)}
+    words = getattr(task, "words_column", None)
+    return {name: (words, name) if words else (name,) for name in names}
+
+
+def predict_records(
+    run: FinishedRun,
+    records: Iterable[dict[str, Any]],
+    *,
+    all_scores: bool,
+    columns: Columns | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Each record with `prediction`, `score` and on demand `scores`, in the order they came.
+
+    A column of a record that is named like one of these becomes `input_…`. `columns` say which ones hold the
+    texts. Only a chunk of records is in memory at a time.
+    """
+    columns = columns or choose_columns(run.task)
+    done = 0
+    num_examples = len(run.task.label_names) if isinstance(run.task, ZeroShot) else 1  # of a record
+    for chunk in in_chunks(records, max(1, CHUNK_RECORDS // num_examples)):
+        texts = [texts_of(record, columns, row=done + place) for place, record in enumerate(chunk)]
+        try:
+            predictions = predict_chunk(run, texts)
+        except DataError as error:
+            if error.row is None:
+                raise
+            raise DataError(error.problem, row=done + error.row, column=error.column) from error
+        for place, record in enumerate(chunk):
+            found = run.task.describe(predictions, place, row=texts[place], all_scores=all_scores)
+            yield _beside(record, {"prediction": found.pop("predicted"), **found})
+        done += len(chunk)
+        if on_progress:
+            on_progress(done)
+
+
+def _beside(record: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with what was found; columns that would be overwritten get another name."""
+    together: dict[str, Any] = {}
+    for name, value in record.items():
+        kept = name
+        while kept in found or (kept != name and kept in record):
+            kept = f"input_{kept}"
+        together[kept] = value
+    return {**together, **found}
+
+
+def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]]) -> Any:
+    """Predictions for some records that have the task's text columns, in their order."""
+    columns: dict[str, list[Any]] = {
+        name: [record[name] for record in records] for name in run.task.text_columns
+    }
+    columns["row_id"] = list(range(len(records)))
+    encode = getattr(run.task, "encode_records", run.task.encode)
+    assemble = getattr(run.task, "assemble_records", run.task.assemble)
+    examples = encode(columns)
+    return assemble(_predict_examples(run, examples) if examples else None, columns)
+
+
+def _predict_examples(run: FinishedRun, examples: Sequence[Example]) -> Any:
+    return predict(
+        run.model,
+        run.task,
+        PreparedExamples([record_batch(examples, example_schema(examples))], cache_note="in memory"),
+        max_tokens=run.options.evaluate_tokens,
+        ranks=run.ranks,
+        autocast=build.build_autocast(run.options, run.ranks.device),
+    )

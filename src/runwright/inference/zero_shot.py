@@ -1,0 +1,225 @@
+"""Classes that a model was never trained on, from one that says whether a text entails a hypothesis.
+
+Yin et al. 2019, "Benchmarking Zero-shot Text Classification": each class makes a hypothesis about the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from runwright.errors import ConfigError, DataError
+from runwright.inference.hypotheses import Hypotheses
+from runwright.task.describing import describe_labels
+from runwright.task.labels import LabelEncoder, is_missing, names_from_values, split_labels
+from runwright.types import Batch, Comparison, Example, Predictions, Splits
+
+TINY = np.finfo(np.float64).tiny
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entailments:
+    """What is said of pairs of a text and a hypothesis."""
+
+    example_ids: np.ndarray  # [N] int64: row times number of classes, plus class
+    logits: np.ndarray  # [N, 2] float64: of the hypothesis, against it
+    losses: np.ndarray | None = None
+    loss_counts: np.ndarray | None = None
+    groups: np.ndarray | None = None
+
+    @property
+    def labelled(self) -> bool:
+        """Labels come in with the rows."""
+        return False
+
+
+class ZeroShot:
+    """A task over a trained task of pairs: a row makes one pair for each class.
+
+    One class a text: softmax over the logits of entailment of all classes. Several: for each class softmax
+    of entailment against contradiction. The text is the first column of the pairs, `premise` say.
+    """
+
+    prediction_type = Entailments
+    predicts_rows = True
+
+    def __init__(self, pairs: Any, *, hypotheses: Hypotheses) -> None:
+        self.pairs = pairs
+        self.hypotheses = hypotheses
+        self.entailment, self.contradiction = _classes_of(pairs, multi_label=hypotheses.multi_label)
+        self.problem = "multi_label" if hypotheses.multi_label else "single_label"
+        self.tokenizer, self.max_length = pairs.tokenizer, pairs.max_length
+        self.text_columns: tuple[str, ...] = pairs.text_columns[:1]
+        self.columns = self.text_columns
+        self.label_column: str = pairs.label_column
+        self.group_names: tuple[str, ...] = ()
+        self.label_names: tuple[str, ...] = hypotheses.labels
+
+    def fit(self, splits: Splits) -> None:
+        """Take the classes from the labels of these splits, unless they were given."""
+        if self.label_names:
+            return
+        values: list[Any] = []
+        for split, rows in splits.items():
+            if self.label_column not in rows.column_names:
+                raise DataError(
+                    f"no such column; there are {', '.join(rows.column_names)} "
+                    f"(dataset.columns={{{self.label_column}: NAME}} renames one, or give --labels)",
+                    split=split,
+                    column=self.label_column,
+                )
+            if names := getattr(rows.features[self.label_column], "names", None):
+                self.label_names = tuple(names)
+                return
+            values += [label for value in rows[self.label_column] for label in self._labels(value)]
+        self.label_names = names_from_values(values, split=", ".join(splits), column=self.label_column)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the examples depend on besides the trained task."""
+        return {
+            "zero_shot": [*self.label_names],
+            "hypothesis": self.hypotheses.template,
+            "pairs": self.pairs.state_dict(),
+        }
+
+    # --- row -> pairs -> logits -----------------------------------------------------------------------
+
+    def inputs_of(self, rows: Any, *, split: str) -> Any:  # noqa: ARG002 - the contract
+        """`row_id` and the text; labels are read when all pairs of a row are together."""
+        return rows.select_columns(["row_id", *self.text_columns])
+
+    def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
+        """A pair for each row and class."""
+        (text,), hypothesis = self.text_columns, self.pairs.text_columns[1]
+        # Names of classes are often written with underscores; sentences are not.
+        asked = [self.hypotheses.template.replace("{}", name.replace("_", " ")) for name in self.label_names]
+        count = len(asked)
+        return self.pairs.encode(
+            {
+                "row_id": [row * count + label for row in columns["row_id"] for label in range(count)],
+                text: [value for value in columns[text] for _ in asked],
+                hypothesis: asked * len(columns[text]),
+            }
+        )
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """As the trained task does."""
+        return self.pairs.collate(examples)
+
+    def forward(self, model: Any, batch: Batch) -> Tensor:
+        """Logits [B, C] of the trained task's classes."""
+        return self.pairs.forward(model, batch)
+
+    def predictions(self, outputs: Tensor, batch: Batch) -> Entailments:
+        """The logits that matter."""
+        chosen = outputs[:, [self.entailment, self.contradiction]]
+        return Entailments(
+            example_ids=batch["example_ids"].cpu().numpy(), logits=chosen.double().cpu().numpy()
+        )
+
+    # --- logits -> classes of rows --------------------------------------------------------------------
+
+    def assemble(self, predictions: Entailments, rows: Any) -> Predictions:
+        """Classes and scores of rows from their pairs, which come in the order of their ids."""
+        count = len(self.label_names)
+        logits = predictions.logits.reshape(-1, count, 2)
+        row_ids = predictions.example_ids[::count] // count
+        scores = _softmax(logits)[..., 0] if self.hypotheses.multi_label else _softmax(logits[..., 0])
+        expected = self._expected(rows, row_ids)
+        predicted = scores >= self.pairs.threshold if self.hypotheses.multi_label else scores.argmax(axis=1)
+        return Predictions(
+            example_ids=row_ids,
+            predicted=predicted,
+            expected=expected,
+            scores=scores,
+            losses=None if expected is None else _losses(scores, expected),
+        )
+
+    def describe(
+        self,
+        predictions: Predictions,
+        place: int,
+        *,
+        row: Mapping[str, Any],  # noqa: ARG002 - the contract
+        all_scores: bool,
+    ) -> dict[str, Any]:
+        """Names and scores of the predicted classes."""
+        return describe_labels(
+            predictions, place, problem=self.problem, label_names=self.label_names, all_scores=all_scores
+        )
+
+    def comparison(self, predictions: Predictions) -> Comparison | None:
+        """Classes, or sets of them."""
+        if predictions.expected is None:
+            return None
+        return Comparison(
+            predicted=predictions.predicted, expected=predictions.expected, labels=self.label_names
+        )
+
+    def tables(self, predictions: Predictions) -> dict[str, list[dict[str, Any]]]:  # noqa: ARG002
+        """None but those that every comparison of classes has."""
+        return {}
+
+    def _labels(self, value: Any) -> list[Any]:
+        if self.hypotheses.multi_label:
+            return split_labels(value, self.pairs.label_separator)
+        return [value]
+
+    def _expected(self, rows: Any, row_ids: np.ndarray) -> np.ndarray | None:
+        if self.label_column not in getattr(rows, "column_names", ()):
+            return None
+        values = rows[self.label_column][:]
+        if all(is_missing(value) for value in values):
+            return None
+        places = {int(row_id): place for place, row_id in enumerate(rows["row_id"])}
+        encoder = LabelEncoder(self.label_names)
+        place = {"split": "evaluation", "column": self.label_column}
+        ids = [
+            [encoder.encode(label, row=row, **place) for label in self._labels(values[row])]
+            for row in (places[int(row_id)] for row_id in row_ids)
+        ]
+        if not self.hypotheses.multi_label:
+            return np.array(ids, dtype=np.int64).reshape(-1)
+        hot = np.zeros((len(ids), len(self.label_names)), dtype=bool)
+        for row, chosen in enumerate(ids):
+            hot[row, chosen] = True
+        return hot
+
+
+def _classes_of(pairs: Any, *, multi_label: bool) -> tuple[int, int]:
+    """The ids of entailment and of its contrary; raises ConfigError where the run knows of none."""
+    names = [name.casefold() for name in pairs.label_names]
+    kind, texts = getattr(pairs, "problem", ""), pairs.text_columns
+    if kind != "single_label" or len(texts) != 2 or "entailment" not in names:
+        given = f"{kind or 'another problem'} over {', '.join(texts)} with {', '.join(names) or 'no classes'}"
+        raise ConfigError(
+            f"RUN: given a run of {given}; expected one of pairs of texts with a class named entailment, as "
+            "experiment=glue/mnli makes it: only such a one can be asked for classes it was not trained on"
+        )
+    entailment = names.index("entailment")
+    if "contradiction" in names:
+        return entailment, names.index("contradiction")
+    if len(names) == 2:
+        return entailment, 1 - entailment
+    if multi_label:
+        raise ConfigError(
+            f"--multi-label: given a run with {', '.join(names)}; expected a class named contradiction"
+        )
+    return entailment, entailment
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def _losses(scores: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Cross-entropy [N] in nats, of sets its mean over the classes."""
+    if expected.ndim == 1:
+        return -np.log(np.maximum(scores[np.arange(len(expected)), expected], TINY))
+    right = np.where(expected, scores, 1 - scores)
+    return -np.log(np.maximum(right, TINY)).mean(axis=1)

@@ -1,0 +1,217 @@
+"""Many runs from one command line, through Hydra's own machinery, so that any launcher and sweeper works.
+
+Each job checks its configuration, makes its run folder and runs it in a new process; a job that fails is
+recorded and the others go on. At the end a table, the best first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from runwright.config.compose import Composed, all_mistakes, compose, resolve
+from runwright.config.folders import ConfFolders, find_conf_folders
+from runwright.config.hydra_settings import PARAMS, SWEEP_FOLDER, CheckedLoader
+from runwright.config.loading import HYDRA, ROOT_NAME, config_loader, explain, register_plugins
+from runwright.config.overrides import Parsed, parse_overrides
+from runwright.config.permissions import worker_environment
+from runwright.config.redaction import redact
+from runwright.config.schema import check
+from runwright.config.secrets import conceal_overrides
+from runwright.errors import ConfigError, Mistake, RunwrightError, raise_if_any, report
+from runwright.launch.group import STOP_SIGNALS
+from runwright.launch.sweep_stop import JOB_FLAG, SweepStopped, catch_stops, run_stoppable, stop_number
+from runwright.runs.folder import CONFIG_FILE, claim_folder, create
+from runwright.runs.sweep import OUTCOME_FILE, print_table, read_outcomes
+
+if TYPE_CHECKING:
+    from hydra._internal.hydra import Hydra
+    from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
+
+MAX_CHECKED = 64  # compositions before a sweep starts: 64 take about three seconds, with a launcher seven
+EXIT_FAILED_JOB = 1
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+STATUSES = {0: "finished", **{128 + number: "stopped" for number in STOP_SIGNALS}}  # others: failed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What was checked before anything starts."""
+
+    composed: Composed  # of the first value of every axis
+    sets_sweep_dir: bool
+
+
+def run_hydra(
+    overrides: list[str], *, multirun: bool, cfg: str | None, resolve: bool, allow_shadow: bool
+) -> int:
+    """Hand the command line to Hydra: a multirun, or `--cfg hydra|all`."""
+    folders = find_conf_folders()
+    if cfg is not None:
+        found = compose(overrides, allow_shadow=allow_shadow, multirun=True).mistakes
+        raise_if_any([mistake for mistake in found if resolve or not mistake.given.startswith("???")])
+        with redirect_stdout(StringIO()) as printed:
+            _call_hydra(
+                folders, overrides, lambda hydra: hydra.show_cfg(ROOT_NAME, overrides, cfg, None, resolve)
+            )
+        print(redact(printed.getvalue()), end="")
+        return 0
+    assert multirun
+    plan = _check_all(overrides, folders, allow_shadow=allow_shadow)
+    # Hydra writes its configuration down: it gets references in the place of secrets.
+    arguments = conceal_overrides(overrides)
+    if not plan.sets_sweep_dir:
+        arguments.append(f"{SWEEP_FOLDER}={_quoted(str(_new_sweep_folder(plan.composed.config)))}")
+    os.environ.update(worker_environment())  # jobs may run in processes of a launcher
+    started = time.time()
+    with catch_stops():
+        with suppress(SweepStopped):
+            _call_hydra(folders, arguments, lambda hydra: hydra.multirun(ROOT_NAME, run_job, arguments))
+        stopped_by = stop_number()
+    sweep = _sweep_folder(arguments, plan)
+    outcomes = read_outcomes(sweep, since=started)
+    print_table(outcomes, sweep)
+    if stopped_by:
+        return 128 + stopped_by
+    return 0 if all(outcome["exit_code"] == 0 for outcome in outcomes) else EXIT_FAILED_JOB
+
+
+def run_job(config: DictConfig) -> dict[str, Any]:
+    """One job: what Hydra calls, here or in a launcher's process. Never raises for a job that fails."""
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    is_alone = hydra.runtime.choices.get("hydra/launcher") == "basic"
+    if stop_number():
+        if is_alone:
+            raise SweepStopped  # the launcher would compose all other jobs
+        return {"job": hydra.job.num, "status": "not started"}
+    job_folder = Path(hydra.runtime.output_dir)
+    job_folder.mkdir(parents=True, exist_ok=True)
+    overrides = list(hydra.overrides.task)
+    outcome: dict[str, Any] = {"job": hydra.job.num, "overrides": overrides, "folder": None}
+    started = time.time()
+    try:
+        folder = _make_run_folder(config, overrides)
+        outcome["folder"] = str(folder)
+        print(f"job {hydra.job.num}: {' '.join(overrides)} -> {folder}", flush=True)
+        command = [sys.executable, "-P", "-m", "runwright", "train", JOB_FLAG, str(folder / CONFIG_FILE)]
+        code = run_stoppable(command, None if is_alone else job_folder / "output.txt")
+        outcome |= {"exit_code": code, "status": STATUSES.get(code, "failed")}
+    except RunwrightError as error:
+        text = report(error) if isinstance(error, ConfigError) else str(error)
+        text = redact(text)
+        outcome |= {"exit_code": error.exit_code, "status": "refused", "reason": text}
+        print(f"job {hydra.job.num}: {' '.join(overrides)} refused\n{text}", file=sys.stderr)
+    outcome["seconds"] = time.time() - started
+    (job_folder / OUTCOME_FILE).write_text(json.dumps(outcome, indent=2), encoding="utf-8")
+    return outcome
+
+
+def _make_run_folder(config: DictConfig, overrides: list[str]) -> Path:
+    plain, unresolved, mistakes = resolve(config)
+    raise_if_any([*mistakes, *check(plain)])
+    return create(
+        plain,
+        overrides=overrides,
+        command=[*sys.orig_argv[:1], "-m", "runwright", "train", *overrides],
+        unresolved=unresolved,
+    )
+
+
+def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool) -> Plan:
+    """Check every value of every axis, each beside the first values of the others, before the first job."""
+    typed, mistakes = parse_overrides(overrides, folders, multirun=True)
+    wrong = {mistake.key for mistake in mistakes}
+    axes = {str(sweep.input_line) for sweep in typed.sweeps}
+    fixed = [text for text in overrides if text not in axes and text not in wrong]
+    base = compose(fixed, allow_shadow=allow_shadow, multirun=True)
+    parsed, mistakes = parse_overrides([*_params(base, typed), *overrides], folders, multirun=True)
+    sweeps = {str(sweep.input_line): _values(sweep, folders) for sweep in parsed.sweeps}
+    fixed = [text for text in [*_params(base, typed), *fixed] if text not in sweeps]
+    first = [values[0] for values in sweeps.values() if values]
+    composed = compose([*fixed, *first], allow_shadow=allow_shadow, multirun=True)
+    mistakes += [mistake for mistake in base.mistakes if mistake.key.startswith(f"{HYDRA}.")]
+    mistakes += all_mistakes(composed)
+    others = [(text, value) for text, values in sweeps.items() for value in values[1:]][:MAX_CHECKED]
+    for text, value in others:
+        rest = [values[0] for other, values in sweeps.items() if other != text and values]
+        chosen = [*fixed, *rest, value]
+        mistakes += all_mistakes(compose(chosen, allow_shadow=allow_shadow, multirun=True))
+    if base.hydra.get("hydra.sweeper._target_", BASIC_SWEEPER) == BASIC_SWEEPER:
+        endless = [str(sweep.input_line) for sweep in parsed.sweeps if not sweep.is_discrete_sweep()]
+        expected = "values to go through: a,b or range(…)"
+        hint = "or hydra/sweeper=…"
+        mistakes += [Mistake(key=text, given="an interval", expected=expected, hint=hint) for text in endless]
+    raise_if_any(_once(mistakes))
+    sets_dir = any(text.startswith(f"{SWEEP_FOLDER}=") for text in overrides)
+    return Plan(composed=composed, sets_sweep_dir=sets_dir)
+
+
+def _params(composed: Composed, typed: Parsed) -> list[str]:
+    """The axes that files give to the sweeper, without those that the command line replaces."""
+    others = {o.get_key_element() for o in (*typed.choices, *typed.values, *typed.sweeps)}
+    params = {
+        key.removeprefix(PARAMS): value for key, value in composed.hydra.items() if key.startswith(PARAMS)
+    }
+    return [f"{key}={value}" for key, value in params.items() if key not in others]
+
+
+def _once(mistakes: list[Mistake]) -> list[Mistake]:
+    return list({str(mistake): mistake for mistake in mistakes}.values())
+
+
+def _values(sweep: Override, folders: ConfFolders) -> list[str]:
+    """The overrides that an axis stands for; none where a sweeper will draw them."""
+    if not sweep.is_discrete_sweep():
+        return []
+    sweep.config_loader = config_loader(folders)
+    key = sweep.get_key_element()
+    return [f"{key}={value}" for value in sweep.sweep_string_iterator()]
+
+
+def _new_sweep_folder(config: dict[str, Any]) -> Path:
+    root = Path(config["output_dir"]).expanduser() / "sweeps"
+    return claim_folder(root)[0]
+
+
+def _sweep_folder(arguments: list[str], plan: Plan) -> Path:
+    """Where the jobs' outcomes are."""
+    texts = [text.partition("=")[2] for text in arguments if text.startswith(f"{SWEEP_FOLDER}=")]
+    if plan.sets_sweep_dir and "${" in texts[-1]:
+        return Path(plan.composed.config["output_dir"])
+    return Path(texts[-1].strip("'\""))
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _call_hydra(folders: ConfFolders, overrides: list[str], act: Callable[[Hydra], object]) -> None:
+    """Do what `hydra.main` does, with a loader that refuses what a configuration may not set."""
+    from hydra._internal.hydra import Hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    register_plugins()
+    search_path = config_loader(folders, full=True).config_search_path
+    loader = CheckedLoader(search_path, overrides, shipped=folders.shipped)
+    hydra = Hydra(task_name="runwright", config_loader=loader)
+    GlobalHydra.instance().initialize(hydra)
+    try:
+        act(hydra)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(str(explain(error, folders))) from error
+    finally:
+        GlobalHydra.instance().clear()

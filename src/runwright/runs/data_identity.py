@@ -1,0 +1,250 @@
+"""The data that a run was trained on, as its folder records it, and what is different about data of today.
+
+Rows and what the task learned of them are compared, never places: a file may be moved or renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runwright.config.permissions import granted
+from runwright.dataset.load import LoadedData
+from runwright.dataset.readers.streams import file_fingerprint
+from runwright.dataset.row_hashes import (
+    FILE_NAME,
+    RowRecord,
+    hash_rows,
+    read_row_hashes,
+    read_trained,
+    row_changes,
+    write_row_hashes,
+)
+from runwright.errors import CheckpointError, listed, shown
+from runwright.report.page.records import read_json
+from runwright.runs.folder import write_text
+from runwright.runs.resume import differences
+from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
+from runwright.tracker.journal import UNREPEATABLE, read_curves
+from runwright.trainer.checkpoint import list_checkpoints
+from runwright.trainer.ranks import Ranks
+
+DATA_FILE = "data.json"
+MAX_FILES = 1000  # of more (a text in each, say) none is recorded: rows are compared in any case
+
+
+# --- what is recorded -------------------------------------------------------------------------------------
+
+
+def record_data(
+    folder: Path, config: Mapping[str, Any], data: LoadedData, task: Any, *, changed: bool
+) -> Path:
+    """Write data.json and rows.npz; the first. `changed`: the run was trained on other data before."""
+    if _read(folder).get("fingerprints") != data.fingerprints or not (folder / FILE_NAME).is_file():
+        write_row_hashes(folder, data.splits, trained_before=read_trained(folder) if changed else None)
+    record = {
+        "fingerprints": data.fingerprints,
+        "columns": data.columns,
+        "learned": task.state_dict(),
+        "files": _hash_files(config, data),
+        "notes": data.notes,
+        "sources": data.sources,
+        **({"parts": data.parts} if data.parts else {}),
+    }
+    write_text(folder / DATA_FILE, json.dumps(record, indent=1, ensure_ascii=False))
+    return folder / DATA_FILE
+
+
+def recorded_rows(folder: Path) -> RowRecord:
+    """The rows of a run as it recorded them."""
+    found = _read(folder)
+    return RowRecord(
+        fingerprints=found.get("fingerprints", {}),
+        columns=found.get("columns", {}),
+        hashes=read_row_hashes(folder),
+    )
+
+
+def rows_of(data: LoadedData, *, splits: Iterable[str]) -> RowRecord:
+    """The rows of loaded data; hashes of single rows in these splits only, since they take time."""
+    hashes = {split: found for split in splits if (found := hash_rows(data.splits[split])) is not None}
+    return RowRecord(fingerprints=data.fingerprints, columns=data.columns, hashes=hashes)
+
+
+def other_splits(data: LoadedData, fingerprints: Mapping[str, str]) -> list[str]:
+    """The loaded splits whose rows are not those of the fingerprints; a stream is none of them."""
+    return [split for split in data.splits if data.fingerprints[split] != fingerprints.get(split)]
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a run has trained on its data: it has a checkpoint or a metric."""
+    if list_checkpoints(folder / "checkpoints"):
+        return True
+    journal = folder / JOURNAL_FILE
+    return journal.is_file() and any(not name.startswith(UNREPEATABLE) for name in read_curves(journal))
+
+
+# --- resuming ---------------------------------------------------------------------------------------------
+
+
+def check_data(
+    folder: Path, config: Mapping[str, Any], ranks: Ranks, data: LoadedData, task: Any
+) -> list[str]:
+    """What is different about the data of a run that has begun, where the user allows that.
+
+    Raises CheckpointError, on all ranks together, where it is not allowed.
+    """
+    changes = data_changes(folder, config, data, task) if has_begun(folder) else []
+    allowed = granted().changed_data
+    refused = _other_classes(folder, task) if changes and allowed else "\n  ".join(changes)
+    if found := next(filter(None, ranks.gather(refused.encode())), b""):
+        ways = "Bring the old data back; or begin a new run (without --resume, or with resume=null)"
+        flag = "; or go on with the data of today, which the run then records: --allow-changed-data"
+        raise CheckpointError(
+            f"{folder}: the data is not what the run was trained on:\n  {found.decode()}\n"
+            + (ways if allowed else ways + flag)
+        )
+    return changes
+
+
+def _other_classes(folder: Path, task: Any) -> str:
+    """Why the weights of a run do not fit a task that learned from other data; empty where they do."""
+    states = _read(folder).get("learned", {}), task.state_dict()
+    old, new = (len(state.get("label_names", ())) for state in states)
+    return f"{new} classes, and the model has {old}" if old and old != new else ""
+
+
+def data_changes(folder: Path, config: Mapping[str, Any], data: LoadedData, task: Any) -> list[str]:
+    """What is different about the rows of each split and what the task learned, then which files are."""
+    record = _read(folder)
+    before = record.get("fingerprints")
+    if before is None:
+        return []
+    now = rows_of(data, splits=other_splits(data, before))
+    rows = row_changes(recorded_rows(folder), now)
+    changes = [f"{split}: {text}" for split, text in rows.items()]
+    learned = _by_place(json.loads(json.dumps(task.state_dict())))
+    found = differences(_by_place(record.get("learned", learned)), learned)
+    if found:
+        texts = [f"{name} {shown(old)} → {shown(new)}" for name, (old, new) in found.items()]
+        changes.append(f"what the task learned: {listed(texts)}")
+    if not changes and data.stream is None:
+        return []
+    edited = _edited(record.get("files", {}), _hash_files(config, data))
+    if data.stream is not None:  # what cleans it shows in no fingerprint: nobody has read its rows yet
+        cleaning = {str(_file(text)) for text in _texts(config["dataset"].get("cleaning"))}
+        changes += [f"train: rows are cleaned by another {name}" for name in edited if name in cleaning]
+    return [*changes, _content(edited)] if changes and edited else changes
+
+
+def _by_place(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists as mappings, so that single members are compared."""
+    return {
+        name: dict(enumerate(value)) if isinstance(value, list) else value for name, value in state.items()
+    }
+
+
+def _edited(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The files with new content and those that are gone; where there are none, those with another's."""
+    if not before or not now:
+        return []
+    new = [name for name, content in now.items() if content not in before.values()]
+    gone = [name for name, content in before.items() if name not in now and content not in now.values()]
+    others = [name for name, content in now.items() if before.get(name, content) != content]
+    return [*new, *(f"{name} (gone)" for name in gone)] or others
+
+
+def _content(edited: Sequence[str]) -> str:
+    return f"files with other content: {listed(edited)}"
+
+
+def _hash_files(config: Mapping[str, Any], data: LoadedData) -> dict[str, str]:
+    """A hash of each file that rows, cleaning steps and the task were read from; a hub's commit as it is."""
+    sources = set(chain.from_iterable(data.sources.values()))
+    sources = sources if len(sources) <= MAX_FILES else set()
+    files = {
+        path for name in (*sources, *_texts([config["dataset"], config["task"]])) if (path := _file(name))
+    }
+    others = {name: name for name in sources if _file(name) is None}
+    return others | {str(path): file_fingerprint(path) for path in sorted(files)}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
+
+
+def _file(name: str) -> Path | None:
+    """The file of this name; of a part of a combination, the one behind the part's name."""
+    for text in (name, name.rpartition(": ")[2]):
+        path = os.path.expanduser(text)  # noqa: PTH111 - a text that is no path raises nothing
+        if os.path.isfile(path):  # noqa: PTH113 - the same
+            return Path(path)
+    return None
+
+
+# --- evaluating -------------------------------------------------------------------------------------------
+
+
+def evaluation_warnings(
+    folder: Path, config: Mapping[str, Any], data: LoadedData, splits: Sequence[str], *, own: bool
+) -> dict[str, str]:
+    """What to know of the rows that a run is evaluated on, by split; splits as in training are left out.
+
+    `own`: they are meant to be the run's own, so that other ones are named. Rows of train always are.
+    """
+    before = recorded_rows(folder)
+    others = [split for split in other_splits(data, before.fingerprints) if split in splits]
+    now = rows_of(data, splits=others)
+    changes = row_changes(before, now) if own and before.fingerprints else {}
+    edited = _edited(_read(folder).get("files", {}), _hash_files(config, data)) if changes else []
+    warnings = {}
+    for split in others:
+        known = {"train": read_trained(folder)}
+        if own:
+            known |= {name: each.hashes for name, each in before.hashes.items() if name != "train"}
+        own_rows = known.pop(split) if own and split in known else None
+        parts = [_count_known(now, split, known, but=own_rows), changes.get(split, "")]
+        parts += [_content(edited)] if edited else []
+        held_out = any((config["dataset"].get("holdout") or {}).values())
+        if not own and held_out and not _is_comparable(before, now, split):
+            parts = ["the split is held out of rows that cannot be compared with train: some may be in both"]
+        if any(parts):
+            warnings[split] = "; ".join(filter(None, parts))
+    return warnings
+
+
+def _is_comparable(before: RowRecord, now: RowRecord, split: str) -> bool:
+    """Whether a row of train would be recognized: there are hashes of rows with the same columns."""
+    columns = before.columns.get("train", {}), now.columns.get(split, {})
+    return split in now.hashes and "train" in before.hashes and columns[0].keys() == columns[1].keys()
+
+
+def _count_known(
+    rows: RowRecord, split: str, known: Mapping[str, np.ndarray], *, but: np.ndarray | None
+) -> str:
+    """How many rows of a split other splits had, each row counted once; not those that it had itself."""
+    if split not in rows.hashes:
+        return ""
+    left, counts = rows.hashes[split].hashes, []
+    total = len(left)
+    left = left if but is None else left[~np.isin(left, but)]
+    for name, hashes in known.items():
+        inside = np.isin(left, hashes)
+        left = left[~inside]
+        if inside.any():
+            counts.append(f"{inside.sum()}{'' if counts else f' of its {total} rows were'} in {name}")
+    return ", ".join(counts)
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    return read_json(folder / DATA_FILE)

@@ -1,0 +1,324 @@
+"""The life of a run: from a folder with a resolved configuration to a best model, figures and a true status.
+
+The same function begins a run and goes on with one: where the folder holds a checkpoint, training continues
+from it. Only the first of several processes writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import runwright
+from runwright import build
+from runwright.config.redaction import Redactor
+from runwright.config.secrets import reveal
+from runwright.config.targets import instantiate
+from runwright.errors import CheckpointError, ConfigError, RunwrightError
+from runwright.report.log import run_logging
+from runwright.report.progress import Progress
+from runwright.report.summary import RunSummary, print_summary
+from runwright.runs.data_identity import has_begun
+from runwright.runs.evaluate import check_examples, check_tuning, evaluate_each, keep_learned
+from runwright.runs.folder import CONFIG_FILE, read_config, read_run, read_saved
+from runwright.runs.record import (
+    Run,
+    add_up_effort,
+    describe_data,
+    describe_models,
+    finish_recording,
+    prepare_data,
+    record_summary,
+    start_recording,
+    write_results,
+)
+from runwright.runs.results import RunResult
+from runwright.runs.resume import check_identity, config_hash
+from runwright.tokenizer.fingerprint import tokenizer_fingerprint
+from runwright.tracker.console import Silent
+from runwright.trainer import environment
+from runwright.trainer.batches import Batches
+from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints, load, read_identity
+from runwright.trainer.environment import local_world_size, rank, share_of_cores
+from runwright.trainer.evaluate import Evaluation
+from runwright.trainer.evaluation_splits import USUAL, EvaluationSplits, choose_splits
+from runwright.trainer.loop import Loop, TrainingState, restore_snapshot
+from runwright.trainer.plan import make_plan
+from runwright.trainer.processes import be_deterministic, end_ranks, open_store, set_threads, start_ranks
+from runwright.trainer.step import Stepper, StepResult
+from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, catch_signals
+from runwright.trainer.stream import StreamBatches
+
+logger = logging.getLogger(__name__)
+
+
+class StoppedBySignalError(RunwrightError):
+    """A signal ended the run after a whole step; everything is saved."""
+
+    def __init__(self, number: int, folder: Path, step: int) -> None:
+        name = signal.Signals(number).name
+        super().__init__(f"{name} after step {step}: saved. Go on with: runwright train --resume {folder}")
+        self.exit_code = 128 + number  # what a shell reports for a process that a signal ended
+
+
+def execute(folder: Path) -> RunResult:
+    """Run what `folder`/config.yaml says to its end; the folder then holds everything that came of it.
+
+    Raises StoppedBySignalError where a signal ended it; whatever else went wrong is written down and raised.
+    """
+    # Only the first process tracks the run.
+    saved = read_saved(folder)
+    config = reveal(saved.config, but="tracker" if rank() else "")
+    options = build.build_options(config)
+    ranks = start_ranks(
+        options.device,
+        num_processes=config["launch"]["num_processes"],
+        timeout_seconds=config["launch"]["timeout_seconds"],
+    )
+    set_threads(options.num_threads or share_of_cores(local_world_size()))
+    if options.deterministic:
+        be_deterministic()
+    with run_logging(folder, first=ranks.is_first, redact=Redactor().text), catch_signals() as stop:
+        if ranks.is_first:
+            saved.warn(folder)
+        tracker = (
+            instantiate(config["tracker"], group="tracker", key="tracker") if ranks.is_first else Silent()
+        )
+        with Progress(enabled=ranks.is_first) as progress:
+            run = Run(
+                folder=folder,
+                run_id=read_run(folder)["run_id"],
+                config=config,
+                options=options,
+                ranks=ranks,
+                tracker=tracker,
+                progress=progress,
+                stop=stop,
+            )
+            result = _guarded(run)
+    end_ranks(ranks)
+    return result
+
+
+def _guarded(run: Run) -> RunResult:
+    """The run with its status kept true whatever happens."""
+    # Where the data of a run that has begun is refused, its record stays as it is.
+    prepared = prepare_data(run) if has_begun(run.folder) else None
+    try:
+        start_recording(run)
+        result, summary = _train_and_report(run, prepared or prepare_data(run))
+    except BaseException as error:
+        killed = isinstance(error, StoppedBySignalError | KeyboardInterrupt)
+        finish_recording(run, "KILLED" if killed else "FAILED", error=error)
+        raise
+    finish_recording(run, "FINISHED")
+    if summary is not None:
+        print_summary(summary)
+    return result
+
+
+def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, RunSummary | None]:
+    """The result, and on the first process the summary to print."""
+    started = time.monotonic()
+    describe_data(run, prepared)
+    state, model = _train(run, prepared)
+    best_step = _restore_best(run, state, model)
+    evaluations = _evaluate_splits(run, prepared, model, step=state.step)
+    add_up_effort(run)
+    result = RunResult(
+        run_id=run.run_id,
+        folder=run.folder,
+        global_step=state.step,
+        training_loss=state.loss_sum / max(state.step, 1),
+        metrics={
+            f"{split}/{name}": value
+            for split, evaluation in evaluations.items()
+            for name, value in evaluation.figures.items()
+        },
+        intervals={},
+        best_step=best_step,
+        ledger=state.ledger,
+        paths={},
+    )
+    summary = None
+    if run.ranks.is_first:
+        result = write_results(run, prepared, model, evaluations, result)
+        run.seconds["all"] = time.monotonic() - started + run.seconds["data"]
+        summary = record_summary(run, state, result)
+    return result, summary  # nobody waits for the first one's files and plots: they may take long
+
+
+# --- training ---------------------------------------------------------------------------------------------
+
+
+def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.Module]:
+    """Train to the end; the state then, and the whole model. Raises StoppedBySignalError after a signal."""
+    splits = choose_splits(prepared.examples, best_split=run.options.best_split)
+    if splits.best is None and run.options.early_stopping_patience is not None:
+        raise ConfigError(
+            "trainer.early_stopping_patience needs a validation split; set dataset.holdout.validation"
+        )
+    if splits.best is None and run.options.evaluate_at_start:
+        raise ConfigError(
+            "trainer.evaluate_at_start needs a validation split; set dataset.holdout.validation"
+        )
+    check_tuning(prepared.task, splits)
+    check_examples(prepared, best=splits.best)
+    make_model = partial(build.build_model, run.config, prepared, device=run.ranks.device)
+    stepper = build.build_stepper(run.config, model=make_model(), task=prepared.task, ranks=run.ranks)
+    describe_models(run)
+    batches = _batches(run, prepared)
+    plan = make_plan(run.options, steps_per_epoch=batches.steps_per_epoch)
+    scheduler = build.build_scheduler(run.config, stepper.optimizer, total_steps=plan.total_steps)
+    checkpoints = CheckpointStore(
+        run.folder / "checkpoints", keep=run.options.keep_checkpoints, identity=_identity(run, prepared)
+    )
+    state = _resume(run, checkpoints, stepper, scheduler)
+    if isinstance(batches, StreamBatches):
+        batches.resume(state.stream)
+    loop = Loop(
+        batches=batches,
+        stepper=stepper,
+        scheduler=scheduler,
+        options=run.options,
+        plan=plan,
+        checkpoints=checkpoints,
+        log=run.tracker,
+        stop=run.stop,
+        evaluate=partial(_validate, run, prepared, stepper, splits) if splits.best else None,
+        best_split=splits.best or USUAL,
+        on_step=partial(_show_step, run, plan.total_steps),
+    )
+    with run.progress.training(total=plan.total_steps, done=state.step):
+        code = loop.run(state)
+    checkpoints.wait()
+    run.ranks.barrier()  # the others read what the first one wrote
+    run.seconds |= {
+        "train": state.train_seconds,
+        "evaluate": state.evaluate_seconds,
+        "save": checkpoints.seconds,
+    }
+    if code > TIME_LIMIT:
+        raise StoppedBySignalError(code, run.folder, state.step)
+    if code == TIME_LIMIT:
+        logger.info("trainer.max_minutes reached after step %d of %d", state.step, plan.total_steps)
+    return state, stepper.strategy.release(stepper.model, make_model)
+
+
+def _batches(run: Run, prepared: build.Prepared) -> Batches | StreamBatches:
+    if prepared.stream is not None:
+        return build.build_stream_batches(run.config, prepared, ranks=run.ranks)
+    return build.build_batches(run.config, prepared.examples["train"], prepared.task, ranks=run.ranks)
+
+
+def _resume(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler: Any) -> TrainingState:
+    found = checkpoints.load_newest()
+    step = found[0].step if found else 0
+    if run.ranks.maximum(step) != -run.ranks.maximum(-step):
+        raise CheckpointError(f"{checkpoints.folder}: not all processes read the same checkpoint there")
+    if found is None:
+        return TrainingState()
+    info, snapshot = found
+    for reason in check_identity(read_identity(info.folder), checkpoints.identity):
+        logger.warning("going on, but not bit for bit: %s", reason)
+    state = restore_snapshot(snapshot, stepper, scheduler)
+    checkpoints.protected_step = state.best_step
+    logger.info("going on from step %d (%s)", state.step, info.folder)
+    return state
+
+
+def _validate(
+    run: Run, prepared: build.Prepared, stepper: Stepper, splits: EvaluationSplits
+) -> Mapping[str, Mapping[str, float]]:
+    """Figures of the splits; of the first process on all, since all must decide alike."""
+    with stepper.strategy.whole(stepper.model):
+        model = stepper.model
+        found = evaluate_each(run, prepared, model, splits.names, best=splits.best)
+    figures = {split: evaluation.figures for split, evaluation in found.items()}
+    return json.loads(run.ranks.gather(json.dumps(figures).encode())[0])
+
+
+def _evaluate_splits(
+    run: Run, prepared: build.Prepared, model: torch.nn.Module, *, step: int
+) -> dict[str, Evaluation]:
+    """Every split but train, with the best weights."""
+    began = time.monotonic()
+    splits = [split for split in prepared.examples if split != "train"]
+    try:
+        best = choose_splits(splits, best_split=run.options.best_split).best
+        found = evaluate_each(run, prepared, model, splits, best=best)
+    except EvaluationStopped as stopped:
+        raise StoppedBySignalError(stopped.code, run.folder, step) from None
+    run.seconds["evaluate"] += time.monotonic() - began
+    keep_learned(run, prepared.task)
+    return found
+
+
+def _restore_best(run: Run, state: TrainingState, model: torch.nn.Module) -> int | None:
+    """Put the weights of the best step into the model; the last ones stay where nothing was compared."""
+    if state.best_step in (None, state.step):
+        return state.best_step
+    for info in list_checkpoints(run.folder / "checkpoints"):
+        if info.step == state.best_step:
+            model.load_state_dict(dict(load(info.folder).weights))
+            return info.step
+    logger.warning("the checkpoint of the best step %s is gone; the last weights are used", state.best_step)
+    return state.step
+
+
+def _identity(run: Run, prepared: build.Prepared) -> dict[str, Any]:
+    return {
+        "config": config_hash(read_config(run.folder / CONFIG_FILE)),  # secrets are no part of it
+        "tokenizer": tokenizer_fingerprint(prepared.tokenizer, with_version=False),
+        "num_processes": run.ranks.num_ranks,
+        "strategy": build.build_strategy(run.config, ranks=run.ranks).name,
+        "num_threads": torch.get_num_threads(),
+        "device": run.ranks.device.type,
+        "torch": torch.__version__,
+        "runwright": runwright.__version__,
+    }
+
+
+def _show_step(run: Run, total: int, state: TrainingState, result: StepResult) -> None:
+    seconds = max(state.train_seconds, 1e-9)
+    fields = {
+        "loss": result.loss,
+        "samples/s": state.num_examples / seconds,
+        "tokens/s": state.real_tokens / seconds,
+    }
+    run.progress.step(state.step, total, fields)
+
+
+SHARED_FOLDER_SECONDS = 30.0  # for a network file system to show what another machine wrote
+
+
+def share_folder(folder: Path | None) -> Path:
+    """The run's folder, which rank 0 gives and the others get, after a check that they see the same one."""
+    if folder is not None and environment.world_size() == 1:
+        return folder
+    store = open_store()
+    if folder is not None:
+        digest = hashlib.sha256((folder / CONFIG_FILE).read_bytes()).hexdigest()
+        store.set("runwright/folder", json.dumps([str(folder), digest]))
+        return folder
+    name, digest = json.loads(store.get("runwright/folder"))
+    file = Path(name) / CONFIG_FILE
+    until = time.monotonic() + SHARED_FOLDER_SECONDS
+    while not (file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == digest):
+        if time.monotonic() > until:
+            raise ConfigError(
+                f"output_dir: given a folder in which {socket.gethostname()} does not see {file} as rank 0 "
+                "wrote it, expected one that all machines share"
+            )
+        time.sleep(0.2)
+    return file.parent

@@ -1,0 +1,128 @@
+"""A run or a sweep as one HTML page in its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from runwright.errors import ConfigError
+from runwright.report.page.records import (
+    RunRecord,
+    figures_of,
+    read_json,
+    read_predictions,
+    read_tables,
+)
+from runwright.report.page.run_page import run_page
+from runwright.report.page.sweep_page import Job, sweep_page
+from runwright.report.plots import NUMBERS_FILE
+from runwright.runs.folder import CONFIG_FILE, RUN_FILE, read_config, resolve_run
+from runwright.runs.sweep import OUTCOME_FILE, read_outcomes
+from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
+from runwright.tracker.journal import read_curves
+
+REPORT_FILE = "report.html"
+SWEEPS = "sweeps"
+LATEST_SWEEP = "latest:sweeps"
+MAX_AT_THE_END = 25 * 2**20  # bytes of predictions: reading them takes about half a second
+
+
+def find(reference: str, *, output_dir: str = "outputs") -> tuple[Path, bool]:
+    """The folder of a run or a sweep, and whether it is a sweep's."""
+    path = Path(reference).expanduser()
+    if path.is_dir() and not (path / RUN_FILE).is_file() and next(path.glob(f"**/{OUTCOME_FILE}"), None):
+        return path.resolve(), True
+    sweeps = sorted(each for each in (Path(output_dir).expanduser() / SWEEPS).glob("*/") if each.is_dir())
+    if reference == LATEST_SWEEP:
+        if not sweeps:
+            raise ConfigError(f"{reference}: given no sweep, expected one in {output_dir}/{SWEEPS}")
+        return sweeps[-1].resolve(), True
+    named = [each for each in sweeps if reference and _is_called(each, reference)]
+    if len(named) == 1:
+        return named[0].resolve(), True
+    return resolve_run(reference, output_dir=output_dir), False
+
+
+def write_report(folder: Path, *, is_sweep: bool, file: Path | None = None) -> Path:
+    """Write the page; by default into the folder itself."""
+    text = sweep_report(folder) if is_sweep else run_page(read_run_record(folder))
+    target = file or folder / REPORT_FILE
+    target.parent.mkdir(parents=True, exist_ok=True)
+    new = target.with_name(f".{target.name}.new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(target)
+    return target
+
+
+def is_cheap(folder: Path) -> bool:
+    """Whether the page of a run is made in less than a second, so that each run may end with it."""
+    return sum(file.stat().st_size for file in folder.glob("predictions/*.jsonl")) <= MAX_AT_THE_END
+
+
+def read_run_record(folder: Path) -> RunRecord:
+    """What the files of a run say."""
+    summary, journal = read_json(folder / "summary.json"), folder / JOURNAL_FILE
+    file = folder / CONFIG_FILE
+    return RunRecord(
+        folder=folder,
+        run=read_json(folder / RUN_FILE),
+        config=read_config(file),
+        config_text=file.read_text(encoding="utf-8"),
+        curves=read_curves(journal) if journal.is_file() else {},
+        summary=summary,
+        provenance=read_json(folder / "provenance.json"),
+        data=read_json(folder / "data.json"),
+        task=read_json(folder / "task.json"),
+        numbers=read_json(folder / "plots" / NUMBERS_FILE),
+        predictions=read_predictions(folder / "predictions"),
+        class_tables=read_tables(folder / "tables", "classes"),
+        metrics=figures_of(summary.get("metrics")),
+    )
+
+
+def sweep_report(folder: Path) -> str:
+    """The page of a sweep from what its jobs left."""
+    outcomes = read_outcomes(folder)
+    if not outcomes:
+        raise ConfigError(
+            f"{folder}: given a sweep none of whose jobs has ended, expected {OUTCOME_FILE} files"
+        )
+    jobs = [_job(folder, outcome) for outcome in outcomes]
+    config = next((read_config(job.folder / CONFIG_FILE) for job in jobs if job.folder is not None), {})
+    trainer: dict[str, Any] = config.get("trainer", {})
+    return sweep_page(
+        folder,
+        jobs,
+        metric=f"validation/{trainer.get('best_metric', 'loss')}",
+        mode=str(trainer.get("best_mode", "min")),
+        report_name=REPORT_FILE,
+    )
+
+
+def _job(sweep: Path, outcome: dict[str, Any]) -> Job:
+    folder = _moved(sweep, outcome["folder"])
+    journal = folder / JOURNAL_FILE if folder else None
+    overrides = (str(text).lstrip("+~").partition("=") for text in outcome["overrides"])
+    return Job(
+        number=outcome["job"],
+        status=outcome.get("status", "failed"),
+        reason=str(outcome.get("reason") or "").strip().partition("\n")[0][:200],
+        overrides={key: value for key, _, value in overrides},
+        seconds=float(outcome.get("seconds", 0.0)),
+        metrics=outcome["metrics"],
+        folder=folder,
+        curves=read_curves(journal) if journal is not None and journal.is_file() else {},
+    )
+
+
+def _moved(sweep: Path, recorded: str | None) -> Path | None:
+    """The folder of a job's run, also where the whole of outputs/ was moved since."""
+    if not recorded:
+        return None
+    folder = Path(recorded)
+    beside = sweep.parent.parent / folder.parent.name / folder.name
+    return next((each for each in (folder, beside) if (each / CONFIG_FILE).is_file()), None)
+
+
+def _is_called(folder: Path, text: str) -> bool:
+    return folder.name == text or folder.name.rpartition("-")[2].startswith(text)

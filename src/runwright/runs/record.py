@@ -1,0 +1,274 @@
+"""What a run writes down about itself: where it comes from, its data, its status, its results.
+
+Only the first of several processes writes; the others call the same functions, which then do nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from runwright import build
+from runwright.config.redaction import redact
+from runwright.dataset.load import LoadedData
+from runwright.report.progress import Progress
+from runwright.report.summary import RunSummary, peak_memory_bytes, write_summary
+from runwright.runs import outputs
+from runwright.runs.data_identity import check_data, record_data
+from runwright.runs.folder import CONFIG_FILE, OVERRIDES_FILE, boot_id, read_run, update_status
+from runwright.runs.origins import record_inputs, record_models, record_origin
+from runwright.runs.outputs import about_model
+from runwright.runs.page import is_cheap, write_report
+from runwright.runs.results import RunResult
+from runwright.runs.resume import record_resume
+from runwright.runs.states import mark_all, marked_runs
+from runwright.store import cache_root
+from runwright.tokenizer.source import keep_trained
+from runwright.tokenizer.truncation import truncation_report
+from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
+from runwright.tracker.journal import read_curves
+from runwright.tracker.system import cpu_seconds
+from runwright.trainer.checkpoint import is_valid, list_checkpoints
+from runwright.trainer.evaluate import Evaluation
+from runwright.trainer.evaluation_splits import choose_splits
+from runwright.trainer.loop import TrainingState
+from runwright.trainer.options import TrainerOptions
+from runwright.trainer.ranks import Ranks
+from runwright.trainer.stop import StopFlag
+from runwright.types import Interval, RunInfo, Tracker
+
+logger = logging.getLogger(__name__)
+
+TASK_FILE = "task.json"
+LOG_FILE = "log.txt"
+MAX_DEATHS_NAMED = 2  # of earlier runs that died; a reader of a log wants to know of its own
+
+
+@dataclass(kw_only=True)
+class Run:
+    """What the stages of one run share."""
+
+    folder: Path
+    run_id: str
+    config: Mapping[str, Any]
+    options: TrainerOptions
+    ranks: Ranks
+    tracker: Tracker
+    progress: Progress
+    stop: StopFlag
+    seconds: dict[str, float] = field(default_factory=dict)  # by stage
+    effort: dict[str, float] = field(default_factory=dict)  # seconds of all processes together
+    data_changes: list[str] = field(default_factory=list)  # since it was last trained, allowed by the user
+
+
+def start_recording(run: Run) -> None:
+    """Open the tracker and record configuration and provenance."""
+    if not run.ranks.is_first:
+        return
+    deaths = mark_all(run.config["output_dir"])
+    for death in deaths[-MAX_DEATHS_NAMED:]:
+        logger.warning("%s: marked %s: %s", death.folder, death.status, death.reason)
+    if len(deaths) > MAX_DEATHS_NAMED:
+        logger.warning("%d earlier runs had died too: runwright runs", len(deaths) - MAX_DEATHS_NAMED)
+    run.tracker.start(
+        RunInfo(
+            run_id=run.run_id,
+            name=run.config["name"],
+            folder=run.folder,
+            config=run.config,
+            overrides=tuple(read_run(run.folder)["overrides"]),
+            dead_runs=partial(marked_runs, run.config["output_dir"]),
+        )
+    )
+    process = {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id()}
+    # What a resumed run said of its last end is no longer so.
+    earlier = dict.fromkeys(sorted({"end_time", "error", "reason"} & read_run(run.folder).keys()))
+    update_status(run.folder, "RUNNING", **earlier, **process, device=str(run.ranks.device))
+    run.tracker.log_params({key: value for key, value in run.config.items() if key != "references"})
+    for name in (CONFIG_FILE, OVERRIDES_FILE):
+        run.tracker.log_artifact(run.folder / name)
+    record_origin(run.folder, run.config, num_processes=run.ranks.num_ranks, tracker=run.tracker)
+
+
+def finish_recording(run: Run, status: str, *, error: BaseException | None = None) -> None:
+    """Record how the run ended and close the tracker; a failure leaves traceback.txt."""
+    if not run.ranks.is_first:
+        return
+    fields: dict[str, Any] = {"end_time": time.time()}
+    if error is not None and status == "FAILED":
+        fields["error"] = redact(f"{type(error).__name__}: {error}")
+        report = run.folder / "traceback.txt"
+        report.write_text(redact("".join(traceback.format_exception(error))), encoding="utf-8")
+        run.tracker.log_artifact(report)
+    update_status(run.folder, status, **fields)
+    if (run.folder / LOG_FILE).is_file():
+        run.tracker.log_artifact(run.folder / LOG_FILE)
+    run.tracker.finish(status)
+
+
+def prepare_data(run: Run) -> build.Prepared:
+    """Rows, task and examples; raises CheckpointError where the run was trained on others."""
+    started = time.monotonic()
+
+    def check(data: LoadedData, task: Any) -> None:
+        run.data_changes = check_data(run.folder, run.config, run.ranks, data, task)
+
+    prepared = build.prepare(
+        run.config, cache_folder=cache_root() / "examples", run_folder=run.folder, check=check
+    )
+    run.seconds["data"] = time.monotonic() - started
+    return prepared
+
+
+def describe_data(run: Run, prepared: build.Prepared) -> None:
+    """Record what the rows are and what the task learned from them."""
+    if not run.ranks.is_first:
+        return
+    _write_json(run.folder / TASK_FILE, prepared.task.state_dict())
+    keep_trained(run.config["tokenizer"], prepared.tokenizer, run.folder)
+    for row in prepared.data.table():
+        logger.info("data: %s: %d rows", row["split"], row["rows"])
+    if train := prepared.examples.get("train"):  # a stream has told nothing yet
+        lengths = train.column("full_length")
+        logger.info("train: %s", truncation_report(lengths, prepared.task.max_length).describe())
+    if run.data_changes:
+        _record_changes(run)  # first: what is recorded of the data itself is no longer compared after it
+    changed = bool(run.data_changes)
+    file = record_data(run.folder, run.config, prepared.data, prepared.task, changed=changed)
+    run.tracker.log_artifact(file)
+    run.tracker.log_tags({f"data.{split}": value for split, value in prepared.data.fingerprints.items()})
+    record_inputs(run.config, prepared.data, tracker=run.tracker)
+
+
+def _record_changes(run: Run) -> None:
+    """Write down that the run goes on with other data, and from which step on."""
+    checkpoints = reversed(list_checkpoints(run.folder / "checkpoints"))
+    step = next((info.step for info in checkpoints if is_valid(info.folder)), 0)
+    change = redact({"step": step, "changes": run.data_changes})
+    logger.warning("from step %d on the data is not what it was: %s", step, "; ".join(change["changes"]))
+    record_resume(run.folder, {}, data=change)
+    earlier = read_run(run.folder).get("data_changes", [])
+    update_status(run.folder, "RUNNING", data_changes=[*earlier, change])
+    run.tracker.log_tags({"data.changed": f"from step {step} on: {'; '.join(change['changes'])}"})
+
+
+def describe_models(run: Run) -> None:
+    """Record what model and tokenizer were read from; they must be there by now."""
+    if run.ranks.is_first:
+        record_models(run.folder, run.config, tracker=run.tracker)
+
+
+def add_up_effort(run: Run) -> None:
+    """What the run cost: seconds of processors, and of devices in use, of all processes together."""
+    used = sum(run.seconds.get(stage, 0.0) for stage in ("train", "evaluate", "save"))
+    on_device = used if run.ranks.device.type != "cpu" else 0.0
+    total = run.ranks.sum_vector([cpu_seconds(), on_device]).tolist()
+    run.effort = dict(zip(("cpu_seconds", "device_seconds"), total, strict=True))
+
+
+def write_results(
+    run: Run,
+    prepared: build.Prepared,
+    model: Any,
+    evaluations: Mapping[str, Evaluation],
+    result: RunResult,
+) -> RunResult:
+    """Best model, predictions, tables, plots and intervals; the result with their places."""
+    paths = {"best": outputs.export_best(run.folder, model, prepared.tokenizer, task=prepared.task)}
+    intervals: dict[str, Interval] = {}
+    metrics, task = build.build_metrics(run.config), prepared.task
+    for split, evaluation in evaluations.items():
+        rows = prepared.data.splits[split]
+        paths |= outputs.write_predictions(run.folder, split, rows=rows, task=task, evaluation=evaluation)
+        paths |= outputs.write_tables(run.folder, split, task=task, evaluation=evaluation)
+        intervals |= outputs.intervals(
+            evaluation,
+            split=split,
+            metrics=metrics,
+            group_names=task.group_names,
+            seed=run.config["seed"],
+        )
+    curves = choose_splits(prepared.examples, best_split=run.options.best_split)
+    final = {curves.final_name(name): value for name, value in result.metrics.items()}
+    run.tracker.log_metrics(final, step=result.global_step)
+    paths |= outputs.write_plots(
+        run.folder,
+        prepared=prepared,
+        evaluations=evaluations,
+        curves=read_curves(run.folder / JOURNAL_FILE),
+        best_step=result.best_step,
+    )
+    about = about_model(run.config, task, prepared.data.splits, step=result.best_step or result.global_step)
+    run.tracker.log_model(paths["best"], about=about)
+    for name, path in paths.items():
+        if name != "best":
+            run.tracker.log_artifact(path, folder=name.partition("/")[0])
+    return replace(result, intervals=intervals, paths=paths)
+
+
+def record_summary(run: Run, state: TrainingState, result: RunResult) -> RunSummary:
+    """The summary as a file and its rates as metrics; not printed yet."""
+    summary = RunSummary(
+        name=run.config["name"],
+        run_id=run.run_id,
+        status="FINISHED",
+        folder=run.folder,
+        global_step=result.global_step,
+        best_step=result.best_step,
+        training_loss=result.training_loss,
+        metrics=result.metrics,
+        before=_figures_before(run, result) if run.options.evaluate_at_start else {},
+        intervals=result.intervals,
+        references=run.config.get("references", {}),
+        seconds=run.seconds,
+        num_examples=state.num_examples,
+        real_tokens=state.real_tokens,
+        padded_tokens=state.padded_tokens,
+        peak_memory_bytes=peak_memory_bytes(),
+        device=str(run.ranks.device),
+        ledger=result.ledger,
+        data_changes=read_run(run.folder).get("data_changes", []),
+        paths=result.paths,
+        tracked_at=str(getattr(run.tracker, "location", "")),
+    )
+    measured = {f"speed/{name}": value for name, value in summary.rates.items()}
+    measured |= {f"time/{stage}_seconds": seconds for stage, seconds in run.seconds.items()}
+    measured |= {f"time/{name}": seconds for name, seconds in run.effort.items()}
+    run.tracker.log_metrics(
+        measured | {"memory/peak_bytes": float(summary.peak_memory_bytes or 0)}, step=state.step
+    )
+    run.tracker.log_tags({"ledger": result.ledger})
+    run.tracker.log_artifact(write_summary(summary))
+    _write_page(run)
+    return summary
+
+
+def _figures_before(run: Run, result: RunResult) -> dict[str, float]:
+    """The figures of step 0, of those that the result has; from the journal, since runs are resumed."""
+    curves = read_curves(run.folder / JOURNAL_FILE)
+    found = {name: curves[name] for name in result.metrics if name in curves}
+    return {name: float(values[0]) for name, (steps, values) in found.items() if len(steps) and not steps[0]}
+
+
+def _write_page(run: Run) -> None:
+    """report.html, where that takes less than a second; whatever is wrong with it, the run is not."""
+    if not is_cheap(run.folder):
+        logger.info("no report.html, since there are many predictions: runwright report %s", run.folder)
+        return
+    try:
+        run.tracker.log_artifact(write_report(run.folder, is_sweep=False))
+    except Exception:
+        logger.warning("no report.html could be made", exc_info=True)
+
+
+def _write_json(file: Path, value: Any) -> None:
+    file.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")

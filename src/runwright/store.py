@@ -1,0 +1,230 @@
+"""A cache folder whose entries appear whole or not at all, are built by one process, and are bounded in size.
+
+An entry is a sub-folder named after its key. It is written beside its place, moved there by one rename,
+and used under a file lock of its own, so that of several processes that want it one writes and the others
+wait. Using an entry renews its time stamp; `evict` removes those unused for longest.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from runwright.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_log = logging.getLogger(__name__)
+MANIFEST = "manifest.json"
+_ABANDONED_SECONDS = 24 * 3600
+_DISK_REFUSES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+
+
+def cache_root() -> Path:
+    """The per-user cache folder: RUNWRIGHT_CACHE, else XDG_CACHE_HOME/runwright, else ~/.cache/runwright."""
+    if chosen := os.environ.get("RUNWRIGHT_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base).expanduser() if base else Path.home() / ".cache").absolute() / "runwright"
+
+
+def digest(key: Any) -> str:
+    """A name for a JSON-able key, the same in every process and on every machine (32 hex digits)."""
+    text = json.dumps(key, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def bytes_digest(values: np.ndarray) -> str:
+    """A name for the numbers of an array (32 hex digits)."""
+    import numpy as np  # deferred: config.target_code, which reads sources alone, is light
+
+    little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False)
+    return hashlib.blake2b(little.tobytes(), digest_size=16).hexdigest()
+
+
+def sources_digest(*places: Path, also: str = "") -> str:
+    """A hash of the text of source files and of all those in folders."""
+    hasher = hashlib.sha256(also.encode())
+    for place in places:
+        for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
+            content = file.read_bytes()
+            hasher.update(f"{file.relative_to(place.parent).as_posix()} {len(content)}\n".encode() + content)
+    return hasher.hexdigest()[:32]
+
+
+@contextmanager
+def locked(entry: Path) -> Iterator[None]:
+    """Hold the entry's lock, waiting as long as another process builds it."""
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(_lock_path(entry))
+        try:
+            lock.acquire(timeout=2)
+        except Timeout:
+            _log.info("waiting for another process that prepares %s", entry)
+            lock.acquire()
+    except OSError as error:
+        raise _unwritable(entry, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_entry(entry: Path, write: Callable[[Path], Mapping[str, Any]]) -> None:
+    """Let `write` fill a folder and say what is in it, then move it to `entry`; call with the lock held."""
+    try:
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{entry.name[:8]}-", dir=entry.parent))
+    except OSError as error:
+        raise _unwritable(entry, error) from error
+    try:
+        text = json.dumps(write(unfinished), sort_keys=True, ensure_ascii=False, indent=1)
+        (unfinished / MANIFEST).write_text(text, encoding="utf-8")
+        if entry.exists():
+            shutil.rmtree(entry)
+        unfinished.rename(entry)
+    except OSError as error:
+        if error.errno not in _DISK_REFUSES:
+            raise  # something that `write` reads, not the cache
+        raise _unwritable(entry, error) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def read_manifest(entry: Path) -> dict[str, Any] | None:
+    """What was written about an entry, or None where there is no whole one."""
+    try:
+        return json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def touch(entry: Path) -> None:
+    """Note that the entry was used now."""
+    os.utime(entry / MANIFEST)
+
+
+def entries(folder: Path) -> list[Path]:
+    """The whole entries of a cache folder, the one unused for longest first."""
+    found = [path.parent for path in folder.glob(f"*/{MANIFEST}") if not path.parent.name.startswith(".")]
+    return sorted(found, key=_last_use)
+
+
+def evict(folder: Path, *, max_bytes: int, keep: Path | None = None) -> list[Path]:
+    """Remove entries, unused for longest first, until the rest fits; entries in use and `keep` stay."""
+    _remove_abandoned(folder)
+    sizes = {entry: _size(entry) for entry in entries(folder)}
+    total, removed = sum(sizes.values()), []
+    for entry, size in sizes.items():
+        if total <= max_bytes:
+            break
+        if entry != keep and _remove(entry):
+            total -= size
+            removed.append(entry)
+    return removed
+
+
+def _remove(entry: Path) -> bool:
+    """Remove an entry unless a process holds its lock; whoever has mapped its files keeps reading them."""
+    try:
+        with FileLock(_lock_path(entry), timeout=0):
+            shutil.rmtree(entry, ignore_errors=True)
+    except (Timeout, OSError):
+        return False
+    return True
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what processes that were killed had begun; nobody prepares one set for a day."""
+    for unfinished in folder.glob(".*-*"):
+        try:
+            if unfinished.is_dir() and unfinished.stat().st_mtime < time.time() - _ABANDONED_SECONDS:
+                shutil.rmtree(unfinished, ignore_errors=True)
+        except OSError:  # finished or removed meanwhile
+            continue
+
+
+def _lock_path(entry: Path) -> Path:
+    return entry.parent / f".{entry.name}.lock"
+
+
+def _last_use(entry: Path) -> float:
+    try:
+        return (entry / MANIFEST).stat().st_mtime
+    except OSError:  # removed by another process since it was listed
+        return 0.0
+
+
+def _size(entry: Path) -> int:
+    total = 0
+    for path in entry.rglob("*"):
+        try:
+            total += path.stat().st_size
+        except OSError:  # removed meanwhile
+            continue
+    return total
+
+
+def _unwritable(entry: Path, error: OSError) -> DataError:
+    return DataError(
+        f"the cache cannot be written ({error.strerror or error}); free some space, or choose another folder "
+        f"with the environment variable RUNWRIGHT_CACHE",
+        file=str(entry.parent),
+    )
+
+
+_MOST_NAMED = 4  # parts of a key that differ, in one line of the log
+
+
+def why_missed(entry: Path, key: Mapping[str, Any], *, same: Sequence[str]) -> str:
+    """Which parts of the key differ from those of the nearest set in the same folder.
+
+    Only sets with the `same` parts are compared, named as `task.max_length` is; without any it is empty.
+    """
+    wanted = _flat(key)
+    others = [read_manifest(other) for other in entries(entry.parent)]
+    differences = [_difference(_flat(other["key"]), wanted) for other in others if other and "key" in other]
+    differences = [found for found in differences if not any(_is_within(part, same) for part in found)]
+    if not differences:
+        return ""
+    # Of equally near sets the one used last counts; `entries` lists it last.
+    nearest = min(reversed(differences), key=len)
+    if not nearest:
+        return "the set that was there is damaged"
+    changes = [f"{part} ({_short(old)} → {_short(new)})" for part, (old, new) in sorted(nearest.items())]
+    more = f" and {len(changes) - _MOST_NAMED} more" if len(changes) > _MOST_NAMED else ""
+    return f"the nearest prepared set differs in {', '.join(changes[:_MOST_NAMED])}{more}"
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    pairs = {part: (old.get(part), new.get(part)) for part in old.keys() | new.keys()}
+    return {part: (before, after) for part, (before, after) in pairs.items() if before != after}
+
+
+def _is_within(part: str, wholes: Sequence[str]) -> bool:
+    return any(part == whole or part.startswith(f"{whole}.") for whole in wholes)
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        parts = [_flat(inner, f"{path}.{name}" if path else str(name)) for name, inner in value.items()]
+        return {name: inner for part in parts for name, inner in part.items()}
+    return {path: list(value) if isinstance(value, tuple) else value}
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 24 else f"{text[:12]}…{text[-8:]}"

@@ -1,0 +1,1 @@
+"""Token classification: columns, tag schemes, spans, results."""

@@ -1,0 +1,1 @@
+"""MLflow as a tracker: store, uploader, logged model."""

@@ -1,0 +1,241 @@
+"""A run's best model as a logged model of MLflow: described, sent once, registered where that is asked for.
+
+The files that make a folder a model of MLflow are written here and not by `mlflow.pyfunc.save_model`, which
+copies the weights twice, keeps paths of this machine and takes seconds to import (measured on two cores); the
+tests load what is written with MLflow itself. There is no pickle among them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from runwright.config.rules.training import parse_register_as
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+    from mlflow.tracking import MlflowClient
+
+
+logger = logging.getLogger(__name__)
+
+NAME = "best"
+KEY_TAG = "runwright.model"
+SCRIPT = "served_model.py"  # copied, never imported: it runs inside the logged model
+REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas")
+KEPT_FILES = ("config.yaml", "task.json")  # what `runwright predict` needs besides the weights
+_UNKNOWN_ENDPOINT = ("ENDPOINT_NOT_FOUND", "NOT_FOUND", "NOT_IMPLEMENTED")
+
+
+def send_model(
+    client: MlflowClient, folder: Path, record: Mapping[str, Any], *, run_id: str, experiment_id: str | None
+) -> None:
+    """Bring the model of a journal record to MLflow; what is there already is not sent again.
+
+    Raises what MLflow raises where the store does not answer. A store that is too old for logged models gets
+    the folder as an artifact.
+    """
+    from mlflow.exceptions import MlflowException
+
+    if not (folder / record["model"]).is_dir():
+        logger.warning("the model %s is gone and cannot be uploaded", folder / record["model"])
+        return
+    key = f"{run_id}/{record['t']}"
+    try:
+        model = _find(client, experiment_id, key) or client.create_logged_model(
+            str(experiment_id),
+            name=NAME,
+            source_run_id=run_id,
+            tags={KEY_TAG: key},
+            model_type=record["about"]["problem"],
+        )
+    except MlflowException as error:
+        if error.error_code not in _UNKNOWN_ENDPOINT:
+            raise
+        logger.warning("MLflow there knows no logged models (%s): the files are kept as artifacts", error)
+        client.log_artifacts(run_id, str(folder / record["model"]), NAME)
+        return
+    if str(model.status) != "READY":
+        with _staged(folder, record, model) as place:
+            client.log_model_artifacts(model.model_id, str(place))
+        _attach(client, run_id, model.model_id, step=record["about"]["step"])
+        client.finalize_logged_model(model.model_id, "READY")
+    if record.get("register_as"):
+        _register(client, record, model=model, run_id=run_id, key=key)
+
+
+def _find(client: MlflowClient, experiment_id: str | None, key: str) -> LoggedModel | None:
+    found = client.search_logged_models([str(experiment_id)], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
+    return found[0] if found else None
+
+
+def _attach(client: MlflowClient, run_id: str, model_id: str, *, step: int) -> None:
+    """Show the model with its run."""
+    from mlflow.entities import LoggedModelOutput
+
+    outputs = client.get_run(run_id).outputs
+    if outputs is None or all(each.model_id != model_id for each in outputs.model_outputs):
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=step)])
+
+
+def _register(
+    client: MlflowClient, record: Mapping[str, Any], *, model: LoggedModel, run_id: str, key: str
+) -> None:
+    """A version of a registered model; what the registry does not take is said and left out."""
+    from mlflow.exceptions import MlflowException
+
+    name, alias = parse_register_as(record["register_as"])
+    try:
+        _create_registered(client, name)
+        versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+        made = next((each for each in versions if each.tags.get(KEY_TAG) == key), None)
+        # The place and not `models:/<id>`, which MLflow looks up in its global store and not in the client's.
+        made = made or client.create_model_version(
+            name, model.artifact_location, run_id, tags={KEY_TAG: key}, model_id=model.model_id
+        )
+        if alias and not _is_newer(client, name, alias, than=record["t"]):
+            client.set_registered_model_alias(name, alias, str(made.version))
+    except MlflowException as error:
+        client.get_run(run_id)  # raises where nothing answers: then it is tried again
+        logger.warning("MLflow does not register the model as %s: %s", record["register_as"], error)
+
+
+def _create_registered(client: MlflowClient, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _is_newer(client: MlflowClient, name: str, alias: str, *, than: int) -> bool:
+    """Whether the alias is at a model that was recorded later: a late upload does not take it back."""
+    registered = client.get_registered_model(name)
+    if alias not in registered.aliases:
+        return False
+    tags = client.get_model_version(name, str(registered.aliases[alias])).tags
+    recorded = tags.get(KEY_TAG, "").rpartition("/")[2]
+    if recorded.isdigit() and int(recorded) > than:
+        logger.warning("the alias %s of %s stays where it is: at a model that is newer", alias, name)
+        return True
+    return False
+
+
+@contextmanager
+def _staged(folder: Path, record: Mapping[str, Any], model: LoggedModel) -> Iterator[Path]:
+    """The model's folder as MLflow wants it; the weights are linked, not copied, where links are possible."""
+    place = folder / f".mlflow-model-{os.getpid()}"
+    shutil.rmtree(place, ignore_errors=True)
+    run = place / "artifacts" / "run"
+    run.mkdir(parents=True)
+    try:
+        shutil.copytree(folder / record["model"], run / "best", copy_function=_link)
+        for name in KEPT_FILES:
+            if (folder / name).is_file():
+                _link(folder / name, run / name)
+        shutil.copy(Path(__file__).parents[2] / "inference" / SCRIPT, place / SCRIPT)
+        _write_description(place, record["about"], model)
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy(source, target)
+
+
+def _write_description(place: Path, about: Mapping[str, Any], model: LoggedModel) -> None:
+    """MLmodel and its companions, in the form of MLflow's `pyfunc` flavor with models from code."""
+    python = platform.python_version()
+    requirements = [f"{name}=={version(name)}" for name in REQUIREMENTS]
+    columns = about["text_columns"]
+    example = {"columns": columns, "data": [[row[name] for name in columns] for row in about["example"]]}
+    serving = {"dataframe_split": example}
+    environment = {
+        "name": "mlflow-env",
+        "channels": ["conda-forge"],
+        "dependencies": [f"python={python}", "pip", {"pip": requirements}],
+    }
+    python_env = {"python": python, "dependencies": ["-r requirements.txt"]}
+    (place / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
+    (place / "conda.yaml").write_text(yaml.safe_dump(environment, sort_keys=False), encoding="utf-8")
+    (place / "python_env.yaml").write_text(yaml.safe_dump(python_env, sort_keys=False), encoding="utf-8")
+    (place / "input_example.json").write_text(json.dumps(example), encoding="utf-8")
+    (place / "serving_input_example.json").write_text(json.dumps(serving), encoding="utf-8")
+    (place / "artifacts" / "run" / "settings.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    described = _mlmodel(about, model, size=sum(file.stat().st_size for file in place.rglob("*")))
+    (place / "MLmodel").write_text(yaml.safe_dump(described, sort_keys=True), encoding="utf-8")
+
+
+def _mlmodel(about: Mapping[str, Any], model: LoggedModel, *, size: int) -> dict[str, Any]:
+    flavor = {
+        "artifacts": {"run": {"path": "artifacts/run", "uri": "artifacts/run"}},
+        "code": None,
+        "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
+        "loader_module": "mlflow.pyfunc.loaders.code_model",
+        "model_code_path": SCRIPT,
+        "python_version": platform.python_version(),
+        "streamable": False,
+    }
+    return {
+        "artifact_path": model.artifact_location,
+        "flavors": {"python_function": flavor},
+        "mlflow_version": version("mlflow"),
+        "model_id": model.model_id,
+        "model_size_bytes": size,
+        "model_uuid": model.model_id,
+        "run_id": model.source_run_id,
+        "saved_input_example_info": {
+            "artifact_path": "input_example.json",
+            "pandas_orient": "split",
+            "serving_input_path": "serving_input_example.json",
+            "type": "dataframe",
+        }
+        if about["example"]
+        else None,
+        "signature": _signature(about),
+        "utc_time_created": time.strftime("%Y-%m-%d %H:%M:%S.000000", time.gmtime()),
+    }
+
+
+def _signature(about: Mapping[str, Any]) -> dict[str, Any]:
+    """One text column has no name in it: MLflow then takes a list of texts, too."""
+    columns = about["text_columns"]
+    first = about["example"][0] if about["example"] else {}
+    inputs = [
+        {"required": True, **({"name": name} if len(columns) > 1 else {}), **_kind_of(first.get(name))}
+        for name in columns
+    ]
+    outputs = [{"required": True, **each} for each in _outputs(about["problem"])]
+    return {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs) if outputs else None, "params": None}
+
+
+def _kind_of(value: Any) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string"}} if isinstance(value, list) else {"type": "string"}
+
+
+def _outputs(problem: str) -> list[dict[str, Any]]:
+    if problem == "regression":
+        return [{"name": "prediction", "type": "double"}]
+    if problem == "single_label":
+        return [{"name": "prediction", "type": "string"}, {"name": "score", "type": "double"}]
+    if problem == "multi_label":
+        texts, numbers = ({"type": "array", "items": {"type": kind}} for kind in ("string", "double"))
+        return [{"name": "prediction", **texts}, {"name": "score", **numbers}]
+    return []  # other tasks say what suits them

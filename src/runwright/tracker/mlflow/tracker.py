@@ -1,0 +1,248 @@
+"""The tracker that shows runs in MLflow: journal first, a background thread for the rest.
+
+`spool` lets a run start and go on without its store; what could not be sent is uploaded later by `sync`.
+`fail` refuses to start without the store; a run that has started is never stopped by it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from runwright.config.redaction import MASK, redact
+from runwright.config.rules.training import parse_register_as
+from runwright.errors import TrackingError
+from runwright.tracker.journaled import JournaledTracker
+from runwright.tracker.mlflow.settling import settle_others
+from runwright.tracker.mlflow.store import (
+    Store,
+    client_settings,
+    default_address,
+    locate,
+    prepare,
+    probe,
+    require_driver,
+)
+from runwright.tracker.mlflow.upload import STATE_NAME, Target, Uploader, read_state, write_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from runwright.types import PositiveFloat, RunInfo
+
+logger = logging.getLogger(__name__)
+
+MAX_BACKOFF_SECONDS = 60.0
+
+
+class MLflowTracker(JournaledTracker):
+    """Records to the journal and uploads it to MLflow behind the run's back."""
+
+    def __init__(
+        self,
+        *,
+        uri: str | None,
+        experiment: str | None,
+        artifact_uri: str | None,
+        policy: Literal["spool", "fail"],
+        start_timeout_seconds: PositiveFloat,
+        finish_timeout_seconds: PositiveFloat,
+        upload_every_seconds: PositiveFloat,
+        system_every_seconds: PositiveFloat | None,
+        register_as: str | None,
+    ) -> None:
+        super().__init__(system_every_seconds=system_every_seconds)
+        if register_as is not None:
+            parse_register_as(register_as)
+        self.register_as = register_as
+        self._uri = uri
+        self._experiment = experiment
+        self._artifact_uri = artifact_uri
+        self._policy = policy
+        self._start_timeout_seconds = start_timeout_seconds
+        self._finish_timeout_seconds = finish_timeout_seconds
+        self._upload_every_seconds = upload_every_seconds
+        self._dead_runs: Callable[[], Iterable[Path]] = tuple
+        self._uploader: Uploader | None = None
+        self._thread: threading.Thread | None = None
+        self._connected = threading.Event()
+        self._stop = threading.Event()
+        self._deadline = float("inf")
+        self._trouble = ""
+        self._settings = contextlib.ExitStack()
+
+    @property
+    def location(self) -> str:
+        """Where the run is to be seen, for people; without passwords."""
+        if self._uploader is None:
+            return ""
+        uri, uploader = redact(self._uploader.store.uri), self._uploader
+        if self._uploader.store.scheme in ("http", "https") and uploader.mlflow_run_id:
+            return f"{uri.rstrip('/')}/#/experiments/{uploader.experiment_id}/runs/{uploader.mlflow_run_id}"
+        return uri
+
+    def on_start(self, run: RunInfo) -> None:
+        """Decide whether the store answers, then upload in the background either way."""
+        began = time.monotonic()
+        output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent))
+        self._dead_runs = run.dead_runs
+        store = locate(self._uri, artifacts=self._artifact_uri, output_dir=output_dir)
+        require_driver(store)
+        target = Target(
+            run_id=run.run_id, run_name=run.folder.name, experiment=redact(self._experiment or run.name)
+        )
+        _remember(self._folder, store=store, target=target, output_dir=output_dir)
+        self._trouble = probe(store, timeout_seconds=self._start_timeout_seconds) or ""
+        if self._trouble and self._policy == "fail":
+            raise TrackingError(self._refusal(store))
+        # Imported here and not in the thread: a process forked during an import would hang.
+        self._settings.enter_context(client_settings())
+        self._connected.clear()
+        self._stop.clear()
+        self._deadline = float("inf")
+        self._uploader = Uploader(self._folder, store=store, target=target)
+        if self._trouble:
+            logger.warning("MLflow at %s: %s; the run goes on", redact(store.uri), self._trouble)
+        else:
+            self._make_store(store)
+        self._thread = threading.Thread(target=self._work, name="runwright-mlflow", daemon=True)
+        self._thread.start()
+        if self._policy == "fail":
+            self._await_connection(store, until=began + self._start_timeout_seconds)
+
+    def on_finish(self) -> None:
+        """Upload the rest, within the time limit."""
+        thread, uploader = self._thread, self._uploader
+        if thread is not None and uploader is not None:
+            self._deadline = time.monotonic() + self._finish_timeout_seconds
+            self._stop.set()
+            thread.join(self._finish_timeout_seconds)
+            if thread.is_alive() or not uploader.is_done:
+                logger.warning(
+                    "not everything is in MLflow yet (%s); later: runwright sync %s",
+                    self._trouble or "it was too slow",
+                    shlex.quote(str(self._folder)),
+                )
+        self._thread = None
+        self._settings.close()
+
+    def _make_store(self, store: Store) -> None:
+        try:
+            prepare(store, timeout_seconds=60)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread tries again or the policy decides
+            self._note(error)
+
+    def _await_connection(self, store: Store, *, until: float) -> None:
+        # A store that was just found answering gets a moment even if making it took the whole time.
+        self._connected.wait(max(5.0, until - time.monotonic()))
+        if not self._connected.is_set():
+            self._deadline = time.monotonic()
+            self._stop.set()
+            raise TrackingError(self._refusal(store))
+
+    def _refusal(self, store: Store) -> str:
+        return (
+            f"MLflow at {redact(store.uri)} does not take the run ({self._trouble or 'no answer in time'}) "
+            f"and tracker.policy is fail; start the server, or set tracker.policy=spool to upload later"
+        )
+
+    def _work(self) -> None:
+        uploader = self._uploader
+        assert uploader is not None
+        num_failures, stopping, settled = 0, False, False
+        while True:
+            num_failures = 0 if self._attempt(uploader) else num_failures + 1
+            if stopping:
+                break
+            if not (num_failures or settled):
+                settled = True
+                settle_others(self._dead_runs(), store=uploader.store, but=self._folder, go_on=self._has_time)
+            # After the stop there is exactly one more attempt, for what was recorded last.
+            stopping = self._stop.wait(min(self._upload_every_seconds * 2**num_failures, MAX_BACKOFF_SECONDS))
+        uploader.close()
+
+    def _attempt(self, uploader: Uploader) -> bool:
+        try:
+            uploader.connect()
+            self._connected.set()
+            uploader.upload(go_on=self._has_time)
+        except Exception as error:  # noqa: BLE001 - nothing that MLflow does may stop the run
+            self._note(error)
+            return False
+        if self._trouble:
+            logger.info("MLflow takes the run again")
+        self._trouble = ""
+        return True
+
+    def _has_time(self) -> bool:
+        return time.monotonic() < self._deadline
+
+    def _note(self, error: Exception) -> None:
+        trouble = _reason(error)
+        if not self._trouble:
+            logger.warning("MLflow does not take the run for now: %s; the run goes on", trouble)
+        self._trouble = trouble
+        logger.debug("upload failed", exc_info=error)
+
+
+def sync(folder: Path, *, uri: str | None = None) -> int:
+    """Upload what a run's store lacks; the number of journal records sent.
+
+    `uri` is needed where the run's own had a password, unless MLFLOW_TRACKING_URI says it.
+    Raises TrackingError where the store does not take it or another process is uploading the run.
+    """
+    folder = folder.resolve()
+    remembered = read_state(folder).get("run")
+    if remembered is None:
+        raise TrackingError(f"{folder} has no {STATE_NAME}: it is no run that was tracked with MLflow")
+    address = uri or _from_environment(remembered["uri"])
+    if address is not None and MASK in address:
+        raise TrackingError(f"the address {address} was kept without its password; set MLFLOW_TRACKING_URI")
+    store = locate(address, artifacts=remembered["artifacts"], output_dir=folder / remembered["output_dir"])
+    trouble = probe(store, timeout_seconds=10)
+    if trouble:
+        raise TrackingError(f"MLflow at {redact(store.uri)}: {trouble}")
+    target = Target(**remembered["target"])
+    with client_settings(timeout_seconds=60):  # nothing but the user waits for it: a busy server has time
+        uploader = Uploader(folder, store=store, target=target)
+        try:
+            return uploader.upload()
+        except TrackingError:
+            raise
+        except Exception as error:
+            raise TrackingError(f"MLflow at {redact(store.uri)}: {_reason(error)}") from error
+        finally:
+            uploader.close()
+
+
+def _from_environment(uri: str | None) -> str | None:
+    """The kept address, or with its password where only the environment says it."""
+    return os.environ.get("MLFLOW_TRACKING_URI", uri) if uri is not None and MASK in uri else uri
+
+
+def _remember(folder: Path, *, store: Store, target: Target, output_dir: Path) -> None:
+    """Write down what `sync` needs later; paths are relative to the run, so that `outputs/` can be moved."""
+    default = store.uri == default_address(output_dir)
+    states = read_state(folder)
+    states["run"] = {
+        "target": asdict(target),
+        "uri": None if default else redact(store.uri),
+        "artifacts": None if default else redact(store.artifacts),
+        "output_dir": os.path.relpath(output_dir.resolve(), folder),
+    }
+    write_state(folder, states)
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong in one line, of MLflow's words the first, without secrets."""
+    if isinstance(error, TrackingError):
+        return redact(str(error))
+    lines = redact(str(error)).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:300]}"

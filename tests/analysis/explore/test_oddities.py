@@ -1,0 +1,95 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runwright.analysis.explore.oddities import SCRIPTS, find_odd, is_garbled, main_scripts
+
+GARBLED = ["cafÃ©", "donâ€™t", "Â£5", "bad \ufffd", "ÐŸÑ€Ð¸Ð²ÐµÑ‚", "ä½\xa0å¥½"]
+SOUND = [
+    "café",
+    "don’t",
+    "£5",
+    "Ångström",
+    "À “la”",
+    "你好",
+    "Привет",
+    "naïve façade",
+    "São Paulo",
+    "ÂME",
+    "Â",
+]
+
+
+@pytest.mark.parametrize("text", GARBLED)
+def test_text_in_the_wrong_encoding_is_seen(text):
+    assert list(find_odd(pa.array([text], pa.large_string()))["garbled"]) == [0]
+
+
+@pytest.mark.parametrize("text", SOUND)
+def test_sound_text_is_not_called_garbled(text):
+    assert "garbled" not in find_odd(pa.array([text], pa.large_string()))
+
+
+@given(text=st.text(st.characters(codec="cp1252", exclude_characters="\ufffd"), min_size=1, max_size=30))
+def test_what_was_read_as_latin_1_is_garbled_where_it_is_not_ascii(text):
+    wrong = text.encode("utf-8").decode("latin-1")
+    if sum(ord(char) > 0x7FF for char in text) > 1 or any(0x80 <= ord(char) <= 0xFF for char in text):
+        assert is_garbled(wrong)
+    if text.isascii():
+        assert not is_garbled(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("empty", "\u3000 \t"),
+        ("tags", "a <b>c</b>"),
+        ("entities", "AT&amp;T"),
+        ("entities", "&#8217;"),
+        ("links", " https://a.b/c www.d.e "),
+        ("controls", "a\x07b"),
+        ("invisible", "zero\u200bwidth"),
+        ("mixed_alphabets", "p\u0430ypal"),
+        ("very_long", "x" * 10_001),
+    ],
+)
+def test_an_oddity_is_found(name, text):
+    assert list(find_odd(pa.array(["sound", text, None], pa.large_string()))[name]) == [1]
+
+
+def test_plain_texts_of_any_script_are_not_odd():
+    texts = [
+        "A < B & C > D",
+        "see https://a.b",
+        "Привет, мир",
+        "你好，世界",
+        "こんにちは",
+        "2 + 2 = 4",
+        "α and β",
+    ]
+    assert find_odd(pa.array(texts, pa.large_string())) == {}
+
+
+def test_each_text_has_the_script_of_most_of_its_letters():
+    texts = [
+        "Hello мир",
+        "Привет ok",
+        "你好 world!",
+        "漢字とかな",
+        "안녕하세요",
+        "123 !?",
+        "",
+        "ไทย",
+        "\U00020000x",
+    ]
+    names = [SCRIPTS[number] for number in main_scripts(texts)]
+    expected = ["Latin", "Cyrillic", "Latin", "Kana", "Hangul", "none", "none", "Thai"]
+    assert names[:8] == expected
+    assert names[8] in {"Han", "Latin"}
+
+
+def test_no_texts_have_no_scripts():
+    assert main_scripts([]).tolist() == []
+    assert np.array_equal(main_scripts([""]), [0])

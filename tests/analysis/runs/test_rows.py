@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runwright.analysis.runs.rows import DIED, last_figures, read_row, read_rows
+from runwright.runs.folder import read_run, update_status
+from runwright.tracker.journal import Journal
+
+MakeFolder = Callable[..., Path]
+
+
+def test_a_row_has_fields_figures_and_settings(make_folder: MakeFolder) -> None:
+    folder = make_folder(
+        "vader", metrics={"test/f1": 0.5}, optimizer={"lr": 1e-5, "betas": [0.9, 0.99]}, seed=3
+    )
+    row = read_row(folder)
+    assert row is not None
+    assert (row.name, row.status, row.step, row.seconds) == ("vader", "FINISHED", 2, 90)
+    assert row.short_id == folder.name[-6:]
+    assert row.value("test/f1") == 0.5
+    assert float(row.value("optimizer.lr")) == 1e-5
+    assert row.value("optimizer.betas") == [0.9, 0.99]
+    assert row.value("seed") == 3
+    assert row.value("nothing") is None
+    assert json.dumps(row.as_json())
+
+
+def test_rows_come_in_the_order_of_their_start(make_folder: MakeFolder, tmp_path: Path) -> None:
+    late, early = make_folder("a", started=20.0), make_folder("b", started=10.0)
+    assert [row.folder for row in read_rows(tmp_path / "outputs")] == [early, late]
+    assert read_rows(tmp_path / "nothing") == []
+
+
+def test_a_run_without_a_summary_shows_its_last_figures(make_folder: MakeFolder) -> None:
+    row = read_row(make_folder(status="KILLED"))
+    assert row is not None
+    assert (row.metrics, row.step) == ({"train/loss": 0.5}, 2)
+
+
+def test_last_figures_are_read_from_the_end_of_a_long_journal(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.metrics({"validation/f1": float("nan")}, step=1)
+    for step in range(1, 4001):
+        journal.metrics({"train/loss": 1 / step}, step=step)
+    journal.metrics({"validation/f1": 0.25, "train/big": float("inf")}, step=4000)
+    journal.close()
+    with (tmp_path / "journal.jsonl").open("ab") as file:
+        file.write(b'{"t":1,"s":4001,"m":{"train/lo')  # a torn line
+    figures, step = last_figures(tmp_path / "journal.jsonl")
+    assert figures == {"train/loss": 1 / 4000, "validation/f1": 0.25, "train/big": float("inf")}
+    assert step == 4000
+
+
+def test_a_dead_run_is_called_so_and_left_as_it_is(make_folder: MakeFolder) -> None:
+    folder = make_folder(status="KILLED")
+    update_status(folder, "RUNNING", pid=2**22 + 1)
+    row = read_row(folder)
+    assert row is not None
+    assert row.status == DIED
+    assert "is gone without a word" in row.reason
+    assert read_run(folder)["status"] == "RUNNING"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"status": 1}'])
+def test_a_folder_that_is_no_whole_run_is_left_out(text: str, tmp_path: Path) -> None:
+    folder = tmp_path / "outputs" / "demo" / "x"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(text)
+    assert read_rows(tmp_path / "outputs") == []

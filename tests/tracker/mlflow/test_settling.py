@@ -1,0 +1,90 @@
+"""The true end of a run that died reaches MLflow by the next run, or by sync."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runwright.runs.folder import read_run
+from runwright.runs.states import mark_all
+from runwright.tracker.mlflow.settling import unsent_bytes
+from runwright.tracker.mlflow.tracker import MLflowTracker, sync
+from runwright.types import RunInfo
+
+DYING = """
+import sys, time
+import yaml
+from runwright.config.folders import find_conf_folders
+from runwright.runs.folder import create, read_run, update_status
+from runwright.runs.lock import run_lock
+from runwright.config.targets import instantiate
+from runwright.tracker.mlflow.settling import unsent_bytes
+from runwright.types import RunInfo
+
+config = {"name": "demo", "output_dir": sys.argv[1]}
+folder = create(config, overrides=[], command=[])
+with run_lock(folder):
+    node = yaml.safe_load((find_conf_folders().shipped / "tracker" / "mlflow.yaml").read_text())
+    node |= {"policy": "fail", "start_timeout_seconds": 30, "upload_every_seconds": 0.05}
+    node["system_every_seconds"] = None
+    tracker = instantiate(node, group="tracker", key="tracker")
+    run_id = read_run(folder)["run_id"]
+    tracker.start(RunInfo(run_id=run_id, name="demo", folder=folder, config=config, overrides=()))
+    update_status(folder, "RUNNING")
+    tracker.log_metrics({"loss": 1.0}, step=1)
+    # Sent, and written down that it was: a kill between the two sends it again.
+    while not tracker._uploader.is_done or sum(unsent_bytes(folder).values()):
+        time.sleep(0.01)
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+Query = Callable[[str], list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def dead(tmp_path: Path) -> Path:
+    """The folder of a run whose process was killed when MLflow had all of it."""
+    outputs = tmp_path / "outputs"
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", DYING, str(outputs)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    folder = Path(process.stdout.readline().strip())
+    process.kill()
+    process.communicate()
+    return folder
+
+
+def test_the_next_run_tells_mlflow(
+    dead: Path,
+    make_run: Callable[..., RunInfo],
+    make_tracker: Callable[..., MLflowTracker],
+    query: Query,
+) -> None:
+    assert query("SELECT status, end_time FROM runs") == [("RUNNING", None)]
+    (death,) = mark_all(dead.parents[1])
+    assert sum(unsent_bytes(dead).values()) > 0
+    tracker = make_tracker()
+    tracker.start(make_run("next"))
+    tracker.log_metrics({"loss": 2.0}, step=1)
+    tracker.finish("FINISHED")
+    ended = dict(query("SELECT name, status FROM runs"))
+    assert ended == {dead.name: "KILLED", "next": "FINISHED"}
+    ((end,),) = query("SELECT end_time FROM runs WHERE status = 'KILLED'")
+    assert end == round(death.last_sign * 1000)
+    assert query("SELECT value FROM tags WHERE key = 'runwright.ended'") == [(death.reason,)]
+    assert sum(unsent_bytes(dead).values()) == 0
+    assert read_run(dead)["reason"] == death.reason
+
+
+def test_sync_tells_mlflow_and_nothing_is_twice(dead: Path, query: Query) -> None:
+    mark_all(dead.parents[1])
+    assert sync(dead) == 2  # a tag, a status
+    assert sync(dead) == 0
+    assert query("SELECT status FROM runs") == [("KILLED",)]
+    assert query("SELECT key, step, value FROM metrics") == [("loss", 1, 1.0)]
