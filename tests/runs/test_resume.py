@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from runwright import __version__
 from runwright.cli.main import main
 from runwright.config.compose import compose_checked
 from runwright.errors import CheckpointError, ConfigError
-from runwright.runs.folder import CONFIG_FILE, create, read_config, update_status
+from runwright.runs.folder import CONFIG_FILE, RUN_FILE, create, read_config, update_status
 from runwright.runs.lock import run_lock
 from runwright.runs.resume import (
     CHANGEABLE,
@@ -150,3 +151,28 @@ def test_what_is_no_longer_bit_identical_is_named() -> None:
 def test_a_configuration_that_was_changed_by_hand_is_refused() -> None:
     with pytest.raises(CheckpointError, match="changed by hand"):
         check_identity({"config": "a"}, {"config": "b"})
+
+
+@pytest.mark.parametrize("command", ["train --resume", "reproduce"])
+def test_a_run_folder_of_another_format_is_refused_in_one_line(
+    command: str, make_run: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_run("optimizer.lr=1e-4")
+    record = json.loads((folder / RUN_FILE).read_text())
+    del record["format"]  # as the first runs were
+    (folder / RUN_FILE).write_text(json.dumps(record | {"status": "FINISHED"}))
+    name, *flags = command.split()
+    assert main([name, *flags[:1], str(folder), *flags[1:]]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (
+        f"{folder}: made by Runwright {__version__} before run folders had a format, expected format 1"
+        in line
+    )
+    assert line.endswith(f"train again: runwright train output_dir={folder.parents[1]} optimizer.lr=1e-4")
+
+
+def test_a_run_of_another_format_is_not_gone_on_with(make_run: Make) -> None:
+    folder = make_run()
+    assert find_unfinished(read_config(folder / CONFIG_FILE)) == folder
+    update_status(folder, "RUNNING", format=0)
+    assert find_unfinished(read_config(folder / CONFIG_FILE)) is None

@@ -15,7 +15,7 @@ from runwright.config.secrets import conceal, conceal_overrides, reveal
 from runwright.errors import ConfigError
 from runwright.launch.local import launch, needs_workers
 from runwright.launch.worker import die_with_parent
-from runwright.runs.folder import RUN_FILE, create, read_config, read_saved, resolve_run
+from runwright.runs.folder import RUN_FILE, create, read_config, read_saved, require_format, resolve_run
 from runwright.runs.lock import run_lock
 from runwright.runs.resume import adopt, change_config, find_unfinished, record_resume
 from runwright.runs.states import noting_the_end
@@ -87,6 +87,7 @@ def _choose_folder(request: Request) -> Path:
 def _folder_of_run(request: Request) -> Path:
     assert request.resume is not None
     folder = resolve_run(request.resume)
+    require_format(folder)
     with run_lock(folder):
         if request.overrides:
             change_config(folder, request.overrides, allow_shadow=request.allow_shadow)

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import platform
+import shlex
 import socket
 import time
 import uuid
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 CONFIG_FILE = "config.yaml"
 OVERRIDES_FILE = "overrides.yaml"
 RUN_FILE = "run.json"
+FORMAT = 1  # of a run folder, kept in run.json; counted up when this code can no longer read older ones
 ID_LENGTH = 6
 MAX_TRIES = 100
 LATEST = "latest"
@@ -71,6 +73,7 @@ def create(
     refuse_in_names(config, concealed)
     folder, run_id, start = claim_folder(Path(config["output_dir"]).expanduser() / config["name"])
     record = {
+        "format": FORMAT,
         "run_id": run_id,
         "name": config["name"],
         "status": "CREATED",
@@ -268,8 +271,24 @@ class SavedConfig:
 
 
 def read_saved(folder: Path) -> SavedConfig:
-    """The configuration of the run in a folder."""
+    """The configuration of the run in a folder. Raises ConfigError where the folder has another format."""
+    if (folder / RUN_FILE).is_file():  # a logged model of MLflow has none
+        require_format(folder)
     return complete(read_config(folder / CONFIG_FILE))
+
+
+def require_format(folder: Path) -> None:
+    """Raise ConfigError where this code does not read the run folders of that format."""
+    record = read_run(folder)
+    if record.get("format") == FORMAT:
+        return
+    version = record.get("versions", {}).get("runwright", "of an unknown version")
+    kind = f"with format {record['format']}" if "format" in record else "before run folders had a format"
+    command = shlex.join(["runwright", "train", *record.get("overrides", [])])
+    raise ConfigError(
+        f"{folder}: made by Runwright {version} {kind}, expected format {FORMAT}; read it with the code that "
+        f"made it (provenance.json names the commit), or train again: {command}"
+    )
 
 
 def complete(config: Mapping[str, Any]) -> SavedConfig:

@@ -17,6 +17,7 @@ from runwright.config.secrets import conceal, conceal_overrides, reveal
 from runwright.errors import CheckpointError, Mistake, raise_if_any, shown
 from runwright.runs.folder import (
     CONFIG_FILE,
+    FORMAT,
     OVERRIDES_FILE,
     find_runs,
     read_config,
@@ -125,8 +126,9 @@ def find_unfinished(config: Mapping[str, Any]) -> Path | None:
     wanted = comparable(config)
     same_name = [run for run in find_runs(config["output_dir"]) if run.parent.name == config["name"]]
     for folder in sorted(same_name, key=start_order, reverse=True):
-        if comparable(read_saved(folder).config) == wanted:
-            return folder.resolve() if read_run(folder)["status"] != "FINISHED" else None
+        record = read_run(folder)
+        if record.get("format") == FORMAT and comparable(read_saved(folder).config) == wanted:
+            return folder.resolve() if record["status"] != "FINISHED" else None
     return None
 
 
