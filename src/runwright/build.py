@@ -27,6 +27,7 @@ from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID
 from runwright.dataset.readers.streams import Place
 from runwright.errors import ConfigError, DataError
+from runwright.metric.bootstrap import make_metric
 from runwright.tokenizer.fingerprint import tokenizer_fingerprint
 from runwright.tokenizer.source import TOKENIZER_FOLDER, is_trained, load_tokenizer, trained_tokenizer
 from runwright.tokenizer.texts import BATCH, RunTexts
@@ -100,12 +101,9 @@ def build_task(config: Config, tokenizer: Any) -> Any:
     return instantiate(config["task"], tokenizer, group="task", key="task")
 
 
-def build_metrics(config: Config) -> dict[str, Callable[[], Metric]]:
-    """What makes a fresh metric, by the name of its figure."""
-    return {
-        name: partial(instantiate, node, group="metric", key=f"metric.{name}")
-        for name, node in config["metric"].items()
-    }
+def build_metrics(config: Config) -> dict[str, Metric]:
+    """The metrics by name."""
+    return {name: make_metric(node, key=f"metric.{name}") for name, node in config["metric"].items()}
 
 
 def build_options(config: Config) -> TrainerOptions:

@@ -222,25 +222,18 @@ class CoupledTask(Protocol):
 # --- metrics ------------------------------------------------------------------------------------------
 
 
-@runtime_checkable
 class Metric(Protocol):
-    """A streaming figure: fed in any number of pieces and merged in any grouping, computed once.
+    """A function of predictions and of how often each example counts; its options are bound.
 
-    A class also carries `suits: tuple[str, ...]`, the kinds of problem it can judge, as a literal that
-    can be read without an import: "single_label", "multi_label", "regression".
+    weights [S, N] float64: one row of ones gives the value, the rows of a bootstrap its interval. Returns
+    [S] float64, NaN where it is undefined; [S, rows, columns] for a table.
     """
 
-    def update(self, predictions: Predictions) -> None:
-        """Take in some examples."""
-        ...
+    def __call__(self, predictions: Any, weights: np.ndarray) -> np.ndarray: ...
 
-    def merge(self, other: Any) -> None:
-        """Take in what another instance has seen; the class and options must be the same."""
-        ...
 
-    def compute(self) -> float | np.ndarray:
-        """The figure; NaN where it is undefined; an array for a confusion matrix [C, C]."""
-        ...
+Table: TypeAlias = "np.ndarray"
+"""What a function of predictions alone returns that is a table, such as a confusion matrix, and no number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

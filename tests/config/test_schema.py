@@ -44,12 +44,15 @@ def annotations(
     j,
 ): ...
 
+def weighted_metric(predictions, weights, *, k: int): ...
+def plain_metric(predictions) -> float: ...
+def table(predictions) -> Table: ...
+
 def free(*objects, x: int, **options): ...
 
 class Base:
     suits = ("single_label",)
     def __init__(self, model, *, size: int) -> None: ...
-    def compute(self) -> float: ...
 
 class Child(Base):
     label: str = "child"
@@ -131,7 +134,6 @@ def test_classes_dataclasses_and_bases_are_read(module: str) -> None:
     assert child is not None
     assert (child.objects, list(child.options)) == (("model",), ["size"])
     assert child.literals == {"suits": ("single_label",), "label": "child"}
-    assert child.returns["compute"] == "float"
     assert list(options_of(module, "Options")) == ["size", "name"]
     assert options_of(module, "Plain") == {}
 
@@ -232,6 +234,24 @@ def test_a_target_that_does_not_take_the_objects_is_a_mistake(module: str, tmp_p
     revoke()
     assert mistake.key == "scheduler._target_"
     assert "(optimizer, num_training_steps)" in mistake.expected
+
+
+def test_a_metric_is_a_function_of_predictions_and_perhaps_weights(module: str, tmp_path: Path) -> None:
+    grant(packages=[module.split(".")[0]], folder=tmp_path)
+    config = dict(compose([], folder=tmp_path).config)
+    weighted = {"_target_": f"{module}.weighted_metric", "k": 1, "suits": ["single_label", "regression"]}
+    plain, table = {"_target_": f"{module}.plain_metric"}, {"_target_": f"{module}.table"}
+    config["metric"] = {"weighted": weighted, "plain": plain, "table": table}
+    assert check(config) == []
+    config["trainer"] = {**config["trainer"], "best_metric": "table"}
+    assert [each.given for each in check(config)] == ["'table', which is not a number"]
+    config["trainer"] = {**config["trainer"], "best_metric": "loss", "best_mode": "min"}
+    config["metric"] = {"old": {"_target_": f"{module}.Plain"}, "odd": {**plain, "suits": 1}}
+    mistakes = {each.key: each.expected for each in check(config)}
+    revoke()
+    assert mistakes["metric.old._target_"] == "the objects (predictions, weights) before the options"
+    assert mistakes["metric.odd.suits"] == "a list, each text"
+    assert len(mistakes) == 2
 
 
 def test_cross_checks_leave_other_values_of_own_targets_alone(module: str, tmp_path: Path) -> None:

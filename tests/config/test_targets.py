@@ -37,7 +37,7 @@ HOSTILE = [
     ),
     *("runwright.model.pretrained.Any", "runwright.task.text.__builtins__", "runwright.optimizer.__name__"),
     *("runwright.optimizer.adamw.__globals__", "runwright.optimizer.adamw.__call__"),
-    *("runwright.metric.accuracy.Accuracy.update", "runwright.modelx.load", "runwright.model..load"),
+    *("runwright.metric.classification.accuracy.update", "runwright.modelx.load", "runwright.model..load"),
     *("runwright.model.pretrained.load ", "runwright.model.pretrained.load()", " os.system", "os.system\n"),
     *("runwright.model.pretrained.lo\u0430d", "runwright.model/../../os.system", "", ".", "..os", "os."),
     *(

@@ -1,4 +1,4 @@
-"""Exact match and F1 of answers: normalised as SQuAD and CMRC do, merged, resampled."""
+"""Exact match and F1 of answers: normalised as SQuAD and CMRC do, resampled."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runwright.metric import answers
 from runwright.metric.answer_texts import answer_f1, exact_match
-from runwright.metric.answers import AnswerF1, ExactMatch
 
 # Expected by hand from the definition: lower case, no ASCII punctuation, no articles, single spaces.
 SQUAD = [
@@ -127,21 +127,13 @@ def judged(exact: list[float], f1: list[float], answerable: list[bool]) -> Any:
     ("of", "exact", "f1"),
     [("all", 0.5, 0.625), ("answerable", 1 / 3, 0.5), ("unanswerable", 1.0, 1.0)],
 )
-def test_figures_are_means_over_the_chosen_questions(of: Any, exact: float, f1: float) -> None:
+def test_metrics_are_means_over_the_selected_questions(of: Any, exact: float, f1: float) -> None:
     whole = judged([1, 0, 0, 1], [1, 0.5, 0, 1], [True, True, True, False])
-    for kind, expected in ((ExactMatch, exact), (AnswerF1, f1)):
-        parts = [kind(of=of), kind(of=of)]
-        parts[0].update(judged([1, 0], [1, 0.5], [True, True]))
-        parts[1].update(judged([0, 1], [0, 1], [True, False]))
-        parts[0].merge(parts[1])
-        assert parts[0].compute() == pytest.approx(expected)
-        counts = np.array([[1.0, 1, 1, 1], [0, 0, 2, 2]])
-        resampled = kind(of=of).compute_resampled(whole, counts)
-        assert resampled[0] == pytest.approx(expected)
-        assert resampled[1] == pytest.approx({"all": 0.5, "answerable": 0.0, "unanswerable": 1.0}[of])
+    weights = np.array([[1.0, 1, 1, 1], [0, 0, 2, 2]])
+    last = {"all": 0.5, "answerable": 0.0, "unanswerable": 1.0}[of]
+    assert answers.exact_match(whole, weights, of=of) == pytest.approx([exact, last])
+    assert answers.answer_f1(whole, weights, of=of) == pytest.approx([f1, last])
 
 
-def test_a_figure_of_no_questions_is_undefined() -> None:
-    figure = ExactMatch(of="unanswerable")
-    figure.update(judged([1], [1], [True]))
-    assert np.isnan(figure.compute())
+def test_a_metric_of_no_questions_is_undefined() -> None:
+    assert np.isnan(answers.exact_match(judged([1], [1], [True]), np.ones((1, 1)), of="unanswerable"))

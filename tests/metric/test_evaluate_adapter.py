@@ -1,19 +1,22 @@
-"""Local scripts of `evaluate`: they give our figures, and run only with permission."""
+"""Local scripts of `evaluate`: they give our values, and run only with permission."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from runwright.config import permissions
 from runwright.errors import ConfigError, DataError
-from runwright.metric.evaluate_adapter import EvaluateMetric
-from runwright.metric.precision_recall import F1
-from runwright.metric.roc_auc import RocAuc
-from runwright.types import Predictions
+from runwright.metric.bootstrap import bootstrap_interval, make_metric
+from runwright.metric.classification import f1
+from runwright.metric.evaluate_adapter import script_metric
+from runwright.metric.roc_auc import roc_auc
+from runwright.types import Metric, Predictions
 
 Make = Callable[..., Predictions]
 OPTIONS: dict[str, Any] = {"key": "f1", "feed": "predicted", "argument": "predictions", "options": {}}
@@ -74,28 +77,30 @@ def permitted(nothing_granted: None) -> None:
     permissions.grant(trust_remote_code=True)
 
 
-@pytest.mark.usefixtures("permitted")
-def test_a_script_in_pieces_gives_our_figure(script: Callable[[str], Path], single_label: Make) -> None:
-    path = script(CLASSES) / "figures.py"
-    ours = F1(average="weighted")
-    theirs = EvaluateMetric(path=str(path), **OPTIONS | {"options": {"average": "weighted"}})
-    other = EvaluateMetric(path=str(path), **OPTIONS)
-    for metric, seed in ((theirs, 0), (other, 1)):
-        metric.update(single_label(seed=seed))
-        ours.update(single_label(seed=seed))
-    theirs.merge(other)
-    assert theirs.compute() == pytest.approx(ours.compute(), abs=1e-12)
+def value(metric: Metric, predictions: Predictions) -> float:
+    return float(metric(predictions, np.ones((1, len(predictions.example_ids))))[0])
 
 
 @pytest.mark.usefixtures("permitted")
-def test_a_folder_with_multi_label_examples_and_one_with_scores(
-    script: Callable[[str], Path], multi_label: Make
-) -> None:
-    path, predictions = script(LABELS), multi_label()
-    ours, theirs = F1(average="macro"), EvaluateMetric(path=str(path), **OPTIONS)
-    for metric in (ours, theirs):
-        metric.update(predictions)
-    assert theirs.compute() == pytest.approx(ours.compute(), abs=1e-12)
+def test_a_script_gives_our_value_and_interval(script: Callable[[str], Path], single_label: Make) -> None:
+    node = {
+        "_target_": "runwright.metric.evaluate_adapter.script_metric",
+        "path": str(script(CLASSES) / "figures.py"),
+    }
+    theirs = make_metric({**node, **OPTIONS, "options": {"average": "weighted"}}, key="metric.evaluate")
+    found, wanted = (
+        bootstrap_interval(metric, single_label(num_examples=40), num_samples=20, seed=0)
+        for metric in (theirs, partial(f1, average="weighted"))
+    )
+    for name in ("value", "low", "high"):
+        assert getattr(found, name) == pytest.approx(getattr(wanted, name), abs=1e-12)
+
+
+@pytest.mark.usefixtures("permitted")
+def test_a_folder_with_multi_label_examples(script: Callable[[str], Path], multi_label: Make) -> None:
+    predictions = multi_label()
+    theirs = script_metric(predictions, path=str(script(LABELS)), **OPTIONS)
+    assert theirs == pytest.approx(value(partial(f1, average="macro"), predictions), abs=1e-12)
 
 
 @pytest.mark.usefixtures("permitted")
@@ -103,33 +108,32 @@ def test_a_script_can_be_fed_scores(
     script: Callable[[str], Path], multi_label: Make, regression: Make
 ) -> None:
     fed = {"key": "roc_auc", "feed": "scores", "argument": "prediction_scores"}
-    ours, theirs = RocAuc(average="macro"), EvaluateMetric(path=str(script(SCORES)), **OPTIONS | fed)
-    for metric in (ours, theirs):
-        metric.update(multi_label())
-    assert theirs.compute() == pytest.approx(ours.compute(), abs=1e-12)
+    theirs = partial(script_metric, path=str(script(SCORES)), **OPTIONS | fed)
+    ours = value(partial(roc_auc, average="macro"), multi_label())
+    assert theirs(multi_label()) == pytest.approx(ours, abs=1e-12)
     with pytest.raises(DataError, match="fed scores"):
-        theirs.update(regression())
+        theirs(regression())
 
 
 @pytest.mark.usefixtures("permitted")
-def test_a_figure_that_the_script_does_not_give_is_refused(
+def test_a_value_that_the_script_does_not_give_is_refused(
     script: Callable[[str], Path], single_label: Make
 ) -> None:
-    metric = EvaluateMetric(path=str(script(CLASSES)), **OPTIONS | {"key": "f2"})
-    metric.update(single_label())
-    with pytest.raises(ConfigError, match="no figure 'f2', only f1"):
-        metric.compute()
+    with pytest.raises(ConfigError, match="no value 'f2', only f1"):
+        script_metric(single_label(), path=str(script(CLASSES)), **OPTIONS | {"key": "f2"})
 
 
-def test_without_permission_nothing_runs(script: Callable[[str], Path], tmp_path: Path) -> None:
+def test_without_permission_nothing_runs(
+    script: Callable[[str], Path], tmp_path: Path, single_label: Make
+) -> None:
     path = script(CLASSES)
     with pytest.raises(ConfigError, match="is code"):
-        EvaluateMetric(path=str(path), **OPTIONS)
+        script_metric(single_label(), path=str(path), **OPTIONS)
     assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.usefixtures("permitted")
 @pytest.mark.parametrize("path", ["accuracy", "someone/metric", "./no/such.py", "."])
-def test_hub_names_and_missing_files_are_refused(path: str) -> None:
+def test_hub_names_and_missing_files_are_refused(path: str, single_label: Make) -> None:
     with pytest.raises(ConfigError, match="not fetched from a hub"):
-        EvaluateMetric(path=path, **OPTIONS)
+        script_metric(single_label(), path=path, **OPTIONS)

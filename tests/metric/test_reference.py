@@ -16,13 +16,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
 
-from runwright.metric.accuracy import Accuracy
 from runwright.metric.answer_texts import answer_f1, exact_match
-from runwright.metric.correlation import Pearson, Spearman
-from runwright.metric.matthews import Matthews
-from runwright.metric.precision_recall import F1, Precision, Recall
-from runwright.metric.regression import MeanAbsoluteError, MeanSquaredError
-from runwright.metric.roc_auc import BinaryRocAuc
+from runwright.metric.classification import accuracy, f1, matthews, precision, recall
+from runwright.metric.correlation import pearson, spearman
+from runwright.metric.regression import mean_absolute_error, mean_squared_error
+from runwright.metric.roc_auc import roc_auc
 from runwright.types import Predictions
 
 Make = Callable[..., Predictions]
@@ -36,15 +34,14 @@ ANSWERS = json.loads(Path(__file__).with_name("reference_answers.json").read_tex
 def test_answers_are_judged_as_by_the_reference(rules: Literal["squad", "cmrc"]) -> None:
     assert len(ANSWERS[rules]) >= 150
     assert {exact for *_, exact, _ in ANSWERS[rules]} == {0, 1}
-    assert any(0 < f1 < 1 for *_, f1 in ANSWERS[rules])
-    for predicted, expected, exact, f1 in ANSWERS[rules]:
+    assert any(0 < nearest < 1 for *_, nearest in ANSWERS[rules])
+    for predicted, expected, exact, nearest in ANSWERS[rules]:
         assert exact_match(predicted, expected, rules=rules) == exact, (predicted, expected)
-        assert answer_f1(predicted, expected, rules=rules) == pytest.approx(f1, abs=1e-12), predicted
+        assert answer_f1(predicted, expected, rules=rules) == pytest.approx(nearest, abs=1e-12), predicted
 
 
-def figure(metric: Any, predictions: Predictions) -> float:
-    metric.update(predictions)
-    return metric.compute()
+def value(metric: Any, predictions: Predictions, **options: Any) -> float:
+    return metric(predictions, np.ones((1, len(predictions.example_ids))), **options)[0]
 
 
 CLASSES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12)
@@ -59,14 +56,14 @@ def test_few_examples_and_absent_classes_are_those_of_scikit_learn(
     predictions = as_predictions(predicted, expected, np.full((len(pairs), 4), 0.25))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert figure(Accuracy(), predictions) == pytest.approx(sk.accuracy_score(expected, predicted))
-        assert figure(Matthews(), predictions) == pytest.approx(sk.matthews_corrcoef(expected, predicted))
+        assert value(accuracy, predictions) == pytest.approx(sk.accuracy_score(expected, predicted))
+        assert value(matthews, predictions) == pytest.approx(sk.matthews_corrcoef(expected, predicted))
         for average in ("micro", "macro", "weighted"):
             for ours, theirs in (
-                (Precision, sk.precision_score), (Recall, sk.recall_score), (F1, sk.f1_score),
+                (precision, sk.precision_score), (recall, sk.recall_score), (f1, sk.f1_score),
             ):  # fmt: skip
                 wanted = theirs(expected, predicted, average=average, zero_division=0)
-                found = figure(ours(average=average), predictions)  # type: ignore[arg-type]
+                found = value(ours, predictions, average=average)
                 assert found == pytest.approx(wanted, abs=1e-12)
 
 
@@ -80,7 +77,8 @@ def test_the_area_under_the_curve_with_ties_is_that_of_scikit_learn(
 ) -> None:
     scores, expected = np.array([score for score, _ in pairs]), np.array([int(label) for _, label in pairs])
     both = np.stack([1 - scores, scores], axis=1)
-    found = figure(BinaryRocAuc(), as_predictions((scores > 0.5).astype(np.int64), expected, both))
+    predictions = as_predictions((scores > 0.5).astype(np.int64), expected, both)
+    found = value(roc_auc, predictions, average="binary")
     if len(set(expected.tolist())) == 1:
         assert math.isnan(found)  # of one class there is no such area
     else:
@@ -94,14 +92,14 @@ def test_numbers_with_ties_are_those_of_scipy_and_scikit_learn(
 ) -> None:
     predicted, expected = np.array(pairs, dtype=np.float64).T
     predictions = as_predictions(predicted, expected)
-    assert figure(MeanAbsoluteError(), predictions) == pytest.approx(
+    assert value(mean_absolute_error, predictions) == pytest.approx(
         sk.mean_absolute_error(expected, predicted), abs=1e-12
     )
-    assert figure(MeanSquaredError(), predictions) == pytest.approx(
+    assert value(mean_squared_error, predictions) == pytest.approx(
         sk.mean_squared_error(expected, predicted), abs=1e-12
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scipy's own, where one side is constant: both give NaN
         linear, ranked = stats.pearsonr(expected, predicted)[0], stats.spearmanr(expected, predicted)[0]
-    assert figure(Pearson(), predictions) == pytest.approx(linear, abs=1e-9, nan_ok=True)
-    assert figure(Spearman(), predictions) == pytest.approx(ranked, abs=1e-9, nan_ok=True)
+    assert value(pearson, predictions) == pytest.approx(linear, abs=1e-9, nan_ok=True)
+    assert value(spearman, predictions) == pytest.approx(ranked, abs=1e-9, nan_ok=True)

@@ -1,4 +1,4 @@
-"""Figures of ranks: by hand, against scikit-learn, merged and resampled."""
+"""Metrics of ranks: by hand, against scikit-learn, and resampled."""
 
 from __future__ import annotations
 
@@ -9,26 +9,23 @@ import numpy as np
 import pytest
 from sklearn.metrics import ndcg_score
 
-from runwright.metric.retrieval import DiscountedGain, RecallAt, ReciprocalRank
-
-KINDS = [ReciprocalRank, DiscountedGain, RecallAt]
+from runwright.metric.retrieval import discounted_gain, recall_at, reciprocal_rank
 
 
 def of(ranks: Any) -> Any:
     return SimpleNamespace(ranks=np.asarray(ranks, dtype=np.int64))
 
 
-def figure(metric: Any, ranks: Any) -> float:
-    metric.update(of(ranks))
-    return metric.compute()
+def value(metric: Any, ranks: Any, *, k: int) -> float:
+    return metric(of(ranks), np.ones((1, len(ranks))), k=k)[0]
 
 
-def test_figures_by_hand() -> None:
+def test_metrics_by_hand() -> None:
     ranks = [1, 2, 4, 11, 500]
-    assert figure(ReciprocalRank(k=10), ranks) == pytest.approx((1 + 1 / 2 + 1 / 4) / 5)
-    assert figure(RecallAt(k=10), ranks) == pytest.approx(3 / 5)
-    assert figure(RecallAt(k=1), ranks) == pytest.approx(1 / 5)
-    assert np.isnan(RecallAt(k=1).compute())
+    assert value(reciprocal_rank, ranks, k=10) == pytest.approx((1 + 1 / 2 + 1 / 4) / 5)
+    assert value(recall_at, ranks, k=10) == pytest.approx(3 / 5)
+    assert value(recall_at, ranks, k=1) == pytest.approx(1 / 5)
+    assert np.isnan(value(recall_at, [], k=1))
 
 
 def test_gain_is_that_of_scikit_learn() -> None:
@@ -38,19 +35,12 @@ def test_gain_is_that_of_scikit_learn() -> None:
     own = scores[np.arange(30), right]
     ranks = 1 + (scores > own[:, None]).sum(axis=1)
     expected = ndcg_score(np.eye(40)[right], scores, k=10)
-    assert figure(DiscountedGain(k=10), ranks) == pytest.approx(expected, abs=1e-12)
+    assert value(discounted_gain, ranks, k=10) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_parts_merge_and_resamples_count(kind: Any) -> None:
+@pytest.mark.parametrize("metric", [reciprocal_rank, discounted_gain, recall_at])
+def test_resamples_are_repeated_queries(metric: Any) -> None:
     ranks = np.random.default_rng(1).integers(1, 30, size=50)
-    whole, left, right = kind(k=7), kind(k=7), kind(k=7)
-    expected = figure(whole, ranks)
-    left.update(of(ranks[:20]))
-    right.update(of(ranks[20:]))
-    left.merge(right)
-    assert left.compute() == expected
-    counts = np.random.default_rng(2).integers(0, 3, size=(4, 50)).astype(np.float64)
-    found = whole.compute_resampled(of(ranks), counts)
-    again = [figure(kind(k=7), np.repeat(ranks, row.astype(int))) for row in counts]
-    assert found == pytest.approx(again)
+    weights = np.random.default_rng(2).integers(0, 3, size=(4, 50)).astype(np.float64)
+    again = [value(metric, np.repeat(ranks, row.astype(int)), k=7) for row in weights]
+    assert metric(of(ranks), weights, k=7) == pytest.approx(again)

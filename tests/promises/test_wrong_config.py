@@ -118,7 +118,7 @@ WRONG_FILES = {
         ["experiment: given an unknown key", "# @package _global_"],
     ),
     "a metric without its package line": (
-        {"metric/own.yaml": "_target_: runwright.metric.accuracy.Accuracy\n"},
+        {"metric/own.yaml": "_target_: runwright.metric.classification.accuracy\n"},
         "metric=[own]",
         ["metric: given", "# @package metric."],
     ),

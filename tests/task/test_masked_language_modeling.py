@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from runwright.config.sources import resolve_source
-from runwright.metric.perplexity import Perplexity, TokenAccuracy
+from runwright.metric.perplexity import perplexity, token_accuracy
 from runwright.predictions import join
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
 from runwright.task.masking import IGNORED
@@ -165,12 +165,8 @@ def test_perplexity_comes_of_totals(tokenizer: Any) -> None:
         batch = task.collate(examples[start : start + 3])
         parts.append(task.predictions(torch.zeros(*batch["input_ids"].shape, vocabulary), batch))
     whole = join(parts)
-    metric = Perplexity()
-    metric.update(whole)
-    assert metric.compute() == pytest.approx(vocabulary, rel=1e-5)  # every token equally likely
-    assert metric.compute_resampled(whole, np.ones((1, len(examples))))[0] == pytest.approx(
-        vocabulary, rel=1e-5
-    )
+    # every token equally likely
+    assert perplexity(whole, np.ones((1, len(examples))))[0] == pytest.approx(vocabulary, rel=1e-5)
     assert whole.loss_counts.sum() == task.count(examples)
 
 
@@ -228,9 +224,7 @@ def test_accuracy_is_the_share_of_right_guesses(tokenizer: Any) -> None:
     examples = task.augment(encode(task, TEXTS * 2), seed=0, epoch=0)
     batch = task.collate(examples)
     right = torch.nn.functional.one_hot(batch["labels"].clamp(min=0), len(tokenizer)).double()
-    metric = TokenAccuracy()
-    metric.update(task.predictions(right, batch))
-    assert metric.compute() == 1.0
+    assert token_accuracy(task.predictions(right, batch), np.ones((1, len(examples)))) == [1.0]
 
 
 def test_the_run_needs_only_a_text_column(tokenizer: Any) -> None:

@@ -343,7 +343,7 @@ def test_figures_are_those_of_seqeval(tokenizer: Any, sentences: list[list[tuple
 
     from seqeval.metrics import f1_score, precision_score, recall_score
 
-    from runwright.metric.spans import SpanF1, SpanPrecision, SpanRecall, TagAccuracy
+    from runwright.metric.spans import span_f1, span_precision, span_recall, tag_accuracy
 
     expected = [[tag for tag, _ in sentence] for sentence in sentences]
     predicted = [[tag for _, tag in sentence] for sentence in sentences]
@@ -360,22 +360,17 @@ def test_figures_are_those_of_seqeval(tokenizer: Any, sentences: list[list[tuple
         return found
 
     whole = results(task, rows, logits)
-    pairs = [(SpanF1, f1_score), (SpanPrecision, precision_score), (SpanRecall, recall_score)]
+    pairs = [(span_f1, f1_score), (span_precision, precision_score), (span_recall, recall_score)]
+    once = np.ones((1, len(sentences)))
     for average in ("micro", "macro", "weighted"):
-        for kind, reference in pairs:
-            metric = kind(average=average)  # type: ignore[arg-type]
-            metric.update(whole)
+        for metric, reference in pairs:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 wanted = reference(expected, predicted, average=average, zero_division=0)
             wanted = float(np.nan_to_num(wanted))  # without any span
-            assert metric.compute() == pytest.approx(wanted, abs=1e-12)
-            ones = np.ones((1, len(sentences)))
-            assert metric.compute_resampled(whole, ones)[0] == pytest.approx(wanted, abs=1e-12)
-    accuracy = TagAccuracy()
-    accuracy.update(whole)
+            assert metric(whole, once, average=average)[0] == pytest.approx(wanted, abs=1e-12)
     flat = [pair for sentence in sentences for pair in sentence]
-    assert accuracy.compute() == pytest.approx(sum(a == b for a, b in flat) / len(flat))
+    assert tag_accuracy(whole, once)[0] == pytest.approx(sum(a == b for a, b in flat) / len(flat))
 
 
 # --- bad data -----------------------------------------------------------------------------------------

@@ -17,22 +17,9 @@ from runwright.types import Predictions
 ALONE = Ranks(rank=0, num_ranks=1, device=torch.device("cpu"))
 
 
-class MeanPrediction:
+def mean_prediction(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
     """A metric whose value can be computed by hand."""
-
-    suits = ("single_label",)
-
-    def __init__(self) -> None:
-        self.values: list[float] = []
-
-    def update(self, predictions: Predictions) -> None:
-        self.values.extend(predictions.predicted.tolist())
-
-    def merge(self, other: Any) -> None:
-        self.values.extend(other.values)
-
-    def compute(self) -> float:
-        return sum(self.values) / len(self.values)
+    return weights @ predictions.predicted / weights.sum(axis=1)
 
 
 def predicted(model: Any, task: Any, examples: Any, *, max_tokens: int) -> Predictions:
@@ -81,7 +68,7 @@ def test_groups_have_their_own_figures() -> None:
         losses=np.array([1.0, 2.0, 3.0, 6.0]),
         groups=np.array([0, 1, 1, 1]),
     )
-    found = evaluate(predictions, metrics={"mean": MeanPrediction}, group_names=["a", "b", "never"])
+    found = evaluate(predictions, metrics={"mean": mean_prediction}, group_names=["a", "b", "never"])
     assert found.figures == {
         "loss": 3.0,
         "mean": 1.0,
@@ -100,7 +87,7 @@ def test_without_labels_there_are_predictions_and_no_figures(
     for item in examples.items:
         del item["labels"]
     found = evaluate(
-        predicted(make_model(task), task, examples, max_tokens=50), metrics={"m": MeanPrediction}
+        predicted(make_model(task), task, examples, max_tokens=50), metrics={"m": mean_prediction}
     )
     assert found.figures == {}
     assert len(found.predictions.predicted) == 5

@@ -10,7 +10,7 @@ from runwright.cli.flags import add_permission_flags, grant_permissions
 from runwright.config.options import TARGET
 from runwright.config.signature import Signature
 from runwright.config.sources import resolve_source
-from runwright.config.targets import GROUPS, bind, check_target, locate, objects_of_nested
+from runwright.config.targets import GROUPS, bind, check_target, is_called_later, locate, objects_of_nested
 from runwright.errors import ConfigError
 
 SUMMARY = "Check a configuration: every key, type, range and combination, in under a second."
@@ -58,9 +58,10 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
     nodes = list(_nodes(config))
     mistakes: list[str] = []
     for key, node, objects in nodes:
-        options = {name: value for name, value in node.items() if name != TARGET}
+        group = key.split(".")[0]
+        options = {name: value for name, value in node.items() if name not in (TARGET, *GROUPS[group].notes)}
         try:
-            found = locate(node[TARGET], group=key.split(".")[0], key=f"{key}.{TARGET}")
+            found = locate(node[TARGET], group=group, key=f"{key}.{TARGET}")
             bind(found, objects, options, key=key)
         except ConfigError as error:
             mistakes.extend(error.mistakes)
@@ -87,7 +88,7 @@ def _nodes(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], tuple[
     for group in GROUPS:
         if group == "metric":
             for name, node in (config.get(group) or {}).items():
-                yield f"{group}.{name}", node, ()
+                yield f"{group}.{name}", node, _objects_of(node, group, nested=True)
                 yield from _nested(node, f"{group}.{name}")
         else:
             yield group, config[group], _objects_of(config[group], group)
@@ -108,4 +109,8 @@ def _objects_of(node: dict[str, Any], group: str, *, nested: bool = False) -> tu
     if not nested and not GROUPS[group].only_if_needed:
         return GROUPS[group].objects
     signature = check_target(node[TARGET], key=TARGET, group=group)
-    return objects_of_nested(signature, GROUPS[group].objects) if isinstance(signature, Signature) else ()
+    if not isinstance(signature, Signature):
+        return ()
+    if is_called_later(signature, group):
+        return signature.objects
+    return objects_of_nested(signature, GROUPS[group].objects)

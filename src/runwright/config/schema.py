@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from runwright.config.folders import GLOBAL_GROUPS
-from runwright.config.options import TARGET, check_value
+from runwright.config.options import TARGET, OptionType, check_value
 from runwright.config.rules import data as data_checks
 from runwright.config.rules import data as stream_checks
 from runwright.config.rules import embeddings as embedding_checks
@@ -76,11 +76,11 @@ def check_node(
     signature = check_target(node[TARGET], key=f"{key}.{TARGET}", group=group)
     if isinstance(signature, Mistake):
         return [signature]
-    if nested and is_called_later(signature, group):
+    if (nested or group == "metric") and is_called_later(signature, group):
         objects = signature.objects
     elif nested or GROUPS[group].only_if_needed:
         objects = objects_of_nested(signature, GROUPS[group].objects)
-    options = {name: value for name, value in node.items() if name != TARGET}
+    options = {name: value for name, value in node.items() if name not in (TARGET, *GROUPS[group].notes)}
     return [
         *check_objects(signature, key=key, objects=objects),
         *check_options(options, signature, key=key, group=group),
@@ -164,11 +164,13 @@ def _check_metrics(metrics: Any) -> list[Mistake]:
     if not isinstance(metrics, dict) or TARGET in metrics:
         expected = "a mapping of figures to nodes; a metric file starts with '# @package metric.<its name>'"
         return [Mistake(key="metric", given=shown(metrics), expected=expected)]
-    return [
-        mistake
-        for name, node in metrics.items()
-        for mistake in check_node(node, key=f"metric.{name}", group="metric")
-    ]
+    mistakes: list[Mistake] = []
+    for name, node in metrics.items():
+        mistakes += check_node(node, key=f"metric.{name}", group="metric", objects=GROUPS["metric"].objects)
+        if isinstance(node, dict):
+            suits = OptionType(kind="list", items=(OptionType(kind="str"),))
+            mistakes += check_value(node.get("suits", []), suits, f"metric.{name}.suits")
+    return mistakes
 
 
 def _missing_group(group: str) -> Mistake:

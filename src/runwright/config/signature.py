@@ -163,14 +163,8 @@ class Signature:
     options: dict[str, Option]
     accepts_any_option: bool  # it takes **options
     accepts_any_object: bool  # it takes *objects
-    literals: dict[str, Any]  # class attributes with a literal value, such as `suits`
-    returns: dict[str, str]  # return annotations of a class's methods
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _ClassBody:
-    literals: dict[str, Any]
-    returns: dict[str, str]
+    literals: dict[str, Any]  # class attributes with a literal value, such as `problem`
+    returns: str  # return annotation of a function
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -229,20 +223,19 @@ def find_file(module: str) -> Path | None:
 
 def _of_definition(source: Source, definition: Definition) -> Signature:
     if isinstance(definition, ast.FunctionDef):
-        return _of_arguments(source, definition, definition.args, body=_ClassBody(literals={}, returns={}))
+        return _of_arguments(source, definition, definition.args, literals={})
     chain = _bases(source, definition)
-    known = _ClassBody(literals={}, returns={})
+    literals: dict[str, Any] = {}
     for _, base in reversed(chain):
-        known.literals.update(_class_literals(base))
-        known.returns.update(_method_returns(base))
+        literals.update(_class_literals(base))
     for owner, base in chain:
         init = next((n for n in base.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
         if init is not None:
-            return _of_arguments(owner, definition, init.args, body=known, is_method=True, home=source)
+            return _of_arguments(owner, definition, init.args, literals=literals, is_method=True, home=source)
         if _is_dataclass(base):
-            return _of_dataclass(source, definition, chain, known)
+            return _of_dataclass(source, definition, chain, literals)
     nothing = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
-    return _of_arguments(source, definition, nothing, body=known)
+    return _of_arguments(source, definition, nothing, literals=literals)
 
 
 def _bases(source: Source, definition: ast.ClassDef) -> list[tuple[Source, ast.ClassDef]]:
@@ -273,7 +266,7 @@ def _of_arguments(
     definition: Definition,
     arguments: ast.arguments,
     *,
-    body: _ClassBody,
+    literals: dict[str, Any],
     is_method: bool = False,
     home: Source | None = None,
 ) -> Signature:
@@ -294,8 +287,10 @@ def _of_arguments(
         options=options,
         accepts_any_option=arguments.kwarg is not None,
         accepts_any_object=arguments.vararg is not None,
-        literals=body.literals,
-        returns=body.returns,
+        literals=literals,
+        returns=ast.unparse(definition.returns)
+        if isinstance(definition, ast.FunctionDef) and definition.returns
+        else "",
     )
 
 
@@ -303,7 +298,7 @@ def _of_dataclass(
     source: Source,
     definition: ast.ClassDef,
     chain: list[tuple[Source, ast.ClassDef]],
-    body: _ClassBody,
+    literals: dict[str, Any],
 ) -> Signature:
     options: dict[str, Option] = {}
     for owner, base in reversed(chain):
@@ -324,8 +319,8 @@ def _of_dataclass(
         options=options,
         accepts_any_option=False,
         accepts_any_object=False,
-        literals=body.literals,
-        returns=body.returns,
+        literals=literals,
+        returns="",
     )
 
 
@@ -342,11 +337,6 @@ def _is_dataclass(definition: ast.ClassDef) -> bool:
 
 def _is_class_var(node: ast.AnnAssign) -> bool:
     return "ClassVar" in ast.unparse(node.annotation)
-
-
-def _method_returns(definition: ast.ClassDef) -> dict[str, str]:
-    methods = [node for node in definition.body if isinstance(node, ast.FunctionDef) and node.returns]
-    return {method.name: ast.unparse(method.returns) for method in methods if method.returns}
 
 
 def _class_literals(definition: ast.ClassDef) -> dict[str, Any]:

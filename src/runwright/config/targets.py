@@ -32,19 +32,26 @@ class Group:
     module: str
     objects: tuple[str, ...] = ()
     only_if_needed: bool = False  # a target that needs no objects is passed none
-    called_later: tuple[str, ...] = ()  # parameters of nested functions that only get their options at first
+    # Parameters of functions that are given their options at first and called by their group later.
+    called_later: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()  # keys that describe a target and are not passed to it
 
 
 GROUPS: dict[str, Group] = {
     "dataset": Group(module="runwright.dataset", objects=("seed",)),
     "tokenizer": Group(module="runwright.tokenizer", objects=("texts",), only_if_needed=True),
     # a loss is a function of the user's: the task calls it
-    "task": Group(module="runwright.task", objects=("tokenizer",), called_later=("logits", "labels")),
+    "task": Group(module="runwright.task", objects=("tokenizer",), called_later=(("logits", "labels"),)),
     "model": Group(module="runwright.model", objects=("head", "tokenizer")),
     "optimizer": Group(module="runwright.optimizer", objects=("model",)),
     "scheduler": Group(module="runwright.scheduler", objects=("optimizer", "num_training_steps")),
     "trainer": Group(module="runwright.trainer"),
-    "metric": Group(module="runwright.metric"),
+    "metric": Group(
+        module="runwright.metric",
+        objects=("predictions", "weights"),
+        called_later=(("predictions", "weights"), ("predictions",)),
+        notes=("suits",),  # the kinds of problem that a metric can judge
+    ),
     "tracker": Group(module="runwright.tracker"),
 }
 
@@ -129,14 +136,20 @@ def instantiate(node: Mapping[str, Any], *objects: Any, group: str | None = None
     return _make(node, objects, objects, group, key)
 
 
+def bind_options(node: Mapping[str, Any], *, group: str, key: str) -> Any:
+    """The function that a node names with the node's options bound; its group calls it later."""
+    raise_if_any(door_openers(dict(node), key))
+    return _make(node, None, (), group, key)
+
+
 def objects_of_nested(signature: Signature, objects: tuple[T, ...]) -> tuple[T, ...]:
     """The objects that a nested node is passed: those of its group where it needs any, else none."""
     return objects if signature.num_required_objects else ()
 
 
 def is_called_later(signature: Signature, group: str | None) -> bool:
-    """Whether a nested node is a function that its group calls itself, again and again."""
-    return group is not None and signature.objects == GROUPS[group].called_later != ()
+    """Whether a node is a function that its group calls itself, again and again."""
+    return group is not None and signature.objects in GROUPS[group].called_later
 
 
 def _make(
@@ -151,13 +164,19 @@ def _make(
     options = {
         name: _make_nested(value, objects, group, f"{key}.{name}" if key else name)
         for name, value in node.items()
-        if name != TARGET
+        if name != TARGET and not (group and name in GROUPS[group].notes)
     }
     if own is None:
-        bind(found, GROUPS[group].called_later if group else (), options, key=key)
+        bind(found, positional(found), options, key=key)
         return partial(found, **options)
     bind(found, own, options, key=key)
     return found(*own, **options)
+
+
+def positional(function: Any) -> tuple[str, ...]:
+    """The parameters of a function that are not keyword-only."""
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD)
 
 
 def bind(found: Any, objects: tuple[Any, ...], options: Mapping[str, Any], *, key: str) -> None:

@@ -1,1 +1,1 @@
-"""Streaming figures: update, merge, compute; one YAML in `conf/metric` is one figure."""
+"""Metrics: functions of predictions and of how often each example counts, named by YAML in `conf/metric`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def intervals(
     evaluation: Evaluation,
     *,
     split: str,
-    metrics: Mapping[str, Callable[[], Metric]],
+    metrics: Mapping[str, Metric],
     group_names: tuple[str, ...],
     seed: int,
 ) -> dict[str, Interval]:
@@ -79,9 +79,9 @@ def intervals(
         }
     return {
         f"{split}/{name}{suffix}": bootstrap_interval(
-            make, part, seed=derive_seed("bootstrap", seed, split, name)
+            metric, part, seed=derive_seed("bootstrap", seed, split, name)
         )
-        for name, make in metrics.items()
+        for name, metric in metrics.items()
         if name not in evaluation.tables
         for suffix, part in parts.items()
     }

@@ -84,7 +84,7 @@ def predict(
 def evaluate(
     predictions: Any,
     *,
-    metrics: Mapping[str, Callable[[], Metric]],
+    metrics: Mapping[str, Metric],
     group_names: Sequence[str] = (),
 ) -> Evaluation:
     """Loss and metrics over all predictions, and over each group as `name/group`."""
@@ -99,7 +99,7 @@ def evaluate(
 
 
 def _figures(
-    predictions: Any, metrics: Mapping[str, Callable[[], Metric]]
+    predictions: Any, metrics: Mapping[str, Metric]
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     figures: dict[str, float] = {}
     tables: dict[str, np.ndarray] = {}
@@ -109,11 +109,10 @@ def _figures(
         figures["loss"] = math.fsum(predictions.losses.tolist()) / count if count else math.nan
     if not predictions.labelled:
         return figures, tables
-    for name, make in metrics.items():
-        metric = make()
-        metric.update(predictions)
-        value = metric.compute()
-        if isinstance(value, np.ndarray):
+    once = np.ones((1, len(predictions.example_ids)))
+    for name, metric in metrics.items():
+        value = metric(predictions, once)[0]
+        if np.ndim(value):
             tables[name] = value
         else:
             figures[name] = float(value)

@@ -17,8 +17,8 @@ from runwright.tracker.journal import Journal
 MakeRun = Callable[..., Path]
 LABELS = ("bad", "good", "odd")
 METRICS = {
-    "accuracy": {"_target_": "runwright.metric.accuracy.Accuracy"},
-    "f1_macro": {"_target_": "runwright.metric.precision_recall.F1", "average": "macro"},
+    "accuracy": {"_target_": "runwright.metric.classification.accuracy"},
+    "f1_macro": {"_target_": "runwright.metric.classification.f1", "average": "macro"},
 }
 
 

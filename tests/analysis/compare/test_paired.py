@@ -44,8 +44,8 @@ def test_spans_are_compared_without_their_scores_and_tested_by_span_f1(make_run:
         shares.append(np.mean([len(row["predicted"]) == len(row["expected"]) for row in rows]))
         figures.append(2 * num_found / (num_found + num_expected))  # all that was found is right
         by_word = sum(row["loss"] for row in rows) / (4 * len(rows))
-        spans = {"_target_": "runwright.metric.spans.SpanF1", "average": "micro"}
-        tags = {"_target_": "runwright.metric.spans.TagAccuracy"}
+        spans = {"_target_": "runwright.metric.spans.span_f1", "average": "micro"}
+        tags = {"_target_": "runwright.metric.spans.tag_accuracy"}
         recorded = {"test/loss": by_word, "test/span_f1": figures[-1], "test/tag_accuracy": 0.9}
         trainer = {"best_metric": "span_f1", "best_mode": "max"}
         metric = {"span_f1": spans, "tag_accuracy": tags}
@@ -74,10 +74,8 @@ def answers(skill: float, seed: int) -> list[dict[str, Any]]:
 
 def test_answers_are_judged_as_the_task_judges_them(make_run: MakeRun) -> None:
     folders, exact = [], []
-    names = {"exact_match": "ExactMatch", "answer_f1": "AnswerF1"}
-    metric = {
-        name: {"_target_": f"runwright.metric.answers.{kind}", "of": "all"} for name, kind in names.items()
-    }
+    names = ("exact_match", "answer_f1")
+    metric = {name: {"_target_": f"runwright.metric.answers.{name}", "of": "all"} for name in names}
     for seed, skill in ((1, 0.3), (2, 0.8)):
         rows = answers(skill, seed)
         exact.append(np.array([row["exact"] for row in rows]))
@@ -114,8 +112,8 @@ def two_classes(seed: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
 
 def runs_of_two_classes(make_run: MakeRun, *, num_left_out: int, roc_auc: float | None = None) -> list[Path]:
     metric = {
-        "f1": {"_target_": "runwright.metric.precision_recall.BinaryF1"},
-        "roc_auc": {"_target_": "runwright.metric.roc_auc.BinaryRocAuc"},
+        "f1": {"_target_": "runwright.metric.classification.f1", "average": "binary"},
+        "roc_auc": {"_target_": "runwright.metric.roc_auc.roc_auc", "average": "binary"},
     }
     folders = []
     for seed in (1, 2):

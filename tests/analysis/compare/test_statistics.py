@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from runwright.analysis.compare.statistics import (
-    bootstrap_figures,
+    bootstrap_difference,
     mcnemar_p,
     paired_bootstrap,
     permutation_p,
@@ -46,10 +46,10 @@ def test_the_paired_bootstrap_covers_the_truth_as_often_as_it_says() -> None:
     assert 250 <= covered <= 288
 
 
-def test_figures_that_are_means_have_the_interval_of_the_mean() -> None:
+def test_metrics_that_are_means_have_the_interval_of_the_mean() -> None:
     differences = GENERATOR.normal(0.1, 1.0, size=500)
     mean = paired_bootstrap(differences, confidence=0.95)
-    figure = bootstrap_figures(
+    figure = bootstrap_difference(
         lambda counts: counts @ differences / counts.sum(axis=1),
         float(differences.mean()),
         num_rows=500,
@@ -59,8 +59,8 @@ def test_figures_that_are_means_have_the_interval_of_the_mean() -> None:
     assert (figure.low, figure.high) == pytest.approx((mean.low, mean.high), abs=0.06 * width)
 
 
-def test_resamples_without_a_figure_are_left_out() -> None:
-    never = bootstrap_figures(lambda counts: np.full(len(counts), np.nan), 0.5, num_rows=9, confidence=0.9)
+def test_resamples_without_a_value_are_left_out() -> None:
+    never = bootstrap_difference(lambda counts: np.full(len(counts), np.nan), 0.5, num_rows=9, confidence=0.9)
     assert (never.value, math.isnan(never.low), math.isnan(never.high)) == (0.5, True, True)
 
 

@@ -155,12 +155,12 @@ def curve(folder: Path, *, num_steps: int) -> None:
 
 def evaluation(folder: Path) -> None:
     """Figures and predictions of splits of several sizes."""
-    from runwright.metric.accuracy import Accuracy
-    from runwright.metric.correlation import Pearson
+    from runwright.metric.classification import accuracy
+    from runwright.metric.correlation import pearson
 
     ranks = join()
     found: dict[str, Any] = {}
-    for problem, metric in (("single_label", Accuracy), ("regression", Pearson), ("multi_label", None)):
+    for problem, metric in (("single_label", accuracy), ("regression", pearson), ("multi_label", None)):
         task = make_task(problem)
         model = make_model(task, "bert", dropout=0.2)
         for count in (1, 2, 5, 37):

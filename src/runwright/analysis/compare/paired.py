@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,18 @@ from runwright.analysis.compare.columns import are_answers, as_predictions, labe
 from runwright.analysis.compare.difference import Difference, all_figures, less_is_better
 from runwright.analysis.compare.pairs import SPLITS, Pairs, read_pairs
 from runwright.analysis.compare.sides import Side
-from runwright.analysis.compare.statistics import bootstrap_figures, mcnemar_p, paired_bootstrap, sign_flip_p
+from runwright.analysis.compare.statistics import (
+    bootstrap_difference,
+    mcnemar_p,
+    paired_bootstrap,
+    sign_flip_p,
+)
 from runwright.analysis.runs.rows import RunRow
+from runwright.errors import RunwrightError
+from runwright.metric.bootstrap import make_metric
 from runwright.predictions import select
+from runwright.runs.folder import CONFIG_FILE, read_config
+from runwright.types import Metric
 
 PAIRED = "paired bootstrap over rows"
 
@@ -35,7 +45,7 @@ def by_rows(first: Side, second: Side, *, confidence: float) -> tuple[list[Diffe
             notes.append(f"{pairs.num_left_out:,} rows of the {split} split are in one only and left out")
         found += _of_rows(pairs, first.rows[0], second.rows[0], confidence=confidence)
         tested = {each.figure for each in found}
-        found += _of_figures(pairs, first, second, tested=tested, confidence=confidence)
+        found += _of_metrics(pairs, first, second, tested=tested, confidence=confidence)
         tested = {each.figure for each in found}
         recorded = [name for name in all_figures([first]) if name in second.rows[0].metrics]
         own = [name for name in recorded if name.rpartition("/")[0] == split]  # without those of groups
@@ -76,7 +86,7 @@ def _of_rows(pairs: Pairs, first: RunRow, second: RunRow, *, confidence: float) 
         )
 
 
-def _of_figures(
+def _of_metrics(
     pairs: Pairs, first: Side, second: Side, *, tested: Collection[str], confidence: float
 ) -> Iterator[Difference]:
     """The runs' own metrics, computed anew for each resample of rows."""
@@ -84,32 +94,40 @@ def _of_figures(
     wholes = _predictions(pairs, rows)
     if wholes is None:
         return
-    shared = [select(whole, places) for whole, places in zip(wholes, pairs.places, strict=True)]
-    for name, node in _metric_nodes(first).items():
+    one, other = (select(whole, places) for whole, places in zip(wholes, pairs.places, strict=True))
+    nodes, others = _metric_nodes(rows[0]), _metric_nodes(rows[1])
+    for name, node in nodes.items():
         figure = f"{pairs.split}/{name}"
-        if figure in tested or node != _metric_nodes(second).get(name):
+        is_recorded = all(figure in row.metrics for row in rows)
+        if figure in tested or node != others.get(name) or not is_recorded:
             continue
-        # A figure that needs more than is in the files, such as the scores of all classes, gives itself away.
+        metric = make_metric(node, key=f"metric.{name}")
+        # A metric that needs more than the files have, such as scores of all classes, gives another value.
         if not all(
-            figure in row.metrics and _as_recorded(_compute(node, name, whole), figure, row)
-            for whole, row in zip(wholes, rows, strict=True)
+            _as_recorded(_value(metric, whole), figure, row) for whole, row in zip(wholes, rows, strict=True)
         ):
             continue
-        values = [_compute(node, name, each) for each in shared]
-        difference = _resampled_difference(node, name, shared)
-        if difference is None or not np.isfinite(values).all():
+        values = _value(metric, one), _value(metric, other)
+        if not np.isfinite(values).all():
             continue
         yield Difference(
             figure=figure,
             first=values[0],
             second=values[1],
-            interval=bootstrap_figures(
-                difference, values[1] - values[0], num_rows=len(pairs), confidence=confidence
+            interval=bootstrap_difference(
+                partial(_second_less_first, metric, one, other),
+                values[1] - values[0],
+                num_rows=len(pairs),
+                confidence=confidence,
             ),
             less_is_better=less_is_better(figure, first),
             method=f"{PAIRED}, {confidence:.0%}",
             n=f"{len(pairs):,} rows",
         )
+
+
+def _second_less_first(metric: Metric, one: Any, other: Any, weights: np.ndarray) -> np.ndarray:
+    return metric(other, weights) - metric(one, weights)
 
 
 def _predictions(pairs: Pairs, rows: tuple[RunRow, RunRow]) -> list[Any] | None:
@@ -123,24 +141,6 @@ def _predictions(pairs: Pairs, rows: tuple[RunRow, RunRow]) -> list[Any] | None:
     return None if any(each is None for each in found) else found
 
 
-def _resampled_difference(
-    node: Mapping[str, Any], name: str, shared: Sequence[Any]
-) -> Callable[[np.ndarray], np.ndarray] | None:
-    """The figure of the second less that of the first for resamples of their rows, if it can do many."""
-    from runwright.config.targets import instantiate
-    from runwright.metric.bootstrap import Resampled
-
-    metric = instantiate(node, group="metric", key=f"metric.{name}")
-    if not isinstance(metric, Resampled):
-        return None
-
-    def difference(counts: np.ndarray) -> np.ndarray:
-        one, other = (metric.compute_resampled(each, counts) for each in shared)
-        return other - one
-
-    return difference
-
-
 def _as_recorded(value: float, figure: str, row: RunRow) -> bool:
     """Whether a value of all of a run's rows is what the run recorded, if it recorded any."""
     return math.isfinite(value) and math.isclose(
@@ -148,23 +148,15 @@ def _as_recorded(value: float, figure: str, row: RunRow) -> bool:
     )
 
 
-def _compute(node: Mapping[str, Any], name: str, predictions: Any) -> float:
-    """The figure of all rows; NaN where the predictions have not what it looks at."""
-    from runwright.config.targets import instantiate
-    from runwright.errors import RunwrightError
-
-    metric = instantiate(node, group="metric", key=f"metric.{name}")
+def _value(metric: Metric, predictions: Any) -> float:
+    """The metric of all rows; NaN where the predictions have not what it looks at, and for a table."""
     try:
-        metric.update(predictions)
-        value = metric.compute()
+        value = metric(predictions, np.ones((1, len(predictions.example_ids))))[0]
     except (RunwrightError, ValueError, TypeError, IndexError, AttributeError):
         return math.nan
     return float(value) if np.ndim(value) == 0 else math.nan
 
 
-def _metric_nodes(side: Side) -> dict[str, Any]:
-    from runwright.runs.folder import CONFIG_FILE, read_config
-
-    folder = side.rows[0].folder
-    assert folder is not None
-    return dict(read_config(folder / CONFIG_FILE).get("metric") or {})
+def _metric_nodes(row: RunRow) -> dict[str, Any]:
+    assert row.folder is not None
+    return dict(read_config(row.folder / CONFIG_FILE).get("metric") or {})

@@ -11,12 +11,13 @@ from itertools import combinations
 
 import numpy as np
 
+from runwright.metric.bootstrap import percentile_interval, resamples
 from runwright.types import Interval
 
 MAX_RESAMPLES = 10_000
 MIN_RESAMPLES = 1_000
 _ALL_CELLS = 20_000_000  # rows times resamples of a mean: about half a second
-_FIGURE_CELLS = 4_000_000  # of a figure that is no mean
+_METRIC_CELLS = 4_000_000  # of a metric that is no mean
 _CELLS = 4_000_000  # resampled positions held at once: 32 MB
 
 
@@ -33,29 +34,24 @@ def paired_bootstrap(differences: np.ndarray, *, confidence: float, seed: int = 
         differences[generator.integers(num_rows, size=(size, num_rows), dtype=np.int32)].mean(axis=1)
         for size in _pieces(num_samples, num_rows)
     ]
-    return _percentiles(float(differences.mean()), np.concatenate(means), confidence)
+    return percentile_interval(float(differences.mean()), means, confidence)
 
 
-def bootstrap_figures(
-    figures: Callable[[np.ndarray], np.ndarray],
+def bootstrap_difference(
+    difference: Callable[[np.ndarray], np.ndarray],
     value: float,
     *,
     num_rows: int,
     confidence: float,
     seed: int = 0,
 ) -> Interval:
-    """The interval of a difference of figures that are no means, such as F1 or a correlation.
+    """The interval of a difference of metrics that are no means, such as F1 or a correlation.
 
-    `figures` gives the difference [S] for how often each row occurs, [S, N]: both runs get the same rows.
+    `difference` gives [S] for how often each row occurs, [S, N]: both runs get the same rows.
     """
-    generator = np.random.default_rng(seed)
-    found = []
-    for size in _pieces(_affordable(num_rows, _FIGURE_CELLS), num_rows):
-        positions = generator.integers(num_rows, size=(size, num_rows))
-        cells = positions + np.arange(size)[:, None] * num_rows
-        counts = np.bincount(cells.ravel(), minlength=size * num_rows).reshape(size, num_rows)
-        found.append(figures(counts.astype(np.float64)))
-    return _percentiles(value, np.concatenate(found), confidence)
+    num_samples = _affordable(num_rows, _METRIC_CELLS)
+    blocks = resamples(num_rows, num_samples, np.random.default_rng(seed))
+    return percentile_interval(value, [difference(weights) for weights in blocks], confidence)
 
 
 def sign_flip_p(differences: np.ndarray, *, seed: int = 0) -> float:
@@ -84,9 +80,9 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
     total = only_first + only_second
     if not total:
         return 1.0
-    from scipy.special import bdtr
+    from scipy.stats import binomtest
 
-    return min(1.0, 2 * float(bdtr(min(only_first, only_second), total, 0.5)))
+    return float(binomtest(only_first, total).pvalue)
 
 
 def welch(first: np.ndarray, second: np.ndarray, *, confidence: float) -> tuple[Interval, float]:
@@ -143,12 +139,3 @@ def _pieces(num_samples: int, num_rows: int) -> list[int]:
     """How many resamples at a time, so that they fit."""
     step = max(1, _CELLS // max(num_rows, 1))
     return [min(step, num_samples - start) for start in range(0, num_samples, step)]
-
-
-def _percentiles(value: float, resampled: np.ndarray, confidence: float) -> Interval:
-    known = resampled[~np.isnan(resampled)]
-    if not len(known):
-        return Interval(value=value, low=math.nan, high=math.nan)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(known, [tail, 1 - tail])
-    return Interval(value=value, low=float(low), high=float(high))

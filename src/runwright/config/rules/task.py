@@ -10,8 +10,8 @@ from runwright.config.rules.table import at_most_one, reads, signature_of
 from runwright.config.tag_schemes import PREFIXES, is_tag, other_schemes, tag_shapes
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
-LESS_IS_BETTER = {"MeanAbsoluteError", "MeanSquaredError", "Perplexity"}  # of the shipped metrics
-OWN_DIRECTION = {"runwright.metric.evaluate_adapter.EvaluateMetric"}  # it may be any figure
+LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity"}  # of the shipped metrics
+OWN_DIRECTION = {"runwright.metric.evaluate_adapter.script_metric"}  # it may be any metric
 
 # --- task and metrics ---------------------------------------------------------------------------------
 
@@ -44,12 +44,11 @@ def _best_is_better(best: Any, mode: Any, metrics: Any) -> Iterator[Mistake]:
     signature = signature_of(node)
     if signature is None:
         return
-    returned = signature.returns.get("compute", "")
-    if "ndarray" in returned and "float" not in returned:
+    if signature.returns.rpartition(".")[2] == "Table":
         yield Mistake(
             key="trainer.best_metric",
             given=f"{shown(best)}, which is not a number",
-            expected="a figure to compare",
+            expected="a metric to compare",
         )
     elif signature.target.startswith("runwright.metric.") and signature.target not in OWN_DIRECTION:
         better = "min" if signature.target.rpartition(".")[2] in LESS_IS_BETTER else "max"
@@ -111,9 +110,8 @@ def _suits(node: Any, problem: str | None) -> bool:
 
 def _suited_problems(node: Any) -> list[str]:
     """The kinds of problems that a metric judges; empty where it does not say."""
-    signature = signature_of(node)
-    suits = signature.literals.get("suits") if signature else None
-    return list(suits) if isinstance(suits, tuple | list) else []
+    suits = node.get("suits") if isinstance(node, dict) else None
+    return suits if isinstance(suits, list) else []
 
 
 @reads("task.text_column", "task.text_pair_column", "task.label_column")

@@ -1,0 +1,119 @@
+"""Metrics of classes and sets of classes: accuracy, precision, recall, F1, Matthews, confusion matrix.
+
+Precision, recall and F1 have one rule for 0/0: a class that is neither expected nor predicted is left out of
+averages (and alone gives NaN); any other 0/0 counts 0. That agrees with scikit-learn's defaults, except that
+scikit-learn keeps absent columns of multi-label data as 0.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from runwright.errors import ConfigError
+from runwright.metric.weighted import Counts, averaged, labels_of, ratio, weighted_mean
+from runwright.types import Predictions, Table
+
+Average = Literal["binary", "micro", "macro", "weighted"]  # binary: of class 1 of two
+
+
+def accuracy(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
+    """Share of examples that are wholly right: of multi-label ones every label (subset accuracy)."""
+    right = labels_of(predictions) == predictions.predicted
+    return weighted_mean(right.all(axis=1) if right.ndim == 2 else right, weights)
+
+
+def label_accuracy(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
+    """Share of single yes/no labels that are right, over all examples and classes.
+
+    Where most labels are "no", as in most multi-label data, this is near 1 for a model that never says "yes".
+    """
+    return weighted_mean((labels_of(predictions) == predictions.predicted).mean(axis=1), weights)
+
+
+def precision(predictions: Predictions, weights: np.ndarray, *, average: Average) -> np.ndarray:
+    """Share of the examples predicted as a class that are of that class."""
+    return _of_classes("precision", predictions, weights, average)
+
+
+def recall(predictions: Predictions, weights: np.ndarray, *, average: Average) -> np.ndarray:
+    """Share of the examples of a class that are predicted as it."""
+    return _of_classes("recall", predictions, weights, average)
+
+
+def f1(predictions: Predictions, weights: np.ndarray, *, average: Average) -> np.ndarray:
+    """Harmonic mean of precision and recall of each class; `macro` averages the F1 of the classes."""
+    return _of_classes("f1", predictions, weights, average)
+
+
+def matthews(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
+    """Correlation between expected and predicted class, from -1 to 1 (Gorodkin 2004, R_K).
+
+    0 where only one class is expected or only one predicted, as scikit-learn and GLUE have it; NaN for no
+    example.
+    """
+    right, predicted, expected = _count_classes(predictions, weights)
+    num_examples = weights.sum(axis=1)
+    covariance = right.sum(axis=1) * num_examples - (expected * predicted).sum(axis=1)
+    spread_expected, spread_predicted = (
+        num_examples**2 - (each**2).sum(axis=1) for each in (expected, predicted)
+    )
+    correlation = ratio(covariance, np.sqrt(spread_expected) * np.sqrt(spread_predicted), undefined=0.0)
+    return np.where(num_examples > 0, correlation, np.nan)
+
+
+def confusion_matrix(predictions: Predictions) -> Table:
+    """How many examples of class i (row) were predicted as class j (column), [C, C] int64."""
+    num_classes = _num_classes(predictions)
+    pairs = labels_of(predictions) * num_classes + predictions.predicted
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def _of_classes(
+    quotient: Literal["precision", "recall", "f1"],
+    predictions: Predictions,
+    weights: np.ndarray,
+    average: Average,
+) -> np.ndarray:
+    right, predicted, expected = _count_classes(predictions, weights)
+    if average == "binary":
+        num_classes = None if predictions.scores is None else predictions.scores.shape[1]
+        if predictions.predicted.ndim == 2 or num_classes not in (None, 2):
+            raise ConfigError(
+                f"metric {quotient!r} judges two classes, and the data has {num_classes}; "
+                f"take {quotient}_macro, {quotient}_micro or {quotient}_weighted"
+            )
+        right, predicted, expected = right[:, 1:2], predicted[:, 1:2], expected[:, 1:2]
+    return averaged(quotient, (right, predicted, expected), average=average, undefined=np.nan)
+
+
+def _count_classes(predictions: Predictions, weights: np.ndarray) -> Counts:
+    """How often each class was right, predicted and expected, [S, C] float64 each: whole numbers, so exact.
+
+    For multi-label examples a class is expected or predicted where its column is true.
+    """
+    expected, predicted = labels_of(predictions), predictions.predicted
+    if predicted.ndim == 2:
+        both = expected & predicted
+        return (
+            weights @ both.astype(np.float64),
+            weights @ predicted.astype(np.float64),
+            weights @ expected.astype(np.float64),
+        )
+    num_classes = _num_classes(predictions)
+
+    def tally(classes: np.ndarray, of_classes: np.ndarray) -> np.ndarray:
+        rows = [np.bincount(classes, weights=row, minlength=num_classes) for row in of_classes]
+        return np.array(rows).reshape(len(weights), -1)
+
+    right = expected == predicted
+    return tally(expected[right], weights[:, right]), tally(predicted, weights), tally(expected, weights)
+
+
+def _num_classes(predictions: Predictions) -> int:
+    """The number of score columns; where there are no scores, the highest class met plus one."""
+    if predictions.scores is not None:
+        return predictions.scores.shape[1]
+    labels = np.concatenate([predictions.predicted, labels_of(predictions)])
+    return int(labels.max(initial=-1)) + 1
