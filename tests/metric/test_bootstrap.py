@@ -16,9 +16,8 @@ from runwright.config import permissions
 from runwright.errors import ConfigError
 from runwright.metric import bootstrap
 from runwright.metric.bootstrap import bootstrap_interval, make_metric
-from runwright.metric.classification import accuracy
+from runwright.metric.classification import accuracy, roc_auc
 from runwright.metric.correlation import pearson
-from runwright.metric.roc_auc import roc_auc
 from runwright.predictions import select
 from runwright.types import Predictions
 

@@ -13,9 +13,8 @@ import pytest
 from runwright.config import permissions
 from runwright.errors import ConfigError, DataError
 from runwright.metric.bootstrap import bootstrap_interval, make_metric
-from runwright.metric.classification import f1
+from runwright.metric.classification import f1, roc_auc
 from runwright.metric.evaluate_adapter import script_metric
-from runwright.metric.roc_auc import roc_auc
 from runwright.types import Metric, Predictions
 
 Make = Callable[..., Predictions]

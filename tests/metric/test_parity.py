@@ -20,10 +20,10 @@ from runwright.metric.classification import (
     matthews,
     precision,
     recall,
+    roc_auc,
 )
 from runwright.metric.correlation import pearson, spearman
 from runwright.metric.regression import mean_absolute_error, mean_squared_error
-from runwright.metric.roc_auc import roc_auc
 from runwright.types import Metric, Predictions
 
 Make = Callable[..., Predictions]

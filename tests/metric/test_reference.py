@@ -17,10 +17,9 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from runwright.metric.answer_texts import answer_f1, exact_match
-from runwright.metric.classification import accuracy, f1, matthews, precision, recall
+from runwright.metric.classification import accuracy, f1, matthews, precision, recall, roc_auc
 from runwright.metric.correlation import pearson, spearman
 from runwright.metric.regression import mean_absolute_error, mean_squared_error
-from runwright.metric.roc_auc import roc_auc
 from runwright.types import Predictions
 
 Make = Callable[..., Predictions]

@@ -113,7 +113,7 @@ def two_classes(seed: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
 def runs_of_two_classes(make_run: MakeRun, *, num_left_out: int, roc_auc: float | None = None) -> list[Path]:
     metric = {
         "f1": {"_target_": "runwright.metric.classification.f1", "average": "binary"},
-        "roc_auc": {"_target_": "runwright.metric.roc_auc.roc_auc", "average": "binary"},
+        "roc_auc": {"_target_": "runwright.metric.classification.roc_auc", "average": "binary"},
     }
     folders = []
     for seed in (1, 2):

@@ -17,22 +17,15 @@ Records = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answers:
-    """What is recorded of answers to N questions, as their metrics read it."""
+class Recorded:
+    """What is recorded of answers to N questions, or of spans of N rows, as their metrics read it."""
 
     example_ids: np.ndarray  # [N] int64
-    answerable: np.ndarray  # [N] bool
-    exact: np.ndarray  # [N] float64
-    f1: np.ndarray  # [N] float64
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Spans:
-    """What is recorded of the spans of N rows, as their metrics read it; tags of words are not recorded."""
-
-    example_ids: np.ndarray  # [N] int64
-    spans: Ragged  # [N] rows of [S, 3] int64: first character, one past the last, index of the type
-    expected_spans: Ragged  # as `spans`
+    answerable: np.ndarray | None = None  # [N] bool
+    exact: np.ndarray | None = None  # [N] float64
+    f1: np.ndarray | None = None  # [N] float64
+    spans: Ragged | None = None  # [N] rows of [S, 3] int64: first character, one past the last, type
+    expected_spans: Ragged | None = None  # as `spans`; tags of words are not recorded
 
 
 def losses_of(records: Records) -> np.ndarray | None:
@@ -60,13 +53,13 @@ def are_answers(records: Records) -> bool:
     )
 
 
-def as_predictions(records: Records, labels: tuple[str, ...]) -> Predictions | Answers | Spans | None:
+def as_predictions(records: Records, labels: tuple[str, ...]) -> Predictions | Recorded | None:
     """Records in the form that metrics judge; None where they are of no known kind or have no labels."""
     if not all("expected" in record and "predicted" in record for record in records):
         return None
     ids = np.arange(len(records))
     if are_answers(records):
-        return Answers(
+        return Recorded(
             example_ids=ids,
             answerable=np.array([bool(record["expected"]) for record in records]),
             exact=np.array([float(record["exact"]) for record in records]),
@@ -79,7 +72,7 @@ def as_predictions(records: Records, labels: tuple[str, ...]) -> Predictions | A
     if columns[0] is None or columns[1] is None:
         return None
     # Metrics take the number of classes from the scores; those of each class are not in the file, so a
-    # figure that needs them is NaN.
+    # metric that needs them is NaN.
     scores = np.full((len(ids), len(labels)), np.nan) if columns[0].dtype != np.float64 else None
     return Predictions(example_ids=ids, predicted=columns[0], expected=columns[1], scores=scores, losses=None)
 
@@ -94,7 +87,7 @@ def label_names(folder: Path) -> tuple[str, ...]:
     return tuple(map(str, names))
 
 
-def _as_spans(ids: np.ndarray, predicted: list[Any], expected: list[Any]) -> Spans:
+def _as_spans(ids: np.ndarray, predicted: list[Any], expected: list[Any]) -> Recorded:
     types = sorted({span["type"] for spans in (*predicted, *expected) for span in spans})
     places = {name: place for place, name in enumerate(types)}
 
@@ -102,7 +95,7 @@ def _as_spans(ids: np.ndarray, predicted: list[Any], expected: list[Any]) -> Spa
         found = [[(span["start"], span["end"], places[span["type"]]) for span in row] for row in rows]
         return Ragged.of([np.array(row, dtype=np.int64).reshape(-1, 3) for row in found], dtype=np.int64)
 
-    return Spans(example_ids=ids, spans=column(predicted), expected_spans=column(expected))
+    return Recorded(example_ids=ids, spans=column(predicted), expected_spans=column(expected))
 
 
 def _unscored(value: Any) -> Any:
