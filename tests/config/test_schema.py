@@ -53,6 +53,7 @@ def free(*objects, x: int, **options): ...
 class Base:
     suits = ("single_label",)
     def __init__(self, model, *, size: int) -> None: ...
+    def compute(self) -> float: ...
 
 class Child(Base):
     label: str = "child"
@@ -134,6 +135,7 @@ def test_classes_dataclasses_and_bases_are_read(module: str) -> None:
     assert child is not None
     assert (child.objects, list(child.options)) == (("model",), ["size"])
     assert child.literals == {"suits": ("single_label",), "label": "child"}
+    assert child.returns["compute"] == "float"
     assert list(options_of(module, "Options")) == ["size", "name"]
     assert options_of(module, "Plain") == {}
 

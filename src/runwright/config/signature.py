@@ -164,7 +164,7 @@ class Signature:
     accepts_any_option: bool  # it takes **options
     accepts_any_object: bool  # it takes *objects
     literals: dict[str, Any]  # class attributes with a literal value, such as `problem`
-    returns: str  # return annotation of a function
+    returns: dict[str, str]  # return annotations by name: of a function, or of a class's methods
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -223,19 +223,23 @@ def find_file(module: str) -> Path | None:
 
 def _of_definition(source: Source, definition: Definition) -> Signature:
     if isinstance(definition, ast.FunctionDef):
-        return _of_arguments(source, definition, definition.args, literals={})
+        returns = _returns([definition])
+        return _of_arguments(source, definition, definition.args, literals={}, returns=returns)
     chain = _bases(source, definition)
     literals: dict[str, Any] = {}
+    returns: dict[str, str] = {}
     for _, base in reversed(chain):
-        literals.update(_class_literals(base))
+        literals |= _class_literals(base)
+        returns |= _returns(base.body)
+    known = {"literals": literals, "returns": returns}
     for owner, base in chain:
         init = next((n for n in base.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
         if init is not None:
-            return _of_arguments(owner, definition, init.args, literals=literals, is_method=True, home=source)
+            return _of_arguments(owner, definition, init.args, **known, is_method=True, home=source)
         if _is_dataclass(base):
-            return _of_dataclass(source, definition, chain, literals)
+            return _of_dataclass(source, definition, chain, **known)
     nothing = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
-    return _of_arguments(source, definition, nothing, literals=literals)
+    return _of_arguments(source, definition, nothing, **known)
 
 
 def _bases(source: Source, definition: ast.ClassDef) -> list[tuple[Source, ast.ClassDef]]:
@@ -267,6 +271,7 @@ def _of_arguments(
     arguments: ast.arguments,
     *,
     literals: dict[str, Any],
+    returns: dict[str, str],
     is_method: bool = False,
     home: Source | None = None,
 ) -> Signature:
@@ -288,9 +293,7 @@ def _of_arguments(
         accepts_any_option=arguments.kwarg is not None,
         accepts_any_object=arguments.vararg is not None,
         literals=literals,
-        returns=ast.unparse(definition.returns)
-        if isinstance(definition, ast.FunctionDef) and definition.returns
-        else "",
+        returns=returns,
     )
 
 
@@ -298,7 +301,9 @@ def _of_dataclass(
     source: Source,
     definition: ast.ClassDef,
     chain: list[tuple[Source, ast.ClassDef]],
+    *,
     literals: dict[str, Any],
+    returns: dict[str, str],
 ) -> Signature:
     options: dict[str, Option] = {}
     for owner, base in reversed(chain):
@@ -320,7 +325,7 @@ def _of_dataclass(
         accepts_any_option=False,
         accepts_any_object=False,
         literals=literals,
-        returns="",
+        returns=returns,
     )
 
 
@@ -337,6 +342,11 @@ def _is_dataclass(definition: ast.ClassDef) -> bool:
 
 def _is_class_var(node: ast.AnnAssign) -> bool:
     return "ClassVar" in ast.unparse(node.annotation)
+
+
+def _returns(body: list[ast.stmt]) -> dict[str, str]:
+    functions = [node for node in body if isinstance(node, ast.FunctionDef)]
+    return {node.name: ast.unparse(node.returns) for node in functions if node.returns}
 
 
 def _class_literals(definition: ast.ClassDef) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def _best_is_better(best: Any, mode: Any, metrics: Any) -> Iterator[Mistake]:
     signature = signature_of(node)
     if signature is None:
         return
-    if signature.returns.rpartition(".")[2] == "Table":
+    returned = signature.returns.get(signature.target.rpartition(".")[2], "")
+    if returned.rpartition(".")[2] == "Table":
         yield Mistake(
             key="trainer.best_metric",
             given=f"{shown(best)}, which is not a number",
