@@ -84,7 +84,7 @@ def texts_of(config: Config, data: LoadedData) -> RunTexts:
         return (block.rows for block in stream.blocks(Place(), repeat(BATCH)))
 
     rows = _rows_to_learn_from(data)["train"]
-    columns = row_texts(build_task(config, stand_in()))
+    columns = build_task(config, stand_in()).row_texts
     return RunTexts(
         tables=tables,
         column_names=[name for name in rows.column_names if name != ROW_ID],
@@ -126,9 +126,9 @@ def prepare(
     fit_task(task, data)
     if check is not None:
         check(data, task)
-    data.notes.extend(
-        quality_notes(data.splits, text_columns=_texts_of(task), label_column=task.label_column)
-    )
+    # Texts, or lists of words where the task takes those.
+    texts = [column for column in task.columns if column in task.row_texts] or task.columns
+    data.notes.extend(quality_notes(data.splits, text_columns=texts, label_column=task.label_column))
     for note in data.notes:
         logger.info("data: %s", note)
     key = {
@@ -164,18 +164,8 @@ def _rows_to_learn_from(data: LoadedData) -> Splits:
 
 def column_kinds(task: Any) -> dict[str, Kind]:
     """The columns that every split must have, and which of them must hold text."""
-    texts = set(row_texts(task))
+    texts = set(task.row_texts)
     return {column: "text" if column in texts else "any" for column in task.columns}
-
-
-def _texts_of(task: Any) -> list[str]:
-    """The columns that are read: texts, or lists of words where the task takes those."""
-    return [column for column in task.columns if column in row_texts(task)] or list(task.columns)
-
-
-def row_texts(task: Any) -> tuple[str, ...]:
-    """The text columns of a row to train on; a task whose records to predict have fewer says so."""
-    return getattr(task, "row_texts", task.text_columns)
 
 
 def build_stream(data: LoadedData, task: Any) -> EncodedStream | None:

@@ -39,10 +39,11 @@ class Ragged:
     lengths: np.ndarray
 
     @classmethod
-    def of(cls, rows: Sequence[Any], *, dtype: Any) -> Ragged:
-        """From one sequence for each row."""
-        arrays = [np.asarray(row, dtype=dtype) for row in rows]
-        values = np.concatenate(arrays) if arrays else np.empty(0, dtype=dtype)
+    def of(cls, rows: Sequence[Any], *, dtype: Any, width: int | None = None) -> Ragged:
+        """From one sequence for each row, of numbers or with a width of so many numbers each."""
+        shape = (-1,) if width is None else (-1, width)
+        arrays = [np.asarray(row, dtype=dtype).reshape(shape) for row in rows]
+        values = np.concatenate(arrays) if arrays else np.empty((0, *shape[1:]), dtype=dtype)
         return cls(values, np.array([len(row) for row in arrays], dtype=np.int64))
 
     @cached_property
@@ -61,6 +62,10 @@ class Ragged:
     def rows(self) -> list[np.ndarray]:
         """The values of each row."""
         return np.split(self.values, np.cumsum(self.lengths)[:-1]) if len(self) else []
+
+    def joined(self, firsts: np.ndarray) -> Ragged:
+        """Rows that follow one another as one: `firsts` are the first row of each, rising, from 0."""
+        return Ragged(self.values, np.add.reduceat(self.lengths, firsts))
 
     def __getitem__(self, chosen: np.ndarray) -> Ragged:
         """The chosen rows: a mask [N] bool, or positions."""

@@ -151,26 +151,25 @@ class Predictions:
 
 
 class Task(Protocol):
-    """What the trainer needs of a task; everything about the content of a batch stays behind it."""
+    """What the trainer needs of a task, see task/base.py; the content of a batch stays behind it."""
 
     @property
-    def prediction_type(self) -> type[Any]:
-        """The class of what `predictions` returns, see PerExample."""
-        ...
+    def prediction_type(self) -> type[Any]: ...
+
+    @property
+    def coupled_loss(self) -> Callable[[Tensor], LossSum] | None: ...
+
+    def augment(self, examples: Sequence[Example], *, seed: int, epoch: int) -> Sequence[Example]: ...
 
     def collate(self, examples: Sequence[Example]) -> Batch: ...
 
-    def count(self, examples: Sequence[Example]) -> float:
-        """The denominator of the loss over these examples; adds up over any cut of a batch."""
-        ...
+    def count(self, examples: Sequence[Example]) -> float: ...
 
     def forward(self, model: Any, batch: Batch) -> Tensor: ...
 
     def loss(self, outputs: Tensor, batch: Batch) -> LossSum: ...
 
-    def predictions(self, outputs: Tensor, batch: Batch) -> Any:
-        """What is said of these examples, of the type `prediction_type`; never the logits themselves."""
-        ...
+    def predictions(self, outputs: Tensor, batch: Batch) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,39 +183,6 @@ class Comparison:
     expected: np.ndarray
     labels: tuple[str, ...]  # one for each class; empty for numbers
     groups: np.ndarray | None = None  # [M] int64
-
-
-@runtime_checkable
-class RandomTask(Protocol):
-    """A task that changes examples by chance, such as masking tokens, anew in every epoch."""
-
-    def augment(self, examples: Sequence[Example], *, seed: int, epoch: int) -> list[Example]:
-        """The examples as they are used; a function of (seed, epoch, example id) and nothing else."""
-        ...
-
-
-@runtime_checkable
-class TunedTask(Protocol):
-    """A task that chooses something on the validation split, such as when to say nothing."""
-
-    tuned_option: str | None  # the option that asks for it; None: nothing is to be chosen
-
-    def tune(self, predictions: Any, rows: Any) -> None:
-        """Choose by what `predictions` said of labelled rows; done before these are judged."""
-        ...
-
-
-@runtime_checkable
-class CoupledTask(Protocol):
-    """A task whose loss looks at all examples of the global batch together, as in-batch negatives do.
-
-    `forward` gives one row of outputs for each example; the loss is taken over the rows of the whole batch,
-    however it was cut, so it must not depend on their order.
-    """
-
-    def coupled_loss(self, outputs: Tensor) -> LossSum:
-        """The loss over the outputs of the whole global batch, [N, …] on one device."""
-        ...
 
 
 # --- metrics ------------------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ class Counts:
         ]
     def count(self, examples):
         return float(len(examples))
+    def augment(self, examples, *, seed, epoch):
+        return examples
     def collate(self, examples):
         return {}
 

@@ -25,7 +25,6 @@ from runwright.task.sentence_embedding import Embedded, SentenceEmbedding
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.step import Stepper
-from runwright.types import CoupledTask
 
 PAIRS = {
     "row_id": [0, 1, 2, 3, 4],
@@ -158,10 +157,10 @@ class ListExamples:
 )
 def test_the_cut_changes_neither_loss_nor_gradient(make: Callable[..., Any], options: Any) -> None:
     task = make(**options)
-    assert isinstance(task, CoupledTask) == (options["objective"] == "in_batch_negatives")
+    assert (task.coupled_loss is not None) == (options["objective"] == "in_batch_negatives")
     whole, batch = encoder(), task.collate(encoded(task))
     outputs = task.forward(whole, batch)
-    loss = task.coupled_loss(outputs) if isinstance(task, CoupledTask) else task.loss(outputs, batch)
+    loss = task.coupled_loss(outputs) if task.coupled_loss else task.loss(outputs, batch)
     assert loss.count == 5
     (loss.total / 5).backward()
     reference = {name: p.grad for name, p in whole.named_parameters() if p.grad is not None}

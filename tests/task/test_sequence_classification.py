@@ -106,7 +106,7 @@ def test_a_missing_label_column_lists_the_columns(make_task: Any) -> None:
 def test_balanced_weights_are_scikit_learn_s(make_task: Any) -> None:
     task = make_task(class_weights="balanced")
     task.fit(splits(["x"] * 6 + ["y"] * 2))
-    assert task.class_weights == [8 / (2 * 6), 8 / (2 * 2)]
+    assert task.class_weights == (8 / (2 * 6), 8 / (2 * 2))
 
 
 def test_weights_by_name_must_name_every_class(make_task: Any) -> None:
@@ -169,7 +169,7 @@ def test_multi_label_predictions_reach_the_threshold(make_task: Any) -> None:
 def test_multi_label_positive_weights_are_negatives_per_positive(make_task: Any) -> None:
     task = make_task("multi_label", class_weights="balanced")
     task.fit(splits(["x", "x,y", "x", "x,y", ""]))
-    assert task.class_weights == [1 / 4, 3 / 2]
+    assert task.class_weights == (1 / 4, 3 / 2)
 
 
 def test_regression_predicts_the_logit(make_task: Any) -> None:

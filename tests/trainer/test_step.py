@@ -11,7 +11,8 @@ import torch
 
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.step import NonFiniteError, Stepper
-from runwright.types import CoupledTask, LossSum
+from runwright.task.base import Task
+from runwright.types import LossSum
 
 CUTS = [
     Cut(),
@@ -116,7 +117,7 @@ def test_clipping_bounds_the_norm_and_reports_it_unclipped(
     assert norm == pytest.approx(limit, rel=1e-4)
 
 
-class Contrastive:
+class Contrastive(Task):
     """In-batch negatives over two halves of a vector, a toy: each example should be most like itself."""
 
     def __init__(self, inner: Any) -> None:
@@ -125,18 +126,12 @@ class Contrastive:
     def collate(self, examples: Any) -> Any:
         return self.inner.collate(examples)
 
-    def count(self, examples: Any) -> float:
-        return float(len(examples))
-
     def forward(self, model: Any, batch: Any) -> torch.Tensor:
         inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
         return model.bert(**inputs).pooler_output
 
     def loss(self, outputs: torch.Tensor, batch: Any) -> LossSum:
         raise AssertionError("a coupled task has no loss of a microbatch")
-
-    def predictions(self, outputs: Any, batch: Any) -> Any:
-        raise NotImplementedError
 
     def coupled_loss(self, outputs: torch.Tensor) -> LossSum:
         first, second = outputs.chunk(2, dim=1)
@@ -152,8 +147,7 @@ def test_a_coupled_loss_is_exact_under_any_cut(
 ) -> None:
     inner = make_task()
     task, examples = Contrastive(inner), make_examples(inner, 8)
-    assert isinstance(task, CoupledTask)
-    assert not isinstance(inner, CoupledTask)
+    assert inner.coupled_loss is None
     whole = make_model(inner, double=True)  # without dropout: the plain computation on the whole batch
     batch = task.collate(examples.fetch([7, 6, 5, 4, 3, 2, 1, 0]))
     expected = task.coupled_loss(task.forward(whole, batch))

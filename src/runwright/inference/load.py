@@ -117,7 +117,7 @@ def choose_columns(task: Any, given: Sequence[str] | None = None) -> Columns:
         raise ConfigError(f"--text-column: given {len(given)}, expected {len(names)}: {', '.join(names)}")
     if given:
         return {name: (column,) for name, column in zip(names, given, strict=True)}
-    words = getattr(task, "words_column", None)
+    words = task.words_column
     return {name: (words, name) if words else (name,) for name in names}
 
 
@@ -170,10 +170,8 @@ def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]]) -> Any
         name: [record[name] for record in records] for name in run.task.text_columns
     }
     columns["row_id"] = list(range(len(records)))
-    encode = getattr(run.task, "encode_records", run.task.encode)
-    assemble = getattr(run.task, "assemble_records", run.task.assemble)
-    examples = encode(columns)
-    return assemble(_predict_examples(run, examples) if examples else None, columns)
+    examples = run.task.encode_records(columns)
+    return run.task.assemble_records(_predict_examples(run, examples) if examples else None, columns)
 
 
 def _predict_examples(run: FinishedRun, examples: Sequence[Example]) -> Any:

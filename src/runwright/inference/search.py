@@ -114,7 +114,7 @@ def make_index(
         np.save(partial / OFFSETS, np.array(offsets, dtype=np.int64), allow_pickle=False)
         about = {
             "format": FORMAT, "file": file, "text_column": column, "texts": vectors.ntotal, "kind": kind,
-            "dimension": vectors.d, "normalized": bool(getattr(run.task, "normalize", False)),
+            "dimension": vectors.d, "normalized": run.task.normalize,
             "run_id": read_run(run_folder)["run_id"], "run_folder": str(run_folder.resolve()),
             "model_hash": model_hash(run_folder),
         }  # fmt: skip
@@ -196,7 +196,7 @@ def as_json(query: str, hits: Sequence[Hit]) -> Mapping[str, Any]:
 
 def _embedder(folder: Path, *, device: str | None) -> FinishedRun:
     run = load_run(folder, device=device)
-    if not hasattr(run.task, "row_texts"):
+    if not run.task.embeds_texts:
         raise ConfigError(f"run {folder}: its task is {type(run.task).__name__}, expected sentence_embedding")
     return run
 

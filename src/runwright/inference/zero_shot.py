@@ -14,16 +14,16 @@ from torch import Tensor
 
 from runwright.errors import ConfigError, DataError
 from runwright.inference.hypotheses import Hypotheses
-from runwright.task.describing import describe_labels
+from runwright.task.base import Task
 from runwright.task.labels import LabelEncoder, is_missing, names_from_values, split_labels
-from runwright.types import Batch, Comparison, Example, Predictions, Splits
+from runwright.types import Batch, Example, Predictions, Splits
 
 TINY = np.finfo(np.float64).tiny
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entailments:
-    """What is said of pairs of a text and a hypothesis."""
+    """Predictions for pairs of a text and a hypothesis."""
 
     example_ids: np.ndarray  # [N] int64: row times number of classes, plus class
     logits: np.ndarray  # [N, 2] float64: of the hypothesis, against it
@@ -37,7 +37,7 @@ class Entailments:
         return False
 
 
-class ZeroShot:
+class ZeroShot(Task):
     """A task over a trained task of pairs: a row makes one pair for each class.
 
     One class a text: softmax over the logits of entailment of all classes. Several: for each class softmax
@@ -45,19 +45,16 @@ class ZeroShot:
     """
 
     prediction_type = Entailments
-    predicts_rows = True
 
     def __init__(self, pairs: Any, *, hypotheses: Hypotheses) -> None:
+        super().__init__(pairs.tokenizer, text_columns=pairs.text_columns[:1], max_length=pairs.max_length)
         self.pairs = pairs
         self.hypotheses = hypotheses
         self.entailment, self.contradiction = _classes_of(pairs, multi_label=hypotheses.multi_label)
         self.problem = "multi_label" if hypotheses.multi_label else "single_label"
-        self.tokenizer, self.max_length = pairs.tokenizer, pairs.max_length
-        self.text_columns: tuple[str, ...] = pairs.text_columns[:1]
-        self.columns = self.text_columns
-        self.label_column: str = pairs.label_column
-        self.group_names: tuple[str, ...] = ()
-        self.label_names: tuple[str, ...] = hypotheses.labels
+        self.label_column = pairs.label_column
+        self.label_names = hypotheses.labels
+        self.collate, self.forward = pairs.collate, pairs.forward
 
     def fit(self, splits: Splits) -> None:
         """Take the classes from the labels of these splits, unless they were given."""
@@ -88,10 +85,6 @@ class ZeroShot:
 
     # --- row -> pairs -> logits -----------------------------------------------------------------------
 
-    def inputs_of(self, rows: Any, *, split: str) -> Any:  # noqa: ARG002 - the contract
-        """`row_id` and the text; labels are read when all pairs of a row are together."""
-        return rows.select_columns(["row_id", *self.text_columns])
-
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """A pair for each row and class."""
         (text,), hypothesis = self.text_columns, self.pairs.text_columns[1]
@@ -105,14 +98,6 @@ class ZeroShot:
                 hypothesis: asked * len(columns[text]),
             }
         )
-
-    def collate(self, examples: Sequence[Example]) -> Batch:
-        """As the trained task does."""
-        return self.pairs.collate(examples)
-
-    def forward(self, model: Any, batch: Batch) -> Tensor:
-        """Logits [B, C] of the trained task's classes."""
-        return self.pairs.forward(model, batch)
 
     def predictions(self, outputs: Tensor, batch: Batch) -> Entailments:
         """The logits that matter."""
@@ -138,31 +123,6 @@ class ZeroShot:
             scores=scores,
             losses=None if expected is None else _losses(scores, expected),
         )
-
-    def describe(
-        self,
-        predictions: Predictions,
-        place: int,
-        *,
-        row: Mapping[str, Any],  # noqa: ARG002 - the contract
-        all_scores: bool,
-    ) -> dict[str, Any]:
-        """Names and scores of the predicted classes."""
-        return describe_labels(
-            predictions, place, problem=self.problem, label_names=self.label_names, all_scores=all_scores
-        )
-
-    def comparison(self, predictions: Predictions) -> Comparison | None:
-        """Classes, or sets of them."""
-        if predictions.expected is None:
-            return None
-        return Comparison(
-            predicted=predictions.predicted, expected=predictions.expected, labels=self.label_names
-        )
-
-    def tables(self, predictions: Predictions) -> dict[str, list[dict[str, Any]]]:  # noqa: ARG002
-        """None but those that every comparison of classes has."""
-        return {}
 
     def _labels(self, value: Any) -> list[Any]:
         if self.hypotheses.multi_label:
@@ -193,9 +153,9 @@ class ZeroShot:
 def _classes_of(pairs: Any, *, multi_label: bool) -> tuple[int, int]:
     """The ids of entailment and of its contrary; raises ConfigError where the run knows of none."""
     names = [name.casefold() for name in pairs.label_names]
-    kind, texts = getattr(pairs, "problem", ""), pairs.text_columns
+    kind, texts = pairs.problem, pairs.text_columns
     if kind != "single_label" or len(texts) != 2 or "entailment" not in names:
-        given = f"{kind or 'another problem'} over {', '.join(texts)} with {', '.join(names) or 'no classes'}"
+        given = f"{kind} over {', '.join(texts)} with {', '.join(names) or 'no classes'}"
         raise ConfigError(
             f"RUN: given a run of {given}; expected one of pairs of texts with a class named entailment, as "
             "experiment=glue/mnli makes it: only such a one can be asked for classes it was not trained on"

@@ -13,7 +13,6 @@ from runwright.errors import ConfigError, DataError
 from runwright.runs.record import TASK_FILE, Run
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
 from runwright.trainer.evaluation_splits import EvaluationSplits
-from runwright.types import RandomTask, TunedTask
 
 CHECKED_AT_ONCE = 256  # examples; mostly the first ones tell
 
@@ -55,7 +54,7 @@ def _evaluate_split(
 
 def is_tuned(task: Any) -> bool:
     """Whether the task chooses something on the validation split."""
-    return isinstance(task, TunedTask) and task.tuned_option is not None
+    return task.tuned_option is not None
 
 
 def check_tuning(task: Any, splits: EvaluationSplits) -> None:
@@ -80,7 +79,7 @@ def check_examples(prepared: build.Prepared, *, best: str | None) -> None:
             "no token to hide",
             file=_file_of(prepared, "train"), split="train",
         )  # fmt: skip
-    ranked = getattr(task, "problem", None) == "retrieval"  # judged without labels
+    ranked = task.problem == "retrieval"  # judged without labels
     lacking = set(train.names) - set(prepared.examples[best].names) if best and not ranked else set()
     if best and lacking:
         raise DataError(
@@ -92,7 +91,7 @@ def check_examples(prepared: build.Prepared, *, best: str | None) -> None:
 
 def _count(task: Any, examples: Any, start: int) -> float:
     some = examples.fetch(range(start, min(start + CHECKED_AT_ONCE, len(examples))))
-    return task.count(task.augment(some, seed=0, epoch=0) if isinstance(task, RandomTask) else some)
+    return task.count(task.augment(some, seed=0, epoch=0))
 
 
 def _file_of(prepared: build.Prepared, split: str) -> str | None:

@@ -26,11 +26,11 @@ NUM_WORST = 50  # rows in the table of worst examples: as many as a person reads
 BEST = "best"
 
 
-def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any = None) -> Path:
+def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any) -> Path:
     """The model and its tokenizer as a folder that `from_pretrained` loads; appears whole or not at all.
 
-    A task that has `model_files(model)` puts these texts, by path, beside them. Warns where AutoTokenizer
-    takes another tokenizer than the one saved.
+    `model_files` of the task lie beside them. Warns where AutoTokenizer takes another tokenizer than the one
+    saved.
     """
     from runwright.model.configuration import quiet_transformers
     from runwright.model.lora import merge_adapter
@@ -42,7 +42,7 @@ def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any = None) -
     with quiet_transformers():
         merged.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
-    for path, text in task.model_files(merged).items() if hasattr(task, "model_files") else ():
+    for path, text in task.model_files(merged).items():
         (partial / path).parent.mkdir(exist_ok=True)
         (partial / path).write_text(text, encoding="utf-8")
     if best.exists():
@@ -201,7 +201,7 @@ def about_model(
         "text_columns": list(task.text_columns),
         "label_names": list(task.label_names),
         "max_length": task.max_length,
-        "threshold": getattr(task, "threshold", None),
+        "threshold": task.threshold,
         "step": step,
         "example": example,
     }

@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import math
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from runwright.errors import ConfigError, DataError
+from runwright.errors import ConfigError, DataError, did_you_mean, listed
 
 MAX_NUMBER = 1e18  # its squared error is finite in float32
 MAX_CLASSES_FROM_DATA = 2000  # more distinct values than this are an id or a text, not a class
@@ -89,6 +89,13 @@ class LabelEncoder:
         )
 
 
+def missing_column(rows: Any, column: str, *, option: str) -> DataError:
+    """The complaint that train has no column of labels."""
+    names = [name for name in rows.column_names if name != "row_id"]
+    hint = did_you_mean(column, names) or f"{option} names it"
+    return DataError(f"no such column; there are {listed(names)}; {hint}", split="train", column=column)
+
+
 def split_labels(value: Any, separator: str) -> list[Any]:
     """The labels of one multi-label value: a list, a string with separators, one label or none."""
     if is_missing(value):
@@ -143,17 +150,29 @@ def given_names(names: list[str] | None, file: str | None) -> tuple[str, ...]:
     return check_label_names(read_label_file(file), where=f"task.label_file={file!r}") if file else ()
 
 
+def each_label(labels: Iterable[Any]) -> Iterator[int]:
+    """All class ids of labels that are one class each, sets of them, or a tag for each word."""
+    for label in labels:
+        if isinstance(label, int):
+            yield label
+        else:
+            yield from label
+
+
 def learn_class_weights(
     option: Literal["balanced"] | Mapping[str, float],
-    labels: Sequence[int] | Sequence[Sequence[int]],
+    labels: Sequence[Any],
     *,
     names: Sequence[str],
     column: str,
-) -> list[float]:
-    """The weight of each class, [C], as given or from how often it occurs.
+    are_sets: bool = False,
+    may_lack: bool = False,
+) -> tuple[float, ...]:
+    """The weight of each class, [C], as given or from how often it occurs, see `each_label`.
 
-    `labels` are ids, one for each example, or for multi-label examples a list of them. Balanced weights are
-    scikit-learn's N / (C n_c) for single labels, and negatives per positive for multi-label ones.
+    Balanced weights are scikit-learn's N / (C n_c), and negatives per positive where labels are sets. With
+    `may_lack` C are the classes that occur, since a tag scheme has some that may not, such as I- of names of
+    one word: their weight is 1, and nothing is weighed by it.
     """
     if isinstance(option, Mapping):
         unknown, missing = sorted(set(option) - set(names)), sorted(set(names) - set(option))
@@ -161,37 +180,16 @@ def learn_class_weights(
             raise ConfigError(
                 f"task.class_weights: one weight for each class; unknown {unknown}, missing {missing}"
             )
-        return [float(option[name]) for name in names]
-    sets = [[label] if isinstance(label, int) else label for label in labels]
-    single = all(isinstance(label, int) for label in labels)
-    counts = Counter(label for ids in sets for label in ids)
-    if empty := [name for index, name in enumerate(names) if not counts[index]]:
+        return tuple(float(option[name]) for name in names)
+    counts = Counter(each_label(labels))
+    empty = [name for index, name in enumerate(names) if not counts[index]]
+    if empty and not may_lack:
         raise DataError(f"class_weights=balanced, but no row has {empty}", split="train", column=column)
-    total = len(labels)
-    if single:
-        return [total / (len(names) * counts[index]) for index in range(len(names))]
-    return [(total - counts[index]) / counts[index] for index in range(len(names))]
-
-
-def learn_tag_weights(
-    option: Literal["balanced"] | Mapping[str, float],
-    rows: Sequence[Sequence[int]],
-    *,
-    names: Sequence[str],
-    column: str,
-) -> list[float]:
-    """The weight of each tag, [C]; `rows` are the tags of words.
-
-    Balanced over the tags that occur: a scheme has some that may not, such as I- of names of one word. Their
-    weight is 1, and nothing is weighed by it.
-    """
-    tags = [tag for row in rows for tag in row]
-    if isinstance(option, Mapping):
-        return learn_class_weights(option, tags, names=names, column=column)
-    counts = Counter(tags)
-    return [
-        len(tags) / (len(counts) * counts[index]) if counts[index] else 1.0 for index in range(len(names))
-    ]
+    numbers = [counts[index] for index in range(len(names))]
+    if are_sets:
+        return tuple((len(labels) - number) / number for number in numbers)
+    num_present = len(names) - len(empty)
+    return tuple(sum(numbers) / (num_present * number) if number else 1.0 for number in numbers)
 
 
 UNSEEN = 0.5  # added to each count, so that a class without a row has a finite logarithm
@@ -206,7 +204,7 @@ def bias_of_labels(problem: str, labels: Sequence[Any], *, num_classes: int) -> 
     total = len(labels)
     if problem == "regression":
         return (math.fsum(labels) / total,)
-    counts = Counter(i for label in labels for i in (label if isinstance(label, list) else [label]))
+    counts = Counter(each_label(labels))
     shares = [(counts[index] + UNSEEN) / (total + 2 * UNSEEN) for index in range(num_classes)]
     if problem == "single_label":
         return tuple(math.log(share) for share in shares)

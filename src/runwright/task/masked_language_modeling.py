@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone reads
-from datasets import Dataset
 from torch import Tensor
 
 from runwright.errors import ConfigError
 from runwright.predictions import Labelled, Ragged
-from runwright.task.masking import IGNORED, Masking, generator
-from runwright.task.text import pad_batch, pad_rows
+from runwright.task.base import Task
+from runwright.task.masking import Masking, generator
+from runwright.task.text import IGNORED
 from runwright.task.windows import MAX_WINDOWS, cut_chunks, special_tokens
-from runwright.types import Batch, Comparison, Example, Fraction, Head, LossSum, PositiveInt, Splits
+from runwright.types import Batch, Example, Fraction, LossSum, PositiveInt
 
-MODEL_INPUTS = ("input_ids", "attention_mask")
 NUM_GUESSES = 5  # shown for each mask of a text that has some
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HiddenTokens(Labelled):
-    """What became of the hidden tokens of N chunks."""
+    """Predictions for the hidden tokens of N chunks."""
 
     example_ids: np.ndarray  # [N] int64
     losses: np.ndarray | None  # [N] float64 in nats, summed over hidden tokens
@@ -36,15 +35,18 @@ class HiddenTokens(Labelled):
     groups: np.ndarray | None = None
 
 
-class MaskedLanguageModeling:
+class MaskedLanguageModeling(Task):
     """Cuts texts into chunks, hides some tokens anew in each epoch, and sums the losses over them.
 
     What is hidden is a function of (data seed, epoch, chunk); in evaluation always the same. A text that
-    has masks of its own keeps them, and the most probable tokens are its prediction.
+    has masks of its own keeps them, and the most probable tokens are its prediction. A chunk may hold the
+    ends of several rows: it stays what is counted, and nothing is said of a row.
     """
 
     problem = "hidden_tokens"
+    auto_class = "AutoModelForMaskedLM"
     prediction_type = HiddenTokens
+    token_fields: ClassVar = {"labels": IGNORED}
     predicts_rows = False
     cuts_windows = True
 
@@ -60,11 +62,9 @@ class MaskedLanguageModeling:
         random_share: Fraction,
         whole_words: bool,
     ) -> None:
+        super().__init__(tokenizer, text_columns=(text_column,), max_length=max_length)
         if tokenizer.mask_token_id is None:
             raise ConfigError("tokenizer.name: it has no mask token, which masked language modelling needs")
-        self.tokenizer = tokenizer
-        self.text_columns = (text_column,)
-        self.max_length = max_length
         self.join_rows = join_rows
         special = set(tokenizer.all_special_ids)
         self.masking = Masking(
@@ -75,37 +75,6 @@ class MaskedLanguageModeling:
             mask_token_id=tokenizer.mask_token_id,
             random_ids=np.array([i for i in range(len(tokenizer)) if i not in special]),
         )
-        self.label_names: tuple[str, ...] = ()
-        self.group_names: tuple[str, ...] = ()
-        self.label_column = None
-
-    def fit(self, splits: Splits) -> None:
-        """There is nothing to learn but the texts."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing."""
-
-    @property
-    def head(self) -> Head:
-        """What this task asks of a model."""
-        return Head(auto_class="AutoModelForMaskedLM", num_labels=0, label_names=(), problem_type=None)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The text."""
-        return self.text_columns
-
-    def inputs_of(self, rows: Dataset, *, split: str) -> Dataset:  # noqa: ARG002 - the contract
-        """`row_id` and the text."""
-        return rows.select_columns(["row_id", *self.columns])
-
-    def label_counts(self, rows: Dataset, *, split: str) -> list[int] | None:  # noqa: ARG002
-        """There are no classes."""
-        return None
 
     # --- row -> example -> batch ----------------------------------------------------------------------
 
@@ -122,23 +91,16 @@ class MaskedLanguageModeling:
         size = self.max_length - len(prefix) - len(suffix)
         if size < 1:
             raise ConfigError(f"task.max_length: given {self.max_length}, which leaves no room for a token")
-        mask = self.masking.mask_token_id
-        chunks = cut_chunks(
-            self.tokenizer,
-            columns[self.text_columns[0]],
-            columns["row_id"],
-            size=size,
-            join_rows=join_rows,
-        )
+        texts = columns[self.text_columns[0]]
         return [
             {
                 "example_id": chunk.example_id,
                 "full_length": len(chunk.ids) + len(prefix) + len(suffix),
                 "input_ids": [*prefix, *chunk.ids, *suffix],
                 "words": [*[-1] * len(prefix), *chunk.words, *[-1] * len(suffix)],
-                "has_masks": int(mask in chunk.ids),
+                "has_masks": int(self.masking.mask_token_id in chunk.ids),
             }
-            for chunk in chunks
+            for chunk in cut_chunks(self.tokenizer, texts, columns["row_id"], size=size, join_rows=join_rows)
         ]
 
     def augment(self, examples: Sequence[Example], *, seed: int, epoch: int) -> list[Example]:
@@ -153,26 +115,14 @@ class MaskedLanguageModeling:
         hidden, labels = self.masking.apply(ids, example["words"], chance=chance)
         return {**example, "input_ids": hidden, "labels": labels}
 
-    def collate(self, examples: Sequence[Example]) -> Batch:
-        """`input_ids`, `attention_mask`, `labels` [B, L] int64."""
-        side = self.tokenizer.padding_side
-        batch = pad_batch(examples, pad_token_id=self.tokenizer.pad_token_id, side=side)
-        batch["labels"] = pad_rows([example["labels"] for example in examples], fill=IGNORED, side=side)
-        return batch
-
     # --- logits -> loss, predictions ------------------------------------------------------------------
 
     def count(self, examples: Sequence[Example]) -> float:
         """Number of hidden tokens."""
         return float(sum(label != IGNORED for example in examples for label in example["labels"]))
 
-    def forward(self, model: Any, batch: Batch) -> Tensor:
-        """Logits [B, L, V] in float32 or float64."""
-        logits = model(**{name: batch[name] for name in MODEL_INPUTS}).logits
-        return logits if logits.element_size() == 8 else logits.float()
-
     def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
-        """Sum over hidden tokens in nats."""
+        """Sum over hidden tokens in nats, from logits [B, L, V]."""
         hidden = batch["labels"] != IGNORED
         total = F.cross_entropy(outputs[hidden], batch["labels"][hidden], reduction="sum")
         return LossSum(total=total, count=float(hidden.sum()))
@@ -198,10 +148,6 @@ class MaskedLanguageModeling:
             guess_scores=Ragged(best.values.float().cpu().numpy(), lengths),
         )
 
-    def assemble(self, predictions: HiddenTokens, rows: Any) -> HiddenTokens:  # noqa: ARG002 - the contract
-        """A chunk may hold the ends of several rows: it stays what is counted."""
-        return predictions
-
     def assemble_records(self, predictions: HiddenTokens | None, columns: Any) -> HiddenTokens:
         """The guesses for the masks of each record, over its chunks; none for a record without a mask."""
         row_ids = np.asarray(columns["row_id"], dtype=np.int64)
@@ -224,12 +170,7 @@ class MaskedLanguageModeling:
         )
 
     def describe(
-        self,
-        predictions: HiddenTokens,
-        place: int,
-        *,
-        row: Mapping[str, Any],  # noqa: ARG002 - the contract
-        all_scores: bool,
+        self, predictions: HiddenTokens, place: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
         """For each mask of the text the most probable token; with all scores five of them.
 
@@ -252,17 +193,9 @@ class MaskedLanguageModeling:
         return described
 
     def _names(self, ids: Sequence[int]) -> list[str]:
-        """What tokens are called, each otherwise; the likeliest comes first."""
+        """Distinct names of tokens, of which the likeliest comes first."""
         texts = [self.tokenizer.decode([token]).strip() for token in ids]
         return [
             f"{text} (id {token})".strip() if text in texts[:place] else text
             for place, (text, token) in enumerate(zip(texts, ids, strict=True))
         ]
-
-    def comparison(self, predictions: HiddenTokens) -> Comparison | None:  # noqa: ARG002 - the contract
-        """There are as many classes as tokens."""
-        return None
-
-    def tables(self, predictions: HiddenTokens) -> dict[str, list[dict[str, Any]]]:  # noqa: ARG002
-        """None."""
-        return {}

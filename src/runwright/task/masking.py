@@ -8,7 +8,8 @@ from hashlib import blake2b
 
 import numpy as np
 
-IGNORED = -100
+from runwright.task.text import IGNORED
+
 LONGEST_WORD = 16  # pieces; longer ones are texts without spaces, as in Chinese
 
 

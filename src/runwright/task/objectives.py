@@ -1,59 +1,36 @@
 """What is trained on for a vector of logits: one class, several classes, or a number.
 
 Losses are sums with a denominator. Predictions carry the plain loss of each example: no smoothing, no
-weights, so that evaluation figures of differently trained runs can be compared.
+weights, so that evaluation metrics of differently trained runs can be compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from torch import Tensor
 
 from runwright.task.losses import Loss, losses_one_by_one
-from runwright.types import LossSum, Predictions
-
-IGNORED = -100  # a label that is not trained on
-PROBLEM_TYPES = {  # transformers' names, stored in the saved model
-    "single_label": "single_label_classification",
-    "multi_label": "multi_label_classification",
-    "regression": "regression",
-}
+from runwright.task.text import IGNORED
+from runwright.types import LossSum
 
 
-class Objective(Protocol):
-    """One kind of problem; logits are [B, C], labels as `tensor` makes them."""
-
-    def tensor(self, labels: Sequence[Any]) -> Tensor: ...
-
-    def count(self, labels: Sequence[Any]) -> float: ...
-
-    def loss(self, logits: Tensor, labels: Tensor) -> LossSum: ...
-
-    def predict(self, logits: Tensor, labels: Tensor | None) -> dict[str, Tensor | None]:
-        """`predicted`, `expected`, `scores` and `losses` as fields of Predictions."""
-        ...
-
-
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SingleLabel:
     """Cross-entropy as torch defines it, with smoothing and class weights, or another loss.
 
-    Labels are [B] int64, of which -100 is ignored.
+    Logits are [B, C], labels [B] int64, of which -100 is ignored.
     """
 
-    def __init__(
-        self, *, label_smoothing: float, class_weights: Sequence[float] | None, own_loss: Loss | None = None
-    ) -> None:
-        self.label_smoothing = label_smoothing
-        self.class_weights = class_weights
-        self.own_loss = own_loss
+    label_smoothing: float
+    class_weights: Sequence[float] | None  # [C]
+    own_loss: Loss | None = None
 
     def tensor(self, labels: Sequence[Any]) -> Tensor:
-        """[B] int64."""
         return torch.tensor(labels, dtype=torch.int64)
 
     def count(self, labels: Sequence[Any]) -> float:
@@ -87,26 +64,18 @@ class SingleLabel:
         }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MultiLabel:
     """Binary cross-entropy averaged over the C labels; labels [B, C] float32 of 0 and 1.
 
     `class_weights` weigh the positives of each label. Smoothing moves targets towards one half.
     """
 
-    def __init__(
-        self,
-        *,
-        num_labels: int,
-        label_smoothing: float,
-        class_weights: Sequence[float] | None,
-        threshold: float,
-        own_loss: Loss | None = None,
-    ) -> None:
-        self.num_labels = num_labels
-        self.label_smoothing = label_smoothing
-        self.class_weights = class_weights
-        self.threshold = threshold
-        self.own_loss = own_loss
+    num_labels: int
+    label_smoothing: float
+    class_weights: Sequence[float] | None  # [C]
+    threshold: float
+    own_loss: Loss | None = None
 
     def tensor(self, labels: Sequence[Any]) -> Tensor:
         """[B, C] float32 from lists of label ids."""
@@ -116,7 +85,6 @@ class MultiLabel:
         return hot
 
     def count(self, labels: Sequence[Any]) -> float:
-        """Number of examples."""
         return float(len(labels))
 
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
@@ -132,36 +100,31 @@ class MultiLabel:
 
     def predict(self, logits: Tensor, labels: Tensor | None) -> dict[str, Tensor | None]:
         """Every label whose probability reaches the threshold, and all probabilities."""
-        scores = logits.sigmoid()
-        losses = None
+        scores, losses = logits.sigmoid(), None
         if labels is not None:
             each = F.binary_cross_entropy_with_logits(logits, labels.to(logits), reduction="none")
             losses = each.mean(dim=1)
-        expected = None if labels is None else labels.bool()
         return {
             "predicted": scores >= self.threshold,
-            "expected": expected,
+            "expected": None if labels is None else labels.bool(),
             "scores": scores,
             "losses": losses,
         }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Regression:
     """Squared error of the only logit, or another loss; labels [B] float64."""
 
-    def __init__(self, *, own_loss: Loss | None = None) -> None:
-        self.own_loss = own_loss
+    own_loss: Loss | None = None
 
     def tensor(self, labels: Sequence[Any]) -> Tensor:
-        """[B] float64, as the data has them."""
         return torch.tensor(labels, dtype=torch.float64)
 
     def count(self, labels: Sequence[Any]) -> float:
-        """Number of examples."""
         return float(len(labels))
 
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
-        """Sum of squared errors."""
         predicted, labels = logits.squeeze(-1), labels.to(logits)
         if self.own_loss is None:
             total = F.mse_loss(predicted, labels, reduction="sum")
@@ -170,49 +133,9 @@ class Regression:
         return LossSum(total=total, count=float(len(labels)))
 
     def predict(self, logits: Tensor, labels: Tensor | None) -> dict[str, Tensor | None]:
-        """The logit itself."""
         predicted = logits.squeeze(-1)
         losses = None if labels is None else (predicted - labels.to(logits)) ** 2
         return {"predicted": predicted, "expected": labels, "scores": None, "losses": losses}
 
 
-def make_objective(
-    problem: str,
-    *,
-    num_labels: int,
-    label_smoothing: float,
-    class_weights: Sequence[float] | None,
-    threshold: float,
-    own_loss: Loss | None,
-) -> Objective:
-    """What a problem is trained on; `own_loss` None: cross-entropy, or squared error for numbers."""
-    if problem == "regression":
-        return Regression(own_loss=own_loss)
-    shared: dict[str, Any] = {
-        "label_smoothing": label_smoothing,
-        "class_weights": class_weights,
-        "own_loss": own_loss,
-    }
-    if problem == "single_label":
-        return SingleLabel(**shared)
-    return MultiLabel(num_labels=num_labels, threshold=threshold, **shared)
-
-
-def as_predictions(fields: dict[str, Tensor | None], batch: dict[str, Tensor]) -> Predictions:
-    """Predictions on the CPU as numpy arrays, floats in float64."""
-    arrays = {name: None if tensor is None else _numpy(tensor) for name, tensor in fields.items()}
-    predicted = arrays["predicted"]
-    assert predicted is not None
-    return Predictions(
-        example_ids=_numpy(batch["example_ids"]),
-        predicted=predicted,
-        expected=arrays["expected"],
-        scores=arrays["scores"],
-        losses=arrays["losses"],
-        groups=_numpy(batch["groups"]) if "groups" in batch else None,
-    )
-
-
-def _numpy(tensor: Tensor) -> np.ndarray:
-    tensor = tensor.detach()
-    return (tensor.double() if tensor.is_floating_point() else tensor).cpu().numpy()
+Objective: TypeAlias = SingleLabel | MultiLabel | Regression

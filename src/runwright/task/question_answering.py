@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone reads
@@ -12,26 +12,32 @@ from torch import Tensor
 
 from runwright.errors import DataError
 from runwright.predictions import Ragged
-from runwright.task.answers.columns import AnswerColumns, check_contexts, missing_answers, read_answers
+from runwright.task.answers.columns import (
+    AnswerColumns,
+    Answers,
+    check_contexts,
+    read_answers,
+)
 from runwright.task.answers.no_answer import curve_table, threshold_curve
 from runwright.task.answers.results import AnswerResults, SpanPredictions, assemble_answers, describe_answer
 from runwright.task.answers.tables import answer_table
-from runwright.task.answers.windows import IGNORED, Encoded, windows_of
-from runwright.task.text import pad_batch, pad_rows
-from runwright.types import Batch, Comparison, Example, Head, LossSum, NonNegativeInt, PositiveInt, Splits
+from runwright.task.answers.windows import Encoded, windows_of
+from runwright.task.base import Task, at_least_float32, model_inputs
+from runwright.task.labels import missing_column
+from runwright.task.text import IGNORED
+from runwright.types import Batch, Example, Head, LossSum, NonNegativeInt, PositiveInt, Splits
 
-MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
-
-class QuestionAnswering:
+class QuestionAnswering(Task):
     """Encodes a question with windows of its context, sums losses over windows, and finds the best span.
 
     A window without the answer points at its first token, as the reference of Devlin et al. (2019) does.
     """
 
     problem = "answers"
+    auto_class = "AutoModelForQuestionAnswering"
     prediction_type = SpanPredictions
-    predicts_rows = True
+    token_fields: ClassVar = {"starts": -1, "ends": -1}
     cuts_windows = True
 
     def __init__(
@@ -50,12 +56,11 @@ class QuestionAnswering:
         no_answer_threshold: float | Literal["tune"] | None,
         normalization: Literal["squad", "cmrc"],
     ) -> None:
-        self.tokenizer = tokenizer
+        super().__init__(tokenizer, text_columns=(question_column, context_column), max_length=max_length)
         self.columns_of = AnswerColumns(
             question=question_column, context=context_column, answers=answers_column
         )
         self.misplaced: Literal["refuse", "mend"] = misplaced_answers
-        self.max_length = max_length
         self.overlap = overlap
         self.max_question_length = max_question_length
         self.max_answer_length = max_answer_length
@@ -64,71 +69,46 @@ class QuestionAnswering:
         # Until it is tuned, whatever is likelier.
         self.threshold = 0.0 if isinstance(no_answer_threshold, str) else no_answer_threshold
         self.rules: Literal["squad", "cmrc"] = normalization
-        self.label_names: tuple[str, ...] = ()
-        self.group_names: tuple[str, ...] = ()
-        self.text_columns = (question_column, context_column)
-        self.label_column = None
-
-    # --- what only the data can tell ------------------------------------------------------------------
 
     def fit(self, splits: Splits) -> None:
-        """Check every answer; raises DataError naming split, row and column."""
+        """Check every context and answer; raises DataError naming split, row and column."""
         if "train" in splits and self.columns_of.answers not in splits["train"].column_names:
-            raise missing_answers(splits["train"], self.columns_of)
+            raise missing_column(splits["train"], self.columns_of.answers, option="task.answers_column")
         for split, rows in splits.items():
             check_contexts(rows, self.columns_of, split=split)
             self._answers(rows, split=split)
 
     def state_dict(self) -> dict[str, Any]:
-        """What was learned from the data, for JSON."""
         return {"no_answer_threshold": self.threshold}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what another instance learned."""
         self.threshold = state["no_answer_threshold"]
 
     def tune(self, predictions: SpanPredictions, rows: Any) -> None:
-        """Take the threshold with the best F1 over these rows, where it is to be tuned."""
-        curve = threshold_curve(self.assemble(predictions, rows)) if self.tuned_option else None
+        """Take the threshold with the best F1 over these rows."""
+        curve = threshold_curve(self.assemble(predictions, rows))
         if curve is not None:
             self.threshold = float(curve.thresholds[curve.best])
 
     @property
     def head(self) -> Head:
-        """What this task asks of a model: a score of the first and of the last token."""
-        return Head(
-            auto_class="AutoModelForQuestionAnswering", num_labels=2, label_names=(), problem_type=None
-        )
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns of the question and the context."""
-        return self.text_columns
+        """A score of the first and of the last token."""
+        return Head(auto_class=self.auto_class, num_labels=2, label_names=(), problem_type=None)
 
     def inputs_of(self, rows: Dataset, *, split: str) -> Dataset:
         """`row_id`, question, context, and where there are answers `from` and `to`, its characters."""
         answers = self._answers(rows, split=split)
-        chosen = rows.select_columns(["row_id", *self.text_columns])
-        if answers is None:
-            return chosen
-        for name, values in zip(
-            ("from", "to"), zip(*(each.span for each in answers), strict=True), strict=True
-        ):
-            chosen = chosen.add_column(name, list(values))  # pyright: ignore
-        return chosen
+        inputs = super().inputs_of(rows, split=split)
+        if answers is not None:
+            for name, ends in zip(
+                ("from", "to"), zip(*(each.span for each in answers), strict=True), strict=True
+            ):
+                inputs = inputs.add_column(name, list(ends))  # pyright: ignore
+        return inputs
 
-    def label_counts(self, rows: Dataset, *, split: str) -> list[int] | None:  # noqa: ARG002 - the contract
-        """None: there are no classes."""
-        return None
-
-    def _answers(self, rows: Any, *, split: str) -> Any:
-        return read_answers(
-            rows,
-            self.columns_of,
-            split=split,
-            may_lack=self.threshold is not None,
-            misplaced=self.misplaced,
-        )
+    def _answers(self, rows: Any, *, split: str) -> list[Answers] | None:
+        may_lack = self.threshold is not None
+        return read_answers(rows, self.columns_of, split=split, may_lack=may_lack, misplaced=self.misplaced)
 
     # --- row -> example -> batch ----------------------------------------------------------------------
 
@@ -162,14 +142,8 @@ class QuestionAnswering:
         return examples
 
     def collate(self, examples: Sequence[Example]) -> Batch:
-        """`input_ids`, `attention_mask`, `starts`, `ends` [B, L] int64, perhaps `token_type_ids` [B, L].
-
-        Where there are answers also `labels` [B, 2], the first and the last token of each.
-        """
-        side = self.tokenizer.padding_side
-        batch = pad_batch(examples, pad_token_id=self.tokenizer.pad_token_id, side=side)
-        for name in ("starts", "ends"):
-            batch[name] = pad_rows([example[name] for example in examples], fill=-1, side=side)
+        """With `labels` [B, 2], the first and the last token of each answer, where there are some."""
+        batch = super().collate(examples)
         if "start" in examples[0]:
             labels = torch.tensor([[example["start"], example["end"]] for example in examples])
             shift = _first_token(batch)[:, None]
@@ -183,10 +157,9 @@ class QuestionAnswering:
         return float(sum(example["start"] != IGNORED for example in examples))
 
     def forward(self, model: Any, batch: Batch) -> Tensor:
-        """Scores of the first and the last token [B, 2, L] in float32 or float64."""
-        found = model(**{name: batch[name] for name in MODEL_INPUTS if name in batch})
-        logits = torch.stack([found.start_logits, found.end_logits], dim=1)
-        return logits if logits.element_size() == 8 else logits.float()
+        """Scores of the first and the last token [B, 2, L], at least in float32."""
+        scores = model(**model_inputs(batch))
+        return at_least_float32(torch.stack([scores.start_logits, scores.end_logits], dim=1))
 
     def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
         """Sum over windows of the mean of both cross-entropies in nats.
@@ -244,35 +217,23 @@ class QuestionAnswering:
 
     def assemble(self, predictions: SpanPredictions, rows: Any) -> AnswerResults:
         """The best answer of each row over its windows, judged where there are answers."""
-        ids = [int(row_id) for row_id in rows["row_id"]]
-        answers = self._answers(rows, split="evaluation")
         return assemble_answers(
-            predictions,
-            dict(zip(ids, map(_text, rows[self.columns_of.context]), strict=True)),
-            answers=None if answers is None else dict(zip(ids, answers, strict=True)),
-            n_best=self.n_best,
-            threshold=self.threshold,
-            rules=self.rules,
-        )
+            predictions, rows, context_column=self.columns_of.context,
+            answers=self._answers(rows, split="evaluation"),
+            n_best=self.n_best, threshold=self.threshold, rules=self.rules,
+        )  # fmt: skip
 
     def describe(
         self, predictions: AnswerResults, place: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
         """The answer with its characters and probability; with all scores the n best."""
+        context = str(row[self.columns_of.context] or "")
         return describe_answer(
-            predictions,
-            place,
-            context=_text(row[self.columns_of.context]),
-            threshold=self.threshold,
-            all_scores=all_scores,
+            predictions, place, context=context, threshold=self.threshold, all_scores=all_scores
         )
 
-    def comparison(self, predictions: AnswerResults) -> Comparison | None:  # noqa: ARG002 - the contract
-        """None: there are no classes."""
-        return None
-
     def tables(self, predictions: AnswerResults) -> dict[str, list[dict[str, Any]]]:
-        """`answers`: figures by kind of question; `no_answer`: figures at every threshold."""
+        """`answers`: metrics by kind of question; `no_answer`: metrics at every threshold."""
         if not predictions.labelled:
             return {}
         found = {"answers": answer_table(predictions)}
@@ -281,10 +242,6 @@ class QuestionAnswering:
             answered = float((predictions.margins <= self.threshold).mean())
             found["no_answer"] = curve_table(curve, answered=answered)
         return found
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
 
 
 def _first_token(batch: Batch) -> Tensor:

@@ -12,19 +12,18 @@ from datasets import Dataset
 from torch import Tensor
 
 from runwright.errors import DataError
+from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.embeddings.contrastive import cosine, cosine_regression, in_batch_negatives, triplet
 from runwright.task.embeddings.pooling import pool, sentence_transformers_files, unit
 from runwright.task.embeddings.ranking import find_candidates, rank
 from runwright.task.embeddings.similarity_scores import check_options, read_scores
-from runwright.task.text import encode_texts, pad_batch
-from runwright.types import Batch, Comparison, Example, Head, LossSum, PositiveFloat, PositiveInt, Splits
-
-MODEL_INPUTS = ("input_ids", "attention_mask")
+from runwright.task.text import encode_texts
+from runwright.types import Batch, Comparison, Example, LossSum, PositiveFloat, PositiveInt, Splits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Embedded:
-    """What is said of N examples of K texts each."""
+    """Predictions for N examples of K texts each."""
 
     example_ids: np.ndarray  # [N] int64
     vectors: np.ndarray | None  # [N, K, D] float32; None once nothing needs them any more
@@ -41,15 +40,17 @@ class Embedded:
         return self.expected is not None or self.ranks is not None
 
 
-class SentenceEmbedding:
+class SentenceEmbedding(Task):
     """Encodes each text of an example once, pools its tokens, and compares the vectors.
 
     The texts of B examples are one batch [B * K, L]; outputs are [B, K, D]. With in-batch negatives the loss
-    is taken over all examples of an update, however they were cut (`types.CoupledTask`).
+    is taken over all examples of an update, however they were cut (`coupled_loss`).
     """
 
+    auto_class = "AutoModel"
     prediction_type = Embedded
-    predicts_rows = True
+    learned = ("pooling", "normalize", "max_length")  # with the model's folder all that makes vectors
+    embeds_texts = True
 
     def __init__(
         self,
@@ -70,13 +71,12 @@ class SentenceEmbedding:
         margin: PositiveFloat,
         max_length: PositiveInt,
     ) -> None:
+        super().__init__(tokenizer, text_columns=(text_column,), max_length=max_length)
         check_options(
             problem, objective, label=label_column, negative=negative_column, low=label_min, high=label_max
         )
-        self.tokenizer = tokenizer
         self.problem = problem
-        self.text_columns = (text_column,)
-        negatives = () if negative_column is None else (negative_column,)
+        negatives = (negative_column,) if negative_column else ()
         self.row_texts = (text_column, text_pair_column, *negatives)
         self.label_column = label_column
         self.label_range = (label_min, label_max)
@@ -86,35 +86,13 @@ class SentenceEmbedding:
         self.scale = scale
         self.symmetric = symmetric
         self.margin = margin
-        self.max_length = max_length
-        self.label_names: tuple[str, ...] = ()
-        self.group_names: tuple[str, ...] = ()
-        if (
-            objective == "in_batch_negatives"
-        ):  # the others are sums over examples: one forward is enough for them
+        if objective == "in_batch_negatives":  # the others are sums over examples: one forward is enough
             self.coupled_loss = self._loss_of_whole_batch
 
-    # --- what only the data can tell ------------------------------------------------------------------
-
     def fit(self, splits: Splits) -> None:
-        """Every score is checked; raises DataError naming split, row and column."""
-        for split, rows in splits.items():
-            self._scores(rows, split)
-            if split == "train" and self.objective == "in_batch_negatives" and len(rows) < 2:
-                raise DataError("one row: in-batch negatives need others beside it", split=split)
-
-    def state_dict(self) -> dict[str, Any]:
-        """How vectors are made, for JSON: with the model's folder all that it takes."""
-        return {"pooling": self.pooling, "normalize": self.normalize, "max_length": self.max_length}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over how vectors were made."""
-        self.pooling, self.normalize = state["pooling"], state["normalize"]
-
-    @property
-    def head(self) -> Head:
-        """What this task asks of a model: the encoder alone."""
-        return Head(auto_class="AutoModel", num_labels=0, label_names=(), problem_type=None)
+        super().fit(splits)
+        if self.coupled_loss and "train" in splits and len(splits["train"]) < 2:
+            raise DataError("one row: in-batch negatives need others beside it", split="train")
 
     def model_files(self, model: Any) -> dict[str, str]:
         """What lies beside a saved model, so that sentence-transformers gives the same vectors."""
@@ -125,22 +103,8 @@ class SentenceEmbedding:
             max_length=self.max_length,
         )
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The texts of a row."""
-        return self.row_texts
-
-    def inputs_of(self, rows: Dataset, *, split: str) -> Dataset:
-        """`row_id`, the texts, and `labels` from 0 to 1 where there are scores."""
-        scores = self._scores(rows, split)
-        chosen = rows.select_columns(["row_id", *self.row_texts])
-        return chosen if scores is None else chosen.add_column("labels", scores)  # pyright: ignore
-
-    def label_counts(self, rows: Dataset, *, split: str) -> list[int] | None:  # noqa: ARG002 - the contract
-        """There are no classes."""
-        return None
-
-    def _scores(self, rows: Dataset, split: str) -> list[float] | None:
+    def read_labels(self, rows: Dataset, *, split: str) -> list[float] | None:
+        """Scores from 0 to 1."""
         low, high = self.label_range
         return read_scores(rows, self.label_column, low=low, high=high, split=split)
 
@@ -179,8 +143,7 @@ class SentenceEmbedding:
             for example in examples
             for ids in _texts_of(example)
         ]
-        pad_token_id, side = self.tokenizer.pad_token_id, self.tokenizer.padding_side
-        batch = pad_batch(texts, pad_token_id=pad_token_id, side=side)
+        batch = super().collate(texts)
         batch["example_ids"] = torch.tensor([example["example_id"] for example in examples])
         if "label" in examples[0]:
             labels = [example["label"] for example in examples]
@@ -189,14 +152,9 @@ class SentenceEmbedding:
 
     # --- vectors -> loss, predictions -----------------------------------------------------------------
 
-    def count(self, examples: Sequence[Example]) -> float:
-        """Number of examples."""
-        return float(len(examples))
-
     def forward(self, model: Any, batch: Batch) -> Tensor:
-        """Vectors [B, K, D] in float32 or float64."""
-        states = model(**{name: batch[name] for name in MODEL_INPUTS}).last_hidden_state
-        states = states if states.element_size() == 8 else states.float()
+        """Vectors [B, K, D], at least in float32."""
+        states = at_least_float32(model(**model_inputs(batch)).last_hidden_state)
         vectors = pool(states, batch["attention_mask"], how=self.pooling)
         if self.normalize:
             vectors = unit(vectors)
@@ -205,18 +163,16 @@ class SentenceEmbedding:
     def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
         """Sum over examples of what each of them alone is trained on."""
         assert self.objective != "in_batch_negatives", "this loss has no part for a microbatch"
-        each = self._each_loss(outputs, batch)
+        if self.objective == "triplet":
+            each = triplet(outputs, margin=self.margin)
+        else:
+            each = cosine_regression(outputs, batch["labels"])
         return LossSum(total=each.sum(), count=float(len(each)))
 
     def _loss_of_whole_batch(self, outputs: Tensor) -> LossSum:
         """In-batch negatives over the vectors [N, K, D] of the whole global batch."""
         total = in_batch_negatives(outputs, scale=self.scale, symmetric=self.symmetric)
         return LossSum(total=total, count=float(len(outputs)))
-
-    def _each_loss(self, vectors: Tensor, batch: Batch) -> Tensor:
-        if self.objective == "triplet":
-            return triplet(vectors, margin=self.margin)
-        return cosine_regression(vectors, batch["labels"])
 
     def predictions(self, outputs: Tensor, batch: Batch) -> Embedded:
         """Vectors; of pairs the cosine, and the loss where it needs no other examples."""
@@ -260,8 +216,8 @@ class SentenceEmbedding:
         predictions: Embedded,
         place: int,
         *,
-        row: Mapping[str, Any],  # noqa: ARG002 - the contract
-        all_scores: bool,  # noqa: ARG002
+        row: Mapping[str, Any],
+        all_scores: bool,
     ) -> dict[str, Any]:
         """The vector of a text; of a pair the cosine, or the rank with the cosine as its score."""
         if predictions.predicted is None:
@@ -281,10 +237,6 @@ class SentenceEmbedding:
         if predictions.expected is None or predictions.predicted is None:
             return None
         return Comparison(predicted=predictions.predicted, expected=predictions.expected, labels=())
-
-    def tables(self, predictions: Embedded) -> dict[str, list[dict[str, Any]]]:  # noqa: ARG002
-        """None."""
-        return {}
 
 
 def _texts_of(example: Example) -> list[list[int]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from runwright.types import Batch, Example
+
+IGNORED = -100  # a label that is not trained on
 
 
 def encode_texts(tokenizer: Any, *texts: Sequence[Any], max_length: int) -> list[Example]:
@@ -39,34 +41,31 @@ def encode_texts(tokenizer: Any, *texts: Sequence[Any], max_length: int) -> list
     ]
 
 
-def pad_batch(examples: Sequence[Example], *, pad_token_id: int, side: str) -> Batch:
-    """`input_ids`, `attention_mask`, `token_type_ids` [B, L] int64; `example_ids` and `groups` [B] int64.
+def pad_batch(examples: Sequence[Example], tokenizer: Any, token_fields: Mapping[str, int]) -> Batch:
+    """Padded fields [B, L] int64 that the examples have, and `example_ids`, `groups` [B] int64.
 
-    Token types and groups only where the examples have them. L is the longest example's length: no more
-    padding than needed. `side` is "right" or "left".
+    L is the longest example's length, at least 1: no more padding than needed. `token_fields` names more
+    fields with one number a token, and says what pads them.
     """
-    length = max(1, *(len(example["input_ids"]) for example in examples))  # models want a token
-    fill = {"input_ids": pad_token_id, "token_type_ids": 0}
+    fills = {"input_ids": tokenizer.pad_token_id, "token_type_ids": 0, **token_fields}
     batch: Batch = {
-        name: torch.tensor([_padded(example[name], length, value, side) for example in examples])
-        for name, value in fill.items()
+        name: pad_rows([example[name] for example in examples], fill=fill, side=tokenizer.padding_side)
+        for name, fill in fills.items()
         if name in examples[0]
     }
-    batch["attention_mask"] = torch.tensor(
-        [_padded([1] * len(example["input_ids"]), length, 0, side) for example in examples]
-    )
+    ones = [[1] * len(example["input_ids"]) for example in examples]
+    batch["attention_mask"] = pad_rows(ones, fill=0, side=tokenizer.padding_side)
     batch["example_ids"] = torch.tensor([example["example_id"] for example in examples])
     if "group" in examples[0]:
         batch["groups"] = torch.tensor([example["group"] for example in examples])
     return batch
 
 
-def _padded(values: Sequence[int], length: int, fill: int, side: str) -> list[int]:
-    padding = [fill] * (length - len(values))
-    return [*padding, *values] if side == "left" else [*values, *padding]
-
-
 def pad_rows(rows: Sequence[Sequence[int]], *, fill: int, side: str) -> torch.Tensor:
-    """Rows of whole numbers as one [B, L] int64 tensor, L that of the longest, at least 1."""
-    length = max(1, *map(len, rows))
-    return torch.tensor([_padded(row, length, fill, side) for row in rows], dtype=torch.int64)
+    """Rows of whole numbers as one [B, L] int64 tensor; `side` of the padding is "right" or "left"."""
+    length = max(1, *map(len, rows))  # models want a token
+    padded = []
+    for row in rows:
+        padding = [fill] * (length - len(row))
+        padded.append([*padding, *row] if side == "left" else [*row, *padding])
+    return torch.tensor(padded, dtype=torch.int64)

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 
 from runwright.predictions import Ragged
-from runwright.task.labels import learn_tag_weights
+from runwright.task.base import Task
+from runwright.task.labels import learn_class_weights
 from runwright.task.losses import loss_of_task
-from runwright.task.objectives import IGNORED, SingleLabel
-from runwright.task.tags.columns import TagColumns, learn_tags, read_tags, span_numbers, words_of_rows
-from runwright.task.tags.results import PiecePredictions, TagResults, Units, assemble_rows
-from runwright.task.tags.spans import find_spans
+from runwright.task.objectives import SingleLabel
+from runwright.task.tags.columns import TagColumns, learn_tags, read_tags, words_of_rows
+from runwright.task.tags.results import PiecePredictions, TagResults, assemble_rows
+from runwright.task.tags.spans import TagSet
 from runwright.task.tags.tables import describe_spans, type_table
-from runwright.task.text import pad_batch, pad_rows
+from runwright.task.text import IGNORED
 from runwright.task.windows import cut_windows, special_tokens, window_id
 from runwright.task.words import word_of_pieces
 from runwright.types import (
     Batch,
     Comparison,
     Example,
-    Head,
     LossSum,
     OpenFraction,
     PositiveFloat,
@@ -34,10 +33,8 @@ from runwright.types import (
     Splits,
 )
 
-MODEL_INPUTS = ("input_ids", "attention_mask")
 
-
-class TokenClassification:
+class TokenClassification(Task):
     """Encodes words in windows, sums losses over tagged pieces, and turns scores into tags and spans.
 
     A row without a column of words may have a text, which is split at spaces and punctuation. Long rows are
@@ -45,9 +42,12 @@ class TokenClassification:
     """
 
     problem = "tags"
+    auto_class = "AutoModelForTokenClassification"
     prediction_type = PiecePredictions
-    predicts_rows = True
+    token_fields: ClassVar = {"words": -1, "starts": 0, "ends": 0, "labels": IGNORED}
+    learned = ("label_names", "class_weights")
     cuts_windows = True
+    class_weights: tuple[float, ...] | None = None  # [C]
 
     def __init__(
         self,
@@ -67,90 +67,52 @@ class TokenClassification:
         class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None,
         loss: Any,
     ) -> None:
-        self.tokenizer = tokenizer
+        super().__init__(tokenizer, text_columns=(text_column,), max_length=max_length)
+        self.words_column = words_column
         self.columns_of = TagColumns(words=words_column, text=text_column, tags=tags_column)
         self.given_names = tuple(tag_names or ())
         self.scheme: Literal["bio", "bioes", "plain"] = scheme
         self.repair = repair
         self.train_on = train_on
         self.aggregation = aggregation
-        self.max_length = max_length
         self.overlap = overlap
         self.label_smoothing = label_smoothing
-        self.class_weights_option: Any = class_weights
-        self.class_weights: list[float] | None = None  # [C]
+        self.given_weights: Any = class_weights
         self.own_loss = loss
         self.objective = SingleLabel(label_smoothing=label_smoothing, class_weights=None)
-        self.label_names: tuple[str, ...] = ()
-        self.group_names: tuple[str, ...] = ()
-        self.text_columns = (text_column,)
-        self.words_column = words_column
-        self.label_column = None
-
-    # --- what only the data can tell ------------------------------------------------------------------
 
     def fit(self, splits: Splits) -> None:
-        """Learn tags and weights; every tag is checked. Raises DataError naming split, row and column."""
+        """Learn tags and weights; every tag is checked."""
         self.label_names = self.given_names or learn_tags(splits["train"], self.columns_of, self.scheme)
-        tags = {
-            split: read_tags(rows, self.columns_of, self.label_names, split=split)
-            for split, rows in splits.items()
-        }
-        if self.class_weights_option is not None:
-            self.class_weights = learn_tag_weights(
-                self.class_weights_option,
-                tags["train"] or [],
-                names=self.label_names,
-                column=self.columns_of.tags,
-            )
-        self.objective = self._make_objective()
-
-    def state_dict(self) -> dict[str, Any]:
-        """What was learned from the data, for JSON."""
-        return {"label_names": list(self.label_names), "class_weights": self.class_weights}
+        tags = {split: self.read_labels(rows, split=split) for split, rows in splits.items()}
+        if self.given_weights is not None:
+            self.class_weights = learn_class_weights(
+                self.given_weights, tags["train"] or [], names=self.label_names,
+                column=self.columns_of.tags, may_lack=True,
+            )  # fmt: skip
+        self._make_objective()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what another instance learned."""
-        self.label_names = tuple(state["label_names"])
-        self.class_weights = state.get("class_weights")
-        self.objective = self._make_objective()
+        super().load_state_dict(state)
+        self._make_objective()
 
-    def _make_objective(self) -> SingleLabel:
-        return SingleLabel(
+    def _make_objective(self) -> None:
+        self.objective = SingleLabel(
             label_smoothing=self.label_smoothing,
             class_weights=self.class_weights,
             own_loss=loss_of_task(self.own_loss, self.label_names),
         )
 
     @property
-    def head(self) -> Head:
-        """What this task asks of a model."""
-        return Head(
-            auto_class="AutoModelForTokenClassification",
-            num_labels=len(self.label_names),
-            label_names=self.label_names,
-            problem_type=None,
-        )
-
-    @property
     def columns(self) -> tuple[str, ...]:
-        """The column of the words."""
         return (self.columns_of.words,)
 
-    def inputs_of(self, rows: Dataset, *, split: str) -> Dataset:
-        """`row_id`, words or text, and `labels`, the ids of the tags, where there are some."""
-        labels = read_tags(rows, self.columns_of, self.label_names, split=split)
-        wanted = ("row_id", self.columns_of.words, self.columns_of.text)
-        chosen = rows.select_columns([name for name in wanted if name in rows.column_names])
-        return chosen if labels is None else chosen.add_column("labels", labels)  # pyright: ignore
+    @property
+    def tag_set(self) -> TagSet:
+        return TagSet(names=self.label_names, scheme=self.scheme, repair=self.repair)
 
-    def label_counts(self, rows: Dataset, *, split: str) -> list[int] | None:
-        """How often each tag occurs, [C]."""
-        labels = read_tags(rows, self.columns_of, self.label_names, split=split)
-        if labels is None:
-            return None
-        flat = np.array([tag for row in labels for tag in row], dtype=np.int64)
-        return np.bincount(flat, minlength=len(self.label_names)).tolist()
+    def read_labels(self, rows: Dataset, *, split: str) -> list[list[int]] | None:
+        return read_tags(rows, self.columns_of, self.label_names, split=split)
 
     # --- row -> example -> batch ----------------------------------------------------------------------
 
@@ -167,53 +129,51 @@ class TokenClassification:
         )  # fmt: skip
         examples: list[Example] = []
         for place, row_id in enumerate(columns["row_id"]):
-            offsets = [tuple(pair) for pair in encoded["offset_mapping"][place]]
-            pieces = Units(
-                ids=encoded["input_ids"][place],
-                words=word_of_pieces(offsets, spans[place]),
-                offsets=offsets,
-            )
-            tags = columns["labels"][place] if "labels" in columns else None
-            examples += self._windows(row_id, pieces, tags)
+            ids, offsets = encoded["input_ids"][place], encoded["offset_mapping"][place]
+            words = word_of_pieces(offsets, spans[place])
+            fields = {
+                "input_ids": ids,
+                "words": words,
+                "starts": [start for start, _ in offsets],
+                "ends": [end for _, end in offsets],
+            }
+            if "labels" in columns:
+                fields["labels"] = self._labels(words, columns["labels"][place])
+            examples += self._windows(row_id, fields)
         return examples
 
-    def _windows(self, row_id: int, pieces: Units, tags: Sequence[int] | None) -> list[Example]:
+    def _labels(self, words: Sequence[int], tags: Sequence[int]) -> list[int]:
+        """The tag of each piece's word; only on the first piece of a word, or on all."""
+        labels, before = [], -1
+        for word in words:
+            skipped = word < 0 or (self.train_on == "first" and word == before)
+            labels.append(IGNORED if skipped else tags[word])
+            before = word
+        return labels
+
+    def _windows(self, row_id: int, fields: Mapping[str, list[int]]) -> list[Example]:
+        """The fields of a row cut into windows, with special tokens around each."""
         prefix, suffix = special_tokens(self.tokenizer)
-        size = max(2, self.max_length - len(prefix) - len(suffix))
-        full_length = len(pieces.ids) + len(prefix) + len(suffix)
-        labels = None if tags is None else pieces.labels(tags, only_first=self.train_on == "first")
+        num_pieces, num_special = len(fields["input_ids"]), len(prefix) + len(suffix)
+        size = max(2, self.max_length - num_special)
         examples: list[Example] = []
-        cuts = cut_windows(len(pieces.ids), size=size, overlap=min(self.overlap, size - 1))
+        cuts = cut_windows(num_pieces, size=size, overlap=min(self.overlap, size - 1))
         for number, cut in enumerate(cuts):
-            own = [cut.own_start <= place < cut.own_end for place in range(cut.start, cut.end)]
-            inside = slice(cut.start, cut.end)
-
-            def padded(values: Sequence[int], fill: int) -> list[int]:
-                return [*[fill] * len(prefix), *values, *[fill] * len(suffix)]
-
             example: Example = {
                 "example_id": window_id(row_id, number),
-                "full_length": full_length,
-                "input_ids": [*prefix, *pieces.ids[inside], *suffix],
-                "words": padded([w if o else -1 for w, o in zip(pieces.words[inside], own, strict=True)], -1),
-                "starts": padded([start for start, _ in pieces.offsets[inside]], 0),
-                "ends": padded([end for _, end in pieces.offsets[inside]], 0),
+                "full_length": num_pieces + num_special,
+                "input_ids": [*prefix, *fields["input_ids"][cut.start : cut.end], *suffix],
             }
-            if labels is not None:
-                chosen = [t if o else IGNORED for t, o in zip(labels[inside], own, strict=True)]
-                example["labels"] = padded(chosen, IGNORED)
+            for name, fill in self.token_fields.items():
+                if name not in fields:
+                    continue
+                values = fields[name][cut.start : cut.end]
+                if name in ("words", "labels"):  # of the pieces that the window speaks for
+                    own = range(cut.own_start - cut.start, cut.own_end - cut.start)
+                    values = [value if place in own else fill for place, value in enumerate(values)]
+                example[name] = [*[fill] * len(prefix), *values, *[fill] * len(suffix)]
             examples.append(example)
         return examples
-
-    def collate(self, examples: Sequence[Example]) -> Batch:
-        """`input_ids`, `attention_mask`, `words`, `starts`, `ends` [B, L] int64; perhaps `labels` [B, L]."""
-        side = self.tokenizer.padding_side
-        batch = pad_batch(examples, pad_token_id=self.tokenizer.pad_token_id, side=side)
-        fills = {"words": -1, "starts": 0, "ends": 0, "labels": IGNORED}
-        for name, fill in fills.items():
-            if name in examples[0]:
-                batch[name] = pad_rows([example[name] for example in examples], fill=fill, side=side)
-        return batch
 
     # --- logits -> loss, predictions ------------------------------------------------------------------
 
@@ -221,13 +181,8 @@ class TokenClassification:
         """Number of pieces with a tag, or the sum of the weights of their tags."""
         return self.objective.count([label for example in examples for label in example["labels"]])
 
-    def forward(self, model: Any, batch: Batch) -> Tensor:
-        """Logits [B, L, C] in float32 or float64."""
-        logits = model(**{name: batch[name] for name in MODEL_INPUTS}).logits
-        return logits if logits.element_size() == 8 else logits.float()
-
     def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
-        """Sum over pieces with a tag of what is trained on, in nats."""
+        """Sum over pieces with a tag, in nats, from logits [B, L, C]."""
         return self.objective.loss(outputs.flatten(0, 1), batch["labels"].flatten())
 
     def predictions(self, outputs: Tensor, batch: Batch) -> PiecePredictions:
@@ -254,19 +209,8 @@ class TokenClassification:
 
     def assemble(self, predictions: PiecePredictions, rows: Any) -> TagResults:
         """Tags of words and spans by row."""
-        names, scheme = self.label_names, self.scheme
-
-        def numbered(tags: Sequence[int]) -> list[tuple[int, int, int]]:
-            found = find_spans([names[tag] for tag in tags], scheme=scheme, repair=self.repair)
-            return span_numbers(found, names, scheme)
-
         return assemble_rows(
-            predictions,
-            rows,
-            columns=self.columns_of,
-            label_names=names,
-            aggregation=self.aggregation,
-            to_spans=numbered,
+            predictions, rows, columns=self.columns_of, tag_set=self.tag_set, aggregation=self.aggregation
         )
 
     def describe(
@@ -274,16 +218,9 @@ class TokenClassification:
     ) -> dict[str, Any]:
         """The spans with type, text, characters and score; with all scores also the tag of each word."""
         return describe_spans(
-            predictions,
-            place,
-            row=row,
-            columns=self.columns_of,
-            label_names=self.label_names,
-            scheme=self.scheme,
-            repair=self.repair,
-            aggregation=self.aggregation,
-            all_scores=all_scores,
-        )
+            predictions, place, row=row, columns=self.columns_of, tag_set=self.tag_set,
+            aggregation=self.aggregation, all_scores=all_scores,
+        )  # fmt: skip
 
     def comparison(self, predictions: TagResults) -> Comparison | None:
         """The tags of all words."""
@@ -294,4 +231,4 @@ class TokenClassification:
 
     def tables(self, predictions: TagResults) -> dict[str, list[dict[str, Any]]]:
         """`spans`: precision, recall and F1 of each type; `span_confusion`: what was taken for what."""
-        return type_table(predictions, self.label_names, self.scheme)
+        return type_table(predictions, self.tag_set.types)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 MAX_WINDOWS = 1 << 16  # of one row: leaves 47 bits of an example id for the row
 
 
@@ -38,9 +40,14 @@ def window_id(row_id: int, window: int) -> int:
     return row_id * MAX_WINDOWS + window
 
 
-def row_of(example_id: int) -> int:
-    """The row of an example with such an id."""
-    return example_id // MAX_WINDOWS
+def rows_of_windows(example_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows [R] of sorted example ids, and where the first example of each is."""
+    return np.unique(example_ids // MAX_WINDOWS, return_index=True)
+
+
+def sums_of_windows(values: np.ndarray | None, firsts: np.ndarray) -> np.ndarray | None:
+    """Sums by row of what windows have, see `rows_of_windows`."""
+    return None if values is None else np.add.reduceat(values, firsts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from runwright.trainer.seeds import derive_seed
-from runwright.types import Batch, Example, Examples, RandomTask, Task
+from runwright.types import Batch, Examples, Task
 
 LEDGER_START = "0" * 32
 
@@ -170,15 +170,10 @@ class Batches:
                 yield batch
 
     def _microbatch(self, step: int, index: int, positions: np.ndarray) -> Microbatch:
-        examples: list[Example] = self.examples.fetch(positions.tolist())
         epoch = step // self.order.steps_per_epoch
-        examples = as_used(self.task, examples, seed=self.order.seed, epoch=epoch)
+        examples = self.examples.fetch(positions.tolist())
+        examples = self.task.augment(examples, seed=self.order.seed, epoch=epoch)
         return Microbatch(index=index, count=self.task.count(examples), batch=self.task.collate(examples))
-
-
-def as_used(task: Task, examples: list[Example], *, seed: int, epoch: int) -> list[Example]:
-    """The examples as the task uses them in an epoch: changed by chance, where it is a task that does so."""
-    return task.augment(examples, seed=seed, epoch=epoch) if isinstance(task, RandomTask) else examples
 
 
 def hash_ids(example_ids: np.ndarray) -> str:

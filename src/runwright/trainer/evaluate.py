@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from runwright.predictions import join, pack, select, unpack
-from runwright.trainer.batches import Cut, as_used, cut_batch
+from runwright.trainer.batches import Cut, cut_batch
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.step import to_device
 from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, StopFlag
@@ -60,7 +60,8 @@ def predict(
         if stop and stop.code > TIME_LIMIT:
             break
         # one seed and epoch for all evaluations: what chance changes is always the same
-        batch = to_device(task.collate(as_used(task, examples.fetch(places), seed=0, epoch=0)), ranks.device)
+        some = task.augment(examples.fetch(places), seed=0, epoch=0)
+        batch = to_device(task.collate(some), ranks.device)
         with autocast():
             outputs = task.forward(model, batch)
         parts.append(task.predictions(outputs, batch))

@@ -21,7 +21,7 @@ from runwright.trainer.batches import Microbatch, StepBatch
 from runwright.trainer.ranks import Ranks, gather_rows
 from runwright.trainer.seeds import derive_seed
 from runwright.trainer.sharding import Replicated, Strategy
-from runwright.types import Batch, CoupledTask, Task
+from runwright.types import Batch, LossSum, Task
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +72,8 @@ class Stepper:
             )  # fmt: skip
             return StepResult(loss=0.0, gradient_norm=0.0, updated=False, stop=stop)
         self.model.train()
-        if isinstance(self.task, CoupledTask):
-            total = self._coupled_backward(self.task, batch, count)
+        if self.task.coupled_loss is not None:
+            total = self._coupled_backward(self.task.coupled_loss, batch, count)
         else:
             total = self._backward(batch, count)
         self.strategy.sum_gradients(self.parameters, self.ranks)
@@ -102,7 +102,9 @@ class Stepper:
             inputs = to_device(microbatch.batch, self.ranks.device)
             return self.task.loss(self.task.forward(self.model, inputs), inputs).total
 
-    def _coupled_backward(self, task: CoupledTask, batch: StepBatch, count: float) -> float:
+    def _coupled_backward(
+        self, coupled_loss: Callable[[torch.Tensor], LossSum], batch: StepBatch, count: float
+    ) -> float:
         """The same for a loss over the whole batch: its gradient by the outputs first, then by the weights.
 
         Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup". The second
@@ -114,7 +116,7 @@ class Stepper:
         indices = [microbatch.index for microbatch in batch.microbatches]
         everything = gather_rows(dict(zip(indices, rows, strict=True)), batch.sizes, self.ranks)
         everything.requires_grad_()
-        loss = task.coupled_loss(everything)
+        loss = coupled_loss(everything)
         self._scaled(loss.total / count).backward()
         assert everything.grad is not None, "the loss does not depend on the outputs"
         parts = everything.grad.split(batch.sizes)

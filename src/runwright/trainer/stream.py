@@ -24,7 +24,6 @@ from runwright.trainer.batches import (
     Cut,
     Microbatch,
     StepBatch,
-    as_used,
     assign,
     cut_batch,
     hash_ids,
@@ -255,6 +254,6 @@ class StreamBatches:
             ),
         )
 
-    def _microbatch(self, index: int, examples: list[Example], window: Window) -> Microbatch:
-        examples = as_used(self.task, examples, seed=self.seed, epoch=window.epoch)
+    def _microbatch(self, index: int, examples: Sequence[Example], window: Window) -> Microbatch:
+        examples = self.task.augment(examples, seed=self.seed, epoch=window.epoch)
         return Microbatch(index=index, count=self.task.count(examples), batch=self.task.collate(examples))

@@ -267,6 +267,9 @@ class Coupled:
     def count(self, examples: Sequence[Any]) -> float:
         return float(len(examples))
 
+    def augment(self, examples: Sequence[Any], *, seed: int, epoch: int) -> Sequence[Any]:
+        return examples
+
     def loss(self, outputs: Any, batch: Any) -> LossSum:
         raise AssertionError("a coupled task has no loss of a microbatch")
 

@@ -129,7 +129,7 @@ def choose_columns(data: LoadedData, task: Any) -> Chosen:
     """The task's columns where the data has them; else texts and labels by what the columns hold."""
     rows = data.splits.get("train") or next(iter(data.splits.values()))
     names = [name for name in rows.column_names if name != ROW_ID]
-    wanted = tuple(getattr(task, "row_texts", task.text_columns)) if task is not None else ()
+    wanted = task.row_texts if task is not None else ()
     notes: list[str] = []
     texts = tuple(name for name in wanted if name in names)
     if not texts or texts != wanted:
@@ -139,20 +139,20 @@ def choose_columns(data: LoadedData, task: Any) -> Chosen:
             f"there is no column {missing}, which the task wants; taken for texts: "
             f"{', '.join(texts) or 'nothing'}"
         )
-    label = getattr(task, "label_column", None)
+    label = task.label_column if task is not None else None
     if label not in names:
         found = next((name for name in USUAL_LABELS if name in names), None)
         if label is not None:
             notes.append(f"there is no column {label}; taken for labels: {found or 'nothing'}")
         label = found
-    separator = getattr(task, "label_separator", None) if _is_multi_label(task) else None
+    separator = task.label_separator if task is not None and task.problem == "multi_label" else None
     return Chosen(
         text_columns=texts,
         label_column=label,
         label_separator=separator,
         notes=tuple(notes if wanted else ()),
-        each_text=hasattr(task, "row_texts"),
-        in_windows=getattr(task, "cuts_windows", False),
+        each_text=task is not None and task.embeds_texts,
+        in_windows=task is not None and task.cuts_windows,
     )
 
 
@@ -172,10 +172,6 @@ def label_reader(separator: str | None) -> Labels:
         return [as_text(value)]
 
     return read
-
-
-def _is_multi_label(task: Any) -> bool:
-    return getattr(task, "problem", None) == "multi_label"
 
 
 def _longest_texts(rows: Dataset, names: list[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import torch
 
 from runwright import build
 from runwright.analysis.verify.subject import Subject, weights_kept
-from runwright.trainer.batches import Batches, BatchOrder, Cut, as_used
+from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.ranks import Ranks
 from runwright.types import Example
 
@@ -86,7 +86,7 @@ def first_examples(subject: Subject) -> list[Example]:
     """The examples of the batch that is measured."""
     positions = _batches(subject, Cut(), subject.alone).order.positions(0)
     examples, seed = subject.train.fetch(positions.tolist()), subject.config["seeds"]["data"]
-    return as_used(subject.prepared.task, examples, seed=seed, epoch=0)
+    return subject.prepared.task.augment(examples, seed=seed, epoch=0)
 
 
 def _batches(subject: Subject, cut: Cut, ranks: Ranks) -> Batches:

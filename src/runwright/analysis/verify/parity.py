@@ -22,7 +22,6 @@ from runwright.analysis.verify.gradients import (
 from runwright.analysis.verify.subject import Subject
 from runwright.trainer.batches import Cut
 from runwright.trainer.ranks import Ranks
-from runwright.types import CoupledTask
 
 CHECK = "parity"
 # What is promised, relative to the norm of the whole gradient; the more exact first.
@@ -140,7 +139,7 @@ def _diagnose(this: Measurement) -> str:
     if statistics:
         return f"the model has statistics over the batch ({', '.join(statistics[:3])})"
     task, model = this.subject.prepared.task, this.model
-    if isinstance(task, CoupledTask):
+    if task.coupled_loss is not None:
         return "the outputs of an example depend on the others in its microbatch, or on padding"
     model.eval()
     examples = first_examples(this.subject)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from runwright.errors import DataError, did_you_mean, listed
+from runwright.errors import DataError
 
 NO_ANSWER = (-1, -1)
 UNKNOWN = (-2, -2)  # there are answers, but none of them is in the context: nothing to train on
@@ -57,15 +57,6 @@ def check_contexts(rows: Any, names: AnswerColumns, *, split: str) -> None:
     for row, text in enumerate(rows[names.context][:]):
         if not str(text or "").strip():
             raise DataError("the context is empty", split=split, row=row, column=names.context)
-
-
-def missing_answers(rows: Any, names: AnswerColumns) -> DataError:
-    """The complaint about a train split without answers."""
-    there = [name for name in rows.column_names if name != "row_id"]
-    hint = did_you_mean(names.answers, there) or "task.answers_column names it"
-    return DataError(
-        f"no such column; there are {listed(there)}; {hint}", split="train", column=names.answers
-    )
 
 
 def _answers(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from runwright.metric.answer_texts import Rules, answer_f1, exact_match
 from runwright.predictions import Labelled, Ragged
 from runwright.task.answers.columns import Answers
-from runwright.task.windows import MAX_WINDOWS
+from runwright.task.windows import rows_of_windows, sums_of_windows
 from runwright.task.words import trimmed
 
 
@@ -57,9 +57,10 @@ class AnswerResults(Labelled):
 
 def assemble_answers(
     predictions: SpanPredictions,
-    contexts: Mapping[int, str],
+    rows: Any,
     *,
-    answers: Mapping[int, Answers] | None,
+    context_column: str,
+    answers: Sequence[Answers] | None,
     n_best: int,
     threshold: float | None,
     rules: Rules,
@@ -67,14 +68,17 @@ def assemble_answers(
     """The best answer of each row over all of its windows, which come in the order of their ids.
 
     No answer is given where it is likelier than the best span by more than the threshold; None: never.
+    `answers` are those of the rows, which give columns by name.
     """
-    row_ids, firsts = np.unique(predictions.example_ids // MAX_WINDOWS, return_index=True)
-    spans, scores = _by_row(predictions.spans, firsts), _by_row(predictions.scores, firsts)
-    no_answer = np.minimum.reduceat(predictions.no_answer_scores.astype(np.float64), firsts)
-    texts = [contexts[int(row)] for row in row_ids]
+    row_ids, firsts = rows_of_windows(predictions.example_ids)
+    places = {int(row_id): place for place, row_id in enumerate(rows["row_id"])}
+    order = [places[int(row_id)] for row_id in row_ids]
+    contexts = rows[context_column][:]
+    texts = [str(contexts[place] or "") for place in order]
+    spans, scores = predictions.spans.joined(firsts), predictions.scores.joined(firsts)
     best = [
         best_spans(text, of_row, likely, n_best)
-        for text, of_row, likely in zip(texts, spans, scores, strict=True)
+        for text, of_row, likely in zip(texts, spans.rows(), scores.rows(), strict=True)
     ]
     given = [
         text[found[0][0] : found[0][1]] if found else "" for text, (found, _) in zip(texts, best, strict=True)
@@ -82,22 +86,17 @@ def assemble_answers(
     results = AnswerResults(
         example_ids=row_ids,
         predicted=_objects(given),
-        spans=_pairs([found for found, _ in best]),
+        spans=Ragged.of([found for found, _ in best], dtype=np.int64, width=2),
         scores=Ragged.of([likely for _, likely in best], dtype=np.float64),
-        no_answer_scores=no_answer,
+        no_answer_scores=np.minimum.reduceat(predictions.no_answer_scores.astype(np.float64), firsts),
     )
-    answered = np.ones(len(row_ids), dtype=bool) if threshold is None else results.margins <= threshold
-    predicted = [text if kept else "" for text, kept in zip(given, answered.tolist(), strict=True)]
-    judged: dict[str, Any] = {}
-    if answers is not None:
-        judged = _judged([answers[int(row)].texts for row in row_ids], given, predicted, rules)
-        if predictions.losses is not None and predictions.loss_counts is not None:
-            judged["losses"] = np.add.reduceat(predictions.losses, firsts)
-            judged["loss_counts"] = np.add.reduceat(predictions.loss_counts, firsts)
-    columns = {
-        name: getattr(results, name) for name in ("example_ids", "spans", "scores", "no_answer_scores")
-    }
-    return AnswerResults(**columns, predicted=_objects(predicted), **judged)
+    if threshold is not None:
+        answered = (results.margins <= threshold).tolist()
+        predicted = [text if kept else "" for text, kept in zip(given, answered, strict=True)]
+        results = replace(results, predicted=_objects(predicted))
+    if answers is None:
+        return results
+    return _judged(results, [answers[place].texts for place in order], given, rules, predictions, firsts)
 
 
 def best_spans(
@@ -151,25 +150,28 @@ def describe_answer(
 
 
 def _judged(
-    expected: Sequence[tuple[str, ...]], best: Sequence[str], predicted: Sequence[str], rules: Rules
-) -> dict[str, Any]:
-    def each(judge: Any, texts: Sequence[str]) -> np.ndarray:
+    results: AnswerResults,
+    expected: Sequence[tuple[str, ...]],
+    best: Sequence[str],
+    rules: Rules,
+    predictions: SpanPredictions,
+    firsts: np.ndarray,
+) -> AnswerResults:
+    def each(judge: Any, texts: Iterable[str]) -> np.ndarray:
         pairs = zip(texts, expected, strict=True)
         return np.array([judge(text, wanted, rules=rules) for text, wanted in pairs], dtype=np.float64)
 
-    return {
-        "expected": _objects(expected),
-        "answerable": np.array([bool(texts) for texts in expected], dtype=bool),
-        "exact": each(exact_match, predicted),
-        "f1": each(answer_f1, predicted),
-        "best_exact": each(exact_match, best),
-        "best_f1": each(answer_f1, best),
-    }
-
-
-def _by_row(windows: Ragged, firsts: np.ndarray) -> list[np.ndarray]:
-    """The values of all windows of a row together."""
-    return np.split(windows.values, windows.starts[firsts[1:]]) if len(firsts) else []
+    return replace(
+        results,
+        expected=_objects(expected),
+        answerable=np.array([bool(texts) for texts in expected], dtype=bool),
+        exact=each(exact_match, results.predicted),
+        f1=each(answer_f1, results.predicted),
+        best_exact=each(exact_match, best),
+        best_f1=each(answer_f1, best),
+        losses=sums_of_windows(predictions.losses, firsts),
+        loss_counts=sums_of_windows(predictions.loss_counts, firsts),
+    )
 
 
 def _objects(values: Sequence[Any]) -> np.ndarray:
@@ -178,9 +180,3 @@ def _objects(values: Sequence[Any]) -> np.ndarray:
     for place, value in enumerate(values):
         cells[place] = value
     return cells
-
-
-def _pairs(rows: Sequence[Sequence[tuple[int, int]]]) -> Ragged:
-    flat = [pair for row in rows for pair in row]
-    values = np.array(flat, dtype=np.int64).reshape(-1, 2)
-    return Ragged(values, np.array([len(row) for row in rows], dtype=np.int64))

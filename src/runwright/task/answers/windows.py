@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runwright.task.answers.columns import UNKNOWN
+from runwright.task.text import IGNORED
 from runwright.task.windows import cut_windows, window_id
 from runwright.types import Example
 
-IGNORED = -100
 Span = tuple[int, int]
 
 

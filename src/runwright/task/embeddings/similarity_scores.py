@@ -8,6 +8,7 @@ from typing import Any
 from datasets import Dataset
 
 from runwright.errors import ConfigError, DataError
+from runwright.task.labels import missing_column
 
 
 def read_scores(
@@ -20,8 +21,7 @@ def read_scores(
     if column is None or (column not in rows.column_names and split != "train"):
         return None
     if column not in rows.column_names:
-        names = ", ".join(name for name in rows.column_names if name != "row_id")
-        raise DataError(f"no such column; columns: {names}", split=split, column=column)
+        raise missing_column(rows, column, option="task.label_column")
     scores = []
     for place, value in enumerate(rows[column]):
         score = _number(value)

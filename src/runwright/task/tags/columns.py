@@ -8,9 +8,10 @@ from typing import Any
 
 from datasets import Dataset
 
-from runwright.config.tag_schemes import OUTSIDE, PREFIXES, Scheme, is_tag, other_schemes, tag_shapes, type_of
+from runwright.config.tag_schemes import OUTSIDE, PREFIXES, Scheme, is_tag, other_schemes, tag_shapes
 from runwright.errors import DataError, did_you_mean, listed
-from runwright.task.tags.spans import TagSpan
+from runwright.task.labels import missing_column
+from runwright.task.tags.spans import span_types
 from runwright.task.words import Span, join_words, split_words
 
 
@@ -23,29 +24,24 @@ class TagColumns:
     tags: str
 
 
-def words_of_rows(
-    columns: Mapping[str, Sequence[Any]], names: TagColumns
-) -> tuple[list[str], list[list[Span]]]:
-    """The text of each row, and where its words lie; raises DataError for a word that is no text."""
-    column = names.words if names.words in columns else names.text
-    found = [_words_of(value, row, column) for row, value in enumerate(columns[column])]
-    return [text for text, _ in found], [spans for _, spans in found]
+def words_of_rows(rows: Any, names: TagColumns) -> tuple[list[str], list[list[Span]]]:
+    """The text of each row, and where its words lie; raises DataError for a word that is no text.
 
-
-def _words_of(value: Any, row: int, column: str) -> tuple[str, list[Span]]:
-    """Of a list of words, or of a text."""
-    if isinstance(value, list | tuple):
-        _check_words(value, {"row": row, "column": column})
-        return join_words([str(word) for word in value])
-    text = "" if value is None else str(value)
-    return text, split_words(text)
-
-
-def words_of_row(row: Mapping[str, Any], names: TagColumns) -> tuple[str, list[Span]]:
-    """The same of one row."""
-    column = names.words if names.words in row else names.text
-    texts, spans = words_of_rows({column: [row[column]]}, names)
-    return texts[0], spans[0]
+    `rows` gives columns by name: a Dataset, or lists.
+    """
+    column = names.words if names.words in getattr(rows, "column_names", rows) else names.text
+    texts: list[str] = []
+    spans: list[list[Span]] = []
+    for place, value in enumerate(rows[column][:]):
+        if isinstance(value, list | tuple):
+            _check_words(value, {"row": place, "column": column})
+            text, words = join_words([str(word) for word in value])
+        else:
+            text = "" if value is None else str(value)
+            words = split_words(text)
+        texts.append(text)
+        spans.append(words)
+    return texts, spans
 
 
 def learn_tags(train: Dataset, names: TagColumns, scheme: Scheme) -> tuple[str, ...]:
@@ -55,11 +51,7 @@ def learn_tags(train: Dataset, names: TagColumns, scheme: Scheme) -> tuple[str, 
     """
     rows = _tag_lists(train, names, split="train")
     if rows is None:
-        there = [name for name in train.column_names if name != "row_id"]
-        hint = did_you_mean(names.tags, there) or "task.tags_column names it"
-        raise DataError(
-            f"no such column; there are {listed(there)}; {hint}", split="train", column=names.tags
-        )
+        raise missing_column(train, names.tags, option="task.tags_column")
     feature = train.features[names.tags]
     known = getattr(getattr(feature, "feature", None), "names", None)
     if known:
@@ -92,10 +84,15 @@ def read_tags(
     if tags is None:
         return None
     ids = {name: index for index, name in enumerate(tag_names)}
-    words = _word_lists(rows, names, split=split)
+    words = rows[names.words][:] if names.words in rows.column_names else None
+    for place, row in enumerate(words or ()):
+        where: dict[str, Any] = {"split": split, "row": place, "column": names.words}
+        if not isinstance(row, list | tuple):
+            raise DataError(f"expected a list of words, given {row!r:.60}", **where)
+        _check_words(row, where)
     found: list[list[int]] = []
     for place, row in enumerate(tags):
-        where: dict[str, Any] = {"split": split, "row": place, "column": names.tags}
+        where = {"split": split, "row": place, "column": names.tags}
         if words is not None and len(words[place]) != len(row):
             raise DataError(f"{len(row)} tags for {len(words[place])} words", **where)
         try:
@@ -105,19 +102,6 @@ def read_tags(
             known = f"known: {listed(tag_names)}; {did_you_mean(tag, tag_names)}"
             raise DataError(f"unknown tag {tag!r}; {known}".rstrip("; "), **where) from None
     return found
-
-
-def span_types(tag_names: Sequence[str], scheme: Scheme) -> list[str]:
-    """The types of spans that these tags can make, sorted."""
-    return sorted({kind for tag in tag_names if (kind := type_of(tag, scheme)) is not None})
-
-
-def span_numbers(
-    spans: Sequence[TagSpan], tag_names: Sequence[str], scheme: Scheme
-) -> list[tuple[int, int, int]]:
-    """Spans as numbers: first word, one past the last, index of the type."""
-    types = {kind: index for index, kind in enumerate(span_types(tag_names, scheme))}
-    return [(span.start, span.end, types[span.type]) for span in spans]
 
 
 def _tag_lists(
@@ -158,19 +142,6 @@ def _tag_name(tag: Any, number: int, known: Sequence[str] | None, where: dict[st
     if not 0 <= tag < len(known):
         raise DataError(f"the tag of word {number} is {tag}, expected 0 to {len(known) - 1}", **where)
     return known[tag]
-
-
-def _word_lists(rows: Dataset, names: TagColumns, *, split: str) -> list[list[Any]] | None:
-    """The words of each row; raises DataError for what is no list of words."""
-    if names.words not in rows.column_names:
-        return None
-    found = rows[names.words][:]
-    for place, words in enumerate(found):
-        where: dict[str, Any] = {"split": split, "row": place, "column": names.words}
-        if not isinstance(words, list | tuple):
-            raise DataError(f"expected a list of words, given {words!r:.60}", **where)
-        _check_words(words, where)
-    return found
 
 
 def _check_words(words: Sequence[Any], where: dict[str, Any]) -> None:

@@ -7,9 +7,10 @@ default mode where illegal tags are repaired and in its strict mode where they a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from runwright.config.tag_schemes import OUTSIDE, Scheme
+from runwright.config.tag_schemes import OUTSIDE, Scheme, type_of
 
 
 class TagSpan(NamedTuple):
@@ -18,6 +19,31 @@ class TagSpan(NamedTuple):
     start: int
     end: int
     type: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TagSet:
+    """The tags of a task, and how they make spans."""
+
+    names: tuple[str, ...]  # in the order of their ids
+    scheme: Scheme
+    repair: bool  # see `find_spans`
+
+    @property
+    def types(self) -> list[str]:
+        """The types of spans that these tags can make, sorted."""
+        return span_types(self.names, self.scheme)
+
+    def spans(self, tags: Sequence[int]) -> list[tuple[int, int, int]]:
+        """The spans of a sentence: first word, one past the last, index of the type."""
+        numbers = {kind: index for index, kind in enumerate(self.types)}
+        spans = find_spans([self.names[tag] for tag in tags], scheme=self.scheme, repair=self.repair)
+        return [(span.start, span.end, numbers[span.type]) for span in spans]
+
+
+def span_types(names: Sequence[str], scheme: Scheme) -> list[str]:
+    """The types of spans that tags of these names can make, sorted."""
+    return sorted({kind for name in names if (kind := type_of(name, scheme)) is not None})
 
 
 def find_spans(tags: Sequence[str], *, scheme: Scheme, repair: bool) -> list[TagSpan]:

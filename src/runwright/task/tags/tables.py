@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from runwright.config.tag_schemes import Scheme, type_of
-from runwright.task.tags.columns import TagColumns, span_types, words_of_row
+from runwright.config.tag_schemes import type_of
+from runwright.task.tags.columns import TagColumns, words_of_rows
 from runwright.task.tags.results import TagResults
-from runwright.task.tags.spans import find_spans
+from runwright.task.tags.spans import TagSet
 from runwright.task.words import trimmed
 
 
@@ -21,15 +21,13 @@ def describe_spans(
     *,
     row: Mapping[str, Any],
     columns: TagColumns,
-    label_names: Sequence[str],
-    scheme: Scheme,
-    repair: bool,
+    tag_set: TagSet,
     aggregation: str,
     all_scores: bool,
 ) -> dict[str, Any]:
     """`predicted` and `expected` as lists of spans with type, text, characters and score."""
-    text, words = words_of_row(row, columns)
-    types = span_types(label_names, scheme)
+    texts, spans = words_of_rows({name: [value] for name, value in row.items()}, columns)
+    text, words, types = texts[0], spans[0], tag_set.types
 
     def span(start: int, end: int, kind: str, **more: Any) -> dict[str, Any]:
         return {"type": kind, "text": text[start:end], "start": start, "end": end, **more}
@@ -43,13 +41,11 @@ def describe_spans(
 
     if aggregation in ("none", "simple"):
         pieces, scores = results.pieces.row(place), results.piece_scores.row(place)
-        piece_tags = [label_names[int(tag)] for tag in pieces[:, 3].tolist()]
-        predicted = _of_pieces(
-            pieces, scores, piece_tags, scheme, repair=repair, grouped=aggregation == "simple"
-        )
         described = [
             span(*trimmed(text, start, end), kind, score=round(score, 6))
-            for start, end, kind, score in predicted
+            for start, end, kind, score in _of_pieces(
+                pieces, scores, tag_set, grouped=aggregation == "simple"
+            )
         ]
     else:
         described = of_words(results.spans.row(place), results.scores.row(place))
@@ -59,19 +55,19 @@ def describe_spans(
     if all_scores:
         tags, confidence = results.predicted.row(place).tolist(), results.scores.row(place).tolist()
         found["scores"] = [
-            {"word": text[start:end], "tag": label_names[tag], "score": round(score, 6)}
+            {"word": text[start:end], "tag": tag_set.names[tag], "score": round(score, 6)}
             for (start, end), tag, score in zip(words, tags, confidence, strict=True)
         ]
     return found
 
 
-def type_table(
-    results: TagResults, label_names: Sequence[str], scheme: Scheme
-) -> dict[str, list[dict[str, Any]]]:
-    """`spans`: figures of each type; `span_confusion`: expected spans against those that overlap them."""
+def type_table(results: TagResults, types: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """`spans`: precision, recall and F1 of each type.
+
+    `span_confusion`: expected spans against those that overlap them.
+    """
     if results.expected_spans is None:
         return {}
-    types = span_types(label_names, scheme)
     right, claimed, support, pairs = Counter(), Counter(), Counter(), Counter()
     for found, wanted in zip(results.spans.rows(), results.expected_spans.rows(), strict=True):
         predicted, expected = [tuple(s) for s in found.tolist()], [tuple(s) for s in wanted.tolist()]
@@ -103,19 +99,15 @@ def type_table(
 
 
 def _of_pieces(
-    pieces: np.ndarray,
-    scores: np.ndarray,
-    tags: Sequence[str],
-    scheme: Scheme,
-    *,
-    repair: bool,
-    grouped: bool,
+    pieces: np.ndarray, scores: np.ndarray, tag_set: TagSet, *, grouped: bool
 ) -> list[tuple[int, int, str, float]]:
     """Characters, type and score of spans of pieces: each piece by itself, or neighbours together."""
     if grouped:
-        cuts = [(span.start, span.end, span.type) for span in find_spans(tags, scheme=scheme, repair=repair)]
+        cuts = [
+            (start, end, tag_set.types[kind]) for start, end, kind in tag_set.spans(pieces[:, 3].tolist())
+        ]
     else:
-        kinds = [type_of(tag, scheme) for tag in tags]
+        kinds = [type_of(tag_set.names[tag], tag_set.scheme) for tag in pieces[:, 3].tolist()]
         cuts = [(i, i + 1, kind) for i, kind in enumerate(kinds) if kind is not None]
     return [
         (int(pieces[start, 1]), int(pieces[end - 1, 2]), kind, float(scores[start:end].mean()))

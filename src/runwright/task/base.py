@@ -1,0 +1,222 @@
+"""What a task is: how a row becomes an example, a batch a loss, and a prediction a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from datasets import Dataset
+from torch import Tensor
+
+from runwright.task.labels import each_label
+from runwright.task.text import pad_batch
+from runwright.types import Batch, Comparison, Example, Head, LossSum, Predictions, Splits
+
+MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+class Task:
+    """Defaults for what is the same in most tasks.
+
+    A task has `problem`, `auto_class`, `encode`, `loss` and `predictions`, overrides what differs, and takes
+    its options as keyword-only arguments. `fit` or `load_state_dict` is called before anything is encoded.
+    """
+
+    problem: str  # the kind of problem, by which metrics say what they can judge
+    auto_class: ClassVar[str]  # transformers' class of models with the head
+    prediction_type: type[Any] = Predictions  # of what `predictions` returns, see types.PerExample
+    token_fields: ClassVar[
+        Mapping[str, int]
+    ] = {}  # of examples, one number for each token, and their padding
+    learned: ClassVar[tuple[str, ...]] = ()  # attributes that `fit` sets, kept as JSON beside the model
+
+    label_names: tuple[str, ...] = ()
+    group_names: tuple[str, ...] = ()
+    label_column: Any = None  # where each row has one label
+    label_separator: Any = None  # between the labels of a row, where they are one text
+    words_column: str | None = None  # in which a record to predict may have words instead of the text
+    threshold: Any = None  # from which a probability, or up to which a margin, is a prediction
+    tuned_option: str | None = None  # the option that `tune` sets; None: nothing is tuned
+    predicts_rows = True  # False: there is nothing to say of a single row, as in language modelling
+    cuts_windows = False  # a long row becomes several inputs, and nothing of it is lost
+    embeds_texts = False  # each text of a row is an input of its own and makes a vector
+    # The loss over the outputs [N, …] of a whole global batch, for losses that compare its examples with each
+    # other, as in-batch negatives do; `loss` is not called then. It must not depend on their order.
+    coupled_loss: Callable[[Tensor], LossSum] | None = None
+
+    def __init__(self, tokenizer: Any, *, text_columns: Sequence[str], max_length: int) -> None:
+        self.tokenizer = tokenizer
+        self.text_columns = tuple(text_columns)  # what a record to predict must have
+        self.row_texts = self.text_columns  # of a row to train on, which may have more
+        self.max_length = max_length
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that every split must have, besides labels; predictions are shown with them."""
+        return self.row_texts
+
+    @property
+    def head(self) -> Head:
+        return Head(
+            auto_class=self.auto_class,
+            num_labels=len(self.label_names),
+            label_names=self.label_names,
+            problem_type=None,
+        )
+
+    # --- what only the data can tell ------------------------------------------------------------------
+
+    def fit(self, splits: Splits) -> None:
+        """Learn from the rows what encoding needs; raises DataError for a label that cannot be used."""
+        for split, rows in splits.items():
+            self.read_labels(rows, split=split)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was learned from the data, for JSON."""
+        return {name: getattr(self, name) for name in self.learned}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name in self.learned:
+            setattr(self, name, tuple(state[name]) if isinstance(state[name], list) else state[name])
+
+    def tune(self, predictions: Any, rows: Any) -> None:
+        """Set `tuned_option` by predictions for labelled rows, before these are judged."""
+        raise NotImplementedError
+
+    def read_labels(self, rows: Dataset, *, split: str) -> list[Any] | None:
+        """A label for each row: a class id, a list of them or a number; None where the split has none.
+
+        Raises DataError naming split, row and column for a label that cannot be used.
+        """
+        return None
+
+    def inputs_of(self, rows: Dataset, *, split: str) -> Dataset:
+        """The columns that `encode` takes: `row_id`, `columns`, and `labels` where there are some."""
+        labels = self.read_labels(rows, split=split)
+        names = [name for name in ("row_id", *self.columns) if name in rows.column_names]
+        inputs = rows.select_columns(names)
+        return inputs if labels is None else inputs.add_column("labels", labels)  # pyright: ignore
+
+    def label_counts(self, rows: Dataset, *, split: str) -> list[int] | None:
+        """How often each label occurs, [C]; None without classes or labels."""
+        labels = self.read_labels(rows, split=split) if self.label_names else None
+        if labels is None:
+            return None
+        ids = np.fromiter(each_label(labels), dtype=np.int64)
+        return np.bincount(ids, minlength=len(self.label_names)).tolist()
+
+    # --- row -> example -> batch ----------------------------------------------------------------------
+
+    def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
+        """Examples of some rows, any number for a row, from the columns of `inputs_of`.
+
+        Each has `input_ids`, an `example_id` that is distinct within a split (the row's id where a row makes
+        one example), and `full_length`, the number of tokens before anything was cut.
+        """
+        raise NotImplementedError
+
+    def encode_records(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
+        """Examples of records to predict, which have `row_id` and `text_columns`."""
+        return self.encode(columns)
+
+    def augment(self, examples: Sequence[Example], *, seed: int, epoch: int) -> Sequence[Example]:
+        """The examples as an epoch uses them, such as with masks: depends on seed, epoch and ids alone."""
+        return examples
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """What the examples have of `input_ids`, `token_type_ids` and `token_fields`, padded to [B, L] int64.
+
+        With `attention_mask` [B, L], `example_ids` and `groups` [B]; L is the length of the longest one.
+        """
+        return pad_batch(examples, self.tokenizer, self.token_fields)
+
+    # --- outputs -> loss, predictions -----------------------------------------------------------------
+
+    def count(self, examples: Sequence[Example]) -> float:
+        """The denominator of the loss over these examples; adds up over any cut of a batch."""
+        return float(len(examples))
+
+    def forward(self, model: Any, batch: Batch) -> Tensor:
+        """The model's logits, [B, C] or [B, L, C], at least in float32."""
+        return at_least_float32(model(**model_inputs(batch)).logits)
+
+    def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
+        """The sum of the losses of a microbatch with the denominator that `count` gives for it."""
+        raise NotImplementedError
+
+    def predictions(self, outputs: Tensor, batch: Batch) -> Any:
+        """A record of `prediction_type` for the examples of a batch; never the logits themselves."""
+        raise NotImplementedError
+
+    # --- predictions -> results -----------------------------------------------------------------------
+
+    def assemble(self, predictions: Any, rows: Any) -> Any:
+        """Predictions by row, with row ids as `example_ids`, from those by example.
+
+        `rows` gives columns by name: a Dataset, or lists.
+        """
+        return predictions
+
+    def assemble_records(self, predictions: Any, columns: Mapping[str, Sequence[Any]]) -> Any:
+        """The same for records to predict; None for the predictions where no record made an example."""
+        return self.assemble(predictions, columns)
+
+    def describe(
+        self, predictions: Any, place: int, *, row: Mapping[str, Any], all_scores: bool
+    ) -> dict[str, Any]:
+        """One result as a person would write it: `predicted`, and where known `expected`, `score`, `scores`.
+
+        A class has a name and its probability as score, a set of classes lists of both.
+        """
+        predicted, scores = predictions.predicted[place], predictions.scores
+        described: dict[str, Any] = {"predicted": self._named(predicted)}
+        if predictions.expected is not None:
+            described["expected"] = self._named(predictions.expected[place])
+        if scores is None:
+            return described
+        rounded = [round(float(score), 6) for score in scores[place]]
+        if self.problem == "multi_label":
+            described["score"] = [score for score, chosen in zip(rounded, predicted, strict=True) if chosen]
+        else:
+            described["score"] = max(rounded)
+        if all_scores:
+            described["scores"] = dict(zip(self.label_names, rounded, strict=True))
+        return described
+
+    def _named(self, value: Any) -> Any:
+        """A number, the name of a class, or the names of a set of classes."""
+        if not self.label_names:
+            return float(value)
+        if self.problem == "multi_label":
+            return [name for name, chosen in zip(self.label_names, value, strict=True) if chosen]
+        return self.label_names[int(value)]
+
+    def comparison(self, predictions: Any) -> Comparison | None:
+        """What class tables and plots show; None without labels, or where nothing is a class or a number."""
+        if not isinstance(predictions, Predictions) or predictions.expected is None:
+            return None
+        return Comparison(
+            predicted=predictions.predicted,
+            expected=predictions.expected,
+            labels=self.label_names,
+            groups=predictions.groups,
+        )
+
+    def tables(self, predictions: Any) -> dict[str, list[dict[str, Any]]]:
+        """Tables besides those of a comparison by name, each a list of rows."""
+        return {}
+
+    def model_files(self, model: Any) -> dict[str, str]:
+        """Texts by path to lie beside a saved model."""
+        return {}
+
+
+def model_inputs(batch: Batch) -> Batch:
+    """The tensors of a batch that a model is called with."""
+    return {name: batch[name] for name in MODEL_INPUTS if name in batch}
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The tensor in float32 or float64, which sums of losses need."""
+    return tensor if tensor.element_size() == 8 else tensor.float()
