@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from runwright.task.base import Task
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.step import NonFiniteError, Stepper
-from runwright.task.base import Task
 from runwright.types import LossSum
 
 CUTS = [

@@ -47,10 +47,10 @@ class ZeroShot(Task):
     prediction_type = Entailments
 
     def __init__(self, pairs: Any, *, hypotheses: Hypotheses) -> None:
+        self.entailment, self.contradiction = _classes_of(pairs, multi_label=hypotheses.multi_label)
         super().__init__(pairs.tokenizer, text_columns=pairs.text_columns[:1], max_length=pairs.max_length)
         self.pairs = pairs
         self.hypotheses = hypotheses
-        self.entailment, self.contradiction = _classes_of(pairs, multi_label=hypotheses.multi_label)
         self.problem = "multi_label" if hypotheses.multi_label else "single_label"
         self.label_column = pairs.label_column
         self.label_names = hypotheses.labels

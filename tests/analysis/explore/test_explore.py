@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from runwright.analysis.explore.page import page
 from runwright.analysis.explore.show import show, visible
 from runwright.cli.main import main
 from runwright.dataset.near import bare
+from runwright.task.base import Task
 
 CHOSEN = Chosen(text_columns=("text",), label_column="label", label_separator=None)
 TEXTS = st.lists(st.sampled_from(["a b", "A b!", "c", "C", "c.", "d", "e f", ""]), min_size=1, max_size=40)
@@ -159,7 +159,8 @@ def test_only_some_rows_are_tokenized_evenly_from_the_whole(make_data, tokenizer
 
 def test_columns_are_the_tasks_or_the_nearest_thing(make_data):
     data = make_data(train={"body": ["long enough a text"], "kind": ["x"], "label": [1]})
-    task = SimpleNamespace(text_columns=("text",), label_column="stars", problem="single_label")
+    task = Task(None, text_columns=("text",), max_length=8)
+    task.label_column, task.problem = "stars", "single_label"
     chosen = choose_columns(data, task)
     assert (chosen.text_columns, chosen.label_column) == (("body",), "label")
     assert chosen.notes == (
