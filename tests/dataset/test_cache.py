@@ -12,7 +12,8 @@ from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runwright.dataset.cache import clean_cache, prepare_examples
+from runwright import store
+from runwright.dataset.cache import prepare_examples
 from runwright.errors import DataError
 from runwright.store import entries
 
@@ -153,7 +154,7 @@ def test_sets_unused_for_longest_go_first_beyond_the_limit(tmp_path):
 
 def test_examples_stay_readable_when_the_cache_is_cleaned_meanwhile(tmp_path):
     examples = prepare_examples(rows_of(100), encode, key=KEY, folder=tmp_path)
-    assert clean_cache(tmp_path) == 1
+    assert len(store.evict(tmp_path, max_bytes=-1)) == 1
     assert entries(tmp_path) == []
     assert examples.fetch([99]) == [expected(99)]
 

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
-from runwright.report.tables import class_report, group_rows, worst_examples_table, write_table
+from runwright.report.tables import class_report, group_rows, write_table
 
 
 def test_the_class_report_agrees_with_scikit_learn() -> None:
@@ -62,23 +60,3 @@ def test_a_table_is_read_back_as_it_was(tmp_path: Path) -> None:
             {"text": 'a,"b"\nc', "loss": "0.1", "extra": ""},
             {"text": "ü", "loss": "", "extra": "x"},
         ]
-
-
-@pytest.mark.parametrize("width", [60, 80, 120])
-def test_the_worst_examples_fit_on_a_line_each(width: int) -> None:
-    records = [
-        {
-            "row_id": 1,
-            "text": "long [bold] " * 40,
-            "expected": ["joy", "love"],
-            "predicted": "anger",
-            "loss": 9.75,
-        }
-    ] * 9
-    console = Console(file=io.StringIO(), width=width)
-    console.print(worst_examples_table(records, limit=3))
-    assert isinstance(console.file, io.StringIO)
-    lines = console.file.getvalue().rstrip("\n").split("\n")
-    assert len(lines) == 2 + 3
-    assert max(map(len, lines)) <= width
-    assert all(word in lines[2] for word in ("9.75", "joy, love", "anger", "long [bold]"))

@@ -67,11 +67,6 @@ def prepare_examples(
         return PreparedExamples(kept, cache_note=note)
 
 
-def clean_cache(folder: Path) -> int:
-    """Remove all prepared sets that no process is preparing; how many were removed."""
-    return len(store.evict(folder, max_bytes=-1))
-
-
 def _encoded(
     rows: Dataset, encode: Encode, on_progress: Callable[[int], None] | None
 ) -> Iterator[pa.RecordBatch]:

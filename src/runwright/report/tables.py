@@ -1,4 +1,4 @@
-"""Tables of figures and examples: as CSV for other programs, as text for people."""
+"""Metrics of classes and groups as rows, and rows as CSV."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
 
 Rows = list[dict[str, Any]]
 
@@ -63,32 +60,3 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return path
-
-
-def worst_examples_table(records: Sequence[Mapping[str, Any]], *, limit: int = 5) -> Table:
-    """The first records as loss, expected, predicted, and the rest of a line for their texts.
-
-    A record is a mapping with these columns and any others, of which the strings count as texts.
-    """
-    names = ("loss", "expected", "predicted")
-    rows = [[_cell(record.get(name)) for name in names] for record in records[:limit]]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
-    for index, name in enumerate(names):
-        width = min(20, max([len(name), *(len(row[index]) for row in rows)]))
-        table.add_column(name, width=width, no_wrap=True, overflow="ellipsis")
-    table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)
-    for record, row in zip(records, rows, strict=False):
-        texts = (value for name, value in record.items() if name not in _FIGURES and isinstance(value, str))
-        table.add_row(*map(Text, row), Text(" ".join(" | ".join(texts).split())))
-    return table
-
-
-_FIGURES = frozenset({"row_id", "expected", "predicted", "score", "loss"})
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "none"
-    return "" if value is None else str(value)
