@@ -43,7 +43,7 @@ def _evaluate_split(
         )
     rows = prepared.data.splits[split]
     task: Any = prepared.task
-    if tunes and is_tuned(task):
+    if tunes and task.tuned_option:
         task.tune(predictions, rows)
     return evaluate(
         task.assemble(predictions, rows),
@@ -52,14 +52,9 @@ def _evaluate_split(
     )
 
 
-def is_tuned(task: Any) -> bool:
-    """Whether the task chooses something on the validation split."""
-    return task.tuned_option is not None
-
-
 def check_tuning(task: Any, splits: EvaluationSplits) -> None:
     """Raise ConfigError where the task is to choose something on a validation split that is not there."""
-    if splits.best is None and is_tuned(task):
+    if splits.best is None and task.tuned_option:
         raise ConfigError(
             f"{task.tuned_option}=tune needs a validation split; set dataset.holdout.validation"
         )
@@ -101,6 +96,6 @@ def _file_of(prepared: build.Prepared, split: str) -> str | None:
 
 def keep_learned(run: Run, task: Any) -> None:
     """Write down what was chosen with the best weights."""
-    if run.ranks.is_first and is_tuned(task):
+    if run.ranks.is_first and task.tuned_option:
         state = json.dumps(task.state_dict(), ensure_ascii=False, indent=1)
         (run.folder / TASK_FILE).write_text(state, encoding="utf-8")

@@ -1,0 +1,73 @@
+"""A new kind of task is what differs from the base class: here the next token of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from runwright.task.base import Task
+from runwright.task.text import IGNORED, encode_texts
+from runwright.types import Batch, Example, LossSum, Predictions
+
+
+class NextToken(Task):
+    problem = "next_token"
+    auto_class = "AutoModelForCausalLM"
+    token_fields: ClassVar = {"labels": IGNORED}
+
+    def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
+        examples = encode_texts(self.tokenizer, columns["text"], max_length=self.max_length)
+        for example, row_id in zip(examples, columns["row_id"], strict=True):
+            example |= {"example_id": row_id, "labels": [*example["input_ids"][1:], IGNORED]}
+        return examples
+
+    def count(self, examples: Sequence[Example]) -> float:
+        return float(sum(label != IGNORED for example in examples for label in example["labels"]))
+
+    def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
+        kept = batch["labels"] != IGNORED
+        total = cross_entropy(outputs[kept], batch["labels"][kept], reduction="sum")
+        return LossSum(total=total, count=float(kept.sum()))
+
+    def predictions(self, outputs: Tensor, batch: Batch) -> Predictions:
+        return Predictions(
+            example_ids=batch["example_ids"].numpy(),
+            predicted=outputs[:, -1].argmax(dim=-1).numpy(),
+            expected=None,
+            scores=None,
+            losses=None,
+        )
+
+
+def test_rows_become_a_padded_batch_and_a_loss(tokenizer: Any) -> None:
+    task = NextToken(tokenizer, text_columns=("text",), max_length=8)
+    rows = Dataset.from_dict({"row_id": [3, 4], "text": ["a b", "c"], "other": [1, 2]})
+    task.fit({"train": rows})
+    examples = task.encode(task.inputs_of(rows, split="train")[:])
+    batch = task.collate(task.augment(examples, seed=0, epoch=0))
+    assert batch["input_ids"].tolist() == [[2, 4, 5, 3], [2, 6, 3, 0]]
+    assert batch["labels"].tolist() == [[4, 5, 3, IGNORED], [6, 3, IGNORED, IGNORED]]
+    outputs = task.forward(lambda **_: SimpleNamespace(logits=torch.zeros(2, 4, 8).half()), batch)
+    loss = task.loss(outputs, batch)
+    assert outputs.dtype == torch.float32
+    assert loss.count == task.count(examples) == 5
+    assert loss.total.item() == pytest.approx(5 * np.log(8))
+
+
+def test_a_task_without_labels_has_nothing_to_compare(tokenizer: Any) -> None:
+    task = NextToken(tokenizer, text_columns=("text",), max_length=8)
+    rows = Dataset.from_dict({"row_id": [3], "text": ["a"]})
+    assert task.head.num_labels == 0
+    assert task.label_counts(rows, split="train") is None
+    predictions = task.predictions(torch.zeros(1, 2, 8), {"example_ids": torch.tensor([3])})
+    assert task.assemble(predictions, rows) is predictions
+    assert task.comparison(predictions) is None
+    assert (task.state_dict(), task.tables(predictions), task.coupled_loss) == ({}, {}, None)
