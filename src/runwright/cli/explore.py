@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SUMMARY = "Look at the data that a run would train on: a summary here, and one HTML page with plots."
+SUMMARY = "Look at the data that a run would train on: a summary here, and one HTML page with charts."
 EXAMPLES = """examples:
   runwright explore  the defaults of conf/train.yaml
   runwright explore experiment=vader

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,10 +11,8 @@ from rich.console import Console
 
 from runwright import build
 from runwright.analysis.explore.explore import Exploration, choose_columns, explore
-from runwright.analysis.explore.facts import facts
-from runwright.analysis.explore.findings import Finding, find
-from runwright.analysis.explore.page import write_page
-from runwright.analysis.explore.show import show
+from runwright.analysis.explore.findings import find
+from runwright.analysis.explore.writers import print_exploration, to_json, write_page
 from runwright.config.compose import compose_checked
 from runwright.config.targets import GROUPS
 from runwright.errors import ConfigError
@@ -33,8 +30,8 @@ def explore_config(
     with_tokens: bool,
     token_rows: int,
     allow_shadow: bool = False,
-) -> tuple[Exploration, list[Finding], Path]:
-    """Explore what a run with these overrides would train on; what was found is printed and written."""
+) -> None:
+    """Explore what a run with these overrides would train on; print the findings and write the page."""
     composed = compose_checked(overrides, allow_shadow=allow_shadow, idle=GROUPS.keys() - USED)
     config = without_streams(composed.config)
     name = str(composed.choices.get("dataset") or "dataset")
@@ -49,15 +46,13 @@ def explore_config(
             config, name=name, with_tokens=with_tokens, token_rows=token_rows, on_progress=on_progress
         )
         findings = find(exploration)
-        place = output or Path(config["output_dir"]) / "explore" / f"{name.replace('/', '-')}.html"
-        written = write_page(exploration, findings, place)
+        page = output or Path(config["output_dir"]) / "explore" / f"{name.replace('/', '-')}.html"
+        write_page(exploration, findings, page)
     if as_json:
-        json.dump(facts(exploration, findings), sys.stdout, ensure_ascii=False, indent=1, allow_nan=False)
-        print()
+        print(to_json(exploration, findings))
     else:
-        show(exploration, findings, console=console)
-        console.print(f"\n page     {written}", soft_wrap=True)
-    return exploration, findings, written
+        print_exploration(exploration, findings, console=console)
+        console.print(f"\n page     {page}", soft_wrap=True)
 
 
 def explore_data(
@@ -70,11 +65,10 @@ def explore_data(
         )
     data = build.load_data(config)
     tokenizer = build.build_tokenizer(config, data) if with_tokens else None
-    chosen = choose_columns(data, _task(config, tokenizer))
     return explore(
         data,
         name=name,
-        chosen=chosen,
+        columns=choose_columns(data, _task(config, tokenizer)),
         tokenizer=tokenizer,
         tokenizer_name=str(config["tokenizer"].get("name") or "the tokenizer") if tokenizer else None,
         max_length=config["task"].get("max_length"),

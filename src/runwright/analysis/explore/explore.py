@@ -1,4 +1,4 @@
-"""A data set as a run would see it, explored: surveys of each split, what was found, everything for JSON."""
+"""Survey the splits of a data set as a run would see it, and compare them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ import pyarrow as pa
 from datasets import Dataset
 
 from runwright.analysis.explore.overlaps import Noise, Overlap, find_noise, find_overlaps
-from runwright.analysis.explore.survey import Labels, SplitSurvey, survey, texts_of
+from runwright.analysis.explore.survey import Labels, SplitSurvey, batches, survey, texts_of
 from runwright.analysis.explore.tokens import TokenSurvey, survey_tokens, truncation_limits
 from runwright.dataset.cleaning.columns import as_text, text_of
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID
 from runwright.task.labels import is_missing, split_labels
 
-SAMPLE_ROWS = 10_000  # rows of each split whose numbers are kept for a histogram
 USUAL_LABELS = ("label", "labels", "tags", "class", "target", "score")
-CLASSES_AT_MOST = 1000  # different labels beyond are no classes
+MAX_WHOLE_NUMBERS = 1000  # labels that are more different whole numbers than that are no classes
 
 Progress = Callable[[str, int, int], None]
 """Gets what is done, rows done, and rows in all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Chosen:
+class Columns:
     """Which columns are looked at as texts and labels, and why not those of the task."""
 
     text_columns: tuple[str, ...]
@@ -44,7 +43,7 @@ class Exploration:
 
     name: str
     data: LoadedData
-    chosen: Chosen
+    columns: Columns
     surveys: dict[str, SplitSurvey]
     tokens: dict[str, TokenSurvey]  # empty without a tokenizer
     tokenizer_name: str | None
@@ -52,36 +51,36 @@ class Exploration:
     max_length: int | None
     overlaps: list[Overlap]
     noise: list[Noise]
-    numbers: dict[str, np.ndarray]  # labels that are numbers, a sample by split
+    numbers: dict[str, np.ndarray]  # finite labels by split where they are numbers, not classes
 
     @property
     def limits(self) -> list[int]:
         """Lengths of which is told what they would cut off; none where nothing ever is."""
-        return [] if self.chosen.in_windows else truncation_limits(self.max_length, self.tokens)
+        return [] if self.columns.in_windows else truncation_limits(self.max_length, self.tokens)
 
     def text(self, split: str, position: int, *, longest: int = 240) -> str:
         """The texts of a row, cut."""
         row = self.data.splits[split][position]
-        whole = " ¦ ".join(text_of(row[name]) for name in self.chosen.text_columns)
+        whole = " ¦ ".join(text_of(row[name]) for name in self.columns.text_columns)
         return whole if len(whole) <= longest else f"{whole[: longest - 1]}…"
 
     def label(self, split: str, position: int) -> str | None:
         """The label of a row as text."""
-        column = self.chosen.label_column
+        column = self.columns.label_column
         rows = self.data.splits[split]
         return as_text(rows[position][column]) if column in rows.column_names else None
 
     @property
     def are_classes(self) -> bool:
         """Whether the labels are classes rather than numbers."""
-        return not self.numbers and any(each.labels.counts for each in self.surveys.values())
+        return not self.numbers and any(each.labels for each in self.surveys.values())
 
 
 def explore(
     data: LoadedData,
     *,
     name: str,
-    chosen: Chosen,
+    columns: Columns,
     tokenizer: Any | None,
     tokenizer_name: str | None,
     max_length: int | None,
@@ -89,43 +88,43 @@ def explore(
     on_progress: Progress | None = None,
 ) -> Exploration:
     """Look at all rows of all splits, and at the tokens of at most `token_rows` of each."""
-    labels_of = label_reader(chosen.label_separator)
+    labels_of = label_reader(columns.label_separator)
     surveys: dict[str, SplitSurvey] = {}
     tokens: dict[str, TokenSurvey] = {}
     for split, rows in data.splits.items():
         surveys[split] = survey(
             rows,
             split=split,
-            text_columns=[column for column in chosen.text_columns if column in rows.column_names],
-            label_column=chosen.label_column if chosen.label_column in rows.column_names else None,
+            text_columns=[column for column in columns.text_columns if column in rows.column_names],
+            label_column=columns.label_column if columns.label_column in rows.column_names else None,
             labels_of=labels_of,
             on_progress=_reported(on_progress, split, len(rows)),
         )
-        if tokenizer is not None and set(chosen.text_columns) <= set(rows.column_names):
+        if tokenizer is not None and set(columns.text_columns) <= set(rows.column_names):
             tokens[split] = survey_tokens(
                 rows,
                 tokenizer,
-                text_columns=chosen.text_columns,
-                each_text=chosen.each_text,
+                text_columns=columns.text_columns,
+                each_text=columns.each_text,
                 max_rows=token_rows,
                 on_progress=_reported(on_progress, f"{split}, tokens", min(token_rows, len(rows))),
             )
     return Exploration(
         name=name,
         data=data,
-        chosen=chosen,
+        columns=columns,
         surveys=surveys,
         tokens=tokens,
         tokenizer_name=tokenizer_name,
         num_tokens=len(tokenizer) if tokenizer is not None else 0,
         max_length=max_length,
         overlaps=find_overlaps(surveys),
-        noise=[found for each in surveys.values() if (found := find_noise(each))],
-        numbers=_numbers(data, chosen),
+        noise=[noise for each in surveys.values() if (noise := find_noise(each))],
+        numbers=_label_numbers(surveys, columns.label_column),
     )
 
 
-def choose_columns(data: LoadedData, task: Any) -> Chosen:
+def choose_columns(data: LoadedData, task: Any) -> Columns:
     """The task's columns where the data has them; else texts and labels by what the columns hold."""
     rows = data.splits.get("train") or next(iter(data.splits.values()))
     names = [name for name in rows.column_names if name != ROW_ID]
@@ -146,7 +145,7 @@ def choose_columns(data: LoadedData, task: Any) -> Chosen:
             notes.append(f"there is no column {label}; taken for labels: {found or 'nothing'}")
         label = found
     separator = task.label_separator if task is not None and task.problem == "multi_label" else None
-    return Chosen(
+    return Columns(
         text_columns=texts,
         label_column=label,
         label_separator=separator,
@@ -176,45 +175,28 @@ def label_reader(separator: str | None) -> Labels:
 
 def _longest_texts(rows: Dataset, names: list[str]) -> tuple[str, ...]:
     """The text column whose first rows have the most characters."""
-    head = rows.select(range(min(len(rows), 500)))
+    _, head = next(batches(rows))
     sizes: dict[str, int] = {}
     for name in names:
-        kind = rows.features.arrow_schema.field(name).type
+        kind = head[name].type
         if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_list(kind):
-            values: Any = head.with_format("arrow")[:].column(name)  # pyright: ignore[reportAttributeAccessIssue]
-            whole = pa.concat_arrays(values.chunks) if isinstance(values, pa.ChunkedArray) else values
-            sizes[name] = sum(len(text or "") for text in texts_of(whole).to_pylist())
+            sizes[name] = sum(len(text or "") for text in texts_of(head[name]).to_pylist())
     return (max(sizes, key=lambda name: sizes[name]),) if sizes else ()
 
 
-def _numbers(data: LoadedData, chosen: Chosen) -> dict[str, np.ndarray]:
-    """Labels that are numbers and not classes, a sample of each split."""
-    column = chosen.label_column
-    found: dict[str, np.ndarray] = {}
-    for split, rows in data.splits.items():
-        if column not in rows.column_names:
-            continue
-        kind = rows.features.arrow_schema.field(column).type
-        if not pa.types.is_floating(kind):
-            return {}
-        places = np.unique(np.linspace(0, len(rows) - 1, min(SAMPLE_ROWS, len(rows))).astype(np.int64))
-        values = np.array(
-            [np.nan if v is None else v for v in rows.select(places)[column][:]], dtype=np.float64
-        )
-        found[split] = values[np.isfinite(values)]
-    together = np.concatenate(list(found.values())) if found else np.empty(0)
+def _label_numbers(surveys: Mapping[str, SplitSurvey], column: str | None) -> dict[str, np.ndarray]:
+    """Labels of each split where they are numbers and not classes."""
+    columns = {split: each.columns[column] for split, each in surveys.items() if column in each.columns}
+    if not all(column.kind in ("float", "double", "halffloat") for column in columns.values()):
+        return {}
+    numbers = {split: column.numbers for split, column in columns.items()}
+    different = np.unique(np.concatenate([*numbers.values(), np.empty(0)]))
     # 0.0, 1.0, 2.0 are classes that some reader took for decimal numbers.
-    whole = bool((together == np.round(together)).all())
-    return {} if whole and len(np.unique(together)) <= CLASSES_AT_MOST else found
+    is_whole = bool((different == np.round(different)).all())
+    return {} if is_whole and len(different) <= MAX_WHOLE_NUMBERS else numbers
 
 
 def _reported(on_progress: Progress | None, what: str, total: int) -> Callable[[int], None] | None:
     if on_progress is None:
         return None
     return lambda done: on_progress(what, done, total)
-
-
-def shares_of(counts: Mapping[str, int]) -> dict[str, float]:
-    """Counts as shares of their sum."""
-    total = sum(counts.values())
-    return {name: count / total for name, count in counts.items()} if total else {}

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from runwright.analysis.explore.explore import Exploration, shares_of
-from runwright.analysis.explore.oddities import ODDITIES
-from runwright.analysis.explore.survey import ColumnSurvey
+import numpy as np
+
+from runwright.analysis.explore.explore import Exploration
+from runwright.analysis.explore.oddities import ODDITIES, SCRIPTS
+from runwright.analysis.explore.survey import MAX_EXAMPLES, ColumnSurvey, quantile
+from runwright.analysis.explore.tables import share
 
 RARE_SCRIPT = 0.01  # of the texts of all splits
 NEAR_CONSTANT = 0.99
@@ -33,80 +36,48 @@ class Finding:
 def find(exploration: Exploration) -> list[Finding]:
     """Everything that is worth a sentence."""
     found = [
-        *_leaks(exploration),
+        *_overlaps(exploration),
         *_noise(exploration),
         *_labels(exploration),
         *_odd(exploration),
         *_scripts(exploration),
-        *_duplicates(exploration),
         *_tokens(exploration),
         *_columns(exploration),
     ]
     return sorted(found, key=lambda finding: finding.level != "problem")
 
 
-def share(part: float, whole: float) -> str:
-    """A share in percent, never 0 for something."""
-    percent = 100 * part / whole if whole else 0.0
-    return f"{percent:.1f} %" if percent >= 0.1 or not part else "under 0.1 %"
-
-
-def _about(number: int, *, is_exact: bool) -> str:
-    return f"{number:,}" if is_exact else f"about {number:,}"
-
-
-def _leaks(exploration: Exploration) -> Iterator[Finding]:
+def _overlaps(exploration: Exploration) -> Iterator[Finding]:
     for overlap in exploration.overlaps:
-        if overlap.split == overlap.other:
-            continue
         rows = exploration.surveys[overlap.split].num_rows
-        near, leaks = overlap.kind == "near", overlap.other == "train"
+        near = "nearly " if overlap.kind == "near" else ""
+        step = "DropNearDuplicates" if near else "DropDuplicates"
+        is_within = overlap.split == overlap.other
+        leaks = overlap.other == "train" and not is_within
+        if is_within:
+            what, hint = f"{near}repeat an earlier one", f"{step} keeps the first of them"
+        else:
+            what = f"are {near}the same as a row of {overlap.other}"
+            hint = f"{step} with across: true takes them out of train" if leaks else ""
+        count = f"{overlap.rows:,} of {rows:,} rows of {overlap.split} ({share(overlap.rows, rows)})"
         yield Finding(
             level="problem" if leaks and not near else "look",
-            what=(
-                f"{_about(overlap.rows, is_exact=overlap.is_exact)} of {rows:,} rows of {overlap.split} "
-                f"({share(overlap.rows, rows)}) are {'nearly ' if near else ''}the same as a row of "
-                f"{overlap.other}"
-            ),
-            hint=f"{_step(near=near)} with across: true takes them out of train" if leaks else "",
-            examples=tuple(exploration.text(overlap.split, mine) for mine, _ in overlap.examples),
+            what=f"{count} {what}",
+            hint=hint,
+            examples=tuple(exploration.text(overlap.split, position) for position, _ in overlap.examples),
         )
-
-
-def _duplicates(exploration: Exploration) -> Iterator[Finding]:
-    for overlap in exploration.overlaps:
-        if overlap.split != overlap.other:
-            continue
-        rows = exploration.surveys[overlap.split].num_rows
-        near = overlap.kind == "near"
-        yield Finding(
-            level="look",
-            what=(
-                f"{_about(overlap.rows, is_exact=overlap.is_exact)} of {rows:,} rows of {overlap.split} "
-                f"({share(overlap.rows, rows)}) repeat an earlier one{' nearly' if near else ''}"
-            ),
-            hint=f"{_step(near=near)} keeps the first of them",
-            examples=tuple(exploration.text(overlap.split, mine) for mine, _ in overlap.examples),
-        )
-
-
-def _step(*, near: bool) -> str:
-    return "DropNearDuplicates" if near else "DropDuplicates"
 
 
 def _noise(exploration: Exploration) -> Iterator[Finding]:
     for noise in exploration.noise:
         examples = [
-            f"{exploration.label(noise.split, one)} and {exploration.label(noise.split, other)}: "
-            f"{exploration.text(noise.split, one)}"
-            for one, other in noise.examples
+            f"{exploration.label(noise.split, first)} and {exploration.label(noise.split, other)}: "
+            f"{exploration.text(noise.split, first)}"
+            for other, first in noise.examples
         ]
         yield Finding(
             level="problem",
-            what=(
-                f"{_about(noise.texts, is_exact=noise.is_exact)} texts of {noise.split} "
-                f"({_about(noise.rows, is_exact=noise.is_exact)} rows) come with different labels"
-            ),
+            what=(f"{noise.texts:,} texts of {noise.split} ({noise.rows:,} rows) come with different labels"),
             hint="no model can be right about all of them",
             examples=tuple(examples),
         )
@@ -114,21 +85,21 @@ def _noise(exploration: Exploration) -> Iterator[Finding]:
 
 def _labels(exploration: Exploration) -> Iterator[Finding]:
     train = exploration.surveys.get("train")
-    column = exploration.chosen.label_column
+    column = exploration.columns.label_column
     if train is None or column is None:
         return
-    if train.unlabelled and exploration.chosen.label_separator is None:
+    if train.unlabelled and exploration.columns.label_separator is None:
         yield Finding(
             level="problem",
             what=f"{train.unlabelled:,} rows of train have no {column}",
             hint="DropEmpty drops them",
         )
-    if not exploration.are_classes or train.labels.error:
+    if not exploration.are_classes or not train.labels:
         return
-    counts = train.labels.counts
-    shares = shares_of(counts)
-    for name, part in shares.items():
-        if part >= DOMINANT_CLASS and len(shares) > 1:
+    counts = train.labels
+    for name, count in counts.items():
+        part = count / counts.total()
+        if part >= DOMINANT_CLASS and len(counts) > 1:
             yield Finding(
                 level="look",
                 what=f"{part:.1%} of the labels of train are {name!r}: always saying so is right that often",
@@ -141,17 +112,17 @@ def _labels(exploration: Exploration) -> Iterator[Finding]:
             level="look", what=f"{len(rare)} of {len(counts)} classes have under {RARE_CLASS} rows: {shown}"
         )
     for split, survey in exploration.surveys.items():
-        if split == "train" or not survey.labels.counts:
+        if split == "train" or not survey.labels:
             continue
-        unseen = sorted(survey.labels.counts.keys() - counts.keys())
+        unseen = sorted(survey.labels.keys() - counts.keys())
         if unseen:
             yield Finding(
                 level="problem",
                 what=f"{split} has {len(unseen)} labels that train lacks: {', '.join(map(repr, unseen[:8]))}",
                 hint="MapValues gives them the names of train",
             )
-        other = shares_of(survey.labels.counts)
-        shift = sum(abs(shares.get(name, 0) - other.get(name, 0)) for name in {*shares, *other}) / 2
+        names, total, total_here = {*counts, *survey.labels}, counts.total(), survey.labels.total()
+        shift = sum(abs(counts[name] / total - survey.labels[name] / total_here) for name in names) / 2
         if shift > SHIFT and survey.num_rows >= FEW_ROWS:
             yield Finding(
                 level="look",
@@ -163,62 +134,57 @@ def _labels(exploration: Exploration) -> Iterator[Finding]:
 def _odd(exploration: Exploration) -> Iterator[Finding]:
     for oddity in ODDITIES:
         for split, survey in exploration.surveys.items():
-            count = survey.odd[oddity.name]
-            if count:
-                positions = survey.odd_examples[oddity.name] if oddity.name != "empty" else []
+            rows = survey.odd.get(oddity.name)
+            if rows is not None:
+                shown = rows[:MAX_EXAMPLES].tolist() if oddity.name != "empty" else []
+                count = f"{len(rows):,} texts of {split} ({share(len(rows), len(survey.characters))})"
                 yield Finding(
                     level="problem" if oddity.name in {"empty", "garbled"} else "look",
-                    what=f"{count:,} texts of {split} ({share(count, survey.characters.num)}) {oddity.says}",
+                    what=f"{count} {oddity.says}",
                     hint=oddity.hint,
-                    examples=tuple(exploration.text(split, position) for position in positions),
+                    examples=tuple(exploration.text(split, position) for position in shown),
                 )
 
 
 def _scripts(exploration: Exploration) -> Iterator[Finding]:
-    total = sum(survey.num_rows for survey in exploration.surveys.values())
-    names = sorted({name for survey in exploration.surveys.values() for name in survey.scripts})
-    for name in names:
-        count = sum(survey.scripts[name] for survey in exploration.surveys.values())
-        examples = [
-            exploration.text(split, position)
-            for split, survey in exploration.surveys.items()
-            for position in survey.script_examples.get(name, [])
-        ]
+    surveys = exploration.surveys
+    total = sum(survey.num_rows for survey in surveys.values())
+    for number, name in sorted(enumerate(SCRIPTS), key=lambda item: item[1]):
+        rows = {split: np.flatnonzero(survey.scripts == number) for split, survey in surveys.items()}
+        count = sum(map(len, rows.values()))
         if name == "none":
-            empty = sum(survey.odd["empty"] for survey in exploration.surveys.values())
-            if count > empty:
-                shown = [text for text in examples if text.strip()][:5]
-                what = f"{count - empty:,} texts have no letters at all"
-                yield Finding(level="look", what=what, examples=tuple(shown))
-        elif total and count / total < RARE_SCRIPT:
-            yield Finding(
-                level="look",
-                what=f"{count:,} texts of {total:,} are written in {name} letters, unlike the others",
-                hint="another language?",
-                examples=tuple(examples[:5]),
-            )
+            count -= sum(len(survey.odd.get("empty", ())) for survey in surveys.values())
+            what, hint = f"{count:,} texts have no letters at all", ""
+        elif count < RARE_SCRIPT * total:
+            what = f"{count:,} texts of {total:,} are written in {name} letters, unlike the others"
+            hint = "another language?"
+        else:
+            continue
+        if count > 0:
+            shown = [(split, row) for split, each in rows.items() for row in each[:MAX_EXAMPLES].tolist()]
+            examples = [text for split, row in shown if (text := exploration.text(split, row)).strip()]
+            yield Finding(level="look", what=what, hint=hint, examples=tuple(examples[:MAX_EXAMPLES]))
 
 
 def _tokens(exploration: Exploration) -> Iterator[Finding]:
     limit = exploration.max_length if exploration.limits else None
-    inputs = "texts" if exploration.chosen.each_text else "rows"
+    inputs = "texts" if exploration.columns.each_text else "rows"
     for split, tokens in exploration.tokens.items():
-        if limit is not None and tokens.lengths.share_over(limit) > MUCH_CUT and limit < 8192:
+        rows_cut, tokens_lost = tokens.cut_by(limit) if limit is not None else (0.0, 0.0)
+        if rows_cut > MUCH_CUT:
             yield Finding(
                 level="look",
                 what=(
-                    f"task.max_length={limit} cuts {tokens.lengths.share_over(limit):.1%} of the {inputs} of "
-                    f"{split} and {tokens.lengths.share_lost(limit):.1%} of its tokens"
+                    f"task.max_length={limit} cuts {rows_cut:.1%} of the {inputs} of {split} and "
+                    f"{tokens_lost:.1%} of its tokens"
                 ),
-                hint=f"95 % of the {inputs} have at most {tokens.lengths.quantile(0.95)} tokens",
+                hint=f"95 % of the {inputs} have at most {quantile(tokens.lengths, 0.95)} tokens",
             )
         if tokens.num_unknown > MANY_UNKNOWN * tokens.num_tokens:
+            unknown = share(tokens.num_unknown, tokens.num_tokens)
             yield Finding(
                 level="look",
-                what=(
-                    f"{share(tokens.num_unknown, tokens.num_tokens)} of the tokens of {split} are unknown to "
-                    f"the tokenizer"
-                ),
+                what=f"{unknown} of the tokens of {split} are unknown to the tokenizer",
                 hint="another tokenizer, or NormalizeUnicode with NFKC",
                 examples=tuple(f"{piece} ({count:,} times)" for piece, count in tokens.unknown[:5]),
             )
@@ -227,7 +193,7 @@ def _tokens(exploration: Exploration) -> Iterator[Finding]:
 def _columns(exploration: Exploration) -> Iterator[Finding]:
     for split, survey in exploration.surveys.items():
         for name, column in survey.columns.items():
-            is_read = name in (*exploration.chosen.text_columns, exploration.chosen.label_column)
+            is_read = name in (*exploration.columns.text_columns, exploration.columns.label_column)
             if column.nulls and is_read and split == "train":
                 yield Finding(
                     level="problem",
@@ -244,7 +210,5 @@ def _columns(exploration: Exploration) -> Iterator[Finding]:
 
 def most_frequent(column: ColumnSurvey) -> tuple[str, int] | None:
     """The most frequent value, null among them."""
-    common = column.frequent.most_common(1)
-    if common and common[0][1] + column.frequent.error >= column.nulls:
-        return common[0][0], common[0][1]
-    return ("null", column.nulls) if column.nulls else None
+    values = [*column.common[:1], *([("null", column.nulls)] if column.nulls else [])]
+    return max(values, key=lambda item: item[1], default=None)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
+import regex
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
 
@@ -38,18 +41,11 @@ def is_garbled(text: str) -> bool:
     """Whether a text was decoded with the wrong encoding, or has characters that could not be decoded."""
     if "\ufffd" in text or _SURE.search(text):
         return True
-    return len(_RUN.findall(text)) > 1 and _decodes(text)
-
-
-def _decodes(text: str) -> bool:
-    runs = "".join(_RUN.findall(text))
-    try:
-        return runs.encode("cp1252").decode("utf-8") != runs
-    except UnicodeError:
-        try:
-            return runs.encode("latin-1").decode("utf-8") != runs
-        except UnicodeError:
-            return False
+    runs = _RUN.findall(text)
+    for encoding in ("cp1252", "latin-1") if len(runs) > 1 else ():
+        with suppress(UnicodeError):
+            return "".join(runs).encode(encoding).decode("utf-8") != "".join(runs)
+    return False
 
 
 _LINK = r"(https?://|www\.)\S+"
@@ -119,49 +115,42 @@ def find_odd(texts: pa.Array) -> dict[str, np.ndarray]:
     return found
 
 
-# --- scripts ------------------------------------------------------------------------------------------
-
-_RANGES = {
-    "Latin": [(0x41, 0x5A), (0x61, 0x7A), (0xC0, 0xD6), (0xD8, 0xF6), (0xF8, 0x24F), (0x1E00, 0x1EFF)],
-    "Greek": [(0x370, 0x3FF), (0x1F00, 0x1FFF)],
-    "Cyrillic": [(0x400, 0x52F)],
-    "Armenian": [(0x531, 0x58F)],
-    "Hebrew": [(0x5D0, 0x5F4)],
-    "Arabic": [(0x620, 0x6FF), (0x750, 0x77F), (0xFB50, 0xFDFF), (0xFE70, 0xFEFC)],
-    "Indic": [(0x900, 0xDFF)],
-    "Thai": [(0xE01, 0xE3A), (0xE40, 0xE4E)],
-    "Georgian": [(0x10A0, 0x10FF)],
-    "Hangul": [(0x1100, 0x11FF), (0x3130, 0x318F), (0xAC00, 0xD7A3)],
-    "Kana": [(0x3041, 0x30FF), (0x31F0, 0x31FF), (0xFF66, 0xFF9F)],
-    "Han": [(0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF)],
-}
-SCRIPTS = ("none", *_RANGES)
-_TABLE_SIZE = 0x32400
+# Those of most of the world's writing; texts in any other count as having no letters.
+SCRIPTS = (
+    "none", "Latin", "Greek", "Cyrillic", "Armenian", "Hebrew", "Arabic", "Devanagari", "Bengali", "Gurmukhi",
+    "Gujarati", "Oriya", "Tamil", "Telugu", "Kannada", "Malayalam", "Sinhala", "Thai", "Lao", "Tibetan",
+    "Myanmar", "Georgian", "Ethiopic", "Khmer", "Hangul", "Kana", "Han",
+)  # fmt: skip
+_NUM_CODES = 0x32400  # Unicode has no letters beyond but those for private use
 
 
-def _table() -> np.ndarray:
-    table = np.zeros(_TABLE_SIZE, dtype=np.uint8)
-    for number, ranges in enumerate(_RANGES.values(), start=1):
-        for first, last in ranges:
-            table[first : last + 1] = number
-    return table
+@cache
+def _script_of_codes() -> np.ndarray:
+    """[0x32400] uint8: the script of each code point that is a letter or its mark, as a position in SCRIPTS.
 
-
-_TABLE = _table()
+    One pass over all code points in place of one over each text: 0.1 s once, then ten times as fast.
+    """
+    characters = "".join(map(chr, range(_NUM_CODES)))
+    scripts = np.zeros(_NUM_CODES, dtype=np.uint8)
+    for number, name in enumerate(SCRIPTS[1:], start=1):
+        script = r"\p{Hiragana}\p{Katakana}" if name == "Kana" else rf"\p{{Script={name}}}"
+        for run in regex.finditer(rf"(?V1)[[{script}]&&[\p{{L}}\p{{M}}]]+", characters):
+            scripts[run.start() : run.end()] = number
+    return scripts
 
 
 def main_scripts(texts: Sequence[str]) -> np.ndarray:
-    """The script of most letters of each text, a place in SCRIPTS, [N] int64; 0: it has no letters.
+    """The script of most letters of each text, a position in SCRIPTS, [N] uint8; 0: it has no letters.
 
     Texts with kana are counted as kana, whatever their share: Japanese has Han characters too.
     """
     cut = [text[:SCRIPT_CHARACTERS] for text in texts]
     codes = np.frombuffer("".join(cut).encode("utf-32-le", "surrogatepass"), dtype="<u4")
     rows = np.repeat(np.arange(len(cut)), [len(text) for text in cut])
-    scripts = _TABLE[np.minimum(codes, _TABLE_SIZE - 1)].astype(np.int64)
+    scripts = _script_of_codes()[np.where(codes < _NUM_CODES, codes, 0)]
     flat = np.bincount(rows * len(SCRIPTS) + scripts, minlength=len(cut) * len(SCRIPTS))
     counts = flat.reshape(len(cut), len(SCRIPTS))
     counts[:, 0] = 0
     kana, han = SCRIPTS.index("Kana"), SCRIPTS.index("Han")
     counts[:, kana] += np.where(counts[:, kana] > 0, counts[:, han], 0)
-    return counts.argmax(axis=1)
+    return counts.argmax(axis=1).astype(np.uint8)

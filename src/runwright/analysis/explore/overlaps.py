@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from runwright.analysis.explore.survey import MAX_EXAMPLES, SplitSurvey
+from runwright.analysis.explore.survey import MAX_EXAMPLES, NO_VALUE, SplitSurvey
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,8 +19,7 @@ class Overlap:
     other: str
     kind: str  # exact, near
     rows: int  # of `split`; within a split without the first of each
-    is_exact: bool  # False: estimated from a part of the keys
-    examples: tuple[tuple[int, int], ...]  # positions in `split` and in `other`
+    examples: tuple[tuple[int, int], ...]  # positions in `split` and in `other`, one for each text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,83 +29,66 @@ class Noise:
     split: str
     texts: int
     rows: int
-    is_exact: bool
-    examples: tuple[tuple[int, int], ...]  # positions of two rows with the same text
+    examples: tuple[tuple[int, int], ...]  # positions of a row and of an earlier one with the same text
 
 
 def find_overlaps(surveys: Mapping[str, SplitSurvey]) -> list[Overlap]:
     """All of them, within splits first; near ones are counted without the exact ones."""
-    found = []
-    for survey in surveys.values():
-        exact = _within(survey, kind="exact")
-        found += [exact, _without(_within(survey, kind="near"), exact)]
-    for first, second in combinations(surveys.values(), 2):
-        # The later split is the one that should be new: validation and test after train.
-        exact = _across(second, first, kind="exact")
-        found += [exact, _without(_across(second, first, kind="near"), exact)]
-    return [overlap for overlap in found if overlap.rows > 0]
+    within = [(survey, survey) for survey in surveys.values()]
+    # The later split is the one that should be new: validation and test after train.
+    across = [(second, first) for first, second in combinations(surveys.values(), 2)]
+    overlaps = []
+    for survey, other in within + across:
+        exact = first_equal(survey.exact, other.exact, is_within=survey is other)
+        near = first_equal(survey.near, other.near, is_within=survey is other)
+        near[exact >= 0] = -1
+        for kind, matches in (("exact", exact), ("near", near)):
+            rows = np.flatnonzero(matches >= 0)
+            if len(rows):
+                overlaps.append(
+                    Overlap(
+                        split=survey.split,
+                        other=other.split,
+                        kind=kind,
+                        rows=len(rows),
+                        examples=_pairs(rows, matches[rows]),
+                    )
+                )
+    return overlaps
 
 
 def find_noise(survey: SplitSurvey) -> Noise | None:
     """Texts that come with more than one label; None without any."""
-    keys = survey.exact.at_level(0)
-    noisy = keys[keys.other_label >= 0]
-    if not len(noisy.hashes):
+    labelled = np.flatnonzero(survey.label_hashes != NO_VALUE)
+    texts, labels = survey.exact[labelled], survey.label_hashes[labelled]
+    first = first_equal(texts, texts, is_within=False)
+    differs = labels != labels[first]
+    if not differs.any():
         return None
+    noisy = np.unique(texts[differs])
     return Noise(
         split=survey.split,
-        texts=len(noisy.hashes) * survey.exact.scale,
-        rows=int(noisy.rows.sum()) * survey.exact.scale,
-        is_exact=survey.exact.scale == 1,
-        examples=_pairs(noisy.first_labelled, noisy.other_label),
+        texts=len(noisy),
+        rows=int(np.isin(survey.exact, noisy).sum()),
+        examples=_pairs(labelled[differs], labelled[first[differs]]),
     )
 
 
-def _within(survey: SplitSurvey, *, kind: str) -> Overlap:
-    sample = survey.exact if kind == "exact" else survey.near
-    keys = sample.at_level(0)
-    # Near keys have the text itself for a label: what is quite the same is no example of them.
-    later, earlier = (keys.second, keys.first) if kind == "exact" else (keys.other_label, keys.first_labelled)
-    found = later >= 0
-    return Overlap(
-        split=survey.split,
-        other=survey.split,
-        kind=kind,
-        rows=min(int((keys.rows - 1).sum()) * sample.scale, survey.num_rows),
-        is_exact=sample.scale == 1,
-        examples=_pairs(later[found], earlier[found]),
-    )
+def first_equal(hashes: np.ndarray, others: np.ndarray, *, is_within: bool) -> np.ndarray:
+    """The position of the first of `others` that equals each hash, -1 without one, [N] int64.
+
+    `is_within`: both are the same, and the first of equal ones has none.
+    """
+    if not len(others):
+        return np.full(len(hashes), -1)
+    different, first = np.unique(others, return_index=True)
+    places = np.minimum(np.searchsorted(different, hashes), len(different) - 1)
+    found = np.where(different[places] == hashes, first[places], -1)
+    return np.where(found == np.arange(len(found)), -1, found) if is_within else found
 
 
-def _across(survey: SplitSurvey, other: SplitSurvey, *, kind: str) -> Overlap:
-    mine, theirs = (survey.exact, other.exact) if kind == "exact" else (survey.near, other.near)
-    level = max(mine.level, theirs.level)
-    keys, known = mine.at_level(level), theirs.at_level(level)
-    _, at, known_at = np.intersect1d(keys.hashes, known.hashes, assume_unique=True, return_indices=True)
-    return Overlap(
-        split=survey.split,
-        other=other.split,
-        kind=kind,
-        rows=min(int(keys.rows[at].sum()) << level, survey.num_rows),
-        is_exact=level == 0,
-        examples=_pairs(keys.first[at], known.first[known_at]),
-    )
-
-
-def _pairs(mine: np.ndarray, others: np.ndarray) -> tuple[tuple[int, int], ...]:
-    """The first of them by the position that is given first."""
-    order = np.argsort(mine, kind="stable")[:MAX_EXAMPLES]
-    return tuple(zip(mine[order].tolist(), others[order].tolist(), strict=True))
-
-
-def _without(near: Overlap, exact: Overlap) -> Overlap:
-    """Rows that are nearly the same but not quite."""
-    known = set(exact.examples)
-    return Overlap(
-        split=near.split,
-        other=near.other,
-        kind="near",
-        rows=max(0, near.rows - exact.rows),
-        is_exact=near.is_exact and exact.is_exact,
-        examples=tuple(pair for pair in near.examples if pair not in known),
-    )
+def _pairs(later: np.ndarray, earlier: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """Some pairs of positions, for each of `earlier` its first."""
+    _, places = np.unique(earlier, return_index=True)
+    shown = np.sort(places)[:MAX_EXAMPLES]
+    return tuple(zip(later[shown].tolist(), earlier[shown].tolist(), strict=True))

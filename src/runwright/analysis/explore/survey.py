@@ -1,12 +1,12 @@
-"""One pass over the rows of a split: lengths, columns, labels, oddities and keys, in bounded memory."""
+"""What one split holds: hashes, lengths and scripts of its texts, its labels, and its columns."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import math
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,7 @@ import pyarrow as pa
 import pyarrow.compute
 from datasets import Dataset
 
-from runwright.analysis.explore.oddities import SCRIPTS, find_odd, main_scripts
-from runwright.analysis.explore.sketches import (
-    NO_LABEL,
-    DistinctCounter,
-    FrequentValues,
-    KeySample,
-    LengthHistogram,
-    hashes_of,
-)
+from runwright.analysis.explore.oddities import find_odd, main_scripts
 from runwright.dataset.cleaning.columns import as_text, text_of
 from runwright.dataset.near import bare
 from runwright.dataset.readers.raw import ROW_ID
@@ -31,59 +23,45 @@ pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type
 
 BATCH_ROWS = 1000
 MAX_EXAMPLES = 5
-MAX_KEY = 200  # characters of a value that is counted; what is longer goes on with its hash
+MAX_VALUES = 5  # of a column, the most frequent ones
+MAX_VALUE = 200  # characters
+MAX_CLASSES = 10_000  # different labels beyond are no classes
+NO_VALUE = 0  # in place of a hash
 Labels = Callable[[Any], list[str]]
 """The labels of one value of the label column, as text; none where it is missing."""
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ColumnSurvey:
     """What one column holds."""
 
     kind: str
-    num: int = 0
-    nulls: int = 0
-    distinct: DistinctCounter = field(default_factory=DistinctCounter)
-    frequent: FrequentValues = field(default_factory=FrequentValues)
-    lowest: float = math.inf
-    highest: float = -math.inf
-    total: float = 0.0
-    num_finite: int = 0
-
-    def add(self, values: Any) -> None:
-        """Take in a batch of values."""
-        self.num += len(values)
-        self.nulls += values.null_count
-        counts = value_counts(values)
-        self.distinct.add(hashes_of(_encoded(value) for value in counts))
-        self.frequent.add(Counter(dict(counts)))
-        if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
-            finite = values.to_numpy(zero_copy_only=False).astype(np.float64)
-            finite = finite[np.isfinite(finite)]
-            if len(finite):
-                self.lowest = min(self.lowest, float(finite.min()))
-                self.highest = max(self.highest, float(finite.max()))
-                self.total += float(finite.sum())
-                self.num_finite += len(finite)
+    num: int
+    nulls: int
+    distinct: int  # null not counted
+    common: tuple[tuple[str, int], ...]  # the most frequent values, without null
+    numbers: np.ndarray  # [N] float64, the finite ones; empty where the column holds something else
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SplitSurvey:
-    """What one split holds; positions are those of its rows."""
+    """What one split holds; N rows, positions are those of its rows.
+
+    Hashes have 64 bits: among 10^7 rows the chance that any two texts share one is 3e-6.
+    """
 
     split: str
-    num_rows: int = 0
-    columns: dict[str, ColumnSurvey] = field(default_factory=dict)
-    characters: LengthHistogram = field(default_factory=LengthHistogram)
-    words: LengthHistogram = field(default_factory=LengthHistogram)
-    labels: FrequentValues = field(default_factory=lambda: FrequentValues(10_000))
-    unlabelled: int = 0
-    odd: Counter[str] = field(default_factory=Counter)
-    odd_examples: dict[str, list[int]] = field(default_factory=dict)
-    scripts: Counter[str] = field(default_factory=Counter)
-    script_examples: dict[str, list[int]] = field(default_factory=dict)
-    exact: KeySample = field(default_factory=KeySample)
-    near: KeySample = field(default_factory=KeySample)
+    num_rows: int
+    columns: dict[str, ColumnSurvey]
+    characters: np.ndarray  # [N * text columns] int64
+    words: np.ndarray  # [N * text columns] int64
+    exact: np.ndarray  # [N] uint64, hashes of the texts; empty without text columns, as the next three are
+    near: np.ndarray  # [N] uint64, hashes of what is the same for texts that are nearly so
+    label_hashes: np.ndarray  # [N] uint64, of all labels of a row; NO_VALUE where there is none
+    scripts: np.ndarray  # [N] uint8, positions in SCRIPTS
+    odd: dict[str, np.ndarray]  # positions of the texts by the name of their oddity
+    labels: Counter[str]  # empty where there are more than MAX_CLASSES
+    unlabelled: int
 
 
 def survey(
@@ -95,20 +73,82 @@ def survey(
     labels_of: Labels,
     on_progress: Callable[[int], None] | None = None,
 ) -> SplitSurvey:
-    """Read the split once; `on_progress` gets the number of rows read so far."""
-    found = SplitSurvey(split=split)
-    for name in rows.column_names:
-        if name != ROW_ID:
-            found.columns[name] = ColumnSurvey(kind=str(rows.features.arrow_schema.field(name).type))
-    for start, batch in batches(rows):
-        for name, column in found.columns.items():
-            column.add(batch[name])
-        labels = batch[label_column].to_pylist() if label_column in batch else None
-        _add_texts(found, start, {name: batch[name] for name in text_columns}, labels, labels_of)
-        found.num_rows = start + len(next(iter(batch.values())))
+    """Read texts and labels, then the columns one by one; `on_progress` gets how many texts are read."""
+    parts: dict[str, list[np.ndarray]] = defaultdict(list)
+    odd: dict[str, list[np.ndarray]] = defaultdict(list)
+    labels: Counter[str] = Counter()
+    names = [*text_columns, *([label_column] if label_column not in (None, *text_columns) else [])]
+    for start, batch in batches(rows.select_columns(names)) if text_columns else ():
+        texts = [texts_of(batch[name]) for name in text_columns]
+        values = [None] * len(texts[0]) if label_column is None else batch[label_column].to_pylist()
+        labels_of_rows = list(map(labels_of, values))
+        label_hashes = hashes_of("\x1f".join(each) if each else None for each in labels_of_rows)
+        for name, array in {**_describe(texts), "labels": label_hashes}.items():
+            parts[name].append(array)
+        for array in texts:
+            for name, positions in find_odd(array).items():
+                odd[name].append(positions + start)
+        if len(labels) <= MAX_CLASSES:
+            labels.update(label for each in labels_of_rows for label in each)
         if on_progress is not None:
-            on_progress(found.num_rows)
-    return found
+            on_progress(start + len(values))
+    label_hashes = _joined(parts["labels"], np.uint64)
+    return SplitSurvey(
+        split=split,
+        num_rows=len(rows),
+        columns={name: survey_column(rows, name) for name in rows.column_names if name != ROW_ID},
+        characters=_joined(parts["characters"], np.int64),
+        words=_joined(parts["words"], np.int64),
+        exact=_joined(parts["exact"], np.uint64),
+        near=_joined(parts["near"], np.uint64),
+        label_hashes=label_hashes,
+        scripts=_joined(parts["scripts"], np.uint8),
+        odd={name: np.concatenate(positions) for name, positions in odd.items()},
+        labels=labels if len(labels) <= MAX_CLASSES else Counter(),
+        unlabelled=0 if label_column is None else int((label_hashes == NO_VALUE).sum()),
+    )
+
+
+def _describe(columns: Sequence[pa.Array]) -> dict[str, np.ndarray]:
+    """The arrays of SplitSurvey that come from the texts of some rows."""
+    words = [pc.utf8_split_whitespace(pc.utf8_trim_whitespace(column)) for column in columns]
+    rows = list(zip(*([text or "" for text in column.to_pylist()] for column in columns), strict=True))
+    return {
+        "characters": np.concatenate([_lengths(pc.utf8_length(column)) for column in columns]),
+        "words": np.concatenate([_lengths(pc.list_value_length(column)) for column in words]),
+        "scripts": main_scripts([" ".join(row) for row in rows]),
+        "exact": hashes_of(map(_key, rows)),
+        "near": hashes_of(_key([bare(text) for text in row]) for row in rows),
+    }
+
+
+def survey_column(rows: Dataset, name: str) -> ColumnSurvey:
+    """Count the different values of a column by their hashes."""
+    kind = rows.features.arrow_schema.field(name).type
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    parts, numbers = [], []
+    for _, batch in batches(rows.select_columns([name])):
+        values = batch[name]
+        parts.append(hashes_of(value_texts(values)))
+        if is_number:
+            of_batch = values.to_numpy(zero_copy_only=False).astype(np.float64)
+            numbers.append(of_batch[np.isfinite(of_batch)])
+    hashes = _joined(parts, np.uint64)
+    different, first, counts = np.unique(hashes, return_index=True, return_counts=True)
+    is_value = different != NO_VALUE
+    first, counts = first[is_value], counts[is_value]
+    order = np.lexsort((first, -counts))[:MAX_VALUES]
+    top = rows.select_columns([name]).select(first[order], keep_in_memory=True)
+    texts = [str(text) for _, batch in batches(top) for text in value_texts(batch[name])]
+    texts = [text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…" for text in texts]
+    return ColumnSurvey(
+        kind=str(kind),
+        num=len(hashes),
+        nulls=len(hashes) - int(counts.sum()),
+        distinct=len(counts),
+        common=tuple(zip(texts, counts[order].tolist(), strict=True)),
+        numbers=_joined(numbers, np.float64),
+    )
 
 
 def batches(rows: Dataset) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -116,8 +156,7 @@ def batches(rows: Dataset) -> Iterator[tuple[int, dict[str, Any]]]:
     tables: Any = rows.with_format("arrow").iter(batch_size=BATCH_ROWS)
     start = 0
     for table in tables:
-        columns = {name: _whole(table.column(name)) for name in table.column_names}
-        yield start, columns
+        yield start, {name: pa.concat_arrays(table.column(name).chunks) for name in table.column_names}
         start += table.num_rows
 
 
@@ -129,73 +168,41 @@ def texts_of(values: Any) -> pa.Array:
     return pa.array(texts, pa.large_string())
 
 
-def value_counts(values: Any) -> dict[str, int]:
-    """How often each value comes, nulls left out; by its text."""
-    values = values.drop_null()
+def value_texts(values: Any) -> list[str | None]:
+    """Any values as text, lists and structures as JSON; None for null."""
     if pa.types.is_nested(values.type):
-        texts = (json.dumps(value, ensure_ascii=False, default=str) for value in values.to_pylist())
-        return Counter(map(_short, texts))
-    counted = values.value_counts()
-    names, counts = counted.field(0).to_pylist(), counted.field(1).to_pylist()
-    return {_short(as_text(name)): count for name, count in zip(names, counts, strict=True)}
+        return [
+            None if value is None else json.dumps(value, ensure_ascii=False, default=str)
+            for value in values.to_pylist()
+        ]
+    return [None if value is None else as_text(value) for value in values.to_pylist()]
 
 
-def _add_texts(
-    found: SplitSurvey, start: int, columns: dict[str, Any], labels: list[Any] | None, labels_of: Labels
-) -> None:
-    arrays = {name: texts_of(values) for name, values in columns.items()}
-    for array in arrays.values():
-        found.characters.add(_lengths(pc.utf8_length(array)))
-        words = pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(array)))
-        found.words.add(_lengths(words))
-        for name, places in find_odd(array).items():
-            found.odd[name] += len(places)
-            _remember(found.odd_examples, name, places + start)
-    rows = list(zip(*([text or "" for text in array.to_pylist()] for array in arrays.values()), strict=True))
-    if not rows:
-        return
-    main = main_scripts([" ".join(row) for row in rows])
-    for number in np.unique(main).tolist():
-        places = np.flatnonzero(main == number)
-        found.scripts[SCRIPTS[number]] += len(places)
-        _remember(found.script_examples, SCRIPTS[number], places + start)
-    named = [labels_of(label) for label in labels] if labels is not None else [[]] * len(rows)
-    found.labels.add(Counter(label for of_row in named for label in of_row))
-    found.unlabelled += sum(not of_row for of_row in named) if labels is not None else 0
-    label_hashes = hashes_of(_encoded("\x1f".join(of_row)) for of_row in named)
-    label_hashes[[not of_row for of_row in named]] = NO_LABEL
-    positions = np.arange(start, start + len(rows), dtype=np.int64)
-    exact = hashes_of(_key(row) for row in rows)
-    found.exact.add(exact, label_hashes, positions)
-    # What differs under the same near key is the text itself.
-    found.near.add(hashes_of(_key([bare(text) for text in row]) for row in rows), exact, positions)
+def hashes_of(texts: Iterable[str | bytes | None]) -> np.ndarray:
+    """64 bits for each text, [N] uint64; NO_VALUE for None."""
+
+    def hash_of(text: str | bytes | None) -> int:
+        if text is None:
+            return NO_VALUE
+        content = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+        return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+
+    return np.fromiter(map(hash_of, texts), dtype=np.uint64)
 
 
-def _remember(examples: dict[str, list[int]], name: str, positions: np.ndarray) -> None:
-    known = examples.setdefault(name, [])
-    known += positions[: MAX_EXAMPLES - len(known)].tolist()
+def quantile(lengths: np.ndarray, share: float) -> int:
+    """The length that this share of all does not exceed; 0 where there are none."""
+    return int(np.quantile(lengths, share, method="inverted_cdf")) if len(lengths) else 0
+
+
+def _key(texts: Sequence[str]) -> bytes:
+    contents = [text.encode("utf-8", "surrogatepass") for text in texts]
+    return b"".join(len(content).to_bytes(8, "little") + content for content in contents)
 
 
 def _lengths(values: Any) -> np.ndarray:
     return pc.fill_null(values, 0).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def _whole(column: Any) -> Any:
-    chunk = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(chunk, pa.ChunkedArray):
-        return pa.concat_arrays(chunk.chunks) if chunk.num_chunks else pa.array([], chunk.type)
-    return chunk
-
-
-def _short(text: str) -> str:
-    if len(text) <= MAX_KEY:
-        return text
-    return f"{text[:MAX_KEY]}… ({hashes_of([_encoded(text)])[0]:x})"
-
-
-def _key(texts: Sequence[str]) -> bytes:
-    return b"".join(len(content).to_bytes(8, "little") + content for content in map(_encoded, texts))
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
+def _joined(parts: Sequence[np.ndarray], dtype: Any) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.empty(0, dtype)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from runwright.analysis.explore.sketches import LengthHistogram
 from runwright.analysis.explore.survey import batches, texts_of
 
 LIMITS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -23,8 +22,7 @@ class TokenSurvey:
     """Of a sample of a split's rows, evenly from the whole; lengths are of inputs as a model sees them."""
 
     num_rows: int
-    lengths: LengthHistogram
-    values: np.ndarray  # [N] int64, the lengths themselves
+    lengths: np.ndarray  # [N] int64
     num_tokens: int  # without special ones
     num_unknown: int
     unknown: tuple[tuple[str, int], ...]  # pieces that became the unknown token, the most frequent first
@@ -33,16 +31,12 @@ class TokenSurvey:
     num_characters: int
     used: np.ndarray  # [V] bool, which tokens occur
 
-    def truncation(self, limits: Sequence[int]) -> list[dict[str, float]]:
-        """What each length would cut: shares of rows and of tokens."""
-        return [
-            {
-                "max_length": limit,
-                "rows": self.lengths.share_over(limit),
-                "tokens": self.lengths.share_lost(limit),
-            }
-            for limit in limits
-        ]
+    def cut_by(self, limit: int) -> tuple[float, float]:
+        """Shares of the inputs that are longer than a limit, and of all tokens that lie beyond it."""
+        if not self.lengths.any():
+            return 0.0, 0.0
+        beyond = np.maximum(self.lengths - limit, 0)
+        return float((beyond > 0).mean()), float(beyond.sum() / self.lengths.sum())
 
 
 def survey_tokens(
@@ -60,7 +54,7 @@ def survey_tokens(
     """
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(max_rows, len(rows))).astype(np.int64))
     sample = rows.select_columns(list(text_columns)).select(chosen, keep_in_memory=True)
-    lengths, values = LengthHistogram(), []
+    lengths = []
     used = np.zeros(len(tokenizer), dtype=bool)
     sums: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
@@ -73,14 +67,12 @@ def survey_tokens(
             ]
         )  # [columns, rows]
         inputs = (counts.flatten() if each_text else counts.sum(axis=0)) + special
-        lengths.add(inputs)
-        values.append(inputs)
+        lengths.append(inputs)
         if on_progress is not None:
             on_progress(start + counts.shape[1])
     return TokenSurvey(
         num_rows=len(chosen),
-        lengths=lengths,
-        values=np.concatenate(values) if values else np.empty(0, np.int64),
+        lengths=np.concatenate(lengths) if lengths else np.empty(0, np.int64),
         num_tokens=sums["tokens"],
         num_unknown=sums["unknown"],
         unknown=tuple(unknown.most_common(NUM_UNKNOWN)),
@@ -138,7 +130,6 @@ def _whole_words(text: str, offsets: Sequence[tuple[int, int]]) -> int:
 
 def truncation_limits(max_length: int | None, surveys: Mapping[str, TokenSurvey]) -> list[int]:
     """The usual lengths up to the longest text, and the one that is chosen."""
-    longest = max((survey.lengths.longest for survey in surveys.values()), default=0)
+    longest = max((survey.lengths.max(initial=0) for survey in surveys.values()), default=0)
     usual = [limit for limit in LIMITS if limit / 2 < longest]
-    chosen = [max_length] if max_length and max_length < 8192 else []
-    return sorted({*usual, *chosen})
+    return sorted({*usual, *([max_length] if max_length else [])})

@@ -194,8 +194,8 @@
       let low = Math.min(...ranges.map((r) => r[0])), high = Math.max(...ranges.map((r) => r[1]));
       if (!ranges.length) [low, high] = log ? [1, 10] : [0, 1];
       if (chart.zero && !log) low = Math.min(0, low);
-      const x = scale(first, last, box.left, box.right, false), y = scale(low, high, box.bottom, box.top, log);
-      axes(picture, box, { place: x, ticks: ticks(first, last, Math.max(3, box.right / 110), false).filter((t) => chart.x !== "step" || Number.isInteger(t)) },
+      const x = scale(first, last, box.left, box.right, chart.logx), y = scale(low, high, box.bottom, box.top, log);
+      axes(picture, box, { place: x, ticks: ticks(first, last, Math.max(3, box.right / 110), chart.logx).filter((t) => chart.x !== "step" || Number.isInteger(t)) },
         { place: y, ticks: ticks(low, high, 5, log) }, { x: chart.x, y: chart.y });
       const clip = `clip-${chart.id}`;
       const cut = svg("clipPath", { id: clip }, picture);

@@ -200,17 +200,55 @@ def lengths_chart(numbers: Mapping[str, Any]) -> Chart | None:
     longest = max(each["longest"] for each in lengths.values())
     about = f"longest {longest:,} tokens" + (f"; cut at {limit}: {over:.2%} of texts" if limit else "")
     series = [
-        {
-            "name": f"{split} ({each['num']:,}, median {each['median']:.0f})",
-            "x": [*each["edges"][:-1], each["edges"][-1]],
-            "y": [*(100 * count / each["num"] for count in each["counts"]), 0.0],
-            "steps": True,
-        }
+        bins(f"{split} ({count:,}, median {each['median']:.0f})", each["edges"], each["counts"], count)
         for split, each in lengths.items()
+        if (count := each["num"])
     ]
     marks = [{"x": limit, "text": f"max_length {limit}"}] if limit and limit <= series[0]["x"][-1] else []
     data = {"series": series, "x": "tokens", "y": "% of texts", "marks": marks, "zero": True, "height": 280}
     return Chart(kind="curves", title="Text lengths", about=about, data=data)
+
+
+def truncation_chart(
+    cut: Mapping[str, Sequence[tuple[float, float]]], limits: Sequence[int], *, max_length: int | None
+) -> Chart | None:
+    """Shares of rows and of tokens that each limit of tokens cuts, by split."""
+    series = [
+        {"name": f"{split}, {what}", "x": limits, "y": [100 * each[index] for each in parts], "points": True}
+        for split, parts in cut.items()
+        for index, what in enumerate(("rows", "tokens"))
+    ]
+    if not series or not limits:
+        return None
+    marks = [{"x": max_length, "text": f"max_length {max_length}"}] if max_length else []
+    data = {"series": series, "x": "max_length", "y": "% cut", "marks": marks, "zero": True, "logx": True}
+    about = "rows that lose something, and the tokens they lose"
+    return Chart(kind="curves", title="Truncation", about=about, data=data)
+
+
+def numbers_chart(numbers: Mapping[str, np.ndarray]) -> Chart | None:
+    """Histogram of labels that are numbers, as shares by split."""
+    known = {split: values for split, values in numbers.items() if len(values)}
+    if not known:
+        return None
+    lowest, highest = min(map(np.min, known.values())), max(map(np.max, known.values()))
+    edges = np.linspace(lowest, highest, 41) if highest > lowest else np.array([lowest - 0.5, lowest + 0.5])
+    series = [
+        bins(
+            f"{split} (mean {values.mean():.3g}, sd {values.std():.3g})",
+            edges.tolist(),
+            np.histogram(values, edges)[0].tolist(),
+            len(values),
+        )
+        for split, values in known.items()
+    ]
+    data = {"series": series, "x": "label", "y": "% of rows", "marks": [], "zero": True, "height": 280}
+    return Chart(kind="curves", title="Labels", about=f"from {lowest:.4g} to {highest:.4g}", data=data)
+
+
+def bins(name: str, edges: Sequence[float], counts: Sequence[int], total: int) -> dict[str, Any]:
+    """A histogram as a line in steps, in percent of all values."""
+    return {"name": name, "x": edges, "y": [*(100 * count / total for count in counts), 0.0], "steps": True}
 
 
 def classes_chart(numbers: Mapping[str, Any]) -> Chart | None:
