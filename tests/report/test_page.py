@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,7 @@ from runwright.cli.main import make_parser
 from runwright.errors import ConfigError
 from runwright.report.data_plots import data_numbers
 from runwright.report.page.charts import line, loss_chart, matrix_chart, scatter_chart
-from runwright.report.page.document import safe_json
-from runwright.report.page.markup import Markup, table, tag
+from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, render
 from runwright.runs.page import find, write_report
 
 MakeFolder = Callable[..., Path]
@@ -64,26 +64,61 @@ def test_only_the_pages_own_style_and_script_may_run(make_folder: MakeFolder) ->
         assert f"{element}-src 'sha256-{digest}'" in policy
 
 
+def page_of(*blocks: Table | Text | list[Chart | None], **head: Any) -> str:
+    head = {"title": "t", "heading": "h", "lines": [], **head}
+    return render(Page(sections=[Section("s", "S", blocks)], **head))
+
+
 def test_data_cannot_end_its_script_element() -> None:
     value = {"text": "</script><!--<script>\u2028&", "odd": float("nan"), "list": [float("inf"), 1.5]}
-    text = safe_json(value)
-    assert not set("<>&\u2028") & set(text)
-    assert json.loads(text) == {"text": value["text"], "odd": None, "list": [None, 1.5]}
+    text = page_of([Chart(kind="curves", title="", about="", data=value)])
+    (data,) = re.findall(r'<script type="application/json" id="report-data">(.*?)</script>', text, re.DOTALL)
+    assert not set("<>&\u2028") & set(data)
+    expected = {"kind": "curves", "label": "", "text": value["text"], "odd": None, "list": [None, 1.5]}
+    assert json.loads(data) == {"charts": [expected]}
 
 
-def test_children_and_attributes_are_escaped_unless_an_element_made_them() -> None:
-    assert tag("b", "<i>", tag("u", "&")) == "<b>&lt;i&gt;<u>&amp;</u></b>"
-    assert tag("a", "x", href='"><b', data_head=None, hidden=True) == '<a href="&quot;&gt;&lt;b" hidden>x</a>'
-    assert tag("p", "a\x00\x08b\ud800") == "<p>ab?</p>"
-    assert isinstance(tag("p"), Markup)
+ATTACK = "\"'><i onx=1>&\x00\x08\ud800</pre></span>"
+
+
+def test_every_text_of_a_page_is_escaped_in_elements_and_attributes() -> None:
+    cell = Cell(ATTACK, kind=ATTACK, about=ATTACK)
+    table = {"title": ATTACK, "columns": [ATTACK, "b"], "rows": [[cell, ATTACK], [Cell("x", link=ATTACK), 1]]}
+    text = page_of(
+        Table(**table),
+        Table(**table, filters=[ATTACK, "b"], summary=ATTACK),
+        Text(text=ATTACK, items=[ATTACK], summary=ATTACK),
+        Text(text=ATTACK, is_code=True),
+        [Chart(kind=ATTACK, title=ATTACK, about=ATTACK, data={ATTACK: ATTACK})],
+        title=ATTACK,
+        heading=ATTACK,
+        status=ATTACK,
+        error=ATTACK,
+        lines=[ATTACK],
+        cards=[Card(ATTACK, ATTACK, ATTACK)],
+    )
+    found = Reader(text)
+    assert "i" not in {name for name, _ in found.tags}
+    assert not [attrs for _, attrs in found.tags if "onx=1" in attrs or "onx" in attrs]
+    shown = "\"'><i onx=1>&?</pre></span>"
+    assert found.texts["h1"][0].strip() == shown
+    assert found.texts["title"][0] == shown
+    assert [attrs["href"] for name, attrs in found.tags if name == "a"] == ["#s", shown, shown]
+    assert not {"\x00", "\x08"} & set(text)
 
 
 def test_tables_have_heads_of_rows_and_columns_and_a_caption() -> None:
-    found = Reader(table("Jobs <1>", ["job", "f1"], [["a", 0.25], ["b", None]], numbers=["f1"]))
+    found = Reader(page_of(Table(title="Jobs <1>", columns=["job", "f1"], rows=[["a", 0.25], ["b", None]])))
     scopes = [attrs.get("scope") for name, attrs in found.tags if name == "th"]
     assert scopes == ["col", "col", "row", "row"]
-    assert found.texts["caption"] == ["Jobs <1>"]
+    assert found.texts["caption"][0] == "Jobs <1>"
     assert [attrs.get("data-value") for name, attrs in found.tags if name == "td"] == ["0.25", None]
+
+
+def test_a_section_without_content_is_left_out() -> None:
+    sections = [Section("a", "A", [[None], None, Table(title="", columns=[], rows=[])])]
+    found = Reader(render(Page(title="", heading="", lines=[], sections=sections)))
+    assert not {"section", "a", "table"} & {name for name, _ in found.tags}
 
 
 def test_a_run_that_has_only_begun_has_a_page(make_folder: MakeFolder) -> None:

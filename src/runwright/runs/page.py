@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from runwright.errors import ConfigError
+from runwright.report.page.document import save
 from runwright.report.page.records import (
     RunRecord,
     figures_of,
@@ -47,10 +48,7 @@ def write_report(folder: Path, *, is_sweep: bool, file: Path | None = None) -> P
     """Write the page; by default into the folder itself."""
     text = sweep_report(folder) if is_sweep else run_page(read_run_record(folder))
     target = file or folder / REPORT_FILE
-    target.parent.mkdir(parents=True, exist_ok=True)
-    new = target.with_name(f".{target.name}.new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(target)
+    save(text, target)
     return target
 
 

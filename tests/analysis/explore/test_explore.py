@@ -16,8 +16,9 @@ from rich.console import Console
 
 from runwright.analysis.explore.explore import Columns, choose_columns, explore
 from runwright.analysis.explore.findings import find
+from runwright.analysis.explore.page import page
+from runwright.analysis.explore.show import print_exploration, to_json, visible
 from runwright.analysis.explore.tables import tables
-from runwright.analysis.explore.writers import page, print_exploration, to_json, visible
 from runwright.cli.main import main
 from runwright.dataset.near import bare
 from runwright.task.base import Task

@@ -12,10 +12,12 @@ from rich.console import Console
 from runwright import build
 from runwright.analysis.explore.explore import Exploration, choose_columns, explore
 from runwright.analysis.explore.findings import find
-from runwright.analysis.explore.writers import print_exploration, to_json, write_page
+from runwright.analysis.explore.page import page
+from runwright.analysis.explore.show import print_exploration, to_json
 from runwright.config.compose import compose_checked
 from runwright.config.targets import GROUPS
 from runwright.errors import ConfigError
+from runwright.report.page.document import save
 from runwright.report.terminal import WIDTH_OF_A_FILE
 
 STREAMING = "streaming"
@@ -46,13 +48,13 @@ def explore_config(
             config, name=name, with_tokens=with_tokens, token_rows=token_rows, on_progress=on_progress
         )
         findings = find(exploration)
-        page = output or Path(config["output_dir"]) / "explore" / f"{name.replace('/', '-')}.html"
-        write_page(exploration, findings, page)
+        file = output or Path(config["output_dir"]) / "explore" / f"{name.replace('/', '-')}.html"
+        save(page(exploration, findings), file)
     if as_json:
         print(to_json(exploration, findings))
     else:
         print_exploration(exploration, findings, console=console)
-        console.print(f"\n page     {page}", soft_wrap=True)
+        console.print(f"\n page     {file}", soft_wrap=True)
 
 
 def explore_data(

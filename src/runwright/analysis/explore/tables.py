@@ -29,7 +29,6 @@ class Table:
     name: str
     title: str
     rows: list[dict[str, Any]]  # all with the same columns
-    notes: list[str]
     is_summary: bool  # printed on the terminal too
 
 
@@ -42,13 +41,13 @@ def tables(exploration: Exploration) -> list[Table]:
     """Those that have rows."""
     surveys, label = exploration.surveys, exploration.columns.label_column
     names = label_names(exploration)
-    left_out = len(names) - MAX_LABELS
+    shown = f", {MAX_LABELS:,} shown" if len(names) > MAX_LABELS else ""
     summary = [
         ("splits", "Splits", _splits(exploration)),
         ("lengths", "Lengths of the texts", _lengths(exploration)),
         ("truncation", "What max_length cuts", _truncation(exploration)),
         ("tokens", f"Tokens of {exploration.tokenizer_name}", _tokens(exploration)),
-        ("labels", f"{label}, {len(names)} classes", _labels(exploration, names[:MAX_LABELS])),
+        ("labels", f"{label}, {len(names):,} classes{shown}", _labels(exploration, names[:MAX_LABELS])),
         ("numbers", f"{label}, numbers", _numbers(exploration)),
     ]
     odd = [
@@ -70,13 +69,7 @@ def tables(exploration: Exploration) -> list[Table]:
         ("scripts", "Scripts", (row for row in scripts if any(row[split] for split in surveys))),
     ]
     every = [
-        Table(
-            name=name,
-            title=title,
-            rows=list(rows),
-            notes=[f"{left_out:,} others left out"] if name == "labels" and left_out > 0 else [],
-            is_summary=is_summary,
-        )
+        Table(name=name, title=title, rows=list(rows), is_summary=is_summary)
         for is_summary, group in ((True, summary), (False, details))
         for name, title, rows in group
     ]

@@ -461,7 +461,7 @@
       const wanted = words.value.toLowerCase();
       let count = 0;
       for (const row of rows) {
-        const chosen = Array.from(choices).every((choice) => !choice.value || row.dataset[choice.name] === choice.value);
+        const chosen = Array.from(choices).every((choice) => !choice.value || row.cells[choice.dataset.column].textContent === choice.value);
         row.hidden = !(chosen && row.textContent.toLowerCase().includes(wanted));
         count += row.hidden ? 0 : 1;
       }
@@ -476,13 +476,13 @@
 
   const kinds = { curves, scatter, matrix, bars, intervals };
   const redraws = [];
-  for (const chart of spec.charts) {
-    const place = document.getElementById(chart.id);
+  document.querySelectorAll(".chart").forEach((place, index) => {
+    const chart = { id: index, ...spec.charts[index] };
     const draw = kinds[chart.kind](place, chart);
     draw();
     place.dataset.drawn = "yes";
     redraws.push(draw);
-  }
+  });
   document.querySelectorAll("table.sortable").forEach(sortable);
   document.querySelectorAll(".filterable").forEach(filterable);
   let width = window.innerWidth, waiting = 0;

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from runwright.report.curve_plots import NO_CURVES, smoothed
-from runwright.report.page.document import Chart
-from runwright.report.page.markup import figure_text
+from runwright.report.page.document import Chart, number_text
 from runwright.report.prediction_plots import correlation
 
 Curve = tuple[np.ndarray, np.ndarray]
@@ -49,7 +48,7 @@ def training_charts(curves: Mapping[str, Curve]) -> list[Chart]:
         if split != "train" or figure in ("loss", "epoch") or len(steps) < 2:
             continue
         finite = values[np.isfinite(values)]
-        about = f"highest {figure_text(float(finite.max()))}, last {figure_text(float(values[-1]))}"
+        about = f"highest {number_text(float(finite.max()))}, last {number_text(float(values[-1]))}"
         is_rate = figure in ("learning_rate", "lr")
         series = [line(figure, steps, values, raw=not is_rate)]
         title = figure.replace("_", " ").capitalize()

@@ -1,16 +1,22 @@
-"""The frame of a page: style, script and data in one file that loads nothing and runs nothing else."""
+"""Pages as data, and the one template that writes them: a file that loads nothing and runs nothing else.
+
+All content is hostile: the template escapes every text, and the only Markup is our own style and script.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import math
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
-from runwright.report.page.markup import Markup, tag
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 HERE = Path(__file__).parent
 
@@ -25,83 +31,176 @@ class Chart:
     data: dict[str, Any]
     whole: bool = False  # takes the whole width
 
+    @property
+    def label(self) -> str:
+        """For readers that see no picture."""
+        return f"{self.title}: {self.about}" if self.about else self.title
 
-@dataclass(kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Image:
+    """A PNG file, which is copied into the page."""
+
+    kind: ClassVar = "image"
+    title: str
+    file: Path
+
+    @property
+    def source(self) -> str:
+        """As an address that holds the file itself."""
+        return f"data:image/png;base64,{base64.b64encode(self.file.read_bytes()).decode('ascii')}"
+
+
+class Cell(NamedTuple):
+    """A cell of a table that is more than its text."""
+
+    text: str
+    value: float | None = None  # what it is sorted by
+    kind: str = ""  # a class of the style sheet
+    about: str = ""  # after the text, less prominent
+    link: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Rows of cells, numbers or texts; sorted by a click on a column's name."""
+
+    kind: ClassVar = "table"
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    summary: str = ""  # folded behind this line
+    filters: Sequence[str] = ()  # columns of which one value can be chosen; with a search field
+    first_is_best: bool = False
+    is_open: ClassVar = False
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
+
+    @property
+    def cells(self) -> list[list[Cell]]:
+        """The rows, numbers written as a person reads them."""
+        return [[cell if isinstance(cell, Cell) else cell_of(cell) for cell in row] for row in self.rows]
+
+    def choices(self, column: str) -> list[str]:
+        """The values of a column, once each."""
+        index = self.columns.index(column)
+        return list(dict.fromkeys(row[index].text for row in self.cells))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Text:
+    """A paragraph, or text as it is written, and a list."""
+
+    kind: ClassVar = "text"
+    text: str = ""
+    items: Sequence[str] = ()
+    is_code: bool = False
+    summary: str = ""  # folded behind this line
+    is_open: bool = False
+
+
+class Card(NamedTuple):
+    """One number at the head of a page."""
+
+    name: str
+    text: str
+    about: str = ""
+    is_main: bool = False
+
+
+class Section(NamedTuple):
+    """Blocks under a heading; charts and images of a list stand side by side. Left out where all is empty."""
+
+    name: str
+    heading: str
+    blocks: Sequence[Table | Text | Sequence[Chart | Image | None] | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
-    """Sections in the order they are added."""
+    """A head and sections."""
 
     title: str
-    head: Markup = field(default_factory=Markup)
-    _sections: list[tuple[str, str, list[Markup]]] = field(default_factory=list)
-    _charts: list[dict[str, Any]] = field(default_factory=list)
+    heading: str
+    lines: Sequence[str]
+    sections: Sequence[Section]
+    status: str = ""
+    error: str = ""
+    cards: Sequence[Card] = ()
 
-    def section(self, name: str, heading: str, *content: Markup) -> None:
-        """A section, where there is anything in it."""
-        if any(content):
-            self._sections.append((name, heading, list(content)))
 
-    def charts(self, *charts: Chart | None) -> Markup:
-        """Places for charts side by side."""
-        figures = [self._figure(chart) for chart in charts if chart is not None]
-        return tag("div", *figures, class_="pair") if figures else Markup()
-
-    def render(self) -> str:
-        """The whole file."""
-        style = Markup((HERE / "style.css").read_text(encoding="utf-8"))
-        script = Markup((HERE / "charts.js").read_text(encoding="utf-8"))
-        data = Markup(safe_json({"charts": self._charts}))
-        policy = (
+def render(page: Page) -> str:
+    """The whole file."""
+    sections = []
+    for section in page.sections:
+        blocks = [_without_none(block) if isinstance(block, Sequence) else block for block in section.blocks]
+        if any(blocks):
+            sections.append(section._replace(blocks=[block for block in blocks if block]))
+    rows = [block for section in sections for block in section.blocks if isinstance(block, list)]
+    charts = [chart for row in rows for chart in row if isinstance(chart, Chart)]
+    style, script = (Markup((HERE / name).read_text(encoding="utf-8")) for name in ("style.css", "charts.js"))  # noqa: S704 - our own files
+    text = _template().render(
+        page=page,
+        sections=sections,
+        charts=[{"kind": chart.kind, "label": chart.label, **_finite(chart.data)} for chart in charts],
+        style=style,
+        script=script,
+        policy=(
             f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
             "base-uri 'none'; form-action 'none'"
-        )
-        links = [tag("a", heading, href=f"#{name}") for name, heading, _ in self._sections]
-        sections = [
-            tag("section", tag("h2", heading), *content, id=name) for name, heading, content in self._sections
-        ]
-        head = tag(
-            "head",
-            tag("meta", charset="utf-8"),
-            tag("meta", http_equiv="Content-Security-Policy", content=policy),
-            tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-            tag("meta", name="referrer", content="no-referrer"),
-            tag("title", self.title),
-            tag("style", style),
-        )
-        body = tag(
-            "body",
-            tag("header", self.head, _theme_button(), tag("nav", *links, aria_label="Sections")),
-            tag("noscript", tag("p", "The charts need JavaScript; tables and texts do without.")),
-            tag("main", *sections),
-            tag("footer", "Made by Runwright. This file is complete: it loads nothing from anywhere."),
-            tag("div", id="tip", role="status", hidden=True),
-            tag("script", data, type="application/json", id="report-data"),
-            tag("script", script),
-        )
-        return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
-
-    def _figure(self, chart: Chart) -> Markup:
-        name = f"chart-{len(self._charts) + 1}"
-        label = f"{chart.title}: {chart.about}" if chart.about else chart.title
-        self._charts.append({"id": name, "kind": chart.kind, "label": label, **chart.data})
-        caption = tag("figcaption", tag("b", chart.title), tag("span", chart.about))
-        place = tag("div", id=name, class_="chart", data_kind=chart.kind)
-        return tag("figure", caption, place, class_="whole" if chart.whole else None)
+        ),
+    )
+    # HTML may hold no control characters and no halves of surrogate pairs.
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "", text).encode("utf-8", "replace").decode("utf-8")
 
 
-def image(file: Path, *, title: str) -> Markup:
-    """A PNG inside the page."""
-    source = f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"
-    return tag("figure", tag("figcaption", tag("b", title)), tag("img", src=source, alt=title))
+def save(text: str, file: Path) -> None:
+    """Write a page to a file, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_name(f".{file.name}.new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(file)
 
 
-def safe_json(value: Any) -> str:
-    """JSON that may stand inside a script element: no character of it can end the element."""
-    text = json.dumps(_finite(value), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+def cell_of(value: object) -> Cell:
+    """A number, which is sorted as one, or a text."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return Cell(value_text(value))
+    return Cell(number_text(value), float(value), "number")
 
 
-def _theme_button() -> Markup:
-    return tag("button", "Light / dark", type="button", id="theme", hidden=True)
+def number_text(value: float) -> str:
+    """A number as a person reads it."""
+    if not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int) or abs(value) >= 10_000:
+        return f"{value:,.0f}"
+    return f"{value:.4f}" if abs(value) >= 0.001 or value == 0 else f"{value:.3g}"
+
+
+def value_text(value: object) -> str:
+    """A value of a record as text: lists with commas, nothing for None."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(value_text, value)) or "none"
+    return "" if value is None else str(value)
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    return environment.get_template("page.html")
+
+
+def _without_none(figures: Sequence[Chart | Image | None]) -> list[Chart | Image]:
+    return [figure for figure in figures if figure is not None]
 
 
 def _hash(content: str) -> str:
@@ -109,7 +208,7 @@ def _hash(content: str) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """Numbers to five digits: a picture shows no more; null for what is no number."""
+    """Numbers to six digits: a picture shows no more; null for what is no number."""
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     if isinstance(value, dict):

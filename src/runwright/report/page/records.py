@@ -41,8 +41,13 @@ class RunRecord:
         return f"{self.run.get('name', self.folder.parent.name)}/{self.folder.name}"
 
     @property
+    def group_column(self) -> str:
+        """The column that metrics are grouped by; empty without one."""
+        return str(self.config.get("task", {}).get("group_column") or "")
+
+    @property
     def best_metric(self) -> str:
-        """The figure that chose the best model."""
+        """The metric that chose the best model."""
         return str(self.config.get("trainer", {}).get("best_metric", "loss"))
 
 
@@ -85,7 +90,7 @@ def read_tables(folder: Path, prefix: str) -> dict[str, list[dict[str, str]]]:
 
 
 def as_number(value: Any) -> float | None:
-    """A figure of a summary, where NaN and inf are texts."""
+    """A number of a summary, where NaN and inf are texts."""
     try:
         return float(value)
     except (TypeError, ValueError):

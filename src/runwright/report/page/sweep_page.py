@@ -14,8 +14,7 @@ import numpy as np
 
 from runwright.report.curve_plots import smoothed
 from runwright.report.page.charts import Curve, curves_chart, line
-from runwright.report.page.document import Chart, Page
-from runwright.report.page.markup import Cell, Markup, figure_text, join, table, tag
+from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, number_text, render
 from runwright.report.progress import clock
 
 MAX_DRAWN = 24  # jobs in one chart: the best ones
@@ -41,15 +40,26 @@ class Job:
 def sweep_page(folder: Path, jobs: Sequence[Job], *, metric: str, mode: str, report_name: str) -> str:
     """The whole file; the jobs come best first, `metric` is what they were ranked by."""
     varied = _varied(jobs)
-    page = Page(
-        title=f"{folder.name} - Runwright", head=_head(folder, jobs, varied, metric=metric, mode=mode)
+    parameters = [_parameter_chart(jobs, key, metric) for key in varied]
+    sections = [
+        Section("jobs", "Jobs", [_table(folder, jobs, varied, metric=metric, report_name=report_name)]),
+        Section(
+            "parameters",
+            "Parameters and the metric",
+            [parameters],
+        ),
+        Section("curves", "Curves", [list(_curve_charts(jobs, varied))]),
+        Section("next", "Next", [_commands(jobs)]),
+    ]
+    return render(
+        Page(
+            title=f"{folder.name} - Runwright",
+            heading=f"Sweep {folder.name}",
+            lines=[f"ranked by {metric}, {'the larger' if mode == 'max' else 'the smaller'} the better"],
+            cards=list(_cards(jobs, varied, metric=metric)),
+            sections=sections,
+        )
     )
-    page.section("jobs", "Jobs", _table(folder, jobs, varied, metric=metric, report_name=report_name))
-    charts = [_parameter_chart(jobs, key, metric) for key in varied]
-    page.section("parameters", "Parameters and the metric", page.charts(*charts))
-    page.section("curves", "Curves", page.charts(*_curve_charts(jobs, varied)))
-    page.section("next", "Go on", _commands(jobs))
-    return page.render()
 
 
 def _varied(jobs: Sequence[Job]) -> list[str]:
@@ -65,32 +75,22 @@ def _name(job: Job, varied: Sequence[str]) -> str:
     return f"{job.number}: {own}" if own else str(job.number)
 
 
-def _head(folder: Path, jobs: Sequence[Job], varied: Sequence[str], *, metric: str, mode: str) -> Markup:
+def _cards(jobs: Sequence[Job], varied: Sequence[str], *, metric: str) -> Iterator[Card]:
     bad = sum(job.status != "finished" for job in jobs)
-    known = [job for job in jobs if metric in job.metrics]
-    best = known[0] if known else None
-    cards = [_card("jobs", str(len(jobs)), f"{bad} failed" if bad else "all finished")]
-    if best is not None:
-        values = [job.metrics[metric] for job in known]
-        cards.insert(
-            0, _card(f"best {metric}", figure_text(best.metrics[metric]), f"job {_name(best, varied)}")
-        )
-        if len(values) > 1:
-            spread = f"{figure_text(min(values))} to {figure_text(max(values))}"
-            cards.append(_card(f"median {metric}", figure_text(float(np.median(values))), spread))
-    cards.append(_card("time of all jobs", clock(sum(job.seconds for job in jobs)), ""))
-    about = f"ranked by {metric}, {'the larger' if mode == 'max' else 'the smaller'} the better"
-    lines = [tag("h1", f"Sweep {folder.name}"), tag("p", about, class_="soft")]
-    return join([*lines, tag("div", *cards, class_="cards")])
-
-
-def _card(name: str, figure: str, about: str) -> Markup:
-    return tag("div", tag("span", name), tag("b", figure), tag("span", about), class_="card")
+    ranked = [job for job in jobs if metric in job.metrics]
+    values = [job.metrics[metric] for job in ranked]
+    if ranked:
+        yield Card(f"best {metric}", number_text(values[0]), f"job {_name(ranked[0], varied)}")
+    yield Card("jobs", str(len(jobs)), f"{bad} failed" if bad else "all finished")
+    if len(values) > 1:
+        spread = f"{number_text(min(values))} to {number_text(max(values))}"
+        yield Card(f"median {metric}", number_text(float(np.median(values))), spread)
+    yield Card("time of all jobs", clock(sum(job.seconds for job in jobs)))
 
 
 def _table(
     folder: Path, jobs: Sequence[Job], varied: Sequence[str], *, metric: str, report_name: str
-) -> Markup:
+) -> Table:
     names = dict.fromkeys([metric, *(name for job in jobs for name in job.metrics if name.count("/") == 1)])
     shown = list(names)[:MAX_METRICS]
     columns = ["job", *varied, "status", *shown, "seconds", "run"]
@@ -98,14 +98,14 @@ def _table(
         [
             str(job.number),
             *(Cell(job.overrides.get(key, ""), _number(job.overrides.get(key))) for key in varied),
-            Cell(join([tag("span", job.status, class_=job.status), f" {job.reason}" if job.reason else ""])),
+            Cell(job.status, kind=job.status, about=job.reason),
             *(job.metrics.get(name) for name in shown),
             Cell(f"{job.seconds:.1f}", job.seconds, "number"),
             _run_cell(folder, job, report_name),
         ]
         for job in jobs
     ]
-    return table("The best one first", columns, rows, numbers=[*shown, "seconds"], first=True)
+    return Table(title="The best one first", columns=columns, rows=rows, first_is_best=True)
 
 
 def _run_cell(folder: Path, job: Job, report_name: str) -> Cell:
@@ -115,8 +115,7 @@ def _run_cell(folder: Path, job: Job, report_name: str) -> Cell:
     if not page.is_file():
         return Cell(job.folder.name, kind="run")
     # Relative, so that the whole of outputs/ can be moved.
-    place = quote(os.path.relpath(page, folder))
-    return Cell(tag("a", job.folder.name, href=place), kind="run")
+    return Cell(job.folder.name, kind="run", link=quote(os.path.relpath(page, folder)))
 
 
 def _parameter_chart(jobs: Sequence[Job], key: str, metric: str) -> Chart | None:
@@ -167,16 +166,16 @@ def _curve_charts(jobs: Sequence[Job], varied: Sequence[str]) -> Iterator[Chart]
         yield curves_chart(name, about, series)
 
 
-def _commands(jobs: Sequence[Job]) -> Markup:
+def _commands(jobs: Sequence[Job]) -> Text | None:
     best = jobs[0] if jobs and jobs[0].folder is not None and jobs[0].status == "finished" else None
     if best is None or best.folder is None:
-        return Markup()
+        return None
     run = best.folder.name.rpartition("-")[2]
     lines = (
         f"runwright evaluate {run}        # the best job again, or on other data",
         f"runwright report {run} --open   # its page",
     )
-    return tag("pre", "\n".join(lines))
+    return Text(text="\n".join(lines), is_code=True)
 
 
 def _number(text: str | None) -> float | None:

@@ -1,10 +1,9 @@
-"""An exploration on the terminal, as one HTML page that loads nothing, and as JSON."""
+"""An exploration on the terminal and as JSON."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -13,12 +12,7 @@ from rich.text import Text
 
 from runwright.analysis.explore.explore import Exploration
 from runwright.analysis.explore.findings import Finding
-from runwright.analysis.explore.tables import Share, Table, label_names, tables
-from runwright.report.data_plots import data_numbers
-from runwright.report.page.charts import classes_chart, lengths_chart, numbers_chart, truncation_chart
-from runwright.report.page.document import Chart, Page
-from runwright.report.page.markup import folded, join, tag
-from runwright.report.page.markup import table as html_table
+from runwright.analysis.explore.tables import Share, Table, tables
 from runwright.report.terminal import print_table
 
 FORMAT = 2  # of the JSON: raise when a key changes its meaning
@@ -35,8 +29,6 @@ def print_exploration(exploration: Exploration, findings: list[Finding], *, cons
             title = visible(each.title, longest=console.width - 1)
             console.print(Text(f"\n {title}", style="bold"), soft_wrap=True)
             print_table(_rich_table(each), console=console, left=1)
-            for note in each.notes:
-                console.print(Text(f" {note}", style="dim"), soft_wrap=True)
     console.print()
     if not findings:
         console.print(Text(" nothing needs a look", style="bold green"))
@@ -87,67 +79,6 @@ def to_json(exploration: Exploration, findings: list[Finding]) -> str:
     return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
 
 
-def write_page(exploration: Exploration, findings: list[Finding], path: Path) -> None:
-    """Write the page to a file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(page(exploration, findings), encoding="utf-8")
-    new.replace(path)
-
-
-def page(exploration: Exploration, findings: list[Finding]) -> str:
-    """The page as text; every text of the data is escaped."""
-    num_rows = sum(survey.num_rows for survey in exploration.surveys.values())
-    result = Page(title=f"{exploration.name}: {num_rows:,} rows")
-    about = f"{num_rows:,} rows in {len(exploration.surveys)} splits; {len(findings)} things need a look"
-    notes = [tag("p", _line(note)) for note in exploration.columns.notes]
-    result.head = join([tag("h1", _line(exploration.name)), tag("p", about), *notes])
-    shown = [
-        folded(
-            f"{finding.level}: {_line(finding.what)}",
-            tag("p", finding.hint),
-            tag("ul", *(tag("li", _line(example)) for example in finding.examples)),
-            is_open=finding.level == "problem",
-        )
-        for finding in findings
-    ]
-    result.section("findings", "What needs a look", *(shown or [tag("p", "Nothing.")]))
-    charts = _charts(exploration)
-    for each in tables(exploration):
-        rows = [[_line(cell_text(cell)) for cell in row.values()] for row in each.rows]
-        numbers = [_line(name) for name in each.rows[0] if is_numeric(each, name)]
-        content = html_table(each.title, list(map(_line, each.rows[0])), rows, numbers=numbers)
-        notes = [tag("p", note) for note in each.notes]
-        result.section(
-            each.name, each.name.capitalize(), result.charts(charts.get(each.name)), content, *notes
-        )
-    if exploration.data.notes:
-        content = tag("ul", *(tag("li", _line(note)) for note in exploration.data.notes))
-        result.section("notes", "How the rows came about", content)
-    return result.render()
-
-
-def _charts(exploration: Exploration) -> dict[str, Chart | None]:
-    """The chart of a table, by its name."""
-    names, limits, max_length = label_names(exploration), exploration.limits, exploration.max_length
-    tokens, surveys = exploration.tokens, exploration.surveys
-    numbers = data_numbers(
-        {split: each.lengths for split, each in tokens.items()},
-        max_length=max_length,
-        class_counts={
-            split: [each.labels[name] for name in names] for split, each in surveys.items() if each.labels
-        },
-        labels=list(map(_line, names)),
-    )
-    cut = {split: [each.cut_by(limit) for limit in limits] for split, each in tokens.items()}
-    return {
-        "lengths": lengths_chart(numbers),
-        "truncation": truncation_chart(cut, limits, max_length=max_length),
-        "labels": classes_chart(numbers),
-        "numbers": numbers_chart(exploration.numbers),
-    }
-
-
 def is_numeric(table: Table, column: str) -> bool:
     """Whether a column holds numbers only, of which some may be missing."""
     values = [row[column] for row in table.rows if row[column] is not None]
@@ -166,7 +97,3 @@ def visible(text: str, *, longest: int) -> str:
     flat = " ".join(text.split())
     shown = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in flat[: longest + 1])
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
-
-
-def _line(text: str) -> str:
-    return visible(text, longest=400)

@@ -1,0 +1,80 @@
+"""An exploration as one HTML page that loads nothing."""
+
+from __future__ import annotations
+
+from runwright.analysis.explore.explore import Exploration
+from runwright.analysis.explore.findings import Finding
+from runwright.analysis.explore.show import cell_text, visible
+from runwright.analysis.explore.tables import Table as RowTable
+from runwright.analysis.explore.tables import label_names, tables
+from runwright.report.data_plots import data_numbers
+from runwright.report.page.charts import classes_chart, lengths_chart, numbers_chart, truncation_chart
+from runwright.report.page.document import Cell, Chart, Page, Section, Table, Text, render
+
+
+def page(exploration: Exploration, findings: list[Finding]) -> str:
+    """One HTML page."""
+    num_rows = sum(survey.num_rows for survey in exploration.surveys.values())
+    about = f"{num_rows:,} rows in {len(exploration.surveys)} splits; {len(findings)} things need a look"
+    blocks = [
+        Text(
+            summary=f"{finding.level}: {_line(finding.what)}",
+            text=finding.hint,
+            items=list(map(_line, finding.examples)),
+            is_open=finding.level == "problem",
+        )
+        for finding in findings
+    ]
+    charts, notes = _charts(exploration), list(map(_line, exploration.data.notes))
+    return render(
+        Page(
+            title=f"{exploration.name}: {num_rows:,} rows",
+            heading=_line(exploration.name),
+            lines=[about, *map(_line, exploration.columns.notes)],
+            sections=[
+                Section("findings", "What needs a look", blocks or [Text(text="Nothing.")]),
+                *(_section(table, charts.get(table.name)) for table in tables(exploration)),
+                Section("notes", "How the rows came about", [Text(items=notes)] if notes else []),
+            ],
+        )
+    )
+
+
+def _section(rows: RowTable, chart: Chart | None) -> Section:
+    table = Table(
+        title=_line(rows.title),
+        columns=list(map(_line, rows.rows[0])),
+        rows=[[_cell(value) for value in row.values()] for row in rows.rows],
+        summary="" if rows.is_summary else f"{len(rows.rows):,} rows",
+    )
+    return Section(rows.name, rows.name.capitalize(), [[chart], table])
+
+
+def _charts(exploration: Exploration) -> dict[str, Chart | None]:
+    """The chart of a table, by its name."""
+    names, limits, max_length = label_names(exploration), exploration.limits, exploration.max_length
+    tokens, surveys = exploration.tokens, exploration.surveys
+    numbers = data_numbers(
+        {split: each.lengths for split, each in tokens.items()},
+        max_length=max_length,
+        class_counts={
+            split: [each.labels[name] for name in names] for split, each in surveys.items() if each.labels
+        },
+        labels=list(map(_line, names)),
+    )
+    cut = {split: [each.cut_by(limit) for limit in limits] for split, each in tokens.items()}
+    return {
+        "lengths": lengths_chart(numbers),
+        "truncation": truncation_chart(cut, limits, max_length=max_length),
+        "labels": classes_chart(numbers),
+        "numbers": numbers_chart(exploration.numbers),
+    }
+
+
+def _cell(value: object) -> Cell:
+    number = float(value) if isinstance(value, int | float) else None
+    return Cell(_line(cell_text(value)), number, "" if number is None else "number")
+
+
+def _line(text: str) -> str:
+    return visible(text, longest=400)
