@@ -26,6 +26,8 @@ def page(exploration: Exploration, findings: list[Finding]) -> str:
         for finding in findings
     ]
     charts, notes = _charts(exploration), list(map(_line, exploration.data.notes))
+    every = tables(exploration)
+    details = [_html_table(table, summary=_line(table.title)) for table in every if not table.is_summary]
     return render(
         Page(
             title=f"{exploration.name}: {num_rows:,} rows",
@@ -33,21 +35,30 @@ def page(exploration: Exploration, findings: list[Finding]) -> str:
             lines=[about, *map(_line, exploration.columns.notes)],
             sections=[
                 Section("findings", "What needs a look", blocks or [Text(text="Nothing.")]),
-                *(_section(table, charts.get(table.name)) for table in tables(exploration)),
+                *(
+                    Section(
+                        table.name, table.name.capitalize(), [[charts.get(table.name)], _html_table(table)]
+                    )
+                    for table in every
+                    if table.is_summary
+                ),
+                Section("details", "Details", details),
                 Section("notes", "How the rows came about", [Text(items=notes)] if notes else []),
             ],
         )
     )
 
 
-def _section(rows: RowTable, chart: Chart | None) -> Section:
-    table = Table(
-        title=_line(rows.title),
-        columns=list(map(_line, rows.rows[0])),
-        rows=[[_cell(value) for value in row.values()] for row in rows.rows],
-        summary="" if rows.is_summary else f"{len(rows.rows):,} rows",
-    )
-    return Section(rows.name, rows.name.capitalize(), [[chart], table])
+def _html_table(table: RowTable, summary: str = "") -> Table:
+    columns = list(map(_line, table.rows[0]))
+    rows = []
+    for row in table.rows:
+        numbers = [float(value) if isinstance(value, int | float) else None for value in row.values()]
+        texts = [_line(cell_text(value)) for value in row.values()]
+        rows.append(
+            [Cell(text, n, "" if n is None else "number") for text, n in zip(texts, numbers, strict=True)]
+        )
+    return Table(title="" if summary else _line(table.title), columns=columns, rows=rows, summary=summary)
 
 
 def _charts(exploration: Exploration) -> dict[str, Chart | None]:
@@ -69,11 +80,6 @@ def _charts(exploration: Exploration) -> dict[str, Chart | None]:
         "labels": classes_chart(numbers),
         "numbers": numbers_chart(exploration.numbers),
     }
-
-
-def _cell(value: object) -> Cell:
-    number = float(value) if isinstance(value, int | float) else None
-    return Cell(_line(cell_text(value)), number, "" if number is None else "number")
 
 
 def _line(text: str) -> str:

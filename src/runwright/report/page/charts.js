@@ -355,74 +355,63 @@
     return draw;
   }
 
-  // --- bars and intervals: rows with a name ---
+  // --- bars and intervals: rows with a name, values along the bottom ---
+
+  function frame(drawing, chart, names, row, room, [low, high]) {
+    drawing.replaceChildren();
+    const height = 10 + row * names.length + 44, picture = canvas(drawing, height, chart.label);
+    const wide = picture.viewBox.baseVal.width;
+    const side = Math.min(wide * 0.4, 16 + 6.8 * Math.min(28, Math.max(...names.map((name) => name.length))));
+    const box = { left: side, right: wide - room, bottom: height - 44, wide };
+    const x = scale(low, high, box.left, box.right, false);
+    for (const value of ticks(low, high, Math.max(2, (box.right - box.left) / 80), false)) {
+      svg("line", { class: "grid", x1: x(value), x2: x(value), y1: 6, y2: box.bottom }, picture);
+      svg("text", { class: "tick middle", x: x(value), y: box.bottom + 18 }, picture, figure(value));
+    }
+    svg("text", { class: "name middle", x: (box.left + box.right) / 2, y: box.bottom + 36 }, picture, chart.x);
+    names.forEach((name, i) => {
+      const text = svg("text", { class: "tick end", x: side - 7, y: 10 + row * (i + 0.5) + 4 }, picture, short(name, Math.max(6, Math.floor((side - 12) / 6.6))));
+      svg("title", {}, text, name);
+    });
+    return { picture, box, x };
+  }
 
   function bars(place, chart) {
     const controls = html("div", "controls", place);
     const drawing = html("div", "drawing", place);
     const hidden = legend(controls, chart.series.map((series) => series.name), draw);
     function draw() {
-      drawing.replaceChildren();
       const shown = chart.series.map((series, index) => ({ ...series, index })).filter((s) => !hidden.has(s.index));
-      const thick = Math.max(4, Math.min(12, 26 / Math.max(1, shown.length)));
-      const row = Math.max(18, thick * shown.length + 8), height = 10 + row * chart.names.length + 44;
-      const picture = canvas(drawing, height, chart.label);
-      const wide = picture.viewBox.baseVal.width;
-      const side = Math.min(wide * 0.4, 16 + 6.8 * Math.min(28, Math.max(...chart.names.map((name) => name.length))));
-      const box = { left: side, right: wide - 46, bottom: height - 44 };
+      const thick = Math.max(4, Math.min(12, 26 / Math.max(1, shown.length))), row = Math.max(18, thick * shown.length + 8);
       const high = Math.max(1e-9, ...shown.flatMap((series) => series.values));
-      const x = scale(0, high, box.left, box.right, false);
-      for (const value of ticks(0, high, Math.max(2, (box.right - box.left) / 80), false)) {
-        svg("line", { class: "grid", x1: x(value), x2: x(value), y1: 6, y2: box.bottom }, picture);
-        svg("text", { class: "tick middle", x: x(value), y: box.bottom + 18 }, picture, figure(value));
-      }
-      svg("text", { class: "name middle", x: (box.left + box.right) / 2, y: box.bottom + 36 }, picture, chart.x);
-      chart.names.forEach((name, i) => {
-        const top = 10 + row * i;
-        const text = svg("text", { class: "tick end", x: side - 7, y: top + row / 2 }, picture, short(name, Math.max(6, Math.floor((side - 12) / 6.6))));
-        svg("title", {}, text, name);
-        shown.forEach((series, place) => {
-          const value = series.values[i];
-          const bar = svg("rect", { class: `bar s${series.index % 8}`, x: x(0), y: top + place * thick, width: Math.max(0, x(value) - x(0)), height: thick - 1 }, picture);
-          bar.addEventListener("pointermove", (event) => showTip(event, [[name], [`${series.name}: ${figure(value)} %, ${figure(series.counts[i])}`, series.index]]));
-          bar.addEventListener("pointerleave", hideTip);
-          if (shown.length === 1) svg("text", { class: "tick", x: x(value) + 4, y: top + thick }, picture, figure(value));
-        });
-      });
+      const { picture, x } = frame(drawing, chart, chart.names, row, 46, [0, high]);
+      chart.names.forEach((name, i) => shown.forEach((series, place) => {
+        const value = series.values[i], top = 10 + row * i;
+        const bar = svg("rect", { class: `bar s${series.index % 8}`, x: x(0), y: top + place * thick, width: Math.max(0, x(value) - x(0)), height: thick - 1 }, picture);
+        bar.addEventListener("pointermove", (event) => showTip(event, [[name], [`${series.name}: ${figure(value)} %, ${figure(series.counts[i])}`, series.index]]));
+        bar.addEventListener("pointerleave", hideTip);
+        if (shown.length === 1) svg("text", { class: "tick", x: x(value) + 4, y: top + thick }, picture, figure(value));
+      }));
     }
     return draw;
   }
 
   function intervals(place, chart) {
-    const drawing = html("div", "drawing", place);
     if (chart.references.length) {
       const bar = html("div", "controls legend", place);
-      place.insertBefore(bar, drawing);
       chart.references.forEach((name, i) => html("span", `key square s${(i + 1) % 8}`, bar, short(name, 40)));
     }
+    const drawing = html("div", "drawing", place);
     function draw() {
-      drawing.replaceChildren();
-      const row = 26, height = 10 + row * chart.rows.length + 44;
-      const picture = canvas(drawing, height, chart.label);
-      const wide = picture.viewBox.baseVal.width;
-      const side = Math.min(wide * 0.4, 16 + 6.8 * Math.min(28, Math.max(...chart.rows.map((each) => each.name.length))));
-      const box = { left: side, right: wide - 64, bottom: height - 44 };
-      const [low, high] = extent(chart.rows.flatMap((each) => [each.value, each.low, each.high, ...each.references]));
-      const x = scale(low, high, box.left, box.right, false);
-      for (const value of ticks(low, high, Math.max(2, (box.right - box.left) / 80), false)) {
-        svg("line", { class: "grid", x1: x(value), x2: x(value), y1: 6, y2: box.bottom }, picture);
-        svg("text", { class: "tick middle", x: x(value), y: box.bottom + 18 }, picture, figure(value));
-      }
-      svg("text", { class: "name middle", x: (box.left + box.right) / 2, y: box.bottom + 36 }, picture, chart.x);
+      const row = 26, range = extent(chart.rows.flatMap((each) => [each.value, each.low, each.high, ...each.references]));
+      const { picture, box, x } = frame(drawing, chart, chart.rows.map((each) => each.name), row, 64, range);
       chart.rows.forEach((each, i) => {
         const at = 10 + row * (i + 0.5);
-        const text = svg("text", { class: "tick end", x: side - 7, y: at + 4 }, picture, short(each.name, Math.max(6, Math.floor((side - 12) / 6.6))));
-        svg("title", {}, text, each.name);
         if (each.low !== null) svg("line", { class: "whisker", x1: x(each.low), x2: x(each.high), y1: at, y2: at }, picture);
         each.references.forEach((value, r) => value === null || svg("rect", { class: `bar s${(r + 1) % 8}`, x: x(value) - 4, y: at - 4, width: 8, height: 8 }, picture));
         if (each.value !== null) svg("circle", { class: "dot s0", cx: x(each.value), cy: at, r: 5 }, picture);
         svg("text", { class: "tick", x: box.right + 12, y: at + 4 }, picture, figure(each.value));
-        const area = svg("rect", { class: "area", x: 0, y: at - row / 2, width: wide, height: row }, picture);
+        const area = svg("rect", { class: "area", x: 0, y: at - row / 2, width: box.wide, height: row }, picture);
         const lines = [[each.name], [`${chart.x}: ${figure(each.value)}`, 0]];
         if (each.low !== null) lines.push([`95 % interval: ${figure(each.low)} to ${figure(each.high)}`]);
         each.references.forEach((value, r) => value === null || lines.push([`${chart.references[r]}: ${figure(value)}`, r + 1]));

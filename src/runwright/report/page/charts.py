@@ -44,14 +44,14 @@ def training_charts(curves: Mapping[str, Curve]) -> list[Chart]:
     """Learning rate, gradient norm and whatever else was recorded of training steps."""
     charts = []
     for name, (steps, values) in curves.items():
-        split, _, figure = name.partition("/")
-        if split != "train" or figure in ("loss", "epoch") or len(steps) < 2:
+        split, _, metric = name.partition("/")
+        if split != "train" or metric in ("loss", "epoch") or len(steps) < 2:
             continue
         finite = values[np.isfinite(values)]
         about = f"highest {number_text(float(finite.max()))}, last {number_text(float(values[-1]))}"
-        is_rate = figure in ("learning_rate", "lr")
-        series = [line(figure, steps, values, raw=not is_rate)]
-        title = figure.replace("_", " ").capitalize()
+        is_rate = metric in ("learning_rate", "lr")
+        series = [line(metric, steps, values, raw=not is_rate)]
+        title = metric.replace("_", " ").capitalize()
         charts.append(curves_chart(title, about if len(finite) else "", series, smooth=not is_rate))
     return charts[:MAX_PANELS]
 
@@ -83,18 +83,15 @@ def curves_chart(
     """Lines over steps."""
     marks = [] if best_step is None else [{"x": best_step, "text": f"best, step {best_step:,}"}]
     known = [value for each in series for value in each["y"] if value is not None and np.isfinite(value)]
-    data = {"series": list(series), "x": "step", "marks": marks, "smooth": smooth}
-    return Chart(
-        kind="curves",
-        title=title,
-        about=about,
-        data={
-            **data,
-            "log": (smooth or "loss" in title.lower()) and bool(known) and min(known) > 0,
-            "height": 320 if whole else 250,
-        },
-        whole=whole,
-    )
+    data = {
+        "series": list(series),
+        "x": "step",
+        "marks": marks,
+        "smooth": smooth,
+        "log": (smooth or "loss" in title.lower()) and bool(known) and min(known) > 0,
+        "height": 320 if whole else 250,
+    }
+    return Chart(kind="curves", title=title, about=about, data=data, whole=whole)
 
 
 def line(name: str, steps: np.ndarray, values: np.ndarray, *, raw: bool = False) -> dict[str, Any]:
@@ -166,25 +163,32 @@ def matrix_chart(
 
 
 def group_charts(
-    figures: Mapping[str, float],
+    metrics: Mapping[str, float],
     intervals: Mapping[str, Mapping[str, float]],
     references: Mapping[str, Mapping[str, float]],
     *,
     split: str,
 ) -> list[Chart]:
     """For each metric that was computed by group, its value and interval in all of them."""
-    metrics = dict.fromkeys(
-        key.split("/")[1] for key in figures if key.startswith(f"{split}/") and key.count("/") == 2
-    )
+    grouped = [key for key in metrics if key.startswith(f"{split}/") and key.count("/") == 2]
     charts = []
-    for metric in metrics:
+    for metric in dict.fromkeys(key.split("/")[1] for key in grouped):
         whole = f"{split}/{metric}"
-        keys = [whole, *(key for key in figures if key.startswith(f"{whole}/"))]
-        known = [name for name, values in references.items() if any(key in values for key in keys)]
-        rows = [_interval_row(key, whole, figures, intervals, references, known) for key in keys]
+        keys = [whole, *(key for key in metrics if key.startswith(f"{whole}/"))]
+        published = [name for name, values in references.items() if any(key in values for key in keys)]
+        rows = [
+            {
+                "name": key.removeprefix(f"{whole}/") if key != whole else "all",
+                "value": metrics.get(key),
+                "low": intervals.get(key, {}).get("low"),
+                "high": intervals.get(key, {}).get("high"),
+                "references": [references[name].get(key) for name in published],
+            }
+            for key in keys
+        ]
         has_intervals = any(row["low"] is not None for row in rows)
         about = f"{split}, {len(keys) - 1} groups" + (", with 95 % intervals" if has_intervals else "")
-        data = {"rows": rows, "references": known, "x": metric}
+        data = {"rows": rows, "references": published, "x": metric}
         charts.append(Chart(kind="intervals", title=f"{metric} by group", about=about, data=data))
     return charts[:MAX_PANELS]
 
@@ -273,24 +277,6 @@ def classes_chart(numbers: Mapping[str, Any]) -> Chart | None:
         about += f"; the {len(labels) - MAX_BARS} rarest not drawn"
     data = {"names": [str(labels[index]) for index in order], "series": series, "x": "% of labels"}
     return Chart(kind="bars", title="Classes", about=about, data=data, whole=len(labels) > 12)
-
-
-def _interval_row(
-    key: str,
-    whole: str,
-    figures: Mapping[str, float],
-    intervals: Mapping[str, Mapping[str, float]],
-    references: Mapping[str, Mapping[str, float]],
-    known: Sequence[str],
-) -> dict[str, Any]:
-    interval = intervals.get(key, {})
-    return {
-        "name": key.removeprefix(f"{whole}/") if key != whole else "all",
-        "value": figures.get(key),
-        "low": interval.get("low"),
-        "high": interval.get("high"),
-        "references": [references[name].get(key) for name in known],
-    }
 
 
 def _cut(text: object, longest: int = MAX_TEXT) -> str:
