@@ -47,7 +47,6 @@ class Exploration:
     surveys: dict[str, SplitSurvey]
     tokens: dict[str, TokenSurvey]  # empty without a tokenizer
     tokenizer_name: str | None
-    num_tokens: int  # in the vocabulary
     max_length: int | None
     overlaps: list[Overlap]
     noise: list[Noise]
@@ -116,7 +115,6 @@ def explore(
         surveys=surveys,
         tokens=tokens,
         tokenizer_name=tokenizer_name,
-        num_tokens=len(tokenizer) if tokenizer is not None else 0,
         max_length=max_length,
         overlaps=find_overlaps(surveys),
         noise=[noise for each in surveys.values() if (noise := find_noise(each))],

@@ -9,7 +9,7 @@ from runwright.analysis.explore.tables import Table as RowTable
 from runwright.analysis.explore.tables import label_names, tables
 from runwright.report.data_plots import data_numbers
 from runwright.report.page.charts import classes_chart, lengths_chart, numbers_chart, truncation_chart
-from runwright.report.page.document import Cell, Chart, Page, Section, Table, Text, render
+from runwright.report.page.document import Chart, Page, Section, Table, Text, cell_of, render
 
 
 def page(exploration: Exploration, findings: list[Finding]) -> str:
@@ -51,13 +51,7 @@ def page(exploration: Exploration, findings: list[Finding]) -> str:
 
 def _html_table(table: RowTable, summary: str = "") -> Table:
     columns = list(map(_line, table.rows[0]))
-    rows = []
-    for row in table.rows:
-        numbers = [float(value) if isinstance(value, int | float) else None for value in row.values()]
-        texts = [_line(cell_text(value)) for value in row.values()]
-        rows.append(
-            [Cell(text, n, "" if n is None else "number") for text, n in zip(texts, numbers, strict=True)]
-        )
+    rows = [[cell_of(value, _line(cell_text(value))) for value in row.values()] for row in table.rows]
     return Table(title="" if summary else _line(table.title), columns=columns, rows=rows, summary=summary)
 
 

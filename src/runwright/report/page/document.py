@@ -134,7 +134,9 @@ def render(page: Page) -> str:
     """The whole file."""
     sections = []
     for section in page.sections:
-        blocks = [_without_none(block) if isinstance(block, Sequence) else block for block in section.blocks]
+        blocks = [
+            list(filter(None, block)) if isinstance(block, Sequence) else block for block in section.blocks
+        ]
         if any(blocks):
             sections.append(section._replace(blocks=[block for block in blocks if block]))
     rows = [block for section in sections for block in section.blocks if isinstance(block, list)]
@@ -163,11 +165,11 @@ def save(text: str, file: Path) -> None:
     new.replace(file)
 
 
-def cell_of(value: object) -> Cell:
-    """A number, which is sorted as one, or a text."""
+def cell_of(value: object, text: str | None = None) -> Cell:
+    """A cell that is sorted by its number where it is one; `text` is shown in place of the value."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return Cell(value_text(value))
-    return Cell(number_text(value), float(value), "number")
+        return Cell(value_text(value) if text is None else text)
+    return Cell(number_text(value) if text is None else text, float(value), "number")
 
 
 def number_text(value: float) -> str:
@@ -197,10 +199,6 @@ def _template() -> Any:
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     return environment.get_template("page.html")
-
-
-def _without_none(figures: Sequence[Chart | Image | None]) -> list[Chart | Image]:
-    return [figure for figure in figures if figure is not None]
 
 
 def _hash(content: str) -> str:

@@ -119,12 +119,10 @@ def _metrics(record: RunRecord) -> list[Table | Sequence[Chart]]:
     splits = list(dict.fromkeys(key.partition("/")[0] for key in whole))
     published = [name for name, values in references.items() if any(key in values for key in whole)]
 
-    def cell(key: str) -> Cell | None:
-        interval, value = intervals.get(key), metrics.get(key)
-        if value is None:
-            return None
+    def cell(key: str) -> Cell:
+        interval = intervals.get(key)
         about = f"[{number_text(interval['low'])}, {number_text(interval['high'])}]" if interval else ""
-        return Cell(number_text(value), value, "number", about)
+        return cell_of(metrics.get(key))._replace(about=about)
 
     rows = [
         [name, *(cell(f"{split}/{name}") for split in splits)]
@@ -300,7 +298,4 @@ def _commands(record: RunRecord) -> list[Text]:
         f"runwright predict {run} 'a text'   # predictions for a text or a file",
         f"runwright report {run} --open      # this page",
     )
-    return [
-        Text(text="Where the folder with outputs/ is:"),
-        Text(text="\n".join(lines), is_code=True),
-    ]
+    return [Text(text="Where the folder with outputs/ is:"), Text(text="\n".join(lines), is_code=True)]

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -19,7 +18,7 @@ from runwright.report.progress import clock
 
 MAX_DRAWN = 24  # jobs in one chart: the best ones
 MAX_METRICS = 5
-MAX_FIGURE_CHARTS = 6
+MAX_METRIC_CHARTS = 6
 LOG_FROM = 10  # a parameter whose largest value is that many times its smallest one
 
 
@@ -43,11 +42,7 @@ def sweep_page(folder: Path, jobs: Sequence[Job], *, metric: str, mode: str, rep
     parameters = [_parameter_chart(jobs, key, metric) for key in varied]
     sections = [
         Section("jobs", "Jobs", [_table(folder, jobs, varied, metric=metric, report_name=report_name)]),
-        Section(
-            "parameters",
-            "Parameters and the metric",
-            [parameters],
-        ),
+        Section("parameters", "Parameters and the metric", [parameters]),
         Section("curves", "Curves", [list(_curve_charts(jobs, varied))]),
         Section("next", "Next", [_commands(jobs)]),
     ]
@@ -120,31 +115,29 @@ def _run_cell(folder: Path, job: Job, report_name: str) -> Cell:
 
 def _parameter_chart(jobs: Sequence[Job], key: str, metric: str) -> Chart | None:
     """The metric over a parameter: over numbers on a line, over words side by side."""
-    points = [
-        (job.overrides[key], job.metrics[metric], job)
-        for job in jobs
-        if key in job.overrides and metric in job.metrics
-    ]
-    points = [point for point in points if math.isfinite(point[1])]
-    if len({text for text, _, _ in points}) < 2:
+    drawn = [job for job in jobs if key in job.overrides and math.isfinite(job.metrics.get(metric, math.nan))]
+    values = [job.overrides[key] for job in drawn]
+    if len(set(values)) < 2:
         return None
-    numbers = [_number(text) for text, _, _ in points]
-    known = [number for number in numbers if number is not None]
-    texts = [_name(job, list(job.overrides)) for _, _, job in points]
-    values = [value for _, value, _ in points]
-    data: dict[str, Any] = {"py": values, "texts": texts, "x": key, "y": metric}
-    if len(known) == len(points):
-        wide = min(known) > 0 and max(known) / min(known) >= LOG_FROM
-        data |= {"px": known, "logx": wide}
+    numbers = [number for value in values if (number := _number(value)) is not None]
+    names = sorted(set(values))
+    if len(numbers) == len(values):
+        across = {"px": numbers, "logx": min(numbers) > 0 and max(numbers) / min(numbers) >= LOG_FROM}
     else:
-        names = sorted({text for text, _, _ in points})
-        data |= {"px": [names.index(text) for text, _, _ in points], "names": names}
-    best = points[0][0]  # the jobs come best first
-    return Chart(kind="scatter", title=key, about=f"{len(points)} jobs, best at {best}", data=data)
+        across = {"px": [names.index(value) for value in values], "names": names}
+    data = {
+        **across,
+        "py": [job.metrics[metric] for job in drawn],
+        "texts": [_name(job, list(job.overrides)) for job in drawn],
+        "x": key,
+        "y": metric,
+    }
+    about = f"{len(drawn)} jobs, best at {values[0]}"  # the jobs come best first
+    return Chart(kind="scatter", title=key, about=about, data=data)
 
 
 def _curve_charts(jobs: Sequence[Job], varied: Sequence[str]) -> Iterator[Chart]:
-    """The losses of all, then each figure of the validation split that was computed more than once."""
+    """The losses of all, then each metric of the validation split that was computed more than once."""
     drawn = [job for job in jobs if job.curves][:MAX_DRAWN]
     about = f"the {len(drawn)} best of {len(jobs)} jobs" if len(drawn) < len(jobs) else f"{len(drawn)} jobs"
     losses = [
@@ -161,7 +154,7 @@ def _curve_charts(jobs: Sequence[Job], varied: Sequence[str]) -> Iterator[Chart]
         for name, (steps, _) in job.curves.items()
         if name.startswith("validation/") and name.count("/") == 1 and len(steps) > 1
     )
-    for name in list(names)[:MAX_FIGURE_CHARTS]:
+    for name in list(names)[:MAX_METRIC_CHARTS]:
         series = [line(_name(job, varied), *job.curves[name]) for job in drawn if name in job.curves]
         yield curves_chart(name, about, series)
 
