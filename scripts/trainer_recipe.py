@@ -40,7 +40,7 @@ from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError, RunwrightError
 from runwright.model.configuration import auto_class, head_options, quiet_transformers
 from runwright.model.vocabulary import fit_vocabulary
-from runwright.runs.evaluate import check_tuning, is_tuned
+from runwright.runs.evaluate import check_tuning
 from runwright.store import cache_root
 from runwright.trainer.environment import share_of_cores
 from runwright.trainer.evaluate import evaluate, predict
@@ -74,7 +74,7 @@ class Recipe:
                 model, task, examples, ranks=self.ranks, autocast=autocast,
                 max_tokens=self.options.evaluate_tokens,
             )  # fmt: skip
-            if split == self.splits.best and is_tuned(task):
+            if split == self.splits.best and task.tuned_option:
                 task.tune(predictions, rows)
             found_by_row, metrics = task.assemble(predictions, rows), build.build_metrics(self.config)
             evaluation = evaluate(found_by_row, metrics=metrics, group_names=task.group_names)
