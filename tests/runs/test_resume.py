@@ -142,10 +142,15 @@ def test_every_changeable_key_is_one_of_the_configuration(make_run: Make) -> Non
 
 
 def test_what_is_no_longer_bit_identical_is_named() -> None:
-    saved = {"config": "a", "num_processes": 1, "num_threads": 2, "device": "cpu", "torch": "2.13.0"}
+    saved = {"config": "a", "num_processes": 1, "num_threads": 2, "runwright": "0.1.0"}
     assert check_identity(saved, saved) == []
-    reasons = check_identity(saved, {**saved, "num_processes": 4, "num_threads": 1})
-    assert [reason.partition(":")[0] for reason in reasons] == ["num_processes 1 → 4", "num_threads 2 → 1"]
+    reasons = check_identity(
+        saved, {"config": "a", "num_processes": 4, "num_threads": 2, "runwright": "0.2.0"}
+    )
+    assert [reason.partition(":")[0] for reason in reasons] == [
+        "num_processes 1 → 4",
+        "runwright 0.1.0 → 0.2.0",
+    ]
 
 
 def test_a_configuration_that_was_changed_by_hand_is_refused() -> None:

@@ -87,9 +87,7 @@ def reproduce(
 
 def configuration(folder: Path, overrides: Sequence[str], *, allow_shadow: bool) -> dict[str, Any]:
     """The run's configuration with overrides on top, on as many threads and processes as it had."""
-    saved = read_saved(folder)
-    saved.warn(folder)
-    stored = config = saved.config
+    stored = config = read_saved(folder)
     if overrides:
         texts = conceal_overrides(overrides)
         own = recorded_overrides(folder)

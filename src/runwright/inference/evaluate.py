@@ -168,7 +168,7 @@ def _config(
 
 def _compose(folder: Path, overrides: Sequence[str], *, allow_shadow: bool) -> Mapping[str, Any]:
     """The run's overrides with these on top."""
-    refuse_kept(overrides, read_saved(folder).config)
+    refuse_kept(overrides, read_saved(folder))
     # Nothing is tracked here: the store's secrets are not needed.
     own = [text for text in recorded_overrides(folder) if not override_key(text).startswith("tracker.")]
     texts = on_top_of(own, conceal_overrides(overrides))

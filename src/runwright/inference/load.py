@@ -59,9 +59,7 @@ def load_run(
         raise _without_model(folder)
     best, state = folder / "best", folder / "task.json"
     # Nothing is tracked here: the store's secrets are not needed.
-    saved = read_saved(folder)
-    saved.warn(folder)
-    config = reveal(saved.config, but="tracker")
+    config = reveal(read_saved(folder), but="tracker")
     # Saved beside the model, whichever function of the user's made it.
     tokenizer = load_pretrained(name=str(best.resolve()), revision=None, padding_side=None, pad_token=None)
     judging = judging or {}

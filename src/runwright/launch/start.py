@@ -47,7 +47,7 @@ def start(request: Request) -> int:
     if os.environ.pop(STOP_VARIABLE, None):  # a job of a multirun
         die_with_parent(signal.SIGTERM)  # stopped in good order where that is killed
     folder = _choose_folder(request)
-    config = reveal(read_saved(folder).config)
+    config = reveal(read_saved(folder))
     options = LaunchOptions(**config["launch"])
     with run_lock(folder) as lock, noting_the_end(folder):
         if needs_workers(options):
@@ -65,7 +65,7 @@ def _join_others(request: Request) -> int:
     # Before torch is imported: a wrong configuration costs nothing here either.
     folder = _choose_folder(request) if rank() == 0 else None
     if folder is not None:
-        options = reveal(read_saved(folder).config)["launch"]
+        options = reveal(read_saved(folder))["launch"]
         check_num_processes(options["num_processes"])
         check_strategy(options["strategy"])
     with run_lock(folder) if folder else nullcontext(), noting_the_end(folder) if folder else nullcontext():

@@ -77,8 +77,7 @@ def execute(folder: Path) -> RunResult:
     Raises StoppedBySignalError where a signal ended it; whatever else went wrong is written down and raised.
     """
     # Only the first process tracks the run.
-    saved = read_saved(folder)
-    config = reveal(saved.config, but="tracker" if rank() else "")
+    config = reveal(read_saved(folder), but="tracker" if rank() else "")
     options = build.build_options(config)
     ranks = start_ranks(
         options.device,
@@ -89,8 +88,6 @@ def execute(folder: Path) -> RunResult:
     if options.deterministic:
         be_deterministic()
     with run_logging(folder, first=ranks.is_first, redact=Redactor().text), catch_signals() as stop:
-        if ranks.is_first:
-            saved.warn(folder)
         tracker = (
             instantiate(config["tracker"], group="tracker", key="tracker") if ranks.is_first else Silent()
         )

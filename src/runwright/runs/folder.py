@@ -5,7 +5,6 @@ outputs/<name>/<time>-<id>/ with config.yaml (resolved), overrides.yaml and run.
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import os
@@ -14,7 +13,7 @@ import shlex
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,21 +21,18 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from runwright import __version__
-from runwright.config.folders import GLOBAL_GROUPS, find_conf_folders
-from runwright.config.options import TARGET
 from runwright.config.permissions import granted
 from runwright.config.redaction import redact
 from runwright.config.secrets import conceal, conceal_overrides, keep_references, refuse_in_names
-from runwright.config.signature import Signature
-from runwright.config.targets import check_target
-from runwright.errors import ConfigError, did_you_mean, shown
+from runwright.errors import ConfigError, did_you_mean
 
 logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.yaml"
 OVERRIDES_FILE = "overrides.yaml"
 RUN_FILE = "run.json"
-FORMAT = 1  # of a run folder, kept in run.json; counted up when this code can no longer read older ones
+# In run.json; counted up when older folders can no longer be read, as when their config lacks an option.
+FORMAT = 1
 ID_LENGTH = 6
 MAX_TRIES = 100
 LATEST = "latest"
@@ -251,30 +247,11 @@ def _latest_names(runs: list[Path]) -> list[str]:
     return sorted({f"{LATEST}:{folder.parent.name}" for folder in runs})
 
 
-ROOT_FILE = "train.yaml"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SavedConfig:
-    """A configuration with every option, and which of them the run did not have."""
-
-    config: dict[str, Any]
-    filled: dict[str, tuple[Any, str]]  # by key: the value, and the file it is from
-
-    def warn(self, where: Path) -> None:
-        """Say which options were filled in, and with what."""
-        for key, (value, file) in self.filled.items():
-            logger.warning(
-                "%s: the run was made before there was %s; taken as %s has it: %s",
-                where, key, file, shown(value),
-            )  # fmt: skip
-
-
-def read_saved(folder: Path) -> SavedConfig:
+def read_saved(folder: Path) -> dict[str, Any]:
     """The configuration of the run in a folder. Raises ConfigError where the folder has another format."""
     if (folder / RUN_FILE).is_file():  # a logged model of MLflow has none
         require_format(folder)
-    return complete(read_config(folder / CONFIG_FILE))
+    return read_config(folder / CONFIG_FILE)
 
 
 def require_format(folder: Path) -> None:
@@ -289,114 +266,3 @@ def require_format(folder: Path) -> None:
         f"{folder}: made by Runwright {version} {kind}, expected format {FORMAT}; read it with the code that "
         f"made it (provenance.json names the commit), or train again: {command}"
     )
-
-
-def complete(config: Mapping[str, Any]) -> SavedConfig:
-    """The configuration with the options that it lacks, where a shipped file has them."""
-    whole: dict[str, Any] = copy.deepcopy(dict(config))
-    shipped = _Shipped()
-    filled = dict(_fill_root(whole, shipped.root))
-    for key, node in list(_nodes(whole)):
-        for name, (value, file) in shipped.lacking(node, key=key).items():
-            node[name] = copy.deepcopy(value)
-            filled[f"{key}.{name}"] = file
-    if not filled:
-        return SavedConfig(config=whole, filled={})
-    whole = resolved(whole)
-    return SavedConfig(config=whole, filled={key: (_at(whole, key), file) for key, file in filled.items()})
-
-
-def _fill_root(config: dict[str, Any], root: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What belongs to no group: names and seeds, how processes are started."""
-    for name, value in root.items():
-        if name not in config:
-            config[name] = copy.deepcopy(value)
-            yield name, ROOT_FILE
-        elif isinstance(value, Mapping) and isinstance(config[name], dict) and value:
-            for inner in value.keys() - config[name].keys():
-                config[name][inner] = copy.deepcopy(value[inner])
-                yield f"{name}.{inner}", ROOT_FILE
-
-
-class _Shipped:
-    """The nodes in the shipped files and the user's, read when they are first asked for."""
-
-    def __init__(self) -> None:
-        self._folders = find_conf_folders()
-        self._known: dict[str, list[tuple[str, dict[str, Any]]]] = {}
-
-    @property
-    def root(self) -> dict[str, Any]:
-        """The root of every run, without what only composing it needs."""
-        content = _read(self._folders.shipped / ROOT_FILE)
-        return {name: value for name, value in content.items() if name not in ("defaults", "hydra")}
-
-    def lacking(self, node: Mapping[str, Any], *, key: str) -> dict[str, tuple[Any, str]]:
-        """The options that a node lacks, each with the value and the file that has it.
-
-        Of several files it is the one that is most like the node, then the one of its name.
-        """
-        group, last = key.partition(".")[0], key.rpartition(".")[2]
-
-        def likeness(candidate: tuple[str, dict[str, Any]]) -> tuple[int, bool]:
-            file, other = candidate
-            return sum(name in other and other[name] == node[name] for name in node), Path(file).stem == last
-
-        try:
-            signature = check_target(node[TARGET], key=TARGET)
-        except ConfigError:
-            return {}  # whoever makes it says what is wrong
-        if not isinstance(signature, Signature):
-            return {}
-        names = [name for name, option in signature.options.items() if option.required and name not in node]
-        found: dict[str, tuple[Any, str]] = {}
-        for name in names:
-            candidates = [(file, other) for file, other in self._like(node, group) if name in other]
-            if candidates:
-                file, other = max(candidates, key=likeness)
-                found[name] = (other[name], file)
-        return found
-
-    def _like(self, node: Mapping[str, Any], group: str) -> list[tuple[str, dict[str, Any]]]:
-        """Nodes of the same target; where no file has it, those with all options of this one."""
-        if group not in self._known:
-            self._known[group] = list(self._read_group(group)) if group not in GLOBAL_GROUPS else []
-        known = self._known[group]
-        same = [each for each in known if each[1][TARGET] == node[TARGET]]
-        own = node.keys() - {TARGET}
-        return same or [each for each in known if own and own <= each[1].keys()]
-
-    def _read_group(self, group: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        for folder in self._folders.in_order:
-            for file in sorted((folder / group).rglob("*.yaml")):
-                for _, node in _nodes(_read(file)):
-                    yield file.relative_to(folder).as_posix(), node
-
-
-def _read(file: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _nodes(value: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every mapping with a target, with its key; a file's own has none."""
-    if isinstance(value, dict):
-        if TARGET in value:
-            yield key, value
-        for name, inner in value.items():
-            yield from _nodes(inner, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list):
-        for place, inner in enumerate(value):
-            yield from _nodes(inner, f"{key}.{place}")
-
-
-def _at(value: Any, key: str) -> Any:
-    parts: Sequence[str] = key.split(".")
-    for part in parts:
-        value = value[int(part)] if isinstance(value, list) else value[part]
-    return value

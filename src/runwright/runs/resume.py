@@ -86,15 +86,13 @@ def adopt(folder: Path, config: Mapping[str, Any]) -> None:
     References stand for its secrets, as in the folder's own.
     """
     from runwright.config.schema import check
-    from runwright.runs.folder import complete
 
-    # The file keeps lacking what came after the run was made: checkpoints know it by its hash.
-    stored, whole = read_config(folder / CONFIG_FILE), complete(config).config
-    changed = differences(complete(stored).config, whole)
+    stored = read_config(folder / CONFIG_FILE)
+    changed = differences(stored, config)
     assert all(map(is_changeable, changed)), changed
     if changed:
-        raise_if_any(check(reveal(whole)))
-        write_config(folder, merge(stored, whole, changed))
+        raise_if_any(check(reveal(config)))
+        write_config(folder, merge(stored, config, changed))
     record_resume(folder, changed)
 
 
@@ -121,13 +119,11 @@ def record_resume(
 
 def find_unfinished(config: Mapping[str, Any]) -> Path | None:
     """The newest run of the same configuration, where it did not finish; what may change is not compared."""
-    from runwright.runs.folder import read_saved
-
     wanted = comparable(config)
     same_name = [run for run in find_runs(config["output_dir"]) if run.parent.name == config["name"]]
     for folder in sorted(same_name, key=start_order, reverse=True):
         record = read_run(folder)
-        if record.get("format") == FORMAT and comparable(read_saved(folder).config) == wanted:
+        if record.get("format") == FORMAT and comparable(read_config(folder / CONFIG_FILE)) == wanted:
             return folder.resolve() if record["status"] != "FINISHED" else None
     return None
 
