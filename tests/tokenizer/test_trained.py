@@ -185,6 +185,18 @@ def test_an_alphabet_keeps_the_most_frequent_characters(
     assert tokenizer.unk_token_id not in tokenizer("c")["input_ids"]
 
 
+def test_an_alphabet_may_hold_what_means_something_in_a_pattern(
+    train_one: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "signs.txt").write_text("]]]^^^---\\\\\\aaaaaaa b\n" * 3, encoding="utf-8")
+    model = {"alphabet_size": 6, "vocab_size": 40}
+    tokenizer = train_one(
+        "unigram", files=[str(tmp_path / "signs.txt")], pre_tokenizer=["metaspace"], model=model
+    )
+    characters = {token for token in tokenizer.get_vocab() if len(token) == 1}
+    assert characters - {"▁"} == {"]", "^", "-", "\\", "a"}
+
+
 def test_words_are_taken_by_frequency(train_one: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "few.txt").write_text("Film film film plot plot rare\n", encoding="utf-8")
     tokenizer = train_one("word", files=[str(tmp_path / "few.txt")])

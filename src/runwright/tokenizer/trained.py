@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, processors
 from transformers import PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError, DataError
-from runwright.tokenizer.algorithms import Bpe, WordPiece, Words
+from runwright.tokenizer.algorithms import Bpe, Unigram, WordPiece, Words
 from runwright.tokenizer.families import FAMILIES, FamilyName, framing, roles_of
 from runwright.tokenizer.pipeline import (
     DecoderName,
@@ -22,12 +22,9 @@ from runwright.tokenizer.pipeline import (
 )
 from runwright.tokenizer.pretrained import load_pretrained
 from runwright.tokenizer.texts import Corpus, RunTexts
-from runwright.tokenizer.unigram import Unigram
 from runwright.types import PositiveInt
 
-ALGORITHMS = (
-    "Bpe, WordPiece or Words of runwright.tokenizer.algorithms or Unigram of runwright.tokenizer.unigram"
-)
+ALGORITHMS = "Bpe, WordPiece, Unigram or Words of runwright.tokenizer.algorithms"
 
 
 class Algorithm(Protocol):

@@ -41,8 +41,8 @@ def _the_algorithm_is_a_node(model: Any) -> Iterator[Mistake]:
         yield Mistake(
             key="tokenizer.model._target_",
             given=shown(model[TARGET]),
-            expected="what learns a vocabulary: Bpe, WordPiece or Words of runwright.tokenizer.algorithms, "
-            "Unigram of runwright.tokenizer.unigram",
+            expected="what learns a vocabulary: Bpe, WordPiece, Unigram or Words of "
+            "runwright.tokenizer.algorithms",
         )
 
 
