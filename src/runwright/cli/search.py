@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from runwright.cli.flags import add_delimited_flags
 
@@ -91,8 +91,13 @@ def _query(args: argparse.Namespace, words: list[str]) -> int:
 
     index = Index(Path(words[0]), run=run, device=args.device)
     for query in words[1:] or _lines():
-        hits = index.query([query], k=args.k)[0]
-        _show_json(query, hits) if args.json else _show(query, hits)
+        (hits,) = index.query([query], k=args.k)
+        if args.json:
+            print(json.dumps({"query": query, "hits": hits}, ensure_ascii=False), flush=True)
+            continue
+        print(query)
+        for hit in hits:
+            print(f"  {hit['score']:7.4f}  {' '.join(hit['text'].split())}", flush=True)
     return 0
 
 
@@ -107,17 +112,3 @@ def _lines() -> Iterator[str]:
             return
         if line.strip():
             yield line.strip()
-
-
-def _show_json(query: str, hits: list[Any]) -> None:
-    import json
-
-    from runwright.inference.search import as_json
-
-    print(json.dumps(as_json(query, hits), ensure_ascii=False), flush=True)
-
-
-def _show(query: str, hits: list[Any]) -> None:
-    print(query)
-    for hit in hits:
-        print(f"  {hit.score:7.4f}  {' '.join(hit.text.split())}", flush=True)

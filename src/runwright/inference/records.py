@@ -159,7 +159,7 @@ def texts_of(
     return texts
 
 
-def in_chunks(records: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+def in_chunks(records: Iterable[Any], size: int) -> Iterator[list[Any]]:
     """Lists of at most `size` records."""
     iterator = iter(records)
     while chunk := list(islice(iterator, size)):

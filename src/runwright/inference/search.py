@@ -1,7 +1,8 @@
 """An index over the texts of a file by the vectors of a run, and the texts nearest to a query.
 
-The folder of an index holds `vectors.faiss`, `texts.jsonl`, `offsets.npy` (where each text begins) and
-`index.json` (what made it). It appears whole or not at all. A blank text keeps its place and has no vector.
+The folder of an index holds `vectors.npy` [N, D] float32, `texts.arrow` (each text with its place in the
+file; blank ones are left out), `index.json` (what made it) and, of the kind hnsw, `graph.faiss`. It appears
+whole or not at all.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
+from datasets import Dataset, disable_progress_bars
 
 from runwright.errors import CheckpointError, ConfigError, DataError
 from runwright.inference.load import CHUNK_RECORDS, FinishedRun, load_run, predict_chunk
@@ -22,22 +24,12 @@ from runwright.inference.records import dialects_of, in_chunks, read_records
 from runwright.report.progress import Progress
 from runwright.runs.folder import read_run
 
-VECTORS, TEXTS, OFFSETS, ABOUT = "vectors.faiss", "texts.jsonl", "offsets.npy", "index.json"
-FORMAT = 1
+VECTORS, TEXTS, GRAPH, ABOUT = "vectors.npy", "texts.arrow", "graph.faiss", "index.json"
+FORMAT = 2
 MADE_BY = ("best", "task.json", "config.yaml")  # of a run's folder: what its vectors depend on
-NEIGHBORS = 32  # of a node in an HNSW graph: the usual choice
+SCHEMA = pa.schema({"id": pa.int64(), "text": pa.string()})
 
 Kind = Literal["flat", "hnsw"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hit:
-    """A text that was found."""
-
-    rank: int  # from 1
-    score: float  # inner product with the query; of vectors of length one the cosine
-    id: int  # place in the file, from 0
-    text: str
 
 
 class Index:
@@ -45,37 +37,45 @@ class Index:
 
     def __init__(self, folder: Path, *, run: Path | None = None, device: str | None = None) -> None:
         """`run` is where the run's folder is now, if it was moved. Raises CheckpointError if it changed."""
-        faiss = _faiss()
-        self.folder = folder
-        self.about = read_about(folder)
-        found = run or Path(self.about["run_folder"])
-        self.run = _embedder(found, device=device)
-        if model_hash(found) != self.about["model_hash"]:
+        about = read_about(folder)
+        run_folder = run or Path(about["run_folder"])
+        self.run = _embedder(run_folder, device=device)
+        if model_hash(run_folder) != about["model_hash"]:
             raise CheckpointError(
-                f"{folder}: made with another model than run {found} has now; its vectors do not fit. "
-                f"Make it again: runwright search index {found} {self.about['file']} --output NEW_FOLDER"
+                f"{folder}: made with another model than run {run_folder} has now; its vectors do not fit. "
+                f"Make it again: runwright search index {run_folder} {about['file']} --output NEW_FOLDER"
             )
-        self._vectors = faiss.read_index(str(folder / VECTORS))
-        self._offsets = np.load(folder / OFFSETS, allow_pickle=False)
-        if not len(self._offsets) >= self._vectors.ntotal == self.about["texts"]:
+        self._rows = Dataset.from_file(str(folder / TEXTS))
+        self._vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+        if not len(self._rows) == len(self._vectors) == about["texts"]:
             raise DataError("its parts do not belong together; make it again", file=str(folder))
+        if about["kind"] == "hnsw":
+            _require_faiss()
+            self._rows.load_faiss_index("vectors", str(folder / GRAPH))
 
-    def query(self, texts: Sequence[str], *, k: int) -> list[list[Hit]]:
-        """The `k` texts most similar to each query, best first."""
-        scores, places = self._vectors.search(embed(self.run, texts), min(k, self._vectors.ntotal))
-        with (self.folder / TEXTS).open("rb") as stream:
-            return [
+    def query(self, texts: Sequence[str], *, k: int) -> list[list[dict[str, Any]]]:
+        """The `k` texts most similar to each query, best first: rank from 1, score, id, text.
+
+        The score is the inner product of the vectors, the id the place in the file, from 0.
+        """
+        queries = embed(self.run, texts)
+        if self._rows.list_indexes():
+            scores, indices = self._rows.search_batch("vectors", queries, k=k)
+        else:
+            products = queries @ self._vectors.T
+            indices = np.argsort(-products, kind="stable")[:, :k]
+            scores = np.take_along_axis(products, indices, axis=1)
+        hits = []
+        for row_scores, row_indices in zip(scores, indices, strict=True):
+            chosen = self._rows[[index for index in row_indices if index >= 0]]  # a graph may find fewer
+            found = zip(row_scores.tolist(), chosen["id"], chosen["text"], strict=False)
+            hits.append(
                 [
-                    Hit(rank=rank, score=float(score), id=int(place), text=self._text(stream, int(place)))
-                    for rank, (score, place) in enumerate(zip(*row, strict=True), start=1)
-                    if place >= 0  # a graph may find fewer
+                    {"rank": rank, "score": round(score, 6), "id": place, "text": text}
+                    for rank, (score, place, text) in enumerate(found, start=1)
                 ]
-                for row in zip(scores, places, strict=True)
-            ]
-
-    def _text(self, stream: Any, place: int) -> str:
-        stream.seek(int(self._offsets[place]))
-        return json.loads(stream.readline())
+            )
+        return hits
 
 
 def make_index(
@@ -94,7 +94,8 @@ def make_index(
 
     flat: exact, all vectors are compared; hnsw: a graph, faster for millions of texts, may miss some.
     """
-    faiss = _faiss()
+    if kind == "hnsw":
+        _require_faiss()
     if output.exists():
         raise ConfigError(f"--output: {output} exists already; name another folder")
     run = _embedder(run_folder, device=device)
@@ -106,15 +107,22 @@ def make_index(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        vectors, offsets = _fill(faiss, run, ("" if r[column] is None else str(r[column]) for r in records),
-                                 partial / TEXTS, kind)  # fmt: skip
-        if vectors is None:
+        texts = ("" if record[column] is None else str(record[column]) for record in records)
+        vectors = _write_texts(run, texts, partial / TEXTS)
+        if not len(vectors):
             raise DataError("there is no text in it", file=file)
-        faiss.write_index(vectors, str(partial / VECTORS))
-        np.save(partial / OFFSETS, np.array(offsets, dtype=np.int64), allow_pickle=False)
+        np.save(partial / VECTORS, vectors, allow_pickle=False)
+        if kind == "hnsw":
+            disable_progress_bars()
+            rows = Dataset.from_file(str(partial / TEXTS))
+            # 32 neighbours of a node are the usual choice; metric 0 is the inner product.
+            rows.add_faiss_index_from_external_arrays(
+                vectors, "vectors", string_factory="HNSW32", metric_type=0
+            )
+            rows.save_faiss_index("vectors", str(partial / GRAPH))
         about = {
-            "format": FORMAT, "file": file, "text_column": column, "texts": vectors.ntotal, "kind": kind,
-            "dimension": vectors.d, "normalized": run.task.normalize,
+            "format": FORMAT, "file": file, "text_column": column, "texts": len(vectors), "kind": kind,
+            "dimension": vectors.shape[1], "normalized": run.task.normalize,
             "run_id": read_run(run_folder)["run_id"], "run_folder": str(run_folder.resolve()),
             "model_hash": model_hash(run_folder),
         }  # fmt: skip
@@ -125,36 +133,24 @@ def make_index(
     return about
 
 
-def _fill(
-    faiss: Any, run: FinishedRun, texts: Iterable[str], file: Path, kind: Kind
-) -> tuple[Any, list[int]]:
-    """The index of all but blank texts, and where each text begins in `file`, where they are JSON lines."""
-    vectors: Any = None
-    offsets: list[int] = []
-    records = ({"text": text} for text in texts)
+def _write_texts(run: FinishedRun, texts: Iterable[str], file: Path) -> np.ndarray:
+    """Write all but blank texts with their places; their vectors [N, D] float32."""
+    vectors = [np.zeros((0, 0), dtype=np.float32)]
+    num_read = 0
     with (
-        file.open("wb") as stream,
+        pa.OSFile(str(file), "wb") as sink,
+        pa.ipc.new_stream(sink, SCHEMA) as writer,
         Progress(enabled=True) as progress,
         progress.counting("index") as on_progress,
     ):
-        for chunk in in_chunks(records, CHUNK_RECORDS):
-            filled = [row for row, record in enumerate(chunk) if record["text"].strip()]
+        for chunk in in_chunks(enumerate(texts), CHUNK_RECORDS):
+            num_read += len(chunk)
+            filled = [(place, text) for place, text in chunk if text.strip()]
             if filled:
-                found = embed(run, [chunk[row]["text"] for row in filled])
-                if vectors is None:
-                    vectors = faiss.IndexIDMap2(_new_index(faiss, found.shape[1], kind))
-                vectors.add_with_ids(found, len(offsets) + np.array(filled, dtype=np.int64))
-            for record in chunk:
-                offsets.append(stream.tell())
-                stream.write(json.dumps(record["text"], ensure_ascii=False).encode() + b"\n")
-            on_progress(len(offsets))
-    return vectors, offsets
-
-
-def _new_index(faiss: Any, dimension: int, kind: Kind) -> Any:
-    if kind == "flat":
-        return faiss.IndexFlatIP(dimension)
-    return faiss.IndexHNSWFlat(dimension, NEIGHBORS, faiss.METRIC_INNER_PRODUCT)
+                vectors.append(embed(run, [text for _, text in filled]))
+                writer.write_batch(pa.record_batch(list(zip(*filled, strict=True)), schema=SCHEMA))
+            on_progress(num_read)
+    return np.concatenate(vectors[1:] or vectors)
 
 
 def embed(run: FinishedRun, texts: Sequence[str]) -> np.ndarray:
@@ -188,12 +184,6 @@ def model_hash(run_folder: Path) -> str:
     return digest.hexdigest()
 
 
-def as_json(query: str, hits: Sequence[Hit]) -> Mapping[str, Any]:
-    """One query and what was found, for JSON."""
-    found = [{"rank": h.rank, "score": round(h.score, 6), "id": h.id, "text": h.text} for h in hits]
-    return {"query": query, "hits": found}
-
-
 def _embedder(folder: Path, *, device: str | None) -> FinishedRun:
     run = load_run(folder, device=device)
     if not run.task.embeds_texts:
@@ -201,9 +191,8 @@ def _embedder(folder: Path, *, device: str | None) -> FinishedRun:
     return run
 
 
-def _faiss() -> Any:
+def _require_faiss() -> None:
     try:
-        import faiss
+        import faiss  # noqa: F401 - for datasets
     except ImportError as error:
-        raise ConfigError("search needs faiss: pip install 'runwright[search]'") from error
-    return faiss
+        raise ConfigError("--kind hnsw needs faiss: pip install 'runwright[search]'") from error
