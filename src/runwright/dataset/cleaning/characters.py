@@ -5,35 +5,41 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from runwright.dataset.cleaning.passes import change_texts
+from runwright.dataset.cleaning.passes import TextStep
 from runwright.errors import ConfigError, DataError
-from runwright.types import Splits
 
 _TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
 _UNSEEN = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MapCharacters:
+class MapCharacters(TextStep):
     """Characters, or longer pieces, become what the file `path` says: each line `old<tab>new`, UTF-8.
 
     The longest piece counts, what was replaced is not looked at again, and an empty `new` removes. With
     `first_word` the new one ends at the first space, as in tables that list several choices.
     """
 
-    row_wise = True
-    columns: list[str]
     path: str
     first_word: bool
 
-    def __call__(self, splits: Splits) -> Splits:
-        pairs = self._read()
-        key = ["characters", sorted(pairs.items())]
-        return change_texts(splits, self.columns, replacer(pairs), key=key)
+    def change(self, text: str) -> str:
+        return self._replace(text)
 
-    def _read(self) -> dict[str, str]:
+    @property
+    def key(self) -> Any:
+        return ["characters", sorted(self._pairs.items())]
+
+    @cached_property
+    def _replace(self) -> Callable[[str], str]:
+        return replacer(self._pairs)
+
+    @cached_property
+    def _pairs(self) -> dict[str, str]:
         try:
             content = Path(self.path).expanduser().read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
@@ -57,38 +63,29 @@ class MapCharacters:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReplacePattern:
+class ReplacePattern(TextStep):
     r"""What a regular expression finds becomes `replacement`, in which \1 is the first group."""
 
-    row_wise = True
-    columns: list[str]
     pattern: str
     replacement: str
 
-    def __call__(self, splits: Splits) -> Splits:
+    def __post_init__(self) -> None:
         try:
-            pattern = re.compile(self.pattern)
-            pattern.sub(self.replacement, "")
+            re.sub(self.pattern, self.replacement, "")
         except (re.error, IndexError) as error:
             raise ConfigError(
                 f"ReplacePattern: {self.pattern!r} cannot be replaced by {self.replacement!r}: {error}"
             ) from error
-        key = ["replace", self.pattern, self.replacement]
-        return change_texts(splits, self.columns, lambda text: pattern.sub(self.replacement, text), key=key)
+
+    def change(self, text: str) -> str:
+        return re.sub(self.pattern, self.replacement, text)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RemoveTags:
+class RemoveTags(TextStep):
     """HTML tags, comments, scripts and style sheets become a space; a sign like < before a number stays."""
 
-    row_wise = True
-    columns: list[str]
-
-    def __call__(self, splits: Splits) -> Splits:
-        def without(text: str) -> str:
-            return _TAG.sub(" ", _UNSEEN.sub(" ", text)) if "<" in text else text
-
-        return change_texts(splits, self.columns, without, key="remove tags")
+    def change(self, text: str) -> str:
+        return _TAG.sub(" ", _UNSEEN.sub(" ", text)) if "<" in text else text
 
 
 def replacer(pairs: dict[str, str]) -> Callable[[str], str]:

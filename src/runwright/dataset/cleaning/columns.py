@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from datasets import Dataset, Value
 
-from runwright.dataset.checks import missing_column, row_error
-from runwright.dataset.cleaning.passes import keep_rows, new_values, renamed
-from runwright.errors import ConfigError, DataError
+from runwright.dataset.checks import row_error
+from runwright.dataset.cleaning.passes import each_with, keep_rows, new_values, renamed
+from runwright.errors import ConfigError
 from runwright.types import Splits
 
 _TYPES = {"string": "large_string", "int": "int64", "float": "float64", "bool": "bool"}
@@ -37,11 +38,9 @@ class DropColumns:
     columns: list[str]
 
     def __call__(self, splits: Splits) -> Splits:
-        _require_somewhere(splits, self.columns)
-        return {
-            split: rows.remove_columns([name for name in self.columns if name in rows.column_names])
-            for split, rows in splits.items()
-        }
+        for column in self.columns:
+            splits = each_with(splits, [column], lambda rows, _, column=column: rows.remove_columns(column))
+        return splits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +54,8 @@ class CastColumns:
     columns: dict[str, Literal["string", "int", "float", "bool"]]
 
     def __call__(self, splits: Splits) -> Splits:
-        _require_somewhere(splits, list(self.columns))
         for column, kind in self.columns.items():
-            splits = {
-                split: _cast(rows, split, column, kind) if column in rows.column_names else rows
-                for split, rows in splits.items()
-            }
+            splits = each_with(splits, [column], partial(_cast, column=column, kind=kind))
         return splits
 
 
@@ -77,25 +72,20 @@ class MapValues:
     others: Literal["keep", "drop", "error"]
 
     def __call__(self, splits: Splits) -> Splits:
-        _require_somewhere(splits, [self.column])
         known = {as_text(value): new for value, new in self.values.items()}
-        kind = _kind_of(list(known.values()))
         if self.others == "drop":
             key = ["map values, drop", sorted(known)]
-            splits = keep_rows(splits, [self.column], lambda row: as_text(row[0]) in known, key=key)
-        return {
-            split: self._mapped(rows, split, known, kind) if self.column in rows.column_names else rows
-            for split, rows in splits.items()
-        }
+            splits = keep_rows(splits, [self.column], lambda value: as_text(value) in known, key=key)
+        mapped = partial(self._mapped, known=known, kind=_kind_of(list(known.values())))
+        return each_with(splits, [self.column], mapped)
 
-    def _mapped(self, rows: Dataset, split: str, known: dict[str, Any], kind: str) -> Dataset:
-        if self.others == "keep" and kind == "string" and not isinstance(rows.features[self.column], Value):
+    def _mapped(self, rows: Dataset, split: str, *, known: dict[str, Any], kind: str) -> Dataset:
+        is_text = kind == "string" and isinstance(rows.features[self.column], Value)
+        if self.others == "keep" and not is_text and not _is(rows, self.column, _TYPES[kind]):
+            expected = "text" if kind == "string" else kind
             raise ConfigError(
-                f"MapValues: {self.column!r} has values that are not listed and no text; say error or drop"
-            )
-        if self.others == "keep" and kind != "string" and not _is(rows, self.column, _TYPES[kind]):
-            raise ConfigError(
-                f"MapValues: {self.column!r} has values that are not listed and no {kind}; say error or drop"
+                f"MapValues: {self.column!r} has values that are not listed and no {expected}; say error or "
+                "drop"
             )
 
         def change(value: Any, position: int) -> Any:
@@ -110,7 +100,7 @@ class MapValues:
             return known.get(text, unlisted)
 
         key = ["map values", sorted(known.items(), key=str), self.others]
-        return new_values(rows, self.column, change, kind=_TYPES[kind], key=key)
+        return new_values(rows, [self.column], self.column, change, kind=_TYPES[kind], key=key)
 
 
 def as_text(value: Any) -> str:
@@ -131,7 +121,7 @@ def text_of(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else as_text(value)
 
 
-def _cast(rows: Dataset, split: str, column: str, kind: str) -> Dataset:
+def _cast(rows: Dataset, split: str, *, column: str, kind: str) -> Dataset:
     if _is(rows, column, _TYPES[kind]):
         return rows
     convert = _CONVERT[kind]
@@ -146,7 +136,7 @@ def _cast(rows: Dataset, split: str, column: str, kind: str) -> Dataset:
                 f"{value!r} cannot be {kind}", rows, position, split=split, column=column
             ) from None
 
-    return new_values(rows, column, change, kind=_TYPES[kind], key=["cast", kind])
+    return new_values(rows, [column], column, change, kind=_TYPES[kind], key=["cast", kind])
 
 
 def _whole(value: Any) -> int:
@@ -193,11 +183,3 @@ def _kind_of(values: list[Any]) -> str:
         if all(isinstance(value, allowed) and (kind == "bool" or value is not True) for value in present):
             return kind
     raise ConfigError(f"MapValues: values of one type are needed, got {values}")
-
-
-def _require_somewhere(splits: Splits, columns: list[str]) -> None:
-    for column in columns:
-        if all(column not in rows.column_names for rows in splits.values()):
-            split, rows = next(iter(splits.items()))
-            error: DataError = missing_column(column, rows, split=split)
-            raise error

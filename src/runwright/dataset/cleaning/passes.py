@@ -1,9 +1,10 @@
-"""Passes over all rows: rename columns, and for cleaning steps change texts, keep some rows, compare rows."""
+"""Passes over all rows: what kinds of cleaning steps have in common, and renaming, taking, comparing rows."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,6 @@ from runwright.dataset.checks import column_chunks, missing_column, row_error
 from runwright.dataset.readers.raw import readers_code
 from runwright.errors import ConfigError
 from runwright.types import Splits
-
-_INDICATORS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 
 
 def renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
@@ -40,111 +39,159 @@ def renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
     return result
 
 
-def change_texts(splits: Splits, columns: Sequence[str], change: Callable[[str], str], *, key: Any) -> Splits:
-    """Apply `change` to the texts of these columns, nulls excepted; `key` says what `change` does."""
+def each_with(splits: Splits, columns: Sequence[str], change: Callable[[Dataset, str], Dataset]) -> Splits:
+    """The splits, those with all these columns changed; raises DataError for a column that no split has."""
     _require_somewhere(splits, columns)
-    return {split: _changed(rows, split, columns, change, key) for split, rows in splits.items()}
+    return {
+        split: change(rows, split) if set(columns) <= set(rows.column_names) else rows
+        for split, rows in splits.items()
+    }
 
 
-def keep_rows(
-    splits: Splits, columns: Sequence[str], keeps: Callable[[tuple[Any, ...]], bool], *, key: Any
-) -> Splits:
-    """The rows for whose values in these columns `keeps` is true; splits without the columns stay whole."""
-    _require_somewhere(splits, columns)
-    kept = dict(splits)
-    for split, rows in splits.items():
-        if set(columns) <= set(rows.column_names):
-            kept[split] = rows.filter(
-                lambda *values: [keeps(row) for row in zip(*values, strict=True)],
-                input_columns=list(columns),
-                batched=True,
-                new_fingerprint=_fingerprint(rows, columns, key),
-            )
-    return kept
+def keep_rows(splits: Splits, columns: Sequence[str], keeps: Callable[[Any], bool], *, key: Any) -> Splits:
+    """The rows whose values in all these columns `keeps` is true for; `key` says what it does."""
+
+    def kept(rows: Dataset, split: str) -> Dataset:  # noqa: ARG001 - as each_with calls it
+        return rows.filter(
+            lambda *values: [all(map(keeps, row)) for row in zip(*values, strict=True)],
+            input_columns=list(columns),
+            batched=True,
+            new_fingerprint=fingerprint(rows, columns, key),
+        )
+
+    return each_with(splits, columns, kept)
 
 
-def join_indicators(splits: Splits, columns: Sequence[str], into: str, separator: str) -> Splits:
-    """A column `into` that names, for each row, the columns that are 1 or true there.
+@dataclass(frozen=True, kw_only=True)
+class TextStep:
+    """A step that changes each text of some columns on its own; nulls stay."""
 
-    Raises DataError naming the row for a value that is neither that nor 0 or false.
-    """
-    _require_somewhere(splits, columns)
-    joined = dict(splits)
-    for split, rows in splits.items():
-        if set(columns) <= set(rows.column_names):
+    row_wise = True
+    columns: list[str]
 
-            def join(*batch: Sequence[Any], rows: Dataset = rows, split: str = split) -> dict[str, list[str]]:
-                *values, positions = batch
-                marks = [
-                    [
-                        _is_marked(value, rows, at, split, name)
-                        for value, at in zip(of, positions, strict=True)
-                    ]
-                    for name, of in zip(columns, values, strict=True)
-                ]
-                found = [
-                    separator.join(name for name, marked in zip(columns, row, strict=True) if marked)
-                    for row in zip(*marks, strict=True)
-                ]
-                return {into: found}
+    def change(self, text: str) -> str:
+        """The text as it is to be."""
+        raise NotImplementedError
 
-            joined[split] = rows.map(
-                join,
-                input_columns=list(columns),
-                with_indices=True,
-                batched=True,
-                new_fingerprint=_fingerprint(rows, columns, ["join", into, separator]),
-            )
-    return joined
+    @property
+    def key(self) -> Any:
+        """Everything that the new texts depend on, for JSON."""
+        return [type(self).__name__, asdict(self)]
+
+    def __call__(self, splits: Splits) -> Splits:
+        _require_somewhere(splits, self.columns)
+        return {split: self._changed(rows, split) for split, rows in splits.items()}
+
+    def _changed(self, rows: Dataset, split: str) -> Dataset:
+        present = [column for column in self.columns if column in rows.column_names]
+        for column in present:
+            if getattr(rows.features[column], "dtype", None) not in {"string", "large_string"}:
+                raise row_error(
+                    "a cleaning step for text cannot change this", rows, 0, split=split, column=column
+                )
+        if not present:
+            return rows
+
+        def change_batch(*batch: list[str | None]) -> dict[str, list[str | None]]:
+            changed = [[None if text is None else self.change(text) for text in texts] for texts in batch]
+            return dict(zip(present, changed, strict=True))
+
+        return rows.map(
+            change_batch,
+            input_columns=present,
+            batched=True,
+            features=rows.features,
+            new_fingerprint=fingerprint(rows, present, self.key),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowFilter:
+    """A step that keeps a row by its values in some columns; splits without the columns stay whole."""
+
+    row_wise = True
+    columns: list[str]
+
+    def keeps(self, value: Any) -> bool:
+        """Whether the row may stay."""
+        raise NotImplementedError
+
+    def __call__(self, splits: Splits) -> Splits:
+        return keep_rows(splits, self.columns, self.keeps, key=[type(self).__name__, asdict(self)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueFilter:
+    """The same with one column."""
+
+    row_wise = True
+    column: str
+
+    def keeps(self, value: Any) -> bool:
+        """Whether the row may stay."""
+        raise NotImplementedError
+
+    def __call__(self, splits: Splits) -> Splits:
+        return keep_rows(splits, [self.column], self.keeps, key=[type(self).__name__, asdict(self)])
 
 
 def new_values(
-    rows: Dataset, column: str, change: Callable[[Any, int], Any], *, kind: str, key: Any
+    rows: Dataset, columns: Sequence[str], into: str, change: Callable[..., Any], *, kind: str, key: Any
 ) -> Dataset:
-    """The column with what `change` makes of each value, of this type; it gets the value and its position."""
+    """A column `into` of what `change` makes of each row's values in these columns and its position."""
     features = rows.features.copy()
-    features[column] = Value(kind)
+    features[into] = Value(kind)
     return rows.map(
-        lambda values, positions: {column: list(map(change, values, positions))},
-        input_columns=[column],
+        lambda *batch: {into: list(map(change, *batch))},
+        input_columns=list(columns),
         with_indices=True,
         batched=True,
         features=features,
-        new_fingerprint=_fingerprint(rows, [column], key),
+        new_fingerprint=fingerprint(rows, [*columns, into], key),
     )
 
 
-def drop_repeats(
-    splits: Splits,
-    keys_of: Callable[[Dataset, Sequence[str]], Iterator[bytes]],
-    columns: Sequence[str],
-    *,
-    within: Sequence[str],
-    across: bool,
-) -> Splits:
-    """The first row of each key in splits named in `within`; with `across`, train without others' keys.
+@dataclass(frozen=True, kw_only=True)
+class RepeatFilter:
+    """A step that drops rows with the same key: all but the first in splits named in `within`.
 
-    Keys are made of `columns`; a split without them stays whole.
+    With `across`, train also loses the rows whose key an evaluation split has, so that those stay as
+    published and unseen. A split without the columns stays whole.
     """
-    _require_somewhere(splits, columns)
-    unknown = [split for split in within if split not in splits]
+
+    columns: list[str]
+    within: list[str]
+    across: bool
+
+    def keys(self, rows: Dataset) -> Iterator[bytes]:
+        """What is compared, for each row."""
+        raise NotImplementedError
+
+    def __call__(self, splits: Splits) -> Splits:
+        _require_somewhere(splits, self.columns)
+        require_splits(splits, self.within, option="within")
+        keyed = {split: rows for split, rows in splits.items() if set(self.columns) <= set(rows.column_names)}
+        others = [split for split in keyed if split != "train"] if self.across else []
+        held_out = {key for split in others for key in self.keys(keyed[split])}
+        result = dict(splits)
+        for split, rows in keyed.items():
+            seen = set(held_out) if split == "train" else set()
+            positions = []
+            for position, key in enumerate(self.keys(rows)):
+                if key not in seen:
+                    positions.append(position)
+                if split in self.within:
+                    seen.add(key)
+            if len(positions) < len(rows):
+                result[split] = take(rows, positions)
+        return result
+
+
+def require_splits(splits: Splits, names: Sequence[str], *, option: str) -> None:
+    """Raise ConfigError unless there are splits of these names."""
+    unknown = [split for split in names if split not in splits]
     if unknown:
-        raise ConfigError(f"within names {unknown[0]!r}; splits: {', '.join(splits)}")
-    keyed = {split: rows for split, rows in splits.items() if set(columns) <= set(rows.column_names)}
-    others = [split for split in keyed if split != "train"] if across else []
-    held_out = {key for split in others for key in keys_of(keyed[split], columns)}
-    result = dict(splits)
-    for split, rows in keyed.items():
-        seen = set(held_out) if split == "train" else set()
-        positions = []
-        for position, key in enumerate(keys_of(rows, columns)):
-            if key not in seen:
-                positions.append(position)
-            if split in within:
-                seen.add(key)
-        if len(positions) < len(rows):
-            result[split] = take(rows, positions)
-    return result
+        raise ConfigError(f"{option} names {unknown[0]!r}; splits: {', '.join(splits)}")
 
 
 def take(rows: Dataset, positions: Sequence[int] | np.ndarray) -> Dataset:
@@ -204,41 +251,6 @@ def count_changed(before: Dataset, after: Dataset) -> int:
     return int(different.sum())
 
 
-def _changed(
-    rows: Dataset, split: str, columns: Sequence[str], change: Callable[[str], str], key: Any
-) -> Dataset:
-    present = [column for column in columns if column in rows.column_names]
-    for column in present:
-        if getattr(rows.features[column], "dtype", None) not in {"string", "large_string"}:
-            raise row_error(
-                "a cleaning step for text cannot change this", rows, 0, split=split, column=column
-            )
-    if not present:
-        return rows
-
-    def change_batch(*batch: list[str | None]) -> dict[str, list[str | None]]:
-        changed = [[None if text is None else change(text) for text in texts] for texts in batch]
-        return dict(zip(present, changed, strict=True))
-
-    return rows.map(
-        change_batch,
-        input_columns=present,
-        batched=True,
-        features=rows.features,
-        new_fingerprint=_fingerprint(rows, present, key),
-    )
-
-
-def _is_marked(value: Any, rows: Dataset, position: int, split: str, column: str) -> bool:
-    marked = _INDICATORS.get(str(value).lower())
-    if marked is None:
-        raise row_error(
-            f"expected 1 or 0, true or false, given {value!r}; MapValues or DropValues can go before",
-            rows, position, split=split, column=column,
-        )  # fmt: skip
-    return marked
-
-
 def _require_somewhere(splits: Splits, columns: Sequence[str]) -> None:
     for column in columns:
         if all(column not in rows.column_names for rows in splits.values()):
@@ -246,5 +258,6 @@ def _require_somewhere(splits: Splits, columns: Sequence[str]) -> None:
             raise missing_column(column, rows, split=split)
 
 
-def _fingerprint(rows: Dataset, columns: Sequence[str], key: Any) -> str:
+def fingerprint(rows: Dataset, columns: Sequence[str], key: Any) -> str:
+    """The name under which datasets keeps the result of a step."""
     return store.digest([rows._fingerprint, readers_code(), list(columns), key])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,13 @@ from datasets import Dataset
 
 from runwright.dataset.checks import column_chunks, missing_column, row_error
 from runwright.dataset.cleaning.columns import as_text
-from runwright.dataset.cleaning.passes import column_numbers, drop_repeats, keep_rows, take
+from runwright.dataset.cleaning.passes import (
+    RepeatFilter,
+    ValueFilter,
+    column_numbers,
+    require_splits,
+    take,
+)
 from runwright.dataset.near import near_keys
 from runwright.dataset.readers.raw import ROW_ID
 from runwright.dataset.splits import random_order
@@ -20,80 +28,69 @@ from runwright.types import PositiveInt, Splits
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeepValues:
+class KeepValues(ValueFilter):
     """Rows whose `column` holds one of `values` are kept; numbers are compared as they are written."""
 
-    row_wise = True
-    column: str
     values: list[Any]
 
-    def __call__(self, splits: Splits) -> Splits:
-        wanted = sorted({as_text(value) for value in self.values})
-        return keep_rows(
-            splits, [self.column], lambda row: as_text(row[0]) in wanted, key=["keep values", wanted]
-        )
+    def keeps(self, value: Any) -> bool:
+        return as_text(value) in self._wanted
+
+    @cached_property
+    def _wanted(self) -> frozenset[str]:
+        return frozenset(map(as_text, self.values))
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilterRange:
+class FilterRange(ValueFilter):
     """Rows whose `column` holds a number from `min` to `max` are kept, both included; null: no limit."""
 
-    row_wise = True
-    column: str
     min: float | None
     max: float | None
 
-    def __call__(self, splits: Splits) -> Splits:
-        low = -np.inf if self.min is None else self.min
-        high = np.inf if self.max is None else self.max
-        if low > high:
+    def __post_init__(self) -> None:
+        if self.min is not None and self.max is not None and self.min > self.max:
             raise ConfigError(f"FilterRange: max ({self.max}) is below min ({self.min})")
+
+    def __call__(self, splits: Splits) -> Splits:
         for split, rows in splits.items():
             kind = getattr(rows.features.get(self.column), "dtype", "int64")
             if not kind.startswith(("int", "uint", "float", "bool")):
                 problem = "a range needs numbers; put CastColumns before it"
                 raise row_error(problem, rows, 0, split=split, column=self.column)
-        key = ["range", self.min, self.max]
-        return keep_rows(
-            splits, [self.column], lambda row: row[0] is not None and low <= row[0] <= high, key=key
-        )
+        return super().__call__(splits)
+
+    def keeps(self, value: Any) -> bool:
+        if value is None or value != value:
+            return False
+        return (self.min is None or self.min <= value) and (self.max is None or value <= self.max)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilterPattern:
+class FilterPattern(ValueFilter):
     """Rows in whose `column` the regular expression is found are kept; with `keep: false` dropped."""
 
-    row_wise = True
-    column: str
     pattern: str
     keep: bool
 
-    def __call__(self, splits: Splits) -> Splits:
+    def __post_init__(self) -> None:
         try:
-            found = re.compile(self.pattern).search
+            re.compile(self.pattern)
         except re.error as error:
             raise ConfigError(f"FilterPattern: {self.pattern!r} is no regular expression: {error}") from error
-        return keep_rows(
-            splits,
-            [self.column],
-            lambda row: (row[0] is not None and found(as_text(row[0])) is not None) == self.keep,
-            key=["pattern", self.pattern, self.keep],
-        )
+
+    def keeps(self, value: Any) -> bool:
+        return (value is not None and re.search(self.pattern, as_text(value)) is not None) == self.keep
 
 
-@dataclass(frozen=True, kw_only=True)
-class DropNearDuplicates:
+class DropNearDuplicates(RepeatFilter):
     """As DropDuplicates, but texts are the same where their letters and digits are, in whatever case.
 
     White space, punctuation, accents written in another way and full-width letters make no difference.
     """
 
-    columns: list[str]
-    within: list[str]
-    across: bool
-
-    def __call__(self, splits: Splits) -> Splits:
-        return drop_repeats(splits, near_keys, self.columns, within=self.within, across=self.across)
+    def keys(self, rows: Dataset) -> Iterator[bytes]:
+        return near_keys(rows, self.columns)
 
 
 class SamplePerClass:
@@ -109,9 +106,7 @@ class SamplePerClass:
         self.within = within
 
     def __call__(self, splits: Splits) -> Splits:
-        unknown = [split for split in self.within if split not in splits]
-        if unknown:
-            raise ConfigError(f"SamplePerClass.within names {unknown[0]!r}; splits: {', '.join(splits)}")
+        require_splits(splits, self.within, option="SamplePerClass.within")
         return {
             split: self._sampled(rows, split) if split in self.within else rows
             for split, rows in splits.items()
@@ -147,8 +142,6 @@ class Within:
     step: Any
 
     def __call__(self, splits: Splits) -> Splits:
-        unknown = [split for split in self.splits if split not in splits]
-        if unknown:
-            raise ConfigError(f"Within.splits names {unknown[0]!r}; splits: {', '.join(splits)}")
+        require_splits(splits, self.splits, option="Within.splits")
         changed = self.step({split: splits[split] for split in self.splits})
         return {split: changed.get(split, rows) for split, rows in splits.items()}

@@ -9,105 +9,108 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from runwright.dataset.checks import row_keys
+from datasets import Dataset
+
+from runwright.dataset.checks import row_error, row_keys
 from runwright.dataset.cleaning.columns import as_text, text_of
-from runwright.dataset.cleaning.passes import change_texts, drop_repeats, join_indicators, keep_rows
+from runwright.dataset.cleaning.passes import (
+    RepeatFilter,
+    RowFilter,
+    TextStep,
+    ValueFilter,
+    each_with,
+    new_values,
+)
 from runwright.errors import ConfigError, DataError
 from runwright.types import NonNegativeInt, Splits
 
+_INDICATORS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 
-@dataclass(frozen=True, kw_only=True)
-class UnescapeHtml:
+
+class UnescapeHtml(TextStep):
     """`&amp;` becomes `&`, `&#8217;` an apostrophe; what was escaped twice is unescaped twice."""
 
-    row_wise = True
-    columns: list[str]
+    def change(self, text: str) -> str:
+        while (once := html.unescape(text)) != text:
+            text = once
+        return text
 
-    def __call__(self, splits: Splits) -> Splits:
-        return change_texts(splits, self.columns, _unescape, key="unescape html")
 
-
-@dataclass(frozen=True, kw_only=True)
-class LowerCase:
+class LowerCase(TextStep):
     """All letters in lower case."""
 
-    row_wise = True
-    columns: list[str]
-
-    def __call__(self, splits: Splits) -> Splits:
-        return change_texts(splits, self.columns, str.lower, key="lower case")
+    def change(self, text: str) -> str:
+        return text.lower()
 
 
 @dataclass(frozen=True, kw_only=True)
-class NormalizeUnicode:
+class NormalizeUnicode(TextStep):
     """One of Unicode's normal forms: NFC composes; NFKC also makes compatible characters the same."""
 
-    row_wise = True
-    columns: list[str]
     form: Literal["NFC", "NFD", "NFKC", "NFKD"]
 
-    def __call__(self, splits: Splits) -> Splits:
-        form = self.form
-        return change_texts(
-            splits, self.columns, lambda text: unicodedata.normalize(form, text), key=["unicode", form]
-        )
+    def change(self, text: str) -> str:
+        return unicodedata.normalize(self.form, text)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CollapseWhitespace:
+class CollapseWhitespace(TextStep):
     """Every run of white space becomes one space; none at the ends."""
 
-    row_wise = True
-    columns: list[str]
+    def change(self, text: str) -> str:
+        return " ".join(text.split())
 
-    def __call__(self, splits: Splits) -> Splits:
-        return change_texts(
-            splits, self.columns, lambda text: " ".join(text.split()), key="collapse whitespace"
-        )
+
+# Thai, Lao, Myanmar, Khmer, Japanese kana, Han; none of them puts spaces between words.
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemoveStopWords:
+class RemoveStopWords(TextStep):
     """Words given in `words`, or one a line in the file `path`, are removed, whatever their case.
 
     Words with letters of scripts that put no spaces between words (Chinese, Japanese, Thai and others) are
     removed wherever they stand, the longest first.
     """
 
-    row_wise = True
-    columns: list[str]
     words: list[str]
     path: str | None
 
-    def __call__(self, splits: Splits) -> Splits:
-        words = sorted({word.casefold() for word in [*self.words, *self._words_of_file()]})
-        if not words:
+    def change(self, text: str) -> str:
+        # A word is a run of letters, digits, and apostrophes inside it; what is between stays.
+        kept = _WORD.sub(lambda match: "" if match[0].casefold() in self._listed else match[0], text)
+        kept = self._anywhere.sub("", kept)
+        return " ".join(kept.split()) if kept != text else text
+
+    @property
+    def key(self) -> Any:
+        return ["stop words", sorted(self._listed)]
+
+    @cached_property
+    def _anywhere(self) -> re.Pattern[str]:
+        inside = sorted(filter(_UNSPACED.search, sorted(self._listed)), key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, inside)) or "(?!)")
+
+    @cached_property
+    def _listed(self) -> frozenset[str]:
+        words = list(self.words)
+        if self.path is not None:
+            try:
+                words += Path(self.path).expanduser().read_text(encoding="utf-8-sig").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                raise DataError(f"the stop words cannot be read: {error}", file=self.path) from error
+        listed = frozenset(word.casefold() for word in map(str.strip, words) if word)
+        if not listed:
             raise ConfigError("RemoveStopWords: give words, or the path of a file with one word a line")
-        listed = frozenset(words)
-        inside = sorted((word for word in words if _UNSPACED.search(word)), key=len, reverse=True)
-        anywhere = re.compile("|".join(map(re.escape, inside)) or "(?!)")
-
-        def without(text: str) -> str:
-            # A word is a run of letters, digits, and apostrophes inside it; what is between stays.
-            kept = _WORD.sub(lambda match: "" if match[0].casefold() in listed else match[0], text)
-            kept = anywhere.sub("", kept)
-            return " ".join(kept.split()) if kept != text else text
-
-        key = ["stop words", words, "anywhere"] if inside else ["stop words", words]
-        return change_texts(splits, self.columns, without, key=key)
-
-    def _words_of_file(self) -> list[str]:
-        if self.path is None:
-            return []
-        try:
-            content = Path(self.path).expanduser().read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"the stop words cannot be read: {error}", file=self.path) from error
-        return [line.strip() for line in content.splitlines() if line.strip()]
+        return listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,90 +123,72 @@ class JoinIndicators:
     separator: str
 
     def __call__(self, splits: Splits) -> Splits:
-        return join_indicators(splits, self.columns, self.into, self.separator)
+        return each_with(splits, self.columns, self._joined)
 
+    def _joined(self, rows: Dataset, split: str) -> Dataset:
+        def join(*row: Any) -> str:
+            *values, position = row
+            marks = [_INDICATORS.get(str(value).lower()) for value in values]
+            if None in marks:
+                place = marks.index(None)
+                raise row_error(
+                    f"expected 1 or 0, true or false, given {values[place]!r}; MapValues or DropValues can "
+                    "go before",
+                    rows, position, split=split, column=self.columns[place],
+                )  # fmt: skip
+            return self.separator.join(name for name, mark in zip(self.columns, marks, strict=True) if mark)
 
-@dataclass(frozen=True, kw_only=True)
-class DropEmpty:
-    """Rows in which any of these columns is null, NaN, blank or an empty list are dropped, not 0 or false."""
-
-    row_wise = True
-    columns: list[str]
-
-    def __call__(self, splits: Splits) -> Splits:
-        return keep_rows(
-            splits,
-            self.columns,
-            lambda row: not any(map(_is_blank, row)),
-            key="drop empty",
+        return new_values(
+            rows, self.columns, self.into, join, kind="string", key=["join", self.into, self.separator]
         )
 
 
+class DropEmpty(RowFilter):
+    """Rows in which any of these columns is null, NaN, blank or an empty list are dropped, not 0 or false."""
+
+    def keeps(self, value: Any) -> bool:
+        blank = value in (None, []) or value != value or (isinstance(value, str) and not value.strip())
+        return not blank
+
+
 @dataclass(frozen=True, kw_only=True)
-class FilterLength:
+class FilterLength(RowFilter):
     """Rows are kept where every column has `min` to `max` characters, or words between white space."""
 
-    row_wise = True
-    columns: list[str]
     unit: Literal["characters", "words"]
     min: NonNegativeInt
     max: NonNegativeInt | None
 
-    def __call__(self, splits: Splits) -> Splits:
+    def __post_init__(self) -> None:
         if self.max is not None and self.max < self.min:
             raise ConfigError(f"FilterLength: max ({self.max}) is below min ({self.min})")
-        key = ["length", self.unit, self.min, self.max]
-        return keep_rows(splits, self.columns, lambda row: all(self._fits(value) for value in row), key=key)
 
-    def _fits(self, value: Any) -> bool:
+    def keeps(self, value: Any) -> bool:
         text = text_of(value)
         length = len(text) if self.unit == "characters" else len(text.split())
         return self.min <= length and (self.max is None or length <= self.max)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DropValues:
+class DropValues(ValueFilter):
     """Rows whose `column` holds one of `values` are dropped; compared as they are written, null too."""
 
-    row_wise = True
-    column: str
     values: list[Any]
 
-    def __call__(self, splits: Splits) -> Splits:
-        unwanted = sorted({as_text(value) for value in self.values})
-        return keep_rows(
-            splits, [self.column], lambda row: as_text(row[0]) not in unwanted, key=["drop values", unwanted]
-        )
+    def keeps(self, value: Any) -> bool:
+        return as_text(value) not in self._unwanted
+
+    @cached_property
+    def _unwanted(self) -> frozenset[str]:
+        return frozenset(map(as_text, self.values))
 
 
-@dataclass(frozen=True, kw_only=True)
-class DropDuplicates:
+class DropDuplicates(RepeatFilter):
     """Of rows with the same values in these columns, splits named in `within` keep the first.
 
     With `across`, train also loses the rows whose values an evaluation split has, so that those stay as
     published and unseen. Put it after the steps that change text; rows held out later cannot overlap then.
     """
 
-    columns: list[str]
-    within: list[str]
-    across: bool
-
-    def __call__(self, splits: Splits) -> Splits:
-        return drop_repeats(splits, row_keys, self.columns, within=self.within, across=self.across)
-
-
-# Thai, Lao, Myanmar, Khmer, Japanese kana, Han; none of them puts spaces between words.
-_UNSPACED = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
-
-
-def _is_blank(value: Any) -> bool:
-    return value in (None, []) or value != value or (isinstance(value, str) and not value.strip())
-
-
-def _unescape(text: str) -> str:
-    while (once := html.unescape(text)) != text:
-        text = once
-    return text
+    def keys(self, rows: Dataset) -> Iterator[bytes]:
+        return row_keys(rows, self.columns)
