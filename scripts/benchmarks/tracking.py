@@ -9,11 +9,15 @@ the server is told apart: here it is on the same machine. Our options are those 
 
 from __future__ import annotations
 
+import re
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -50,18 +54,19 @@ class Way:
 def measure_tracking(setting: Setting, *, repeats: int) -> dict[str, list[float]]:
     """Figures of all ways, in turn; one warm-up each. Raises RuntimeError where a figure did not arrive."""
     from runwright.addresses import to_address
-    from runwright.tracker.mlflow.interface import LOOPBACK, free_port, serve
     from runwright.tracker.mlflow.store import client_settings, locate, prepare
 
     with tempfile.TemporaryDirectory() as name:
-        folder, port = Path(name), free_port()
+        folder = Path(name)
         local, behind = (
             locate(to_address(folder / f"{name}.db", "sqlite"), artifacts=None, output_dir=folder)
             for name in ("local", "served")
         )
-        with client_settings(), serve(behind, host=LOOPBACK, port=port, num_workers=1) as server:
-            prepare(local, timeout_seconds=60)
-            stores = {"sqlite": local.uri, "server": f"http://{LOOPBACK}:{port}"}
+        with client_settings():
+            for store in (local, behind):
+                prepare(store, timeout_seconds=60)
+        with client_settings(), serve(behind.uri) as (server, address):
+            stores = {"sqlite": local.uri, "server": address}
             ways = {"without": Way(measure=partial(track_nothing, setting))}
             for store, uri in stores.items():
                 ways[f"{store} ours"] = Way(measure=partial(track_ours, setting, uri, server=server.pid))
@@ -70,6 +75,26 @@ def measure_tracking(setting: Setting, *, repeats: int) -> dict[str, list[float]
                 for way in ways.values():
                     way.costs.append(way.measure())
         return figures(ways, steps=setting.steps)
+
+
+@contextmanager
+def serve(uri: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`runwright ui` on a store, answering, with its address; it ends with the block."""
+    from runwright.tracker.mlflow.store import Store, probe
+
+    command = [sys.executable, "-m", "runwright", "ui", "--uri", uri]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout
+            address = re.findall(r"http://\S+", process.stdout.readline())[0]
+            until = time.monotonic() + CONNECT_SECONDS
+            while probe(Store(uri=address, artifacts=None), timeout_seconds=2):
+                if process.poll() is not None or time.monotonic() > until:
+                    raise RuntimeError(f"the server at {address} does not answer")
+                time.sleep(0.2)
+            yield process, address
+        finally:
+            process.terminate()
 
 
 def track_nothing(setting: Setting) -> Cost:

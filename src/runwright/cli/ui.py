@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import signal
+import os
 import sys
 
 SUMMARY = "Show runs in MLflow's pages: a server on the store, for this machine only, until Ctrl-C."
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     parser.usage = "runwright ui [options]"
     parser.epilog = EXAMPLES
-    parser.add_argument("--port", type=int, metavar="N", help="default: a free one")
+    parser.add_argument("--port", type=int, default=0, metavar="N", help="default: a free one")
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     parser.add_argument("--uri", help="the store; default: MLFLOW_TRACKING_URI, else the one in --output-dir")
     parser.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
@@ -29,13 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace, overrides: list[str]) -> int:
-    """Start the server, say where it is, wait."""
+    """Check the store and the port, then become `mlflow server`."""
+    import socket
     from pathlib import Path
 
     from runwright.config.redaction import redact
-    from runwright.errors import ConfigError
-    from runwright.tracker.mlflow.interface import check_port, free_port, require_store, serve
-    from runwright.tracker.mlflow.store import locate
+    from runwright.errors import ConfigError, TrackingError
+    from runwright.tracker.mlflow.store import locate, require_store
 
     if overrides:
         raise ConfigError(f"{overrides[0]}: given an override, expected none; --uri names another store")
@@ -43,25 +43,27 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
     if store.scheme in ("http", "https"):
         print(f"a server shows these runs already: {redact(store.uri)}")
         return 0
-    require_store(store)
-    if args.port is not None:
-        check_port(args.port, args.host)
-    port = args.port if args.port is not None else free_port(args.host)
+    require_store(store, timeout_seconds=10)
+    try:
+        with socket.create_server((args.host, args.port)) as listener:
+            port = listener.getsockname()[1]
+    except (OSError, OverflowError) as error:
+        raise TrackingError(
+            f"--port {args.port}: given a port that cannot be had on {args.host} ({error}), expected a free "
+            "one; without --port one is found"
+        ) from error
     if args.host not in ("127.0.0.1", "localhost", "::1"):
         print(f"warning: whoever reaches {args.host} can read and delete these runs", file=sys.stderr)
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        with serve(store, host=args.host, port=port, num_workers=args.workers) as server:
-            print(
-                f"MLflow shows {redact(store.uri)} at http://{args.host}:{port} (Ctrl-C ends it)", flush=True
-            )
-            code = server.wait()
-    except KeyboardInterrupt:
-        print("ended", file=sys.stderr)
-        return 0
-    print(f"MLflow's server ended by itself, with code {code}", file=sys.stderr)
-    return 1
-
-
-def _stop(number: int, _: object) -> None:
-    sys.exit(128 + number)  # on the way out the server ends as well
+    print(f"MLflow starts on {redact(store.uri)} at http://{args.host}:{port} (Ctrl-C ends it)", flush=True)
+    command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", args.host, "--port", str(port)]
+    command += ["--workers", str(args.workers), "--uvicorn-opts", "--no-access-log"]
+    if store.artifacts:
+        command += ["--default-artifact-root", store.artifacts, "--artifacts-destination", store.artifacts]
+    # The address goes by the environment: it may hold a password, and everybody sees command lines.
+    environment = os.environ | {
+        "MLFLOW_BACKEND_STORE_URI": store.uri,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # no jobs are sent to this server
+    }
+    os.chdir(store.file.parent if store.file else ".")  # MLflow may write files beside where it starts
+    return os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter and module

@@ -19,9 +19,8 @@ from runwright.analysis.doctor.stores import check_store
 from runwright.errors import TrackingError
 from runwright.tracker.journal import read
 from runwright.tracker.mlflow.database import latest_version
-from runwright.tracker.mlflow.interface import require_store
 from runwright.tracker.mlflow.sqlite_file import TABLES, find_fault, publish
-from runwright.tracker.mlflow.store import Store, client_settings, locate, prepare
+from runwright.tracker.mlflow.store import Store, client_settings, locate, prepare, require_store
 from runwright.tracker.mlflow.tracker import MLflowTracker, sync
 from runwright.types import RunInfo
 
@@ -66,9 +65,9 @@ def test_what_is_no_store_is_named_and_stays_as_it_is(reason: str, tmp_path: Pat
     OTHERS[reason](file)
     before = file.read_bytes() if file.is_file() else None
     store = locate(None, artifacts=None, output_dir=tmp_path)
-    for refuse in (lambda: prepare(store, timeout_seconds=5), lambda: require_store(store)):
+    for refuse in (prepare, require_store):
         with client_settings(), pytest.raises(TrackingError, match=reason) as caught:
-            refuse()
+            refuse(store, timeout_seconds=5)
         assert str(file) in str(caught.value)
     finding = check_store(store)
     assert (finding.level, f"{finding.text}: {finding.advice}") == ("problem", str(caught.value))

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from runwright.analysis.runs.rows import RunRow
 from runwright.config.redaction import redact
 from runwright.errors import TrackingError
-from runwright.tracker.mlflow.sqlite_file import require_tables
-from runwright.tracker.mlflow.store import client_settings, locate, probe
+from runwright.tracker.mlflow.store import client_settings, locate, require_store
 from runwright.tracker.mlflow.upload import RUN_ID_TAG
 
 if TYPE_CHECKING:
@@ -23,14 +22,8 @@ _UNENDED = {"SCHEDULED": "CREATED"}  # MLflow's word and ours
 def read_store(uri: str | None, *, output_dir: Path) -> list[RunRow]:
     """All runs of a store, oldest first; raises TrackingError where it does not answer."""
     store = locate(uri, artifacts=None, output_dir=output_dir)
-    trouble = probe(store, timeout_seconds=TIMEOUT_SECONDS)
-    if store.file is not None and not store.file.exists():
-        trouble = "there is no such file yet"
-    if trouble:
-        raise TrackingError(f"MLflow at {redact(store.uri)}: {trouble}")
+    require_store(store, timeout_seconds=TIMEOUT_SECONDS)
     with client_settings(timeout_seconds=60):
-        if store.file is not None:
-            require_tables(store.file, address=redact(store.uri))
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 

@@ -109,6 +109,19 @@ def require_driver(store: Store) -> None:
         raise TrackingError(f"tracker.uri {redact(store.uri)!r}: {missing}")
 
 
+def require_store(store: Store, *, timeout_seconds: float) -> None:
+    """Raise TrackingError where the store does not answer, is not there yet or is no store of MLflow."""
+    require_driver(store)
+    trouble = probe(store, timeout_seconds=timeout_seconds)
+    if store.file is not None and not store.file.exists():
+        trouble = "there is no such file yet; the first run with tracker=mlflow makes it"
+    if trouble:
+        raise TrackingError(f"MLflow at {redact(store.uri)}: {trouble}")
+    if store.file is not None:
+        with client_settings():
+            require_tables(store.file, address=redact(store.uri))
+
+
 def probe(store: Store, *, timeout_seconds: float) -> str | None:
     """None where the store answers within the time, else why it does not; never longer, never raises."""
     answer: list[str | None] = []
