@@ -1,12 +1,18 @@
-"""`runwright doctor`: is everything right with packages, machine, stores and runs, and what is to be done."""
+"""`runwright doctor`: report faults of packages, torch, stores and runs, with what to do about each."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-SUMMARY = "Check packages, machine, stores and runs; say what to do about what is not right."
+if TYPE_CHECKING:
+    from runwright.analysis.doctor import Finding
+
+SUMMARY = "Check packages, stores and runs; say what to do about what is not right."
+STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 EXAMPLES = """examples:
   runwright doctor
   runwright doctor --fix
@@ -31,55 +37,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace, overrides: list[str]) -> int:
-    """Examine, report, and on demand mend."""
+    """Examine, report, and with --fix mark dead runs and upload the rest."""
     from runwright.errors import ConfigError
 
     if overrides:
         raise ConfigError(f"{overrides[0]}: given an override, expected none")
-    from runwright.analysis.doctor.examine import examine
-    from runwright.analysis.doctor.findings import print_findings
+    from runwright.analysis.doctor import examine
 
     output_dir = Path(args.output_dir).expanduser()
-    findings = examine(output_dir, fix=args.fix)
+    findings = list(examine(output_dir, fix=args.fix))
     if args.json:
         import json
         from dataclasses import asdict
 
         print(json.dumps([asdict(finding) for finding in findings], indent=1, ensure_ascii=False))
     else:
-        print_findings(findings)
+        _print_findings(findings)
     has_problem = any(finding.level == "problem" for finding in findings)
-    if args.fix and not _upload(output_dir, yes=args.yes):
-        has_problem = True
-    return 1 if has_problem else 0
+    all_uploaded = _upload(output_dir, yes=args.yes) if args.fix else True
+    return 1 if has_problem or not all_uploaded else 0
+
+
+def _print_findings(findings: Sequence[Finding]) -> None:
+    """Print a line for each, its advice on a line of its own, and the number of each level."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    width = max(len(finding.what) for finding in findings)
+    for finding in findings:
+        line = Text.assemble((f"{finding.level:<8}", STYLES[finding.level]), f"{finding.what:<{width}}  ")
+        console.print(line + Text(finding.text), soft_wrap=True)
+        if finding.advice:
+            console.print(Text(f"{'':<8}{'':<{width}}  → {finding.advice}"), soft_wrap=True)
+    counts = {level: sum(finding.level == level for finding in findings) for level in STYLES}
+    console.print(f"{counts['problem']} problems, {counts['warning']} warnings, {counts['ok']} ok")
 
 
 def _upload(output_dir: Path, *, yes: bool) -> bool:
-    """Upload what MLflow lacks, where that is wanted; False where a store did not take it."""
-    from runwright.analysis.doctor.stores import unsynced
+    """Upload what MLflow lacks, after a question without --yes; False where a store did not take it."""
+    from runwright.analysis.doctor import find_unsent
     from runwright.errors import TrackingError
     from runwright.runs.folder import find_runs
 
-    missing = unsynced(find_runs(output_dir))
-    if not missing or not (yes or _is_wanted(len(missing))):
+    unsent = find_unsent(find_runs(output_dir))
+    if not unsent:
         return True
+    if not yes:
+        question = f"Upload what MLflow lacks of {len(unsent)} runs now? [Y/n] "
+        if not sys.stdin.isatty() or input(question).strip().lower() not in ("", "y", "yes"):
+            return True  # without a terminal nobody can be asked; the report names the command
     from runwright.tracker.mlflow.tracker import sync
 
     all_taken = True
-    for folder in missing:
+    for folder in unsent:
         try:
             print(f"{folder}: {sync(folder)} records sent", file=sys.stderr)
         except TrackingError as error:
             print(f"{folder}: {error}", file=sys.stderr)
             all_taken = False
     return all_taken
-
-
-def _is_wanted(num_runs: int) -> bool:
-    if not sys.stdin.isatty():  # nobody to ask: the report says what to do
-        return False
-    return input(f"Upload what MLflow lacks of {num_runs} runs now? [Y/n] ").strip().lower() in (
-        "",
-        "y",
-        "yes",
-    )

@@ -28,7 +28,7 @@ COMMANDS = {
     "compare": "what differs between runs, and is one better than the other?",
     "report": "one HTML page of a run or a sweep: figures, curves, errors, provenance",
     "ui": "MLflow's pages on the store, for this machine, until Ctrl-C",
-    "doctor": "are packages, machine, stores and runs as they should be?",
+    "doctor": "are packages, stores and runs as they should be?",
     "tokenizer": "train a tokenizer, show one, compare several on the same texts",
     "sync": "upload what MLflow has not yet got of runs",
     "validate": "check a configuration without running anything",
