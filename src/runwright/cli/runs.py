@@ -1,25 +1,22 @@
-"""`runwright runs`: the runs in `outputs/` or in MLflow: list, filter, sort, show one."""
+"""`runwright runs`: list and sort the runs in `outputs/` or in MLflow, or show one."""
 
 from __future__ import annotations
 
 import argparse
 
-SUMMARY = "List runs, filter and sort them by figures and settings, or show one in full."
+SUMMARY = "List runs, sort them by metrics and settings, or show one in full."
 STATUSES = ("CREATED", "RUNNING", "FINISHED", "FAILED", "KILLED", "DIED")
 EXAMPLES = """examples:
   runwright runs          the newest 50, with their figures
-  runwright runs --name vader --since 2d --status FINISHED
-  runwright runs --where 'test/pearson>0.8' --where 'optimizer.lr<=1e-4' \\
-      --sort test/pearson
+  runwright runs --name vader --status FINISHED --sort test/pearson
   runwright runs --columns id,optimizer.lr,seed,test/f1_macro \\
       --sort optimizer.lr
-  runwright runs --json | jq -r '.[].folder'
+  runwright runs --json | jq -r '.[] | select(.metrics["test/f1"] > 0.8).folder'
   runwright runs --store  as MLflow has them (--store URI: another)
   runwright runs show latest:vader
 
-KEY is a figure (test/pearson), a setting (optimizer.lr) or one of id, name,
+KEY is a metric (test/pearson), a setting (optimizer.lr) or one of id, name,
 status, started, seconds, step, host, device, overrides, folder.
-Conditions: > >= < <= = != and ~ (contains); in quotes, because of the shell.
 RUN is a folder, an id, latest or latest:NAME. DIED is a run that says it is at
 work and is not."""
 
@@ -34,10 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", action="append", default=[], metavar="NAME", help="of the experiment")
     parser.add_argument("--status", action="append", default=[], choices=STATUSES, help="may be repeated")
-    parser.add_argument(
-        "--where", action="append", default=[], metavar="CONDITION", help="such as 'test/loss<0.5'; all hold"
-    )
-    parser.add_argument("--since", metavar="WHEN", help="30m, 12h, 2d, 1w, today, or a date")
     parser.add_argument("--sort", metavar="KEY", help="rising; default: by start")
     parser.add_argument("--reverse", action="store_true", help="falling")
     parser.add_argument("--columns", metavar="KEY,…", help="what to show")
@@ -59,7 +52,7 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
 
     if overrides:
         raise ConfigError(
-            f"{overrides[0]}: given an override, expected a condition: --where {overrides[0]!r}"
+            f"{overrides[0]}: given an override, expected only options: --name, --status, --sort"
         )
     if args.action == "show":
         return _show(args)
@@ -71,18 +64,19 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
 def _list(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from runwright.analysis.runs.filters import choose, parse_condition, parse_since, require_key, sort
-    from runwright.analysis.runs.rows import read_rows
+    from runwright.analysis.runs.rows import read_rows, require_key, sort
 
-    conditions = [parse_condition(text) for text in args.where]
-    since = parse_since(args.since) if args.since else float("-inf")
     if args.store is None:
         rows = read_rows(args.output_dir)
     else:
         from runwright.analysis.runs.mlflow_rows import read_store
 
         rows = read_store(args.store or None, output_dir=Path(args.output_dir))
-    rows = choose(rows, names=args.name, statuses=args.status, since=since, conditions=conditions)
+    rows = [
+        row
+        for row in rows
+        if (not args.name or row.name in args.name) and (not args.status or row.status in args.status)
+    ]
     if args.sort:
         rows = sort(rows, args.sort, reverse=args.reverse)
     elif args.reverse:
@@ -95,7 +89,7 @@ def _list(args: argparse.Namespace) -> int:
         _print_json([row.as_json() | {name: row.value(name) for name in columns} for row in shown])
         return 0
     if not rows:
-        print("no such runs" if any((args.name, args.status, args.where, args.since)) else "no runs yet")
+        print("no such runs" if args.name or args.status else "no runs yet")
         return 0
     from runwright.analysis.runs.table import default_columns, print_rows
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runwright.analysis.runs.rows import DIED, last_figures, read_row, read_rows
+from runwright.analysis.runs.rows import DIED, RunRow, last_figures, read_row, read_rows, require_key, sort
+from runwright.errors import ConfigError
 from runwright.runs.folder import read_run, update_status
 from runwright.tracker.journal import Journal
 
@@ -71,3 +72,30 @@ def test_a_folder_that_is_no_whole_run_is_left_out(text: str, tmp_path: Path) ->
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(text)
     assert read_rows(tmp_path / "outputs") == []
+
+
+@pytest.fixture
+def rows(make_folder: MakeFolder, tmp_path: Path) -> list[RunRow]:
+    for index, f1 in enumerate((0.9, 0.5, float("nan"))):
+        make_folder(
+            f"n{index}",
+            started=float(index),
+            metrics={"test/f1": f1},
+            optimizer={"lr": 10.0**-index},
+            deep=index == 1,
+        )
+    make_folder("n3", started=3.0, status="FAILED", optimizer={"lr": 5.0}, deep=False)
+    return read_rows(tmp_path / "outputs")
+
+
+def test_those_without_a_value_come_last_in_either_direction(rows: list[RunRow]) -> None:
+    assert [row.name for row in sort(rows, "test/f1")] == ["n1", "n0", "n2", "n3"]
+    assert [row.name for row in sort(rows, "test/f1", reverse=True)] == ["n0", "n1", "n2", "n3"]
+    assert [row.name for row in sort(rows, "optimizer.lr")] == ["n2", "n1", "n0", "n3"]
+
+
+def test_an_unknown_key_is_answered_with_the_nearest(rows: list[RunRow]) -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'optimizer\.lr'"):
+        require_key("optimiser.lr", rows)
+    with pytest.raises(ConfigError, match="did you mean 'test/f1'"):
+        sort(rows, "tets/f1")

@@ -63,6 +63,18 @@ def test_limit_keeps_the_last_ones(make_folder: MakeFolder, capsys: pytest.Captu
     assert "3 before these" in out
 
 
+def test_names_and_statuses_choose(make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    for index, status in enumerate(("FINISHED", "FAILED", "KILLED")):
+        make_folder(f"n{index}", status=status, started=float(index))
+    for flags, names in {
+        ("--status", "FAILED", "--status", "KILLED"): ["n1", "n2"],
+        ("--name", "n0", "--name", "n1"): ["n0", "n1"],
+        ("--name", "n0", "--name", "n1", "--status", "FAILED"): ["n1"],
+    }.items():
+        assert main(["runs", "--json", *flags]) == 0
+        assert [run["name"] for run in json.loads(capsys.readouterr().out)] == names
+
+
 def test_one_run_is_shown_in_full(make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make_folder("vader", metrics={"test/f1": 0.75})
     summary = json.loads((folder / "summary.json").read_text())
@@ -80,17 +92,17 @@ def test_one_run_is_shown_in_full(make_folder: MakeFolder, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["list", "x", "seed=1"], "--where 'seed=1'"),
+        (["list", "x", "seed=1"], "seed=1: given an override"),
         (["list", "abc"], "runwright runs show abc"),
         (["show", "abc"], "given no run"),
-        (["--where", "f1"], "given no condition"),
+        (["--sort", "tset/f1"], "did you mean 'test/f1'"),
         (["--store", "sqlite:///nothing.db"], "no such file"),
     ],
 )
 def test_mistakes_are_answered(
     arguments: list[str], message: str, make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_folder()
+    make_folder(metrics={"test/f1": 0.5})
     assert main(["runs", *arguments]) in (2, 5)
     assert message in capsys.readouterr().err
 
@@ -128,11 +140,10 @@ def test_mlflow_gives_the_same_runs(tmp_path: Path, capsys: pytest.CaptureFixtur
         tracker.log_metrics({"test/f1": index / 4}, step=5)
         tracker.finish("FINISHED")
     assert (
-        main(["runs", "--store", "--json", "--where", "optimizer.lr<1", "--sort", "test/f1", "--reverse"])
-        == 0
+        main(["runs", "--store", "--json", "--name", "demo", "--sort", "optimizer.lr", "--limit", "2"]) == 0
     )
     found = json.loads(capsys.readouterr().out)
-    assert [(run["run_id"], run["metrics"]["test/f1"]) for run in found] == [("id-2", 0.5), ("id-1", 0.25)]
+    assert [(run["run_id"], run["metrics"]["test/f1"]) for run in found] == [("id-1", 0.25), ("id-0", 0.0)]
     assert {run["status"] for run in found} == {"FINISHED"}
 
 
@@ -140,7 +151,7 @@ def test_500_runs_are_listed_in_less_than_a_second(make_folder: MakeFolder, tmp_
     folder = make_folder(metrics={f"test/f{index}": index / 9 for index in range(60)})
     for index in range(499):
         shutil.copytree(folder, folder.with_name(f"2026-01-01_00-00-00-{index:06x}"))
-    command = [sys.executable, "-m", "runwright", "runs", "--where", "test/f1>0.1", "--limit", "0"]
+    command = [sys.executable, "-m", "runwright", "runs", "--sort", "test/f1", "--limit", "0"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # writes the byte code
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, check=True, capture_output=True, text=True)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
 
-from runwright.analysis.runs.filters import as_text
-from runwright.analysis.runs.rows import RunRow, read_row
+from runwright.analysis.runs.rows import RunRow, as_text, read_row
 from runwright.errors import ConfigError
 from runwright.runs.folder import find_runs, read_run, resolve_run
 

@@ -1,1 +1,1 @@
-"""List runs as rows, from their folders or from MLflow; filtered and sorted."""
+"""List runs as rows, from their folders or from MLflow, and show them as tables."""

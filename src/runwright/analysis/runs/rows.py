@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from runwright.errors import ConfigError, did_you_mean, listed
 from runwright.runs.folder import CONFIG_FILE, RUN_FILE
 from runwright.runs.states import UNENDED, look_at
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
@@ -147,6 +149,48 @@ def last_figures(journal: Path) -> tuple[dict[str, float], int | None]:
         figures |= {name: float(value) for name, value in record["m"].items()}
         last = max(record["s"], last or 0)
     return figures, last
+
+
+def sort(rows: Sequence[RunRow], key: str, *, reverse: bool = False) -> list[RunRow]:
+    """Rows by a field, metric or setting, numbers before texts; those without it come last in both orders."""
+    require_key(key, rows)
+    with_key = [row for row in rows if _sort_key(row.value(key)) is not None]
+    without = [row for row in rows if _sort_key(row.value(key)) is None]
+    return [*sorted(with_key, key=lambda row: _sort_key(row.value(key)) or (), reverse=reverse), *without]
+
+
+def require_key(key: str, rows: Sequence[RunRow]) -> None:
+    """Raise ConfigError with the nearest name where no run has such a field, metric or setting."""
+    if not rows or key in FIELDS or any(key in row.metrics or key in row.settings for row in rows):
+        return
+    names = {name for row in rows for name in row.metrics}
+    hint = did_you_mean(key, {*FIELDS, *names, *rows[-1].settings})
+    metrics = sorted(name for name in names if name.count("/") == 1)
+    metrics.sort(key=lambda name: not name.startswith(("test/", "validation/")))
+    raise ConfigError(
+        f"{key}: no run has it, expected a metric ({listed(metrics)}), a setting such as optimizer.lr, or "
+        f"one of {', '.join(FIELDS)}" + (f"; {hint}" if hint else "")
+    )
+
+
+def as_text(value: Any) -> str:
+    """A value as it stands in a configuration."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _sort_key(value: Any) -> tuple[int, float, str] | None:
+    """Numbers, also those written as text, before texts; None for NaN and for what is not there."""
+    try:
+        number = math.nan if value is None or isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isnan(number):
+        return (0, number, "")
+    return None if value is None or isinstance(value, float) else (1, 0.0, as_text(value))
 
 
 def _run_folders(root: Path) -> Iterator[Path]:

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runwright.analysis.runs.filters import as_text
-from runwright.analysis.runs.rows import DIED, RunRow
+from runwright.analysis.runs.rows import DIED, RunRow, as_text
 
 if TYPE_CHECKING:
     from rich.text import Text
