@@ -322,7 +322,9 @@ def test_axes_and_launcher_may_come_from_a_file_and_permissions_only_from_the_co
     assert process.returncode == 0, process.stderr
     assert len(list(stand_in.rglob("output.txt"))) == 2  # the basic launcher writes to the terminal
     runs = [json.loads(run.read_text()) for run in stand_in.glob("outputs/mine/*/run.json")]
-    assert [run["permissions"] for run in runs] == [{"packages": [], "trust_remote_code": True}] * 2
+    assert [run["permissions"] for run in runs] == [
+        {"packages": [], "trust_remote_code": True, "changed_data": False}
+    ] * 2
     assert sorted(run["overrides"][0] for run in runs) == ["seed=1", "seed=2"]
 
 
