@@ -60,7 +60,7 @@ class Index:
         """
         queries = embed(self.run, texts)
         if self._rows.list_indexes():
-            scores, indices = self._rows.search_batch("vectors", queries, k=k)
+            scores, indices = map(np.asarray, self._rows.search_batch("vectors", queries, k=k))
         else:
             products = queries @ self._vectors.T
             indices = np.argsort(-products, kind="stable")[:, :k]
