@@ -90,7 +90,7 @@ def load_splits(
     fingerprints = {split: combined(found) for split, found in by_column.items()}
     sources = {split: files_of(rows) for split, rows in source.items() if split in splits or not streaming}
     if stream is not None:
-        fingerprints["train"], sources["train"] = stream.fingerprint, [str(file) for file in stream.files]
+        fingerprints["train"], sources["train"] = stream.fingerprint, list(stream.files)
     return LoadedData(
         splits=splits,
         fingerprints=fingerprints,

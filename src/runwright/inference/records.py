@@ -11,9 +11,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
+from runwright.dataset.readers.csv_rows import counted
 from runwright.dataset.readers.delimited import Dialect, delimiter_of, quote_of, records_in, wrong_number
-from runwright.dataset.readers.encoding import HALF_CHARACTER, holds_half_character
 from runwright.dataset.readers.json_rows import json_list
+from runwright.dataset.readers.reading import HALF_CHARACTER, Position, holds_half_character
 from runwright.errors import ConfigError, DataError
 
 FORMATS = {
@@ -193,7 +194,7 @@ def _json_records(lines: Iterable[str], place: str) -> Iterator[dict[str, Any]]:
     first = next(numbered, (0, ""))
     if first[1].lstrip().startswith("["):
         text = "".join(line for _, line in chain([first], numbered))
-        yield from json_list(text.lstrip(), place)
+        yield from counted(json_list(text.lstrip(), at := Position(address=place)), at)
         return
     for row, line in chain([first], numbered) if first[1] else ():
         yield _json_record(line.rstrip("\r\n"), row, place)

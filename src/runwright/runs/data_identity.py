@@ -16,7 +16,7 @@ import numpy as np
 
 from runwright.config.permissions import granted
 from runwright.dataset.load import LoadedData
-from runwright.dataset.readers.streams import file_fingerprint
+from runwright.dataset.readers.addresses import file_fingerprint
 from runwright.dataset.row_hashes import (
     FILE_NAME,
     RowRecord,

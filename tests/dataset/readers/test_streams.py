@@ -159,8 +159,8 @@ BAD_LAST_ROWS = {
 @pytest.mark.parametrize("name", BAD_LAST_ROWS)
 def test_a_bad_row_is_named_by_file_and_row(name: str, write: Write, read: Read, monkeypatch: Any) -> None:
     reader, head, bad, fragments = BAD_LAST_ROWS[name]
-    monkeypatch.setattr("runwright.dataset.readers.stream_readers.LEARN_ROWS", 1)
-    monkeypatch.setattr("runwright.dataset.readers.delimited.BATCH_ROWS", 1)
+    for module in ("csv_rows", "json_rows"):
+        monkeypatch.setattr(f"runwright.dataset.readers.{module}.BATCH_ROWS", 1)
     good = write("good", head)
     last = write("last", head.encode() + (bad if isinstance(bad, bytes) else bad.encode()))
     stream = read(reader, {"train": [good, last]}, streaming=True)["train"]

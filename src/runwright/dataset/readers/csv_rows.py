@@ -1,25 +1,24 @@
-"""Delimited files as typed Arrow columns: one pass to learn each column's type, one to convert."""
+"""Delimited files as typed columns: one pass to learn each column's type, one to convert."""
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute
 
-from runwright.dataset.readers import delimited
-from runwright.dataset.readers.delimited import Dialect
+from runwright.dataset.readers.delimited import Dialect, make_reader, wrong_number
 from runwright.dataset.readers.paths import check_is_text
-from runwright.dataset.readers.raw import RawSplit, split_of_files
+from runwright.dataset.readers.reading import Position, Reader, lines_of
 from runwright.errors import ConfigError, DataError
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
+BATCH_ROWS = 10_000  # looked at together; of a stream that is read later the first so many count
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")  # what int64 holds and str(int(x)) gives back: "007" is text
 _DECIMAL = re.compile(
     r"-?(?=\.?\d)(0|[1-9]\d*)?\.\d*([eE][+-]?\d{1,2})?|-?(0|[1-9]\d*)[eE][+-]?\d{1,2}", re.ASCII
@@ -27,127 +26,129 @@ _DECIMAL = re.compile(
 _TYPES = {"string": pa.large_string(), "int": pa.int64(), "float": pa.float64()}
 
 
-def csv_splits(
-    paths: dict[str, list[Path]], dialect: Dialect, column_types: dict[str, Any]
-) -> dict[str, RawSplit]:
-    """Rows of delimited files; `column_types` fixes the types of some columns."""
-    names, kinds = csv_columns(paths, dialect, column_types)
-    splits = {}
-    for split, files in paths.items():
-        schema = csv_schema(names[split], kinds)
-        batches_of = partial(_csv_batches, split=split, dialect=dialect, schema=schema, kinds=kinds)
-        how = csv_lines(dialect, num_columns=len(schema))
-        splits[split] = split_of_files(files, schema, batches_of, split=split, how=how)
-    return splits
+@dataclass(frozen=True, kw_only=True)
+class CsvReader(Reader):
+    """Rows of delimited files."""
+
+    types_of = "dataset.source.column_types asks"
+    dialect: Dialect
+
+    @property
+    def line_encoding(self) -> str:
+        """The encoding in which lines are told apart."""
+        return self.dialect.encoding
+
+    def rows(self, at: Position, names: Sequence[str]) -> Iterator[list[str]]:
+        """The fields of each record; raises DataError at the first that has too few or too many."""
+        header = self.dialect.header and not at.offset
+        for fields in self._records(at):
+            if header:
+                header = False
+            elif len(fields) == len(names) or (self.dialect.lenient and len(fields) > len(names)):
+                yield fields[: len(names)]
+            elif not self.dialect.lenient:
+                raise wrong_number(fields, names, at.address, split=at.split, row=at.row, line=at.line)
+
+    def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+        """An empty number is null, an empty string stays a string."""
+        strings = pa.array(values, pa.large_string())
+        if pa.types.is_large_string(kind):
+            return strings
+        return pc.cast(pc.if_else(pc.equal(strings, ""), None, strings), kind)
+
+    def how(self, num_columns: int) -> dict[str, Any]:
+        """What it takes to find the line of a row, see `places.py`."""
+        return {"reader": "csv", "dialect": asdict(self.dialect), "num_columns": num_columns}
+
+    def schemas(
+        self,
+        files: Mapping[str, Sequence[str]],
+        column_types: Mapping[str, Any],
+        *,
+        sampled: str | None = None,
+    ) -> dict[str, pa.Schema]:
+        """The columns of each split; int or float where every value in every split is, otherwise string.
+
+        `column_types` fixes some of them. Of the split `sampled` only the first 10,000 rows count.
+        """
+        names = {split: self._names_of_files(split, files[split]) for split in files}
+        unknown = [name for name in column_types if all(name not in names[split] for split in names)]
+        if unknown:
+            shown = list(next(iter(names.values())))
+            raise ConfigError(f"dataset.source.column_types names {unknown[0]!r}; columns: {shown}")
+        kinds = dict(column_types)
+        filled: set[str] = set()
+        for split, addresses in files.items():
+            most = 1 if split == sampled else None
+            for address in addresses[:most]:
+                for batch in islice(self._batches(address, split, names[split]), most):
+                    for name, values in zip(names[split], zip(*batch, strict=True), strict=True):
+                        filled |= {name} if any(values) else set()
+                        if name not in column_types:
+                            kinds[name] = narrowest(values, kinds.get(name, "int"))
+        empty = {name: "string" for name in kinds if name not in filled and name not in column_types}
+        types = {name: _TYPES[kind] for name, kind in (kinds | empty).items()}
+        return {
+            split: pa.schema([(name, types.get(name, _TYPES["string"])) for name in names[split]])
+            for split in names
+        }
+
+    def names(self, address: str, split: str) -> tuple[str, ...]:
+        """The names given, or those in the first line; raises DataError where they are not distinct."""
+        at = Position(address=address, split=split)
+        first = next(self._records(at), [])
+        names = self.dialect.column_names or tuple(name.strip() for name in first)
+        if self.dialect.column_names is None and not self.dialect.header:
+            names = tuple(f"column_{number}" for number in range(1, len(first) + 1))
+        if not names:
+            raise DataError("the file is empty", file=address, split=split)
+        for number, name in enumerate(names):
+            if not name:
+                problem = f"column {number + 1} of the header has no name; give column_names"
+                raise DataError(problem, file=address, split=split)
+            if name in names[:number]:
+                problem = "the header names this column twice; give column_names"
+                raise DataError(problem, file=address, split=split, column=name)
+        return names
+
+    def _names_of_files(self, split: str, files: Sequence[str]) -> tuple[str, ...]:
+        for address in files:
+            check_is_text(address, split=split)
+        names = self.names(files[0], split)
+        for address in files[1:]:
+            other = self.names(address, split)
+            if other != names:
+                raise DataError(
+                    f"columns {list(other)} differ from {list(names)} in {files[0].rpartition('/')[2]}",
+                    file=address, split=split,
+                )  # fmt: skip
+        return names
+
+    def _batches(self, address: str, split: str, names: Sequence[str]) -> Iterator[list[list[str]]]:
+        at = Position(address=address, split=split)
+        rows = counted(self.rows(at, names), at)
+        while batch := list(islice(rows, BATCH_ROWS)):
+            yield batch
+
+    def _records(self, at: Position) -> Iterator[list[str]]:
+        """The fields of each record, the header too; blank lines are passed over."""
+        following = 1 if not at.offset else None
+        reader = make_reader(lines_of(at, self.dialect.encoding), self.dialect)
+        try:
+            for fields in reader:
+                last, at.line = at.line, following
+                if fields:
+                    yield fields
+                following = None if last is None else last + 1
+        except csv.Error as error:
+            raise at.error(f"{error}; where quotes are ordinary characters, set quote to null") from error
 
 
-def csv_columns(
-    paths: dict[str, list[Path]],
-    dialect: Dialect,
-    column_types: dict[str, Any],
-    *,
-    sampled: str | None = None,
-) -> tuple[dict[str, tuple[str, ...]], dict[str, Any]]:
-    """The column names of each split, and int, float or string for each column.
-
-    Of the split `sampled` only the first 10,000 rows are read.
-    """
-    names = {split: _csv_names(split, paths[split], dialect) for split in paths}
-    unknown = [name for name in column_types if all(name not in names[split] for split in names)]
-    if unknown:
-        raise ConfigError(
-            f"dataset.source.column_types names {unknown[0]!r}; columns: {list(next(iter(names.values())))}"
-        )
-    return names, _csv_kinds(paths, names, dialect, column_types, sampled)
-
-
-def csv_schema(names: Sequence[str], kinds: dict[str, Any]) -> pa.Schema:
-    """The Arrow types of columns."""
-    return pa.schema([(name, _TYPES[kinds[name]]) for name in names])
-
-
-def csv_lines(dialect: Dialect, *, num_columns: int) -> dict[str, Any]:
-    """What it takes to find the line of a row, see `places.py`."""
-    return {"reader": "csv", "dialect": asdict(dialect), "num_columns": num_columns}
-
-
-def typed_column(values: Sequence[str], kind: pa.DataType) -> pa.Array:
-    """The column as Arrow; an empty number is null, an empty string stays a string."""
-    strings = pa.array(values, pa.large_string())
-    if pa.types.is_large_string(kind):
-        return strings
-    return pc.cast(pc.if_else(pc.equal(strings, ""), None, strings), kind)
-
-
-def _csv_names(split: str, files: Sequence[Path], dialect: Dialect) -> tuple[str, ...]:
-    for path in files:
-        check_is_text(path, split=split)
-    names = delimited.column_names(files[0], dialect, split=split)
-    for path in files[1:]:
-        other = delimited.column_names(path, dialect, split=split)
-        if other != names:
-            raise DataError(
-                f"columns {list(other)} differ from {list(names)} in {files[0].name}",
-                file=str(path),
-                split=split,
-            )
-    return names
-
-
-def _csv_kinds(
-    paths: dict[str, list[Path]],
-    names: dict[str, tuple[str, ...]],
-    dialect: Dialect,
-    column_types: dict[str, Any],
-    sampled: str | None,
-) -> dict[str, Any]:
-    kinds: dict[str, Any] = dict(column_types)
-    filled: set[str] = set()
-    for split, files in paths.items():
-        most = 1 if split == sampled else None
-        for path in files[:most]:
-            for batch in islice(delimited.batches(path, names[split], dialect, split=split), most):
-                for name, values in zip(names[split], zip(*batch, strict=True), strict=True):
-                    filled |= {name} if any(values) else set()
-                    if name not in column_types:
-                        kinds[name] = narrowest(values, kinds.get(name, "int"))
-    all_names = {name for split in names for name in names[split]}
-    return {
-        name: kinds.get(name, "string") if name in filled else "string" for name in all_names
-    } | column_types
-
-
-def _csv_batches(
-    path: Path, *, split: str, dialect: Dialect, schema: pa.Schema, kinds: dict[str, Any]
-) -> Iterator[pa.RecordBatch]:
-    before = 0
-    for batch in delimited.batches(path, schema.names, dialect, split=split):
-        columns = []
-        for name, values in zip(schema.names, zip(*batch, strict=True), strict=True):
-            try:
-                columns.append(typed_column(values, _TYPES[kinds[name]]))
-            except pa.ArrowInvalid as error:
-                raise _not_a_number(values, kinds[name], before, path, split, name) from error
-        before += len(batch)
-        yield pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _not_a_number(
-    values: Sequence[str], kind: str, before: int, path: Path, split: str, column: str
-) -> DataError:
-    row = next((row for row, value in enumerate(values) if not _fits(value, kind)), 0)
-    return DataError(
-        f"{values[row]!r} is not {kind}, as column_types asks",
-        file=str(path), split=split, row=before + row, column=column,
-    )  # fmt: skip
-
-
-def _fits(value: str, kind: str) -> bool:
-    try:
-        typed_column([value], _TYPES[kind])
-    except pa.ArrowInvalid:
-        return False
-    return True
+def counted(rows: Iterator[Any], at: Position) -> Iterator[Any]:
+    """The rows of one file, each counted when it is taken."""
+    for values in rows:
+        at.row += 1
+        yield values
 
 
 def narrowest(values: Sequence[str], kind: str) -> str:

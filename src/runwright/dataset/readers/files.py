@@ -1,4 +1,4 @@
-"""Local files as raw rows: csv, json, parquet and text.
+"""Files as raw rows: csv, json, parquet and text, compressed or not, here or at an address.
 
 Each reader returns the rows of each split, memory-mapped from the cache; with `streaming`, train is a stream
 of rows that are read when they are wanted (`streams.py`). Relative paths start at `folder`,
@@ -9,19 +9,25 @@ and once more to store them, in batches, so files may be larger than memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-from runwright.dataset.readers.csv_rows import csv_columns, csv_splits
+import pyarrow as pa
+
+from runwright.dataset.readers.csv_rows import BATCH_ROWS, CsvReader
 from runwright.dataset.readers.delimited import Dialect, delimiter_of, quote_of
-from runwright.dataset.readers.encoding import known_encoding
-from runwright.dataset.readers.json_rows import json_splits
-from runwright.dataset.readers.parquet_rows import parquet_splits
-from runwright.dataset.readers.paths import files_of_splits
-from runwright.dataset.readers.raw import RawSplit, file_state, kept_rows
-from runwright.dataset.readers.stream_readers import csv_stream, json_stream, parquet_stream, text_stream
-from runwright.dataset.readers.streams import Sources
-from runwright.dataset.readers.text_rows import text_splits
+from runwright.dataset.readers.json_rows import JsonReader
+from runwright.dataset.readers.parquet_rows import ParquetReader
+from runwright.dataset.readers.paths import check_is_text, files_of_splits
+from runwright.dataset.readers.reading import Reader, ends_lines_with_one_byte, known_encoding
+from runwright.dataset.readers.streams import RowStream, Sources, files_fingerprint, read_files
+from runwright.dataset.readers.text_rows import TextReader
+from runwright.errors import ConfigError
+
+Schemas = Callable[[Mapping[str, Sequence[str]], "str | None"], Mapping[str, pa.Schema]]
+"""From the files of each split, and the split of which only the first rows count, to the columns of each."""
+SAMPLED = (
+    f"the first {BATCH_ROWS:,} rows of the stream are; csv: dataset.source.column_types says what a column is"
+)
 
 
 def read_csv(
@@ -49,16 +55,14 @@ def read_csv(
         header=header,
         column_names=tuple(column_names) if column_names else None,
     )
-    paths = files_of_splits(files, folder)
     types: dict[str, Any] = dict(column_types)
+    reader = CsvReader(dialect=dialect)
+
+    def schemas(paths: Mapping[str, Sequence[str]], sampled: str | None) -> Mapping[str, pa.Schema]:
+        return reader.schemas(paths, types, sampled=sampled)
+
     options = [delimiter, quote, encoding, header, column_names, types]
-    if streaming and "train" in paths:
-        names, kinds = csv_columns(paths, dialect, types, sampled="train")
-        stream = csv_stream(paths.pop("train"), dialect, names["train"], kinds)
-        types = {name: kinds[name] for split in paths for name in names[split]}
-        options = [*options, types]
-        return {"train": stream, **_kept("csv", paths, options, lambda: csv_splits(paths, dialect, types))}
-    return _kept("csv", paths, options, lambda: csv_splits(paths, dialect, types))
+    return _sources(reader, files_of_splits(files, folder), schemas, options, streaming=streaming)
 
 
 def read_json(
@@ -70,23 +74,25 @@ def read_json(
     streaming: bool,
 ) -> Sources:
     """Rows of JSON files: an object on each line, or one list of objects, which may lie in a `field`."""
-    encoding = known_encoding(encoding)
+    reader = JsonReader(encoding=known_encoding(encoding), field=field)
+
+    def schemas(paths: Mapping[str, Sequence[str]], sampled: str | None) -> Mapping[str, pa.Schema]:
+        if sampled is not None:
+            reader.require_lines(paths[sampled], split=sampled)
+        return dict.fromkeys(paths, reader.schema(paths, sampled=sampled))
+
     paths = files_of_splits(files, folder)
-    stream = None
-    if streaming and "train" in paths:
-        stream = json_stream(paths.pop("train"), encoding=encoding, field=field)
-    others = _kept(
-        "json", paths, [encoding, field], lambda: json_splits(paths, encoding=encoding, field=field)
-    )
-    return others if stream is None else {"train": stream, **others}
+    return _sources(reader, paths, schemas, [encoding, field], streaming=streaming)
 
 
 def read_parquet(*, files: dict[str, str | list[str] | None], folder: str | None, streaming: bool) -> Sources:
     """Rows of parquet files."""
-    paths = files_of_splits(files, folder)
-    stream = parquet_stream(paths.pop("train")) if streaming and "train" in paths else None
-    others = _kept("parquet", paths, [], lambda: parquet_splits(paths))
-    return others if stream is None else {"train": stream, **others}
+    reader = ParquetReader()
+
+    def schemas(paths: Mapping[str, Sequence[str]], _: str | None) -> Mapping[str, pa.Schema]:
+        return {split: reader.schema(paths[split], split) for split in paths}
+
+    return _sources(reader, files_of_splits(files, folder), schemas, [], streaming=streaming)
 
 
 def read_text(
@@ -102,29 +108,44 @@ def read_text(
 
     With `label_from` a column `label` holds the name of the file's folder, or of the file without its ending.
     """
-    encoding = known_encoding(encoding)
+    reader = TextReader(encoding=known_encoding(encoding), unit=unit, label_from=label_from)
+
+    def schemas(paths: Mapping[str, Sequence[str]], _: str | None) -> Mapping[str, pa.Schema]:
+        for split, addresses in paths.items():
+            for address in addresses:
+                check_is_text(address, split=split)
+        return dict.fromkeys(paths, reader.schema)
+
     paths = files_of_splits(files, folder)
-    stream = None
-    if streaming and "train" in paths:
-        stream = text_stream(paths.pop("train"), encoding=encoding, unit=unit, label_from=label_from)
-    others = _kept(
-        "text",
-        paths,
-        [encoding, unit, label_from],
-        lambda: text_splits(paths, encoding=encoding, unit=unit, label_from=label_from),
-    )
-    return others if stream is None else {"train": stream, **others}
+    return _sources(reader, paths, schemas, [encoding, unit, label_from], streaming=streaming)
 
 
-def _kept(
-    reader: str,
-    paths: Mapping[str, Sequence[Path]],
+def _sources(
+    reader: Reader,
+    paths: dict[str, list[str]],
+    schemas: Schemas,
     options: list[Any],
-    read: Callable[[], Mapping[str, RawSplit]],
+    *,
+    streaming: bool,
 ) -> Sources:
-    return dict(kept_rows(_key(reader, paths, options), read)) if paths else {}
-
-
-def _key(reader: str, paths: Mapping[str, Sequence[Path]], options: list[Any]) -> dict[str, Any]:
-    files = {split: [file_state(path) for path in paths[split]] for split in paths}
-    return {"reader": reader, "files": files, "options": options}
+    """The rows of each split; with `streaming` those of train as a stream."""
+    if not streaming or "train" not in paths:
+        return dict(read_files(reader, paths, lambda: schemas(paths, None), options))
+    encoding = getattr(reader, "line_encoding", None)
+    if encoding is not None and not ends_lines_with_one_byte(encoding):
+        raise ConfigError(
+            f"dataset.source.encoding: given {encoding!r} with dataset.streaming=true; expected an encoding "
+            "in which a line ends with one byte: convert the file to UTF-8"
+        )
+    found = schemas(paths, "train")
+    train = paths.pop("train")
+    stream = RowStream(
+        files=train,
+        schema=found["train"],
+        reader=reader,
+        fingerprint=files_fingerprint(train),
+        types_of=SAMPLED,
+        how=reader.how(len(found["train"])),
+    )
+    options = [*options, [[split, str(found[split])] for split in paths]]
+    return {"train": stream, **read_files(reader, paths, lambda: found, options)}

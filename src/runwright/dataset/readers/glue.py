@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from runwright.dataset.readers import delimited
-from runwright.dataset.readers.csv_rows import csv_lines
+from runwright.dataset.readers.csv_rows import CsvReader
 from runwright.dataset.readers.delimited import Dialect
 from runwright.dataset.readers.hub import read_hub
 from runwright.dataset.readers.paths import check_is_text
-from runwright.dataset.readers.raw import RawSplit, file_state, kept_rows, split_of_files
+from runwright.dataset.readers.reading import Position
+from runwright.dataset.readers.streams import read_files
 from runwright.errors import DataError
 from runwright.types import Splits
 
@@ -113,12 +113,13 @@ def read_glue(
         raise DataError(
             f"the folder has no {next(iter(known.splits.values()))[0]}; expected {expected}", file=folder
         )
-    key = {
-        "reader": "glue",
-        "task": task,
-        "files": {split: file_state(path) for split, path in present.items()},
-    }
-    return kept_rows(key, lambda: {split: _raw(known, split, path) for split, path in present.items()})
+    readers = {split: _reader(known, split, str(path)) for split, path in present.items()}
+    rows: dict[str, Any] = {}
+    for split, path in present.items():
+        reader = readers[split]
+        schemas = partial(dict, {split: reader.schema})
+        rows |= read_files(reader, {split: [str(path)]}, schemas, [task, split])
+    return rows
 
 
 def _from_hub(task: str, hub_name: str, revision: str | None) -> Splits:
@@ -143,49 +144,50 @@ def _find(root: Path, names: Sequence[str]) -> Path | None:
     return next((root / name for name in names if (root / name).is_file()), None)
 
 
-def _raw(task: _Task, split: str, path: Path) -> RawSplit:
+def _reader(task: _Task, split: str, path: str) -> _GlueReader:
     check_is_text(path, split=split)
     dialect = _DIALECT
     if task.headerless and split != "test":
         dialect = replace(dialect, header=False, column_names=task.headerless)
-    names = delimited.column_names(path, dialect, split=split)
+    names = CsvReader(dialect=dialect).names(path, split)
     for column in task.texts.values():
         if column not in names:
             raise DataError(
-                f"no such column; columns: {', '.join(names)}", file=str(path), split=split, column=column
+                f"no such column; columns: {', '.join(names)}", file=path, split=split, column=column
             )
-    fields = [pa.field(name, pa.large_string()) for name in task.texts]
-    if task.label in names:
-        fields.append(pa.field("label", pa.string() if task.classes else pa.float64()))
-    schema = pa.schema([*fields, pa.field("idx", pa.int64())])
-    batches_of = partial(_batches, task=task, split=split, names=names, dialect=dialect, schema=schema)
-    how = csv_lines(dialect, num_columns=len(names))
-    return split_of_files([path], schema, batches_of, split=split, how=how)
+    return _GlueReader(dialect=dialect, task=task, names_in_file=names)
 
 
-def _batches(
-    path: Path, *, task: _Task, split: str, names: Sequence[str], dialect: Dialect, schema: pa.Schema
-) -> Iterator[pa.RecordBatch]:
-    place = {name: number for number, name in enumerate(names)}
-    start = 0
-    for batch in delimited.batches(path, names, dialect, split=split):
-        columns: dict[str, Any] = {
-            ours: [row[place[theirs]] for row in batch] for ours, theirs in task.texts.items()
-        }
-        if "label" in schema.names:
-            values = [row[place[task.label]] for row in batch]
-            columns["label"] = [_label(task, value, start + n, path, split) for n, value in enumerate(values)]
-        arrays = [pa.array(columns[field.name], field.type) for field in schema if field.name != "idx"]
-        arrays.append(pa.array(range(start, start + len(batch)), pa.int64()))
-        start += len(batch)
-        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+@dataclass(frozen=True, kw_only=True)
+class _GlueReader(CsvReader):
+    """Texts, label and number of each row."""
 
+    task: _Task
+    names_in_file: tuple[str, ...]
 
-def _label(task: _Task, value: str, row: int, path: Path, split: str) -> str | float:
-    try:
-        return float(value) if task.classes is None else task.classes[value]
-    except (KeyError, ValueError):
-        expected = "a number" if task.classes is None else f"one of {', '.join(task.classes)}"
-        raise DataError(
-            f"expected {expected}, found {value!r}", file=str(path), split=split, row=row, column=task.label
-        ) from None
+    @property
+    def schema(self) -> pa.Schema:
+        fields = [pa.field(name, pa.large_string()) for name in self.task.texts]
+        if self.task.label in self.names_in_file:
+            fields.append(pa.field("label", pa.string() if self.task.classes else pa.float64()))
+        return pa.schema([*fields, pa.field("idx", pa.int64())])
+
+    def rows(self, at: Position, names: Sequence[str]) -> Iterator[list[Any]]:  # noqa: ARG002
+        place = {name: number for number, name in enumerate(self.names_in_file)}
+        texts = [place[theirs] for theirs in self.task.texts.values()]
+        for row in super().rows(at, self.names_in_file):
+            label = [self._label(row[place[self.task.label]], at)] if self.task.label in place else []
+            yield [*(row[number] for number in texts), *label, at.row]
+
+    def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+        return pa.array(values, kind)
+
+    def how(self, num_columns: int) -> dict[str, Any]:  # noqa: ARG002
+        return super().how(len(self.names_in_file))
+
+    def _label(self, value: str, at: Position) -> str | float:
+        try:
+            return float(value) if self.task.classes is None else self.task.classes[value]
+        except (KeyError, ValueError):
+            expected = "a number" if self.task.classes is None else f"one of {', '.join(self.task.classes)}"
+            raise at.error(f"expected {expected}, found {value!r}", column=self.task.label) from None

@@ -11,6 +11,7 @@ import pyarrow as pa
 from datasets import Dataset, load_dataset
 
 from runwright import store
+from runwright.dataset.readers.addresses import file_state
 from runwright.dataset.readers.hub_stream import (
     class_names,
     first_line,
@@ -19,7 +20,7 @@ from runwright.dataset.readers.hub_stream import (
     schema_with_names,
     split_of_hub,
 )
-from runwright.dataset.readers.raw import BATCH_ROWS, RawSplit, file_state, kept_rows
+from runwright.dataset.readers.raw import BATCH_ROWS, RawSplit, kept_rows
 from runwright.dataset.readers.streams import Sources
 from runwright.errors import ConfigError, DataError
 

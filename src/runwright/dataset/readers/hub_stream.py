@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import pyarrow as pa
 from datasets import ClassLabel, Features, IterableDataset, load_dataset
 
 from runwright import store
-from runwright.dataset.readers.streams import RowStream, Values, files_fingerprint
+from runwright.dataset.readers.reading import Position, Reader
+from runwright.dataset.readers.streams import RowStream, files_fingerprint
 from runwright.errors import ConfigError, DataError
 
 SPLIT = "train"  # the only one that is streamed
@@ -30,22 +31,24 @@ def hub_stream(where: str, config: str | None, theirs: str, *, commit: str | Non
     features = rows.features or rows._resolve_features().features
     if features is None:
         raise DataError(f"split {theirs!r} has no rows", file=origin, split=SPLIT)
-    classes = class_names(features)
-
-    def read(path: Path, row: int, offset: int) -> Iterator[tuple[Values, int]]:  # noqa: ARG001
-        for record in _open(where, config, theirs, commit, origin).skip(row):
-            yield [named(record.get(name), classes.get(name)) for name in features], offset
-
     folder = Path(where)
-    found = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+    found = sorted(str(path) for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
     return RowStream(
-        files=[Path(origin)],
+        files=[origin],
         schema=schema_with_names(features),
-        read_file=read,
-        convert=lambda values, field: pa.array(values, field.type),
+        reader=_HubReader(lambda: _open(where, config, theirs, commit, origin), class_names(features)),
         how={"split": split_of_hub(config, theirs)},
         fingerprint=files_fingerprint(found) if found else store.digest([origin, config, theirs]),
     )
+
+
+class _HubReader(Reader):
+    def __init__(self, opened: Callable[[], IterableDataset], classes: Mapping[str, list[str]]) -> None:
+        self._opened, self._classes = opened, classes
+
+    def rows(self, at: Position, names: Sequence[str]) -> Iterator[list[Any]]:
+        for record in self._opened().skip(at.row):
+            yield [named(record.get(name), self._classes.get(name)) for name in names]
 
 
 def split_of_hub(config: str | None, theirs: str) -> str:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from itertools import islice
-from pathlib import Path
+from itertools import chain, count, islice
 from typing import Any, NoReturn
 
 import pyarrow as pa
 
-from runwright.dataset.readers.encoding import HALF_CHARACTER, holds_half_character, open_text, undecodable
+from runwright.dataset.readers.addresses import open_bytes
+from runwright.dataset.readers.csv_rows import BATCH_ROWS, counted
 from runwright.dataset.readers.paths import check_is_text
-from runwright.dataset.readers.raw import BATCH_ROWS, RawSplit, split_of_files
-from runwright.errors import DataError
+from runwright.dataset.readers.reading import (
+    HALF_CHARACTER,
+    Position,
+    Reader,
+    holds_half_character,
+    lines_of,
+)
+from runwright.errors import ConfigError, DataError
 
 _KINDS = {
     bool: "true or false",
@@ -26,45 +31,74 @@ _KINDS = {
 }
 
 
-def json_splits(
-    paths: Mapping[str, Sequence[Path]], *, encoding: str, field: str | None
-) -> dict[str, RawSplit]:
-    """Rows of JSON files; a key that a row lacks is null there."""
-    columns: dict[str, _Column] = {}
-    for split, files in paths.items():
-        for path in files:
-            check_is_text(path, split=split)
-            for start, batch in _batches(path, encoding, field, split=split):
-                _learn(columns, batch, start, path, split)
-    schema = _schema(columns)
-    splits = {}
-    for split, files in paths.items():
-        batches_of = partial(_arrow, split=split, schema=schema, encoding=encoding, field=field)
-        how = {} if field else json_lines(encoding)
-        splits[split] = split_of_files(files, schema, batches_of, split=split, how=how)
-    return splits
+class JsonReader(Reader):
+    """Objects on lines of their own, in one list, or in a list in a `field` of one object."""
+
+    def __init__(self, *, encoding: str, field: str | None) -> None:
+        self.encoding = self.line_encoding = encoding
+        self.field = field
+
+    def rows(self, at: Position, names: Sequence[str] = ()) -> Iterator[dict[str, Any]]:  # noqa: ARG002
+        """Each object, whatever its keys are."""
+        is_resumed = at.offset > 0
+        lines = (line for line in lines_of(at, self.encoding) if line.strip())
+        first = "" if is_resumed else next(lines, "")
+        if is_resumed or (self.field is None and first.lstrip().startswith("{")):
+            for line in chain([first] if first else [], lines):
+                yield json_object(line, at)
+            return
+        text, at.line = (first + "".join(lines)).lstrip(), None
+        if self.field is None:
+            yield from json_list(text, at)
+            return
+        for row in _list_under(text, self.field, at):
+            yield _object(row, at)
+
+    def columns(self, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[Sequence[Any]]:
+        """A key that an object lacks is null there."""
+        return [[row.get(name) for row in rows] for name in names]
+
+    def how(self, num_columns: int) -> dict[str, Any]:  # noqa: ARG002
+        """What it takes to find the line of a row, see `places.py`."""
+        return {} if self.field else {"reader": "json", "encoding": self.encoding, "field": None}
+
+    def require_lines(self, files: Sequence[str], *, split: str) -> None:
+        """Raise ConfigError for a file that is one JSON value."""
+        for address in files:
+            check_is_text(address, split=split)
+            with open_bytes(address, split=split) as stream:
+                is_list = stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+            if is_list or self.field is not None:
+                raise ConfigError(
+                    f"dataset.streaming: {address} is one JSON value, which can only be read as a whole; "
+                    "write it as JSON Lines (an object on each line), or set dataset.streaming=false"
+                )
+
+    def schema(self, files: Mapping[str, Sequence[str]], *, sampled: str | None = None) -> pa.Schema:
+        """All keys with the types of their values; of `sampled` only the first 10,000 rows count."""
+        columns: dict[str, _Column] = {}
+        for split, addresses in files.items():
+            most = 1 if split == sampled else None
+            for address in addresses:
+                check_is_text(address, split=split)
+            for address in addresses[:most]:
+                at = Position(address=address, split=split)
+                rows = counted(self.rows(at), at)
+                for number in count() if most is None else range(most):
+                    if not (batch := list(islice(rows, BATCH_ROWS))):
+                        break
+                    _learn(columns, batch, number * BATCH_ROWS, at)
+        return pa.schema([(name, column.type()) for name, column in columns.items()])
 
 
-def json_lines(encoding: str) -> dict[str, Any]:
-    """What it takes to find the line of a row, see `places.py`."""
-    return {"reader": "json lines", "encoding": encoding}
-
-
-def json_schema(rows: list[dict[str, Any]], path: Path, *, split: str) -> pa.Schema:
-    """Columns and types of the first rows of a file."""
-    columns: dict[str, _Column] = {}
-    _learn(columns, rows, 0, path, split)
-    return _schema(columns)
-
-
-def json_object(text: str, path: Path, *, split: str, row: int) -> dict[str, Any]:
+def json_object(text: str, at: Position) -> dict[str, Any]:
     """The object on a line; raises DataError where it is none."""
     try:
         value = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         hint = "; an object that holds the list needs dataset.source.field, the name of the list"
-        raise _broken(error, path, split, row, hint="" if row else hint) from error
-    return _object(value, path, split, row)
+        raise _broken(error, at, hint="" if at.row else hint) from error
+    return _object(value, at)
 
 
 class _Column:
@@ -92,27 +126,26 @@ class _Column:
         return pa.string() if pa.types.is_null(self._seen) else self._seen
 
 
-def _schema(columns: Mapping[str, _Column]) -> pa.Schema:
-    return pa.schema([(name, column.type()) for name, column in columns.items()])
-
-
-def _learn(
-    columns: dict[str, _Column], batch: list[dict[str, Any]], start: int, path: Path, split: str
-) -> None:
+def _learn(columns: dict[str, _Column], batch: list[dict[str, Any]], start: int, at: Position) -> None:
     for name in dict.fromkeys(name for row in batch for name in row):
         values = [row.get(name) for row in batch]
-        if holds_half_character(name):
-            raise _half_character([name], start, path, split, ascii(name))
         column = columns.setdefault(name, _Column())
-        try:
-            other = column.learn(values)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise _unfit(values, start, path, split, name, error) from error
-        if other is not None:
-            raise DataError(
-                f"{values[other]!r} is {_KINDS[type(values[other])]}, but rows before hold {column.kind}",
-                file=str(path), split=split, row=start + other, column=name,
-            )  # fmt: skip
+        problem, place = "", None
+        if holds_half_character(name):
+            problem, place = HALF_CHARACTER, next(n for n, row in enumerate(batch) if name in row)
+        else:
+            try:
+                place = column.learn(values)
+            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+                problem = f"a value is of another shape than those before, or beyond 64 bits: {error}"
+                place = _first_odd(values)
+            else:
+                if place is not None:
+                    kind = _KINDS[type(values[place])]
+                    problem = f"{values[place]!r} is {kind}, but rows before hold {column.kind}"
+        if place is not None:
+            column_name = ascii(name) if problem == HALF_CHARACTER else name
+            raise DataError(problem, file=at.address, split=at.split, row=start + place, column=column_name)
 
 
 def _first_odd(values: list[Any]) -> int:
@@ -128,109 +161,39 @@ def _first_odd(values: list[Any]) -> int:
     return high - 1
 
 
-def _arrow(
-    path: Path, *, split: str, schema: pa.Schema, encoding: str, field: str | None
-) -> Iterator[pa.RecordBatch]:
-    for start, batch in _batches(path, encoding, field, split=split):
-        columns = []
-        for column in schema:
-            values = [row.get(column.name) for row in batch]
-            try:
-                columns.append(pa.array(values, column.type))
-            except UnicodeEncodeError as error:
-                raise _half_character(values, start, path, split, column.name) from error
-            except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-                raise _unfit(values, start, path, split, column.name, error) from error
-        yield pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _unfit(values: list[Any], start: int, path: Path, split: str, column: str, error: Exception) -> DataError:
-    return DataError(
-        f"a value is of another shape than those before, or beyond 64 bits: {error}",
-        file=str(path), split=split, row=start + _first_odd(values), column=column,
-    )  # fmt: skip
-
-
-def _half_character(values: list[Any], start: int, path: Path, split: str, column: str) -> DataError:
-    row = next((n for n, value in enumerate(values) if holds_half_character(value)), 0)
-    return DataError(HALF_CHARACTER, file=str(path), split=split, row=start + row, column=column)
-
-
-def _batches(
-    path: Path, encoding: str, field: str | None, *, split: str
-) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    rows, start = _rows(path, encoding, field, split=split), 0
-    while batch := list(islice(rows, BATCH_ROWS)):
-        yield start, batch
-        start += len(batch)
-
-
-def _rows(path: Path, encoding: str, field: str | None, *, split: str) -> Iterator[dict[str, Any]]:
-    try:
-        with open_text(path, encoding) as stream:
-            first = stream.read(1)
-            while first.isspace():
-                first = stream.read(1)
-            if field is None and first == "{":
-                yield from _lines(first, stream, path, split)
-            else:
-                yield from _whole(first + stream.read(), field, path, split)
-    except UnicodeDecodeError as error:
-        raise undecodable(
-            path, encoding, split=split, count_rows=lambda before: before.count("\n")
-        ) from error
-
-
-def _lines(first: str, stream: Any, path: Path, split: str) -> Iterator[dict[str, Any]]:
-    number = 0
-    for line in stream:
-        text, first = first + line, ""
-        if not text.strip():
-            continue
-        yield json_object(text, path, split=split, row=number)
-        number += 1
-
-
-def _whole(text: str, field: str | None, path: Path, split: str) -> Iterator[dict[str, Any]]:
-    if field is None:
-        yield from json_list(text, path, split=split)
-        return
-    for number, row in enumerate(_list_under(text, field, path, split)):
-        yield _object(row, path, split, number)
-
-
-def _list_under(text: str, field: str, path: Path, split: str) -> Iterator[Any]:
+def _list_under(text: str, field: str, at: Position) -> Iterator[Any]:
     try:
         content = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise _broken(error, path, split, None) from error
+        raise _broken(error, at, row=None) from error
     fields = content if isinstance(content, dict) else {}
     if not isinstance(fields.get(field), list):
         lists = [name for name, value in fields.items() if isinstance(value, list)]
-        raise DataError(f"no list in field {field!r}; lists are in: {lists}", file=str(path), split=split)
+        problem = f"no list in field {field!r}; lists are in: {lists}"
+        raise DataError(problem, file=at.address, split=at.split)
     yield from fields[field]
 
 
-def json_list(text: str, path: Path | str, *, split: str | None = None) -> Iterator[dict[str, Any]]:
+def json_list(text: str, at: Position) -> Iterator[dict[str, Any]]:
     """The objects of one list, decoded one by one so that a broken one has a row."""
-    file = str(path)
     if text[:1] != "[":
-        raise DataError("expected a list of objects, or an object on each line", file=file, split=split)
-    decoder, position, number = json.JSONDecoder(parse_constant=_refuse), _skip(text, 1), 0
+        problem = "expected a list of objects, or an object on each line"
+        raise DataError(problem, file=at.address, split=at.split)
+    decoder, position = json.JSONDecoder(parse_constant=_refuse), _skip(text, 1)
     while text[position : position + 1] not in {"]", ""}:
         try:
             row, position = decoder.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
-            raise _broken(error, path, split, number) from error
-        yield _object(row, path, split, number)
+            raise _broken(error, at) from error
+        checked = _object(row, at)
         position = _skip(text, position)
         if text[position : position + 1] == ",":
             position = _skip(text, position + 1)
         elif text[position : position + 1] != "]":
-            raise DataError("no comma or end of the list after this", file=file, split=split, row=number)
-        number += 1
+            raise at.error("no comma or end of the list after this")
+        yield checked
     if text[position:].strip() != "]":
-        raise DataError("the list does not end, or something follows it", file=file, split=split, row=number)
+        raise at.error("the list does not end, or something follows it")
 
 
 def _skip(text: str, position: int) -> int:
@@ -239,9 +202,9 @@ def _skip(text: str, position: int) -> int:
     return position
 
 
-def _object(row: Any, path: Path | str, split: str | None, number: int) -> dict[str, Any]:
+def _object(row: Any, at: Position) -> dict[str, Any]:
     if not isinstance(row, dict):
-        raise DataError(f"expected an object, found {row!r:.60}", file=str(path), split=split, row=number)
+        raise at.error(f"expected an object, found {row!r:.60}")
     return row
 
 
@@ -249,8 +212,7 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON; write null for a missing number")
 
 
-def _broken(
-    error: Exception, path: Path | str, split: str | None, row: int | None, *, hint: str = ""
-) -> DataError:
+def _broken(error: Exception, at: Position, *, hint: str = "", row: int | None = -1) -> DataError:
     hint = hint if isinstance(error, json.JSONDecodeError) else ""
-    return DataError(f"broken JSON: {error}{hint}", file=str(path), split=split, row=row)
+    row = at.row if row == -1 else row
+    return DataError(f"broken JSON: {error}{hint}", file=at.address, line=at.line, split=at.split, row=row)

@@ -2,71 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import PurePosixPath
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from runwright.dataset.readers.raw import BATCH_ROWS, RawSplit, split_of_files
+from runwright.dataset.readers.addresses import open_bytes, seekable
+from runwright.dataset.readers.reading import Position, Reader
 from runwright.errors import DataError
 
-
-def parquet_splits(paths: Mapping[str, Sequence[Path]]) -> dict[str, RawSplit]:
-    """Rows of parquet files; all files of a split must have the same columns."""
-    splits = {}
-    for split, files in paths.items():
-        schema = parquet_schema(files, split)
-        batches_of = partial(_arrow, split=split, schema=schema)
-        splits[split] = split_of_files(files, schema, batches_of, split=split, how={})
-    return splits
+_BATCH_ROWS = 1000
 
 
-def parquet_schema(files: Sequence[Path], split: str) -> pa.Schema:
-    """The columns of all files; raises DataError where they differ."""
-    found: pa.Schema | None = None
-    for path in files:
-        with open_parquet(path, split) as file:
-            schema = pa.schema([(field.name, _plain(field.type)) for field in file.schema_arrow])
-        twice = [name for name in schema.names if schema.names.count(name) > 1]
-        if twice:
-            raise DataError("the file has this column twice", file=str(path), split=split, column=twice[0])
-        if found is not None and schema != found:
-            raise DataError(
-                f"columns {_described(schema)} differ from {_described(found)} in {files[0].name}",
-                file=str(path), split=split,
-            )  # fmt: skip
-        found = schema
-    assert found is not None  # a split has at least one file
-    return found
+class ParquetReader(Reader):
+    """Rows of parquet files; a place in one is found by its row groups."""
+
+    def rows(self, at: Position, names: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:  # noqa: ARG002
+        """The values of each row."""
+        skipped, group = at.row, 0
+        with _open_parquet(at.address, at.split) as file:
+            sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+            while group < len(sizes) and skipped >= sizes[group]:
+                skipped -= sizes[group]
+                group += 1
+            groups = list(range(group, len(sizes)))
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=groups) if groups else ():
+                rest = batch.slice(min(skipped, batch.num_rows))
+                skipped -= batch.num_rows - rest.num_rows
+                yield from zip(*(column.to_pylist() for column in rest.columns), strict=True)
+
+    def schema(self, files: Sequence[str], split: str) -> pa.Schema:
+        """The columns of all files; raises DataError where they differ."""
+        found: pa.Schema | None = None
+        for address in files:
+            with _open_parquet(address, split) as file:
+                schema = pa.schema([(field.name, _plain(field.type)) for field in file.schema_arrow])
+            twice = [name for name in schema.names if schema.names.count(name) > 1]
+            if twice:
+                raise DataError("the file has this column twice", file=address, split=split, column=twice[0])
+            if found is not None and schema != found:
+                raise DataError(
+                    f"columns {_described(schema)} differ from {_described(found)} in "
+                    f"{PurePosixPath(files[0]).name}",
+                    file=address, split=split,
+                )  # fmt: skip
+            found = schema
+        assert found is not None  # a split has at least one file
+        return found
 
 
-def _arrow(path: Path, *, split: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    with open_parquet(path, split) as file:
+@contextmanager
+def _open_parquet(address: str, split: str | None) -> Iterator[pq.ParquetFile]:
+    with open_bytes(address, split=split) as stream:
+        content = seekable(stream)
+        if not content.read(1):
+            raise DataError("the file is empty", file=address, split=split)
         try:
-            for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                yield pa.RecordBatch.from_arrays(
-                    [column.cast(kind) for column, kind in zip(batch.columns, schema.types, strict=True)],
-                    schema=schema,
-                )
+            with pq.ParquetFile(content) as file:
+                yield file
         except (pa.ArrowException, OSError) as error:
-            raise unreadable(path, split, error) from error
-
-
-def open_parquet(path: Path, split: str) -> pq.ParquetFile:
-    """The opened file; raises DataError where it is none."""
-    if not path.stat().st_size:
-        raise DataError("the file is empty", file=str(path), split=split)
-    try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise unreadable(path, split, error) from error
-
-
-def unreadable(path: Path, split: str, error: Exception) -> DataError:
-    """The complaint about a file that cannot be read."""
-    return DataError(f"not a readable parquet file: {error}", file=str(path), split=split)
+            raise DataError(f"not a readable parquet file: {error}", file=address, split=split) from error
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

@@ -5,26 +5,28 @@ from __future__ import annotations
 import difflib
 import glob
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runwright.dataset.readers.addresses import is_remote, open_bytes, remote_files
 from runwright.errors import ConfigError, DataError
 
 _MAGIC = {
     b"\x1f\x8b": "gzip",
     b"PK\x03\x04": "zip (or an Excel file)",
     b"BZh": "bzip2",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
     b"\xfd7zXZ": "xz",
     b"PAR1": "parquet",
     b"ARROW1": "Arrow",
 }
 
 
-def files_of_splits(files: Mapping[str, Any], folder: str | None) -> dict[str, list[Path]]:
+def files_of_splits(files: Mapping[str, Any], folder: str | None) -> dict[str, list[str]]:
     """The files of each split, in a fixed order; splits given as null are left out."""
-    root = Path(folder or ".").expanduser()
-    if not root.is_dir():
+    root = folder if folder and is_remote(folder) else Path(folder or ".").expanduser()
+    if isinstance(root, Path) and not root.is_dir():
         raise DataError(f"no such folder (looked in {root.absolute()})", file=folder)
     found = {split: _files(split, given, root) for split, given in files.items() if given is not None}
     if not found:
@@ -32,16 +34,16 @@ def files_of_splits(files: Mapping[str, Any], folder: str | None) -> dict[str, l
     return found
 
 
-def _files(split: str, given: Any, root: Path) -> list[Path]:
+def _files(split: str, given: Any, root: Path | str) -> list[str]:
     patterns = [given] if isinstance(given, str) else given
     if not isinstance(patterns, list | tuple) or not all(isinstance(item, str) for item in patterns):
         raise ConfigError(
             f"dataset.source.files.{split}: expected a path, a pattern or a list of them, got {given!r}"
         )
-    paths = [path for pattern in patterns for path in _expand(split, pattern, root)]
+    paths = [str(path) for pattern in patterns for path in _expand(split, pattern, root)]
     if not paths:
         raise DataError("the list of files is empty", split=split)
-    doubled = sorted(str(path) for path, count in Counter(paths).items() if count > 1)
+    doubled = sorted(path for path, count in Counter(paths).items() if count > 1)
     if doubled:
         raise ConfigError(
             f"dataset.source.files.{split}: {doubled[0]!r} is named twice; dataset=mixture repeats rows"
@@ -49,7 +51,10 @@ def _files(split: str, given: Any, root: Path) -> list[Path]:
     return paths
 
 
-def _expand(split: str, pattern: str, root: Path) -> list[Path]:
+def _expand(split: str, pattern: str, root: Path | str) -> Sequence[str | Path]:
+    if is_remote(pattern) or isinstance(root, str):
+        address = pattern if is_remote(pattern) else f"{str(root).rstrip('/')}/{pattern}"
+        return remote_files(address, split=split)
     path = root / Path(pattern).expanduser()
     if path.is_file():
         return [path]
@@ -94,19 +99,16 @@ def _missing(path: Path) -> str:
     return f"no such file (looked in {str(folder.absolute())!r}); {hint}"
 
 
-def check_is_text(path: Path, *, split: str) -> None:
+def check_is_text(address: str, *, split: str) -> None:
     """Raise DataError for a file that is empty, may not be read, or is evidently not text."""
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(8)
-    except OSError as error:
-        raise DataError(f"the file cannot be read: {error.strerror}", file=str(path), split=split) from error
-    if not head.strip(b"\xef\xbb\xbf \t\r\n") and path.stat().st_size <= len(head):
-        raise DataError("the file is empty", file=str(path), split=split)
+    with open_bytes(address, split=split) as stream:
+        head = stream.read(9)
+    if len(head) < 9 and not head.strip(b"\xef\xbb\xbf \t\r\n"):
+        raise DataError("the file is empty", file=address, split=split)
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             raise DataError(
-                f"this is a {kind} file, not text; unpack it or choose another dataset group",
-                file=str(path),
-                split=split,
-            )
+                f"this is a {kind} file, not text; compressed files are read where their names end in .gz, "
+                ".bz2, .xz, .zst or .zip; for others choose another dataset group",
+                file=address, split=split,
+            )  # fmt: skip

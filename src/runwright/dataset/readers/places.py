@@ -6,19 +6,18 @@ description of its `info`; so the place is worked out when there is something to
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset
 
-from runwright.dataset.readers.conll import sentences
-from runwright.dataset.readers.delimited import Dialect, records
-from runwright.dataset.readers.encoding import open_text
+from runwright.dataset.readers.conll_rows import ConllReader
+from runwright.dataset.readers.csv_rows import CsvReader
+from runwright.dataset.readers.delimited import Dialect
+from runwright.dataset.readers.json_rows import JsonReader
+from runwright.dataset.readers.reading import Position
 from runwright.errors import DataError
 
 About = Mapping[str, Any]
@@ -64,7 +63,7 @@ def locate(rows: Dataset, row_id: int) -> Where:
         row = own
     file, row = place_in(about.get("files", ()), row)
     how = about.get("how", {})
-    line = None if file is None else line_of(Path(file), row, how)
+    line = None if file is None else line_of(file, row, how)
     if file is not None and "split" in how:
         file = f"{file} ({how['split']})"
     return Where(": ".join([*names, *([] if file is None else [file])]) or None, row, line)
@@ -80,15 +79,21 @@ def place_in(origins: Iterable[tuple[Any, int]], row_id: int) -> tuple[Any, int]
     return None, row_id
 
 
-def line_of(file: Path, row: int, how: Mapping[str, Any]) -> int | None:
+def line_of(file: str, row: int, how: Mapping[str, Any]) -> int | None:
     """The line on which a row of a file begins; None where it has none, or the file is another by now."""
-    lines = _LINES.get(how.get("reader", ""))
-    if lines is None:
+    if how.get("reader") == "lines":
+        return row + 1
+    if how.get("reader") not in _READERS:
         return None
+    at = Position(address=file)
+    rows = _READERS[how["reader"]](how).rows(at, range(how.get("num_columns", 0)))
     try:
-        return next(islice(lines(file, how), row, None), None)
-    except (OSError, ValueError, csv.Error, DataError):
-        return None
+        for number, _ in enumerate(rows):
+            if number == row:
+                return at.line
+    except (DataError, OSError):
+        pass
+    return None
 
 
 def _files(about: About) -> list[str]:
@@ -107,34 +112,8 @@ def _own_row_id(kept: str | None, place: int) -> int | None:
         return None
 
 
-def _csv_lines(file: Path, how: Mapping[str, Any]) -> Iterator[int]:
-    dialect = Dialect(**how["dialect"])
-    rows = records(file, dialect, split="")
-    if dialect.header:
-        next(rows, None)
-    return (line for line, fields in rows if len(fields) >= how["num_columns"])
-
-
-def _object_lines(file: Path, how: Mapping[str, Any]) -> Iterator[int]:
-    with open_text(file, how["encoding"]) as stream:
-        for number, line in enumerate(stream, start=1):
-            if number == 1 and line.lstrip()[:1] == "[":
-                return  # one list over all lines
-            if line.strip():
-                yield number
-
-
-def _sentence_lines(file: Path, how: Mapping[str, Any]) -> Iterator[int]:
-    return (number for number, _ in sentences(file, how["encoding"], split=""))
-
-
-def _all_lines(file: Path, how: Mapping[str, Any]) -> Sequence[int]:  # noqa: ARG001 - as the others
-    return range(1, 1 << 62)
-
-
-_LINES: dict[str, Callable[[Path, Mapping[str, Any]], Iterable[int]]] = {
-    "csv": _csv_lines,
-    "json lines": _object_lines,
-    "sentences": _sentence_lines,
-    "lines": _all_lines,
+_READERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "csv": lambda how: CsvReader(dialect=Dialect(**how["dialect"])),
+    "json": lambda how: JsonReader(encoding=how["encoding"], field=None),
+    "sentences": lambda how: ConllReader(columns={"words": 0}, separator="\t", encoding=how["encoding"]),
 }

@@ -7,7 +7,7 @@ Each split's Dataset remembers what its rows were read from, so that a complaint
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -53,30 +53,6 @@ class RawSplit:
     parts: list[Part] = field(default_factory=list)
 
 
-def split_of_files(
-    files: Sequence[Path],
-    schema: pa.Schema,
-    batches_of: Callable[[Path], Iterator[pa.RecordBatch]],
-    *,
-    split: str,
-    how: Mapping[str, Any],
-) -> RawSplit:
-    """The rows of one file after the other; raises DataError for a file without any."""
-    origins: list[tuple[str, int]] = []
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for path in files:
-            num_rows = 0
-            for batch in batches_of(path):
-                num_rows += batch.num_rows
-                yield batch
-            if not num_rows:
-                raise DataError("the file has no rows", file=str(path), split=split)
-            origins.append((str(path), num_rows))
-
-    return RawSplit(schema=schema, batches=batches(), origins=origins, how=how)
-
-
 def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]) -> Splits:
     """The splits that `read` gives, from the cache where the same key was read before."""
     name = store.digest({"code": readers_code(), **key})
@@ -91,13 +67,6 @@ def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]
             split["name"]: _open(entry, split, fingerprint=f"{name}-{number}")
             for number, split in enumerate(manifest["splits"])
         }
-
-
-def file_state(path: Path) -> list[Any]:
-    """What tells one state of a file from another without reading it."""
-    status = path.stat()
-    # Labels may come from the names of a link, rows from what it leads to.
-    return [str(path.absolute()), str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def with_row_id(schema: pa.Schema, *, split: str, file: str | None) -> pa.Schema:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from runwright.dataset.readers.encoding import known_encoding, open_text, undecodable
+from runwright.dataset.readers.addresses import file_state
 from runwright.dataset.readers.paths import check_is_text, files_of_splits
 from runwright.dataset.readers.places import place_in
-from runwright.dataset.readers.raw import RawSplit, file_state, kept_rows
+from runwright.dataset.readers.raw import RawSplit, kept_rows
+from runwright.dataset.readers.reading import Position, known_encoding, whole_text
 from runwright.errors import DataError, did_you_mean
 from runwright.types import Splits
 
@@ -70,7 +70,7 @@ class _Titles:
 
 
 def _splits(
-    paths: Mapping[str, Sequence[Path]], titles: Mapping[str, _Titles], encoding: str
+    paths: Mapping[str, Sequence[str]], titles: Mapping[str, _Titles], encoding: str
 ) -> dict[str, RawSplit]:
     splits = {}
     for split, files in paths.items():
@@ -79,11 +79,11 @@ def _splits(
         for path in files:
             found = list(_questions(_articles(path, encoding, split), path, split, titles[split]))
             rows += found
-            origins.append((str(path), len(found)))
+            origins.append((path, len(found)))
         _check_answers(rows, origins, split)
         titles[split].check(split)
         if not rows:
-            raise DataError("no questions in these files", file=str(files[0]), split=split)
+            raise DataError("no questions in these files", file=files[0], split=split)
         schema = TEXTS if rows[0]["answers"] is None else TEXTS.append(pa.field("answers", ANSWERS))
         splits[split] = RawSplit(schema=schema, batches=_arrow(rows, schema), origins=origins)
     return splits
@@ -96,29 +96,27 @@ def _arrow(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> Iterator[pa.
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _articles(path: Path, encoding: str, split: str) -> list[Any]:
+def _articles(path: str, encoding: str, split: str) -> list[Any]:
     check_is_text(path, split=split)
+    text = whole_text(Position(address=path, split=split), encoding)
     try:
-        with open_text(path, encoding) as stream:
-            content = json.load(stream)
-    except UnicodeDecodeError as error:
-        raise undecodable(path, encoding, split=split, count_rows=lambda _: 0) from error
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"broken JSON: {error}", file=str(path), split=split) from error
+        raise DataError(f"broken JSON: {error}", file=path, split=split) from error
     articles = content.get("data") if isinstance(content, dict) else None
     if not isinstance(articles, list):
         raise DataError(
             "expected an object with a list of articles under 'data', as SQuAD has it; rows of questions are "
             "read with dataset=json",
-            file=str(path), split=split,
+            file=path, split=split,
         )  # fmt: skip
     return articles
 
 
-def _questions(articles: Sequence[Any], path: Path, split: str, titles: _Titles) -> Iterator[dict[str, Any]]:
+def _questions(articles: Sequence[Any], path: str, split: str, titles: _Titles) -> Iterator[dict[str, Any]]:
     row = 0
     for article in articles:
-        place = {"file": str(path), "split": split, "row": row}
+        place = {"file": path, "split": split, "row": row}
         title = str(_part(article, "title", str, place, default=""))
         if not titles.admit(title):
             continue

@@ -6,12 +6,10 @@ checkpoint needs no rows, and going on costs the same wherever that is.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
@@ -20,21 +18,22 @@ from datasets.table import InMemoryTable
 
 from runwright import store
 from runwright.dataset.cleaning.passes import renamed
+from runwright.dataset.readers.addresses import file_fingerprint, file_state, num_bytes
 from runwright.dataset.readers.places import line_of, place_in
-from runwright.dataset.readers.raw import with_row_id
+from runwright.dataset.readers.raw import BATCH_ROWS, RawSplit, kept_rows, with_row_id
+from runwright.dataset.readers.reading import (
+    HALF_CHARACTER,
+    UNFIT,
+    Position,
+    Reader,
+    Values,
+    first_unfit,
+    holds_half_character,
+)
 from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
 
 BLOCK_ROWS = 1000  # read, cleaned and encoded together
-LEARN_ROWS = 10_000  # the types of columns are those of so many first rows
-_SAMPLES = 1024  # places of a file, evenly from its beginning to its end, that its fingerprint is made of
-_SAMPLE_BYTES = 1 << 16  # at each of them; smaller files are read whole
-_UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError)
-
-Values = Sequence[Any]  # of one row, one for each column
-ReadFile = Callable[[Path, int, int], Iterator[tuple[Values, int]]]
-"""From (file, rows before, bytes before) to the rows after that, each with the bytes before the next one."""
-Convert = Callable[[list[Any], pa.Field], pa.Array]
 Sources: TypeAlias = "dict[str, Any]"
 """What a reader gives for each split: a Dataset, and for train of a stream a RowStream."""
 
@@ -60,11 +59,11 @@ class Block(NamedTuple):
 class RowStream:
     """The rows of one split as a stream."""
 
-    files: Sequence[Path]
+    files: Sequence[str]
     schema: pa.Schema
-    read_file: ReadFile
-    convert: Convert
-    fingerprint: str  # tells other data, not the same data elsewhere
+    reader: Reader
+    fingerprint: str = ""  # tells other data, not the same data elsewhere; of train that is not kept
+    types_of: str | None = None  # why columns have their types, for complaints; None: as the reader says
     how: Mapping[str, Any]  # what it takes to find the line of a row, see `places.py`
     split: str = "train"
     limit: int | None = None  # rows
@@ -73,18 +72,29 @@ class RowStream:
 
     def blocks(self, place: Place, sizes: Iterator[int]) -> Iterator[Block]:
         """Blocks of so many rows from a place to the end; only the last one may be shorter."""
-        rows = self._rows(place)
+        cursor = _Cursor(self, place)
+        rows = self._rows(cursor)
         for size in sizes:
-            values: list[Values] = []
-            start, counts = place, {}
-            for row, place in islice(rows, size):
-                values.append(row)
-                counts[place.file] = place.row
+            start, cursor.counts = cursor.place, {}
+            values = list(islice(rows, size))
             if not values:
                 return
             before = ("", start.row_id - start.row)  # what is before the file of the first row
-            origins = [before, *((str(self.files[file]), count) for file, count in counts.items())]
-            yield Block(self._cleaned(self._table(values, start.row_id, origins)), len(values), place)
+            rows_of_block = self._table(values, start.row_id, [before, *cursor.origins])
+            yield Block(self._cleaned(rows_of_block), len(values), cursor.place)
+
+    def raw(self) -> RawSplit:
+        """All rows as the files have them, to be stored."""
+        origins: list[tuple[str, int]] = []
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            cursor = _Cursor(self, Place())
+            rows = self._rows(cursor)
+            while values := list(islice(rows, BATCH_ROWS)):
+                yield self._batch(values, cursor.row_id - len(values), cursor.origins)
+            origins.extend(cursor.origins)
+
+        return RawSplit(schema=self.schema, batches=batches(), origins=origins, how=self.how)
 
     def raw_head(self) -> Dataset:
         """The first rows as the files have them."""
@@ -93,8 +103,8 @@ class RowStream:
 
     def describe(self) -> str:
         """How many files of how many bytes."""
-        sizes = [file.stat().st_size for file in self.files if file.is_file()]
-        files = f"{len(self.files)} files" if len(self.files) > 1 else str(self.files[0])
+        sizes = [size for file in self.files if (size := num_bytes(file)) is not None]
+        files = f"{len(self.files)} files" if len(self.files) > 1 else self.files[0]
         return f"{files} ({sum(sizes) / 1e6:,.1f} MB)" if sizes else files
 
     def head(self) -> Dataset:
@@ -122,50 +132,54 @@ class RowStream:
 
     # --- inside ---------------------------------------------------------------------------------------
 
-    def _rows(self, place: Place) -> Iterator[tuple[Values, Place]]:
-        file, row, offset, row_id = place
-        while file < len(self.files):
-            for values, offset in self.read_file(self.files[file], row, offset):  # noqa: B020
-                if row_id == self.limit:
+    def _rows(self, cursor: _Cursor) -> Iterator[Values]:
+        for number in range(cursor.file, len(self.files)):
+            if number != cursor.file:
+                cursor.counts[cursor.file] = cursor.at.row
+                cursor.file, cursor.at = number, Position(address=self.files[number], split=self.split)
+            at = cursor.at
+            for values in self.reader.rows(at, self.schema.names):
+                if cursor.row_id == self.limit:
                     return
-                row, row_id = row + 1, row_id + 1
-                yield values, Place(file, row, offset, row_id)
-            if not row:
-                raise DataError("the file has no rows", file=str(self.files[file]), split=self.split)
-            file, row, offset = file + 1, 0, 0
+                at.row, cursor.row_id = at.row + 1, cursor.row_id + 1
+                yield values
+            if not at.row:
+                raise DataError("the file has no rows", file=at.address, split=self.split)
 
-    def _table(self, values: list[Values], first_id: int, origins: list[tuple[str, int]]) -> Dataset:
-        columns = []
-        for column, field in zip(zip(*values, strict=True), self.schema, strict=True):
+    def _batch(
+        self, rows: Sequence[Values], first_id: int, origins: Sequence[tuple[str, int]]
+    ) -> pa.RecordBatch:
+        arrays = []
+        for values, field in zip(self.reader.columns(rows, self.schema.names), self.schema, strict=True):
             try:
-                columns.append(self.convert(list(column), field))
-            except _UNFIT as error:
-                raise self._unfit(column, field, first_id, origins) from error
-        ids = pa.array(range(first_id, first_id + len(values)), pa.int64())
-        schema = with_row_id(self.schema, split=self.split, file=str(self.files[0]))
+                arrays.append(self.reader.array(values, field.type))
+            except UNFIT as error:
+                raise self._unfit(values, field, first_id, origins) from error
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def _table(self, rows: Sequence[Values], first_id: int, origins: Sequence[tuple[str, int]]) -> Dataset:
+        batch = self._batch(rows, first_id, origins)
+        ids = pa.array(range(first_id, first_id + len(rows)), pa.int64())
+        schema = with_row_id(self.schema, split=self.split, file=self.files[0])
         return Dataset(
-            InMemoryTable(pa.Table.from_arrays([*columns, ids], schema=schema)),
+            InMemoryTable(pa.Table.from_arrays([*batch.columns, ids], schema=schema)),
             info=DatasetInfo(description=json.dumps({"files": origins, "how": dict(self.how)})),
-            fingerprint=store.digest([self.fingerprint, first_id, len(values)]),
+            fingerprint=store.digest([self.fingerprint, first_id, len(rows)]),
         )
 
     def _unfit(
-        self, values: Values, field: pa.Field, first_id: int, origins: list[tuple[str, int]]
+        self, values: Sequence[Any], field: pa.Field, first_id: int, origins: Sequence[tuple[str, int]]
     ) -> DataError:
-        number = next(n for n, value in enumerate(values) if not self._fits(value, field))
+        number, value = first_unfit(self.reader, values, field.type)
         file, row = place_in(origins, first_id + number)
+        kind = str(field.type).replace("double", "float64")
+        problem = f"{value!r:.80} is not {kind}, as {self.types_of or self.reader.types_of}"
+        if holds_half_character(value):
+            problem = HALF_CHARACTER
         return DataError(
-            f"{values[number]!r:.80} is not {field.type}, as the first {LEARN_ROWS:,} rows of the stream "
-            "are; csv: dataset.source.column_types says what a column is",
-            file=file, line=line_of(Path(file), row, self.how), split=self.split, row=row, column=field.name,
+            problem,
+            file=file, line=line_of(file, row, self.how), split=self.split, row=row, column=field.name,
         )  # fmt: skip
-
-    def _fits(self, value: Any, field: pa.Field) -> bool:
-        try:
-            self.convert([value], field)
-        except _UNFIT:
-            return False
-        return True
 
     def _cleaned(self, rows: Dataset) -> Dataset:
         splits = renamed({self.split: rows}, self.columns or {})
@@ -175,20 +189,54 @@ class RowStream:
         return splits[self.split]
 
 
-def files_fingerprint(files: Sequence[Path]) -> str:
+class _Cursor:
+    """How far a stream has been read."""
+
+    def __init__(self, stream: RowStream, place: Place) -> None:
+        self._files = stream.files
+        self.file, self.row_id = place.file, place.row_id
+        self.at = Position(
+            address=self._files[place.file], split=stream.split, row=place.row, offset=place.offset
+        )
+        self.counts: dict[int, int] = {}  # rows of the files that were finished
+
+    @property
+    def place(self) -> Place:
+        return Place(self.file, self.at.row, self.at.offset, self.row_id)
+
+    @property
+    def origins(self) -> list[tuple[str, int]]:
+        """(file, rows read of it) since `counts` was emptied."""
+        counts = self.counts | {self.file: self.at.row}
+        return [(self._files[number], count) for number, count in counts.items()]
+
+
+def read_files(
+    reader: Reader,
+    files: Mapping[str, Sequence[str]],
+    schemas: Callable[[], Mapping[str, pa.Schema]],
+    options: Any,
+) -> Splits:
+    """The rows of files, from the cache where they were read before; `schemas` looks at their columns."""
+
+    def read() -> dict[str, RawSplit]:
+        return {
+            split: RowStream(
+                files=files[split],
+                schema=schema,
+                reader=reader,
+                how=reader.how(len(schema)),
+                split=split,
+            ).raw()
+            for split, schema in schemas().items()
+            if split in files
+        }
+
+    states = {split: [file_state(file) for file in files[split]] for split in files}
+    key = {"reader": type(reader).__name__, "files": states, "options": options}
+    return kept_rows(key, read) if files else {}
+
+
+def files_fingerprint(files: Sequence[str]) -> str:
     """32 hex digits of a hash of each file, the same elsewhere."""
-    return store.digest([file_fingerprint(path) for path in files])
-
-
-def file_fingerprint(path: Path) -> str:
-    """32 hex digits of a hash of what is in a file; of a large one its size and samples of it."""
-    size = path.stat().st_size
-    hasher = hashlib.blake2b(size.to_bytes(8, "little"), digest_size=16)
-    places = range(0, size, _SAMPLE_BYTES)
-    if len(places) > _SAMPLES:
-        places = [n * (size - _SAMPLE_BYTES) // (_SAMPLES - 1) for n in range(_SAMPLES)]
-    with path.open("rb") as stream:
-        for place in places:
-            stream.seek(place)
-            hasher.update(stream.read(_SAMPLE_BYTES))
-    return hasher.hexdigest()
+    return store.digest([file_fingerprint(file) for file in files])
