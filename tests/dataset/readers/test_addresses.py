@@ -58,7 +58,7 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """A folder and the address under which a server on this machine gives its files."""
 
     class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ARG002
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             return
 
     folder = tmp_path / "served"

@@ -35,8 +35,5 @@ def read_conll(
         raise ConfigError(
             "dataset.source.columns: expected at least one name with its place, such as words: 0"
         )
-    encoding = known_encoding(encoding)
-    paths = files_of_splits(files, folder)
-    reader = ConllReader(columns=columns, separator=mark, encoding=encoding)
-    options = [columns, separator, encoding]
-    return dict(read_files(reader, paths, lambda: dict.fromkeys(paths, reader.schema), options))
+    reader = ConllReader(columns_on_line=columns, separator=mark, encoding=known_encoding(encoding))
+    return read_files(reader, files_of_splits(files, folder))

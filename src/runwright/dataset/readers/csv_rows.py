@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from runwright.dataset.readers.delimited import Dialect, make_reader, wrong_number
-from runwright.dataset.readers.paths import check_is_text
-from runwright.dataset.readers.reading import Position, Reader, lines_of
+from runwright.dataset.readers.reading import Files, Position, Reader, lines_of
 from runwright.errors import ConfigError, DataError
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
@@ -32,6 +31,7 @@ class CsvReader(Reader):
 
     types_of = "dataset.source.column_types asks"
     dialect: Dialect
+    column_types: Mapping[str, Any] = field(default_factory=dict)  # string, int or float, of some columns
 
     @property
     def line_encoding(self) -> str:
@@ -60,23 +60,17 @@ class CsvReader(Reader):
         """What it takes to find the line of a row, see `places.py`."""
         return {"reader": "csv", "dialect": asdict(self.dialect), "num_columns": num_columns}
 
-    def schemas(
-        self,
-        files: Mapping[str, Sequence[str]],
-        column_types: Mapping[str, Any],
-        *,
-        sampled: str | None = None,
-    ) -> dict[str, pa.Schema]:
-        """The columns of each split; int or float where every value in every split is, otherwise string.
+    def schemas(self, files: Files, *, sampled: str | None) -> dict[str, pa.Schema]:
+        """Int or float where every value in every split is, else string, unless `column_types` says it.
 
-        `column_types` fixes some of them. Of the split `sampled` only the first 10,000 rows count.
+        Of the split `sampled` the first 10,000 rows count.
         """
         names = {split: self._names_of_files(split, files[split]) for split in files}
-        unknown = [name for name in column_types if all(name not in names[split] for split in names)]
+        unknown = [name for name in self.column_types if all(name not in names[split] for split in names)]
         if unknown:
             shown = list(next(iter(names.values())))
             raise ConfigError(f"dataset.source.column_types names {unknown[0]!r}; columns: {shown}")
-        kinds = dict(column_types)
+        kinds = dict(self.column_types)
         filled: set[str] = set()
         for split, addresses in files.items():
             most = 1 if split == sampled else None
@@ -84,9 +78,9 @@ class CsvReader(Reader):
                 for batch in islice(self._batches(address, split, names[split]), most):
                     for name, values in zip(names[split], zip(*batch, strict=True), strict=True):
                         filled |= {name} if any(values) else set()
-                        if name not in column_types:
+                        if name not in self.column_types:
                             kinds[name] = narrowest(values, kinds.get(name, "int"))
-        empty = {name: "string" for name in kinds if name not in filled and name not in column_types}
+        empty = {name: "string" for name in kinds if name not in filled and name not in self.column_types}
         types = {name: _TYPES[kind] for name, kind in (kinds | empty).items()}
         return {
             split: pa.schema([(name, types.get(name, _TYPES["string"])) for name in names[split]])
@@ -112,8 +106,6 @@ class CsvReader(Reader):
         return names
 
     def _names_of_files(self, split: str, files: Sequence[str]) -> tuple[str, ...]:
-        for address in files:
-            check_is_text(address, split=split)
         names = self.names(files[0], split)
         for address in files[1:]:
             other = self.names(address, split)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +18,7 @@ from runwright.dataset.readers.csv_rows import CsvReader
 from runwright.dataset.readers.delimited import Dialect
 from runwright.dataset.readers.hub import read_hub
 from runwright.dataset.readers.paths import check_is_text
-from runwright.dataset.readers.reading import Position
+from runwright.dataset.readers.reading import Files, Position
 from runwright.dataset.readers.streams import read_files
 from runwright.errors import DataError
 from runwright.types import Splits
@@ -113,12 +112,9 @@ def read_glue(
         raise DataError(
             f"the folder has no {next(iter(known.splits.values()))[0]}; expected {expected}", file=folder
         )
-    readers = {split: _reader(known, split, str(path)) for split, path in present.items()}
     rows: dict[str, Any] = {}
     for split, path in present.items():
-        reader = readers[split]
-        schemas = partial(dict, {split: reader.schema})
-        rows |= read_files(reader, {split: [str(path)]}, schemas, [task, split])
+        rows |= read_files(_reader(known, split, str(path)), {split: [str(path)]})
     return rows
 
 
@@ -165,12 +161,11 @@ class _GlueReader(CsvReader):
     task: _Task
     names_in_file: tuple[str, ...]
 
-    @property
-    def schema(self) -> pa.Schema:
+    def schemas(self, files: Files, *, sampled: str | None) -> dict[str, pa.Schema]:  # noqa: ARG002
         fields = [pa.field(name, pa.large_string()) for name in self.task.texts]
         if self.task.label in self.names_in_file:
             fields.append(pa.field("label", pa.string() if self.task.classes else pa.float64()))
-        return pa.schema([*fields, pa.field("idx", pa.int64())])
+        return dict.fromkeys(files, pa.schema([*fields, pa.field("idx", pa.int64())]))
 
     def rows(self, at: Position, names: Sequence[str]) -> Iterator[list[Any]]:  # noqa: ARG002
         place = {name: number for number, name in enumerate(self.names_in_file)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +37,22 @@ def hub_stream(where: str, config: str | None, theirs: str, *, commit: str | Non
     return RowStream(
         files=[origin],
         schema=schema_with_names(features),
-        reader=_HubReader(lambda: _open(where, config, theirs, commit, origin), class_names(features)),
+        reader=_HubReader(
+            opened=lambda: _open(where, config, theirs, commit, origin), classes=class_names(features)
+        ),
         how={"split": split_of_hub(config, theirs)},
         fingerprint=files_fingerprint(found) if found else store.digest([origin, config, theirs]),
     )
 
 
+@dataclass(frozen=True, kw_only=True)
 class _HubReader(Reader):
-    def __init__(self, opened: Callable[[], IterableDataset], classes: Mapping[str, list[str]]) -> None:
-        self._opened, self._classes = opened, classes
+    opened: Callable[[], IterableDataset]
+    classes: Mapping[str, list[str]]
 
     def rows(self, at: Position, names: Sequence[str]) -> Iterator[list[Any]]:
-        for record in self._opened().skip(at.row):
-            yield [named(record.get(name), self._classes.get(name)) for name in names]
+        for record in self.opened().skip(at.row):
+            yield [named(record.get(name), self.classes.get(name)) for name in names]
 
 
 def split_of_hub(config: str | None, theirs: str) -> str:

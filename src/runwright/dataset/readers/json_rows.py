@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, count, islice
 from typing import Any, NoReturn
 
@@ -11,9 +12,9 @@ import pyarrow as pa
 
 from runwright.dataset.readers.addresses import open_bytes
 from runwright.dataset.readers.csv_rows import BATCH_ROWS, counted
-from runwright.dataset.readers.paths import check_is_text
 from runwright.dataset.readers.reading import (
     HALF_CHARACTER,
+    Files,
     Position,
     Reader,
     holds_half_character,
@@ -31,12 +32,16 @@ _KINDS = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
 class JsonReader(Reader):
     """Objects on lines of their own, in one list, or in a list in a `field` of one object."""
 
-    def __init__(self, *, encoding: str, field: str | None) -> None:
-        self.encoding = self.line_encoding = encoding
-        self.field = field
+    encoding: str
+    field: str | None
+
+    @property
+    def line_encoding(self) -> str:
+        return self.encoding
 
     def rows(self, at: Position, names: Sequence[str] = ()) -> Iterator[dict[str, Any]]:  # noqa: ARG002
         """Each object, whatever its keys are."""
@@ -62,25 +67,13 @@ class JsonReader(Reader):
         """What it takes to find the line of a row, see `places.py`."""
         return {} if self.field else {"reader": "json", "encoding": self.encoding, "field": None}
 
-    def require_lines(self, files: Sequence[str], *, split: str) -> None:
-        """Raise ConfigError for a file that is one JSON value."""
-        for address in files:
-            check_is_text(address, split=split)
-            with open_bytes(address, split=split) as stream:
-                is_list = stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
-            if is_list or self.field is not None:
-                raise ConfigError(
-                    f"dataset.streaming: {address} is one JSON value, which can only be read as a whole; "
-                    "write it as JSON Lines (an object on each line), or set dataset.streaming=false"
-                )
-
-    def schema(self, files: Mapping[str, Sequence[str]], *, sampled: str | None = None) -> pa.Schema:
-        """All keys with the types of their values; of `sampled` only the first 10,000 rows count."""
+    def schemas(self, files: Files, *, sampled: str | None) -> dict[str, pa.Schema]:
+        """All keys in any split with the types of their values; of `sampled` the first 10,000 rows count."""
         columns: dict[str, _Column] = {}
         for split, addresses in files.items():
+            if split == sampled:
+                self._require_lines(addresses, split)
             most = 1 if split == sampled else None
-            for address in addresses:
-                check_is_text(address, split=split)
             for address in addresses[:most]:
                 at = Position(address=address, split=split)
                 rows = counted(self.rows(at), at)
@@ -88,7 +81,17 @@ class JsonReader(Reader):
                     if not (batch := list(islice(rows, BATCH_ROWS))):
                         break
                     _learn(columns, batch, number * BATCH_ROWS, at)
-        return pa.schema([(name, column.type()) for name, column in columns.items()])
+        return dict.fromkeys(files, pa.schema([(name, column.type()) for name, column in columns.items()]))
+
+    def _require_lines(self, files: Sequence[str], split: str) -> None:
+        for address in files:
+            with open_bytes(address, split=split) as stream:
+                is_list = stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+            if is_list or self.field is not None:
+                raise ConfigError(
+                    f"dataset.streaming: {address} is one JSON value, which can only be read as a whole; "
+                    "write it as JSON Lines (an object on each line), or set dataset.streaming=false"
+                )
 
 
 def json_object(text: str, at: Position) -> dict[str, Any]:

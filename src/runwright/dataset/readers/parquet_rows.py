@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from runwright.dataset.readers.addresses import open_bytes, seekable
-from runwright.dataset.readers.reading import Position, Reader
+from runwright.dataset.readers.reading import Files, Position, Reader
 from runwright.errors import DataError
 
 _BATCH_ROWS = 1000
@@ -19,6 +19,8 @@ _BATCH_ROWS = 1000
 
 class ParquetReader(Reader):
     """Rows of parquet files; a place in one is found by its row groups."""
+
+    is_text = False
 
     def rows(self, at: Position, names: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:  # noqa: ARG002
         """The values of each row."""
@@ -34,8 +36,11 @@ class ParquetReader(Reader):
                 skipped -= batch.num_rows - rest.num_rows
                 yield from zip(*(column.to_pylist() for column in rest.columns), strict=True)
 
-    def schema(self, files: Sequence[str], split: str) -> pa.Schema:
-        """The columns of all files; raises DataError where they differ."""
+    def schemas(self, files: Files, *, sampled: str | None) -> dict[str, pa.Schema]:  # noqa: ARG002
+        """The columns that all files of a split have; raises DataError where they differ."""
+        return {split: self._schema(files[split], split) for split in files}
+
+    def _schema(self, files: Sequence[str], split: str) -> pa.Schema:
         found: pa.Schema | None = None
         for address in files:
             with _open_parquet(address, split) as file:

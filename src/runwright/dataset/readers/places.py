@@ -115,5 +115,7 @@ def _own_row_id(kept: str | None, place: int) -> int | None:
 _READERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "csv": lambda how: CsvReader(dialect=Dialect(**how["dialect"])),
     "json": lambda how: JsonReader(encoding=how["encoding"], field=None),
-    "sentences": lambda how: ConllReader(columns={"words": 0}, separator="\t", encoding=how["encoding"]),
+    "sentences": lambda how: ConllReader(
+        columns_on_line={"words": 0}, separator="\t", encoding=how["encoding"]
+    ),
 }

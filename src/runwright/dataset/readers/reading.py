@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ import pyarrow as pa
 from runwright.dataset.readers.addresses import open_bytes, seek
 from runwright.errors import ConfigError, DataError
 
+Files = Mapping[str, Sequence[str]]
+"""The addresses of the files of each split."""
 Values = Any
 """One row as its reader gives it: a value for each column, of JSON an object."""
 HALF_CHARACTER = "the text holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
@@ -37,10 +39,21 @@ class Position:
         return DataError(problem, file=self.address, split=self.split, row=self.row, line=line, column=column)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Reader:
-    """Rows of files of one format."""
+    """Rows of files of one format; its fields are all that they depend on."""
 
+    is_text = True
     types_of = "other rows are; whole numbers hold 64 bits"  # why a column has its type, for complaints
+
+    @property
+    def line_encoding(self) -> str | None:
+        """The encoding of files that are read by lines."""
+        return None
+
+    def schemas(self, files: Files, *, sampled: str | None) -> dict[str, pa.Schema]:
+        """The columns of each split; of the split `sampled` only the first rows count."""
+        raise NotImplementedError
 
     def rows(self, at: Position, names: Sequence[str]) -> Iterator[Values]:
         """The rows after a place; raises DataError at the first one that cannot be read."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
@@ -19,14 +19,17 @@ from datasets.table import InMemoryTable
 from runwright import store
 from runwright.dataset.cleaning.passes import renamed
 from runwright.dataset.readers.addresses import file_fingerprint, file_state, num_bytes
+from runwright.dataset.readers.paths import check_is_text
 from runwright.dataset.readers.places import line_of, place_in
 from runwright.dataset.readers.raw import BATCH_ROWS, RawSplit, kept_rows, with_row_id
 from runwright.dataset.readers.reading import (
     HALF_CHARACTER,
     UNFIT,
+    Files,
     Position,
     Reader,
     Values,
+    ends_lines_with_one_byte,
     first_unfit,
     holds_half_character,
 )
@@ -34,6 +37,9 @@ from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
 
 BLOCK_ROWS = 1000  # read, cleaned and encoded together
+SAMPLED_TYPES = (
+    f"the first {BATCH_ROWS:,} rows of the stream are; csv: dataset.source.column_types says what a column is"
+)
 Sources: TypeAlias = "dict[str, Any]"
 """What a reader gives for each split: a Dataset, and for train of a stream a RowStream."""
 
@@ -211,30 +217,35 @@ class _Cursor:
         return [(self._files[number], count) for number, count in counts.items()]
 
 
-def read_files(
-    reader: Reader,
-    files: Mapping[str, Sequence[str]],
-    schemas: Callable[[], Mapping[str, pa.Schema]],
-    options: Any,
-) -> Splits:
-    """The rows of files, from the cache where they were read before; `schemas` looks at their columns."""
+def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sources:
+    """Rows of files, from the cache where they were read before; with `streaming` train is a stream."""
+    sampled = "train" if streaming and "train" in files else None
+    if sampled and reader.line_encoding and not ends_lines_with_one_byte(reader.line_encoding):
+        raise ConfigError(
+            f"dataset.source.encoding: given {reader.line_encoding!r} with dataset.streaming=true; expected "
+            "an encoding in which a line ends with one byte: convert the file to UTF-8"
+        )
 
-    def read() -> dict[str, RawSplit]:
+    def streams() -> dict[str, RowStream]:
+        for split, addresses in files.items() if reader.is_text else ():
+            for address in addresses:
+                check_is_text(address, split=split)
         return {
             split: RowStream(
-                files=files[split],
-                schema=schema,
-                reader=reader,
-                how=reader.how(len(schema)),
-                split=split,
-            ).raw()
-            for split, schema in schemas().items()
-            if split in files
+                files=files[split], schema=schema, reader=reader, how=reader.how(len(schema)), split=split
+            )
+            for split, schema in reader.schemas(files, sampled=sampled).items()
         }
 
-    states = {split: [file_state(file) for file in files[split]] for split in files}
-    key = {"reader": type(reader).__name__, "files": states, "options": options}
-    return kept_rows(key, read) if files else {}
+    states = {split: [file_state(file) for file in files[split]] for split in files if split != sampled}
+    key = {"reader": type(reader).__name__, "files": states, "options": asdict(reader)}
+    if sampled is None:
+        return dict(kept_rows(key, lambda: {split: rows.raw() for split, rows in streams().items()}))
+    found = streams()
+    train = replace(found.pop(sampled), fingerprint=files_fingerprint(files[sampled]), types_of=SAMPLED_TYPES)
+    key["types"] = [str(rows.schema) for rows in found.values()]
+    kept = kept_rows(key, lambda: {split: rows.raw() for split, rows in found.items()}) if found else {}
+    return {sampled: train, **kept}
 
 
 def files_fingerprint(files: Sequence[str]) -> str:

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from runwright.dataset.readers.addresses import is_remote, path_of
-from runwright.dataset.readers.reading import Position, Reader, lines_of, whole_text
+from runwright.dataset.readers.reading import Files, Position, Reader, lines_of, whole_text
 
 
+@dataclass(frozen=True, kw_only=True)
 class TextReader(Reader):
     """Rows with a column `text` and, with `label_from`, a column `label`."""
 
-    def __init__(
-        self,
-        *,
-        encoding: str,
-        unit: Literal["line", "file"],
-        label_from: Literal["folder", "file"] | None,
-    ) -> None:
-        self.encoding, self.unit, self.label_from = encoding, unit, label_from
-        self.line_encoding = encoding if unit == "line" else None
-        names = ["text"] if label_from is None else ["text", "label"]
-        self.schema = pa.schema([(name, pa.large_string()) for name in names])
+    encoding: str
+    unit: Literal["line", "file"]
+    label_from: Literal["folder", "file"] | None
+
+    @property
+    def line_encoding(self) -> str | None:
+        return self.encoding if self.unit == "line" else None
+
+    def schemas(self, files: Files, *, sampled: str | None) -> dict[str, pa.Schema]:  # noqa: ARG002
+        names = ["text"] if self.label_from is None else ["text", "label"]
+        return dict.fromkeys(files, pa.schema([(name, pa.large_string()) for name in names]))
 
     def rows(self, at: Position, names: Sequence[str] = ()) -> Iterator[list[str]]:  # noqa: ARG002
         """Lines without their ends, empty ones too, or the one text of the file."""
