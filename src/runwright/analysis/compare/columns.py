@@ -93,7 +93,7 @@ def _as_spans(ids: np.ndarray, predicted: list[Any], expected: list[Any]) -> Rec
 
     def column(rows: list[Any]) -> Ragged:
         found = [[(span["start"], span["end"], places[span["type"]]) for span in row] for row in rows]
-        return Ragged.of([np.array(row, dtype=np.int64).reshape(-1, 3) for row in found], dtype=np.int64)
+        return Ragged.of(found, dtype=np.int64, width=3)
 
     return Recorded(example_ids=ids, spans=column(predicted), expected_spans=column(expected))
 
