@@ -15,11 +15,13 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+import yaml
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
+import runwright
 from runwright.addresses import to_address
 from runwright.config.rules.training import parse_register_as
 from runwright.errors import ConfigError
@@ -31,6 +33,7 @@ from runwright.types import RunInfo
 MakeRun = Callable[..., RunInfo]
 MakeTracker = Callable[..., MLflowTracker]
 Query = Callable[[str], list[tuple[Any, ...]]]
+SOURCES = Path(runwright.__file__).parent
 WORDS = ("[UNK]", "[PAD]", "good", "bad", "film", "soup")
 TEXTS = ["good film", "bad", "soup soup bad film good"]
 MODELS = "SELECT model_id, status FROM logged_models"
@@ -121,7 +124,8 @@ def test_a_model_is_loaded_without_runwright_a_network_or_a_pickle(
     assert len(list(artifacts.rglob("model.safetensors"))) == 1
     kept = {path.name for path in artifacts.rglob("*") if path.is_file()}
     assert not {Path(name).suffix for name in kept} & {".pkl", ".pickle", ".bin", ".pt", ".joblib"}
-    assert str(tmp_path) not in next(artifacts.rglob("requirements.txt")).read_text()
+    contents = b"".join(path.read_bytes() for path in artifacts.rglob("*") if path.is_file())
+    assert not any(str(folder).encode() in contents for folder in (tmp_path, SOURCES))
     assert not list(run.folder.glob(".mlflow-model*"))
     assert query("SELECT destination_id, step FROM inputs WHERE destination_type = 'MODEL_OUTPUT'") == [
         (model_id, 7)
@@ -173,6 +177,22 @@ def test_the_script_reads_the_tokenizer_that_was_saved(make_best: Any, tmp_path:
     found = model.predict(None, pd.DataFrame({"text": TEXTS}))
     expected = logits.softmax(dim=-1).max(dim=-1).values.tolist()
     assert found["score"].tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_model_of_words_has_lists_in_signature_and_example(
+    make_run: MakeRun, make_tracker: MakeTracker, make_best: Any, tmp_path: Path
+) -> None:
+    run = make_run()
+    make_best(run.folder, num_labels=3)
+    example = [{"words": ["good", "film"]}]
+    log(make_tracker(), run, about("tags", standalone=False, text_columns=["words"], example=example))
+    artifacts = tmp_path / "outputs" / "mlartifacts"
+    described = yaml.safe_load(next(artifacts.rglob("MLmodel")).read_text())
+    assert json.loads(described["signature"]["inputs"]) == [
+        {"type": "array", "items": {"type": "string"}, "required": True}
+    ]
+    shown = json.loads(next(artifacts.rglob("serving_input_example.json")).read_text())
+    assert shown == {"dataframe_split": {"columns": ["words"], "data": [[["good", "film"]]]}}
 
 
 def test_sending_again_makes_no_second_model_or_version(

@@ -1,8 +1,8 @@
 """A run's best model as a logged model of MLflow: described, sent once, registered where that is asked for.
 
-The files that make a folder a model of MLflow are written here and not by `mlflow.pyfunc.save_model`, which
-copies the weights twice, keeps paths of this machine and takes seconds to import (measured on two cores); the
-tests load what is written with MLflow itself. There is no pickle among them.
+`mlflow.pyfunc.save_model` writes the folder of a model from code: a script and the artifacts that it reads,
+no pickle. It would copy artifacts twice, the first time to the system's temporary folder, so that the weights
+are linked in afterwards.
 """
 
 from __future__ import annotations
@@ -10,16 +10,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-import platform
 import shutil
-import time
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import yaml
 
 from runwright.config.rules.training import parse_register_as
 
@@ -32,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 NAME = "best"
 KEY_TAG = "runwright.model"
-SCRIPT = "served_model.py"  # copied, never imported: it runs inside the logged model
+SCRIPT = Path(__file__).parents[2] / "inference" / "served_model.py"  # runs inside the logged model
 REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas")
 KEPT_FILES = ("config.yaml", "task.json")  # what `runwright predict` needs besides the weights
 _UNKNOWN_ENDPOINT = ("ENDPOINT_NOT_FOUND", "NOT_FOUND", "NOT_IMPLEMENTED")
@@ -135,22 +132,39 @@ def _is_newer(client: MlflowClient, name: str, alias: str, *, than: int) -> bool
 
 
 @contextmanager
-def _staged(folder: Path, record: Mapping[str, Any], model: LoggedModel) -> Iterator[Path]:
+def _staged(folder: Path, record: Mapping[str, Any], logged: LoggedModel) -> Iterator[Path]:
     """The model's folder as MLflow wants it; the weights are linked, not copied, where links are possible."""
-    place = folder / f".mlflow-model-{os.getpid()}"
-    shutil.rmtree(place, ignore_errors=True)
-    run = place / "artifacts" / "run"
-    run.mkdir(parents=True)
-    try:
+    import pandas as pd
+    from mlflow.models import Model, ModelSignature
+    from mlflow.pyfunc import save_model
+
+    about: Mapping[str, Any] = record["about"]
+    example: Any = pd.DataFrame(about["example"], columns=about["text_columns"]) if about["example"] else None
+    with tempfile.TemporaryDirectory(prefix=".mlflow-model-", dir=folder) as name:
+        place, settings = Path(name) / "model", Path(name) / "run"
+        settings.mkdir()
+        (settings / "settings.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+        save_model(
+            place,
+            python_model=str(SCRIPT),
+            artifacts={"run": str(settings)},
+            pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
+            signature=ModelSignature.from_dict(_signature(about)),
+            input_example=example,
+            # By name and not by place, which would be a path of this machine.
+            mlflow_model=Model(artifact_path=NAME, run_id=logged.source_run_id, model_id=logged.model_id),
+        )
+        run = place / "artifacts" / "run"
         shutil.copytree(folder / record["model"], run / "best", copy_function=_link)
-        for name in KEPT_FILES:
-            if (folder / name).is_file():
-                _link(folder / name, run / name)
-        shutil.copy(Path(__file__).parents[2] / "inference" / SCRIPT, place / SCRIPT)
-        _write_description(place, record["about"], model)
+        for file in KEPT_FILES:
+            if (folder / file).is_file():
+                _link(folder / file, run / file)
+        model = Model.load(place)
+        flavor = model.flavors["python_function"]  # with two paths of this machine
+        flavor["artifacts"]["run"]["uri"], flavor["model_code_path"] = "artifacts/run", SCRIPT.name
+        model.model_size_bytes = sum(file.stat().st_size for file in place.rglob("*"))
+        model.save(place / "MLmodel")
         yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def _link(source: str | Path, target: str | Path) -> None:
@@ -158,60 +172,6 @@ def _link(source: str | Path, target: str | Path) -> None:
         os.link(source, target)
     except OSError:  # another file system, or one without links
         shutil.copy(source, target)
-
-
-def _write_description(place: Path, about: Mapping[str, Any], model: LoggedModel) -> None:
-    """MLmodel and its companions, in the form of MLflow's `pyfunc` flavor with models from code."""
-    python = platform.python_version()
-    requirements = [f"{name}=={version(name)}" for name in REQUIREMENTS]
-    columns = about["text_columns"]
-    example = {"columns": columns, "data": [[row[name] for name in columns] for row in about["example"]]}
-    serving = {"dataframe_split": example}
-    environment = {
-        "name": "mlflow-env",
-        "channels": ["conda-forge"],
-        "dependencies": [f"python={python}", "pip", {"pip": requirements}],
-    }
-    python_env = {"python": python, "dependencies": ["-r requirements.txt"]}
-    (place / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
-    (place / "conda.yaml").write_text(yaml.safe_dump(environment, sort_keys=False), encoding="utf-8")
-    (place / "python_env.yaml").write_text(yaml.safe_dump(python_env, sort_keys=False), encoding="utf-8")
-    (place / "input_example.json").write_text(json.dumps(example), encoding="utf-8")
-    (place / "serving_input_example.json").write_text(json.dumps(serving), encoding="utf-8")
-    (place / "artifacts" / "run" / "settings.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-    described = _mlmodel(about, model, size=sum(file.stat().st_size for file in place.rglob("*")))
-    (place / "MLmodel").write_text(yaml.safe_dump(described, sort_keys=True), encoding="utf-8")
-
-
-def _mlmodel(about: Mapping[str, Any], model: LoggedModel, *, size: int) -> dict[str, Any]:
-    flavor = {
-        "artifacts": {"run": {"path": "artifacts/run", "uri": "artifacts/run"}},
-        "code": None,
-        "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
-        "loader_module": "mlflow.pyfunc.loaders.code_model",
-        "model_code_path": SCRIPT,
-        "python_version": platform.python_version(),
-        "streamable": False,
-    }
-    return {
-        "artifact_path": model.artifact_location,
-        "flavors": {"python_function": flavor},
-        "mlflow_version": version("mlflow"),
-        "model_id": model.model_id,
-        "model_size_bytes": size,
-        "model_uuid": model.model_id,
-        "run_id": model.source_run_id,
-        "saved_input_example_info": {
-            "artifact_path": "input_example.json",
-            "pandas_orient": "split",
-            "serving_input_path": "serving_input_example.json",
-            "type": "dataframe",
-        }
-        if about["example"]
-        else None,
-        "signature": _signature(about),
-        "utc_time_created": time.strftime("%Y-%m-%d %H:%M:%S.000000", time.gmtime()),
-    }
 
 
 def _signature(about: Mapping[str, Any]) -> dict[str, Any]:

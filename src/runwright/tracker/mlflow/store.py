@@ -206,4 +206,6 @@ def _import_quietly() -> None:
         os.environ.setdefault(name, value)
     # MLflow 3.17.2 maps its tables with a loader that SQLAlchemy 2.1 deprecates: nothing a user can mend.
     warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")
+    # Said of MLflow's own classes when mlflow.pyfunc is imported, after a code for colour.
+    warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
     import mlflow.tracking  # noqa: F401
