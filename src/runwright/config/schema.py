@@ -10,15 +10,8 @@ from typing import Any
 
 from runwright.config.folders import GLOBAL_GROUPS
 from runwright.config.options import TARGET, OptionType, check_value
-from runwright.config.rules import data as data_checks
-from runwright.config.rules import data as stream_checks
-from runwright.config.rules import embeddings as embedding_checks
-from runwright.config.rules import task as answer_checks
-from runwright.config.rules import task as tag_checks
-from runwright.config.rules import task as task_checks
-from runwright.config.rules import tokenizer as tokenizer_checks
-from runwright.config.rules import training as cross_checks
-from runwright.config.rules.table import check_combinations
+from runwright.config.rules.makers import check_rules
+from runwright.config.rules.table import RULES
 from runwright.config.signature import Signature, read_signature
 from runwright.config.targets import (
     DOOR_OPENERS,
@@ -31,17 +24,6 @@ from runwright.config.targets import (
 )
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
-# importing them enters their checks
-CROSS_CHECKS = (
-    answer_checks,
-    cross_checks,
-    data_checks,
-    embedding_checks,
-    stream_checks,
-    tag_checks,
-    task_checks,
-    tokenizer_checks,
-)
 ROOT = "runwright.config.options"
 ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "launch": "LaunchOptions"}
 
@@ -56,7 +38,7 @@ def check(config: dict[str, Any]) -> list[Mistake]:
             mistakes.append(_missing_group(group))
         else:
             mistakes += check_node(config[group], key=group, group=group, objects=GROUPS[group].objects)
-    return mistakes + check_combinations(config, mistakes)
+    return mistakes + check_rules(RULES, {"metric": {}, **config}, mistakes)
 
 
 def check_node(

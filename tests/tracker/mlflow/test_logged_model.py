@@ -23,8 +23,6 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 import runwright
 from runwright.addresses import to_address
-from runwright.config.rules.training import parse_register_as
-from runwright.errors import ConfigError
 from runwright.tracker.journal import read
 from runwright.tracker.mlflow.tracker import MLflowTracker, sync
 from runwright.tracker.mlflow.upload import read_state, write_state
@@ -251,11 +249,3 @@ def test_a_server_that_was_down_gets_the_model_from_sync(
     ]
     assert connection.execute("SELECT status FROM logged_models").fetchall() == [(2,)]
     connection.close()
-
-
-def test_what_a_registry_takes_is_checked_before_anything_runs(make_tracker: MakeTracker) -> None:
-    assert parse_register_as("my model") == ("my model", None)
-    assert parse_register_as("reviews@best-1") == ("reviews", "best-1")
-    for wrong in ("", "@a", "a/b", "a@", "a@b@c", "it's", "a@latest", "a@v2"):
-        with pytest.raises(ConfigError, match=r"tracker\.register_as"):
-            make_tracker(register_as=wrong)

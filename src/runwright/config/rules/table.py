@@ -1,87 +1,219 @@
-"""The table of checks over several keys, and what they share.
+"""The rules about several options, one line each; what no maker makes is a function of a module beside."""
 
-Add a check to `cross_checks.py` (training) or `task_checks.py` (data, task, metrics, model): a function that
-names the keys it reads. It gets their values, and is skipped where one is absent or already has a mistake
-(`key?`: it gets None there instead).
-"""
+# ruff: noqa: FBT003 - true and false are values of options here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from runwright.config.rules import data, task, tokenizer
+from runwright.config.rules.makers import (
+    GIVEN,
+    at_most,
+    at_most_bytes,
+    at_most_one,
+    distinct,
+    exactly_one,
+    forbids,
+    is_node,
+    known_names,
+    matches,
+    only,
+    rule,
+    unique,
+)
 
-from runwright.config.options import TARGET
-from runwright.config.signature import Signature, read_signature
-from runwright.errors import Mistake, shown
+STREAMED = {"dataset.streaming": True}
+REGRESSION = {"task.problem": "regression"}
+NOT_COUNTED = "the classes of a stream are not counted"
+FOCAL = "{_target_: runwright.task.losses.Focal, gamma: 2.0, alpha: null}"
+SCORES = "the column with the score of a pair"
+WITHOUT_SCORES = "without scores: task.problem=retrieval task.objective=in_batch_negatives"
+# MLflow takes more; `.` first, quotes and slashes only make trouble. `latest` and `v1` have a meaning there.
+REGISTERED = r"[\w\- ][\w.\- ]*(@(?!v\d+$)(?!latest$)[\w\-]+)?"
 
-Check: TypeAlias = Callable[..., Iterator[Mistake]]
-CHECKS: list[tuple[tuple[str, ...], Check]] = []
-_ABSENT = object()
+TRAINING = (
+    exactly_one("trainer.max_epochs", "trainer.max_steps"),
+    at_most_one("trainer.microbatch_size", "trainer.microbatch_tokens"),
+    at_most_one("trainer.evaluate_every_steps", "trainer.evaluate_every_epochs"),
+    at_most_one("trainer.save_every_steps", "trainer.save_every_epochs"),
+    at_most("trainer.microbatch_size", "trainer.batch_size", hint="null: one microbatch"),
+    forbids(
+        "trainer.early_stopping_patience",
+        GIVEN,
+        {"trainer.evaluate_every_steps": None, "trainer.evaluate_every_epochs": None},
+        "an evaluation interval: trainer.evaluate_every_steps or trainer.evaluate_every_epochs",
+    ),
+    only(
+        "trainer.precision",
+        ("fp32", "bf16"),
+        {"trainer.device": "cpu"},
+        "on a CPU fp16 has no gradient scaler",
+    ),
+    only(
+        "trainer.precision",
+        ("fp32", "bf16"),
+        {"launch.strategy": "fsdp"},
+        "each process would scale its own part of the gradient",
+    ),
+    forbids(
+        "optimizer._target_",
+        "runwright.optimizer.adafactor",
+        {"launch.strategy": "fsdp"},
+        "an optimizer that treats each number on its own",
+        "adafactor takes means over whole matrices; use optimizer=adamw or sgd, or replicated",
+    ),
+    only("optimizer.nesterov", False, {"optimizer.momentum": 0}, "it needs a momentum above 0"),
+    at_most_one("scheduler.warmup_ratio", "scheduler.warmup_steps"),
+    at_most("scheduler.warmup_steps", "trainer.max_steps"),
+    matches(
+        "name",
+        r'(?![.\-])(?=.*\S)[^/\\:*?"<>|\0-\x1f]+',
+        'a name for a folder, without / \\ : * ? " < > | or a leading dot',
+    ),
+    at_most_bytes("name", 120),
+    matches("name", r"(?!\s*(?i:sweeps)\s*$)(?s:.*)", "another name: multiruns are kept there"),
+    matches("output_dir", r"(?s:.*\S.*)", "a folder, not an empty text"),
+    matches(
+        "tracker.register_as",
+        REGISTERED,
+        "NAME or NAME@ALIAS of letters, digits, _ and -, in a name also dots and spaces",
+        "an alias is not `latest` or a version such as v1",
+    ),
+    is_node("model.lora", null="null", hint="choose model=lora"),
+    only("model.freeze", [], {"model.lora": GIVEN}, "adapters freeze the rest by themselves"),
+)
 
+TASKS = (
+    rule(task.best_metric_is_computed, "trainer.best_metric", "metric", "task.problem?", "task._target_?"),
+    rule(task.best_mode_is_the_metrics, "trainer.best_metric", "trainer.best_mode", "metric"),
+    only("trainer.best_mode", "min", {"trainer.best_metric": "loss"}, "less loss is better"),
+    forbids("metric.loss", GIVEN, {}, "another name for a metric: loss is the task's"),
+    rule(task.metrics_suit_the_task, "metric", "task.problem?", "task._target_", "trainer.best_metric?"),
+    only("task.label_smoothing", 0, REGRESSION, "a number is not smoothed towards other classes"),
+    only("task.class_weights", None, REGRESSION, "there are no classes"),
+    is_node("task.loss", null="null (cross-entropy)", hint=f"such as {FOCAL}"),
+    only("task.label_smoothing", 0, {"task.loss": GIVEN}, "only cross-entropy is smoothed"),
+    rule(task.focal_suits_the_problem, "task.loss", "task.problem"),
+    rule(task.focal_suits_tags, "task.loss", "task.scheme"),
+    known_names("task.loss.alpha", "task.label_names"),
+    known_names("task.class_weights", "task.label_names"),
+    at_most_one("task.label_names", "task.label_file"),
+    unique("task.label_names", "class name"),
+    unique("task.tag_names", "tag"),
+    rule(task.tags_are_of_the_scheme, "task.tag_names", "task.scheme"),
+    distinct("task.text_column", "task.label_column", "task.text_pair_column", "task.negative_column?"),
+    # answers to questions
+    rule(task.window_has_room_for_new_text, "task.max_length", "task.max_question_length", "task.overlap"),
+    at_most("task.max_answer_length", "task.max_length", less=True),
+    rule(task.unanswerable_needs_a_threshold, "metric", "task.no_answer_threshold"),
+    rule(
+        task.threshold_is_tuned_on_something,
+        "task.no_answer_threshold",
+        "dataset.holdout.validation",
+        "dataset.source.files",
+    ),
+    # vectors of texts
+    forbids("task.label_column", None, {"task.problem": "similarity"}, SCORES, WITHOUT_SCORES),
+    forbids(
+        "task.label_column",
+        None,
+        {"task.problem": "retrieval", "task.objective": "cosine_regression"},
+        SCORES,
+        WITHOUT_SCORES,
+    ),
+    only(
+        "task.label_column",
+        None,
+        {"task.problem": "retrieval", "task.objective": ("in_batch_negatives", "triplet")},
+        "what is looked for is known without scores",
+    ),
+    forbids(
+        "task.negative_column",
+        None,
+        {"task.objective": "triplet"},
+        "the column of the text that does not belong",
+    ),
+    at_most("task.label_min", "task.label_max", less=True),
+    forbids(
+        "trainer.batch_size",
+        1,
+        {"task.objective": "in_batch_negatives"},
+        "at least 2: the negatives of an example are the others of its batch",
+    ),
+)
 
-def reads(*keys: str) -> Callable[[Check], Check]:
-    """Enter a check into the table with the keys whose values it gets; `key?`: None where it is not there."""
+TOKENIZERS = (
+    rule(tokenizer.pretrained_model_has_its_own, "tokenizer._target_", "model._target_", "model.embeddings"),
+    is_node("tokenizer.model", hint="choose tokenizer=train/bpe, wordpiece, unigram, …"),
+    rule(tokenizer.algorithm_can_be_trained, "tokenizer.model._target_"),
+    rule(tokenizer.decoder_undoes_the_steps, "tokenizer.pre_tokenizer", "tokenizer.decoder"),
+    rule(tokenizer.bytes_come_last, "tokenizer.pre_tokenizer"),
+    rule(tokenizer.vocabulary_holds_bytes, "tokenizer.pre_tokenizer", "tokenizer.model.vocab_size"),
+    rule(tokenizer.templates_hold_the_texts, "tokenizer.post_processor"),
+    unique("tokenizer.extra_tokens", "token"),
+)
 
-    def enter(check: Check) -> Check:
-        CHECKS.append((keys, check))
-        return check
+DATA = (
+    rule(data.combination_has_parts, "_target_", "parts", within="dataset"),
+    rule(data.mixture_is_weighted, "_target_", "parts", "weights", "temperature", within="dataset"),
+    rule(data.nothing_is_held_out_of_a_mixture, "source._target_", "holdout", within="dataset"),
+    rule(data.holdout_leaves_something, "holdout", within="dataset"),
+    rule(data.pattern_can_be_read, "pattern", within="dataset"),
+    rule(data.splits_have_plain_names, "files?", "splits?", "holdout?", "subset?", within="dataset"),
+    at_most("min", "max", within="dataset"),
+    at_most("dataset.source.negative_at_most", "dataset.source.positive_at_least", less=True),
+    rule(data.chosen_titles_are_not_left_out, "dataset.source.only_titles", "dataset.source.exclude_titles"),
+    matches(
+        "trainer.best_split",
+        r"(?!train$|test)(?s:.*)",
+        "a validation split, or null",
+        "metrics of a split that chose the model flatter it",
+    ),
+)
 
-    return enter
-
-
-def check_combinations(config: dict[str, Any], known: Iterable[Mistake]) -> list[Mistake]:
-    """The mistakes of all checks whose keys are right on their own."""
-    wrong = {mistake.key for mistake in known}
-    config = {"metric": {}, **config}  # `metric=[]` leaves no such key
-    mistakes: list[Mistake] = []
-    for keys, check in CHECKS:
-        values = [_value(config, key, wrong) for key in keys]
-        if any(value is _ABSENT for value in values):
-            continue
-        mistakes.extend(_call(check, values))
-    return mistakes
-
-
-def _call(check: Check, values: list[Any]) -> list[Mistake]:
-    try:
-        return list(check(*values))
-    except (TypeError, ValueError, AttributeError):
-        return []  # a target of the user's own may have other values under the same name
-
-
-def _value(config: dict[str, Any], key: str, wrong: set[str]) -> Any:
-    name = key.removesuffix("?")
-    value = _ABSENT if _touches(wrong, name) else _select(config, name)
-    return None if value is _ABSENT and name != key else value
-
-
-def _touches(wrong: set[str], key: str) -> bool:
-    # A mistake in the node's target says nothing about the node's other keys.
-    return any(bad == key or bad.startswith(key + ".") for bad in wrong)
-
-
-def _select(config: Any, key: str) -> Any:
-    for part in key.split("."):
-        if not isinstance(config, dict) or part not in config:
-            return _ABSENT
-        config = config[part]
-    return config
-
-
-def signature_of(node: Any) -> Signature | None:
-    """The signature of the class or function that a node names."""
-    module, _, definition = str(node.get(TARGET)).rpartition(".")
-    return read_signature(module, definition) if module else None
-
-
-def at_most_one(group: str, values: dict[str, Any]) -> Iterator[Mistake]:
-    """A mistake where two of a group's keys are set."""
-    given = {name: value for name, value in values.items() if value is not None}
-    if len(given) > 1:
-        both = " and ".join(f"{name}={shown(value)}" for name, value in given.items())
-        yield Mistake(
-            key=f"{group}.{list(given)[-1]}",
-            given=both,
-            expected="at most one of them",
-            hint="set the other to null",
+STREAMS = (
+    rule(data.source_can_be_streamed, "dataset.streaming", "dataset.source"),
+    rule(data.nothing_is_held_out_of_a_stream, "dataset.streaming", "dataset.holdout", "dataset.source"),
+    rule(data.stream_is_cleaned_row_by_row, "dataset.streaming", "dataset.cleaning"),
+    forbids(
+        "dataset.source.streaming",
+        True,
+        {"dataset.streaming": False},
+        "dataset.streaming=true, which sets both",
+    ),
+    matches(
+        "dataset.source.splits.train",
+        r"[^\[]*",
+        "a whole split: a slice needs the length",
+        "dataset.subset.train takes the first rows",
+        STREAMED,
+    ),
+    only(
+        "trainer.max_epochs",
+        None,
+        STREAMED,
+        "nobody knows how many steps an epoch of a stream has; set trainer.max_steps",
+        "trainer=steps trainer.max_steps=<number>",
+    ),
+    *(
+        only(
+            f"trainer.{name}_epochs",
+            None,
+            STREAMED,
+            f"trainer.{name}_steps counts steps",
+            "trainer=steps sets both",
         )
+        for name in ("evaluate_every", "save_every")
+    ),
+    forbids(
+        "task.label_names",
+        None,
+        STREAMED | {"task.label_file?": None, "task.problem?": (None, "single_label", "multi_label")},
+        "the class names, or task.label_file: a stream is not read before it is trained on",
+    ),
+    forbids(
+        "task.class_weights", "balanced", STREAMED, f"null, or a weight for each class name: {NOT_COUNTED}"
+    ),
+    only("task.bias_from_labels", False, STREAMED, NOT_COUNTED),
+)
+
+RULES = (*TRAINING, *TASKS, *TOKENIZERS, *DATA, *STREAMS)

@@ -18,8 +18,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runwright.config.rules.training import parse_register_as
-
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.tracking import MlflowClient
@@ -92,7 +90,7 @@ def _register(
     """A version of a registered model; what the registry does not take is said and left out."""
     from mlflow.exceptions import MlflowException
 
-    name, alias = parse_register_as(record["register_as"])
+    name, _, alias = record["register_as"].partition("@")
     try:
         _create_registered(client, name)
         versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from runwright.config.redaction import MASK, redact
-from runwright.config.rules.training import parse_register_as
 from runwright.errors import TrackingError
 from runwright.tracker.journaled import JournaledTracker
 from runwright.tracker.mlflow.settling import settle_others
@@ -59,8 +58,6 @@ class MLflowTracker(JournaledTracker):
         register_as: str | None,
     ) -> None:
         super().__init__(system_every_seconds=system_every_seconds)
-        if register_as is not None:
-            parse_register_as(register_as)
         self.register_as = register_as
         self._uri = uri
         self._experiment = experiment

@@ -1,0 +1,68 @@
+"""Rules about several options: each passes over values that a class of the user's may have."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+
+from runwright.config.rules.makers import Rule, at_most, at_most_one, check_rules, distinct
+from runwright.config.rules.table import RULES
+from runwright.errors import Mistake
+
+ANYTHING: list[Any] = [
+    None, True, 0, -1.5, "", "tune", "loss", [], [[1]], ["a", 2, "byte_level"], {}, {"a": None, "b": [{}]},
+    {"_target_": "own.thing", "alpha": "x"}, {"_target_": "runwright.task.losses.Focal", "alpha": {"a": "x"}},
+]  # fmt: skip
+NODES = ("metric", "_target_")  # whatever the classes are: mappings of nodes, and names
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.check.__qualname__}-{'-'.join(rule.keys)}")
+def test_a_rule_takes_any_values(rule: Rule) -> None:
+    choices = [
+        [{"a": {"_target_": "runwright.metric.x.Y"}}] if key in NODES else ANYTHING for key in rule.keys
+    ]
+    for values in product(*choices):
+        assert all(isinstance(mistake, Mistake) for mistake in rule.check(*values))
+
+
+def test_a_rule_is_skipped_where_a_key_is_absent_or_wrong_already() -> None:
+    rule = at_most("a.low", "a.high")
+    config = {"a": {"low": 2, "high": 1}}
+    mistake = Mistake(key="a.high.x", given="x", expected="y")
+    assert [m.key for m in check_rules([rule], config, [])] == ["a.low"]
+    assert check_rules([rule], config, [mistake]) == []
+    assert check_rules([rule], {"a": {"low": 2}}, []) == []
+
+
+def test_a_key_with_a_question_mark_may_be_absent() -> None:
+    rule = distinct("text", "other?")
+    assert check_rules([rule], {"text": "a"}, []) == []
+    (mistake,) = check_rules([rule], {"text": "a", "other": "a"}, [])
+    assert str(mistake) == "other: given 'a', the same as text, expected another column"
+
+
+def test_a_rule_within_a_group_holds_for_every_node_in_it() -> None:
+    rule = at_most("min", "max", within="dataset")
+    node = {"_target_": "x", "min": 3, "max": 2}
+    config = {"dataset": {"_target_": "y", "steps": [{"_target_": "z", "inner": node}, {"min": 3, "max": 2}]}}
+    assert [m.key for m in check_rules([rule], config, [])] == ["dataset.steps.0.inner.min"]
+
+
+def test_zero_and_null_are_not_set() -> None:
+    rule = at_most_one("a", "b")
+    assert check_rules([rule], {"a": 0, "b": 2}, []) == []
+    (mistake,) = check_rules([rule], {"a": [], "b": 2}, [])
+    assert str(mistake) == "b: given a=[] and b=2, expected at most one of them; set the other to null"
+
+
+@pytest.mark.parametrize("name", ["", "@a", "a/b", "a@", "a@b@c", "it's", "a@latest", "a@v2"])
+def test_what_a_registry_does_not_take_is_refused(name: str) -> None:
+    (mistake,) = check_rules(RULES, {"tracker": {"register_as": name}}, [])
+    assert mistake.key == "tracker.register_as"
+
+
+@pytest.mark.parametrize("name", ["my model", "reviews@best-1", None])
+def test_names_that_a_registry_takes_pass(name: str | None) -> None:
+    assert check_rules(RULES, {"tracker": {"register_as": name}}, []) == []
