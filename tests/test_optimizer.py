@@ -186,19 +186,6 @@ def test_one_step_of_adamw_is_the_formula_with_decay_on_weights_only() -> None:
     assert model.bias.item() == pytest.approx(2.0 - 0.1)
 
 
-def test_nesterov_needs_momentum() -> None:
-    common = {
-        "lr": 0.1,
-        "weight_decay": 0.0,
-        "fused": False,
-        "layer_decay": None,
-        "head_lr": None,
-        "no_decay": [],
-    }
-    with pytest.raises(ConfigError, match="momentum above 0"):
-        optimizers.sgd(torch.nn.Linear(1, 1), momentum=0.0, nesterov=True, **common)
-
-
 @pytest.mark.parametrize("layer_decay", [None, 0.5])
 def test_the_head_learns_at_its_own_rate(layer_decay: float | None) -> None:
     model = make_model("bert")

@@ -126,7 +126,6 @@ def test_warm_up_by_ratio_is_rounded_up_without_rounding_noise() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"warmup_steps": 3, "warmup_ratio": 0.1}, "give one"),
         ({"warmup_steps": 10, "warmup_ratio": None}, "10 steps in all"),
         ({"name": "constant", "warmup_ratio": 0.1}, "constant_with_warmup"),
         ({"name": "greedy", "warmup_ratio": 0.1}, "no warm-up"),

@@ -57,8 +57,6 @@ def sgd(
     """Stochastic gradient descent; weight decay is added to the gradient."""
     from torch import optim
 
-    if nesterov and momentum == 0:
-        raise ConfigError("optimizer.nesterov: true needs optimizer.momentum above 0")
     groups = parameter_groups(
         model,
         lr=lr,

@@ -82,11 +82,6 @@ def count_warmup_steps(
     num_training_steps: int, *, name: str, warmup_steps: int | None, warmup_ratio: float | None
 ) -> int:
     """Updates until the peak; ConfigError where there is no telling or the peak is never reached."""
-    if warmup_steps and warmup_ratio:
-        raise ConfigError(
-            f"scheduler.warmup_steps={warmup_steps} and scheduler.warmup_ratio={warmup_ratio}: "
-            "give one and set the other to null"
-        )
     if name in _WITHOUT_WARMUP:
         if warmup_steps or warmup_ratio:
             instead = "; take scheduler=constant_with_warmup" if name == "constant" else ""

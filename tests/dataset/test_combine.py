@@ -157,8 +157,6 @@ def test_a_mixture_that_cannot_be_says_why(numbered):
         mixed(parts=parts, weights=[1, 1], splits=["test"])
     with pytest.raises(DataError, match="no row of part 'b' in a mixture of 3 rows"):
         mixed(parts=parts, weights=[99, 1], num_rows=3)
-    with pytest.raises(ConfigError, match="one of weights and temperature"):
-        mixed(parts=parts)
     with pytest.raises(ConfigError, match="names 'trian'"):
         mixed(parts=parts, weights=[1, 1], splits=["trian"])
 

@@ -15,7 +15,7 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runwright.errors import ConfigError, DataError
+from runwright.errors import DataError
 from runwright.predictions import join
 from runwright.task.embeddings import ranking
 from runwright.task.embeddings.contrastive import cosine, cosine_regression, in_batch_negatives, triplet
@@ -303,19 +303,3 @@ def test_one_row_alone_has_no_negatives(make: Callable[..., Any]) -> None:
     rows = Dataset.from_dict({name: values[:1] for name, values in PAIRS.items()})
     with pytest.raises(DataError, match="in-batch negatives need others"):
         retrieval(make).fit({"train": rows})
-
-
-@pytest.mark.parametrize(
-    ("options", "key"),
-    [
-        ({"label_column": None}, "task.label_column"),
-        ({"problem": "retrieval", "objective": "triplet"}, "task.label_column"),
-        ({"objective": "triplet"}, "task.negative_column"),
-        ({"label_min": 5.0}, "task.label_max"),
-    ],
-)
-def test_options_that_contradict_each_other_are_refused(
-    make: Callable[..., Any], options: Any, key: str
-) -> None:
-    with pytest.raises(ConfigError, match=key):
-        make(**options)

@@ -132,8 +132,6 @@ def mix(
 
 def _shares(weights: Any, temperature: float | None, names: Sequence[str], sizes: np.ndarray) -> np.ndarray:
     """The share of each part, [K] float64, adding up to 1."""
-    if (weights is None) == (temperature is None):
-        raise ConfigError("dataset.source: give one of weights and temperature")
     if temperature is not None:
         return shares_by_temperature(sizes, temperature)
     by_name = weights if isinstance(weights, Mapping) else dict(zip(names, weights, strict=False))

@@ -16,7 +16,7 @@ from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.embeddings.contrastive import cosine, cosine_regression, in_batch_negatives, triplet
 from runwright.task.embeddings.pooling import pool, sentence_transformers_files, unit
 from runwright.task.embeddings.ranking import find_candidates, rank
-from runwright.task.embeddings.similarity_scores import check_options, read_scores
+from runwright.task.embeddings.similarity_scores import read_scores
 from runwright.task.text import encode_texts
 from runwright.types import Batch, Comparison, Example, LossSum, PositiveFloat, PositiveInt, Splits
 
@@ -72,9 +72,6 @@ class SentenceEmbedding(Task):
         max_length: PositiveInt,
     ) -> None:
         super().__init__(tokenizer, text_columns=(text_column,), max_length=max_length)
-        check_options(
-            problem, objective, label=label_column, negative=negative_column, low=label_min, high=label_max
-        )
         self.problem = problem
         negatives = (negative_column,) if negative_column else ()
         self.row_texts = (text_column, text_pair_column, *negatives)

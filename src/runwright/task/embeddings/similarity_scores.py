@@ -7,7 +7,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from runwright.errors import ConfigError, DataError
+from runwright.errors import DataError
 from runwright.task.labels import missing_column
 
 
@@ -30,22 +30,6 @@ def read_scores(
             raise DataError(problem, split=split, row=place, column=column)
         scores.append((score - low) / (high - low))
     return scores
-
-
-def check_options(
-    problem: str, objective: str, *, label: str | None, negative: str | None, low: float, high: float
-) -> None:
-    """Raise ConfigError where options contradict each other, for those that no YAML was checked for."""
-    if label is None and (problem == "similarity" or objective == "cosine_regression"):
-        raise ConfigError(
-            f"task.label_column: given null, expected the score that {problem} with {objective} needs"
-        )
-    if label is not None and problem == "retrieval" and objective != "cosine_regression":
-        raise ConfigError(f"task.label_column: given {label!r}, expected null: retrieval has no scores")
-    if negative is None and objective == "triplet":
-        raise ConfigError("task.negative_column: given null, expected the third text that triplet needs")
-    if not low < high:
-        raise ConfigError(f"task.label_max: given {high}, expected more than label_min, which is {low}")
 
 
 def _number(value: Any) -> float | None:
