@@ -106,9 +106,12 @@ def test_options_and_overrides_may_be_mixed(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("part", ["job", "all"])
-def test_a_printed_configuration_masks_secrets(part: str, tmp_path: Path) -> None:
-    address = "tracker.uri=http://ann:hunter2x@example.org/"
-    printed = runwright("train", address, "--cfg", part, folder=tmp_path)
+def test_a_printed_configuration_masks_secrets(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_LOGIN", "hunter2x")
+    address = "tracker.uri='http://ann:${oc.env:LAB_LOGIN}@example.org/'"
+    printed = runwright("train", address, "--cfg", part, "--resolve", folder=tmp_path)
     assert printed.returncode == 0
     assert "http://ann:[redacted]@example.org/" in printed.stdout
     assert "hunter2x" not in printed.stdout + printed.stderr

@@ -50,6 +50,8 @@ SETTINGS = [
     "trainer.batch_size=16", "trainer.max_epochs=1", "optimizer.lr=0.01",
 ]  # fmt: skip
 
+LOGIN = "'${oc.env:LAB_LOGIN}'"
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -109,20 +111,21 @@ def run_folder(home: Path, name: str) -> Path:
 
 
 def test_a_secret_given_in_any_way_is_nowhere_afterwards(home: Path, runwright: Run) -> None:
-    by_value, by_key, in_address = "canary-env-4711", "canary-typed-0815", "canary-uri-1234"
+    by_value, by_key, in_address = "canary-env-4711", "canary-key-0815", "canary-uri-1234"
+    variables = {"MY_SERVICE_TOKEN": by_value, "LAB_LOGIN": by_key, "LAB_DB": in_address}
     (home / "my_lab" / "notes.py").write_text(f'KEY = "{by_value}"\npassword = "canary-file-9"\n')
     (home / "pyproject.toml").write_text(
         f'[tool.runwright]\npackages = ["my_lab"]\n# password: canary-diff-8\n# {by_value}\n'
     )
     done = runwright(
-        "train", *SETTINGS, "name=quiet", f"dataset.source.token={by_key}", f"dataset.source.seen={by_value}",
-        f"tracker.uri=http://ann:{in_address}@127.0.0.1:9", "tracker.start_timeout_seconds=1",
-        "tracker.finish_timeout_seconds=1", MY_SERVICE_TOKEN=by_value,
+        "train", *SETTINGS, "name=quiet", f"dataset.source.token={LOGIN}", f"dataset.source.seen={by_value}",
+        "tracker.uri='http://ann:${oc.env:LAB_DB}@127.0.0.1:9'", "tracker.start_timeout_seconds=1",
+        "tracker.finish_timeout_seconds=1", **variables,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     local = runwright(
-        "train", *SETTINGS, "name=local", f"dataset.source.token={by_key}", f"dataset.source.seen={by_value}",
-        MY_SERVICE_TOKEN=by_value,
+        "train", *SETTINGS, "name=local", f"dataset.source.token={LOGIN}", f"dataset.source.seen={by_value}",
+        **variables,
     )  # fmt: skip
     assert local.returncode == 0, local.stderr
     everything = (by_value, by_key, in_address, "canary-")
@@ -139,11 +142,9 @@ def test_a_secret_given_in_any_way_is_nowhere_afterwards(home: Path, runwright: 
 def test_a_failure_says_nothing_either_and_a_resumed_run_asks_for_the_secret(
     home: Path, runwright: Run
 ) -> None:
-    secret = "canary-typed-0815"
-    failed = runwright(
-        "train", *SETTINGS, "name=fails", "tracker=console", f"dataset.source.token={secret}",
-        "dataset.source.fails=true",
-    )  # fmt: skip
+    secret = "canary-key-0815"
+    settings = [*SETTINGS, "name=fails", "tracker=console", "dataset.source.fails=true"]
+    failed = runwright("train", *settings, f"dataset.source.token={LOGIN}", LAB_LOGIN=secret)
     assert failed.returncode == 1
     assert "the server refuses [redacted]" in failed.stderr
     assert "canary-" not in failed.stdout + failed.stderr
@@ -151,16 +152,24 @@ def test_a_failure_says_nothing_either_and_a_resumed_run_asks_for_the_secret(
     assert "the server refuses [redacted]" in (folder / "traceback.txt").read_text()
     again = runwright("train", "--resume", str(folder))
     assert again.returncode == 2
-    assert "dataset.source.token" in again.stderr
-    assert "RUNWRIGHT_SECRET_DATASET_SOURCE_TOKEN" in again.stderr
-    given = runwright("train", "--resume", str(folder), f"dataset.source.token={secret}")
+    assert "dataset.source.token: given the environment variable LAB_LOGIN, which is not set" in again.stderr
+    given = runwright("train", "--resume", str(folder), LAB_LOGIN=secret)
     assert "the server refuses [redacted]" in given.stderr, given.stderr  # it got as far as before
     assert hits(home / "outputs", "canary-") == []
 
 
+@pytest.mark.parametrize("arguments", [["train"], ["train", "-m", "seed=1,2"], ["train", "--cfg", "job"]])
+def test_a_secret_that_is_typed_in_is_refused(home: Path, runwright: Run, arguments: list[str]) -> None:
+    done = runwright(*arguments, *SETTINGS, "name=typed", "dataset.source.token=canary-typed")
+    assert "canary-" not in done.stdout + done.stderr
+    assert not (home / "outputs").exists()
+    assert "dataset.source.token=${oc.env:TOKEN}" in done.stderr
+    assert done.returncode == 2
+
+
 @pytest.mark.slow
 def test_a_secret_from_a_variable_is_found_there_again(home: Path, runwright: Run) -> None:
-    settings = [*SETTINGS, "name=lab", "tracker=console", "dataset.source.token='${oc.env:LAB_LOGIN}'"]
+    settings = [*SETTINGS, "name=lab", "tracker=console", f"dataset.source.token={LOGIN}"]
     first = runwright("train", *settings, LAB_LOGIN="canary-lab-55")
     assert first.returncode == 0, first.stderr
     folder = run_folder(home, "lab")
@@ -176,8 +185,8 @@ def test_a_secret_from_a_variable_is_found_there_again(home: Path, runwright: Ru
 @pytest.mark.slow
 def test_a_multirun_leaves_no_secret(home: Path, runwright: Run) -> None:
     done = runwright(
-        "train", "-m", *SETTINGS, "name=many", "tracker=console", "dataset.source.token=canary-typed-0815",
-        "seed=1,2", "dataset.source.fails=true",
+        "train", "-m", *SETTINGS, "name=many", "tracker=console", f"dataset.source.token={LOGIN}",
+        "seed=1,2", "dataset.source.fails=true", LAB_LOGIN="canary-key-0815",
     )  # fmt: skip
     assert done.returncode == 1
     assert len(list((home / "outputs" / "many").glob("*/traceback.txt"))) == 2, done.stdout + done.stderr
@@ -187,9 +196,8 @@ def test_a_multirun_leaves_no_secret(home: Path, runwright: Run) -> None:
 
 
 def test_a_folder_is_not_named_after_a_secret(home: Path, runwright: Run) -> None:
-    done = runwright(
-        "train", *SETTINGS, "name=canary-env-4711", "dataset.source.token=x", A_TOKEN="canary-env-4711"
-    )
+    names = ["name=canary-env-4711", "tracker=console", f"dataset.source.token={LOGIN}"]
+    done = runwright("train", *SETTINGS, *names, A_TOKEN="canary-env-4711", LAB_LOGIN="x")
     assert done.returncode == 2
-    assert "name" in done.stderr
+    assert "name: given what holds a secret" in done.stderr
     assert not (home / "outputs").exists()

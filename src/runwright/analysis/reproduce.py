@@ -18,7 +18,7 @@ from runwright.analysis.changes import Change, config_changes, model_changes, re
 from runwright.analysis.steps import LOSS, Comparison, compare, comparison_table, read_record
 from runwright.config.compose import all_mistakes, compose
 from runwright.config.schema import check
-from runwright.config.secrets import conceal, conceal_overrides, reveal
+from runwright.config.secrets import conceal, reveal
 from runwright.dataset.row_hashes import RowRecord, row_changes
 from runwright.errors import ConfigError, RunwrightError, raise_if_any
 from runwright.launch.start import Request, start
@@ -73,7 +73,7 @@ def reproduce(
             f"runwright train --resume {folder}, or only compare what surrounds it: --check-only"
         )
     config = configuration(folder, overrides, allow_shadow=allow_shadow)
-    texts = [*recorded_overrides(folder), *conceal_overrides(overrides)]
+    texts = [*recorded_overrides(folder), *overrides]
     made = create(config, overrides=texts, command=sys.argv)
     update_status(made, "CREATED", reproduces=read_run(folder)["run_id"])
     code = start(Request(overrides=(), resolved=made / CONFIG_FILE))
@@ -89,17 +89,16 @@ def configuration(folder: Path, overrides: Sequence[str], *, allow_shadow: bool)
     """The run's configuration with overrides on top, on as many threads and processes as it had."""
     stored = config = read_saved(folder)
     if overrides:
-        texts = conceal_overrides(overrides)
         own = recorded_overrides(folder)
         before = compose(own, allow_shadow=allow_shadow)
         if before.mistakes:  # the files it was composed from have changed since
             own, before = [], compose([], allow_shadow=allow_shadow)
-        given = {override_key(text) for text in texts}
+        given = {override_key(text) for text in overrides}
         kept = [text for text in own if override_key(text) not in given]
-        after = compose([*kept, *texts], allow_shadow=allow_shadow)
+        after = compose([*kept, *overrides], allow_shadow=allow_shadow)
         raise_if_any(all_mistakes(after))
-        new = conceal(after.config, after.unresolved)
-        config = merge(stored, new, differences(conceal(before.config, before.unresolved), new))
+        new = conceal(after.config)
+        config = merge(stored, new, differences(conceal(before.config), new))
     found = read_json(folder / PROVENANCE_FILE)
     pinned: dict[str, Any] = copy.deepcopy(config)
     threads = found.get("hardware", {}).get("num_torch_threads")

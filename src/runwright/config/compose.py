@@ -20,6 +20,7 @@ from runwright.config.hydra_settings import check_hydra
 from runwright.config.loading import Loaded, hydra_leaves, load
 from runwright.config.overrides import apply_value, check_choice, parse_overrides
 from runwright.config.schema import check
+from runwright.config.secrets import check_secrets
 from runwright.config.targets import GROUPS
 from runwright.errors import Mistake, did_you_mean, raise_if_any
 
@@ -43,7 +44,8 @@ def resolve(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[Mi
     unresolved = OmegaConf.to_container(config, resolve=False)
     assert isinstance(resolved, dict)
     assert isinstance(unresolved, dict)
-    return resolved, {str(key): value for key, value in unresolved.items()}, _without_repeats(mistakes)
+    unresolved = {str(key): value for key, value in unresolved.items()}
+    return resolved, unresolved, _without_repeats(mistakes) + check_secrets(resolved, unresolved)
 
 
 def _walk(node: DictConfig | ListConfig, key: str, mistakes: list[Mistake], above: tuple[Any, ...]) -> Any:

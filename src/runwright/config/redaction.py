@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -38,8 +38,11 @@ _ASSIGNMENT = re.compile(
     r"(?P<name>[\w.\-]+)(?P<sign>['\"]\s*:\s*|['\"]?\s?=(?!=)\s?|:\s+)"
     r"(?P<value>\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&'\"]+)"
 )
-# What follows a secret's name in a source file without being one: types, constants, references.
-_NO_VALUE = re.compile(r"(?:str|int|float|bool|bytes|Any|None|null|[Tt]rue|[Ff]alse)?[)\]},:]*|\$\{.*|os\..*")
+# What follows a secret's name without being one: types, constants and references in a source file, `given` in
+# our own messages.
+_NO_VALUE = re.compile(
+    r"(?:given|str|int|float|bool|bytes|Any|None|null|[Tt]rue|[Ff]alse)?[)\]},:]*|\$\{.*|os\..*"
+)
 _REFERENCE = re.compile(r"\$\{[^,]*\}")
 _SPECIAL_TOKEN = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")  # `</s>` or `[SEP]`: a token, no secret
 # Shorter values ("1", "true", "none") are switches and would blank ordinary words.
@@ -80,19 +83,15 @@ def secrets_of_address(text: str) -> list[str]:
     return [match[2] for pattern in (_URI_PASSWORD, _URI_TOKEN) for match in pattern.finditer(text)]
 
 
-def replace_assigned(text: str, replacement: Callable[[str, str], str]) -> str:
-    """The text with `replacement(name, value)` for each value after the name of a secret and `=` or `:`."""
-
-    def replaced(match: re.Match[str]) -> str:
-        name, sign, value = match["name"], match["sign"], match["value"]
-        mark = value[0] if value[0] in "'\"" else ""
-        bare = value.strip(mark) if mark else value
-        is_no_value = not mark and _NO_VALUE.fullmatch(bare)
-        if is_no_value or not is_secret(name, bare) or bare.startswith("${"):
-            return match[0]
-        return f"{name}{sign}{mark}{replacement(name, bare)}{mark}"
-
-    return _ASSIGNMENT.sub(replaced, text)
+def _mask_assigned(match: re.Match[str]) -> str:
+    """A name, `=` or `:`, and the mask where the name is that of a secret with a value."""
+    value = match["value"]
+    mark = value[0] if value[0] in "'\"" else ""
+    bare = value.strip(mark) if mark else value
+    is_no_value = not mark and _NO_VALUE.fullmatch(bare)
+    if is_no_value or not is_secret(match["name"], bare) or bare.startswith("${"):
+        return match[0]
+    return f"{match['name']}{match['sign']}{mark}{MASK}{mark}"
 
 
 class Redactor:
@@ -117,7 +116,7 @@ class Redactor:
             text = _URI_PASSWORD.sub(rf"\1{MASK}", text)
             text = _URI_TOKEN.sub(rf"\1{MASK}", text)
         if "=" in text or ":" in text:
-            text = replace_assigned(text, lambda _name, _value: MASK)
+            text = _ASSIGNMENT.sub(_mask_assigned, text)
         return text
 
     def value(self, value: Any) -> Any:

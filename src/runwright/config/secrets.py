@@ -1,7 +1,6 @@
-"""Secrets of a configuration: what stands for them on disk, and where a run gets them from again.
+"""Secrets of a configuration: references to environment variables, `${oc.env:NAME}`, stand for them on disk.
 
-On disk a secret is a reference, `${oc.env:NAME}`. NAME is the environment variable that it came from; for one
-that was typed in it is RUNWRIGHT_SECRET_<KEY>, which this process sets for itself and the workers it starts.
+A secret is given so too, in files and on the command line; one that is written as it is is refused.
 """
 
 from __future__ import annotations
@@ -9,40 +8,79 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from runwright.config.redaction import (
     MIN_SECRET_LENGTH,
     NAMES_VARIABLE,
     is_secret,
-    is_secret_name,
-    replace_assigned,
     secret_variables,
     secrets_of_address,
 )
 from runwright.errors import ConfigError, Mistake, raise_if_any
 
-PREFIX = "RUNWRIGHT_SECRET_"
 _REFERENCE = re.compile(r"\$\{oc\.env:\s*(\w+)")
-_KEYWORDS = ("", "null", "true", "false")
+_WHOLE_REFERENCE = re.compile(r"\$\{oc\.env:\s*\w+(?:,\s*null)?\}")
+# Below these keys stand names of classes, columns and values, which may well be `token` or `password`.
+_NAMES_OF_DATA = re.compile(
+    r"(?:^|\.)(?:class_weights|alpha|columns|column_types|values|replace|references)\."
+)
 
 
-def conceal(config: Mapping[str, Any], unresolved: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The configuration with a reference in the place of each secret, wherever it turns up.
+def check_secrets(config: Mapping[str, Any], unresolved: Mapping[str, Any]) -> list[Mistake]:
+    """Secrets that are written as they are, in a configuration given with and without its interpolations.
 
-    `unresolved` is the same configuration with its interpolations: it says which variables secrets came
-    from. Values that nobody would look for get a variable of this process.
+    The variables that the others come from are masked from now on, whatever they are called.
     """
-    found = _Found()
+    mistakes: list[Mistake] = []
     for key, value in _leaves(config):
-        found.take(key, value, _at(unresolved, key))
-    return _walk(config, found.replaced)
+        is_wholly_secret = is_secret(key, value) and not _NAMES_OF_DATA.search(key)
+        if is_wholly_secret or (isinstance(value, str) and secrets_of_address(value)):
+            source = str(_source(unresolved, key))
+            _register(_REFERENCE.findall(source))
+            literals = secrets_of_address(_WHOLE_REFERENCE.sub("", source))
+            literals += [str(value)] if is_wholly_secret and not _WHOLE_REFERENCE.search(source) else []
+            if not set(literals) <= set(secret_variables(os.environ).values()):
+                mistakes.append(_refused(key))
+    return mistakes
+
+
+def conceal(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with a reference in the place of each secret, wherever its value turns up.
+
+    Raises ConfigError for a secret that no environment variable holds.
+    """
+    variables = secret_variables(os.environ)
+    mistakes: list[Mistake] = []
+
+    def stored(key: str, value: Any) -> Any:
+        is_wholly_secret = is_secret(key, value) and not _NAMES_OF_DATA.search(key)
+        text = value if isinstance(value, str) else str(value) if is_wholly_secret else ""
+        if not text or _REFERENCE.search(text):
+            return value
+        with_references = _with_references(text, variables, [text] if is_wholly_secret else [])
+        if (is_wholly_secret and with_references == text) or secrets_of_address(
+            _WHOLE_REFERENCE.sub("", with_references)
+        ):
+            mistakes.append(_refused(key))
+        return with_references if isinstance(value, str) else f"${{oc.decode:{with_references}}}"
+
+    concealed = _walk(config, stored)
+    raise_if_any(mistakes)
+    return concealed
 
 
 def conceal_overrides(overrides: Sequence[str]) -> list[str]:
-    """Overrides, which can be composed again, with references in the place of secrets."""
-    return [_conceal_override(text) for text in overrides]
+    """Overrides, which can be composed again, with references for what secret variables hold."""
+    variables = secret_variables(os.environ)
+    concealed = []
+    for text in overrides:
+        path, sign, value = text.partition("=")
+        referenced = _with_references(value, variables)
+        if referenced != value and value[0] not in "{['\"":
+            referenced = "'{}'".format(referenced.replace("'", "\\'"))
+        concealed.append(f"{path}{sign}{referenced}")
+    return concealed
 
 
 def reveal(config: Mapping[str, Any], *, but: str = "") -> dict[str, Any]:
@@ -60,7 +98,9 @@ def reveal(config: Mapping[str, Any], *, but: str = "") -> dict[str, Any]:
             _register(_REFERENCE.findall(value))
             return _resolved(value)
         if not (but and key.startswith(f"{but}.")):
-            mistakes.extend(_lacking(key, name) for name in lacking)
+            given = [f"the environment variable {name}, which is not set" for name in lacking]
+            expected = "it as it was when the run was made"
+            mistakes.extend(Mistake(key=key, given=text, expected=expected) for text in given)
         return value
 
     revealed = _walk(config, value_of)
@@ -87,103 +127,32 @@ def refuse_in_names(config: Mapping[str, Any], concealed: Mapping[str, Any]) -> 
             )
 
 
-# --- the secrets of one configuration -----------------------------------------------------------------------
+def _with_references(text: str, variables: Mapping[str, str], secrets: Sequence[str] = ()) -> str:
+    """A text with references for what secret variables hold; short values only where they are the secret."""
+    secrets = [*secrets, *secrets_of_address(text)]
+    for name, value in sorted(variables.items(), key=lambda item: len(item[1]), reverse=True):
+        if len(value) >= MIN_SECRET_LENGTH or value in secrets:
+            text = text.replace(value, f"${{oc.env:{name}}}")
+    return text
 
 
-@dataclass(kw_only=True, slots=True)
-class _Found:
-    """Which variable holds each secret value."""
-
-    variables: dict[str, str] = field(
-        default_factory=lambda: {value: name for name, value in secret_variables(os.environ).items()}
-    )
-    whole: dict[str, str] = field(default_factory=dict)  # the variable of a key that is a secret as a whole
-    parts: dict[str, list[str]] = field(default_factory=dict)  # secrets inside a key's value
-    names: set[str] = field(default_factory=set)  # variables given in this configuration
-
-    def take(self, key: str, value: Any, raw: Any) -> None:
-        """Note the secrets of one leaf."""
-        if isinstance(value, str) and _REFERENCE.search(value):
-            return  # concealed already
-        sources = {os.environ.get(name): name for name in _REFERENCE.findall(raw)} if _is_text(raw) else {}
-        if is_secret(key, value):
-            self.whole[key] = self._variable(key, str(value), sources)
-        elif isinstance(value, str) and "://" in value:
-            self.parts[key] = secrets_of_address(value)
-            for secret in self.parts[key]:
-                self._variable(key, secret, sources)
-
-    def replaced(self, key: str, value: Any) -> Any:
-        """A leaf with references for what is secret in it."""
-        if key in self.whole:
-            reference = f"${{oc.env:{self.whole[key]}}}"
-            return reference if isinstance(value, str) else f"${{oc.decode:{reference}}}"
-        return self.references(value, self.parts.get(key, ())) if isinstance(value, str) else value
-
-    def references(self, text: str, parts: Sequence[str] = ()) -> str:
-        """A text with references for the secrets that are known by their value."""
-        for secret in sorted(self.variables, key=len, reverse=True):
-            if secret in parts or (len(secret) >= MIN_SECRET_LENGTH and secret in text):
-                text = text.replace(secret, f"${{oc.env:{self.variables[secret]}}}")
-        return text
-
-    def reference(self, key: str, secret: str) -> str:
-        """What stands for a secret under this key."""
-        return f"${{oc.env:{self._variable(key, secret, {})}}}"
-
-    def _variable(self, key: str, secret: str, sources: Mapping[str | None, str]) -> str:
-        name = sources.get(secret) or self.variables.get(secret)
-        if name is None:
-            name = base = PREFIX + re.sub(r"\W", "_", key).upper()
-            number = 2
-            while name in self.names:
-                name, number = f"{base}_{number}", number + 1
-            os.environ[name] = secret
-            self.names.add(name)
-        self.variables[secret] = name
-        _register([name])
-        return name
+def _refused(key: str) -> Mistake:
+    expected, hint = "a reference to an environment variable", f"write '{key}=${{oc.env:TOKEN}}'"
+    return Mistake(key=key, given="a secret as it is", expected=expected, hint=hint)
 
 
-def _conceal_override(text: str) -> str:
-    path, sign, value = text.partition("=")
-    key = path.lstrip("+~")
-    if not sign or value in _KEYWORDS or _REFERENCE.search(value):
-        return text
-    found = _Found()
-    found.take(key, _unquoted(value), None)
-    if is_secret_name(key) and value[0] not in "{[":
-        given = _unquoted(value)
-        if key not in found.whole:  # a special token such as </s>
-            return text
-        is_number = given == value and re.fullmatch(r"[-+]?\d+(\.\d*)?", value)
-        reference = found.replaced(key, 0 if is_number else given)
-        return f"{path}='{reference}'" if is_number else f"{path}={reference}"
-    assigned = replace_assigned(value, lambda name, secret: found.reference(f"{key}.{name}", secret))
-    concealed = found.references(assigned, found.parts.get(key, ()))
-    if concealed == value:
-        return text
-    if value[0] in "{['\"":
-        return f"{path}={concealed}"
-    return "{}='{}'".format(path, concealed.replace("'", "\\'"))
-
-
-def _unquoted(value: str) -> str:
-    mark = value[0]
-    if len(value) > 1 and mark in "'\"" and value[-1] == mark:
-        return value[1:-1].replace(f"\\{mark}", mark)
-    return value
-
-
-def _lacking(key: str, name: str) -> Mistake:
-    if name.startswith(PREFIX):
-        return Mistake(
-            key=key,
-            given="a secret that was typed in when the run was made and is not written down",
-            expected=f"it once more, as {key}=<value> or in the environment variable {name}",
-        )
-    given = f"the environment variable {name}, which is not set"
-    return Mistake(key=key, given=given, expected="it as it was when the run was made")
+def _source(unresolved: Mapping[str, Any], key: str) -> Any:
+    """What is written under a key; where that refers to another key, what is written there."""
+    raw: Any = unresolved
+    parts = key.split(".")
+    for depth, part in enumerate(parts, start=1):
+        if isinstance(raw, list) and part.isdigit() and int(part) < len(raw):
+            raw = raw[int(part)]
+        else:
+            raw = raw.get(part) if isinstance(raw, Mapping) else None
+        if isinstance(raw, str) and (other := re.fullmatch(r"\$\{([\w.]+)\}", raw)):
+            return _source(unresolved, ".".join([other[1], *parts[depth:]]))
+    return raw
 
 
 def _register(names: Sequence[str]) -> None:
@@ -197,13 +166,6 @@ def _resolved(text: str) -> Any:
 
     made = OmegaConf.create({"value": text})
     return OmegaConf.to_container(made, resolve=True)["value"]  # pyright: ignore
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-# --- nested values ------------------------------------------------------------------------------------------
 
 
 def _walk(value: Any, change: Callable[[str, Any], Any], key: str = "") -> Any:
@@ -221,18 +183,6 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(inner, _below(key, name))
     else:
         yield key, value
-
-
-def _at(value: Any, key: str) -> Any:
-    """What is at a dotted key; None where there is nothing."""
-    for part in key.split("."):
-        if isinstance(value, Mapping):
-            value = value.get(part)
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return None
-    return value
 
 
 def _below(key: str, name: Any) -> str:

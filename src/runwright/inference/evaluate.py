@@ -15,7 +15,7 @@ from runwright import build
 from runwright.config.compose import compose_checked
 from runwright.config.folders import GLOBAL_GROUPS
 from runwright.config.redaction import Redactor
-from runwright.config.secrets import conceal, conceal_overrides
+from runwright.config.secrets import conceal
 from runwright.dataset.checks import naming_rows, require_columns
 from runwright.errors import ConfigError, Mistake, listed, raise_if_any
 from runwright.inference.hypotheses import Hypotheses
@@ -171,7 +171,7 @@ def _compose(folder: Path, overrides: Sequence[str], *, allow_shadow: bool) -> M
     refuse_kept(overrides, read_saved(folder))
     # Nothing is tracked here: the store's secrets are not needed.
     own = [text for text in recorded_overrides(folder) if not override_key(text).startswith("tracker.")]
-    texts = on_top_of(own, conceal_overrides(overrides))
+    texts = on_top_of(own, overrides)
     return compose_checked(texts, allow_shadow=allow_shadow).config
 
 

@@ -91,6 +91,7 @@ def run_hydra(
 def run_job(config: DictConfig) -> dict[str, Any]:
     """One job: what Hydra calls, here or in a launcher's process. Never raises for a job that fails."""
     from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
 
     hydra = HydraConfig.get()
     is_alone = hydra.runtime.choices.get("hydra/launcher") == "basic"
@@ -100,7 +101,8 @@ def run_job(config: DictConfig) -> dict[str, Any]:
         return {"job": hydra.job.num, "status": "not started"}
     job_folder = Path(hydra.runtime.output_dir)
     job_folder.mkdir(parents=True, exist_ok=True)
-    overrides = list(hydra.overrides.task)
+    # Read as texts: a reference in them would be resolved, and the secret written down.
+    overrides = [str(text) for text in OmegaConf.to_container(hydra.overrides.task, resolve=False) or []]
     outcome: dict[str, Any] = {"job": hydra.job.num, "overrides": overrides, "folder": None}
     started = time.time()
     try:
@@ -121,13 +123,12 @@ def run_job(config: DictConfig) -> dict[str, Any]:
 
 
 def _make_run_folder(config: DictConfig, overrides: list[str]) -> Path:
-    plain, unresolved, mistakes = resolve(config)
+    plain, _, mistakes = resolve(config)
     raise_if_any([*mistakes, *check(plain)])
     return create(
         plain,
         overrides=overrides,
         command=[*sys.orig_argv[:1], "-m", "runwright", "train", *overrides],
-        unresolved=unresolved,
     )
 
 

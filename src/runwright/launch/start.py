@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runwright.config.options import WHY_NOT_DEEPSPEED, LaunchOptions
-from runwright.config.secrets import conceal, conceal_overrides, reveal
+from runwright.config.secrets import conceal, reveal
 from runwright.errors import ConfigError
 from runwright.launch.local import launch, needs_workers
 from runwright.launch.worker import die_with_parent
@@ -61,7 +61,6 @@ def start(request: Request) -> int:
 def _join_others(request: Request) -> int:
     """Execute as one of the processes of torchrun or `accelerate launch`; the first one composes."""
     die_with_parent(signal.SIGTERM)  # stopped in good order where the launcher is killed
-    conceal_overrides(request.overrides)  # what was typed in, each process has in its own environment
     # Before torch is imported: a wrong configuration costs nothing here either.
     folder = _choose_folder(request) if rank() == 0 else None
     if folder is not None:
@@ -102,14 +101,13 @@ def _new_folder(request: Request) -> Path:
     overrides = [*request.overrides, *([f"resume={AUTO}"] if request.resume else [])]
     composed = compose_checked(overrides, allow_shadow=request.allow_shadow)
     goes_on = composed.config["resume"] == AUTO or is_restart()
-    concealed = conceal(composed.config, composed.unresolved)
+    concealed = conceal(composed.config)
     earlier = find_unfinished(concealed) if goes_on else None
     if earlier is None:
         return create(
             composed.config,
             overrides=composed.overrides,
             command=sys.argv,
-            unresolved=composed.unresolved,
         )
     with run_lock(earlier):
         adopt(earlier, concealed)

@@ -59,13 +59,9 @@ def create(
     *,
     overrides: Sequence[str],
     command: Sequence[str],
-    unresolved: Mapping[str, Any] | None = None,
 ) -> Path:
-    """A new folder that belongs to this run alone, with its configuration in it.
-
-    Secrets are left out; `unresolved`, the configuration with its interpolations, says where they came from.
-    """
-    concealed = conceal(config, unresolved)
+    """A new folder that belongs to this run alone, with its configuration; references stand for secrets."""
+    concealed = conceal(config)
     refuse_in_names(config, concealed)
     folder, run_id, start = claim_folder(Path(config["output_dir"]).expanduser() / config["name"])
     record = {
@@ -96,7 +92,7 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
 def read_config(file: Path) -> dict[str, Any]:
     """A configuration from a YAML file, resolved, as plain containers.
 
-    References to environment variables stay as they are: `secret_values.reveal` puts their values in.
+    References to environment variables stay as they are: `secrets.reveal` puts their values in.
     """
     import yaml
     from omegaconf.errors import OmegaConfBaseException

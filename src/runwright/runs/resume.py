@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runwright.config.secrets import conceal, conceal_overrides, reveal
+from runwright.config.secrets import conceal, reveal
 from runwright.errors import CheckpointError, Mistake, raise_if_any, shown
 from runwright.runs.folder import (
     CONFIG_FILE,
@@ -51,7 +51,6 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
     """
     from runwright.config.compose import all_mistakes, compose
 
-    overrides = conceal_overrides(overrides)
     recorded = [
         text
         for text in recorded_overrides(folder)
@@ -63,8 +62,8 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
     after = compose([*recorded, *overrides], allow_shadow=allow_shadow)
     raise_if_any(all_mistakes(after))
     stored = read_config(folder / CONFIG_FILE)
-    config = conceal(after.config, after.unresolved)
-    changed = differences(conceal(before.config, before.unresolved), config)
+    config = conceal(after.config)
+    changed = differences(conceal(before.config), config)
     raise_if_any(
         [
             Mistake(
