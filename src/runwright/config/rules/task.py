@@ -76,7 +76,6 @@ def _suited_problems(node: Any) -> list[str]:
 
 
 def focal_suits_the_problem(loss: Any, problem: Any) -> Mistakes:
-    alpha = as_dict(loss).get("alpha")
     if as_dict(loss).get(TARGET) != FOCAL:
         return
     if problem == "regression":
@@ -85,9 +84,10 @@ def focal_suits_the_problem(loss: Any, problem: Any) -> Mistakes:
     elif problem == "single_label":
         yield from focal_suits_tags(loss, None)
     else:
-        for name in [name for name, value in as_dict(alpha).items() if is_number(value) and value > 1][:1]:
+        weights = as_dict(loss.get("alpha"))
+        for name in [name for name, value in weights.items() if is_number(value) and value > 1][:1]:
             expected = "at most 1: where a label is not there, the weight is 1 - alpha"
-            yield Mistake(key=f"task.loss.alpha.{name}", given=shown(alpha[name]), expected=expected)
+            yield Mistake(key=f"task.loss.alpha.{name}", given=shown(weights[name]), expected=expected)
 
 
 def focal_suits_tags(loss: Any, scheme: Any) -> Mistakes:  # noqa: ARG001 - a task of tags has a scheme
@@ -99,7 +99,7 @@ def focal_suits_tags(loss: Any, scheme: Any) -> Mistakes:  # noqa: ARG001 - a ta
 
 
 def tags_are_of_the_scheme(names: Any, scheme: Any) -> Mistakes:
-    if not isinstance(scheme, str) or scheme not in PREFIXES:
+    if scheme not in list(PREFIXES):
         return
     wrong = [name for name in as_list(names) if not is_tag(str(name), scheme)]
     if wrong:
