@@ -293,7 +293,7 @@ BAD = [
     Bad("hidden text", "empty", "", "the file is empty"),
     Bad("hidden text", "blank lines", " \n\n \n \n \n", "every text is empty", column="text"),
     Bad("hidden text", "characters of no width", SPACES, "no examples came of these rows"),
-    Bad("hidden text", "bytes", bytes(range(256)), "dataset.source.encoding", row=1),
+    Bad("hidden text", "bytes", bytes(range(256)), "dataset.source.encoding", row=2),
     Bad("hidden text", "masks only", "[MASK] [MASK]\n", "anything to train on"),
     Bad("hidden text", "nothing to compare with", "a\n", "no examples came", None, None, SPACES),
     # --- vectors --------------------------------------------------------------------------------------
