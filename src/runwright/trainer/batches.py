@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from runwright.trainer.seeds import derive_seed
-from runwright.types import Batch, Examples, Task
+from runwright.types import Batch, Example, Examples, Task
 
 LEDGER_START = "0" * 32
 
@@ -111,6 +111,78 @@ def assign(costs: Sequence[int], num_ranks: int) -> list[list[int]]:
     return [sorted(share) for share in shares]
 
 
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """The examples of one global batch, from one window or more."""
+
+    pieces: Sequence[tuple[Examples, np.ndarray]]  # examples, positions in them
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each example, [B] int64."""
+        return np.concatenate([examples.lengths[positions] for examples, positions in self.pieces])
+
+    @property
+    def widths(self) -> np.ndarray:
+        """What each example takes of a batch with padding, [B] int64."""
+        return np.concatenate([examples.widths[positions] for examples, positions in self.pieces])
+
+    @property
+    def example_ids(self) -> np.ndarray:
+        """[B] int64."""
+        return np.concatenate([examples.example_ids[positions] for examples, positions in self.pieces])
+
+    def fetch(self, places: Sequence[int]) -> list[Example]:
+        """The examples at these places of the batch, in this order."""
+        found: dict[int, Example] = {}
+        start = 0
+        for examples, positions in self.pieces:
+            inside = [place for place in places if start <= place < start + len(positions)]
+            fetched = examples.fetch([int(positions[place - start]) for place in inside])
+            found.update(zip(inside, fetched, strict=True))
+            start += len(positions)
+        return [found[place] for place in places]
+
+
+def make_batch(
+    step: int,
+    picked: Picked,
+    task: Task,
+    *,
+    cut: Cut,
+    rank: int,
+    num_ranks: int,
+    fill_up: bool,
+    seed: int,
+    epoch: int,
+    position: Mapping[str, Any] | None = None,
+) -> StepBatch:
+    """The batch as one rank sees it: cut into microbatches, of which it fetches and collates its own."""
+
+    def microbatch(index: int, places: Sequence[int]) -> Microbatch:
+        examples = task.augment(picked.fetch(places), seed=seed, epoch=epoch)
+        return Microbatch(index=index, count=task.count(examples), batch=task.collate(examples))
+
+    lengths, widths = picked.lengths, picked.widths
+    microbatches = cut_batch(widths if cut.microbatch_tokens else lengths, cut)
+    padded = [len(places) * int(widths[places].max()) for places in microbatches]
+    shares = assign(padded, num_ranks)
+    mine = shares[rank]
+    missing = max(map(len, shares)) - len(mine) if fill_up else 0
+    shortest = microbatches[-1][-1:]
+    return StepBatch(
+        step=step,
+        sizes=tuple(len(places) for places in microbatches),
+        microbatches=tuple(microbatch(i, microbatches[i]) for i in mine),
+        num_examples=len(lengths),
+        real_tokens=int(lengths.sum()),
+        padded_tokens=sum(padded),
+        ledger=hash_ids(picked.example_ids),
+        position=position,
+        fillers=(microbatch(len(padded) - 1, shortest),) * missing if missing else (),
+    )
+
+
 class Batches:
     """The batches of one rank, prepared one step ahead in a thread."""
 
@@ -140,23 +212,16 @@ class Batches:
 
     def at(self, step: int) -> StepBatch:
         """The batch of a step; costs the same at any step."""
-        positions = self.order.positions(step)
-        lengths, wide = self.examples.lengths[positions], self.examples.widths[positions]
-        microbatches = cut_batch(wide if self.cut.microbatch_tokens else lengths, self.cut)
-        padded = [len(places) * int(wide[places].max()) for places in microbatches]
-        shares = assign(padded, self.num_ranks)
-        mine = shares[self.rank]
-        missing = max(map(len, shares)) - len(mine) if self.fill_up else 0
-        shortest = positions[microbatches[-1][-1:]]
-        return StepBatch(
-            step=step,
-            sizes=tuple(len(places) for places in microbatches),
-            microbatches=tuple(self._microbatch(step, i, positions[microbatches[i]]) for i in mine),
-            num_examples=len(positions),
-            real_tokens=int(lengths.sum()),
-            padded_tokens=sum(padded),
-            ledger=hash_ids(self.examples.example_ids[positions]),
-            fillers=(self._microbatch(step, len(padded) - 1, shortest),) * missing if missing else (),
+        return make_batch(
+            step,
+            Picked([(self.examples, self.order.positions(step))]),
+            self.task,
+            cut=self.cut,
+            rank=self.rank,
+            num_ranks=self.num_ranks,
+            fill_up=self.fill_up,
+            seed=self.order.seed,
+            epoch=step // self.order.steps_per_epoch,
         )
 
     def iterate(self, start: int, end: int) -> Iterator[StepBatch]:
@@ -168,12 +233,6 @@ class Batches:
                 batch = coming.result()
                 coming = pool.submit(self.at, step + 1) if step + 1 < end else None
                 yield batch
-
-    def _microbatch(self, step: int, index: int, positions: np.ndarray) -> Microbatch:
-        epoch = step // self.order.steps_per_epoch
-        examples = self.examples.fetch(positions.tolist())
-        examples = self.task.augment(examples, seed=self.order.seed, epoch=epoch)
-        return Microbatch(index=index, count=self.task.count(examples), batch=self.task.collate(examples))
 
 
 def hash_ids(example_ids: np.ndarray) -> str:

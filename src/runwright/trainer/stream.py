@@ -10,7 +10,7 @@ length in each, so that rows that a border parted come together.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -20,16 +20,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from runwright.errors import DataError
-from runwright.trainer.batches import (
-    Cut,
-    Microbatch,
-    StepBatch,
-    assign,
-    cut_batch,
-    hash_ids,
-)
+from runwright.trainer.batches import Cut, Picked, StepBatch, make_batch
 from runwright.trainer.seeds import derive_seed
-from runwright.types import Example, Examples, Task
+from runwright.types import Examples, Task
 
 logger = logging.getLogger(__name__)
 
@@ -71,39 +64,6 @@ class Window:
     place: Mapping[str, int] | None  # where it begins; None: at the beginning of the stream
     examples: Examples | None
     order: np.ndarray  # [N] int64, positions in the examples
-
-
-@dataclass(frozen=True, slots=True)
-class Picked:
-    """The examples of one global batch, from one window or more."""
-
-    pieces: Sequence[tuple[Examples, np.ndarray]]  # examples, positions in them
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each example, [B] int64."""
-        return np.concatenate([examples.lengths[positions] for examples, positions in self.pieces])
-
-    @property
-    def widths(self) -> np.ndarray:
-        """What each example takes of a batch with padding, [B] int64."""
-        return np.concatenate([examples.widths[positions] for examples, positions in self.pieces])
-
-    @property
-    def example_ids(self) -> np.ndarray:
-        """[B] int64."""
-        return np.concatenate([examples.example_ids[positions] for examples, positions in self.pieces])
-
-    def fetch(self, places: Sequence[int]) -> list[Example]:
-        """The examples at these places of the batch, in this order."""
-        found: dict[int, Example] = {}
-        start = 0
-        for examples, positions in self.pieces:
-            inside = [place for place in places if start <= place < start + len(positions)]
-            fetched = examples.fetch([int(positions[place - start]) for place in inside])
-            found.update(zip(inside, fetched, strict=True))
-            start += len(positions)
-        return [found[place] for place in places]
 
 
 class StreamBatches:
@@ -228,32 +188,17 @@ class StreamBatches:
                     windows = chain([following], windows)
                     break
                 window, used, epoch = following, 0, following.epoch
-            yield self._batch(step, Picked(pieces), window, used)
+            position = {"epoch": window.epoch, "window": window.index, "place": window.place, "used": used}
+            yield make_batch(
+                step,
+                Picked(pieces),
+                self.task,
+                cut=self.cut,
+                rank=self.rank,
+                num_ranks=self.num_ranks,
+                fill_up=self.fill_up,
+                seed=self.seed,
+                epoch=window.epoch,
+                position={**position, "fingerprint": self.stream.fingerprint},
+            )
             step += 1
-
-    def _batch(self, step: int, picked: Picked, window: Window, used: int) -> StepBatch:
-        lengths, wide = picked.lengths, picked.widths
-        microbatches = cut_batch(wide if self.cut.microbatch_tokens else lengths, self.cut)
-        padded = [len(places) * int(wide[places].max()) for places in microbatches]
-        shares = assign(padded, self.num_ranks)
-        mine = shares[self.rank]
-        missing = max(map(len, shares)) - len(mine) if self.fill_up else 0
-        position = {"epoch": window.epoch, "window": window.index, "place": window.place, "used": used}
-        return StepBatch(
-            step=step,
-            sizes=tuple(len(places) for places in microbatches),
-            microbatches=tuple(self._microbatch(i, picked.fetch(microbatches[i]), window) for i in mine),
-            num_examples=len(lengths),
-            real_tokens=int(lengths.sum()),
-            padded_tokens=sum(padded),
-            ledger=hash_ids(picked.example_ids),
-            position={**position, "fingerprint": self.stream.fingerprint},
-            fillers=tuple(
-                self._microbatch(len(padded) - 1, picked.fetch(microbatches[-1][-1:]), window)
-                for _ in range(missing)
-            ),
-        )
-
-    def _microbatch(self, index: int, examples: Sequence[Example], window: Window) -> Microbatch:
-        examples = self.task.augment(examples, seed=self.seed, epoch=window.epoch)
-        return Microbatch(index=index, count=self.task.count(examples), batch=self.task.collate(examples))
