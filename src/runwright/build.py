@@ -131,14 +131,15 @@ def prepare(
     data.notes.extend(quality_notes(data.splits, text_columns=texts, label_column=task.label_column))
     for note in data.notes:
         logger.info("data: %s", note)
-    key = {
-        "tokenizer": tokenizer_fingerprint(tokenizer),
-        "task": config["task"],
-        "learned": task.state_dict(),
-    }
     examples = {
         split: encode_rows(
-            rows, task, split=split, key=key | {"data": data.fingerprints[split]}, folder=cache_folder
+            config,
+            rows,
+            task,
+            tokenizer,
+            split=split,
+            key={"data": data.fingerprints[split]},
+            folder=cache_folder,
         )
         for split, rows in data.splits.items()
     }
@@ -177,9 +178,16 @@ def build_stream(data: LoadedData, task: Any) -> EncodedStream | None:
 
 
 def encode_rows(
-    rows: Any, task: Any, *, split: str, key: Mapping[str, Any], folder: Path | None
+    config: Config,
+    rows: Any,
+    task: Any,
+    tokenizer: Any,
+    *,
+    split: str,
+    key: Mapping[str, str],
+    folder: Path | None,
 ) -> PreparedExamples:
-    """The examples of one split, from the cache where the key is known."""
+    """The examples of one split, cached by all that they depend on; `key` identifies the rows."""
 
     def encode(columns: dict[str, list[Any]]) -> list[Example]:
         with naming_rows({split: rows}, row_ids=columns.get(ROW_ID)):
@@ -189,7 +197,14 @@ def encode_rows(
         return prepare_examples(
             task.inputs_of(rows, split=split),
             encode,
-            key={**key, "split": split, "code": code_of(type(task), group="task")},
+            key={
+                **key,
+                "split": split,
+                "tokenizer": tokenizer_fingerprint(tokenizer),
+                "task": config["task"],
+                "learned": task.state_dict(),
+                "code": code_of(type(task), group="task"),
+            },
             folder=folder,
         )
 

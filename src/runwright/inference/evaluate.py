@@ -16,10 +16,10 @@ from runwright.config.compose import compose_checked
 from runwright.config.folders import GLOBAL_GROUPS
 from runwright.config.redaction import Redactor
 from runwright.config.secrets import conceal
-from runwright.dataset.checks import naming_rows, require_columns
+from runwright.dataset.checks import require_columns
 from runwright.errors import ConfigError, Mistake, listed, raise_if_any
 from runwright.inference.hypotheses import Hypotheses
-from runwright.inference.load import FinishedRun, load_run
+from runwright.inference.load import load_run
 from runwright.inference.zero_shot import ZeroShot
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
@@ -27,12 +27,12 @@ from runwright.report.record_writer import strict
 from runwright.report.summary import print_metrics
 from runwright.runs import outputs
 from runwright.runs.data_identity import DATA_FILE, evaluation_warnings
+from runwright.runs.evaluate import evaluate_split
 from runwright.runs.folder import claim_folder, read_saved
 from runwright.runs.results import EvaluateResult
 from runwright.runs.resume import override_key, recorded_overrides
 from runwright.store import cache_root
-from runwright.tokenizer.fingerprint import tokenizer_fingerprint
-from runwright.trainer.evaluate import Evaluation, evaluate, predict
+from runwright.trainer.evaluate import Evaluation
 from runwright.types import Interval
 
 logger = logging.getLogger(__name__)
@@ -81,18 +81,21 @@ def evaluate_run(
         warnings = evaluation_warnings(folder, config, data, chosen, own=own)
         for split, text in warnings.items():
             logger.warning("%s: %s", split, text)
-        metrics = build.build_metrics(config)
-        results = []
+        metrics, results = build.build_metrics(config), []
         for split in chosen:
             rows = data.splits[split]
-            evaluation = _evaluate(run, rows, split, metrics, progress)
+            examples = build.encode_rows(
+                run.config, rows, run.task, run.tokenizer,
+                split=split, key={"rows": rows._fingerprint}, folder=cache_root() / "examples",
+            )  # fmt: skip
+            evaluation = evaluate_split(
+                split, model=run.model, task=run.task, examples=examples, rows=rows, metrics=metrics,
+                options=run.options, ranks=run.ranks, progress=progress,
+            )  # fmt: skip
             intervals = outputs.intervals(
-                evaluation,
-                split=split,
-                metrics=metrics,
-                group_names=run.task.group_names,
-                seed=config["seed"],
-            )
+                evaluation, split=split, metrics=metrics,
+                group_names=run.task.group_names, seed=config["seed"],
+            )  # fmt: skip
             outputs.write_predictions(place, split, rows=rows, task=run.task, evaluation=evaluation)
             outputs.write_tables(place, split, task=run.task, evaluation=evaluation)
             results.append(_result(split, evaluation, intervals, place, warnings.get(split, "")))
@@ -212,31 +215,6 @@ def _choose(known: list[str], wanted: Sequence[str] | None) -> list[str]:
     if unknown := [split for split in wanted if split not in known]:
         raise ConfigError(f"--split: given {unknown[0]!r}, expected one of {', '.join(known)}")
     return list(wanted)
-
-
-def _evaluate(
-    run: FinishedRun, rows: Any, split: str, metrics: Mapping[str, Any], progress: Progress
-) -> Evaluation:
-    key = {
-        "tokenizer": tokenizer_fingerprint(run.tokenizer),
-        "task": run.config["task"],
-        "learned": run.task.state_dict(),
-        "rows": rows._fingerprint,
-    }
-    examples = build.encode_rows(rows, run.task, split=split, key=key, folder=cache_root() / "examples")
-    with progress.evaluating(split, total=len(examples)) as on_progress:
-        predictions = predict(
-            run.model,
-            run.task,
-            examples,
-            max_tokens=run.options.evaluate_tokens,
-            ranks=run.ranks,
-            autocast=build.build_autocast(run.options, run.ranks.device),
-            on_progress=on_progress,
-        )
-    with naming_rows({split: rows}):
-        found = run.task.assemble(predictions, rows)
-    return evaluate(found, metrics=metrics, group_names=run.task.group_names)
 
 
 def _result(

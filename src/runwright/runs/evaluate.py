@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from runwright import build
+from runwright.dataset.checks import naming_rows
 from runwright.errors import ConfigError, DataError
+from runwright.report.progress import Progress
 from runwright.runs.record import TASK_FILE, Run
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
 from runwright.trainer.evaluation_splits import EvaluationSplits
+from runwright.trainer.options import TrainerOptions
+from runwright.trainer.ranks import Ranks
+from runwright.trainer.stop import StopFlag
+from runwright.types import Examples, Metric
 
 CHECKED_AT_ONCE = 256  # examples; mostly the first ones tell
 
@@ -22,34 +28,56 @@ def evaluate_each(
 ) -> dict[str, Evaluation]:
     """Every split, the best one first: what is chosen on it holds for the others."""
     first = sorted(names, key=lambda split: split != best)
-    found = {split: _evaluate_split(run, prepared, model, split, tunes=split == best) for split in first}
+    found = {
+        split: evaluate_split(
+            split,
+            model=model,
+            task=prepared.task,
+            examples=prepared.examples[split],
+            rows=prepared.data.splits[split],
+            metrics=build.build_metrics(run.config),
+            options=run.options,
+            ranks=run.ranks,
+            progress=run.progress,
+            stop=run.stop,
+            tunes=split == best,
+        )
+        for split in first
+    }
     return {split: found[split] for split in names}
 
 
-def _evaluate_split(
-    run: Run, prepared: build.Prepared, model: torch.nn.Module, split: str, *, tunes: bool
+def evaluate_split(
+    split: str,
+    *,
+    model: torch.nn.Module,
+    task: Any,
+    examples: Examples,
+    rows: Any,
+    metrics: Mapping[str, Metric],
+    options: TrainerOptions,
+    ranks: Ranks,
+    progress: Progress,
+    stop: StopFlag | None = None,
+    tunes: bool = False,
 ) -> Evaluation:
-    examples = prepared.examples[split]
-    with run.progress.evaluating(split, total=len(examples)) as on_progress:
+    """Predictions and metrics of one split; with `tunes` the task first chooses its option by them."""
+    with progress.evaluating(split, total=len(examples)) as on_progress:
         predictions = predict(
             model,
-            prepared.task,
+            task,
             examples,
-            max_tokens=run.options.evaluate_tokens,
-            ranks=run.ranks,
-            autocast=build.build_autocast(run.options, run.ranks.device),
+            max_tokens=options.evaluate_tokens,
+            ranks=ranks,
+            autocast=build.build_autocast(options, ranks.device),
             on_progress=on_progress,
-            stop=run.stop,
+            stop=stop,
         )
-    rows = prepared.data.splits[split]
-    task: Any = prepared.task
     if tunes and task.tuned_option:
         task.tune(predictions, rows)
-    return evaluate(
-        task.assemble(predictions, rows),
-        metrics=build.build_metrics(run.config),
-        group_names=task.group_names,
-    )
+    with naming_rows({split: rows}):
+        assembled = task.assemble(predictions, rows)
+    return evaluate(assembled, metrics=metrics, group_names=task.group_names)
 
 
 def check_tuning(task: Any, splits: EvaluationSplits) -> None:
