@@ -181,7 +181,7 @@ class RowStream:
         kind = str(field.type).replace("double", "float64")
         problem = f"{value!r:.80} is not {kind}, as {self.types_of or self.reader.types_of}"
         if holds_half_character(value):
-            problem = HALF_CHARACTER
+            problem = f"{value!a:.80}: {HALF_CHARACTER}"
         return DataError(
             problem,
             file=file, line=line_of(file, row, self.how), split=self.split, row=row, column=field.name,
