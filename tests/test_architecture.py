@@ -27,10 +27,10 @@ analysis, api
 launch, inference
 runs, optimizer
 task, model, build
-tokenizer, metric, tracker
+tokenizer, metric, tracker, report
 config, dataset, trainer
-store, predictions, scheduler, report
-types, errors, addresses
+store, predictions, scheduler
+types, errors, version
 """
 FACE = ("", "__main__")  # the package itself, whose names are lazy, and `python -m runwright`
 MAX_FOLDERS, MAX_ROOT_MODULES = 16, 11  # with __init__ and __main__
@@ -62,7 +62,7 @@ HEAVY = {
     *("sklearn", "scipy", "matplotlib", "pandas", "pyarrow", "safetensors", "numpy"),
 }
 # What help, completion, config and validate run; commands import what they need inside their functions.
-LIGHT = ("cli", "cli.*", "config", "config.*", "runs.folder", "types", "errors", "addresses")
+LIGHT = ("cli", "cli.*", "config", "config.*", "runs.folder", "types", "errors", "version")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -53,7 +53,7 @@ class Way:
 
 def measure_tracking(setting: Setting, *, repeats: int) -> dict[str, list[float]]:
     """Figures of all ways, in turn; one warm-up each. Raises RuntimeError where a figure did not arrive."""
-    from runwright.addresses import to_address
+    from runwright.config.addresses import to_address
     from runwright.tracker.mlflow.store import client_settings, locate, prepare
 
     with tempfile.TemporaryDirectory() as name:

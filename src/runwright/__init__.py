@@ -5,10 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from runwright.version import __version__
+
 if TYPE_CHECKING:
     from runwright.api import EvaluateResult, PredictResult, RunResult, evaluate, predict, run
 
-__version__ = "0.1.0"
 __all__ = ["EvaluateResult", "PredictResult", "RunResult", "__version__", "evaluate", "predict", "run"]
 
 

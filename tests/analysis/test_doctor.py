@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from runwright.addresses import to_address
 from runwright.analysis.doctor import check_pins, check_requirements, check_store, read_pins
 from runwright.cli.main import main
+from runwright.config.addresses import to_address
 from runwright.config.folders import find_conf_folders
 from runwright.config.targets import instantiate
 from runwright.runs.folder import create, read_run, update_status

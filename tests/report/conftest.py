@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from runwright.addresses import to_address
+from runwright.config.addresses import to_address
 
 HOSTILE = (
     "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"> & \" '"

@@ -232,8 +232,8 @@ def test_a_missing_column_is_said_before_any_weights_are_read(
 
 
 def test_what_was_not_uploaded_can_be_sent_later(finished: runwright.RunResult, home: Path) -> None:
-    from runwright.addresses import to_address
     from runwright.cli.main import main
+    from runwright.config.addresses import to_address
 
     nobody = ["tracker.uri=http://127.0.0.1:9", "tracker.start_timeout_seconds=1"]
     quiet = runwright.run(

@@ -23,7 +23,7 @@ from urllib.parse import quote
 import psutil
 import pytest
 
-from runwright.addresses import to_address
+from runwright.config.addresses import to_address
 from runwright.runs.states import marked_runs
 from runwright.tracker.journal import read
 from runwright.tracker.mlflow.store import Store, client_settings, prepare

@@ -12,8 +12,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from runwright import __version__
 from runwright.errors import ConfigError, RunwrightError
+from runwright.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

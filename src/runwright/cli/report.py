@@ -43,7 +43,7 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
     if args.open:
         import webbrowser
 
-        from runwright.addresses import to_address
+        from runwright.config.addresses import to_address
 
         webbrowser.open(to_address(page.resolve(), "file"))
     return 0

@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import runwright
 from runwright.config.permissions import granted
 from runwright.store import sources_digest
+from runwright.version import __version__
 
 
 @cache  # by the target itself: one that is loaded again is looked at again, and no sooner
@@ -19,8 +19,8 @@ def code_of(target: Any, *, group: str) -> str:
     Of Runwright it is the group; of a package that configurations may not name, the module alone.
     """
     places = {_place(base.__module__) for base in getattr(target, "__mro__", (target,))}
-    shipped = Path(runwright.__file__).parent / group
-    return sources_digest(*sorted({shipped, *places} - {None}), also=runwright.__version__)
+    shipped = Path(__file__).parents[1] / group
+    return sources_digest(*sorted({shipped, *places} - {None}), also=__version__)
 
 
 def _place(module: str) -> Path | None:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runwright.addresses import to_address, to_path
+from runwright.config.addresses import to_address, to_path
 from runwright.report.progress import clock
 from runwright.report.terminal import print_table
 from runwright.types import Interval

@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 
-import runwright
 from runwright import build
 from runwright.config.redaction import Redactor
 from runwright.config.secrets import reveal
@@ -58,6 +57,7 @@ from runwright.trainer.processes import be_deterministic, end_ranks, open_store,
 from runwright.trainer.step import Stepper, StepResult
 from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, catch_signals
 from runwright.trainer.stream import StreamBatches
+from runwright.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -282,7 +282,7 @@ def _identity(run: Run, prepared: build.Prepared) -> dict[str, Any]:
         "num_threads": torch.get_num_threads(),
         "device": run.ranks.device.type,
         "torch": torch.__version__,
-        "runwright": runwright.__version__,
+        "runwright": __version__,
     }
 
 

@@ -20,11 +20,11 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from runwright import __version__
 from runwright.config.permissions import granted
 from runwright.config.redaction import redact
 from runwright.config.secrets import conceal, conceal_overrides, keep_references, refuse_in_names
 from runwright.errors import ConfigError, did_you_mean
+from runwright.version import __version__
 
 logger = logging.getLogger(__name__)
 

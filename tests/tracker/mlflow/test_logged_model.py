@@ -22,7 +22,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 import runwright
-from runwright.addresses import to_address
+from runwright.config.addresses import to_address
 from runwright.tracker.journal import read
 from runwright.tracker.mlflow.tracker import MLflowTracker, sync
 from runwright.tracker.mlflow.upload import read_state, write_state

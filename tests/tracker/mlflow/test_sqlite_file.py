@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from runwright.addresses import to_address, to_path
 from runwright.analysis.doctor import check_store
+from runwright.config.addresses import to_address, to_path
 from runwright.errors import TrackingError
 from runwright.tracker.journal import read
 from runwright.tracker.mlflow.database import latest_version

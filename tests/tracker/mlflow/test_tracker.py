@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runwright.addresses import to_path
+from runwright.config.addresses import to_path
 from runwright.errors import TrackingError
 from runwright.tracker.journal import read
 from runwright.tracker.mlflow.tracker import MLflowTracker, sync

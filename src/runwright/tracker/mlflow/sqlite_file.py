@@ -8,7 +8,7 @@ import shlex
 import sqlite3
 from pathlib import Path
 
-from runwright.addresses import to_address
+from runwright.config.addresses import to_address
 from runwright.errors import TrackingError
 from runwright.tracker.mlflow.database import latest_version
 

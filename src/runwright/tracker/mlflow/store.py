@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from runwright.addresses import to_address, to_path
+from runwright.config.addresses import to_address, to_path
 from runwright.config.redaction import redact, secrets_of_address
 from runwright.errors import TrackingError
 from runwright.tracker.mlflow.database import ask, make_tables, missing_driver

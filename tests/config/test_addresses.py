@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from runwright.addresses import to_address, to_path
+from runwright.config.addresses import to_address, to_path
 
 CHARACTERS = [*string.printable.replace("/", ""), "ü", "数", "é", "😀"]
 WORDS = ("%25", "%23x", "100%", "a b ", "file:", "sqlite:", ":memory:", "?mode=memory", "#1?x=%3F")
