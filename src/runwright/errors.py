@@ -1,4 +1,4 @@
-"""Every error that Runwright raises on purpose.
+"""Errors that Runwright raises on purpose, how a mistake is worded, and the nearest name for a typo.
 
 RunwrightError            shown without a traceback; `exit_code` is the process's
 ├── ConfigError           what the configuration says cannot work; nothing was loaded (exit 2)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Schemes of tags for spans, such as BIO: their prefixes and which scheme a set of tags follows."""
 
 from __future__ import annotations
 

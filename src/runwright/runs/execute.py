@@ -1,4 +1,4 @@
-"""The life of a run: from a folder with a resolved configuration to a best model, figures and a true status.
+"""Train a run from its folder to a best model, metrics and a final status: finished, failed or killed.
 
 The same function begins a run and goes on with one: where the folder holds a checkpoint, training continues
 from it. Only the first of several processes writes.

@@ -1,4 +1,4 @@
-"""Whether a run that says it is at work still is, and a true status for one that died without a word.
+"""Detect runs whose process died without recording its end, and mark them as killed or failed.
 
 A process that is killed outright, runs out of memory or goes down with its machine cannot write how it ended:
 `run.json` says RUNNING for ever. The run's lock, its holder's process and boot, and its heartbeat tell.

@@ -1,4 +1,4 @@
-"""Column files as rows: sentences of words with their tags."""
+"""Parse column files, line by line, into sentences of words with their tags."""
 
 from __future__ import annotations
 

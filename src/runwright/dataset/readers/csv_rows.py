@@ -1,4 +1,4 @@
-"""Delimited files as typed columns: one pass to learn each column's type, one to convert."""
+"""CSV cells as typed columns: one pass to learn each column's type, one to convert."""
 
 from __future__ import annotations
 
