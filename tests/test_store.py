@@ -1,5 +1,7 @@
+import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -76,3 +78,21 @@ def test_the_hash_of_sources_follows_text_names_and_places(tmp_path):
     second = digest()
     file.rename(tmp_path / "group" / "b.py")
     assert len({first, second, digest(), sources_digest(tmp_path / "group", also="2.0")}) == 4
+
+
+def test_a_file_is_replaced_whole_or_stays_as_it_was(tmp_path):
+    file = tmp_path / "a.json"
+    store.write_json(file, {"path": Path("x"), "ä": 1})
+    assert json.loads(file.read_text("utf-8")) == {"path": "x", "ä": 1}
+    with pytest.raises(UnicodeEncodeError):
+        store.write_text(file, "half of a pair: \ud800")
+    assert json.loads(file.read_text("utf-8"))["ä"] == 1
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_flat_records_keep_lists_and_empty_mappings_as_leaves():
+    assert store.flatten({"a": {"b": 1, "c": {}}, "d": [1, {"e": 2}]}) == {
+        "a.b": 1,
+        "a.c": {},
+        "d": [1, {"e": 2}],
+    }

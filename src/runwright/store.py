@@ -1,6 +1,6 @@
-"""A cache folder whose entries appear whole or not at all, are built by one process, and are bounded in size.
+"""Files and cache entries that appear whole or not at all, their hashes, and nested records made flat.
 
-An entry is a sub-folder named after its key. It is written beside its place, moved there by one rename,
+A cache entry is a sub-folder named after its key. It is written beside its place, moved there by one rename,
 and used under a file lock of its own, so that of several processes that want it one writes and the others
 wait. Using an entry renews its time stamp; `evict` removes those unused for longest.
 """
@@ -31,6 +31,46 @@ _log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 _ABANDONED_SECONDS = 24 * 3600
 _DISK_REFUSES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+
+
+@contextmanager
+def written_whole(file: Path) -> Iterator[Path]:
+    """A path to write to that replaces `file` when the block ends without an error; synced to the disk."""
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        yield unfinished
+        with unfinished.open("rb") as stream:
+            os.fsync(stream.fileno())
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a UTF-8 file whole or not at all."""
+    with written_whole(file) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Write one indented JSON document whole or not at all; what JSON does not know is written as text."""
+    write_text(file, json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
+
+
+def file_sha256(file: Path) -> str:
+    """SHA-256 of a file's content (64 hex digits)."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def flatten(value: Any, key: str = "") -> dict[str, Any]:
+    """The leaves of nested mappings by dotted key; lists and empty mappings are leaves."""
+    if not isinstance(value, Mapping) or not value:
+        return {key: value} if key else {}
+    leaves: dict[str, Any] = {}
+    for name, inner in value.items():
+        leaves |= flatten(inner, f"{key}.{name}" if key else str(name))
+    return leaves
 
 
 def cache_root() -> Path:
@@ -194,9 +234,9 @@ def why_missed(entry: Path, key: Mapping[str, Any], *, same: Sequence[str]) -> s
 
     Only sets with the `same` parts are compared, named as `task.max_length` is; without any it is empty.
     """
-    wanted = _flat(key)
+    wanted = flatten(key)
     others = [read_manifest(other) for other in entries(entry.parent)]
-    differences = [_difference(_flat(other["key"]), wanted) for other in others if other and "key" in other]
+    differences = [_difference(flatten(other["key"]), wanted) for other in others if other and "key" in other]
     differences = [found for found in differences if not any(_is_within(part, same) for part in found)]
     if not differences:
         return ""
@@ -210,19 +250,16 @@ def why_missed(entry: Path, key: Mapping[str, Any], *, same: Sequence[str]) -> s
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    pairs = {part: (old.get(part), new.get(part)) for part in old.keys() | new.keys()}
+    pairs = {part: (_plain(old.get(part)), _plain(new.get(part))) for part in old.keys() | new.keys()}
     return {part: (before, after) for part, (before, after) in pairs.items() if before != after}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value  # as it comes back from a manifest
 
 
 def _is_within(part: str, wholes: Sequence[str]) -> bool:
     return any(part == whole or part.startswith(f"{whole}.") for whole in wholes)
-
-
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        parts = [_flat(inner, f"{path}.{name}" if path else str(name)) for name, inner in value.items()]
-        return {name: inner for part in parts for name, inner in part.items()}
-    return {path: list(value) if isinstance(value, tuple) else value}
 
 
 def _short(value: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ from runwright.runs.data_identity import other_splits, recorded_rows, rows_of
 from runwright.runs.folder import CONFIG_FILE, create, read_config, read_run, read_saved, update_status
 from runwright.runs.origins import MODELS_FILE, PROVENANCE_FILE, find_models, surroundings
 from runwright.runs.resume import differences, merge, override_key, recorded_overrides
-from runwright.store import cache_root
+from runwright.store import cache_root, write_json
 
 FILE_NAME = "reproduction.json"
 Verdict = Literal["identical", "within tolerance", "different"]
@@ -81,7 +80,7 @@ def reproduce(
         raise RunwrightError(f"{made}: the run ended with exit code {code}; {made / 'log.txt'} says why")
     found = judge(folder, made, tolerance=tolerance)
     record = {**asdict(found), "text": str(found)}
-    (made / FILE_NAME).write_text(json.dumps(record, indent=1, default=str), encoding="utf-8")
+    write_json(made / FILE_NAME, record)
     return found
 
 

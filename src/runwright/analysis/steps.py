@@ -16,6 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from runwright.store import file_sha256
 from runwright.tracker.journal import FILE_NAME, UNREPEATABLE, read
 
 LOSS = "train/loss"
@@ -88,8 +89,7 @@ def best_hash(folder: Path) -> str | None:
     """What the weights of the best model are; None where there is none."""
     hashes = {}
     for file in sorted(filter(is_tensors, (folder / "best").glob("*"))):
-        with file.open("rb") as stream:
-            hashes[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+        hashes[file.name] = file_sha256(file)
     return hash_together(hashes) if hashes else None
 
 

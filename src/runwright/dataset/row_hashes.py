@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from datasets import Dataset
 
 from runwright.dataset.readers.raw import ROW_ID
 from runwright.errors import listed
+from runwright.store import written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -74,11 +74,8 @@ def write_row_hashes(
         found = hash_rows(rows)
         if found is not None:
             arrays |= {f"{split}/row_id": found.row_ids, f"{split}/hash": found.hashes}
-    file = folder / FILE_NAME
-    temporary = folder / f".{FILE_NAME}.{os.getpid()}.tmp"
-    with temporary.open("wb") as stream:
+    with written_whole(folder / FILE_NAME) as unfinished, unfinished.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
-    temporary.replace(file)
 
 
 def read_row_hashes(folder: Path) -> dict[str, RowHashes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -31,7 +30,7 @@ from runwright.runs.evaluate import evaluate_split
 from runwright.runs.folder import claim_folder, read_saved
 from runwright.runs.results import EvaluateResult
 from runwright.runs.resume import override_key, recorded_overrides
-from runwright.store import cache_root
+from runwright.store import cache_root, write_json
 from runwright.trainer.evaluate import Evaluation
 from runwright.types import Interval
 
@@ -100,10 +99,10 @@ def evaluate_run(
             outputs.write_tables(place, split, task=run.task, evaluation=evaluation)
             results.append(_result(split, evaluation, intervals, place, warnings.get(split, "")))
     figures = {name: value for result in results for name, value in result.metrics.items()}
-    (place / "metrics.json").write_text(json.dumps(strict(figures), indent=1), encoding="utf-8")
+    write_json(place / "metrics.json", strict(figures))
     prints = {split: data.fingerprints[split] for split in chosen}
     about = {"fingerprints": prints, "sources": data.sources, "warnings": warnings}
-    (place / DATA_FILE).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
+    write_json(place / DATA_FILE, about)
     (place / "config.yaml").write_text(yaml.safe_dump(concealed, sort_keys=False), encoding="utf-8")
     return results
 

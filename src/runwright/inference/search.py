@@ -23,6 +23,7 @@ from runwright.inference.load import CHUNK_RECORDS, FinishedRun, load_run, predi
 from runwright.inference.records import dialects_of, in_chunks, read_records
 from runwright.report.progress import Progress
 from runwright.runs.folder import read_run
+from runwright.store import write_json
 
 VECTORS, TEXTS, GRAPH, ABOUT = "vectors.npy", "texts.arrow", "graph.faiss", "index.json"
 FORMAT = 2
@@ -126,7 +127,7 @@ def make_index(
             "run_id": read_run(run_folder)["run_id"], "run_folder": str(run_folder.resolve()),
             "model_hash": model_hash(run_folder),
         }  # fmt: skip
-        (partial / ABOUT).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(partial / ABOUT, about)
         partial.replace(output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -6,7 +6,6 @@ recorded and the others go on. At the end a table, the best first.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -34,6 +33,7 @@ from runwright.launch.group import STOP_SIGNALS
 from runwright.launch.sweep_stop import JOB_FLAG, SweepStopped, catch_stops, run_stoppable, stop_number
 from runwright.runs.folder import CONFIG_FILE, claim_folder, create
 from runwright.runs.sweep import OUTCOME_FILE, print_table, read_outcomes
+from runwright.store import write_json
 
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
@@ -118,7 +118,7 @@ def run_job(config: DictConfig) -> dict[str, Any]:
         outcome |= {"exit_code": error.exit_code, "status": "refused", "reason": text}
         print(f"job {hydra.job.num}: {' '.join(overrides)} refused\n{text}", file=sys.stderr)
     outcome["seconds"] = time.time() - started
-    (job_folder / OUTCOME_FILE).write_text(json.dumps(outcome, indent=2), encoding="utf-8")
+    write_json(job_folder / OUTCOME_FILE, outcome)
     return outcome
 
 

@@ -18,6 +18,7 @@ from typing import Literal
 from runwright.config.redaction import redact
 from runwright.errors import ConfigError, RunwrightError
 from runwright.errors import report as report_mistakes
+from runwright.store import write_json
 
 Kind = Literal["mistake", "error", "timeout", "echo"]
 
@@ -87,10 +88,7 @@ def write_report(folder: Path, rank: int, error: BaseException, *, exit_code: in
         message=redact(message),
         trace=redact("".join(traceback.format_exception(error))),
     )
-    file = error_file(folder, rank)
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(asdict(report)), encoding="utf-8")
-    temporary.replace(file)
+    write_json(error_file(folder, rank), asdict(report))
 
 
 def read_report(folder: Path, rank: int) -> Report | None:

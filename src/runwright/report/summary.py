@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import resource
@@ -21,6 +20,7 @@ from rich.text import Text
 from runwright.config.addresses import to_address, to_path
 from runwright.report.progress import clock
 from runwright.report.terminal import print_table
+from runwright.store import write_json
 from runwright.types import Interval
 
 FILE_NAME = "summary.json"
@@ -71,9 +71,7 @@ def write_summary(summary: RunSummary) -> Path:
     values = {name: getattr(summary, name) for name in summary.__dataclass_fields__ if name != "folder"}
     content = _plain(values | {"rates": summary.rates}, folder=summary.folder)
     path = summary.folder / FILE_NAME
-    new = path.with_name(f".{FILE_NAME}.new")
-    new.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-    new.replace(path)
+    write_json(path, content)
     return path
 
 

@@ -28,8 +28,8 @@ from runwright.dataset.row_hashes import (
 )
 from runwright.errors import CheckpointError, listed, shown
 from runwright.report.page.records import read_json
-from runwright.runs.folder import write_text
 from runwright.runs.resume import differences
+from runwright.store import write_json
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import UNREPEATABLE, read_curves
 from runwright.trainer.checkpoint import list_checkpoints
@@ -57,7 +57,7 @@ def record_data(
         "sources": data.sources,
         **({"parts": data.parts} if data.parts else {}),
     }
-    write_text(folder / DATA_FILE, json.dumps(record, indent=1, ensure_ascii=False))
+    write_json(folder / DATA_FILE, record)
     return folder / DATA_FILE
 
 

@@ -24,6 +24,7 @@ from runwright.config.permissions import granted
 from runwright.config.redaction import redact
 from runwright.config.secrets import conceal, conceal_overrides, keep_references, refuse_in_names
 from runwright.errors import ConfigError, did_you_mean
+from runwright.store import write_json, write_text
 from runwright.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ def create(
     }
     write_config(folder, concealed)
     write_text(folder / OVERRIDES_FILE, OmegaConf.to_yaml(OmegaConf.create(record["overrides"])))
-    write_text(folder / RUN_FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_json(folder / RUN_FILE, record)
     return folder.resolve()
 
 
@@ -125,7 +126,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 def update_status(folder: Path, status: str, **fields: Any) -> dict[str, Any]:
     """Write a new status, and other fields, into run.json in one step; returns the whole record."""
     record = {**read_run(folder), "status": status, **fields}
-    write_text(folder / RUN_FILE, json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n")
+    write_json(folder / RUN_FILE, record)
     return record
 
 
@@ -191,16 +192,6 @@ def boot_id() -> str:
     """What tells this boot of the machine from every other; empty where the system does not say."""
     file = Path("/proc/sys/kernel/random/boot_id")
     return file.read_text(encoding="ascii").strip() if file.is_file() else ""
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a file in one step, and onto the disk itself."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
 
 
 def _is_called(folder: Path, text: str) -> bool:

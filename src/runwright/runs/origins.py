@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from runwright.config.permissions import granted
 from runwright.config.redaction import redact
 from runwright.runs.folder import read_run
-from runwright.store import cache_root
+from runwright.store import cache_root, write_json
 from runwright.tracker.provenance import collect, tags
 from runwright.tracker.source_files import code_folders, copy_sources, hash_model
 from runwright.types import Tracker
@@ -36,7 +35,7 @@ def record_origin(folder: Path, config: Mapping[str, Any], *, num_processes: int
     file, number = folder / PROVENANCE_FILE, 2
     while file.exists():
         file, number = folder / f"provenance-{number}.json", number + 1
-    _write_json(file, found)
+    write_json(file, found)
     source = folder / SOURCE_FOLDER
     if found["git"] is not None and not source.exists():
         copied = copy_sources(found["untracked"], root=Path(found["git"]["root"]), folder=source)
@@ -67,7 +66,7 @@ def record_inputs(config: Mapping[str, Any], data: Any, *, tracker: Tracker) -> 
 
 def record_models(folder: Path, config: Mapping[str, Any], *, tracker: Tracker) -> None:
     """Write down the files that model and tokenizer were read from; they must be there by now."""
-    _write_json(folder / MODELS_FILE, redact(find_models(config, cache=cache_root())))
+    write_json(folder / MODELS_FILE, redact(find_models(config, cache=cache_root())))
     tracker.log_artifact(folder / MODELS_FILE)
 
 
@@ -89,7 +88,3 @@ def _reader(config: Mapping[str, Any]) -> str:
     source = config["dataset"].get("source")
     target = source.get("_target_", "") if isinstance(source, Mapping) else config["dataset"]["_target_"]
     return str(target).rpartition(".")[2].removeprefix("read_") or "rows"
-
-
-def _write_json(file: Path, value: Any) -> None:
-    file.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")

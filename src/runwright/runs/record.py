@@ -5,7 +5,6 @@ Only the first of several processes writes; the others call the same functions, 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
@@ -31,7 +30,7 @@ from runwright.runs.page import is_cheap, write_report
 from runwright.runs.results import RunResult
 from runwright.runs.resume import record_resume
 from runwright.runs.states import mark_all, marked_runs
-from runwright.store import cache_root
+from runwright.store import cache_root, write_json
 from runwright.tokenizer.source import keep_trained
 from runwright.tokenizer.truncation import truncation_report
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
@@ -133,7 +132,7 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
     """Record what the rows are and what the task learned from them."""
     if not run.ranks.is_first:
         return
-    _write_json(run.folder / TASK_FILE, prepared.task.state_dict())
+    write_json(run.folder / TASK_FILE, prepared.task.state_dict())
     keep_trained(run.config["tokenizer"], prepared.tokenizer, run.folder)
     for row in prepared.data.table():
         logger.info("data: %s: %d rows", row["split"], row["rows"])
@@ -268,7 +267,3 @@ def _write_page(run: Run) -> None:
         run.tracker.log_artifact(write_report(run.folder, is_sweep=False))
     except Exception:
         logger.warning("no report.html could be made", exc_info=True)
-
-
-def _write_json(file: Path, value: Any) -> None:
-    file.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")

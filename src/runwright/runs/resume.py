@@ -25,6 +25,7 @@ from runwright.runs.folder import (
     start_order,
     write_config,
 )
+from runwright.store import flatten
 
 RESUMES_FILE = "resumes.jsonl"
 CHANGEABLE = (
@@ -129,7 +130,7 @@ def find_unfinished(config: Mapping[str, Any]) -> Path | None:
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """The leaves of a configuration that may not change while a run goes on."""
-    return {key: value for key, value in _flat(config).items() if not is_changeable(key)}
+    return {key: value for key, value in flatten(config).items() if not is_changeable(key)}
 
 
 def is_changeable(key: str) -> bool:
@@ -139,7 +140,7 @@ def is_changeable(key: str) -> bool:
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Old and new value of each key that differs; None where there is no such key."""
-    old, new = _flat(before), _flat(after)
+    old, new = flatten(before), flatten(after)
     keys = [key for key in {**old, **new} if key not in old or key not in new or old[key] != new[key]]
     return {key: (old.get(key), new.get(key)) for key in keys}
 
@@ -198,16 +199,7 @@ def override_key(override: str) -> str:
 
 
 def _value(config: Mapping[str, Any], key: str, default: Any) -> Any:
-    return _flat(config).get(key, default)
-
-
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
-    if not isinstance(value, Mapping) or not value:
-        return {key: value} if key else {}
-    leaves: dict[str, Any] = {}
-    for name, inner in value.items():
-        leaves |= _flat(inner, f"{key}.{name}" if key else str(name))
-    return leaves
+    return flatten(config).get(key, default)
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runwright.config.redaction import Redactor
+from runwright.store import flatten
 from runwright.tracker.journal import FILE_NAME, Journal
 from runwright.tracker.system import PREFIX, SystemSampler
 
@@ -55,7 +56,7 @@ class JournaledTracker:
         """Record nested settings under dotted names."""
         if self._journal is not None:
             with self._kept_out_of_the_run("params"):
-                self._journal.params(flatten(self._redactor.value(params)))
+                self._journal.params(settings_text(self._redactor.value(params)))
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Record figures of a step; what is not a number is left out with a warning."""
@@ -175,15 +176,9 @@ class JournaledTracker:
         return figures
 
 
-def flatten(settings: Mapping[str, Any], *, prefix: str = "") -> dict[str, str]:
+def settings_text(settings: Mapping[str, Any]) -> dict[str, str]:
     """Nested settings as `{"optimizer.lr": "1e-05"}`; lists stay whole, as JSON."""
-    flat: dict[str, str] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, prefix=f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = _text(value)
-    return flat
+    return {key: _text(value) for key, value in flatten(settings).items()}
 
 
 def _text(value: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import importlib.util
 import json
 import os
@@ -16,6 +15,7 @@ from typing import Any
 from runwright.config.redaction import Redactor, is_secret_name
 from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError
+from runwright.store import file_sha256, write_json
 
 SOURCE_SUFFIXES = (".py", ".yaml", ".yml", ".toml", ".json", ".cfg", ".ini", ".sh", ".md", ".txt")
 MAX_FILES = 2000  # of one package or model
@@ -99,10 +99,10 @@ def open_regular(file: Path) -> BufferedReader:
 
 def _hash_sources(place: Path) -> dict[str, str]:
     if place.is_file():
-        return {place.name: _sha256(place)}
+        return {place.name: file_sha256(place)}
     files = (file for file in place.rglob("*") if file.suffix in (".py", ".yaml", ".yml"))
     kept = sorted(file for file in files if "__pycache__" not in file.parts and file.is_file())[:MAX_FILES]
-    return {file.relative_to(place).as_posix(): _sha256(file) for file in kept}
+    return {file.relative_to(place).as_posix(): file_sha256(file) for file in kept}
 
 
 def _downloaded(name: str, revision: str | None) -> Path:
@@ -117,7 +117,7 @@ def _remembered(file: Path, known: dict[str, list[Any]]) -> str:
     state = [status.st_size, status.st_mtime_ns, status.st_ino]
     key = str(file.resolve())
     if known.get(key, [None])[:-1] != state:
-        known[key] = [*state, _sha256(file)]
+        known[key] = [*state, file_sha256(file)]
     return known[key][-1]
 
 
@@ -131,13 +131,6 @@ def _read_known(file: Path) -> dict[str, list[Any]]:
 def _write_known(file: Path, known: Mapping[str, list[Any]]) -> None:
     try:  # a convenience: where it cannot be written, files are hashed again
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(known), encoding="utf-8")
-        temporary.replace(file)
+        write_json(file, known)
     except OSError:
         return
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from runwright.errors import CheckpointError
+from runwright.store import file_sha256
 from runwright.trainer.optimizer_state import without_tied
 
 logger = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ class CheckpointStore:
 
     def _manifest(self, folder: Path, step: int) -> dict[str, Any]:
         files = {
-            file.name: {"sha256": sha256(file), "bytes": file.stat().st_size}
+            file.name: {"sha256": file_sha256(file), "bytes": file.stat().st_size}
             for file in sorted(folder.iterdir())
         }
         manifest = {
@@ -222,7 +223,7 @@ def verify(folder: Path) -> dict[str, Any]:
         if not file.is_file():
             raise CheckpointError(f"{folder}: {name} is missing")
         try:
-            is_whole = file.stat().st_size == record["bytes"] and sha256(file) == record["sha256"]
+            is_whole = file.stat().st_size == record["bytes"] and file_sha256(file) == record["sha256"]
         except OSError as error:  # a sector that the disk no longer reads
             raise CheckpointError(f"{folder}: {name} cannot be read ({error})") from error
         if not is_whole:
@@ -259,12 +260,6 @@ def read_identity(folder: Path) -> dict[str, Any]:
 def write_json(file: Path, value: Any) -> None:
     """One JSON document, readable, in a fixed order of keys."""
     file.write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
-
-
-def sha256(file: Path) -> str:
-    """Of the content, as hexadecimal digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:

@@ -23,9 +23,10 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 import runwright
 from runwright.config.addresses import to_address
+from runwright.store import write_json
 from runwright.tracker.journal import read
 from runwright.tracker.mlflow.tracker import MLflowTracker, sync
-from runwright.tracker.mlflow.upload import read_state, write_state
+from runwright.tracker.mlflow.upload import STATE_NAME, read_state
 from runwright.types import RunInfo
 
 MakeRun = Callable[..., RunInfo]
@@ -203,7 +204,7 @@ def test_sending_again_makes_no_second_model_or_version(
     for key, state in (states := read_state(run.folder)).items():
         if key != "run":
             state["offset"] = 0
-    write_state(run.folder, states)
+    write_json(run.folder / STATE_NAME, states)
     assert sync(run.folder) == 3
     assert (query(MODELS), query(VERSIONS)) == before
     assert len(before[0]) == len(before[1]) == 1
@@ -223,7 +224,7 @@ def test_an_alias_goes_to_the_newer_model_and_a_late_upload_does_not_take_it_bac
     for key, state in (states := read_state(first.folder)).items():
         if key != "run":
             state["offset"] = 0
-    write_state(first.folder, states)
+    write_json(first.folder / STATE_NAME, states)
     sync(first.folder)
     assert query(alias) == [("best", 2)]
 

@@ -15,6 +15,7 @@ from typing import Any
 from runwright.errors import ConfigError, did_you_mean, listed
 from runwright.runs.folder import CONFIG_FILE, RUN_FILE
 from runwright.runs.states import UNENDED, look_at
+from runwright.store import flatten
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 
 SUMMARY_FILE = "summary.json"
@@ -224,15 +225,7 @@ def _read_settings(file: Path) -> dict[str, Any]:
         found = yaml.load(file.read_bytes(), Loader=loader)  # noqa: S506 - both are the safe one
     except (OSError, yaml.YAMLError):
         return {}
-    return dict(_flat(found, ""))
-
-
-def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for name, inner in value.items():
-            yield from _flat(inner, f"{key}.{name}" if key else str(name))
-    elif key:
-        yield key, value
+    return flatten(found)
 
 
 def _iso(moment: float | None) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -226,14 +225,16 @@ def contiguous(rows: Dataset) -> Dataset:
 
 def _write_positions(table: pa.Table, positions: np.ndarray, path: Path) -> None:
     """Write the rows at these ascending positions, one stored batch after the other."""
-    unfinished = path.with_name(f".{os.getpid()}-{path.name}")
     start = 0
-    with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+    with (
+        store.written_whole(path) as unfinished,
+        pa.OSFile(str(unfinished), "wb") as sink,
+        pa.ipc.new_stream(sink, table.schema) as writer,
+    ):
         for batch in table.to_batches():
             first, last = np.searchsorted(positions, [start, start + batch.num_rows])
             writer.write_batch(batch.take(pa.array(positions[first:last].astype(np.int64) - start)))
             start += batch.num_rows
-    unfinished.replace(path)
 
 
 def count_changed(before: Dataset, after: Dataset) -> int:

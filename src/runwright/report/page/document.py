@@ -18,6 +18,8 @@ from typing import Any, ClassVar, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from runwright.store import write_text
+
 HERE = Path(__file__).parent
 
 
@@ -160,9 +162,7 @@ def render(page: Page) -> str:
 def save(text: str, file: Path) -> None:
     """Write a page to a file, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f".{file.name}.new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(file)
+    write_text(file, text)
 
 
 def cell_of(value: object, text: str | None = None) -> Cell:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from runwright.config.redaction import MASK, redact
 from runwright.errors import TrackingError
+from runwright.store import write_json
 from runwright.tracker.journaled import JournaledTracker
 from runwright.tracker.mlflow.settling import settle_others
 from runwright.tracker.mlflow.store import (
@@ -29,7 +30,7 @@ from runwright.tracker.mlflow.store import (
     probe,
     require_driver,
 )
-from runwright.tracker.mlflow.upload import STATE_NAME, Target, Uploader, read_state, write_state
+from runwright.tracker.mlflow.upload import STATE_NAME, Target, Uploader, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -234,7 +235,7 @@ def _remember(folder: Path, *, store: Store, target: Target, output_dir: Path) -
         "artifacts": None if default else redact(store.artifacts),
         "output_dir": os.path.relpath(output_dir.resolve(), folder),
     }
-    write_state(folder, states)
+    write_json(folder / STATE_NAME, states)
 
 
 def _reason(error: Exception) -> str:

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from runwright.config.redaction import redact
 from runwright.errors import TrackingError
+from runwright.store import write_json
 from runwright.tracker.journal import FILE_NAME, read
 from runwright.tracker.mlflow.batch import MAX_METRICS, MAX_PARAMS, MAX_TAGS, Batch
 from runwright.tracker.mlflow.logged_model import send_model
@@ -127,7 +128,7 @@ class Uploader:
             "experiment_id": self.experiment_id,
             "offset": self._offset,
         }
-        write_state(self.folder, states)
+        write_json(self.folder / STATE_NAME, states)
 
     def _find_run(self, client: MlflowClient, known: str | None) -> str | None:
         from mlflow.exceptions import MlflowException
@@ -260,13 +261,6 @@ def read_state(folder: Path) -> dict[str, Any]:
         return json.loads((folder / STATE_NAME).read_text())
     except (FileNotFoundError, ValueError):
         return {}  # uploading again from the start adds nothing twice
-
-
-def write_state(folder: Path, states: dict[str, Any]) -> None:
-    """Replace `mlflow.json` by one rename."""
-    new = folder / f".{STATE_NAME}.new"
-    new.write_text(json.dumps(states, indent=1))
-    new.replace(folder / STATE_NAME)
 
 
 def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
