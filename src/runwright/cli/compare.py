@@ -66,7 +66,7 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
 
         print(json.dumps(strict(_as_json(sides, settings, verdicts, plot)), indent=1, ensure_ascii=False))
         return 0
-    from runwright.analysis.compare.tables import print_comparison
+    from runwright.analysis.compare.show import print_comparison
 
     print_comparison(sides, settings, verdicts, with_groups=args.groups)
     if plot is not None:
@@ -79,7 +79,7 @@ def _plot(args: argparse.Namespace, sides: list[Side]) -> Path | None:
 
     if args.no_plot or (args.json and not args.plot):
         return None
-    from runwright.analysis.compare.curves import plot_curves
+    from runwright.analysis.compare.show import plot_curves
 
     ids = "-".join(side.rows[0].short_id for side in sides[:6])
     default = Path(args.output_dir).expanduser() / "comparisons" / f"{ids}.png"

@@ -69,7 +69,7 @@ def _list(args: argparse.Namespace) -> int:
     if args.store is None:
         rows = read_rows(args.output_dir)
     else:
-        from runwright.analysis.runs.mlflow_rows import read_store
+        from runwright.analysis.runs.rows import read_store
 
         rows = read_store(args.store or None, output_dir=Path(args.output_dir))
     rows = [

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
-from runwright.analysis.compare.difference import Difference
-from runwright.analysis.compare.sides import find_sides
+from runwright.analysis.compare.sides import Difference, find_sides
 from runwright.analysis.compare.verdict import Verdict, judge
 from runwright.cli.main import main
 
@@ -22,7 +21,7 @@ MakeRun = Callable[..., Path]
 def compare(*folders: Path) -> tuple[dict[str, Difference], Verdict]:
     first, second = find_sides([str(folder) for folder in folders], output_dir="outputs")
     verdict = judge(first, second, confidence=0.95)
-    return {each.figure: each for each in verdict.differences}, verdict
+    return {each.metric: each for each in verdict.differences}, verdict
 
 
 def sentences(skill: float, seed: int) -> list[dict[str, Any]]:

@@ -10,8 +10,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
 
-from runwright.analysis.compare.difference import Difference
-from runwright.analysis.compare.sides import differing_settings, find_sides
+from runwright.analysis.compare.sides import Difference, differing_settings, find_sides
 from runwright.analysis.compare.verdict import Verdict, judge
 from runwright.types import Interval
 
@@ -27,8 +26,8 @@ def compare(*sides: str | Path) -> Verdict:
     return judge(first, second, confidence=0.95)
 
 
-def by_figure(verdict: Verdict) -> dict[str, Difference]:
-    return {each.figure: each for each in verdict.differences}
+def by_metric(verdict: Verdict) -> dict[str, Difference]:
+    return {each.metric: each for each in verdict.differences}
 
 
 def test_a_clearly_better_run_is_called_so(make_run: MakeRun) -> None:
@@ -36,7 +35,7 @@ def test_a_clearly_better_run_is_called_so(make_run: MakeRun) -> None:
     assert verdict.words.startswith("B is better than A: test/accuracy is 0.")
     assert "paired bootstrap over rows, 95%, n = 400 rows" in verdict.words
     assert "McNemar" in verdict.words
-    assert [each.figure for each in verdict.differences] == ["test/accuracy", "test/loss"]
+    assert [each.metric for each in verdict.differences] == ["test/accuracy", "test/loss"]
     worse = compare(make_run(skill=0.8, seed=2), make_run(skill=0.6, seed=1))
     assert worse.words.startswith("B is worse than A: test/accuracy is 0.")
 
@@ -55,7 +54,7 @@ def test_figures_are_those_of_the_rows(make_run: MakeRun) -> None:
     one, other = make_run(skill=0.6, seed=1), make_run(skill=0.65, seed=2)
     losses = [np.array([record["loss"] for record in records(folder)]) for folder in (one, other)]
     right = [np.array([r["predicted"] == r["expected"] for r in records(folder)]) for folder in (one, other)]
-    found = by_figure(compare(one, other))
+    found = by_metric(compare(one, other))
     loss = found["test/loss"]
     assert (loss.first, loss.second) == pytest.approx([each.mean() for each in losses])
     t = stats.ttest_rel(losses[1], losses[0]).confidence_interval(0.95)  # near the bootstrap's with 400 rows
@@ -74,14 +73,14 @@ def test_a_metric_that_is_no_mean_is_resampled_with_the_same_rows(make_run: Make
         figures.append(float(f1_score(*columns, average="macro")))
         summary = {"global_step": 9, "metrics": {"test/f1_macro": figures[-1]}}
         (folder / "summary.json").write_text(json.dumps(summary))
-    difference = by_figure(compare(*folders))["test/f1_macro"]
+    difference = by_metric(compare(*folders))["test/f1_macro"]
     assert (difference.first, difference.second) == pytest.approx(figures)
     assert difference.interval.low < figures[1] - figures[0] < difference.interval.high
     assert difference.better == 1
     # A figure that is not what the run recorded was computed from less than the run had: left out.
     summary = {"global_step": 9, "metrics": {"test/f1_macro": figures[0] + 0.01}}
     (folders[0] / "summary.json").write_text(json.dumps(summary))
-    assert "test/f1_macro" not in by_figure(compare(*folders))
+    assert "test/f1_macro" not in by_metric(compare(*folders))
 
 
 def test_numbers_are_judged_by_their_metrics(make_run: MakeRun) -> None:
@@ -108,7 +107,7 @@ def test_numbers_are_judged_by_their_metrics(make_run: MakeRun) -> None:
         folders.append(folder)
     verdict = compare(*folders)
     assert verdict.words.startswith("B is better than A: test/pearson is 0.")
-    assert set(by_figure(verdict)) == {"test/pearson", "test/loss"}
+    assert set(by_metric(verdict)) == {"test/pearson", "test/loss"}
 
 
 def test_other_rows_are_not_paired(make_run: MakeRun) -> None:
@@ -121,7 +120,7 @@ def test_other_rows_are_not_paired(make_run: MakeRun) -> None:
 def test_rows_that_only_one_has_are_left_out_and_said(make_run: MakeRun) -> None:
     whole = make_run(seed=1)
     part = make_run(seed=2, predictions=[{**record, "more": 1} for record in records(make_run(seed=2))[::2]])
-    difference = by_figure(compare(whole, part))["test/accuracy"]
+    difference = by_metric(compare(whole, part))["test/accuracy"]
     assert difference.n == "200 rows"
     assert "200 rows of the test split are in one only and left out" in compare(part, whole).notes
 
@@ -141,7 +140,7 @@ def test_several_seeds_are_tested_as_runs(make_run: MakeRun) -> None:
     assert main.p == pytest.approx(expected.pvalue)
     assert verdict.words.startswith("B is better than A: test/accuracy is 0.0400 higher")
     assert "n = 4 and 3 runs" in verdict.words
-    assert by_figure(verdict)["test/loss"].better == 1  # less of it
+    assert by_metric(verdict)["test/loss"].better == 1  # less of it
 
 
 def test_runs_of_a_side_that_are_no_repetitions_are_noted(make_run: MakeRun) -> None:
@@ -193,6 +192,6 @@ def test_settings_that_differ_are_listed_by_side(make_run: MakeRun) -> None:
 def test_the_interval_decides(low: float, high: float, less: bool, better: int | None) -> None:
     interval = Interval(value=(low + high) / 2, low=low, high=high)
     difference = Difference(
-        figure="test/x", first=0.0, second=0.0, interval=interval, less_is_better=less, method="", n=""
+        metric="test/x", first=0.0, second=0.0, interval=interval, less_is_better=less, method="", n=""
     )
     assert difference.better == better

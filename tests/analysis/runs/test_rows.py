@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runwright.analysis.runs.rows import DIED, RunRow, last_figures, read_row, read_rows, require_key, sort
+from runwright.analysis.runs.rows import DIED, RunRow, last_metrics, read_row, read_rows, require_key, sort
 from runwright.errors import ConfigError
 from runwright.runs.folder import read_run, update_status
 from runwright.tracker.journal import Journal
@@ -36,13 +36,13 @@ def test_rows_come_in_the_order_of_their_start(make_folder: MakeFolder, tmp_path
     assert read_rows(tmp_path / "nothing") == []
 
 
-def test_a_run_without_a_summary_shows_its_last_figures(make_folder: MakeFolder) -> None:
+def test_a_run_without_a_summary_shows_its_last_metrics(make_folder: MakeFolder) -> None:
     row = read_row(make_folder(status="KILLED"))
     assert row is not None
     assert (row.metrics, row.step) == ({"train/loss": 0.5}, 2)
 
 
-def test_last_figures_are_read_from_the_end_of_a_long_journal(tmp_path: Path) -> None:
+def test_last_metrics_are_read_from_the_end_of_a_long_journal(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
     journal.metrics({"validation/f1": float("nan")}, step=1)
     for step in range(1, 4001):
@@ -51,8 +51,8 @@ def test_last_figures_are_read_from_the_end_of_a_long_journal(tmp_path: Path) ->
     journal.close()
     with (tmp_path / "journal.jsonl").open("ab") as file:
         file.write(b'{"t":1,"s":4001,"m":{"train/lo')  # a torn line
-    figures, step = last_figures(tmp_path / "journal.jsonl")
-    assert figures == {"train/loss": 1 / 4000, "validation/f1": 0.25, "train/big": float("inf")}
+    metrics, step = last_metrics(tmp_path / "journal.jsonl")
+    assert metrics == {"train/loss": 1 / 4000, "validation/f1": 0.25, "train/big": float("inf")}
     assert step == 4000
 
 

@@ -1,25 +1,29 @@
-"""Two runs on the same rows: means over rows, and the runs' own metrics where the predictions give them."""
+"""Paired tests of two runs on the same rows: means over rows, and the metrics of their configuration."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
-from functools import partial
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
 
-from runwright.analysis.compare.columns import are_answers, as_predictions, label_names, losses_of, right_of
-from runwright.analysis.compare.difference import Difference, all_figures, less_is_better
-from runwright.analysis.compare.pairs import SPLITS, Pairs, read_pairs
-from runwright.analysis.compare.sides import Side
+from runwright.analysis.compare.pairs import (
+    Pairs,
+    are_answers,
+    as_predictions,
+    correctness_of,
+    label_names,
+    losses_of,
+    read_pairs,
+)
+from runwright.analysis.compare.sides import SPLITS, Difference, Side, less_is_better, metric_names
 from runwright.analysis.compare.statistics import (
     bootstrap_difference,
     mcnemar_p,
     paired_bootstrap,
     sign_flip_p,
 )
-from runwright.analysis.runs.rows import RunRow
 from runwright.errors import RunwrightError
 from runwright.metric.bootstrap import make_metric
 from runwright.predictions import select
@@ -29,134 +33,111 @@ from runwright.types import Metric
 PAIRED = "paired bootstrap over rows"
 
 
-def by_rows(first: Side, second: Side, *, confidence: float) -> tuple[list[Difference], list[str]]:
-    """What can be tested of the rows that both predicted, one run on either side, and notes on the rest."""
-    folders = first.rows[0].folder, second.rows[0].folder
-    assert folders[0] is not None
-    assert folders[1] is not None
-    found: list[Difference] = []
+def compare_rows(first: Side, second: Side, *, confidence: float) -> tuple[list[Difference], list[str]]:
+    """Tests over the rows that both runs predicted, one run on either side, and notes on the rest."""
+    differences: list[Difference] = []
     notes: list[str] = []
     for split in SPLITS:
-        pairs = read_pairs(folders[0], folders[1], split)
+        pairs = read_pairs(first.folder, second.folder, split)
         if isinstance(pairs, str):
             notes.append(pairs)
             continue
         if pairs.num_left_out:
             notes.append(f"{pairs.num_left_out:,} rows of the {split} split are in one only and left out")
-        found += _of_rows(pairs, first.rows[0], second.rows[0], confidence=confidence)
-        tested = {each.figure for each in found}
-        found += _of_metrics(pairs, first, second, tested=tested, confidence=confidence)
-        tested = {each.figure for each in found}
-        recorded = [name for name in all_figures([first]) if name in second.rows[0].metrics]
-        own = [name for name in recorded if name.rpartition("/")[0] == split]  # without those of groups
-        if untested := [name for name in own if name not in tested]:
+        differences += _compare_means(pairs, (first, second), confidence=confidence)
+        tested = {difference.metric for difference in differences}
+        differences += _compare_metrics(pairs, (first, second), tested=tested, confidence=confidence)
+        tested = {difference.metric for difference in differences}
+        recorded = [name for name in metric_names([first]) if second.values(name)]
+        # without the metrics of groups
+        untested = [name for name in recorded if name.rpartition("/")[0] == split and name not in tested]
+        if untested:
             notes.append(f"not tested, for the predictions of both do not give them: {', '.join(untested)}")
-    return found, notes
+    return differences, notes
 
 
-def _of_rows(pairs: Pairs, first: RunRow, second: RunRow, *, confidence: float) -> Iterator[Difference]:
-    """Means over rows: the loss, and the share that is right; not where a run recorded something else."""
+def _compare_means(pairs: Pairs, sides: tuple[Side, Side], *, confidence: float) -> Iterator[Difference]:
+    """Means over rows: the loss, and the share that is right; not where a run recorded another value."""
     share = "exact_match" if are_answers(pairs.records[0]) else "accuracy"
-    for name, values_of in (("loss", losses_of), (share, right_of)):
-        figure = f"{pairs.split}/{name}"
-        of_first, of_second = (values_of(records) for records in pairs.records)
-        if of_first is None or of_second is None:
+    for name, values_of in (("loss", losses_of), (share, correctness_of)):
+        columns = [column for records in pairs.records if (column := values_of(records)) is not None]
+        means = [float(column.mean()) for column in columns]
+        if len(columns) < 2 or not _are_recorded(means, f"{pairs.split}/{name}", sides):
             continue
-        values = (of_first, of_second)
-        if not all(
-            _as_recorded(float(each.mean()), figure, row)
-            for each, row in zip(values, (first, second), strict=True)
-        ):
-            continue
-        one, other = (each[places] for each, places in zip(values, pairs.places, strict=True))
+        one, other = (column[rows] for column, rows in zip(columns, pairs.positions, strict=True))
         if name == "loss":
             p, p_method = sign_flip_p(other - one), "sign flips"
         else:
             p, p_method = mcnemar_p(int((one > other).sum()), int((other > one).sum())), "McNemar, exact"
         yield Difference(
-            figure=figure,
+            metric=f"{pairs.split}/{name}",
             first=float(one.mean()),
             second=float(other.mean()),
             interval=paired_bootstrap(other - one, confidence=confidence),
             less_is_better=name == "loss",
             method=f"{PAIRED}, {confidence:.0%}",
-            n=f"{len(pairs):,} rows",
+            n=f"{len(one):,} rows",
             p=p,
             p_method=p_method,
         )
 
 
-def _of_metrics(
-    pairs: Pairs, first: Side, second: Side, *, tested: Collection[str], confidence: float
+def _compare_metrics(
+    pairs: Pairs, sides: tuple[Side, Side], *, tested: Collection[str], confidence: float
 ) -> Iterator[Difference]:
     """The runs' own metrics, computed anew for each resample of rows."""
-    rows = first.rows[0], second.rows[0]
-    wholes = _predictions(pairs, rows)
-    if wholes is None:
+    labels, other_labels = (label_names(side.folder) for side in sides)
+    wholes: list[Any] = [as_predictions(records, labels) for records in pairs.records]
+    if labels != other_labels or any(whole is None for whole in wholes):
         return
-    one, other = (select(whole, places) for whole, places in zip(wholes, pairs.places, strict=True))
-    nodes, others = _metric_nodes(rows[0]), _metric_nodes(rows[1])
+    one, other = (select(whole, rows) for whole, rows in zip(wholes, pairs.positions, strict=True))
+    nodes, others = (dict(read_config(side.folder / CONFIG_FILE).get("metric") or {}) for side in sides)
+    num_rows = len(pairs.positions[0])
     for name, node in nodes.items():
-        figure = f"{pairs.split}/{name}"
-        is_recorded = all(figure in row.metrics for row in rows)
-        if figure in tested or node != others.get(name) or not is_recorded:
+        full_name = f"{pairs.split}/{name}"
+        is_recorded = all(side.values(full_name) for side in sides)
+        if full_name in tested or node != others.get(name) or not is_recorded:
             continue
         metric = make_metric(node, key=f"metric.{name}")
         # A metric that needs more than the files have, such as scores of all classes, gives another value.
-        if not all(
-            _as_recorded(_value(metric, whole), figure, row) for whole, row in zip(wholes, rows, strict=True)
-        ):
+        if not _are_recorded([_evaluate(metric, whole) for whole in wholes], full_name, sides):
             continue
-        values = _value(metric, one), _value(metric, other)
+        values = _evaluate(metric, one), _evaluate(metric, other)
         if not np.isfinite(values).all():
             continue
         yield Difference(
-            figure=figure,
+            metric=full_name,
             first=values[0],
             second=values[1],
             interval=bootstrap_difference(
-                partial(_second_less_first, metric, one, other),
+                _second_minus_first(metric, one, other),
                 values[1] - values[0],
-                num_rows=len(pairs),
+                num_rows=num_rows,
                 confidence=confidence,
             ),
-            less_is_better=less_is_better(figure, first),
+            less_is_better=less_is_better(full_name, sides[0]),
             method=f"{PAIRED}, {confidence:.0%}",
-            n=f"{len(pairs):,} rows",
+            n=f"{num_rows:,} rows",
         )
 
 
-def _second_less_first(metric: Metric, one: Any, other: Any, weights: np.ndarray) -> np.ndarray:
-    return metric(other, weights) - metric(one, weights)
+def _second_minus_first(metric: Metric, one: Any, other: Any) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda weights: metric(other, weights) - metric(one, weights)
 
 
-def _predictions(pairs: Pairs, rows: tuple[RunRow, RunRow]) -> list[Any] | None:
-    """All that either run predicted, as metrics judge it; None where that cannot be had alike."""
-    assert rows[0].folder is not None
-    assert rows[1].folder is not None
-    labels = label_names(rows[0].folder)
-    if labels != label_names(rows[1].folder):
-        return None
-    found = [as_predictions(records, labels) for records in pairs.records]
-    return None if any(each is None for each in found) else found
-
-
-def _as_recorded(value: float, figure: str, row: RunRow) -> bool:
-    """Whether a value of all of a run's rows is what the run recorded, if it recorded any."""
-    return math.isfinite(value) and math.isclose(
-        value, row.metrics.get(figure, value), rel_tol=1e-6, abs_tol=1e-9
+def _are_recorded(values: list[float], name: str, sides: tuple[Side, Side]) -> bool:
+    """Return True if values over all rows are the ones that the runs recorded, where they recorded any."""
+    recorded = [side.rows[0].metrics.get(name, value) for value, side in zip(values, sides, strict=True)]
+    return all(
+        math.isfinite(value) and math.isclose(value, expected, rel_tol=1e-6, abs_tol=1e-9)
+        for value, expected in zip(values, recorded, strict=True)
     )
 
 
-def _value(metric: Metric, predictions: Any) -> float:
-    """The metric of all rows; NaN where the predictions have not what it looks at, and for a table."""
+def _evaluate(metric: Metric, predictions: Any) -> float:
+    """The metric over all rows; NaN where the predictions lack the columns that it reads, and for a table."""
     try:
         value = metric(predictions, np.ones((1, len(predictions.example_ids))))[0]
     except (RunwrightError, ValueError, TypeError, IndexError, AttributeError):
         return math.nan
     return float(value) if np.ndim(value) == 0 else math.nan
-
-
-def _metric_nodes(row: RunRow) -> dict[str, Any]:
-    assert row.folder is not None
-    return dict(read_config(row.folder / CONFIG_FILE).get("metric") or {})

@@ -1,32 +1,45 @@
-"""Predictions of two runs on the same rows, held against each other."""
+"""Recorded predictions of two runs on the same rows, in the form that metrics read."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-# What a model says, and how well; the rest of a record is the row.
+from runwright.predictions import Ragged
+from runwright.report.page.records import read_json
+from runwright.types import Predictions
+
+Records = Sequence[Mapping[str, Any]]
+# Fields of a record that a model wrote; the rest of it is the row.
 OUTPUTS = {"predicted", "score", "scores", "loss", "start", "end", "no_answer_margin", "exact", "f1"}
-SPLITS = ("test", "validation")  # where a verdict is sought, in this order
 MIN_SHARE = 0.5  # of the smaller of both: below, they are other data
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pairs:
-    """Rows that both runs were asked about."""
+    """Rows that both runs predicted."""
 
     split: str
-    records: tuple[list[dict[str, Any]], list[dict[str, Any]]]  # of either run, all that it predicted
-    places: tuple[np.ndarray, np.ndarray]  # [N] int64 each, where the same rows are among these
+    records: tuple[Records, Records]  # all predictions of either run
+    positions: tuple[np.ndarray, np.ndarray]  # [N] int64 each: the same rows among these
     num_left_out: int  # rows that only one has, or has otherwise
 
-    def __len__(self) -> int:
-        return len(self.places[0])
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recorded:
+    """Recorded answers to N questions, or spans of N rows, as their metrics read them."""
+
+    example_ids: np.ndarray  # [N] int64
+    answerable: np.ndarray | None = None  # [N] bool
+    exact: np.ndarray | None = None  # [N] float64
+    f1: np.ndarray | None = None  # [N] float64
+    spans: Ragged | None = None  # [N] rows of [S, 3] int64: first character, one past the last, type
+    expected_spans: Ragged | None = None  # as `spans`; tags of words are not recorded
 
 
 def read_pairs(one: Path, other: Path, split: str) -> Pairs | str:
@@ -34,30 +47,112 @@ def read_pairs(one: Path, other: Path, split: str) -> Pairs | str:
     files = [folder / "predictions" / f"{split}.jsonl" for folder in (one, other)]
     if not all(file.is_file() for file in files):
         return f"not both have predictions of the {split} split"
-    columns = _shared_columns(*files)
-    records = list(_records(files[0])), list(_records(files[1]))
-    known = {_identity(record, columns): place for place, record in enumerate(records[1])}
-    partners = [known.get(_identity(record, columns)) for record in records[0]]
-    places = [(place, partner) for place, partner in enumerate(partners) if partner is not None]
-    smaller = min(map(len, records))
-    if len(places) < MIN_SHARE * smaller or not places:
-        return f"their {split} splits are not the same rows ({len(places):,} of {smaller:,} are in both)"
-    first, second = np.array(places, dtype=np.int64).T
-    num_left_out = sum(map(len, records)) - 2 * len(places)
-    return Pairs(split=split, records=records, places=(first, second), num_left_out=num_left_out)
+    first, second = (
+        [json.loads(line) for line in file.read_bytes().splitlines() if line.strip()] for file in files
+    )
+    heads = [records[0].keys() if records else set() for records in (first, second)]
+    columns = sorted((heads[0] & heads[1]) - OUTPUTS)  # one run may record more of a row than the other
+
+    def identity(record: Mapping[str, Any]) -> str:
+        return json.dumps([record.get(column) for column in columns], ensure_ascii=False)
+
+    partners = {identity(record): position for position, record in enumerate(second)}
+    pairs = [(n, partners[key]) for n, record in enumerate(first) if (key := identity(record)) in partners]
+    smaller = min(len(first), len(second))
+    if len(pairs) < MIN_SHARE * smaller or not pairs:
+        return f"their {split} splits are not the same rows ({len(pairs):,} of {smaller:,} are in both)"
+    positions = np.array(pairs, dtype=np.int64).T
+    return Pairs(
+        split=split,
+        records=(first, second),
+        positions=(positions[0], positions[1]),
+        num_left_out=len(first) + len(second) - 2 * len(pairs),
+    )
 
 
-def _records(file: Path) -> Iterator[dict[str, Any]]:
-    with file.open("rb") as stream:
-        yield from (json.loads(line) for line in stream if line.strip())
+def losses_of(records: Records) -> np.ndarray | None:
+    """The loss of each row, [N] float64; None where a row has none."""
+    if not all("loss" in record for record in records):
+        return None
+    return np.array([float(record["loss"]) for record in records])
 
 
-def _shared_columns(one: Path, other: Path) -> list[str]:
-    """What both files say of a row itself; one run may show more of it than the other."""
-    first, second = (next(_records(file), {}) for file in (one, other))
-    return sorted(first.keys() & second.keys() - OUTPUTS)
+def correctness_of(records: Records) -> np.ndarray | None:
+    """1 for each row that is wholly right, else 0, [N] float64; None for numbers and without labels."""
+    if not _are_labelled(records) or any(isinstance(record["expected"], float) for record in records):
+        return None
+    if are_answers(records):
+        return np.array([float(record["exact"]) for record in records])
+    return np.array([float(_unscored(record["predicted"]) == record["expected"]) for record in records])
 
 
-def _identity(record: Mapping[str, Any], columns: list[str]) -> str:
-    """The row itself: its number, its texts, its label; equal only where both runs were asked the same."""
-    return json.dumps([record.get(column) for column in columns], ensure_ascii=False)
+def _are_labelled(records: Records) -> bool:
+    return all("expected" in record and "predicted" in record for record in records)
+
+
+def are_answers(records: Records) -> bool:
+    """Return True for questions with one predicted text, several right ones, and `exact` and `f1`."""
+    return all(record.keys() >= {"predicted", "expected", "exact", "f1"} for record in records) and all(
+        isinstance(record["predicted"], str) and isinstance(record["expected"], list) for record in records
+    )
+
+
+def _unscored(value: Any) -> Any:
+    """A prediction as labels are written: spans without their scores."""
+    if not isinstance(value, list):
+        return value
+    return [
+        {key: entry for key, entry in item.items() if key != "score"} if isinstance(item, Mapping) else item
+        for item in value
+    ]
+
+
+def label_names(folder: Path) -> tuple[str, ...]:
+    """The classes of a run in their order, as its task learned them."""
+    return tuple(map(str, read_json(folder / "task.json").get("label_names", ())))
+
+
+def as_predictions(records: Records, labels: tuple[str, ...]) -> Predictions | Recorded | None:
+    """Records in the form that metrics read; None for an unknown kind and without labels."""
+    if not _are_labelled(records):
+        return None
+    ids = np.arange(len(records))
+    if are_answers(records):
+        return Recorded(
+            example_ids=ids,
+            answerable=np.array([bool(record["expected"]) for record in records]),
+            exact=np.array([float(record["exact"]) for record in records]),
+            f1=np.array([float(record["f1"]) for record in records]),
+        )
+    predicted, expected = ([record[key] for record in records] for key in ("predicted", "expected"))
+    items = [item for value in (*predicted, *expected) if isinstance(value, list) for item in value]
+    if any(isinstance(item, Mapping) for item in items):
+        types = {name: number for number, name in enumerate(sorted({span["type"] for span in items}))}
+        spans, expected_spans = (
+            Ragged.of(
+                [[(span["start"], span["end"], types[span["type"]]) for span in row] for row in rows],
+                dtype=np.int64,
+                width=3,
+            )
+            for rows in (predicted, expected)
+        )
+        return Recorded(example_ids=ids, spans=spans, expected_spans=expected_spans)
+    columns = [_column(values, labels) for values in (predicted, expected)]
+    if columns[0] is None or columns[1] is None:
+        return None
+    # Metrics take the number of classes from the scores; those of each class are not in the file, so a
+    # metric that needs them is NaN.
+    scores = np.full((len(ids), len(labels)), np.nan) if columns[0].dtype != np.float64 else None
+    return Predictions(example_ids=ids, predicted=columns[0], expected=columns[1], scores=scores, losses=None)
+
+
+def _column(values: list[Any], labels: tuple[str, ...]) -> np.ndarray | None:
+    """Numbers, class ids or sets of classes [N, C] bool; None for anything else."""
+    classes = {name: number for number, name in enumerate(labels)}
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return np.array(values, dtype=np.float64)
+    if all(isinstance(value, str) and value in classes for value in values):
+        return np.array([classes[value] for value in values], dtype=np.int64)
+    if all(isinstance(value, list) and classes.keys() >= set(map(str, value)) for value in values):
+        return np.array([[name in value for name in labels] for value in values], dtype=bool)
+    return None

@@ -1,19 +1,25 @@
-"""What is compared with what: each side one run, or several that differ only in their seeds."""
+"""Sides of a comparison, each one run or several seeds, and the difference of a metric between two sides."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import ascii_uppercase
+from typing import Any
 
 from runwright.analysis.runs.rows import RunRow, as_text, read_row
 from runwright.errors import ConfigError
 from runwright.runs.folder import find_runs, read_run, resolve_run
+from runwright.types import Interval
 
 BY_NAME = "name:"
-UNINTERESTING = ("name", "output_dir", "resume", "tracker.", "launch.")  # of settings: they change no figure
+SPLITS = ("test", "validation")  # whose metrics are compared, in this order
+IGNORED_SETTINGS = ("name", "output_dir", "resume", "tracker.", "launch.")  # they change no metric
 SEEDS = ("seed", "seeds.data", "seeds.init", "seeds.dropout")
+# Metrics of which less is better; of any other one more is, unless the configuration says otherwise.
+LESS_IS_BETTER = ("loss", "error", "mae", "mse", "rmse", "perplexity")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,16 +30,56 @@ class Side:
     rows: tuple[RunRow, ...]
 
     @property
+    def folder(self) -> Path:
+        """The folder of the first run."""
+        assert self.rows[0].folder is not None
+        return self.rows[0].folder
+
+    @property
+    def names(self) -> str:
+        return ", ".join(dict.fromkeys(row.name for row in self.rows))
+
+    @property
     def label(self) -> str:
-        """Who that is, in a few words."""
-        names = ", ".join(dict.fromkeys(row.name for row in self.rows))
+        """Names and ids of the runs for people."""
         ids = " ".join(row.short_id for row in self.rows[:4])
         more = f" and {len(self.rows) - 4} more" if len(self.rows) > 4 else ""
-        return f"{names} ({ids}{more})"
+        return f"{self.names} ({ids}{more})"
 
-    def values(self, figure: str) -> list[float]:
-        """The figure of each run that has it."""
-        return [row.metrics[figure] for row in self.rows if figure in row.metrics]
+    @property
+    def best_metric(self) -> str:
+        """The metric that selected the best checkpoint, without its split."""
+        return str(self.rows[0].settings.get("trainer.best_metric", "loss"))
+
+    def values(self, metric: str) -> list[float]:
+        """The metric of each run that has it."""
+        return [row.metrics[metric] for row in self.rows if metric in row.metrics]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """One metric of two sides, second minus first."""
+
+    metric: str  # e.g. test/pearson
+    first: float
+    second: float
+    interval: Interval  # of the difference
+    less_is_better: bool
+    method: str
+    n: str  # rows, or runs on either side, in words
+    p: float | None = None
+    p_method: str = ""
+
+    @property
+    def better(self) -> int | None:
+        """0 or 1 for the side that is better; None where the interval does not tell."""
+        low, high = self.interval.low, self.interval.high
+        if math.isnan(low) or low <= 0 <= high:
+            return None
+        return int((low > 0) != self.less_is_better)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"better": self.better}
 
 
 def find_sides(references: Sequence[str], *, output_dir: str | Path) -> list[Side]:
@@ -42,7 +88,7 @@ def find_sides(references: Sequence[str], *, output_dir: str | Path) -> list[Sid
         raise ConfigError(f"given {len(references)} sides, expected at most {len(ascii_uppercase)}")
     sides = []
     for letter, reference in zip(ascii_uppercase, references, strict=False):
-        folders = _folders(reference, output_dir)
+        folders = _find_folders(reference, output_dir)
         rows = [row for folder in folders if (row := read_row(folder))]
         if len(rows) < len(folders):
             raise ConfigError(f"{reference}: given a run whose run.json cannot be read, expected whole ones")
@@ -50,47 +96,51 @@ def find_sides(references: Sequence[str], *, output_dir: str | Path) -> list[Sid
     return sides
 
 
-def differing_settings(sides: Sequence[Side]) -> dict[str, list[str]]:
-    """The settings that are not the same everywhere, with what each side has."""
-    settings = [[row.settings for row in side.rows] for side in sides]
-    keys = dict.fromkeys(key for side in settings for each in side for key in each)
-    found = {}
-    for key in keys:
-        if key.startswith(UNINTERESTING) and key != "launch.num_processes":
-            continue
-        values = [[as_text(each[key]) if key in each else "not there" for each in side] for side in settings]
-        if len({value for side in values for value in side}) > 1:
-            found[key] = [", ".join(dict.fromkeys(side)) for side in values]
-    return found
-
-
-def mixed_settings(side: Side) -> list[str]:
-    """Settings other than seeds in which the runs of one side differ: then they are no repetitions."""
-    settings = [row.settings for row in side.rows]
-    keys = dict.fromkeys(key for each in settings for key in each)
-    return [
-        key
-        for key in keys
-        if key not in SEEDS
-        and not key.startswith(UNINTERESTING)
-        and len({as_text(each.get(key)) for each in settings}) > 1
-    ]
-
-
-def _folders(reference: str, output_dir: str | Path) -> list[Path]:
+def _find_folders(reference: str, output_dir: str | Path) -> list[Path]:
     if reference.startswith(BY_NAME):
         name = reference.removeprefix(BY_NAME)
-        found = [
-            folder
-            for folder in find_runs(output_dir)
-            if folder.parent.name == name and read_run(folder).get("status") == "FINISHED"
-        ]
-        if not found:
+        runs = [folder for folder in find_runs(output_dir) if folder.parent.name == name]
+        folders = [folder for folder in runs if read_run(folder).get("status") == "FINISHED"]
+        if not folders:
             raise ConfigError(f"{reference}: given no run, expected the name of an experiment that finished")
-        return found
-    folders = [resolve_run(part, output_dir=output_dir) for part in reference.split(",") if part]
+        return folders
+    folders = [resolve_run(run, output_dir=output_dir) for run in reference.split(",") if run]
     if len(set(folders)) < len(folders):
         raise ConfigError(f"{reference}: given a run twice, expected distinct ones")
     if not folders:
         raise ConfigError(f"{reference!r}: given no run, expected one")
     return folders
+
+
+def differing_settings(sides: Sequence[Side]) -> dict[str, list[str]]:
+    """Settings that are not the same everywhere, with their values on each side."""
+    settings = [[row.settings for row in side.rows] for side in sides]
+    differing = {}
+    for key in dict.fromkeys(key for runs in settings for run in runs for key in run):
+        if key.startswith(IGNORED_SETTINGS) and key != "launch.num_processes":
+            continue
+        values = [[as_text(run[key]) if key in run else "not there" for run in runs] for runs in settings]
+        if len({value for runs in values for value in runs}) > 1:
+            differing[key] = [", ".join(dict.fromkeys(runs)) for runs in values]
+    return differing
+
+
+def mixed_settings(side: Side) -> list[str]:
+    """Settings other than seeds in which the runs of one side differ: then they are no repetitions."""
+    differing = differing_settings([Side(letter="", rows=(row,)) for row in side.rows])
+    return [key for key in differing if key not in (*SEEDS, "launch.num_processes")]
+
+
+def less_is_better(metric: str, side: Side) -> bool:
+    """Return True if less of a metric such as test/loss is better."""
+    name = metric.split("/")[1]
+    if name == side.best_metric:
+        return side.rows[0].settings.get("trainer.best_mode") == "min"
+    return any(word in name.replace("_", " ").split() for word in LESS_IS_BETTER)
+
+
+def metric_names(sides: Sequence[Side]) -> list[str]:
+    """Metrics of the compared splits that any run has, those of whole splits before those of groups."""
+    names = dict.fromkeys(name for side in sides for row in side.rows for name in row.metrics)
+    compared = [name for name in names if name.partition("/")[0] in SPLITS]
+    return sorted(compared, key=lambda name: (name.count("/"), SPLITS.index(name.partition("/")[0])))

@@ -1,4 +1,4 @@
-"""Which of two sides is better, by how much and how surely, as numbers and in words."""
+"""Verdicts on two sides: which is better, by how much and how surely, as numbers and in words."""
 
 from __future__ import annotations
 
@@ -7,27 +7,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runwright.analysis.compare.difference import Difference, chosen_by, less_is_better
-from runwright.analysis.compare.paired import by_rows
-from runwright.analysis.compare.pairs import SPLITS
-from runwright.analysis.compare.sides import Side, mixed_settings
+from runwright.analysis.compare.paired import compare_rows
+from runwright.analysis.compare.sides import (
+    SPLITS,
+    Difference,
+    Side,
+    less_is_better,
+    metric_names,
+    mixed_settings,
+)
 from runwright.analysis.compare.statistics import permutation_p, welch
-from runwright.analysis.runs.table import figure as shown_figure
+from runwright.analysis.runs.table import metric_text
 
 SEEDED = "Welch's test over runs"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What can be said of two sides."""
+    """Tested differences between two sides."""
 
     letters: tuple[str, str]
-    differences: tuple[Difference, ...]  # the one that the runs were chosen by first
-    notes: tuple[str, ...]  # why something could not be tested, and what the rest does not say
+    differences: tuple[Difference, ...]  # the one of the metric that selected the checkpoints first
+    notes: tuple[str, ...]  # why something could not be tested, and the limits of the rest
 
     @property
     def main(self) -> Difference | None:
-        """The figure that decides."""
+        """The difference that decides."""
         return self.differences[0] if self.differences else None
 
     @property
@@ -37,70 +42,53 @@ class Verdict:
         main = self.main
         if main is None:
             return f"Whether {second} is better than {first} cannot be tested."
-        amount = shown_figure(abs(main.interval.value))
-        low, high = (shown_figure(bound) for bound in (main.interval.low, main.interval.high))
-        about = f"{main.method}, n = {main.n}"
-        if main.p is not None:
-            about += f", p = {main.p:.2g} ({main.p_method})"
-        way = "higher" if main.interval.value > 0 else "lower"
+        interval = main.interval
+        amount, low, high = map(metric_text, (abs(interval.value), interval.low, interval.high))
+        p = "" if main.p is None else f", p = {main.p:.2g} ({main.p_method})"
+        about = f"interval of the difference [{low}, {high}] ({main.method}, n = {main.n}{p})."
+        way = "higher" if interval.value > 0 else "lower"
         if main.better is None:
-            found = f"of {second} is {amount} {way}" if main.interval.value else "of both is equal"
-            return (
-                f"No difference can be told between {first} and {second}: {main.figure} {found}, interval of "
-                f"the difference [{low}, {high}] ({about})."
-            )
-        what = "better" if main.better == 1 else "worse"
-        return (
-            f"{second} is {what} than {first}: {main.figure} is {amount} {way}, interval of the difference "
-            f"[{low}, {high}] ({about})."
-        )
+            change = f"of {second} is {amount} {way}" if interval.value else "of both is equal"
+            return f"No difference can be told between {first} and {second}: {main.metric} {change}, {about}"
+        word = "better" if main.better == 1 else "worse"
+        return f"{second} is {word} than {first}: {main.metric} is {amount} {way}, {about}"
 
 
 def judge(first: Side, second: Side, *, confidence: float) -> Verdict:
     """Test whatever can be tested: by rows where each side is one run, by runs where each has several."""
     notes: list[str] = []
+    differences: list[Difference] = []
     sizes = len(first.rows), len(second.rows)
     if min(sizes) > 1:
-        differences = list(_by_seeds(first, second, confidence=confidence))
+        differences += _compare_seeds(first, second, confidence=confidence)
         notes += _notes_on_seeds(first, second)
     elif max(sizes) > 1:
-        differences = []
         notes.append("one side is a single run: give several seeds for both, or one run for both")
     else:
-        differences, why = by_rows(first, second, confidence=confidence)
-        notes += why
+        differences, notes = compare_rows(first, second, confidence=confidence)
         if differences:
             notes.append("the interval says what other rows would change, not what another seed would")
     for row in (*first.rows, *second.rows):
         if row.status != "FINISHED":
-            notes.append(f"{row.short_id} has not finished ({row.status}): its figures are its last ones")
-    chosen = chosen_by(first)
-    differences.sort(key=lambda each: _rank(each.figure, chosen))
+            notes.append(f"{row.short_id} has not finished ({row.status}): its metrics are its last ones")
+
+    def rank(difference: Difference) -> tuple[bool, int, bool]:
+        split, _, name = difference.metric.partition("/")
+        return name != first.best_metric, SPLITS.index(split), name != "loss"
+
+    differences.sort(key=rank)
     return Verdict(letters=(first.letter, second.letter), differences=tuple(differences), notes=tuple(notes))
 
 
-def _rank(figure: str, chosen: str) -> tuple[bool, int, bool]:
-    """The figure that models were chosen by, on the first of the splits; then the loss."""
-    split, _, name = figure.partition("/")
-    place = SPLITS.index(split) if split in SPLITS else len(SPLITS)
-    return name != chosen, place, name != "loss"
-
-
-# --- several seeds ------------------------------------------------------------------------------------
-
-
-def _by_seeds(first: Side, second: Side, *, confidence: float) -> Iterator[Difference]:
-    names = dict.fromkeys(name for row in (*first.rows, *second.rows) for name in row.metrics)
-    for name in names:
-        if name.count("/") != 1 or not name.startswith(SPLITS):
-            continue
+def _compare_seeds(first: Side, second: Side, *, confidence: float) -> Iterator[Difference]:
+    for name in metric_names([first, second]):
         values = [np.array(side.values(name)) for side in (first, second)]
-        if min(map(len, values)) < 2 or not all(np.isfinite(side).all() for side in values):
+        is_group = name.count("/") != 1
+        if is_group or min(map(len, values)) < 2 or not all(np.isfinite(side).all() for side in values):
             continue
         interval, p = welch(*values, confidence=confidence)
-        dealt = permutation_p(*values)
         yield Difference(
-            figure=name,
+            metric=name,
             first=float(values[0].mean()),
             second=float(values[1].mean()),
             interval=interval,
@@ -108,7 +96,7 @@ def _by_seeds(first: Side, second: Side, *, confidence: float) -> Iterator[Diffe
             method=f"{SEEDED}, {confidence:.0%}",
             n=f"{len(values[0])} and {len(values[1])} runs",
             p=p,
-            p_method=f"permutation {dealt:.2g}",
+            p_method=f"permutation {permutation_p(*values):.2g}",
         )
 
 

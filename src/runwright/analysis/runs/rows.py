@@ -1,4 +1,4 @@
-"""One run as a row: what its folder says, read without anything heavy; settings only where they matter."""
+"""Runs as rows, read from their folders without heavy imports, or from an MLflow store."""
 
 from __future__ import annotations
 
@@ -12,43 +12,46 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from runwright.errors import ConfigError, did_you_mean, listed
+from runwright.config.redaction import redact
+from runwright.errors import ConfigError, TrackingError, did_you_mean, listed
 from runwright.runs.folder import CONFIG_FILE, RUN_FILE
 from runwright.runs.states import UNENDED, look_at
 from runwright.store import flatten
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 
 SUMMARY_FILE = "summary.json"
-DIED = "DIED"  # says that it runs, and does not: `runwright doctor --fix` marks it
+DIED = "DIED"  # run.json says RUNNING, but the process is gone: `runwright doctor --fix` marks it
 TAIL_BYTES = 65_536  # of the journal of a run without a summary: holds some hundred steps
 FIELDS = ("id", "name", "status", "started", "seconds", "step", "host", "device", "overrides", "folder")
+MLFLOW_PAGE = 1000  # runs in one answer
+MLFLOW_TIMEOUT_SECONDS = 10
 
 
 @dataclass(kw_only=True)
 class RunRow:
-    """What is known of one run."""
+    """One run with its status, metrics and settings."""
 
     run_id: str
     name: str
     status: str
     start_time: float  # seconds since 1970
-    end_time: float | None  # None while it goes on
-    overrides: tuple[str, ...]
+    end_time: float | None  # None while it is running
     metrics: dict[str, float]  # of a run without a summary the last ones
-    step: int | None
-    folder: Path | None
+    overrides: tuple[str, ...] = ()
+    step: int | None = None
+    folder: Path | None = None
     reason: str = ""  # why it failed or died
+    intervals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of metrics
     record: Mapping[str, Any] = field(default_factory=dict)  # run.json
-    given_settings: Mapping[str, Any] | None = None  # by dotted name, where no folder has them
+    params: Mapping[str, Any] = field(default_factory=dict)  # settings of a run without a folder
 
     @property
     def short_id(self) -> str:
-        """What people type."""
         return self.folder.name.rpartition("-")[2] if self.folder else self.run_id[:8]
 
     @property
     def seconds(self) -> float | None:
-        """How long it took, or has taken so far."""
+        """Duration, up to now for a run that goes on."""
         if self.end_time is None and self.status not in UNENDED:
             return None
         return (self.end_time or time.time()) - self.start_time
@@ -56,43 +59,33 @@ class RunRow:
     @cached_property
     def settings(self) -> Mapping[str, Any]:
         """The configuration by dotted names."""
-        if self.given_settings is not None:
-            return self.given_settings
-        return _read_settings(self.folder / CONFIG_FILE) if self.folder else {}
+        return _read_settings(self.folder / CONFIG_FILE) if self.folder else self.params
 
     def value(self, key: str) -> Any:
-        """A field, a figure or a setting by its name; None where the run has none."""
-        if key in FIELDS:
-            return self._field(key)
-        if key in self.metrics:
-            return self.metrics[key]
-        return self.settings.get(key)
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything but the settings, for other programs."""
-        return {
-            "run_id": self.run_id,
-            **{name: self._field(name) for name in FIELDS},
-            "started": _iso(self.start_time),
-            "ended": _iso(self.end_time),
-            "reason": self.reason,
-            "metrics": self.metrics,
-        }
-
-    def _field(self, key: str) -> Any:
+        """A field, a metric or a setting by its name; None where the run has none."""
         match key:
             case "id":
                 return self.short_id
             case "started":
                 return self.start_time
-            case "overrides":
-                return list(self.overrides)
             case "folder":
                 return str(self.folder) if self.folder else None
             case "host" | "device":
                 return self.record.get(key)
-            case _:
+            case _ if key in FIELDS:
                 return getattr(self, key)
+        return self.metrics[key] if key in self.metrics else self.settings.get(key)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the settings, for other programs."""
+        return {
+            "run_id": self.run_id,
+            **{name: self.value(name) for name in FIELDS},
+            "started": _iso(self.start_time),
+            "ended": _iso(self.end_time),
+            "reason": self.reason,
+            "metrics": self.metrics,
+        }
 
 
 def read_rows(output_dir: str | Path = "outputs") -> list[RunRow]:
@@ -100,6 +93,17 @@ def read_rows(output_dir: str | Path = "outputs") -> list[RunRow]:
     # os.scandir instead of a glob: with 500 runs a third of the time of the whole command.
     rows = [row for folder in _run_folders(Path(output_dir).expanduser()) if (row := read_row(folder))]
     return sorted(rows, key=lambda row: (row.start_time, str(row.folder)))
+
+
+def _run_folders(root: Path) -> Iterator[Path]:
+    try:
+        experiments = [entry.path for entry in os.scandir(root) if entry.is_dir()]
+    except OSError:
+        return
+    for experiment in experiments:
+        for entry in os.scandir(experiment):
+            if os.path.isfile(os.path.join(entry.path, RUN_FILE)):  # noqa: PTH113, PTH118 - as above
+                yield Path(entry.path)
 
 
 def read_row(folder: Path) -> RunRow | None:
@@ -110,35 +114,45 @@ def read_row(folder: Path) -> RunRow | None:
         if status in UNENDED and (death := look_at(folder, record)):
             status, end, reason = DIED, death.last_sign, death.reason
         summary = _read_summary(folder) if status == "FINISHED" else {}
-        metrics, step = _figures(summary.get("metrics", {})), summary.get("global_step")
+        # Infinite and undefined metrics are strings in the file.
+        metrics = {name: float(value) for name, value in summary.get("metrics", {}).items()}
+        step = summary.get("global_step")
         if not summary:
-            metrics, step = last_figures(folder / JOURNAL_FILE)
+            metrics, step = last_metrics(folder / JOURNAL_FILE)
         return RunRow(
             run_id=record["run_id"],
             name=record["name"],
             status=status,
             start_time=float(record["start_time"]),
             end_time=end,
-            overrides=tuple(map(str, record.get("overrides", ()))),
             metrics=metrics,
+            overrides=tuple(map(str, record.get("overrides", ()))),
             step=step,
             folder=folder,
             reason=reason or str(record.get("reason") or record.get("error") or ""),
+            intervals=summary.get("intervals", {}),
             record=record,
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def last_figures(journal: Path) -> tuple[dict[str, float], int | None]:
-    """The last value of each figure near the end of a journal, and the last step."""
+def _read_summary(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / SUMMARY_FILE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+
+
+def last_metrics(journal: Path) -> tuple[dict[str, float], int | None]:
+    """The last value of each metric near the end of a journal, and the last step."""
     try:
         with journal.open("rb") as file:
             file.seek(max(0, journal.stat().st_size - TAIL_BYTES))
             lines = file.read().split(b"\n")
     except OSError:
         return {}, None
-    figures: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     last: int | None = None
     for line in lines:
         if not line.startswith(b'{"t":') or b'"m":' not in line:
@@ -147,17 +161,78 @@ def last_figures(journal: Path) -> tuple[dict[str, float], int | None]:
             record = json.loads(line)
         except ValueError:
             continue
-        figures |= {name: float(value) for name, value in record["m"].items()}
+        metrics |= {name: float(value) for name, value in record["m"].items()}
         last = max(record["s"], last or 0)
-    return figures, last
+    return metrics, last
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
+    try:
+        return flatten(yaml.load(file.read_bytes(), Loader=loader))  # noqa: S506 - both are the safe one
+    except (OSError, yaml.YAMLError):
+        return {}
+
+
+def read_store(uri: str | None, *, output_dir: Path) -> list[RunRow]:
+    """All runs of an MLflow store, oldest first; raises TrackingError where it does not answer."""
+    from runwright.tracker.mlflow.store import client_settings, locate, require_store
+
+    store = locate(uri, artifacts=None, output_dir=output_dir)
+    require_store(store, timeout_seconds=MLFLOW_TIMEOUT_SECONDS)
+    with client_settings(timeout_seconds=60):
+        from mlflow.exceptions import MlflowException
+        from mlflow.tracking import MlflowClient
+
+        try:
+            rows = list(_mlflow_rows(MlflowClient(store.uri)))
+        except MlflowException as error:
+            raise TrackingError(f"MLflow at {redact(store.uri)}: {redact(str(error))}") from error
+    return sorted(rows, key=lambda row: row.start_time)
+
+
+def _mlflow_rows(client: Any) -> Iterator[RunRow]:
+    from runwright.tracker.mlflow.upload import RUN_ID_TAG
+
+    names = {group.experiment_id: group.name for group in client.search_experiments(max_results=MLFLOW_PAGE)}
+    token, is_first = None, True
+    while token or is_first:
+        page = client.search_runs(list(names), max_results=MLFLOW_PAGE, page_token=token)
+        for run in page:
+            tags, end = run.data.tags, run.info.end_time
+            yield RunRow(
+                run_id=tags.get(RUN_ID_TAG, run.info.run_id),
+                name=names[run.info.experiment_id],
+                status="CREATED" if run.info.status == "SCHEDULED" else run.info.status,
+                start_time=(run.info.start_time or 0) / 1000,
+                end_time=None if end is None else end / 1000,
+                metrics={name: float(value) for name, value in run.data.metrics.items()},
+                reason=tags.get("runwright.ended", ""),
+                record={"host": tags.get("runwright.host")},
+                params=dict(run.data.params),
+            )
+        token, is_first = page.token, False
 
 
 def sort(rows: Sequence[RunRow], key: str, *, reverse: bool = False) -> list[RunRow]:
     """Rows by a field, metric or setting, numbers before texts; those without it come last in both orders."""
     require_key(key, rows)
-    with_key = [row for row in rows if _sort_key(row.value(key)) is not None]
-    without = [row for row in rows if _sort_key(row.value(key)) is None]
-    return [*sorted(with_key, key=lambda row: _sort_key(row.value(key)) or (), reverse=reverse), *without]
+    ranks = [(_rank(row.value(key)), row) for row in rows]
+    with_key = sorted((pair for pair in ranks if pair[0]), key=lambda pair: pair[0] or (), reverse=reverse)
+    return [row for _, row in with_key] + [row for rank, row in ranks if rank is None]
+
+
+def _rank(value: Any) -> tuple[int, float, str] | None:
+    """Numbers, also those written as text, before texts; None for NaN and a missing value."""
+    try:
+        number = math.nan if value is None or isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isnan(number):
+        return (0, number, "")
+    return None if value is None or isinstance(value, float) else (1, 0.0, as_text(value))
 
 
 def require_key(key: str, rows: Sequence[RunRow]) -> None:
@@ -175,57 +250,12 @@ def require_key(key: str, rows: Sequence[RunRow]) -> None:
 
 
 def as_text(value: Any) -> str:
-    """A value as it stands in a configuration."""
+    """A value as a configuration writes it."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _sort_key(value: Any) -> tuple[int, float, str] | None:
-    """Numbers, also those written as text, before texts; None for NaN and for what is not there."""
-    try:
-        number = math.nan if value is None or isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isnan(number):
-        return (0, number, "")
-    return None if value is None or isinstance(value, float) else (1, 0.0, as_text(value))
-
-
-def _run_folders(root: Path) -> Iterator[Path]:
-    try:
-        names = [entry.path for entry in os.scandir(root) if entry.is_dir()]
-    except OSError:
-        return
-    for name in names:
-        for entry in os.scandir(name):
-            if os.path.isfile(os.path.join(entry.path, RUN_FILE)):  # noqa: PTH113, PTH118 - as above
-                yield Path(entry.path)
-
-
-def _read_summary(folder: Path) -> dict[str, Any]:
-    try:
-        return json.loads((folder / SUMMARY_FILE).read_bytes())
-    except (OSError, ValueError):
-        return {}
-
-
-def _figures(values: Mapping[str, Any]) -> dict[str, float]:
-    """Infinite and undefined figures are strings in the file."""
-    return {name: float(value) for name, value in values.items()}
-
-
-def _read_settings(file: Path) -> dict[str, Any]:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
-    try:
-        found = yaml.load(file.read_bytes(), Loader=loader)  # noqa: S506 - both are the safe one
-    except (OSError, yaml.YAMLError):
-        return {}
-    return flatten(found)
 
 
 def _iso(moment: float | None) -> str | None:

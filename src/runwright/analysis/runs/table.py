@@ -1,4 +1,4 @@
-"""Runs for people: many in a table, one in full."""
+"""Runs on the terminal: many in a table, one in full."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runwright.analysis.runs.rows import DIED, RunRow, as_text
 if TYPE_CHECKING:
     from rich.text import Text
 
-NUM_FIGURES = 3  # columns of figures unless --columns says which
+NUM_METRICS = 3  # columns of metrics unless --columns names them
 MAX_CELL = 60
 MIN_OVERRIDES = 30
 STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow", DIED: "bold red"}
@@ -22,22 +22,15 @@ HEADINGS = {"seconds": "time", "overrides": "what is special about it"}
 
 
 def default_columns(rows: Sequence[RunRow]) -> list[str]:
-    """Who and when, and the figures that most of the runs have: those of the test split first."""
-    counts = Counter(
-        name
-        for row in rows
-        for name in row.metrics
-        if name.count("/") == 1 and name.startswith(("test/", "validation/"))
-    )
+    """Who and when, and the metrics that most of the runs have: those of the test split first."""
+    names = [name for row in rows for name in row.metrics if name.count("/") == 1]
+    counts = Counter(name for name in names if name.startswith(("test/", "validation/")))
 
-    def place(name: str) -> tuple[bool, int, bool]:
+    def rank(name: str) -> tuple[bool, int, bool]:
         return name.endswith("/loss"), -counts[name], not name.startswith("test/")
 
-    return [
-        *("id", "name", "status", "started", "seconds", "step"),
-        *sorted(counts, key=place)[:NUM_FIGURES],
-        "overrides",
-    ]
+    metrics = sorted(counts, key=rank)[:NUM_METRICS]
+    return ["id", "name", "status", "started", "seconds", "step", *metrics, "overrides"]
 
 
 def print_rows(rows: Sequence[RunRow], columns: Sequence[str], *, num_hidden: int = 0) -> None:
@@ -67,8 +60,8 @@ def print_rows(rows: Sequence[RunRow], columns: Sequence[str], *, num_hidden: in
             overflow="ellipsis",
             width=width,
         )
-    for parts in zip(*cells.values(), strict=True):
-        table.add_row(*parts)
+    for row_cells in zip(*cells.values(), strict=True):
+        table.add_row(*row_cells)
     print_table(table, console=console)
     if num_hidden:
         console.print(f"… and {num_hidden:,} before these: --limit 0 shows all", style="dim")
@@ -76,11 +69,31 @@ def print_rows(rows: Sequence[RunRow], columns: Sequence[str], *, num_hidden: in
         console.print(f"{DIED}: says that it runs, and does not; runwright doctor --fix marks it")
 
 
-def print_run(row: RunRow, facts: Sequence[tuple[str, str]]) -> None:
-    """Print one run in full: what is known of it, its figures with their intervals, what to do next."""
+def _cell(row: RunRow, column: str, *, common: set[str]) -> Text:
     from rich.text import Text
 
+    value = row.value(column)
+    match column:
+        case "started":
+            return Text(_moment(value)[:16])
+        case "seconds":
+            return Text(_duration(value))
+        case "overrides":
+            return Text(" ".join(text for text in row.overrides if text not in common) or "-")
+        case "status":
+            return Text(value, style=STYLES.get(value, ""))
+        case "folder":
+            return Text(value.removeprefix(f"{Path.cwd()}/") if value else "-")
+    return Text(_short(value))
+
+
+def print_run(row: RunRow, facts: Sequence[tuple[str, str]]) -> None:
+    """Print one run in full: facts, and metrics with their intervals."""
+    from rich.text import Text
+
+    from runwright.report.summary import print_metrics
     from runwright.report.terminal import result_console
+    from runwright.types import Interval
 
     console = result_console()
     console.print(
@@ -89,20 +102,20 @@ def print_run(row: RunRow, facts: Sequence[tuple[str, str]]) -> None:
     for label, text in facts:
         console.print(Text.assemble((f" {label:<12}", "dim"), text), soft_wrap=True)
     if row.metrics:
-        from runwright.report.summary import print_metrics
-        from runwright.types import Interval
-
-        intervals = {name: Interval(**value) for name, value in _intervals(row).items()}
+        intervals = {
+            name: Interval(**{key: float(value) for key, value in interval.items()})
+            for name, interval in row.intervals.items()
+        }
         print_metrics(row.metrics, intervals, console=console)
 
 
 def facts_of(row: RunRow) -> Iterator[tuple[str, str]]:
-    """What is worth a line each."""
-    yield "started", moment(row.start_time)
+    """Labels and texts of one run, a line each."""
+    yield "started", _moment(row.start_time)
     if row.end_time is not None:
-        yield "ended", f"{moment(row.end_time)}, after {duration(row.seconds)}"
+        yield "ended", f"{_moment(row.end_time)}, after {_duration(row.seconds)}"
     elif row.seconds is not None:
-        yield "for", duration(row.seconds)
+        yield "for", _duration(row.seconds)
     if row.reason:
         yield "because", row.reason
     if row.step is not None:
@@ -111,80 +124,10 @@ def facts_of(row: RunRow) -> Iterator[tuple[str, str]]:
         device = f" on {row.record['device']}" if row.record.get("device") else ""
         yield "process", f"{row.record.get('pid')} of {row.record.get('host')}{device}"
     yield "overrides", " ".join(row.overrides) or "none"
-    if row.folder is not None:
-        yield "folder", str(row.folder)
-        yield from _what_is_there(row.folder)
-
-
-def moment(seconds: float) -> str:
-    """A moment as people write it."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-
-
-def duration(seconds: float | None) -> str:
-    """`42s`, `3m 10s`, `2h 05m`, `3d 4h`."""
-    if seconds is None:
-        return ""
-    whole = int(seconds)
-    if whole < 60:
-        return f"{seconds:.1f}s" if whole < 10 else f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    if whole < 86400:
-        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
-    return f"{whole // 86400}d {whole % 86400 // 3600}h"
-
-
-def figure(value: float) -> str:
-    """A figure with the digits that matter."""
-    if not math.isfinite(value):
-        return str(value)
-    return f"{value:.4f}" if 0.001 <= abs(value) < 100 or value == 0 else f"{value:.4g}"
-
-
-def _cell(row: RunRow, column: str, *, common: set[str]) -> Text:
-    from rich.text import Text
-
-    value = row.value(column)
-    if column == "started":
-        return Text(time.strftime("%Y-%m-%d %H:%M", time.localtime(row.start_time)))
-    if column == "seconds":
-        return Text(duration(value))
-    if column == "overrides":
-        return Text(" ".join(text for text in row.overrides if text not in common) or "-")
-    if column == "status":
-        return Text(str(value), style=STYLES.get(str(value), ""))
-    if column == "folder":
-        return Text(_relative(row.folder))
-    return Text(_short(value))
-
-
-def _short(value: Any) -> str:
-    if value is None:
-        return "-"
-    text = figure(value) if isinstance(value, float) else as_text(value)
-    return text if len(text) <= MAX_CELL else f"{text[: MAX_CELL - 1]}…"
-
-
-def _relative(folder: Path | None) -> str:
+    folder = row.folder
     if folder is None:
-        return "-"
-    here = Path.cwd()
-    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
-
-
-def _intervals(row: RunRow) -> dict[str, dict[str, float]]:
-    import json
-
-    try:
-        assert row.folder is not None
-        found = json.loads((row.folder / "summary.json").read_bytes()).get("intervals", {})
-    except (OSError, ValueError, AssertionError):
-        return {}
-    return {name: {key: float(part) for key, part in value.items()} for name, value in found.items()}
-
-
-def _what_is_there(folder: Path) -> Iterator[tuple[str, str]]:
+        return
+    yield "folder", str(folder)
     steps = sorted(path.name.removeprefix("step-") for path in folder.glob("checkpoints/step-*"))
     if steps:
         yield "checkpoints", ", ".join(str(int(step)) if step.isdigit() else step for step in steps)
@@ -194,3 +137,33 @@ def _what_is_there(folder: Path) -> Iterator[tuple[str, str]]:
     resumes = folder / "resumes.jsonl"
     if resumes.is_file():
         yield "resumed", f"{len(resumes.read_bytes().splitlines())} times"
+
+
+def metric_text(value: float) -> str:
+    """A metric with the digits that matter."""
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:.4f}" if 0.001 <= abs(value) < 100 or value == 0 else f"{value:.4g}"
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "-"
+    text = metric_text(value) if isinstance(value, float) else as_text(value)
+    return text if len(text) <= MAX_CELL else f"{text[: MAX_CELL - 1]}…"
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _duration(seconds: float | None) -> str:
+    """`9.5s`, `42s`, `3m 10s`, `2h 05m`, `3d 4h`."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f}s" if seconds < 10 else f"{int(seconds)}s"
+    minutes, hours = divmod(int(seconds), 60), divmod(int(seconds) // 60, 60)
+    if seconds < 3600:
+        return f"{minutes[0]}m {minutes[1]:02d}s"
+    return f"{hours[0]}h {hours[1]:02d}m" if hours[0] < 24 else f"{hours[0] // 24}d {hours[0] % 24}h"
