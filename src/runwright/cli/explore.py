@@ -49,7 +49,7 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
     from runwright.cli.flags import grant_permissions
 
     grant_permissions(args)
-    from runwright.analysis.explore.command import explore_config
+    from runwright.analysis.explore.show import explore_config
 
     explore_config(
         overrides,

@@ -16,8 +16,7 @@ from rich.console import Console
 
 from runwright.analysis.explore.explore import Columns, choose_columns, explore
 from runwright.analysis.explore.findings import find
-from runwright.analysis.explore.page import page
-from runwright.analysis.explore.show import print_exploration, to_json, visible
+from runwright.analysis.explore.show import page, print_exploration, to_json, visible
 from runwright.analysis.explore.tables import tables
 from runwright.cli.main import main
 from runwright.dataset.near import bare
@@ -128,14 +127,11 @@ def test_tokens_are_counted_as_the_tokenizer_makes_them(make_data, tokenizer):
     lengths = [len(tokenizer(text)["input_ids"]) for text in texts]
     assert found.lengths.tolist() == lengths
     ids = [token for text in texts for token in tokenizer(text, add_special_tokens=False)["input_ids"]]
-    assert (found.num_tokens, found.num_unknown) == (len(ids), ids.count(tokenizer.unk_token_id))
+    assert (found.sums["tokens"], found.sums["unknown"]) == (len(ids), ids.count(tokenizer.unk_token_id))
     assert sorted(np.flatnonzero(found.used).tolist()) == sorted(set(ids))
     rows, tokens = sum(length > 4 for length in lengths), sum(max(length - 4, 0) for length in lengths)
     assert found.cut_by(4) == pytest.approx((rows / 4, tokens / sum(lengths)))
-    whole = sum(
-        len(tokenizer(word, add_special_tokens=False)["input_ids"]) == 1 for t in texts for word in t.split()
-    )
-    assert found.num_whole_words == whole
+    assert (found.sums["words"], found.sums["characters"]) == (7, sum(map(len, texts)))
 
 
 def test_pairs_are_one_input_and_one_key(make_data, tokenizer):
@@ -321,7 +317,7 @@ def test_memory_does_not_grow_with_the_texts(tmp_path):
 
 def test_texts_of_their_own_are_cut_on_their_own_and_windows_never(make_data, tokenizer):
     data = make_data(train={"one": ["a b c"] * 30, "two": ["d e"] * 30})
-    each = Columns(text_columns=("one", "two"), label_column=None, label_separator=None, each_text=True)
+    each = Columns(text_columns=("one", "two"), label_column=None, label_separator=None, separate_texts=True)
     found = explored(data, each, tokenizer=tokenizer, max_length=5)
     assert sorted(set(found.tokens["train"].lengths.tolist())) == [4, 5]
     assert not any(

@@ -9,8 +9,15 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runwright.analysis.explore.overlaps import find_noise, first_equal
-from runwright.analysis.explore.survey import MAX_CLASSES, hashes_of, quantile, survey, survey_column
+from runwright.analysis.explore.survey import (
+    MAX_CLASSES,
+    find_noise,
+    first_equal,
+    hashes_of,
+    quantile,
+    survey,
+    survey_column,
+)
 
 LENGTHS = st.lists(st.one_of(st.integers(0, 100), st.integers(0, 10**7)), min_size=1, max_size=60)
 KEYS = st.lists(st.integers(0, 50), max_size=200)

@@ -1,13 +1,12 @@
-"""Texts that look wrong: markup, garbled characters, links alone, scripts that do not belong."""
+"""Texts that look wrong: markup, garbled characters, links alone, unexpected scripts."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,87 +18,73 @@ pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type
 VERY_LONG = 10_000  # characters
 SCRIPT_CHARACTERS = 2000  # of each text, enough to tell its script
 
-# What UTF-8 looks like when it was read as Latin-1 or Windows-1252: a leading byte, then trailing ones.
+# UTF-8 that was read as Latin-1 or Windows-1252: a leading byte, then trailing ones.
 _TRAIL = "\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
 _GARBLED = f"[Â-ô][{_TRAIL}]"
 _SURE = re.compile(f"Ã[{_TRAIL}]|Â[\xa0-\xbf]|â€[{_TRAIL}]|ï¿½|ï»¿")
 _RUN = re.compile(f"[Â-ß][{_TRAIL}]|[à-ï][{_TRAIL}]{{2}}|[ð-ô][{_TRAIL}]{{3}}")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Oddity:
+class Oddity(NamedTuple):
     """One way in which a text looks wrong."""
 
     name: str
     says: str  # "N texts of SPLIT …"
     hint: str
-    pattern: str = ""  # of RE2; the texts that it finds
-    surely: Callable[[str], bool] | None = None  # looks again at what the pattern found
-
-
-def is_garbled(text: str) -> bool:
-    """Whether a text was decoded with the wrong encoding, or has characters that could not be decoded."""
-    if "\ufffd" in text or _SURE.search(text):
-        return True
-    runs = _RUN.findall(text)
-    for encoding in ("cp1252", "latin-1") if len(runs) > 1 else ():
-        with suppress(UnicodeError):
-            return "".join(runs).encode(encoding).decode("utf-8") != "".join(runs)
-    return False
+    pattern: str = ""  # of RE2; matches the texts
 
 
 _LINK = r"(https?://|www\.)\S+"
 ODDITIES = (
-    Oddity(name="empty", says="are empty", hint="DropEmpty drops them"),
+    Oddity("empty", "are empty", "DropEmpty drops them"),
     Oddity(
-        name="garbled",
-        says="look garbled, as read in the wrong encoding",
-        hint="dataset.source.encoding is the file's own, or the source is damaged",
-        pattern=f"\ufffd|{_GARBLED}",
-        surely=is_garbled,
+        "garbled",
+        "look garbled, as read in the wrong encoding",
+        "dataset.source.encoding is the file's own, or the source is damaged",
+        f"\ufffd|{_GARBLED}",
     ),
-    Oddity(name="tags", says="have HTML tags", hint="RemoveTags removes them", pattern=r"</?[A-Za-z][^<>]*>"),
+    Oddity("tags", "have HTML tags", "RemoveTags removes them", r"</?[A-Za-z][^<>]*>"),
     Oddity(
-        name="entities",
-        says="have HTML entities",
-        hint="UnescapeHtml turns them into characters",
-        pattern=r"&(#\d{1,6}|#x[0-9a-fA-F]{1,5}|[A-Za-z]{2,8});",
-    ),
-    Oddity(
-        name="links",
-        says="are links and nothing else",
-        hint="FilterPattern with keep: false drops them",
-        pattern=rf"^\s*{_LINK}(\s+{_LINK})*\s*$",
+        "entities",
+        "have HTML entities",
+        "UnescapeHtml turns them into characters",
+        r"&(#\d{1,6}|#x[0-9a-fA-F]{1,5}|[A-Za-z]{2,8});",
     ),
     Oddity(
-        name="controls",
-        says="have control characters",
-        hint="ReplacePattern removes them",
-        pattern=r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]",
+        "links",
+        "are links and nothing else",
+        "FilterPattern with keep: false drops them",
+        rf"^\s*{_LINK}(\s+{_LINK})*\s*$",
     ),
     Oddity(
-        name="invisible",
-        says="have invisible characters (zero width, direction marks)",
-        hint="ReplacePattern removes them",
-        pattern="[\u200b\u200e\u200f\u202a-\u202e\u2060\ufeff]",
+        "controls",
+        "have control characters",
+        "ReplacePattern removes them",
+        r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]",
     ),
     Oddity(
-        name="mixed_alphabets",
-        says="mix Latin with Cyrillic or Greek letters within a word",
-        hint="look-alike letters are other tokens; MapCharacters makes them the same",
-        pattern=r"[A-Za-z][\x{0370}-\x{04ff}]|[\x{0370}-\x{04ff}][A-Za-z]",
+        "invisible",
+        "have invisible characters (zero width, direction marks)",
+        "ReplacePattern removes them",
+        "[\u200b\u200e\u200f\u202a-\u202e\u2060\ufeff]",
     ),
     Oddity(
-        name="very_long",
-        says=f"have more than {VERY_LONG:,} characters",
-        hint="FilterLength drops them; is a quote not closed?",
+        "mixed_alphabets",
+        "mix Latin with Cyrillic or Greek letters within a word",
+        "look-alike letters are other tokens; MapCharacters makes them the same",
+        r"[A-Za-z][\x{0370}-\x{04ff}]|[\x{0370}-\x{04ff}][A-Za-z]",
+    ),
+    Oddity(
+        "very_long",
+        f"have more than {VERY_LONG:,} characters",
+        "FilterLength drops them; is a quote not closed?",
     ),
 )
 
 
 def find_odd(texts: pa.Array) -> dict[str, np.ndarray]:
     """Positions of the texts that have each oddity; nulls have none."""
-    found: dict[str, np.ndarray] = {}
+    odd: dict[str, np.ndarray] = {}
     for oddity in ODDITIES:
         if oddity.name == "empty":  # RE2's white space is that of ASCII
             hits = pc.equal(pc.utf8_trim_whitespace(texts), "")
@@ -107,12 +92,23 @@ def find_odd(texts: pa.Array) -> dict[str, np.ndarray]:
             hits = pc.greater(pc.utf8_length(texts), VERY_LONG)
         else:
             hits = pc.match_substring_regex(texts, oddity.pattern)
-        places = np.flatnonzero(pc.fill_null(hits, False).to_numpy(zero_copy_only=False))  # noqa: FBT003
-        if oddity.surely is not None:
-            places = np.array([n for n in places.tolist() if oddity.surely(texts[n].as_py())], dtype=np.int64)
-        if len(places):
-            found[oddity.name] = places
-    return found
+        positions = np.flatnonzero(pc.fill_null(hits, False).to_numpy(zero_copy_only=False))  # noqa: FBT003
+        if oddity.name == "garbled":  # the pattern matches sound texts too
+            positions = np.array([n for n in positions.tolist() if is_garbled(texts[n].as_py())], np.int64)
+        if len(positions):
+            odd[oddity.name] = positions
+    return odd
+
+
+def is_garbled(text: str) -> bool:
+    """Return True for a text in the wrong encoding, or with characters that could not be decoded."""
+    if "\ufffd" in text or _SURE.search(text):
+        return True
+    runs = _RUN.findall(text)
+    for encoding in ("cp1252", "latin-1") if len(runs) > 1 else ():
+        with suppress(UnicodeError):
+            return "".join(runs).encode(encoding).decode("utf-8") != "".join(runs)
+    return False
 
 
 # Those of most of the world's writing; texts in any other count as having no letters.

@@ -1,40 +1,113 @@
-"""An exploration on the terminal and as JSON."""
+"""`runwright explore`: tables on the terminal, one HTML page that loads nothing, and JSON."""
 
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from runwright.analysis.explore.explore import Exploration
-from runwright.analysis.explore.findings import Finding
-from runwright.analysis.explore.tables import Share, Table, tables
-from runwright.report.terminal import print_table
+from runwright import build
+from runwright.analysis.explore.explore import Exploration, choose_columns, explore
+from runwright.analysis.explore.findings import Finding, find
+from runwright.analysis.explore.tables import Share, Table, label_names, tables
+from runwright.config.compose import compose_checked
+from runwright.config.targets import GROUPS
+from runwright.errors import ConfigError
+from runwright.report.data_plots import data_numbers
+from runwright.report.page import document
+from runwright.report.page.charts import classes_chart, lengths_chart, numbers_chart, truncation_chart
+from runwright.report.page.document import Section, cell_of
+from runwright.report.terminal import WIDTH_OF_A_FILE, print_table
 
 FORMAT = 2  # of the JSON: raise when a key changes its meaning
 MAX_ROWS = 12  # of a table on the terminal
 MAX_EXAMPLES = 2  # of a finding on the terminal
+MAX_LINE = 400  # characters
+USED_GROUPS = {"dataset", "tokenizer", "task"}  # a tokenizer may be the model's by its name
 
 
-def print_exploration(exploration: Exploration, findings: list[Finding], *, console: Console) -> None:
-    """Print the tables of the summary, then what needs a look."""
+def explore_config(
+    overrides: Sequence[str],
+    *,
+    output: Path | None,
+    as_json: bool,
+    with_tokens: bool,
+    token_rows: int,
+    allow_shadow: bool = False,
+) -> None:
+    """Explore the data that a run with these overrides would train on; print the findings, write the page."""
+    composed = compose_checked(overrides, allow_shadow=allow_shadow, idle=GROUPS.keys() - USED_GROUPS)
+    if token_rows < 1:
+        raise ConfigError(
+            f"--sample-rows: given {token_rows}, expected at least 1; --no-tokens leaves them out"
+        )
+    config = _without_streams(composed.config)
+    name = str(composed.choices.get("dataset") or "dataset")
+    stream = sys.stderr if as_json else sys.stdout
+    console = Console(highlight=False, file=stream, width=None if stream.isatty() else WIDTH_OF_A_FILE)
+    with console.status("reading") as status:
+        data = build.load_data(config)
+        tokenizer = build.build_tokenizer(config, data) if with_tokens else None
+        exploration = explore(
+            data,
+            name=name,
+            columns=choose_columns(data, _build_task(config, tokenizer)),
+            tokenizer=tokenizer,
+            tokenizer_name=str(config["tokenizer"].get("name") or "the tokenizer") if tokenizer else None,
+            max_length=config["task"].get("max_length"),
+            token_rows=token_rows,
+            on_progress=lambda what, total, done: status.update(f"{what}: {done:,} of {total:,} rows"),
+        )
+        findings = find(exploration)
+        file = output or Path(config["output_dir"]) / "explore" / f"{name.replace('/', '-')}.html"
+        document.save(page(exploration, findings), file)
+    if as_json:
+        print(to_json(exploration, findings))
+    else:
+        print_exploration(exploration, findings, console=console)
+        console.print(f"\n page     {file}", soft_wrap=True)
+
+
+def _build_task(config: Mapping[str, Any], tokenizer: Any | None) -> Any | None:
+    """The task, for its columns alone; None where it cannot be made without a tokenizer."""
+    try:
+        return build.build_task(config, tokenizer)
+    except (AttributeError, TypeError):
+        if tokenizer is not None:
+            raise
+        return None
+
+
+def _without_streams(value: Any) -> Any:
+    """The same configuration with every data set read as a whole: surveys want all rows."""
+    if isinstance(value, Mapping):
+        return {key: key != "streaming" and _without_streams(inner) for key, inner in value.items()}
+    return [_without_streams(inner) for inner in value] if isinstance(value, list) else value
+
+
+def print_exploration(exploration: Exploration, findings: Sequence[Finding], *, console: Console) -> None:
+    """Print the tables of the summary, then the findings."""
     for note in (*exploration.columns.notes, *exploration.data.notes):
-        console.print(Text(f" {visible(note, longest=400)}", style="dim"), soft_wrap=True)
-    for each in tables(exploration):
-        if each.is_summary:
-            title = visible(each.title, longest=console.width - 1)
+        console.print(Text(f" {_line(note)}", style="dim"), soft_wrap=True)
+    for table in tables(exploration):
+        if table.is_summary:
+            title = visible(table.title, longest=console.width - 1)
             console.print(Text(f"\n {title}", style="bold"), soft_wrap=True)
-            print_table(_rich_table(each), console=console, left=1)
+            print_table(_rich_table(table), console=console, left=1)
     console.print()
     if not findings:
         console.print(Text(" nothing needs a look", style="bold green"))
     for finding in findings:
         style = "bold red" if finding.level == "problem" else "bold yellow"
-        line = Text.assemble((f" {finding.level:<8}", style), visible(finding.what, longest=400))
+        line = Text.assemble((f" {finding.level:<8}", style), _line(finding.what))
         console.print(line, soft_wrap=True)
         if finding.hint:
             console.print(Text(f"{'':9}{visible(finding.hint, longest=200)}", style="dim"), soft_wrap=True)
@@ -45,19 +118,81 @@ def print_exploration(exploration: Exploration, findings: list[Finding], *, cons
 
 def _rich_table(table: Table) -> RichTable:
     """A long table without the rows between its first and its last ones."""
-    rows = [[visible(cell_text(cell), longest=40) for cell in row.values()] for row in table.rows]
+    rows = [[visible(_cell_text(cell), longest=40) for cell in row.values()] for row in table.rows]
     if len(rows) > MAX_ROWS:
         rows[MAX_ROWS - 3 : -2] = [["…"]]
     shown = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in table.rows[0]:
-        justify = "right" if is_numeric(table, name) else "left"
-        shown.add_column(Text(visible(name, longest=40)), justify=justify, no_wrap=True)
+        is_text = any(isinstance(row[name], str) for row in table.rows)
+        shown.add_column(
+            Text(visible(name, longest=40)), justify="left" if is_text else "right", no_wrap=True
+        )
     for row in rows:
         shown.add_row(*map(Text, row))
     return shown
 
 
-def to_json(exploration: Exploration, findings: list[Finding]) -> str:
+def page(exploration: Exploration, findings: Sequence[Finding]) -> str:
+    """One HTML page: findings, tables with their charts, details, notes."""
+    num_rows = sum(survey.num_rows for survey in exploration.surveys.values())
+    about = f"{num_rows:,} rows in {len(exploration.surveys)} splits; {len(findings)} things need a look"
+    blocks = [
+        document.Text(
+            summary=f"{finding.level}: {_line(finding.what)}",
+            text=finding.hint,
+            items=list(map(_line, finding.examples)),
+            is_open=finding.level == "problem",
+        )
+        for finding in findings
+    ]
+    charts, notes, details = _charts(exploration), list(map(_line, exploration.data.notes)), []
+    sections = [Section("findings", "What needs a look", blocks or [document.Text(text="Nothing.")])]
+    for table in tables(exploration):
+        title = _line(table.title)
+        shown = document.Table(
+            title=title if table.is_summary else "",
+            columns=list(map(_line, table.rows[0])),
+            rows=[[cell_of(value, _line(_cell_text(value))) for value in row.values()] for row in table.rows],
+            summary="" if table.is_summary else title,
+        )
+        if table.is_summary:
+            sections.append(Section(table.name, table.name.capitalize(), [[charts.get(table.name)], shown]))
+        else:
+            details.append(shown)
+    sections.append(Section("details", "Details", details))
+    sections.append(
+        Section("notes", "How the rows came about", [document.Text(items=notes)] if notes else [])
+    )
+    return document.render(
+        document.Page(
+            title=f"{exploration.name}: {num_rows:,} rows",
+            heading=_line(exploration.name),
+            lines=[about, *map(_line, exploration.columns.notes)],
+            sections=sections,
+        )
+    )
+
+
+def _charts(exploration: Exploration) -> dict[str, document.Chart | None]:
+    """The chart of a table, by its name."""
+    names, limits, max_length = label_names(exploration), exploration.limits, exploration.max_length
+    labels = {split: survey.labels for split, survey in exploration.surveys.items() if survey.labels}
+    numbers = data_numbers(
+        {split: tokens.lengths for split, tokens in exploration.tokens.items()},
+        max_length=max_length,
+        class_counts={split: [counts[name] for name in names] for split, counts in labels.items()},
+        labels=list(map(_line, names)),
+    )
+    cut = {split: [tokens.cut_by(n) for n in limits] for split, tokens in exploration.tokens.items()}
+    return {
+        "lengths": lengths_chart(numbers),
+        "truncation": truncation_chart(cut, limits, max_length=max_length),
+        "labels": classes_chart(numbers),
+        "numbers": numbers_chart(exploration.numbers),
+    }
+
+
+def to_json(exploration: Exploration, findings: Sequence[Finding]) -> str:
     """Everything as JSON, each table as a list of rows by column; no NaN in it."""
     data = exploration.data
     content = {
@@ -71,7 +206,7 @@ def to_json(exploration: Exploration, findings: list[Finding]) -> str:
         "sources": data.sources,
         "parts": data.parts,
         "fingerprints": data.fingerprints,
-        "findings": [asdict(finding) for finding in findings],
+        "findings": [finding._asdict() for finding in findings],
         "overlaps": [asdict(overlap) for overlap in exploration.overlaps],
         "noise": [asdict(noise) for noise in exploration.noise],
         "tables": {table.name: table.rows for table in tables(exploration)},
@@ -79,21 +214,19 @@ def to_json(exploration: Exploration, findings: list[Finding]) -> str:
     return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
 
 
-def is_numeric(table: Table, column: str) -> bool:
-    """Whether a column holds numbers only, of which some may be missing."""
-    values = [row[column] for row in table.rows if row[column] is not None]
-    return bool(values) and all(isinstance(value, int | float) for value in values)
-
-
-def cell_text(value: object) -> str:
+def _cell_text(value: object) -> str:
     """A number as a person reads it; anything else as text."""
     if isinstance(value, float) and not isinstance(value, Share):
         return f"{value:,.4g}"
     return f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
 
 
+def _line(text: str) -> str:
+    return visible(text, longest=MAX_LINE)
+
+
 def visible(text: str, *, longest: int) -> str:
-    """One line without anything that a terminal obeys or that hides."""
+    """One line without characters that a terminal obeys or that hide others."""
     flat = " ".join(text.split())
     shown = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in flat[: longest + 1])
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"

@@ -1,12 +1,13 @@
-"""What one split holds: hashes, lengths and scripts of its texts, its labels, and its columns."""
+"""Survey of one split: hashes, lengths and scripts of its texts, its labels, its columns, repeated rows."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from datasets import Dataset
 
 from runwright.analysis.explore.oddities import find_odd, main_scripts
 from runwright.dataset.cleaning.columns import as_text, text_of
-from runwright.dataset.near import bare
+from runwright.dataset.near import bare, key_of
 from runwright.dataset.readers.raw import ROW_ID
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
@@ -25,27 +26,27 @@ BATCH_ROWS = 1000
 MAX_EXAMPLES = 5
 MAX_VALUES = 5  # of a column, the most frequent ones
 MAX_VALUE = 200  # characters
-MAX_CLASSES = 10_000  # different labels beyond are no classes
+MAX_CLASSES = 10_000  # more different labels are no classes
 NO_VALUE = 0  # in place of a hash
-Labels = Callable[[Any], list[str]]
-"""The labels of one value of the label column, as text; none where it is missing."""
+LENGTHS, HASHES = ("characters", "words"), ("exact", "near", "label_hashes")  # arrays of SplitSurvey
+DTYPES = dict.fromkeys(LENGTHS, np.int64) | dict.fromkeys(HASHES, np.uint64) | {"scripts": np.uint8}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ColumnSurvey:
-    """What one column holds."""
+    """Counts over the values of one column."""
 
     kind: str
     num: int
     nulls: int
     distinct: int  # null not counted
     common: tuple[tuple[str, int], ...]  # the most frequent values, without null
-    numbers: np.ndarray  # [N] float64, the finite ones; empty where the column holds something else
+    numbers: np.ndarray  # [N] float64, the finite ones; empty for a column of other values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitSurvey:
-    """What one split holds; N rows, positions are those of its rows.
+    """Counts over one split of N rows; positions are those of its rows.
 
     Hashes have 64 bits: among 10^7 rows the chance that any two texts share one is 3e-6.
     """
@@ -56,12 +57,33 @@ class SplitSurvey:
     characters: np.ndarray  # [N * text columns] int64
     words: np.ndarray  # [N * text columns] int64
     exact: np.ndarray  # [N] uint64, hashes of the texts; empty without text columns, as the next three are
-    near: np.ndarray  # [N] uint64, hashes of what is the same for texts that are nearly so
+    near: np.ndarray  # [N] uint64, hashes of the texts without case, spaces and punctuation
     label_hashes: np.ndarray  # [N] uint64, of all labels of a row; NO_VALUE where there is none
     scripts: np.ndarray  # [N] uint8, positions in SCRIPTS
     odd: dict[str, np.ndarray]  # positions of the texts by the name of their oddity
     labels: Counter[str]  # empty where there are more than MAX_CLASSES
     unlabelled: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overlap:
+    """Rows of `split` whose texts are also in `other`; both are the same for rows within a split."""
+
+    split: str
+    other: str
+    kind: str  # exact, near
+    rows: int  # of `split`; within a split without the first of each
+    examples: tuple[tuple[int, int], ...]  # positions in `split` and in `other`, one for each text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Noise:
+    """Equal texts of a split with different labels."""
+
+    split: str
+    texts: int
+    rows: int
+    examples: tuple[tuple[int, int], ...]  # positions of a row and of an earlier one with the same text
 
 
 def survey(
@@ -70,42 +92,42 @@ def survey(
     split: str,
     text_columns: Sequence[str],
     label_column: str | None,
-    labels_of: Labels,
-    on_progress: Callable[[int], None] | None = None,
+    labels_of: Callable[[Any], list[str]],
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> SplitSurvey:
-    """Read texts and labels, then the columns one by one; `on_progress` gets how many texts are read."""
-    parts: dict[str, list[np.ndarray]] = defaultdict(list)
+    """Read texts and labels, then the columns one by one.
+
+    `labels_of` turns a value of the label column into labels, none where it is missing. `on_progress` gets the
+    number of rows read.
+    """
+    arrays: dict[str, list[np.ndarray]] = defaultdict(list)
     odd: dict[str, list[np.ndarray]] = defaultdict(list)
     labels: Counter[str] = Counter()
     names = [*text_columns, *([label_column] if label_column not in (None, *text_columns) else [])]
     for start, batch in batches(rows.select_columns(names)) if text_columns else ():
         texts = [texts_of(batch[name]) for name in text_columns]
         values = [None] * len(texts[0]) if label_column is None else batch[label_column].to_pylist()
-        labels_of_rows = list(map(labels_of, values))
-        label_hashes = hashes_of("\x1f".join(each) if each else None for each in labels_of_rows)
-        for name, array in {**_describe(texts), "labels": label_hashes}.items():
-            parts[name].append(array)
-        for array in texts:
-            for name, positions in find_odd(array).items():
+        row_labels = list(map(labels_of, values))
+        arrays["label_hashes"].append(
+            hashes_of("\x1f".join(names) if names else None for names in row_labels)
+        )
+        for name, array in _describe(texts).items():
+            arrays[name].append(array)
+        for column in texts:
+            for name, positions in find_odd(column).items():
                 odd[name].append(positions + start)
         if len(labels) <= MAX_CLASSES:
-            labels.update(label for each in labels_of_rows for label in each)
-        if on_progress is not None:
-            on_progress(start + len(values))
-    label_hashes = _joined(parts["labels"], np.uint64)
+            labels.update(label for names in row_labels for label in names)
+        on_progress(start + len(values))
+    joined = {name: _joined(arrays[name], dtype) for name, dtype in DTYPES.items()}
     return SplitSurvey(
         split=split,
         num_rows=len(rows),
         columns={name: survey_column(rows, name) for name in rows.column_names if name != ROW_ID},
-        characters=_joined(parts["characters"], np.int64),
-        words=_joined(parts["words"], np.int64),
-        exact=_joined(parts["exact"], np.uint64),
-        near=_joined(parts["near"], np.uint64),
-        label_hashes=label_hashes,
-        scripts=_joined(parts["scripts"], np.uint8),
         odd={name: np.concatenate(positions) for name, positions in odd.items()},
         labels=labels if len(labels) <= MAX_CLASSES else Counter(),
-        unlabelled=0 if label_column is None else int((label_hashes == NO_VALUE).sum()),
+        unlabelled=0 if label_column is None else int((joined["label_hashes"] == NO_VALUE).sum()),
+        **joined,
     )
 
 
@@ -117,34 +139,31 @@ def _describe(columns: Sequence[pa.Array]) -> dict[str, np.ndarray]:
         "characters": np.concatenate([_lengths(pc.utf8_length(column)) for column in columns]),
         "words": np.concatenate([_lengths(pc.list_value_length(column)) for column in words]),
         "scripts": main_scripts([" ".join(row) for row in rows]),
-        "exact": hashes_of(map(_key, rows)),
-        "near": hashes_of(_key([bare(text) for text in row]) for row in rows),
+        "exact": hashes_of(map(key_of, rows)),
+        "near": hashes_of(key_of([bare(text) for text in row]) for row in rows),
     }
 
 
 def survey_column(rows: Dataset, name: str) -> ColumnSurvey:
     """Count the different values of a column by their hashes."""
     kind = rows.features.arrow_schema.field(name).type
-    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    parts, numbers = [], []
+    hashes, numbers = [], []
     for _, batch in batches(rows.select_columns([name])):
         values = batch[name]
-        parts.append(hashes_of(value_texts(values)))
-        if is_number:
-            of_batch = values.to_numpy(zero_copy_only=False).astype(np.float64)
-            numbers.append(of_batch[np.isfinite(of_batch)])
-    hashes = _joined(parts, np.uint64)
-    different, first, counts = np.unique(hashes, return_index=True, return_counts=True)
-    is_value = different != NO_VALUE
-    first, counts = first[is_value], counts[is_value]
+        hashes.append(hashes_of(value_texts(values)))
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+            floats = values.to_numpy(zero_copy_only=False).astype(np.float64)
+            numbers.append(floats[np.isfinite(floats)])
+    different, first, counts = np.unique(_joined(hashes, np.uint64), return_index=True, return_counts=True)
+    first, counts = first[different != NO_VALUE], counts[different != NO_VALUE]
     order = np.lexsort((first, -counts))[:MAX_VALUES]
     top = rows.select_columns([name]).select(first[order], keep_in_memory=True)
     texts = [str(text) for _, batch in batches(top) for text in value_texts(batch[name])]
     texts = [text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…" for text in texts]
     return ColumnSurvey(
         kind=str(kind),
-        num=len(hashes),
-        nulls=len(hashes) - int(counts.sum()),
+        num=len(rows),
+        nulls=len(rows) - int(counts.sum()),
         distinct=len(counts),
         common=tuple(zip(texts, counts[order].tolist(), strict=True)),
         numbers=_joined(numbers, np.float64),
@@ -170,12 +189,12 @@ def texts_of(values: Any) -> pa.Array:
 
 def value_texts(values: Any) -> list[str | None]:
     """Any values as text, lists and structures as JSON; None for null."""
-    if pa.types.is_nested(values.type):
-        return [
-            None if value is None else json.dumps(value, ensure_ascii=False, default=str)
-            for value in values.to_pylist()
-        ]
-    return [None if value is None else as_text(value) for value in values.to_pylist()]
+
+    def to_json(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, default=str)
+
+    convert = to_json if pa.types.is_nested(values.type) else as_text
+    return [None if value is None else convert(value) for value in values.to_pylist()]
 
 
 def hashes_of(texts: Iterable[str | bytes | None]) -> np.ndarray:
@@ -195,14 +214,64 @@ def quantile(lengths: np.ndarray, share: float) -> int:
     return int(np.quantile(lengths, share, method="inverted_cdf")) if len(lengths) else 0
 
 
-def _key(texts: Sequence[str]) -> bytes:
-    contents = [text.encode("utf-8", "surrogatepass") for text in texts]
-    return b"".join(len(content).to_bytes(8, "little") + content for content in contents)
+def find_overlaps(surveys: Mapping[str, SplitSurvey]) -> list[Overlap]:
+    """Repeated rows, within splits first; near ones are counted without the exact ones."""
+    within = [(survey, survey) for survey in surveys.values()]
+    # The later split is the one that should be new: validation and test after train.
+    across = [(second, first) for first, second in combinations(surveys.values(), 2)]
+    overlaps = []
+    for survey, other in within + across:
+        exact = first_equal(survey.exact, other.exact, is_within=survey is other)
+        near = first_equal(survey.near, other.near, is_within=survey is other)
+        near[exact >= 0] = -1
+        for kind, matches in (("exact", exact), ("near", near)):
+            rows = np.flatnonzero(matches >= 0)
+            if len(rows):
+                names = {"split": survey.split, "other": other.split, "kind": kind}
+                overlaps.append(Overlap(**names, rows=len(rows), examples=_pairs(rows, matches[rows])))
+    return overlaps
+
+
+def find_noise(survey: SplitSurvey) -> Noise | None:
+    """Texts that come with more than one label; None without any."""
+    labelled = np.flatnonzero(survey.label_hashes != NO_VALUE)
+    texts, labels = survey.exact[labelled], survey.label_hashes[labelled]
+    first = first_equal(texts, texts, is_within=False)
+    differs = labels != labels[first]
+    if not differs.any():
+        return None
+    noisy = np.unique(texts[differs])
+    return Noise(
+        split=survey.split,
+        texts=len(noisy),
+        rows=int(np.isin(survey.exact, noisy).sum()),
+        examples=_pairs(labelled[differs], labelled[first[differs]]),
+    )
+
+
+def first_equal(hashes: np.ndarray, others: np.ndarray, *, is_within: bool) -> np.ndarray:
+    """The position of the first of `others` that equals each hash, -1 without one, [N] int64.
+
+    `is_within`: both are the same, and the first of equal ones has none.
+    """
+    if not len(others):
+        return np.full(len(hashes), -1)
+    different, first = np.unique(others, return_index=True)
+    nearest = np.minimum(np.searchsorted(different, hashes), len(different) - 1)
+    matches = np.where(different[nearest] == hashes, first[nearest], -1)
+    return np.where(matches == np.arange(len(matches)), -1, matches) if is_within else matches
+
+
+def _pairs(later: np.ndarray, earlier: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """Some pairs of positions, for each of `earlier` its first."""
+    _, firsts = np.unique(earlier, return_index=True)
+    shown = np.sort(firsts)[:MAX_EXAMPLES]
+    return tuple(zip(later[shown].tolist(), earlier[shown].tolist(), strict=True))
 
 
 def _lengths(values: Any) -> np.ndarray:
     return pc.fill_null(values, 0).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def _joined(parts: Sequence[np.ndarray], dtype: Any) -> np.ndarray:
-    return np.concatenate(parts) if parts else np.empty(0, dtype)
+def _joined(arrays: Sequence[np.ndarray], dtype: Any) -> np.ndarray:
+    return np.concatenate(arrays) if arrays else np.empty(0, dtype)

@@ -1,8 +1,8 @@
-"""Everything that was counted, as one list of tables for the terminal, the page and JSON."""
+"""Tables of an exploration, one list for the terminal, the page and JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from runwright.analysis.explore.oddities import ODDITIES, SCRIPTS
 from runwright.analysis.explore.survey import quantile
 
 MAX_LABELS = 1000  # rows of the table of labels
+NUM_UNKNOWN = 20  # pieces of each split
+Rows = Iterator[dict[str, Any]]
 
 
 class Share(float):
@@ -32,46 +34,46 @@ class Table:
     is_summary: bool  # printed on the terminal too
 
 
-def share(part: float, whole: float) -> Share:
-    """0 of nothing is 0."""
-    return Share(part / whole if whole else 0.0)
+def share(count: float, whole: float) -> Share:
+    """The share of a count; 0 of nothing is 0."""
+    return Share(count / whole if whole else 0.0)
 
 
 def tables(exploration: Exploration) -> list[Table]:
-    """Those that have rows."""
+    """The tables that have rows; first those of the summary."""
     surveys, label = exploration.surveys, exploration.columns.label_column
     names = label_names(exploration)
     shown = f", {MAX_LABELS:,} shown" if len(names) > MAX_LABELS else ""
-    summary = [
-        ("splits", "Splits", _splits(exploration)),
-        ("lengths", "Lengths of the texts", _lengths(exploration)),
-        ("truncation", "What max_length cuts", _truncation(exploration)),
-        ("tokens", f"Tokens of {exploration.tokenizer_name}", _tokens(exploration)),
-        ("labels", f"{label}, {len(names):,} classes{shown}", _labels(exploration, names[:MAX_LABELS])),
-        ("numbers", f"{label}, numbers", _numbers(exploration)),
-    ]
-    odd = [
-        {
-            "text": each.name,
-            **{split: len(survey.odd.get(each.name, ())) for split, survey in surveys.items()},
-        }
-        for each in ODDITIES
-    ]
-    scripts = [
-        {"script": name, **{split: int((each.scripts == number).sum()) for split, each in surveys.items()}}
-        for number, name in enumerate(SCRIPTS)
-    ]
-    details = [
-        ("unknown", "Pieces that the tokenizer does not know", _unknown(exploration)),
-        ("columns", "Columns", _columns(exploration)),
-        ("values", "Most frequent values", _values(exploration)),
-        ("odd", "Odd texts", (row for row in odd if any(row[split] for split in surveys))),
-        ("scripts", "Scripts", (row for row in scripts if any(row[split] for split in surveys))),
-    ]
+
+    def by_split(rows_of: Any) -> Rows:
+        for split in surveys:
+            yield from ({"split": split, **row} for row in rows_of(exploration, split))
+
+    odd = {
+        kind.name: [len(survey.odd.get(kind.name, ())) for survey in surveys.values()] for kind in ODDITIES
+    }
+    scripts = {
+        script: [int((survey.scripts == number).sum()) for survey in surveys.values()]
+        for number, script in enumerate(SCRIPTS)
+    }
+    summary: dict[str, tuple[str, Iterable[dict[str, Any]]]] = {
+        "splits": ("Splits", by_split(_split)),
+        "lengths": ("Lengths of the texts", by_split(_lengths)),
+        "truncation": ("What max_length cuts", _truncation(exploration)),
+        "tokens": (f"Tokens of {exploration.tokenizer_name}", by_split(_tokens)),
+        "labels": (f"{label}, {len(names):,} classes{shown}", _labels(exploration, names[:MAX_LABELS])),
+        "numbers": (f"{label}, numbers", by_split(_numbers)),
+    }
+    details = {
+        "unknown": ("Pieces that the tokenizer does not know", by_split(_unknown)),
+        "columns": ("Columns", by_split(_columns)),
+        "values": ("Most frequent values", by_split(_values)),
+        "odd": ("Odd texts", _counts("text", odd, surveys)),
+        "scripts": ("Scripts", _counts("script", scripts, surveys)),
+    }
     every = [
-        Table(name=name, title=title, rows=list(rows), is_summary=is_summary)
-        for is_summary, group in ((True, summary), (False, details))
-        for name, title, rows in group
+        Table(name=name, title=title, rows=list(rows), is_summary=name in summary)
+        for name, (title, rows) in (summary | details).items()
     ]
     return [table for table in every if table.rows]
 
@@ -80,45 +82,33 @@ def label_names(exploration: Exploration) -> list[str]:
     """The classes, the most frequent of the first split first; none where labels are numbers."""
     if not exploration.are_classes:
         return []
-    first, *others = (each.labels for each in exploration.surveys.values() if each.labels)
+    first, *others = (survey.labels for survey in exploration.surveys.values() if survey.labels)
     return [
         *sorted(first, key=lambda name: (-first[name], name)),
         *sorted({name for labels in others for name in labels} - first.keys()),
     ]
 
 
-Rows = Iterator[dict[str, Any]]
-
-
-def _splits(exploration: Exploration) -> Rows:
-    repeated = {
-        (each.split, each.kind): each.rows for each in exploration.overlaps if each.split == each.other
+def _split(exploration: Exploration, split: str) -> Rows:
+    overlaps = [overlap for overlap in exploration.overlaps if overlap.split == overlap.other == split]
+    repeated = {overlap.kind: overlap.rows for overlap in overlaps}
+    yield {
+        "rows": exploration.surveys[split].num_rows,
+        "equal to earlier": repeated.get("exact", 0),
+        "nearly equal": repeated.get("near", 0),
+        "without label": exploration.surveys[split].unlabelled,
     }
-    for split, survey in exploration.surveys.items():
-        yield {
-            "split": split,
-            "rows": survey.num_rows,
-            "equal to earlier": repeated.get((split, "exact"), 0),
-            "nearly equal": repeated.get((split, "near"), 0),
-            "without label": survey.unlabelled,
-        }
 
 
-def _lengths(exploration: Exploration) -> Rows:
-    for split, survey in exploration.surveys.items():
-        units = {"characters": survey.characters, "words": survey.words}
-        if split in exploration.tokens:
-            units["tokens"] = exploration.tokens[split].lengths
-        for unit, lengths in units.items():
-            yield {
-                "split": split,
-                "unit": unit,
-                "mean": float(lengths.mean()) if len(lengths) else 0.0,
-                "median": quantile(lengths, 0.5),
-                "95 %": quantile(lengths, 0.95),
-                "99 %": quantile(lengths, 0.99),
-                "longest": quantile(lengths, 1),
-            }
+def _lengths(exploration: Exploration, split: str) -> Rows:
+    survey = exploration.surveys[split]
+    units = {"characters": survey.characters, "words": survey.words}
+    if split in exploration.tokens:
+        units["tokens"] = exploration.tokens[split].lengths
+    for unit, lengths in units.items():
+        shares = {"median": 0.5, "95 %": 0.95, "99 %": 0.99, "longest": 1}
+        quantiles = {name: quantile(lengths, value) for name, value in shares.items()}
+        yield {"unit": unit, "mean": float(lengths.mean()) if len(lengths) else 0.0, **quantiles}
 
 
 def _truncation(exploration: Exploration) -> Rows:
@@ -129,28 +119,28 @@ def _truncation(exploration: Exploration) -> Rows:
         yield row
 
 
-def _tokens(exploration: Exploration) -> Rows:
-    for split, tokens in exploration.tokens.items():
-        yield {
-            "split": split,
-            "rows read": tokens.num_rows,
-            "tokens a word": tokens.num_tokens / max(tokens.num_words, 1),
-            "characters a token": tokens.num_characters / max(tokens.num_tokens, 1),
-            "whole words": share(tokens.num_whole_words, tokens.num_words),
-            "unknown": share(tokens.num_unknown, tokens.num_tokens),
-            "tokens used": int(tokens.used.sum()),
-            "vocabulary": len(tokens.used),
-        }
+def _tokens(exploration: Exploration, split: str) -> Rows:
+    if (tokens := exploration.tokens.get(split)) is None:
+        return
+    sums = tokens.sums
+    yield {
+        "rows read": tokens.num_rows,
+        "tokens a word": sums["tokens"] / max(sums["words"], 1),
+        "characters a token": sums["characters"] / max(sums["tokens"], 1),
+        "unknown": share(sums["unknown"], sums["tokens"]),
+        "tokens used": int(tokens.used.sum()),
+        "vocabulary": len(tokens.used),
+    }
 
 
-def _unknown(exploration: Exploration) -> Rows:
-    for split, tokens in exploration.tokens.items():
-        for piece, count in tokens.unknown:
-            yield {"split": split, "piece": piece, "times": count}
+def _unknown(exploration: Exploration, split: str) -> Rows:
+    if split in exploration.tokens:
+        for piece, count in exploration.tokens[split].unknown.most_common(NUM_UNKNOWN):
+            yield {"piece": piece, "times": count}
 
 
 def _labels(exploration: Exploration, names: list[str]) -> Rows:
-    counts = {split: each.labels for split, each in exploration.surveys.items() if each.labels}
+    counts = {split: survey.labels for split, survey in exploration.surveys.items() if survey.labels}
     for name in names:
         row: dict[str, Any] = {"label": name}
         for split, labels in counts.items():
@@ -158,37 +148,40 @@ def _labels(exploration: Exploration, names: list[str]) -> Rows:
         yield row
 
 
-def _numbers(exploration: Exploration) -> Rows:
-    for split, values in exploration.numbers.items():
-        if len(values):
-            yield {
-                "split": split,
-                "mean": float(values.mean()),
-                "deviation": float(values.std()),
-                "lowest": float(values.min()),
-                "median": float(np.median(values)),
-                "highest": float(values.max()),
-            }
+def _numbers(exploration: Exploration, split: str) -> Rows:
+    values = exploration.numbers.get(split, np.empty(0))
+    if len(values):
+        yield {
+            "mean": float(values.mean()),
+            "deviation": float(values.std()),
+            "lowest": float(values.min()),
+            "median": float(np.median(values)),
+            "highest": float(values.max()),
+        }
 
 
-def _columns(exploration: Exploration) -> Rows:
-    for split, survey in exploration.surveys.items():
-        for name, column in survey.columns.items():
-            has_numbers = len(column.numbers) > 0
-            yield {
-                "split": split,
-                "column": name,
-                "type": column.kind,
-                "null": column.nulls,
-                "different": column.distinct,
-                "lowest": float(column.numbers.min()) if has_numbers else None,
-                "mean": float(column.numbers.mean()) if has_numbers else None,
-                "highest": float(column.numbers.max()) if has_numbers else None,
-            }
+def _columns(exploration: Exploration, split: str) -> Rows:
+    for name, column in exploration.surveys[split].columns.items():
+        numbers = column.numbers
+        yield {
+            "column": name,
+            "type": column.kind,
+            "null": column.nulls,
+            "different": column.distinct,
+            "lowest": float(numbers.min()) if len(numbers) else None,
+            "mean": float(numbers.mean()) if len(numbers) else None,
+            "highest": float(numbers.max()) if len(numbers) else None,
+        }
 
 
-def _values(exploration: Exploration) -> Rows:
-    for split, survey in exploration.surveys.items():
-        for name, column in survey.columns.items():
-            for value, count in column.common:
-                yield {"split": split, "column": name, "value": value, "rows": count}
+def _values(exploration: Exploration, split: str) -> Rows:
+    for name, column in exploration.surveys[split].columns.items():
+        for value, count in column.common:
+            yield {"column": name, "value": value, "rows": count}
+
+
+def _counts(heading: str, counts: dict[str, list[int]], splits: Iterable[str]) -> Rows:
+    """A row for each name that occurs, with its count in each split."""
+    for name, numbers in counts.items():
+        if any(numbers):
+            yield {heading: name, **dict(zip(splits, numbers, strict=True))}
