@@ -150,7 +150,9 @@ def test_bad_rounding_is_not_taken_for_dependence_on_the_cut(make_subject: Any) 
     assert verdicts(findings) == {"holds": 4}
     single = [finding for finding in findings if finding.what.startswith("float32")]
     assert all(float(finding.allowed) > 1e-5 for finding in single)
-    assert max(float(finding.found.split()[0]) for finding in single) > 1e-5  # the usual limit would be wrong
+    assert (
+        max(float(finding.difference.split()[0]) for finding in single) > 1e-5
+    )  # the usual limit would be wrong
 
 
 @pytest.mark.parametrize(
@@ -172,14 +174,14 @@ def test_randomness_that_cannot_be_switched_off_is_said(make_subject: Any) -> No
 
     findings = list(check_parity(make_subject("gambles")))
     assert verdicts(findings) == {"not checked": 2}
-    assert all("draws random numbers" in finding.found for finding in findings)
+    assert all("draws random numbers" in finding.difference for finding in findings)
 
 
 def test_measuring_leaves_the_model_as_it_was(make_subject: Any) -> None:
     import torch
 
     from runwright import build
-    from runwright.analysis.verify.gradients import compare_gradients, measure_gradient
+    from runwright.analysis.verify.parity import compare_gradients, measure_gradient
     from runwright.trainer.batches import Cut
 
     subject = make_subject("normalizes")
@@ -230,7 +232,7 @@ def test_examples_with_the_same_id_are_found(make_subject: Any, monkeypatch: pyt
 
     monkeypatch.setattr(task, "collate", collate_badly)
     findings = list(check_evaluation(subject, num_rows=16))
-    assert findings[0].found == "not each once"
+    assert findings[0].difference == "not each once"
     assert findings[0].verdict == "fails"
 
 

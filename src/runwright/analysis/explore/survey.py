@@ -97,8 +97,8 @@ def survey(
 ) -> SplitSurvey:
     """Read texts and labels, then the columns one by one.
 
-    `labels_of` turns a value of the label column into labels, none where it is missing. `on_progress` gets the
-    number of rows read.
+    `labels_of` turns a value of the label column into labels, none where it is missing; `on_progress` gets
+    the number of rows read.
     """
     arrays: dict[str, list[np.ndarray]] = defaultdict(list)
     odd: dict[str, list[np.ndarray]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Whether figures depend on how an evaluation is cut into batches and on how many processes share it."""
+"""Evaluation: metrics do not depend on how it is cut into batches and on how many processes share it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
-import torch
 
 from runwright import build
-from runwright.analysis.verify.findings import Finding, judge
-from runwright.analysis.verify.subject import Part, Subject, some_of
+from runwright.analysis.verify.subject import Finding, Subject, judge, sample
 from runwright.predictions import Ragged, columns_of
 from runwright.trainer.evaluate import evaluate, predict
 from runwright.trainer.ranks import Ranks
 
 CHECK = "evaluation"
-LIMIT = 1e-5  # between batches of other shapes, in float32; figures and what they are computed from
+LIMIT = 1e-5  # between batches of other shapes, in float32; of metrics and of predictions
 BATCHING = (
     "What is predicted for an example depends on the others in its batch: padding that is not masked, or "
     "statistics over the batch in eval mode. Until that is mended, keep trainer.evaluate_tokens as it is."
@@ -32,117 +30,66 @@ ONCE = "An example was lost or counted twice: are the example ids that task.enco
 
 def check_evaluation(subject: Subject, *, num_rows: int) -> Iterator[Finding]:
     """One process against all, and other sizes of batches; findings on the first process."""
+    ranks, task = subject.ranks, subject.prepared.task
     split = next((name for name in subject.prepared.examples if name != "train"), "train")
-    if split not in subject.prepared.examples:  # train is a stream
-        if subject.ranks.is_first:
-            yield Finding(
-                check=CHECK,
-                what="no split to evaluate",
-                found="train is a stream",
-                allowed="",
-                verdict="not checked",
-            )
+    if split not in subject.prepared.examples:
+        if ranks.is_first:
+            what, reason = "no split to evaluate", "train is a stream"
+            yield Finding(CHECK, what, reason, allowed="", verdict="not checked")
         return
-    examples = some_of(subject.prepared.examples[split], num_rows)
-    model = build.build_model(subject.config, subject.prepared, device=subject.ranks.device)
+    examples = sample(subject.prepared.examples[split], num_rows)
+    model = build.build_model(subject.config, subject.prepared, device=ranks.device)
     options = build.build_options(subject.config)
-    own = build.build_autocast(options, subject.ranks.device)
-    first = subject.ranks.is_first
+    autocast, tokens = build.build_autocast(options, ranks.device), options.evaluate_tokens
 
-    def run(tokens: int, ranks: Ranks, autocast: Callable[[], Any]) -> Any:
-        return _predict(subject, model, examples, tokens, ranks, autocast)
+    def run(tokens: int, autocast: Callable[[], Any], ranks: Ranks = subject.alone) -> Any:
+        return predict(model, task, examples, max_tokens=max(1, tokens), ranks=ranks, autocast=autocast)
 
-    tokens = options.evaluate_tokens
-    reference = run(tokens, subject.alone, own) if first else None
-    if reference is not None:
-        yield _each_once(reference, examples, split)
-    if subject.ranks.num_ranks > 1:
-        shared = run(tokens, subject.ranks, own)
-        if reference is not None:
-            difference, where = _difference(subject, split, reference, shared)
-            what = f"{split} on {subject.ranks.num_ranks} processes"
-            yield judge(CHECK, what, difference, limit=0.0, where=where, advice=PROCESSES)
-    if first:
-        other = own if options.precision != "fp32" else None
-        yield from _other_batches(subject, split, run, tokens, other)
-
-
-def _other_batches(
-    subject: Subject, split: str, run: Callable[..., Any], tokens: int, own: Callable[[], Any] | None
-) -> Iterator[Finding]:
-    """Batches of other sizes in float32; at the run's own lower precision they are reported."""
-    reference = run(tokens, subject.alone, nullcontext)
+    if not ranks.is_first:
+        run(tokens, autocast, ranks)
+        return
+    reference = run(tokens, autocast)
+    once = np.array_equal(np.unique(reference.example_ids), np.sort(examples.example_ids))
+    text, what = "each once" if once else "not each once", f"{len(examples)} examples of {split}"
+    verdict, advice = ("holds", "") if once else ("fails", ONCE)
+    yield Finding(CHECK, what, text, allowed="each once", verdict=verdict, advice=advice)
+    if ranks.num_ranks > 1:
+        difference, where = _difference(subject, split, reference, run(tokens, autocast, ranks))
+        what = f"{split} on {ranks.num_ranks} processes"
+        yield judge(CHECK, what, difference, limit=0.0, where=where, advice=PROCESSES)
+    exact = run(tokens, nullcontext)
     for other in (tokens // 4, 1):
         what = f"batches of {other} tokens instead of {tokens}" if other > 1 else "one example at a time"
-        found = run(other, subject.alone, nullcontext)
-        difference, where = _difference(subject, split, reference, found)
+        difference, where = _difference(subject, split, exact, run(other, nullcontext))
         yield judge(CHECK, what, difference, limit=LIMIT, where=where, advice=BATCHING)
-        if own is not None:
-            pair = run(tokens, subject.alone, own), run(other, subject.alone, own)
-            difference, where = _difference(subject, split, *pair)
-            precision = build.build_options(subject.config).precision
-            yield Finding(
-                check=CHECK,
-                what=f"{what}, {precision}",
-                found=f"{difference:.1e} ({where})",
-                allowed="not promised",
-                verdict="reported",
-            )
-
-
-def _predict(
-    subject: Subject,
-    model: torch.nn.Module,
-    examples: Part,
-    tokens: int,
-    ranks: Ranks,
-    autocast: Callable[[], Any],
-) -> Any:
-    return predict(
-        model, subject.prepared.task, examples, max_tokens=max(1, tokens), ranks=ranks, autocast=autocast
-    )
-
-
-def _each_once(predictions: Any, examples: Part, split: str) -> Finding:
-    same = np.array_equal(predictions.example_ids, np.sort(examples.example_ids))
-    once = same and len(np.unique(predictions.example_ids)) == len(examples)
-    return Finding(
-        check=CHECK,
-        what=f"{len(examples)} examples of {split}",
-        found="each once" if once else "not each once",
-        allowed="each once",
-        verdict="holds" if once else "fails",
-        advice="" if once else ONCE,
-    )
+        if options.precision != "fp32":
+            difference, where = _difference(subject, split, reference, run(other, autocast))
+            text, what = f"{difference:.1e} ({where})", f"{what}, {options.precision}"
+            yield Finding(CHECK, what, text, allowed="not promised", verdict="reported")
 
 
 def _difference(subject: Subject, split: str, one: Any, other: Any) -> tuple[float, str]:
-    """The largest difference of figures and of what they are computed from, and of what it is.
+    """The largest difference of predictions and metrics, with its name.
 
     Relative to the value where that is above 1.
     """
-    worst = (0.0, "")
-    there = columns_of(other)
-    for name, column in columns_of(one).items():
-        worst = max(worst, (_largest(_numbers(column), _numbers(there[name])), name))
-    metrics = build.build_metrics(subject.config)
-    names = subject.prepared.task.group_names
     task, rows = subject.prepared.task, subject.prepared.data.splits[split]
-    whole = [task.assemble(each, rows) for each in (one, other)]
-    figures = [evaluate(each, metrics=metrics, group_names=names).figures for each in whole]
-    for name, value in figures[0].items():
-        change = _largest(np.asarray(value), np.asarray(figures[1][name]))
-        if change > worst[0]:
-            worst = (change, name)
-    return worst
+    metrics, groups = build.build_metrics(subject.config), task.group_names
 
+    def numbers(predictions: Any) -> dict[str, np.ndarray]:
+        columns = {
+            name: (column.values if isinstance(column, Ragged) else column).astype(np.float64)
+            for name, column in columns_of(predictions).items()
+        }
+        whole = evaluate(task.assemble(predictions, rows), metrics=metrics, group_names=groups)
+        return columns | {name: np.asarray(value) for name, value in whole.figures.items()}
 
-def _numbers(column: Any) -> np.ndarray:
-    return (column.values if isinstance(column, Ragged) else column).astype(np.float64)
+    values, others = numbers(one), numbers(other)
+    return max(((_largest(values[name], others[name]), name) for name in values), key=lambda pair: pair[0])
 
 
 def _largest(one: np.ndarray, other: np.ndarray) -> float:
-    """Of the differences; not a number in both is none, in one only an infinite one."""
+    """The largest difference; not a number in both is none, in one only an infinite one."""
     missing = np.isnan(one), np.isnan(other)
     if (missing[0] != missing[1]).any():
         return math.inf

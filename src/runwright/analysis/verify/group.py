@@ -1,4 +1,7 @@
-"""Measuring in a group of processes: one of them alone first, then all together."""
+"""Measurements in a group of processes: one of them alone first, then all together.
+
+`python -m runwright.analysis.verify.group FOLDER REPORTS` is one of these processes.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runwright.analysis.verify.findings import FINDINGS_FILE, ORDER_FILE, Finding
+from runwright.analysis.verify.subject import Finding, Subject
 from runwright.config.permissions import worker_environment
 from runwright.launch.group import WorkerGroup
 from runwright.launch.supervise import Inbox, supervise
-from runwright.runs.folder import write_config
+from runwright.launch.worker import work
+from runwright.runs.folder import CONFIG_FILE, read_config, write_config
+from runwright.store import cache_root, write_json
 
 MEASURED = ("parity", "evaluation")
-WORKER = "runwright.analysis.verify.worker"
+ORDER_FILE, FINDINGS_FILE = "order.json", "findings.json"
 SILENT_SECONDS = 3600.0  # for the others to wait while the first process measures alone
 GRACE_SECONDS = 5.0
 
@@ -30,37 +35,69 @@ def measure(
     num_processes: int,
     num_threads: int,
 ) -> list[Finding]:
-    """What a group of processes finds; `folder` is made for it. Raises KeyboardInterrupt after Ctrl-C."""
+    """Findings of a group of processes; `folder` is made for it. Raises KeyboardInterrupt after Ctrl-C."""
     folder.mkdir(parents=True)
     shared = copy.deepcopy(dict(config))
     shared["launch"] |= {"num_processes": num_processes, "timeout_seconds": SILENT_SECONDS}
     write_config(folder, shared)
-    order = {"checks": list(checks), "num_rows": num_rows, "num_threads": num_threads}
-    (folder / ORDER_FILE).write_text(json.dumps(order), encoding="utf-8")
-    said: list[str] = []
+    write_json(
+        folder / ORDER_FILE, {"checks": list(checks), "num_rows": num_rows, "num_threads": num_threads}
+    )
+    reports = folder / "reports"
     with Inbox() as inbox:
         group = WorkerGroup(
-            [sys.executable, "-P", "-m", WORKER, str(folder), str(folder / "reports")],
+            [sys.executable, "-P", "-m", "runwright.analysis.verify.group", str(folder), str(reports)],
             num_processes=num_processes,
-            folder=folder / "reports",
+            folder=reports,
             environment=worker_environment() | {"OMP_NUM_THREADS": str(num_threads)},
         )
         with group:
             outcome = supervise(
-                group, inbox, timeout_seconds=SILENT_SECONDS, grace_seconds=GRACE_SECONDS, say=said.append
+                group,
+                inbox,
+                timeout_seconds=SILENT_SECONDS,
+                grace_seconds=GRACE_SECONDS,
+                say=lambda text: None,  # noqa: ARG005 - the supervisor's keyword
             )
     if outcome.failure is not None:
-        return [
-            Finding(
-                check=checks[0],
-                what="the measurement",
-                found=f"exit code {outcome.code}",
-                allowed="0",
-                verdict="fails",
-                advice=outcome.failure.text,
-            )
-        ]
+        code, advice = f"exit code {outcome.code}", outcome.failure.text
+        return [Finding(checks[0], "the measurement", code, allowed="0", verdict="fails", advice=advice)]
     if outcome.code:
         raise KeyboardInterrupt
-    found = json.loads((folder / FINDINGS_FILE).read_text(encoding="utf-8"))
-    return [Finding(**each) for each in found]
+    findings = json.loads((folder / FINDINGS_FILE).read_text(encoding="utf-8"))
+    return [Finding(*finding) for finding in findings]
+
+
+def measure_as_worker(folder: Path) -> None:
+    """Measure as one of the processes; the first writes the findings of all."""
+    from runwright import build
+    from runwright.analysis.verify.evaluation import check_evaluation
+    from runwright.analysis.verify.parity import check_parity
+    from runwright.trainer.processes import be_deterministic, end_ranks, set_threads, start_ranks
+
+    config = read_config(folder / CONFIG_FILE)
+    order = json.loads((folder / ORDER_FILE).read_text(encoding="utf-8"))
+    options = build.build_options(config)
+    ranks = start_ranks(
+        options.device,
+        num_processes=config["launch"]["num_processes"],
+        timeout_seconds=config["launch"]["timeout_seconds"],
+    )
+    set_threads(order["num_threads"])
+    if options.deterministic:
+        be_deterministic()
+    prepared = build.prepare(config, cache_folder=cache_root() / "examples")
+    subject = Subject(config=config, prepared=prepared, ranks=ranks)
+    findings: list[Finding] = []
+    if "parity" in order["checks"]:
+        findings += check_parity(subject)
+    if "evaluation" in order["checks"]:
+        findings += check_evaluation(subject, num_rows=order["num_rows"])
+    if ranks.is_first:
+        write_json(folder / FINDINGS_FILE, findings)
+    end_ranks(ranks)
+
+
+if __name__ == "__main__":
+    place, reports_folder = map(Path, sys.argv[1:])
+    sys.exit(work(lambda: measure_as_worker(place), reports=reports_folder))

@@ -1,34 +1,29 @@
-"""Whether loss and gradient of a batch depend on how it is cut and on how many processes share it."""
+"""Parity: loss and gradient of a batch do not depend on how it is cut and on how many processes share it."""
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from runwright import build
-from runwright.analysis.verify.findings import Finding, judge
-from runwright.analysis.verify.gradients import (
-    Gradient,
-    batch_statistics,
-    compare_gradients,
-    first_examples,
-    measure_gradient,
-    num_examples,
-    switch_off_dropout,
-)
-from runwright.analysis.verify.subject import Subject
-from runwright.trainer.batches import Cut
+from runwright.analysis.verify.subject import Finding, Subject, judge
+from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.ranks import Ranks
 
 CHECK = "parity"
-# What is promised, relative to the norm of the whole gradient; the more exact first.
+# The promise, relative to the norm of the whole gradient; the more exact first.
 LIMITS = {torch.float64: 1e-10, torch.float32: 1e-5}
 # Where sums nearly cancel, rounding weighs more than a fixed limit can know: a cut may then differ by so many
-# times what the uncut batch itself differs from the more exact precision.
+# times the difference between the uncut batch and the more exact precision.
 ROUNDING = 4
+BATCH_SIZE = 16  # enough for cuts of 4 and 1 to be others than the whole; a large one might not fit uncut
 CUTS = (4, 1)  # examples of a microbatch
 SHARED = Cut(microbatch_size=4)  # as many microbatches as processes, or more
 DEPENDS = (
@@ -39,6 +34,20 @@ PROCESSES = (
     "One process and several do not compute the same: does the model or the task keep something of earlier "
     "batches, or draw random numbers that torch's seed does not decide?"
 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gradient:
+    """Loss and gradient of one update."""
+
+    loss: float
+    parameters: Mapping[str, torch.Tensor]  # by name; one without a gradient is not there
+
+    @property
+    def norm(self) -> float:
+        """The norm of the whole gradient."""
+        squares = (float(gradient.double().square().sum()) for gradient in self.parameters.values())
+        return math.sqrt(math.fsum(squares))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +67,7 @@ class Measurement:
         return measure_gradient(subject, self.model, cut=cut, ranks=subject.alone, dropout_seed=seed)
 
     def try_alone(self, cut: Cut) -> tuple[Gradient | None, str]:
-        """The same; where the model or the task refuses, why."""
+        """As `alone`; where the model or the task refuses, the reason."""
         try:
             return self.alone(cut), ""
         except (RuntimeError, TypeError, ValueError) as error:  # kernels that know no float64, for example
@@ -67,6 +76,9 @@ class Measurement:
     def together(self, cut: Cut) -> Gradient:
         """In all processes."""
         return measure_gradient(self.subject, self.model, cut=cut, ranks=self.subject.ranks)
+
+    def not_checked(self, reason: str) -> Finding:
+        return Finding(CHECK, self.name, reason, allowed=f"{self.limit:.0e}", verdict="not checked")
 
 
 def check_parity(subject: Subject) -> Iterator[Finding]:
@@ -80,76 +92,157 @@ def check_parity(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def _check(this: Measurement, *, exact: Gradient | None) -> Generator[Finding, None, Gradient | None]:
+def _check(run: Measurement, *, exact: Gradient | None) -> Generator[Finding, None, Gradient | None]:
     """Findings at one precision; returns the gradient of the uncut batch. `exact` is that of a finer one."""
-    reference, problem = this.try_alone(SHARED)
-    if this.subject.ranks.maximum(float(bool(problem))):
-        yield _not_checked(this, problem or "a process failed")
+    ranks = run.subject.ranks
+    reference, problem = run.try_alone(SHARED)
+    if ranks.maximum(float(bool(problem))):
+        yield run.not_checked(problem or "a process failed")
         return None
-    several = this.subject.ranks.num_ranks > 1
-    shared = this.together(SHARED) if several else None
-    switch_off_dropout(this.model)
-    plain, again = this.alone(SHARED), this.alone(SHARED, seed=1)
+    several = ranks.num_ranks > 1
+    shared = run.together(SHARED) if several else None
+    _switch_off_dropout(run.model)
+    plain, again = run.alone(SHARED), run.alone(SHARED, seed=1)
     chance = compare_gradients(plain, again)[0] if plain and again else 0.0
-    can_compare = this.subject.ranks.maximum(chance) <= this.limit
-    whole = this.alone(Cut()) if can_compare else None
+    can_compare = ranks.maximum(chance) <= run.limit
+    whole = run.alone(Cut()) if can_compare else None
     if exact and whole:
-        this = replace(this, limit=max(this.limit, ROUNDING * compare_gradients(exact, whole)[0]))
+        run = replace(run, limit=max(run.limit, ROUNDING * compare_gradients(exact, whole)[0]))
     if several:
-        yield from _compare(this, reference, shared, _on(this.subject.ranks, "with dropout"))
+        yield from _compare(run, reference, shared, f"with dropout on {ranks.num_ranks} processes")
     if not can_compare:
-        yield _not_checked(this, "the model draws random numbers although dropout is off")
+        yield run.not_checked("the model draws random numbers although dropout is off")
         return None
     for size in CUTS:
-        found, problem = this.try_alone(Cut(microbatch_size=size))
-        yield from _compare(this, whole, found, f"cut by {size}", problem)
+        cut, problem = run.try_alone(Cut(microbatch_size=size))
+        yield from _compare(run, whole, cut, f"cut by {size}", problem)
     if several:
-        yield from _compare(this, whole, this.together(SHARED), _on(this.subject.ranks, "cut by 4"))
+        yield from _compare(run, whole, run.together(SHARED), f"cut by 4 on {ranks.num_ranks} processes")
     return whole
 
 
 def _compare(
-    this: Measurement, expected: Gradient | None, found: Gradient | None, what: str, problem: str = ""
+    run: Measurement, expected: Gradient | None, gradient: Gradient | None, what: str, problem: str = ""
 ) -> Iterator[Finding]:
-    if expected is None or (found is None and not problem):
+    if expected is None or (gradient is None and not problem):
         return  # another process than the first
-    difference, where = compare_gradients(expected, found) if found else (math.inf, problem)
-    count = num_examples(this.subject)
-    what = f"{this.name}, {count} examples {what}"
+    difference, where = compare_gradients(expected, gradient) if gradient else (math.inf, problem)
     advice = ""
-    if not difference <= this.limit:
-        advice = PROCESSES if "dropout" in what else DEPENDS.format(reason=_diagnose(this))
-    yield judge(CHECK, what, difference, limit=this.limit, where=where, advice=advice)
-
-
-def _on(ranks: Ranks, what: str) -> str:
-    return f"{what} on {ranks.num_ranks} processes"
-
-
-def _not_checked(this: Measurement, reason: str) -> Finding:
-    return Finding(
-        check=CHECK, what=this.name, found=reason, allowed=f"{this.limit:.0e}", verdict="not checked"
-    )
+    if not difference <= run.limit:
+        advice = PROCESSES if "dropout" in what else DEPENDS.format(reason=_diagnose(run))
+    what = f"{run.name}, {_batch_size(run.subject)} examples {what}"
+    yield judge(CHECK, what, difference, limit=run.limit, where=where, advice=advice)
 
 
 @torch.no_grad()
-def _diagnose(this: Measurement) -> str:
-    """What it may be: statistics over the batch while training, or padding and the loss itself."""
-    statistics = batch_statistics(this.model)
-    if statistics:
-        return f"the model has statistics over the batch ({', '.join(statistics[:3])})"
-    task, model = this.subject.prepared.task, this.model
+def _diagnose(run: Measurement) -> str:
+    """The likely reason: statistics over the batch while training, or padding and the loss itself."""
+    task, model, subject = run.subject.prepared.task, run.model, run.subject
+    norms = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+    if norms:
+        names = [f"{name}: {type(module).__name__}" for name, module in norms.items()]
+        return f"the model has statistics over the batch ({', '.join(names[:3])})"
     if task.coupled_loss is not None:
         return "the outputs of an example depend on the others in its microbatch, or on padding"
     model.eval()
-    examples = first_examples(this.subject)
+    positions = _batches(subject, Cut(), subject.alone).order.positions(0).tolist()
+    seed = subject.config["seeds"]["data"]
+    examples = task.augment(subject.train.fetch(positions), seed=seed, epoch=0)
     totals = []
-    for parts in ([examples], [[example] for example in examples]):
-        batches = [
-            {k: v.to(this.subject.ranks.device) for k, v in task.collate(part).items()} for part in parts
-        ]
-        losses = [task.loss(task.forward(model, batch), batch) for batch in batches]
-        totals.append(math.fsum(float(loss.total) for loss in losses))
-    if abs(totals[0] - totals[1]) <= this.limit * abs(totals[0]):
+    for microbatches in ([examples], [[example] for example in examples]):
+        losses = []
+        for microbatch in microbatches:
+            batch = {key: value.to(subject.ranks.device) for key, value in task.collate(microbatch).items()}
+            losses.append(float(task.loss(task.forward(model, batch), batch).total))
+        totals.append(math.fsum(losses))
+    if abs(totals[0] - totals[1]) <= run.limit * abs(totals[0]):
         return "only while training; look for what the model does with the examples of a batch together"
     return "padding that is not masked, or a loss that is not a sum over the examples of a microbatch"
+
+
+def measure_gradient(
+    subject: Subject, model: torch.nn.Module, *, cut: Cut, ranks: Ranks, dropout_seed: int = 0
+) -> Gradient:
+    """Loss and gradient of the first global batch by the step that training makes, without clipping.
+
+    The model is left as it was. Where `ranks` are several, all of them must call.
+    """
+    gradients: dict[str, torch.Tensor] = {}
+    with _preserved(model, is_whole=build.build_strategy(subject.config, ranks=ranks).is_whole) as model:
+        stepper = build.build_stepper(subject.config, model=model, task=subject.prepared.task, ranks=ranks)
+        optimizer = torch.optim.SGD(stepper.parameters, lr=0.0)
+
+        def record(*_: object) -> None:
+            for name, parameter in model.named_parameters():
+                if parameter.grad is not None:
+                    gradients[name] = stepper.strategy.gather(parameter.grad)
+
+        optimizer.register_step_pre_hook(record)
+        unclipped = replace(
+            stepper,
+            optimizer=optimizer,
+            dropout_seed=dropout_seed,
+            max_grad_norm=None,
+            non_finite="warn",
+            autocast=nullcontext,
+            scaler=None,
+        )
+        loss = unclipped.step(_batches(subject, cut, ranks).at(0)).loss
+    return Gradient(loss=loss, parameters=gradients)
+
+
+@contextmanager
+def _preserved(model: torch.nn.Module, *, is_whole: bool) -> Iterator[torch.nn.Module]:
+    """The model, whose parameters and buffers are restored afterwards, or a copy that may be sharded."""
+    if not is_whole:
+        yield copy.deepcopy(model)  # spreading it over the processes cannot be undone
+        return
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    try:
+        yield model
+    finally:
+        model.load_state_dict(before)
+
+
+def compare_gradients(one: Gradient, other: Gradient) -> tuple[float, str]:
+    """The largest difference and its name: the loss, relative to itself, or a parameter.
+
+    Gradients are relative to the norm of the whole gradient; a value that is not a number differs infinitely.
+    """
+    tiny = torch.finfo(torch.float64).tiny
+    norm = max(one.norm, tiny)
+    changes = {"loss": abs(one.loss - other.loss) / max(abs(one.loss), tiny)}
+    for name in one.parameters.keys() | other.parameters.keys():
+        values = [side.parameters[name].double() for side in (one, other) if name in side.parameters]
+        changes[name] = float((values[0] - values[1] if len(values) == 2 else values[0]).norm()) / norm
+    return max((change if math.isfinite(change) else math.inf, name) for name, change in changes.items())
+
+
+def _batch_size(subject: Subject) -> int:
+    return min(BATCH_SIZE, len(subject.train))
+
+
+def _batches(subject: Subject, cut: Cut, ranks: Ranks) -> Batches:
+    seed, size = subject.config["seeds"]["data"], _batch_size(subject)
+    return Batches(
+        subject.train,
+        subject.prepared.task,
+        order=BatchOrder(len(subject.train), batch_size=size, seed=seed),
+        cut=cut,
+        rank=ranks.rank,
+        num_ranks=ranks.num_ranks,
+        fill_up=build.build_strategy(subject.config, ranks=ranks).runs_together,
+    )
+
+
+def _switch_off_dropout(model: torch.nn.Module) -> None:
+    """No dropout from now on, in modules and in calls of functions that read a module's probability.
+
+    A model may still draw random numbers in other ways.
+    """
+    for module in model.modules():
+        if isinstance(module, _DropoutNd):
+            module.p = 0.0
+        for name, value in vars(module).items():
+            if "drop" in name and isinstance(value, float):  # attention_dropout, hidden_dropout_prob, …
+                setattr(module, name, 0.0)

@@ -1,20 +1,46 @@
-"""The experiment that is verified, as one process sees it."""
+"""The subject of a verification, an experiment as one process sees it, and its findings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import torch
 
 from runwright.build import Prepared
+from runwright.dataset.examples import PreparedExamples, example_schema, record_batch
 from runwright.trainer.ranks import Ranks
-from runwright.types import Example, Examples
+from runwright.types import Examples
 
 STREAM_ROWS = 200  # of a stream are looked at
+BITS = "bit for bit"
+Verdict = Literal["holds", "fails", "reported", "not checked"]
+
+
+class Finding(NamedTuple):
+    """One line of the report."""
+
+    check: str  # parity, evaluation or resume
+    what: str
+    difference: str  # a number, or in words
+    allowed: str
+    verdict: Verdict
+    advice: str = ""  # where it does not hold
+
+
+def judge(check: str, what: str, difference: float, *, limit: float, where: str, advice: str) -> Finding:
+    """Compare a difference with its limit; `where` names what has the largest one."""
+    holds = difference <= limit  # False for NaN
+    text = f"{difference:.1e}" if difference else "0"
+    return Finding(
+        check,
+        what,
+        f"{text} ({where})" if difference and where else text,
+        allowed=f"{limit:.0e}" if limit else BITS,
+        verdict="holds" if holds else "fails",
+        advice="" if holds else advice,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,53 +65,10 @@ class Subject:
         assert examples is not None, "the first rows of the stream were fit for the task a moment ago"
         return examples
 
-    @property
-    def name(self) -> str:
-        """What is verified, for people."""
-        return type(self.prepared.task).__name__
 
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Some of the examples of a split."""
-
-    whole: Examples
-    positions: np.ndarray  # [N] int64
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each example, [N] int64."""
-        return self.whole.lengths[self.positions]
-
-    @property
-    def widths(self) -> np.ndarray:
-        """What each takes of a batch with padding, [N] int64."""
-        return self.whole.widths[self.positions]
-
-    @property
-    def example_ids(self) -> np.ndarray:
-        """[N] int64."""
-        return self.whole.example_ids[self.positions]
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def fetch(self, positions: Sequence[int]) -> list[Example]:
-        """The examples at these positions of the part."""
-        return self.whole.fetch(self.positions[np.asarray(positions, dtype=np.int64)].tolist())
-
-
-def some_of(examples: Examples, count: int) -> Part:
+def sample(examples: Examples, count: int) -> PreparedExamples:
     """At most so many examples, evenly from the whole split."""
     total = len(examples)
-    return Part(examples, np.unique(np.linspace(0, total - 1, min(count, total)).astype(np.int64)))
-
-
-@contextmanager
-def weights_kept(model: torch.nn.Module) -> Iterator[None]:
-    """Parameters and buffers afterwards are what they were before."""
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    try:
-        yield
-    finally:
-        model.load_state_dict(before)
+    positions = np.unique(np.linspace(0, total - 1, min(count, total)).astype(np.int64))
+    rows = examples.fetch(positions.tolist())
+    return PreparedExamples([record_batch(rows, example_schema(rows))], cache_note="")

@@ -1,4 +1,4 @@
-"""`runwright verify`: whether the promises hold for a user's own experiment, on a short version of it."""
+"""`runwright verify`: check the promises for a user's own experiment, on a short version of it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from runwright import build
-from runwright.analysis.verify.findings import Finding, findings_table
 from runwright.analysis.verify.group import MEASURED, measure
 from runwright.analysis.verify.resume import check_resume, shorten
+from runwright.analysis.verify.subject import Finding, Verdict
 from runwright.config.compose import compose_checked
 from runwright.store import cache_root
 from runwright.trainer.environment import share_of_cores
 
-CHECKS = (*MEASURED, "resume")
+STYLES: dict[Verdict, str] = {"holds": "green", "fails": "bold red", "reported": "", "not checked": "yellow"}
 CONCLUSIONS = {  # of a check in which nothing failed, and of one in which something did
     "parity": (
         "{task} with {model} is split-invariant: how a batch is cut and shared out does not change an update",
@@ -29,7 +32,7 @@ CONCLUSIONS = {  # of a check in which nothing failed, and of one in which somet
     ),
     "evaluation": (
         "each example counts once, however an evaluation is cut and shared out",
-        "figures depend on how an evaluation is cut or shared out",
+        "metrics depend on how an evaluation is cut or shared out",
     ),
     "resume": ("a run that is killed and resumed is the same run", "a resumed run is another run"),
 }
@@ -37,7 +40,7 @@ CONCLUSIONS = {  # of a check in which nothing failed, and of one in which somet
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """How much is verified."""
+    """Extent of a verification."""
 
     checks: Sequence[str]
     num_steps: int
@@ -49,7 +52,7 @@ class Options:
 
 
 def verify(overrides: Sequence[str], options: Options, *, allow_shadow: bool = False) -> list[Finding]:
-    """Verify an experiment, print what was found, and give it.
+    """Verify an experiment, print the findings, and return them.
 
     Raises ConfigError or DataError where the experiment cannot even begin.
     """
@@ -57,74 +60,74 @@ def verify(overrides: Sequence[str], options: Options, *, allow_shadow: bool = F
     config = compose_checked(overrides, allow_shadow=allow_shadow).config
     say("reading the data")
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")
-    sizes = {split: len(examples) for split, examples in prepared.examples.items()}
     folder = Path(tempfile.mkdtemp(prefix="runwright-verify-"))
     findings: list[Finding] = []
     try:
-        findings += _look(config, options, folder, sizes, say)
+        if measured := [check for check in MEASURED if check in options.checks]:
+            findings += _measure(config, options, measured, folder / "measured", say)
+        if "resume" in options.checks:
+            short = shorten(
+                config,
+                num_steps=options.num_steps,
+                num_rows=options.num_rows,
+                split_sizes={split: len(examples) for split, examples in prepared.examples.items()},
+                output_dir=folder / "outputs",
+            )
+            findings += check_resume(short, num_kills=options.num_kills, seed=options.seed, say=say)
     finally:
-        kept = options.keep or not findings or any(finding.verdict == "fails" for finding in findings)
-        if not kept:
+        keep = options.keep or not findings or any(finding.verdict == "fails" for finding in findings)
+        if not keep:
             shutil.rmtree(folder, ignore_errors=True)
-    _show(findings, names={"task": _name(config["task"]), "model": _name(config["model"])})
-    if kept:
+    _print(findings, names={"task": _name(config["task"]), "model": _name(config["model"])})
+    if keep:
         print(f"everything that was run is in {folder}")
     return findings
 
 
-def _look(
+def _measure(
     config: Mapping[str, Any],
     options: Options,
+    checks: Sequence[str],
     folder: Path,
-    sizes: Mapping[str, int],
     say: Callable[[str], None],
 ) -> Iterator[Finding]:
-    if measured := [check for check in MEASURED if check in options.checks]:
-        wanted = options.num_processes or max(2, config["launch"]["num_processes"])
-        num_processes = _possible(wanted, config["trainer"]["device"])
-        say(f"{' and '.join(measured)}: in {num_processes} processes")
-        if num_processes < wanted:
-            yield Finding(
-                check=measured[0],
-                what=f"{wanted} processes",
-                found=f"there are {torch.cuda.device_count()} GPUs; trainer.device=cpu has no such limit",
-                allowed="",
-                verdict="not checked",
-            )
-        yield from measure(
-            folder / "measured",
-            config,
-            checks=measured,
-            num_rows=options.num_rows,
-            num_processes=num_processes,
-            num_threads=config["trainer"]["num_threads"] or share_of_cores(num_processes),
-        )
-    if "resume" in options.checks:
-        short = shorten(
-            config,
-            num_steps=options.num_steps,
-            num_rows=options.num_rows,
-            split_sizes=sizes,
-            output_dir=folder / "outputs",
-        )
-        yield from check_resume(short, num_kills=options.num_kills, seed=options.seed, say=say)
+    wanted = num_processes = options.num_processes or max(2, config["launch"]["num_processes"])
+    num_gpus = torch.cuda.device_count() if config["trainer"]["device"] != "cpu" else 0
+    if 0 < num_gpus < wanted:
+        num_processes = 1
+        text = f"there are {num_gpus} GPUs; trainer.device=cpu has no such limit"
+        yield Finding(checks[0], f"{wanted} processes", text, allowed="", verdict="not checked")
+    say(f"{' and '.join(checks)}: in {num_processes} processes")
+    yield from measure(
+        folder,
+        config,
+        checks=checks,
+        num_rows=options.num_rows,
+        num_processes=num_processes,
+        num_threads=config["trainer"]["num_threads"] or share_of_cores(num_processes),
+    )
 
 
-def _possible(wanted: int, device: str) -> int:
-    """So many processes, or one where there is no GPU for each."""
-    on_cpu = device == "cpu" or not torch.cuda.is_available()
-    return wanted if on_cpu or torch.cuda.device_count() >= wanted else 1
-
-
-def _show(findings: Sequence[Finding], *, names: Mapping[str, str]) -> None:
+def _print(findings: Sequence[Finding], *, names: Mapping[str, str]) -> None:
+    """Print one row for each finding, a conclusion for each check, and the advice."""
     console = Console(highlight=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in ("check", "what", "difference", "allowed", ""):
+        table.add_column(heading, overflow="fold")
+    checks: dict[str, list[Verdict]] = {}
+    for check, what, difference, allowed, verdict, _ in findings:
+        name = "" if check in checks else check
+        checks.setdefault(check, []).append(verdict)
+        style = STYLES[verdict]
+        table.add_row(
+            Text(name, style="bold"), Text(what), Text(difference), Text(allowed), Text(verdict, style=style)
+        )
     console.print()
-    console.print(findings_table(findings))
+    console.print(table)
     console.print()
-    for check in dict.fromkeys(finding.check for finding in findings):
-        failed = any(finding.verdict == "fails" for finding in findings if finding.check == check)
-        looked = any(finding.verdict in ("holds", "fails") for finding in findings if finding.check == check)
-        if looked:
+    for check, verdicts in checks.items():
+        failed = "fails" in verdicts
+        if failed or "holds" in verdicts:
             text = CONCLUSIONS[check][failed].format(**names)
             console.print(f"{check}: {text}", style="bold red" if failed else "bold green", soft_wrap=True)
     for advice in dict.fromkeys(finding.advice for finding in findings if finding.advice):
@@ -132,5 +135,5 @@ def _show(findings: Sequence[Finding], *, names: Mapping[str, str]) -> None:
 
 
 def _name(node: Mapping[str, Any]) -> str:
-    """What a configuration calls a task or a model."""
+    """The name of a task or a model in a configuration."""
     return node.get("name") or node["_target_"].removeprefix("runwright.").removeprefix("task.")
