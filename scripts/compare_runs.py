@@ -1,4 +1,4 @@
-"""Names the first step at which two runs differ in data, loss, other figures or weights.
+"""Names the first step at which two runs differ in data, loss, other metrics or weights.
 
     python scripts/compare_runs.py A B            run folders, ids, latest or latest:NAME
 

@@ -54,7 +54,7 @@ def make_run(tmp_path: Path) -> MakeRun:
 
 
 def places(one: Path, other: Path) -> dict[str, str]:
-    return {each.what: each.place for each in compare(one, other)}
+    return {each.what: each.where for each in compare(one, other)}
 
 
 def test_equal_runs_differ_nowhere(make_run: MakeRun) -> None:
@@ -67,7 +67,7 @@ def test_equal_runs_differ_nowhere(make_run: MakeRun) -> None:
         ({"batches": "abcdeXghij"}, "data", "step 6"),
         ({"losses": {7: 0.1 + 0.2, 9: 5.0}}, "loss", "step 7"),
         ({"losses": {3: float("nan")}}, "loss", "step 3"),
-        ({"figures": {4: {"validation/loss": 0.5000000000000001}}}, "other figures", "step 4"),
+        ({"figures": {4: {"validation/loss": 0.5000000000000001}}}, "other metrics", "step 4"),
         ({"weights": {5: "w5", 10: "other"}}, "weights", "step 10"),
         ({"best": b"other"}, "weights", "best model"),
     ],
@@ -87,7 +87,7 @@ def test_a_difference_in_the_last_bit_of_a_loss_is_one(make_run: MakeRun) -> Non
 
 def test_a_run_that_ends_earlier_differs_at_the_end(make_run: MakeRun) -> None:
     found = places(make_run(), make_run(end=8, weights={5: "w5"}))
-    assert found == {"data": "the end", "loss": "the end", "other figures": "the end", "weights": ""}
+    assert found == {"data": "the end", "loss": "the end", "other metrics": "the end", "weights": ""}
 
 
 def test_another_logging_interval_is_no_difference_but_is_counted(make_run: MakeRun) -> None:

@@ -105,22 +105,23 @@ def overrides(project: Path) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def make_subject(project: Path) -> Callable[..., Any]:
     """The experiment in one process, with a model of the user's where one is named."""
+    from runwright import build
+    from runwright.config.compose import compose_checked
+
+    prepared = build.prepare(compose_checked(overrides(project)).config, cache_folder=None)
 
     def make(flaw: str | None = None, *more: str) -> Any:
         import torch
 
-        from runwright import build
         from runwright.analysis.verify.subject import Subject
-        from runwright.config.compose import compose_checked
         from runwright.trainer.ranks import Ranks
 
         config = compose_checked([*overrides(project), *more]).config
         if flaw is not None:
             config["model"] = {"_target_": "mine.bag", "flaw": flaw}
-        prepared = build.prepare(config, cache_folder=None)
         ranks = Ranks(rank=0, num_ranks=1, device=torch.device("cpu"))
         return Subject(config=config, prepared=prepared, ranks=ranks)
 

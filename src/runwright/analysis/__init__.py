@@ -1,1 +1,1 @@
-"""What runs and data sets show: differences, comparisons, reproductions, reports on data and machine."""
+"""Analysis of runs and data sets: comparisons, reproductions, verifications, reports on data and machine."""

@@ -1,4 +1,4 @@
-"""Checks of `runwright doctor`: packages, torch, runs that died, stores, metrics that were not uploaded."""
+"""Checks of `runwright doctor`: versions, torch, runs that died, stores, metrics that were not uploaded."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from runwright.config.redaction import MASK, redact
@@ -25,7 +23,6 @@ from runwright.tracker.mlflow.store import Store, client_settings, locate, probe
 from runwright.tracker.mlflow.upload import read_state
 from runwright.tracker.provenance import installed_packages
 
-PACKAGE = "runwright"
 CONSTRAINTS_FILE = "constraints.txt"
 TIMEOUT_SECONDS = 5.0
 LOCKED_SECONDS = 2.0  # a run writes for some 50 ms at a time
@@ -34,47 +31,33 @@ NETWORK_FILE_SYSTEMS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report."""
+    """Result of one check of the installation."""
 
     level: Literal["ok", "warning", "problem"]
     what: str  # the subject of the check, in a word or two
     text: str  # its state
-    advice: str = ""  # what to do; empty where nothing is wrong
+    advice: str = ""  # empty where nothing is wrong
 
 
 def examine(output_dir: Path, *, fix: bool) -> Iterator[Finding]:
     """All checks in the order of the report; with `fix`, runs that died get their true status."""
-    installed: dict[str, str] = {
-        canonicalize_name(name): version for name, version in installed_packages().items()
-    }
-    yield check_requirements(installed, metadata.requires(PACKAGE) or [])
     file = Path(__file__).resolve().parents[3] / CONSTRAINTS_FILE
     if file.is_file():  # a checkout, not a wheel
-        yield check_pins(installed, read_pins(file.read_text(encoding="utf-8")))
-    yield check_torch()
-    yield from _check_dead_runs(output_dir, fix=fix)
+        versions = {canonicalize_name(name): version for name, version in installed_packages().items()}
+        yield check_pins(versions, read_pins(file.read_text(encoding="utf-8")))
+    yield _check_torch()
     runs = find_runs(output_dir)
+    yield from _check_dead_runs(output_dir, len(runs), fix=fix)
     yield from _check_stores(output_dir, runs)
-    yield _check_uploads(runs)
-
-
-def check_requirements(installed: Mapping[str, str], requirements: list[str]) -> Finding:
-    """Compare the installed packages with the versions that Runwright requires."""
-    required = [Requirement(text) for text in requirements]
-    required = [each for each in required if each.marker is None or each.marker.evaluate({"extra": ""})]
-    wrong = []
-    for requirement in required:
-        version = installed.get(canonicalize_name(requirement.name))
-        if version is None:
-            wrong.append(f"{requirement.name} is missing")
-        elif not requirement.specifier.contains(version, prereleases=True):
-            wrong.append(f"{requirement.name} {version}, expected {requirement.specifier}")
-    if not wrong:
-        return Finding(level="ok", what="packages", text=f"all {len(required)} required packages are there")
-    advice = f"pip install -c {CONSTRAINTS_FILE} {PACKAGE}, or `make setup` in a checkout"
-    return Finding(level="problem", what="packages", text=listed(wrong), advice=advice)
+    num_tracked, unsent = sum("run" in read_state(folder) for folder in runs), find_unsent(runs)
+    if unsent:
+        names = listed(folder.name for folder in unsent)
+        text = f"MLflow lacks something of {len(unsent)} of {num_tracked} runs ({names})"
+        yield Finding("warning", "uploads", text, "runwright sync --all")
+    else:
+        yield Finding("ok", "uploads", f"MLflow has all of {num_tracked} runs")
 
 
 def check_pins(installed: Mapping[str, str], pins: Mapping[str, str]) -> Finding:
@@ -86,12 +69,11 @@ def check_pins(installed: Mapping[str, str], pins: Mapping[str, str]) -> Finding
         if installed[name].partition("+")[0] != pin.partition("+")[0]
     ]
     if not different:
-        text = f"all {len(pinned)} packages are the tested ones"
-        return Finding(level="ok", what="tested versions", text=text)
+        return Finding("ok", "tested versions", f"all {len(pinned)} packages are the tested ones")
     advice = f"pip install -c {CONSTRAINTS_FILE} …, or `make setup` in a checkout"
     if any(text.startswith("torch ") for text in different):
         advice += f"; pip install torch=={pins['torch']} first: a plain `torch` may bring other CUDA packages"
-    return Finding(level="warning", what="tested versions", text=listed(different), advice=advice)
+    return Finding("warning", "tested versions", listed(different), advice)
 
 
 def read_pins(text: str) -> dict[str, str]:
@@ -100,74 +82,38 @@ def read_pins(text: str) -> dict[str, str]:
     return {canonicalize_name(name): version for name, equals, version in lines if equals}
 
 
-def check_torch() -> Finding:
+def _check_torch() -> Finding:
     """Import torch and compare the GPUs that it sees with those of the machine."""
     try:
         import torch
     except Exception as error:  # noqa: BLE001 - a broken installation raises anything
         text = f"cannot be imported: {(str(error).splitlines() or [''])[0]}"
-        advice = "install it anew: `make setup` in a checkout"
-        return Finding(level="problem", what="torch", text=text, advice=advice)
+        return Finding("problem", "torch", text, "install it anew: `make setup` in a checkout")
     if torch.cuda.is_available():
-        names = listed([torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())])
-        return Finding(level="ok", what="torch", text=f"{torch.__version__}, GPU: {names}")
+        names = listed(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+        return Finding("ok", "torch", f"{torch.__version__}, GPU: {names}")
     if Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi"):
         text = f"{torch.__version__} does not see this machine's GPU"
         advice = "install a build of torch for its CUDA driver (nvidia-smi shows the version)"
-        return Finding(level="warning", what="torch", text=text, advice=advice)
-    return Finding(level="ok", what="torch", text=f"{torch.__version__}, no GPU: runs use the CPU")
+        return Finding("warning", "torch", text, advice)
+    return Finding("ok", "torch", f"{torch.__version__}, no GPU: runs use the CPU")
 
 
-def check_store(store: Store) -> Finding:
-    """Check that the store answers, is whole, of this MLflow's version, and not locked."""
-    shown, file = redact(store.uri), store.file
-    if file is None:
-        trouble = probe(store, timeout_seconds=TIMEOUT_SECONDS)
-        if not trouble:
-            return Finding(level="ok", what="store", text=f"{shown} answers")
-        advice = "start the server; until then runs keep everything, and runwright sync --all sends it later"
-        return Finding(level="problem", what="store", text=f"{shown}: {trouble}", advice=advice)
-    if not file.exists():
-        return Finding(level="ok", what="store", text=f"{shown} is not there yet: the first run makes it")
-    with client_settings():
-        fault = find_fault(file, address=shown, locked_seconds=LOCKED_SECONDS)
-    if fault is None and _is_locked(file):
-        fault = f"{file} is locked", LOCKED_ADVICE
-    if fault is not None:
-        return Finding(level="problem", what="store", text=fault[0], advice=fault[1])
-    system = _file_system(file)
-    if system in NETWORK_FILE_SYSTEMS:
-        advice = "locks are not safe there: tracker.uri= a server or a database, or sqlite on a local disk"
-        return Finding(level="warning", what="store", text=f"{shown} is on {system}", advice=advice)
-    return Finding(level="ok", what="store", text=f"{shown}, {file.stat().st_size / 2**20:.1f} MiB")
-
-
-def find_unsent(runs: Sequence[Path]) -> list[Path]:
-    """The tracked runs whose journal is not wholly uploaded; those at work are left out."""
-    unsent = []
-    for folder in runs:
-        lacking = unsent_bytes(folder)
-        if "run" in read_state(folder) and (not lacking or any(lacking.values())) and not is_busy(folder):
-            unsent.append(folder)
-    return unsent
-
-
-def _check_dead_runs(output_dir: Path, *, fix: bool) -> Iterator[Finding]:
+def _check_dead_runs(output_dir: Path, num_runs: int, *, fix: bool) -> Iterator[Finding]:
     deaths = find_dead(output_dir)
     if not deaths:
-        text = f"{len(find_runs(output_dir))} in {output_dir}, each with a true status"
-        yield Finding(level="ok", what="runs", text=text)
+        yield Finding("ok", "runs", f"{num_runs} in {output_dir}, each with a true status")
     for death in deaths:
-        name, advice = f"{death.folder.parent.name}/{death.folder.name}", "runwright doctor --fix marks it"
+        name = f"{death.folder.parent.name}/{death.folder.name}"
         if not fix:
-            yield Finding(level="problem", what="run", text=f"{name}: {death.reason}", advice=advice)
+            yield Finding("problem", "run", f"{name}: {death.reason}", "runwright doctor --fix marks it")
             continue
         try:
-            text = f"marked {death.status}" if mark(death) else "is at work again"
-            yield Finding(level="ok", what="run", text=f"{name}: {text}: {death.reason}")
+            text = f"marked {death.status}" if mark(death) else "is running again"
+            yield Finding("ok", "run", f"{name}: {text}: {death.reason}")
         except (OSError, ValueError) as error:
-            text, advice = f"{name}: cannot be marked ({error})", "free some space, or ask its owner"
-            yield Finding(level="problem", what="run", text=text, advice=advice)
+            text = f"{name}: cannot be marked ({error})"
+            yield Finding("problem", "run", text, "free some space, or ask its owner")
 
 
 def _check_stores(output_dir: Path, runs: Sequence[Path]) -> Iterator[Finding]:
@@ -175,7 +121,7 @@ def _check_stores(output_dir: Path, runs: Sequence[Path]) -> Iterator[Finding]:
     try:
         default = locate(None, artifacts=None, output_dir=output_dir)
     except TrackingError as error:
-        yield Finding(level="problem", what="store", text=str(error), advice="change MLFLOW_TRACKING_URI")
+        yield Finding("problem", "store", str(error), "change MLFLOW_TRACKING_URI")
         return
     stores = {redact(default.uri): default}
     for uri in {uri: None for folder in runs for uri in unsent_bytes(folder)}:
@@ -184,17 +130,32 @@ def _check_stores(output_dir: Path, runs: Sequence[Path]) -> Iterator[Finding]:
     yield from map(check_store, stores.values())
 
 
-def _check_uploads(runs: Sequence[Path]) -> Finding:
-    num_tracked, unsent = sum("run" in read_state(folder) for folder in runs), find_unsent(runs)
-    if not unsent:
-        return Finding(level="ok", what="uploads", text=f"MLflow has all of {num_tracked} runs")
-    names = listed([folder.name for folder in unsent])
-    text = f"MLflow lacks something of {len(unsent)} of {num_tracked} runs ({names})"
-    return Finding(level="warning", what="uploads", text=text, advice="runwright sync --all")
+def check_store(store: Store) -> Finding:
+    """Check that the store answers, is whole, of this MLflow's version, and not locked."""
+    shown, file = redact(store.uri), store.file
+    if file is None:
+        trouble = probe(store, timeout_seconds=TIMEOUT_SECONDS)
+        if not trouble:
+            return Finding("ok", "store", f"{shown} answers")
+        advice = "start the server; until then runs keep everything, and runwright sync --all sends it later"
+        return Finding("problem", "store", f"{shown}: {trouble}", advice)
+    if not file.exists():
+        return Finding("ok", "store", f"{shown} is not there yet: the first run makes it")
+    with client_settings():
+        fault = find_fault(file, address=shown, locked_seconds=LOCKED_SECONDS)
+    if fault is None and _is_locked(file):
+        fault = f"{file} is locked", LOCKED_ADVICE
+    if fault is not None:
+        return Finding("problem", "store", *fault)
+    system = _file_system(file)
+    if system in NETWORK_FILE_SYSTEMS:
+        advice = "locks are not safe there: tracker.uri= a server or a database, or sqlite on a local disk"
+        return Finding("warning", "store", f"{shown} is on {system}", advice)
+    return Finding("ok", "store", f"{shown}, {file.stat().st_size / 2**20:.1f} MiB")
 
 
 def _is_locked(file: Path) -> bool:
-    """Whether another process keeps everybody from writing for longer than a run does."""
+    """Return True if another process keeps everybody from writing for longer than a run does."""
     with closing(sqlite3.connect(file, timeout=LOCKED_SECONDS, isolation_level=None)) as connection:
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -214,3 +175,13 @@ def _file_system(file: Path) -> str:
         if file.resolve().is_relative_to(mount.mountpoint)
     ]
     return max(mounts, default=(0, ""))[1]
+
+
+def find_unsent(runs: Sequence[Path]) -> list[Path]:
+    """The tracked runs whose journal is not wholly uploaded; those that are running are left out."""
+    unsent = []
+    for folder in runs:
+        lacking = unsent_bytes(folder)
+        if "run" in read_state(folder) and (not lacking or any(lacking.values())) and not is_busy(folder):
+            unsent.append(folder)
+    return unsent

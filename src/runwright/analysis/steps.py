@@ -1,14 +1,14 @@
-"""Where two runs part: the first step at which their data, losses, other figures or weights differ.
+"""The first step at which the data, losses, other metrics or weights of two runs differ.
 
-Figures are equal bit for bit or not at all.
+Metrics are equal bit for bit or not at all.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from runwright.store import file_sha256
+from runwright.store import digest, file_sha256
 from runwright.tracker.journal import FILE_NAME, UNREPEATABLE, read
 
 LOSS = "train/loss"
 BEST = "best model"
 SHOWN_DIGITS = 12  # of a hash
+NOTHING = "nothing that both have"
+Curves = dict[str, dict[int, float]]  # by name and step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,152 +32,130 @@ class Comparison:
 
     what: str
     compared: str  # how much of it, in words
-    place: str = ""  # the first one that differs, e.g. "step 12"; empty: none does
+    where: str = ""  # the first difference, e.g. "step 12"; empty: none
     values: tuple[str, str] = ("", "")  # of both runs, there
     num_unmatched: int = 0  # steps that only one of them has, up to where the shorter one ends
 
     @property
     def is_equal(self) -> bool:
-        """Whether nothing differs of what was compared."""
-        return not self.place
+        return not self.where
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
-    """What a run's journal says by step."""
-
-    ledger: dict[int, str]
-    curves: dict[str, dict[int, float]]  # by name; without clocks and rates
+    @property
+    def step(self) -> float:
+        """The step of the first difference; infinite at the end and for the best model."""
+        word, _, number = self.where.partition(" ")
+        return float(number) if word == "step" else math.inf
 
 
 def compare(one: Path, other: Path) -> list[Comparison]:
-    """Data, loss, other figures and weights of two run folders.
+    """Data, loss, other metrics and weights of two run folders.
 
     Runs may log and save at different intervals: what both have is compared, and where each one ends.
     """
-    records = read_record(one), read_record(other)
-    losses = [record.curves.pop(LOSS, {}) for record in records]
+    (ledger, curves), (other_ledger, other_curves) = read_record(one), read_record(other)
+    losses = curves.pop(LOSS, {}), other_curves.pop(LOSS, {})
     return [
-        _compare_steps("data", *(record.ledger for record in records), show=_short),
-        _compare_steps("loss", *losses, show=repr),
-        _compare_figures(*(record.curves for record in records)),
+        _compare_steps("data", _shorten(ledger), _shorten(other_ledger)),
+        _compare_steps("loss", *losses),
+        _compare_curves(curves, other_curves),
         _compare_weights(one, other),
     ]
 
 
-def read_record(folder: Path) -> Record:
-    """The journal of a run folder."""
-    found = Record(ledger={}, curves={})
+def read_record(folder: Path) -> tuple[dict[int, str], Curves]:
+    """The batch ledger and the curves in a run's journal, without clocks and rates."""
+    ledger: dict[int, str] = {}
+    curves: Curves = {}
     for record, _ in read(folder / FILE_NAME):
         if "ledger" in record:
-            found.ledger[record["s"]] = record["ledger"]
+            ledger[record["s"]] = record["ledger"]
         for name, value in record.get("m", {}).items():
             if not name.startswith(UNREPEATABLE):
-                found.curves.setdefault(name, {})[record["s"]] = float(value)
-    return found
+                curves.setdefault(name, {})[record["s"]] = float(value)
+    return ledger, curves
 
 
 def weight_hashes(folder: Path) -> dict[int, str]:
-    """What weights and optimizer state of each checkpoint are, by step, as the manifests say."""
+    """A hash of weights and optimizer state of each checkpoint, by step, from the manifests."""
     hashes = {}
     for file in sorted(folder.glob("checkpoints/step-*/manifest.json")):
         manifest = json.loads(file.read_text(encoding="utf-8"))
-        tensors = {name: entry["sha256"] for name, entry in manifest["files"].items() if is_tensors(name)}
-        hashes[manifest["step"]] = hash_together(tensors)
+        # Clocks and paths, which differ from run to run, are in other files.
+        tensors = {
+            name: e["sha256"] for name, e in manifest["files"].items() if name.endswith(".safetensors")
+        }
+        hashes[manifest["step"]] = digest(tensors)
     return hashes
 
 
 def best_hash(folder: Path) -> str | None:
-    """What the weights of the best model are; None where there is none."""
-    hashes = {}
-    for file in sorted(filter(is_tensors, (folder / "best").glob("*"))):
-        hashes[file.name] = file_sha256(file)
-    return hash_together(hashes) if hashes else None
+    """A hash of the weights of the best model; None where there is none."""
+    hashes = {file.name: file_sha256(file) for file in (folder / "best").glob("*.safetensors")}
+    return digest(hashes) if hashes else None
 
 
-def is_tensors(file: str | Path) -> bool:
-    """Whether the file holds tensors; clocks and paths, which differ from run to run, are in others."""
-    return Path(file).suffix == ".safetensors"
-
-
-def hash_together(hashes: Mapping[str, str]) -> str:
-    """One hash of several files; of a single one its own."""
-    if len(hashes) == 1:
-        return next(iter(hashes.values()))
-    return hashlib.sha256(json.dumps(dict(hashes), sort_keys=True).encode()).hexdigest()
-
-
-def comparison_table(comparisons: Iterable[Comparison], *, names: tuple[str, str] = ("A", "B")) -> Table:
-    """The comparisons for people, one row each."""
+def comparison_table(comparisons: Iterable[Comparison], *, names: tuple[str, str]) -> Table:
+    """One row for each comparison; `names` are those of the runs."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for heading in ("", "compared", "first difference", *names):
         table.add_column(heading, overflow="fold")
-    for each in comparisons:
-        place = Text(each.place, style="bold red") if each.place else Text("none", style="green")
-        table.add_row(Text(each.what), Text(each.compared), place, *map(Text, each.values))
+    for row in comparisons:
+        where = Text(row.where, style="bold red") if row.where else Text("none", style="green")
+        table.add_row(Text(row.what), Text(row.compared), where, *map(Text, row.values))
     return table
 
 
-def _compare_steps(
-    what: str, one: Mapping[int, Any], other: Mapping[int, Any], *, show: Callable[[Any], str]
-) -> Comparison:
-    common = sorted(one.keys() & other.keys())
+def _compare_steps(what: str, one: Mapping[int, Any], other: Mapping[int, Any]) -> Comparison:
+    where, values = _first_difference(one, other)
     ends = max(one, default=0), max(other, default=0)
+    if not where and ends[0] != ends[1]:
+        where, values = "the end", (f"step {ends[0]}", f"step {ends[1]}")
+    common = len(one.keys() & other.keys())
     num_unmatched = sum(step <= min(ends) for step in one.keys() ^ other.keys())
-    compared = f"{len(common):,} steps" if common else "nothing that both have"
+    compared = f"{common:,} steps" if common else NOTHING
     if num_unmatched:
         compared += f"; {num_unmatched:,} are in one only"
-    result = Comparison(what=what, compared=compared, num_unmatched=num_unmatched)
-    for step in common:
-        if show(one[step]) != show(other[step]):
-            return replace(result, place=f"step {step}", values=(show(one[step]), show(other[step])))
-    if ends[0] != ends[1]:
-        return replace(result, place="the end", values=(f"step {ends[0]}", f"step {ends[1]}"))
-    return result
+    return Comparison(what=what, compared=compared, where=where, values=values, num_unmatched=num_unmatched)
 
 
-def _compare_figures(
-    one: Mapping[str, Mapping[int, float]], other: Mapping[str, Mapping[int, float]]
-) -> Comparison:
+def _first_difference(one: Mapping[int, Any], other: Mapping[int, Any]) -> tuple[str, tuple[str, str]]:
+    """The first common step with other values, which are compared by all of their digits: NaN equals NaN."""
+    for step in sorted(one.keys() & other.keys()):
+        values = str(one[step]), str(other[step])
+        if values[0] != values[1]:
+            return f"step {step}", values
+    return "", ("", "")
+
+
+def _compare_curves(one: Curves, other: Curves) -> Comparison:
     """All curves that both have; of those that differ, the one that does so first."""
-    names = sorted(one.keys() & other.keys())
-    found = [_compare_steps(name, one[name], other[name], show=repr) for name in names]
-    lacking = sorted(one.keys() ^ other.keys())
-    compared = f"{len(names)} curves" if names else "nothing that both have"
-    if lacking:
+    comparisons = [_compare_steps(name, one[name], other[name]) for name in sorted(one.keys() & other.keys())]
+    compared = f"{len(comparisons)} curves" if comparisons else NOTHING
+    if lacking := sorted(one.keys() ^ other.keys()):
         compared += f"; in one only: {', '.join(lacking[:3])}{' …' if len(lacking) > 3 else ''}"
-    result = Comparison(
-        what="other figures", compared=compared, num_unmatched=sum(each.num_unmatched for each in found)
+    different = [curve for curve in comparisons if not curve.is_equal]
+    first = min(different, key=lambda curve: curve.step, default=None)
+    return Comparison(
+        what="other metrics",
+        compared=compared,
+        where=first.where if first else "",
+        values=(f"{first.what} {first.values[0]}", first.values[1]) if first else ("", ""),
+        num_unmatched=sum(curve.num_unmatched for curve in comparisons),
     )
-    different = [each for each in found if not each.is_equal]
-    if not different:
-        return result
-    first = min(different, key=_place_in_time)
-    values = f"{first.what} {first.values[0]}", first.values[1]
-    return replace(result, place=first.place, values=values)
 
 
 def _compare_weights(one: Path, other: Path) -> Comparison:
     """Checkpoints of the same steps, and the best models."""
-    hashes = weight_hashes(one), weight_hashes(other)
-    common = sorted(hashes[0].keys() & hashes[1].keys())
+    hashes = _shorten(weight_hashes(one)), _shorten(weight_hashes(other))
     best = best_hash(one), best_hash(other)
-    parts = [f"{len(common)} checkpoints" if len(common) != 1 else "1 checkpoint"] if common else []
-    parts += [BEST] if all(best) else []
-    result = Comparison(what="weights", compared=", ".join(parts) or "nothing that both have")
-    for step in common:
-        if hashes[0][step] != hashes[1][step]:
-            values = _short(hashes[0][step]), _short(hashes[1][step])
-            return replace(result, place=f"step {step}", values=values)
-    if best[0] and best[1] and best[0] != best[1]:
-        return replace(result, place=BEST, values=(_short(best[0]), _short(best[1])))
-    return result
+    where, values = _first_difference(*hashes)
+    if not where and best[0] and best[1] and best[0] != best[1]:
+        where, values = BEST, (best[0][:SHOWN_DIGITS], best[1][:SHOWN_DIGITS])
+    count = len(hashes[0].keys() & hashes[1].keys())
+    compared = [f"{count} checkpoint{'s' if count > 1 else ''}"] if count else []
+    compared += [BEST] if all(best) else []
+    return Comparison(what="weights", compared=", ".join(compared) or NOTHING, where=where, values=values)
 
 
-def _place_in_time(comparison: Comparison) -> float:
-    words = comparison.place.split()
-    return float(words[1]) if words[0] == "step" else float("inf")
-
-
-def _short(digest: str) -> str:
-    return digest[:SHOWN_DIGITS]
+def _shorten(hashes: Mapping[int, str]) -> dict[int, str]:
+    return {step: value[:SHOWN_DIGITS] for step, value in hashes.items()}

@@ -55,9 +55,10 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
     values += [text for text in overrides if text not in words]
     if len(named) > 1:
         _refuse(named)
-    from runwright.analysis.verify.verify import Options, verify
+    from runwright.analysis.verify.verify import verify
 
-    options = Options(
+    findings = verify(
+        values,
         checks=chosen or list(CHECKS),
         num_steps=args.steps,
         num_kills=args.kills,
@@ -65,8 +66,8 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
         num_processes=args.processes,
         seed=args.seed,
         keep=args.keep,
+        allow_shadow=args.allow_shadow,
     )
-    findings = verify(values, options, allow_shadow=args.allow_shadow)
     return 1 if any(finding.verdict == "fails" for finding in findings) else 0
 
 

@@ -132,7 +132,8 @@ def test_several_seeds_are_tested_as_runs(make_run: MakeRun) -> None:
     values = {"small": (0.80, 0.81, 0.79, 0.80), "large": (0.84, 0.85, 0.83)}
     for name, figures in values.items():
         for seed, value in enumerate(figures):
-            make_run(name, seed=seed, figures={"test/accuracy": value, "test/loss": 1 - value})
+            hard = {"validation_hard/accuracy": value - 0.2}
+            make_run(name, seed=seed, figures={"test/accuracy": value, "test/loss": 1 - value} | hard)
     verdict = compare("name:small", "name:large")
     main = verdict.main
     assert main is not None
@@ -141,6 +142,7 @@ def test_several_seeds_are_tested_as_runs(make_run: MakeRun) -> None:
     assert verdict.words.startswith("B is better than A: test/accuracy is 0.0400 higher")
     assert "n = 4 and 3 runs" in verdict.words
     assert by_metric(verdict)["test/loss"].better == 1  # less of it
+    assert by_metric(verdict)["validation_hard/accuracy"].better == 1
 
 
 def test_runs_of_a_side_that_are_no_repetitions_are_noted(make_run: MakeRun) -> None:

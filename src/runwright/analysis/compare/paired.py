@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -110,7 +110,7 @@ def _compare_metrics(
             first=values[0],
             second=values[1],
             interval=bootstrap_difference(
-                _second_minus_first(metric, one, other),
+                lambda weights, metric=metric: metric(other, weights) - metric(one, weights),
                 values[1] - values[0],
                 num_rows=num_rows,
                 confidence=confidence,
@@ -119,10 +119,6 @@ def _compare_metrics(
             method=f"{PAIRED}, {confidence:.0%}",
             n=f"{num_rows:,} rows",
         )
-
-
-def _second_minus_first(metric: Metric, one: Any, other: Any) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda weights: metric(other, weights) - metric(one, weights)
 
 
 def _are_recorded(values: list[float], name: str, sides: tuple[Side, Side]) -> bool:

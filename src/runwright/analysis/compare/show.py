@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from runwright.analysis.compare.sides import Difference, Side, metric_names
 from runwright.analysis.compare.verdict import Verdict
 from runwright.analysis.runs.table import metric_text
@@ -20,8 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 MAX_VALUE = 40  # characters of a setting
-MAX_PANELS = 8
-Curve = tuple[np.ndarray, np.ndarray]  # steps, values
+MAX_POINTS = 50  # of the curve of the training loss
 
 
 def print_comparison(
@@ -110,55 +107,19 @@ def _difference_cell(difference: Difference | None, second: Sequence[float], fir
 
 
 def plot_curves(path: Path, sides: Sequence[Side]) -> Path | None:
-    """Write a plot with a panel for each metric and a colour for each side; None without common curves."""
-    from runwright.report.canvas import colour, legend, new_figure, save, title, write_ticks
-    from runwright.report.curve_plots import smoothed
+    """Write a plot with a panel for each metric and a line for each run; None without a curve."""
+    from runwright.report.curve_plots import plot_metrics, smoothed
 
-    curves = [[_read_curves(row.folder) for row in side.rows] for side in sides]
-    names = _common_names(curves)
-    if not names:
-        return None
-    columns = min(2, len(names))
-    rows = -(-len(names) // columns)
-    picture, axes = new_figure(rows, columns, width=6.2 * columns, height=3.3 * rows + 0.3)
-    for panel, name in zip(axes, names, strict=False):
-        is_noisy = name == "train/loss"
-        title(panel, name, below="smoothed" if is_noisy else "")
-        for index, (side, of_side) in enumerate(zip(sides, curves, strict=True)):
-            is_single = len(of_side) == 1
-            for number, (steps, values) in enumerate(run[name] for run in of_side if name in run):
-                panel.plot(
-                    steps,
-                    smoothed(values) if is_noisy else values,
-                    "-" if is_noisy else "o-",
-                    color=colour(index),
-                    linewidth=2 if is_single else 1.2,
-                    markersize=4,
-                    alpha=1 if is_single else 0.8,
-                    label=None if number else f"{side.letter}  {side.names}",
-                )
-        panel.set_xlabel("step", fontsize=10)
-        write_ticks(panel.xaxis, ",.0f")
-    legend(axes[0])
-    for unused in axes[len(names) :]:
-        unused.set_visible(False)
-    return save(picture, path)
-
-
-def _read_curves(folder: Path | None) -> dict[str, Curve]:
-    if folder is None or not (folder / FILE_NAME).is_file():
-        return {}
-    return {name: curve for name, curve in read_curves(folder / FILE_NAME).items() if len(curve[0])}
-
-
-def _common_names(curves: Sequence[Sequence[dict[str, Curve]]]) -> list[str]:
-    """Losses first, then the other metrics of whole splits that every side has."""
-
-    def is_shown(name: str) -> bool:
-        is_evaluated = name.startswith("validation/") and name.count("/") == 1
-        is_curve = any(len(run[name][0]) > 1 for side in curves for run in side if name in run)
-        return is_curve and (name == "train/loss" or is_evaluated)
-
-    of_sides = [set().union(*(run.keys() for run in side)) for side in curves]
-    names = filter(is_shown, set.intersection(*of_sides))  # a single point is no curve: the table has it
-    return sorted(names, key=lambda name: (not name.endswith("/loss"), name))[:MAX_PANELS]
+    curves = {}
+    for letter, row in ((side.letter, row) for side in sides for row in side.rows):
+        journal = row.folder / FILE_NAME if row.folder else None
+        recorded = read_curves(journal) if journal and journal.is_file() else {}
+        for name, (steps, values) in sorted(recorded.items(), key=lambda item: not item[0].endswith("/loss")):
+            split, _, metric = name.partition("/")
+            line = f"{letter} {row.short_id}"
+            if name == "train/loss" and len(steps):
+                every = max(1, len(steps) // MAX_POINTS)
+                curves[f"{line}/train loss, smoothed"] = steps[::every], smoothed(values)[::every]
+            elif split == "validation" and "/" not in metric:
+                curves[f"{line}/validation {metric}"] = steps, values
+    return plot_metrics(path, curves)

@@ -15,7 +15,7 @@ from runwright.runs.folder import find_runs, read_run, resolve_run
 from runwright.types import Interval
 
 BY_NAME = "name:"
-SPLITS = ("test", "validation")  # whose metrics are compared, in this order
+SPLITS = ("test", "validation")  # whose rows are compared, in this order
 IGNORED_SETTINGS = ("name", "output_dir", "resume", "tracker.", "launch.")  # they change no metric
 SEEDS = ("seed", "seeds.data", "seeds.init", "seeds.dropout")
 # Metrics of which less is better; of any other one more is, unless the configuration says otherwise.
@@ -24,7 +24,7 @@ LESS_IS_BETTER = ("loss", "error", "mae", "mse", "rmse", "perplexity")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Side:
-    """Runs that count as one."""
+    """One run, or several that differ in their seeds."""
 
     letter: str
     rows: tuple[RunRow, ...]
@@ -36,15 +36,12 @@ class Side:
         return self.rows[0].folder
 
     @property
-    def names(self) -> str:
-        return ", ".join(dict.fromkeys(row.name for row in self.rows))
-
-    @property
     def label(self) -> str:
         """Names and ids of the runs for people."""
+        names = ", ".join(dict.fromkeys(row.name for row in self.rows))
         ids = " ".join(row.short_id for row in self.rows[:4])
         more = f" and {len(self.rows) - 4} more" if len(self.rows) > 4 else ""
-        return f"{self.names} ({ids}{more})"
+        return f"{names} ({ids}{more})"
 
     @property
     def best_metric(self) -> str:
@@ -139,8 +136,14 @@ def less_is_better(metric: str, side: Side) -> bool:
     return any(word in name.replace("_", " ").split() for word in LESS_IS_BETTER)
 
 
+def split_rank(metric: str) -> int:
+    """Position of the metric's split among SPLITS; other validation and test splits come last."""
+    split = metric.partition("/")[0]
+    return SPLITS.index(split) if split in SPLITS else len(SPLITS)
+
+
 def metric_names(sides: Sequence[Side]) -> list[str]:
-    """Metrics of the compared splits that any run has, those of whole splits before those of groups."""
+    """Metrics of evaluated splits that any run has, those of whole splits before those of groups."""
     names = dict.fromkeys(name for side in sides for row in side.rows for name in row.metrics)
-    compared = [name for name in names if name.partition("/")[0] in SPLITS]
-    return sorted(compared, key=lambda name: (name.count("/"), SPLITS.index(name.partition("/")[0])))
+    evaluated = [name for name in names if "/" in name and name.startswith(SPLITS)]
+    return sorted(evaluated, key=lambda name: (name.count("/"), split_rank(name)))

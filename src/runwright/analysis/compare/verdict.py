@@ -9,12 +9,12 @@ import numpy as np
 
 from runwright.analysis.compare.paired import compare_rows
 from runwright.analysis.compare.sides import (
-    SPLITS,
     Difference,
     Side,
     less_is_better,
     metric_names,
     mixed_settings,
+    split_rank,
 )
 from runwright.analysis.compare.statistics import permutation_p, welch
 from runwright.analysis.runs.table import metric_text
@@ -73,8 +73,8 @@ def judge(first: Side, second: Side, *, confidence: float) -> Verdict:
             notes.append(f"{row.short_id} has not finished ({row.status}): its metrics are its last ones")
 
     def rank(difference: Difference) -> tuple[bool, int, bool]:
-        split, _, name = difference.metric.partition("/")
-        return name != first.best_metric, SPLITS.index(split), name != "loss"
+        name = difference.metric.partition("/")[2]
+        return name != first.best_metric, split_rank(difference.metric), name != "loss"
 
     differences.sort(key=rank)
     return Verdict(letters=(first.letter, second.letter), differences=tuple(differences), notes=tuple(notes))

@@ -69,7 +69,7 @@ class Exploration:
         return sorted(usual | ({self.max_length} if self.max_length else set()))
 
     def text(self, split: str, position: int, *, longest: int = 240) -> str:
-        """The texts of a row, cut."""
+        """The texts of a row in at most `longest` characters."""
         row = self.data.splits[split][position]
         whole = " ¦ ".join(text_of(row[name]) for name in self.columns.text_columns)
         return whole if len(whole) <= longest else f"{whole[: longest - 1]}…"

@@ -22,7 +22,7 @@ HEADINGS = {"seconds": "time", "overrides": "what is special about it"}
 
 
 def default_columns(rows: Sequence[RunRow]) -> list[str]:
-    """Who and when, and the metrics that most of the runs have: those of the test split first."""
+    """Id, status and time, and the metrics that most of the runs have: those of the test split first."""
     names = [name for row in rows for name in row.metrics if name.count("/") == 1]
     counts = Counter(name for name in names if name.startswith(("test/", "validation/")))
 

@@ -99,5 +99,5 @@ def measure_as_worker(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    place, reports_folder = map(Path, sys.argv[1:])
-    sys.exit(work(lambda: measure_as_worker(place), reports=reports_folder))
+    run_folder, reports_folder = map(Path, sys.argv[1:])
+    sys.exit(work(lambda: measure_as_worker(run_folder), reports=reports_folder))

@@ -60,7 +60,7 @@ class Measurement:
     name: str
 
     def alone(self, cut: Cut, *, seed: int = 0) -> Gradient | None:
-        """In one process, which is the first; None on the others."""
+        """Measure in one process, the first; None on the others."""
         subject = self.subject
         if not subject.ranks.is_first:
             return None
@@ -74,7 +74,7 @@ class Measurement:
             return None, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
     def together(self, cut: Cut) -> Gradient:
-        """In all processes."""
+        """Measure in all processes."""
         return measure_gradient(self.subject, self.model, cut=cut, ranks=self.subject.ranks)
 
     def not_checked(self, reason: str) -> Finding:

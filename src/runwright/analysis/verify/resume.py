@@ -109,7 +109,7 @@ def _judge(config: Mapping[str, Any], whole: Path, broken: Path, steps: str) -> 
     for comparison in compare(whole, broken):
         holds = comparison.is_equal and not comparison.num_unmatched
         first, second = comparison.values
-        text = f"{comparison.place}: {first} and {second}" if comparison.place else "none"
+        text = f"{comparison.where}: {first} and {second}" if comparison.where else "none"
         if comparison.num_unmatched:
             text += f"; {comparison.compared}"
         what = f"{comparison.what} ({comparison.compared}), killed after step {steps}"

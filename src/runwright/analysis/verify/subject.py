@@ -19,7 +19,7 @@ Verdict = Literal["holds", "fails", "reported", "not checked"]
 
 
 class Finding(NamedTuple):
-    """One line of the report."""
+    """Result of one measurement or comparison."""
 
     check: str  # parity, evaluation or resume
     what: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,20 +37,18 @@ CONCLUSIONS = {  # of a check in which nothing failed, and of one in which somet
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
-    """Extent of a verification."""
-
-    checks: Sequence[str]
-    num_steps: int
-    num_kills: int
-    num_rows: int
-    num_processes: int | None  # None: as many as the run has, at least two
-    seed: int
-    keep: bool  # the folder, even where everything holds
-
-
-def verify(overrides: Sequence[str], options: Options, *, allow_shadow: bool = False) -> list[Finding]:
+def verify(
+    overrides: Sequence[str],
+    *,
+    checks: Sequence[str],
+    num_steps: int,
+    num_kills: int,
+    num_rows: int,
+    num_processes: int | None,  # None: as many as the run has, at least two
+    seed: int,
+    keep: bool,  # the folder, even where everything holds
+    allow_shadow: bool = False,
+) -> list[Finding]:
     """Verify an experiment, print the findings, and return them.
 
     Raises ConfigError or DataError where the experiment cannot even begin.
@@ -63,19 +60,21 @@ def verify(overrides: Sequence[str], options: Options, *, allow_shadow: bool = F
     folder = Path(tempfile.mkdtemp(prefix="runwright-verify-"))
     findings: list[Finding] = []
     try:
-        if measured := [check for check in MEASURED if check in options.checks]:
-            findings += _measure(config, options, measured, folder / "measured", say)
-        if "resume" in options.checks:
+        if measured := [check for check in MEASURED if check in checks]:
+            findings += _measure(
+                config, folder / "measured", measured, say, num_rows=num_rows, num_processes=num_processes
+            )
+        if "resume" in checks:
             short = shorten(
                 config,
-                num_steps=options.num_steps,
-                num_rows=options.num_rows,
+                num_steps=num_steps,
+                num_rows=num_rows,
                 split_sizes={split: len(examples) for split, examples in prepared.examples.items()},
                 output_dir=folder / "outputs",
             )
-            findings += check_resume(short, num_kills=options.num_kills, seed=options.seed, say=say)
+            findings += check_resume(short, num_kills=num_kills, seed=seed, say=say)
     finally:
-        keep = options.keep or not findings or any(finding.verdict == "fails" for finding in findings)
+        keep = keep or not findings or any(finding.verdict == "fails" for finding in findings)
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
     _print(findings, names={"task": _name(config["task"]), "model": _name(config["model"])})
@@ -86,12 +85,14 @@ def verify(overrides: Sequence[str], options: Options, *, allow_shadow: bool = F
 
 def _measure(
     config: Mapping[str, Any],
-    options: Options,
-    checks: Sequence[str],
     folder: Path,
+    checks: Sequence[str],
     say: Callable[[str], None],
+    *,
+    num_rows: int,
+    num_processes: int | None,
 ) -> Iterator[Finding]:
-    wanted = num_processes = options.num_processes or max(2, config["launch"]["num_processes"])
+    wanted = num_processes = num_processes or max(2, config["launch"]["num_processes"])
     num_gpus = torch.cuda.device_count() if config["trainer"]["device"] != "cpu" else 0
     if 0 < num_gpus < wanted:
         num_processes = 1
@@ -102,7 +103,7 @@ def _measure(
         folder,
         config,
         checks=checks,
-        num_rows=options.num_rows,
+        num_rows=num_rows,
         num_processes=num_processes,
         num_threads=config["trainer"]["num_threads"] or share_of_cores(num_processes),
     )
