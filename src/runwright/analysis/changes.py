@@ -40,9 +40,9 @@ def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> It
             yield Change("machine", f"{name} {_plain(old)} → {_plain(new)}")
     if before["folder"] != now["folder"]:
         yield Change("machine", f"started in {now['folder']}, not in {before['folder']}", matters=False)
-    commits = [(record["git"] or {}).get("commit") for record in (before, now)]
-    if all(commits) and commits[0] != commits[1]:
-        yield Change("commit", f"{commits[0][:12]} → {commits[1][:12]}", matters=False)
+    old, new = ((record["git"] or {}).get("commit") for record in (before, now))
+    if old and new and old != new:
+        yield Change("commit", f"{old[:12]} → {new[:12]}", matters=False)
 
 
 def model_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:

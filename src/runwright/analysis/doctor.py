@@ -45,7 +45,9 @@ def examine(output_dir: Path, *, fix: bool) -> Iterator[Finding]:
     """All checks in the order of the report; with `fix`, runs that died get their true status."""
     file = Path(__file__).resolve().parents[3] / CONSTRAINTS_FILE
     if file.is_file():  # a checkout, not a wheel
-        versions = {canonicalize_name(name): version for name, version in installed_packages().items()}
+        versions: dict[str, str] = {
+            canonicalize_name(name): version for name, version in installed_packages().items()
+        }
         yield check_pins(versions, read_pins(file.read_text(encoding="utf-8")))
     yield _check_torch()
     runs = find_runs(output_dir)
