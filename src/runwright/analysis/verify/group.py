@@ -57,7 +57,7 @@ def measure(
                 inbox,
                 timeout_seconds=SILENT_SECONDS,
                 grace_seconds=GRACE_SECONDS,
-                say=lambda text: None,  # noqa: ARG005 - the supervisor's keyword
+                say=lambda _: None,
             )
     if outcome.failure is not None:
         code, advice = f"exit code {outcome.code}", outcome.failure.text
