@@ -12,7 +12,7 @@ from runwright.config.compose import all_mistakes, compose
 from runwright.config.targets import instantiate
 from runwright.dataset.checks import require_columns
 from runwright.dataset.combine import concat, mix
-from runwright.dataset.readers.places import files_of, locate
+from runwright.dataset.readers.raw import files_of, locate
 from runwright.errors import ConfigError, DataError
 
 MIX = {"weights": None, "temperature": None, "num_rows": None, "splits": ["train"]}

@@ -67,8 +67,6 @@ def test_wrong_subsets_and_holdouts_are_refused(read, write, load):
     source = read("csv", write("a.csv", LINES))
     with pytest.raises(ConfigError, match=r"subset names 'tset'; splits: train"):
         load(source, subset={"tset": 5})
-    with pytest.raises(ConfigError, match=r"subset\.train: expected null or at least 1"):
-        load(source, subset={"train": 0})
     with pytest.raises(DataError, match=r"no such column.*'label'"):
         load(source, holdout={"test": 0.1}, stratify_by="lable")
     only_test = read("csv", {"test": write("b.csv", LINES)})

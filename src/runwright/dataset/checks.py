@@ -1,10 +1,8 @@
-"""What can be wrong with rows, found before weights are loaded; and what is suspicious, told in notes."""
+"""Checks of rows before weights are loaded: errors that name file and line, and notes on suspicious rows."""
 
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -13,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute
 from datasets import Dataset
 
-from runwright.dataset.readers.places import Where, files_of, locate
-from runwright.dataset.readers.raw import ROW_ID
+from runwright.dataset.fingerprint import column_chunks, row_keys
+from runwright.dataset.readers.raw import ROW_ID, files_of, locate
 from runwright.errors import DataError
 from runwright.types import Splits
 
@@ -57,17 +55,17 @@ def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
 def row_error(problem: str, rows: Dataset, position: int, *, split: str, column: str | None) -> DataError:
     """A complaint about the row at a position, named by its file and its place there."""
     row = rows[position]
-    row_id = row.get(ROW_ID, position)
-    if "id" in row:  # what people search nested files for
+    where = locate(rows, row.get(ROW_ID, position))
+    if "id" in row:  # people search nested files for it
         problem = f"{problem} (id {row['id']!r})"
-    return _error_at(problem, locate(rows, row_id), split=split, column=column)
+    return DataError(problem, file=where.file, line=where.line, split=split, row=where.row, column=column)
 
 
 @contextmanager
 def naming_rows(splits: Splits, *, row_ids: Sequence[int] | None = None) -> Iterator[None]:
-    """What is raised inside about a row names its file and its place there; about a split, its only file.
+    """Add file and line to a DataError about a row that is raised inside; about a split, its only file.
 
-    A task names a row by its place among those that it was given: the rows of a split, or those with these
+    A task names a row by its position among those that it was given: the rows of a split, or those with these
     ids out of the only split.
     """
     try:
@@ -84,11 +82,9 @@ def naming_rows(splits: Splits, *, row_ids: Sequence[int] | None = None) -> Iter
         if row_ids is None:
             raise row_error(error.problem, rows, error.row, split=split, column=error.column) from error
         where = locate(rows, int(row_ids[error.row]))
-        raise _error_at(error.problem, where, split=split, column=error.column) from error
-
-
-def _error_at(problem: str, where: Where, *, split: str, column: str | None) -> DataError:
-    return DataError(problem, file=where.file, line=where.line, split=split, row=where.row, column=column)
+        raise DataError(
+            error.problem, file=where.file, line=where.line, split=split, row=where.row, column=error.column
+        ) from error
 
 
 def _require_values(rows: Dataset, column: str, *, split: str) -> None:
@@ -125,19 +121,8 @@ def _require_text(rows: Dataset, column: str, *, split: str, whole: bool) -> Non
         raise DataError("every text is empty", file=file, split=split, column=column)
 
 
-def column_chunks(rows: Dataset, column: str) -> Iterator[tuple[int, pa.Array]]:
-    """(position of the first value, values) of a column in pieces of 10,000 rows."""
-    table = rows.select_columns([column]).with_format("arrow")
-    start = 0
-    for piece in table.iter(batch_size=10_000):
-        values: Any = piece.column(column).combine_chunks()  # pyright: ignore[reportAttributeAccessIssue]
-        values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-        yield start, values
-        start += len(values)
-
-
 def quality_notes(splits: Splits, *, text_columns: Sequence[str], label_column: str | None) -> list[str]:
-    """What looks wrong with texts and labels: blank texts, texts of train in other splits, label noise."""
+    """Notes on suspicious rows: blank texts, texts of train in other splits, one text with several labels."""
     columns = list(text_columns)
     keys = {split: list(row_keys(rows, columns)) for split, rows in splits.items()}
     notes = [note for split, rows in splits.items() for note in _blank_notes(rows, columns, split=split)]
@@ -173,17 +158,6 @@ def _noise_notes(keys: Sequence[bytes], labels: Sequence[Any], *, split: str) ->
     labels_of: dict[bytes, set[str]] = {}
     for key, label in zip(keys, labels, strict=True):
         labels_of.setdefault(key, set()).add(repr(label))
-    noisy = {key for key, found in labels_of.items() if len(found) > 1}
-    if not noisy:
-        return []
+    noisy = {key for key, different in labels_of.items() if len(different) > 1}
     num_rows = sum(key in noisy for key in keys)
-    return [f"{len(noisy)} texts of {split} ({num_rows} rows) appear with different labels"]
-
-
-def row_keys(rows: Dataset, columns: Sequence[str]) -> Iterator[bytes]:
-    """A 16-byte hash of each row's values in these columns."""
-    batches: Any = rows.select_columns(list(columns)).iter(batch_size=1000)
-    for batch in batches:
-        for values in zip(*(batch[column] for column in columns), strict=True):
-            text = json.dumps(values, ensure_ascii=False, default=str)
-            yield hashlib.blake2b(text.encode(), digest_size=16).digest()
+    return [f"{len(noisy)} texts of {split} ({num_rows} rows) appear with different labels"] if noisy else []

@@ -16,15 +16,98 @@ import pyarrow as pa
 from datasets import Dataset
 
 from runwright import store
-from runwright.dataset.alignment import common_schema, in_schema
-from runwright.dataset.cleaning.passes import column_numbers
-from runwright.dataset.fingerprint import content_fingerprint
+from runwright.dataset.checks import missing_column
+from runwright.dataset.fingerprint import content_fingerprint, row_numbers
 from runwright.dataset.load import LoadedData
-from runwright.dataset.readers.places import about_of, files_of
-from runwright.dataset.readers.raw import BATCH_ROWS, ROW_ID, Part, RawSplit, kept_rows
+from runwright.dataset.readers.raw import ROW_ID, RawSplit, about_of, files_of, kept_rows
+from runwright.dataset.readers.reading import BATCH_ROWS
 from runwright.dataset.splits import random_order
 from runwright.errors import ConfigError, DataError
 from runwright.types import PositiveFloat, PositiveInt, Splits
+
+_log = logging.getLogger(__name__)
+Selected = dict[str, tuple[Dataset, "np.ndarray | None"]]
+"""By name of the part: its rows of one split, and the positions taken of them, [N] int64; None: all."""
+
+
+class Combined(dict[str, Dataset]):
+    """Splits made of parts; `notes` tells how, `parts` holds a description of each."""
+
+    def __init__(self, splits: Splits, *, notes: list[str], parts: dict[str, Any]) -> None:
+        super().__init__(splits)
+        self.notes = notes
+        self.parts = parts
+
+
+def concat(
+    *, parts: dict[str, Any] | list[Any], columns: list[str] | None, source_column: str | None
+) -> Combined:
+    """The rows of all parts, one part after the other, split by split.
+
+    `columns` are kept, null: those that every part has. `source_column` names a new column with the name of
+    the part that a row came from.
+    """
+    named = _named(parts)
+    selected: dict[str, Selected] = {
+        split: {name: (rows, None) for name, rows in by_part.items()}
+        for split, by_part in _by_split(named).items()
+    }
+    return _combined(named, selected, columns, source_column, notes=[])
+
+
+def mix(
+    seed: int,
+    *,
+    parts: dict[str, Any] | list[Any],
+    weights: dict[str, PositiveFloat] | list[PositiveFloat] | None,
+    temperature: PositiveFloat | None,
+    num_rows: PositiveInt | None,
+    splits: list[str],
+    columns: list[str] | None,
+    source_column: str | None,
+) -> Combined:
+    """Rows of all parts in the proportion of their weights, drawn by the seed; else as `concat`.
+
+    With a temperature T the weights are the sizes to the power of 1/T: 1 keeps the proportions of the sizes,
+    a large one makes the parts equal. `num_rows` is the size of the mixture; null: as many as there can be
+    with no row twice. A part that has to give more rows than it has repeats them all equally often, to within
+    one. Splits that are not named in `splits` are not mixed: each of their rows comes once.
+    """
+    named = _named(parts)
+    by_split = _by_split(named)
+    if unknown := [split for split in splits if split not in by_split]:
+        raise ConfigError(f"dataset.source.splits names {unknown[0]!r}; splits: {', '.join(by_split)}")
+    selected: dict[str, Selected] = {}
+    notes: list[str] = []
+    for split, by_part in by_split.items():
+        selected[split] = {name: (rows, None) for name, rows in by_part.items()}
+        if split not in splits:
+            continue
+        if missing := [name for name in named if name not in by_part]:
+            raise DataError(f"the part {missing[0]!r} has no such split to mix", split=split)
+        sizes = np.array([len(rows) for rows in by_part.values()])
+        if temperature is not None:
+            shares = shares_by_temperature(sizes, temperature)
+        else:
+            numbers = [weights[name] for name in by_part] if isinstance(weights, dict) else weights
+            shares = np.array(numbers, dtype=np.float64)
+            shares = shares / shares.sum()
+        total = num_rows or largest_without_repeats(shares, sizes)
+        counts = whole_counts(shares, total)
+        texts = []
+        for (name, rows), count, share in zip(by_part.items(), counts.tolist(), shares, strict=True):
+            if not count:
+                raise DataError(
+                    f"no row of part {name!r} in a mixture of {total} rows; raise dataset.source.num_rows",
+                    split=split,
+                )
+            positions = _draw(rows, count, seed=seed, purpose=f"mixture of {split}: {name}")
+            selected[split][name] = rows, positions
+            repeats = f", each {count / len(rows):.3g} times" if count > len(rows) else ""
+            proportion = f"({count / total:.4%}, asked for {share:.4%})"
+            texts.append(f"{name} {count} of {len(rows)} rows {proportion}{repeats}")
+        notes.append(f"mixture of {split}, {total} rows: {'; '.join(texts)}")
+    return _combined(named, selected, columns, source_column, notes=notes)
 
 
 def shares_by_temperature(sizes: np.ndarray, temperature: float) -> np.ndarray:
@@ -55,199 +138,68 @@ def largest_without_repeats(shares: np.ndarray, sizes: np.ndarray) -> int:
     return total
 
 
-_log = logging.getLogger(__name__)
-Positions = dict[str, dict[str, np.ndarray | None]]
-"""By split and part: the rows that are taken, [N] int64; None: all of them."""
-
-
-class Combined(dict[str, Dataset]):
-    """Splits made of parts; `notes` tells how, `parts` what each of them holds."""
-
-    def __init__(self, splits: Splits, *, notes: list[str], parts: dict[str, Any]) -> None:
-        super().__init__(splits)
-        self.notes = notes
-        self.parts = parts
-
-
-def concat(
-    *, parts: dict[str, Any] | list[Any], columns: list[str] | None, source_column: str | None
-) -> Combined:
-    """The rows of all parts, one part after the other, split by split.
-
-    `columns` are kept, null: those that every part has. `source_column` names a new column with the name of
-    the part that a row came from.
-    """
-    named = _named(parts)
-    splits = dict.fromkeys(split for part in named.values() for split in _splits(part))
-    taken: Positions = {
-        split: {name: None for name, part in named.items() if split in _splits(part)} for split in splits
-    }
-    return _combined(named, taken, columns, source_column, notes=[])
-
-
-def mix(
-    seed: int,
-    *,
-    parts: dict[str, Any] | list[Any],
-    weights: dict[str, PositiveFloat] | list[PositiveFloat] | None,
-    temperature: PositiveFloat | None,
-    num_rows: PositiveInt | None,
-    splits: list[str],
-    columns: list[str] | None,
-    source_column: str | None,
-) -> Combined:
-    """Rows of all parts in the proportion of their weights, drawn by the seed; else as `concat`.
-
-    With a temperature T the weights are the sizes to the power of 1/T: 1 keeps the proportions of the sizes,
-    a large one makes the parts equal. `num_rows` is the size of the mixture; null: as many as there can be
-    with no row twice. A part that has to give more rows than it has repeats them all equally often, to within
-    one. Splits that are not named in `splits` are not mixed: each of their rows comes once.
-    """
-    named = _named(parts)
-    taken: Positions = {}
-    notes: list[str] = []
-    for split in dict.fromkeys(split for part in named.values() for split in _splits(part)):
-        present = {name: _splits(part)[split] for name, part in named.items() if split in _splits(part)}
-        taken[split] = dict.fromkeys(present)
-        if split not in splits:
-            continue
-        if missing := [name for name in named if name not in present]:
-            raise DataError(f"the part {missing[0]!r} has no such split to mix", split=split)
-        sizes = np.array([len(rows) for rows in present.values()])
-        shares = _shares(weights, temperature, list(present), sizes)
-        total = num_rows or largest_without_repeats(shares, sizes)
-        counts = whole_counts(shares, total)
-        for name, count in zip(present, counts.tolist(), strict=True):
-            if not count:
-                raise DataError(
-                    f"no row of part {name!r} in a mixture of {total} rows; raise dataset.source.num_rows",
-                    split=split,
-                )
-            taken[split][name] = _draw(present[name], count, seed=seed, purpose=f"mixture of {split}: {name}")
-        notes.append(_proportions(split, list(present), sizes, shares, counts))
-    if unknown := [split for split in splits if split not in taken]:
-        raise ConfigError(f"dataset.source.splits names {unknown[0]!r}; splits: {', '.join(taken)}")
-    return _combined(named, taken, columns, source_column, notes=notes)
-
-
-def _shares(weights: Any, temperature: float | None, names: Sequence[str], sizes: np.ndarray) -> np.ndarray:
-    """The share of each part, [K] float64, adding up to 1."""
-    if temperature is not None:
-        return shares_by_temperature(sizes, temperature)
-    by_name = weights if isinstance(weights, Mapping) else dict(zip(names, weights, strict=False))
-    if set(by_name) != set(names) or len(weights) != len(names):
-        raise ConfigError(f"dataset.source.weights: expected a weight for each of {', '.join(names)}")
-    given = np.array([float(by_name[name]) for name in names])
-    return given / given.sum()
-
-
 def _draw(rows: Dataset, count: int, *, seed: int, purpose: str) -> np.ndarray:
     """Ascending positions of `count` rows, each as often as any other, to within one."""
     rounds, rest = divmod(count, len(rows))
-    order = random_order(_row_ids(rows), seed=seed, purpose=purpose)
+    order = random_order(row_numbers(rows), seed=seed, purpose=purpose)
     return np.sort(np.concatenate([np.tile(np.arange(len(rows)), rounds), order[:rest]])).astype(np.int64)
 
 
-def _proportions(
-    split: str, names: Sequence[str], sizes: np.ndarray, shares: np.ndarray, counts: np.ndarray
-) -> str:
-    total = int(counts.sum())
-    parts = []
-    for name, size, share, count in zip(names, sizes, shares, counts, strict=True):
-        text = f"{name} {count} of {size} rows ({count / total:.4%}, asked for {share:.4%})"
-        parts.append(text + (f", each {count / size:.3g} times" if count > size else ""))
-    return f"mixture of {split}, {total} rows: {'; '.join(parts)}"
-
-
 def _named(parts: Any) -> dict[str, Any]:
-    if not parts:
-        raise ConfigError("dataset.source.parts: no parts; expected at least one data set")
     named = parts if isinstance(parts, Mapping) else {f"part_{n}": part for n, part in enumerate(parts, 1)}
     for name, part in named.items():
         if not isinstance(part, Mapping | LoadedData):
             raise ConfigError(
                 f"dataset.source.parts.{name}: expected a data set or a reader, got {type(part).__name__}"
             )
+        if getattr(part, "stream", None) is not None:
+            raise ConfigError(
+                "dataset.source.parts: a combination cannot hold a stream; set its streaming to false"
+            )
     return dict(named)
 
 
-def _splits(part: Any) -> Splits:
-    if getattr(part, "stream", None) is not None:
-        raise ConfigError(
-            "dataset.source.parts: a combination cannot hold a stream; set its streaming to false"
-        )
-    return part.splits if isinstance(part, LoadedData) else dict(part)
+def _by_split(named: Mapping[str, Any]) -> dict[str, dict[str, Dataset]]:
+    """The rows of each split by the name of the part."""
+    by_split: dict[str, dict[str, Dataset]] = {}
+    for name, part in named.items():
+        for split, rows in (part.splits if isinstance(part, LoadedData) else part).items():
+            by_split.setdefault(split, {})[name] = rows
+    return by_split
 
 
 def _combined(
     named: Mapping[str, Any],
-    taken: Positions,
+    selected: Mapping[str, Selected],
     columns: list[str] | None,
     source_column: str | None,
     *,
     notes: list[str],
 ) -> Combined:
-    own: list[str] = []
-    described: dict[str, Any] = {}
-    for name, part in named.items():
-        described[name] = _describe(part)
-        own += [f"part {name}: {note}" for note in described[name]["notes"]]
-    schemas = {}
-    for split, chosen in taken.items():
-        present = {name: _splits(named[name])[split] for name in chosen}
-        schemas[split], left_out = common_schema(present, columns, source_column, split=split)
+    described = {name: _describe(part) for name, part in named.items()}
+    notes_of_parts = [f"part {name}: {note}" for name, part in described.items() for note in part["notes"]]
+    schemas, key = {}, {}
+    for split, by_part in selected.items():
+        schemas[split], left_out = _common_schema(by_part, columns, source_column, split=split)
         if left_out:
             notes.append(f"columns of {split} that not every part has were left out: {left_out}")
             _log.info("%s", notes[-1])
-    key = {
-        "reader": "combination",
-        "source_column": source_column,
-        "splits": {
-            split: {
-                "schema": [[field.name, str(field.type)] for field in schemas[split]],
-                "parts": [
-                    [name, _splits(named[name])[split]._fingerprint, _digest(positions)]
-                    for name, positions in chosen.items()
-                ],
-            }
-            for split, chosen in taken.items()
-        },
-    }
+        key[split] = {
+            "schema": [[field.name, str(field.type)] for field in schemas[split]],
+            "parts": [
+                [name, rows._fingerprint, None if positions is None else store.bytes_digest(positions)]
+                for name, (rows, positions) in by_part.items()
+            ],
+        }
     rows = kept_rows(
-        key,
-        lambda: {split: _raw(named, split, taken[split], schemas[split], source_column) for split in taken},
+        {"reader": "combination", "source_column": source_column, "splits": key},
+        lambda: {split: _raw(selected[split], schemas[split], source_column) for split in selected},
     )
-    return Combined(rows, notes=own + notes, parts=described)
-
-
-def _raw(
-    named: Mapping[str, Any],
-    split: str,
-    chosen: Mapping[str, np.ndarray | None],
-    schema: pa.Schema,
-    source_column: str | None,
-) -> RawSplit:
-    def batches() -> Iterator[pa.RecordBatch]:
-        for name, positions in chosen.items():
-            rows = _splits(named[name])[split]
-            taken = rows if positions is None else rows.select(positions, keep_in_memory=True)
-            tables: Any = taken.with_format("arrow").iter(batch_size=BATCH_ROWS)
-            for table in tables:
-                yield in_schema(table, schema, source_column, name)
-
-    parts = [_part(name, _splits(named[name])[split], positions) for name, positions in chosen.items()]
-    return RawSplit(schema=schema, batches=batches(), parts=parts)
-
-
-def _part(name: str, rows: Dataset, positions: np.ndarray | None) -> Part:
-    row_ids = _row_ids(rows) if positions is None else _row_ids(rows)[positions]
-    in_place = bool((row_ids == np.arange(len(row_ids))).all())
-    about = about_of(rows)
-    return Part(name=name, num_rows=len(row_ids), about=about, row_ids=None if in_place else row_ids)
+    return Combined(rows, notes=notes_of_parts + notes, parts=described)
 
 
 def _describe(part: Any) -> dict[str, Any]:
-    """What a part holds, for JSON."""
+    """Sizes, fingerprints, sources and notes of a part, for JSON."""
     if isinstance(part, LoadedData):
         inner = {"parts": part.parts} if part.parts else {}
         facts = {"fingerprints": part.fingerprints, "sources": part.sources, "notes": part.notes}
@@ -260,9 +212,88 @@ def _describe(part: Any) -> dict[str, Any]:
     }
 
 
-def _row_ids(rows: Dataset) -> np.ndarray:
-    return column_numbers(rows, ROW_ID) if ROW_ID in rows.column_names else np.arange(len(rows))
+def _raw(selected: Selected, schema: pa.Schema, source_column: str | None) -> RawSplit:
+    parts, ids = [], []
+    for name, (rows, positions) in selected.items():
+        ids.append(row_numbers(rows) if positions is None else row_numbers(rows)[positions])
+        parts.append({"name": name, "num_rows": len(ids[-1]), "about": about_of(rows)})
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for name, (rows, positions) in selected.items():
+            taken = rows if positions is None else rows.select(positions, keep_in_memory=True)
+            tables: Any = taken.with_format("arrow").iter(batch_size=BATCH_ROWS)
+            for table in tables:
+                yield _in_schema(table, schema, source_column, name)
+
+    return RawSplit(schema=schema, batches=batches(), about={"parts": parts}, numbers=np.concatenate(ids))
 
 
-def _digest(positions: np.ndarray | None) -> str | None:
-    return None if positions is None else store.digest(store.bytes_digest(positions))
+# --- columns and types ------------------------------------------------------------------------------------
+
+
+def _common_schema(
+    selected: Selected, columns: Sequence[str] | None, source_column: str | None, *, split: str
+) -> tuple[pa.Schema, str]:
+    """The schema of the combined rows, and in words which columns were left out.
+
+    Whole numbers beside others become decimal ones, short strings long ones; what else differs is an error.
+    """
+    schemas = {name: rows.features.arrow_schema for name, (rows, _) in selected.items()}
+    names = dict.fromkeys(name for schema in schemas.values() for name in schema.names if name != ROW_ID)
+    wanted = [name for name in names if all(name in schema.names for schema in schemas.values())]
+    if columns is not None:
+        for name, (rows, _) in selected.items() if split == "train" else ():
+            for column in columns:
+                if column not in rows.column_names:
+                    error = missing_column(column, rows, split=split)
+                    raise DataError(f"part {name!r}: {error}") from error
+        wanted = [name for name in columns if name in wanted]
+    if not wanted:
+        shown = "; ".join(f"{name}: {', '.join(schema.names)}" for name, schema in schemas.items())
+        raise DataError(
+            f"the parts have no column in common; rename some with columns ({shown})", split=split
+        )
+    if source_column in wanted:
+        raise ConfigError(
+            f"dataset.source.source_column: the parts have a column {source_column!r}; choose another name"
+        )
+    fields = [pa.field(name, _common_type(name, schemas, split=split)) for name in wanted]
+    if source_column is not None:
+        fields.append(pa.field(source_column, pa.string()))
+    lost = {name: [c for c in schema.names if c not in (*wanted, ROW_ID)] for name, schema in schemas.items()}
+    left_out = "; ".join(f"{', '.join(c)} of {name}" for name, c in lost.items() if c)
+    return pa.schema(fields), left_out if columns is None else ""
+
+
+def _common_type(column: str, schemas: Mapping[str, pa.Schema], *, split: str) -> pa.DataType:
+    single = [pa.schema([pa.field(column, schema.field(column).type)]) for schema in schemas.values()]
+    try:
+        return pa.unify_schemas(single, promote_options="permissive").field(column).type
+    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+        kinds = ", ".join(f"{schema.field(column).type} in {name}" for name, schema in schemas.items())
+        raise DataError(
+            f"the parts have different types here: {kinds}; make them the same with CastColumns among the "
+            f"cleaning steps of a part",
+            split=split,
+            column=column,
+        ) from error
+
+
+def _in_schema(table: pa.Table, schema: pa.Schema, source_column: str | None, name: str) -> pa.RecordBatch:
+    """Rows of one part, with its name in the source column, as the combination has them."""
+    columns: list[Any] = []
+    for field in schema:
+        if field.name == source_column:
+            columns.append(pa.array([name] * table.num_rows, pa.string()))
+            continue
+        column: Any = table.column(field.name).combine_chunks()
+        column = pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+        try:
+            columns.append(column.cast(field.type))
+        except pa.ArrowInvalid as error:
+            raise DataError(
+                f"part {name!r} holds {column.type} that {field.type}, which other parts have, cannot hold "
+                f"({error}); CastColumns among its cleaning steps makes them text",
+                column=field.name,
+            ) from error
+    return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -1,19 +1,18 @@
-"""From a source's raw rows to the splits of a run: rename, clean, hold out, take a part, check."""
+"""From a source's raw rows to the splits of a run: rename, clean, hold out, take a subset, check."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, disable_progress_bars
+from datasets import disable_progress_bars
 
 from runwright.dataset.checks import missing_column
-from runwright.dataset.cleaning.passes import column_numbers, contiguous, count_changed, renamed, take
-from runwright.dataset.fingerprint import column_fingerprints, combined
-from runwright.dataset.readers.places import files_of
-from runwright.dataset.readers.raw import ROW_ID
+from runwright.dataset.cleaning.passes import contiguous, count_changed, renamed, take
+from runwright.dataset.fingerprint import column_fingerprints, column_numbers, combined
+from runwright.dataset.readers.raw import ROW_ID, files_of
 from runwright.dataset.readers.streams import RowStream
 from runwright.dataset.splits import hold_out, random_order, strata_of
 from runwright.errors import ConfigError, DataError
@@ -22,7 +21,7 @@ from runwright.types import NonNegativeFloat, PositiveInt, Splits
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedData:
-    """The rows of a run and what is worth knowing about them."""
+    """The rows of a run, their fingerprints, and notes on how they were made."""
 
     splits: Splits  # each row carries `row_id`, its position in the source's split
     fingerprints: dict[str, str]  # of each split's content
@@ -67,8 +66,8 @@ def load_splits(
     """
     disable_progress_bars()
     stream = _stream(source, columns, cleaning, subset) if streaming else None
-    # Of a stream the first rows stand for all while columns are renamed and others cleaned.
-    raw = dict(source) if stream is None else {**source, "train": stream.raw_head()}
+    # Of a stream the first rows stand for all while columns are renamed and other splits cleaned.
+    raw = source if stream is None else {**source, "train": stream.raw_head()}
     splits, notes = renamed(raw, columns), list(getattr(source, "notes", []))
     for step in cleaning:
         splits = _cleaned(splits, step, notes)
@@ -78,16 +77,9 @@ def load_splits(
         notes = [note.replace(" rows of train", " first rows of train") for note in notes]
         notes.append(f"train is a stream of {stream.describe()}, shuffled within {shuffle_buffer} rows")
     splits = _held_out(splits, holdout, stratify_by, seed, notes)
-    splits = {split: _subset(rows, split, subset.get(split), seed) for split, rows in splits.items()}
-    unknown = [split for split, size in subset.items() if size is not None and split not in splits]
-    if unknown:
-        raise ConfigError(f"dataset.subset names {unknown[0]!r}; splits: {', '.join(splits)}")
-    for split, rows in splits.items():
-        if not len(rows):
-            raise DataError("the split has no rows left", split=split)
-    splits = {split: contiguous(rows) for split, rows in splits.items()}
+    splits = {split: contiguous(rows) for split, rows in _subsets(splits, subset, seed).items()}
     by_column = {split: column_fingerprints(rows) for split, rows in splits.items()}
-    fingerprints = {split: combined(found) for split, found in by_column.items()}
+    fingerprints = {split: combined(columns) for split, columns in by_column.items()}
     sources = {split: files_of(rows) for split, rows in source.items() if split in splits or not streaming}
     if stream is not None:
         fingerprints["train"], sources["train"] = stream.fingerprint, list(stream.files)
@@ -112,7 +104,7 @@ def _stream(
             "dataset.streaming: given true, but train of this source is not read as a stream; csv, json, "
             "parquet, text and hub are, with source.streaming: true"
         )
-    return stream.with_rows(columns=columns, cleaning=cleaning, limit=subset.get("train"))
+    return replace(stream, columns=columns, cleaning=cleaning, limit=subset.get("train"))
 
 
 def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str]) -> Splits:
@@ -147,21 +139,26 @@ def _held_out(
             raise missing_column(stratify_by, rows, split="train")
         strata = strata_of(rows[stratify_by][:], column=stratify_by)
     positions = hold_out(column_numbers(rows, ROW_ID), wanted, seed=seed, strata=strata)
-    sizes = [f"{len(chosen)} for {split}" for split, chosen in positions.items() if split != "train"]
+    sizes = [f"{len(of_split)} for {split}" for split, of_split in positions.items() if split != "train"]
     notes.append(f"held out of {len(rows)} rows of train: {', '.join(sizes)}")
-    made = {split: take(rows, chosen) for split, chosen in positions.items()}
-    together = {**splits, **made}
-    return {split: together[split] for split in sorted(together, key=_usual_place)}
+    together = {**splits, **{split: take(rows, of_split) for split, of_split in positions.items()}}
+    usual = ("train", "validation", "test")
+    return {
+        split: together[split]
+        for split in sorted(together, key=lambda split: [not split.startswith(name) for name in usual])
+    }
 
 
-def _usual_place(split: str) -> int:
-    return next((n for n, name in enumerate(("train", "validation", "test")) if split.startswith(name)), 3)
-
-
-def _subset(rows: Dataset, split: str, size: int | None, seed: int) -> Dataset:
-    if size is None or size >= len(rows):
-        return rows
-    if size < 1:
-        raise ConfigError(f"dataset.subset.{split}: expected null or at least 1, got {size}")
-    order = random_order(column_numbers(rows, ROW_ID), seed=seed, purpose=f"subset of {split}")
-    return take(rows, np.sort(order[:size]))
+def _subsets(splits: Splits, subset: Mapping[str, int | None], seed: int) -> Splits:
+    sizes = {split: size for split, size in subset.items() if size is not None}
+    if unknown := [split for split in sizes if split not in splits]:
+        raise ConfigError(f"dataset.subset names {unknown[0]!r}; splits: {', '.join(splits)}")
+    result = {}
+    for split, rows in splits.items():
+        if not len(rows):
+            raise DataError("the split has no rows left", split=split)
+        result[split] = rows
+        if sizes.get(split, len(rows)) < len(rows):
+            order = random_order(column_numbers(rows, ROW_ID), seed=seed, purpose=f"subset of {split}")
+            result[split] = take(rows, np.sort(order[: sizes[split]]))
+    return result

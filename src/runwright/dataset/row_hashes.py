@@ -1,20 +1,18 @@
-"""What the rows of a run are, to compare with later: fingerprints by split and column, a hash of each row."""
+"""The record of a run's rows, to compare with later: fingerprints by split and column, a hash of each row."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from datasets import Dataset
 
+from runwright.dataset.fingerprint import row_keys, row_numbers
 from runwright.dataset.readers.raw import ROW_ID
 from runwright.errors import listed
 from runwright.store import written_whole
@@ -24,13 +22,12 @@ logger = logging.getLogger(__name__)
 FILE_NAME = "rows.npz"
 # About 5 s and 32 MB; beyond it only the fingerprint of a split is kept.
 MAX_ROWS = 2_000_000
-BATCH_ROWS = 10_000
 _EARLIER = "trained_before"  # in the file: hashes of rows of train before the data was changed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowHashes:
-    """What the rows of one split are, in their order."""
+    """Ids and hashes of the rows of one split, in their order."""
 
     row_ids: np.ndarray  # [N] int64
     hashes: np.ndarray  # [N] uint64
@@ -50,36 +47,27 @@ def hash_rows(rows: Dataset) -> RowHashes | None:
     if len(rows) > MAX_ROWS:
         return None
     columns = sorted(name for name in rows.column_names if name != ROW_ID)
-    hashes = np.empty(len(rows), dtype=np.uint64)
-    place = 0
-    batches: Any = rows.iter(batch_size=BATCH_ROWS)
-    for batch in batches:
-        for values in zip(*(batch[name] for name in columns), strict=True):
-            text = json.dumps(values, ensure_ascii=False, default=str)
-            digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            hashes[place] = int.from_bytes(digest, "little")
-            place += 1
-    return RowHashes(row_ids=np.asarray(rows[ROW_ID][:], dtype=np.int64), hashes=hashes)
+    hashes = np.frombuffer(b"".join(row_keys(rows, columns, size=8)), dtype="<u8").astype(np.uint64)
+    return RowHashes(row_ids=row_numbers(rows), hashes=hashes)
 
 
 def write_row_hashes(
     folder: Path, splits: Mapping[str, Dataset], *, trained_before: np.ndarray | None = None
 ) -> None:
-    """Keep the hashes of all rows of a run in its folder.
+    """Write the hashes of all rows of a run to a file in its folder.
 
     `trained_before` [M] uint64 are those of rows that it was trained on and that are no longer in train.
     """
     arrays: dict[str, np.ndarray] = {} if trained_before is None else {_EARLIER: trained_before}
     for split, rows in splits.items():
-        found = hash_rows(rows)
-        if found is not None:
-            arrays |= {f"{split}/row_id": found.row_ids, f"{split}/hash": found.hashes}
+        if (record := hash_rows(rows)) is not None:
+            arrays |= {f"{split}/row_id": record.row_ids, f"{split}/hash": record.hashes}
     with written_whole(folder / FILE_NAME) as unfinished, unfinished.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
 
 
 def read_row_hashes(folder: Path) -> dict[str, RowHashes]:
-    """The hashes that a run kept, by split."""
+    """The recorded hashes of a run's rows, by split."""
     arrays = _read(folder / FILE_NAME)
     splits = [name.removesuffix("/hash") for name in arrays if name.endswith("/hash")]
     return {
@@ -106,26 +94,22 @@ def _read(file: Path) -> dict[str, np.ndarray]:
 
 
 def row_changes(before: RowRecord, now: RowRecord) -> dict[str, str]:
-    """What is different about the rows, by split; splits with the same rows are left out."""
+    """The differences of the rows in words, by split; splits with the same rows are left out."""
     changes = {}
     for split in {**before.fingerprints, **now.fingerprints}:
         old, new = before.fingerprints.get(split), now.fingerprints.get(split)
         if old is None or new is None:
             changes[split] = f"the split is {'gone' if new is None else 'new'}"
         elif old != new:
-            text = f"other rows (fingerprint {old[:12]} → {new[:12]})"
+            changes[split] = f"other rows (fingerprint {old[:12]} → {new[:12]})"
             if split in before.hashes and split in now.hashes:
                 columns = before.columns.get(split, {}), now.columns.get(split, {})
-                text = _column_text(*columns) or _row_text(before.hashes[split], now.hashes[split], *columns)
-            changes[split] = text
+                if all(columns) and columns[0].keys() != columns[1].keys():
+                    names = [", ".join(sorted({*side} - {ROW_ID})) for side in columns]
+                    changes[split] = f"other columns: {names[0]} → {names[1]}"
+                else:
+                    changes[split] = _row_text(before.hashes[split], now.hashes[split], *columns)
     return changes
-
-
-def _column_text(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    if not before or not now or before.keys() == now.keys():
-        return ""
-    names = [", ".join(sorted({*columns} - {ROW_ID})) for columns in (before, now)]
-    return f"other columns: {names[0]} → {names[1]}"
 
 
 def _row_text(
@@ -138,14 +122,14 @@ def _row_text(
     changed = {*added} & {*gone}
     edited = [name for name, value in new_columns.items() if value != old_columns.get(name, value)]
     where = f" in {', '.join(sorted(edited))}" if edited and len(added) == len(gone) == len(changed) else ""
-    parts = {
+    by_kind = {
         f"changed{where}": sorted(changed),
         "added": [row for row in added if row not in changed],
         "gone": [row for row in gone if row not in changed],
     }
     texts = [
-        f"{len(rows)} row{'s' * (len(rows) > 1)} {word}: row_id {listed(map(str, rows))}"
-        for word, rows in parts.items()
+        f"{len(rows)} row{'s' * (len(rows) > 1)} {kind}: row_id {listed(map(str, rows))}"
+        for kind, rows in by_kind.items()
         if rows
     ]
     if texts:
@@ -158,9 +142,9 @@ def _surplus(rows: Mapping[int, int], others: Mapping[int, int]) -> list[int]:
     """The ids of rows whose content the others have not, or not as often, ascending."""
     left = Counter(rows.values())
     left.subtract(others.values())
-    found = []
+    surplus = []
     for row, value in sorted(rows.items()):
         if left[value] > 0 and others.get(row) != value:
             left[value] -= 1
-            found.append(row)
-    return found
+            surplus.append(row)
+    return surplus

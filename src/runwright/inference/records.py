@@ -11,10 +11,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from runwright.dataset.readers.csv_rows import counted
-from runwright.dataset.readers.delimited import Dialect, delimiter_of, quote_of, records_in, wrong_number
+from runwright.dataset.readers.csv_rows import Dialect, delimiter_of, quote_of, records_in, wrong_number
 from runwright.dataset.readers.json_rows import json_list
-from runwright.dataset.readers.reading import HALF_CHARACTER, Position, holds_half_character
+from runwright.dataset.readers.reading import HALF_CHARACTER, Position, counted, holds_half_character
 from runwright.errors import ConfigError, DataError
 
 FORMATS = {
@@ -168,15 +167,22 @@ def in_chunks(records: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def _delimited(lines: Iterable[str], dialect: Dialect, place: str) -> Iterator[dict[str, Any]]:
-    rows = records_in(lines, dialect, file=place)
-    names = [name.strip() for name in next(rows, (1, []))[1]]
+    at = Position(address=place)
+    rows = records_in(_numbered(lines, at), dialect, at)
+    names = [name.strip() for name in next(rows, [])]
     for number, name in enumerate(names):
         if name in names[:number]:
             raise DataError("the header names this column twice; rename one", file=place, column=name)
-    for row, (line, fields) in enumerate(rows):
+    for fields in counted(rows, at):
         if len(fields) != len(names):
-            raise wrong_number(fields, names, place, split=None, row=row, line=line)
+            at.row -= 1
+            raise wrong_number(fields, names, at)
         yield dict(zip(names, fields, strict=True))
+
+
+def _numbered(lines: Iterable[str], at: Position) -> Iterator[str]:
+    for at.num_lines, line in enumerate(lines, start=1):
+        yield line
 
 
 def _lines(lines: Iterable[str], columns: Columns, kind: str | None, place: str) -> Iterator[dict[str, Any]]:

@@ -19,7 +19,7 @@ from runwright.analysis.explore.findings import find
 from runwright.analysis.explore.show import page, print_exploration, to_json, visible
 from runwright.analysis.explore.tables import tables
 from runwright.cli.main import main
-from runwright.dataset.near import bare
+from runwright.dataset.fingerprint import bare
 from runwright.task.base import Task
 
 COLUMNS = Columns(text_columns=("text",), label_column="label", label_separator=None)

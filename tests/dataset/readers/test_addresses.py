@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from runwright.dataset.readers.addresses import file_fingerprint, file_state
-from runwright.dataset.readers.places import locate
+from runwright.dataset.readers.raw import locate
 from runwright.dataset.readers.streams import Place
 from runwright.errors import DataError
 

@@ -17,7 +17,7 @@ from runwright.dataset.cleaning.texts import DropDuplicates, FilterLength
 from runwright.dataset.readers.conll import read_conll
 from runwright.dataset.readers.glue import read_glue
 from runwright.dataset.readers.hub import read_hub
-from runwright.dataset.readers.places import Where, locate
+from runwright.dataset.readers.raw import Where, locate
 from runwright.dataset.readers.squad import read_squad
 from runwright.dataset.readers.streams import Place, RowStream
 from runwright.errors import DataError
@@ -151,13 +151,21 @@ def complain(rows: Dataset, **place: Any) -> None:
         raise DataError("bad", split="train", **place)
 
 
-def test_a_file_that_has_changed_since_gives_no_line(write: Source, read: Source) -> None:
-    path = write("a.jsonl", "\n".join(objects()))
+def test_a_row_keeps_its_line_where_its_file_is_gone(write: Source, read: Source, cache: Path) -> None:
+    path = write("a.jsonl", "\n\n".join(objects()))
     rows = read("json", path)["train"]
-    write("a.jsonl", objects()[0])
-    assert locate(rows, 5) == Where(path, 5, None)
     Path(path).unlink()
-    assert locate(rows, 0) == Where(path, 0, None)
+    assert locate(rows, 5) == Where(path, 5, 11)
+    for numbers in cache.rglob("*.npy"):
+        numbers.unlink()
+    assert locate(rows, 5) == Where(path, 5, None)
+
+
+def test_a_row_of_a_resumed_stream_is_found_on_its_line(write: Source, read: Source) -> None:
+    stream = read("csv", write("a.csv", TEXTS["csv"]), streaming=True)["train"]
+    first = next(stream.blocks(Place(), iter([3])))
+    rest = next(stream.blocks(first.place, iter([3])))
+    assert locate(rest.rows, 3).line == 7  # two lines of row 0, the header and a blank line before it
 
 
 def test_rows_of_unknown_origin_keep_their_ids() -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from runwright.dataset.cleaning.texts import DropDuplicates, DropEmpty, LowerCase, UnescapeHtml
+from runwright.dataset.cleaning.texts import DropEmpty, LowerCase, UnescapeHtml
 from runwright.dataset.readers.hub import read_hub
 from runwright.dataset.readers.streams import Place, RowStream
 from runwright.errors import ConfigError, DataError
@@ -115,13 +115,6 @@ def test_nothing_is_left_on_disk_by_cleaning(write: Write, read: Read, load: Any
     assert not list(cache.rglob("*.arrow"))
 
 
-def test_a_step_over_all_rows_is_refused(write: Write, read: Read, load: Any) -> None:
-    source = read("json", write("a.jsonl", '{"text": "A"}\n'), streaming=True)
-    step = DropDuplicates(columns=["text"], within=["train"], across=True)
-    with pytest.raises(ConfigError, match="DropDuplicates looks at all rows"):
-        load(source, cleaning=[step], streaming=True)
-
-
 def test_a_source_that_is_no_stream_is_refused(write: Write, read: Read, load: Any) -> None:
     source = read("json", write("a.jsonl", '{"text": "A"}\n'))
     with pytest.raises(ConfigError, match="not read as a stream"):
@@ -159,8 +152,7 @@ BAD_LAST_ROWS = {
 @pytest.mark.parametrize("name", BAD_LAST_ROWS)
 def test_a_bad_row_is_named_by_file_and_row(name: str, write: Write, read: Read, monkeypatch: Any) -> None:
     reader, head, bad, fragments = BAD_LAST_ROWS[name]
-    for module in ("csv_rows", "json_rows"):
-        monkeypatch.setattr(f"runwright.dataset.readers.{module}.BATCH_ROWS", 1)
+    monkeypatch.setattr("runwright.dataset.readers.reading.BATCH_ROWS", 1)
     good = write("good", head)
     last = write("last", head.encode() + (bad if isinstance(bad, bytes) else bad.encode()))
     stream = read(reader, {"train": [good, last]}, streaming=True)["train"]

@@ -101,8 +101,3 @@ def test_pip_fetches_the_archive_once(cache):
 def test_wrong_domains_are_refused(domains):
     with pytest.raises(ConfigError, match="domains"):
         read(domains=domains)
-
-
-def test_thresholds_must_be_in_order():
-    with pytest.raises(ConfigError, match="must lie below"):
-        read(low=0.3, high=0.2)

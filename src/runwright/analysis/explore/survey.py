@@ -17,7 +17,7 @@ from datasets import Dataset
 
 from runwright.analysis.explore.oddities import find_odd, main_scripts
 from runwright.dataset.cleaning.columns import as_text, text_of
-from runwright.dataset.near import bare, key_of
+from runwright.dataset.fingerprint import bare, key_of
 from runwright.dataset.readers.raw import ROW_ID
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers

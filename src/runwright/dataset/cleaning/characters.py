@@ -18,7 +18,7 @@ _UNSEEN = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>", re.DOTALL | re.IGNO
 
 @dataclass(frozen=True, kw_only=True)
 class MapCharacters(TextStep):
-    """Characters, or longer pieces, become what the file `path` says: each line `old<tab>new`, UTF-8.
+    """Replace characters or longer pieces by the file `path`: a line `old<tab>new` for each, UTF-8.
 
     The longest piece counts, what was replaced is not looked at again, and an empty `new` removes. With
     `first_word` the new one ends at the first space, as in tables that list several choices.
@@ -64,7 +64,7 @@ class MapCharacters(TextStep):
 
 @dataclass(frozen=True, kw_only=True)
 class ReplacePattern(TextStep):
-    r"""What a regular expression finds becomes `replacement`, in which \1 is the first group."""
+    r"""Replace each match of a regular expression by `replacement`, in which \1 is the first group."""
 
     pattern: str
     replacement: str

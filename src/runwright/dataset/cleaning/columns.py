@@ -1,17 +1,16 @@
-"""Cleaning steps that change columns as wholes: their names, their types, the set of their values."""
+"""Cleaning steps for columns: rename, leave out, cast, map values."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 from datasets import Dataset, Value
 
 from runwright.dataset.checks import row_error
-from runwright.dataset.cleaning.passes import each_with, keep_rows, new_values, renamed
+from runwright.dataset.cleaning.passes import Step, filtered, new_values, renamed
 from runwright.errors import ConfigError
 from runwright.types import Splits
 
@@ -31,55 +30,65 @@ class RenameColumns:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DropColumns:
+class DropColumns(Step):
     """Columns that nothing needs are left out."""
 
-    row_wise = True
+    needs_all_columns = False
     columns: list[str]
 
-    def __call__(self, splits: Splits) -> Splits:
-        for column in self.columns:
-            splits = each_with(splits, [column], lambda rows, _, column=column: rows.remove_columns(column))
-        return splits
+    def change_split(self, rows: Dataset, columns: list[str], split: str) -> Dataset:  # noqa: ARG002
+        return rows.remove_columns(columns)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CastColumns:
+class CastColumns(Step):
     """Columns get another type; an empty text becomes null, 3.0 as text is "3".
 
     Raises DataError naming the row of a value that cannot be one of that type.
     """
 
-    row_wise = True
+    needs_all_columns = False
     columns: dict[str, Literal["string", "int", "float", "bool"]]
 
-    def __call__(self, splits: Splits) -> Splits:
-        for column, kind in self.columns.items():
-            splits = each_with(splits, [column], partial(_cast, column=column, kind=kind))
-        return splits
+    def change_split(self, rows: Dataset, columns: list[str], split: str) -> Dataset:
+        for column in columns:
+            rows = self._cast(rows, column, split)
+        return rows
+
+    def _cast(self, rows: Dataset, column: str, split: str) -> Dataset:
+        kind = self.columns[column]
+        if _is(rows, column, _TYPES[kind]):
+            return rows
+
+        def change(value: Any, position: int) -> Any:
+            if value is None or (kind != "string" and isinstance(value, str) and not value.strip()):
+                return None
+            try:
+                return _CONVERT[kind](value)
+            except (ValueError, TypeError, KeyError, OverflowError):
+                raise row_error(
+                    f"{value!r} cannot be {kind}", rows, position, split=split, column=column
+                ) from None
+
+        return new_values(rows, [column], column, change, kind=_TYPES[kind], key=["cast", kind])
 
 
 @dataclass(frozen=True, kw_only=True)
-class MapValues:
+class MapValues(Step):
     """Values of a column become others: (value: new value), numbers and null compared as they are written.
 
     `others` says what becomes of a value that is not listed.
     """
 
-    row_wise = True
     column: str
     values: dict[str, Any]
     others: Literal["keep", "drop", "error"]
 
-    def __call__(self, splits: Splits) -> Splits:
-        known = {as_text(value): new for value, new in self.values.items()}
+    def change_split(self, rows: Dataset, columns: list[str], split: str) -> Dataset:
+        new = {as_text(value): new for value, new in self.values.items()}
+        kind = _kind_of(list(new.values()))
         if self.others == "drop":
-            key = ["map values, drop", sorted(known)]
-            splits = keep_rows(splits, [self.column], lambda value: as_text(value) in known, key=key)
-        mapped = partial(self._mapped, known=known, kind=_kind_of(list(known.values())))
-        return each_with(splits, [self.column], mapped)
-
-    def _mapped(self, rows: Dataset, split: str, *, known: dict[str, Any], kind: str) -> Dataset:
+            rows = filtered(rows, columns, lambda value: as_text(value) in new, key=[*self.key, "drop"])
         is_text = kind == "string" and isinstance(rows.features[self.column], Value)
         if self.others == "keep" and not is_text and not _is(rows, self.column, _TYPES[kind]):
             expected = "text" if kind == "string" else kind
@@ -90,17 +99,14 @@ class MapValues:
 
         def change(value: Any, position: int) -> Any:
             text = as_text(value)
-            if text not in known and self.others == "error":
-                listed = ", ".join(map(repr, known))
+            if text not in new and self.others == "error":
                 raise row_error(
-                    f"{value!r} is none of the values to map: {listed}",
+                    f"{value!r} is none of the values to map: {', '.join(map(repr, new))}",
                     rows, position, split=split, column=self.column,
                 )  # fmt: skip
-            unlisted = text if kind == "string" and value is not None else value
-            return known.get(text, unlisted)
+            return new.get(text, text if kind == "string" and value is not None else value)
 
-        key = ["map values", sorted(known.items(), key=str), self.others]
-        return new_values(rows, [self.column], self.column, change, kind=_TYPES[kind], key=key)
+        return new_values(rows, columns, self.column, change, kind=_TYPES[kind], key=self.key)
 
 
 def as_text(value: Any) -> str:
@@ -119,24 +125,6 @@ def text_of(value: Any) -> str:
     if value is None:
         return ""
     return " ".join(map(str, value)) if isinstance(value, list) else as_text(value)
-
-
-def _cast(rows: Dataset, split: str, *, column: str, kind: str) -> Dataset:
-    if _is(rows, column, _TYPES[kind]):
-        return rows
-    convert = _CONVERT[kind]
-
-    def change(value: Any, position: int) -> Any:
-        if value is None or (kind != "string" and isinstance(value, str) and not value.strip()):
-            return None
-        try:
-            return convert(value)
-        except (ValueError, TypeError, KeyError, OverflowError):
-            raise row_error(
-                f"{value!r} cannot be {kind}", rows, position, split=split, column=column
-            ) from None
-
-    return new_values(rows, [column], column, change, kind=_TYPES[kind], key=["cast", kind])
 
 
 def _whole(value: Any) -> int:
@@ -160,15 +148,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _truth(value: Any) -> bool:
-    return _TRUTH[as_text(value).strip().lower()]
-
-
 _CONVERT: dict[str, Callable[[Any], Any]] = {
     "string": as_text,
     "int": _whole,
     "float": _number,
-    "bool": _truth,
+    "bool": lambda value: _TRUTH[as_text(value).strip().lower()],
 }
 
 

@@ -1,4 +1,4 @@
-"""Passes over all rows: what kinds of cleaning steps have in common, and renaming, taking, comparing rows."""
+"""Base classes of cleaning steps, and passes over all rows: rename, filter, take, store, compare."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from datasets import Dataset, Value
 from datasets.table import MemoryMappedTable
 
 from runwright import store
-from runwright.dataset.checks import column_chunks, missing_column, row_error
+from runwright.dataset.checks import missing_column, row_error
+from runwright.dataset.fingerprint import column_chunks, row_keys
 from runwright.dataset.readers.raw import readers_code
 from runwright.errors import ConfigError
 from runwright.types import Splits
@@ -38,100 +39,85 @@ def renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
     return result
 
 
-def each_with(splits: Splits, columns: Sequence[str], change: Callable[[Dataset, str], Dataset]) -> Splits:
-    """The splits, those with all these columns changed; raises DataError for a column that no split has."""
-    _require_somewhere(splits, columns)
-    return {
-        split: change(rows, split) if set(columns) <= set(rows.column_names) else rows
-        for split, rows in splits.items()
-    }
-
-
-def keep_rows(splits: Splits, columns: Sequence[str], keeps: Callable[[Any], bool], *, key: Any) -> Splits:
-    """The rows whose values in all these columns `keeps` is true for; `key` says what it does."""
-
-    def kept(rows: Dataset, split: str) -> Dataset:  # noqa: ARG001 - as each_with calls it
-        return rows.filter(
-            lambda *values: [all(map(keeps, row)) for row in zip(*values, strict=True)],
-            input_columns=list(columns),
-            batched=True,
-            new_fingerprint=fingerprint(rows, columns, key),
-        )
-
-    return each_with(splits, columns, kept)
-
-
 @dataclass(frozen=True, kw_only=True)
-class TextStep:
-    """A step that changes each text of some columns on its own; nulls stay."""
+class Step:
+    """A cleaning step that changes each split on its own, by its `columns` or its one `column`.
+
+    A split without its columns stays as it is. Raises DataError for a column that no split has.
+    """
 
     row_wise = True
-    columns: list[str]
-
-    def change(self, text: str) -> str:
-        """The text as it is to be."""
-        raise NotImplementedError
+    needs_all_columns = True  # False: a split is changed where it has any of them
 
     @property
     def key(self) -> Any:
-        """Everything that the new texts depend on, for JSON."""
+        """Everything that the result depends on, for JSON."""
         return [type(self).__name__, asdict(self)]
 
-    def __call__(self, splits: Splits) -> Splits:
-        _require_somewhere(splits, self.columns)
-        return {split: self._changed(rows, split) for split, rows in splits.items()}
+    def change_split(self, rows: Dataset, columns: list[str], split: str) -> Dataset:
+        """The changed rows of a split that has these columns."""
+        raise NotImplementedError
 
-    def _changed(self, rows: Dataset, split: str) -> Dataset:
-        present = [column for column in self.columns if column in rows.column_names]
-        for column in present:
+    def __call__(self, splits: Splits) -> Splits:
+        column = getattr(self, "column", None)
+        columns = list(getattr(self, "columns", ())) if column is None else [column]
+        require_columns_somewhere(splits, columns)
+        result = {}
+        for split, rows in splits.items():
+            present = [column for column in columns if column in rows.column_names]
+            applies = len(present) == len(columns) if self.needs_all_columns else bool(present)
+            result[split] = self.change_split(rows, present, split) if applies else rows
+        return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextStep(Step):
+    """A step that changes each text of some columns on its own; nulls stay."""
+
+    needs_all_columns = False
+    columns: list[str]
+
+    def change(self, text: str) -> str:
+        raise NotImplementedError
+
+    def change_split(self, rows: Dataset, columns: list[str], split: str) -> Dataset:
+        for column in columns:
             if getattr(rows.features[column], "dtype", None) not in {"string", "large_string"}:
                 raise row_error(
                     "a cleaning step for text cannot change this", rows, 0, split=split, column=column
                 )
-        if not present:
-            return rows
 
         def change_batch(*batch: list[str | None]) -> dict[str, list[str | None]]:
             changed = [[None if text is None else self.change(text) for text in texts] for texts in batch]
-            return dict(zip(present, changed, strict=True))
+            return dict(zip(columns, changed, strict=True))
 
         return rows.map(
             change_batch,
-            input_columns=present,
+            input_columns=columns,
             batched=True,
             features=rows.features,
-            new_fingerprint=fingerprint(rows, present, self.key),
+            new_fingerprint=fingerprint(rows, columns, self.key),
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class RowFilter:
-    """A step that keeps a row by its values in some columns; splits without the columns stay whole."""
-
-    row_wise = True
-    columns: list[str]
+class RowFilter(Step):
+    """A step that keeps a row where `keeps` is true of its values in all columns."""
 
     def keeps(self, value: Any) -> bool:
-        """Whether the row may stay."""
         raise NotImplementedError
 
-    def __call__(self, splits: Splits) -> Splits:
-        return keep_rows(splits, self.columns, self.keeps, key=[type(self).__name__, asdict(self)])
+    def change_split(self, rows: Dataset, columns: list[str], split: str) -> Dataset:  # noqa: ARG002
+        return filtered(rows, columns, self.keeps, key=self.key)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ValueFilter:
-    """The same with one column."""
-
-    row_wise = True
-    column: str
-
-    def keeps(self, value: Any) -> bool:
-        """Whether the row may stay."""
-        raise NotImplementedError
-
-    def __call__(self, splits: Splits) -> Splits:
-        return keep_rows(splits, [self.column], self.keeps, key=[type(self).__name__, asdict(self)])
+def filtered(rows: Dataset, columns: list[str], keeps: Callable[[Any], bool], *, key: Any) -> Dataset:
+    """The rows whose values in all these columns `keeps` is true for; `key` identifies that function."""
+    return rows.filter(
+        lambda *values: [all(map(keeps, row)) for row in zip(*values, strict=True)],
+        input_columns=columns,
+        batched=True,
+        new_fingerprint=fingerprint(rows, columns, key),
+    )
 
 
 def new_values(
@@ -163,11 +149,11 @@ class RepeatFilter:
     across: bool
 
     def keys(self, rows: Dataset) -> Iterator[bytes]:
-        """What is compared, for each row."""
-        raise NotImplementedError
+        """A key of each row; rows with the same key are repeats."""
+        return row_keys(rows, self.columns)
 
     def __call__(self, splits: Splits) -> Splits:
-        _require_somewhere(splits, self.columns)
+        require_columns_somewhere(splits, self.columns)
         require_splits(splits, self.within, option="within")
         keyed = {split: rows for split, rows in splits.items() if set(self.columns) <= set(rows.column_names)}
         others = [split for split in keyed if split != "train"] if self.across else []
@@ -187,58 +173,45 @@ class RepeatFilter:
 
 
 def require_splits(splits: Splits, names: Sequence[str], *, option: str) -> None:
-    """Raise ConfigError unless there are splits of these names."""
     unknown = [split for split in names if split not in splits]
     if unknown:
         raise ConfigError(f"{option} names {unknown[0]!r}; splits: {', '.join(splits)}")
 
 
 def take(rows: Dataset, positions: Sequence[int] | np.ndarray) -> Dataset:
-    """The rows at these positions."""
-    chosen = np.asarray(positions, dtype=np.int64)
-    name = store.digest([rows._fingerprint, store.bytes_digest(chosen)])
-    return rows.select(chosen, keep_in_memory=True, new_fingerprint=name)
-
-
-def column_numbers(rows: Dataset, column: str) -> np.ndarray:
-    """A column of whole numbers without nulls, [N] int64, with no Python number for each."""
-    pieces = [values.to_numpy(zero_copy_only=False) for _, values in column_chunks(rows, column)]
-    return np.concatenate(pieces).astype(np.int64) if pieces else np.empty(0, dtype=np.int64)
+    """The rows at these positions, under a fingerprint that depends on nothing else."""
+    positions = np.asarray(positions, dtype=np.int64)
+    name = store.digest([rows._fingerprint, store.bytes_digest(positions)])
+    return rows.select(positions, keep_in_memory=True, new_fingerprint=name)
 
 
 def contiguous(rows: Dataset) -> Dataset:
-    """The same rows stored in their order, so that reading them needs no list of positions any more.
-
-    `flatten_indices` does the same in 50 times the time: it casts every row on its own.
-    """
+    """The same rows stored in their order, so that reading them needs no list of positions any more."""
     if rows._indices is None:
         return rows
     name = store.digest([rows._fingerprint, "contiguous"])
     positions = rows._indices.column(0).to_numpy()
     if not rows.cache_files or (np.diff(positions) <= 0).any():
         return rows.flatten_indices(new_fingerprint=name)
+    # One stored batch after the other: flatten_indices casts every row on its own, in 50 times the time.
     path = Path(rows.cache_files[0]["filename"]).parent / f"cache-{name}.arrow"
     if not path.is_file():
-        _write_positions(rows.data.table, positions, path)
+        table: pa.Table = rows.data.table
+        start = 0
+        with (
+            store.written_whole(path) as unfinished,
+            pa.OSFile(str(unfinished), "wb") as sink,
+            pa.ipc.new_stream(sink, table.schema) as writer,
+        ):
+            for batch in table.to_batches():
+                first, last = np.searchsorted(positions, [start, start + batch.num_rows])
+                writer.write_batch(batch.take(pa.array(positions[first:last].astype(np.int64) - start)))
+                start += batch.num_rows
     return Dataset(MemoryMappedTable.from_file(str(path)), info=rows.info.copy(), fingerprint=name)
 
 
-def _write_positions(table: pa.Table, positions: np.ndarray, path: Path) -> None:
-    """Write the rows at these ascending positions, one stored batch after the other."""
-    start = 0
-    with (
-        store.written_whole(path) as unfinished,
-        pa.OSFile(str(unfinished), "wb") as sink,
-        pa.ipc.new_stream(sink, table.schema) as writer,
-    ):
-        for batch in table.to_batches():
-            first, last = np.searchsorted(positions, [start, start + batch.num_rows])
-            writer.write_batch(batch.take(pa.array(positions[first:last].astype(np.int64) - start)))
-            start += batch.num_rows
-
-
 def count_changed(before: Dataset, after: Dataset) -> int:
-    """In how many rows any value differs; both have the same rows and columns."""
+    """The number of rows in which any value differs; all of them where the columns are others."""
     if before.column_names != after.column_names:
         return len(after)
     different = np.zeros(len(before), dtype=bool)
@@ -252,7 +225,7 @@ def count_changed(before: Dataset, after: Dataset) -> int:
     return int(different.sum())
 
 
-def _require_somewhere(splits: Splits, columns: Sequence[str]) -> None:
+def require_columns_somewhere(splits: Splits, columns: Sequence[str]) -> None:
     for column in columns:
         if all(column not in rows.column_names for rows in splits.values()):
             split, rows = next(iter(splits.items()))

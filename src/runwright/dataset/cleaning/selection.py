@@ -1,4 +1,4 @@
-"""Cleaning steps that choose rows: by value, range or pattern, by likeness to others, so many of a class."""
+"""Cleaning steps that select rows: by value, range or pattern, near duplicates, a number per class."""
 
 from __future__ import annotations
 
@@ -11,54 +11,43 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from runwright.dataset.checks import column_chunks, missing_column, row_error
+from runwright.dataset.checks import missing_column, row_error
 from runwright.dataset.cleaning.columns import as_text
-from runwright.dataset.cleaning.passes import (
-    RepeatFilter,
-    ValueFilter,
-    column_numbers,
-    require_splits,
-    take,
-)
-from runwright.dataset.near import near_keys
-from runwright.dataset.readers.raw import ROW_ID
+from runwright.dataset.cleaning.passes import RepeatFilter, RowFilter, require_splits, take
+from runwright.dataset.fingerprint import bare, column_chunks, row_keys, row_numbers
 from runwright.dataset.splits import random_order
-from runwright.errors import ConfigError
 from runwright.types import PositiveInt, Splits
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeepValues(ValueFilter):
+class KeepValues(RowFilter):
     """Rows whose `column` holds one of `values` are kept; numbers are compared as they are written."""
 
+    column: str
     values: list[Any]
 
     def keeps(self, value: Any) -> bool:
-        return as_text(value) in self._wanted
+        return as_text(value) in self._texts
 
     @cached_property
-    def _wanted(self) -> frozenset[str]:
+    def _texts(self) -> frozenset[str]:
         return frozenset(map(as_text, self.values))
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilterRange(ValueFilter):
+class FilterRange(RowFilter):
     """Rows whose `column` holds a number from `min` to `max` are kept, both included; null: no limit."""
 
+    column: str
     min: float | None
     max: float | None
 
-    def __post_init__(self) -> None:
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ConfigError(f"FilterRange: max ({self.max}) is below min ({self.min})")
-
-    def __call__(self, splits: Splits) -> Splits:
-        for split, rows in splits.items():
-            kind = getattr(rows.features.get(self.column), "dtype", "int64")
-            if not kind.startswith(("int", "uint", "float", "bool")):
-                problem = "a range needs numbers; put CastColumns before it"
-                raise row_error(problem, rows, 0, split=split, column=self.column)
-        return super().__call__(splits)
+    def change_split(self, rows: Dataset, columns: list[str], split: str) -> Dataset:
+        kind = getattr(rows.features[self.column], "dtype", "")
+        if not kind.startswith(("int", "uint", "float", "bool")):
+            problem = "a range needs numbers; put CastColumns before it"
+            raise row_error(problem, rows, 0, split=split, column=self.column)
+        return super().change_split(rows, columns, split)
 
     def keeps(self, value: Any) -> bool:
         if value is None or value != value:
@@ -67,17 +56,12 @@ class FilterRange(ValueFilter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilterPattern(ValueFilter):
+class FilterPattern(RowFilter):
     """Rows in whose `column` the regular expression is found are kept; with `keep: false` dropped."""
 
+    column: str
     pattern: str
     keep: bool
-
-    def __post_init__(self) -> None:
-        try:
-            re.compile(self.pattern)
-        except re.error as error:
-            raise ConfigError(f"FilterPattern: {self.pattern!r} is no regular expression: {error}") from error
 
     def keeps(self, value: Any) -> bool:
         return (value is not None and re.search(self.pattern, as_text(value)) is not None) == self.keep
@@ -90,7 +74,7 @@ class DropNearDuplicates(RepeatFilter):
     """
 
     def keys(self, rows: Dataset) -> Iterator[bytes]:
-        return near_keys(rows, self.columns)
+        return row_keys(rows, self.columns, form=lambda value: bare("" if value is None else str(value)))
 
 
 class SamplePerClass:
@@ -100,10 +84,7 @@ class SamplePerClass:
     """
 
     def __init__(self, seed: int, *, column: str, count: PositiveInt | None, within: list[str]) -> None:
-        self.seed = seed
-        self.column = column
-        self.count = count
-        self.within = within
+        self.seed, self.column, self.count, self.within = seed, column, count, within
 
     def __call__(self, splits: Splits) -> Splits:
         require_splits(splits, self.within, option="SamplePerClass.within")
@@ -125,18 +106,18 @@ class SamplePerClass:
         )
         sizes = np.bincount(codes.astype(np.int64), minlength=len(classes))
         count = self.count or int(sizes.min(initial=len(rows)))
-        row_ids = column_numbers(rows, ROW_ID) if ROW_ID in rows.column_names else np.arange(len(rows))
-        chosen = []
+        row_ids = row_numbers(rows)
+        drawn = [np.empty(0, np.int64)]
         for name, code in classes.items():
-            places = np.flatnonzero(codes == code)
-            order = random_order(row_ids[places], seed=self.seed, purpose=f"sample of {split}: {name}")
-            chosen.append(places[order[:count]])
-        return take(rows, np.sort(np.concatenate(chosen or [np.empty(0, np.int64)])))
+            positions = np.flatnonzero(codes == code)
+            order = random_order(row_ids[positions], seed=self.seed, purpose=f"sample of {split}: {name}")
+            drawn.append(positions[order[:count]])
+        return take(rows, np.sort(np.concatenate(drawn)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Within:
-    """`step`, another cleaning step, is done to the splits named in `splits`; the others stay as they are."""
+    """`step`, another cleaning step, for the splits named in `splits` only."""
 
     splits: list[str]
     step: Any

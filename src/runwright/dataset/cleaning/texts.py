@@ -1,7 +1,7 @@
-"""Cleaning steps, each chosen in YAML: a step takes all splits and returns them changed.
+"""Cleaning steps for texts, named in YAML: a step is any callable from splits to splits.
 
-A step is any callable from splits to splits; these cache what they do under a fingerprint of their options.
-A class says `row_wise = True` where what becomes of a row depends on that row alone, as a stream needs it.
+These cache their results under a fingerprint of their options. A class has `row_wise = True` where the new
+row depends on the old one alone, as a stream needs it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,18 +16,12 @@ from typing import Any, Literal
 
 from datasets import Dataset
 
-from runwright.dataset.checks import row_error, row_keys
-from runwright.dataset.cleaning.columns import as_text, text_of
-from runwright.dataset.cleaning.passes import (
-    RepeatFilter,
-    RowFilter,
-    TextStep,
-    ValueFilter,
-    each_with,
-    new_values,
-)
+from runwright.dataset.checks import row_error
+from runwright.dataset.cleaning.columns import text_of
+from runwright.dataset.cleaning.passes import RepeatFilter, RowFilter, Step, TextStep, new_values
+from runwright.dataset.cleaning.selection import KeepValues
 from runwright.errors import ConfigError, DataError
-from runwright.types import NonNegativeInt, Splits
+from runwright.types import NonNegativeInt
 
 _INDICATORS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 
@@ -85,10 +78,10 @@ class RemoveStopWords(TextStep):
     path: str | None
 
     def change(self, text: str) -> str:
-        # A word is a run of letters, digits, and apostrophes inside it; what is between stays.
-        kept = _WORD.sub(lambda match: "" if match[0].casefold() in self._listed else match[0], text)
-        kept = self._anywhere.sub("", kept)
-        return " ".join(kept.split()) if kept != text else text
+        # A word is a run of letters, digits, and apostrophes inside it; all between words stays.
+        rest = _WORD.sub(lambda match: "" if match[0].casefold() in self._listed else match[0], text)
+        rest = self._anywhere.sub("", rest)
+        return " ".join(rest.split()) if rest != text else text
 
     @property
     def key(self) -> Any:
@@ -114,37 +107,34 @@ class RemoveStopWords(TextStep):
 
 
 @dataclass(frozen=True, kw_only=True)
-class JoinIndicators:
+class JoinIndicators(Step):
     """A new column `into` with the names of those columns that hold 1 or true, joined by `separator`."""
 
-    row_wise = True
     columns: list[str]
     into: str
     separator: str
 
-    def __call__(self, splits: Splits) -> Splits:
-        return each_with(splits, self.columns, self._joined)
-
-    def _joined(self, rows: Dataset, split: str) -> Dataset:
+    def change_split(self, rows: Dataset, columns: list[str], split: str) -> Dataset:
         def join(*row: Any) -> str:
             *values, position = row
             marks = [_INDICATORS.get(str(value).lower()) for value in values]
             if None in marks:
-                place = marks.index(None)
+                bad = marks.index(None)
                 raise row_error(
-                    f"expected 1 or 0, true or false, given {values[place]!r}; MapValues or DropValues can "
-                    "go before",
-                    rows, position, split=split, column=self.columns[place],
+                    f"expected 1 or 0, true or false, given {values[bad]!r}; MapValues or DropValues can go "
+                    "before",
+                    rows, position, split=split, column=columns[bad],
                 )  # fmt: skip
-            return self.separator.join(name for name, mark in zip(self.columns, marks, strict=True) if mark)
+            return self.separator.join(name for name, mark in zip(columns, marks, strict=True) if mark)
 
-        return new_values(
-            rows, self.columns, self.into, join, kind="string", key=["join", self.into, self.separator]
-        )
+        return new_values(rows, columns, self.into, join, kind="string", key=self.key)
 
 
+@dataclass(frozen=True, kw_only=True)
 class DropEmpty(RowFilter):
     """Rows in which any of these columns is null, NaN, blank or an empty list are dropped, not 0 or false."""
+
+    columns: list[str]
 
     def keeps(self, value: Any) -> bool:
         blank = value in (None, []) or value != value or (isinstance(value, str) and not value.strip())
@@ -155,13 +145,10 @@ class DropEmpty(RowFilter):
 class FilterLength(RowFilter):
     """Rows are kept where every column has `min` to `max` characters, or words between white space."""
 
+    columns: list[str]
     unit: Literal["characters", "words"]
     min: NonNegativeInt
     max: NonNegativeInt | None
-
-    def __post_init__(self) -> None:
-        if self.max is not None and self.max < self.min:
-            raise ConfigError(f"FilterLength: max ({self.max}) is below min ({self.min})")
 
     def keeps(self, value: Any) -> bool:
         text = text_of(value)
@@ -169,18 +156,11 @@ class FilterLength(RowFilter):
         return self.min <= length and (self.max is None or length <= self.max)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DropValues(ValueFilter):
+class DropValues(KeepValues):
     """Rows whose `column` holds one of `values` are dropped; compared as they are written, null too."""
 
-    values: list[Any]
-
     def keeps(self, value: Any) -> bool:
-        return as_text(value) not in self._unwanted
-
-    @cached_property
-    def _unwanted(self) -> frozenset[str]:
-        return frozenset(map(as_text, self.values))
+        return not super().keeps(value)
 
 
 class DropDuplicates(RepeatFilter):
@@ -189,6 +169,3 @@ class DropDuplicates(RepeatFilter):
     With `across`, train also loses the rows whose values an evaluation split has, so that those stay as
     published and unseen. Put it after the steps that change text; rows held out later cannot overlap then.
     """
-
-    def keys(self, rows: Dataset) -> Iterator[bytes]:
-        return row_keys(rows, self.columns)

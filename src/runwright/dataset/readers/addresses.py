@@ -1,7 +1,12 @@
-"""Files by their address: a local path, or what fsspec opens (https://, s3://); compressed or not."""
+"""Files of splits by their address: a local path, or one that fsspec opens (https://, s3://).
+
+For a split a user gives a file, a pattern, a folder, or a list of these; a file may be compressed.
+"""
 
 from __future__ import annotations
 
+import difflib
+import glob
 import hashlib
 import io
 import lzma
@@ -9,7 +14,8 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -17,20 +23,30 @@ from urllib.parse import urlsplit
 
 import fsspec.compression
 
-from runwright.errors import DataError
+from runwright.errors import ConfigError, DataError
 
 _UNPACK: Any = fsspec.compression.compr  # by name: a function from a packed stream to its content
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zip": "zip"}
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
-# What tells one state of a remote file from another, as the file systems of fsspec call it.
+# Entries that differ between two states of a remote file, as the file systems of fsspec call them.
 _MARKS = ("ETag", "Content-MD5", "Last-Modified", "mtime", "modified", "created", "LastModified", "blob_id",
           "CRC", "md5Hash", "generation")  # fmt: skip
-_SAMPLES = 1024  # places of a file, evenly from its beginning to its end, that its fingerprint is made of
+_SAMPLES = 1024  # offsets in a file, evenly from its beginning to its end, that its fingerprint is made of
 _SAMPLE_BYTES = 1 << 16  # at each of them; smaller files are read whole
+
+_MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip (or an Excel file)",
+    b"BZh": "bzip2",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"\xfd7zXZ": "xz",
+    b"PAR1": "parquet",
+    b"ARROW1": "Arrow",
+}
 
 
 def is_remote(address: str) -> bool:
-    """Whether fsspec has to open it; `zip://a.csv::rows.zip` too."""
+    """Return True if fsspec has to open it; `zip://a.csv::rows.zip` too."""
     return "://" in address
 
 
@@ -38,6 +54,115 @@ def path_of(address: str) -> PurePosixPath:
     """Folder and name of the file, without the ending of its compression or the query of an address."""
     path = PurePosixPath(urlsplit(address).path) if address.startswith("http") else PurePosixPath(address)
     return path.with_suffix("") if path.suffix.lower() in _COMPRESSIONS else path
+
+
+def files_of_splits(files: Mapping[str, Any], folder: str | None) -> dict[str, list[str]]:
+    """The files of each split, in a fixed order; splits given as null are left out."""
+    root = folder if folder and is_remote(folder) else Path(folder or ".").expanduser()
+    if isinstance(root, Path) and not root.is_dir():
+        raise DataError(f"no such folder (looked in {root.absolute()})", file=folder)
+    by_split = {split: _files(split, value, root) for split, value in files.items() if value is not None}
+    if not by_split:
+        raise ConfigError("dataset.source.files: no split has a file; set for example files.train=PATH")
+    return by_split
+
+
+def _files(split: str, value: Any, root: Path | str) -> list[str]:
+    patterns = [value] if isinstance(value, str) else value
+    if not isinstance(patterns, list | tuple) or not all(isinstance(item, str) for item in patterns):
+        raise ConfigError(
+            f"dataset.source.files.{split}: expected a path, a pattern or a list of them, got {value!r}"
+        )
+    paths = [str(path) for pattern in patterns for path in _expand(split, pattern, root)]
+    if not paths:
+        raise DataError("the list of files is empty", split=split)
+    doubled = sorted(path for path, count in Counter(paths).items() if count > 1)
+    if doubled:
+        raise ConfigError(
+            f"dataset.source.files.{split}: {doubled[0]!r} is named twice; dataset=mixture repeats rows"
+        )
+    return paths
+
+
+def _expand(split: str, pattern: str, root: Path | str) -> Sequence[str | Path]:
+    if is_remote(pattern) or isinstance(root, str):
+        address = pattern if is_remote(pattern) else f"{str(root).rstrip('/')}/{pattern}"
+        return _remote_files(address, split=split)
+    path = root / Path(pattern).expanduser()
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        inside = list(_files_in(path))
+        if not inside:
+            raise DataError("the folder holds no files", file=str(path), split=split)
+        return inside
+    matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 - absolute patterns too
+    matches = [match for match in matches if match.is_file()]
+    if not matches:
+        raise DataError(_missing(path), file=str(path), split=split)
+    return matches
+
+
+def _files_in(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """All files but hidden ones, in the order of their names; links to folders are followed."""
+    real = folder.resolve()
+    if real in above:  # a link to a folder that holds it
+        return
+    for item in sorted(folder.iterdir()):
+        if item.is_dir() and not item.name.startswith("."):
+            yield from _files_in(item, (*above, real))
+        elif item.is_file() and not item.name.startswith("."):
+            yield item
+
+
+def _missing(path: Path) -> str:
+    """The reason why there is no file, with the nearest name."""
+    if path.is_symlink() and not path.exists():
+        return f"a link to a file that does not exist ({path.readlink()})"
+    if path.exists():
+        return "neither a file nor a folder"
+    if glob.has_magic(str(path)):
+        return f"no file matches this pattern (looked in {Path.cwd()})"
+    folder = path.parent
+    if not folder.is_dir():
+        return f"no such file: the folder {str(folder.absolute())!r} does not exist"
+    near = difflib.get_close_matches(path.name, [item.name for item in folder.iterdir()], n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "dataset.source.folder=PATH says where it is"
+    return f"no such file (looked in {str(folder.absolute())!r}); {hint}"
+
+
+def _remote_files(address: str, *, split: str) -> list[str]:
+    """The files of a remote pattern or folder, in the order of their names."""
+    if address.startswith("http") or "::" in address:  # no folders there, and ? begins a query
+        return [address]
+    try:
+        system, path = fsspec.url_to_fs(address)
+        inside: list[Any] = [path]
+        if any(mark in path for mark in "*?["):
+            inside = sorted(system.glob(path))
+        elif system.isdir(path):
+            inside = sorted(system.find(path))
+        names = [str(system.unstrip_protocol(name)) for name in inside if system.isfile(name)]
+    except Exception as error:
+        raise _unreadable(address, split, error) from error
+    if not names:
+        raise DataError("no such file", file=address, split=split)
+    return names
+
+
+def check_is_text(address: str, *, split: str) -> None:
+    """Raise DataError for a file that is empty, may not be read, or is evidently not text."""
+    with open_bytes(address, split=split) as stream:
+        head = stream.read(9)
+    if len(head) < 9 and not head.strip(b"\xef\xbb\xbf \t\r\n"):
+        raise DataError("the file is empty", file=address, split=split)
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            raise DataError(
+                f"this is a {kind} file, not text; compressed files are read where their names end in .gz, "
+                ".bz2, .xz, .zst or .zip; for others choose another dataset group",
+                file=address, split=split,
+            )  # fmt: skip
 
 
 @contextmanager
@@ -84,7 +209,7 @@ def num_bytes(address: str) -> int | None:
 
 
 def file_state(address: str | Path) -> list[Any]:
-    """What tells one state of a file from another, without reading it where that is possible."""
+    """Marks that differ between two states of a file, without reading it where that is possible."""
     if is_remote(str(address)):
         info = _info(str(address))
         marks = [[name, str(info[name])] for name in _MARKS if info.get(name) is not None]
@@ -101,32 +226,13 @@ def file_fingerprint(address: str | Path) -> str:
         stream = seekable(opened)
         size = stream.seek(0, io.SEEK_END)
         hasher = hashlib.blake2b(size.to_bytes(8, "little"), digest_size=16)
-        places = range(0, size, _SAMPLE_BYTES)
-        if len(places) > _SAMPLES:
-            places = [n * (size - _SAMPLE_BYTES) // (_SAMPLES - 1) for n in range(_SAMPLES)]
-        for place in places:
-            stream.seek(place)
+        offsets = range(0, size, _SAMPLE_BYTES)
+        if len(offsets) > _SAMPLES:
+            offsets = [n * (size - _SAMPLE_BYTES) // (_SAMPLES - 1) for n in range(_SAMPLES)]
+        for offset in offsets:
+            stream.seek(offset)
             hasher.update(stream.read(_SAMPLE_BYTES))
         return hasher.hexdigest()
-
-
-def remote_files(address: str, *, split: str) -> list[str]:
-    """The files of a remote pattern or folder, in the order of their names."""
-    if address.startswith("http") or "::" in address:  # no folders there, and ? begins a query
-        return [address]
-    try:
-        system, path = fsspec.url_to_fs(address)
-        found: list[Any] = [path]
-        if any(mark in path for mark in "*?["):
-            found = sorted(system.glob(path))
-        elif system.isdir(path):
-            found = sorted(system.find(path))
-        names = [str(system.unstrip_protocol(name)) for name in found if system.isfile(name)]
-    except Exception as error:
-        raise _unreadable(address, split, error) from error
-    if not names:
-        raise DataError("no such file", file=address, split=split)
-    return names
 
 
 @contextmanager
@@ -143,7 +249,7 @@ def _opened(address: str, split: str | None, *, unpacked: bool) -> Iterator[Any]
             yield stored
         elif compression == "zip":
             with zipfile.ZipFile(seekable(stored)) as archive:
-                names = [each.filename for each in archive.infolist() if not each.is_dir()]
+                names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
                 if len(names) != 1:
                     first = names[0] if names else "NAME"
                     problem = f"the archive holds {len(names)} files; name one: zip://{first}::{address}"

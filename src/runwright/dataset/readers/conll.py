@@ -1,15 +1,23 @@
-"""Column files as rows: sentences of words with their tags."""
+"""Column files as rows: sentences of words with their tags, parsed line by line."""
 
 from __future__ import annotations
 
-from runwright.dataset.readers.conll_rows import ConllReader
-from runwright.dataset.readers.paths import files_of_splits
-from runwright.dataset.readers.reading import known_encoding
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from runwright.dataset.readers.addresses import files_of_splits
+from runwright.dataset.readers.reading import Files, Position, Reader, known_encoding, lines_of
 from runwright.dataset.readers.streams import read_files
 from runwright.errors import ConfigError
 from runwright.types import Splits
 
 _SEPARATORS = {"whitespace": None, "tab": "\t", "comma": ",", "space": " "}
+BLANK = " \t\r\n\ufeff"  # files that were put together hold byte-order marks between their parts
+DOCUMENT_MARK = "-DOCSTART-"  # a line of its own in CoNLL-2003
+_SPACES = re.compile(r"[ \t]+")  # spaces of other kinds are a part of words
 
 
 def read_conll(
@@ -37,3 +45,56 @@ def read_conll(
         )
     reader = ConllReader(columns_on_line=columns, separator=mark, encoding=known_encoding(encoding))
     return read_files(reader, files_of_splits(files, folder))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConllReader(Reader):
+    """Each sentence as one list of strings for each column."""
+
+    columns_on_line: Mapping[str, int]  # name: place on the line
+    separator: str | None  # None: blanks and tabs
+    encoding: str
+
+    def schemas(self, files: Files, _: str | None, /) -> dict[str, pa.Schema]:
+        schema = pa.schema([(name, pa.list_(pa.string())) for name in self.columns_on_line])
+        return dict.fromkeys(files, schema)
+
+    def rows(self, at: Position, _: Sequence[str], /) -> Iterator[list[list[str]]]:
+        """The columns of each sentence; raises DataError for a line with too few."""
+        numbers = list(self.columns_on_line.values())
+        usual = 0  # columns of the first line
+        least = max(len(numbers), *(number + 1 if number >= 0 else -number for number in numbers))
+        for lines in sentences(at, self.encoding):
+            words = [
+                line.split(self.separator) if self.separator else _SPACES.split(line.strip(BLANK))
+                for line in lines
+            ]
+            for number, fields in enumerate(words):
+                problem = None
+                if len(fields) < least:
+                    problem = f"{len(fields)} columns, dataset.source.columns asks for {least}"
+                elif self.separator is None and len(fields) != (usual := usual or len(fields)):
+                    problem = (
+                        f"{len(fields)} columns, lines before have {usual}; for words with spaces "
+                        "separator=tab"
+                    )
+                if problem:
+                    raise at.error(f"{problem}: {lines[number]!r:.60}", line=(at.line or 0) + number)
+            yield [[fields[number].strip() for fields in words] for number in numbers]
+
+
+def sentences(at: Position, encoding: str) -> Iterator[list[str]]:
+    """The lines of each sentence; `at.line` is where it begins."""
+    lines: list[str] = []
+    first = 0
+    for line in lines_of(at, encoding):
+        if line.strip(BLANK) and not line.startswith(DOCUMENT_MARK):
+            first = first if lines else at.num_lines
+            lines.append(line.rstrip("\r\n"))
+        elif lines:
+            at.line = first
+            yield lines
+            lines = []
+    if lines:
+        at.line = first
+        yield lines

@@ -1,23 +1,23 @@
-"""CSV cells as typed columns: one pass to learn each column's type, one to convert."""
+"""CSV and its relatives as typed columns; each fault named with its row and line."""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute
 
-from runwright.dataset.readers.delimited import Dialect, make_reader, wrong_number
-from runwright.dataset.readers.reading import Files, Position, Reader, lines_of
+from runwright.dataset.readers.reading import Files, Position, Reader, batches_of, lines_of
 from runwright.errors import ConfigError, DataError
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
-BATCH_ROWS = 10_000  # looked at together; of a stream that is read later the first so many count
+MAX_FIELD_CHARACTERS = 10_000_000  # a longer field means an unclosed quote, not a text
+DELIMITERS = {"comma": ",", "tab": "\t", "\\t": "\t", "semicolon": ";", "pipe": "|", "space": " "}
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")  # what int64 holds and str(int(x)) gives back: "007" is text
 _DECIMAL = re.compile(
     r"-?(?=\.?\d)(0|[1-9]\d*)?\.\d*([eE][+-]?\d{1,2})?|-?(0|[1-9]\d*)[eE][+-]?\d{1,2}", re.ASCII
@@ -25,9 +25,66 @@ _DECIMAL = re.compile(
 _TYPES = {"string": pa.large_string(), "int": pa.int64(), "float": pa.float64()}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dialect:
+    """Format of a delimited file; `quote` None means that quotes are ordinary characters."""
+
+    delimiter: str
+    quote: str | None
+    encoding: str  # as `known_encoding` gives it
+    header: bool
+    column_names: tuple[str, ...] | None
+    lenient: bool = False  # pass over rows with too few fields, ignore fields too many
+
+
+def delimiter_of(delimiter: str, option: str) -> str:
+    """The delimiter itself, which may be given by its name."""
+    character = DELIMITERS.get(delimiter, delimiter)
+    if len(character) != 1:
+        choices = ", ".join(DELIMITERS)
+        raise ConfigError(f"{option}: expected one character or one of {choices}, got {delimiter!r}")
+    return character
+
+
+def quote_of(quote: str | None, option: str) -> str | None:
+    """The quote itself; raises ConfigError unless it is null or one character."""
+    if quote is not None and len(quote) != 1:
+        raise ConfigError(f"{option}: expected one character or null, got {quote!r}")
+    return quote
+
+
+def records_in(lines: Iterable[str], dialect: Dialect, at: Position) -> Iterator[list[str]]:
+    """The fields of each record, the header too; blank lines are passed over.
+
+    `lines` must count themselves in `at.num_lines`; sets `at.line` to the first line of the record.
+    """
+    csv.field_size_limit(MAX_FIELD_CHARACTERS)  # of the process: others may have set another
+    quoting: Any = {"quoting": csv.QUOTE_NONE} if dialect.quote is None else {"quotechar": dialect.quote}
+    first = at.num_lines + 1
+    try:
+        for fields in csv.reader(lines, delimiter=dialect.delimiter, strict=True, **quoting):
+            at.line = first
+            if fields:
+                yield fields
+            first = at.num_lines + 1
+    except csv.Error as error:
+        hint = "where quotes are ordinary characters, set quote to null"
+        raise at.error(f"{error}; {hint}", line=at.num_lines) from error
+
+
+def wrong_number(fields: Sequence[str], names: Sequence[str], at: Position) -> DataError:
+    """The complaint about a row with too few or too many fields."""
+    text = " | ".join(fields)
+    text = text if len(text) <= 80 else text[:77] + "..."
+    return at.error(
+        f"the row has {len(fields)} fields, expected {len(names)} ({', '.join(names)}): {text!r}; check "
+        "delimiter and quote"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class CsvReader(Reader):
-    """Rows of delimited files."""
+    """Rows of delimited files, their cells as typed columns."""
 
     types_of = "dataset.source.column_types asks"
     dialect: Dialect
@@ -35,19 +92,18 @@ class CsvReader(Reader):
 
     @property
     def line_encoding(self) -> str:
-        """The encoding in which lines are told apart."""
         return self.dialect.encoding
 
-    def rows(self, at: Position, names: Sequence[str]) -> Iterator[list[str]]:
+    def rows(self, at: Position, names: Sequence[str], /) -> Iterator[list[str]]:
         """The fields of each record; raises DataError at the first that has too few or too many."""
         header = self.dialect.header and not at.offset
-        for fields in self._records(at):
+        for fields in records_in(lines_of(at, self.dialect.encoding), self.dialect, at):
             if header:
                 header = False
             elif len(fields) == len(names) or (self.dialect.lenient and len(fields) > len(names)):
                 yield fields[: len(names)]
             elif not self.dialect.lenient:
-                raise wrong_number(fields, names, at.address, split=at.split, row=at.row, line=at.line)
+                raise wrong_number(fields, names, at)
 
     def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         """An empty number is null, an empty string stays a string."""
@@ -56,11 +112,7 @@ class CsvReader(Reader):
             return strings
         return pc.cast(pc.if_else(pc.equal(strings, ""), None, strings), kind)
 
-    def how(self, num_columns: int) -> dict[str, Any]:
-        """What it takes to find the line of a row, see `places.py`."""
-        return {"reader": "csv", "dialect": asdict(self.dialect), "num_columns": num_columns}
-
-    def schemas(self, files: Files, *, sampled: str | None) -> dict[str, pa.Schema]:
+    def schemas(self, files: Files, sampled: str | None, /) -> dict[str, pa.Schema]:
         """Int or float where every value in every split is, else string, unless `column_types` says it.
 
         Of the split `sampled` the first 10,000 rows count.
@@ -75,11 +127,12 @@ class CsvReader(Reader):
         for split, addresses in files.items():
             most = 1 if split == sampled else None
             for address in addresses[:most]:
-                for batch in islice(self._batches(address, split, names[split]), most):
+                at = Position(address=address, split=split)
+                for batch in islice(batches_of(self.rows(at, names[split]), at), most):
                     for name, values in zip(names[split], zip(*batch, strict=True), strict=True):
                         filled |= {name} if any(values) else set()
                         if name not in self.column_types:
-                            kinds[name] = narrowest(values, kinds.get(name, "int"))
+                            kinds[name] = _narrowest(values, kinds.get(name, "int"))
         empty = {name: "string" for name in kinds if name not in filled and name not in self.column_types}
         types = {name: _TYPES[kind] for name, kind in (kinds | empty).items()}
         return {
@@ -90,7 +143,7 @@ class CsvReader(Reader):
     def names(self, address: str, split: str) -> tuple[str, ...]:
         """The names given, or those in the first line; raises DataError where they are not distinct."""
         at = Position(address=address, split=split)
-        first = next(self._records(at), [])
+        first = next(records_in(lines_of(at, self.dialect.encoding), self.dialect, at), [])
         names = self.dialect.column_names or tuple(name.strip() for name in first)
         if self.dialect.column_names is None and not self.dialect.header:
             names = tuple(f"column_{number}" for number in range(1, len(first) + 1))
@@ -116,34 +169,8 @@ class CsvReader(Reader):
                 )  # fmt: skip
         return names
 
-    def _batches(self, address: str, split: str, names: Sequence[str]) -> Iterator[list[list[str]]]:
-        at = Position(address=address, split=split)
-        rows = counted(self.rows(at, names), at)
-        while batch := list(islice(rows, BATCH_ROWS)):
-            yield batch
 
-    def _records(self, at: Position) -> Iterator[list[str]]:
-        """The fields of each record, the header too; blank lines are passed over."""
-        following = 1 if not at.offset else None
-        reader = make_reader(lines_of(at, self.dialect.encoding), self.dialect)
-        try:
-            for fields in reader:
-                last, at.line = at.line, following
-                if fields:
-                    yield fields
-                following = None if last is None else last + 1
-        except csv.Error as error:
-            raise at.error(f"{error}; where quotes are ordinary characters, set quote to null") from error
-
-
-def counted(rows: Iterator[Any], at: Position) -> Iterator[Any]:
-    """The rows of one file, each counted when it is taken."""
-    for values in rows:
-        at.row += 1
-        yield values
-
-
-def narrowest(values: Sequence[str], kind: str) -> str:
+def _narrowest(values: Sequence[str], kind: str) -> str:
     """The narrowest of int, float and string that holds these and what `kind` held; "" fits all."""
     if kind == "int":
         if all(_WHOLE.fullmatch(value) for value in values if value):

@@ -1,23 +1,26 @@
-"""Files as raw rows: csv, json, parquet and text, compressed or not, here or at an address.
+"""Files as raw rows: csv, json, parquet and text, compressed or not, local or at an address.
 
 Each reader returns the rows of each split, memory-mapped from the cache; with `streaming`, train is a stream
-of rows that are read when they are wanted (`streams.py`). Relative paths start at `folder`,
-where it is null at the folder that the user started in. Everything is read once to learn the columns' types
-and once more to store them, in batches, so files may be larger than memory.
+of rows that are read when they are wanted (`streams.py`). Relative paths start at `folder`, where it is null
+at the working directory. Everything is read once to learn the columns' types and once more to store it, in
+batches, so files may be larger than memory.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from runwright.dataset.readers.csv_rows import CsvReader
-from runwright.dataset.readers.delimited import Dialect, delimiter_of, quote_of
+import pyarrow as pa
+
+from runwright.dataset.readers.addresses import files_of_splits, is_remote, path_of
+from runwright.dataset.readers.csv_rows import CsvReader, Dialect, delimiter_of, quote_of
 from runwright.dataset.readers.json_rows import JsonReader
 from runwright.dataset.readers.parquet_rows import ParquetReader
-from runwright.dataset.readers.paths import files_of_splits
-from runwright.dataset.readers.reading import known_encoding
+from runwright.dataset.readers.reading import Files, Position, Reader, known_encoding, lines_of, whole_text
 from runwright.dataset.readers.streams import Sources, read_files
-from runwright.dataset.readers.text_rows import TextReader
 
 
 def read_csv(
@@ -63,7 +66,7 @@ def read_json(
 
 
 def read_parquet(*, files: dict[str, str | list[str] | None], folder: str | None, streaming: bool) -> Sources:
-    """Rows of parquet files."""
+    """The columns and rows of parquet files."""
     return read_files(ParquetReader(), files_of_splits(files, folder), streaming=streaming)
 
 
@@ -82,3 +85,32 @@ def read_text(
     """
     reader = TextReader(encoding=known_encoding(encoding), unit=unit, label_from=label_from)
     return read_files(reader, files_of_splits(files, folder), streaming=streaming)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextReader(Reader):
+    """Rows with a column `text` and, with `label_from`, a column `label`."""
+
+    encoding: str
+    unit: Literal["line", "file"]
+    label_from: Literal["folder", "file"] | None
+
+    @property
+    def line_encoding(self) -> str | None:
+        return self.encoding if self.unit == "line" else None
+
+    def schemas(self, files: Files, _: str | None, /) -> dict[str, pa.Schema]:
+        names = ["text"] if self.label_from is None else ["text", "label"]
+        return dict.fromkeys(files, pa.schema([(name, pa.large_string()) for name in names]))
+
+    def rows(self, at: Position, _: Sequence[str], /) -> Iterator[list[str]]:
+        """Lines without their ends, empty ones too, or the one text of the file."""
+        label = []
+        if self.label_from is not None:
+            path = path_of(at.address if is_remote(at.address) else str(Path(at.address).absolute()))
+            label = [path.parent.name if self.label_from == "folder" else path.stem]
+        if self.unit == "line":
+            for line in lines_of(at, self.encoding):
+                yield [line.rstrip("\r\n"), *label]
+        elif not at.row:
+            yield [whole_text(at, self.encoding), *label]

@@ -14,10 +14,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from runwright.dataset.readers.csv_rows import CsvReader
-from runwright.dataset.readers.delimited import Dialect
+from runwright.dataset.readers.csv_rows import CsvReader, Dialect
 from runwright.dataset.readers.hub import read_hub
-from runwright.dataset.readers.paths import check_is_text
 from runwright.dataset.readers.reading import Files, Position
 from runwright.dataset.readers.streams import read_files
 from runwright.errors import DataError
@@ -40,7 +38,7 @@ _ENTAILS = {name: name for name in ("entailment", "not_entailment")}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Task:
-    """Where a task's columns lie in its files; `classes` maps what a file holds to the class's name."""
+    """Columns of a task's files; `classes` maps a value in the file to the class's name."""
 
     texts: dict[str, str]  # our column: the name in the header
     label: str
@@ -104,17 +102,21 @@ def read_glue(
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise DataError(f"no such folder (looked in {root.absolute()})", file=folder)
-    known = _TASKS[task]
-    paths = {split: _find(root, names) for split, names in known.splits.items()}
-    present = {split: path for split, path in paths.items() if path is not None}
-    if ("train" in known.splits and "train" not in present) or not present:
-        expected = ", ".join(names[0] for names in known.splits.values())
-        raise DataError(
-            f"the folder has no {next(iter(known.splits.values()))[0]}; expected {expected}", file=folder
-        )
+    layout = _TASKS[task]
+    paths = {
+        split: next((str(root / name) for name in names if (root / name).is_file()), None)
+        for split, names in layout.splits.items()
+    }
+    if not any(paths.values()) or paths.get("train", "") is None:
+        names = [names[0] for names in layout.splits.values()]
+        raise DataError(f"the folder has no {names[0]}; expected {', '.join(names)}", file=folder)
     rows: dict[str, Any] = {}
-    for split, path in present.items():
-        rows |= read_files(_reader(known, split, str(path)), {split: [str(path)]})
+    for split, path in paths.items():
+        dialect = _DIALECT
+        if layout.headerless and split != "test":
+            dialect = replace(dialect, header=False, column_names=layout.headerless)
+        if path is not None:
+            rows |= read_files(_GlueReader(dialect=dialect, task=layout), {split: [path]})
     return rows
 
 
@@ -136,49 +138,35 @@ def _from_hub(task: str, hub_name: str, revision: str | None) -> Splits:
     }
 
 
-def _find(root: Path, names: Sequence[str]) -> Path | None:
-    return next((root / name for name in names if (root / name).is_file()), None)
-
-
-def _reader(task: _Task, split: str, path: str) -> _GlueReader:
-    check_is_text(path, split=split)
-    dialect = _DIALECT
-    if task.headerless and split != "test":
-        dialect = replace(dialect, header=False, column_names=task.headerless)
-    names = CsvReader(dialect=dialect).names(path, split)
-    for column in task.texts.values():
-        if column not in names:
-            raise DataError(
-                f"no such column; columns: {', '.join(names)}", file=path, split=split, column=column
-            )
-    return _GlueReader(dialect=dialect, task=task, names_in_file=names)
-
-
 @dataclass(frozen=True, kw_only=True)
 class _GlueReader(CsvReader):
     """Texts, label and number of each row."""
 
     task: _Task
-    names_in_file: tuple[str, ...]
 
-    def schemas(self, files: Files, *, sampled: str | None) -> dict[str, pa.Schema]:  # noqa: ARG002
-        fields = [pa.field(name, pa.large_string()) for name in self.task.texts]
-        if self.task.label in self.names_in_file:
-            fields.append(pa.field("label", pa.string() if self.task.classes else pa.float64()))
-        return dict.fromkeys(files, pa.schema([*fields, pa.field("idx", pa.int64())]))
+    def schemas(self, files: Files, _: str | None, /) -> dict[str, pa.Schema]:
+        schemas = {}
+        for split, (path,) in files.items():
+            names = self.names(path, split)
+            for column in self.task.texts.values():
+                if column not in names:
+                    problem = f"no such column; columns: {', '.join(names)}"
+                    raise DataError(problem, file=path, split=split, column=column)
+            fields = [pa.field(name, pa.large_string()) for name in self.task.texts]
+            if self.task.label in names:
+                fields.append(pa.field("label", pa.string() if self.task.classes else pa.float64()))
+            schemas[split] = pa.schema([*fields, pa.field("idx", pa.int64())])
+        return schemas
 
-    def rows(self, at: Position, names: Sequence[str]) -> Iterator[list[Any]]:  # noqa: ARG002
-        place = {name: number for number, name in enumerate(self.names_in_file)}
-        texts = [place[theirs] for theirs in self.task.texts.values()]
-        for row in super().rows(at, self.names_in_file):
-            label = [self._label(row[place[self.task.label]], at)] if self.task.label in place else []
+    def rows(self, at: Position, names: Sequence[str], /) -> Iterator[list[Any]]:
+        header = self.names(at.address, at.split or "")
+        texts = [header.index(column) for column in self.task.texts.values()]
+        for row in super().rows(at, header):
+            label = [self._label(row[header.index(self.task.label)], at)] if "label" in names else []
             yield [*(row[number] for number in texts), *label, at.row]
 
     def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return pa.array(values, kind)
-
-    def how(self, num_columns: int) -> dict[str, Any]:  # noqa: ARG002
-        return super().how(len(self.names_in_file))
 
     def _label(self, value: str, at: Position) -> str | float:
         try:

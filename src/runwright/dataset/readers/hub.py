@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from datasets import Dataset, load_dataset
+from datasets import ClassLabel, Dataset, Features, IterableDataset, load_dataset
 
 from runwright import store
 from runwright.dataset.readers.addresses import file_state
-from runwright.dataset.readers.hub_stream import (
-    class_names,
-    first_line,
-    hub_stream,
-    named,
-    schema_with_names,
-    split_of_hub,
-)
-from runwright.dataset.readers.raw import BATCH_ROWS, RawSplit, kept_rows
-from runwright.dataset.readers.streams import Sources
+from runwright.dataset.readers.raw import kept_rows
+from runwright.dataset.readers.reading import Position, Reader
+from runwright.dataset.readers.streams import RowStream, Sources, files_fingerprint
 from runwright.errors import ConfigError, DataError
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_BATCH_ROWS = 1000
 
 
 def read_hub(
@@ -47,21 +42,28 @@ def read_hub(
         raise ConfigError("dataset.source.splits: no split is chosen; set for example splits.train=train")
     folder = Path(name).expanduser()
     if folder.is_dir():
-        state = [file_state(path) for path in sorted(folder.rglob("*")) if path.is_file()]
-        where, origin, commit = str(folder.resolve()), str(folder), None
+        files = [str(path) for path in sorted(folder.rglob("*")) if path.is_file()]
+        state: list[Any] = [file_state(path) for path in files]
+        source = _Source(name=str(folder.resolve()), config=config, commit=None, origin=str(folder))
     elif name.startswith((".", "/", "~")):
         raise ConfigError(
             f"dataset.source.name: folder {name!r} does not exist (looked in {folder.resolve()})"
         )
     else:
         commit = revision if revision and _COMMIT.fullmatch(revision) else _resolve(name, revision)
-        where, origin, state = name, f"{name}@{commit}", [[name, commit]]
-    stream = None
+        files, state = [], [[name, commit]]
+        source = _Source(name=name, config=config, commit=commit, origin=f"{name}@{commit}")
+    result: Sources = {}
     if streaming and "train" in wanted:
-        stream = hub_stream(where, config, wanted.pop("train"), commit=commit, origin=origin)
-    key = {"reader": "hub", "state": state, "options": [config, wanted]}
-    others = kept_rows(key, lambda: _read(where, config, wanted, commit, origin)) if wanted else {}
-    return dict(others) if stream is None else {"train": stream, **others}
+        theirs = wanted.pop("train")
+        fingerprint = files_fingerprint(files) if files else store.digest([source.origin, config, theirs])
+        result["train"] = source.rows("train", theirs, streaming=True, fingerprint=fingerprint)
+    if wanted:
+        key = {"reader": "hub", "state": state, "options": [config, wanted]}
+        result |= kept_rows(
+            key, lambda: {ours: source.rows(ours, theirs).raw() for ours, theirs in wanted.items()}
+        )
+    return result
 
 
 def _resolve(name: str, revision: str | None) -> str:
@@ -72,7 +74,7 @@ def _resolve(name: str, revision: str | None) -> str:
         commit = HfApi().dataset_info(name, revision=revision).sha
     except Exception as error:
         raise DataError(
-            f"the hub does not say what {revision or 'the newest revision'} is ({first_line(error)}); "
+            f"the hub does not say what {revision or 'the newest revision'} is ({_first_line(error)}); "
             f"without a network, set dataset.source.revision to a full commit that was loaded before, or set "
             f"dataset.source.name to a local folder",
             file=name,
@@ -81,52 +83,94 @@ def _resolve(name: str, revision: str | None) -> str:
     return commit
 
 
-def _read(
-    where: str, config: str | None, wanted: dict[str, str], commit: str | None, origin: str
-) -> dict[str, RawSplit]:
-    result = {}
-    for ours, theirs in wanted.items():
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Source:
+    """A data set of the hub at one commit, or in a folder."""
+
+    name: str
+    config: str | None
+    commit: str | None
+    origin: str
+
+    def open(self, ours: str, theirs: str, *, streaming: bool) -> Dataset | IterableDataset:
+        cache = None if streaming else str(store.cache_root() / "hub")
         try:
-            rows = load_dataset(
-                where, config, split=theirs, revision=commit, cache_dir=str(store.cache_root() / "hub")
-            )
+            options: Any = {"split": theirs, "revision": self.commit, "streaming": streaming}
+            return load_dataset(self.name, self.config, cache_dir=cache, **options)
         except Exception as error:
-            of_config = f" of {config!r}" if config else ""
-            raise DataError(
-                f"split {theirs!r}{of_config} cannot be loaded: {first_line(error)}",
-                file=origin,
-                split=ours,
-            ) from error
-        assert isinstance(rows, Dataset)
-        if not len(rows):
-            raise DataError(f"split {theirs!r} has no rows", file=origin, split=ours)
-        result[ours] = _raw(rows, origin, split_of_hub(config, theirs))
-    return result
+            of_config = f" of {self.config!r}" if self.config else ""
+            how = "read as a stream" if streaming else "loaded"
+            problem = f"split {theirs!r}{of_config} cannot be {how}: {_first_line(error)}"
+            raise DataError(problem, file=self.origin, split=ours) from error
+
+    def rows(self, ours: str, theirs: str, *, streaming: bool = False, fingerprint: str = "") -> RowStream:
+        """The rows of a split; a stream has them all, else columns of hidden labels are left out."""
+        rows = self.open(ours, theirs, streaming=streaming)
+        features = rows.features
+        if isinstance(rows, IterableDataset):
+            features = features or rows._resolve_features().features
+        if features is None or (isinstance(rows, Dataset) and not len(rows)):
+            raise DataError(f"split {theirs!r} has no rows", file=self.origin, split=ours)
+        inner = {name: getattr(kind, "feature", kind) for name, kind in features.items()}
+        classes = {name: kind.names for name, kind in inner.items() if isinstance(kind, ClassLabel)}
+        columns: Any = {name: rows[name][:] for name in classes} if isinstance(rows, Dataset) else {}
+        hidden = {name for name, values in columns.items() if all(map(_is_hidden, values))}
+        return RowStream(
+            files=[self.origin],
+            schema=_schema(features, classes, without=hidden),
+            reader=_HubReader(open=lambda: self.open(ours, theirs, streaming=streaming), classes=classes),
+            about={"split": f"split {theirs}" if self.config is None else f"{self.config}, split {theirs}"},
+            fingerprint=fingerprint,
+            split=ours,
+        )
 
 
-def _raw(rows: Dataset, origin: str, where: str) -> RawSplit:
-    classes = class_names(rows.features)
-    unlabelled = {name for name in classes if all(map(_is_hidden, rows[name][:]))}
-    schema = pa.schema([field for field in schema_with_names(rows.features) if field.name not in unlabelled])
-    batches, origins = _batches(rows, schema, classes), [(origin, len(rows))]
-    return RawSplit(schema=schema, batches=batches, origins=origins, how={"split": where})
+@dataclass(frozen=True, kw_only=True)
+class _HubReader(Reader):
+    open: Callable[[], Any]
+    classes: Mapping[str, list[str]]
+
+    def rows(self, at: Position, names: Sequence[str], /) -> Iterator[tuple[Any, ...]]:
+        # The library has no other way to a row of a stream than to read those before it.
+        tables = self.open().skip(at.row).with_format("arrow").iter(batch_size=_BATCH_ROWS)
+        for table in tables:
+            columns = [
+                table.column(name).to_pylist() if name in table.column_names else [None] * table.num_rows
+                for name in names
+            ]
+            for number, name in enumerate(names):
+                if name in self.classes:
+                    columns[number] = [_named(value, self.classes[name]) for value in columns[number]]
+            yield from zip(*columns, strict=True)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
 
 
 def _is_hidden(value: Any) -> bool:
-    """Whether a class, or each of a list of classes, is the -1 that stands for a hidden one."""
+    """Return True if a class, or each of a list of classes, is the -1 that stands for a hidden one."""
     return all(map(_is_hidden, value)) if isinstance(value, list) and value else value in (-1, None)
 
 
-def _batches(rows: Dataset, schema: pa.Schema, classes: dict[str, list[str]]) -> Iterator[pa.RecordBatch]:
-    tables: Any = rows.with_format("arrow").iter(batch_size=BATCH_ROWS)
-    for table in tables:
-        columns = []
-        for field in schema:
-            column = table.column(field.name)
-            if field.name in classes:
-                values = [named(value, classes[field.name]) for value in column.to_pylist()]
-                column = pa.array(values, field.type)
-            elif isinstance(column, pa.ChunkedArray):
-                column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], field.type)
-            columns.append(column.cast(field.type))
-        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+def _named(value: Any, names: list[str]) -> Any:
+    """A class or a list of classes by name; -1 and null: none."""
+    if isinstance(value, list):
+        return [_named(item, names) for item in value]
+    return None if value is None or value < 0 else names[value]
+
+
+def _schema(features: Features, classes: Mapping[str, Any], *, without: set[str]) -> pa.Schema:
+    """The columns as Arrow has them, with names in the place of classes."""
+    fields = []
+    for field in features.arrow_schema:
+        kind = field.type
+        if field.name in classes:
+            is_list = (
+                pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+            )
+            kind = pa.list_(pa.string()) if is_list else pa.string()
+        if field.name not in without:
+            fields.append(pa.field(field.name, kind))
+    return pa.schema(fields)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, count, islice
+from itertools import chain, islice
 from typing import Any, NoReturn
 
 import pyarrow as pa
 
 from runwright.dataset.readers.addresses import open_bytes
-from runwright.dataset.readers.csv_rows import BATCH_ROWS, counted
 from runwright.dataset.readers.reading import (
     HALF_CHARACTER,
     Files,
     Position,
     Reader,
+    batches_of,
     holds_half_character,
     lines_of,
 )
@@ -43,31 +43,42 @@ class JsonReader(Reader):
     def line_encoding(self) -> str:
         return self.encoding
 
-    def rows(self, at: Position, names: Sequence[str] = ()) -> Iterator[dict[str, Any]]:  # noqa: ARG002
-        """Each object, whatever its keys are."""
+    def rows(self, at: Position, names: Sequence[str], /) -> Iterator[list[Any]]:
+        """The values of each object; a key that it lacks is null."""
+        for row in self._objects(at):
+            yield [row.get(name) for name in names]
+
+    def _objects(self, at: Position) -> Iterator[dict[str, Any]]:
         is_resumed = at.offset > 0
         lines = (line for line in lines_of(at, self.encoding) if line.strip())
         first = "" if is_resumed else next(lines, "")
         if is_resumed or (self.field is None and first.lstrip().startswith("{")):
+            hint = (
+                ""
+                if is_resumed
+                else ("; an object that holds the list needs dataset.source.field, the name of the list")
+            )
             for line in chain([first] if first else [], lines):
-                yield json_object(line, at)
+                yield _object(_parsed(line, at, hint=hint), at)
+                hint = ""
             return
         text, at.line = (first + "".join(lines)).lstrip(), None
         if self.field is None:
             yield from json_list(text, at)
             return
-        for row in _list_under(text, self.field, at):
+        try:
+            content = json.loads(text, parse_constant=_refuse)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"broken JSON: {error}", file=at.address, split=at.split) from error
+        fields = content if isinstance(content, dict) else {}
+        if not isinstance(fields.get(self.field), list):
+            lists = [name for name, value in fields.items() if isinstance(value, list)]
+            problem = f"no list in field {self.field!r}; lists are in: {lists}"
+            raise DataError(problem, file=at.address, split=at.split)
+        for row in fields[self.field]:
             yield _object(row, at)
 
-    def columns(self, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[Sequence[Any]]:
-        """A key that an object lacks is null there."""
-        return [[row.get(name) for row in rows] for name in names]
-
-    def how(self, num_columns: int) -> dict[str, Any]:  # noqa: ARG002
-        """What it takes to find the line of a row, see `places.py`."""
-        return {} if self.field else {"reader": "json", "encoding": self.encoding, "field": None}
-
-    def schemas(self, files: Files, *, sampled: str | None) -> dict[str, pa.Schema]:
+    def schemas(self, files: Files, sampled: str | None, /) -> dict[str, pa.Schema]:
         """All keys in any split with the types of their values; of `sampled` the first 10,000 rows count."""
         columns: dict[str, _Column] = {}
         for split, addresses in files.items():
@@ -76,11 +87,8 @@ class JsonReader(Reader):
             most = 1 if split == sampled else None
             for address in addresses[:most]:
                 at = Position(address=address, split=split)
-                rows = counted(self.rows(at), at)
-                for number in count() if most is None else range(most):
-                    if not (batch := list(islice(rows, BATCH_ROWS))):
-                        break
-                    _learn(columns, batch, number * BATCH_ROWS, at)
+                for batch in islice(batches_of(self._objects(at), at), most):
+                    _learn(columns, batch, at)
         return dict.fromkeys(files, pa.schema([(name, column.type()) for name, column in columns.items()]))
 
     def _require_lines(self, files: Sequence[str], split: str) -> None:
@@ -94,18 +102,8 @@ class JsonReader(Reader):
                 )
 
 
-def json_object(text: str, at: Position) -> dict[str, Any]:
-    """The object on a line; raises DataError where it is none."""
-    try:
-        value = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        hint = "; an object that holds the list needs dataset.source.field, the name of the list"
-        raise _broken(error, at, hint="" if at.row else hint) from error
-    return _object(value, at)
-
-
 class _Column:
-    """What is known of a column's type so far."""
+    """The type of a column as far as its values have been seen."""
 
     def __init__(self) -> None:
         self.kind: str | None = None
@@ -129,26 +127,26 @@ class _Column:
         return pa.string() if pa.types.is_null(self._seen) else self._seen
 
 
-def _learn(columns: dict[str, _Column], batch: list[dict[str, Any]], start: int, at: Position) -> None:
+def _learn(columns: dict[str, _Column], batch: list[dict[str, Any]], at: Position) -> None:
+    """Learn the columns of the last rows before a position."""
     for name in dict.fromkeys(name for row in batch for name in row):
         values = [row.get(name) for row in batch]
         column = columns.setdefault(name, _Column())
-        problem, place = "", None
+        shown, problem, bad = name, "", None
         if holds_half_character(name):
-            problem, place = HALF_CHARACTER, next(n for n, row in enumerate(batch) if name in row)
+            shown, problem = ascii(name), HALF_CHARACTER
+            bad = next(number for number, row in enumerate(batch) if name in row)
         else:
             try:
-                place = column.learn(values)
+                bad = column.learn(values)
             except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
                 problem = f"a value is of another shape than those before, or beyond 64 bits: {error}"
-                place = _first_odd(values)
-            else:
-                if place is not None:
-                    kind = _KINDS[type(values[place])]
-                    problem = f"{values[place]!r} is {kind}, but rows before hold {column.kind}"
-        if place is not None:
-            column_name = ascii(name) if problem == HALF_CHARACTER else name
-            raise DataError(problem, file=at.address, split=at.split, row=start + place, column=column_name)
+                bad = _first_odd(values)
+        if bad is not None:
+            kind = _KINDS.get(type(values[bad]))
+            problem = problem or f"{values[bad]!r} is {kind}, but rows before hold {column.kind}"
+            row = at.row - len(batch) + bad
+            raise DataError(problem, file=at.address, split=at.split, row=row, column=shown)
 
 
 def _first_odd(values: list[Any]) -> int:
@@ -164,19 +162,6 @@ def _first_odd(values: list[Any]) -> int:
     return high - 1
 
 
-def _list_under(text: str, field: str, at: Position) -> Iterator[Any]:
-    try:
-        content = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise _broken(error, at, row=None) from error
-    fields = content if isinstance(content, dict) else {}
-    if not isinstance(fields.get(field), list):
-        lists = [name for name, value in fields.items() if isinstance(value, list)]
-        problem = f"no list in field {field!r}; lists are in: {lists}"
-        raise DataError(problem, file=at.address, split=at.split)
-    yield from fields[field]
-
-
 def json_list(text: str, at: Position) -> Iterator[dict[str, Any]]:
     """The objects of one list, decoded one by one so that a broken one has a row."""
     if text[:1] != "[":
@@ -187,7 +172,7 @@ def json_list(text: str, at: Position) -> Iterator[dict[str, Any]]:
         try:
             row, position = decoder.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
-            raise _broken(error, at) from error
+            raise at.error(f"broken JSON: {error}") from error
         checked = _object(row, at)
         position = _skip(text, position)
         if text[position : position + 1] == ",":
@@ -205,6 +190,14 @@ def _skip(text: str, position: int) -> int:
     return position
 
 
+def _parsed(text: str, at: Position, *, hint: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        hint = hint if isinstance(error, json.JSONDecodeError) else ""
+        raise at.error(f"broken JSON: {error}{hint}") from error
+
+
 def _object(row: Any, at: Position) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise at.error(f"expected an object, found {row!r:.60}")
@@ -213,9 +206,3 @@ def _object(row: Any, at: Position) -> dict[str, Any]:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON; write null for a missing number")
-
-
-def _broken(error: Exception, at: Position, *, hint: str = "", row: int | None = -1) -> DataError:
-    hint = hint if isinstance(error, json.JSONDecodeError) else ""
-    row = at.row if row == -1 else row
-    return DataError(f"broken JSON: {error}{hint}", file=at.address, line=at.line, split=at.split, row=row)

@@ -1,4 +1,4 @@
-"""Parquet files as rows."""
+"""Parquet files as rows; a position in one is found by its row groups."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ _BATCH_ROWS = 1000
 
 
 class ParquetReader(Reader):
-    """Rows of parquet files; a place in one is found by its row groups."""
+    """Rows of parquet files, which have no lines."""
 
     is_text = False
 
-    def rows(self, at: Position, names: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:  # noqa: ARG002
-        """The values of each row."""
+    def rows(self, at: Position, _: Sequence[str], /) -> Iterator[tuple[Any, ...]]:
         skipped, group = at.row, 0
         with _open_parquet(at.address, at.split) as file:
             sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
@@ -36,27 +35,25 @@ class ParquetReader(Reader):
                 skipped -= batch.num_rows - rest.num_rows
                 yield from zip(*(column.to_pylist() for column in rest.columns), strict=True)
 
-    def schemas(self, files: Files, *, sampled: str | None) -> dict[str, pa.Schema]:  # noqa: ARG002
+    def schemas(self, files: Files, _: str | None, /) -> dict[str, pa.Schema]:
         """The columns that all files of a split have; raises DataError where they differ."""
-        return {split: self._schema(files[split], split) for split in files}
-
-    def _schema(self, files: Sequence[str], split: str) -> pa.Schema:
-        found: pa.Schema | None = None
-        for address in files:
-            with _open_parquet(address, split) as file:
-                schema = pa.schema([(field.name, _plain(field.type)) for field in file.schema_arrow])
-            twice = [name for name in schema.names if schema.names.count(name) > 1]
-            if twice:
-                raise DataError("the file has this column twice", file=address, split=split, column=twice[0])
-            if found is not None and schema != found:
-                raise DataError(
-                    f"columns {_described(schema)} differ from {_described(found)} in "
-                    f"{PurePosixPath(files[0]).name}",
-                    file=address, split=split,
-                )  # fmt: skip
-            found = schema
-        assert found is not None  # a split has at least one file
-        return found
+        result: dict[str, pa.Schema] = {}
+        for split, addresses in files.items():
+            for address in addresses:
+                with _open_parquet(address, split) as file:
+                    schema = pa.schema([(field.name, _plain(field.type)) for field in file.schema_arrow])
+                twice = [name for name in schema.names if schema.names.count(name) > 1]
+                if twice:
+                    problem = "the file has this column twice"
+                    raise DataError(problem, file=address, split=split, column=twice[0])
+                first = result.setdefault(split, schema)
+                if schema != first:
+                    raise DataError(
+                        f"columns {_described(schema)} differ from {_described(first)} in "
+                        f"{PurePosixPath(addresses[0]).name}",
+                        file=address, split=split,
+                    )  # fmt: skip
+        return result
 
 
 @contextmanager

@@ -1,17 +1,19 @@
-"""Raw rows as memory-mapped Arrow files, written once for each state of their source files.
+"""Raw rows as memory-mapped Arrow files, written once for each state of their source files, and their origin.
 
-Each split's Dataset remembers what its rows were read from, so that a complaint about a row can name it
-(`places.py`).
+Every row keeps its `row_id` through all steps of a data set, and every split a description of its sources in
+`info`: `files`, (name, number of rows) in row order, or of a combination `parts`: name, number of rows and
+description of each; and `numbers`, a .npy file with the line of each row, or of a combination its row_id in
+its part. So the file and line of a row can be looked up when there is something to complain about.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,37 +22,28 @@ from datasets.table import MemoryMappedTable
 
 from runwright import store
 from runwright.errors import DataError
-from runwright.store import sources_digest
 from runwright.types import Splits
 
 ROW_ID = "row_id"
 MAX_CACHE_BYTES = 20 * 2**30
-BATCH_ROWS = 10_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """Some consecutive rows of a combination."""
-
-    name: str
-    num_rows: int
-    about: Mapping[str, Any]  # what the part was read from, see `places.py`
-    row_ids: np.ndarray | None  # [num_rows] int64, the ids of its rows in the part; None: their places
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RawSplit:
-    """What a reader gives for one split.
-
-    `origins` holds (file, number of rows) in row order and `how` what it takes to find a row's line there;
-    of a combination `parts`. A reader may fill them while its batches are read.
-    """
+    """The rows of one split from a reader, which may extend `about` and `numbers` while batches are read."""
 
     schema: pa.Schema
     batches: Iterable[pa.RecordBatch]
-    origins: list[tuple[str, int]] = field(default_factory=list)
-    how: Mapping[str, Any] = field(default_factory=dict)
-    parts: list[Part] = field(default_factory=list)
+    about: dict[str, Any]  # a description of the sources, as above, without numbers
+    numbers: Sequence[int] | np.ndarray = ()  # [N], -1: the row has no line; empty: no row has one
+
+
+class Where(NamedTuple):
+    """File, row and line that a row came from."""
+
+    file: str | None  # a hub's NAME@COMMIT with its split; None: unknown
+    row: int  # from 0, in the file or the split
+    line: int | None = None  # from 1, where the row begins; None: the file has no lines
 
 
 def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]) -> Splits:
@@ -63,10 +56,15 @@ def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]
             store.evict(entry.parent, max_bytes=MAX_CACHE_BYTES, keep=entry)
         manifest = store.read_manifest(entry) or {"splits": []}
         store.touch(entry)
-        return {
-            split["name"]: _open(entry, split, fingerprint=f"{name}-{number}")
-            for number, split in enumerate(manifest["splits"])
-        }
+    splits = {}
+    for number, split in enumerate(manifest["splits"]):
+        about = split["about"]
+        if about["numbers"]:
+            about["numbers"] = str(entry / about["numbers"])
+        table = MemoryMappedTable.from_file(str(entry / f"{number}.arrow"))
+        info = DatasetInfo(description=json.dumps(about))
+        splits[split["name"]] = Dataset(table, info=info, fingerprint=f"{name}-{number}")
+    return splits
 
 
 def with_row_id(schema: pa.Schema, *, split: str, file: str | None) -> pa.Schema:
@@ -83,40 +81,91 @@ def with_row_id(schema: pa.Schema, *, split: str, file: str | None) -> pa.Schema
 def _write(folder: Path, splits: Mapping[str, RawSplit], key: Mapping[str, Any]) -> list[dict[str, Any]]:
     written = []
     files = key.get("files", {})  # of each split the states of its files
+    # Numbered files: a split's name may hold characters that a file name may not.
     for number, (name, split) in enumerate(splits.items()):
-        file = f"{number}.arrow"  # a split's name may hold characters that a file name may not
         schema = with_row_id(split.schema, split=name, file=files.get(name, [[None]])[0][0])
         position = 0
-        with pa.OSFile(str(folder / file), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        arrow = folder / f"{number}.arrow"
+        with pa.OSFile(str(arrow), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
             for batch in split.batches:
                 ids = pa.array(range(position, position + batch.num_rows), pa.int64())
                 columns = [batch.column(field.name) for field in split.schema]
                 writer.write_batch(pa.RecordBatch.from_arrays([*columns, ids], schema=schema))
                 position += batch.num_rows
-        about = {"files": split.origins, "how": dict(split.how)}
-        parts = [_keep_part(folder, f"{number}-{place}.npy", part) for place, part in enumerate(split.parts)]
-        written.append({"name": name, "file": file, "about": {"parts": parts} if parts else about})
+        numbers = f"{number}.npy" if len(split.numbers) else None
+        if numbers:
+            np.save(folder / numbers, np.asarray(split.numbers, dtype=np.int64), allow_pickle=False)
+        written.append({"name": name, "about": {**split.about, "numbers": numbers}})
     return written
-
-
-def _keep_part(folder: Path, file: str, part: Part) -> dict[str, Any]:
-    if part.row_ids is not None:
-        np.save(folder / file, part.row_ids, allow_pickle=False)
-    kept = None if part.row_ids is None else file
-    return {"name": part.name, "num_rows": part.num_rows, "about": part.about, "row_ids": kept}
-
-
-def _open(entry: Path, split: Mapping[str, Any], *, fingerprint: str) -> Dataset:
-    about = dict(split["about"])
-    if "parts" in about:
-        about["parts"] = [
-            part | {"row_ids": part["row_ids"] and str(entry / part["row_ids"])} for part in about["parts"]
-        ]
-    table = MemoryMappedTable.from_file(str(entry / split["file"]))
-    return Dataset(table, info=DatasetInfo(description=json.dumps(about)), fingerprint=fingerprint)
 
 
 @cache
 def readers_code() -> str:
     """A hash of the code that makes rows, the whole room, as it was when this process first asked."""
-    return sources_digest(Path(__file__).parents[1])
+    return store.sources_digest(Path(__file__).parents[1])
+
+
+# --- the origin of a row ----------------------------------------------------------------------------------
+
+
+def about_of(rows: Dataset) -> dict[str, Any]:
+    """The description of a split's sources; empty where unknown."""
+    try:
+        about = json.loads(rows.info.description)
+    except (ValueError, TypeError):
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def files_of(rows: Dataset) -> list[str]:
+    """The files that the rows of a raw split came from."""
+
+    def files(about: Mapping[str, Any]) -> list[str]:
+        if "parts" in about:
+            return [f"{part['name']}: {file}" for part in about["parts"] for file in files(part["about"])]
+        return [file for file, _ in about.get("files", ())]
+
+    return files(about_of(rows))
+
+
+def locate(rows: Dataset, row_id: int) -> Where:
+    """File, row and line that a row of a raw split came from."""
+    about, names, row = about_of(rows), [], row_id
+    while "parts" in about:
+        sizes = [(number, part["num_rows"]) for number, part in enumerate(about["parts"])]
+        number, position = position_in(sizes, row)
+        if number is None:
+            return Where(None, row_id)
+        id_in_part = _number(about, row)
+        about, names = about["parts"][number]["about"], [*names, about["parts"][number]["name"]]
+        if id_in_part is None:
+            return Where(f"{': '.join(names)}, after its own steps", position)
+        row = id_in_part
+    file, position = position_in(about.get("files", ()), row)
+    line = None if file is None else _number(about, row)
+    if file is not None and "split" in about:
+        file = f"{file} ({about['split']})"
+    return Where(": ".join([*names, *([] if file is None else [file])]) or None, position, line)
+
+
+def position_in(origins: Iterable[tuple[Any, int]], row_id: int) -> tuple[Any, int]:
+    """Of (file, number of rows), the file that holds a row and the row's position there; None beyond all."""
+    position = row_id
+    for file, num_rows in origins:
+        if position < num_rows:
+            return file, position
+        position -= num_rows
+    return None, row_id
+
+
+def _number(about: Mapping[str, Any], row_id: int) -> int | None:
+    """The line of a row, or its row_id in its part; None where that was removed from the cache meanwhile."""
+    numbers = about.get("numbers")
+    try:
+        if isinstance(numbers, str):
+            number = int(np.load(numbers, mmap_mode="r", allow_pickle=False)[row_id])
+        else:
+            number = numbers[row_id - about["first_id"]] if numbers else -1
+    except (OSError, ValueError, IndexError):
+        return None
+    return None if number < 0 else number

@@ -1,14 +1,15 @@
-"""Rows that are read when they are wanted: a stream of files, from any place in it, in blocks of rows.
+"""Streams of rows: the rows of files from any place on, in blocks, read when they are wanted.
 
-A place is four whole numbers; reading from it gives the rows that reading from the start gives after it. So a
-checkpoint needs no rows, and going on costs the same wherever that is.
+A place is five whole numbers; reading from it gives the rows that reading from the start gives after it. So a
+checkpoint needs no rows, and resuming costs the same at any place.
 """
 
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
@@ -18,19 +19,16 @@ from datasets.table import InMemoryTable
 
 from runwright import store
 from runwright.dataset.cleaning.passes import renamed
-from runwright.dataset.readers.addresses import file_fingerprint, file_state, num_bytes
-from runwright.dataset.readers.paths import check_is_text
-from runwright.dataset.readers.places import line_of, place_in
-from runwright.dataset.readers.raw import BATCH_ROWS, RawSplit, kept_rows, with_row_id
+from runwright.dataset.readers.addresses import check_is_text, file_fingerprint, file_state, num_bytes
+from runwright.dataset.readers.raw import RawSplit, kept_rows, position_in, with_row_id
 from runwright.dataset.readers.reading import (
+    BATCH_ROWS,
     HALF_CHARACTER,
     UNFIT,
     Files,
     Position,
     Reader,
-    Values,
     ends_lines_with_one_byte,
-    first_unfit,
     holds_half_character,
 )
 from runwright.errors import ConfigError, DataError
@@ -45,12 +43,13 @@ Sources: TypeAlias = "dict[str, Any]"
 
 
 class Place(NamedTuple):
-    """Where the next row is."""
+    """Place of the next row in the files of a stream."""
 
-    file: int = 0  # which of the files
+    file: int = 0  # number of the file
     row: int = 0  # rows of that file before it
     offset: int = 0  # bytes of that file before it, where it is read by lines
     row_id: int = 0  # rows of all files before it
+    num_lines: int = 0  # lines of that file before it, where it is read by lines
 
 
 class Block(NamedTuple):
@@ -70,48 +69,54 @@ class RowStream:
     reader: Reader
     fingerprint: str = ""  # tells other data, not the same data elsewhere; of train that is not kept
     types_of: str | None = None  # why columns have their types, for complaints; None: as the reader says
-    how: Mapping[str, Any]  # what it takes to find the line of a row, see `places.py`
+    about: Mapping[str, Any] = field(default_factory=dict)  # more about the sources, see `raw.py`
     split: str = "train"
     limit: int | None = None  # rows
-    columns: Mapping[str, str] | None = None  # new name: name in the files
-    cleaning: Sequence[Callable[[Splits], Splits]] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)  # new name: name in the files
+    cleaning: Sequence[Callable[[Splits], Splits]] = ()  # steps that look at one row at a time
 
     def blocks(self, place: Place, sizes: Iterator[int]) -> Iterator[Block]:
         """Blocks of so many rows from a place to the end; only the last one may be shorter."""
         cursor = _Cursor(self, place)
-        rows = self._rows(cursor)
         for size in sizes:
-            start, cursor.counts = cursor.place, {}
-            values = list(islice(rows, size))
-            if not values:
+            taken = cursor.take(size)
+            if not taken.values:
                 return
-            before = ("", start.row_id - start.row)  # what is before the file of the first row
-            rows_of_block = self._table(values, start.row_id, [before, *cursor.origins])
-            yield Block(self._cleaned(rows_of_block), len(values), cursor.place)
+            ids = pa.array(range(taken.first_id, cursor.row_id), pa.int64())
+            schema = with_row_id(self.schema, split=self.split, file=self.files[0])
+            about = {**self.about, "files": taken.origins, "numbers": taken.lines, "first_id": taken.first_id}
+            rows = Dataset(
+                InMemoryTable(pa.Table.from_arrays([*self._batch(taken).columns, ids], schema=schema)),
+                info=DatasetInfo(description=json.dumps(about)),
+                fingerprint=store.digest([self.fingerprint, taken.first_id, len(taken.values)]),
+            )
+            splits = renamed({self.split: rows}, self.columns)
+            for step in self.cleaning:
+                if len(splits[self.split]):
+                    splits = step(splits)
+            yield Block(splits[self.split], len(taken.values), cursor.place)
 
     def raw(self) -> RawSplit:
         """All rows as the files have them, to be stored."""
-        origins: list[tuple[str, int]] = []
+        about: dict[str, Any] = {**self.about, "files": []}
+        lines = array("q")
 
         def batches() -> Iterator[pa.RecordBatch]:
-            cursor = _Cursor(self, Place())
-            rows = self._rows(cursor)
-            while values := list(islice(rows, BATCH_ROWS)):
-                yield self._batch(values, cursor.row_id - len(values), cursor.origins)
-            origins.extend(cursor.origins)
+            cursor, counts = _Cursor(self, Place()), dict[str, int]()
+            while (taken := cursor.take(BATCH_ROWS)).values:
+                counts |= dict(taken.origins[1:])
+                lines.extend(taken.lines)
+                yield self._batch(taken)
+            about["files"] = list(counts.items())
+            if max(lines, default=-1) < 0:
+                del lines[:]
 
-        return RawSplit(schema=self.schema, batches=batches(), origins=origins, how=self.how)
+        return RawSplit(schema=self.schema, batches=batches(), about=about, numbers=lines)
 
     def raw_head(self) -> Dataset:
         """The first rows as the files have them."""
-        plain = replace(self, columns=None, cleaning=())
+        plain = replace(self, columns={}, cleaning=())
         return next(plain.blocks(Place(), iter([BLOCK_ROWS]))).rows
-
-    def describe(self) -> str:
-        """How many files of how many bytes."""
-        sizes = [size for file in self.files if (size := num_bytes(file)) is not None]
-        files = f"{len(self.files)} files" if len(self.files) > 1 else self.files[0]
-        return f"{files} ({sum(sizes) / 1e6:,.1f} MB)" if sizes else files
 
     def head(self) -> Dataset:
         """The first rows that are left by cleaning; raises DataError where the first 100,000 are not."""
@@ -120,101 +125,92 @@ class RowStream:
                 return block.rows
         raise DataError("the split has no rows left", split=self.split)
 
-    def with_rows(
-        self,
-        *,
-        columns: Mapping[str, str],
-        cleaning: Sequence[Callable[[Splits], Splits]],
-        limit: int | None,
-    ) -> RowStream:
-        """The same stream with columns renamed, steps that clean one row at a time, and an end."""
-        for step in cleaning:
-            if not getattr(step, "row_wise", False):
-                raise ConfigError(
-                    f"dataset.cleaning: {type(step).__name__} looks at all rows together, which a stream "
-                    "never has; leave it out, or set dataset.streaming=false"
-                )
-        return replace(self, columns=dict(columns), cleaning=tuple(cleaning), limit=limit)
+    def describe(self) -> str:
+        """Number and size of the files, for a note."""
+        sizes = [size for file in self.files if (size := num_bytes(file)) is not None]
+        files = f"{len(self.files)} files" if len(self.files) > 1 else self.files[0]
+        return f"{files} ({sum(sizes) / 1e6:,.1f} MB)" if sizes else files
 
-    # --- inside ---------------------------------------------------------------------------------------
-
-    def _rows(self, cursor: _Cursor) -> Iterator[Values]:
-        for number in range(cursor.file, len(self.files)):
-            if number != cursor.file:
-                cursor.counts[cursor.file] = cursor.at.row
-                cursor.file, cursor.at = number, Position(address=self.files[number], split=self.split)
-            at = cursor.at
-            for values in self.reader.rows(at, self.schema.names):
-                if cursor.row_id == self.limit:
-                    return
-                at.row, cursor.row_id = at.row + 1, cursor.row_id + 1
-                yield values
-            if not at.row:
-                raise DataError("the file has no rows", file=at.address, split=self.split)
-
-    def _batch(
-        self, rows: Sequence[Values], first_id: int, origins: Sequence[tuple[str, int]]
-    ) -> pa.RecordBatch:
+    def _batch(self, taken: _Taken) -> pa.RecordBatch:
         arrays = []
-        for values, field in zip(self.reader.columns(rows, self.schema.names), self.schema, strict=True):
+        for values, column in zip(zip(*taken.values, strict=True), self.schema, strict=True):
             try:
-                arrays.append(self.reader.array(values, field.type))
+                arrays.append(self.reader.array(values, column.type))
             except UNFIT as error:
-                raise self._unfit(values, field, first_id, origins) from error
+                raise self._unfit(values, column, taken) from error
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
-    def _table(self, rows: Sequence[Values], first_id: int, origins: Sequence[tuple[str, int]]) -> Dataset:
-        batch = self._batch(rows, first_id, origins)
-        ids = pa.array(range(first_id, first_id + len(rows)), pa.int64())
-        schema = with_row_id(self.schema, split=self.split, file=self.files[0])
-        return Dataset(
-            InMemoryTable(pa.Table.from_arrays([*batch.columns, ids], schema=schema)),
-            info=DatasetInfo(description=json.dumps({"files": origins, "how": dict(self.how)})),
-            fingerprint=store.digest([self.fingerprint, first_id, len(rows)]),
-        )
+    def _unfit(self, values: Sequence[Any], column: pa.Field, taken: _Taken) -> DataError:
+        """The complaint about the first value that Arrow cannot store as the column's type."""
 
-    def _unfit(
-        self, values: Sequence[Any], field: pa.Field, first_id: int, origins: Sequence[tuple[str, int]]
-    ) -> DataError:
-        number, value = first_unfit(self.reader, values, field.type)
-        file, row = place_in(origins, first_id + number)
-        kind = str(field.type).replace("double", "float64")
+        def fits(value: Any) -> bool:
+            try:
+                self.reader.array([value], column.type)
+            except UNFIT:
+                return False
+            return True
+
+        number, value = next((number, value) for number, value in enumerate(values) if not fits(value))
+        kind = str(column.type).replace("double", "float64")
         problem = f"{value!r:.80} is not {kind}, as {self.types_of or self.reader.types_of}"
         if holds_half_character(value):
             problem = f"{value!a:.80}: {HALF_CHARACTER}"
-        return DataError(
-            problem,
-            file=file, line=line_of(file, row, self.how), split=self.split, row=row, column=field.name,
-        )  # fmt: skip
+        file, row = position_in(taken.origins, taken.first_id + number)
+        line = taken.lines[number] if taken.lines[number] >= 0 else None
+        return DataError(problem, file=file, line=line, split=self.split, row=row, column=column.name)
 
-    def _cleaned(self, rows: Dataset) -> Dataset:
-        splits = renamed({self.split: rows}, self.columns or {})
-        for step in self.cleaning:
-            if len(splits[self.split]):
-                splits = step(splits)
-        return splits[self.split]
+
+class _Taken(NamedTuple):
+    """Some consecutive rows of the files."""
+
+    values: list[Sequence[Any]]  # of each row
+    first_id: int
+    origins: list[tuple[str, int]]  # ("", rows of files before), then (file, its rows up to the last one)
+    lines: list[int]  # of each row; -1: none
 
 
 class _Cursor:
-    """How far a stream has been read."""
+    """Reading position in the files of a stream."""
 
     def __init__(self, stream: RowStream, place: Place) -> None:
-        self._files = stream.files
-        self.file, self.row_id = place.file, place.row_id
-        self.at = Position(
-            address=self._files[place.file], split=stream.split, row=place.row, offset=place.offset
-        )
-        self.counts: dict[int, int] = {}  # rows of the files that were finished
+        self._stream = stream
+        self._file, self.row_id = place.file, place.row_id
+        self._at = Position(
+            address=stream.files[place.file], split=stream.split,
+            row=place.row, offset=place.offset, num_lines=place.num_lines,
+        )  # fmt: skip
+        self._finished: list[tuple[str, int]] = []  # files that were read to their end, since `take` began
+        self._lines: list[int] = []
+        self._rows = self._read()
 
     @property
     def place(self) -> Place:
-        return Place(self.file, self.at.row, self.at.offset, self.row_id)
+        return Place(self._file, self._at.row, self._at.offset, self.row_id, self._at.num_lines)
 
-    @property
-    def origins(self) -> list[tuple[str, int]]:
-        """(file, rows read of it) since `counts` was emptied."""
-        counts = self.counts | {self.file: self.at.row}
-        return [(self._files[number], count) for number, count in counts.items()]
+    def take(self, num_rows: int) -> _Taken:
+        """The next rows; fewer at the end."""
+        first_id, before = self.row_id, ("", self.row_id - self._at.row)
+        self._finished, self._lines = [], []
+        values = list(islice(self._rows, num_rows))
+        return _Taken(
+            values, first_id, [before, *self._finished, (self._at.address, self._at.row)], self._lines
+        )
+
+    def _read(self) -> Iterator[Sequence[Any]]:
+        stream = self._stream
+        for number in range(self._file, len(stream.files)):
+            if number != self._file:
+                self._finished.append((self._at.address, self._at.row))
+                self._file, self._at = number, Position(address=stream.files[number], split=stream.split)
+            at = self._at
+            for values in stream.reader.rows(at, stream.schema.names):
+                if self.row_id == stream.limit:
+                    return
+                at.row, self.row_id = at.row + 1, self.row_id + 1
+                self._lines.append(-1 if at.line is None else at.line)
+                yield values
+            if not at.row and not stream.reader.may_be_empty:
+                raise DataError("the file has no rows", file=at.address, split=stream.split)
 
 
 def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sources:
@@ -230,22 +226,22 @@ def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sour
         for split, addresses in files.items() if reader.is_text else ():
             for address in addresses:
                 check_is_text(address, split=split)
+        schemas = reader.schemas(files, sampled)
         return {
-            split: RowStream(
-                files=files[split], schema=schema, reader=reader, how=reader.how(len(schema)), split=split
-            )
-            for split, schema in reader.schemas(files, sampled=sampled).items()
+            split: RowStream(files=files[split], schema=schema, reader=reader, split=split)
+            for split, schema in schemas.items()
         }
 
     states = {split: [file_state(file) for file in files[split]] for split in files if split != sampled}
     key = {"reader": type(reader).__name__, "files": states, "options": asdict(reader)}
     if sampled is None:
         return dict(kept_rows(key, lambda: {split: rows.raw() for split, rows in streams().items()}))
-    found = streams()
-    train = replace(found.pop(sampled), fingerprint=files_fingerprint(files[sampled]), types_of=SAMPLED_TYPES)
-    key["types"] = [str(rows.schema) for rows in found.values()]
-    kept = kept_rows(key, lambda: {split: rows.raw() for split, rows in found.items()}) if found else {}
-    return {sampled: train, **kept}
+    others = streams()
+    train = others.pop(sampled)
+    fingerprint = files_fingerprint(files[sampled])
+    key["types"] = [str(rows.schema) for rows in others.values()]
+    stored = kept_rows(key, lambda: {split: rows.raw() for split, rows in others.items()}) if others else {}
+    return {sampled: replace(train, fingerprint=fingerprint, types_of=SAMPLED_TYPES), **stored}
 
 
 def files_fingerprint(files: Sequence[str]) -> str:

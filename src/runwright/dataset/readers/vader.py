@@ -62,15 +62,9 @@ def read_vader(
     neutral. The paper calls scores within -0.05 to 0.05 on a scale from -1 to 1 neutral: -0.2 to 0.2 here.
     `archive` is a copy of the source archive; null fetches it once through pip's configured index.
     """
-    unknown = [domain for domain in domains if domain not in _FILES]
-    if unknown or not domains or len(set(domains)) < len(domains):
+    if not domains or not set(domains) <= set(_FILES) or len(set(domains)) < len(domains):
         raise ConfigError(
             f"dataset.source.domains: expected some of {list(_FILES)}, each once, got {domains}"
-        )
-    if not negative_at_most < positive_at_least:
-        raise ConfigError(
-            f"dataset.source.negative_at_most ({negative_at_most}) must lie below positive_at_least "
-            f"({positive_at_least})"
         )
     content = _verified(Path(archive).expanduser()) if archive else fetch_archive()
     key = {"reader": "vader", "sha256": SHA256, "options": [domains, negative_at_most, positive_at_least]}
@@ -79,23 +73,25 @@ def read_vader(
 
 def fetch_archive() -> bytes:
     """The verified source archive, from the cache or else through pip."""
-    folder = store.cache_root() / "archives"
-    kept = folder / ARCHIVE
-    with store.locked(kept):
-        if not kept.is_file() or hashlib.sha256(kept.read_bytes()).hexdigest() != SHA256:
+    archive = store.cache_root() / "archives" / ARCHIVE
+    with store.locked(archive):
+        if not archive.is_file() or store.file_sha256(archive) != SHA256:
             _log.info("fetching the VADER text (2.4 MB) through pip, once")
-            _download(kept)
-        return _verified(kept)
+            _download(archive)
+        return _verified(archive)
 
 
-def _download(kept: Path) -> None:
+def _download(archive: Path) -> None:
     """Let pip, with whatever index and proxy it is set up for, fetch the one archive with this hash."""
-    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+    # This Python's pip; where it has none, as in environments made by other tools, the one on the path.
+    other = shutil.which("pip") if importlib.util.find_spec("pip") is None else None
+    pip = [other] if other else [sys.executable, "-m", "pip"]
+    with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
         requirements = Path(folder) / "requirements.txt"
         requirements.write_text(f"vaderSentiment==3.3.2 --hash=sha256:{SHA256}\n", encoding="utf-8")
         # pip checks the hash before it runs the archive's setup.py for its metadata, which it insists on.
         command = [
-            *_pip(), "download", "--disable-pip-version-check", "--no-input", "--quiet",
+            *pip, "download", "--disable-pip-version-check", "--no-input", "--quiet",
             "--no-deps", "--no-binary", "vaderSentiment", "--require-hashes", "--dest", folder,
             "--requirement", str(requirements),
         ]  # fmt: skip
@@ -108,13 +104,7 @@ def _download(kept: Path) -> None:
         fetched = Path(folder) / ARCHIVE
         if done.returncode or not fetched.is_file():
             raise _unreachable(done.stderr)
-        fetched.replace(kept)
-
-
-def _pip() -> list[str]:
-    """This Python's pip; where it has none, as in environments made by other tools, the one on the path."""
-    other = shutil.which("pip") if importlib.util.find_spec("pip") is None else None
-    return [other] if other else [sys.executable, "-m", "pip"]
+        fetched.replace(archive)
 
 
 def _unreachable(output: str) -> DataError:
@@ -132,10 +122,10 @@ def _verified(path: Path) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"the archive cannot be read: {error.strerror}", file=str(path)) from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != SHA256:
         raise DataError(
-            f"damaged, or not the source archive of vaderSentiment 3.3.2: sha256 is {found}, "
+            f"damaged, or not the source archive of vaderSentiment 3.3.2: sha256 is {sha256}, "
             f"expected {SHA256}",
             file=str(path),
         )
@@ -143,30 +133,27 @@ def _verified(path: Path) -> bytes:
 
 
 def _read(content: bytes, domains: list[Any], low: float, high: float) -> RawSplit:
-    origins: list[tuple[str, int]] = []
+    about: dict[str, Any] = {"files": []}
+    lines: list[int] = []
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for domain, text in _texts(content, domains):
-            rows = [line.split("\t", 2) for line in text.split("\r\n") if line]
-            ids, ratings, texts = zip(*rows, strict=True)
-            values = [float(rating) for rating in ratings]
-            labels = ["negative" if v <= low else "positive" if v >= high else "neutral" for v in values]
-            columns = [list(ids), [domain] * len(rows), list(texts), values, labels]
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
-            origins.append((f"{ARCHIVE}:{_FILES[domain]}_GroundTruth.txt", len(rows)))
-            yield pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
+        # Straight from the archive inside the archive; nothing is unpacked to disk.
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as outer:
+            inner_bytes = _member(outer, _INNER)
+        with tarfile.open(fileobj=io.BytesIO(inner_bytes), mode="r:gz") as inner:
+            for domain in domains:
+                name = f"{_FILES[domain]}_GroundTruth.txt"
+                text = _member(inner, f"hutto_ICWSM_2014/{name}").decode("utf-8")
+                rows = [line.split("\t", 2) for line in text.split("\r\n") if line]
+                ids, ratings, texts = zip(*rows, strict=True)
+                values = [float(rating) for rating in ratings]
+                labels = ["negative" if v <= low else "positive" if v >= high else "neutral" for v in values]
+                columns = [list(ids), [domain] * len(rows), list(texts), values, labels]
+                about["files"].append((f"{ARCHIVE}:{name}", len(rows)))
+                lines.extend(range(1, len(rows) + 1))
+                yield pa.RecordBatch.from_pydict(dict(zip(_SCHEMA.names, columns, strict=True)), _SCHEMA)
 
-    return RawSplit(schema=_SCHEMA, batches=batches(), origins=origins, how={"reader": "lines"})
-
-
-def _texts(content: bytes, domains: list[Any]) -> Iterator[tuple[str, str]]:
-    """(domain, file content) straight from the archive inside the archive; nothing is unpacked to disk."""
-    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as outer:
-        inner_bytes = _member(outer, _INNER)
-    with tarfile.open(fileobj=io.BytesIO(inner_bytes), mode="r:gz") as inner:
-        for domain in domains:
-            name = f"hutto_ICWSM_2014/{_FILES[domain]}_GroundTruth.txt"
-            yield domain, _member(inner, name).decode("utf-8")
+    return RawSplit(schema=_SCHEMA, batches=batches(), about=about, numbers=lines)
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
