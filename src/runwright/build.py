@@ -20,9 +20,8 @@ import torch
 from runwright.config.options import TARGET
 from runwright.config.target_code import code_of
 from runwright.config.targets import instantiate
-from runwright.dataset.cache import PreparedExamples, prepare_examples
 from runwright.dataset.checks import Kind, naming_rows, quality_notes, require_columns
-from runwright.dataset.encoded_stream import EncodedStream
+from runwright.dataset.examples import EncodedStream, PreparedExamples, prepare_examples
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID
 from runwright.dataset.readers.streams import Place

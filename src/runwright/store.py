@@ -227,39 +227,35 @@ def _unwritable(entry: Path, error: OSError) -> DataError:
 
 
 _MOST_NAMED = 4  # parts of a key that differ, in one line of the log
+_IN_WORDS = {"code": "the code (Runwright's or your own)", "tokenizer": "the tokenizer"}  # in place of hashes
 
 
 def why_missed(entry: Path, key: Mapping[str, Any], *, same: Sequence[str]) -> str:
-    """Which parts of the key differ from those of the nearest set in the same folder.
+    """Name the parts of the key that changed since the nearest set in the same folder was made.
 
     Only sets with the `same` parts are compared, named as `task.max_length` is; without any it is empty.
     """
-    wanted = flatten(key)
-    others = [read_manifest(other) for other in entries(entry.parent)]
-    differences = [_difference(flatten(other["key"]), wanted) for other in others if other and "key" in other]
-    differences = [found for found in differences if not any(_is_within(part, same) for part in found)]
-    if not differences:
+    new, nearest = flatten(json.loads(json.dumps(key))), None
+    for other in entries(entry.parent):
+        old = flatten((read_manifest(other) or {}).get("key", {}))
+        changes = {part for part in old.keys() | new.keys() if old.get(part) != new.get(part)}
+        comparable = not any(f"{part}.".startswith(f"{whole}.") for part in changes for whole in same)
+        # Of equally near sets the one used last counts; `entries` lists it last.
+        if old and comparable and (nearest is None or len(changes) <= len(nearest[1])):
+            nearest = old, changes
+    if nearest is None:
         return ""
-    # Of equally near sets the one used last counts; `entries` lists it last.
-    nearest = min(reversed(differences), key=len)
-    if not nearest:
+    old, changes = nearest
+    if not changes:
         return "the set that was there is damaged"
-    changes = [f"{part} ({_short(old)} → {_short(new)})" for part, (old, new) in sorted(nearest.items())]
-    more = f" and {len(changes) - _MOST_NAMED} more" if len(changes) > _MOST_NAMED else ""
-    return f"the nearest prepared set differs in {', '.join(changes[:_MOST_NAMED])}{more}"
-
-
-def _difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    pairs = {part: (_plain(old.get(part)), _plain(new.get(part))) for part in old.keys() | new.keys()}
-    return {part: (before, after) for part, (before, after) in pairs.items() if before != after}
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value  # as it comes back from a manifest
-
-
-def _is_within(part: str, wholes: Sequence[str]) -> bool:
-    return any(part == whole or part.startswith(f"{whole}.") for whole in wholes)
+    texts = [
+        _IN_WORDS[part]
+        if part in _IN_WORDS and (part == "code" or len(str(new.get(part))) > 24)
+        else f"{part} ({_short(old.get(part))} → {_short(new.get(part))})"
+        for part in sorted(changes)
+    ]
+    more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
+    return f"{', '.join(texts[:_MOST_NAMED])}{more} changed since"
 
 
 def _short(value: Any) -> str:

@@ -66,8 +66,8 @@ READING = [
         "a broken json line", "json", '{"text": "a"}\n{"text": "b"\n{"text": "c"}\n',
         "broken JSON", row=1, line=2,
     ),
-    Bad("a broken object in a json list", "json", '[{"a": 1}, {"a": 2}, {"a" 3}]', "broken JSON", row=2),
-    Bad("a json list without its end", "json", '[{"a": 1}, {"a": 2}', "end of the list", row=1),
+    Bad("a broken object in a json list", "json", '\n[{"a": 1},\n{"a" 3}]', "broken JSON", line=3),
+    Bad("a json list without its end", "json", '[{"a": 1}, {"a": 2}', "broken JSON", line=1),
     Bad(
         "a json line that is no object", "json", '{"text": "a"}\n["b"]\n',
         "expected an object", row=1, line=2,

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runwright import store
-from runwright.dataset.cache import prepare_examples
+from runwright.dataset.examples import prepare_examples
 from runwright.errors import DataError
 from runwright.store import entries
 
@@ -78,6 +78,7 @@ def test_the_second_time_nothing_is_encoded(tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        ({"code": "c2"}, "the code (Runwright's or your own)"),
         ({"tokenizer": "t2"}, "tokenizer (t1 → t2)"),
         ({"task": {"max_length": 32, "columns": ["text"]}}, "task.max_length (64 → 32)"),
         ({"task": {"max_length": 64, "columns": ["a", "b"]}}, "task.columns (['text'] → ['a', 'b'])"),
@@ -89,7 +90,7 @@ def test_a_miss_names_what_differs_from_the_nearest_set(tmp_path, caplog, change
         prepare_examples(rows_of(3), encode, key=key, folder=tmp_path)
     with caplog.at_level("INFO"):
         examples = prepare_examples(rows_of(3), encode, key=KEY | change, folder=tmp_path)
-    assert examples.cache_note == f"prepared now: the nearest prepared set differs in {reason}"
+    assert examples.cache_note == f"prepared anew: {reason} changed since"
     assert examples.cache_note in caplog.messages
 
 
@@ -98,12 +99,6 @@ def test_sets_of_other_rows_are_not_compared(tmp_path, change):
     prepare_examples(rows_of(3), encode, key=KEY, folder=tmp_path)
     other = KEY | {"tokenizer": "t2"} | change
     assert prepare_examples(rows_of(3), encode, key=other, folder=tmp_path).cache_note == "prepared now"
-
-
-def test_progress_counts_rows(tmp_path):
-    seen = []
-    prepare_examples(rows_of(2500), encode, key=KEY, folder=tmp_path, on_progress=seen.append)
-    assert seen == [1000, 2000, 2500]
 
 
 @pytest.mark.parametrize("damage", ["truncate", "empty", "delete"])
@@ -115,7 +110,7 @@ def test_a_damaged_set_is_made_anew(tmp_path, damage):
     else:
         file.write_bytes(file.read_bytes()[:-5] if damage == "truncate" else b"")
     again = prepare_examples(rows_of(50), encode, key=KEY, folder=tmp_path)
-    assert again.cache_note == "prepared now: the set that was there is damaged"
+    assert again.cache_note == "prepared anew: the set that was there is damaged"
     assert again.fetch(range(50)) == before
 
 
@@ -141,13 +136,14 @@ def test_examples_must_all_have_the_shape_of_the_first(tmp_path):
         prepare_examples(rows_of(5), lambda batch: [], key=KEY, folder=tmp_path)
 
 
-def test_sets_unused_for_longest_go_first_beyond_the_limit(tmp_path):
+def test_sets_unused_for_longest_go_first_beyond_the_limit(tmp_path, monkeypatch):
     for name in "abc":
         prepare_examples(rows_of(100), encode, key={"name": name}, folder=tmp_path)
         time.sleep(0.01)  # file times are the order of use
     prepare_examples(rows_of(100), encode, key={"name": "a"}, folder=tmp_path)  # used again
     size = sum(path.stat().st_size for path in entries(tmp_path)[0].iterdir())
-    prepare_examples(rows_of(100), encode, key={"name": "d"}, folder=tmp_path, max_bytes=int(2.5 * size))
+    monkeypatch.setattr("runwright.dataset.examples.MAX_CACHE_BYTES", int(2.5 * size))
+    prepare_examples(rows_of(100), encode, key={"name": "d"}, folder=tmp_path)
     left = [json.loads((entry / "manifest.json").read_text())["key"]["name"] for entry in entries(tmp_path)]
     assert sorted(left) == ["a", "d"]
 
@@ -163,7 +159,7 @@ PREPARE = """
 import sys, time
 from pathlib import Path
 from datasets import Dataset
-from runwright.dataset.cache import prepare_examples
+from runwright.dataset.examples import prepare_examples
 
 folder, name = Path(sys.argv[1]), sys.argv[2]
 (folder / f"ready-{name}").touch()
@@ -195,7 +191,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from datasets import Dataset
-from runwright.dataset.cache import prepare_examples
+from runwright.dataset.examples import prepare_examples
 
 def encode(batch):
     if batch["row_id"][0] >= 1000:

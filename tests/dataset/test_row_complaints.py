@@ -173,7 +173,7 @@ def test_a_task_of_ones_own_names_a_row_by_its_place_among_those_it_got(
     monkeypatch.setattr("runwright.config.permissions._granted", Permissions(packages=("row_namer",)))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "row_namer", raising=False)
-    monkeypatch.setattr("runwright.dataset.cache.BATCH_ROWS", 3)
+    monkeypatch.setattr("runwright.dataset.examples.BATCH_ROWS", 3)
     content = lines_of(lambda n: {"text": f"t {n}"}, {"text": "bad"})
     own = [*MASKS, f"task._target_=row_namer.{name}", without_repeats(content)]
     with pytest.raises(DataError) as caught:

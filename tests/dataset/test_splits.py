@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runwright.dataset.splits import hold_out, random_order, strata_of
-from runwright.errors import ConfigError, DataError
+from runwright.errors import DataError
 
 ids = st.lists(st.integers(0, 10**9), min_size=4, max_size=300, unique=True).map(np.array)
 
@@ -71,8 +71,6 @@ def test_shares_that_cannot_be_are_refused():
         hold_out(rows, {"validation": 4, "test": 6}, seed=0, strata=None)
     with pytest.raises(DataError, match="less than one row"):
         hold_out(rows, {"test": 0.01}, seed=0, strata=None)
-    with pytest.raises(ConfigError, match=r"whole number of rows, got 1\.5"):
-        hold_out(rows, {"test": 1.5}, seed=0, strata=None)
 
 
 def test_the_split_of_seed_zero_stays_what_it_was():

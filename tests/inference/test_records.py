@@ -139,7 +139,7 @@ def test_json_is_an_object_on_each_line_or_a_list_of_them(tmp_path: Path) -> Non
         ('[{"text": "a"}, 5]', "row 1: expected an object, found 5"),
         ('[{"text":', "row 0: broken JSON: Expecting value: line 1 column 10 (char 9)"),
         ('[{"text": "a"}, {"text":]', "row 1: broken JSON"),
-        ('[{"text": "a"}', "row 0: no comma or end of the list"),
+        ('[{"text": "a"}', "line 1: broken JSON: Expecting ',' delimiter"),
         ('[{"text": "a"}, {"txt": "b"}]', "row 1, column 'text': no such column"),
         ('{"text": "a"}\n{"text":', "row 1: not a line of JSON"),
     ],

@@ -18,7 +18,7 @@ STREAM = ["dataset.streaming=true", "dataset.shuffle_buffer=10", "task.label_nam
 PEAK = """
 import resource, sys
 from itertools import islice, repeat
-from runwright.dataset.encoded_stream import EncodedStream
+from runwright.dataset.examples import EncodedStream
 from runwright.dataset.readers.files import read_json
 from runwright.trainer.batches import Cut
 from runwright.trainer.stream import StreamBatches

@@ -102,7 +102,7 @@ def test_the_ledger_tells_order_and_content() -> None:
 
 
 def test_padding_of_examples_of_several_texts_is_that_of_their_batches(tokenizer: Any) -> None:
-    from runwright.dataset.examples import PreparedExamples, example_schema, record_batch
+    from runwright.dataset.examples import PreparedExamples, record_batch
     from runwright.task.sentence_embedding import SentenceEmbedding
 
     task = SentenceEmbedding(
@@ -112,7 +112,7 @@ def test_padding_of_examples_of_several_texts_is_that_of_their_batches(tokenizer
     )  # fmt: skip
     short, long = ["good"] * 12, [" ".join(["film"] * (n % 5 + 1)) for n in range(12)]
     encoded = task.encode({"row_id": list(range(12)), "a": short, "b": long})
-    examples = PreparedExamples([record_batch(encoded, example_schema(encoded))], cache_note="")
+    examples = PreparedExamples([record_batch(encoded)], cache_note="")
     for cut in (Cut(microbatch_size=3), Cut(microbatch_tokens=24)):
         batches = Batches(examples, task, order=BatchOrder(12, batch_size=12, seed=0), cut=cut)
         batch = batches.at(0)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runwright.dataset.encoded_stream import EncodedStream
+from runwright.dataset.examples import EncodedStream
 from runwright.dataset.readers.files import read_json
 from runwright.errors import DataError
 from runwright.trainer.batches import Cut

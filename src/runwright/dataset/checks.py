@@ -34,9 +34,43 @@ def require_columns(splits: Splits, columns: Mapping[str, Kind], *, whole: bool 
         for column, kind in columns.items():
             if column not in rows.column_names:
                 raise missing_column(column, rows, split=split)
-            _require_values(rows, column, split=split)
-            if kind == "text":
-                _require_text(rows, column, split=split, whole=whole)
+            blank = [
+                _check_values(rows, start, values, split=split, column=column, kind=kind)
+                for start, values in column_chunks(rows, column)
+            ]
+            if kind == "text" and whole and all(blank):
+                file = locate(rows, 0).file
+                raise DataError("every text is empty", file=file, split=split, column=column)
+
+
+def _check_values(rows: Dataset, start: int, values: Any, *, split: str, column: str, kind: Kind) -> bool:
+    """Return True if all values are blank texts; raises DataError for a value that cannot be used."""
+    if values.null_count:
+        raise row_error(
+            "the value is missing (null); fill it in, or drop such rows with a cleaning step",
+            rows, start + pc.index(pc.is_null(values), value=True).as_py(), split=split, column=column,
+        )  # fmt: skip
+    if kind != "text":
+        return False
+    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        shown = getattr(rows.features[column], "dtype", rows.features[column])
+        raise DataError(
+            f"expected text, found {shown} (first value {values[0].as_py()!r}); choose another "
+            f"column, or read it as text (csv: column_types)",
+            file=locate(rows, 0).file, split=split, column=column,
+        )  # fmt: skip
+    lengths = pc.utf8_length(values)
+    longest = pc.max(lengths).as_py() or 0
+    if longest > MAX_TEXT_CHARACTERS:
+        raise row_error(
+            f"the text has {longest} characters, more than {MAX_TEXT_CHARACTERS}; is a quote not closed?",
+            rows, start + pc.index(lengths, value=longest).as_py(), split=split, column=column,
+        )  # fmt: skip
+    return bool(pc.all(_is_blank(values)).as_py())
+
+
+def _is_blank(values: Any) -> Any:
+    return pc.equal(pc.utf8_trim_whitespace(values), "")
 
 
 def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
@@ -87,40 +121,6 @@ def naming_rows(splits: Splits, *, row_ids: Sequence[int] | None = None) -> Iter
         ) from error
 
 
-def _require_values(rows: Dataset, column: str, *, split: str) -> None:
-    for start, values in column_chunks(rows, column):
-        if values.null_count:
-            position = start + pc.index(pc.is_null(values), value=True).as_py()
-            raise row_error(
-                "the value is missing (null); fill it in, or drop such rows with a cleaning step",
-                rows, position, split=split, column=column,
-            )  # fmt: skip
-
-
-def _require_text(rows: Dataset, column: str, *, split: str, whole: bool) -> None:
-    kind = rows.features[column]
-    file = locate(rows, 0).file
-    all_blank = True
-    for start, values in column_chunks(rows, column):
-        if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
-            shown = getattr(kind, "dtype", kind)
-            raise DataError(
-                f"expected text, found {shown} (first value {values[0].as_py()!r}); choose another "
-                f"column, or read it as text (csv: column_types)",
-                file=file, split=split, column=column,
-            )  # fmt: skip
-        lengths = pc.utf8_length(values)
-        longest = pc.max(lengths).as_py() or 0
-        if longest > MAX_TEXT_CHARACTERS:
-            raise row_error(
-                f"the text has {longest} characters, more than {MAX_TEXT_CHARACTERS}; is a quote not closed?",
-                rows, start + pc.index(lengths, value=longest).as_py(), split=split, column=column,
-            )  # fmt: skip
-        all_blank = all_blank and bool(pc.all(pc.equal(pc.utf8_trim_whitespace(values), "")).as_py())
-    if all_blank and whole:
-        raise DataError("every text is empty", file=file, split=split, column=column)
-
-
 def quality_notes(splits: Splits, *, text_columns: Sequence[str], label_column: str | None) -> list[str]:
     """Notes on suspicious rows: blank texts, texts of train in other splits, one text with several labels."""
     columns = list(text_columns)
@@ -145,10 +145,7 @@ def _blank_notes(rows: Dataset, columns: Sequence[str], *, split: str) -> list[s
     for column in columns:
         if getattr(rows.features[column], "dtype", None) not in ("string", "large_string"):
             continue  # lists of words
-        blank = sum(
-            pc.sum(pc.equal(pc.utf8_trim_whitespace(values), "")).as_py() or 0
-            for _, values in column_chunks(rows, column)
-        )
+        blank = sum(pc.sum(_is_blank(values)).as_py() or 0 for _, values in column_chunks(rows, column))
         if blank:
             notes.append(f"{blank} of {len(rows)} rows of {split} have an empty {column!r}")
     return notes

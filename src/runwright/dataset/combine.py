@@ -86,12 +86,7 @@ def mix(
         if missing := [name for name in named if name not in by_part]:
             raise DataError(f"the part {missing[0]!r} has no such split to mix", split=split)
         sizes = np.array([len(rows) for rows in by_part.values()])
-        if temperature is not None:
-            shares = shares_by_temperature(sizes, temperature)
-        else:
-            numbers = [weights[name] for name in by_part] if isinstance(weights, dict) else weights
-            shares = np.array(numbers, dtype=np.float64)
-            shares = shares / shares.sum()
+        shares = shares_by_temperature(sizes, temperature) if temperature else _shares(weights, by_part)
         total = num_rows or largest_without_repeats(shares, sizes)
         counts = whole_counts(shares, total)
         texts = []
@@ -136,6 +131,12 @@ def largest_without_repeats(shares: np.ndarray, sizes: np.ndarray) -> int:
     while total > 1 and (whole_counts(shares, total) > sizes).any():
         total -= 1
     return total
+
+
+def _shares(weights: Any, names: Mapping[str, Any]) -> np.ndarray:
+    numbers = [weights[name] for name in names] if isinstance(weights, Mapping) else weights
+    shares = np.array(numbers, dtype=np.float64)
+    return shares / shares.sum()
 
 
 def _draw(rows: Dataset, count: int, *, seed: int, purpose: str) -> np.ndarray:

@@ -1,15 +1,36 @@
-"""Examples as Arrow batches: small on disk, and fetched one by one without copying the rest."""
+"""Encoded examples as Arrow batches: prepared once for each state of their inputs, or streamed.
+
+A prepared set is one Arrow file, read by memory map, and a manifest with the key it was made for, in a folder
+of its own. On a miss the log says why: the parts of the key that changed since the nearest set was made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from datasets import Dataset
 
+from runwright import store
+from runwright.dataset.checks import Kind, naming_rows, require_columns
+from runwright.dataset.readers.streams import BLOCK_ROWS, Block, Place, RowStream
 from runwright.errors import DataError
 from runwright.types import Example
+
+_log = logging.getLogger(__name__)
+_FILE = "examples.arrow"
+_FORMAT = 1  # raise when the file's layout changes: older sets are then made anew
+SAME_ROWS = ("data", "rows", "split")  # parts of a key: sets that differ in these have nothing in common
+BATCH_ROWS = 1000
+MAX_CACHE_BYTES = 20 * 2**30
+
+Encode = Callable[[dict[str, list[Any]]], list[Example]]
 
 
 class PreparedExamples:
@@ -18,36 +39,17 @@ class PreparedExamples:
     def __init__(self, batches: Sequence[pa.RecordBatch], *, cache_note: str) -> None:
         self._batches = list(batches)
         self.cache_note = cache_note  # where they came from, or why the cache had none
-        self._names = batches[0].schema.names
+        self.names = tuple(batches[0].schema.names)  # of the values of each example
         self._starts = np.cumsum([0, *(len(batch) for batch in batches)])
-        self._columns = [[_reader(batch.column(name)) for name in self._names] for batch in batches]
-        self._lengths = np.concatenate([_lengths(batch.column("input_ids")) for batch in batches])
-        self._widths = self.column("padded_length") if "padded_length" in self._names else self._lengths
-        self._example_ids = self.column("example_id") if "example_id" in self._names else np.arange(len(self))
+        self._columns = [[_reader(batch.column(name)) for name in self.names] for batch in batches]
+        tokens: list[Any] = [batch.column("input_ids") for batch in batches]
+        self.lengths = np.concatenate([np.diff(ids.offsets.to_numpy()) for ids in tokens]).astype(np.int64)
+        self.widths = self.column("padded_length") if "padded_length" in self.names else self.lengths
+        self.example_ids = self.column("example_id") if "example_id" in self.names else np.arange(len(self))
 
     def column(self, name: str) -> np.ndarray:
         """One number for each example, [N], in the order of positions."""
         return np.concatenate([batch.column(name).to_numpy(zero_copy_only=False) for batch in self._batches])
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What every example holds."""
-        return tuple(self._names)
-
-    @property
-    def example_ids(self) -> np.ndarray:
-        """[N] int64, distinct."""
-        return self._example_ids
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each example, [N] int64: its cost."""
-        return self._lengths
-
-    @property
-    def widths(self) -> np.ndarray:
-        """What each takes of a batch with padding, [N] int64: its `padded_length`, where it has one."""
-        return self._widths
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -60,33 +62,9 @@ class PreparedExamples:
         numbers = np.searchsorted(self._starts, wanted, side="right") - 1
         inside = wanted - self._starts[numbers]
         return [
-            {name: read(row) for name, read in zip(self._names, self._columns[number], strict=True)}
+            {name: read(row) for name, read in zip(self.names, self._columns[number], strict=True)}
             for number, row in zip(numbers.tolist(), inside.tolist(), strict=True)
         ]
-
-
-def example_schema(examples: Sequence[Example]) -> pa.Schema:
-    """The schema of the first batch, which the others must fit: whole numbers in lists take 32 bits."""
-    fields = []
-    for name in examples[0]:
-        kind = pa.infer_type([example[name] for example in examples])
-        if pa.types.is_list(kind):
-            kind = pa.list_(pa.float32() if pa.types.is_floating(kind.value_type) else pa.int32())
-        fields.append(pa.field(name, kind))
-    return pa.schema(fields)
-
-
-def record_batch(examples: Sequence[Example], schema: pa.Schema) -> pa.RecordBatch:
-    """The examples as columns; raises DataError where one does not fit the schema."""
-    columns = []
-    for field in schema:
-        try:
-            columns.append(pa.array([example[field.name] for example in examples], field.type))
-        except (KeyError, TypeError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise DataError(
-                f"encoded {field.name!r} is not {field.type} as in the first examples: {error}"
-            ) from error
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _reader(column: Any) -> Callable[[int], Any]:
@@ -100,5 +78,160 @@ def _reader(column: Any) -> Callable[[int], Any]:
     return lambda row: column[row].as_py()
 
 
-def _lengths(column: Any) -> np.ndarray:
-    return np.diff(column.offsets.to_numpy()).astype(np.int64)
+def record_batch(examples: Sequence[Example], schema: pa.Schema | None = None) -> pa.RecordBatch:
+    """The examples as columns of a schema; without one, whole numbers in lists take 32 bits.
+
+    Raises DataError where an example does not fit the schema.
+    """
+    if schema is None:
+        kinds = {name: pa.infer_type([example[name] for example in examples]) for name in examples[0]}
+        for name, kind in kinds.items():
+            if pa.types.is_list(kind):
+                kinds[name] = pa.list_(pa.float32() if pa.types.is_floating(kind.value_type) else pa.int32())
+        schema = pa.schema(list(kinds.items()))
+    columns = []
+    for field in schema:
+        try:
+            columns.append(pa.array([example[field.name] for example in examples], field.type))
+        except (KeyError, TypeError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise DataError(
+                f"encoded {field.name!r} is not {field.type} as in the first examples: {error}"
+            ) from error
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+# --- prepared examples ------------------------------------------------------------------------------------
+
+
+def prepare_examples(
+    rows: Dataset, encode: Encode, *, key: Mapping[str, Any], folder: Path | None
+) -> PreparedExamples:
+    """The examples that `encode` makes of `rows`, from the cache where the same key was prepared before.
+
+    `key` must hold, as JSON can, everything the examples depend on. `encode` gets 1,000 rows at a time as
+    lists by column. One process encodes, the others that want the same wait for it. Sets unused for longest
+    are removed beyond MAX_CACHE_BYTES. Without a folder the examples stay in memory.
+    """
+    if folder is None:
+        return PreparedExamples(list(_encoded(rows, encode)), cache_note="prepared in memory, not kept")
+    full_key = {**key, "format": _FORMAT}
+    entry = folder.absolute() / store.digest(full_key)
+    with store.locked(entry):
+        batches = _read(entry)
+        if batches is not None:
+            store.touch(entry)
+            return PreparedExamples(batches, cache_note="taken from the cache")
+        reason = store.why_missed(entry, full_key, same=SAME_ROWS)
+        note = f"prepared anew: {reason}" if reason else "prepared now"
+        _log.info("%s", note)
+        store.write_entry(entry, lambda target: _write(target, _encoded(rows, encode), full_key))
+        store.evict(entry.parent, max_bytes=MAX_CACHE_BYTES, keep=entry)
+        batches = _read(entry)
+        if batches is None:
+            raise DataError("the prepared data cannot be read back; is the disk failing?", file=str(entry))
+        return PreparedExamples(batches, cache_note=note)
+
+
+def _encoded(rows: Dataset, encode: Encode) -> Iterator[pa.RecordBatch]:
+    schema: pa.Schema | None = None
+    tables: Any = rows.with_format(None).iter(batch_size=BATCH_ROWS)
+    for columns in tables:
+        if examples := encode(columns):
+            batch = record_batch(examples, schema)
+            schema = batch.schema
+            yield batch
+    if schema is None:
+        raise DataError("no examples came of these rows")
+
+
+def _write(target: Path, batches: Iterator[pa.RecordBatch], key: Mapping[str, Any]) -> dict[str, Any]:
+    first = next(batches)
+    num_examples = 0
+    path = target / _FILE
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, first.schema) as writer:
+        for batch in chain([first], batches):
+            writer.write_batch(batch)
+            num_examples += batch.num_rows
+    return {"key": key, "num_examples": num_examples, "num_bytes": path.stat().st_size}
+
+
+def _read(entry: Path) -> list[pa.RecordBatch] | None:
+    """The batches of a whole set, None where it is missing or damaged."""
+    manifest = store.read_manifest(entry)
+    if manifest is None:
+        return None
+    path = entry / _FILE
+    try:
+        whole = path.stat().st_size == manifest["num_bytes"]
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+    except (OSError, KeyError, pa.ArrowInvalid) as error:
+        _log.warning("prepared data in %s is damaged and made anew: %s", entry, error)
+        return None
+    return batches if whole and sum(len(batch) for batch in batches) == manifest["num_examples"] else None
+
+
+# --- streamed examples ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncodedStream:
+    """The examples of a stream of rows, encoded when they are wanted, as a task does."""
+
+    rows: RowStream
+    kinds: Mapping[str, Kind]  # of the columns that must be there
+    inputs_of: Callable[[Dataset], Dataset]
+    encode: Encode
+
+    @property
+    def fingerprint(self) -> str:
+        """Differs for other data, not for another place of the same files."""
+        return self.rows.fingerprint
+
+    def open(self, place: Mapping[str, int] | None) -> Cursor:
+        """Examples from a place on; None: from the start."""
+        return Cursor(self, Place(**place) if place else Place())
+
+    def encoded(self, rows: Dataset) -> list[pa.RecordBatch]:
+        """The examples of some rows, at most one batch; raises DataError naming file, row and column."""
+        split = self.rows.split
+        if not len(rows):
+            return []
+        with naming_rows({split: rows}):
+            require_columns({split: rows}, self.kinds, whole=False)
+            inputs: Any = self.inputs_of(rows).with_format(None)
+            examples = self.encode(inputs[:])
+        return [record_batch(examples)] if examples else []
+
+
+class Cursor:
+    """Reading position of one reader of a stream."""
+
+    def __init__(self, stream: EncodedStream, place: Place) -> None:
+        self._stream = stream
+        self._place = place
+        self._size = 0
+        self._blocks: Iterator[Block] = stream.rows.blocks(place, iter(lambda: self._size, 0))
+
+    @property
+    def place(self) -> dict[str, int]:
+        """The place of the next row, for JSON."""
+        return self._place._asdict()
+
+    def read(self, num_rows: int, *, is_cancelled: Callable[[], bool]) -> tuple[int, PreparedExamples | None]:
+        """The number of rows that were read, fewer only at the end, and their examples, if there are any.
+
+        They are read and encoded in blocks of at most 1,000 rows; a cancelled reading ends after a block.
+        """
+        batches: list[pa.RecordBatch] = []
+        left = num_rows
+        while left and not is_cancelled():
+            self._size = min(left, BLOCK_ROWS)
+            block = next(self._blocks, None)
+            if block is None:
+                break
+            batches += self._stream.encoded(block.rows)
+            left -= block.num_read
+            self._place = block.place
+        examples = PreparedExamples(batches, cache_note="from a stream") if batches else None
+        return num_rows - left, examples

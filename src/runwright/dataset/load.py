@@ -75,7 +75,8 @@ def load_splits(
         del splits["train"]
         subset = {split: size for split, size in subset.items() if split != "train"}
         notes = [note.replace(" rows of train", " first rows of train") for note in notes]
-        notes.append(f"train is a stream of {stream.describe()}, shuffled within {shuffle_buffer} rows")
+        files = f"{len(stream.files)} files" if len(stream.files) > 1 else stream.files[0]
+        notes.append(f"train is a stream of {files}, shuffled within {shuffle_buffer} rows")
     splits = _held_out(splits, holdout, stratify_by, seed, notes)
     splits = {split: contiguous(rows) for split, rows in _subsets(splits, subset, seed).items()}
     by_column = {split: column_fingerprints(rows) for split, rows in splits.items()}

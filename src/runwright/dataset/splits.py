@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from runwright.errors import ConfigError, DataError
+from runwright.errors import DataError
 
 _MAX_STRATA = 1000
 _QUANTILE_BINS = 10
@@ -77,10 +77,6 @@ def _allocate(count: int, sizes: np.ndarray, *, room: np.ndarray) -> np.ndarray:
 
 
 def _count(name: str, share: float, num_rows: int) -> int:
-    if share < 0 or (share >= 1 and share != int(share)):
-        raise ConfigError(
-            f"dataset.holdout.{name}: expected a share below 1 or a whole number of rows, got {share}"
-        )
     count = int(share) if share >= 1 else round(share * num_rows)
     if share and not count:
         raise DataError(f"a share of {share} of {num_rows} rows is less than one row", split=name)

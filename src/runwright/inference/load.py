@@ -12,7 +12,7 @@ import torch
 
 from runwright import build
 from runwright.config.secrets import reveal
-from runwright.dataset.examples import PreparedExamples, example_schema, record_batch
+from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.errors import CheckpointError, ConfigError, DataError
 from runwright.inference.hypotheses import Hypotheses
 from runwright.inference.records import Columns, in_chunks, texts_of
@@ -176,7 +176,7 @@ def _predict_examples(run: FinishedRun, examples: Sequence[Example]) -> Any:
     return predict(
         run.model,
         run.task,
-        PreparedExamples([record_batch(examples, example_schema(examples))], cache_note="in memory"),
+        PreparedExamples([record_batch(examples)], cache_note="in memory"),
         max_tokens=run.options.evaluate_tokens,
         ranks=run.ranks,
         autocast=build.build_autocast(run.options, run.ranks.device),

@@ -196,14 +196,15 @@ def _lines(lines: Iterable[str], columns: Columns, kind: str | None, place: str)
 
 def _json_records(lines: Iterable[str], place: str) -> Iterator[dict[str, Any]]:
     """Of an object on each line, or of one list of objects, which is read as a whole."""
-    numbered = ((row, line) for row, line in enumerate(lines) if line.strip())
-    first = next(numbered, (0, ""))
+    numbered = enumerate(lines)
+    first = next(((row, line) for row, line in numbered if line.strip()), (0, ""))
     if first[1].lstrip().startswith("["):
-        text = "".join(line for _, line in chain([first], numbered))
-        yield from counted(json_list(text.lstrip(), at := Position(address=place)), at)
+        text = "\n" * first[0] + first[1] + "".join(line for _, line in numbered)
+        yield from counted(json_list(text, at := Position(address=place)), at)
         return
-    for row, line in chain([first], numbered) if first[1] else ():
-        yield _json_record(line.rstrip("\r\n"), row, place)
+    for row, line in chain([first], numbered):
+        if line.strip():
+            yield _json_record(line.rstrip("\r\n"), row, place)
 
 
 def _json_record(line: str, row: int, place: str) -> dict[str, Any]:

@@ -3,8 +3,13 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runwright.dataset.cleaning.characters import MapCharacters, RemoveTags, ReplacePattern, replacer
-from runwright.dataset.cleaning.texts import RemoveStopWords
+from runwright.dataset.cleaning.texts import (
+    MapCharacters,
+    RemoveStopWords,
+    RemoveTags,
+    ReplacePattern,
+    replacer,
+)
 from runwright.errors import ConfigError, DataError
 
 TEXT = ["text"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from datasets import Dataset, Value
@@ -36,7 +37,7 @@ class DropColumns(Step):
     needs_all_columns = False
     columns: list[str]
 
-    def change_split(self, rows: Dataset, columns: list[str], split: str) -> Dataset:  # noqa: ARG002
+    def change_split(self, rows: Dataset, columns: list[str], _: str, /) -> Dataset:
         return rows.remove_columns(columns)
 
 
@@ -50,27 +51,23 @@ class CastColumns(Step):
     needs_all_columns = False
     columns: dict[str, Literal["string", "int", "float", "bool"]]
 
-    def change_split(self, rows: Dataset, columns: list[str], split: str) -> Dataset:
+    def change_split(self, rows: Dataset, columns: list[str], split: str, /) -> Dataset:
         for column in columns:
-            rows = self._cast(rows, column, split)
+            kind = self.columns[column]
+            if not _is(rows, column, _TYPES[kind]):
+                cast = partial(_cast, rows=rows, kind=kind, split=split, column=column)
+                rows = new_values(rows, [column], column, cast, kind=_TYPES[kind], key=["cast", kind])
         return rows
 
-    def _cast(self, rows: Dataset, column: str, split: str) -> Dataset:
-        kind = self.columns[column]
-        if _is(rows, column, _TYPES[kind]):
-            return rows
 
-        def change(value: Any, position: int) -> Any:
-            if value is None or (kind != "string" and isinstance(value, str) and not value.strip()):
-                return None
-            try:
-                return _CONVERT[kind](value)
-            except (ValueError, TypeError, KeyError, OverflowError):
-                raise row_error(
-                    f"{value!r} cannot be {kind}", rows, position, split=split, column=column
-                ) from None
-
-        return new_values(rows, [column], column, change, kind=_TYPES[kind], key=["cast", kind])
+def _cast(value: Any, position: int, *, rows: Dataset, kind: str, split: str, column: str) -> Any:
+    if value is None or (kind != "string" and isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        return _CONVERT[kind](value)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        problem = f"{value!r} cannot be {kind}"
+        raise row_error(problem, rows, position, split=split, column=column) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +81,7 @@ class MapValues(Step):
     values: dict[str, Any]
     others: Literal["keep", "drop", "error"]
 
-    def change_split(self, rows: Dataset, columns: list[str], split: str) -> Dataset:
+    def change_split(self, rows: Dataset, columns: list[str], split: str, /) -> Dataset:
         new = {as_text(value): new for value, new in self.values.items()}
         kind = _kind_of(list(new.values()))
         if self.others == "drop":
@@ -127,31 +124,20 @@ def text_of(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else as_text(value)
 
 
-def _whole(value: Any) -> int:
-    number = int(_plain(value))
-    if (not isinstance(value, str) and number != value) or not -(2**63) <= number < 2**63:
+def _number(value: Any, kind: type[int] | type[float]) -> int | float:
+    if isinstance(value, str) and "_" in value:  # Python takes it within numbers
+        raise ValueError(value)
+    number = kind(value)
+    is_cut = kind is int and not isinstance(value, str) and number != value
+    if is_cut or not math.isfinite(number) or (kind is int and not -(2**63) <= number < 2**63):
         raise ValueError(value)
     return number
-
-
-def _number(value: Any) -> float:
-    number = float(_plain(value))
-    if not math.isfinite(number):
-        raise ValueError(value)
-    return number
-
-
-def _plain(value: Any) -> Any:
-    """The value; raises ValueError for a text with `_`, which Python takes within numbers."""
-    if isinstance(value, str) and "_" in value:
-        raise ValueError(value)
-    return value
 
 
 _CONVERT: dict[str, Callable[[Any], Any]] = {
     "string": as_text,
-    "int": _whole,
-    "float": _number,
+    "int": partial(_number, kind=int),
+    "float": partial(_number, kind=float),
     "bool": lambda value: _TRUTH[as_text(value).strip().lower()],
 }
 

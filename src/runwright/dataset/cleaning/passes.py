@@ -16,7 +16,7 @@ from runwright import store
 from runwright.dataset.checks import missing_column, row_error
 from runwright.dataset.fingerprint import column_chunks, row_keys
 from runwright.dataset.readers.raw import readers_code
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
 
 
@@ -54,7 +54,7 @@ class Step:
         """Everything that the result depends on, for JSON."""
         return [type(self).__name__, asdict(self)]
 
-    def change_split(self, rows: Dataset, columns: list[str], split: str) -> Dataset:
+    def change_split(self, rows: Dataset, columns: list[str], split: str, /) -> Dataset:
         """The changed rows of a split that has these columns."""
         raise NotImplementedError
 
@@ -80,7 +80,7 @@ class TextStep(Step):
     def change(self, text: str) -> str:
         raise NotImplementedError
 
-    def change_split(self, rows: Dataset, columns: list[str], split: str) -> Dataset:
+    def change_split(self, rows: Dataset, columns: list[str], split: str, /) -> Dataset:
         for column in columns:
             if getattr(rows.features[column], "dtype", None) not in {"string", "large_string"}:
                 raise row_error(
@@ -100,13 +100,21 @@ class TextStep(Step):
         )
 
 
+def lines_of_file(path: str, name: str) -> list[str]:
+    """The lines of a small UTF-8 file of the user, which a complaint calls `name`."""
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{name} cannot be read: {error}", file=path) from error
+
+
 class RowFilter(Step):
     """A step that keeps a row where `keeps` is true of its values in all columns."""
 
     def keeps(self, value: Any) -> bool:
         raise NotImplementedError
 
-    def change_split(self, rows: Dataset, columns: list[str], split: str) -> Dataset:  # noqa: ARG002
+    def change_split(self, rows: Dataset, columns: list[str], _: str, /) -> Dataset:
         return filtered(rows, columns, self.keeps, key=self.key)
 
 

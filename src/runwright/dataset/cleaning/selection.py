@@ -42,7 +42,7 @@ class FilterRange(RowFilter):
     min: float | None
     max: float | None
 
-    def change_split(self, rows: Dataset, columns: list[str], split: str) -> Dataset:
+    def change_split(self, rows: Dataset, columns: list[str], split: str, /) -> Dataset:
         kind = getattr(rows.features[self.column], "dtype", "")
         if not kind.startswith(("int", "uint", "float", "bool")):
             problem = "a range needs numbers; put CastColumns before it"

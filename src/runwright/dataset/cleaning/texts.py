@@ -9,20 +9,29 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 from datasets import Dataset
 
 from runwright.dataset.checks import row_error
 from runwright.dataset.cleaning.columns import text_of
-from runwright.dataset.cleaning.passes import RepeatFilter, RowFilter, Step, TextStep, new_values
+from runwright.dataset.cleaning.passes import (
+    RepeatFilter,
+    RowFilter,
+    Step,
+    TextStep,
+    lines_of_file,
+    new_values,
+)
 from runwright.dataset.cleaning.selection import KeepValues
 from runwright.errors import ConfigError, DataError
 from runwright.types import NonNegativeInt
 
+_TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
+_UNSEEN = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
 _INDICATORS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 
 
@@ -94,16 +103,87 @@ class RemoveStopWords(TextStep):
 
     @cached_property
     def _listed(self) -> frozenset[str]:
-        words = list(self.words)
-        if self.path is not None:
-            try:
-                words += Path(self.path).expanduser().read_text(encoding="utf-8-sig").splitlines()
-            except (OSError, UnicodeDecodeError) as error:
-                raise DataError(f"the stop words cannot be read: {error}", file=self.path) from error
+        words = self.words + (lines_of_file(self.path, "the stop words") if self.path else [])
         listed = frozenset(word.casefold() for word in map(str.strip, words) if word)
         if not listed:
             raise ConfigError("RemoveStopWords: give words, or the path of a file with one word a line")
         return listed
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapCharacters(TextStep):
+    """Replace characters or longer pieces by the file `path`: a line `old<tab>new` for each, UTF-8.
+
+    The longest piece counts, what was replaced is not looked at again, and an empty `new` removes. With
+    `first_word` the new one ends at the first space, as in tables that list several choices.
+    """
+
+    path: str
+    first_word: bool
+
+    def change(self, text: str) -> str:
+        return self._replace(text)
+
+    @property
+    def key(self) -> Any:
+        return ["characters", sorted(self._pairs.items())]
+
+    @cached_property
+    def _replace(self) -> Callable[[str], str]:
+        return replacer(self._pairs)
+
+    @cached_property
+    def _pairs(self) -> dict[str, str]:
+        pairs: dict[str, str] = {}
+        for number, line in enumerate(lines_of_file(self.path, "the map of characters"), start=1):
+            if not line:
+                continue
+            old, tab, new = line.partition("\t")
+            new = new.partition(" ")[0] if self.first_word else new
+            if not tab or not old:
+                raise DataError(f"line {number}: expected old<tab>new, given {line!r}", file=self.path)
+            if pairs.setdefault(old, new) != new:
+                raise DataError(
+                    f"line {number}: {old!r} becomes {new!r} here and {pairs[old]!r} before", file=self.path
+                )
+        if not pairs:
+            raise DataError("the map of characters is empty", file=self.path)
+        return pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplacePattern(TextStep):
+    r"""Replace each match of a regular expression by `replacement`, in which \1 is the first group."""
+
+    pattern: str
+    replacement: str
+
+    def __post_init__(self) -> None:
+        try:
+            re.sub(self.pattern, self.replacement, "")
+        except (re.error, IndexError) as error:
+            pair = f"{self.pattern!r} cannot be replaced by {self.replacement!r}"
+            raise ConfigError(f"ReplacePattern: {pair}: {error}") from error
+
+    def change(self, text: str) -> str:
+        return re.sub(self.pattern, self.replacement, text)
+
+
+class RemoveTags(TextStep):
+    """HTML tags, comments, scripts and style sheets become a space; a sign like < before a number stays."""
+
+    def change(self, text: str) -> str:
+        return _TAG.sub(" ", _UNSEEN.sub(" ", text)) if "<" in text else text
+
+
+def replacer(pairs: dict[str, str]) -> Callable[[str], str]:
+    """A function that replaces the keys in a text by their values, the longest first, in one pass."""
+    if all(len(old) == 1 for old in pairs):
+        table = str.maketrans(pairs)
+        return lambda text: text.translate(table)
+    longest_first = sorted(pairs, key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, longest_first)))
+    return lambda text: pattern.sub(lambda match: pairs[match[0]], text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +194,7 @@ class JoinIndicators(Step):
     into: str
     separator: str
 
-    def change_split(self, rows: Dataset, columns: list[str], split: str) -> Dataset:
+    def change_split(self, rows: Dataset, columns: list[str], split: str, /) -> Dataset:
         def join(*row: Any) -> str:
             *values, position = row
             marks = [_INDICATORS.get(str(value).lower()) for value in values]

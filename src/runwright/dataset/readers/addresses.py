@@ -201,13 +201,6 @@ def seekable(stream: BinaryIO) -> BinaryIO:
     return stream
 
 
-def num_bytes(address: str) -> int | None:
-    """The size of the file as it is stored; None where nobody says."""
-    if is_remote(address):
-        return _info(address).get("size")
-    return Path(address).stat().st_size if Path(address).is_file() else None
-
-
 def file_state(address: str | Path) -> list[Any]:
     """Marks that differ between two states of a file, without reading it where that is possible."""
     if is_remote(str(address)):

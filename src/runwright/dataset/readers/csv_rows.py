@@ -117,7 +117,14 @@ class CsvReader(Reader):
 
         Of the split `sampled` the first 10,000 rows count.
         """
-        names = {split: self._names_of_files(split, files[split]) for split in files}
+        names: dict[str, tuple[str, ...]] = {}
+        for split, addresses in files.items():
+            for address in addresses:
+                other = self.names(address, split)
+                if other != names.setdefault(split, other):
+                    first = f"{list(names[split])} in {addresses[0].rpartition('/')[2]}"
+                    problem = f"columns {list(other)} differ from {first}"
+                    raise DataError(problem, file=address, split=split)
         unknown = [name for name in self.column_types if all(name not in names[split] for split in names)]
         if unknown:
             shown = list(next(iter(names.values())))
@@ -156,17 +163,6 @@ class CsvReader(Reader):
             if name in names[:number]:
                 problem = "the header names this column twice; give column_names"
                 raise DataError(problem, file=address, split=split, column=name)
-        return names
-
-    def _names_of_files(self, split: str, files: Sequence[str]) -> tuple[str, ...]:
-        names = self.names(files[0], split)
-        for address in files[1:]:
-            other = self.names(address, split)
-            if other != names:
-                raise DataError(
-                    f"columns {list(other)} differ from {list(names)} in {files[0].rpartition('/')[2]}",
-                    file=address, split=split,
-                )  # fmt: skip
         return names
 
 

@@ -121,16 +121,11 @@ def read_glue(
 
 
 def _from_hub(task: str, hub_name: str, revision: str | None) -> Splits:
-    theirs = {split: split for split in _TASKS[task].splits}
-    if task == "mnli":
-        theirs = {
-            "train": "train",
-            "validation": "validation_matched",
-            "validation_mismatched": "validation_mismatched",
-            "test": "test_matched",
-            "test_mismatched": "test_mismatched",
-        }
-    splits = read_hub(name=hub_name, config=task, splits=dict(theirs), revision=revision, streaming=False)
+    matched = ("validation", "test") if task == "mnli" else ()
+    theirs: dict[str, str | None] = {
+        split: f"{split}_matched" if split in matched else split for split in _TASKS[task].splits
+    }
+    splits = read_hub(name=hub_name, config=task, splits=theirs, revision=revision, streaming=False)
     # stsb's unlabelled test rows have the number -1 there; classes of -1 are left out by the reader.
     return {
         split: rows.remove_columns("label") if task == "stsb" and set(rows["label"][:]) == {-1.0} else rows

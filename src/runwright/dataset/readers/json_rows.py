@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -50,33 +51,21 @@ class JsonReader(Reader):
 
     def _objects(self, at: Position) -> Iterator[dict[str, Any]]:
         is_resumed = at.offset > 0
-        lines = (line for line in lines_of(at, self.encoding) if line.strip())
-        first = "" if is_resumed else next(lines, "")
+        lines = lines_of(at, self.encoding)
+        first = "" if is_resumed else next(filter(str.strip, lines), "")
         if is_resumed or (self.field is None and first.lstrip().startswith("{")):
-            hint = (
-                ""
-                if is_resumed
-                else ("; an object that holds the list needs dataset.source.field, the name of the list")
-            )
-            for line in chain([first] if first else [], lines):
-                yield _object(_parsed(line, at, hint=hint), at)
+            hint = "" if is_resumed else "; a list inside an object needs its name as dataset.source.field"
+            for line in filter(str.strip, chain([first], lines)):
+                try:
+                    row = json.loads(line, parse_constant=_refuse)
+                except (ValueError, RecursionError) as error:
+                    hint = hint if isinstance(error, json.JSONDecodeError) else ""
+                    raise at.error(f"broken JSON: {error}{hint}") from error
+                yield _object(row, at)
                 hint = ""
-            return
-        text, at.line = (first + "".join(lines)).lstrip(), None
-        if self.field is None:
-            yield from json_list(text, at)
-            return
-        try:
-            content = json.loads(text, parse_constant=_refuse)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"broken JSON: {error}", file=at.address, split=at.split) from error
-        fields = content if isinstance(content, dict) else {}
-        if not isinstance(fields.get(self.field), list):
-            lists = [name for name, value in fields.items() if isinstance(value, list)]
-            problem = f"no list in field {self.field!r}; lists are in: {lists}"
-            raise DataError(problem, file=at.address, split=at.split)
-        for row in fields[self.field]:
-            yield _object(row, at)
+        else:
+            text, at.line = "\n" * (at.num_lines - 1) + first + "".join(lines), None
+            yield from json_list(text, at, field=self.field)
 
     def schemas(self, files: Files, sampled: str | None, /) -> dict[str, pa.Schema]:
         """All keys in any split with the types of their values; of `sampled` the first 10,000 rows count."""
@@ -89,7 +78,9 @@ class JsonReader(Reader):
                 at = Position(address=address, split=split)
                 for batch in islice(batches_of(self._objects(at), at), most):
                     _learn(columns, batch, at)
-        return dict.fromkeys(files, pa.schema([(name, column.type()) for name, column in columns.items()]))
+        types = {name: column.type for name, column in columns.items()}
+        fields = [(name, pa.string() if pa.types.is_null(kind) else kind) for name, kind in types.items()]
+        return dict.fromkeys(files, pa.schema(fields))
 
     def _require_lines(self, files: Sequence[str], split: str) -> None:
         for address in files:
@@ -102,49 +93,35 @@ class JsonReader(Reader):
                 )
 
 
+@dataclass(kw_only=True, slots=True)
 class _Column:
-    """The type of a column as far as its values have been seen."""
+    """Kind and Arrow type of the values of a column so far."""
 
-    def __init__(self) -> None:
-        self.kind: str | None = None
-        self._seen: pa.DataType = pa.null()
-
-    def learn(self, values: list[Any]) -> int | None:
-        """Take in some values; the position of the first that is of another kind, if there is one."""
-        for position, value in enumerate(values):
-            if value is not None:
-                kind = _KINDS[type(value)]
-                if self.kind is None:
-                    self.kind = kind
-                elif kind != self.kind:
-                    return position
-        pair = [pa.schema([("", self._seen)]), pa.schema([("", pa.infer_type(values))])]
-        self._seen = pa.unify_schemas(pair, promote_options="permissive").field(0).type
-        return None
-
-    def type(self) -> pa.DataType:
-        """The Arrow type that holds all values seen; text where all are null."""
-        return pa.string() if pa.types.is_null(self._seen) else self._seen
+    kind: str | None = None
+    type: pa.DataType = dataclasses.field(default_factory=pa.null)
 
 
 def _learn(columns: dict[str, _Column], batch: list[dict[str, Any]], at: Position) -> None:
     """Learn the columns of the last rows before a position."""
     for name in dict.fromkeys(name for row in batch for name in row):
-        values = [row.get(name) for row in batch]
-        column = columns.setdefault(name, _Column())
-        shown, problem, bad = name, "", None
+        column, values = columns.setdefault(name, _Column()), [row.get(name) for row in batch]
+        kinds = [None if value is None else _KINDS[type(value)] for value in values]
+        column.kind = column.kind or next(filter(None, kinds), None)
+        bad = next((n for n, kind in enumerate(kinds) if kind not in (None, column.kind)), None)
+        shown, problem = name, ""
         if holds_half_character(name):
             shown, problem = ascii(name), HALF_CHARACTER
             bad = next(number for number, row in enumerate(batch) if name in row)
+        elif bad is not None:
+            problem = f"{values[bad]!r} is {kinds[bad]}, but rows before hold {column.kind}"
         else:
             try:
-                bad = column.learn(values)
+                pair = [pa.schema([("", kind)]) for kind in (column.type, pa.infer_type(values))]
+                column.type = pa.unify_schemas(pair, promote_options="permissive").field(0).type
             except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
                 problem = f"a value is of another shape than those before, or beyond 64 bits: {error}"
                 bad = _first_odd(values)
         if bad is not None:
-            kind = _KINDS.get(type(values[bad]))
-            problem = problem or f"{values[bad]!r} is {kind}, but rows before hold {column.kind}"
             row = at.row - len(batch) + bad
             raise DataError(problem, file=at.address, split=at.split, row=row, column=shown)
 
@@ -162,40 +139,26 @@ def _first_odd(values: list[Any]) -> int:
     return high - 1
 
 
-def json_list(text: str, at: Position) -> Iterator[dict[str, Any]]:
-    """The objects of one list, decoded one by one so that a broken one has a row."""
-    if text[:1] != "[":
-        problem = "expected a list of objects, or an object on each line"
-        raise DataError(problem, file=at.address, split=at.split)
-    decoder, position = json.JSONDecoder(parse_constant=_refuse), _skip(text, 1)
-    while text[position : position + 1] not in {"]", ""}:
-        try:
-            row, position = decoder.raw_decode(text, position)
-        except (ValueError, RecursionError) as error:
-            raise at.error(f"broken JSON: {error}") from error
-        checked = _object(row, at)
-        position = _skip(text, position)
-        if text[position : position + 1] == ",":
-            position = _skip(text, position + 1)
-        elif text[position : position + 1] != "]":
-            raise at.error("no comma or end of the list after this")
-        yield checked
-    if text[position:].strip() != "]":
-        raise at.error("the list does not end, or something follows it")
-
-
-def _skip(text: str, position: int) -> int:
-    while text[position : position + 1].isspace():
-        position += 1
-    return position
-
-
-def _parsed(text: str, at: Position, *, hint: str) -> Any:
+def json_list(text: str, at: Position, *, field: str | None = None) -> Iterator[dict[str, Any]]:
+    """The objects of a list, or of the list under `field` of an object; raises DataError for another text."""
+    file, split = at.address, at.split
     try:
-        return json.loads(text, parse_constant=_refuse)
+        content = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        hint = hint if isinstance(error, json.JSONDecodeError) else ""
-        raise at.error(f"broken JSON: {error}{hint}") from error
+        line = getattr(error, "lineno", None)
+        raise DataError(f"broken JSON: {error}", file=file, split=split, line=line) from error
+    if field is not None:
+        fields = content if isinstance(content, dict) else {}
+        lists = [name for name, value in fields.items() if isinstance(value, list)]
+        if field not in lists:
+            problem = f"no list in field {field!r}; lists are in: {lists}"
+            raise DataError(problem, file=file, split=split)
+        content = fields[field]
+    if not isinstance(content, list):
+        problem = "expected a list of objects, or an object on each line"
+        raise DataError(problem, file=file, split=split)
+    for row in content:
+        yield _object(row, at)
 
 
 def _object(row: Any, at: Position) -> dict[str, Any]:

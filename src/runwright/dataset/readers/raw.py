@@ -56,14 +56,14 @@ def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]
             store.evict(entry.parent, max_bytes=MAX_CACHE_BYTES, keep=entry)
         manifest = store.read_manifest(entry) or {"splits": []}
         store.touch(entry)
-    splits = {}
-    for number, split in enumerate(manifest["splits"]):
-        about = split["about"]
-        if about["numbers"]:
-            about["numbers"] = str(entry / about["numbers"])
-        table = MemoryMappedTable.from_file(str(entry / f"{number}.arrow"))
-        info = DatasetInfo(description=json.dumps(about))
-        splits[split["name"]] = Dataset(table, info=info, fingerprint=f"{name}-{number}")
+        splits = {}
+        for number, split in enumerate(manifest["splits"]):
+            about = split["about"]
+            if about["numbers"]:
+                about["numbers"] = str(entry / about["numbers"])
+            table = MemoryMappedTable.from_file(str(entry / f"{number}.arrow"))
+            info = DatasetInfo(description=json.dumps(about))
+            splits[split["name"]] = Dataset(table, info=info, fingerprint=f"{name}-{number}")
     return splits
 
 

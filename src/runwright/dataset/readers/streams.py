@@ -19,7 +19,7 @@ from datasets.table import InMemoryTable
 
 from runwright import store
 from runwright.dataset.cleaning.passes import renamed
-from runwright.dataset.readers.addresses import check_is_text, file_fingerprint, file_state, num_bytes
+from runwright.dataset.readers.addresses import check_is_text, file_fingerprint, file_state
 from runwright.dataset.readers.raw import RawSplit, kept_rows, position_in, with_row_id
 from runwright.dataset.readers.reading import (
     BATCH_ROWS,
@@ -124,12 +124,6 @@ class RowStream:
             if len(block.rows) or number == 100:
                 return block.rows
         raise DataError("the split has no rows left", split=self.split)
-
-    def describe(self) -> str:
-        """Number and size of the files, for a note."""
-        sizes = [size for file in self.files if (size := num_bytes(file)) is not None]
-        files = f"{len(self.files)} files" if len(self.files) > 1 else self.files[0]
-        return f"{files} ({sum(sizes) / 1e6:,.1f} MB)" if sizes else files
 
     def _batch(self, taken: _Taken) -> pa.RecordBatch:
         arrays = []
