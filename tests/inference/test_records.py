@@ -137,8 +137,8 @@ def test_json_is_an_object_on_each_line_or_a_list_of_them(tmp_path: Path) -> Non
     ("content", "message"),
     [
         ('[{"text": "a"}, 5]', "row 1: expected an object, found 5"),
-        ('[{"text":', "row 0: broken JSON: Expecting value: line 1 column 10 (char 9)"),
-        ('[{"text": "a"}, {"text":]', "row 1: broken JSON"),
+        ('[{"text":', "line 1: broken JSON: Expecting value: line 1 column 10 (char 9)"),
+        ('[{"text": "a"}, {"text":]', "line 1: broken JSON"),
         ('[{"text": "a"}', "line 1: broken JSON: Expecting ',' delimiter"),
         ('[{"text": "a"}, {"txt": "b"}]', "row 1, column 'text': no such column"),
         ('{"text": "a"}\n{"text":', "row 1: not a line of JSON"),

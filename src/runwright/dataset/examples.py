@@ -192,17 +192,6 @@ class EncodedStream:
         """Examples from a place on; None: from the start."""
         return Cursor(self, Place(**place) if place else Place())
 
-    def encoded(self, rows: Dataset) -> list[pa.RecordBatch]:
-        """The examples of some rows, at most one batch; raises DataError naming file, row and column."""
-        split = self.rows.split
-        if not len(rows):
-            return []
-        with naming_rows({split: rows}):
-            require_columns({split: rows}, self.kinds, whole=False)
-            inputs: Any = self.inputs_of(rows).with_format(None)
-            examples = self.encode(inputs[:])
-        return [record_batch(examples)] if examples else []
-
 
 class Cursor:
     """Reading position of one reader of a stream."""
@@ -222,16 +211,22 @@ class Cursor:
         """The number of rows that were read, fewer only at the end, and their examples, if there are any.
 
         They are read and encoded in blocks of at most 1,000 rows; a cancelled reading ends after a block.
+        Raises DataError naming file, row and column.
         """
-        batches: list[pa.RecordBatch] = []
-        left = num_rows
+        stream, batches, left = self._stream, [], num_rows
         while left and not is_cancelled():
             self._size = min(left, BLOCK_ROWS)
             block = next(self._blocks, None)
             if block is None:
                 break
-            batches += self._stream.encoded(block.rows)
+            splits = {stream.rows.split: block.rows}
+            with naming_rows(splits):
+                if len(block.rows):
+                    require_columns(splits, stream.kinds, whole=False)
+                    inputs: Any = stream.inputs_of(block.rows).with_format(None)
+                    examples = stream.encode(inputs[:])
+                    batches += [record_batch(examples)] if examples else []
             left -= block.num_read
             self._place = block.place
-        examples = PreparedExamples(batches, cache_note="from a stream") if batches else None
-        return num_rows - left, examples
+        prepared = PreparedExamples(batches, cache_note="from a stream") if batches else None
+        return num_rows - left, prepared

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -128,15 +129,15 @@ def _learn(columns: dict[str, _Column], batch: list[dict[str, Any]], at: Positio
 
 def _first_odd(values: list[Any]) -> int:
     """The position up to which Arrow finds one type for all values."""
-    low, high = 0, len(values)
-    while high - low > 1:
-        middle = (low + high) // 2
+
+    def fails(count: int) -> bool:
         try:
-            pa.array(values[:middle])
-            low = middle
+            pa.array(values[:count])
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-            high = middle
-    return high - 1
+            return True
+        return False
+
+    return bisect_left(range(len(values)), 1, lo=1, key=fails) - 1
 
 
 def json_list(text: str, at: Position, *, field: str | None = None) -> Iterator[dict[str, Any]]:
