@@ -88,7 +88,7 @@ def record_batch(examples: Sequence[Example], schema: pa.Schema | None = None) -
         for name, kind in kinds.items():
             if pa.types.is_list(kind):
                 kinds[name] = pa.list_(pa.float32() if pa.types.is_floating(kind.value_type) else pa.int32())
-        schema = pa.schema(list(kinds.items()))
+        return record_batch(examples, pa.schema(list(kinds.items())))
     columns = []
     for field in schema:
         try:
