@@ -49,9 +49,13 @@ def row_keys(
     batches: Any = rows.select_columns(list(columns)).iter(batch_size=1000)
     for batch in batches:
         for values in zip(*(batch[column] for column in columns), strict=True):
-            content = values if form is None else [*map(form, values)]
-            text = json.dumps(content, ensure_ascii=False, default=str)
-            yield hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()
+            yield key_of(values if form is None else [*map(form, values)], size=size)
+
+
+def key_of(values: Sequence[Any], *, size: int = 16) -> bytes:
+    """A hash of `size` bytes of some values."""
+    text = json.dumps(values, ensure_ascii=False, default=str)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()
 
 
 def bare(text: str) -> str:
