@@ -19,7 +19,7 @@ WORKER = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
 from runwright.errors import ConfigError
-from runwright.trainer.stop import SIGNALS
+from runwright.trainer.environment import SIGNALS
 from runwright.launch.worker import work
 
 folder, rank = Path(sys.argv[1]), int(os.environ["RUNWRIGHT_WORKER"])

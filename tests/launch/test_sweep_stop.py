@@ -19,11 +19,11 @@ import pytest
 EXECUTE = """
 import os, time
 from runwright.runs.folder import update_status
-from runwright.trainer.stop import catch_signals
+from runwright.trainer.environment import StopFlag, catch_signals
 
 def execute(folder):
     time.sleep(float(os.environ.get("IMPORTS_TAKE", "0")))  # signals that come meanwhile must not be lost
-    with catch_signals() as stop:
+    with catch_signals(StopFlag()) as stop:
         (folder / "training").touch()
         while not stop.code:
             time.sleep(0.01)

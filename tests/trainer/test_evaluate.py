@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ def mean_prediction(predictions: Predictions, weights: np.ndarray) -> np.ndarray
 
 
 def predicted(model: Any, task: Any, examples: Any, *, max_tokens: int) -> Predictions:
-    return predict(model, task, examples, max_tokens=max_tokens, ranks=ALONE, autocast=nullcontext)
+    return predict(model, task, examples, max_tokens=max_tokens, ranks=ALONE)
 
 
 @pytest.mark.parametrize("max_tokens", [1, 20, 64, 10_000])

@@ -22,7 +22,6 @@ from runwright.runs.states import noting_the_end
 from runwright.trainer.environment import (
     STOP_VARIABLE,
     check_num_processes,
-    is_restart,
     rank,
     started_from_outside,
 )
@@ -64,9 +63,13 @@ def _join_others(request: Request) -> int:
     # Before torch is imported: a wrong configuration costs nothing here either.
     folder = _choose_folder(request) if rank() == 0 else None
     if folder is not None:
-        options = reveal(read_saved(folder))["launch"]
-        check_num_processes(options["num_processes"])
-        check_strategy(options["strategy"])
+        config = reveal(read_saved(folder))
+        check_num_processes(config["launch"]["num_processes"])
+        check_accelerate_settings(
+            precision=config["trainer"]["precision"],
+            device=config["trainer"]["device"],
+            strategy=config["launch"]["strategy"],
+        )
     with run_lock(folder) if folder else nullcontext(), noting_the_end(folder) if folder else nullcontext():
         from runwright.runs.execute import execute, share_folder
 
@@ -100,7 +103,8 @@ def _new_folder(request: Request) -> Path:
 
     overrides = [*request.overrides, *([f"resume={AUTO}"] if request.resume else [])]
     composed = compose_checked(overrides, allow_shadow=request.allow_shadow)
-    goes_on = composed.config["resume"] == AUTO or is_restart()
+    restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0  # by torchrun, after a failure
+    goes_on = composed.config["resume"] == AUTO or restarted
     concealed = conceal(composed.config)
     earlier = find_unfinished(concealed) if goes_on else None
     if earlier is None:
@@ -127,27 +131,51 @@ def _folder_of_resolved(file: Path) -> Path:
     return create(config, overrides=(), command=sys.argv)
 
 
-def check_strategy(strategy: str) -> None:
-    """Raises ConfigError where `accelerate launch` was told to spread the model in another way."""
-    if _is_set("ACCELERATE_USE_DEEPSPEED"):
-        raise ConfigError(
-            f"launch.strategy: given {strategy!r}, but `accelerate launch` was told to use DeepSpeed, "
-            f"expected a launch without it; {WHY_NOT_DEEPSPEED}"
-        )
-    if not _is_set("ACCELERATE_USE_FSDP"):
-        return
-    if strategy != "fsdp":
-        raise ConfigError(
-            f"launch.strategy: given {strategy!r}, but `accelerate launch` was told to use FSDP, expected "
-            "that both say the same: launch.strategy=fsdp, or a launch without --use_fsdp"
-        )
-    version = os.environ.get("FSDP_VERSION", "2")
-    if version != "2":
-        raise ConfigError(
-            f"launch.strategy: given 'fsdp', which is FSDP2, but `accelerate launch` was told to use version "
-            f"{version}, expected --fsdp_version 2 or no FSDP options at all"
-        )
+# Settings of `accelerate launch` that have no counterpart here, and what to do instead.
+REFUSED = {
+    "ACCELERATE_USE_DEEPSPEED": WHY_NOT_DEEPSPEED,
+    "ACCELERATE_USE_MEGATRON_LM": "launch.strategy=fsdp shards weights, gradients and optimizer state",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "launch.strategy says how the model is spread",
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "trainer.microbatch_size cuts a batch",
+    "ACCELERATE_DYNAMO_BACKEND": "compiled models are not supported",
+    "ACCELERATE_TORCH_DEVICE": "it would override trainer.device",
+}
+OFF, ON = {"", "0", "no", "false", "off"}, {"1", "yes", "true", "on"}
 
 
-def _is_set(name: str) -> bool:
-    return os.environ.get(name, "").lower() in {"1", "true", "yes", "on"}
+def check_accelerate_settings(*, precision: str, device: str, strategy: str) -> None:
+    """Raise ConfigError for a setting of `accelerate launch` that contradicts the configuration.
+
+    What the launcher sets without being told (precision `no`, no sharding) contradicts nothing.
+    """
+    precision_flag = f"--mixed_precision {'no' if precision == 'fp32' else precision}"
+    settings = [
+        ("launch.strategy", strategy, name, {*OFF, "1"}, f"a launch without it; {advice}")
+        for name, advice in REFUSED.items()
+    ]
+    settings += [
+        (
+            "trainer.precision",
+            precision,
+            "ACCELERATE_MIXED_PRECISION",
+            {*OFF, precision},
+            precision_flag,
+        ),
+        (
+            *("trainer.device", device, "ACCELERATE_USE_CPU"),
+            OFF | ON if device in ("auto", "cpu") else OFF,
+            "trainer.device=cpu or a launch without --cpu",
+        ),
+        (
+            *("launch.strategy", strategy, "ACCELERATE_USE_FSDP"),
+            OFF | ON if strategy == "fsdp" else OFF,
+            "launch.strategy=fsdp or a launch without --use_fsdp",
+        ),
+        ("launch.strategy", strategy, "FSDP_VERSION", {"", "2"}, "--fsdp_version 2, or no FSDP options"),
+    ]
+    for key, value, name, agreeing, expected in settings:
+        if os.environ.get(name, "").lower() not in agreeing:
+            raise ConfigError(
+                f"{key}: given {value!r}, but `accelerate launch` set {name}={os.environ[name]}, expected "
+                f"{expected}"
+            )

@@ -16,8 +16,8 @@ from runwright.report.plots import write_data_plots, write_prediction_plots, wri
 from runwright.report.record_writer import RecordWriter
 from runwright.report.tables import class_report, group_rows, write_table
 from runwright.report.threshold_plots import THRESHOLD, plot_thresholds
+from runwright.trainer.batches import derive_seed
 from runwright.trainer.evaluate import Evaluation
-from runwright.trainer.seeds import derive_seed
 from runwright.types import Interval, Metric
 
 logger = logging.getLogger(__name__)

@@ -14,10 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from runwright.trainer.seeds import derive_seed
+from runwright.trainer.ranks import ALONE, Ranks
 from runwright.types import Batch, Example, Examples, Task
 
 LEDGER_START = "0" * 32
+
+
+def derive_seed(*parts: int | str) -> int:
+    """63 bits from the parts, the same on every machine, with no relation between neighbours.
+
+    All randomness is a function of where in the run it is used, so that none of it needs to be saved. blake2b
+    rather than `hash` (differs by process) or `seed + step` (streams of neighbours overlap).
+    """
+    digest = blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,14 +160,15 @@ def make_batch(
     task: Task,
     *,
     cut: Cut,
-    rank: int,
-    num_ranks: int,
-    fill_up: bool,
+    ranks: Ranks,
     seed: int,
     epoch: int,
     position: Mapping[str, Any] | None = None,
 ) -> StepBatch:
-    """The batch as one rank sees it: cut into microbatches, of which it fetches and collates its own."""
+    """The batch as one rank sees it: cut into microbatches, of which it fetches and collates its own.
+
+    Where the model is sharded, ranks with fewer microbatches than others get fillers.
+    """
 
     def microbatch(index: int, places: Sequence[int]) -> Microbatch:
         examples = task.augment(picked.fetch(places), seed=seed, epoch=epoch)
@@ -166,9 +177,9 @@ def make_batch(
     lengths, widths = picked.lengths, picked.widths
     microbatches = cut_batch(widths if cut.microbatch_tokens else lengths, cut)
     padded = [len(places) * int(widths[places].max()) for places in microbatches]
-    shares = assign(padded, num_ranks)
-    mine = shares[rank]
-    missing = max(map(len, shares)) - len(mine) if fill_up else 0
+    shares = assign(padded, ranks.num_ranks)
+    mine = shares[ranks.rank]
+    missing = max(map(len, shares)) - len(mine) if ranks.sharded else 0
     shortest = microbatches[-1][-1:]
     return StepBatch(
         step=step,
@@ -193,17 +204,13 @@ class Batches:
         *,
         order: BatchOrder,
         cut: Cut,
-        rank: int = 0,
-        num_ranks: int = 1,
-        fill_up: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.examples = examples
         self.task = task
         self.order = order
         self.cut = cut
-        self.rank = rank
-        self.num_ranks = num_ranks
-        self.fill_up = fill_up  # ranks with fewer microbatches than others run some of no weight
+        self.ranks = ranks
 
     @property
     def steps_per_epoch(self) -> int:
@@ -217,9 +224,7 @@ class Batches:
             Picked([(self.examples, self.order.positions(step))]),
             self.task,
             cut=self.cut,
-            rank=self.rank,
-            num_ranks=self.num_ranks,
-            fill_up=self.fill_up,
+            ranks=self.ranks,
             seed=self.order.seed,
             epoch=step // self.order.steps_per_epoch,
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +16,9 @@ import torch
 
 from runwright.predictions import join, pack, select, unpack
 from runwright.trainer.batches import Cut, cut_batch
+from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.step import to_device
-from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, StopFlag
 from runwright.types import Examples, Metric, Task
 
 
@@ -40,7 +39,6 @@ def predict(
     *,
     max_tokens: int,
     ranks: Ranks,
-    autocast: Callable[[], AbstractContextManager[Any]],
     on_progress: Callable[[int, int], None] | None = None,
     stop: StopFlag | None = None,
 ) -> Any:
@@ -62,14 +60,14 @@ def predict(
         # one seed and epoch for all evaluations: what chance changes is always the same
         some = task.augment(examples.fetch(places), seed=0, epoch=0)
         batch = to_device(task.collate(some), ranks.device)
-        with autocast():
+        with ranks.autocast():
             outputs = task.forward(model, batch)
         parts.append(task.predictions(outputs, batch))
         done += len(places)
         if on_progress:
             on_progress(done, share)
     model.train(was_training)
-    code = int(ranks.maximum(stop.code if stop else 0))
+    code = int(max(ranks.per_rank(stop.code if stop else 0)))
     if code > TIME_LIMIT:
         raise EvaluationStopped(code)
     if ranks.num_ranks > 1:

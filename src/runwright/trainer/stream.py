@@ -20,8 +20,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from runwright.errors import DataError
-from runwright.trainer.batches import Cut, Picked, StepBatch, make_batch
-from runwright.trainer.seeds import derive_seed
+from runwright.trainer.batches import Cut, Picked, StepBatch, derive_seed, make_batch
+from runwright.trainer.ranks import ALONE, Ranks
 from runwright.types import Examples, Task
 
 logger = logging.getLogger(__name__)
@@ -80,9 +80,7 @@ class StreamBatches:
         shuffle_buffer: int | None,
         seed: int,
         cut: Cut,
-        rank: int = 0,
-        num_ranks: int = 1,
-        fill_up: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.stream = stream
         self.task = task
@@ -90,9 +88,7 @@ class StreamBatches:
         self.shuffle_buffer = shuffle_buffer
         self.seed = seed
         self.cut = cut
-        self.rank = rank
-        self.num_ranks = num_ranks
-        self.fill_up = fill_up  # ranks with fewer microbatches than others run some of no weight
+        self.ranks = ranks
         self.position: Mapping[str, Any] = {"epoch": 0, "window": 0, "place": None, "used": 0}
 
     def resume(self, position: Mapping[str, Any] | None) -> None:
@@ -194,9 +190,7 @@ class StreamBatches:
                 Picked(pieces),
                 self.task,
                 cut=self.cut,
-                rank=self.rank,
-                num_ranks=self.num_ranks,
-                fill_up=self.fill_up,
+                ranks=self.ranks,
                 seed=self.seed,
                 epoch=window.epoch,
                 position={**position, "fingerprint": self.stream.fingerprint},

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from runwright import build
 from runwright.analysis.verify.findings import Finding, judge
@@ -46,41 +45,38 @@ def check_evaluation(subject: Subject, *, num_rows: int) -> Iterator[Finding]:
     examples = some_of(subject.prepared.examples[split], num_rows)
     model = build.build_model(subject.config, subject.prepared, device=subject.ranks.device)
     options = build.build_options(subject.config)
-    own = build.build_autocast(options, subject.ranks.device)
     first = subject.ranks.is_first
 
-    def run(tokens: int, ranks: Ranks, autocast: Callable[[], Any]) -> Any:
-        return _predict(subject, model, examples, tokens, ranks, autocast)
+    def run(tokens: int, ranks: Ranks) -> Any:
+        return predict(model, subject.prepared.task, examples, max_tokens=max(1, tokens), ranks=ranks)
 
     tokens = options.evaluate_tokens
-    reference = run(tokens, subject.alone, own) if first else None
+    reference = run(tokens, subject.alone) if first else None
     if reference is not None:
         yield _each_once(reference, examples, split)
     if subject.ranks.num_ranks > 1:
-        shared = run(tokens, subject.ranks, own)
+        shared = run(tokens, subject.ranks)
         if reference is not None:
             difference, where = _difference(subject, split, reference, shared)
             what = f"{split} on {subject.ranks.num_ranks} processes"
             yield judge(CHECK, what, difference, limit=0.0, where=where, advice=PROCESSES)
     if first:
-        other = own if options.precision != "fp32" else None
-        yield from _other_batches(subject, split, run, tokens, other)
+        yield from _other_batches(subject, split, run, tokens, options.precision)
 
 
 def _other_batches(
-    subject: Subject, split: str, run: Callable[..., Any], tokens: int, own: Callable[[], Any] | None
+    subject: Subject, split: str, run: Callable[..., Any], tokens: int, precision: str
 ) -> Iterator[Finding]:
     """Batches of other sizes in float32; at the run's own lower precision they are reported."""
-    reference = run(tokens, subject.alone, nullcontext)
+    float32 = replace(subject.alone, accelerator=None)
+    reference = run(tokens, float32)
     for other in (tokens // 4, 1):
         what = f"batches of {other} tokens instead of {tokens}" if other > 1 else "one example at a time"
-        found = run(other, subject.alone, nullcontext)
-        difference, where = _difference(subject, split, reference, found)
+        difference, where = _difference(subject, split, reference, run(other, float32))
         yield judge(CHECK, what, difference, limit=LIMIT, where=where, advice=BATCHING)
-        if own is not None:
-            pair = run(tokens, subject.alone, own), run(other, subject.alone, own)
+        if precision != "fp32":
+            pair = run(tokens, subject.alone), run(other, subject.alone)
             difference, where = _difference(subject, split, *pair)
-            precision = build.build_options(subject.config).precision
             yield Finding(
                 check=CHECK,
                 what=f"{what}, {precision}",
@@ -88,19 +84,6 @@ def _other_batches(
                 allowed="not promised",
                 verdict="reported",
             )
-
-
-def _predict(
-    subject: Subject,
-    model: torch.nn.Module,
-    examples: Part,
-    tokens: int,
-    ranks: Ranks,
-    autocast: Callable[[], Any],
-) -> Any:
-    return predict(
-        model, subject.prepared.task, examples, max_tokens=max(1, tokens), ranks=ranks, autocast=autocast
-    )
 
 
 def _each_once(predictions: Any, examples: Part, split: str) -> Finding:

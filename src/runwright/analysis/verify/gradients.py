@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -14,6 +14,7 @@ from runwright import build
 from runwright.analysis.verify.subject import Subject, weights_kept
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.ranks import Ranks
+from runwright.trainer.sharding import copy_whole
 from runwright.types import Example
 
 BATCH_SIZE = 16  # enough for cuts of 4 and 1 to be others than the whole; a large one might not fit uncut
@@ -40,23 +41,20 @@ def measure_gradient(
     The model is left as it was. Where `ranks` are several, all of them must call.
     """
     batches = _batches(subject, cut, ranks)
-    whole = build.build_strategy(subject.config, ranks=ranks).is_whole
-    if not whole:
+    if ranks.sharded:
         model = copy.deepcopy(model)  # spreading it over the processes cannot be undone
     parts: dict[str, torch.Tensor] = {}
-    with weights_kept(model) if whole else nullcontext():
+    ranks = replace(ranks, accelerator=None)  # no autocast, no scaler
+    with nullcontext() if ranks.sharded else weights_kept(model):
         stepper = build.build_stepper(subject.config, model=model, task=subject.prepared.task, ranks=ranks)
         optimizer = torch.optim.SGD(stepper.parameters, lr=0.0)
-        gather = stepper.strategy.gather
-        optimizer.register_step_pre_hook(lambda *_: parts.update(_gradients(model, gather)))
+        optimizer.register_step_pre_hook(lambda *_: parts.update(_gradients(model)))
         stepper = replace(
             stepper,
             optimizer=optimizer,
             dropout_seed=dropout_seed,
             max_grad_norm=None,
             non_finite="warn",
-            autocast=nullcontext,
-            scaler=None,
         )
         loss = stepper.step(batches.at(0)).loss
     return Gradient(loss=loss, parts=parts)
@@ -93,22 +91,12 @@ def _batches(subject: Subject, cut: Cut, ranks: Ranks) -> Batches:
     examples = subject.train
     order = BatchOrder(len(examples), batch_size=num_examples(subject), seed=subject.config["seeds"]["data"])
     task = subject.prepared.task
-    return Batches(
-        examples,
-        task,
-        order=order,
-        cut=cut,
-        rank=ranks.rank,
-        num_ranks=ranks.num_ranks,
-        fill_up=build.build_strategy(subject.config, ranks=ranks).runs_together,
-    )
+    return Batches(examples, task, order=order, cut=cut, ranks=ranks)
 
 
-def _gradients(
-    model: torch.nn.Module, gather: Callable[[torch.Tensor], torch.Tensor]
-) -> dict[str, torch.Tensor]:
+def _gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     named = dict(model.named_parameters())
-    return {name: gather(p.grad) for name, p in named.items() if p.grad is not None}
+    return {name: copy_whole(p.grad) for name, p in named.items() if p.grad is not None}
 
 
 def switch_off_dropout(model: torch.nn.Module) -> None:

@@ -83,7 +83,7 @@ def check_parity(subject: Subject) -> Iterator[Finding]:
 def _check(this: Measurement, *, exact: Gradient | None) -> Generator[Finding, None, Gradient | None]:
     """Findings at one precision; returns the gradient of the uncut batch. `exact` is that of a finer one."""
     reference, problem = this.try_alone(SHARED)
-    if this.subject.ranks.maximum(float(bool(problem))):
+    if max(this.subject.ranks.per_rank(float(bool(problem)))):
         yield _not_checked(this, problem or "a process failed")
         return None
     several = this.subject.ranks.num_ranks > 1
@@ -91,7 +91,7 @@ def _check(this: Measurement, *, exact: Gradient | None) -> Generator[Finding, N
     switch_off_dropout(this.model)
     plain, again = this.alone(SHARED), this.alone(SHARED, seed=1)
     chance = compare_gradients(plain, again)[0] if plain and again else 0.0
-    can_compare = this.subject.ranks.maximum(chance) <= this.limit
+    can_compare = max(this.subject.ranks.per_rank(chance)) <= this.limit
     whole = this.alone(Cut()) if can_compare else None
     if exact and whole:
         this = replace(this, limit=max(this.limit, ROUNDING * compare_gradients(exact, whole)[0]))

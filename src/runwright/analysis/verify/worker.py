@@ -25,19 +25,19 @@ def measure(folder: Path) -> None:
     from runwright import build
     from runwright.analysis.verify.subject import Subject
     from runwright.store import cache_root
-    from runwright.trainer.processes import be_deterministic, end_ranks, set_threads, start_ranks
+    from runwright.trainer.processes import end_ranks, set_threads, start_ranks
 
     config = read_config(folder / CONFIG_FILE)
     order = json.loads((folder / ORDER_FILE).read_text(encoding="utf-8"))
     options = build.build_options(config)
     ranks = start_ranks(
         options.device,
+        precision=options.precision,
+        strategy=config["launch"]["strategy"],
         num_processes=config["launch"]["num_processes"],
         timeout_seconds=config["launch"]["timeout_seconds"],
     )
-    set_threads(order["num_threads"])
-    if options.deterministic:
-        be_deterministic()
+    set_threads(order["num_threads"], deterministic=options.deterministic)
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")
     subject = Subject(config=config, prepared=prepared, ranks=ranks)
     findings = [asdict(finding) for finding in _findings(subject, order)]
