@@ -20,7 +20,7 @@ from runwright.config.schema import check
 from runwright.config.secrets import conceal, reveal
 from runwright.dataset.row_hashes import RowRecord, row_changes
 from runwright.errors import ConfigError, RunwrightError, raise_if_any
-from runwright.launch.start import Request, start
+from runwright.launch.start import start
 from runwright.runs.data_identity import other_splits, recorded_rows, rows_of
 from runwright.runs.folder import CONFIG_FILE, create, read_config, read_run, read_saved, update_status
 from runwright.runs.origins import MODELS_FILE, PROVENANCE_FILE, find_models, surroundings
@@ -75,7 +75,7 @@ def reproduce(
     texts = [*recorded_overrides(folder), *overrides]
     made = create(config, overrides=texts, command=sys.argv)
     update_status(made, "CREATED", reproduces=read_run(folder)["run_id"])
-    code = start(Request(overrides=(), resolved=made / CONFIG_FILE))
+    code = start(resolved=made / CONFIG_FILE)
     if code:
         raise RunwrightError(f"{made}: the run ended with exit code {code}; {made / 'log.txt'} says why")
     found = judge(folder, made, tolerance=tolerance)

@@ -225,7 +225,7 @@ def lost_and_late(folder: Path, *, last_rank: str) -> None:
     import os
     import time
 
-    from runwright.launch.reports import read_report, write_report
+    from runwright.launch.worker import read_report, write_report
 
     ranks = start_ranks("cpu", num_processes=int(os.environ["WORLD_SIZE"]), timeout_seconds=2)
     ranks.barrier()

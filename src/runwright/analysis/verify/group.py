@@ -12,8 +12,9 @@ from typing import Any
 from runwright.analysis.verify.findings import FINDINGS_FILE, ORDER_FILE, Finding
 from runwright.config.permissions import worker_environment
 from runwright.launch.group import WorkerGroup
-from runwright.launch.supervise import Inbox, supervise
+from runwright.launch.supervise import supervise
 from runwright.runs.folder import write_config
+from runwright.trainer.environment import catch_signals
 
 MEASURED = ("parity", "evaluation")
 WORKER = "runwright.analysis.verify.worker"
@@ -38,7 +39,8 @@ def measure(
     order = {"checks": list(checks), "num_rows": num_rows, "num_threads": num_threads}
     (folder / ORDER_FILE).write_text(json.dumps(order), encoding="utf-8")
     said: list[str] = []
-    with Inbox() as inbox:
+    stops: list[int] = []
+    with catch_signals(lambda number, _: stops.append(number)):
         group = WorkerGroup(
             [sys.executable, "-P", "-m", WORKER, str(folder), str(folder / "reports")],
             num_processes=num_processes,
@@ -47,7 +49,7 @@ def measure(
         )
         with group:
             outcome = supervise(
-                group, inbox, timeout_seconds=SILENT_SECONDS, grace_seconds=GRACE_SECONDS, say=said.append
+                group, stops, timeout_seconds=SILENT_SECONDS, grace_seconds=GRACE_SECONDS, say=said.append
             )
     if outcome.failure is not None:
         return [
