@@ -75,7 +75,7 @@ class Recipe:
                 task.tune(predictions, rows)
             found_by_row, metrics = task.assemble(predictions, rows), build.build_metrics(self.config)
             evaluation = evaluate(found_by_row, metrics=metrics, group_names=task.group_names)
-            found |= {f"{split}/{name}": value for name, value in evaluation.figures.items()}
+            found |= {f"{split}/{name}": value for name, value in evaluation.metrics.items()}
         return found
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runwright.trainer.batches import Batches, BatchOrder, Cut, assign, cut_batch, extend_ledger, hash_ids
+from runwright.store import bytes_digest
+from runwright.trainer.batches import Batches, BatchOrder, Cut, assign, cut_batch, extend_ledger
 from runwright.trainer.ranks import ALONE
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=40)
@@ -106,7 +107,7 @@ def test_batches_prepared_ahead_are_the_batches_asked_for(make_task: Any, make_e
 
 
 def test_the_ledger_tells_order_and_content() -> None:
-    first, second = hash_ids(np.array([1, 2, 3])), hash_ids(np.array([1, 3, 2]))
+    first, second = bytes_digest(np.array([1, 2, 3])), bytes_digest(np.array([1, 3, 2]))
     assert first != second
     assert extend_ledger(extend_ledger("", first), second) != extend_ledger(extend_ledger("", second), first)
 

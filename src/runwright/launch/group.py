@@ -25,7 +25,7 @@ GUARD = 'groups=""; while read -r group; do groups="$groups -$group"; done; kill
 
 @dataclass(kw_only=True, slots=True)
 class Worker:
-    """One process of a group."""
+    """One process of a group, and how it ended."""
 
     rank: int
     process: subprocess.Popen[bytes]

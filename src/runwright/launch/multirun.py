@@ -28,7 +28,7 @@ from runwright.config.compose import Composed, all_mistakes, compose, resolve
 from runwright.config.folders import ConfFolders, find_conf_folders
 from runwright.config.hydra_settings import PARAMS, SWEEP_FOLDER, CheckedLoader
 from runwright.config.loading import HYDRA, ROOT_NAME, config_loader, explain, register_plugins
-from runwright.config.overrides import Parsed, parse_overrides
+from runwright.config.overrides import parse_overrides
 from runwright.config.permissions import worker_environment
 from runwright.config.redaction import redact
 from runwright.config.schema import check
@@ -202,9 +202,13 @@ def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool
     axes = {str(sweep.input_line) for sweep in typed.sweeps}
     fixed = [text for text in overrides if text not in axes and text not in wrong]
     base = compose(fixed, allow_shadow=allow_shadow, multirun=True)
-    parsed, mistakes = parse_overrides([*_params(base, typed), *overrides], folders, multirun=True)
+    # The axes that files give to the sweeper, without those that the command line replaces.
+    keys = {override.get_key_element() for override in (*typed.choices, *typed.values, *typed.sweeps)}
+    in_files = {key.removeprefix(PARAMS): v for key, v in base.hydra.items() if key.startswith(PARAMS)}
+    params = [f"{key}={value}" for key, value in in_files.items() if key not in keys]
+    parsed, mistakes = parse_overrides([*params, *overrides], folders, multirun=True)
     sweeps = {str(sweep.input_line): _values(sweep, folders) for sweep in parsed.sweeps}
-    fixed = [text for text in [*_params(base, typed), *fixed] if text not in sweeps]
+    fixed = [text for text in [*params, *fixed] if text not in sweeps]
     first = [values[0] for values in sweeps.values() if values]
     composed = compose([*fixed, *first], allow_shadow=allow_shadow, multirun=True)
     mistakes += [mistake for mistake in base.mistakes if mistake.key.startswith(f"{HYDRA}.")]
@@ -220,15 +224,6 @@ def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool
         mistakes += [Mistake(key=text, given="an interval", expected=expected, hint=hint) for text in endless]
     raise_if_any(list({str(mistake): mistake for mistake in mistakes}.values()))  # each once
     return composed
-
-
-def _params(composed: Composed, typed: Parsed) -> list[str]:
-    """The axes that files give to the sweeper, without those that the command line replaces."""
-    others = {o.get_key_element() for o in (*typed.choices, *typed.values, *typed.sweeps)}
-    params = {
-        key.removeprefix(PARAMS): value for key, value in composed.hydra.items() if key.startswith(PARAMS)
-    }
-    return [f"{key}={value}" for key, value in params.items() if key not in others]
 
 
 def _values(sweep: Override, folders: ConfFolders) -> list[str]:

@@ -54,6 +54,9 @@ def start(
     folder = choose_folder()
     config = reveal(read_saved(folder))
     options = LaunchOptions(**config["launch"])
+    # Until torch and transformers are imported, which takes seconds, nothing else is shown.
+    noun = "process" if options.num_processes == 1 else "processes"
+    print(f"run {folder}: starting {options.num_processes} {noun}", file=sys.stderr, flush=True)
     with run_lock(folder) as lock, noting_the_end(folder):
         if options.num_processes > 1 or options.max_restarts > 0:
             return launch(folder, options, num_threads=config["trainer"]["num_threads"], lock=lock)

@@ -148,7 +148,7 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
         metrics={
             f"{split}/{name}": value
             for split, evaluation in evaluations.items()
-            for name, value in evaluation.figures.items()
+            for name, value in evaluation.metrics.items()
         },
         intervals={},
         best_step=best_step,
@@ -179,6 +179,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         )
     check_tuning(prepared.task, splits)
     check_examples(prepared, best=splits.best)
+    logger.info("model: making it and its optimizer on %s", run.ranks.device)
     make_model = partial(build.build_model, run.config, prepared, device=run.ranks.device)
     stepper = build.build_stepper(run.config, model=make_model(), task=prepared.task, ranks=run.ranks)
     describe_models(run)
@@ -248,7 +249,7 @@ def _validate(
     with gathered(stepper.model):
         model = stepper.model
         found = evaluate_each(run, prepared, model, splits.names, best=splits.best)
-    figures = {split: evaluation.figures for split, evaluation in found.items()}
+    figures = {split: evaluation.metrics for split, evaluation in found.items()}
     return json.loads(run.ranks.gather(json.dumps(figures).encode())[0])
 
 

@@ -88,7 +88,11 @@ class CheckpointStore:
             self._write(snapshot)
             self._remove_old(snapshot.step)
         except Exception as error:  # whatever it is: training goes on, and the next save tries again
-            self._failure = self._explain(error, snapshot)
+            self._failure = CheckpointError(
+                f"checkpoint of step {snapshot.step} was not written to {self.folder}: {error}; it needs "
+                f"{_num_bytes(snapshot):,} bytes, {_free_bytes(self.folder):,} are free. Older checkpoints "
+                "are untouched; the next save tries again"
+            )
             foreseen = isinstance(error, OSError | CheckpointError | SafetensorError)
             logger.error("%s", self._failure, exc_info=None if foreseen else error)  # noqa: TRY400
 
@@ -129,14 +133,6 @@ class CheckpointStore:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         verify(final)
-
-    def _explain(self, error: Exception, snapshot: Snapshot) -> CheckpointError:
-        free = _free_bytes(self.folder)
-        return CheckpointError(
-            f"checkpoint of step {snapshot.step} was not written to {self.folder}: {error}; it needs "
-            f"{_num_bytes(snapshot):,} bytes, {free:,} are free. Older checkpoints are untouched; the next "
-            "save tries again"
-        )
 
     def _remove_old(self, step: int) -> None:
         # Newer ones than the one just written are damaged, since the run went on from an older one: they must

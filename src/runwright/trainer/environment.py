@@ -1,11 +1,11 @@
-"""What a launcher tells a process through environment and signals, and the process's share of the machine."""
+"""Environment variables and signals by which launchers talk to a process, and its share of the machine."""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TypeVar
 
@@ -90,12 +90,10 @@ def catch_signals(handler: Handler) -> Iterator[Handler]:
     A launcher may have started the process with these signals blocked: from now on they are let through.
     Outside the main thread signals cannot be caught: the handler is then never called.
     """
-    try:
+    before = {}
+    with suppress(ValueError):  # not the main thread
         before = {number: signal.signal(number, handler) for number in SIGNALS}
-    except ValueError:  # not the main thread
-        yield handler
-        return
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         yield handler
     finally:

@@ -1,7 +1,7 @@
-"""Exact evaluation: every example once, the same figures on any number of processes.
+"""Exact evaluation: every example once, the same metrics on any number of processes.
 
 Batches are a pure function of the lengths; predictions are put in the order of example ids before anything
-is computed from them, so neither the number of processes nor the order of batches reaches the figures.
+is computed from them, so neither the number of processes nor the order of batches reaches the metrics.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from runwright.types import Examples, Metric, Task
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """What was predicted for one split, and the figures."""
+    """Predictions for one split and the metrics computed from them."""
 
     predictions: Any  # of the task's prediction_type, in the order of example ids
-    figures: dict[str, float]  # loss and scalar metrics; `name/group` for each group
+    metrics: dict[str, float]  # loss and scalar metrics; `name/group` for each group
     tables: dict[str, np.ndarray]  # metrics that are arrays, such as a confusion matrix
 
 
@@ -87,32 +87,32 @@ def evaluate(
     group_names: Sequence[str] = (),
 ) -> Evaluation:
     """Loss and metrics over all predictions, and over each group as `name/group`."""
-    figures, tables = _figures(predictions, metrics)
+    values, tables = _compute(predictions, metrics)
     if predictions.groups is not None:
         for index, group in enumerate(group_names):
-            chosen = predictions.groups == index
-            if chosen.any():
-                part, _ = _figures(select(predictions, chosen), metrics)
-                figures |= {f"{name}/{group}": value for name, value in part.items()}
-    return Evaluation(predictions=predictions, figures=figures, tables=tables)
+            mask = predictions.groups == index
+            if mask.any():
+                of_group, _ = _compute(select(predictions, mask), metrics)
+                values |= {f"{name}/{group}": value for name, value in of_group.items()}
+    return Evaluation(predictions=predictions, metrics=values, tables=tables)
 
 
-def _figures(
+def _compute(
     predictions: Any, metrics: Mapping[str, Metric]
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    figures: dict[str, float] = {}
+    values: dict[str, float] = {}
     tables: dict[str, np.ndarray] = {}
     if predictions.losses is not None:
         counts = predictions.loss_counts
         count = len(predictions.losses) if counts is None else math.fsum(counts.tolist())
-        figures["loss"] = math.fsum(predictions.losses.tolist()) / count if count else math.nan
+        values["loss"] = math.fsum(predictions.losses.tolist()) / count if count else math.nan
     if not predictions.labelled:
-        return figures, tables
+        return values, tables
     once = np.ones((1, len(predictions.example_ids)))
     for name, metric in metrics.items():
         value = metric(predictions, once)[0]
         if np.ndim(value):
             tables[name] = value
         else:
-            figures[name] = float(value)
-    return figures, tables
+            values[name] = float(value)
+    return values, tables

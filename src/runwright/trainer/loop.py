@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(kw_only=True, slots=True)
 class TrainingState:
-    """What changes while training; the only record that is changed in place, and only here."""
+    """Progress of a training; the only record that is changed in place, and only here."""
 
     step: int = 0  # updates made
     ledger: str = LEDGER_START  # of all batches so far

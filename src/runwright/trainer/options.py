@@ -12,7 +12,7 @@ from runwright.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainerOptions:
-    """How long, in which pieces, at which precision, and what is measured and kept when."""
+    """Length, batches, precision and machine of a training; what is measured and saved when."""
 
     # how long: exactly one of max_epochs and max_steps; max_minutes may end either early
     max_epochs: PositiveFloat | None
@@ -106,13 +106,9 @@ def choose_splits(splits: Iterable[str], *, best_split: str | None) -> Evaluatio
     Raises ConfigError where there is no split of that name.
     """
     others = [split for split in splits if split != "train"]
-    names = [split for split in others if split.startswith(USUAL)]
-    if best_split is None:
-        best = USUAL if USUAL in names else next(iter(names), None)
-        return EvaluationSplits(names=tuple(names), best=best)
-    if best_split not in others:
+    if best_split is not None and best_split not in others:
         listed = ", ".join(others) or "none but train"
         raise ConfigError(f"trainer.best_split: given {best_split!r}, expected one of the splits: {listed}")
-    return EvaluationSplits(
-        names=tuple(split for split in others if split in {*names, best_split}), best=best_split
-    )
+    names = [split for split in others if split.startswith(USUAL) or split == best_split]
+    best = best_split or (USUAL if USUAL in names else next(iter(names), None))
+    return EvaluationSplits(names=tuple(names), best=best)

@@ -34,7 +34,7 @@ class Ranks:
 
     @property
     def scaler(self) -> torch.amp.GradScaler | None:
-        """Gradient scaler of fp16."""
+        """The gradient scaler of fp16; None at other precisions."""
         return self.accelerator.scaler if self.accelerator else None
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -111,8 +111,8 @@ def sum_gradients(parameters: Sequence[torch.nn.Parameter], ranks: Ranks) -> Non
             [(torch.zeros_like(p) if p.grad is None else p.grad).detach().reshape(-1) for p in bucket]
         )
         dist.all_reduce(flat)
-        for parameter, part in zip(bucket, flat.split([p.numel() for p in bucket]), strict=True):
-            parameter.grad = part.view_as(parameter).clone()
+        for parameter, summed in zip(bucket, flat.split([p.numel() for p in bucket]), strict=True):
+            parameter.grad = summed.view_as(parameter).clone()
 
 
 def gather_rows(parts: Mapping[int, torch.Tensor], sizes: Sequence[int], ranks: Ranks) -> torch.Tensor:
@@ -127,9 +127,9 @@ def gather_rows(parts: Mapping[int, torch.Tensor], sizes: Sequence[int], ranks: 
     shape, dtype = json.loads(next(filter(None, ranks.gather(kind))))
     dtype = getattr(torch, dtype.removeprefix("torch."))
     rows = torch.zeros(sum(sizes), *shape, dtype=dtype, device=ranks.device)
-    for index, part in zip(range(len(sizes)), rows.split(list(sizes)), strict=True):
+    for index, target in enumerate(rows.split(list(sizes))):
         if index in parts:
-            part.copy_(parts[index])
+            target.copy_(parts[index])
     dist.all_reduce(rows)  # the others add zeros: no bit changes
     return rows
 
@@ -138,15 +138,10 @@ def _buckets(parameters: Sequence[torch.nn.Parameter]) -> list[list[torch.nn.Par
     buckets: list[list[torch.nn.Parameter]] = []
     filled = 0
     for parameter in parameters:
-        fits = (
-            buckets
-            and buckets[-1][0].dtype == parameter.dtype
-            and filled + parameter.numel() <= FLAT_ELEMENTS
-        )
-        if fits:
-            buckets[-1].append(parameter)
-            filled += parameter.numel()
-        else:
-            buckets.append([parameter])
-            filled = parameter.numel()
+        same = buckets and buckets[-1][0].dtype == parameter.dtype
+        if not same or filled + parameter.numel() > FLAT_ELEMENTS:
+            buckets.append([])
+            filled = 0
+        buckets[-1].append(parameter)
+        filled += parameter.numel()
     return buckets

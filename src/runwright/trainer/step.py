@@ -31,7 +31,7 @@ class NonFiniteError(RunwrightError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepResult:
-    """What one update was."""
+    """Loss, gradient norm and outcome of one update."""
 
     loss: float  # total / count over the global batch; 0 where there is nothing to train on
     gradient_norm: float  # of the whole gradient, before clipping
@@ -94,7 +94,7 @@ class Stepper:
         return math.fsum(self.ranks.sum_vector(totals).tolist())
 
     def _loss(self, step: int, microbatch: Microbatch) -> torch.Tensor:
-        seed_dropout(self.dropout_seed, step, microbatch.index)
+        self._seed(step, microbatch)
         with self.ranks.autocast():
             inputs = to_device(microbatch.batch, self.ranks.device)
             return self.task.loss(self.task.forward(self.model, inputs), inputs).total
@@ -125,9 +125,14 @@ class Stepper:
         return loss.total.detach().double().item()
 
     def _outputs(self, step: int, microbatch: Microbatch, *, keep_graph: bool) -> torch.Tensor:
-        seed_dropout(self.dropout_seed, step, microbatch.index)
+        self._seed(step, microbatch)
         with torch.set_grad_enabled(keep_graph), self.ranks.autocast():
             return self.task.forward(self.model, to_device(microbatch.batch, self.ranks.device))
+
+    def _seed(self, step: int, microbatch: Microbatch) -> None:
+        # The same dropout whichever process runs a microbatch, and however often. A restored generator is not
+        # enough: starting accelerate's loader drew from it, and none of 9 losses after a resume was equal.
+        torch.manual_seed(derive_seed("dropout", self.dropout_seed, step, microbatch.index))
 
     def _scaled(self, loss: torch.Tensor) -> torch.Tensor:
         return self.ranks.scaler.scale(loss) if self.ranks.scaler else loss
@@ -160,11 +165,6 @@ class Stepper:
             return False
         self.optimizer.step()
         return True
-
-
-def seed_dropout(seed: int, step: int, microbatch: int) -> None:
-    """Seed torch for one forward; the same masks whichever process runs it and however often."""
-    torch.manual_seed(derive_seed("dropout", seed, step, microbatch))
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

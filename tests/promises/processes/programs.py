@@ -172,7 +172,7 @@ def evaluation(folder: Path) -> None:
             shares = ranks.sum_vector([float(seen[-1][0]) if seen else 0.0]).tolist()
             assert shares == [count], "an example was computed twice, or never"
             metrics = {"metric": metric} if metric else {}
-            figures = evaluate(predictions, metrics=metrics).figures
+            figures = evaluate(predictions, metrics=metrics).metrics
             arrays = [predictions.predicted, predictions.losses]
             found[f"{problem}/{count}"] = {
                 "figures": {name: value.hex() for name, value in figures.items()},

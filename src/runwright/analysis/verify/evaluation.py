@@ -112,7 +112,7 @@ def _difference(subject: Subject, split: str, one: Any, other: Any) -> tuple[flo
     names = subject.prepared.task.group_names
     task, rows = subject.prepared.task, subject.prepared.data.splits[split]
     whole = [task.assemble(each, rows) for each in (one, other)]
-    figures = [evaluate(each, metrics=metrics, group_names=names).figures for each in whole]
+    figures = [evaluate(each, metrics=metrics, group_names=names).metrics for each in whole]
     for name, value in figures[0].items():
         change = _largest(np.asarray(value), np.asarray(figures[1][name]))
         if change > worst[0]:
