@@ -33,10 +33,10 @@ def test_other_launchers_are_recognised(
 
 
 def test_fewer_processes_than_asked_for_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="given 2, but 1 came up"):
+    with pytest.raises(ConfigError, match="given 2, but the launcher started 1"):
         check_num_processes(2)
     monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(ConfigError, match="given 2, but 4 came up"):
+    with pytest.raises(ConfigError, match="given 2, but the launcher started 4"):
         check_num_processes(2)
     check_num_processes(4)
     check_num_processes(1)  # not said: any number

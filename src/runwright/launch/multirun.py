@@ -112,30 +112,22 @@ def run_job(config: DictConfig) -> dict[str, Any]:
     outcome: dict[str, Any] = {"job": hydra.job.num, "overrides": overrides, "folder": None}
     started = time.time()
     try:
-        folder = _make_run_folder(config, overrides)
+        plain, _, mistakes = resolve(config)
+        raise_if_any([*mistakes, *check(plain)])
+        command = [*sys.orig_argv[:1], "-m", "runwright", "train", *overrides]
+        folder = create(plain, overrides=overrides, command=command)
         outcome["folder"] = str(folder)
         print(f"job {hydra.job.num}: {' '.join(overrides)} -> {folder}", flush=True)
         command = [sys.executable, "-P", "-m", "runwright", "train", JOB_FLAG, str(folder / CONFIG_FILE)]
         code = _run_stoppable(command, None if is_alone else job_folder / "output.txt")
         outcome |= {"exit_code": code, "status": STATUSES.get(code, "failed")}
     except RunwrightError as error:
-        text = report(error) if isinstance(error, ConfigError) else str(error)
-        text = redact(text)
+        text = redact(report(error) if isinstance(error, ConfigError) else str(error))
         outcome |= {"exit_code": error.exit_code, "status": "refused", "reason": text}
         print(f"job {hydra.job.num}: {' '.join(overrides)} refused\n{text}", file=sys.stderr)
     outcome["seconds"] = time.time() - started
     write_json(job_folder / OUTCOME_FILE, outcome)
     return outcome
-
-
-def _make_run_folder(config: DictConfig, overrides: list[str]) -> Path:
-    plain, _, mistakes = resolve(config)
-    raise_if_any([*mistakes, *check(plain)])
-    return create(
-        plain,
-        overrides=overrides,
-        command=[*sys.orig_argv[:1], "-m", "runwright", "train", *overrides],
-    )
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def start(
     resolved: Path | None = None,
     allow_shadow: bool = False,
 ) -> int:
-    """Begin a run, or go on with one; the exit code of the process.
+    """Begin or resume a run; returns the exit code of the process.
 
     `resume` is a run, or auto; `resolved` a resolved config.yaml.
     """
@@ -112,7 +112,7 @@ def _new_folder(overrides: Sequence[str], *, allow_shadow: bool) -> Path:
         return create(composed.config, overrides=composed.overrides, command=sys.argv)
     with run_lock(earlier):
         adopt(earlier, concealed)
-    print(f"going on with {earlier}", file=sys.stderr)
+    print(f"resuming {earlier}", file=sys.stderr)
     return earlier
 
 

@@ -129,16 +129,16 @@ def _precedence(worker: Worker) -> tuple[int, float]:
 def _hang(workers: Sequence[Worker], folder: Path, *, timeout_seconds: float) -> Failure:
     silent = [str(worker.rank) for worker in workers if worker.hung]
     if silent:
-        summary = f"rank {', '.join(silent)} of {len(workers)} gave no sign of life"
+        summary = f"rank {', '.join(silent)} of {len(workers)} sent no heartbeat"
     else:
         summary = f"the {len(workers)} ranks waited for one another"
     summary += f" for {timeout_seconds:g} s (launch.timeout_seconds)"
-    lines = [f"{summary}; what each was doing:"]
+    lines = [f"{summary}; stacks of all:"]
     for worker in workers:
         stacks = _tail(stacks_file(folder, worker.rank), limit=None)
         trace = worker.report.trace.rstrip().splitlines() if worker.report else []
         head = f"--- rank {worker.rank} (process {worker.process.pid})"
-        lines += [head, *(stacks or trace or ["it could not say"])]
+        lines += [head, *(stacks or trace or ["no stacks and no error of its own"])]
     return Failure(code=1, summary=summary, text="\n".join(lines))
 
 

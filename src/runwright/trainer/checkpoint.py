@@ -60,8 +60,6 @@ class CheckpointStore:
         self._writer: threading.Thread | None = None
         self._failure: CheckpointError | None = None
 
-    # --- writing --------------------------------------------------------------------------------------
-
     def save(self, snapshot: Snapshot) -> None:
         """Start writing in the background; waits for the one before it."""
         self.wait()
@@ -149,8 +147,6 @@ class CheckpointStore:
     def _remove_leftovers(self) -> None:
         for leftover in self.folder.glob(f".{PREFIX}*"):  # of saves and removals that were cut short
             shutil.rmtree(leftover, ignore_errors=True)
-
-    # --- reading --------------------------------------------------------------------------------------
 
     def load_newest(self) -> tuple[Path, Snapshot] | None:
         """The newest checkpoint that verifies; damaged ones are passed over with a warning.

@@ -51,7 +51,7 @@ def check_num_processes(wanted: int) -> None:
     started = world_size()
     if wanted not in (1, started):
         raise ConfigError(
-            f"launch.num_processes: given {wanted}, but {started} came up, expected as many; start with "
+            f"launch.num_processes: given {wanted}, but the launcher started {started}, expected as many: "
             f"`runwright train launch.num_processes={wanted}` or `torchrun --nproc_per_node {wanted}`"
         )
 

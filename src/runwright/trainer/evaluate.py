@@ -74,9 +74,8 @@ def predict(
         gathered = ranks.gather(pack(join(parts)) if parts else b"")
         parts = [unpack(task.prediction_type, data) for data in gathered if data]
     everything = join(parts)
-    assert len(everything.example_ids) == len(examples), (
-        f"{len(everything.example_ids)} predictions for {len(examples)} examples"
-    )
+    count = len(everything.example_ids)
+    assert count == len(examples), f"{count} predictions for {len(examples)} examples"
     return everything
 
 

@@ -87,8 +87,6 @@ class StreamBatches:
             cancelled.set()  # before the threads are waited for
             batches.close()
 
-    # --- windows --------------------------------------------------------------------------------------
-
     def _windows(self, cancelled: Event) -> Iterator[Window]:
         """Windows from that of the position on, epoch after epoch, without an end."""
         epoch, index, place = (self.position[name] for name in ("epoch", "window", "place"))
@@ -119,8 +117,6 @@ class StreamBatches:
             if num_read < num_rows:
                 return
             index, place = index + 1, cursor.place
-
-    # --- batches --------------------------------------------------------------------------------------
 
     def _batches(self, windows: Iterator[Window], step: int) -> Iterator[StepBatch]:
         """Batches without an end; the last one of an epoch may be short."""
