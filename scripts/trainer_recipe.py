@@ -44,8 +44,7 @@ from runwright.runs.evaluate import check_tuning
 from runwright.store import cache_root
 from runwright.trainer.environment import share_of_cores
 from runwright.trainer.evaluate import evaluate, predict
-from runwright.trainer.evaluation_splits import EvaluationSplits, choose_splits
-from runwright.trainer.options import TrainerOptions
+from runwright.trainer.options import EvaluationSplits, TrainerOptions, choose_splits
 from runwright.trainer.processes import set_threads, start_ranks
 from runwright.trainer.ranks import Ranks
 
@@ -67,18 +66,16 @@ class Recipe:
     def figures(self, model: Any, names: Sequence[str]) -> dict[str, float]:
         """Our figures of these splits by `split/name`; the one that chooses comes first."""
         prepared, task, found = self.prepared, self.prepared.task, {}
-        autocast = build.build_autocast(self.options, self.ranks.device)
         for split in sorted(names, key=lambda name: name != self.splits.best):
             rows, examples = prepared.data.splits[split], prepared.examples[split]
             predictions = predict(
-                model, task, examples, ranks=self.ranks, autocast=autocast,
-                max_tokens=self.options.evaluate_tokens,
-            )  # fmt: skip
+                model, task, examples, ranks=self.ranks, max_tokens=self.options.evaluate_tokens
+            )
             if split == self.splits.best and task.tuned_option:
                 task.tune(predictions, rows)
             found_by_row, metrics = task.assemble(predictions, rows), build.build_metrics(self.config)
             evaluation = evaluate(found_by_row, metrics=metrics, group_names=task.group_names)
-            found |= {f"{split}/{name}": value for name, value in evaluation.figures.items()}
+            found |= {f"{split}/{name}": value for name, value in evaluation.metrics.items()}
         return found
 
 
@@ -170,7 +167,7 @@ def prepare(overrides: Sequence[str]) -> Recipe:
         raise ConfigError("dataset.streaming: given true, expected false: the recipe has its rows in memory")
     splits, ranks = (
         choose_splits(prepared.examples, best_split=options.best_split),
-        start_ranks(options.device),
+        start_ranks(options.device, precision=options.precision),
     )
     check_tuning(prepared.task, splits)
     return Recipe(config=config, options=options, prepared=prepared, splits=splits, ranks=ranks)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runwright.tracker.console import ConsoleTracker
-    from runwright.trainer.loop import Log
+    from runwright.types import Tracker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,8 @@ class Setting:
         from runwright import build
         from runwright.trainer.processes import start_ranks
 
-        ranks = start_ranks(self.config["trainer"]["device"])
+        trainer = self.config["trainer"]
+        ranks = start_ranks(trainer["device"], precision=trainer["precision"])
         model = build.build_model(self.config, self.prepared, device=ranks.device)
         task = self.prepared.task
         stepper = build.build_stepper(self.config, model=model, task=task, ranks=ranks)
@@ -69,15 +70,15 @@ def run_loop(
     setting: Setting,
     *,
     save_every: int | None = None,
-    tracker: Log | None = None,
+    tracker: Tracker | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> float:
     """Seconds of our loop over the setting's steps; without a tracker, with a journal and nothing else."""
     from runwright import build
     from runwright.trainer.checkpoint import CheckpointStore
+    from runwright.trainer.environment import StopFlag
     from runwright.trainer.loop import Loop, TrainingState
-    from runwright.trainer.plan import Plan
-    from runwright.trainer.stop import StopFlag
+    from runwright.trainer.options import Plan
 
     stepper, scheduler, batches = setting.parts()
     with tempfile.TemporaryDirectory() as folder:

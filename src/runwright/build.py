@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
@@ -31,12 +30,10 @@ from runwright.tokenizer.fingerprint import tokenizer_fingerprint
 from runwright.tokenizer.source import TOKENIZER_FOLDER, is_trained, load_tokenizer, trained_tokenizer
 from runwright.tokenizer.texts import BATCH, RunTexts
 from runwright.tokenizer.trained import stand_in
-from runwright.trainer.batches import Batches, BatchOrder, Cut
-from runwright.trainer.fully_sharded import FullySharded
+from runwright.trainer.batches import Batches, BatchOrder, Cut, derive_seed
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.ranks import Ranks
-from runwright.trainer.seeds import derive_seed
-from runwright.trainer.sharding import Replicated, Strategy
+from runwright.trainer.sharding import spread
 from runwright.trainer.step import Stepper
 from runwright.trainer.stream import StreamBatches
 from runwright.types import Example, Examples, Metric, Splits
@@ -44,7 +41,6 @@ from runwright.types import Example, Examples, Metric, Splits
 logger = logging.getLogger(__name__)
 
 Config = Mapping[str, Any]
-PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -223,8 +219,12 @@ def build_model(config: Config, prepared: Prepared, *, device: torch.device) -> 
 def build_stepper(config: Config, *, model: torch.nn.Module, task: Any, ranks: Ranks) -> Stepper:
     """What makes one update."""
     options = build_options(config)
-    strategy = build_strategy(config, ranks=ranks)
-    strategy.prepare(model)
+    if options.precision == "fp16" and ranks.accelerator and ranks.scaler is None:
+        raise ConfigError(
+            f"trainer.precision: given 'fp16', expected bf16 or fp32: {ranks.device.type!r} has no gradient "
+            "scaler"
+        )
+    spread(model, ranks)
     optimizer = instantiate(config["optimizer"], model, group="optimizer", key="optimizer")
     return Stepper(
         model=model,
@@ -235,16 +235,7 @@ def build_stepper(config: Config, *, model: torch.nn.Module, task: Any, ranks: R
         dropout_seed=config["seeds"]["dropout"],
         max_grad_norm=options.max_grad_norm,
         non_finite=options.non_finite,
-        autocast=build_autocast(options, ranks.device),
-        scaler=torch.amp.GradScaler(ranks.device.type) if options.precision == "fp16" else None,
-        strategy=strategy,
     )
-
-
-def build_strategy(config: Config, *, ranks: Ranks) -> Strategy:
-    """How the model is spread over the processes; one alone has all of it."""
-    sharded = config["launch"]["strategy"] == "fsdp" and ranks.num_ranks > 1
-    return FullySharded(ranks=ranks) if sharded else Replicated()
 
 
 def build_scheduler(config: Config, optimizer: torch.optim.Optimizer, *, total_steps: int) -> Any:
@@ -257,15 +248,7 @@ def build_batches(config: Config, examples: Examples, task: Any, *, ranks: Ranks
     options = build_options(config)
     order = BatchOrder(len(examples), batch_size=options.batch_size, seed=config["seeds"]["data"])
     cut = Cut(microbatch_size=options.microbatch_size, microbatch_tokens=options.microbatch_tokens)
-    return Batches(
-        examples,
-        task,
-        order=order,
-        cut=cut,
-        rank=ranks.rank,
-        num_ranks=ranks.num_ranks,
-        fill_up=build_strategy(config, ranks=ranks).runs_together,
-    )
+    return Batches(examples, task, order=order, cut=cut, ranks=ranks)
 
 
 def build_stream_batches(config: Config, prepared: Prepared, *, ranks: Ranks) -> StreamBatches:
@@ -279,14 +262,5 @@ def build_stream_batches(config: Config, prepared: Prepared, *, ranks: Ranks) ->
         shuffle_buffer=prepared.data.shuffle_buffer,
         seed=config["seeds"]["data"],
         cut=Cut(microbatch_size=options.microbatch_size, microbatch_tokens=options.microbatch_tokens),
-        rank=ranks.rank,
-        num_ranks=ranks.num_ranks,
-        fill_up=build_strategy(config, ranks=ranks).runs_together,
+        ranks=ranks,
     )
-
-
-def build_autocast(options: TrainerOptions, device: torch.device) -> Callable[[], Any]:
-    """What makes the context of a forward at the chosen precision."""
-    if options.precision == "fp32":
-        return nullcontext
-    return partial(torch.autocast, device.type, dtype=PRECISIONS[options.precision])

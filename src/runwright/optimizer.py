@@ -32,12 +32,7 @@ def adamw(
     from torch import optim
 
     groups = parameter_groups(
-        model,
-        lr=lr,
-        weight_decay=weight_decay,
-        no_decay=no_decay,
-        layer_decay=layer_decay,
-        head_lr=head_lr,
+        model, lr=lr, weight_decay=weight_decay, no_decay=no_decay, layer_decay=layer_decay, head_lr=head_lr
     )
     return optim.AdamW(groups, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=fused)
 
@@ -58,12 +53,7 @@ def sgd(
     from torch import optim
 
     groups = parameter_groups(
-        model,
-        lr=lr,
-        weight_decay=weight_decay,
-        no_decay=no_decay,
-        layer_decay=layer_decay,
-        head_lr=head_lr,
+        model, lr=lr, weight_decay=weight_decay, no_decay=no_decay, layer_decay=layer_decay, head_lr=head_lr
     )
     return optim.SGD(
         groups, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, fused=fused
@@ -91,20 +81,11 @@ def adafactor(
     from torch import optim
 
     groups = parameter_groups(
-        model,
-        lr=lr,
-        weight_decay=weight_decay,
-        no_decay=no_decay,
-        layer_decay=layer_decay,
-        head_lr=head_lr,
+        model, lr=lr, weight_decay=weight_decay, no_decay=no_decay, layer_decay=layer_decay, head_lr=head_lr
     )
+    eps = (eps1, eps2)
     return optim.Adafactor(
-        groups,
-        lr=lr,
-        beta2_decay=beta2_decay,
-        eps=(eps1, eps2),
-        d=clip_threshold,
-        weight_decay=weight_decay,
+        groups, lr=lr, beta2_decay=beta2_decay, eps=eps, d=clip_threshold, weight_decay=weight_decay
     )
 
 
@@ -138,35 +119,31 @@ def parameter_groups(
     top = depths.num_layers + 1
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in trainable:
-        depth, rate, place = depths.by_name[name], lr, "body" if head_lr is not None else ""
+        depth, rate, prefix = 0, lr, "body." if head_lr is not None else ""
         if layer_decay is not None:
-            rate, place = lr * layer_decay ** (top - depth), f"depth_{depth}"
-        else:
-            depth = top if depth == top or head_lr is None else 0
-        if depth == top and head_lr is not None:
-            rate, place = head_lr, "head"
+            depth = depths.by_name[name]
+            rate, prefix = lr * layer_decay ** (top - depth), f"depth_{depth}."
+        if head_lr is not None and depths.by_name[name] == top:
+            depth, rate, prefix = top, head_lr, "head."
         decays = name not in undecayed
-        label = "decay" if decays else "no_decay"
-        group = groups.setdefault(
-            (depth, not decays),
-            {
-                "params": [],
-                "lr": rate,
-                "weight_decay": weight_decay if decays else 0.0,
-                "name": f"{place}.{label}" if place else label,
-            },
-        )
-        group["params"].append((name, parameter))
+        group = {
+            "params": [],
+            "lr": rate,
+            "weight_decay": weight_decay if decays else 0.0,
+            "name": prefix + ("decay" if decays else "no_decay"),
+        }
+        groups.setdefault((depth, not decays), group)["params"].append((name, parameter))
     return [groups[key] for key in sorted(groups)]
 
 
 def _undecayed_names(model: nn.Module, patterns: list[str]) -> set[str]:
     names = [name for name, _ in model.named_parameters()]
-    found = {name for name in names if name == "bias" or name.endswith(".bias")}
+    undecayed = {name for name in names if name == "bias" or name.endswith(".bias")}
     for prefix, module in model.named_modules():
-        if _is_norm(module):
-            own = [name for name, _ in module.named_parameters(recurse=False)]
-            found.update(f"{prefix}.{name}" if prefix else name for name in own)
+        # The norms of torch, and those that architectures write themselves, such as T5LayerNorm.
+        if "norm" in type(module).__name__.lower() and not any(module.children()):
+            inner = [name for name, _ in module.named_parameters(recurse=False)]
+            undecayed.update(f"{prefix}.{name}" if prefix else name for name in inner)
     for pattern in patterns:
         matching = {name for name in names if fnmatchcase(name, pattern)}
         if not matching:
@@ -174,10 +151,5 @@ def _undecayed_names(model: nn.Module, patterns: list[str]) -> set[str]:
             raise ConfigError(
                 f"optimizer.no_decay: pattern {pattern!r} matches no parameter; {hint}".rstrip("; ")
             )
-        found |= matching
-    return found
-
-
-def _is_norm(module: nn.Module) -> bool:
-    """The norms of torch, and those that architectures write themselves, such as T5LayerNorm."""
-    return "norm" in type(module).__name__.lower() and not any(module.children())
+        undecayed |= matching
+    return undecayed

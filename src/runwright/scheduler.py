@@ -15,16 +15,13 @@ from runwright.errors import ConfigError, did_you_mean, listed
 from runwright.types import NonNegativeInt, OpenFraction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch.optim import Optimizer
 
-_FOLLOW_A_METRIC = ("reduce_lr_on_plateau", "greedy")
-_WITHOUT_WARMUP = ("constant", *_FOLLOW_A_METRIC)
-# Given by us, or following from what we give; verbose prints to stdout.
-_OURS = (
+_WITHOUT_WARMUP = ("constant", "reduce_lr_on_plateau", "greedy")
+# Set by us, or following from what we set; verbose prints to stdout.
+_NO_OPTIONS = {
     *("optimizer", "num_warmup_steps", "num_training_steps", "num_stable_steps", "last_epoch", "verbose"),
-)
+}
 
 
 def by_name(
@@ -58,7 +55,7 @@ def by_name(
     num_warmup_steps = count_warmup_steps(
         num_training_steps, name=name, warmup_steps=warmup_steps, warmup_ratio=warmup_ratio
     )
-    options = _own_options(name, options, num_training_steps - num_warmup_steps, num_training_steps)
+    options = _checked_options(name, options, num_training_steps - num_warmup_steps, num_training_steps)
     try:
         return get_scheduler(
             name,
@@ -72,7 +69,7 @@ def by_name(
 
 
 def follows_metric(scheduler: Any) -> bool:
-    """Whether `step` takes the figure of an evaluation, instead of being called after each update."""
+    """Return True if `step` is called with a metric after each evaluation, not after each update."""
     from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
     return isinstance(scheduler, ReduceLROnPlateau) or not isinstance(scheduler, LRScheduler)
@@ -98,41 +95,37 @@ def count_warmup_steps(
     return warmup_steps or 0
 
 
-def _own_options(
+def _checked_options(
     name: str, options: dict[str, Any], num_steps_after_warmup: int, num_training_steps: int
 ) -> dict[str, Any]:
     """The options as transformers takes them; ConfigError for one that the schedule does not have."""
-    known = _option_names(name)
-    if name == "warmup_stable_decay":
-        known = ["decay_ratio", *known]
-    for key in options:
-        if key not in known:
-            raise ConfigError(
-                f"scheduler.options.{key}: {name!r} has no such option, expected {listed(known) or 'none'}; "
-                f"{did_you_mean(key, known)}".rstrip("; ")
-            )
-    options = dict(options)
-    if name == "warmup_stable_decay":
-        ratio, steps = options.pop("decay_ratio", None), options.get("num_decay_steps")
-        if (ratio is None) == (steps is None):
-            raise ConfigError("scheduler.options: give either decay_ratio or num_decay_steps")
-        if steps is None:
-            steps = min(math.ceil(round(num_training_steps * ratio, 9)), num_steps_after_warmup)
-        if not 0 <= steps <= num_steps_after_warmup:
-            raise ConfigError(
-                f"scheduler.options.num_decay_steps={steps}, but {num_steps_after_warmup} steps are left "
-                "after the warm-up"
-            )
-        options["num_decay_steps"] = steps
-    return options
-
-
-def _option_names(name: str) -> list[str]:
     from torch.optim.lr_scheduler import ReduceLROnPlateau
     from transformers import optimization
     from transformers.trainer_utils import SchedulerType
 
-    function: Callable[..., Any] = optimization.TYPE_TO_SCHEDULER_FUNCTION[SchedulerType(name)]
-    behind = {"reduce_lr_on_plateau": ReduceLROnPlateau, "greedy": optimization.GreedyLR}
-    parameters = inspect.signature(behind.get(name, function)).parameters
-    return [key for key in parameters if key not in _OURS]
+    classes: dict[str, Any] = {"reduce_lr_on_plateau": ReduceLROnPlateau, "greedy": optimization.GreedyLR}
+    schedule = classes.get(name, optimization.TYPE_TO_SCHEDULER_FUNCTION[SchedulerType(name)])
+    names = [key for key in inspect.signature(schedule).parameters if key not in _NO_OPTIONS]
+    if name == "warmup_stable_decay":
+        names = ["decay_ratio", *names]
+    for key in options:
+        if key not in names:
+            raise ConfigError(
+                f"scheduler.options.{key}: {name!r} has no such option, expected {listed(names) or 'none'}; "
+                f"{did_you_mean(key, names)}".rstrip("; ")
+            )
+    if name != "warmup_stable_decay":
+        return options
+    options = dict(options)
+    if (options.get("decay_ratio") is None) == (options.get("num_decay_steps") is None):
+        raise ConfigError("scheduler.options: give either decay_ratio or num_decay_steps")
+    if (ratio := options.pop("decay_ratio", None)) is not None:
+        steps = math.ceil(round(num_training_steps * ratio, 9))
+        options["num_decay_steps"] = min(steps, num_steps_after_warmup)
+    steps = options["num_decay_steps"]
+    if not 0 <= steps <= num_steps_after_warmup:
+        raise ConfigError(
+            f"scheduler.options.num_decay_steps={steps}, but {num_steps_after_warmup} steps are left after "
+            "the warm-up"
+        )
+    return options

@@ -19,7 +19,7 @@ WORKER = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
 from runwright.errors import ConfigError
-from runwright.trainer.stop import SIGNALS
+from runwright.trainer.environment import SIGNALS
 from runwright.launch.worker import work
 
 folder, rank = Path(sys.argv[1]), int(os.environ["RUNWRIGHT_WORKER"])
@@ -45,7 +45,8 @@ from dataclasses import asdict
 from pathlib import Path
 from runwright.launch.group import WorkerGroup
 from runwright.launch import supervise as module
-from runwright.launch.supervise import Inbox, supervise
+from runwright.launch.supervise import supervise
+from runwright.trainer.environment import catch_signals
 
 module.AFTER_FAILURE_SECONDS = 1.5  # these workers have nothing to close
 folder, options = Path(sys.argv[1]), json.loads(sys.argv[2])
@@ -53,10 +54,10 @@ group = WorkerGroup(
     [sys.executable, "-P", str(folder / "worker.py"), str(folder)],
     num_processes=options["num_processes"], folder=folder, environment={"WHAT_TO_DO": options["what"]},
 )
-said = []
-with Inbox() as inbox, group:
+said, stops = [], []
+with catch_signals(lambda number, _: stops.append(number)), group:
     outcome = supervise(
-        group, inbox, timeout_seconds=options["timeout"], grace_seconds=options["grace"], say=said.append
+        group, stops, timeout_seconds=options["timeout"], grace_seconds=options["grace"], say=said.append
     )
 print(json.dumps({**asdict(outcome), "said": said}))
 """

@@ -13,7 +13,7 @@ import pytest
 from runwright.config.options import LaunchOptions
 from runwright.launch import local as module
 from runwright.launch import supervise as supervise_module
-from runwright.launch.local import launch, needs_workers
+from runwright.launch.local import launch
 from runwright.runs.folder import RUN_FILE, read_run
 from runwright.runs.lock import is_busy, run_lock
 from runwright.tracker.journal import FILE_NAME, Journal, read
@@ -127,9 +127,3 @@ def test_workers_hold_the_lock_and_share_the_cores(folder: Path, run: Launch) ->
     assert {(folder / f"threads-{rank}").read_text() for rank in range(3)} == {str(max(1, cores // 3))}
     what = "from runwright.runs.lock import is_busy\nassert is_busy(folder)"
     assert run(what) == 0
-
-
-def test_one_process_without_restarts_needs_no_workers() -> None:
-    assert not needs_workers(LaunchOptions(**OPTIONS | {"num_processes": 1}))
-    assert needs_workers(LaunchOptions(**OPTIONS | {"num_processes": 1, "max_restarts": 1}))
-    assert needs_workers(LaunchOptions(**OPTIONS))

@@ -81,7 +81,7 @@ def test_a_stopped_rank_is_a_hang_with_the_stacks_of_all(start: Start) -> None:
     assert time.monotonic() - began < 3 + 10
     assert outcome["code"] == 1
     text = outcome["failure"]["text"]
-    assert text.startswith("rank 1 of 2 gave no sign of life for 3 s (launch.timeout_seconds)")
+    assert text.startswith("rank 1 of 2 sent no heartbeat for 3 s (launch.timeout_seconds)")
     assert "rank_0_waits_here" in text
     assert "rank_1_waits_here" in text
 

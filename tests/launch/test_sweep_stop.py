@@ -19,11 +19,11 @@ import pytest
 EXECUTE = """
 import os, time
 from runwright.runs.folder import update_status
-from runwright.trainer.stop import catch_signals
+from runwright.trainer.environment import StopFlag, catch_signals
 
 def execute(folder):
     time.sleep(float(os.environ.get("IMPORTS_TAKE", "0")))  # signals that come meanwhile must not be lost
-    with catch_signals() as stop:
+    with catch_signals(StopFlag()) as stop:
         (folder / "training").touch()
         while not stop.code:
             time.sleep(0.01)
@@ -94,6 +94,7 @@ def test_the_job_saves_and_no_other_one_starts(start: Start, tmp_path: Path, num
     assert f"{signal.Signals(number).name}: jobs end after this step and save" in errors
     assert f"stopped ({128 + number})" in output  # in the table
     assert "Traceback" not in errors
+    assert ": starting 1 process\n" in errors  # of the job, before it imports anything slow
 
 
 def test_a_signal_while_a_job_is_starting_is_not_lost(start: Start, tmp_path: Path) -> None:

@@ -200,4 +200,4 @@ def test_a_launcher_that_silently_starts_one_process_is_found_out(
         capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert done.returncode != 0
-    assert "launch.num_processes: given 2, but 1 came up" in done.stderr
+    assert "launch.num_processes: given 2, but the launcher started 1" in done.stderr

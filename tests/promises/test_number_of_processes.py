@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runwright.launch.reports import read_report
+from runwright.launch.worker import read_report
 
 NUM_STEPS = 50
 TOLERANCES = {"torch.float64": 1e-10, "torch.float32": 1e-5}

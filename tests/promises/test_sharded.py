@@ -128,7 +128,8 @@ def test_a_launcher_that_was_told_otherwise_is_refused_with_the_reason(
         capture_output=True, text=True, timeout=120, env={**os.environ, variable: "true"},
     )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr.startswith("launch.strategy: given 'replicated', but `accelerate launch` was told to")
+    assert done.stderr.startswith("launch.strategy: given 'replicated', but `accelerate launch` set")
+    assert f"set {variable}=true" in done.stderr
     assert "launch.strategy=fsdp" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +183,7 @@ def one_step(task: Any, model: Any, cut: Cut) -> tuple[dict[str, torch.Tensor], 
     stepper = Stepper(
         model=model, task=task, optimizer=torch.optim.SGD(parameters, lr=0.1), parameters=parameters,
         ranks=Ranks(rank=0, num_ranks=1, device=torch.device("cpu")), dropout_seed=0, max_grad_norm=None,
-        non_finite="stop", autocast=nullcontext, scaler=None,
+        non_finite="stop",
     )  # fmt: skip
 
     def catch(*_: Any) -> None:

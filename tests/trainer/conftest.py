@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,8 +136,6 @@ def make_stepper() -> Callable[..., Any]:
             "dropout_seed": 0,
             "max_grad_norm": None,
             "non_finite": "stop",
-            "autocast": nullcontext,
-            "scaler": None,
         }
         return Stepper(model=model, task=task, parameters=parameters, **defaults | options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runwright.trainer.batches import Batches, BatchOrder, Cut, assign, cut_batch, extend_ledger, hash_ids
+from runwright.store import bytes_digest
+from runwright.trainer.batches import Batches, BatchOrder, Cut, assign, cut_batch, extend_ledger
+from runwright.trainer.ranks import ALONE
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=40)
 
@@ -59,7 +62,9 @@ def test_ranks_together_have_the_batch_of_one_process(ranks: int, make_task: Any
     for step in (0, 1):  # the second batch has 2 examples: some ranks get nothing
         alone = Batches(examples, task, order=order, cut=cut).at(step)
         parts = [
-            Batches(examples, task, order=order, cut=cut, rank=rank, num_ranks=ranks).at(step)
+            Batches(
+                examples, task, order=order, cut=cut, ranks=replace(ALONE, rank=rank, num_ranks=ranks)
+            ).at(step)
             for rank in range(ranks)
         ]
         together = {m.index: m.batch["example_ids"].tolist() for part in parts for m in part.microbatches}
@@ -76,7 +81,13 @@ def test_ranks_that_run_together_run_as_many_microbatches(
     order, cut = BatchOrder(10, batch_size=8, seed=0), Cut(microbatch_size=3)
     for step in (0, 1):
         parts = [
-            Batches(examples, task, order=order, cut=cut, rank=r, num_ranks=ranks, fill_up=True).at(step)
+            Batches(
+                examples,
+                task,
+                order=order,
+                cut=cut,
+                ranks=replace(ALONE, rank=r, num_ranks=ranks, sharded=True),
+            ).at(step)
             for r in range(ranks)
         ]
         assert len({len(part.microbatches) + len(part.fillers) for part in parts}) == 1
@@ -96,7 +107,7 @@ def test_batches_prepared_ahead_are_the_batches_asked_for(make_task: Any, make_e
 
 
 def test_the_ledger_tells_order_and_content() -> None:
-    first, second = hash_ids(np.array([1, 2, 3])), hash_ids(np.array([1, 3, 2]))
+    first, second = bytes_digest(np.array([1, 2, 3])), bytes_digest(np.array([1, 3, 2]))
     assert first != second
     assert extend_ledger(extend_ledger("", first), second) != extend_ledger(extend_ledger("", second), first)
 

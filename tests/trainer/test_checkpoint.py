@@ -12,8 +12,8 @@ import torch
 
 from runwright.errors import CheckpointError
 from runwright.trainer import checkpoint
-from runwright.trainer.checkpoint import CheckpointStore, Snapshot, list_checkpoints, load
-from runwright.trainer.optimizer_state import copy_weights, without_tied
+from runwright.trainer.checkpoint import CheckpointStore, Snapshot, list_checkpoints, load, without_tied
+from runwright.trainer.sharding import copy_weights
 
 
 def snapshot(step: int) -> Snapshot:
@@ -37,8 +37,8 @@ def store(folder: Path, *, keep: int = 2, steps: tuple[int, ...] = ()) -> Checkp
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     found = store(tmp_path, steps=(7,)).load_newest()
     assert found is not None
-    info, loaded = found
-    assert info.step == loaded.step == 7
+    folder, loaded = found
+    assert (folder.name, loaded.step) == ("step-00000007", 7)
     assert all(torch.equal(loaded.weights[name], value) for name, value in snapshot(7).weights.items())
     assert torch.equal(loaded.optimizer["a|exp_avg"], torch.full((4, 3), 3.5))
     assert loaded.state == {"training": {"step": 7}, "note": "é"}
@@ -50,7 +50,7 @@ def test_retention_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
         kept.protected_step = 2
         kept.save(snapshot(step))
     kept.wait()
-    assert [info.step for info in list_checkpoints(tmp_path)] == [2, 4, 5]
+    assert list(list_checkpoints(tmp_path)) == [2, 4, 5]
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
 
 
@@ -62,7 +62,7 @@ def test_every_damage_is_found_and_the_older_one_used(
     file: str, damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept = store(tmp_path, steps=(1, 2))
-    victim = list_checkpoints(tmp_path)[-1].folder / file
+    victim = list_checkpoints(tmp_path)[2] / file
     content = bytearray(victim.read_bytes())
     if damage == "delete":
         victim.unlink()
@@ -71,14 +71,14 @@ def test_every_damage_is_found_and_the_older_one_used(
         victim.write_bytes({"flip": content, "truncate": content[:-1], "empty": b""}[damage])
     found = kept.load_newest()
     assert found is not None
-    assert found[0].step == 1
+    assert found[1].step == 1
     assert "step-00000002" in caplog.text
     assert "step-00000001" in caplog.text
 
 
 def test_only_damaged_checkpoints_are_an_error(tmp_path: Path) -> None:
     kept = store(tmp_path, steps=(1,))
-    (list_checkpoints(tmp_path)[0].folder / checkpoint.STATE).unlink()
+    (list_checkpoints(tmp_path)[1] / checkpoint.STATE).unlink()
     with pytest.raises(CheckpointError, match=r"state\.json is missing"):
         kept.load_newest()
     assert CheckpointStore(tmp_path / "none", keep=1, identity={}).load_newest() is None
@@ -87,7 +87,7 @@ def test_only_damaged_checkpoints_are_an_error(tmp_path: Path) -> None:
 def test_leftovers_of_a_killed_save_are_not_checkpoints(tmp_path: Path) -> None:
     kept = store(tmp_path, steps=(1,))
     shutil.copytree(tmp_path / "step-00000001", tmp_path / ".step-00000002.99.partial")
-    assert [info.step for info in list_checkpoints(tmp_path)] == [1]
+    assert list(list_checkpoints(tmp_path)) == [1]
     kept.save(snapshot(3))
     kept.wait()
     assert not list(tmp_path.glob(".step*"))
@@ -107,7 +107,7 @@ def test_a_full_disk_is_said_and_the_older_checkpoint_stays(
     monkeypatch.undo()
     found = kept.load_newest()
     assert found is not None
-    assert found[0].step == 1
+    assert found[1].step == 1
 
 
 def test_a_manifest_of_another_format_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from runwright.trainer.batches import Batches, BatchOrder, Cut
-from runwright.trainer.sharding import densify, use_sparse_gradients
+from runwright.trainer.ranks import ALONE, sum_gradients
+from runwright.trainer.sharding import use_sparse_gradients
 
 
 @pytest.mark.parametrize("size", [1, 3, 8])
@@ -50,11 +51,11 @@ def test_shared_tables_stay_dense() -> None:
     assert alone.sparse
 
 
-def test_densify_leaves_other_gradients() -> None:
+def test_rows_are_filled_in_and_other_gradients_left() -> None:
     table, layer = torch.nn.Embedding(5, 3, sparse=True), torch.nn.Linear(3, 2)
     layer(table(torch.tensor([1, 1, 4]))).sum().backward()
     before = layer.weight.grad
-    densify([*table.parameters(), *layer.parameters()])
+    sum_gradients([*table.parameters(), *layer.parameters()], ALONE)
     assert table.weight.grad is not None
     assert not table.weight.grad.is_sparse
     assert table.weight.grad[1].tolist() == pytest.approx((2 * layer.weight.sum(0)).tolist())

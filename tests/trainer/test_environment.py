@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runwright.errors import ConfigError
-from runwright.launch.start import check_strategy
+from runwright.launch.start import check_accelerate_settings
 from runwright.tracker.provenance import installed_packages
 from runwright.trainer.environment import check_num_processes, started_from_outside
 
@@ -33,40 +33,61 @@ def test_other_launchers_are_recognised(
 
 
 def test_fewer_processes_than_asked_for_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="given 2, but 1 came up"):
+    with pytest.raises(ConfigError, match="given 2, but the launcher started 1"):
         check_num_processes(2)
     monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(ConfigError, match="given 2, but 4 came up"):
+    with pytest.raises(ConfigError, match="given 2, but the launcher started 4"):
         check_num_processes(2)
     check_num_processes(4)
     check_num_processes(1)  # not said: any number
 
 
+SETTINGS = {"precision": "bf16", "device": "cuda", "strategy": "replicated"}
+
+
 @pytest.mark.parametrize(
-    ("strategy", "variables", "expected"),
+    ("settings", "variables", "expected"),
     [
-        ("replicated", {"ACCELERATE_USE_DEEPSPEED": "true"}, "launch.strategy=fsdp shards"),
-        ("fsdp", {"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed accumulates, clips and steps by itself"),
-        ("replicated", {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, "without --use_fsdp"),
-        ("fsdp", {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "1"}, "--fsdp_version 2"),
+        ({}, {"ACCELERATE_USE_DEEPSPEED": "true"}, "launch.strategy=fsdp shards"),
+        (
+            {"strategy": "fsdp"},
+            {"ACCELERATE_USE_DEEPSPEED": "true"},
+            "DeepSpeed accumulates, clips and steps",
+        ),
+        ({}, {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, "without --use_fsdp"),
+        ({"strategy": "fsdp"}, {"ACCELERATE_USE_FSDP": "1", "FSDP_VERSION": "1"}, "--fsdp_version 2"),
+        ({}, {"ACCELERATE_MIXED_PRECISION": "fp16"}, "given 'bf16', .* set ACCELERATE_MIXED_PRECISION=fp16"),
+        ({"precision": "fp32"}, {"ACCELERATE_MIXED_PRECISION": "bf16"}, "--mixed_precision no"),
+        ({}, {"ACCELERATE_USE_CPU": "True"}, "trainer.device: given 'cuda'"),
+        ({}, {"ACCELERATE_TORCH_DEVICE": "meta"}, "it would override trainer.device"),
+        ({}, {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}, "trainer.microbatch_size cuts a batch"),
+        ({}, {"ACCELERATE_DYNAMO_BACKEND": "INDUCTOR"}, "compiled models are not supported"),
     ],
 )
-def test_another_way_to_spread_the_model_that_a_launcher_was_told_is_an_error(
-    strategy: str, variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+def test_a_setting_of_accelerate_launch_that_contradicts_the_configuration_is_an_error(
+    settings: dict[str, str], variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check_strategy(strategy)
+    check_accelerate_settings(**SETTINGS | settings)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=expected):
-        check_strategy(strategy)
+        check_accelerate_settings(**SETTINGS | settings)
 
 
-def test_a_launcher_that_says_the_same_or_nothing_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "false")
-    check_strategy("replicated")
+def test_what_accelerate_launch_sets_without_being_told_contradicts_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {
+        "ACCELERATE_USE_DEEPSPEED": "false",
+        "ACCELERATE_USE_CPU": "False",
+        "ACCELERATE_MIXED_PRECISION": "no",
+        "ACCELERATE_DYNAMO_BACKEND": "NO",
+    }.items():
+        monkeypatch.setenv(name, value)
+    check_accelerate_settings(**SETTINGS)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     monkeypatch.setenv("FSDP_VERSION", "2")
-    check_strategy("fsdp")
+    check_accelerate_settings(**SETTINGS | {"strategy": "fsdp"})
 
 
 def test_of_two_copies_of_a_package_the_one_that_is_imported_counts(

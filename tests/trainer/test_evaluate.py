@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ def mean_prediction(predictions: Predictions, weights: np.ndarray) -> np.ndarray
 
 
 def predicted(model: Any, task: Any, examples: Any, *, max_tokens: int) -> Predictions:
-    return predict(model, task, examples, max_tokens=max_tokens, ranks=ALONE, autocast=nullcontext)
+    return predict(model, task, examples, max_tokens=max_tokens, ranks=ALONE)
 
 
 @pytest.mark.parametrize("max_tokens", [1, 20, 64, 10_000])
@@ -49,7 +48,7 @@ def test_the_loss_is_the_mean_over_examples(make_task: Any, make_examples: Any, 
     with torch.no_grad():
         expected = torch.nn.functional.cross_entropy(task.forward(model, batch), batch["labels"]).item()
     found = evaluate(predicted(model, task, examples, max_tokens=30), metrics={})
-    assert found.figures["loss"] == pytest.approx(expected, rel=1e-12)
+    assert found.metrics["loss"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_evaluation_leaves_the_mode_of_the_model(make_task: Any, make_examples: Any, make_model: Any) -> None:
@@ -69,7 +68,7 @@ def test_groups_have_their_own_figures() -> None:
         groups=np.array([0, 1, 1, 1]),
     )
     found = evaluate(predictions, metrics={"mean": mean_prediction}, group_names=["a", "b", "never"])
-    assert found.figures == {
+    assert found.metrics == {
         "loss": 3.0,
         "mean": 1.0,
         "loss/a": 1.0,
@@ -89,7 +88,7 @@ def test_without_labels_there_are_predictions_and_no_figures(
     found = evaluate(
         predicted(make_model(task), task, examples, max_tokens=50), metrics={"m": mean_prediction}
     )
-    assert found.figures == {}
+    assert found.metrics == {}
     assert len(found.predictions.predicted) == 5
 
 

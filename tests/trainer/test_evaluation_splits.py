@@ -1,7 +1,7 @@
 import pytest
 
 from runwright.errors import ConfigError
-from runwright.trainer.evaluation_splits import choose_splits
+from runwright.trainer.options import choose_splits
 
 MNLI = ["train", "validation", "validation_mismatched", "test", "test_mismatched"]
 

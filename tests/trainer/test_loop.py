@@ -14,10 +14,9 @@ import torch
 from runwright.errors import ConfigError
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints
+from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag, catch_signals
 from runwright.trainer.loop import Loop, TrainingState, restore_snapshot
-from runwright.trainer.options import TrainerOptions
-from runwright.trainer.plan import Plan, make_plan
-from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, StopFlag, catch_signals
+from runwright.trainer.options import Plan, TrainerOptions, make_plan
 
 OPTIONS: dict[str, Any] = {
     "max_epochs": None, "max_steps": 12, "max_minutes": None, "batch_size": 8, "microbatch_size": 3,
@@ -131,7 +130,7 @@ def test_evaluates_and_saves_when_due_and_at_the_end(tmp_path: Path, fixtures: A
     run = Run(tmp_path, fixtures, values=[3.0, 4.0, 5.0])
     run.train()
     assert run.log.curve("validation/loss") == {5: 3.0, 10: 4.0, 12: 5.0}
-    assert [info.step for info in list_checkpoints(tmp_path)] == [4, 5, 8, 12]  # 5: an improvement
+    assert list(list_checkpoints(tmp_path)) == [4, 5, 8, 12]  # 5: an improvement
     assert run.state.best_step == 5
 
 
@@ -139,7 +138,7 @@ def test_the_best_is_kept_and_nan_is_never_best(tmp_path: Path, fixtures: Any) -
     run = Run(tmp_path, fixtures, values=[float("nan"), 2.0, 3.0], keep_checkpoints=1)
     run.train()
     assert (run.state.best_step, run.state.best_value) == (10, 2.0)
-    assert [info.step for info in list_checkpoints(tmp_path)] == [10, 12]
+    assert list(list_checkpoints(tmp_path)) == [10, 12]
 
 
 def test_early_stopping_counts_evaluations_without_improvement(tmp_path: Path, fixtures: Any) -> None:
@@ -216,7 +215,7 @@ def test_a_signal_during_the_measurement_of_the_start_leaves_no_checkpoint(
     run.loop = replace(run.loop, evaluate=stopped)
     assert run.train() == signal.SIGTERM
     assert run.state.step == 0
-    assert list_checkpoints(tmp_path) == []
+    assert not list_checkpoints(tmp_path)
 
 
 def test_a_time_limit_ends_with_an_evaluation_and_a_checkpoint(tmp_path: Path, fixtures: Any) -> None:
@@ -224,7 +223,7 @@ def test_a_time_limit_ends_with_an_evaluation_and_a_checkpoint(tmp_path: Path, f
     assert run.train() == TIME_LIMIT
     assert run.state.step == 1
     assert run.log.curve("validation/loss") == {1: 1.0}
-    assert [info.step for info in list_checkpoints(tmp_path)] == [1]
+    assert list(list_checkpoints(tmp_path)) == [1]
 
 
 def test_a_signal_before_an_evaluation_does_not_lose_it(tmp_path: Path, fixtures: Any) -> None:
@@ -251,11 +250,11 @@ def test_intervals_in_epochs_become_steps() -> None:
 
 def test_signals_set_the_flag_and_handlers_are_put_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with catch_signals() as flag:
+    with catch_signals(StopFlag()) as flag:
         signal.raise_signal(signal.SIGTERM)
         assert flag.code == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before
-    with catch_signals():
+    with catch_signals(StopFlag()):
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
@@ -263,5 +262,5 @@ def test_signals_set_the_flag_and_handlers_are_put_back() -> None:
 
 def test_a_split_without_the_figure_to_compare_is_named(tmp_path: Path, fixtures: Any) -> None:
     run = Run(tmp_path, fixtures, values=[1.0], best_metric="f1")
-    with pytest.raises(ConfigError, match="given 'f1', which the split 'validation' has no figure of"):
+    with pytest.raises(ConfigError, match="given 'f1', expected one of the split 'validation'"):
         run.train()

@@ -1,18 +1,16 @@
-"""How a model is cut into parts, and clipping; several processes are in promises/test_sharded.py."""
+"""Layers that are sharded; several processes are in promises/test_sharded.py."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from runwright.errors import ConfigError
-from runwright.trainer.fully_sharded import FullySharded, layers_of
-from runwright.trainer.ranks import Ranks
-from runwright.trainer.sharding import scale_of
-
-ALONE = Ranks(rank=0, num_ranks=1, device=torch.device("cpu"))
+from runwright.trainer.ranks import ALONE
+from runwright.trainer.sharding import layers_of, spread
 
 
 def linear() -> torch.nn.Linear:
@@ -51,20 +49,4 @@ def test_a_parameter_without_a_dimension_is_refused_by_name() -> None:
     model = linear()
     model.temperature = torch.nn.Parameter(torch.tensor(1.0))
     with pytest.raises(ConfigError, match=r"launch.strategy: .* temperature .* shape \[1\]"):
-        FullySharded(ranks=ALONE).prepare(model)
-
-
-@pytest.mark.parametrize("limit", [0.5, 1.0, 3.0, 1e9, float("inf")])
-def test_gradients_are_scaled_as_torch_scales_them(limit: float) -> None:
-    one, other = (torch.nn.Parameter(torch.zeros(4, dtype=torch.float64)) for _ in range(2))
-    for parameter in (one, other):
-        parameter.grad = torch.tensor([1.0, -2.0, 0.5, 0.1], dtype=torch.float64)
-    norm = torch.nn.utils.clip_grad_norm_([one], limit).item()
-    assert FullySharded(ranks=ALONE).clip([other], limit) == pytest.approx(norm, rel=1e-14)
-    assert one.grad is not None
-    assert other.grad is not None
-    assert other.grad.tolist() == pytest.approx(one.grad.tolist(), rel=1e-14)
-
-
-def test_a_gradient_that_is_not_a_number_stays_one() -> None:
-    assert scale_of(float("nan"), 1.0) != scale_of(float("nan"), 1.0)
+        spread(model, replace(ALONE, sharded=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from runwright.dataset.examples import EncodedStream
 from runwright.dataset.readers.files import read_json
 from runwright.errors import DataError
 from runwright.trainer.batches import Cut
+from runwright.trainer.ranks import ALONE
 from runwright.trainer.stream import StreamBatches
 
 WORDS = ["good", "bad", "fine", "dull", "a", "film", "plot", "very", "not", "and", "long", "short"]
@@ -129,7 +131,8 @@ def test_ranks_together_have_the_batch_of_one_process(
     stream, cut = make_stream(14, 9), Cut(microbatch_size=2)
     alone = list(make_batches(stream, cut=cut).iterate(0, 7))
     shares = [
-        list(make_batches(stream, cut=cut, rank=r, num_ranks=ranks).iterate(0, 7)) for r in range(ranks)
+        list(make_batches(stream, cut=cut, ranks=replace(ALONE, rank=r, num_ranks=ranks)).iterate(0, 7))
+        for r in range(ranks)
     ]
     for step, expected in enumerate(alone):
         parts = [share[step] for share in shares]

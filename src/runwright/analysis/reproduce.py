@@ -20,7 +20,7 @@ from runwright.config.schema import check
 from runwright.config.secrets import conceal, reveal
 from runwright.dataset.row_hashes import RowRecord, row_changes
 from runwright.errors import ConfigError, RunwrightError, raise_if_any, shown
-from runwright.launch.start import Request, start
+from runwright.launch.start import start
 from runwright.report.page.records import read_json
 from runwright.runs.data_identity import other_splits, recorded_rows, rows_of
 from runwright.runs.folder import CONFIG_FILE, create, read_config, read_run, read_saved, update_status
@@ -75,7 +75,7 @@ def reproduce(
     config = configuration(folder, overrides, allow_shadow=allow_shadow)
     other = create(config, overrides=[*recorded_overrides(folder), *overrides], command=sys.argv)
     update_status(other, "CREATED", reproduces=record["run_id"])
-    code = start(Request(overrides=(), resolved=other / CONFIG_FILE))
+    code = start(resolved=other / CONFIG_FILE)
     if code:
         raise RunwrightError(f"{other}: the run ended with exit code {code}; {other / 'log.txt'} says why")
     reproduction = _judge(folder, other, tolerance=tolerance)

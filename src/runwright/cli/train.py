@@ -89,10 +89,6 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
             resolve=args.resolve,
             allow_shadow=args.allow_shadow,
         )
-    from runwright.launch.start import Request, start
+    from runwright.launch.start import start
 
-    return start(
-        Request(
-            overrides=overrides, resume=args.resume, resolved=args.resolved, allow_shadow=args.allow_shadow
-        )
-    )
+    return start(overrides, resume=args.resume, resolved=args.resolved, allow_shadow=args.allow_shadow)

@@ -223,7 +223,7 @@ def _result(
         split=split,
         predictions=getattr(evaluation.predictions, "predicted", None),
         label_ids=getattr(evaluation.predictions, "expected", None),
-        metrics={f"{split}/{name}": value for name, value in evaluation.figures.items()},
+        metrics={f"{split}/{name}": value for name, value in evaluation.metrics.items()},
         intervals=dict(intervals),
         folder=folder,
         warning=warning,

@@ -68,7 +68,7 @@ def load_run(
     task.load_state_dict(learned | {name: value for name, value in judging.items() if name in learned})
     zero_shot = ZeroShot(task, hypotheses=hypotheses) if hypotheses else None
     options = build.build_options(config)
-    ranks = start_ranks(device or options.device)
+    ranks = start_ranks(device or options.device, precision=options.precision)
     set_threads(options.num_threads or share_of_cores(1))
     return FinishedRun(
         folder=folder,
@@ -179,5 +179,4 @@ def _predict_examples(run: FinishedRun, examples: Sequence[Example]) -> Any:
         PreparedExamples([record_batch(examples)], cache_note="in memory"),
         max_tokens=run.options.evaluate_tokens,
         ranks=run.ranks,
-        autocast=build.build_autocast(run.options, run.ranks.device),
     )

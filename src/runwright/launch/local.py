@@ -20,22 +20,17 @@ from typing import Any
 from runwright.config.options import LaunchOptions
 from runwright.config.permissions import worker_environment
 from runwright.launch.group import WorkerGroup
-from runwright.launch.supervise import Inbox, Outcome, supervise
+from runwright.launch.supervise import Outcome, supervise
 from runwright.runs.folder import read_run, update_status
 from runwright.runs.resume import record_resume
 from runwright.runs.states import UNENDED
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import Journal
-from runwright.trainer.environment import share_of_cores
+from runwright.trainer.environment import catch_signals, share_of_cores
 
 LOG_FILE = "log.txt"
 REPORTS_FOLDER = "workers"
 MODULE = "runwright.launch.worker"
-
-
-def needs_workers(options: LaunchOptions) -> bool:
-    """Whether a run needs processes besides the one it was started in."""
-    return options.num_processes > 1 or options.max_restarts > 0
 
 
 def launch(folder: Path, options: LaunchOptions, *, num_threads: int | None, lock: int) -> int:
@@ -45,19 +40,28 @@ def launch(folder: Path, options: LaunchOptions, *, num_threads: int | None, loc
     """
     reports, before = folder / REPORTS_FOLDER, read_run(folder)
     threads = num_threads or share_of_cores(options.num_processes)
-    with Inbox() as inbox:
+    stops: list[int] = []
+    with catch_signals(lambda number, _: stops.append(number)):
         for attempt in range(options.max_restarts + 1):
-            group = WorkerGroup(
+            with WorkerGroup(
                 # -P: a file in the working folder must not replace an installed module
                 [sys.executable, "-P", "-m", MODULE, str(folder), str(reports)],
                 num_processes=options.num_processes,
                 folder=reports,
                 environment=worker_environment() | {"OMP_NUM_THREADS": str(threads)},
                 inherited=[lock],
-            )
-            outcome = _attempt(group, inbox, folder, options)
-            final = outcome.failure is None or outcome.failure.is_mistake or bool(inbox.stops)
-            if final or attempt == options.max_restarts:
+            ) as group:
+                outcome = supervise(
+                    group,
+                    stops,
+                    timeout_seconds=options.timeout_seconds,
+                    grace_seconds=options.grace_seconds,
+                    say=partial(_say, folder),
+                )
+            failure = outcome.failure
+            if failure is not None:
+                _say(folder, failure.text)
+            if failure is None or failure.is_mistake or stops or attempt == options.max_restarts:
                 _settle(folder, outcome, before=before, grace_seconds=options.grace_seconds)
                 return outcome.code
             _say(folder, f"restart {attempt + 1} of {options.max_restarts}, from the newest checkpoint")
@@ -65,32 +69,18 @@ def launch(folder: Path, options: LaunchOptions, *, num_threads: int | None, loc
     raise AssertionError("the last attempt returns")
 
 
-def _attempt(group: WorkerGroup, inbox: Inbox, folder: Path, options: LaunchOptions) -> Outcome:
-    with group:
-        outcome = supervise(
-            group,
-            inbox,
-            timeout_seconds=options.timeout_seconds,
-            grace_seconds=options.grace_seconds,
-            say=partial(_say, folder),
-        )
-    if outcome.failure is not None:
-        _say(folder, outcome.failure.text)
-    return outcome
-
-
 def _settle(folder: Path, outcome: Outcome, *, before: Mapping[str, Any], grace_seconds: float) -> None:
-    """Keep the run's status true where rank 0 could not, and name what failed first rather than last.
+    """Correct the run's status where rank 0 could not, and name what failed first rather than last.
 
     A run that had ended `before`, and that the workers refused to resume, stays as it was.
     """
-    if outcome.failure is not None and read_run(folder) == before and before["status"] not in UNENDED:
-        return
+    record = read_run(folder)
     if outcome.failure is not None:
-        _set_status(folder, "FAILED", error=outcome.failure.summary)
+        if record != before or before["status"] in UNENDED:
+            _set_status(folder, "FAILED", error=outcome.failure.summary)
         return
     shutil.rmtree(folder / REPORTS_FOLDER, ignore_errors=True)
-    if outcome.code and read_run(folder)["status"] != "KILLED":
+    if outcome.code and record["status"] != "KILLED":
         _set_status(folder, "KILLED")
     if outcome.was_too_slow:
         name = signal.Signals(outcome.code - 128).name
@@ -106,7 +96,6 @@ def _set_status(folder: Path, status: str, **fields: str) -> None:
 
 
 def _say(folder: Path, text: str) -> None:
-    """Tell the person at the terminal, and the run's log."""
     print(text, file=sys.stderr, flush=True)
     with (folder / LOG_FILE).open("a", encoding="utf-8") as log:
         log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} launcher: {text}\n")

@@ -1,21 +1,26 @@
 """Many runs from one command line, through Hydra's own machinery, so that any launcher and sweeper works.
 
 Each job checks its configuration, makes its run folder and runs it in a new process; a job that fails is
-recorded and the others go on. At the end a table, the best first.
+recorded and the others go on. At the end a table, the best first. After a signal the jobs that run save and
+end, and no further one begins; processes of a launcher learn of it from a file that their environment names.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
-from contextlib import redirect_stdout, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import psutil
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -23,17 +28,17 @@ from runwright.config.compose import Composed, all_mistakes, compose, resolve
 from runwright.config.folders import ConfFolders, find_conf_folders
 from runwright.config.hydra_settings import PARAMS, SWEEP_FOLDER, CheckedLoader
 from runwright.config.loading import HYDRA, ROOT_NAME, config_loader, explain, register_plugins
-from runwright.config.overrides import Parsed, parse_overrides
+from runwright.config.overrides import parse_overrides
 from runwright.config.permissions import worker_environment
 from runwright.config.redaction import redact
 from runwright.config.schema import check
 from runwright.config.secrets import conceal_overrides
 from runwright.errors import ConfigError, Mistake, RunwrightError, raise_if_any, report
-from runwright.launch.group import STOP_SIGNALS
-from runwright.launch.sweep_stop import JOB_FLAG, SweepStopped, catch_stops, run_stoppable, stop_number
+from runwright.launch.group import blocked
 from runwright.runs.folder import CONFIG_FILE, claim_folder, create
 from runwright.runs.sweep import OUTCOME_FILE, print_table, read_outcomes
 from runwright.store import write_json
+from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, catch_signals
 
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
@@ -43,15 +48,12 @@ if TYPE_CHECKING:
 MAX_CHECKED = 64  # compositions before a sweep starts: 64 take about three seconds, with a launcher seven
 EXIT_FAILED_JOB = 1
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
-STATUSES = {0: "finished", **{128 + number: "stopped" for number in STOP_SIGNALS}}  # others: failed
+STATUSES = {0: "finished", **{128 + number: "stopped" for number in SIGNALS}}  # others: failed
+JOB_FLAG = "--resolved"  # tells the jobs from other processes that a launcher has
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """What was checked before anything starts."""
-
-    composed: Composed  # of the first value of every axis
-    sets_sweep_dir: bool
+class SweepStopped(BaseException):  # no `except Exception` of Hydra holds it up
+    """A signal ended a multirun between two jobs."""
 
 
 def run_hydra(
@@ -60,8 +62,8 @@ def run_hydra(
     """Hand the command line to Hydra: a multirun, or `--cfg hydra|all`."""
     folders = find_conf_folders()
     if cfg is not None:
-        found = compose(overrides, allow_shadow=allow_shadow, multirun=True).mistakes
-        raise_if_any([mistake for mistake in found if resolve or not mistake.given.startswith("???")])
+        mistakes = compose(overrides, allow_shadow=allow_shadow, multirun=True).mistakes
+        raise_if_any([mistake for mistake in mistakes if resolve or not mistake.given.startswith("???")])
         with redirect_stdout(StringIO()) as printed:
             _call_hydra(
                 folders, overrides, lambda hydra: hydra.show_cfg(ROOT_NAME, overrides, cfg, None, resolve)
@@ -69,18 +71,22 @@ def run_hydra(
         print(redact(printed.getvalue()), end="")
         return 0
     assert multirun
-    plan = _check_all(overrides, folders, allow_shadow=allow_shadow)
+    output = Path(_check_all(overrides, folders, allow_shadow=allow_shadow).config["output_dir"])
     # Hydra writes its configuration down: it gets references in the place of secrets.
     arguments = conceal_overrides(overrides)
-    if not plan.sets_sweep_dir:
-        arguments.append(f"{SWEEP_FOLDER}={_quoted(str(_new_sweep_folder(plan.composed.config)))}")
+    folder = next((t.partition("=")[2] for t in overrides[::-1] if t.startswith(f"{SWEEP_FOLDER}=")), None)
+    if folder is None:
+        sweep = claim_folder(output.expanduser() / "sweeps")[0]
+        quoted = str(sweep).replace("\\", "\\\\").replace("'", "\\'")
+        arguments.append(f"{SWEEP_FOLDER}='{quoted}'")
+    else:
+        sweep = output if "${" in folder else Path(folder.strip("'\""))
     os.environ.update(worker_environment())  # jobs may run in processes of a launcher
     started = time.time()
     with catch_stops():
         with suppress(SweepStopped):
             _call_hydra(folders, arguments, lambda hydra: hydra.multirun(ROOT_NAME, run_job, arguments))
         stopped_by = stop_number()
-    sweep = _sweep_folder(arguments, plan)
     outcomes = read_outcomes(sweep, since=started)
     print_table(outcomes, sweep)
     if stopped_by:
@@ -106,15 +112,17 @@ def run_job(config: DictConfig) -> dict[str, Any]:
     outcome: dict[str, Any] = {"job": hydra.job.num, "overrides": overrides, "folder": None}
     started = time.time()
     try:
-        folder = _make_run_folder(config, overrides)
+        plain, _, mistakes = resolve(config)
+        raise_if_any([*mistakes, *check(plain)])
+        command = [*sys.orig_argv[:1], "-m", "runwright", "train", *overrides]
+        folder = create(plain, overrides=overrides, command=command)
         outcome["folder"] = str(folder)
         print(f"job {hydra.job.num}: {' '.join(overrides)} -> {folder}", flush=True)
         command = [sys.executable, "-P", "-m", "runwright", "train", JOB_FLAG, str(folder / CONFIG_FILE)]
-        code = run_stoppable(command, None if is_alone else job_folder / "output.txt")
+        code = _run_stoppable(command, None if is_alone else job_folder / "output.txt")
         outcome |= {"exit_code": code, "status": STATUSES.get(code, "failed")}
     except RunwrightError as error:
-        text = report(error) if isinstance(error, ConfigError) else str(error)
-        text = redact(text)
+        text = redact(report(error) if isinstance(error, ConfigError) else str(error))
         outcome |= {"exit_code": error.exit_code, "status": "refused", "reason": text}
         print(f"job {hydra.job.num}: {' '.join(overrides)} refused\n{text}", file=sys.stderr)
     outcome["seconds"] = time.time() - started
@@ -122,26 +130,77 @@ def run_job(config: DictConfig) -> dict[str, Any]:
     return outcome
 
 
-def _make_run_folder(config: DictConfig, overrides: list[str]) -> Path:
-    plain, _, mistakes = resolve(config)
-    raise_if_any([*mistakes, *check(plain)])
-    return create(
-        plain,
-        overrides=overrides,
-        command=[*sys.orig_argv[:1], "-m", "runwright", "train", *overrides],
-    )
+@contextmanager
+def catch_stops() -> Iterator[None]:
+    """Pass stop signals on to the jobs while the context lasts; `stop_number` then gives the first one."""
+    with tempfile.TemporaryDirectory(prefix="runwright-sweep-") as folder:
+        os.environ[STOP_VARIABLE] = str(Path(folder, "stop"))
+        try:
+            with catch_signals(_pass_on):
+                yield
+        finally:
+            del os.environ[STOP_VARIABLE]
 
 
-def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool) -> Plan:
-    """Check every value of every axis, each beside the first values of the others, before the first job."""
+def stop_number() -> int | None:
+    """The signal that ended the multirun that this process belongs to; None while it goes on."""
+    file = os.environ.get(STOP_VARIABLE)
+    try:
+        return int(Path(file).read_text(encoding="ascii") or 0) or None if file else None
+    except FileNotFoundError:
+        return None
+
+
+def _pass_on(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - what signal passes
+    file = Path(os.environ[STOP_VARIABLE])
+    if not file.exists():
+        file.write_text(str(number), encoding="ascii")
+        name = signal.Signals(number).name
+        # Not by print, whose buffer the signal may have interrupted.
+        os.write(2, f"{name}: jobs end after this step and save; no further one starts\n".encode())
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if JOB_FLAG in process.cmdline():
+                process.send_signal(number)
+
+
+def _run_stoppable(command: Sequence[str], output: Path | None) -> int:
+    """Run a job to its end; its exit code. A stop of the multirun reaches it."""
+    with ExitStack() as files:
+        stream = files.enter_context(output.open("wb")) if output else None
+        with blocked():  # until the job can handle them; it lets them through
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                command,
+                stdout=stream,
+                stderr=subprocess.STDOUT if stream else None,
+                process_group=0,  # Ctrl-C reaches the multirun alone, which passes it on
+            )
+        if number := stop_number():  # it came while the job was started
+            process.send_signal(number)
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:  # Ctrl-C in a launcher's process
+                continue
+
+
+def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool) -> Composed:
+    """Check every value of every axis, each beside the first values of the others, before the first job.
+
+    Returns the configuration of the first values.
+    """
     typed, mistakes = parse_overrides(overrides, folders, multirun=True)
     wrong = {mistake.key for mistake in mistakes}
     axes = {str(sweep.input_line) for sweep in typed.sweeps}
     fixed = [text for text in overrides if text not in axes and text not in wrong]
     base = compose(fixed, allow_shadow=allow_shadow, multirun=True)
-    parsed, mistakes = parse_overrides([*_params(base, typed), *overrides], folders, multirun=True)
+    # The axes that files give to the sweeper, without those that the command line replaces.
+    keys = {override.get_key_element() for override in (*typed.choices, *typed.values, *typed.sweeps)}
+    in_files = {key.removeprefix(PARAMS): v for key, v in base.hydra.items() if key.startswith(PARAMS)}
+    params = [f"{key}={value}" for key, value in in_files.items() if key not in keys]
+    parsed, mistakes = parse_overrides([*params, *overrides], folders, multirun=True)
     sweeps = {str(sweep.input_line): _values(sweep, folders) for sweep in parsed.sweeps}
-    fixed = [text for text in [*_params(base, typed), *fixed] if text not in sweeps]
+    fixed = [text for text in [*params, *fixed] if text not in sweeps]
     first = [values[0] for values in sweeps.values() if values]
     composed = compose([*fixed, *first], allow_shadow=allow_shadow, multirun=True)
     mistakes += [mistake for mistake in base.mistakes if mistake.key.startswith(f"{HYDRA}.")]
@@ -149,29 +208,14 @@ def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool
     others = [(text, value) for text, values in sweeps.items() for value in values[1:]][:MAX_CHECKED]
     for text, value in others:
         rest = [values[0] for other, values in sweeps.items() if other != text and values]
-        chosen = [*fixed, *rest, value]
-        mistakes += all_mistakes(compose(chosen, allow_shadow=allow_shadow, multirun=True))
+        mistakes += all_mistakes(compose([*fixed, *rest, value], allow_shadow=allow_shadow, multirun=True))
     if base.hydra.get("hydra.sweeper._target_", BASIC_SWEEPER) == BASIC_SWEEPER:
         endless = [str(sweep.input_line) for sweep in parsed.sweeps if not sweep.is_discrete_sweep()]
         expected = "values to go through: a,b or range(…)"
         hint = "or hydra/sweeper=…"
         mistakes += [Mistake(key=text, given="an interval", expected=expected, hint=hint) for text in endless]
-    raise_if_any(_once(mistakes))
-    sets_dir = any(text.startswith(f"{SWEEP_FOLDER}=") for text in overrides)
-    return Plan(composed=composed, sets_sweep_dir=sets_dir)
-
-
-def _params(composed: Composed, typed: Parsed) -> list[str]:
-    """The axes that files give to the sweeper, without those that the command line replaces."""
-    others = {o.get_key_element() for o in (*typed.choices, *typed.values, *typed.sweeps)}
-    params = {
-        key.removeprefix(PARAMS): value for key, value in composed.hydra.items() if key.startswith(PARAMS)
-    }
-    return [f"{key}={value}" for key, value in params.items() if key not in others]
-
-
-def _once(mistakes: list[Mistake]) -> list[Mistake]:
-    return list({str(mistake): mistake for mistake in mistakes}.values())
+    raise_if_any(list({str(mistake): mistake for mistake in mistakes}.values()))  # each once
+    return composed
 
 
 def _values(sweep: Override, folders: ConfFolders) -> list[str]:
@@ -181,23 +225,6 @@ def _values(sweep: Override, folders: ConfFolders) -> list[str]:
     sweep.config_loader = config_loader(folders)
     key = sweep.get_key_element()
     return [f"{key}={value}" for value in sweep.sweep_string_iterator()]
-
-
-def _new_sweep_folder(config: dict[str, Any]) -> Path:
-    root = Path(config["output_dir"]).expanduser() / "sweeps"
-    return claim_folder(root)[0]
-
-
-def _sweep_folder(arguments: list[str], plan: Plan) -> Path:
-    """Where the jobs' outcomes are."""
-    texts = [text.partition("=")[2] for text in arguments if text.startswith(f"{SWEEP_FOLDER}=")]
-    if plan.sets_sweep_dir and "${" in texts[-1]:
-        return Path(plan.composed.config["output_dir"])
-    return Path(texts[-1].strip("'\""))
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _call_hydra(folders: ConfFolders, overrides: list[str], act: Callable[[Hydra], object]) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from runwright.config.options import WHY_NOT_DEEPSPEED, LaunchOptions
 from runwright.config.secrets import conceal, reveal
 from runwright.errors import ConfigError
-from runwright.launch.local import launch, needs_workers
+from runwright.launch.local import launch
 from runwright.launch.worker import die_with_parent
 from runwright.runs.folder import RUN_FILE, create, read_config, read_saved, require_format, resolve_run
 from runwright.runs.lock import run_lock
@@ -22,7 +21,6 @@ from runwright.runs.states import noting_the_end
 from runwright.trainer.environment import (
     STOP_VARIABLE,
     check_num_processes,
-    is_restart,
     rank,
     started_from_outside,
 )
@@ -30,27 +28,37 @@ from runwright.trainer.environment import (
 AUTO = "auto"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
-    """What a command line asks for."""
+def start(
+    overrides: Sequence[str] = (),
+    *,
+    resume: str | None = None,
+    resolved: Path | None = None,
+    allow_shadow: bool = False,
+) -> int:
+    """Begin or resume a run; returns the exit code of the process.
 
-    overrides: Sequence[str]
-    resume: str | None = None  # a run, or auto
-    resolved: Path | None = None  # a resolved config.yaml
-    allow_shadow: bool = False
+    `resume` is a run, or auto; `resolved` a resolved config.yaml.
+    """
 
+    def choose_folder() -> Path:
+        if resume and resume != AUTO:
+            return _folder_of_run(resume, overrides, allow_shadow=allow_shadow)
+        if resolved:
+            return _folder_of_resolved(resolved)
+        return _new_folder([*overrides, *([f"resume={AUTO}"] if resume else [])], allow_shadow=allow_shadow)
 
-def start(request: Request) -> int:
-    """Begin a run, or go on with one; the exit code of the process."""
     if started_from_outside():
-        return _join_others(request)
+        return _join_others(choose_folder)
     if os.environ.pop(STOP_VARIABLE, None):  # a job of a multirun
         die_with_parent(signal.SIGTERM)  # stopped in good order where that is killed
-    folder = _choose_folder(request)
+    folder = choose_folder()
     config = reveal(read_saved(folder))
     options = LaunchOptions(**config["launch"])
+    # Until torch and transformers are imported, which takes seconds, nothing else is shown.
+    noun = "process" if options.num_processes == 1 else "processes"
+    print(f"run {folder}: starting {options.num_processes} {noun}", file=sys.stderr, flush=True)
     with run_lock(folder) as lock, noting_the_end(folder):
-        if needs_workers(options):
+        if options.num_processes > 1 or options.max_restarts > 0:
             return launch(folder, options, num_threads=config["trainer"]["num_threads"], lock=lock)
         from runwright.runs.execute import execute
 
@@ -58,60 +66,53 @@ def start(request: Request) -> int:
     return 0
 
 
-def _join_others(request: Request) -> int:
+def _join_others(choose_folder: Callable[[], Path]) -> int:
     """Execute as one of the processes of torchrun or `accelerate launch`; the first one composes."""
     die_with_parent(signal.SIGTERM)  # stopped in good order where the launcher is killed
-    # Before torch is imported: a wrong configuration costs nothing here either.
-    folder = _choose_folder(request) if rank() == 0 else None
-    if folder is not None:
-        options = reveal(read_saved(folder))["launch"]
-        check_num_processes(options["num_processes"])
-        check_strategy(options["strategy"])
-    with run_lock(folder) if folder else nullcontext(), noting_the_end(folder) if folder else nullcontext():
+    with ExitStack() as stack:
+        folder = None
+        if rank() == 0:
+            folder = choose_folder()
+            # Before torch is imported: a wrong configuration costs nothing here either.
+            config = reveal(read_saved(folder))
+            check_num_processes(config["launch"]["num_processes"])
+            check_accelerate_settings(
+                precision=config["trainer"]["precision"],
+                device=config["trainer"]["device"],
+                strategy=config["launch"]["strategy"],
+            )
+            stack.enter_context(run_lock(folder))
+            stack.enter_context(noting_the_end(folder))
         from runwright.runs.execute import execute, share_folder
 
         execute(share_folder(folder))
     return 0
 
 
-def _choose_folder(request: Request) -> Path:
-    """The folder of the run to begin or to go on with."""
-    if request.resume and request.resume != AUTO:
-        return _folder_of_run(request)
-    if request.resolved:
-        return _folder_of_resolved(request.resolved)
-    return _new_folder(request)
-
-
-def _folder_of_run(request: Request) -> Path:
-    assert request.resume is not None
-    folder = resolve_run(request.resume)
+def _folder_of_run(name: str, overrides: Sequence[str], *, allow_shadow: bool) -> Path:
+    folder = resolve_run(name)
     require_format(folder)
     with run_lock(folder):
-        if request.overrides:
-            change_config(folder, request.overrides, allow_shadow=request.allow_shadow)
+        if overrides:
+            change_config(folder, overrides, allow_shadow=allow_shadow)
         else:
             record_resume(folder, {})
     return folder
 
 
-def _new_folder(request: Request) -> Path:
+def _new_folder(overrides: Sequence[str], *, allow_shadow: bool) -> Path:
+    """The newest unfinished run of the configuration with resume=auto, else a new folder."""
     from runwright.config.compose import compose_checked
 
-    overrides = [*request.overrides, *([f"resume={AUTO}"] if request.resume else [])]
-    composed = compose_checked(overrides, allow_shadow=request.allow_shadow)
-    goes_on = composed.config["resume"] == AUTO or is_restart()
+    composed = compose_checked(list(overrides), allow_shadow=allow_shadow)
     concealed = conceal(composed.config)
-    earlier = find_unfinished(concealed) if goes_on else None
+    restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0  # by torchrun, after a failure
+    earlier = find_unfinished(concealed) if restarted or composed.config["resume"] == AUTO else None
     if earlier is None:
-        return create(
-            composed.config,
-            overrides=composed.overrides,
-            command=sys.argv,
-        )
+        return create(composed.config, overrides=composed.overrides, command=sys.argv)
     with run_lock(earlier):
         adopt(earlier, concealed)
-    print(f"going on with {earlier}", file=sys.stderr)
+    print(f"resuming {earlier}", file=sys.stderr)
     return earlier
 
 
@@ -127,27 +128,51 @@ def _folder_of_resolved(file: Path) -> Path:
     return create(config, overrides=(), command=sys.argv)
 
 
-def check_strategy(strategy: str) -> None:
-    """Raises ConfigError where `accelerate launch` was told to spread the model in another way."""
-    if _is_set("ACCELERATE_USE_DEEPSPEED"):
-        raise ConfigError(
-            f"launch.strategy: given {strategy!r}, but `accelerate launch` was told to use DeepSpeed, "
-            f"expected a launch without it; {WHY_NOT_DEEPSPEED}"
-        )
-    if not _is_set("ACCELERATE_USE_FSDP"):
-        return
-    if strategy != "fsdp":
-        raise ConfigError(
-            f"launch.strategy: given {strategy!r}, but `accelerate launch` was told to use FSDP, expected "
-            "that both say the same: launch.strategy=fsdp, or a launch without --use_fsdp"
-        )
-    version = os.environ.get("FSDP_VERSION", "2")
-    if version != "2":
-        raise ConfigError(
-            f"launch.strategy: given 'fsdp', which is FSDP2, but `accelerate launch` was told to use version "
-            f"{version}, expected --fsdp_version 2 or no FSDP options at all"
-        )
+# Settings of `accelerate launch` that have no counterpart here, and what to do instead.
+REFUSED = {
+    "ACCELERATE_USE_DEEPSPEED": WHY_NOT_DEEPSPEED,
+    "ACCELERATE_USE_MEGATRON_LM": "launch.strategy=fsdp shards weights, gradients and optimizer state",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "launch.strategy says how the model is spread",
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "trainer.microbatch_size cuts a batch",
+    "ACCELERATE_DYNAMO_BACKEND": "compiled models are not supported",
+    "ACCELERATE_TORCH_DEVICE": "it would override trainer.device",
+}
+OFF, ON = {"", "0", "no", "false", "off"}, {"1", "yes", "true", "on"}
 
 
-def _is_set(name: str) -> bool:
-    return os.environ.get(name, "").lower() in {"1", "true", "yes", "on"}
+def check_accelerate_settings(*, precision: str, device: str, strategy: str) -> None:
+    """Raise ConfigError for a setting of `accelerate launch` that contradicts the configuration.
+
+    What the launcher sets without being told (precision `no`, no sharding) contradicts nothing.
+    """
+    precision_flag = f"--mixed_precision {'no' if precision == 'fp32' else precision}"
+    settings = [
+        ("launch.strategy", strategy, name, {*OFF, "1"}, f"a launch without it; {advice}")
+        for name, advice in REFUSED.items()
+    ]
+    settings += [
+        (
+            "trainer.precision",
+            precision,
+            "ACCELERATE_MIXED_PRECISION",
+            {*OFF, precision},
+            precision_flag,
+        ),
+        (
+            *("trainer.device", device, "ACCELERATE_USE_CPU"),
+            OFF | ON if device in ("auto", "cpu") else OFF,
+            "trainer.device=cpu or a launch without --cpu",
+        ),
+        (
+            *("launch.strategy", strategy, "ACCELERATE_USE_FSDP"),
+            OFF | ON if strategy == "fsdp" else OFF,
+            "launch.strategy=fsdp or a launch without --use_fsdp",
+        ),
+        ("launch.strategy", strategy, "FSDP_VERSION", {"", "2"}, "--fsdp_version 2, or no FSDP options"),
+    ]
+    for key, value, name, agreeing, expected in settings:
+        if os.environ.get(name, "").lower() not in agreeing:
+            raise ConfigError(
+                f"{key}: given {value!r}, but `accelerate launch` set {name}={os.environ[name]}, expected "
+                f"{expected}"
+            )

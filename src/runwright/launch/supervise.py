@@ -1,139 +1,158 @@
-"""Watching over a group of workers until it ends well, fails, hangs or is asked to stop."""
+"""Watch a group of workers until it ends well, fails, hangs or is asked to stop; which failure came first."""
 
 from __future__ import annotations
 
-import select
 import signal
-import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import FrameType, TracebackType
-from typing import Any, Self
+from pathlib import Path
 
-from runwright.launch.group import STOP_SIGNALS, WorkerGroup
-from runwright.launch.reports import Failure, first_failure
+from runwright.launch.group import Worker, WorkerGroup, log_file
+from runwright.launch.worker import stacks_file
+from runwright.trainer.environment import SIGNALS
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.05
 DUMP_SECONDS = 2.0  # for the stacks of a group that hangs
 AFTER_FAILURE_SECONDS = 7.0  # for the others to notice and to close the run; with the dump, under 10
-STOP_CODES = {128 + number for number in STOP_SIGNALS}
+STOP_CODES = {128 + number for number in SIGNALS}
 MAX_SIGNALS = 3  # the first is passed on, the second as well and hurries the workers, the third ends them
+TAIL_LINES = 20
+FATAL_SIGNALS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Reason for which a group of workers failed."""
+
+    code: int  # exit code of the whole
+    summary: str  # one line
+    text: str  # everything to show, the first traceback included
+    is_mistake: bool = False  # the user's to mend: the same would come again
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How a group of workers ended."""
+    """End of a group of workers."""
 
     code: int  # 0; 130, 138 or 143 after a signal; else of the first failure
     failure: Failure | None = None
     was_too_slow: bool = False  # to stop within the grace time: killed
 
 
-class Inbox:
-    """Signals that came while it was open, and a way to sleep until one does; for the main thread."""
-
-    def __init__(self) -> None:
-        self.stops: list[int] = []
-        self._before: dict[int, Any] = {}
-        self._wakeup = -1
-
-    def __enter__(self) -> Self:
-        self._reader, self._writer = socket.socketpair()
-        self._reader.setblocking(False)  # noqa: FBT003 - the socket's signature
-        self._writer.setblocking(False)  # noqa: FBT003 - the socket's signature
-        self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        for number in (*STOP_SIGNALS, signal.SIGCHLD):
-            self._before[number] = signal.signal(number, self._take)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # a multirun starts jobs with them blocked
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(self._wakeup)
-        self._reader.close()
-        self._writer.close()
-
-    def sleep(self, seconds: float, descriptors: Sequence[int]) -> None:
-        """Until a signal comes, a descriptor can be read, or the time is over."""
-        ready, _, _ = select.select([self._reader, *descriptors], [], [], seconds)
-        if self._reader in ready:
-            self._reader.recv(4096)
-
-    def _take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - what signal passes
-        if number != signal.SIGCHLD:
-            self.stops.append(number)
-
-
 def supervise(
     group: WorkerGroup,
-    inbox: Inbox,
+    stops: Sequence[int],
     *,
     timeout_seconds: float,
     grace_seconds: float,
     say: Callable[[str], None],
 ) -> Outcome:
-    """Wait for a started group; in the end no process of it is left."""
+    """Wait for a started group; in the end no process of it is left. `stops` grows with signals that come."""
     passed_on, deadline = 0, None
     while group.running:
-        inbox.sleep(POLL_SECONDS, [worker.beats for worker in group.running if worker.beats is not None])
+        time.sleep(POLL_SECONDS)
         group.look()
-        for number in inbox.stops[passed_on:]:
+        for number in stops[passed_on:]:
             passed_on += 1
-            group.send(number)
+            for worker in group.running:
+                worker.send(number)
             name = signal.Signals(number).name
             say(f"{name}: the workers end after this step and save; {grace_seconds:g} s for that")
-        stopping = bool(inbox.stops) or any(each.code in STOP_CODES for each in group.ended)
-        if _has_failed(group, stopping=stopping) or _mark_silent(group, timeout_seconds):
+        stopping = bool(stops) or any(worker.code in STOP_CODES for worker in group.ended)
+        # A worker that is still starting, or closing, dies of the signal itself.
+        good = {0, *STOP_CODES, *((-number for number in SIGNALS) if stopping else ())}
+        now = time.monotonic()
+        for worker in group.running:
+            worker.hung = now - worker.heard > timeout_seconds
+        if any(worker.hung for worker in group.running) or any(w.code not in good for w in group.ended):
             return _fail(group, timeout_seconds=timeout_seconds)
         if stopping:
-            deadline = deadline or time.monotonic() + grace_seconds
-            if time.monotonic() > deadline or len(inbox.stops) >= MAX_SIGNALS:
+            deadline = deadline or now + grace_seconds
+            if now > deadline or len(stops) >= MAX_SIGNALS:
                 group.kill(group.running)
                 group.wait(seconds=5)
-                return Outcome(code=_stop_code(group, inbox), was_too_slow=True)
-    code = _stop_code(group, inbox) if any(each.code for each in group.ended) else 0
+                return Outcome(code=_stop_code(group, stops), was_too_slow=True)
+    code = _stop_code(group, stops) if any(worker.code for worker in group.ended) else 0
     return Outcome(code=code)
 
 
-def _has_failed(group: WorkerGroup, *, stopping: bool) -> bool:
-    """Whether a worker ended other than well or by a stop."""
-    # A worker that is still starting, or closing, dies of the signal itself.
-    fine = {0, *STOP_CODES, *((-number for number in STOP_SIGNALS) if stopping else ())}
-    return any(each.code not in fine for each in group.ended)
-
-
-def _mark_silent(group: WorkerGroup, timeout_seconds: float) -> bool:
-    """Mark the workers that gave no sign of life for too long; whether there are any."""
-    now = time.monotonic()
-    silent = [worker for worker in group.running if now - worker.heard > timeout_seconds]
-    for worker in silent:
-        worker.hung = True
-    return bool(silent)
+def _stop_code(group: WorkerGroup, stops: Sequence[int]) -> int:
+    """128 + the signal that ended the run."""
+    codes = [worker.code for worker in group.ended if worker.code in STOP_CODES]
+    return (codes or [128 + n for n in stops] or [128 - w.code for w in group.ended if w.code < 0])[0]
 
 
 def _fail(group: WorkerGroup, *, timeout_seconds: float) -> Outcome:
     """End the rest of a group in which something failed."""
-    waited = any(each.report and each.report.kind == "timeout" for each in group.ended)
+    waited = any(worker.report and worker.report.kind == "timeout" for worker in group.ended)
     if waited or any(worker.hung for worker in group.running):
         group.dump_stacks(seconds=DUMP_SECONDS)
     group.kill([worker for worker in group.running if worker.hung])
     group.wait(seconds=AFTER_FAILURE_SECONDS)
     group.kill(group.running)
     group.wait(seconds=5)
-    failure = first_failure(
-        group.ended, group.folder, num_ranks=group.num_processes, timeout_seconds=timeout_seconds
-    )
+    failure = first_failure(group.workers, group.folder, timeout_seconds=timeout_seconds)
     return Outcome(code=failure.code, failure=failure)
 
 
-def _stop_code(group: WorkerGroup, inbox: Inbox) -> int:
-    """128 + the signal that ended the run."""
-    codes = [each.code for each in group.ended if each.code in STOP_CODES]
-    if codes:
-        return codes[0]
-    numbers = inbox.stops or [-each.code for each in group.ended if each.code < 0]
-    return 128 + numbers[0]
+def first_failure(workers: Sequence[Worker], folder: Path, *, timeout_seconds: float) -> Failure:
+    """The failure that all others followed from."""
+    first = min(workers, key=_precedence)
+    report = first.report
+    who = f"rank {first.rank} of {len(workers)} (process {first.process.pid})"
+    if first.hung or (report and report.kind == "timeout"):
+        return _hang(workers, folder, timeout_seconds=timeout_seconds)
+    if report is None:
+        summary = f"{who} {_how(first.code)}"
+        stacks = _tail(stacks_file(folder, first.rank)) if -first.code in FATAL_SIGNALS else []
+        text = "\n".join([summary, *stacks, *_tail(log_file(folder, first.rank))])
+        code = first.code if first.code >= 0 else 128 - first.code  # as a shell says it
+        return Failure(code=code, summary=summary, text=text)
+    first_line = report.message.partition("\n")[0]
+    summary = f"{who} failed: {first_line}"
+    if report.kind == "mistake":
+        return Failure(code=report.exit_code, summary=summary, text=report.message, is_mistake=True)
+    return Failure(code=report.exit_code, summary=summary, text=f"{who} failed:\n{report.trace.rstrip()}")
+
+
+def _precedence(worker: Worker) -> tuple[int, float]:
+    """Silent ranks first, then own errors and deaths by time, then waiting in vain, then echoes."""
+    ended = worker.ended or 0.0
+    if worker.hung:
+        return 0, ended
+    if worker.report is None:
+        return (9 if worker.was_killed or worker.code == 0 else 1), ended
+    return {"mistake": 1, "error": 1, "timeout": 2, "echo": 3}[worker.report.kind], worker.report.time
+
+
+def _hang(workers: Sequence[Worker], folder: Path, *, timeout_seconds: float) -> Failure:
+    silent = [str(worker.rank) for worker in workers if worker.hung]
+    if silent:
+        summary = f"rank {', '.join(silent)} of {len(workers)} sent no heartbeat"
+    else:
+        summary = f"the {len(workers)} ranks waited for one another"
+    summary += f" for {timeout_seconds:g} s (launch.timeout_seconds)"
+    lines = [f"{summary}; stacks of all:"]
+    for worker in workers:
+        stacks = _tail(stacks_file(folder, worker.rank), limit=None)
+        trace = worker.report.trace.rstrip().splitlines() if worker.report else []
+        head = f"--- rank {worker.rank} (process {worker.process.pid})"
+        lines += [head, *(stacks or trace or ["no stacks and no error of its own"])]
+    return Failure(code=1, summary=summary, text="\n".join(lines))
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code} and no error of its own"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    hint = "; often the machine ran out of memory (see dmesg)" if -code == signal.SIGKILL else ""
+    return f"was killed by {name}{hint}"
+
+
+def _tail(file: Path, *, limit: int | None = TAIL_LINES) -> list[str]:
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
+    except OSError:
+        return []
+    return lines[-limit:] if limit else lines

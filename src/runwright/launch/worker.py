@@ -1,35 +1,75 @@
-"""What runs in a worker: `python -m runwright.launch.worker FOLDER REPORTS` executes the run in FOLDER."""
+"""A worker: `python -m runwright.launch.worker FOLDER REPORTS` executes the run in FOLDER.
+
+When one rank dies the others fail as well, with an error about a lost connection. Each writes down its own
+error before it ends, with the time and whether it looks like an echo, so that the first one can be shown.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import faulthandler
+import json
 import os
 import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
-from runwright.errors import RunwrightError
-from runwright.launch.group import DUMP_SIGNAL
-from runwright.launch.reports import stacks_file, write_report
+from runwright.config.redaction import redact
+from runwright.errors import ConfigError, RunwrightError
+from runwright.errors import report as report_mistakes
+from runwright.store import write_json
 from runwright.trainer.environment import BEATS_VARIABLE, WORKER_VARIABLE
 
 BEAT_SECONDS = 1.0
+DUMP_SIGNAL = signal.SIGUSR2  # the stacks of all threads are then written down
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# Words of gloo (tcp/pair.cc, unbound_buffer.cc), torch's stores and NCCL about a rank that is gone or silent.
+TIMEOUT_WORDS = ("Timed out waiting", "timed out after", "operation timeout", "wait timeout after")
+ECHO_WORDS = ("Connection closed by peer", "Connection reset", "Broken pipe", "NCCL error", "recvValue fail")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """An error that ended a worker, written by itself."""
+
+    time: float
+    kind: Literal["mistake", "error", "timeout", "echo"]
+    exit_code: int
+    message: str
+    trace: str
+
+
+def error_file(folder: Path, rank: int) -> Path:
+    """File in which a worker reports its error."""
+    return folder / f"rank-{rank}.error.json"
+
+
+def stacks_file(folder: Path, rank: int) -> Path:
+    """File for the stacks of a worker's threads."""
+    return folder / f"rank-{rank}.stacks.txt"
 
 
 def main(arguments: list[str]) -> int:
     """Execute the run in a folder as one of its workers."""
     folder, reports = map(Path, arguments)
-    return work(lambda: _execute(folder), reports=reports)
+
+    def execute_run() -> None:
+        from runwright.runs.execute import execute
+
+        execute(folder)
+
+    return work(execute_run, reports=reports)
 
 
 def work(function: Callable[[], object], *, reports: Path) -> int:
-    """Call the function with signs of life, stacks on demand and an error report; gives the exit code."""
+    """Call the function with heartbeats, stacks on demand and an error report; returns the exit code."""
     rank, beats = int(os.environ[WORKER_VARIABLE]), int(os.environ[BEATS_VARIABLE])
     die_with_parent(signal.SIGKILL)
     os.set_inheritable(beats, False)  # noqa: FBT003 - the system's signature
@@ -41,17 +81,41 @@ def work(function: Callable[[], object], *, reports: Path) -> int:
         function()
     except KeyboardInterrupt:
         return 130
-    except RunwrightError as error:
-        if error.exit_code > 128:  # stopped by a signal, which is no failure
-            if rank == 0:
-                print(error, file=sys.stderr)
-            return error.exit_code
-        write_report(reports, rank, error, exit_code=error.exit_code)
-        return error.exit_code
     except Exception as error:  # noqa: BLE001 - the launcher shows the first one of all workers
-        write_report(reports, rank, error, exit_code=1)
-        return 1
+        code = error.exit_code if isinstance(error, RunwrightError) else 1
+        if code <= 128:
+            write_report(reports, rank, error, exit_code=code)
+        elif rank == 0:  # stopped by a signal, which is no failure
+            print(error, file=sys.stderr)
+        return code
     return 0
+
+
+def write_report(folder: Path, rank: int, error: BaseException, *, exit_code: int) -> None:
+    """Write down the error that ends this worker."""
+    text = str(error)
+    if isinstance(error, RunwrightError):
+        kind = "mistake"
+    elif any(words in text for words in TIMEOUT_WORDS):
+        kind = "timeout"
+    else:
+        kind = "echo" if any(words in text for words in ECHO_WORDS) else "error"
+    report = Report(
+        time=time.time(),
+        kind=kind,
+        exit_code=exit_code,
+        message=redact(report_mistakes(error) if isinstance(error, ConfigError) else text),
+        trace=redact("".join(traceback.format_exception(error))),
+    )
+    write_json(error_file(folder, rank), asdict(report))
+
+
+def read_report(folder: Path, rank: int) -> Report | None:
+    """The error that a worker wrote down, if it did."""
+    try:
+        return Report(**json.loads(error_file(folder, rank).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def die_with_parent(number: int) -> None:
@@ -64,15 +128,8 @@ def die_with_parent(number: int) -> None:
         os.kill(os.getpid(), number)
 
 
-def _execute(folder: Path) -> None:
-    from runwright.runs.execute import execute
-
-    execute(folder)
-
-
 def _beat(beats: int) -> None:
-    """Sign of life once a second. A thread of its own: long calls into libraries let it run."""
-    while True:
+    while True:  # in a thread of its own, which long calls into libraries let run
         try:
             with contextlib.suppress(BlockingIOError):
                 os.write(beats, b".")

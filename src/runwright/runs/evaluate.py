@@ -13,11 +13,10 @@ from runwright.dataset.checks import naming_rows
 from runwright.errors import ConfigError, DataError
 from runwright.report.progress import Progress
 from runwright.runs.record import TASK_FILE, Run
+from runwright.trainer.environment import StopFlag
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
-from runwright.trainer.evaluation_splits import EvaluationSplits
-from runwright.trainer.options import TrainerOptions
+from runwright.trainer.options import EvaluationSplits, TrainerOptions
 from runwright.trainer.ranks import Ranks
-from runwright.trainer.stop import StopFlag
 from runwright.types import Examples, Metric
 
 CHECKED_AT_ONCE = 256  # examples; mostly the first ones tell
@@ -69,7 +68,6 @@ def evaluate_split(
             examples,
             max_tokens=options.evaluate_tokens,
             ranks=ranks,
-            autocast=build.build_autocast(options, ranks.device),
             on_progress=on_progress,
             stop=stop,
         )

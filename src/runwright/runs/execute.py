@@ -48,14 +48,21 @@ from runwright.tracker.console import Silent
 from runwright.trainer import environment
 from runwright.trainer.batches import Batches
 from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints, load, read_identity
-from runwright.trainer.environment import local_world_size, rank, share_of_cores
+from runwright.trainer.environment import (
+    TIME_LIMIT,
+    EvaluationStopped,
+    StopFlag,
+    catch_signals,
+    local_world_size,
+    rank,
+    share_of_cores,
+)
 from runwright.trainer.evaluate import Evaluation
-from runwright.trainer.evaluation_splits import USUAL, EvaluationSplits, choose_splits
 from runwright.trainer.loop import Loop, TrainingState, restore_snapshot
-from runwright.trainer.plan import make_plan
-from runwright.trainer.processes import be_deterministic, end_ranks, open_store, set_threads, start_ranks
+from runwright.trainer.options import USUAL, EvaluationSplits, choose_splits, make_plan
+from runwright.trainer.processes import end_ranks, open_store, set_threads, start_ranks
+from runwright.trainer.sharding import gathered, release
 from runwright.trainer.step import Stepper, StepResult
-from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, catch_signals
 from runwright.trainer.stream import StreamBatches
 from runwright.version import __version__
 
@@ -81,13 +88,14 @@ def execute(folder: Path) -> RunResult:
     options = build.build_options(config)
     ranks = start_ranks(
         options.device,
+        precision=options.precision,
+        strategy=config["launch"]["strategy"],
         num_processes=config["launch"]["num_processes"],
         timeout_seconds=config["launch"]["timeout_seconds"],
     )
-    set_threads(options.num_threads or share_of_cores(local_world_size()))
-    if options.deterministic:
-        be_deterministic()
-    with run_logging(folder, first=ranks.is_first, redact=Redactor().text), catch_signals() as stop:
+    num_threads = options.num_threads or share_of_cores(local_world_size())
+    set_threads(num_threads, deterministic=options.deterministic)
+    with run_logging(folder, first=ranks.is_first, redact=Redactor().text), catch_signals(StopFlag()) as stop:
         tracker = (
             instantiate(config["tracker"], group="tracker", key="tracker") if ranks.is_first else Silent()
         )
@@ -140,7 +148,7 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
         metrics={
             f"{split}/{name}": value
             for split, evaluation in evaluations.items()
-            for name, value in evaluation.figures.items()
+            for name, value in evaluation.metrics.items()
         },
         intervals={},
         best_step=best_step,
@@ -171,6 +179,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         )
     check_tuning(prepared.task, splits)
     check_examples(prepared, best=splits.best)
+    logger.info("model: making it and its optimizer on %s", run.ranks.device)
     make_model = partial(build.build_model, run.config, prepared, device=run.ranks.device)
     stepper = build.build_stepper(run.config, model=make_model(), task=prepared.task, ranks=run.ranks)
     describe_models(run)
@@ -209,7 +218,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         raise StoppedBySignalError(code, run.folder, state.step)
     if code == TIME_LIMIT:
         logger.info("trainer.max_minutes reached after step %d of %d", state.step, plan.total_steps)
-    return state, stepper.strategy.release(stepper.model, make_model)
+    return state, release(stepper.model, make_model)
 
 
 def _batches(run: Run, prepared: build.Prepared) -> Batches | StreamBatches:
@@ -220,17 +229,16 @@ def _batches(run: Run, prepared: build.Prepared) -> Batches | StreamBatches:
 
 def _resume(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler: Any) -> TrainingState:
     found = checkpoints.load_newest()
-    step = found[0].step if found else 0
-    if run.ranks.maximum(step) != -run.ranks.maximum(-step):
+    if len(set(run.ranks.per_rank(found[1].step if found else 0))) > 1:
         raise CheckpointError(f"{checkpoints.folder}: not all processes read the same checkpoint there")
     if found is None:
         return TrainingState()
-    info, snapshot = found
-    for reason in check_identity(read_identity(info.folder), checkpoints.identity):
+    folder, snapshot = found
+    for reason in check_identity(read_identity(folder), checkpoints.identity):
         logger.warning("going on, but not bit for bit: %s", reason)
     state = restore_snapshot(snapshot, stepper, scheduler)
     checkpoints.protected_step = state.best_step
-    logger.info("going on from step %d (%s)", state.step, info.folder)
+    logger.info("going on from step %d (%s)", state.step, folder)
     return state
 
 
@@ -238,10 +246,10 @@ def _validate(
     run: Run, prepared: build.Prepared, stepper: Stepper, splits: EvaluationSplits
 ) -> Mapping[str, Mapping[str, float]]:
     """Figures of the splits; of the first process on all, since all must decide alike."""
-    with stepper.strategy.whole(stepper.model):
+    with gathered(stepper.model):
         model = stepper.model
         found = evaluate_each(run, prepared, model, splits.names, best=splits.best)
-    figures = {split: evaluation.figures for split, evaluation in found.items()}
+    figures = {split: evaluation.metrics for split, evaluation in found.items()}
     return json.loads(run.ranks.gather(json.dumps(figures).encode())[0])
 
 
@@ -265,10 +273,9 @@ def _restore_best(run: Run, state: TrainingState, model: torch.nn.Module) -> int
     """Put the weights of the best step into the model; the last ones stay where nothing was compared."""
     if state.best_step in (None, state.step):
         return state.best_step
-    for info in list_checkpoints(run.folder / "checkpoints"):
-        if info.step == state.best_step:
-            model.load_state_dict(dict(load(info.folder).weights))
-            return info.step
+    if folder := list_checkpoints(run.folder / "checkpoints").get(state.best_step or 0):
+        model.load_state_dict(dict(load(folder).weights))
+        return state.best_step
     logger.warning("the checkpoint of the best step %s is gone; the last weights are used", state.best_step)
     return state.step
 
@@ -278,7 +285,7 @@ def _identity(run: Run, prepared: build.Prepared) -> dict[str, Any]:
         "config": config_hash(read_config(run.folder / CONFIG_FILE)),  # secrets are no part of it
         "tokenizer": tokenizer_fingerprint(prepared.tokenizer, with_version=False),
         "num_processes": run.ranks.num_ranks,
-        "strategy": build.build_strategy(run.config, ranks=run.ranks).name,
+        "strategy": "fsdp" if run.ranks.sharded else "replicated",
         "num_threads": torch.get_num_threads(),
         "device": run.ranks.device.type,
         "torch": torch.__version__,

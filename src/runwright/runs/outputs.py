@@ -16,8 +16,8 @@ from runwright.report.plots import write_data_plots, write_prediction_plots, wri
 from runwright.report.record_writer import RecordWriter
 from runwright.report.tables import class_report, group_rows, write_table
 from runwright.report.threshold_plots import THRESHOLD, plot_thresholds
+from runwright.trainer.batches import derive_seed
 from runwright.trainer.evaluate import Evaluation
-from runwright.trainer.seeds import derive_seed
 from runwright.types import Interval, Metric
 
 logger = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def write_tables(folder: Path, split: str, *, task: Any, evaluation: Evaluation)
         written[f"tables/classes_{split}"] = write_table(tables / f"classes_{split}.csv", rows)
     for name, own in task.tables(evaluation.predictions).items():
         written[f"tables/{name}_{split}"] = write_table(tables / f"{name}_{split}.csv", own)
-    by_group = group_rows({f"{split}/{k}": v for k, v in evaluation.figures.items()}, split=split)
+    by_group = group_rows({f"{split}/{k}": v for k, v in evaluation.metrics.items()}, split=split)
     if by_group:
         written[f"tables/groups_{split}"] = write_table(tables / f"groups_{split}.csv", by_group)
     return written

@@ -37,12 +37,11 @@ from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
 from runwright.tracker.system import cpu_seconds
 from runwright.trainer.checkpoint import is_valid, list_checkpoints
+from runwright.trainer.environment import StopFlag
 from runwright.trainer.evaluate import Evaluation
-from runwright.trainer.evaluation_splits import choose_splits
 from runwright.trainer.loop import TrainingState
-from runwright.trainer.options import TrainerOptions
+from runwright.trainer.options import TrainerOptions, choose_splits
 from runwright.trainer.ranks import Ranks
-from runwright.trainer.stop import StopFlag
 from runwright.types import Interval, RunInfo, Tracker
 
 logger = logging.getLogger(__name__)
@@ -150,8 +149,8 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
 
 def _record_changes(run: Run) -> None:
     """Write down that the run goes on with other data, and from which step on."""
-    checkpoints = reversed(list_checkpoints(run.folder / "checkpoints"))
-    step = next((info.step for info in checkpoints if is_valid(info.folder)), 0)
+    checkpoints = reversed(list_checkpoints(run.folder / "checkpoints").items())
+    step = next((step for step, folder in checkpoints if is_valid(folder)), 0)
     change = redact({"step": step, "changes": run.data_changes})
     logger.warning("from step %d on the data is not what it was: %s", step, "; ".join(change["changes"]))
     record_resume(run.folder, {}, data=change)

@@ -1,4 +1,4 @@
-"""Which examples when: a pure function of (seed, step), with no sampler state to save or to lose.
+"""Batches as a pure function of (seed, step), with no sampler state to save or to lose.
 
 The global batch of a step is a slice of a permutation of its epoch. It is cut by length into microbatches,
 a pure function of the examples and the options: the same on any number of processes. Ranks take microbatches.
@@ -6,23 +6,36 @@ a pure function of the examples and the options: the same on any number of proce
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from runwright.trainer.seeds import derive_seed
+from runwright.store import bytes_digest
+from runwright.trainer.ranks import ALONE, Ranks
 from runwright.types import Batch, Example, Examples, Task
 
 LEDGER_START = "0" * 32
+Item = TypeVar("Item")
+
+
+def derive_seed(*parts: int | str) -> int:
+    """63 bits from the parts, the same on every machine, with no relation between neighbours.
+
+    All randomness is a function of where in the run it is used, so that none of it needs to be saved. blake2b
+    rather than `hash` (differs by process) or `seed + step` (streams of neighbours overlap).
+    """
+    digest = blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cut:
-    """How a batch is cut into microbatches; both None: not at all."""
+    """Bounds of a microbatch; both None: a batch is not cut."""
 
     microbatch_size: int | None = None  # examples
     microbatch_tokens: int | None = None  # with padding
@@ -53,7 +66,7 @@ class StepBatch:
 
     @property
     def num_microbatches(self) -> int:
-        """Over all ranks."""
+        """Microbatches of the whole batch, over all ranks."""
         return len(self.sizes)
 
 
@@ -79,29 +92,25 @@ class BatchOrder:
 
 
 def cut_batch(lengths: Sequence[int] | np.ndarray, cut: Cut) -> list[list[int]]:
-    """Microbatches as lists of places in the batch, longest first; equal lengths keep their order.
+    """Microbatches as lists of positions in the batch, longest first; equal lengths keep their order.
 
     A single example longer than `microbatch_tokens` is a microbatch of its own.
     """
     order = np.argsort(-np.asarray(lengths), kind="stable").tolist()
     size = cut.microbatch_size or len(order)
+    tokens = cut.microbatch_tokens or math.inf
     microbatches: list[list[int]] = []
-    for place in order:
-        current = microbatches[-1] if microbatches else None
-        full = current is None or len(current) >= size
-        if not full and cut.microbatch_tokens is not None:
-            assert current is not None
-            full = (len(current) + 1) * lengths[current[0]] > cut.microbatch_tokens
-        if full:
-            microbatches.append([place])
+    for position in order:
+        current = microbatches[-1] if microbatches else []
+        if current and len(current) < size and (len(current) + 1) * lengths[current[0]] <= tokens:
+            current.append(position)
         else:
-            assert current is not None
-            current.append(place)
+            microbatches.append([position])
     return microbatches
 
 
 def assign(costs: Sequence[int], num_ranks: int) -> list[list[int]]:
-    """Which microbatches each rank runs: the costliest first, each to the rank with the least so far."""
+    """Microbatches of each rank: the costliest first, always to the rank with the least so far."""
     loads = [0] * num_ranks
     shares: list[list[int]] = [[] for _ in range(num_ranks)]
     for index in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
@@ -117,31 +126,20 @@ class Picked:
 
     pieces: Sequence[tuple[Examples, np.ndarray]]  # examples, positions in them
 
-    @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each example, [B] int64."""
-        return np.concatenate([examples.lengths[positions] for examples, positions in self.pieces])
+    def column(self, name: str) -> np.ndarray:
+        """`lengths`, `widths` or `example_ids` of the batch, [B] int64."""
+        return np.concatenate([getattr(examples, name)[positions] for examples, positions in self.pieces])
 
-    @property
-    def widths(self) -> np.ndarray:
-        """What each example takes of a batch with padding, [B] int64."""
-        return np.concatenate([examples.widths[positions] for examples, positions in self.pieces])
-
-    @property
-    def example_ids(self) -> np.ndarray:
-        """[B] int64."""
-        return np.concatenate([examples.example_ids[positions] for examples, positions in self.pieces])
-
-    def fetch(self, places: Sequence[int]) -> list[Example]:
-        """The examples at these places of the batch, in this order."""
-        found: dict[int, Example] = {}
+    def fetch(self, wanted: Sequence[int]) -> list[Example]:
+        """The examples at these positions of the batch, in this order."""
+        fetched: dict[int, Example] = {}
         start = 0
         for examples, positions in self.pieces:
-            inside = [place for place in places if start <= place < start + len(positions)]
-            fetched = examples.fetch([int(positions[place - start]) for place in inside])
-            found.update(zip(inside, fetched, strict=True))
+            inside = [index for index in wanted if start <= index < start + len(positions)]
+            rows = examples.fetch([int(positions[index - start]) for index in inside])
+            fetched.update(zip(inside, rows, strict=True))
             start += len(positions)
-        return [found[place] for place in places]
+        return [fetched[index] for index in wanted]
 
 
 def make_batch(
@@ -150,34 +148,35 @@ def make_batch(
     task: Task,
     *,
     cut: Cut,
-    rank: int,
-    num_ranks: int,
-    fill_up: bool,
+    ranks: Ranks,
     seed: int,
     epoch: int,
     position: Mapping[str, Any] | None = None,
 ) -> StepBatch:
-    """The batch as one rank sees it: cut into microbatches, of which it fetches and collates its own."""
+    """The batch as one rank sees it: cut into microbatches, of which it fetches and collates its own.
 
-    def microbatch(index: int, places: Sequence[int]) -> Microbatch:
-        examples = task.augment(picked.fetch(places), seed=seed, epoch=epoch)
+    Where the model is sharded, ranks with fewer microbatches than others get fillers.
+    """
+
+    def microbatch(index: int, positions: Sequence[int]) -> Microbatch:
+        examples = task.augment(picked.fetch(positions), seed=seed, epoch=epoch)
         return Microbatch(index=index, count=task.count(examples), batch=task.collate(examples))
 
-    lengths, widths = picked.lengths, picked.widths
+    lengths, widths = picked.column("lengths"), picked.column("widths")
     microbatches = cut_batch(widths if cut.microbatch_tokens else lengths, cut)
-    padded = [len(places) * int(widths[places].max()) for places in microbatches]
-    shares = assign(padded, num_ranks)
-    mine = shares[rank]
-    missing = max(map(len, shares)) - len(mine) if fill_up else 0
+    padded = [len(positions) * int(widths[positions].max()) for positions in microbatches]
+    shares = assign(padded, ranks.num_ranks)
+    mine = shares[ranks.rank]
+    missing = max(map(len, shares)) - len(mine) if ranks.sharded else 0
     shortest = microbatches[-1][-1:]
     return StepBatch(
         step=step,
-        sizes=tuple(len(places) for places in microbatches),
+        sizes=tuple(map(len, microbatches)),
         microbatches=tuple(microbatch(i, microbatches[i]) for i in mine),
         num_examples=len(lengths),
         real_tokens=int(lengths.sum()),
         padded_tokens=sum(padded),
-        ledger=hash_ids(picked.example_ids),
+        ledger=bytes_digest(picked.column("example_ids")),
         position=position,
         fillers=(microbatch(len(padded) - 1, shortest),) * missing if missing else (),
     )
@@ -193,17 +192,13 @@ class Batches:
         *,
         order: BatchOrder,
         cut: Cut,
-        rank: int = 0,
-        num_ranks: int = 1,
-        fill_up: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.examples = examples
         self.task = task
         self.order = order
         self.cut = cut
-        self.rank = rank
-        self.num_ranks = num_ranks
-        self.fill_up = fill_up  # ranks with fewer microbatches than others run some of no weight
+        self.ranks = ranks
 
     @property
     def steps_per_epoch(self) -> int:
@@ -217,27 +212,23 @@ class Batches:
             Picked([(self.examples, self.order.positions(step))]),
             self.task,
             cut=self.cut,
-            rank=self.rank,
-            num_ranks=self.num_ranks,
-            fill_up=self.fill_up,
+            ranks=self.ranks,
             seed=self.order.seed,
             epoch=step // self.order.steps_per_epoch,
         )
 
     def iterate(self, start: int, end: int) -> Iterator[StepBatch]:
         """Steps start to end - 1; each is prepared while the one before it is used."""
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-            coming = pool.submit(self.at, start) if start < end else None
-            for step in range(start, end):
-                assert coming is not None
-                batch = coming.result()
-                coming = pool.submit(self.at, step + 1) if step + 1 < end else None
-                yield batch
+        return ahead(map(self.at, range(start, end)), "batches")
 
 
-def hash_ids(example_ids: np.ndarray) -> str:
-    """A hash of the ids in their order."""
-    return blake2b(np.ascontiguousarray(example_ids, dtype="<i8").tobytes(), digest_size=16).hexdigest()
+def ahead(items: Iterator[Item], thread_name: str) -> Generator[Item]:
+    """The same items, the next one made in a thread while one is used."""
+    with ThreadPoolExecutor(1, thread_name) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
 
 
 def extend_ledger(ledger: str, batch: str) -> str:

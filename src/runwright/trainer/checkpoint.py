@@ -23,8 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from runwright.errors import CheckpointError
-from runwright.store import file_sha256
-from runwright.trainer.optimizer_state import without_tied
+from runwright.store import file_sha256, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -45,14 +44,6 @@ class Snapshot:
     state: Mapping[str, Any]  # JSON
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CheckpointInfo:
-    """A checkpoint on disk."""
-
-    step: int
-    folder: Path
-
-
 class CheckpointStore:
     """The checkpoints of one run; one process writes.
 
@@ -68,8 +59,6 @@ class CheckpointStore:
         self.seconds = 0.0  # that training waited for
         self._writer: threading.Thread | None = None
         self._failure: CheckpointError | None = None
-
-    # --- writing --------------------------------------------------------------------------------------
 
     def save(self, snapshot: Snapshot) -> None:
         """Start writing in the background; waits for the one before it."""
@@ -97,7 +86,11 @@ class CheckpointStore:
             self._write(snapshot)
             self._remove_old(snapshot.step)
         except Exception as error:  # whatever it is: training goes on, and the next save tries again
-            self._failure = self._explain(error, snapshot)
+            self._failure = CheckpointError(
+                f"checkpoint of step {snapshot.step} was not written to {self.folder}: {error}; it needs "
+                f"{_num_bytes(snapshot):,} bytes, {_free_bytes(self.folder):,} are free. Older checkpoints "
+                "are untouched; the next save tries again"
+            )
             foreseen = isinstance(error, OSError | CheckpointError | SafetensorError)
             logger.error("%s", self._failure, exc_info=None if foreseen else error)  # noqa: TRY400
 
@@ -106,7 +99,9 @@ class CheckpointStore:
         final = self.folder / f"{PREFIX}{snapshot.step:08d}"
         if final.exists() and is_valid(final):
             return  # stopped before the first step of a resumed run: the same state, perhaps the only one
-        self._check_space(snapshot)
+        needed, free = int(FREE_SPACE_FACTOR * _num_bytes(snapshot)), _free_bytes(self.folder)
+        if free < needed:
+            raise CheckpointError(f"{needed:,} bytes needed, {free:,} free")
         partial = self.folder / f".{final.name}.{os.getpid()}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
@@ -115,94 +110,69 @@ class CheckpointStore:
             save_file(weights, partial / WEIGHTS)
             save_file(dict(snapshot.optimizer), partial / OPTIMIZER)
             write_json(partial / STATE, {**snapshot.state, "tied": aliases})
-            write_json(partial / MANIFEST, self._manifest(partial, snapshot.step))
-            for file in partial.iterdir():
-                sync(file)
-            sync(partial)
+            files = {
+                file.name: {"sha256": file_sha256(file), "bytes": file.stat().st_size}
+                for file in sorted(partial.iterdir())
+            }
+            manifest = {
+                "format_version": FORMAT_VERSION,
+                "step": snapshot.step,
+                "files": files,
+                "identity": dict(self.identity),
+            }
+            write_json(partial / MANIFEST, {**manifest, "sha256": _hash_of(manifest)})
+            for path in (*partial.iterdir(), partial):
+                _sync(path)
             if final.exists():  # damaged; there is an older one, from which this run went on
                 final.replace(self.folder / f".{final.name}.{os.getpid()}.replaced")
             partial.replace(final)
-            sync(self.folder)
+            _sync(self.folder)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         verify(final)
 
-    def _manifest(self, folder: Path, step: int) -> dict[str, Any]:
-        files = {
-            file.name: {"sha256": file_sha256(file), "bytes": file.stat().st_size}
-            for file in sorted(folder.iterdir())
-        }
-        manifest = {
-            "format_version": FORMAT_VERSION,
-            "step": step,
-            "files": files,
-            "identity": dict(self.identity),
-        }
-        return {**manifest, "sha256": _hash_of(manifest)}
-
-    def _check_space(self, snapshot: Snapshot) -> None:
-        needed = int(FREE_SPACE_FACTOR * _num_bytes(snapshot))
-        free = _free_bytes(self.folder)
-        if free < needed:
-            raise CheckpointError(f"{needed:,} bytes needed, {free:,} free")
-
-    def _explain(self, error: Exception, snapshot: Snapshot) -> CheckpointError:
-        free = _free_bytes(self.folder)
-        return CheckpointError(
-            f"checkpoint of step {snapshot.step} was not written to {self.folder}: {error}; it needs "
-            f"{_num_bytes(snapshot):,} bytes, {free:,} are free. Older checkpoints are untouched; the next "
-            "save tries again"
-        )
-
     def _remove_old(self, step: int) -> None:
         # Newer ones than the one just written are damaged, since the run went on from an older one: they must
         # not count as kept.
-        checkpoints = [info for info in list_checkpoints(self.folder) if info.step <= step]
-        for info in checkpoints[: -self.keep]:
-            if info.step != self.protected_step:
+        checkpoints = [older for older in list_checkpoints(self.folder).items() if older[0] <= step]
+        for older, folder in checkpoints[: -self.keep]:
+            if older != self.protected_step:
                 # renamed first: a removal that is cut short leaves no half checkpoint under a valid name
-                grave = self.folder / f".{info.folder.name}.{os.getpid()}.removed"
-                info.folder.replace(grave)
+                grave = self.folder / f".{folder.name}.{os.getpid()}.removed"
+                folder.replace(grave)
                 shutil.rmtree(grave, ignore_errors=True)
         self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:
-        """What saves and removals that were cut short left behind."""
-        for leftover in self.folder.glob(f".{PREFIX}*"):
+        for leftover in self.folder.glob(f".{PREFIX}*"):  # of saves and removals that were cut short
             shutil.rmtree(leftover, ignore_errors=True)
 
-    # --- reading --------------------------------------------------------------------------------------
-
-    def load_newest(self) -> tuple[CheckpointInfo, Snapshot] | None:
+    def load_newest(self) -> tuple[Path, Snapshot] | None:
         """The newest checkpoint that verifies; damaged ones are passed over with a warning.
 
         None where there is no checkpoint at all; CheckpointError where all are damaged.
         """
-        checkpoints = list_checkpoints(self.folder)
         damaged: list[str] = []
-        for info in reversed(checkpoints):
+        for folder in reversed(list_checkpoints(self.folder).values()):
             try:
-                snapshot = load(info.folder)
+                snapshot = load(folder)
             except CheckpointError as error:
                 damaged.append(str(error))
                 continue
             if damaged:
-                logger.warning("passed over %s; using %s", "; ".join(damaged), info.folder)
-            return info, snapshot
+                logger.warning("passed over %s; using %s", "; ".join(damaged), folder)
+            return folder, snapshot
         if damaged:
             raise CheckpointError(f"no valid checkpoint in {self.folder}: " + "; ".join(damaged))
         return None
 
 
-def list_checkpoints(folder: Path) -> list[CheckpointInfo]:
-    """What is in the folder, oldest step first; nothing is verified."""
-    found = [
-        CheckpointInfo(step=int(entry.name.removeprefix(PREFIX)), folder=entry)
-        for entry in (folder.iterdir() if folder.is_dir() else ())
-        if entry.name.startswith(PREFIX) and entry.name.removeprefix(PREFIX).isdecimal()
-    ]
-    return sorted(found, key=lambda info: info.step)
+def list_checkpoints(folder: Path) -> dict[int, Path]:
+    """Checkpoint folders by step, oldest first; nothing is verified."""
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    steps = [name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)]
+    return {int(step): folder / f"{PREFIX}{step}" for step in sorted(filter(str.isdecimal, steps), key=int)}
 
 
 def verify(folder: Path) -> dict[str, Any]:
@@ -232,7 +202,7 @@ def verify(folder: Path) -> dict[str, Any]:
 
 
 def is_valid(folder: Path) -> bool:
-    """Whether a checkpoint is as it was written."""
+    """Return True if every file of a checkpoint is as it was written."""
     try:
         verify(folder)
     except CheckpointError:
@@ -245,25 +215,33 @@ def load(folder: Path) -> Snapshot:
     manifest = verify(folder)
     state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     weights = load_file(folder / WEIGHTS)
-    for alias, name in state.pop("tied").items():
-        weights[alias] = weights[name]
+    weights |= {alias: weights[name] for alias, name in state.pop("tied").items()}
     return Snapshot(
         step=manifest["step"], weights=weights, optimizer=load_file(folder / OPTIMIZER), state=state
     )
 
 
 def read_identity(folder: Path) -> dict[str, Any]:
-    """What a checkpoint that was verified says about the run that wrote it."""
+    """The identity of the run that wrote a checkpoint, which was verified before."""
     return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["identity"]
 
 
-def write_json(file: Path, value: Any) -> None:
-    """One JSON document, readable, in a fixed order of keys."""
-    file.write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
+def without_tied(weights: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Each tensor once, and the other names of those that have several: `{alias: name}`."""
+    untied: dict[str, torch.Tensor] = {}
+    owners: dict[tuple[Any, ...], str] = {}
+    aliases: dict[str, str] = {}
+    for name, tensor in weights.items():
+        key = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape)
+        if tensor.numel() and key in owners:
+            aliases[name] = owners[key]
+        else:
+            owners[key] = name
+            untied[name] = tensor.contiguous()
+    return untied, aliases
 
 
-def sync(path: Path) -> None:
-    """Ask the system to put a file or the entries of a folder on the disk."""
+def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -276,8 +254,7 @@ def _hash_of(value: Any) -> str:
 
 
 def _num_bytes(snapshot: Snapshot) -> int:
-    tensors = [*snapshot.weights.values(), *snapshot.optimizer.values()]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return sum(tensor.nbytes for tensor in [*snapshot.weights.values(), *snapshot.optimizer.values()])
 
 
 def _free_bytes(folder: Path) -> int:

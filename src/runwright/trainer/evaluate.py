@@ -1,14 +1,13 @@
-"""Exact evaluation: every example once, the same figures on any number of processes.
+"""Exact evaluation: every example once, the same metrics on any number of processes.
 
 Batches are a pure function of the lengths; predictions are put in the order of example ids before anything
-is computed from them, so neither the number of processes nor the order of batches reaches the figures.
+is computed from them, so neither the number of processes nor the order of batches reaches the metrics.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +16,18 @@ import torch
 
 from runwright.predictions import join, pack, select, unpack
 from runwright.trainer.batches import Cut, cut_batch
+from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.step import to_device
-from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, StopFlag
 from runwright.types import Examples, Metric, Task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """What was predicted for one split, and the figures."""
+    """Predictions for one split and the metrics computed from them."""
 
     predictions: Any  # of the task's prediction_type, in the order of example ids
-    figures: dict[str, float]  # loss and scalar metrics; `name/group` for each group
+    metrics: dict[str, float]  # loss and scalar metrics; `name/group` for each group
     tables: dict[str, np.ndarray]  # metrics that are arrays, such as a confusion matrix
 
 
@@ -40,7 +39,6 @@ def predict(
     *,
     max_tokens: int,
     ranks: Ranks,
-    autocast: Callable[[], AbstractContextManager[Any]],
     on_progress: Callable[[int, int], None] | None = None,
     stop: StopFlag | None = None,
 ) -> Any:
@@ -62,23 +60,22 @@ def predict(
         # one seed and epoch for all evaluations: what chance changes is always the same
         some = task.augment(examples.fetch(places), seed=0, epoch=0)
         batch = to_device(task.collate(some), ranks.device)
-        with autocast():
+        with ranks.autocast():
             outputs = task.forward(model, batch)
         parts.append(task.predictions(outputs, batch))
         done += len(places)
         if on_progress:
             on_progress(done, share)
     model.train(was_training)
-    code = int(ranks.maximum(stop.code if stop else 0))
+    code = int(max(ranks.per_rank(stop.code if stop else 0)))
     if code > TIME_LIMIT:
         raise EvaluationStopped(code)
     if ranks.num_ranks > 1:
         gathered = ranks.gather(pack(join(parts)) if parts else b"")
         parts = [unpack(task.prediction_type, data) for data in gathered if data]
     everything = join(parts)
-    assert len(everything.example_ids) == len(examples), (
-        f"{len(everything.example_ids)} predictions for {len(examples)} examples"
-    )
+    count = len(everything.example_ids)
+    assert count == len(examples), f"{count} predictions for {len(examples)} examples"
     return everything
 
 
@@ -89,32 +86,32 @@ def evaluate(
     group_names: Sequence[str] = (),
 ) -> Evaluation:
     """Loss and metrics over all predictions, and over each group as `name/group`."""
-    figures, tables = _figures(predictions, metrics)
+    values, tables = _compute(predictions, metrics)
     if predictions.groups is not None:
         for index, group in enumerate(group_names):
-            chosen = predictions.groups == index
-            if chosen.any():
-                part, _ = _figures(select(predictions, chosen), metrics)
-                figures |= {f"{name}/{group}": value for name, value in part.items()}
-    return Evaluation(predictions=predictions, figures=figures, tables=tables)
+            mask = predictions.groups == index
+            if mask.any():
+                of_group, _ = _compute(select(predictions, mask), metrics)
+                values |= {f"{name}/{group}": value for name, value in of_group.items()}
+    return Evaluation(predictions=predictions, metrics=values, tables=tables)
 
 
-def _figures(
+def _compute(
     predictions: Any, metrics: Mapping[str, Metric]
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    figures: dict[str, float] = {}
+    values: dict[str, float] = {}
     tables: dict[str, np.ndarray] = {}
     if predictions.losses is not None:
         counts = predictions.loss_counts
         count = len(predictions.losses) if counts is None else math.fsum(counts.tolist())
-        figures["loss"] = math.fsum(predictions.losses.tolist()) / count if count else math.nan
+        values["loss"] = math.fsum(predictions.losses.tolist()) / count if count else math.nan
     if not predictions.labelled:
-        return figures, tables
+        return values, tables
     once = np.ones((1, len(predictions.example_ids)))
     for name, metric in metrics.items():
         value = metric(predictions, once)[0]
         if np.ndim(value):
             tables[name] = value
         else:
-            figures[name] = float(value)
-    return figures, tables
+            values[name] = float(value)
+    return values, tables

@@ -1,4 +1,4 @@
-"""This process among the processes of a run, and its device and threads."""
+"""The one `Accelerator` of a process, and the process group that it adopts."""
 
 from __future__ import annotations
 
@@ -17,28 +17,57 @@ from runwright.trainer.environment import STORE_VARIABLE
 from runwright.trainer.ranks import Ranks
 
 START_SECONDS = 300.0  # for all processes to come up: the imports of one may take long on a busy machine
+BACKENDS = {"cuda": "nccl", "xpu": "xccl"}  # others: gloo
 
 
-def start_ranks(device: str, *, num_processes: int = 1, timeout_seconds: float = 600.0) -> Ranks:
-    """Join the other processes that a launcher started, or be alone.
+def start_ranks(
+    device: str,
+    *,
+    precision: str = "fp32",
+    strategy: str = "replicated",
+    num_processes: int = 1,
+    timeout_seconds: float = 600.0,
+) -> Ranks:
+    """Join the other processes that a launcher started, or be alone; autocast and scaler by `precision`.
 
-    `device` is auto, cpu or cuda. A rank that waits longer than `timeout_seconds` for the others fails.
-    Raises ConfigError where another number of processes came up than the configuration asks for: some
-    launchers silently start one.
+    A rank that waits longer than `timeout_seconds` for the others fails. Raises ConfigError where device or
+    number of processes is not what was asked for.
     """
-    from accelerate.state import AcceleratorState, PartialState
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, GradientState
 
-    came_up = environment.world_size()
     environment.check_num_processes(num_processes)
-    _check_devices(device)
-    on_cpu = device == "cpu" or not torch.cuda.is_available()
-    AcceleratorState._reset_state(reset_partial_state=True)  # an earlier run in this process may differ
-    if came_up > 1:
-        _join_group("gloo" if on_cpu else "nccl", came_up, timeout_seconds=timeout_seconds)
-    state = PartialState(cpu=on_cpu)
-    assert state.num_processes == came_up, f"{state.num_processes} processes of {came_up}"
+    if device == "auto":
+        told_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "on")
+        device = "cuda" if torch.cuda.is_available() and not told_cpu else "cpu"
+    world_size, local_size = environment.world_size(), environment.local_world_size()
+    if device == "cuda" and local_size > torch.cuda.device_count() > 0:
+        raise ConfigError(
+            f"launch.num_processes: given {local_size} processes on this machine, expected at most one for "
+            f"each of its {torch.cuda.device_count()} GPUs; trainer.device=cpu has no such limit"
+        )
+    # A second Accelerator shares the state of an earlier run in this process, or refuses another precision.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    if world_size > 1:
+        _join_group(BACKENDS.get(device, "gloo"), world_size, timeout_seconds=timeout_seconds)
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no" if precision == "fp32" else precision)
+    # Accelerate 1.15 changes each of these without a word: another device where it finds none of the kind,
+    # one process of several without a GPU. (And float32 for fp16 on a CPU: build_stepper refuses that.)
+    if accelerator.device.type != device:
+        raise ConfigError(
+            f"trainer.device: given {device!r}, but accelerate finds only {accelerator.device.type!r} here, "
+            "expected a device of this machine; use auto or cpu"
+        )
+    assert accelerator.num_processes == world_size, f"{accelerator.num_processes} of {world_size} processes"
+    assert accelerator.distributed_type in ("NO", f"MULTI_{'GPU' if device == 'cuda' else device.upper()}")
     return Ranks(
-        rank=state.process_index, num_ranks=state.num_processes, device=torch.device(state.device or "cpu")
+        rank=accelerator.process_index,
+        num_ranks=world_size,
+        # On several CPUs accelerate says cpu:0, which torch.load(map_location=…) does not know.
+        device=torch.device("cpu") if device == "cpu" else accelerator.device,
+        sharded=strategy == "fsdp" and world_size > 1,
+        accelerator=accelerator,
     )
 
 
@@ -51,7 +80,7 @@ def end_ranks(ranks: Ranks) -> None:
 
 @cache
 def open_store() -> Store:
-    """The store through which the processes of a group find each other; the first rank keeps it."""
+    """The store through which the processes of a group find one another; the first rank holds it."""
     timeout = timedelta(seconds=START_SECONDS)
     descriptor = os.environ.pop(STORE_VARIABLE, None)
     if descriptor is not None:  # our launcher holds the port open since before the first process started
@@ -83,27 +112,14 @@ def _join_group(backend: str, num_processes: int, *, timeout_seconds: float) -> 
     )
 
 
-def _check_devices(device: str) -> None:
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("trainer.device=cuda, but torch finds no CUDA device here; use auto or cpu")
-    if device == "cpu" or not torch.cuda.is_available():
-        return
-    wanted, there = environment.local_world_size(), torch.cuda.device_count()
-    if wanted > there:
-        raise ConfigError(
-            f"launch.num_processes: given {wanted} processes on this machine, expected at most one for each "
-            f"of its {there} GPUs; trainer.device=cpu has no such limit"
-        )
+def set_threads(count: int, *, deterministic: bool = False) -> None:
+    """Set the threads of every operation, which decide the last bits of sums, and bit-identical GPU kernels.
 
-
-def set_threads(count: int) -> None:
-    """Threads of every operation from now on; recorded, since another count gives other last bits."""
+    With `deterministic`, operations that cannot give the same bits each time raise.
+    """
     os.environ["OMP_NUM_THREADS"] = str(count)  # for what is loaded later
     torch.set_num_threads(count)
-
-
-def be_deterministic() -> None:
-    """Let every operation on a GPU give the same bits each time; raises where one cannot."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by cuBLAS
-    torch.use_deterministic_algorithms(mode=True)
-    torch.backends.cudnn.benchmark = False
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by cuBLAS
+        torch.use_deterministic_algorithms(mode=True)
+        torch.backends.cudnn.benchmark = False

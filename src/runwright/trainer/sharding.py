@@ -1,147 +1,141 @@
-"""How a model is spread over the processes of a run: here, a whole copy of it in each."""
+"""Models of which each rank holds its rows of every weight, and whole copies of them (torch's `fully_shard`).
+
+Every function takes replicated models and plain tensors too, and does nothing or little to them. Weights are
+gathered layer by layer for each forward and backward, by all ranks at once: each of them runs the same number
+of microbatches, and calls these functions in the same order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, Protocol
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
-from runwright.trainer.optimizer_state import copy_to_cpu, copy_weights
-from runwright.trainer.ranks import Ranks, sum_gradients
+from runwright.errors import ConfigError
+from runwright.trainer.ranks import Ranks
 
 
-def use_sparse_gradients(model: torch.nn.Module) -> None:
-    """Let the embeddings of a model on the CPU give their gradients as rows; `densify` must follow.
+def spread(model: torch.nn.Module, ranks: Ranks) -> None:
+    """Shard the model in place where `ranks` say so; comes before the optimizer is made.
 
-    Tables that are shared with another module stay dense, and so do models on a GPU, where the dense
-    backward is fast.
+    Each layer is sharded, and what is in none of them as one more. Raises ConfigError where that fails.
     """
-    names: dict[int, int] = {}
-    for module in model.modules():
-        for parameter in module.parameters(recurse=False):
-            names[id(parameter)] = names.get(id(parameter), 0) + 1
-    for module in model.modules():
-        if type(module) is torch.nn.Embedding and module.weight.device.type == "cpu":
-            plain = module.max_norm is None and not module.scale_grad_by_freq
-            module.sparse = plain and names[id(module.weight)] == 1
+    use_sparse_gradients(model, wanted=not ranks.sharded)
+    if not ranks.sharded:
+        return
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    scalars = [name for name, parameter in model.named_parameters() if parameter.ndim == 0]
+    if scalars:
+        raise ConfigError(
+            f"launch.strategy: fsdp shards by rows, and {scalars[0]} of the model has no dimension; use "
+            "replicated, or make it a parameter of shape [1]"
+        )
+    mesh = init_device_mesh(ranks.device.type, (ranks.num_ranks,))
+    for layer in layers_of(model):
+        fully_shard(layer, mesh=mesh, reshard_after_forward=True)
+    fully_shard(model, mesh=mesh, reshard_after_forward=False)
+    for module in _sharded_modules(model):
+        # Sums: each loss is already divided by the count over all ranks. A factor alone would become NCCL's
+        # PREMUL_SUM, which gloo lacks (read in torch 2.13, torch/distributed/fsdp/_fully_shard).
+        module.set_gradient_divide_factor(1.0)
+        module.set_force_sum_reduction_for_comms(enable=True)
 
 
-def use_dense_gradients(model: torch.nn.Module) -> None:
-    """Let all embeddings give their gradients as whole tables."""
+def use_sparse_gradients(model: torch.nn.Module, *, wanted: bool = True) -> None:
+    """Let embeddings on the CPU give their gradients as rows, which `sum_gradients` turns into tables.
+
+    Tables that are shared with another module stay dense, and so do models on a GPU, where the dense backward
+    is fast, and sharded ones: torch cannot scatter rows that only some ranks have.
+    """
+    uses = _uses(model)
     for module in model.modules():
         if isinstance(module, torch.nn.Embedding):
-            module.sparse = False
+            plain = type(module) is torch.nn.Embedding and module.weight.device.type == "cpu"
+            plain = plain and module.max_norm is None and not module.scale_grad_by_freq
+            module.sparse = wanted and plain and uses[id(module.weight)] == 1
 
 
-def densify(parameters: Sequence[torch.nn.Parameter]) -> None:
-    """Turn gradients of rows into gradients of the whole table, in place."""
-    for parameter in parameters:
-        if parameter.grad is not None and parameter.grad.is_sparse:
-            parameter.grad = parameter.grad.to_dense()
+def layers_of(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """The blocks of a model: modules in its outermost lists of modules, in their order.
+
+    A block that shares a parameter with anything outside stays with the rest of the model.
+    """
+    layers: list[torch.nn.Module] = []
+
+    def visit(module: torch.nn.Module) -> None:
+        for child in module.children():
+            if isinstance(module, torch.nn.ModuleList) and not isinstance(child, torch.nn.ModuleList):
+                layers.append(child)
+            else:
+                visit(child)
+
+    visit(model)
+    everywhere = _uses(model)
+    alone = [layer for layer in layers if all(everywhere[key] == n for key, n in _uses(layer).items())]
+    return [layer for layer in dict.fromkeys(alone) if next(layer.parameters(), None) is not None]
 
 
-class Strategy(Protocol):
-    """What depends on where the weights are. Every rank calls the same methods in the same order."""
-
-    name: ClassVar[str]  # what `launch.strategy` calls it
-    runs_together: ClassVar[bool]  # whether all ranks must make the same number of forwards
-    is_whole: ClassVar[bool]  # whether each rank has all weights, so that one can save without the others
-
-    def prepare(self, model: torch.nn.Module) -> None:
-        """Spread the model, in place; comes before the optimizer is made."""
-        ...
-
-    def sum_gradients(self, parameters: Sequence[torch.nn.Parameter], ranks: Ranks) -> None:
-        """Make each gradient, or the part of it that is here, the sum over all ranks."""
-        ...
-
-    def clip(self, parameters: Sequence[torch.nn.Parameter], limit: float) -> float:
-        """Scale the whole gradient to a norm of at most `limit`; returns its norm before."""
-        ...
-
-    def gather(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A copy on the CPU of a whole tensor, on the first rank; what others get is not to be used."""
-        ...
-
-    def weights(self, model: torch.nn.Module) -> dict[str, torch.Tensor]:
-        """The same of the model's state by name; tied tensors stay tied."""
-        ...
-
-    def load(self, model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-        """Put whole tensors into the model."""
-        ...
-
-    def spread_state(
-        self, model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        """An optimizer's whole tensors, by `parameter|key`, in the form that its parameters have."""
-        ...
-
-    def whole(self, model: torch.nn.Module) -> AbstractContextManager[Any]:
-        """While it lasts, ranks may run as many forwards without gradients as each likes."""
-        ...
-
-    def release(self, model: torch.nn.Module, make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
-        """A plain whole model with the weights that were trained; `make` makes one with any weights."""
-        ...
+def copy_whole(tensor: torch.Tensor, *, wanted: bool = True) -> torch.Tensor:
+    """A copy on the CPU of the tensor that all ranks together hold; empty where it is not `wanted`."""
+    whole: Any = tensor.detach()
+    if hasattr(whole, "full_tensor"):  # a DTensor
+        whole = whole.full_tensor()
+    return whole.to("cpu", copy=True).contiguous() if wanted else whole.new_empty(0)
 
 
-class Replicated(Strategy):
-    """Each rank holds the whole model; the step sums the gradients."""
+def copy_weights(model: torch.nn.Module, *, wanted: bool = True) -> dict[str, torch.Tensor]:
+    """Whole copies of the model's state by name, one parameter after the other; tied tensors stay tied."""
+    copies: dict[int, torch.Tensor] = {}
+    weights: dict[str, torch.Tensor] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in copies:
+            copies[id(tensor)] = copy_whole(tensor, wanted=wanted)
+        weights[name] = copies[id(tensor)]
+    return weights
 
-    name: ClassVar[str] = "replicated"
-    runs_together: ClassVar[bool] = False
-    is_whole: ClassVar[bool] = True
 
-    def prepare(self, model: torch.nn.Module) -> None:
-        """Let embeddings give their gradients as rows."""
-        use_sparse_gradients(model)
+def spread_like(whole: torch.Tensor, other: Any) -> torch.Tensor:
+    """A whole tensor, which every rank has read, in the form of another one of its shape."""
+    if not hasattr(other, "full_tensor"):
+        return whole
+    from torch.distributed.tensor import distribute_tensor
 
-    def sum_gradients(self, parameters: Sequence[torch.nn.Parameter], ranks: Ranks) -> None:
-        """Fill the rows in and sum over ranks."""
-        densify(parameters)
-        sum_gradients(parameters, ranks)
+    return distribute_tensor(whole.to(other.device), other.device_mesh, other.placements, src_data_rank=None)
 
-    def clip(self, parameters: Sequence[torch.nn.Parameter], limit: float) -> float:
-        """By torch's own function."""
-        return torch.nn.utils.clip_grad_norm_(parameters, limit).item()
 
-    def gather(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A copy."""
-        return copy_to_cpu(tensor)
+@contextmanager
+def gathered(model: torch.nn.Module) -> Iterator[None]:
+    """Hold all weights on every rank, which may then run as many forwards without gradients as it likes."""
+    modules = _sharded_modules(model)
+    for module in modules:
+        module.set_reshard_after_forward(False, recurse=False)
+        module.unshard()
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.reshard()
+            module.set_reshard_after_forward(module is not model, recurse=False)
 
-    def weights(self, model: torch.nn.Module) -> dict[str, torch.Tensor]:
-        """Copies."""
-        return copy_weights(model)
 
-    def load(self, model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-        """As they are."""
-        model.load_state_dict(dict(weights))
-
-    def spread_state(
-        self,
-        model: torch.nn.Module,  # noqa: ARG002 - another strategy's
-        tensors: Mapping[str, torch.Tensor],
-    ) -> dict[str, torch.Tensor]:
-        """As they are."""
-        return dict(tensors)
-
-    def whole(self, model: torch.nn.Module) -> AbstractContextManager[Any]:  # noqa: ARG002
-        """It always is."""
-        return nullcontext()
-
-    def release(
-        self,
-        model: torch.nn.Module,
-        make: Callable[[], torch.nn.Module],  # noqa: ARG002 - another strategy's
-    ) -> torch.nn.Module:
-        """The model itself."""
+def release(model: torch.nn.Module, make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+    """A plain whole model with the trained weights, on every rank; `make` makes one with any weights."""
+    if not _sharded_modules(model):
         return model
+    weights, plain = copy_weights(model), make()
+    plain.load_state_dict(weights)
+    return plain
 
 
-def scale_of(norm: float, limit: float) -> float:
-    """What a gradient of this norm is multiplied by to be clipped, as torch.nn.utils does it."""
-    scale = limit / (norm + 1e-6)
-    return 1.0 if scale > 1.0 else scale  # NaN stays NaN
+def _uses(model: torch.nn.Module) -> Counter[int]:
+    """Number of modules that have each parameter, by the parameter's id."""
+    return Counter(id(p) for module in model.modules() for p in module.parameters(recurse=False))
+
+
+def _sharded_modules(model: torch.nn.Module) -> list[Any]:
+    return [module for module in model.modules() if hasattr(module, "unshard")]

@@ -10,17 +10,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from runwright.errors import RunwrightError
-from runwright.trainer.batches import Microbatch, StepBatch
-from runwright.trainer.ranks import Ranks, gather_rows
-from runwright.trainer.seeds import derive_seed
-from runwright.trainer.sharding import Replicated, Strategy
+from runwright.trainer.batches import Microbatch, StepBatch, derive_seed
+from runwright.trainer.ranks import Ranks, gather_rows, sum_gradients
 from runwright.types import Batch, LossSum, Task
 
 logger = logging.getLogger(__name__)
@@ -34,7 +31,7 @@ class NonFiniteError(RunwrightError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepResult:
-    """What one update was."""
+    """Loss, gradient norm and outcome of one update."""
 
     loss: float  # total / count over the global batch; 0 where there is nothing to train on
     gradient_norm: float  # of the whole gradient, before clipping
@@ -54,9 +51,6 @@ class Stepper:
     dropout_seed: int
     max_grad_norm: float | None
     non_finite: NonFinite
-    autocast: Callable[[], AbstractContextManager[Any]]
-    scaler: torch.amp.GradScaler | None
-    strategy: Strategy = field(default_factory=Replicated)
 
     def step(self, batch: StepBatch, *, stop: int = 0) -> StepResult:
         """Forward and backward of this rank's microbatches, one gradient sum, one optimizer step.
@@ -76,8 +70,11 @@ class Stepper:
             total = self._coupled_backward(self.task.coupled_loss, batch, count)
         else:
             total = self._backward(batch, count)
-        self.strategy.sum_gradients(self.parameters, self.ranks)
-        norm = self._clip()
+        if not self.ranks.sharded:  # fully_shard summed them in the backward
+            sum_gradients(self.parameters, self.ranks)
+        if scaler := self.ranks.scaler:
+            scaler.unscale_(self.optimizer)
+        norm = self.ranks.clip(self.parameters, self.max_grad_norm or math.inf)
         updated = self._update(batch.step, loss=total / count, norm=norm)
         self.optimizer.zero_grad(set_to_none=True)
         return StepResult(loss=total / count, gradient_norm=norm, updated=updated, stop=stop)
@@ -90,15 +87,15 @@ class Stepper:
         for microbatch in batch.microbatches:
             total = self._loss(batch.step, microbatch)
             self._scaled(total / count).backward()
-            totals[microbatch.index] = total.detach().double()
+            totals[microbatch.index] = total.detach().cpu().double()  # MPS has no float64
         for filler in batch.fillers:  # for the ranks that run more
             (0.0 * self._loss(batch.step, filler)).backward()
         # one addend a microbatch and a fixed order: the same bits on any number of processes
         return math.fsum(self.ranks.sum_vector(totals).tolist())
 
     def _loss(self, step: int, microbatch: Microbatch) -> torch.Tensor:
-        seed_dropout(self.dropout_seed, step, microbatch.index)
-        with self.autocast():
+        self._seed(step, microbatch)
+        with self.ranks.autocast():
             inputs = to_device(microbatch.batch, self.ranks.device)
             return self.task.loss(self.task.forward(self.model, inputs), inputs).total
 
@@ -128,12 +125,17 @@ class Stepper:
         return loss.total.detach().double().item()
 
     def _outputs(self, step: int, microbatch: Microbatch, *, keep_graph: bool) -> torch.Tensor:
-        seed_dropout(self.dropout_seed, step, microbatch.index)
-        with torch.set_grad_enabled(keep_graph), self.autocast():
+        self._seed(step, microbatch)
+        with torch.set_grad_enabled(keep_graph), self.ranks.autocast():
             return self.task.forward(self.model, to_device(microbatch.batch, self.ranks.device))
 
+    def _seed(self, step: int, microbatch: Microbatch) -> None:
+        # The same dropout whichever process runs a microbatch, and however often. A restored generator is not
+        # enough: starting accelerate's loader drew from it, and none of 9 losses after a resume was equal.
+        torch.manual_seed(derive_seed("dropout", self.dropout_seed, step, microbatch.index))
+
     def _scaled(self, loss: torch.Tensor) -> torch.Tensor:
-        return self.scaler.scale(loss) if self.scaler else loss
+        return self.ranks.scaler.scale(loss) if self.ranks.scaler else loss
 
     def _agree(self, batch: StepBatch, stop: int) -> tuple[float, int]:
         """The denominator over all microbatches, and the largest stop code."""
@@ -146,17 +148,13 @@ class Stepper:
         assert count >= 0, f"step {batch.step}: the denominator of the loss is {count}"
         return count, int(max(agreed[batch.num_microbatches :]))
 
-    def _clip(self) -> float:
-        if self.scaler:
-            self.scaler.unscale_(self.optimizer)
-        limit = math.inf if self.max_grad_norm is None else self.max_grad_norm
-        return self.strategy.clip(self.parameters, limit)
-
     def _update(self, step: int, *, loss: float, norm: float) -> bool:
         finite = math.isfinite(loss) and math.isfinite(norm)
-        if self.scaler:  # fp16: an infinite gradient is expected now and then; the scaler skips and adapts
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+        if (
+            self.ranks.scaler
+        ):  # fp16: an infinite gradient is expected now and then; the scaler skips and adapts
+            self.ranks.scaler.step(self.optimizer)
+            self.ranks.scaler.update()
             return finite
         if not finite and self.non_finite != "warn":
             if self.non_finite == "stop":
@@ -167,11 +165,6 @@ class Stepper:
             return False
         self.optimizer.step()
         return True
-
-
-def seed_dropout(seed: int, step: int, microbatch: int) -> None:
-    """Seed torch for one forward; the same masks whichever process runs it and however often."""
-    torch.manual_seed(derive_seed("dropout", seed, step, microbatch))
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

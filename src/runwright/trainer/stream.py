@@ -10,49 +10,22 @@ length in each, so that rows that a border parted come together.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from threading import Event
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from runwright.errors import DataError
-from runwright.trainer.batches import Cut, Picked, StepBatch, make_batch
-from runwright.trainer.seeds import derive_seed
+from runwright.trainer.batches import Cut, Picked, StepBatch, ahead, derive_seed, make_batch
+from runwright.trainer.ranks import ALONE, Ranks
 from runwright.types import Examples, Task
 
 logger = logging.getLogger(__name__)
 
 UNSHUFFLED_ROWS = 1000  # in a window where the order stays that of the files
-
-
-class ExampleCursor(Protocol):
-    """One reader of a stream of examples."""
-
-    @property
-    def place(self) -> Mapping[str, int]:
-        """Of the next row: what `ExampleStream.open` takes."""
-        ...
-
-    def read(self, num_rows: int, *, is_cancelled: Callable[[], bool]) -> tuple[int, Examples | None]:
-        """How many of the next rows were read, fewer only at the end, and their examples, if any."""
-        ...
-
-
-class ExampleStream(Protocol):
-    """Examples of one split, encoded when they are wanted, from any place on."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Differs for other data."""
-        ...
-
-    def open(self, place: Mapping[str, int] | None) -> ExampleCursor:
-        """A reader that begins at a place; None: at the first row."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,16 +46,14 @@ class StreamBatches:
 
     def __init__(
         self,
-        stream: ExampleStream,
+        stream: Any,  # an EncodedStream; the room of data sets stands beside this one
         task: Task,
         *,
         batch_size: int,
         shuffle_buffer: int | None,
         seed: int,
         cut: Cut,
-        rank: int = 0,
-        num_ranks: int = 1,
-        fill_up: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.stream = stream
         self.task = task
@@ -90,9 +61,7 @@ class StreamBatches:
         self.shuffle_buffer = shuffle_buffer
         self.seed = seed
         self.cut = cut
-        self.rank = rank
-        self.num_ranks = num_ranks
-        self.fill_up = fill_up  # ranks with fewer microbatches than others run some of no weight
+        self.ranks = ranks
         self.position: Mapping[str, Any] = {"epoch": 0, "window": 0, "place": None, "used": 0}
 
     def resume(self, position: Mapping[str, Any] | None) -> None:
@@ -107,21 +76,16 @@ class StreamBatches:
     def iterate(self, start: int, end: int) -> Iterator[StepBatch]:
         """Steps start to end - 1; `start` is the step of the position."""
         cancelled = Event()
-        with ThreadPoolExecutor(1, "stream") as reader, ThreadPoolExecutor(1, "batches") as assembler:
-            batches = self._batches(self._ahead(self._windows(cancelled), reader), start)
-            try:
-                coming = assembler.submit(next, batches) if start < end else None
-                for step in range(start, end):
-                    assert coming is not None
-                    batch = coming.result()
-                    coming = assembler.submit(next, batches) if step + 1 < end else None
-                    assert batch.position is not None
-                    self.position = batch.position
-                    yield batch
-            finally:
-                cancelled.set()
-
-    # --- windows --------------------------------------------------------------------------------------
+        windows = ahead(self._windows(cancelled), "stream")
+        batches = ahead(islice(self._batches(windows, start), end - start), "batches")
+        try:
+            for batch in batches:
+                assert batch.position is not None
+                self.position = batch.position
+                yield batch
+        finally:
+            cancelled.set()  # before the threads are waited for
+            batches.close()
 
     def _windows(self, cancelled: Event) -> Iterator[Window]:
         """Windows from that of the position on, epoch after epoch, without an end."""
@@ -140,36 +104,19 @@ class StreamBatches:
     ) -> Iterator[Window]:
         cursor = self.stream.open(place)
         while not cancelled.is_set():
-            num_rows = self._num_rows(epoch, index)
+            num_rows = self.shuffle_buffer or UNSHUFFLED_ROWS
+            if epoch and not index:
+                num_rows -= derive_seed("window", self.seed, epoch) % num_rows
             num_read, examples = cursor.read(num_rows, is_cancelled=cancelled.is_set)
             if num_read:
-                order = self._order(epoch, index, 0 if examples is None else len(examples))
+                order = np.arange(0 if examples is None else len(examples))
+                if self.shuffle_buffer is not None:
+                    seed = derive_seed("stream", self.seed, epoch, index)
+                    order = np.random.Generator(np.random.Philox(seed)).permutation(len(order))
                 yield Window(epoch=epoch, index=index, place=place, examples=examples, order=order)
             if num_read < num_rows:
                 return
             index, place = index + 1, cursor.place
-
-    def _num_rows(self, epoch: int, index: int) -> int:
-        size = self.shuffle_buffer or UNSHUFFLED_ROWS
-        if epoch and not index:
-            return size - derive_seed("window", self.seed, epoch) % size
-        return size
-
-    def _order(self, epoch: int, index: int, num_examples: int) -> np.ndarray:
-        if self.shuffle_buffer is None:
-            return np.arange(num_examples)
-        generator = np.random.Generator(np.random.Philox(derive_seed("stream", self.seed, epoch, index)))
-        return generator.permutation(num_examples)
-
-    def _ahead(self, windows: Iterator[Window], reader: ThreadPoolExecutor) -> Iterator[Window]:
-        """The same windows, the next one read while one is used."""
-        coming = reader.submit(next, windows)
-        while True:
-            window = coming.result()
-            coming = reader.submit(next, windows)
-            yield window
-
-    # --- batches --------------------------------------------------------------------------------------
 
     def _batches(self, windows: Iterator[Window], step: int) -> Iterator[StepBatch]:
         """Batches without an end; the last one of an epoch may be short."""
@@ -178,10 +125,10 @@ class StreamBatches:
             pieces: list[tuple[Examples, np.ndarray]] = []
             room, epoch = self.batch_size, window.epoch
             while room:
-                chosen = window.order[used : used + room]
-                if window.examples is not None and len(chosen):
-                    pieces.append((window.examples, chosen))
-                    used, room = used + len(chosen), room - len(chosen)
+                positions = window.order[used : used + room]
+                if window.examples is not None and len(positions):
+                    pieces.append((window.examples, positions))
+                    used, room = used + len(positions), room - len(positions)
                     continue
                 following = next(windows)
                 if pieces and following.epoch != epoch:
@@ -194,9 +141,7 @@ class StreamBatches:
                 Picked(pieces),
                 self.task,
                 cut=self.cut,
-                rank=self.rank,
-                num_ranks=self.num_ranks,
-                fill_up=self.fill_up,
+                ranks=self.ranks,
                 seed=self.seed,
                 epoch=window.epoch,
                 position={**position, "fingerprint": self.stream.fingerprint},

@@ -50,7 +50,7 @@ def mount_small(folder: Path, size: int) -> bool:
 def is_whole(store: CheckpointStore, step: int) -> bool:
     """Whether the newest checkpoint is the one of this step, in all its parts."""
     found = store.load_newest()
-    if found is None or found[0].step != step:
+    if found is None or found[1].step != step:
         return False
     loaded, expected = found[1], snapshot(step)
     return (

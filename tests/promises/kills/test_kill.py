@@ -65,8 +65,8 @@ def test_the_command_of_a_user_goes_on_and_then_begins_anew(make: Any, whole: An
         os.kill(process.pid, signal.SIGKILL)
     folder = killed.folder
     again = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert f"going on with {folder}" in again.stderr
+    assert f"resuming {folder}" in again.stderr
     killed.check_same(whole(40))
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "going on with" not in done.stderr
+    assert "resuming" not in done.stderr
     assert len(killed.folders()) == 2

@@ -53,10 +53,10 @@ def train(config: dict[str, Any], prepared: Any, folder: Path) -> tuple[int, Fig
 
     from runwright import build
     from runwright.trainer.checkpoint import CheckpointStore
+    from runwright.trainer.environment import StopFlag
     from runwright.trainer.loop import Loop, TrainingState, restore_snapshot
-    from runwright.trainer.plan import make_plan
+    from runwright.trainer.options import make_plan
     from runwright.trainer.ranks import Ranks
-    from runwright.trainer.stop import StopFlag
 
     ranks, options = Ranks(rank=0, num_ranks=1, device=torch.device("cpu")), build.build_options(config)
     model = build.build_model(config, prepared, device=ranks.device)

@@ -6,7 +6,6 @@ import hashlib
 import json
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,7 +96,7 @@ def one_step(
     batch = batches.at(0)
     assert batch.num_microbatches == count
     if assignment == "by cost":
-        batches.rank, batches.num_ranks = ranks.rank, ranks.num_ranks
+        batches.ranks = ranks
         batch = batches.at(0)
     else:
         batch = replace(batch, microbatches=tuple(share(batch, assignment, ranks)))
@@ -140,8 +139,7 @@ def curve(folder: Path, *, num_steps: int) -> None:
         model = make_model(task, "bert", dropout=0.2).to(dtype)
         order = BatchOrder(30, batch_size=8, seed=1)
         batches = Batches(
-            make_examples(task, 30), task, order=order, cut=Cut(microbatch_size=2), rank=ranks.rank,
-            num_ranks=ranks.num_ranks,
+            make_examples(task, 30), task, order=order, cut=Cut(microbatch_size=2), ranks=ranks,
         )  # fmt: skip
         stepper = make_stepper(model, task, ranks, lr=1e-3)
         curves[str(dtype)] = [stepper.step(batch).loss.hex() for batch in batches.iterate(0, num_steps)]
@@ -167,14 +165,14 @@ def evaluation(folder: Path) -> None:
             examples = make_examples(task, count)
             seen: list[tuple[int, int]] = []
             predictions = predict(
-                model, task, examples, max_tokens=48, ranks=ranks, autocast=nullcontext,
+                model, task, examples, max_tokens=48, ranks=ranks,
                 on_progress=lambda done, of, seen=seen: seen.append((done, of)),
             )  # fmt: skip
             assert predictions.example_ids.tolist() == sorted(examples.example_ids.tolist())
             shares = ranks.sum_vector([float(seen[-1][0]) if seen else 0.0]).tolist()
             assert shares == [count], "an example was computed twice, or never"
             metrics = {"metric": metric} if metric else {}
-            figures = evaluate(predictions, metrics=metrics).figures
+            figures = evaluate(predictions, metrics=metrics).metrics
             arrays = [predictions.predicted, predictions.losses]
             found[f"{problem}/{count}"] = {
                 "figures": {name: value.hex() for name, value in figures.items()},
@@ -206,15 +204,16 @@ def odd_cases(folder: Path) -> None:
     data = bytes([ranks.rank]) * (ranks.rank * 3_000_000)  # the first rank sends nothing
     assert ranks.gather(data) == [bytes([r]) * (r * 3_000_000) for r in range(ranks.num_ranks)]
     assert ranks.gather(b"") == [b""] * ranks.num_ranks
-    assert ranks.maximum(-float(ranks.rank)) == 0.0
-    assert ranks.maximum(float(ranks.rank)) == ranks.num_ranks - 1
+    assert ranks.per_rank(-float(ranks.rank)) == [-float(rank) for rank in range(ranks.num_ranks)]
 
     task = make_task("single_label")
     model = make_model(task, "bert", dropout=0.0)
-    stepper = replace(make_stepper(model, task, ranks, lr=1e-3), scaler=torch.amp.GradScaler("cpu"))
+    assert ranks.accelerator is not None
+    ranks.accelerator.scaler = torch.amp.GradScaler("cpu")
+    stepper = make_stepper(model, task, ranks, lr=1e-3)
     batches = Batches(
         make_examples(task, 8), task, order=BatchOrder(8, batch_size=8, seed=0), cut=Cut(),
-        rank=ranks.rank, num_ranks=ranks.num_ranks,
+        ranks=ranks,
     )  # fmt: skip
     for step in range(3):  # one microbatch: all ranks but one have none
         assert stepper.step(batches.at(step)).updated
@@ -226,7 +225,7 @@ def lost_and_late(folder: Path, *, last_rank: str) -> None:
     import os
     import time
 
-    from runwright.launch.reports import read_report, write_report
+    from runwright.launch.worker import read_report, write_report
 
     ranks = start_ranks("cpu", num_processes=int(os.environ["WORLD_SIZE"]), timeout_seconds=2)
     ranks.barrier()
@@ -248,10 +247,10 @@ def lost_and_late(folder: Path, *, last_rank: str) -> None:
 # --- a tiny model, task and data ----------------------------------------------------------------------------
 
 
-def join() -> Ranks:
+def join(strategy: str = "replicated") -> Ranks:
     import os
 
-    ranks = start_ranks("cpu", num_processes=int(os.environ.get("WORLD_SIZE", "1")))
+    ranks = start_ranks("cpu", num_processes=int(os.environ.get("WORLD_SIZE", "1")), strategy=strategy)
     set_threads(1)
     return ranks
 
@@ -386,5 +385,5 @@ def make_stepper(model: Any, task: Any, ranks: Ranks, *, lr: float) -> Stepper:
     parameters = list(model.parameters())
     return Stepper(
         model=model, task=task, optimizer=torch.optim.AdamW(parameters, lr=lr), parameters=parameters,
-        ranks=ranks, dropout_seed=3, max_grad_norm=None, non_finite="stop", autocast=nullcontext, scaler=None,
+        ranks=ranks, dropout_seed=3, max_grad_norm=None, non_finite="stop",
     )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ import torch
 
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.evaluate import predict
-from runwright.trainer.fully_sharded import FullySharded
 from runwright.trainer.loop import TrainingState, restore_snapshot, take_snapshot
 from runwright.trainer.processes import end_ranks
+from runwright.trainer.ranks import ALONE as LOCAL
 from runwright.trainer.ranks import Ranks
-from runwright.trainer.sharding import Replicated, Strategy
+from runwright.trainer.sharding import copy_weights, copy_whole, gathered, release, spread
 from runwright.trainer.step import Stepper
 
 # (problem, architecture, examples of a microbatch of the 8)
@@ -28,12 +27,11 @@ STEPS = (
     ("pair", "bert", 1), ("multi_label", "distilbert", 3), ("regression", "bert", 2), ("coupled", "bert", 3),
 )  # fmt: skip
 UNEVEN = (STEPS[1], STEPS[2], STEPS[6])  # 1, 3 and 3 microbatches by uneven cost, or none
-LOCAL = Ranks(rank=0, num_ranks=1, device=torch.device("cpu"))
 
 
 def sharded_steps(folder: Path) -> None:
     """Loss and gradient of one step in one process, and of the same with the model in parts."""
-    ranks = programs.join()
+    ranks = programs.join("fsdp")
     found: dict[str, np.ndarray] = {}
     for problem, architecture, size in STEPS if ranks.num_ranks == 2 else UNEVEN:
         for dtype in (torch.float64, torch.float32):
@@ -46,7 +44,7 @@ def sharded_steps(folder: Path) -> None:
 
 def sharded_curve(folder: Path, *, num_steps: int) -> None:
     """Losses and norms of a training with dropout and clipping, and the weights at its end."""
-    ranks = programs.join()
+    ranks = programs.join("fsdp")
     found: dict[str, np.ndarray] = {}
     for dtype in (torch.float64, torch.float32):
         for kind, those in (("alone", LOCAL), ("sharded", ranks)):
@@ -55,14 +53,14 @@ def sharded_curve(folder: Path, *, num_steps: int) -> None:
             results = [stepper.step(batch) for batch in batches.iterate(0, num_steps)]
             found[f"losses {dtype} {kind}"] = np.array([result.loss for result in results])
             found[f"norms {dtype} {kind}"] = np.array([result.gradient_norm for result in results])
-            found[f"weights {dtype} {kind}"] = flat(stepper.strategy.weights(stepper.model))
+            found[f"weights {dtype} {kind}"] = flat(copy_weights(stepper.model))
     write(folder / f"curve-{ranks.num_ranks}.npz", found, ranks)
     end_ranks(ranks)
 
 
 def sharded_parts(folder: Path) -> None:
     """How much each rank holds, predictions on uneven shares, snapshots that go on elsewhere."""
-    ranks = programs.join()
+    ranks = programs.join("fsdp")
     stepper = make_stepper("single_label", ranks, dtype=torch.float32, dropout=0.2, limit=1.0)
     batches = make_batches(stepper, ranks, count=30, size=3)
     for step in range(3):
@@ -78,17 +76,13 @@ def sharded_parts(folder: Path) -> None:
     scheduler = torch.optim.lr_scheduler.ConstantLR(stepper.optimizer)
     snapshot = take_snapshot(TrainingState(step=3), stepper, scheduler)
     examples = programs.make_examples(stepper.task, 7)  # uneven shares, and perhaps none
-    with stepper.strategy.whole(stepper.model):
-        shared = predict(
-            stepper.model, stepper.task, examples, max_tokens=40, ranks=ranks, autocast=nullcontext
-        )
+    with gathered(stepper.model):
+        shared = predict(stepper.model, stepper.task, examples, max_tokens=40, ranks=ranks)
     after = [stepper.step(batches.at(step)).loss for step in range(3, 6)]
-    weights = flat(stepper.strategy.weights(stepper.model))
-    released = stepper.strategy.release(
-        stepper.model, lambda: programs.make_model(stepper.task, "bert", dropout=0.9)
-    )
+    weights = flat(copy_weights(stepper.model))
+    released = release(stepper.model, lambda: programs.make_model(stepper.task, "bert", dropout=0.9))
     if ranks.is_first:
-        assert np.array_equal(flat(Replicated().weights(released)), weights)
+        assert np.array_equal(flat(copy_weights(released)), weights)
     store = save(snapshot, folder, ranks)
     for kind, those in (("alone", LOCAL), ("sharded", ranks)):
         other = make_stepper("single_label", those, dtype=torch.float32, dropout=0.2, limit=1.0)
@@ -96,15 +90,13 @@ def sharded_parts(folder: Path) -> None:
         state = restore_snapshot(read, other, torch.optim.lr_scheduler.ConstantLR(other.optimizer))
         assert state.step == 3
         if kind == "alone":
-            alone = predict(
-                other.model, other.task, examples, max_tokens=40, ranks=LOCAL, autocast=nullcontext
-            )
+            alone = predict(other.model, other.task, examples, max_tokens=40, ranks=LOCAL)
             assert np.array_equal(alone.losses, shared.losses)
         batches = make_batches(other, those, count=30, size=3)
         losses = [other.step(batches.at(step)).loss for step in range(3, 6)]
         if kind == "sharded":
             assert losses == after  # to the last bit
-            again = flat(other.strategy.weights(other.model))
+            again = flat(copy_weights(other.model))
             assert not ranks.is_first or np.array_equal(again, weights)
         else:
             assert np.allclose(losses, after, rtol=1e-5, atol=0.0)
@@ -113,7 +105,7 @@ def sharded_parts(folder: Path) -> None:
 
 def sharded_models(folder: Path) -> None:
     """One step of models with something special about them, against the same in one process."""
-    ranks = programs.join()
+    ranks = programs.join("fsdp")
     found: dict[str, np.ndarray] = {}
     for name in ("checkpointed", "frozen", "tied", "lora", "bare"):
         for kind, those in (("alone", LOCAL), ("sharded", ranks)):
@@ -137,7 +129,7 @@ def one_step(
     def keep(*_: Any) -> None:
         for parameter in stepper.parameters:
             assert parameter.grad is not None
-            gradients.append(stepper.strategy.gather(parameter.grad).double().flatten().numpy())
+            gradients.append(copy_whole(parameter.grad).double().flatten().numpy())
 
     stepper.optimizer.register_step_pre_hook(keep)
     result = stepper.step(make_batches(stepper, ranks, count=8, size=size).at(0))
@@ -157,12 +149,11 @@ def make_stepper(
 ) -> Stepper:
     task = programs.make_task(problem)
     model = alter(programs.make_model(task, architecture, dropout=dropout).to(dtype), special)
-    strategy: Strategy = FullySharded(ranks=ranks) if ranks.num_ranks > 1 else Replicated()
-    strategy.prepare(model)
+    spread(model, ranks)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     made = programs.make_stepper(model, task, ranks, lr=lr)
     optimizer = torch.optim.AdamW(parameters, lr=lr, fused=True)
-    return replace(made, optimizer=optimizer, parameters=parameters, strategy=strategy, max_grad_norm=limit)
+    return replace(made, optimizer=optimizer, parameters=parameters, max_grad_norm=limit)
 
 
 class Bare(torch.nn.Module):
@@ -214,9 +205,7 @@ def make_batches(stepper: Stepper, ranks: Ranks, *, count: int, size: int) -> Ba
         stepper.task,
         order=BatchOrder(count, batch_size=8, seed=1),
         cut=Cut(microbatch_size=size),
-        rank=ranks.rank,
-        num_ranks=ranks.num_ranks,
-        fill_up=stepper.strategy.runs_together,
+        ranks=ranks,
     )
 
 

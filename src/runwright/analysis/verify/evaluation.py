@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,30 +40,31 @@ def check_evaluation(subject: Subject, *, num_rows: int) -> Iterator[Finding]:
     examples = sample(subject.prepared.examples[split], num_rows)
     model = build.build_model(subject.config, subject.prepared, device=ranks.device)
     options = build.build_options(subject.config)
-    autocast, tokens = build.build_autocast(options, ranks.device), options.evaluate_tokens
+    tokens = options.evaluate_tokens
 
-    def run(tokens: int, autocast: Callable[[], Any], ranks: Ranks = subject.alone) -> Any:
-        return predict(model, task, examples, max_tokens=max(1, tokens), ranks=ranks, autocast=autocast)
+    def run(tokens: int, ranks: Ranks = subject.alone) -> Any:
+        return predict(model, task, examples, max_tokens=max(1, tokens), ranks=ranks)
 
     if not ranks.is_first:
-        run(tokens, autocast, ranks)
+        run(tokens, ranks)
         return
-    reference = run(tokens, autocast)
+    reference = run(tokens)
     once = np.array_equal(np.unique(reference.example_ids), np.sort(examples.example_ids))
     text, what = "each once" if once else "not each once", f"{len(examples)} examples of {split}"
     verdict, advice = ("holds", "") if once else ("fails", ONCE)
     yield Finding(CHECK, what, text, allowed="each once", verdict=verdict, advice=advice)
     if ranks.num_ranks > 1:
-        difference, where = _difference(subject, split, reference, run(tokens, autocast, ranks))
+        difference, where = _difference(subject, split, reference, run(tokens, ranks))
         what = f"{split} on {ranks.num_ranks} processes"
         yield judge(CHECK, what, difference, limit=0.0, where=where, advice=PROCESSES)
-    exact = run(tokens, nullcontext)
+    float32 = replace(subject.alone, accelerator=None)  # without its autocast
+    exact = run(tokens, float32)
     for other in (tokens // 4, 1):
         what = f"batches of {other} tokens instead of {tokens}" if other > 1 else "one example at a time"
-        difference, where = _difference(subject, split, exact, run(other, nullcontext))
+        difference, where = _difference(subject, split, exact, run(other, float32))
         yield judge(CHECK, what, difference, limit=LIMIT, where=where, advice=BATCHING)
         if options.precision != "fp32":
-            difference, where = _difference(subject, split, reference, run(other, autocast))
+            difference, where = _difference(subject, split, reference, run(other))
             text, what = f"{difference:.1e} ({where})", f"{what}, {options.precision}"
             yield Finding(CHECK, what, text, allowed="not promised", verdict="reported")
 
@@ -82,7 +83,7 @@ def _difference(subject: Subject, split: str, one: Any, other: Any) -> tuple[flo
             for name, column in columns_of(predictions).items()
         }
         whole = evaluate(task.assemble(predictions, rows), metrics=metrics, group_names=groups)
-        return columns | {name: np.asarray(value) for name, value in whole.figures.items()}
+        return columns | {name: np.asarray(value) for name, value in whole.metrics.items()}
 
     values, others = numbers(one), numbers(other)
     return max(((_largest(values[name], others[name]), name) for name in values), key=lambda pair: pair[0])

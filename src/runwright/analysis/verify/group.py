@@ -15,10 +15,11 @@ from typing import Any
 from runwright.analysis.verify.subject import Finding, Subject
 from runwright.config.permissions import worker_environment
 from runwright.launch.group import WorkerGroup
-from runwright.launch.supervise import Inbox, supervise
+from runwright.launch.supervise import supervise
 from runwright.launch.worker import work
 from runwright.runs.folder import CONFIG_FILE, read_config, write_config
 from runwright.store import cache_root, write_json
+from runwright.trainer.environment import catch_signals
 
 MEASURED = ("parity", "evaluation")
 ORDER_FILE, FINDINGS_FILE = "order.json", "findings.json"
@@ -44,7 +45,8 @@ def measure(
         folder / ORDER_FILE, {"checks": list(checks), "num_rows": num_rows, "num_threads": num_threads}
     )
     reports = folder / "reports"
-    with Inbox() as inbox:
+    stops: list[int] = []
+    with catch_signals(lambda number, _: stops.append(number)):
         group = WorkerGroup(
             [sys.executable, "-P", "-m", "runwright.analysis.verify.group", str(folder), str(reports)],
             num_processes=num_processes,
@@ -54,7 +56,7 @@ def measure(
         with group:
             outcome = supervise(
                 group,
-                inbox,
+                stops,
                 timeout_seconds=SILENT_SECONDS,
                 grace_seconds=GRACE_SECONDS,
                 say=lambda _: None,
@@ -73,19 +75,19 @@ def measure_as_worker(folder: Path) -> None:
     from runwright import build
     from runwright.analysis.verify.evaluation import check_evaluation
     from runwright.analysis.verify.parity import check_parity
-    from runwright.trainer.processes import be_deterministic, end_ranks, set_threads, start_ranks
+    from runwright.trainer.processes import end_ranks, set_threads, start_ranks
 
     config = read_config(folder / CONFIG_FILE)
     order = json.loads((folder / ORDER_FILE).read_text(encoding="utf-8"))
     options = build.build_options(config)
     ranks = start_ranks(
         options.device,
+        precision=options.precision,
+        strategy=config["launch"]["strategy"],
         num_processes=config["launch"]["num_processes"],
         timeout_seconds=config["launch"]["timeout_seconds"],
     )
-    set_threads(order["num_threads"])
-    if options.deterministic:
-        be_deterministic()
+    set_threads(order["num_threads"], deterministic=options.deterministic)
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")
     subject = Subject(config=config, prepared=prepared, ranks=ranks)
     findings: list[Finding] = []

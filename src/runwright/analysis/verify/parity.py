@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,6 +16,7 @@ from runwright import build
 from runwright.analysis.verify.subject import Finding, Subject, judge
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.ranks import Ranks
+from runwright.trainer.sharding import copy_whole
 
 CHECK = "parity"
 # The promise, relative to the norm of the whole gradient; the more exact first.
@@ -96,7 +97,7 @@ def _check(run: Measurement, *, exact: Gradient | None) -> Generator[Finding, No
     """Findings at one precision; returns the gradient of the uncut batch. `exact` is that of a finer one."""
     ranks = run.subject.ranks
     reference, problem = run.try_alone(SHARED)
-    if ranks.maximum(float(bool(problem))):
+    if max(ranks.per_rank(float(bool(problem)))):
         yield run.not_checked(problem or "a process failed")
         return None
     several = ranks.num_ranks > 1
@@ -104,7 +105,7 @@ def _check(run: Measurement, *, exact: Gradient | None) -> Generator[Finding, No
     _switch_off_dropout(run.model)
     plain, again = run.alone(SHARED), run.alone(SHARED, seed=1)
     chance = compare_gradients(plain, again)[0] if plain and again else 0.0
-    can_compare = ranks.maximum(chance) <= run.limit
+    can_compare = max(ranks.per_rank(chance)) <= run.limit
     whole = run.alone(Cut()) if can_compare else None
     if exact and whole:
         run = replace(run, limit=max(run.limit, ROUNDING * compare_gradients(exact, whole)[0]))
@@ -168,14 +169,15 @@ def measure_gradient(
     The model is left as it was. Where `ranks` are several, all of them must call.
     """
     gradients: dict[str, torch.Tensor] = {}
-    with _preserved(model, is_whole=build.build_strategy(subject.config, ranks=ranks).is_whole) as model:
+    ranks = replace(ranks, accelerator=None)  # no autocast, no scaler
+    with _preserved(model, sharded=ranks.sharded) as model:
         stepper = build.build_stepper(subject.config, model=model, task=subject.prepared.task, ranks=ranks)
         optimizer = torch.optim.SGD(stepper.parameters, lr=0.0)
 
         def record(*_: object) -> None:
             for name, parameter in model.named_parameters():
                 if parameter.grad is not None:
-                    gradients[name] = stepper.strategy.gather(parameter.grad)
+                    gradients[name] = copy_whole(parameter.grad)
 
         optimizer.register_step_pre_hook(record)
         unclipped = replace(
@@ -184,17 +186,15 @@ def measure_gradient(
             dropout_seed=dropout_seed,
             max_grad_norm=None,
             non_finite="warn",
-            autocast=nullcontext,
-            scaler=None,
         )
         loss = unclipped.step(_batches(subject, cut, ranks).at(0)).loss
     return Gradient(loss=loss, parameters=gradients)
 
 
 @contextmanager
-def _preserved(model: torch.nn.Module, *, is_whole: bool) -> Iterator[torch.nn.Module]:
+def _preserved(model: torch.nn.Module, *, sharded: bool) -> Iterator[torch.nn.Module]:
     """The model, whose parameters and buffers are restored afterwards, or a copy that may be sharded."""
-    if not is_whole:
+    if sharded:
         yield copy.deepcopy(model)  # spreading it over the processes cannot be undone
         return
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -229,9 +229,7 @@ def _batches(subject: Subject, cut: Cut, ranks: Ranks) -> Batches:
         subject.prepared.task,
         order=BatchOrder(len(subject.train), batch_size=size, seed=seed),
         cut=cut,
-        rank=ranks.rank,
-        num_ranks=ranks.num_ranks,
-        fill_up=build.build_strategy(subject.config, ranks=ranks).runs_together,
+        ranks=ranks,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -54,7 +54,7 @@ class Subject:
     @property
     def alone(self) -> Ranks:
         """This process as if it were the only one."""
-        return Ranks(rank=0, num_ranks=1, device=self.ranks.device)
+        return replace(self.ranks, rank=0, num_ranks=1, sharded=False)
 
     @property
     def train(self) -> Examples:
