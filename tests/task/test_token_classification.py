@@ -17,11 +17,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from runwright.config.sources import resolve_source
 from runwright.errors import DataError
 from runwright.predictions import join
-from runwright.task.tags.results import TagResults
-from runwright.task.tags.spans import find_spans
-from runwright.task.token_classification import IGNORED, TokenClassification
-from runwright.task.windows import cut_windows
-from runwright.task.words import join_words, split_words, word_of_pieces
+from runwright.task.tags import find_spans, join_words, split_words, word_of_pieces
+from runwright.task.text import cut_windows
+from runwright.task.token_classification import IGNORED, TagResults, TokenClassification
 
 BIO = ["O", "B-a", "I-a", "B-b", "I-b"]
 BIOES = [*BIO, "E-a", "S-a", "E-b", "S-b"]
@@ -343,7 +341,7 @@ def test_figures_are_those_of_seqeval(tokenizer: Any, sentences: list[list[tuple
 
     from seqeval.metrics import f1_score, precision_score, recall_score
 
-    from runwright.metric.spans import span_f1, span_precision, span_recall, tag_accuracy
+    from runwright.metric.classification import span_f1, span_precision, span_recall, tag_accuracy
 
     expected = [[tag for tag, _ in sentence] for sentence in sentences]
     predicted = [[tag for _, tag in sentence] for sentence in sentences]

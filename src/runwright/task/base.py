@@ -1,4 +1,4 @@
-"""What a task is: how a row becomes an example, a batch a loss, and a prediction a result."""
+"""The base class of tasks: row to example, batch to loss, prediction to result."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ class Task:
     problem: str  # the kind of problem, by which metrics say what they can judge
     auto_class: ClassVar[str]  # transformers' class of models with the head
     prediction_type: type[Any] = Predictions  # of what `predictions` returns, see types.PerExample
-    token_fields: ClassVar[
-        Mapping[str, int]
-    ] = {}  # of examples, one number for each token, and their padding
+    # Fields of examples with one number for each token, and the number that pads them.
+    token_fields: ClassVar[Mapping[str, int]] = {}
     learned: ClassVar[tuple[str, ...]] = ()  # attributes that `fit` sets, kept as JSON beside the model
 
     label_names: tuple[str, ...] = ()
@@ -49,21 +48,15 @@ class Task:
         self.tokenizer = tokenizer
         self.text_columns = tuple(text_columns)  # what a record to predict must have
         self.row_texts = self.text_columns  # of a row to train on, which may have more
+        self.columns = self.text_columns  # that every split must have, besides labels; shown with predictions
         self.max_length = max_length
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns that every split must have, besides labels; predictions are shown with them."""
-        return self.row_texts
 
     @property
     def head(self) -> Head:
         return Head(
-            auto_class=self.auto_class,
-            num_labels=len(self.label_names),
-            label_names=self.label_names,
+            auto_class=self.auto_class, num_labels=len(self.label_names), label_names=self.label_names,
             problem_type=None,
-        )
+        )  # fmt: skip
 
     # --- what only the data can tell ------------------------------------------------------------------
 
@@ -73,12 +66,16 @@ class Task:
             self.read_labels(rows, split=split)
 
     def state_dict(self) -> dict[str, Any]:
-        """What was learned from the data, for JSON."""
+        """Attributes that were learned from the data, for JSON."""
         return {name: getattr(self, name) for name in self.learned}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for name in self.learned:
             setattr(self, name, tuple(state[name]) if isinstance(state[name], list) else state[name])
+        self.use_learned()
+
+    def use_learned(self) -> None:
+        """Make what follows from the learned attributes, such as an objective with class weights."""
 
     def tune(self, predictions: Any, rows: Any) -> None:
         """Set `tuned_option` by predictions for labelled rows, before these are judged."""
@@ -125,7 +122,7 @@ class Task:
         return examples
 
     def collate(self, examples: Sequence[Example]) -> Batch:
-        """What the examples have of `input_ids`, `token_type_ids` and `token_fields`, padded to [B, L] int64.
+        """The examples' `input_ids`, `token_type_ids` and `token_fields`, padded to [B, L] int64.
 
         With `attention_mask` [B, L], `example_ids` and `groups` [B]; L is the length of the longest one.
         """
@@ -165,7 +162,7 @@ class Task:
     def describe(
         self, predictions: Any, place: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
-        """One result as a person would write it: `predicted`, and where known `expected`, `score`, `scores`.
+        """One result as JSON: `predicted`, and where there are any `expected`, `score`, `scores`.
 
         A class has a name and its probability as score, a set of classes lists of both.
         """
@@ -177,7 +174,7 @@ class Task:
             return described
         rounded = [round(float(score), 6) for score in scores[place]]
         if self.problem == "multi_label":
-            described["score"] = [score for score, chosen in zip(rounded, predicted, strict=True) if chosen]
+            described["score"] = [score for score, is_one in zip(rounded, predicted, strict=True) if is_one]
         else:
             described["score"] = max(rounded)
         if all_scores:
@@ -189,19 +186,17 @@ class Task:
         if not self.label_names:
             return float(value)
         if self.problem == "multi_label":
-            return [name for name, chosen in zip(self.label_names, value, strict=True) if chosen]
+            return [name for name, is_one in zip(self.label_names, value, strict=True) if is_one]
         return self.label_names[int(value)]
 
     def comparison(self, predictions: Any) -> Comparison | None:
-        """What class tables and plots show; None without labels, or where nothing is a class or a number."""
+        """Predictions for class tables and plots; None without labels, classes or numbers."""
         if not isinstance(predictions, Predictions) or predictions.expected is None:
             return None
         return Comparison(
-            predicted=predictions.predicted,
-            expected=predictions.expected,
-            labels=self.label_names,
+            predicted=predictions.predicted, expected=predictions.expected, labels=self.label_names,
             groups=predictions.groups,
-        )
+        )  # fmt: skip
 
     def tables(self, predictions: Any) -> dict[str, list[dict[str, Any]]]:
         """Tables besides those of a comparison by name, each a list of rows."""
