@@ -55,7 +55,7 @@ class Task:
     def head(self) -> Head:
         return Head(
             auto_class=self.auto_class, num_labels=len(self.label_names), label_names=self.label_names,
-            problem_type=None,
+            problem_type=None, max_length=self.max_length,
         )  # fmt: skip
 
     # --- what only the data can tell ------------------------------------------------------------------

@@ -116,7 +116,7 @@ class QuestionAnswering(Task):
     @property
     def head(self) -> Head:
         """A score of the first and of the last token."""
-        return Head(auto_class=self.auto_class, num_labels=2, label_names=(), problem_type=None)
+        return replace(super().head, num_labels=2)
 
     def inputs_of(self, rows: Dataset, *, split: str) -> Dataset:
         """`row_id`, question, context, and where there are answers `from` and `to`, its characters."""

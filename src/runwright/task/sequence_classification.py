@@ -124,6 +124,7 @@ class SequenceClassification(Task):
             label_names=self.label_names,
             problem_type=PROBLEM_TYPES[self.problem],
             initial_bias=self.initial_bias,
+            max_length=self.max_length,
         )
 
     def _names_from(self, train: Dataset) -> tuple[str, ...]:
