@@ -11,8 +11,7 @@ import torch
 from datasets import ClassLabel, Dataset, Features, List, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer
 
 from runwright.config.sources import resolve_source
 from runwright.errors import DataError
@@ -256,18 +255,6 @@ def test_spans_are_described_with_their_characters(tokenizer: Any) -> None:
     assert task.tables(found)["spans"][0] == {
         "type": "person", "precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1, "predicted": 1,
     }  # fmt: skip
-
-
-@pytest.mark.parametrize("aggregation", ["none", "simple"])
-def test_spans_of_pieces_begin_where_their_text_does(aggregation: str) -> None:
-    inner = Tokenizer(models.WordLevel({"[PAD]": 0, "in": 1, "ĠLondon": 2}, unk_token="[PAD]"))
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    rows = rows_of([["in", "London"]], [["O", "B-place"]])
-    task = make(PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="[PAD]"), aggregation=aggregation)
-    task.fit({"train": rows})
-    assert task.encode(task.inputs_of(rows, split="train")[:])[0]["starts"] == [0, 2]  # the space is counted
-    (span,) = task.describe(results(task, rows, oracle(task)), 0, row=rows[0], all_scores=False)["predicted"]
-    assert (span["text"], span["start"], span["end"]) == ("London", 3, 9)
 
 
 def test_what_each_span_was_taken_for_is_counted(tokenizer: Any) -> None:

@@ -163,9 +163,6 @@ def _num_classes(predictions: Predictions) -> int:
     return int(labels.max(initial=-1)) + 1
 
 
-# --- spans: right where first word, last word and type are ------------------------------------------------
-
-
 def span_precision(predictions: Any, weights: np.ndarray, *, average: SpanAverage) -> np.ndarray:
     """Share of the predicted spans that are right; 0 where none is, as seqeval has it."""
     return _of_spans("precision", predictions, weights, average)

@@ -36,9 +36,6 @@ def weighted_mean(values: np.ndarray, weights: np.ndarray, *, sizes: np.ndarray 
         return ratio(weights @ values.astype(np.float64), totals, undefined=np.nan)
 
 
-# --- numbers ------------------------------------------------------------------------------------------
-
-
 def mean_squared_error(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
     """Mean of (predicted - expected) squared."""
     return weighted_mean(_errors(predictions) ** 2, weights)
@@ -52,9 +49,6 @@ def mean_absolute_error(predictions: Predictions, weights: np.ndarray) -> np.nda
 def _errors(predictions: Predictions) -> np.ndarray:
     with np.errstate(all="ignore"):  # inf - inf is NaN, and that is the answer
         return predictions.predicted.astype(np.float64) - labels_of(predictions).astype(np.float64)
-
-
-# --- tokens of language models ------------------------------------------------------------------------
 
 
 def perplexity(predictions: Any, weights: np.ndarray) -> np.ndarray:
@@ -71,7 +65,7 @@ def token_accuracy(predictions: Any, weights: np.ndarray) -> np.ndarray:
     return weighted_mean(predictions.num_right, weights, sizes=predictions.loss_counts)
 
 
-# --- ranks [N] int64, from 1, of the one right text in a list of results; 0 beyond the first `k` -----------
+# Ranks [N] int64 count from 1, of the one right text in a list of results; 0 beyond the first `k`.
 
 
 def reciprocal_rank(predictions: Any, weights: np.ndarray, *, k: PositiveInt) -> np.ndarray:

@@ -29,7 +29,7 @@ from runwright.types import Head, OpenFraction
 
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 
 def load(
@@ -57,13 +57,7 @@ def load(
         raise ConfigError("model.freeze: adapters freeze everything else by themselves; set it to []")
     source = resolve_source(name)
     options = {"revision": revision or "main", "trust_remote_code": code_allowed()}
-    with _loading(name):
-        from transformers import AutoConfig
-
-        config = AutoConfig.from_pretrained(source, **options)
-    former_names = tuple((config.id2label or {}).values())
-    for key, value in head_options(head).items():
-        setattr(config, key, value)
+    config, former_names = _load_config(name, source, head, options)
     set_dropout(config, dropout)
     moved = set_padding(config, tokenizer, embeddings=embeddings)
     with _loading(name):
@@ -82,9 +76,7 @@ def load(
     check_padding(model)
     check_positions(model, head.max_length)
     move_positions(model, moved)
-    _report(model, new, head, former_names)
-    if report["unexpected_keys"]:
-        log.info("unused weights of the checkpoint: %s", _some(sorted(report["unexpected_keys"])))
+    _report(model, new, head, former_names=former_names, unused=sorted(report["unexpected_keys"]))
     set_initial_bias(model, head, new=new)
     new |= fit_vocabulary(
         model, tokenizer, name=name, source=source, revision=revision, embeddings=embeddings
@@ -95,6 +87,20 @@ def load(
     model = model if lora is None else add_adapters(model, lora, new=new)
     log.info("%s: %s", type(model).__name__, parameter_counts(model))
     return model
+
+
+def _load_config(
+    name: str, source: str, head: Head, options: dict[str, Any]
+) -> tuple[PreTrainedConfig, tuple[str, ...]]:
+    """The configuration with the task's labels, and the names of the labels that the source had."""
+    from transformers import AutoConfig
+
+    with _loading(name):
+        config = AutoConfig.from_pretrained(source, **options)
+    former_names = tuple((config.id2label or {}).values())
+    for key, value in head_options(head).items():
+        setattr(config, key, value)
+    return config, former_names
 
 
 @contextmanager
@@ -121,18 +127,22 @@ def _check_encoder(name: str, model: Any, new: set[str]) -> None:
         )
 
 
-def _report(model: Any, new: set[str], head: Head, former_names: tuple[str, ...]) -> None:
+def _report(
+    model: Any, new: set[str], head: Head, *, former_names: tuple[str, ...], unused: list[str]
+) -> None:
     shapes = [f"{key} {list(p.shape)}" for key, p in model.named_parameters() if key in new]
     if shapes:
         log.info("new: %s", _some(shapes))
-        return
-    log.info("no new weights: the head comes from the checkpoint too")
-    if head.label_names and former_names != head.label_names:
-        log.warning(
-            "the head was trained for the labels %s, in this order; the task has %s",
-            _some(former_names),
-            _some(head.label_names),
-        )
+    else:
+        log.info("no new weights: the head comes from the checkpoint too")
+        if head.label_names and former_names != head.label_names:
+            log.warning(
+                "the head was trained for the labels %s, in this order; the task has %s",
+                _some(former_names),
+                _some(head.label_names),
+            )
+    if unused:
+        log.info("unused weights of the checkpoint: %s", _some(unused))
 
 
 def _some(names: Sequence[str], *, most: int = 8) -> str:

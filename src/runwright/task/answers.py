@@ -18,8 +18,6 @@ UNKNOWN = (-2, -2)  # there are answers, but none of them is in the context: not
 LENGTHS = ((1, 10), (11, 30), (31, 60), (61, None))  # characters of the first expected answer
 MAX_TABLE_ROWS = 201
 
-# --- answers of rows ----------------------------------------------------------------------------------
-
 
 class Answers(NamedTuple):
     """The expected answers to one question."""
@@ -106,9 +104,6 @@ def nearest(text: str, context: str, start: int) -> int:
     return min(positions, key=lambda position: abs(position - start), default=-1)
 
 
-# --- windows ------------------------------------------------------------------------------------------
-
-
 def answer_windows(
     row_id: int,
     fields: Mapping[str, Sequence[int]],
@@ -170,14 +165,10 @@ def tokens_of(answer: Span, offsets: Sequence[Span]) -> Span | None:
     return (covering[0], covering[-1]) if covering else None
 
 
-# --- results ------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerResults(Labelled):
     """The answers to N questions."""
 
-    example_ids: np.ndarray  # [N] int64, of rows
     predicted: np.ndarray  # [N] texts (object), "" where there is no answer
     spans: Ragged  # [N] rows of [K, 2] int64 characters, best first
     scores: Ragged  # [N] rows of [K] float64, log-probability
@@ -188,9 +179,6 @@ class AnswerResults(Labelled):
     f1: np.ndarray | None = None  # [N] float64
     best_exact: np.ndarray | None = None  # [N] float64, of the best span, were it the answer
     best_f1: np.ndarray | None = None
-    losses: np.ndarray | None = None
-    loss_counts: np.ndarray | None = None
-    groups: np.ndarray | None = None
 
     @property
     def margins(self) -> np.ndarray:

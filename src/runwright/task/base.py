@@ -58,8 +58,6 @@ class Task:
             problem_type=None, max_length=self.max_length,
         )  # fmt: skip
 
-    # --- what only the data can tell ------------------------------------------------------------------
-
     def fit(self, splits: Splits) -> None:
         """Learn from the rows what encoding needs; raises DataError for a label that cannot be used."""
         for split, rows in splits.items():
@@ -103,8 +101,6 @@ class Task:
         ids = np.fromiter(each_label(labels), dtype=np.int64)
         return np.bincount(ids, minlength=len(self.label_names)).tolist()
 
-    # --- row -> example -> batch ----------------------------------------------------------------------
-
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """Examples of some rows, any number for a row, from the columns of `inputs_of`.
 
@@ -128,8 +124,6 @@ class Task:
         """
         return pad_batch(examples, self.tokenizer, self.token_fields)
 
-    # --- outputs -> loss, predictions -----------------------------------------------------------------
-
     def count(self, examples: Sequence[Example]) -> float:
         """The denominator of the loss over these examples; adds up over any cut of a batch."""
         return float(len(examples))
@@ -145,8 +139,6 @@ class Task:
     def predictions(self, outputs: Tensor, batch: Batch) -> Any:
         """A record of `prediction_type` for the examples of a batch; never the logits themselves."""
         raise NotImplementedError
-
-    # --- predictions -> results -----------------------------------------------------------------------
 
     def assemble(self, predictions: Any, rows: Any) -> Any:
         """Predictions by row, with row ids as `example_ids`, from those by example.

@@ -21,8 +21,6 @@ TOLERANCE = 1e-6
 
 Pooling = Literal["mean", "cls", "max"]
 
-# --- pooling ------------------------------------------------------------------------------------------
-
 
 def pool(states: Tensor, attention_mask: Tensor, *, how: Pooling) -> Tensor:
     """[B, D] from [B, L, D]; padding, on whichever side, has no part in it.
@@ -60,9 +58,6 @@ def sentence_transformers_files(
     return texts | ({"2_Normalize/config.json": "{}\n"} if normalize else {})
 
 
-# --- losses -------------------------------------------------------------------------------------------
-
-
 def in_batch_negatives(vectors: Tensor, *, scale: float, symmetric: bool) -> Tensor:
     """Sum of cross-entropies in nats: which of all positives and negatives belongs to each anchor.
 
@@ -97,9 +92,6 @@ def cosine(vectors: Tensor) -> Tensor:
 def cosine_regression(vectors: Tensor, scores: Tensor) -> Tensor:
     """Squared differences between cosines and scores [N], which lie between 0 and 1."""
     return (cosine(vectors) - scores.to(vectors)).square()
-
-
-# --- ranking: vectors are kept, similarities never, so memory grows with queries plus candidates -----------
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -39,9 +39,6 @@ def _name(value: Any) -> str:
     return str(value).strip()
 
 
-# --- class names --------------------------------------------------------------------------------------
-
-
 def names_from_options(names: list[str] | None, file: str | None) -> tuple[str, ...]:
     """The class names of the options; empty where the data has to tell.
 
@@ -87,9 +84,6 @@ def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tupl
     if all(map(_is_number, distinct)):
         return tuple(sorted(distinct, key=lambda name: (float(name), name)))
     return tuple(sorted(distinct))
-
-
-# --- labels of rows -----------------------------------------------------------------------------------
 
 
 class LabelEncoder:
@@ -151,9 +145,6 @@ def read_number(value: Any, *, split: str, row: int, column: str) -> float:
     if problem:
         raise DataError(problem, split=split, row=row, column=column)
     return number
-
-
-# --- weights and biases of classes --------------------------------------------------------------------
 
 
 def each_label(labels: Iterable[Any]) -> Iterator[int]:

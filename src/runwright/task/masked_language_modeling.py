@@ -23,15 +23,11 @@ NUM_GUESSES = 5  # shown for each mask of a text that has some
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HiddenTokens(Labelled):
-    """Predictions for the hidden tokens of N chunks."""
+    """Predictions for the hidden tokens of N chunks; losses are sums over them in nats."""
 
-    example_ids: np.ndarray  # [N] int64
-    losses: np.ndarray | None  # [N] float64 in nats, summed over hidden tokens
-    loss_counts: np.ndarray | None  # [N] float64, hidden tokens
-    num_right: np.ndarray | None  # [N] int64, hidden tokens that were guessed
+    num_right: np.ndarray | None = None  # [N] int64, hidden tokens that were guessed
     guesses: Ragged | None = None  # [N] rows of [M, 5] int64, for the masks that a text came with
     guess_scores: Ragged | None = None  # [N] rows of [M, 5] float32
-    groups: np.ndarray | None = None
 
 
 class MaskedLanguageModeling(Task):
@@ -75,8 +71,6 @@ class MaskedLanguageModeling(Task):
             random_ids=np.array([i for i in range(len(tokenizer)) if i not in special]),
         )
 
-    # --- row -> example -> batch ----------------------------------------------------------------------
-
     def encode(self, columns: Mapping[str, Sequence[Any]], *, join_rows: bool | None = None) -> list[Example]:
         """One example for each chunk, with special tokens around it; `words` is -1 for those."""
         join_rows = self.join_rows if join_rows is None else join_rows
@@ -110,8 +104,6 @@ class MaskedLanguageModeling(Task):
                 ids, labels = self.masking.apply(ids, example["words"], chance=chance)
             augmented.append({**example, "input_ids": ids, "labels": labels})
         return augmented
-
-    # --- logits -> loss, predictions ------------------------------------------------------------------
 
     def count(self, examples: Sequence[Example]) -> float:
         """Number of hidden tokens."""
@@ -157,9 +149,8 @@ class MaskedLanguageModeling(Task):
             np.add.at(lengths, records, predictions.guesses.lengths)
             guesses, scores = predictions.guesses.values, predictions.guess_scores.values
         return HiddenTokens(
-            example_ids=row_ids, losses=None, loss_counts=None, num_right=None,
-            guesses=Ragged(guesses, lengths), guess_scores=Ragged(scores, lengths),
-        )  # fmt: skip
+            example_ids=row_ids, guesses=Ragged(guesses, lengths), guess_scores=Ragged(scores, lengths)
+        )
 
     def describe(
         self, predictions: HiddenTokens, place: int, *, row: Mapping[str, Any], all_scores: bool

@@ -39,15 +39,11 @@ from runwright.types import Batch, Example, Head, LossSum, NonNegativeInt, Posit
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpanPredictions(Labelled):
-    """The best spans of each window."""
+    """The best spans of N windows; the loss count is 0 where the position of the answer is unknown."""
 
-    example_ids: np.ndarray  # [N] int64, of windows
     spans: Ragged  # [N] rows of [K, 2] int32 characters in the context, in the order of the text
     scores: Ragged  # [N] rows of [K] float32, log-probability of both ends together
     no_answer_scores: np.ndarray  # [N] float32, log-probability that the window has no answer
-    losses: np.ndarray | None  # [N] float64
-    loss_counts: np.ndarray | None  # [N] float64, 0 where the place of the answer is unknown
-    groups: np.ndarray | None = None
 
 
 class QuestionAnswering(Task):
@@ -136,8 +132,6 @@ class QuestionAnswering(Task):
             column=self.answers_column, may_lack=self.threshold is not None, misplaced=self.misplaced,
         )  # fmt: skip
 
-    # --- row -> example -> batch ----------------------------------------------------------------------
-
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each window of each row, see `answer_windows`."""
         texts = [as_texts(columns[name]) for name in self.text_columns]
@@ -169,8 +163,6 @@ class QuestionAnswering(Task):
             shift = _first_token(batch)[:, None]
             batch["labels"] = torch.where(labels == IGNORED, labels, labels + shift)
         return batch
-
-    # --- logits -> loss, predictions ------------------------------------------------------------------
 
     def count(self, examples: Sequence[Example]) -> float:
         """Number of windows of which it is known where the answer is, or that there is none."""
@@ -231,8 +223,6 @@ class QuestionAnswering(Task):
         last = (first + places % reach).clamp(max=starts.shape[1] - 1)
         spans = torch.stack([batch["starts"].gather(1, first), batch["ends"].gather(1, last)], dim=2)
         return spans, scores, scores.isfinite()
-
-    # --- predictions -> results -----------------------------------------------------------------------
 
     def assemble(self, predictions: SpanPredictions, rows: Any) -> AnswerResults:
         """The best answer of each row over its windows, which come in the order of their ids.

@@ -13,6 +13,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from runwright.errors import DataError
+from runwright.predictions import Labelled
 from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.embeddings import (
     cosine,
@@ -30,17 +31,13 @@ from runwright.types import Batch, Comparison, Example, LossSum, PositiveFloat, 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Embedded:
+class Embedded(Labelled):
     """Predictions for N examples of K texts each."""
 
-    example_ids: np.ndarray  # [N] int64
     vectors: np.ndarray | None  # [N, K, D] float32; None once nothing needs them any more
     predicted: np.ndarray | None  # [N] float64, cosine of the first two texts
     expected: np.ndarray | None  # [N] float64, the score from 0 to 1
-    losses: np.ndarray | None  # [N] float64
     ranks: np.ndarray | None = None  # [N] int64, of the second text among all second texts of the split
-    loss_counts: np.ndarray | None = None
-    groups: np.ndarray | None = None
 
     @property
     def labelled(self) -> bool:
@@ -122,8 +119,6 @@ class SentenceEmbedding(Task):
             scores.append((score - low) / (high - low))
         return scores
 
-    # --- row -> example -> batch ----------------------------------------------------------------------
-
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each row: the tokens of its texts one after the other, and `text_lengths` [K].
 
@@ -164,8 +159,6 @@ class SentenceEmbedding(Task):
             batch["labels"] = torch.tensor(labels, dtype=torch.float64)
         return batch
 
-    # --- vectors -> loss, predictions -----------------------------------------------------------------
-
     def forward(self, model: Any, batch: Batch) -> Tensor:
         """Vectors [B, K, D], at least in float32."""
         states = at_least_float32(model(**model_inputs(batch)).last_hidden_state)
@@ -204,8 +197,6 @@ class SentenceEmbedding(Task):
             expected=expected,
             losses=None if losses is None else losses.cpu().numpy(),
         )
-
-    # --- predictions -> results -----------------------------------------------------------------------
 
     def assemble(self, predictions: Embedded, rows: Any) -> Embedded:
         """For retrieval the rank of each second text among those of all examples.

@@ -161,8 +161,6 @@ class SequenceClassification(Task):
                 labels.append(sorted({encoder.encode(name, **where) for name in names}))
         return labels
 
-    # --- row -> example -> batch ----------------------------------------------------------------------
-
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each row, with `labels` and `group` where the columns have them."""
         texts = {name: columns[name] for name in self.text_columns}
@@ -183,8 +181,6 @@ class SequenceClassification(Task):
         if "labels" in examples[0]:
             batch["labels"] = self.objective.tensor([example["labels"] for example in examples])
         return batch
-
-    # --- logits -> loss, predictions ------------------------------------------------------------------
 
     def count(self, examples: Sequence[Example]) -> float:
         """Number of examples; with class weights of a single-label problem the sum of their weights."""

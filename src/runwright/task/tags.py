@@ -17,8 +17,6 @@ from runwright.predictions import Ragged
 from runwright.task.labels import missing_column
 from runwright.task.text import Span, as_texts
 
-# --- words of a text ----------------------------------------------------------------------------------
-
 
 def _marks() -> str:
     """Characters that belong to the one before them, as a pattern: vowel signs, accents, joiners."""
@@ -83,9 +81,6 @@ def words_of_rows(rows: Any, column: str) -> tuple[list[str], list[list[Span]]]:
         texts.append(text)
         spans.append(words)
     return texts, spans
-
-
-# --- tags of rows -------------------------------------------------------------------------------------
 
 
 def learn_tags(train: Dataset, column: str, scheme: Scheme) -> tuple[str, ...]:
@@ -201,9 +196,6 @@ def _cells(
         else:
             raise DataError(f"{subject} is {value}, expected 0 to {len(names) - 1}", **where)
     return texts
-
-
-# --- spans --------------------------------------------------------------------------------------------
 
 
 class TagSpan(NamedTuple):

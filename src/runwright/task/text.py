@@ -94,9 +94,6 @@ def special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
     return ids[:middle], ids[middle + 1 :]
 
 
-# --- windows: long rows cut, each position spoken for by exactly one of them --------------------------------
-
-
 class Window(NamedTuple):
     """Pieces `start` to `end` - 1 of a row; it speaks for `own_start` to `own_end` - 1."""
 

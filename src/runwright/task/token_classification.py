@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 
-from runwright.config.tag_schemes import OUTSIDE, type_of
+from runwright.config.tag_schemes import OUTSIDE
 from runwright.predictions import Labelled, Ragged
 from runwright.task.base import Task
 from runwright.task.labels import learn_class_weights
 from runwright.task.losses import SingleLabel, loss_of_task
 from runwright.task.tags import (
-    TagSpan,
     find_spans,
     learn_tags,
     read_tags,
@@ -34,7 +32,6 @@ from runwright.task.text import (
     rows_of_windows,
     special_tokens,
     sums_of_windows,
-    trimmed,
     window_id,
 )
 from runwright.types import (
@@ -51,31 +48,21 @@ from runwright.types import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PiecePredictions(Labelled):
-    """Predictions for the pieces that each window speaks for."""
+    """Predictions for the pieces that each of N windows speaks for; losses are sums over tagged pieces."""
 
-    example_ids: np.ndarray  # [N] int64, of windows
-    pieces: Ragged  # [N] rows of [T, 3] int32: word in the row, first character, one past the last
+    words: Ragged  # [N] rows of [T] int32, the word in the row
     scores: Ragged  # [N] rows of [T, C] float32 probabilities
-    losses: np.ndarray | None  # [N] float64, summed over pieces with a tag
-    loss_counts: np.ndarray | None  # [N] float64
-    groups: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TagResults(Labelled):
     """Tags and spans of N rows; spans are [S, 3]: first word, one past the last, index of the type."""
 
-    example_ids: np.ndarray  # [N] int64, of rows
     predicted: Ragged  # [N] rows of [W] int64 tags
     scores: Ragged  # [N] rows of [W] float32, probability of the tag
     spans: Ragged  # [N] rows of [S, 3] int64
-    pieces: Ragged  # [N] rows of [T, 4] int32: word, characters, tag
-    piece_scores: Ragged  # [N] rows of [T] float32
     expected: Ragged | None = None  # as `predicted`
     expected_spans: Ragged | None = None  # as `spans`
-    losses: np.ndarray | None = None
-    loss_counts: np.ndarray | None = None
-    groups: np.ndarray | None = None
 
 
 class TokenClassification(Task):
@@ -88,7 +75,7 @@ class TokenClassification(Task):
     problem = "tags"
     auto_class = "AutoModelForTokenClassification"
     prediction_type = PiecePredictions
-    token_fields: ClassVar = {"words": -1, "starts": 0, "ends": 0, "labels": IGNORED}
+    token_fields: ClassVar = {"words": -1, "labels": IGNORED}
     learned = ("label_names", "class_weights")
     cuts_windows = True
     class_weights: tuple[float, ...] | None = None  # [C]
@@ -104,7 +91,7 @@ class TokenClassification(Task):
         scheme: Literal["bio", "bioes", "plain"],
         repair: bool,
         train_on: Literal["first", "all"],
-        aggregation: Literal["none", "simple", "first", "average", "max"],
+        aggregation: Literal["first", "average", "max"],
         max_length: PositiveInt,
         overlap: int,
         label_smoothing: OpenFraction,
@@ -152,13 +139,11 @@ class TokenClassification(Task):
         has_words = self.columns[0] in getattr(rows, "column_names", rows)
         return words_of_rows(rows, self.columns[0] if has_words else self.text_columns[0])
 
-    # --- row -> example -> batch ----------------------------------------------------------------------
-
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each window of each row.
 
-        `words`, `starts` and `ends` hold for each position the word in the row and its characters; the word
-        is -1 where the window does not speak for the position. `labels` is -100 where there is no loss.
+        `words` holds for each position the word in the row, -1 where the window does not speak for the
+        position. `labels` is -100 where there is no loss.
         """
         texts, spans = self._words(columns)
         encoded = self.tokenizer(
@@ -167,14 +152,8 @@ class TokenClassification(Task):
         )  # fmt: skip
         examples: list[Example] = []
         for row, row_id in enumerate(columns["row_id"]):
-            offsets = encoded["offset_mapping"][row]
-            words = word_of_pieces(offsets, spans[row])
-            fields = {
-                "input_ids": encoded["input_ids"][row],
-                "words": words,
-                "starts": [start for start, _ in offsets],
-                "ends": [end for _, end in offsets],
-            }
+            words = word_of_pieces(encoded["offset_mapping"][row], spans[row])
+            fields = {"input_ids": encoded["input_ids"][row], "words": words}
             if "labels" in columns:
                 fields["labels"] = self._labels(words, columns["labels"][row])
             examples += self._windows(row_id, fields)
@@ -200,17 +179,12 @@ class TokenClassification(Task):
             input_ids = [*prefix, *fields["input_ids"][cut.start : cut.end], *suffix]
             example: Example = {"example_id": window_id(row_id, number), "input_ids": input_ids}
             for name, fill in self.token_fields.items():
-                if name not in fields:
-                    continue
-                values = fields[name][cut.start : cut.end]
-                if name in ("words", "labels"):  # of the pieces that the window speaks for
-                    before, after = cut.own_start - cut.start, cut.end - cut.own_end
-                    values = [*[fill] * before, *fields[name][cut.own_start : cut.own_end], *[fill] * after]
-                example[name] = [*[fill] * len(prefix), *values, *[fill] * len(suffix)]
+                if name in fields:  # of the pieces that the window speaks for
+                    before = [fill] * (len(prefix) + cut.own_start - cut.start)
+                    after = [fill] * (len(suffix) + cut.end - cut.own_end)
+                    example[name] = [*before, *fields[name][cut.own_start : cut.own_end], *after]
             examples.append(example | {"full_length": full_length})
         return examples
-
-    # --- logits -> loss, predictions ------------------------------------------------------------------
 
     def count(self, examples: Sequence[Example]) -> float:
         """Number of pieces with a tag, or the sum of the weights of their tags."""
@@ -224,7 +198,6 @@ class TokenClassification(Task):
         """Probabilities of the pieces that each window speaks for."""
         speaks = batch["words"] >= 0
         lengths = speaks.sum(dim=1).cpu().numpy()
-        pieces = torch.stack([batch[name][speaks] for name in ("words", "starts", "ends")], dim=1)
         losses = counts = None
         if "labels" in batch:
             by_piece = F.cross_entropy(
@@ -234,13 +207,11 @@ class TokenClassification(Task):
             counts = (batch["labels"] != IGNORED).double().sum(dim=1).cpu().numpy()
         return PiecePredictions(
             example_ids=batch["example_ids"].cpu().numpy(),
-            pieces=Ragged(pieces.int().cpu().numpy(), lengths),
+            words=Ragged(batch["words"][speaks].int().cpu().numpy(), lengths),
             scores=Ragged(outputs[speaks].softmax(dim=-1).float().cpu().numpy(), lengths),
             losses=losses,
             loss_counts=counts,
         )
-
-    # --- predictions -> results -----------------------------------------------------------------------
 
     def assemble(self, predictions: PiecePredictions, rows: Any) -> TagResults:
         """Tags and spans of each row from the pieces of its windows, which come in the order of their ids.
@@ -249,17 +220,17 @@ class TokenClassification(Task):
         """
         row_ids, firsts = rows_of_windows(predictions.example_ids)
         order = positions_of(row_ids, rows)
-        pieces, scores = predictions.pieces.joined(firsts), predictions.scores.joined(firsts)
+        words_of_pieces, scores = predictions.words.joined(firsts), predictions.scores.joined(firsts)
         _, words_by_row = self._words(rows)
         outside = self.label_names.index(OUTSIDE) if OUTSIDE in self.label_names else 0
         tags = [np.full(len(words_by_row[row]), outside, dtype=np.int64) for row in order]
         confidence = [np.zeros(len(words_by_row[row]), dtype=np.float32) for row in order]
-        for number, (row_pieces, row_scores) in enumerate(zip(pieces.rows(), scores.rows(), strict=True)):
-            words, starts = np.unique(row_pieces[:, 0], return_index=True)
+        results = zip(words_of_pieces.rows(), scores.rows(), tags, confidence, strict=True)
+        for row_words, row_scores, row_tags, row_confidence in results:
+            words, starts = np.unique(row_words, return_index=True)
             if len(words):
                 of_words = _scores_of_words(row_scores, starts, self.aggregation)
-                tags[number][words], confidence[number][words] = of_words.argmax(axis=1), of_words.max(axis=1)
-        piece_tags = scores.values.argmax(axis=1)[:, None]
+                row_tags[words], row_confidence[words] = of_words.argmax(axis=1), of_words.max(axis=1)
         has_tags = self.tags_column in getattr(rows, "column_names", ())  # records to predict have none
         labels = self.read_labels(rows, split="evaluation") if has_tags else None
         judged: dict[str, Any] = {}
@@ -276,8 +247,6 @@ class TokenClassification(Task):
             predicted=Ragged.of(tags, dtype=np.int64),
             scores=Ragged.of(confidence, dtype=np.float32),
             spans=self._spans([row.tolist() for row in tags]),
-            pieces=Ragged(np.hstack([pieces.values, piece_tags]).astype(np.int32), pieces.lengths),
-            piece_scores=Ragged(scores.values.max(axis=1), scores.lengths),
             **judged,
         )
 
@@ -294,30 +263,19 @@ class TokenClassification(Task):
         """The spans with type, text, characters and score; with all scores also the tag of each word."""
         (text,), (words,) = self._words({name: [value] for name, value in row.items()})
 
-        def span(start: int, end: int, kind: str, **more: Any) -> dict[str, Any]:
-            return {"type": kind, "text": text[start:end], "start": start, "end": end, **more}
-
-        def spans_of_words(spans: Ragged, scores: np.ndarray | None = None) -> list[dict[str, Any]]:
+        def spans(column: Ragged, scores: np.ndarray | None = None) -> list[dict[str, Any]]:
             described = []
-            for first, last, kind in spans.row(place).tolist():
-                more = {} if scores is None else {"score": round(float(scores[first:last].mean()), 6)}
-                described.append(span(words[first][0], words[last - 1][1], self.types[kind], **more))
+            for first, last, kind in column.row(place).tolist():
+                start, end = words[first][0], words[last - 1][1]
+                span = {"type": self.types[kind], "text": text[start:end], "start": start, "end": end}
+                if scores is not None:
+                    span["score"] = round(float(scores[first:last].mean()), 6)
+                described.append(span)
             return described
 
-        if self.aggregation in ("none", "simple"):
-            pieces, scores = predictions.pieces.row(place), predictions.piece_scores.row(place)
-            predicted = [
-                span(
-                    *trimmed(text, int(pieces[first, 1]), int(pieces[last - 1, 2])), kind,
-                    score=round(float(scores[first:last].mean()), 6),
-                )
-                for first, last, kind in self._spans_of_pieces(pieces[:, 3].tolist())
-            ]  # fmt: skip
-        else:
-            predicted = spans_of_words(predictions.spans, predictions.scores.row(place))
-        described: dict[str, Any] = {"predicted": predicted}
+        described: dict[str, Any] = {"predicted": spans(predictions.spans, predictions.scores.row(place))}
         if predictions.expected_spans is not None:
-            described["expected"] = spans_of_words(predictions.expected_spans)
+            described["expected"] = spans(predictions.expected_spans)
         if all_scores:
             tags, shares = predictions.predicted.row(place).tolist(), predictions.scores.row(place).tolist()
             described["scores"] = [
@@ -325,14 +283,6 @@ class TokenClassification(Task):
                 for (start, end), tag, share in zip(words, tags, shares, strict=True)
             ]
         return described
-
-    def _spans_of_pieces(self, tags: Sequence[int]) -> list[TagSpan]:
-        """Spans of pieces with their types: neighbours together (simple), or each piece by itself (none)."""
-        names = [self.label_names[tag] for tag in tags]
-        if self.aggregation == "simple":
-            return find_spans(names, scheme=self.scheme, repair=self.repair)
-        kinds = [type_of(name, self.scheme) for name in names]
-        return [TagSpan(i, i + 1, kind) for i, kind in enumerate(kinds) if kind is not None]
 
     def comparison(self, predictions: TagResults) -> Comparison | None:
         """The tags of all words."""
