@@ -69,7 +69,7 @@ def matthews(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
 
 
 def confusion_matrix(predictions: Predictions) -> Table:
-    """How many examples of class i (row) were predicted as class j (column), [C, C] int64."""
+    """Numbers of examples of class i (row) that were predicted as class j (column), [C, C] int64."""
     num_classes = _num_classes(predictions)
     pairs = labels_of(predictions) * num_classes + predictions.predicted
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
@@ -121,7 +121,7 @@ def _of_classes(
 
 
 def _count_classes(predictions: Predictions, weights: np.ndarray) -> Counts:
-    """How often each class was right, predicted and expected, [S, C] float64 each: whole numbers, so exact.
+    """Counts of right, predicted and expected examples by class, [S, C] float64: whole numbers, so exact.
 
     For multi-label examples a class is expected or predicted where its column is true.
     """

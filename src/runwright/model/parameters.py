@@ -70,29 +70,29 @@ def freeze_parts(model: Any, parts: list[str], *, new: Collection[str]) -> list[
     A part is "embeddings", "encoder" (all but the head), "layers:4" (the lowest four layers) or a pattern
     (`*`, `?`) on full names. Only a pattern freezes `new` parameters, which no checkpoint has filled.
     """
-    names = [name for name, _ in model.named_parameters()]
-    filled = [name for name in names if name.startswith(encoder_prefix(model)) and name not in new]
+    keys = [key for key, _ in model.named_parameters()]
+    filled = [key for key in keys if key.startswith(encoder_prefix(model)) and key not in new]
     depths = parameter_depths(model)
     frozen: dict[str, None] = {}
-    for part in parts:
+    for name in parts:
         lowest = range(0)  # depths
-        if part == "embeddings":
+        if name == "embeddings":
             lowest = range(1)
-        elif part == "encoder":
+        elif name == "encoder":
             lowest = range(depths.num_layers + 2)
-        elif layers := _FIRST_LAYERS.fullmatch(part):
+        elif layers := _FIRST_LAYERS.fullmatch(name):
             lowest = range(1, int(layers.group(1)) + 1)
             if not 1 <= len(lowest) <= depths.num_layers:
-                raise ConfigError(f"model.freeze: {part!r}, but the model has {depths.num_layers} layers")
-        of_part = [name for name in filled if depths.by_name[name] in lowest]
-        of_part = of_part if lowest else [name for name in names if fnmatchcase(name, part)]
-        if not of_part:
-            choices = [*names, "embeddings", "encoder", "layers:1"]
+                raise ConfigError(f"model.freeze: {name!r}, but the model has {depths.num_layers} layers")
+        matches = [key for key in filled if depths.by_name[key] in lowest]
+        matches = matches if lowest else [key for key in keys if fnmatchcase(key, name)]
+        if not matches:
+            choices = [*keys, "embeddings", "encoder", "layers:1"]
             raise ConfigError(
-                f"model.freeze: {part!r} is no part of {type(model).__name__}, expected embeddings, encoder, "
-                f"layers:N or a pattern that matches parameters; {did_you_mean(part, choices)}".rstrip("; ")
+                f"model.freeze: {name!r} is no part of {type(model).__name__}, expected embeddings, encoder, "
+                f"layers:N or a pattern that matches parameters; {did_you_mean(name, choices)}".rstrip("; ")
             )
-        frozen |= dict.fromkeys(of_part)
+        frozen |= dict.fromkeys(matches)
     for name in frozen:
         model.get_parameter(name).requires_grad_(False)  # noqa: FBT003 - torch's own signature
     return list(frozen)

@@ -125,7 +125,7 @@ def answer_windows(
     does not have all of it, -100 where nobody knows.
     """
     num_tokens = len(parts)
-    context = [token for token, part in enumerate(parts) if part == 1]
+    context = [token for token in range(num_tokens) if parts[token] == 1]
     first, last = (context[0], context[-1] + 1) if context else (num_tokens, num_tokens)
     question = [token for token in range(first) if parts[token] == 0]
     dropped = set(question[max_question_length:])

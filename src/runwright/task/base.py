@@ -36,7 +36,7 @@ class Task:
     label_separator: Any = None  # between the labels of a row, where they are one text
     words_column: str | None = None  # in which a record to predict may have words instead of the text
     threshold: Any = None  # from which a probability, or up to which a margin, is a prediction
-    tuned_option: str | None = None  # the option that `tune` sets; None: nothing is tuned
+    tuned_option: str | None = None  # the option that a method `tune(predictions, rows)` sets, if any
     predicts_rows = True  # False: there is nothing to say of a single row, as in language modelling
     cuts_windows = False  # a long row becomes several inputs, and nothing of it is lost
     embeds_texts = False  # each text of a row is an input of its own and makes a vector
@@ -75,10 +75,6 @@ class Task:
     def use_learned(self) -> None:
         """Make what follows from the learned attributes, such as an objective with class weights."""
 
-    def tune(self, predictions: Any, rows: Any) -> None:
-        """Set `tuned_option` by predictions for labelled rows, before these are judged."""
-        raise NotImplementedError
-
     def read_labels(self, rows: Dataset, *, split: str) -> list[Any] | None:
         """A label for each row: a class id, a list of them or a number; None where the split has none.
 
@@ -94,7 +90,7 @@ class Task:
         return inputs if labels is None else inputs.add_column("labels", labels)  # pyright: ignore
 
     def label_counts(self, rows: Dataset, *, split: str) -> list[int] | None:
-        """How often each label occurs, [C]; None without classes or labels."""
+        """Number of rows with each label, [C]; None without classes or labels."""
         labels = self.read_labels(rows, split=split) if self.label_names else None
         if labels is None:
             return None

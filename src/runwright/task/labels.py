@@ -72,8 +72,8 @@ def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tupl
     """
     distinct = {_name(value) for value in values if not is_missing(value)}
     if len(distinct) < 2:
-        given = f"only one class, {distinct.pop()!r}" if distinct else "no label at all"
-        raise DataError(f"{given}: nothing can be learned from it", split=split, column=column)
+        problem = f"only one class, {distinct.pop()!r}" if distinct else "no label at all"
+        raise DataError(f"{problem}: nothing can be learned from it", split=split, column=column)
     if len(distinct) > MAX_CLASSES_FROM_DATA:
         problem = (
             f"{len(distinct)} distinct values; at most {MAX_CLASSES_FROM_DATA} classes are taken from the "

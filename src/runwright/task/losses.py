@@ -82,9 +82,9 @@ def _one_by_one(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
     losses = loss(logits, labels)
     if isinstance(losses, Tensor) and losses.shape == labels.shape:
         return losses
-    given = f"a tensor {list(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
+    result = f"a tensor {list(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
     raise ConfigError(
-        f"task.loss: given {given}, expected {list(labels.shape)}, the shape of the labels: one loss each "
+        f"task.loss: given {result}, expected {list(labels.shape)}, the shape of the labels: one loss each "
         "(reduction='none'), the sum is taken by the task"
     )
 

@@ -106,7 +106,6 @@ class MaskedLanguageModeling(Task):
         return augmented
 
     def count(self, examples: Sequence[Example]) -> float:
-        """Number of hidden tokens."""
         return float(sum(label != IGNORED for example in examples for label in example["labels"]))
 
     def loss(self, outputs: Tensor, batch: Batch) -> LossSum:

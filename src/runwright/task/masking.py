@@ -58,7 +58,7 @@ def cut_chunks(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Masking:
-    """How tokens are hidden: Devlin et al. 2019, "BERT", 3.1; whole words: the authors' later release."""
+    """Options of hiding tokens: Devlin et al. 2019, "BERT", 3.1; whole words: the authors' later release."""
 
     probability: float  # share of the tokens that are hidden
     mask_share: float  # of the hidden ones: replaced by the mask

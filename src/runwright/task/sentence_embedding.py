@@ -233,7 +233,6 @@ class SentenceEmbedding(Task):
         return described
 
     def comparison(self, predictions: Embedded) -> Comparison | None:
-        """Cosines against scores."""
         if predictions.expected is None or predictions.predicted is None:
             return None
         return Comparison(predicted=predictions.predicted, expected=predictions.expected, labels=())

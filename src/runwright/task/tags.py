@@ -185,10 +185,8 @@ def _cells(
     for number, value in enumerate(values, start=1):
         subject = f"word {number}" if kind == "word" else f"the tag of word {number}"
         if value is None or isinstance(value, list | tuple | Mapping | bytes):
-            given = "missing (null)" if value is None else f"{value!r:.60}"
-            raise DataError(
-                f"{subject} is {given}, expected {'text' if kind == 'word' else 'a name'}", **where
-            )
+            shown = "missing (null)" if value is None else f"{value!r:.60}"
+            raise DataError(f"{subject} is {shown}, expected text", **where)
         if names is None or not isinstance(value, int):
             texts.append(str(value))
         elif 0 <= value < len(names):

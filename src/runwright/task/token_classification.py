@@ -285,7 +285,6 @@ class TokenClassification(Task):
         return described
 
     def comparison(self, predictions: TagResults) -> Comparison | None:
-        """The tags of all words."""
         if predictions.expected is None:
             return None
         predicted, expected = predictions.predicted.values, predictions.expected.values
