@@ -128,19 +128,14 @@ def set_initial_bias(model: nn.Module, head: Head, *, new: Container[str] | None
         return
     import torch
 
-    encoder = f"{getattr(model, 'base_model_prefix', '')}."
-    biases = {
-        name: parameter
-        for name, parameter in model.named_parameters()
-        if name.endswith("bias")
-        and parameter.shape == (len(head.initial_bias),)
-        and not name.startswith(encoder)
-    }
+    shape, encoder = (len(head.initial_bias),), f"{getattr(model, 'base_model_prefix', '')}."
+    biases = [(n, p) for n, p in model.named_parameters() if n.endswith("bias") and p.shape == shape]
+    biases = [(n, p) for n, p in biases if not n.startswith(encoder)]
     if not biases:
         raise ConfigError(
             f"task.bias_from_labels: given true, but the output layer of {type(model).__name__} has no bias"
         )
-    name, bias = list(biases.items())[-1]  # the layer nearest to the output
+    name, bias = biases[-1]  # the layer nearest to the output
     if new is not None and name not in new:
         return  # it was trained already
     with torch.no_grad():

@@ -242,15 +242,11 @@ def threshold_curve(results: AnswerResults) -> ThresholdCurve | None:
 
 def answer_table(results: AnswerResults) -> list[dict[str, Any]]:
     """Exact match and F1 of all questions, by whether there is an answer, and by how long it is."""
-    exact, f1, answerable = results.exact, results.f1, results.answerable
-    assert results.expected is not None
-    assert exact is not None
-    assert f1 is not None
-    assert answerable is not None
-    lengths = np.array([len(texts[0]) if texts else 0 for texts in results.expected], dtype=np.int64)
+    judged: Any = results  # which has all columns
+    lengths = np.array([len(texts[0]) if texts else 0 for texts in judged.expected], dtype=np.int64)
     kinds: list[tuple[str, np.ndarray]] = [("all", np.ones(len(lengths), dtype=bool))]
-    if not answerable.all():
-        kinds += [("with an answer", answerable), ("without an answer", ~answerable)]
+    if not judged.answerable.all():
+        kinds += [("with an answer", judged.answerable), ("without an answer", ~judged.answerable)]
     for low, high in LENGTHS:
         name = f"answer of {low} to {high} characters" if high else f"answer of {low} characters and more"
         kinds.append((name, (lengths >= low) & (lengths <= (high or lengths.max(initial=0)))))
@@ -258,8 +254,8 @@ def answer_table(results: AnswerResults) -> list[dict[str, Any]]:
         {
             "questions": name,
             "count": int(mask.sum()),
-            "exact_match": float(exact[mask].mean()),
-            "f1": float(f1[mask].mean()),
+            "exact_match": float(judged.exact[mask].mean()),
+            "f1": float(judged.f1[mask].mean()),
             "answered": float((results.predicted[mask] != "").mean()),
         }
         for name, mask in kinds

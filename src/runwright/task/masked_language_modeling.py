@@ -25,9 +25,9 @@ NUM_GUESSES = 5  # shown for each mask of a text that has some
 class HiddenTokens(Labelled):
     """Predictions for the hidden tokens of N chunks; losses are sums over them in nats."""
 
+    guesses: Ragged  # [N] rows of [M, 5] int64, for the masks that a text came with
+    guess_scores: Ragged  # [N] rows of [M, 5] float32
     num_right: np.ndarray | None = None  # [N] int64, hidden tokens that were guessed
-    guesses: Ragged | None = None  # [N] rows of [M, 5] int64, for the masks that a text came with
-    guess_scores: Ragged | None = None  # [N] rows of [M, 5] float32
 
 
 class MaskedLanguageModeling(Task):
@@ -141,8 +141,6 @@ class MaskedLanguageModeling(Task):
         lengths = np.zeros(len(row_ids), dtype=np.int64)
         guesses = scores = np.empty((0, NUM_GUESSES))
         if predictions is not None:
-            assert predictions.guesses is not None
-            assert predictions.guess_scores is not None
             # Chunks come in the order of their records, and so do their masks.
             records = np.searchsorted(row_ids, predictions.example_ids // MAX_WINDOWS)
             np.add.at(lengths, records, predictions.guesses.lengths)
@@ -159,8 +157,6 @@ class MaskedLanguageModeling(Task):
         Of tokens that read alike, as those with and without a space before them, the likeliest is called by
         its text alone, the others also by their ids.
         """
-        assert predictions.guesses is not None
-        assert predictions.guess_scores is not None
         guesses = [self._names(ids) for ids in predictions.guesses.row(place).tolist()]
         shares = [
             [round(share, 6) for share in scores] for scores in predictions.guess_scores.row(place).tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -147,10 +148,9 @@ class SentenceEmbedding(Task):
         """`input_ids`, `attention_mask` [B * K, L], `example_ids` [B]; perhaps `labels` [B] float64."""
         texts: list[Example] = []
         for example in examples:
-            ends = np.cumsum(example["text_lengths"]).tolist()
             texts += [
                 {"input_ids": example["input_ids"][start:end], "example_id": example["example_id"]}
-                for start, end in zip([0, *ends[:-1]], ends, strict=True)
+                for start, end in pairwise(accumulate(example["text_lengths"], initial=0))
             ]
         batch = super().collate(texts)
         batch["example_ids"] = torch.tensor([example["example_id"] for example in examples])

@@ -127,26 +127,27 @@ class SequenceClassification(Task):
             max_length=self.max_length,
         )
 
+    def _values(self, rows: Dataset, *, split: str) -> list[Any] | None:
+        if self.label_column in rows.column_names:
+            return rows[self.label_column][:]
+        if split == "train":
+            raise missing_column(rows, self.label_column, option="task.label_column")
+        return None
+
     def _names_from(self, train: Dataset) -> tuple[str, ...]:
-        if self.label_column not in train.column_names:
-            raise missing_column(train, self.label_column, option="task.label_column")
+        values = self._values(train, split="train") or []
         feature = train.features[self.label_column]
         names = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
         if names:
             return check_label_names(names, where=f"dataset column {self.label_column!r}")
-        values = train[self.label_column][:]
         if self.problem == "multi_label":
             values = [label for value in values for label in split_labels(value, self.label_separator)]
         return names_from_values(values, split="train", column=self.label_column)
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[Any] | None:
         """Class ids, lists of them or floats; None where a split other than train has no labels."""
-        if self.label_column not in rows.column_names:
-            if split == "train":
-                raise missing_column(rows, self.label_column, option="task.label_column")
-            return None
-        values = rows[self.label_column][:]
-        if split != "train" and all(is_missing(value) or value == -1 for value in values):
+        values = self._values(rows, split=split)
+        if values is None or (split != "train" and all(is_missing(value) or value == -1 for value in values)):
             return None  # hidden test labels, as GLUE publishes them
         encoder = LabelEncoder(self.label_names)
         labels: list[Any] = []
