@@ -9,6 +9,7 @@ import numpy as np
 from datasets import Dataset
 from torch import Tensor
 
+from runwright.predictions import Ragged
 from runwright.task.labels import each_label
 from runwright.task.text import pad_batch
 from runwright.types import Batch, Comparison, Example, Head, LossSum, Predictions, Splits
@@ -178,13 +179,15 @@ class Task:
         return self.label_names[int(value)]
 
     def comparison(self, predictions: Any) -> Comparison | None:
-        """Predictions for class tables and plots; None without labels, classes or numbers."""
-        if not isinstance(predictions, Predictions) or predictions.expected is None:
+        """Classes or numbers for tables and plots, also of words; None where either is missing."""
+        columns = [getattr(predictions, name, None) for name in ("predicted", "expected")]
+        columns = [column.values if isinstance(column, Ragged) else column for column in columns]
+        if any(column is None or column.dtype == object for column in columns):
             return None
+        predicted, expected = columns
         return Comparison(
-            predicted=predictions.predicted, expected=predictions.expected, labels=self.label_names,
-            groups=predictions.groups,
-        )  # fmt: skip
+            predicted=predicted, expected=expected, labels=self.label_names, groups=predictions.groups
+        )
 
     def tables(self, predictions: Any) -> dict[str, list[dict[str, Any]]]:
         """Tables besides those of a comparison by name, each a list of rows."""

@@ -94,25 +94,25 @@ class LabelEncoder:
         self._ids = {name: index for index, name in enumerate(self.names)}
         self._takes_ids = not any(map(_is_number, self.names))
 
-    def encode(self, value: Any, *, split: str, row: int, column: str) -> int:
-        """The class id; raises DataError for a value that is no class."""
+    def encode(self, value: Any, **where: Any) -> int:
+        """The class id; raises DataError, with split, row and column, for a value that is no class."""
+        name = _name(value)
         if is_missing(value):
-            raise DataError("the label is empty", split=split, row=row, column=column)
-        if not isinstance(value, Hashable) or isinstance(value, bytes | tuple):
+            problem = "the label is empty"
+        elif not isinstance(value, Hashable) or isinstance(value, bytes | tuple):
             problem = (
                 f"expected one class, given {value!r:.60}; a row with several of them needs "
                 "task.problem=multi_label and a list"
             )
-            raise DataError(problem, split=split, row=row, column=column)
-        name = _name(value)
-        if name in self._ids:
+        elif name in self._ids:
             return self._ids[name]
-        if self._takes_ids and name.isdecimal() and int(name) < len(self.names):
+        elif self._takes_ids and name.isdecimal() and int(name) < len(self.names):
             return int(name)
-        shown = ", ".join(map(repr, self.names[:8])) + (", …" if len(self.names) > 8 else "")
-        problem = f"unknown label {value!r}; the {len(self.names)} classes are {shown}"
-        hint = did_you_mean(name, self.names)
-        raise DataError(f"{problem}; {hint}".rstrip("; "), split=split, row=row, column=column)
+        else:
+            shown = ", ".join(map(repr, self.names[:8])) + (", …" if len(self.names) > 8 else "")
+            problem = f"unknown label {value!r}; the {len(self.names)} classes are {shown}; "
+            problem += did_you_mean(name, self.names)
+        raise DataError(problem.rstrip("; "), **where)
 
 
 def missing_column(rows: Any, column: str, *, option: str) -> DataError:
@@ -133,17 +133,14 @@ def split_labels(value: Any, separator: str) -> list[Any]:
     return [value]
 
 
-def read_number(value: Any, *, split: str, row: int, column: str) -> float:
-    """The value as a finite float; raises DataError otherwise."""
-    number, problem = as_number(value), ""
+def read_number(value: Any, **where: Any) -> float:
+    """The value as a finite float; raises DataError, with split, row and column, otherwise."""
+    number = as_number(value)
     if math.isnan(number):
-        problem = f"expected a finite number, given {value!r}"
-    elif abs(number) > MAX_NUMBER:
-        problem = (
-            f"given {value!r}, whose square is beyond float32; expected at most {MAX_NUMBER:g}: scale it"
-        )
-    if problem:
-        raise DataError(problem, split=split, row=row, column=column)
+        raise DataError(f"expected a finite number, given {value!r}", **where)
+    if abs(number) > MAX_NUMBER:
+        limit = f"at most {MAX_NUMBER:g}: the square of more is beyond float32"
+        raise DataError(f"given {value!r}, expected {limit}; scale it", **where)
     return number
 
 
@@ -170,23 +167,22 @@ def learn_class_weights(
     *,
     names: Sequence[str],
     column: str,
-    are_sets: bool = False,
-    may_lack: bool = False,
+    problem: str,
 ) -> tuple[float, ...]:
     """The weight of each class, [C], as given or from how often it occurs, see `each_label`.
 
-    Balanced weights are scikit-learn's N / (C n_c), and negatives per positive where labels are sets. With
-    `may_lack` C are the classes that occur, since a tag scheme has some that may not, such as I- of names of
-    one word: their weight is 1, and nothing is weighed by it.
+    Balanced weights are scikit-learn's N / (C n_c), of multi-label examples negatives per positive. Of tags C
+    are those that occur, since a scheme has some that may not, such as I- of names of one word: their weight
+    is 1, and nothing is weighed by it.
     """
     if isinstance(option, Mapping):
         return by_class(option, names, option="task.class_weights")
     counts = Counter(each_label(labels))
     empty = [name for index, name in enumerate(names) if not counts[index]]
-    if empty and not may_lack:
+    if empty and problem != "tags":
         raise DataError(f"class_weights=balanced, but no row has {empty}", split="train", column=column)
     numbers = [counts[index] for index in range(len(names))]
-    if are_sets:
+    if problem == "multi_label":
         return tuple((len(labels) - number) / number for number in numbers)
     num_present = len(names) - len(empty)
     return tuple(sum(numbers) / (num_present * number) if number else 1.0 for number in numbers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone reads
@@ -65,7 +65,7 @@ class Focal:
         return -(self.gamma * log_rest).exp() * log_p
 
 
-def loss_of_task(loss: Any, names: Sequence[str]) -> Loss | None:
+def loss_of_task(loss: Any, names: Sequence[str]) -> Any:
     """The loss of a task's options, told the classes; raises ConfigError where it is none."""
     if loss is not None and not callable(loss):
         raise ConfigError(
@@ -73,8 +73,8 @@ def loss_of_task(loss: Any, names: Sequence[str]) -> Loss | None:
             "whose instances are called with them"
         )
     if hasattr(loss, "use_classes"):
-        cast(Any, loss).use_classes(names)
-    return cast(Loss | None, loss)
+        loss.use_classes(names)
+    return loss
 
 
 def _one_by_one(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:

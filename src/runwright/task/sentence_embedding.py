@@ -28,7 +28,7 @@ from runwright.task.embeddings import (
 )
 from runwright.task.labels import as_number, missing_column
 from runwright.task.text import encode_texts, positions_of
-from runwright.types import Batch, Comparison, Example, LossSum, PositiveFloat, PositiveInt, Splits
+from runwright.types import Batch, Example, LossSum, PositiveFloat, PositiveInt, Splits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -231,8 +231,3 @@ class SentenceEmbedding(Task):
         if predictions.expected is not None:
             described["expected"] = float(predictions.expected[place])
         return described
-
-    def comparison(self, predictions: Embedded) -> Comparison | None:
-        if predictions.expected is None or predictions.predicted is None:
-            return None
-        return Comparison(predicted=predictions.predicted, expected=predictions.expected, labels=())

@@ -97,7 +97,7 @@ class SequenceClassification(Task):
         if self.weights_option is not None:
             self.class_weights = learn_class_weights(
                 self.weights_option, labels, names=self.label_names, column=self.label_column,
-                are_sets=self.problem == "multi_label",
+                problem=self.problem,
             )  # fmt: skip
         if self.bias_from_labels:
             self.initial_bias = bias_of_labels(self.problem, labels, num_classes=len(self.label_names))

@@ -36,7 +36,6 @@ from runwright.task.text import (
 )
 from runwright.types import (
     Batch,
-    Comparison,
     Example,
     LossSum,
     OpenFraction,
@@ -119,7 +118,7 @@ class TokenClassification(Task):
         if self.weights_option is not None:
             self.class_weights = learn_class_weights(
                 self.weights_option, tags["train"] or [], names=self.label_names,
-                column=self.tags_column, may_lack=True,
+                column=self.tags_column, problem=self.problem,
             )  # fmt: skip
         self.use_learned()
 
@@ -283,12 +282,6 @@ class TokenClassification(Task):
                 for (start, end), tag, share in zip(words, tags, shares, strict=True)
             ]
         return described
-
-    def comparison(self, predictions: TagResults) -> Comparison | None:
-        if predictions.expected is None:
-            return None
-        predicted, expected = predictions.predicted.values, predictions.expected.values
-        return Comparison(predicted=predicted, expected=expected, labels=self.label_names)
 
     def tables(self, predictions: TagResults) -> dict[str, list[dict[str, Any]]]:
         """`spans`: precision, recall and F1 of each type; `span_confusion`: expected and predicted types."""
