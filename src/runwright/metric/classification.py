@@ -199,7 +199,8 @@ def _counts_by_row(predictions: Any) -> np.ndarray:
     cells: list[list[tuple[int, ...]]] = []  # (row, first, end, type) each
     for slot, spans in ((1, predicted), (2, expected)):
         rows = np.repeat(np.arange(len(spans)), spans.lengths)
-        np.add.at(counts, (rows, slot, spans.values[:, 2]), 1)
+        numbers = np.bincount(rows * num_types + spans.values[:, 2], minlength=len(counts) * num_types)
+        counts[:, slot] = numbers.reshape(len(counts), num_types)
         cells.append(list(map(tuple, np.column_stack([rows, spans.values]).tolist())))
     wanted = set(cells[1])
     for span in cells[0]:

@@ -50,9 +50,9 @@ def build(
     config_class = CONFIG_MAPPING[architecture]
     defaults = config_class()
     _check_options(config, architecture, [*defaults.to_dict(), *defaults.attribute_map])
-    special = special_token_ids(defaults, tokenizer)
+    options = {**config, **special_token_ids(defaults, tokenizer), **head_options(head)}
     try:
-        filled = config_class(**config, **special, **head_options(head), vocab_size=len(tokenizer))
+        filled = config_class(**options | {"vocab_size": len(tokenizer)})
         set_dropout(filled, dropout)
         with quiet_transformers():
             model = auto_class(head).from_config(

@@ -180,7 +180,7 @@ class Task:
 
     def comparison(self, predictions: Any) -> Comparison | None:
         """Classes or numbers for tables and plots, also of words; None where either is missing."""
-        columns = [getattr(predictions, name, None) for name in ("predicted", "expected")]
+        columns: list[Any] = [getattr(predictions, name, None) for name in ("predicted", "expected")]
         columns = [column.values if isinstance(column, Ragged) else column for column in columns]
         if any(column is None or column.dtype == object for column in columns):
             return None

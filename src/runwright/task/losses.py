@@ -72,8 +72,8 @@ def loss_of_task(loss: Any, names: Sequence[str]) -> Any:
             f"task.loss: given {type(loss).__name__}, expected a function of logits and labels, or a class "
             "whose instances are called with them"
         )
-    if hasattr(loss, "use_classes"):
-        loss.use_classes(names)
+    if use_classes := getattr(loss, "use_classes", None):
+        use_classes(names)
     return loss
 
 
