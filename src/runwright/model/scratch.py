@@ -50,9 +50,10 @@ def build(
     config_class = CONFIG_MAPPING[architecture]
     defaults = config_class()
     _check_options(config, architecture, [*defaults.to_dict(), *defaults.attribute_map])
-    options = {**config, **special_token_ids(defaults, tokenizer), **head_options(head)}
+    options: dict[str, Any] = {**config, **special_token_ids(defaults, tokenizer), **head_options(head)}
+    options["vocab_size"] = len(tokenizer)
     try:
-        filled = config_class(**options | {"vocab_size": len(tokenizer)})
+        filled = config_class(**options)
         set_dropout(filled, dropout)
         with quiet_transformers():
             model = auto_class(head).from_config(
