@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any
 
 from runwright.errors import ConfigError, did_you_mean
-from runwright.model.depth import parameter_depths
+from runwright.model.parameters import parameter_depths
 from runwright.types import NonNegativeFloat, OpenFraction, PositiveFloat, Range
 
 if TYPE_CHECKING:

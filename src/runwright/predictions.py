@@ -19,10 +19,14 @@ from runwright.types import PerExample
 P = TypeVar("P", bound=PerExample)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Labelled:
-    """A record that has labels where it knows what was expected, or, without such a column, the losses."""
+    """Columns of every record, labelled where it has `expected` or, without such a column, losses."""
 
-    __slots__ = ()
+    example_ids: np.ndarray  # [N] int64
+    losses: np.ndarray | None = None  # [N] float64, the sum of the losses of each example
+    loss_counts: np.ndarray | None = None  # [N] float64, how many losses each is a sum of; None: one each
+    groups: np.ndarray | None = None  # [N] int64, the slice of the data each belongs to
 
     @property
     def labelled(self) -> bool:

@@ -88,6 +88,7 @@ class Head:
     label_names: tuple[str, ...]  # one per class; empty for regression
     problem_type: str | None  # transformers' name of it, stored in the saved model
     initial_bias: tuple[float, ...] = ()  # [C] of a new output layer; empty: as the architecture makes it
+    max_length: int = 0  # most tokens of an input, for which the model must have positions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runwright.metric import answers
-from runwright.metric.answer_texts import answer_f1, exact_match
+from runwright.metric.answers import text_exact_match, text_f1
 
 # Expected by hand from the definition: lower case, no ASCII punctuation, no articles, single spaces.
 SQUAD = [
@@ -38,8 +38,8 @@ SQUAD = [
 def test_answers_are_compared_as_squad_does(
     predicted: str, expected: list[str], exact: float, f1: float
 ) -> None:
-    assert exact_match(predicted, expected, rules="squad") == exact
-    assert answer_f1(predicted, expected, rules="squad") == pytest.approx(f1)
+    assert text_exact_match(predicted, expected, rules="squad") == exact
+    assert text_f1(predicted, expected, rules="squad") == pytest.approx(f1)
 
 
 # By hand: Chinese characters one by one, other words whole, marks out; the longest run that both have.
@@ -61,8 +61,8 @@ CMRC = [
 def test_answers_are_compared_as_cmrc_does(
     predicted: str, expected: list[str], exact: float, f1: float
 ) -> None:
-    assert exact_match(predicted, expected, rules="cmrc") == exact
-    assert answer_f1(predicted, expected, rules="cmrc") == pytest.approx(f1)
+    assert text_exact_match(predicted, expected, rules="cmrc") == exact
+    assert text_f1(predicted, expected, rules="cmrc") == pytest.approx(f1)
 
 
 def _longest_run(one: list[str], other: list[str]) -> int:
@@ -82,7 +82,7 @@ def test_the_chinese_f1_is_that_of_the_longest_common_run(predicted: str, expect
         shared = _longest_run(one, other)
         precision, recall = shared / len(one), shared / len(other)
         wanted = 2 * precision * recall / (precision + recall) if shared else 0.0
-    assert answer_f1(predicted, [expected], rules="cmrc") == pytest.approx(wanted)
+    assert text_f1(predicted, [expected], rules="cmrc") == pytest.approx(wanted)
 
 
 def _reference_words(text: str) -> list[str]:
@@ -97,10 +97,10 @@ def _reference_words(text: str) -> list[str]:
     st.lists(st.sampled_from(["The", "a", "an", "cat", "Cat.", "dog's", "12,000", "!"]), max_size=6),
     st.lists(st.sampled_from(["the", "A", "cat", "dogs", "12000", "-"]), max_size=6),
 )
-def test_squad_figures_agree_with_a_second_implementation(one: list[str], other: list[str]) -> None:
+def test_squad_metrics_agree_with_a_second_implementation(one: list[str], other: list[str]) -> None:
     found, wanted = _reference_words(" ".join(one)), _reference_words(" ".join(other))
     predicted, expected = " ".join(one), [" ".join(other)]
-    assert exact_match(predicted, expected, rules="squad") == float(found == wanted)
+    assert text_exact_match(predicted, expected, rules="squad") == float(found == wanted)
     if found and wanted:
         left, shared = list(wanted), 0
         for word in found:
@@ -108,10 +108,10 @@ def test_squad_figures_agree_with_a_second_implementation(one: list[str], other:
                 left.remove(word)
                 shared += 1
         precision, recall = shared / len(found), shared / len(wanted)
-        figure = 2 * precision * recall / (precision + recall) if shared else 0.0
+        metric = 2 * precision * recall / (precision + recall) if shared else 0.0
     else:
-        figure = float(found == wanted)
-    assert answer_f1(predicted, expected, rules="squad") == pytest.approx(figure)
+        metric = float(found == wanted)
+    assert text_f1(predicted, expected, rules="squad") == pytest.approx(metric)
 
 
 def judged(exact: list[float], f1: list[float], answerable: list[bool]) -> Any:

@@ -23,7 +23,7 @@ from runwright.metric.classification import (
     roc_auc,
 )
 from runwright.metric.correlation import pearson, spearman
-from runwright.metric.regression import mean_absolute_error, mean_squared_error
+from runwright.metric.means import mean_absolute_error, mean_squared_error
 from runwright.types import Metric, Predictions
 
 Make = Callable[..., Predictions]

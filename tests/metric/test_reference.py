@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
 
-from runwright.metric.answer_texts import answer_f1, exact_match
+from runwright.metric.answers import text_exact_match, text_f1
 from runwright.metric.classification import accuracy, f1, matthews, precision, recall, roc_auc
 from runwright.metric.correlation import pearson, spearman
-from runwright.metric.regression import mean_absolute_error, mean_squared_error
+from runwright.metric.means import mean_absolute_error, mean_squared_error
 from runwright.types import Predictions
 
 Make = Callable[..., Predictions]
@@ -35,8 +35,8 @@ def test_answers_are_judged_as_by_the_reference(rules: Literal["squad", "cmrc"])
     assert {exact for *_, exact, _ in ANSWERS[rules]} == {0, 1}
     assert any(0 < nearest < 1 for *_, nearest in ANSWERS[rules])
     for predicted, expected, exact, nearest in ANSWERS[rules]:
-        assert exact_match(predicted, expected, rules=rules) == exact, (predicted, expected)
-        assert answer_f1(predicted, expected, rules=rules) == pytest.approx(nearest, abs=1e-12), predicted
+        assert text_exact_match(predicted, expected, rules=rules) == exact, (predicted, expected)
+        assert text_f1(predicted, expected, rules=rules) == pytest.approx(nearest, abs=1e-12), predicted
 
 
 def value(metric: Any, predictions: Predictions, **options: Any) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import ndcg_score
 
-from runwright.metric.retrieval import discounted_gain, recall_at, reciprocal_rank
+from runwright.metric.means import discounted_gain, recall_at, reciprocal_rank
 
 
 def of(ranks: Any) -> Any:

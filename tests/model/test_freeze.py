@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runwright.model.freeze import freeze_parts
+from runwright.model.parameters import freeze_parts
 
 ARCHITECTURES = ["bert", "roberta", "distilbert", "electra", "deberta-v2", "modernbert", "gpt2", "t5"]
 

@@ -34,7 +34,11 @@ def test_minilm_gets_a_new_head_and_one_line_of_log_says_so(
     with caplog.at_level(logging.INFO):
         model = load_one()
     assert type(model).__name__ == "BertForSequenceClassification"
-    assert caplog.messages == ["new: classifier.weight [3, 384], classifier.bias [3]"]
+    encoder = sum(p.numel() for p in model.bert.parameters())
+    counts = f"{encoder + 3 * 384 + 3:,} parameters, {encoder + 3 * 384 + 3:,} of them trainable"
+    assert caplog.messages == [
+        "new: classifier.weight [3, 384], classifier.bias [3]", f"BertForSequenceClassification: {counts}"
+    ]  # fmt: skip
     assert capfd.readouterr() == ("", "")
     assert model.config.id2label == {0: "bad", 1: "so-so", 2: "good"}
     assert model.config.label2id == {"bad": 0, "so-so": 1, "good": 2}

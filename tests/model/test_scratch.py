@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError
-from runwright.model.parameters import count_parameters, max_positions, parameter_table
+from runwright.model.parameters import check_positions, max_positions, parameter_counts
 from runwright.model.scratch import build
 from runwright.types import Head
 
@@ -99,19 +99,23 @@ def test_parameters_are_counted_by_hand(make_small: Callable[..., Any]) -> None:
     layer = 4 * (16 * 16 + 16) + 2 * (16 * 16 + 16) + 2 * 2 * 16
     top = (16 * 16 + 16) + (16 * 3 + 3)
     model.bert.embeddings.requires_grad_(False)
-    count = count_parameters(model)
-    assert (count.total, count.trainable) == (embeddings + 2 * layer + top, 2 * layer + top)
-    rows = [line.split() for line in parameter_table(model).splitlines()]
-    assert rows[1] == ["embeddings", f"{embeddings:,}", "0"]
-    assert rows[2] == ["2", "layers", f"{2 * layer:,}", f"{2 * layer:,}"]
+    total, trainable = embeddings + 2 * layer + top, 2 * layer + top
+    assert parameter_counts(model) == f"{total:,} parameters, {trainable:,} of them trainable"
 
 
 @pytest.mark.parametrize(
-    ("architecture", "expected"), [("bert", 64), ("roberta", 63), ("modernbert", 64), ("t5", None)]
+    ("architecture", "expected"),
+    [("bert", 64), ("roberta", 63), ("gpt2", 64), ("modernbert", None), ("deberta-v2", 64), ("t5", None)],
 )
 def test_the_room_for_tokens_is_known(
     make_small: Callable[..., Any], architecture: str, expected: int | None
 ) -> None:
     # RoBERTa counts positions from the padding token's id plus one: 0 + 1 here.
     config = {} if architecture == "t5" else {"max_position_embeddings": 64}
-    assert max_positions(make_small(architecture, config=config)) == expected
+    model = make_small(architecture, config=config)
+    assert max_positions(model) == expected
+    check_positions(model, expected or 10_000)
+    if expected:
+        message = rf"task.max_length: given {expected + 1}, but \w+ has positions for {expected} tokens; set"
+        with pytest.raises(ConfigError, match=message):
+            check_positions(model, expected + 1)

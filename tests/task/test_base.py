@@ -24,7 +24,7 @@ class NextToken(Task):
     token_fields: ClassVar = {"labels": IGNORED}
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
-        examples = encode_texts(self.tokenizer, columns["text"], max_length=self.max_length)
+        examples = encode_texts(self.tokenizer, {"text": columns["text"]}, max_length=self.max_length)
         for example, row_id in zip(examples, columns["row_id"], strict=True):
             example |= {"example_id": row_id, "labels": [*example["input_ids"][1:], IGNORED]}
         return examples

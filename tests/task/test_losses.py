@@ -19,8 +19,15 @@ from runwright.config import permissions
 from runwright.config.schema import check_node
 from runwright.config.targets import instantiate
 from runwright.errors import ConfigError
-from runwright.task.losses import Focal, loss_of_task
-from runwright.task.objectives import IGNORED, MultiLabel, Objective, Regression, SingleLabel
+from runwright.task.losses import (
+    IGNORED,
+    Focal,
+    MultiLabel,
+    Objective,
+    Regression,
+    SingleLabel,
+    loss_of_task,
+)
 
 NAMES = ["x", "y", "z"]
 OWN = """
@@ -48,11 +55,11 @@ def objectives() -> dict[str, Objective]:
     single = partial(SingleLabel, label_smoothing=0.0)
     multi = partial(MultiLabel, num_labels=3, label_smoothing=0.0, threshold=0.5)
     return {
-        "focal": single(class_weights=None, own_loss=focal(alpha=by_name)),
-        "focal with class weights": single(class_weights=weights, own_loss=focal(0.5)),
+        "focal": single(class_weights=None, loss_function=focal(alpha=by_name)),
+        "focal with class weights": single(class_weights=weights, loss_function=focal(0.5)),
         "cross-entropy with weights": single(class_weights=weights),
-        "focal of sets": multi(class_weights=weights, own_loss=focal(1.5, alpha=0.25)),
-        "numbers": Regression(own_loss=partial(torch.nn.functional.huber_loss, reduction="none")),
+        "focal of sets": multi(class_weights=weights, loss_function=focal(1.5, alpha=0.25)),
+        "numbers": Regression(loss_function=partial(torch.nn.functional.huber_loss, reduction="none")),
     }
 
 
@@ -191,7 +198,7 @@ def test_the_options_of_one_s_own_loss_are_checked(
 
 def test_a_mean_is_refused() -> None:
     objective = SingleLabel(
-        label_smoothing=0.0, class_weights=None, own_loss=torch.nn.functional.cross_entropy
+        label_smoothing=0.0, class_weights=None, loss_function=torch.nn.functional.cross_entropy
     )
     with pytest.raises(ConfigError, match=r"given a tensor \[\], expected \[2\]"):
         objective.loss(torch.randn(2, 3), torch.tensor([0, 1]))

@@ -15,11 +15,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from runwright.config.sources import resolve_source
-from runwright.metric.perplexity import perplexity, token_accuracy
+from runwright.metric.means import perplexity, token_accuracy
 from runwright.predictions import join
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
-from runwright.task.masking import IGNORED
-from runwright.task.windows import cut_chunks, special_tokens
+from runwright.task.masking import IGNORED, cut_chunks
+from runwright.task.text import special_tokens
 
 TEXTS = [
     "The cat sat on the mat.",

@@ -16,10 +16,8 @@ from transformers import AutoTokenizer
 from runwright.config.sources import resolve_source
 from runwright.errors import DataError
 from runwright.predictions import join, pack, unpack
-from runwright.task.answers.no_answer import threshold_curve
-from runwright.task.answers.results import AnswerResults, SpanPredictions
-from runwright.task.answers.windows import IGNORED, tokens_of
-from runwright.task.question_answering import QuestionAnswering
+from runwright.task.answers import IGNORED, AnswerResults, threshold_curve, tokens_of
+from runwright.task.question_answering import QuestionAnswering, SpanPredictions
 
 
 @pytest.fixture(scope="module")

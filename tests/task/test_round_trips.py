@@ -19,10 +19,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from runwright.config.sources import resolve_source
-from runwright.task.answers.columns import read_answers
+from runwright.task.masking import cut_chunks
 from runwright.task.question_answering import QuestionAnswering
 from runwright.task.token_classification import TokenClassification
-from runwright.task.windows import cut_chunks
 
 KINDS = ["wordpiece", "byte_bpe", "unigram"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -108,10 +107,10 @@ def test_every_character_of_an_answer_comes_back(kind: str, context: str, data: 
     found = {"text": [answer], "answer_start": [start]}
     row = {"row_id": 7, "question": "Who?", "context": context, "answers": found}
     rows = Dataset.from_list([row])
-    expected = read_answers(rows, task.columns_of, split="train", may_lack=False, misplaced="refuse")
-    assert expected is not None
-    assert [each.span for each in expected] == [(start, last + 1)]  # nothing to strip: no spaces at its ends
-    examples = task.encode(task.inputs_of(rows, split="train")[:])
+    inputs = task.inputs_of(rows, split="train")[:]
+    # nothing to strip: no spaces at its ends
+    assert (inputs["from"], inputs["to"]) == ([start], [last + 1])
+    examples = task.encode(inputs)
     pairs = [pair for each in examples for pair in zip(each["starts"], each["ends"], strict=True)]
     there = covered_by(
         tokenizer(context, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]

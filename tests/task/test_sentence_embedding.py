@@ -16,10 +16,16 @@ from hypothesis import strategies as st
 
 from runwright.errors import DataError
 from runwright.predictions import join
-from runwright.task.embeddings import ranking
-from runwright.task.embeddings.contrastive import cosine, cosine_regression, in_batch_negatives, triplet
-from runwright.task.embeddings.pooling import pool
-from runwright.task.embeddings.ranking import find_candidates, rank
+from runwright.task import embeddings
+from runwright.task.embeddings import (
+    cosine,
+    cosine_regression,
+    find_candidates,
+    in_batch_negatives,
+    pool,
+    rank,
+    triplet,
+)
 from runwright.task.sentence_embedding import Embedded, SentenceEmbedding
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.ranks import Ranks
@@ -211,16 +217,16 @@ def test_ranks_and_losses_in_blocks_are_those_of_the_whole_table(count: int, see
     vectors = generator.normal(size=(2, 12, 5)).astype(np.float32)
     asked, corpus = vectors[0][np.array(queries)], vectors[1][np.array(own)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking, "QUERY_BLOCK", 4)
-        patch.setattr(ranking, "CANDIDATE_BLOCK", 3)
+        patch.setattr(embeddings, "QUERY_BLOCK", 4)
+        patch.setattr(embeddings, "CANDIDATE_BLOCK", 3)
         candidates = find_candidates(queries, own)
-        found = rank(asked, corpus[candidates.first_rows], candidates, scale=2.0)
+        ranks, losses = rank(asked, corpus[candidates.first_rows], candidates, scale=2.0)
     for i in range(count):
         others = {own[j] for j in range(count)} - {own[j] for j in range(count) if queries[j] == queries[i]}
         similarity = {text: float(asked[i] @ vectors[1][text]) for text in {*others, own[i]}}
-        assert found.ranks[i] == 1 + sum(similarity[text] > similarity[own[i]] for text in others)
+        assert ranks[i] == 1 + sum(similarity[text] > similarity[own[i]] for text in others)
         expected = math.log(sum(math.exp(2 * s) for s in similarity.values())) - 2 * similarity[own[i]]
-        assert found.losses[i] == pytest.approx(expected, abs=1e-4)
+        assert losses[i] == pytest.approx(expected, abs=1e-4)
 
 
 def test_equal_vectors_win_nothing(make: Callable[..., Any]) -> None:

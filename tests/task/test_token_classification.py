@@ -11,17 +11,14 @@ import torch
 from datasets import ClassLabel, Dataset, Features, List, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer
 
 from runwright.config.sources import resolve_source
 from runwright.errors import DataError
 from runwright.predictions import join
-from runwright.task.tags.results import TagResults
-from runwright.task.tags.spans import find_spans
-from runwright.task.token_classification import IGNORED, TokenClassification
-from runwright.task.windows import cut_windows
-from runwright.task.words import join_words, split_words, word_of_pieces
+from runwright.task.tags import find_spans, join_words, split_words, word_of_pieces
+from runwright.task.text import cut_windows
+from runwright.task.token_classification import IGNORED, TagResults, TokenClassification
 
 BIO = ["O", "B-a", "I-a", "B-b", "I-b"]
 BIOES = [*BIO, "E-a", "S-a", "E-b", "S-b"]
@@ -260,18 +257,6 @@ def test_spans_are_described_with_their_characters(tokenizer: Any) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("aggregation", ["none", "simple"])
-def test_spans_of_pieces_begin_where_their_text_does(aggregation: str) -> None:
-    inner = Tokenizer(models.WordLevel({"[PAD]": 0, "in": 1, "ĠLondon": 2}, unk_token="[PAD]"))
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    rows = rows_of([["in", "London"]], [["O", "B-place"]])
-    task = make(PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="[PAD]"), aggregation=aggregation)
-    task.fit({"train": rows})
-    assert task.encode(task.inputs_of(rows, split="train")[:])[0]["starts"] == [0, 2]  # the space is counted
-    (span,) = task.describe(results(task, rows, oracle(task)), 0, row=rows[0], all_scores=False)["predicted"]
-    assert (span["text"], span["start"], span["end"]) == ("London", 3, 9)
-
-
 def test_what_each_span_was_taken_for_is_counted(tokenizer: Any) -> None:
     expected = ["B-a", "I-a", "O", "B-b", "O", "B-a", "I-a", "I-a", "O", "B-b"]
     predicted = [
@@ -343,7 +328,7 @@ def test_figures_are_those_of_seqeval(tokenizer: Any, sentences: list[list[tuple
 
     from seqeval.metrics import f1_score, precision_score, recall_score
 
-    from runwright.metric.spans import span_f1, span_precision, span_recall, tag_accuracy
+    from runwright.metric.classification import span_f1, span_precision, span_recall, tag_accuracy
 
     expected = [[tag for tag, _ in sentence] for sentence in sentences]
     predicted = [[tag for _, tag in sentence] for sentence in sentences]

@@ -1,21 +1,25 @@
-"""Metrics of classes and sets of classes: accuracy, precision, recall, F1, Matthews, ROC-AUC, confusions.
+"""Metrics of classes, sets of classes and tagged spans: accuracy, F1, Matthews, ROC-AUC, confusions.
 
-Precision, recall and F1 have one rule for 0/0: a class that is neither expected nor predicted is left out of
-averages (and alone gives NaN); any other 0/0 counts 0. That agrees with scikit-learn's defaults, except that
-scikit-learn keeps absent columns of multi-label data as 0.
+Precision, recall and F1 of classes have one rule for 0/0: a class that is neither expected nor predicted is
+left out of averages (and alone gives NaN); any other 0/0 counts 0. That agrees with scikit-learn's defaults,
+except that scikit-learn keeps absent columns of multi-label data as 0. Those of spans are 0 where there is no
+span, as seqeval has it.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from runwright.errors import ConfigError, DataError
-from runwright.metric.weighted import Counts, averaged, labels_of, ratio, weighted_mean
+from runwright.metric.means import labels_of, ratio, weighted_mean
 from runwright.types import Predictions, Table
 
 Average = Literal["binary", "micro", "macro", "weighted"]  # binary: of class 1 of two
+SpanAverage = Literal["micro", "macro", "weighted"]
+Quotient = Literal["precision", "recall", "f1"]
+Counts = tuple[np.ndarray, np.ndarray, np.ndarray]  # how often right, predicted and expected, [S, C] each
 _CELLS = 4_000_000  # numbers held at once: 32 MB in float64
 
 
@@ -58,14 +62,14 @@ def matthews(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
     num_examples = weights.sum(axis=1)
     covariance = right.sum(axis=1) * num_examples - (expected * predicted).sum(axis=1)
     spread_expected, spread_predicted = (
-        num_examples**2 - (each**2).sum(axis=1) for each in (expected, predicted)
+        num_examples**2 - (counts**2).sum(axis=1) for counts in (expected, predicted)
     )
     correlation = ratio(covariance, np.sqrt(spread_expected) * np.sqrt(spread_predicted), undefined=0.0)
     return np.where(num_examples > 0, correlation, np.nan)
 
 
 def confusion_matrix(predictions: Predictions) -> Table:
-    """How many examples of class i (row) were predicted as class j (column), [C, C] int64."""
+    """Numbers of examples of class i (row) that were predicted as class j (column), [C, C] int64."""
     num_classes = _num_classes(predictions)
     pairs = labels_of(predictions) * num_classes + predictions.predicted
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
@@ -102,10 +106,7 @@ def roc_auc(
 
 
 def _of_classes(
-    quotient: Literal["precision", "recall", "f1"],
-    predictions: Predictions,
-    weights: np.ndarray,
-    average: Average,
+    quotient: Quotient, predictions: Predictions, weights: np.ndarray, average: Average
 ) -> np.ndarray:
     right, predicted, expected = _count_classes(predictions, weights)
     if average == "binary":
@@ -116,22 +117,20 @@ def _of_classes(
                 f"take {quotient}_macro, {quotient}_micro or {quotient}_weighted"
             )
         right, predicted, expected = right[:, 1:2], predicted[:, 1:2], expected[:, 1:2]
-    return averaged(quotient, (right, predicted, expected), average=average, undefined=np.nan)
+    return _averaged(quotient, (right, predicted, expected), average=average, undefined=np.nan)
 
 
 def _count_classes(predictions: Predictions, weights: np.ndarray) -> Counts:
-    """How often each class was right, predicted and expected, [S, C] float64 each: whole numbers, so exact.
+    """Counts of right, predicted and expected examples by class, [S, C] float64: whole numbers, so exact.
 
     For multi-label examples a class is expected or predicted where its column is true.
     """
     expected, predicted = labels_of(predictions), predictions.predicted
     if predicted.ndim == 2:
-        both = expected & predicted
-        return (
-            weights @ both.astype(np.float64),
-            weights @ predicted.astype(np.float64),
-            weights @ expected.astype(np.float64),
+        right, predicted, expected = (
+            weights @ columns.astype(np.float64) for columns in (expected & predicted, predicted, expected)
         )
+        return right, predicted, expected
     num_classes = _num_classes(predictions)
 
     def tally(classes: np.ndarray, of_classes: np.ndarray) -> np.ndarray:
@@ -162,3 +161,64 @@ def _num_classes(predictions: Predictions) -> int:
         return predictions.scores.shape[1]
     labels = np.concatenate([predictions.predicted, labels_of(predictions)])
     return int(labels.max(initial=-1)) + 1
+
+
+def span_precision(predictions: Any, weights: np.ndarray, *, average: SpanAverage) -> np.ndarray:
+    """Share of the predicted spans that are right; 0 where none is, as seqeval has it."""
+    return _of_spans("precision", predictions, weights, average)
+
+
+def span_recall(predictions: Any, weights: np.ndarray, *, average: SpanAverage) -> np.ndarray:
+    """Share of the expected spans that were predicted; 0 where none was, as seqeval has it."""
+    return _of_spans("recall", predictions, weights, average)
+
+
+def span_f1(predictions: Any, weights: np.ndarray, *, average: SpanAverage) -> np.ndarray:
+    """Harmonic mean of precision and recall of spans; 0 where no span is right, as seqeval has it."""
+    return _of_spans("f1", predictions, weights, average)
+
+
+def tag_accuracy(predictions: Any, weights: np.ndarray) -> np.ndarray:
+    """Share of words with the right tag."""
+    lengths = predictions.predicted.lengths
+    right = (predictions.predicted.values == predictions.expected.values).astype(np.float64)
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    return weighted_mean(np.bincount(rows, weights=right, minlength=len(lengths)), weights, sizes=lengths)
+
+
+def _of_spans(quotient: Quotient, predictions: Any, weights: np.ndarray, average: SpanAverage) -> np.ndarray:
+    counts = np.tensordot(weights, _counts_by_row(predictions).astype(np.float64), axes=1)  # [S, 3, types]
+    return _averaged(quotient, (counts[:, 0], counts[:, 1], counts[:, 2]), average=average, undefined=0.0)
+
+
+def _counts_by_row(predictions: Any) -> np.ndarray:
+    """Right, predicted and expected spans by row and type, [N, 3, types] int64."""
+    predicted, expected = predictions.spans, predictions.expected_spans
+    num_types = int(max(spans.values[:, 2].max(initial=-1) for spans in (predicted, expected))) + 1
+    counts = np.zeros((len(predicted), 3, num_types), dtype=np.int64)
+    cells: list[list[tuple[int, ...]]] = []  # (row, first, end, type) each
+    for slot, spans in ((1, predicted), (2, expected)):
+        rows = np.repeat(np.arange(len(spans)), spans.lengths)
+        numbers = np.bincount(rows * num_types + spans.values[:, 2], minlength=len(counts) * num_types)
+        counts[:, slot] = numbers.reshape(len(counts), num_types)
+        cells.append(list(map(tuple, np.column_stack([rows, spans.values]).tolist())))
+    wanted = set(cells[1])
+    for span in cells[0]:
+        counts[span[0], 0, span[3]] += span in wanted
+    return counts
+
+
+def _averaged(quotient: Quotient, counts: Counts, *, average: str, undefined: float) -> np.ndarray:
+    """Precision, recall or F1 [S] from how often each class was right, predicted and expected, [S, C] each.
+
+    micro: of all classes pooled; macro: mean over the classes that occur; weighted: that mean by how often
+    they are expected. 0 for a class that occurs and is never right; `undefined` where no class occurs.
+    """
+    right, predicted, expected = counts
+    if average == "micro":
+        right, predicted, expected = (column.sum(axis=1, keepdims=True) for column in counts)
+    numerator = 2 * right if quotient == "f1" else right
+    denominators = {"precision": predicted, "recall": expected, "f1": predicted + expected}
+    by_class = ratio(numerator, denominators[quotient], undefined=0.0)
+    importance = expected if average == "weighted" else (predicted + expected > 0).astype(np.float64)
+    return ratio((by_class * importance).sum(axis=1), importance.sum(axis=1), undefined=undefined)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from runwright.metric.weighted import labels_of, ratio
+from runwright.metric.means import labels_of, ratio
 from runwright.types import Predictions
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from runwright.config.permissions import code_allowed
 from runwright.errors import ConfigError, DataError
-from runwright.metric.weighted import labels_of
+from runwright.metric.means import labels_of
 from runwright.types import Predictions
 
 
@@ -56,8 +56,8 @@ def script_metric(
 
 def _find_script(path: str) -> Path:
     """The script file, absolute: a .py file, or a folder with a script of the folder's name."""
-    given = Path(path).expanduser().resolve()
-    script = given / f"{given.name}.py" if given.is_dir() else given
+    location = Path(path).expanduser().resolve()
+    script = location / f"{location.name}.py" if location.is_dir() else location
     if script.suffix != ".py" or not script.is_file():
         raise ConfigError(
             f"metric path {path!r}: expected a local .py file, or a folder with a script of the same name "

@@ -1,32 +1,23 @@
-"""What both ways to a model set in its transformers configuration."""
+"""Settings of a transformers configuration for a task and a tokenizer, with or without a checkpoint."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from runwright.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Container
-
-    import torch
     from torch import nn
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
     from runwright.types import Head
 
+log = logging.getLogger("runwright.model")
 
 Embeddings = Literal["by_number", "by_token"]
-
-
-def torch_dtype(name: str) -> torch.dtype:
-    """The torch type of that name."""
-    import torch
-
-    return getattr(torch, name)
 
 
 def auto_class(head: Head) -> Any:
@@ -51,19 +42,19 @@ def set_dropout(config: PreTrainedConfig, dropout: float | None) -> None:
     """Give every kind of dropout of this architecture the same probability; None leaves them as they are."""
     if dropout is None:
         return
-    names = [name for name, value in config.to_dict().items() if _is_dropout(name, value)]
+    names = [
+        name
+        for name, value in config.to_dict().items()
+        # Layer drop skips whole layers: another thing. None means "as hidden dropout" for classifiers.
+        if ("dropout" in name or name.endswith("pdrop"))
+        and (value is None or (isinstance(value, int | float) and not isinstance(value, bool)))
+    ]
     if not names:
         raise ConfigError(
             f"model.dropout: {type(config).__name__} has no dropout to set; set model.dropout to null"
         )
     for name in names:
         setattr(config, name, dropout)
-
-
-def _is_dropout(name: str, value: Any) -> bool:
-    # Layer drop skips whole layers: another thing. None means "as hidden dropout" for classifiers.
-    is_probability = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-    return is_probability and ("dropout" in name or name.endswith("pdrop"))
 
 
 def set_padding(
@@ -73,40 +64,40 @@ def set_padding(
 
     This comes before the model: layers are made for that number, and decoder heads look for it.
     """
-    given: Any = tokenizer.pad_token_id
-    own = getattr(config, "pad_token_id", None)
-    if given is None or given == own:
+    wanted: Any = tokenizer.pad_token_id
+    former = getattr(config, "pad_token_id", None)
+    if wanted is None or wanted == former:
         return 0
-    is_new = given >= getattr(config, "vocab_size", given + 1)
-    if own is None:
-        config.pad_token_id = None if is_new else given  # a new token gets its vector first
+    is_new = wanted >= getattr(config, "vocab_size", wanted + 1)
+    if former is None:
+        config.pad_token_id = None if is_new else wanted  # a new token gets its vector first
         return 0
     if embeddings == "by_number":
         raise ConfigError(
-            f"tokenizer.name: the tokenizer pads with token {given}, the model with {own}; "
+            f"tokenizer.name: the tokenizer pads with token {wanted}, the model with {former}; "
             "take the tokenizer that belongs to the model (tokenizer.name: ${model.name}), or with "
             "model.embeddings=by_token only the vectors of the tokens that both have"
         )
     if is_new:
         raise ConfigError(
-            f"tokenizer: it pads with token {given}, and the model has {config.vocab_size} tokens; "
+            f"tokenizer: it pads with token {wanted}, and the model has {config.vocab_size} tokens; "
             "take a tokenizer whose padding is among its first tokens"
         )
-    config.pad_token_id = given
-    return given - own
+    config.pad_token_id = wanted
+    return wanted - former
 
 
 def check_padding(model: PreTrainedModel) -> None:
-    """Raises ConfigError where an architecture takes another token for the padding, whatever it is told.
+    """Raise ConfigError where an architecture takes another token for the padding, whatever it is told.
 
     That token would never be trained.
     """
-    told = getattr(model.config, "pad_token_id", None)
-    taken = getattr(model.get_input_embeddings(), "padding_idx", None)
-    if None not in (told, taken) and told != taken:
+    padding = getattr(model.config, "pad_token_id", None)
+    untrained = getattr(model.get_input_embeddings(), "padding_idx", None)
+    if None not in (padding, untrained) and padding != untrained:
         raise ConfigError(
-            f"tokenizer: it pads with token {told}, and {type(model).__name__} takes token {taken} for the "
-            "padding; take a tokenizer that pads with that one, or another architecture"
+            f"tokenizer: it pads with token {padding}, and {type(model).__name__} takes token {untrained} "
+            "for the padding; take a tokenizer that pads with that one, or another architecture"
         )
 
 
@@ -118,16 +109,13 @@ def special_token_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFa
     begin = tokenizer.cls_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
     end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
     pad, names = tokenizer.pad_token_id, [key for key in config.to_dict() if key.endswith("_token_id")]
-    ids = {"bos_token_id": begin, "eos_token_id": end, "pad_token_id": pad, "forced_eos_token_id": end}
-    found = {name: ids.get(name, getattr(tokenizer, name, None)) for name in names}
+    usual = {"bos_token_id": begin, "eos_token_id": end, "pad_token_id": pad, "forced_eos_token_id": end}
+    ids = {name: usual.get(name, getattr(tokenizer, name, None)) for name in names}
     if config.is_encoder_decoder:  # BART's decoder starts with the end token, T5's with the padding
         start = getattr(config, "decoder_start_token_id", None)
         starts_with_end = start is not None and start == getattr(config, "eos_token_id", None)
-        found["decoder_start_token_id"] = end if starts_with_end else pad
-    return found
-
-
-log = logging.getLogger("runwright.model")
+        ids["decoder_start_token_id"] = end if starts_with_end else pad
+    return ids
 
 
 def set_initial_bias(model: nn.Module, head: Head, *, new: Container[str] | None) -> None:
@@ -140,19 +128,14 @@ def set_initial_bias(model: nn.Module, head: Head, *, new: Container[str] | None
         return
     import torch
 
-    encoder = f"{getattr(model, 'base_model_prefix', '')}."
-    biases = {
-        name: parameter
-        for name, parameter in model.named_parameters()
-        if name.endswith("bias")
-        and parameter.shape == (len(head.initial_bias),)
-        and not name.startswith(encoder)
-    }
+    shape, encoder = (len(head.initial_bias),), f"{getattr(model, 'base_model_prefix', '')}."
+    biases = [(n, p) for n, p in model.named_parameters() if n.endswith("bias") and p.shape == shape]
+    biases = [(n, p) for n, p in biases if not n.startswith(encoder)]
     if not biases:
         raise ConfigError(
             f"task.bias_from_labels: given true, but the output layer of {type(model).__name__} has no bias"
         )
-    name, bias = list(biases.items())[-1]  # the layer nearest to the output
+    name, bias = biases[-1]  # the layer nearest to the output
     if new is not None and name not in new:
         return  # it was trained already
     with torch.no_grad():
@@ -163,15 +146,15 @@ def set_initial_bias(model: nn.Module, head: Head, *, new: Container[str] | None
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Inside, transformers logs errors only and shows no bars; download bars of the hub stay."""
-    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
+    from huggingface_hub import utils as hub
     from transformers.utils import logging
 
     verbosity, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    had_hub_bars = not are_progress_bars_disabled()
+    had_hub_bars = not hub.are_progress_bars_disabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()  # the hub's too: a download without a sign of life looks like a hang
     if had_hub_bars:
-        enable_progress_bars()
+        hub.enable_progress_bars()
     try:
         yield
     finally:
@@ -179,10 +162,4 @@ def quiet_transformers() -> Iterator[None]:
         if had_bars:
             logging.enable_progress_bar()
             if not had_hub_bars:
-                _disable_hub_bars()
-
-
-def _disable_hub_bars() -> None:
-    from huggingface_hub.utils import disable_progress_bars
-
-    disable_progress_bars()
+                hub.disable_progress_bars()

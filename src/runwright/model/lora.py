@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from runwright.errors import ConfigError
+from runwright.model.parameters import encoder_prefix
 from runwright.types import OpenFraction, PositiveFloat, PositiveInt
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def merge_adapter(model: nn.Module) -> Any:
 
 def _trained_whole(model: PreTrainedModel, new: set[str]) -> list[str]:
     """Modules that get their own trained copy: those outside the encoder, and new ones inside it."""
-    inside = "" if model.base_model is model else f"{model.base_model_prefix}."
+    inside = encoder_prefix(model)
     names = [name for name, _ in model.named_parameters()]
     heads = [name.partition(".")[0] for name in names if not name.startswith(inside)]
     fresh = [name.rpartition(".")[0] for name in names if name in new and name.startswith(inside)]

@@ -1,59 +1,130 @@
-"""How large a model is, and what of it is trained."""
+"""Parameters of a transformer: their depth, which of them are frozen, how many there are, and positions."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from fnmatch import fnmatchcase
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
-from runwright.model.depth import parameter_depths
+from runwright.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
 
+# Layer lists as transformers' architectures name them; the outermost in a parameter's name counts.
+_LAYER = re.compile(
+    r"(?:^|\.)(?:layers?|h|blocks?|albert_layer_groups|encoder_layers|decoder_layers)\.(\d+)(?=\.)"
+)
+_FIRST_LAYERS = re.compile(r"layers:(\d+)")
+_POSITION_TABLES = ("position_embeddings", "wpe")  # as BERT's and GPT-2's kin name them
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ParameterCount:
-    """Numbers of scalars; tied weights count once."""
+class Depths:
+    """The depth of every parameter by name: 0 for embeddings, 1 to N for layers, N + 1 above them."""
 
-    total: int
-    trainable: int
-
-
-def count_parameters(model: nn.Module) -> ParameterCount:
-    """The numbers over the whole model."""
-    parameters = list(model.parameters())
-    return ParameterCount(
-        total=sum(p.numel() for p in parameters),
-        trainable=sum(p.numel() for p in parameters if p.requires_grad),
-    )
+    by_name: dict[str, int]
+    num_layers: int
 
 
-def parameter_table(model: nn.Module) -> str:
-    """Three lines for the log: embeddings, layers and what lies above them, and a sum."""
-    depths = parameter_depths(model)
-    rows = {"embeddings": [0, 0], f"{depths.num_layers} layers": [0, 0], "head": [0, 0]}
-    parts = list(rows.values())
-    for name, parameter in model.named_parameters():
-        depth = depths.by_name[name]
-        part = parts[0] if depth == 0 else parts[2] if depth > depths.num_layers else parts[1]
-        part[0] += parameter.numel()
-        part[1] += parameter.numel() * parameter.requires_grad
-    rows["all"] = [sum(part[0] for part in parts), sum(part[1] for part in parts)]
-    lines = [f"{'parameters':<12}{'total':>14}{'trainable':>14}"]
-    lines += [f"{label:<12}{total:>14,}{trainable:>14,}" for label, (total, trainable) in rows.items()]
-    return "\n".join(lines)
+def parameter_depths(model: nn.Module) -> Depths:
+    """Depths read from the names `…layer.3.…` and from the order of definition; of frozen parameters too.
 
-
-def max_positions(model: nn.Module) -> int | None:
-    """The most tokens this model has positions for; None where its architecture sets no limit.
-
-    Where the table of positions has a padding row (RoBERTa and its kin), counting starts after it.
+    A decoder's layers lie above its encoder's. What belongs to no layer is an embedding where it is defined
+    before the first layer or inside an nn.Embedding (relative positions), else it lies above all layers:
+    final norm, pooler, head. With no layers at all, everything has depth 0 or 1.
     """
-    from torch import nn as modules
+    from torch import nn
 
+    names = [name for name, _ in model.named_parameters()]
+    layers = {name: match for name in names if (match := _LAYER.search(name))}
+    sizes: dict[str, int] = {}  # number of layers by the prefix of their list
+    for name, match in layers.items():
+        prefix = name[: match.start(1)]
+        sizes[prefix] = max(sizes.get(prefix, 0), int(match.group(1)) + 1)
+    below = dict(zip(sizes, accumulate(sizes.values(), initial=0), strict=False))
+    top = sum(sizes.values()) + 1
+    embeddings = {name for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
+    by_name, layers_begun = {}, not layers
+    for name in names:
+        if match := layers.get(name):
+            layers_begun = True
+            by_name[name] = below[name[: match.start(1)]] + int(match.group(1)) + 1
+        else:
+            is_embedding = name.rpartition(".")[0] in embeddings or not layers_begun
+            by_name[name] = 0 if is_embedding else top
+    return Depths(by_name=by_name, num_layers=top - 1)
+
+
+def encoder_prefix(model: Any) -> str:
+    """The prefix of the encoder's parameters; empty where a model has no head and is all encoder."""
+    return "" if model.base_model is model else f"{model.base_model_prefix}."
+
+
+def freeze_parts(model: Any, parts: list[str], *, new: Collection[str]) -> list[str]:
+    """Take the gradient from parts of a model and return the names of the frozen parameters.
+
+    A part is "embeddings", "encoder" (all but the head), "layers:4" (the lowest four layers) or a pattern
+    (`*`, `?`) on full names. Only a pattern freezes `new` parameters, which no checkpoint has filled.
+    """
+    keys = [key for key, _ in model.named_parameters()]
+    filled = [key for key in keys if key.startswith(encoder_prefix(model)) and key not in new]
+    depths = parameter_depths(model)
+    frozen: dict[str, None] = {}
+    for name in parts:
+        lowest = range(0)  # depths
+        if name == "embeddings":
+            lowest = range(1)
+        elif name == "encoder":
+            lowest = range(depths.num_layers + 2)
+        elif layers := _FIRST_LAYERS.fullmatch(name):
+            lowest = range(1, int(layers.group(1)) + 1)
+            if not 1 <= len(lowest) <= depths.num_layers:
+                raise ConfigError(f"model.freeze: {name!r}, but the model has {depths.num_layers} layers")
+        matches = [key for key in filled if depths.by_name[key] in lowest]
+        matches = matches if lowest else [key for key in keys if fnmatchcase(key, name)]
+        if not matches:
+            choices = [*keys, "embeddings", "encoder", "layers:1"]
+            raise ConfigError(
+                f"model.freeze: {name!r} is no part of {type(model).__name__}, expected embeddings, encoder, "
+                f"layers:N or a pattern that matches parameters; {did_you_mean(name, choices)}".rstrip("; ")
+            )
+        frozen |= dict.fromkeys(matches)
+    for name in frozen:
+        model.get_parameter(name).requires_grad_(False)  # noqa: FBT003 - torch's own signature
+    return list(frozen)
+
+
+def parameter_counts(model: nn.Module) -> str:
+    """Numbers of scalars for the log, all and trainable ones; tied weights count once."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    total, trainable = sum(size for size, _ in sizes), sum(size for size, is_trained in sizes if is_trained)
+    return f"{total:,} parameters, {trainable:,} of them trainable"
+
+
+def max_positions(model: Any) -> int | None:
+    """The most tokens a table of positions has vectors for; None for relative positions, which have none.
+
+    Where the table has a padding row (RoBERTa and its kin), counting starts after it.
+    """
     for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, modules.Embedding):
-            first = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - first
-    limit = getattr(getattr(model, "config", None), "max_position_embeddings", None)
-    return limit if isinstance(limit, int) and limit > 0 else None
+        size = getattr(module, "num_embeddings", None)
+        if size is not None and name.endswith(_POSITION_TABLES):
+            padding = getattr(module, "padding_idx", None)
+            return size if padding is None else size - padding - 1
+        if size is not None and name.endswith("embed_positions"):  # BART's kin: its first rows are not used
+            return model.config.max_position_embeddings
+    return None
+
+
+def check_positions(model: Any, max_length: int) -> None:
+    """Raise ConfigError where a text of `max_length` tokens would find no vector for its last positions."""
+    limit = max_positions(model)
+    if limit is not None and max_length > limit:
+        raise ConfigError(
+            f"task.max_length: given {max_length}, but {type(model).__name__} has positions for {limit} "
+            f"tokens; set task.max_length={limit} or less"
+        )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
+
+import torch
 
 from runwright.config.permissions import code_allowed
 from runwright.config.sources import resolve_source
@@ -14,31 +16,20 @@ from runwright.model.configuration import (
     auto_class,
     check_padding,
     head_options,
+    log,
     quiet_transformers,
     set_dropout,
     set_initial_bias,
     set_padding,
-    torch_dtype,
 )
-from runwright.model.freeze import freeze_parts
 from runwright.model.lora import Lora, add_adapters
+from runwright.model.parameters import check_positions, encoder_prefix, freeze_parts, parameter_counts
 from runwright.model.vocabulary import fit_vocabulary, move_positions
 from runwright.types import Head, OpenFraction
 
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
-
-log = logging.getLogger("runwright.model")
-
-_MAX_NAMED = 8  # parameters named in one line of the log
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Loaded:
-    model: PreTrainedModel
-    new: set[str]  # parameters that no checkpoint has filled
-    unused: set[str]  # weights of the checkpoint that this model has no place for
+    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 
 def load(
@@ -65,87 +56,83 @@ def load(
     if lora is not None and freeze:
         raise ConfigError("model.freeze: adapters freeze everything else by themselves; set it to []")
     source = resolve_source(name)
-    common = {"revision": revision or "main", "trust_remote_code": code_allowed()}
-    config, former_names = _load_config(name, source, head, common)
+    options = {"revision": revision or "main", "trust_remote_code": code_allowed()}
+    config, former_names = _load_config(name, source, head, options)
     set_dropout(config, dropout)
     moved = set_padding(config, tokenizer, embeddings=embeddings)
-    options = {"dtype": torch_dtype(dtype), "attn_implementation": attention, **common}
-    loaded = _load_weights(name, source, head, config, options)
-    _check_encoder(name, loaded)
-    check_padding(loaded.model)
-    move_positions(loaded.model, moved)
-    _report(loaded, head, former_names)
-    set_initial_bias(loaded.model, head, new=loaded.new)
-    found = fit_vocabulary(
-        loaded.model, tokenizer, name=name, source=source, revision=revision, embeddings=embeddings
+    with _loading(name):
+        model, report = auto_class(head).from_pretrained(
+            source,
+            config=config,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # a head for other labels; anything else is refused after it
+            use_safetensors=True,  # nothing is unpickled
+            dtype=getattr(torch, dtype),
+            attn_implementation=attention,
+            **options,
+        )
+    new = set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]}
+    _check_encoder(name, model, new)
+    check_padding(model)
+    check_positions(model, head.max_length)
+    move_positions(model, moved)
+    _report(model, new, head, former_names=former_names, unused=sorted(report["unexpected_keys"]))
+    set_initial_bias(model, head, new=new)
+    new |= fit_vocabulary(
+        model, tokenizer, name=name, source=source, revision=revision, embeddings=embeddings
     )
-    new = loaded.new | found
-    frozen = freeze_parts(loaded.model, freeze, new=new)
+    frozen = freeze_parts(model, freeze, new=new)
     if frozen:
         log.info("frozen: %s", _some(frozen))
-    return loaded.model if lora is None else add_adapters(loaded.model, lora, new=new)
+    model = model if lora is None else add_adapters(model, lora, new=new)
+    log.info("%s: %s", type(model).__name__, parameter_counts(model))
+    return model
 
 
 def _load_config(
-    name: str, source: str, head: Head, common: dict[str, Any]
+    name: str, source: str, head: Head, options: dict[str, Any]
 ) -> tuple[PreTrainedConfig, tuple[str, ...]]:
     """The configuration with the task's labels, and the names of the labels that the source had."""
     from transformers import AutoConfig
 
-    try:
-        with quiet_transformers():
-            config = AutoConfig.from_pretrained(source, **common)
-    except (OSError, ValueError) as error:
-        raise _cannot_load(name, error) from error
+    with _loading(name):
+        config = AutoConfig.from_pretrained(source, **options)
     former_names = tuple((config.id2label or {}).values())
     for key, value in head_options(head).items():
         setattr(config, key, value)
     return config, former_names
 
 
-def _load_weights(
-    name: str, source: str, head: Head, config: PreTrainedConfig, options: dict[str, Any]
-) -> _Loaded:
+@contextmanager
+def _loading(name: str) -> Iterator[None]:
+    """Inside, transformers is quiet and its errors become a ConfigError that names the model."""
     from safetensors import SafetensorError
 
     try:
         with quiet_transformers():
-            model, report = auto_class(head).from_pretrained(
-                source,
-                config=config,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # a head for other labels; anything else is refused after it
-                use_safetensors=True,  # nothing is unpickled
-                **options,
-            )
+            yield
     except (OSError, ValueError, ImportError, SafetensorError) as error:
-        raise _cannot_load(name, error) from error
-    new = set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]}
-    return _Loaded(model=model, new=new, unused=set(report["unexpected_keys"]))
+        text = str(error).strip() or type(error).__name__
+        raise ConfigError(f"model.name: cannot load {name!r}: {text.splitlines()[0]}") from error
 
 
-def _cannot_load(name: str, error: Exception) -> ConfigError:
-    text = str(error).strip() or type(error).__name__
-    return ConfigError(f"model.name: cannot load {name!r}: {text.splitlines()[0]}")
-
-
-def _check_encoder(name: str, loaded: _Loaded) -> None:
-    """A missing head is what we came for and a missing pooler is common; anything else is another model."""
-    # An encoder without a head is all encoder: no prefix says so.
-    inside = "" if loaded.model.base_model is loaded.model else f"{loaded.model.base_model_prefix}."
-    lacking = sorted(key for key in loaded.new if key.startswith(inside) and ".pooler." not in f".{key}")
+def _check_encoder(name: str, model: Any, new: set[str]) -> None:
+    """Refuse other new weights than a head, which is what we came for, and a pooler, which many lack."""
+    lacking = [key for key in new if key.startswith(encoder_prefix(model)) and ".pooler." not in f".{key}"]
     if lacking:
         raise ConfigError(
-            f"model.name: {name!r} lacks {len(lacking)} weights of the encoder of "
-            f"{type(loaded.model).__name__} or has them in another shape ({_some(lacking, most=3)}); "
-            "its config.json does not belong to its weights"
+            f"model.name: {name!r} lacks {len(lacking)} weights of the encoder of {type(model).__name__} or "
+            f"has them in another shape ({_some(sorted(lacking), most=3)}); its config.json does not belong "
+            "to its weights"
         )
 
 
-def _report(loaded: _Loaded, head: Head, former_names: tuple[str, ...]) -> None:
-    shapes = {key: list(p.shape) for key, p in loaded.model.named_parameters() if key in loaded.new}
+def _report(
+    model: Any, new: set[str], head: Head, *, former_names: tuple[str, ...], unused: list[str]
+) -> None:
+    shapes = [f"{key} {list(p.shape)}" for key, p in model.named_parameters() if key in new]
     if shapes:
-        log.info("new: %s", _some([f"{key} {shape}" for key, shape in shapes.items()]))
+        log.info("new: %s", _some(shapes))
     else:
         log.info("no new weights: the head comes from the checkpoint too")
         if head.label_names and former_names != head.label_names:
@@ -154,10 +141,10 @@ def _report(loaded: _Loaded, head: Head, former_names: tuple[str, ...]) -> None:
                 _some(former_names),
                 _some(head.label_names),
             )
-    if loaded.unused:
-        log.info("unused weights of the checkpoint: %s", _some(sorted(loaded.unused)))
+    if unused:
+        log.info("unused weights of the checkpoint: %s", _some(unused))
 
 
-def _some(names: list[str] | tuple[str, ...], *, most: int = _MAX_NAMED) -> str:
+def _some(names: Sequence[str], *, most: int = 8) -> str:
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown

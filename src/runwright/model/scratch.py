@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, Literal
+
+import torch
 
 from runwright.errors import ConfigError, did_you_mean
 from runwright.model.configuration import (
     auto_class,
     check_padding,
     head_options,
+    log,
     quiet_transformers,
     set_dropout,
     set_initial_bias,
     special_token_ids,
-    torch_dtype,
 )
+from runwright.model.parameters import check_positions, parameter_counts
 from runwright.types import Head, OpenFraction
 
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
-
-log = logging.getLogger("runwright.model")
+    from transformers import PreTrainedTokenizerFast
 
 _FROM_TASK = ("num_labels", "id2label", "label2id", "problem_type")
 
@@ -41,57 +41,43 @@ def build(
 
     Vocabulary and special tokens come from the tokenizer. Weights are drawn from torch's global generator.
     """
-    known = _known_options(architecture)
-    for key in config:
-        owner = _owner(key)
-        if owner:
-            raise ConfigError(f"model.config.{key}: this follows from the {owner}; leave it out")
-        if key not in known:
-            hint = did_you_mean(key, known)
-            raise ConfigError(f"model.config.{key}: {architecture!r} has no such option; {hint}".rstrip("; "))
-    try:
-        filled = _fill_config(architecture, config, head, tokenizer)
-        set_dropout(filled, dropout)
-        with quiet_transformers():
-            model = auto_class(head).from_config(
-                filled, dtype=torch_dtype(dtype), attn_implementation=attention, trust_remote_code=False
-            )
-    except (TypeError, ValueError, ImportError) as error:
-        reason = " ".join(str(error).split()).partition(" Model type should be one of")[0]
-        raise ConfigError(f"model: cannot build {architecture!r}: {reason}") from error
-    check_padding(model)
-    set_initial_bias(model, head, new=None)
-    log.info("new: all weights of %s", type(model).__name__)
-    return model
-
-
-def _owner(key: str) -> str | None:
-    """Which part decides this option of a configuration, if it is not the user."""
-    if key == "vocab_size" or key.endswith("_token_id"):
-        return "tokenizer"
-    return "task" if key in _FROM_TASK else None
-
-
-def _known_options(architecture: str) -> list[str]:
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
 
     if architecture not in CONFIG_MAPPING:
         hint = did_you_mean(architecture, CONFIG_MAPPING)
         raise ConfigError(f"model.architecture: transformers has no {architecture!r}; {hint}".rstrip("; "))
-    defaults = CONFIG_MAPPING[architecture]()
-    return [*defaults.to_dict(), *defaults.attribute_map]
-
-
-def _fill_config(
-    architecture: str, options: dict[str, Any], head: Head, tokenizer: PreTrainedTokenizerFast
-) -> PreTrainedConfig:
-    from huggingface_hub.errors import StrictDataclassError
-    from transformers import CONFIG_MAPPING
-
     config_class = CONFIG_MAPPING[architecture]
-    special = special_token_ids(config_class(), tokenizer)
-    options = {**options, **special, **head_options(head), "vocab_size": len(tokenizer)}
+    defaults = config_class()
+    _check_options(config, architecture, [*defaults.to_dict(), *defaults.attribute_map])
+    options: dict[str, Any] = {**config, **special_token_ids(defaults, tokenizer), **head_options(head)}
+    options["vocab_size"] = len(tokenizer)
     try:
-        return config_class(**options)
+        filled = config_class(**options)
+        set_dropout(filled, dropout)
+        with quiet_transformers():
+            model = auto_class(head).from_config(
+                filled, dtype=getattr(torch, dtype), attn_implementation=attention, trust_remote_code=False
+            )
     except StrictDataclassError as error:
         raise ConfigError(f"model.config: {' '.join(str(error).split())}") from error
+    except (TypeError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split()).partition(" Model type should be one of")[0]
+        raise ConfigError(f"model: cannot build {architecture!r}: {reason}") from error
+    check_padding(model)
+    check_positions(model, head.max_length)
+    set_initial_bias(model, head, new=None)
+    log.info("new: all weights of %s, %s", type(model).__name__, parameter_counts(model))
+    return model
+
+
+def _check_options(config: dict[str, Any], architecture: str, choices: list[str]) -> None:
+    """Raise ConfigError for an option that tokenizer or task decide, or that the architecture lacks."""
+    for key in config:
+        if key == "vocab_size" or key.endswith("_token_id"):
+            raise ConfigError(f"model.config.{key}: this follows from the tokenizer; leave it out")
+        if key in _FROM_TASK:
+            raise ConfigError(f"model.config.{key}: this follows from the task; leave it out")
+        if key not in choices:
+            hint = did_you_mean(key, choices)
+            raise ConfigError(f"model.config.{key}: {architecture!r} has no such option; {hint}".rstrip("; "))

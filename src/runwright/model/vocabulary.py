@@ -1,20 +1,17 @@
-"""A checkpoint and a tokenizer brought together: which of its vectors stands for which token."""
+"""The vectors of a checkpoint matched to the tokens of a tokenizer."""
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import torch
 
 from runwright.errors import ConfigError
-from runwright.model.configuration import Embeddings, quiet_transformers, special_token_ids
+from runwright.model.configuration import Embeddings, log, quiet_transformers, special_token_ids
 from runwright.tokenizer.saved import open_saved
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-log = logging.getLogger("runwright.model")
 
 _ROLES = ("unk_token", "pad_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
 _MIN_SAME = 0.5  # of the numbers: some of BERT's unused tokens may have got a meaning
@@ -42,21 +39,18 @@ def fit_vocabulary(
     """
     if embeddings == "by_token":
         try:
-            own = open_saved(name, revision=revision)
+            saved = open_saved(name, revision=revision)
         except ConfigError as error:
             raise ConfigError(f"model.embeddings: by_token asks the model's tokenizer; {error}") from error
-        return _match_tokens(model, tokenizer, own)
+        return _match_tokens(model, tokenizer, saved)
     num_embeddings = len(model.get_input_embeddings().get_parameter("weight"))
     if tokenizer.name_or_path != source:
         _check_numbers(tokenizer, name, revision, num_embeddings)
     if len(tokenizer) > num_embeddings:
         with quiet_transformers():
             model.resize_token_embeddings(len(tokenizer))
-        log.info(
-            "new: embeddings of tokens %d to %d, which the checkpoint lacks",
-            num_embeddings,
-            len(tokenizer) - 1,
-        )
+        last = len(tokenizer) - 1
+        log.info("new: embeddings of tokens %d to %d, which the checkpoint lacks", num_embeddings, last)
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id  # one of the new tokens
     return set()
@@ -94,28 +88,27 @@ def _check_numbers(
 
 
 def _match_tokens(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, own: PreTrainedTokenizerFast
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, saved: PreTrainedTokenizerFast
 ) -> set[str]:
     former = {name: tensor.clone() for name, tensor in _by_token(model).items()}
     num_former = len(model.get_input_embeddings().get_parameter("weight"))
-    origins = _origins(tokenizer, own, num_former)
+    origins = _origins(tokenizer, saved, num_former)
     with quiet_transformers():
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     with torch.no_grad():
         for name, tensor in _by_token(model).items():
-            tensor.copy_(_taken(former[name], origins))
+            values = former[name].float()
+            drawn = values.mean(0) + values.std(0) * torch.randn(len(origins), *values.shape[1:])
+            drawn[origins >= 0] = values[origins[origins >= 0]]
+            tensor.copy_(drawn.to(former[name].dtype))
     generation = getattr(model, "generation_config", None)  # of models that write texts
     for key, number in special_token_ids(model.config, tokenizer).items():
         if number is not None:
             setattr(model.config, key, number)
             if generation is not None:
                 setattr(generation, key, number)
-    num_known = int((origins >= 0).sum())
-    log.info(
-        "the checkpoint has vectors of %s of the %s tokens, the others are new",
-        f"{num_known:,}",
-        f"{len(origins):,}",
-    )
+    counts = f"{int((origins >= 0).sum()):,} of the {len(origins):,}"
+    log.info("the checkpoint has vectors of %s tokens, the others are new", counts)
     return set(former)
 
 
@@ -127,23 +120,14 @@ def _by_token(model: PreTrainedModel) -> dict[str, torch.nn.Parameter]:
 
 
 def _origins(
-    tokenizer: PreTrainedTokenizerFast, own: PreTrainedTokenizerFast, num_former: int
+    tokenizer: PreTrainedTokenizerFast, saved: PreTrainedTokenizerFast, num_former: int
 ) -> torch.Tensor:
     """[tokens] int64: the number that a token has in the checkpoint, -1 where it has none."""
-    former, present = own.get_vocab(), tokenizer.get_vocab()
+    former, present = saved.get_vocab(), tokenizer.get_vocab()
     numbers = {number: former.get(token, -1) for token, number in present.items()}
     for role in _ROLES:
-        here, there = getattr(tokenizer, role), getattr(own, role)
+        here, there = getattr(tokenizer, role), getattr(saved, role)
         if here is not None and there is not None and numbers[present[here]] < 0:
             numbers[present[here]] = former[there]
-    found = [numbers.get(number, -1) for number in range(len(tokenizer))]
-    return torch.tensor([number if number < num_former else -1 for number in found])
-
-
-def _taken(former: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
-    """[tokens, ...] from [former tokens, ...]: rows of `former`, drawn ones where the origin is -1."""
-    values = former.float()
-    drawn = values.mean(0) + values.std(0) * torch.randn(len(origins), *former.shape[1:])
-    known = origins >= 0
-    drawn[known] = values[origins[known]]
-    return drawn.to(former.dtype)
+    origins = [numbers.get(number, -1) for number in range(len(tokenizer))]
+    return torch.tensor([number if number < num_former else -1 for number in origins])

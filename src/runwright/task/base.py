@@ -1,4 +1,4 @@
-"""What a task is: how a row becomes an example, a batch a loss, and a prediction a result."""
+"""The base class of tasks: row to example, batch to loss, prediction to result."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from datasets import Dataset
 from torch import Tensor
 
+from runwright.predictions import Ragged
 from runwright.task.labels import each_label
 from runwright.task.text import pad_batch
 from runwright.types import Batch, Comparison, Example, Head, LossSum, Predictions, Splits
@@ -26,9 +27,8 @@ class Task:
     problem: str  # the kind of problem, by which metrics say what they can judge
     auto_class: ClassVar[str]  # transformers' class of models with the head
     prediction_type: type[Any] = Predictions  # of what `predictions` returns, see types.PerExample
-    token_fields: ClassVar[
-        Mapping[str, int]
-    ] = {}  # of examples, one number for each token, and their padding
+    # Fields of examples with one number for each token, and the number that pads them.
+    token_fields: ClassVar[Mapping[str, int]] = {}
     learned: ClassVar[tuple[str, ...]] = ()  # attributes that `fit` sets, kept as JSON beside the model
 
     label_names: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class Task:
     label_separator: Any = None  # between the labels of a row, where they are one text
     words_column: str | None = None  # in which a record to predict may have words instead of the text
     threshold: Any = None  # from which a probability, or up to which a margin, is a prediction
-    tuned_option: str | None = None  # the option that `tune` sets; None: nothing is tuned
+    tuned_option: str | None = None  # the option that a method `tune(predictions, rows)` sets, if any
     predicts_rows = True  # False: there is nothing to say of a single row, as in language modelling
     cuts_windows = False  # a long row becomes several inputs, and nothing of it is lost
     embeds_texts = False  # each text of a row is an input of its own and makes a vector
@@ -49,23 +49,15 @@ class Task:
         self.tokenizer = tokenizer
         self.text_columns = tuple(text_columns)  # what a record to predict must have
         self.row_texts = self.text_columns  # of a row to train on, which may have more
+        self.columns = self.text_columns  # that every split must have, besides labels; shown with predictions
         self.max_length = max_length
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns that every split must have, besides labels; predictions are shown with them."""
-        return self.row_texts
 
     @property
     def head(self) -> Head:
         return Head(
-            auto_class=self.auto_class,
-            num_labels=len(self.label_names),
-            label_names=self.label_names,
-            problem_type=None,
-        )
-
-    # --- what only the data can tell ------------------------------------------------------------------
+            auto_class=self.auto_class, num_labels=len(self.label_names), label_names=self.label_names,
+            problem_type=None, max_length=self.max_length,
+        )  # fmt: skip
 
     def fit(self, splits: Splits) -> None:
         """Learn from the rows what encoding needs; raises DataError for a label that cannot be used."""
@@ -73,16 +65,16 @@ class Task:
             self.read_labels(rows, split=split)
 
     def state_dict(self) -> dict[str, Any]:
-        """What was learned from the data, for JSON."""
+        """Attributes that were learned from the data, for JSON."""
         return {name: getattr(self, name) for name in self.learned}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for name in self.learned:
             setattr(self, name, tuple(state[name]) if isinstance(state[name], list) else state[name])
+        self.use_learned()
 
-    def tune(self, predictions: Any, rows: Any) -> None:
-        """Set `tuned_option` by predictions for labelled rows, before these are judged."""
-        raise NotImplementedError
+    def use_learned(self) -> None:
+        """Make what follows from the learned attributes, such as an objective with class weights."""
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[Any] | None:
         """A label for each row: a class id, a list of them or a number; None where the split has none.
@@ -99,14 +91,12 @@ class Task:
         return inputs if labels is None else inputs.add_column("labels", labels)  # pyright: ignore
 
     def label_counts(self, rows: Dataset, *, split: str) -> list[int] | None:
-        """How often each label occurs, [C]; None without classes or labels."""
+        """Number of rows with each label, [C]; None without classes or labels."""
         labels = self.read_labels(rows, split=split) if self.label_names else None
         if labels is None:
             return None
         ids = np.fromiter(each_label(labels), dtype=np.int64)
         return np.bincount(ids, minlength=len(self.label_names)).tolist()
-
-    # --- row -> example -> batch ----------------------------------------------------------------------
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """Examples of some rows, any number for a row, from the columns of `inputs_of`.
@@ -125,13 +115,11 @@ class Task:
         return examples
 
     def collate(self, examples: Sequence[Example]) -> Batch:
-        """What the examples have of `input_ids`, `token_type_ids` and `token_fields`, padded to [B, L] int64.
+        """The examples' `input_ids`, `token_type_ids` and `token_fields`, padded to [B, L] int64.
 
         With `attention_mask` [B, L], `example_ids` and `groups` [B]; L is the length of the longest one.
         """
         return pad_batch(examples, self.tokenizer, self.token_fields)
-
-    # --- outputs -> loss, predictions -----------------------------------------------------------------
 
     def count(self, examples: Sequence[Example]) -> float:
         """The denominator of the loss over these examples; adds up over any cut of a batch."""
@@ -149,8 +137,6 @@ class Task:
         """A record of `prediction_type` for the examples of a batch; never the logits themselves."""
         raise NotImplementedError
 
-    # --- predictions -> results -----------------------------------------------------------------------
-
     def assemble(self, predictions: Any, rows: Any) -> Any:
         """Predictions by row, with row ids as `example_ids`, from those by example.
 
@@ -165,7 +151,7 @@ class Task:
     def describe(
         self, predictions: Any, place: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
-        """One result as a person would write it: `predicted`, and where known `expected`, `score`, `scores`.
+        """One result as JSON: `predicted`, and where there are any `expected`, `score`, `scores`.
 
         A class has a name and its probability as score, a set of classes lists of both.
         """
@@ -177,7 +163,7 @@ class Task:
             return described
         rounded = [round(float(score), 6) for score in scores[place]]
         if self.problem == "multi_label":
-            described["score"] = [score for score, chosen in zip(rounded, predicted, strict=True) if chosen]
+            described["score"] = [score for score, is_one in zip(rounded, predicted, strict=True) if is_one]
         else:
             described["score"] = max(rounded)
         if all_scores:
@@ -189,18 +175,18 @@ class Task:
         if not self.label_names:
             return float(value)
         if self.problem == "multi_label":
-            return [name for name, chosen in zip(self.label_names, value, strict=True) if chosen]
+            return [name for name, is_one in zip(self.label_names, value, strict=True) if is_one]
         return self.label_names[int(value)]
 
     def comparison(self, predictions: Any) -> Comparison | None:
-        """What class tables and plots show; None without labels, or where nothing is a class or a number."""
-        if not isinstance(predictions, Predictions) or predictions.expected is None:
+        """Classes or numbers for tables and plots, also of words; None where either is missing."""
+        columns: list[Any] = [getattr(predictions, name, None) for name in ("predicted", "expected")]
+        columns = [column.values if isinstance(column, Ragged) else column for column in columns]
+        if any(column is None or column.dtype == object for column in columns):
             return None
+        predicted, expected = columns
         return Comparison(
-            predicted=predictions.predicted,
-            expected=predictions.expected,
-            labels=self.label_names,
-            groups=predictions.groups,
+            predicted=predicted, expected=expected, labels=self.label_names, groups=predictions.groups
         )
 
     def tables(self, predictions: Any) -> dict[str, list[dict[str, Any]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -13,14 +12,47 @@ from runwright.errors import ConfigError, DataError, did_you_mean, listed
 
 MAX_NUMBER = 1e18  # its squared error is finite in float32
 MAX_CLASSES_FROM_DATA = 2000  # more distinct values than this are an id or a text, not a class
+UNSEEN = 0.5  # added to each count, so that a class without a row has a finite logarithm
 
 
-def read_label_file(path: str) -> tuple[str, ...]:
-    """Class names, one a line, in the order of their ids; blank lines at the end are ignored."""
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise ConfigError(f"task.label_file={path!r}: no such file (looked for {file.resolve()})")
-    return tuple(line.strip() for line in file.read_text(encoding="utf-8").rstrip().splitlines())
+def is_missing(value: Any) -> bool:
+    """Return True if there is no label: None, NaN or an empty string."""
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def as_number(value: Any) -> float:
+    """The value as a float; NaN where it is no finite number."""
+    try:
+        number = math.nan if is_missing(value) else float(value)
+    except (TypeError, ValueError):
+        return math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def _is_number(name: str) -> bool:
+    return not math.isnan(as_number(name))
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a column of integers with gaps is read as float
+    return str(value).strip()
+
+
+def names_from_options(names: list[str] | None, file: str | None) -> tuple[str, ...]:
+    """The class names of the options; empty where the data has to tell.
+
+    A file has one name a line, in the order of their ids; blank lines at its end are ignored.
+    """
+    if names is not None:
+        return check_label_names(names, where="task.label_names")
+    if file is None:
+        return ()
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"task.label_file={file!r}: no such file (looked for {path.resolve()})")
+    lines = path.read_text(encoding="utf-8").rstrip().splitlines()
+    return check_label_names([line.strip() for line in lines], where=f"task.label_file={file!r}")
 
 
 def check_label_names(names: Sequence[str], *, where: str) -> tuple[str, ...]:
@@ -40,16 +72,15 @@ def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tupl
     """
     distinct = {_name(value) for value in values if not is_missing(value)}
     if len(distinct) < 2:
-        found = f"only one class, {distinct.pop()!r}" if distinct else "no label at all"
-        raise DataError(f"{found}: nothing can be learned from it", split=split, column=column)
+        problem = f"only one class, {distinct.pop()!r}" if distinct else "no label at all"
+        raise DataError(f"{problem}: nothing can be learned from it", split=split, column=column)
     if len(distinct) > MAX_CLASSES_FROM_DATA:
-        raise DataError(
+        problem = (
             f"{len(distinct)} distinct values; at most {MAX_CLASSES_FROM_DATA} classes are taken from the "
             "data. Is this the label column? For numbers use task.problem=regression; for more classes "
-            "give task.label_file",
-            split=split,
-            column=column,
+            "give task.label_file"
         )
+        raise DataError(problem, split=split, column=column)
     if all(map(_is_number, distinct)):
         return tuple(sorted(distinct, key=lambda name: (float(name), name)))
     return tuple(sorted(distinct))
@@ -63,34 +94,29 @@ class LabelEncoder:
         self._ids = {name: index for index, name in enumerate(self.names)}
         self._takes_ids = not any(map(_is_number, self.names))
 
-    def encode(self, value: Any, *, split: str, row: int, column: str) -> int:
-        """The class id; raises DataError for a value that is no class."""
-        if is_missing(value):
-            raise DataError("the label is empty", split=split, row=row, column=column)
-        if not isinstance(value, Hashable) or isinstance(value, bytes | tuple):
-            raise DataError(
-                f"expected one class, given {value!r:.60}; a row with several of them needs "
-                "task.problem=multi_label and a list",
-                split=split, row=row, column=column,
-            )  # fmt: skip
+    def encode(self, value: Any, **where: Any) -> int:
+        """The class id; raises DataError, with split, row and column, for a value that is no class."""
         name = _name(value)
-        if name in self._ids:
+        if is_missing(value):
+            problem = "the label is empty"
+        elif not isinstance(value, Hashable) or isinstance(value, bytes | tuple):
+            problem = (
+                f"expected one class, given {value!r:.60}; a row with several of them needs "
+                "task.problem=multi_label and a list"
+            )
+        elif name in self._ids:
             return self._ids[name]
-        if self._takes_ids and name.isdecimal() and int(name) < len(self.names):
+        elif self._takes_ids and name.isdecimal() and int(name) < len(self.names):
             return int(name)
-        near = difflib.get_close_matches(name, self.names, n=1)
-        shown = ", ".join(map(repr, self.names[:8])) + (", …" if len(self.names) > 8 else "")
-        raise DataError(
-            f"unknown label {value!r}; the {len(self.names)} classes are {shown}"
-            + (f". Did you mean {near[0]!r}?" if near else ""),
-            split=split,
-            row=row,
-            column=column,
-        )
+        else:
+            shown = ", ".join(map(repr, self.names[:8])) + (", …" if len(self.names) > 8 else "")
+            problem = f"unknown label {value!r}; the {len(self.names)} classes are {shown}; "
+            problem += did_you_mean(name, self.names)
+        raise DataError(problem.rstrip("; "), **where)
 
 
 def missing_column(rows: Any, column: str, *, option: str) -> DataError:
-    """The complaint that train has no column of labels."""
+    """The error for a train split without its column of labels."""
     names = [name for name in rows.column_names if name != "row_id"]
     hint = did_you_mean(column, names) or f"{option} names it"
     return DataError(f"no such column; there are {listed(names)}; {hint}", split="train", column=column)
@@ -101,53 +127,21 @@ def split_labels(value: Any, separator: str) -> list[Any]:
     if is_missing(value):
         return []
     if isinstance(value, str):
-        return [part.strip() for part in value.split(separator) if part.strip()]
+        return [label.strip() for label in value.split(separator) if label.strip()]
     if isinstance(value, Iterable) and not isinstance(value, Mapping | bytes):
         return list(value)
     return [value]
 
 
-def number(value: Any, *, split: str, row: int, column: str) -> float:
-    """The value as a finite float; raises DataError otherwise."""
-    try:
-        result = math.nan if is_missing(value) else float(value)
-    except (TypeError, ValueError):
-        result = math.nan
-    if not math.isfinite(result):
-        raise DataError(f"expected a finite number, given {value!r}", split=split, row=row, column=column)
-    if abs(result) > MAX_NUMBER:
-        problem = (
-            f"given {value!r}, whose square is beyond float32; expected at most {MAX_NUMBER:g}: scale it"
-        )
-        raise DataError(problem, split=split, row=row, column=column)
-    return result
-
-
-def is_missing(value: Any) -> bool:
-    """Whether there is no label: None, NaN or an empty string."""
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
-
-
-def _name(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # a column of integers with gaps is read as float
-    return str(value).strip()
-
-
-def _is_number(name: str) -> bool:
-    try:
-        return math.isfinite(float(name))
-    except ValueError:
-        return False
-
-
-def given_names(names: list[str] | None, file: str | None) -> tuple[str, ...]:
-    """The class names of the options, checked; empty where the data has to tell."""
-    if names is not None and file is not None:
-        raise ConfigError("task.label_names and task.label_file are both given; keep one")
-    if names is not None:
-        return check_label_names(names, where="task.label_names")
-    return check_label_names(read_label_file(file), where=f"task.label_file={file!r}") if file else ()
+def read_number(value: Any, **where: Any) -> float:
+    """The value as a finite float; raises DataError, with split, row and column, otherwise."""
+    number = as_number(value)
+    if math.isnan(number):
+        raise DataError(f"expected a finite number, given {value!r}", **where)
+    if abs(number) > MAX_NUMBER:
+        limit = f"at most {MAX_NUMBER:g}: the square of more is beyond float32"
+        raise DataError(f"given {value!r}, expected {limit}; scale it", **where)
+    return number
 
 
 def each_label(labels: Iterable[Any]) -> Iterator[int]:
@@ -159,40 +153,39 @@ def each_label(labels: Iterable[Any]) -> Iterator[int]:
             yield from label
 
 
+def by_class(values: Mapping[str, float], names: Sequence[str], *, option: str) -> tuple[float, ...]:
+    """The number of each class in the order of the names; raises ConfigError unless each has one."""
+    unknown, missing = sorted(set(values) - set(names)), sorted(set(names) - set(values))
+    if unknown or missing:
+        raise ConfigError(f"{option}: one weight for each class; unknown {unknown}, missing {missing}")
+    return tuple(float(values[name]) for name in names)
+
+
 def learn_class_weights(
     option: Literal["balanced"] | Mapping[str, float],
     labels: Sequence[Any],
     *,
     names: Sequence[str],
     column: str,
-    are_sets: bool = False,
-    may_lack: bool = False,
+    problem: str,
 ) -> tuple[float, ...]:
     """The weight of each class, [C], as given or from how often it occurs, see `each_label`.
 
-    Balanced weights are scikit-learn's N / (C n_c), and negatives per positive where labels are sets. With
-    `may_lack` C are the classes that occur, since a tag scheme has some that may not, such as I- of names of
-    one word: their weight is 1, and nothing is weighed by it.
+    Balanced weights are scikit-learn's N / (C n_c), of multi-label examples negatives per positive. Of tags C
+    are those that occur, since a scheme has some that may not, such as I- of names of one word: their weight
+    is 1, and nothing is weighed by it.
     """
     if isinstance(option, Mapping):
-        unknown, missing = sorted(set(option) - set(names)), sorted(set(names) - set(option))
-        if unknown or missing:
-            raise ConfigError(
-                f"task.class_weights: one weight for each class; unknown {unknown}, missing {missing}"
-            )
-        return tuple(float(option[name]) for name in names)
+        return by_class(option, names, option="task.class_weights")
     counts = Counter(each_label(labels))
     empty = [name for index, name in enumerate(names) if not counts[index]]
-    if empty and not may_lack:
+    if empty and problem != "tags":
         raise DataError(f"class_weights=balanced, but no row has {empty}", split="train", column=column)
     numbers = [counts[index] for index in range(len(names))]
-    if are_sets:
+    if problem == "multi_label":
         return tuple((len(labels) - number) / number for number in numbers)
     num_present = len(names) - len(empty)
     return tuple(sum(numbers) / (num_present * number) if number else 1.0 for number in numbers)
-
-
-UNSEEN = 0.5  # added to each count, so that a class without a row has a finite logarithm
 
 
 def bias_of_labels(problem: str, labels: Sequence[Any], *, num_classes: int) -> tuple[float, ...]:
@@ -201,11 +194,10 @@ def bias_of_labels(problem: str, labels: Sequence[Any], *, num_classes: int) -> 
     Logarithms of the shares of the classes, for multi-label examples the log-odds of each (as the prior of
     Lin et al. 2017, "Focal Loss for Dense Object Detection", 4.1), or the mean number.
     """
-    total = len(labels)
     if problem == "regression":
-        return (math.fsum(labels) / total,)
+        return (math.fsum(labels) / len(labels),)
     counts = Counter(each_label(labels))
-    shares = [(counts[index] + UNSEEN) / (total + 2 * UNSEEN) for index in range(num_classes)]
+    shares = [(counts[index] + UNSEEN) / (len(labels) + 2 * UNSEEN) for index in range(num_classes)]
     if problem == "single_label":
         return tuple(math.log(share) for share in shares)
     return tuple(math.log(share / (1 - share)) for share in shares)

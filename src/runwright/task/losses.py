@@ -1,16 +1,23 @@
-"""What can be trained on instead of cross-entropy: focal loss, and what a function of one's own must give."""
+"""Losses and predictions from a vector of logits: one class, a set of classes, or a number.
+
+Losses are sums with a denominator. Predictions carry the plain loss of each example: no smoothing, no
+weights, so that evaluation metrics of differently trained runs can be compared.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, cast, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from torch import Tensor
 
 from runwright.errors import ConfigError
-from runwright.types import Fraction, NonNegativeFloat, PositiveFloat
+from runwright.task.labels import by_class
+from runwright.task.text import IGNORED
+from runwright.types import Fraction, LossSum, NonNegativeFloat, PositiveFloat
 
 
 class Loss(Protocol):
@@ -23,15 +30,6 @@ class Loss(Protocol):
     def __call__(self, logits: Tensor, labels: Tensor, /) -> Tensor: ...
 
 
-@runtime_checkable
-class ClassLoss(Protocol):
-    """A loss that wants to know the classes before it is used."""
-
-    def use_classes(self, names: Sequence[str]) -> None:
-        """Take over the names, in the order of their ids."""
-        ...
-
-
 class Focal:
     """-alpha (1 - p)^gamma log(p) of the probability p of what is true: what is easy counts less.
 
@@ -42,56 +40,172 @@ class Focal:
     def __init__(self, *, gamma: NonNegativeFloat, alpha: Fraction | dict[str, PositiveFloat] | None) -> None:
         self.gamma = gamma
         self.alpha = alpha
-        self.weights: float | list[float] | None = alpha if isinstance(alpha, float | int) else None
+        self.weights: float | Sequence[float] | None = None if isinstance(alpha, dict) else alpha
 
     def use_classes(self, names: Sequence[str]) -> None:
         """Put the weights in the order of the classes; raises ConfigError unless each class has one."""
-        if not isinstance(self.alpha, dict):
-            return
-        unknown, missing = sorted(set(self.alpha) - set(names)), sorted(set(names) - set(self.alpha))
-        if unknown or missing:
-            raise ConfigError(
-                f"task.loss.alpha: one weight for each class; unknown {unknown}, missing {missing}"
-            )
-        self.weights = [float(self.alpha[name]) for name in names]
+        if isinstance(self.alpha, dict):
+            self.weights = by_class(self.alpha, names, option="task.loss.alpha")
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """[N] for classes, [N, C] for sets of labels, in nats."""
         weights = None if self.weights is None else logits.new_tensor(self.weights)
         if labels.dim() == 2:
             signs = 2 * labels - 1
-            each = self._focal(F.logsigmoid(signs * logits), F.logsigmoid(-signs * logits))
-            return each if weights is None else each * (labels * weights + (1 - labels) * (1 - weights))
-        chosen = labels.unsqueeze(1)
+            losses = self._focal(F.logsigmoid(signs * logits), F.logsigmoid(-signs * logits))
+            return losses if weights is None else losses * (labels * weights + (1 - labels) * (1 - weights))
+        classes = labels.unsqueeze(1)
         whole = logits.logsumexp(dim=1)
-        others = logits.scatter(1, chosen, -torch.inf).logsumexp(dim=1)
-        each = self._focal(logits.gather(1, chosen).squeeze(1) - whole, others - whole)
-        return each if weights is None else each * weights[labels]
+        others = logits.scatter(1, classes, -torch.inf).logsumexp(dim=1)
+        losses = self._focal(logits.gather(1, classes).squeeze(1) - whole, others - whole)
+        return losses if weights is None else losses * weights[labels]
 
     def _focal(self, log_p: Tensor, log_rest: Tensor) -> Tensor:
         """From log(p) and log(1 - p): a power of 1 - p itself has no gradient at 0 for gamma below 1."""
         return -(self.gamma * log_rest).exp() * log_p
 
 
-def loss_of_task(loss: Any, names: Sequence[str]) -> Loss | None:
+def loss_of_task(loss: Any, names: Sequence[str]) -> Any:
     """The loss of a task's options, told the classes; raises ConfigError where it is none."""
     if loss is not None and not callable(loss):
         raise ConfigError(
             f"task.loss: given {type(loss).__name__}, expected a function of logits and labels, or a class "
             "whose instances are called with them"
         )
-    if isinstance(loss, ClassLoss):
-        loss.use_classes(names)
-    return cast(Loss | None, loss)
+    if use_classes := getattr(loss, "use_classes", None):
+        use_classes(names)
+    return loss
 
 
-def losses_one_by_one(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
-    """What a loss gives, of the shape of the labels; raises ConfigError for a sum or a mean."""
-    each = loss(logits, labels)
-    if isinstance(each, Tensor) and each.shape == labels.shape:
-        return each
-    given = f"a tensor {list(each.shape)}" if isinstance(each, Tensor) else type(each).__name__
+def _one_by_one(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
+    """The losses, of the shape of the labels; raises ConfigError for a sum or a mean."""
+    losses = loss(logits, labels)
+    if isinstance(losses, Tensor) and losses.shape == labels.shape:
+        return losses
+    result = f"a tensor {list(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
     raise ConfigError(
-        f"task.loss: given {given}, expected {list(labels.shape)}, the shape of the labels: one loss each "
+        f"task.loss: given {result}, expected {list(labels.shape)}, the shape of the labels: one loss each "
         "(reduction='none'), the sum is taken by the task"
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SingleLabel:
+    """Cross-entropy as torch defines it, with smoothing and class weights, or another loss.
+
+    Logits are [B, C], labels [B] int64, of which -100 is ignored.
+    """
+
+    label_smoothing: float
+    class_weights: Sequence[float] | None  # [C]
+    loss_function: Loss | None = None
+
+    def tensor(self, labels: Sequence[Any]) -> Tensor:
+        return torch.tensor(labels, dtype=torch.int64)
+
+    def count(self, labels: Sequence[Any]) -> float:
+        """Number of labels, or the sum of the weights of their classes."""
+        labels = [label for label in labels if label != IGNORED]
+        weights = self.class_weights
+        return float(len(labels) if weights is None else sum(weights[label] for label in labels))
+
+    def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
+        """Sum over labels, in nats."""
+        count = self.count(labels.tolist())
+        weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
+        if self.loss_function is None:
+            total = F.cross_entropy(
+                logits, labels, weight=weights, label_smoothing=self.label_smoothing, reduction="sum"
+            )
+        else:
+            logits, labels = logits[labels != IGNORED], labels[labels != IGNORED]
+            losses = _one_by_one(self.loss_function, logits, labels)
+            total = (losses if weights is None else losses * weights[labels]).sum()
+        return LossSum(total=total, count=count)
+
+    def predict(self, logits: Tensor, labels: Tensor | None) -> dict[str, Tensor | None]:
+        """The most probable class, and the probabilities of all."""
+        return {
+            "predicted": logits.argmax(dim=-1),
+            "expected": labels,
+            "scores": logits.softmax(dim=-1),
+            "losses": None if labels is None else F.cross_entropy(logits, labels, reduction="none"),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MultiLabel:
+    """Binary cross-entropy averaged over the C labels; labels [B, C] float32 of 0 and 1.
+
+    `class_weights` weigh the positives of each label. Smoothing moves targets towards one half.
+    """
+
+    num_labels: int
+    label_smoothing: float
+    class_weights: Sequence[float] | None  # [C]
+    threshold: float
+    loss_function: Loss | None = None
+
+    def tensor(self, labels: Sequence[Any]) -> Tensor:
+        """[B, C] float32 from lists of label ids."""
+        hot = torch.zeros(len(labels), self.num_labels)
+        for row, ids in enumerate(labels):
+            hot[row, list(ids)] = 1.0
+        return hot
+
+    def count(self, labels: Sequence[Any]) -> float:
+        return float(len(labels))
+
+    def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
+        """Sum over examples of the mean over labels, in nats."""
+        weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
+        if self.loss_function is None:
+            targets = labels.to(logits) * (1 - self.label_smoothing) + self.label_smoothing / 2
+            losses = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="none")
+        else:
+            losses = _one_by_one(self.loss_function, logits, labels.to(logits))
+            losses = losses if weights is None else torch.where(labels > 0, losses * weights, losses)
+        return LossSum(total=losses.mean(dim=1).sum(), count=float(len(labels)))
+
+    def predict(self, logits: Tensor, labels: Tensor | None) -> dict[str, Tensor | None]:
+        """Every label whose probability reaches the threshold, and all probabilities."""
+        scores, losses = logits.sigmoid(), None
+        if labels is not None:
+            losses = F.binary_cross_entropy_with_logits(logits, labels.to(logits), reduction="none").mean(
+                dim=1
+            )
+        return {
+            "predicted": scores >= self.threshold,
+            "expected": None if labels is None else labels.bool(),
+            "scores": scores,
+            "losses": losses,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Regression:
+    """Squared error of the only logit, or another loss; labels [B] float64."""
+
+    loss_function: Loss | None = None
+
+    def tensor(self, labels: Sequence[Any]) -> Tensor:
+        return torch.tensor(labels, dtype=torch.float64)
+
+    def count(self, labels: Sequence[Any]) -> float:
+        return float(len(labels))
+
+    def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
+        predicted, labels = logits.squeeze(-1), labels.to(logits)
+        if self.loss_function is None:
+            total = F.mse_loss(predicted, labels, reduction="sum")
+        else:
+            total = _one_by_one(self.loss_function, predicted, labels).sum()
+        return LossSum(total=total, count=float(len(labels)))
+
+    def predict(self, logits: Tensor, labels: Tensor | None) -> dict[str, Tensor | None]:
+        predicted = logits.squeeze(-1)
+        losses = None if labels is None else (predicted - labels.to(logits)) ** 2
+        return {"predicted": predicted, "expected": labels, "scores": None, "losses": losses}
+
+
+Objective: TypeAlias = SingleLabel | MultiLabel | Regression

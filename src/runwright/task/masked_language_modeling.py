@@ -14,9 +14,8 @@ from torch import Tensor
 from runwright.errors import ConfigError
 from runwright.predictions import Labelled, Ragged
 from runwright.task.base import Task
-from runwright.task.masking import Masking, generator
-from runwright.task.text import IGNORED
-from runwright.task.windows import MAX_WINDOWS, cut_chunks, special_tokens
+from runwright.task.masking import Masking, cut_chunks, generator
+from runwright.task.text import IGNORED, MAX_WINDOWS, special_tokens
 from runwright.types import Batch, Example, Fraction, LossSum, PositiveInt
 
 NUM_GUESSES = 5  # shown for each mask of a text that has some
@@ -24,15 +23,11 @@ NUM_GUESSES = 5  # shown for each mask of a text that has some
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HiddenTokens(Labelled):
-    """Predictions for the hidden tokens of N chunks."""
+    """Predictions for the hidden tokens of N chunks; losses are sums over them in nats."""
 
-    example_ids: np.ndarray  # [N] int64
-    losses: np.ndarray | None  # [N] float64 in nats, summed over hidden tokens
-    loss_counts: np.ndarray | None  # [N] float64, hidden tokens
-    num_right: np.ndarray | None  # [N] int64, hidden tokens that were guessed
-    guesses: Ragged | None = None  # [N] rows of [M, 5] int64, for the masks that a text came with
-    guess_scores: Ragged | None = None  # [N] rows of [M, 5] float32
-    groups: np.ndarray | None = None
+    guesses: Ragged  # [N] rows of [M, 5] int64, for the masks that a text came with
+    guess_scores: Ragged  # [N] rows of [M, 5] float32
+    num_right: np.ndarray | None = None  # [N] int64, hidden tokens that were guessed
 
 
 class MaskedLanguageModeling(Task):
@@ -76,17 +71,9 @@ class MaskedLanguageModeling(Task):
             random_ids=np.array([i for i in range(len(tokenizer)) if i not in special]),
         )
 
-    # --- row -> example -> batch ----------------------------------------------------------------------
-
-    def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
+    def encode(self, columns: Mapping[str, Sequence[Any]], *, join_rows: bool | None = None) -> list[Example]:
         """One example for each chunk, with special tokens around it; `words` is -1 for those."""
-        return self._chunks(columns, join_rows=self.join_rows)
-
-    def encode_records(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
-        """The same of records to predict, each of which begins a chunk of its own."""
-        return self._chunks(columns, join_rows=False)
-
-    def _chunks(self, columns: Mapping[str, Sequence[Any]], *, join_rows: bool) -> list[Example]:
+        join_rows = self.join_rows if join_rows is None else join_rows
         prefix, suffix = special_tokens(self.tokenizer)
         size = self.max_length - len(prefix) - len(suffix)
         if size < 1:
@@ -103,22 +90,22 @@ class MaskedLanguageModeling(Task):
             for chunk in cut_chunks(self.tokenizer, texts, columns["row_id"], size=size, join_rows=join_rows)
         ]
 
+    def encode_records(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
+        """The same of records to predict, each of which begins a chunk of its own."""
+        return self.encode(columns, join_rows=False)
+
     def augment(self, examples: Sequence[Example], *, seed: int, epoch: int) -> list[Example]:
         """The examples with tokens hidden, and the hidden tokens as `labels`."""
-        return [self._hide(example, seed, epoch) for example in examples]
-
-    def _hide(self, example: Example, seed: int, epoch: int) -> Example:
-        ids = example["input_ids"]
-        if example["has_masks"]:
-            return {**example, "labels": [IGNORED] * len(ids)}
-        chance = generator(seed, epoch, example["example_id"])
-        hidden, labels = self.masking.apply(ids, example["words"], chance=chance)
-        return {**example, "input_ids": hidden, "labels": labels}
-
-    # --- logits -> loss, predictions ------------------------------------------------------------------
+        augmented: list[Example] = []
+        for example in examples:
+            ids, labels = example["input_ids"], [IGNORED] * len(example["input_ids"])
+            if not example["has_masks"]:
+                chance = generator(seed, epoch, example["example_id"])
+                ids, labels = self.masking.apply(ids, example["words"], chance=chance)
+            augmented.append({**example, "input_ids": ids, "labels": labels})
+        return augmented
 
     def count(self, examples: Sequence[Example]) -> float:
-        """Number of hidden tokens."""
         return float(sum(label != IGNORED for example in examples for label in example["labels"]))
 
     def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
@@ -132,16 +119,16 @@ class MaskedLanguageModeling(Task):
         hidden = batch["labels"] != IGNORED
         rows = hidden.nonzero()[:, 0]
         logits, labels = outputs[hidden], batch["labels"][hidden]
-        each = F.cross_entropy(logits, labels, reduction="none").double()
+        losses = F.cross_entropy(logits, labels, reduction="none").double()
         size, zeros = len(hidden), torch.zeros(len(hidden), dtype=torch.float64, device=outputs.device)
-        given = (batch["input_ids"] == self.masking.mask_token_id) & ~hidden.any(dim=1, keepdim=True)
-        best = outputs[given].softmax(dim=-1).topk(NUM_GUESSES, dim=-1)
-        lengths = given.sum(dim=1).cpu().numpy()
+        masks = (batch["input_ids"] == self.masking.mask_token_id) & ~hidden.any(dim=1, keepdim=True)
+        best = outputs[masks].softmax(dim=-1).topk(NUM_GUESSES, dim=-1)
+        lengths = masks.sum(dim=1).cpu().numpy()
         counts = torch.bincount(rows, minlength=size)
         right = torch.bincount(rows[logits.argmax(dim=-1) == labels], minlength=size)
         return HiddenTokens(
             example_ids=batch["example_ids"].cpu().numpy(),
-            losses=zeros.index_add(0, rows, each).cpu().numpy(),
+            losses=zeros.index_add(0, rows, losses).cpu().numpy(),
             loss_counts=counts.double().cpu().numpy(),
             num_right=right.cpu().numpy(),
             guesses=Ragged(best.indices.cpu().numpy(), lengths),
@@ -154,19 +141,12 @@ class MaskedLanguageModeling(Task):
         lengths = np.zeros(len(row_ids), dtype=np.int64)
         guesses = scores = np.empty((0, NUM_GUESSES))
         if predictions is not None:
-            assert predictions.guesses is not None
-            assert predictions.guess_scores is not None
-            # Chunks come in the order of their records, so that their masks lie as they should.
-            places = np.searchsorted(row_ids, predictions.example_ids // MAX_WINDOWS)
-            np.add.at(lengths, places, predictions.guesses.lengths)
+            # Chunks come in the order of their records, and so do their masks.
+            records = np.searchsorted(row_ids, predictions.example_ids // MAX_WINDOWS)
+            np.add.at(lengths, records, predictions.guesses.lengths)
             guesses, scores = predictions.guesses.values, predictions.guess_scores.values
         return HiddenTokens(
-            example_ids=row_ids,
-            losses=None,
-            loss_counts=None,
-            num_right=None,
-            guesses=Ragged(guesses, lengths),
-            guess_scores=Ragged(scores, lengths),
+            example_ids=row_ids, guesses=Ragged(guesses, lengths), guess_scores=Ragged(scores, lengths)
         )
 
     def describe(
@@ -177,25 +157,23 @@ class MaskedLanguageModeling(Task):
         Of tokens that read alike, as those with and without a space before them, the likeliest is called by
         its text alone, the others also by their ids.
         """
-        assert predictions.guesses is not None
-        assert predictions.guess_scores is not None
         guesses = [self._names(ids) for ids in predictions.guesses.row(place).tolist()]
-        scores = [
-            [round(share, 6) for share in each] for each in predictions.guess_scores.row(place).tolist()
+        shares = [
+            [round(share, 6) for share in scores] for scores in predictions.guess_scores.row(place).tolist()
         ]
         described: dict[str, Any] = {
             "predicted": [names[0] for names in guesses],
-            "score": [shares[0] for shares in scores],
+            "score": [scores[0] for scores in shares],
         }
         if all_scores:
-            both = zip(guesses, scores, strict=True)
-            described["scores"] = [dict(zip(names, shares, strict=True)) for names, shares in both]
+            pairs = zip(guesses, shares, strict=True)
+            described["scores"] = [dict(zip(names, scores, strict=True)) for names, scores in pairs]
         return described
 
     def _names(self, ids: Sequence[int]) -> list[str]:
         """Distinct names of tokens, of which the likeliest comes first."""
         texts = [self.tokenizer.decode([token]).strip() for token in ids]
         return [
-            f"{text} (id {token})".strip() if text in texts[:place] else text
-            for place, (text, token) in enumerate(zip(texts, ids, strict=True))
+            f"{text} (id {token})".strip() if text in texts[:rank] else text
+            for rank, (text, token) in enumerate(zip(texts, ids, strict=True))
         ]

@@ -3,29 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 
 from runwright.errors import DataError
-from runwright.predictions import Ragged
-from runwright.task.answers.columns import (
-    AnswerColumns,
+from runwright.metric.answers import text_exact_match, text_f1
+from runwright.predictions import Labelled, Ragged
+from runwright.task.answers import (
+    AnswerResults,
     Answers,
-    check_contexts,
+    answer_table,
+    answer_windows,
     read_answers,
+    threshold_curve,
 )
-from runwright.task.answers.no_answer import curve_table, threshold_curve
-from runwright.task.answers.results import AnswerResults, SpanPredictions, assemble_answers, describe_answer
-from runwright.task.answers.tables import answer_table
-from runwright.task.answers.windows import Encoded, windows_of
 from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.labels import missing_column
-from runwright.task.text import IGNORED
+from runwright.task.text import (
+    IGNORED,
+    Span,
+    as_texts,
+    positions_of,
+    rows_of_windows,
+    sums_of_windows,
+    trimmed,
+)
 from runwright.types import Batch, Example, Head, LossSum, NonNegativeInt, PositiveInt, Splits
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpanPredictions(Labelled):
+    """The best spans of N windows; the loss count is 0 where the position of the answer is unknown."""
+
+    spans: Ragged  # [N] rows of [K, 2] int32 characters in the context, in the order of the text
+    scores: Ragged  # [N] rows of [K] float32, log-probability of both ends together
+    no_answer_scores: np.ndarray  # [N] float32, log-probability that the window has no answer
 
 
 class QuestionAnswering(Task):
@@ -57,9 +75,8 @@ class QuestionAnswering(Task):
         normalization: Literal["squad", "cmrc"],
     ) -> None:
         super().__init__(tokenizer, text_columns=(question_column, context_column), max_length=max_length)
-        self.columns_of = AnswerColumns(
-            question=question_column, context=context_column, answers=answers_column
-        )
+        self.context_column = context_column
+        self.answers_column = answers_column
         self.misplaced: Literal["refuse", "mend"] = misplaced_answers
         self.overlap = overlap
         self.max_question_length = max_question_length
@@ -72,10 +89,12 @@ class QuestionAnswering(Task):
 
     def fit(self, splits: Splits) -> None:
         """Check every context and answer; raises DataError naming split, row and column."""
-        if "train" in splits and self.columns_of.answers not in splits["train"].column_names:
-            raise missing_column(splits["train"], self.columns_of.answers, option="task.answers_column")
+        if "train" in splits and self.answers_column not in splits["train"].column_names:
+            raise missing_column(splits["train"], self.answers_column, option="task.answers_column")
         for split, rows in splits.items():
-            check_contexts(rows, self.columns_of, split=split)
+            for row, text in enumerate(rows[self.context_column][:]):
+                if not str(text or "").strip():
+                    raise DataError("the context is empty", split=split, row=row, column=self.context_column)
             self._answers(rows, split=split)
 
     def state_dict(self) -> dict[str, Any]:
@@ -93,48 +112,43 @@ class QuestionAnswering(Task):
     @property
     def head(self) -> Head:
         """A score of the first and of the last token."""
-        return Head(auto_class=self.auto_class, num_labels=2, label_names=(), problem_type=None)
+        return replace(super().head, num_labels=2)
 
     def inputs_of(self, rows: Dataset, *, split: str) -> Dataset:
         """`row_id`, question, context, and where there are answers `from` and `to`, its characters."""
-        answers = self._answers(rows, split=split)
         inputs = super().inputs_of(rows, split=split)
+        answers = self._answers(rows, split=split)
         if answers is not None:
-            for name, ends in zip(
-                ("from", "to"), zip(*(each.span for each in answers), strict=True), strict=True
-            ):
-                inputs = inputs.add_column(name, list(ends))  # pyright: ignore
+            starts, ends = zip(*(answer.span for answer in answers), strict=True)
+            inputs = inputs.add_column("from", list(starts)).add_column("to", list(ends))  # pyright: ignore
         return inputs
 
     def _answers(self, rows: Any, *, split: str) -> list[Answers] | None:
-        may_lack = self.threshold is not None
-        return read_answers(rows, self.columns_of, split=split, may_lack=may_lack, misplaced=self.misplaced)
-
-    # --- row -> example -> batch ----------------------------------------------------------------------
+        """The answers of each row; None where the rows have no such column."""
+        if self.answers_column not in getattr(rows, "column_names", rows):
+            return None
+        return read_answers(
+            rows[self.answers_column][:], rows[self.context_column][:], split=split,
+            column=self.answers_column, may_lack=self.threshold is not None, misplaced=self.misplaced,
+        )  # fmt: skip
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
-        """One example for each window of each row, see `windows_of`."""
-        texts = [["" if text is None else str(text) for text in columns[name]] for name in self.text_columns]
-        encoded = self.tokenizer(
-            *texts, return_offsets_mapping=True, return_attention_mask=False, verbose=False
-        )
-        spans = list(zip(columns["from"], columns["to"], strict=True)) if "from" in columns else None
+        """One example for each window of each row, see `answer_windows`."""
+        texts = [as_texts(columns[name]) for name in self.text_columns]
+        options = {"return_offsets_mapping": True, "return_attention_mask": False, "verbose": False}
+        encoded = self.tokenizer(*texts, **options)
+        names = [name for name in ("input_ids", "token_type_ids") if name in encoded]
         examples: list[Example] = []
-        for place, row_id in enumerate(columns["row_id"]):
-            if not encoded["input_ids"][place]:
+        for row, row_id in enumerate(columns["row_id"]):
+            if not encoded["input_ids"][row]:
                 problem = "neither the question nor the context makes a token; drop such rows"
-                raise DataError(problem, row=place, column=self.text_columns[1])
-            types = encoded["token_type_ids"][place] if "token_type_ids" in encoded else None
-            whole = Encoded(
-                ids=encoded["input_ids"][place],
-                parts=encoded.sequence_ids(place),
-                offsets=[tuple(pair) for pair in encoded["offset_mapping"][place]],
-                types=types,
-            )
-            examples += windows_of(
+                raise DataError(problem, row=row, column=self.context_column)
+            examples += answer_windows(
                 row_id,
-                whole,
-                answer=None if spans is None else spans[place],
+                {name: encoded[name][row] for name in names},
+                parts=encoded.sequence_ids(row),
+                offsets=encoded["offset_mapping"][row],
+                answer=(columns["from"][row], columns["to"][row]) if "from" in columns else None,
                 max_length=self.max_length,
                 overlap=self.overlap,
                 max_question_length=self.max_question_length,
@@ -149,8 +163,6 @@ class QuestionAnswering(Task):
             shift = _first_token(batch)[:, None]
             batch["labels"] = torch.where(labels == IGNORED, labels, labels + shift)
         return batch
-
-    # --- logits -> loss, predictions ------------------------------------------------------------------
 
     def count(self, examples: Sequence[Example]) -> float:
         """Number of windows of which it is known where the answer is, or that there is none."""
@@ -172,17 +184,17 @@ class QuestionAnswering(Task):
     def predictions(self, outputs: Tensor, batch: Batch) -> SpanPredictions:
         """The best spans of each window, by the log-probabilities of both ends together."""
         chances = _masked(outputs, batch).log_softmax(dim=-1)
-        spans, scores, there = self._best(chances, batch)
+        spans, scores, exists = self._best(chances, batch)
         first = _first_token(batch)[:, None, None].expand(-1, 2, 1)
         losses = counts = None
         if "labels" in batch:
             losses = self._losses(outputs, batch).double().cpu().numpy()
             counts = (batch["labels"][:, 0] != IGNORED).double().cpu().numpy()
-        lengths = there.sum(dim=1).cpu().numpy()
+        lengths = exists.sum(dim=1).cpu().numpy()
         return SpanPredictions(
             example_ids=batch["example_ids"].cpu().numpy(),
-            spans=Ragged(spans[there].int().cpu().numpy(), lengths),
-            scores=Ragged(scores[there].float().cpu().numpy(), lengths),
+            spans=Ragged(spans[exists].int().cpu().numpy(), lengths),
+            scores=Ragged(scores[exists].float().cpu().numpy(), lengths),
             no_answer_scores=chances.gather(2, first).sum(dim=(1, 2)).float().cpu().numpy(),
             losses=losses,
             loss_counts=counts,
@@ -191,8 +203,7 @@ class QuestionAnswering(Task):
     def _losses(self, outputs: Tensor, batch: Batch) -> Tensor:
         """[B]; 0 where the label is ignored."""
         scores = _masked(outputs, batch).transpose(1, 2)  # [B, L, 2]: each end is a choice between tokens
-        each = F.cross_entropy(scores, batch["labels"], ignore_index=IGNORED, reduction="none")
-        return each.mean(dim=1)
+        return F.cross_entropy(scores, batch["labels"], ignore_index=IGNORED, reduction="none").mean(dim=1)
 
     def _best(self, chances: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Characters [B, K, 2] and scores [B, K] of the best spans, and which of them are any.
@@ -213,35 +224,114 @@ class QuestionAnswering(Task):
         spans = torch.stack([batch["starts"].gather(1, first), batch["ends"].gather(1, last)], dim=2)
         return spans, scores, scores.isfinite()
 
-    # --- predictions -> results -----------------------------------------------------------------------
-
     def assemble(self, predictions: SpanPredictions, rows: Any) -> AnswerResults:
-        """The best answer of each row over its windows, judged where there are answers."""
-        return assemble_answers(
-            predictions, rows, context_column=self.columns_of.context,
-            answers=self._answers(rows, split="evaluation"),
-            n_best=self.n_best, threshold=self.threshold, rules=self.rules,
-        )  # fmt: skip
+        """The best answer of each row over its windows, which come in the order of their ids.
+
+        No answer is given where it is likelier than the best span by more than the threshold; None: never.
+        """
+        row_ids, firsts = rows_of_windows(predictions.example_ids)
+        order = positions_of(row_ids, rows)
+        contexts = rows[self.context_column][:]
+        texts = [str(contexts[row] or "") for row in order]
+        spans, scores = predictions.spans.joined(firsts), predictions.scores.joined(firsts)
+        ranked = [
+            best_spans(text, row_spans, row_scores)[: self.n_best]
+            for text, row_spans, row_scores in zip(texts, spans.rows(), scores.rows(), strict=True)
+        ]
+        best = [text[slice(*row[0][0])] if row else "" for text, row in zip(texts, ranked, strict=True)]
+        results = AnswerResults(
+            example_ids=row_ids,
+            predicted=_objects(best),
+            spans=Ragged.of([[span for span, _ in row] for row in ranked], dtype=np.int64, width=2),
+            scores=Ragged.of([[score for _, score in row] for row in ranked], dtype=np.float64),
+            no_answer_scores=np.minimum.reduceat(predictions.no_answer_scores.astype(np.float64), firsts),
+        )
+        if self.threshold is not None:
+            answered = (results.margins <= self.threshold).tolist()
+            predicted = [text if is_given else "" for text, is_given in zip(best, answered, strict=True)]
+            results = replace(results, predicted=_objects(predicted))
+        answers = self._answers(rows, split="evaluation")
+        if answers is None:
+            return results
+        expected = [answers[row].texts for row in order]
+
+        def judged(judge: Any, texts: Sequence[str]) -> np.ndarray:
+            pairs = zip(texts, expected, strict=True)
+            return np.array(
+                [judge(text, wanted, rules=self.rules) for text, wanted in pairs], dtype=np.float64
+            )
+
+        return replace(
+            results,
+            expected=_objects(expected),
+            answerable=np.array([bool(texts) for texts in expected], dtype=bool),
+            exact=judged(text_exact_match, results.predicted.tolist()),
+            f1=judged(text_f1, results.predicted.tolist()),
+            best_exact=judged(text_exact_match, best),
+            best_f1=judged(text_f1, best),
+            losses=sums_of_windows(predictions.losses, firsts),
+            loss_counts=sums_of_windows(predictions.loss_counts, firsts),
+        )
 
     def describe(
         self, predictions: AnswerResults, place: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
-        """The answer with its characters and probability; with all scores the n best."""
-        context = str(row[self.columns_of.context] or "")
-        return describe_answer(
-            predictions, place, context=context, threshold=self.threshold, all_scores=all_scores
-        )
+        """The answer with its characters and probability, of the n best and no answer together.
+
+        With all scores the n best.
+        """
+        results, may_lack = predictions, self.threshold is not None
+        spans, scores = results.spans.row(place).tolist(), results.scores.row(place)
+        none = float(results.no_answer_scores[place])
+        considered = np.append(scores, none) if may_lack else scores
+        shares = np.exp(considered - considered.max()) if len(considered) else considered
+        shares = (shares / shares.sum()).tolist() if len(shares) else []
+        predicted = str(results.predicted[place])
+        described: dict[str, Any] = {"predicted": predicted, "start": None, "end": None, "score": None}
+        if predicted:
+            described["start"], described["end"] = spans[0]
+        if predicted or may_lack:
+            described["score"] = round(shares[0 if predicted else -1], 6)
+        if may_lack:
+            described["no_answer_margin"] = round(none - float(scores[0]), 6) if len(scores) else None
+        if results.expected is not None and results.exact is not None and results.f1 is not None:
+            described["expected"] = list(results.expected[place])
+            described |= {"exact": float(results.exact[place]), "f1": round(float(results.f1[place]), 6)}
+        if all_scores:
+            context = str(row[self.context_column] or "")
+            described["scores"] = [
+                {"text": context[start:end], "start": start, "end": end, "score": round(share, 6)}
+                for (start, end), share in zip(spans, shares, strict=False)
+            ]
+        return described
 
     def tables(self, predictions: AnswerResults) -> dict[str, list[dict[str, Any]]]:
         """`answers`: metrics by kind of question; `no_answer`: metrics at every threshold."""
         if not predictions.labelled:
             return {}
-        found = {"answers": answer_table(predictions)}
+        tables = {"answers": answer_table(predictions)}
         curve = threshold_curve(predictions) if self.threshold is not None else None
         if curve is not None and self.threshold is not None:
-            answered = float((predictions.margins <= self.threshold).mean())
-            found["no_answer"] = curve_table(curve, answered=answered)
-        return found
+            tables["no_answer"] = curve.table(self.threshold, predictions.margins)
+        return tables
+
+
+def best_spans(text: str, spans: np.ndarray, scores: np.ndarray) -> list[tuple[Span, float]]:
+    """Different spans with their scores, trimmed, best first; of equals the first in the text."""
+    best: dict[Span, float] = {}
+    for (start, end), score in zip(spans.tolist(), scores.tolist(), strict=True):
+        if text[start:end].strip():
+            span = trimmed(text, start, end)
+            best[span] = max(score, best.get(span, -np.inf))
+    return sorted(best.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _objects(values: Sequence[Any]) -> np.ndarray:
+    """[N] object; cell by cell, since numpy takes tuples apart."""
+    cells = np.empty(len(values), dtype=object)
+    for index, value in enumerate(values):
+        cells[index] = value
+    return cells
 
 
 def _first_token(batch: Batch) -> Tensor:

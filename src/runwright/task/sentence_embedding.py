@@ -4,39 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 
 from runwright.errors import DataError
+from runwright.predictions import Labelled
 from runwright.task.base import Task, at_least_float32, model_inputs
-from runwright.task.embeddings.contrastive import cosine, cosine_regression, in_batch_negatives, triplet
-from runwright.task.embeddings.pooling import pool, sentence_transformers_files, unit
-from runwright.task.embeddings.ranking import find_candidates, rank
-from runwright.task.embeddings.similarity_scores import read_scores
-from runwright.task.text import encode_texts
-from runwright.types import Batch, Comparison, Example, LossSum, PositiveFloat, PositiveInt, Splits
+from runwright.task.embeddings import (
+    cosine,
+    cosine_regression,
+    find_candidates,
+    in_batch_negatives,
+    pool,
+    rank,
+    sentence_transformers_files,
+    triplet,
+)
+from runwright.task.labels import as_number, missing_column
+from runwright.task.text import encode_texts, positions_of
+from runwright.types import Batch, Example, LossSum, PositiveFloat, PositiveInt, Splits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Embedded:
+class Embedded(Labelled):
     """Predictions for N examples of K texts each."""
 
-    example_ids: np.ndarray  # [N] int64
     vectors: np.ndarray | None  # [N, K, D] float32; None once nothing needs them any more
     predicted: np.ndarray | None  # [N] float64, cosine of the first two texts
     expected: np.ndarray | None  # [N] float64, the score from 0 to 1
-    losses: np.ndarray | None  # [N] float64
     ranks: np.ndarray | None = None  # [N] int64, of the second text among all second texts of the split
-    loss_counts: np.ndarray | None = None
-    groups: np.ndarray | None = None
 
     @property
     def labelled(self) -> bool:
-        """Whether there is anything to compare with."""
+        """Return True if there is anything to compare with."""
         return self.expected is not None or self.ranks is not None
 
 
@@ -74,7 +80,7 @@ class SentenceEmbedding(Task):
         super().__init__(tokenizer, text_columns=(text_column,), max_length=max_length)
         self.problem = problem
         negatives = (negative_column,) if negative_column else ()
-        self.row_texts = (text_column, text_pair_column, *negatives)
+        self.columns = self.row_texts = (text_column, text_pair_column, *negatives)
         self.label_column = label_column
         self.label_range = (label_min, label_max)
         self.pooling: Literal["mean", "cls", "max"] = pooling
@@ -92,20 +98,27 @@ class SentenceEmbedding(Task):
             raise DataError("one row: in-batch negatives need others beside it", split="train")
 
     def model_files(self, model: Any) -> dict[str, str]:
-        """What lies beside a saved model, so that sentence-transformers gives the same vectors."""
+        """Files with which sentence-transformers makes the same vectors."""
         return sentence_transformers_files(
-            pooling=self.pooling,
-            normalize=self.normalize,
-            dimension=model.config.hidden_size,
+            pooling=self.pooling, normalize=self.normalize, dimension=model.config.hidden_size,
             max_length=self.max_length,
-        )
+        )  # fmt: skip
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[float] | None:
-        """Scores from 0 to 1."""
-        low, high = self.label_range
-        return read_scores(rows, self.label_column, low=low, high=high, split=split)
-
-    # --- row -> example -> batch ----------------------------------------------------------------------
+        """Scores of a split, 0 for `label_min` and 1 for `label_max`; None where there are none."""
+        column, (low, high) = self.label_column, self.label_range
+        if column is None or (column not in rows.column_names and split != "train"):
+            return None
+        if column not in rows.column_names:
+            raise missing_column(rows, column, option="task.label_column")
+        scores = []
+        for row, value in enumerate(rows[column]):
+            score = as_number(value)
+            if not low <= score <= high:
+                problem = f"given {value!r}, expected a number from task.label_min={low} to label_max={high}"
+                raise DataError(problem, split=split, row=row, column=column)
+            scores.append((score - low) / (high - low))
+        return scores
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each row: the tokens of its texts one after the other, and `text_lengths` [K].
@@ -113,33 +126,32 @@ class SentenceEmbedding(Task):
         `full_length` is that of its longest text. A record to predict has only the first text.
         """
         names = [name for name in self.row_texts if name in columns]
-        encoded = [encode_texts(self.tokenizer, columns[name], max_length=self.max_length) for name in names]
+        encoded = [
+            encode_texts(self.tokenizer, {name: columns[name]}, max_length=self.max_length) for name in names
+        ]
         examples: list[Example] = []
-        for place, row_id in enumerate(columns["row_id"]):
-            texts = [of_column[place] for of_column in encoded]
+        for row, texts in enumerate(zip(*encoded, strict=True)):
             lengths = [len(text["input_ids"]) for text in texts]
-            if 0 in lengths:
-                problem = "the text makes no token; drop such rows (dataset.cleaning)"
-                raise DataError(problem, row=place, column=names[lengths.index(0)])
             example: Example = {
-                "example_id": row_id,
+                "example_id": columns["row_id"][row],
                 "full_length": max(text["full_length"] for text in texts),
                 "input_ids": [token for text in texts for token in text["input_ids"]],
                 "text_lengths": lengths,
                 "padded_length": len(lengths) * max(lengths),  # a row of the batch for each text
             }
             if "labels" in columns:
-                example["label"] = float(columns["labels"][place])
+                example["label"] = float(columns["labels"][row])
             examples.append(example)
         return examples
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """`input_ids`, `attention_mask` [B * K, L], `example_ids` [B]; perhaps `labels` [B] float64."""
-        texts = [
-            {"input_ids": ids, "example_id": example["example_id"]}
-            for example in examples
-            for ids in _texts_of(example)
-        ]
+        texts: list[Example] = []
+        for example in examples:
+            texts += [
+                {"input_ids": example["input_ids"][start:end], "example_id": example["example_id"]}
+                for start, end in pairwise(accumulate(example["text_lengths"], initial=0))
+            ]
         batch = super().collate(texts)
         batch["example_ids"] = torch.tensor([example["example_id"] for example in examples])
         if "label" in examples[0]:
@@ -147,24 +159,22 @@ class SentenceEmbedding(Task):
             batch["labels"] = torch.tensor(labels, dtype=torch.float64)
         return batch
 
-    # --- vectors -> loss, predictions -----------------------------------------------------------------
-
     def forward(self, model: Any, batch: Batch) -> Tensor:
         """Vectors [B, K, D], at least in float32."""
         states = at_least_float32(model(**model_inputs(batch)).last_hidden_state)
         vectors = pool(states, batch["attention_mask"], how=self.pooling)
         if self.normalize:
-            vectors = unit(vectors)
+            vectors = F.normalize(vectors, dim=-1)
         return vectors.unflatten(0, (len(batch["example_ids"]), -1))
 
     def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
-        """Sum over examples of what each of them alone is trained on."""
+        """Sum over examples of the losses that need no other example."""
         assert self.objective != "in_batch_negatives", "this loss has no part for a microbatch"
         if self.objective == "triplet":
-            each = triplet(outputs, margin=self.margin)
+            losses = triplet(outputs, margin=self.margin)
         else:
-            each = cosine_regression(outputs, batch["labels"])
-        return LossSum(total=each.sum(), count=float(len(each)))
+            losses = cosine_regression(outputs, batch["labels"])
+        return LossSum(total=losses.sum(), count=float(len(losses)))
 
     def _loss_of_whole_batch(self, outputs: Tensor) -> LossSum:
         """In-batch negatives over the vectors [N, K, D] of the whole global batch."""
@@ -188,8 +198,6 @@ class SentenceEmbedding(Task):
             losses=None if losses is None else losses.cpu().numpy(),
         )
 
-    # --- predictions -> results -----------------------------------------------------------------------
-
     def assemble(self, predictions: Embedded, rows: Any) -> Embedded:
         """For retrieval the rank of each second text among those of all examples.
 
@@ -200,21 +208,16 @@ class SentenceEmbedding(Task):
             return predictions
         if self.problem == "similarity":
             return replace(predictions, vectors=None)
-        places = {int(row_id): place for place, row_id in enumerate(rows["row_id"])}
-        chosen = [places[row_id] for row_id in predictions.example_ids.tolist()]
+        order = positions_of(predictions.example_ids, rows)
         anchors, positives = (rows[name] for name in self.row_texts[:2])
-        candidates = find_candidates([anchors[i] for i in chosen], [positives[i] for i in chosen])
-        found = rank(vectors[:, 0], vectors[candidates.first_rows, 1], candidates, scale=self.scale)
-        losses = found.losses if predictions.losses is None else predictions.losses
-        return replace(predictions, vectors=None, ranks=found.ranks, losses=losses)
+        candidates = find_candidates([anchors[row] for row in order], [positives[row] for row in order])
+        corpus = vectors[candidates.first_rows, 1]
+        ranks, losses = rank(vectors[:, 0], corpus, candidates, scale=self.scale)
+        losses = losses if predictions.losses is None else predictions.losses
+        return replace(predictions, vectors=None, ranks=ranks, losses=losses)
 
     def describe(
-        self,
-        predictions: Embedded,
-        place: int,
-        *,
-        row: Mapping[str, Any],
-        all_scores: bool,
+        self, predictions: Embedded, place: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
         """The vector of a text; of a pair the cosine, or the rank with the cosine as its score."""
         if predictions.predicted is None:
@@ -228,14 +231,3 @@ class SentenceEmbedding(Task):
         if predictions.expected is not None:
             described["expected"] = float(predictions.expected[place])
         return described
-
-    def comparison(self, predictions: Embedded) -> Comparison | None:
-        """Cosines against scores."""
-        if predictions.expected is None or predictions.predicted is None:
-            return None
-        return Comparison(predicted=predictions.predicted, expected=predictions.expected, labels=())
-
-
-def _texts_of(example: Example) -> list[list[int]]:
-    ends = np.cumsum(example["text_lengths"]).tolist()
-    return [example["input_ids"][start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from datasets import Dataset
 from torch import Tensor
 
-from runwright.errors import DataError
 from runwright.task.base import Task
 from runwright.task.labels import (
     LabelEncoder,
     bias_of_labels,
     check_label_names,
-    given_names,
     is_missing,
     learn_class_weights,
     missing_column,
+    names_from_options,
     names_from_values,
-    number,
+    read_number,
     split_labels,
 )
-from runwright.task.losses import loss_of_task
-from runwright.task.objectives import MultiLabel, Objective, Regression, SingleLabel
+from runwright.task.losses import MultiLabel, Objective, Regression, SingleLabel, loss_of_task
 from runwright.task.text import encode_texts
 from runwright.types import (
     Batch,
@@ -52,7 +51,7 @@ class SequenceClassification(Task):
     learned = ("label_names", "group_names", "class_weights")
     class_weights: tuple[float, ...] | None = None  # [C]
     initial_bias: tuple[float, ...] = ()
-    objective: Objective = Regression()
+    objective: Objective
 
     def __init__(
         self,
@@ -75,116 +74,106 @@ class SequenceClassification(Task):
     ) -> None:
         texts = (text_column, text_pair_column) if text_pair_column else (text_column,)
         super().__init__(tokenizer, text_columns=texts, max_length=max_length)
+        self.columns = (*texts, group_column) if group_column else texts
         self.problem = problem
         self.label_column = label_column
         self.label_separator = label_separator
-        self.given_names = given_names(label_names, label_file)
+        self.names_option = names_from_options(label_names, label_file)
         self.group_column = group_column
         self.label_smoothing = label_smoothing
-        self.given_weights: Any = class_weights if problem != "regression" else None
+        self.weights_option: Any = class_weights if problem != "regression" else None
         self.threshold = threshold
         self.bias_from_labels = bias_from_labels
-        self.own_loss = loss
+        self.loss_option = loss
 
     def fit(self, splits: Splits) -> None:
         """Learn class names, group names, class weights and a bias; every label is checked."""
         if self.problem != "regression":
-            self.label_names = self.given_names or self._names_from(splits["train"])
+            self.label_names = self.names_option or self._names_from(splits["train"])
         labels = {name: self.read_labels(rows, split=name) for name, rows in splits.items()}["train"] or []
         if self.group_column:
             values = {str(value) for rows in splits.values() for value in rows[self.group_column]}
             self.group_names = tuple(sorted(values))
-        if self.given_weights is not None:
+        if self.weights_option is not None:
             self.class_weights = learn_class_weights(
-                self.given_weights, labels, names=self.label_names, column=self.label_column,
-                are_sets=self.problem == "multi_label",
+                self.weights_option, labels, names=self.label_names, column=self.label_column,
+                problem=self.problem,
             )  # fmt: skip
         if self.bias_from_labels:
             self.initial_bias = bias_of_labels(self.problem, labels, num_classes=len(self.label_names))
-        self.objective = self._make_objective()
+        self.use_learned()
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.objective = self._make_objective()
-
-    def _make_objective(self) -> Objective:
-        own_loss = loss_of_task(self.own_loss, self.label_names)
+    def use_learned(self) -> None:
+        """Make the objective of this problem."""
+        loss = loss_of_task(self.loss_option, self.label_names)
         if self.problem == "regression":
-            return Regression(own_loss=own_loss)
-        options: dict[str, Any] = {
-            "label_smoothing": self.label_smoothing,
-            "class_weights": self.class_weights,
-            "own_loss": own_loss,
-        }
-        if self.problem == "single_label":
-            return SingleLabel(**options)
-        return MultiLabel(num_labels=len(self.label_names), threshold=self.threshold, **options)
+            self.objective = Regression(loss_function=loss)
+            return
+        make: Any = SingleLabel
+        if self.problem == "multi_label":
+            make = partial(MultiLabel, num_labels=len(self.label_names), threshold=self.threshold)
+        self.objective = make(
+            label_smoothing=self.label_smoothing, class_weights=self.class_weights, loss_function=loss
+        )
 
     @property
     def head(self) -> Head:
         return Head(
             auto_class=self.auto_class,
-            num_labels=len(self.label_names) if self.label_names else 1,
+            num_labels=len(self.label_names) or 1,
             label_names=self.label_names,
             problem_type=PROBLEM_TYPES[self.problem],
             initial_bias=self.initial_bias,
+            max_length=self.max_length,
         )
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return (*self.text_columns, *((self.group_column,) if self.group_column else ()))
+    def _values(self, rows: Dataset, *, split: str) -> list[Any] | None:
+        if self.label_column in rows.column_names:
+            return rows[self.label_column][:]
+        if split == "train":
+            raise missing_column(rows, self.label_column, option="task.label_column")
+        return None
 
     def _names_from(self, train: Dataset) -> tuple[str, ...]:
-        if self.label_column not in train.column_names:
-            raise missing_column(train, self.label_column, option="task.label_column")
+        values = self._values(train, split="train") or []
         feature = train.features[self.label_column]
         names = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
         if names:
             return check_label_names(names, where=f"dataset column {self.label_column!r}")
-        values = train[self.label_column][:]
         if self.problem == "multi_label":
             values = [label for value in values for label in split_labels(value, self.label_separator)]
         return names_from_values(values, split="train", column=self.label_column)
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[Any] | None:
         """Class ids, lists of them or floats; None where a split other than train has no labels."""
-        if self.label_column not in rows.column_names:
-            if split == "train":
-                raise missing_column(rows, self.label_column, option="task.label_column")
-            return None
-        values = rows[self.label_column][:]
-        if split != "train" and all(is_missing(value) or value == -1 for value in values):
+        values = self._values(rows, split=split)
+        if values is None or (split != "train" and all(is_missing(value) or value == -1 for value in values)):
             return None  # hidden test labels, as GLUE publishes them
         encoder = LabelEncoder(self.label_names)
         labels: list[Any] = []
         for row, value in enumerate(values):
-            place: dict[str, Any] = {"split": split, "row": row, "column": self.label_column}
+            where: dict[str, Any] = {"split": split, "row": row, "column": self.label_column}
             if self.problem == "regression":
-                labels.append(number(value, **place))
+                labels.append(read_number(value, **where))
             elif self.problem == "single_label":
-                labels.append(encoder.encode(value, **place))
+                labels.append(encoder.encode(value, **where))
             else:
-                parts = split_labels(value, self.label_separator)
-                labels.append(sorted({encoder.encode(part, **place) for part in parts}))
+                names = split_labels(value, self.label_separator)
+                labels.append(sorted({encoder.encode(name, **where) for name in names}))
         return labels
-
-    # --- row -> example -> batch ----------------------------------------------------------------------
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each row, with `labels` and `group` where the columns have them."""
-        texts = [columns[column] for column in self.text_columns]
-        examples = encode_texts(self.tokenizer, *texts, max_length=self.max_length)
+        texts = {name: columns[name] for name in self.text_columns}
+        examples = encode_texts(self.tokenizer, texts, max_length=self.max_length)
         groups = {name: index for index, name in enumerate(self.group_names)}
-        for i, example in enumerate(examples):
-            if not example["input_ids"]:  # what a model makes of padding alone depends on how much there is
-                problem = "the text makes no token; drop such rows (dataset.cleaning)"
-                raise DataError(problem, row=i, column=self.text_columns[0])
-            example["example_id"] = columns["row_id"][i]
+        for row, example in enumerate(examples):
+            example["example_id"] = columns["row_id"][row]
             if "labels" in columns:
-                example["labels"] = columns["labels"][i]
+                example["labels"] = columns["labels"][row]
             if self.group_column and self.group_column in columns:
                 # -1: a group that the training data did not have
-                example["group"] = groups.get(str(columns[self.group_column][i]), -1)
+                example["group"] = groups.get(str(columns[self.group_column][row]), -1)
         return examples
 
     def collate(self, examples: Sequence[Example]) -> Batch:
@@ -194,8 +183,6 @@ class SequenceClassification(Task):
             batch["labels"] = self.objective.tensor([example["labels"] for example in examples])
         return batch
 
-    # --- logits -> loss, predictions ------------------------------------------------------------------
-
     def count(self, examples: Sequence[Example]) -> float:
         """Number of examples; with class weights of a single-label problem the sum of their weights."""
         return self.objective.count([example["labels"] for example in examples])
@@ -204,7 +191,7 @@ class SequenceClassification(Task):
         return self.objective.loss(outputs, batch["labels"])
 
     def predictions(self, outputs: Tensor, batch: Batch) -> Predictions:
-        """What is predicted from logits [B, C], with the plain loss of each example; floats in float64."""
+        """Predictions from logits [B, C], with the plain loss of each example; floats in float64."""
         columns = self.objective.predict(outputs, batch.get("labels"))
         columns |= {"example_ids": batch["example_ids"], "groups": batch.get("groups")}
         return Predictions(**{name: _numpy(column) for name, column in columns.items()})
@@ -213,5 +200,4 @@ class SequenceClassification(Task):
 def _numpy(tensor: Tensor | None) -> Any:
     if tensor is None:
         return None
-    tensor = tensor.detach()
-    return (tensor.double() if tensor.is_floating_point() else tensor).cpu().numpy()
+    return (tensor.double() if tensor.is_floating_point() else tensor).detach().cpu().numpy()

@@ -1,71 +1,139 @@
-"""From texts to token ids, keeping count of what truncation takes away."""
+"""From texts to token ids: truncated with the loss counted, cut into windows, padded to a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
+from runwright.errors import DataError
 from runwright.types import Batch, Example
 
 IGNORED = -100  # a label that is not trained on
+MAX_WINDOWS = 1 << 16  # of one row: leaves 47 bits of an example id for the row
+
+Span = tuple[int, int]  # first character, one past the last
 
 
-def encode_texts(tokenizer: Any, *texts: Sequence[Any], max_length: int) -> list[Example]:
-    """One example for each text, or for each pair where two sequences are given.
+def as_texts(values: Iterable[Any]) -> list[str]:
+    """Values of a column as text, missing ones as empty text."""
+    return ["" if value is None else str(value) for value in values]
 
-    An example has `input_ids`, `token_type_ids` where they say anything, and `full_length`: its tokens
-    before the cut to `max_length` (pairs lose from the longer text first). None counts as empty.
+
+def trimmed(text: str, start: int, end: int) -> Span:
+    """The span without the spaces around it, which some tokenizers count to their pieces."""
+    inside = text[start:end]
+    return start + len(inside) - len(inside.lstrip()), start + len(inside.rstrip())
+
+
+def encode_texts(tokenizer: Any, columns: Mapping[str, Sequence[Any]], *, max_length: int) -> list[Example]:
+    """One example for each row of a text column, or of two columns that make a pair.
+
+    An example has `input_ids`, `token_type_ids` for pairs where the tokenizer gives them, and `full_length`,
+    the number of tokens before the cut to `max_length` (pairs lose from the longer text first). Raises
+    DataError for a row without any token: a model's output for padding alone depends on how much there is.
     """
-    columns = [["" if value is None else str(value) for value in column] for column in texts]
-    encoded = tokenizer(*columns, verbose=False, return_attention_mask=False)
+    texts = [as_texts(values) for values in columns.values()]
+    encoded = tokenizer(*texts, verbose=False, return_attention_mask=False)
     full_lengths = [len(ids) for ids in encoded["input_ids"]]
+    if 0 in full_lengths:
+        problem = "the text makes no token; drop such rows (dataset.cleaning)"
+        raise DataError(problem, row=full_lengths.index(0), column=next(iter(columns)))
     fields = {name: list(encoded[name]) for name in ("input_ids", "token_type_ids") if name in encoded}
+    if len(texts) == 1:
+        fields.pop("token_type_ids", None)  # all zero: what every model assumes
     long_rows = [row for row, length in enumerate(full_lengths) if length > max_length]
     if long_rows:
-        cut = tokenizer(
-            *[[column[row] for row in long_rows] for column in columns],
-            truncation=True,
-            max_length=max_length,
-            return_attention_mask=False,
-        )
+        long_texts = [[column[row] for row in long_rows] for column in texts]
+        options = {"truncation": True, "max_length": max_length, "return_attention_mask": False}
+        cut = tokenizer(*long_texts, **options)
         for name, values in fields.items():
             for row, value in zip(long_rows, cut[name], strict=True):
                 values[row] = value
-    if len(texts) == 1:
-        fields.pop("token_type_ids", None)  # all zero: what every model assumes
     return [
-        {"full_length": full_lengths[row], **{name: values[row] for name, values in fields.items()}}
-        for row in range(len(full_lengths))
+        {"full_length": length, **{name: values[row] for name, values in fields.items()}}
+        for row, length in enumerate(full_lengths)
     ]
 
 
 def pad_batch(examples: Sequence[Example], tokenizer: Any, token_fields: Mapping[str, int]) -> Batch:
     """Padded fields [B, L] int64 that the examples have, and `example_ids`, `groups` [B] int64.
 
-    L is the longest example's length, at least 1: no more padding than needed. `token_fields` names more
-    fields with one number a token, and says what pads them.
+    L is the longest example's length, at least 1. `token_fields` are more fields with one number a token, and
+    the number that pads them.
     """
+    length = max(1, *(len(example["input_ids"]) for example in examples))  # models want a token
+
+    def padded(rows: Iterable[Sequence[int]], fill: int) -> torch.Tensor:
+        table: list[list[int]] = []
+        for row in rows:
+            padding = [fill] * (length - len(row))
+            table.append([*padding, *row] if tokenizer.padding_side == "left" else [*row, *padding])
+        return torch.tensor(table, dtype=torch.int64)
+
     fills = {"input_ids": tokenizer.pad_token_id, "token_type_ids": 0, **token_fields}
     batch: Batch = {
-        name: pad_rows([example[name] for example in examples], fill=fill, side=tokenizer.padding_side)
+        name: padded((example[name] for example in examples), fill)
         for name, fill in fills.items()
         if name in examples[0]
     }
-    ones = [[1] * len(example["input_ids"]) for example in examples]
-    batch["attention_mask"] = pad_rows(ones, fill=0, side=tokenizer.padding_side)
+    batch["attention_mask"] = padded(([1] * len(example["input_ids"]) for example in examples), 0)
     batch["example_ids"] = torch.tensor([example["example_id"] for example in examples])
     if "group" in examples[0]:
         batch["groups"] = torch.tensor([example["group"] for example in examples])
     return batch
 
 
-def pad_rows(rows: Sequence[Sequence[int]], *, fill: int, side: str) -> torch.Tensor:
-    """Rows of whole numbers as one [B, L] int64 tensor; `side` of the padding is "right" or "left"."""
-    length = max(1, *map(len, rows))  # models want a token
-    padded = []
-    for row in rows:
-        padding = [fill] * (length - len(row))
-        padded.append([*padding, *row] if side == "left" else [*row, *padding])
-    return torch.tensor(padded, dtype=torch.int64)
+def special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The ids that the tokenizer puts before and after a text."""
+    # Its padding stands for a text: one token with every tokenizer, whatever letters it has learned.
+    encoded = tokenizer(tokenizer.pad_token, split_special_tokens=False, verbose=False)
+    ids, middle = encoded["input_ids"], encoded.sequence_ids(0).index(0)
+    return ids[:middle], ids[middle + 1 :]
+
+
+class Window(NamedTuple):
+    """Pieces `start` to `end` - 1 of a row; it speaks for `own_start` to `own_end` - 1."""
+
+    start: int
+    end: int
+    own_start: int
+    own_end: int
+
+
+def cut_windows(num_pieces: int, *, size: int, overlap: int) -> list[Window]:
+    """Windows of at most `size` pieces, each beginning `size - overlap` after the one before.
+
+    In an overlap the border lies in the middle, so every piece is judged where it has the most context.
+    """
+    assert 0 <= overlap < size, (overlap, size)
+    starts = [0]
+    while starts[-1] + size < num_pieces:
+        starts.append(starts[-1] + size - overlap)
+    ends = [min(start + size, num_pieces) for start in starts]
+    borders = [0, *((ends[i] + starts[i + 1]) // 2 for i in range(len(starts) - 1)), num_pieces]
+    return [Window(*cut) for cut in zip(starts, ends, borders[:-1], borders[1:], strict=True)]
+
+
+def window_id(row_id: int, window: int) -> int:
+    """An example id that is distinct within a split."""
+    assert window < MAX_WINDOWS, f"row {row_id} is cut into more than {MAX_WINDOWS} windows"
+    return row_id * MAX_WINDOWS + window
+
+
+def rows_of_windows(example_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows [R] of sorted example ids, and the position of the first example of each."""
+    return np.unique(example_ids // MAX_WINDOWS, return_index=True)
+
+
+def sums_of_windows(values: np.ndarray | None, firsts: np.ndarray) -> np.ndarray | None:
+    """Sums by row of the values of windows, see `rows_of_windows`."""
+    return None if values is None else np.add.reduceat(values, firsts)
+
+
+def positions_of(row_ids: np.ndarray, rows: Any) -> list[int]:
+    """Positions in `rows`, a Dataset or lists by name, of the rows with these ids."""
+    positions = {int(row_id): position for position, row_id in enumerate(rows["row_id"])}
+    return [positions[int(row_id)] for row_id in row_ids]

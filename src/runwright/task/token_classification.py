@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import torch
+import numpy as np
 import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 
-from runwright.predictions import Ragged
+from runwright.config.tag_schemes import OUTSIDE
+from runwright.predictions import Labelled, Ragged
 from runwright.task.base import Task
 from runwright.task.labels import learn_class_weights
-from runwright.task.losses import loss_of_task
-from runwright.task.objectives import SingleLabel
-from runwright.task.tags.columns import TagColumns, learn_tags, read_tags, words_of_rows
-from runwright.task.tags.results import PiecePredictions, TagResults, assemble_rows
-from runwright.task.tags.spans import TagSet
-from runwright.task.tags.tables import describe_spans, type_table
-from runwright.task.text import IGNORED
-from runwright.task.windows import cut_windows, special_tokens, window_id
-from runwright.task.words import word_of_pieces
+from runwright.task.losses import SingleLabel, loss_of_task
+from runwright.task.tags import (
+    find_spans,
+    learn_tags,
+    read_tags,
+    span_tables,
+    span_types,
+    word_of_pieces,
+    words_of_rows,
+)
+from runwright.task.text import (
+    IGNORED,
+    cut_windows,
+    positions_of,
+    rows_of_windows,
+    special_tokens,
+    sums_of_windows,
+    window_id,
+)
 from runwright.types import (
     Batch,
-    Comparison,
     Example,
     LossSum,
     OpenFraction,
@@ -32,6 +43,25 @@ from runwright.types import (
     PositiveInt,
     Splits,
 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PiecePredictions(Labelled):
+    """Predictions for the pieces that each of N windows speaks for; losses are sums over tagged pieces."""
+
+    words: Ragged  # [N] rows of [T] int32, the word in the row
+    scores: Ragged  # [N] rows of [T, C] float32 probabilities
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TagResults(Labelled):
+    """Tags and spans of N rows; spans are [S, 3]: first word, one past the last, index of the type."""
+
+    predicted: Ragged  # [N] rows of [W] int64 tags
+    scores: Ragged  # [N] rows of [W] float32, probability of the tag
+    spans: Ragged  # [N] rows of [S, 3] int64
+    expected: Ragged | None = None  # as `predicted`
+    expected_spans: Ragged | None = None  # as `spans`
 
 
 class TokenClassification(Task):
@@ -44,7 +74,7 @@ class TokenClassification(Task):
     problem = "tags"
     auto_class = "AutoModelForTokenClassification"
     prediction_type = PiecePredictions
-    token_fields: ClassVar = {"words": -1, "starts": 0, "ends": 0, "labels": IGNORED}
+    token_fields: ClassVar = {"words": -1, "labels": IGNORED}
     learned = ("label_names", "class_weights")
     cuts_windows = True
     class_weights: tuple[float, ...] | None = None  # [C]
@@ -60,7 +90,7 @@ class TokenClassification(Task):
         scheme: Literal["bio", "bioes", "plain"],
         repair: bool,
         train_on: Literal["first", "all"],
-        aggregation: Literal["none", "simple", "first", "average", "max"],
+        aggregation: Literal["first", "average", "max"],
         max_length: PositiveInt,
         overlap: int,
         label_smoothing: OpenFraction,
@@ -69,76 +99,62 @@ class TokenClassification(Task):
     ) -> None:
         super().__init__(tokenizer, text_columns=(text_column,), max_length=max_length)
         self.words_column = words_column
-        self.columns_of = TagColumns(words=words_column, text=text_column, tags=tags_column)
-        self.given_names = tuple(tag_names or ())
+        self.columns = (words_column,)
+        self.tags_column = tags_column
+        self.tag_names = tuple(tag_names or ())
         self.scheme: Literal["bio", "bioes", "plain"] = scheme
         self.repair = repair
         self.train_on = train_on
         self.aggregation = aggregation
         self.overlap = overlap
         self.label_smoothing = label_smoothing
-        self.given_weights: Any = class_weights
-        self.own_loss = loss
-        self.objective = SingleLabel(label_smoothing=label_smoothing, class_weights=None)
+        self.weights_option: Any = class_weights
+        self.loss_option = loss
 
     def fit(self, splits: Splits) -> None:
         """Learn tags and weights; every tag is checked."""
-        self.label_names = self.given_names or learn_tags(splits["train"], self.columns_of, self.scheme)
+        self.label_names = self.tag_names or learn_tags(splits["train"], self.tags_column, self.scheme)
         tags = {split: self.read_labels(rows, split=split) for split, rows in splits.items()}
-        if self.given_weights is not None:
+        if self.weights_option is not None:
             self.class_weights = learn_class_weights(
-                self.given_weights, tags["train"] or [], names=self.label_names,
-                column=self.columns_of.tags, may_lack=True,
+                self.weights_option, tags["train"] or [], names=self.label_names,
+                column=self.tags_column, problem=self.problem,
             )  # fmt: skip
-        self._make_objective()
+        self.use_learned()
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._make_objective()
-
-    def _make_objective(self) -> None:
+    def use_learned(self) -> None:
+        """Make the objective and the span types of the tags."""
         self.objective = SingleLabel(
             label_smoothing=self.label_smoothing,
             class_weights=self.class_weights,
-            own_loss=loss_of_task(self.own_loss, self.label_names),
+            loss_function=loss_of_task(self.loss_option, self.label_names),
         )
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return (self.columns_of.words,)
-
-    @property
-    def tag_set(self) -> TagSet:
-        return TagSet(names=self.label_names, scheme=self.scheme, repair=self.repair)
+        self.types = span_types(self.label_names, self.scheme)
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[list[int]] | None:
-        return read_tags(rows, self.columns_of, self.label_names, split=split)
+        return read_tags(rows, self.tags_column, self.label_names, words_column=self.columns[0], split=split)
 
-    # --- row -> example -> batch ----------------------------------------------------------------------
+    def _words(self, rows: Any) -> tuple[list[str], list[list[tuple[int, int]]]]:
+        has_words = self.columns[0] in getattr(rows, "column_names", rows)
+        return words_of_rows(rows, self.columns[0] if has_words else self.text_columns[0])
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each window of each row.
 
-        `words`, `starts` and `ends` hold for each position the word in the row and its characters; the word
-        is -1 where the window does not speak for the position. `labels` is -100 where there is no loss.
+        `words` holds for each position the word in the row, -1 where the window does not speak for the
+        position. `labels` is -100 where there is no loss.
         """
-        texts, spans = words_of_rows(columns, self.columns_of)
+        texts, spans = self._words(columns)
         encoded = self.tokenizer(
             texts, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False,
             verbose=False,
         )  # fmt: skip
         examples: list[Example] = []
-        for place, row_id in enumerate(columns["row_id"]):
-            ids, offsets = encoded["input_ids"][place], encoded["offset_mapping"][place]
-            words = word_of_pieces(offsets, spans[place])
-            fields = {
-                "input_ids": ids,
-                "words": words,
-                "starts": [start for start, _ in offsets],
-                "ends": [end for _, end in offsets],
-            }
+        for row, row_id in enumerate(columns["row_id"]):
+            words = word_of_pieces(encoded["offset_mapping"][row], spans[row])
+            fields = {"input_ids": encoded["input_ids"][row], "words": words}
             if "labels" in columns:
-                fields["labels"] = self._labels(words, columns["labels"][place])
+                fields["labels"] = self._labels(words, columns["labels"][row])
             examples += self._windows(row_id, fields)
         return examples
 
@@ -154,28 +170,20 @@ class TokenClassification(Task):
     def _windows(self, row_id: int, fields: Mapping[str, list[int]]) -> list[Example]:
         """The fields of a row cut into windows, with special tokens around each."""
         prefix, suffix = special_tokens(self.tokenizer)
-        num_pieces, num_special = len(fields["input_ids"]), len(prefix) + len(suffix)
-        size = max(2, self.max_length - num_special)
+        full_length = len(fields["input_ids"]) + len(prefix) + len(suffix)
+        size = max(2, self.max_length - len(prefix) - len(suffix))
         examples: list[Example] = []
-        cuts = cut_windows(num_pieces, size=size, overlap=min(self.overlap, size - 1))
+        cuts = cut_windows(len(fields["input_ids"]), size=size, overlap=min(self.overlap, size - 1))
         for number, cut in enumerate(cuts):
-            example: Example = {
-                "example_id": window_id(row_id, number),
-                "full_length": num_pieces + num_special,
-                "input_ids": [*prefix, *fields["input_ids"][cut.start : cut.end], *suffix],
-            }
+            input_ids = [*prefix, *fields["input_ids"][cut.start : cut.end], *suffix]
+            example: Example = {"example_id": window_id(row_id, number), "input_ids": input_ids}
             for name, fill in self.token_fields.items():
-                if name not in fields:
-                    continue
-                values = fields[name][cut.start : cut.end]
-                if name in ("words", "labels"):  # of the pieces that the window speaks for
-                    own = range(cut.own_start - cut.start, cut.own_end - cut.start)
-                    values = [value if place in own else fill for place, value in enumerate(values)]
-                example[name] = [*[fill] * len(prefix), *values, *[fill] * len(suffix)]
-            examples.append(example)
+                if name in fields:  # of the pieces that the window speaks for
+                    before = [fill] * (len(prefix) + cut.own_start - cut.start)
+                    after = [fill] * (len(suffix) + cut.end - cut.own_end)
+                    example[name] = [*before, *fields[name][cut.own_start : cut.own_end], *after]
+            examples.append(example | {"full_length": full_length})
         return examples
-
-    # --- logits -> loss, predictions ------------------------------------------------------------------
 
     def count(self, examples: Sequence[Example]) -> float:
         """Number of pieces with a tag, or the sum of the weights of their tags."""
@@ -187,48 +195,107 @@ class TokenClassification(Task):
 
     def predictions(self, outputs: Tensor, batch: Batch) -> PiecePredictions:
         """Probabilities of the pieces that each window speaks for."""
-        own = batch["words"] >= 0
-        lengths = own.sum(dim=1).cpu().numpy()
-        pieces = torch.stack([batch[name][own] for name in ("words", "starts", "ends")], dim=1)
+        speaks = batch["words"] >= 0
+        lengths = speaks.sum(dim=1).cpu().numpy()
         losses = counts = None
         if "labels" in batch:
-            each = F.cross_entropy(
+            by_piece = F.cross_entropy(
                 outputs.transpose(1, 2), batch["labels"], ignore_index=IGNORED, reduction="none"
             )
-            losses = each.double().sum(dim=1).cpu().numpy()
+            losses = by_piece.double().sum(dim=1).cpu().numpy()
             counts = (batch["labels"] != IGNORED).double().sum(dim=1).cpu().numpy()
         return PiecePredictions(
             example_ids=batch["example_ids"].cpu().numpy(),
-            pieces=Ragged(pieces.int().cpu().numpy(), lengths),
-            scores=Ragged(outputs[own].softmax(dim=-1).float().cpu().numpy(), lengths),
+            words=Ragged(batch["words"][speaks].int().cpu().numpy(), lengths),
+            scores=Ragged(outputs[speaks].softmax(dim=-1).float().cpu().numpy(), lengths),
             losses=losses,
             loss_counts=counts,
         )
 
-    # --- predictions -> results -----------------------------------------------------------------------
-
     def assemble(self, predictions: PiecePredictions, rows: Any) -> TagResults:
-        """Tags of words and spans by row."""
-        return assemble_rows(
-            predictions, rows, columns=self.columns_of, tag_set=self.tag_set, aggregation=self.aggregation
+        """Tags and spans of each row from the pieces of its windows, which come in the order of their ids.
+
+        A word without a piece is outside.
+        """
+        row_ids, firsts = rows_of_windows(predictions.example_ids)
+        order = positions_of(row_ids, rows)
+        words_of_pieces, scores = predictions.words.joined(firsts), predictions.scores.joined(firsts)
+        _, words_by_row = self._words(rows)
+        outside = self.label_names.index(OUTSIDE) if OUTSIDE in self.label_names else 0
+        tags = [np.full(len(words_by_row[row]), outside, dtype=np.int64) for row in order]
+        confidence = [np.zeros(len(words_by_row[row]), dtype=np.float32) for row in order]
+        results = zip(words_of_pieces.rows(), scores.rows(), tags, confidence, strict=True)
+        for row_words, row_scores, row_tags, row_confidence in results:
+            words, starts = np.unique(row_words, return_index=True)
+            if len(words):
+                of_words = _scores_of_words(row_scores, starts, self.aggregation)
+                row_tags[words], row_confidence[words] = of_words.argmax(axis=1), of_words.max(axis=1)
+        has_tags = self.tags_column in getattr(rows, "column_names", ())  # records to predict have none
+        labels = self.read_labels(rows, split="evaluation") if has_tags else None
+        judged: dict[str, Any] = {}
+        if labels is not None:
+            expected = [labels[row] for row in order]
+            judged = {
+                "expected": Ragged.of(expected, dtype=np.int64),
+                "expected_spans": self._spans(expected),
+                "losses": sums_of_windows(predictions.losses, firsts),
+                "loss_counts": sums_of_windows(predictions.loss_counts, firsts),
+            }
+        return TagResults(
+            example_ids=row_ids,
+            predicted=Ragged.of(tags, dtype=np.int64),
+            scores=Ragged.of(confidence, dtype=np.float32),
+            spans=self._spans([row.tolist() for row in tags]),
+            **judged,
         )
+
+    def _spans(self, rows: Sequence[Sequence[int]]) -> Ragged:
+        """[N] rows of spans [S, 3] int64 from the tags of each row."""
+        names = [[self.label_names[tag] for tag in row] for row in rows]
+        spans = [find_spans(row, scheme=self.scheme, repair=self.repair) for row in names]
+        numbers = [[(span.start, span.end, self.types.index(span.type)) for span in row] for row in spans]
+        return Ragged.of(numbers, dtype=np.int64, width=3)
 
     def describe(
         self, predictions: TagResults, place: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
         """The spans with type, text, characters and score; with all scores also the tag of each word."""
-        return describe_spans(
-            predictions, place, row=row, columns=self.columns_of, tag_set=self.tag_set,
-            aggregation=self.aggregation, all_scores=all_scores,
-        )  # fmt: skip
+        (text,), (words,) = self._words({name: [value] for name, value in row.items()})
 
-    def comparison(self, predictions: TagResults) -> Comparison | None:
-        """The tags of all words."""
-        if predictions.expected is None:
-            return None
-        predicted, expected = predictions.predicted.values, predictions.expected.values
-        return Comparison(predicted=predicted, expected=expected, labels=self.label_names)
+        def spans(column: Ragged, scores: np.ndarray | None = None) -> list[dict[str, Any]]:
+            described = []
+            for first, last, kind in column.row(place).tolist():
+                start, end = words[first][0], words[last - 1][1]
+                span = {"type": self.types[kind], "text": text[start:end], "start": start, "end": end}
+                if scores is not None:
+                    span["score"] = round(float(scores[first:last].mean()), 6)
+                described.append(span)
+            return described
+
+        described: dict[str, Any] = {"predicted": spans(predictions.spans, predictions.scores.row(place))}
+        if predictions.expected_spans is not None:
+            described["expected"] = spans(predictions.expected_spans)
+        if all_scores:
+            tags, shares = predictions.predicted.row(place).tolist(), predictions.scores.row(place).tolist()
+            described["scores"] = [
+                {"word": text[start:end], "tag": self.label_names[tag], "score": round(share, 6)}
+                for (start, end), tag, share in zip(words, tags, shares, strict=True)
+            ]
+        return described
 
     def tables(self, predictions: TagResults) -> dict[str, list[dict[str, Any]]]:
-        """`spans`: precision, recall and F1 of each type; `span_confusion`: what was taken for what."""
-        return type_table(predictions, self.tag_set.types)
+        """`spans`: precision, recall and F1 of each type; `span_confusion`: expected and predicted types."""
+        if predictions.expected_spans is None:
+            return {}
+        return span_tables(predictions.spans, predictions.expected_spans, self.types)
+
+
+def _scores_of_words(scores: np.ndarray, firsts: np.ndarray, aggregation: str) -> np.ndarray:
+    """Probabilities of words [W, C] from those of their pieces, which are neighbours."""
+    if aggregation == "average":
+        lengths = np.diff([*firsts, len(scores)])
+        return np.add.reduceat(scores, firsts, axis=0) / lengths[:, None]
+    if aggregation == "max":
+        words = zip(firsts, np.split(scores, firsts[1:]), strict=True)
+        return scores[[first + int(pieces.max(axis=1).argmax()) for first, pieces in words]]
+    return scores[firsts]

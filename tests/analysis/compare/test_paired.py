@@ -43,8 +43,8 @@ def test_spans_are_compared_without_their_scores_and_tested_by_span_f1(make_run:
         shares.append(np.mean([len(row["predicted"]) == len(row["expected"]) for row in rows]))
         figures.append(2 * num_found / (num_found + num_expected))  # all that was found is right
         by_word = sum(row["loss"] for row in rows) / (4 * len(rows))
-        spans = {"_target_": "runwright.metric.spans.span_f1", "average": "micro"}
-        tags = {"_target_": "runwright.metric.spans.tag_accuracy"}
+        spans = {"_target_": "runwright.metric.classification.span_f1", "average": "micro"}
+        tags = {"_target_": "runwright.metric.classification.tag_accuracy"}
         recorded = {"test/loss": by_word, "test/span_f1": figures[-1], "test/tag_accuracy": 0.9}
         trainer = {"best_metric": "span_f1", "best_mode": "max"}
         metric = {"span_f1": spans, "tag_accuracy": tags}

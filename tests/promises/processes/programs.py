@@ -16,7 +16,7 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, PreTrainedTokenizerFast
 
-from runwright.task.answers.columns import NO_ANSWER
+from runwright.task.answers import NO_ANSWER
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
 from runwright.task.question_answering import QuestionAnswering
 from runwright.task.sentence_embedding import SentenceEmbedding

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from runwright.build import Prepared
-from runwright.dataset.examples import PreparedExamples, example_schema, record_batch
+from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.trainer.ranks import Ranks
 from runwright.types import Examples
 
@@ -71,4 +71,4 @@ def sample(examples: Examples, count: int) -> PreparedExamples:
     total = len(examples)
     positions = np.unique(np.linspace(0, total - 1, min(count, total)).astype(np.int64))
     rows = examples.fetch(positions.tolist())
-    return PreparedExamples([record_batch(rows, example_schema(rows))], cache_note="")
+    return PreparedExamples([record_batch(rows)], cache_note="")

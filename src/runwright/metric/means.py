@@ -1,0 +1,84 @@
+"""Weighted means over examples: errors of numbers, perplexity, ranks; and what other metrics are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from runwright.errors import DataError
+from runwright.types import PositiveInt, Predictions
+
+LARGEST = 700.0  # exp of more is no float64
+
+
+def labels_of(predictions: Predictions) -> np.ndarray:
+    """The labels of labelled predictions; DataError where there are none."""
+    if predictions.expected is None:
+        raise DataError("these rows have no labels, so no metric can be computed")
+    return predictions.expected
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray, *, undefined: float) -> np.ndarray:
+    """Element by element, `undefined` where the denominator is 0; never a warning."""
+    numerator, denominator = np.broadcast_arrays(numerator, denominator)
+    result = np.full(numerator.shape, undefined, dtype=np.float64)
+    return np.divide(numerator, denominator, out=result, where=denominator != 0)
+
+
+def weighted_mean(values: np.ndarray, weights: np.ndarray, *, sizes: np.ndarray | None = None) -> np.ndarray:
+    """Mean [S] of values [N] under each row of weights [S, N]; NaN where all weights are 0.
+
+    sizes [N]: of how many numbers each value is the sum; None: one each.
+    """
+    with np.errstate(invalid="ignore"):  # 0 * inf is NaN, and that is the answer
+        totals = weights.sum(axis=1) if sizes is None else weights @ sizes.astype(np.float64)
+        return ratio(weights @ values.astype(np.float64), totals, undefined=np.nan)
+
+
+def mean_squared_error(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
+    """Mean of (predicted - expected) squared."""
+    return weighted_mean(_errors(predictions) ** 2, weights)
+
+
+def mean_absolute_error(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
+    """Mean of |predicted - expected|, in the unit of the label."""
+    return weighted_mean(np.abs(_errors(predictions)), weights)
+
+
+def _errors(predictions: Predictions) -> np.ndarray:
+    with np.errstate(all="ignore"):  # inf - inf is NaN, and that is the answer
+        return predictions.predicted.astype(np.float64) - labels_of(predictions).astype(np.float64)
+
+
+def perplexity(predictions: Any, weights: np.ndarray) -> np.ndarray:
+    """The exponential of the mean loss of a token in nats: over all tokens, never a mean of means.
+
+    At most exp(700), about 1e304.
+    """
+    means = weighted_mean(predictions.losses, weights, sizes=predictions.loss_counts)
+    return np.exp(np.minimum(means, LARGEST))
+
+
+def token_accuracy(predictions: Any, weights: np.ndarray) -> np.ndarray:
+    """Share of the tokens that the model puts first."""
+    return weighted_mean(predictions.num_right, weights, sizes=predictions.loss_counts)
+
+
+# Ranks [N] int64 count from 1, of the one right text in a list of results; 0 beyond the first `k`.
+
+
+def reciprocal_rank(predictions: Any, weights: np.ndarray, *, k: PositiveInt) -> np.ndarray:
+    """Mean of 1 / rank (MRR@k)."""
+    return weighted_mean(np.where(predictions.ranks <= k, 1.0 / predictions.ranks, 0.0), weights)
+
+
+def discounted_gain(predictions: Any, weights: np.ndarray, *, k: PositiveInt) -> np.ndarray:
+    """Normalised discounted cumulative gain (nDCG@k; Järvelin and Kekäläinen 2002), one text being right."""
+    gains = 1.0 / np.log2(1.0 + predictions.ranks)
+    return weighted_mean(np.where(predictions.ranks <= k, gains, 0.0), weights)
+
+
+def recall_at(predictions: Any, weights: np.ndarray, *, k: PositiveInt) -> np.ndarray:
+    """Share of the queries whose text is among the first `k` results (recall@k)."""
+    return weighted_mean(predictions.ranks <= k, weights)

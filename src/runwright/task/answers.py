@@ -1,0 +1,263 @@
+"""Answers to questions: read from rows and checked, found in windows, and judged at every threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from runwright.errors import DataError
+from runwright.predictions import Labelled, Ragged
+from runwright.task.text import IGNORED, Span, cut_windows, window_id
+from runwright.types import Example
+
+NO_ANSWER = (-1, -1)
+UNKNOWN = (-2, -2)  # there are answers, but none of them is in the context: nothing to train on
+LENGTHS = ((1, 10), (11, 30), (31, 60), (61, None))  # characters of the first expected answer
+MAX_TABLE_ROWS = 201
+
+
+class Answers(NamedTuple):
+    """The expected answers to one question."""
+
+    texts: tuple[str, ...]  # none: the question has no answer
+    span: Span  # characters in the context of the one to train on; NO_ANSWER, or UNKNOWN
+
+
+def read_answers(
+    answers: Sequence[Any],
+    contexts: Sequence[str],
+    *,
+    split: str,
+    column: str,
+    may_lack: bool,
+    misplaced: Literal["refuse", "mend"],
+) -> list[Answers]:
+    """The answers of each row.
+
+    `may_lack`: a question may have no answer. An answer that is not where `answer_start` says is refused, or
+    looked for in the context; one that is nowhere still counts as an expected text. Raises DataError naming
+    split, row and column.
+    """
+    rows: list[Answers] = []
+    for row, (context, value) in enumerate(zip(contexts, answers, strict=True)):
+        where: dict[str, Any] = {"split": split, "row": row, "column": column}
+        pairs = _pairs(value, where)
+        if not pairs and not may_lack:
+            hint = "questions without one need task.no_answer_threshold: a number, or tune in training"
+            raise DataError(f"no answer; {hint}", **where)
+        spans = [_span(text, start, context, misplaced, where) for text, start in pairs]
+        span = next((span for span in spans if span != UNKNOWN), UNKNOWN if pairs else NO_ANSWER)
+        rows.append(Answers(texts=tuple(text for text, _ in pairs), span=span))
+    return rows
+
+
+def _pairs(value: Any, where: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Texts with their starts, of lists by name or of a list of pairs by name."""
+
+    def field(record: Any, name: str) -> Any:
+        if not isinstance(record, Mapping) or name not in record:
+            raise DataError(
+                "expected {text: [...], answer_start: [...]}, empty lists where there is no answer; "
+                f"given {record!r:.60}",
+                **where,
+            )
+        return record[name]
+
+    names = ("text", "answer_start")
+    if isinstance(value, list | tuple):
+        value = {name: [field(record, name) for record in value] for name in names}
+    texts, starts = (field(value, name) for name in names)
+    if not isinstance(texts, Sequence) or not isinstance(starts, Sequence) or len(texts) != len(starts):
+        raise DataError(f"expected as many answer_start as text, given {value!r:.80}", **where)
+    for text, start in zip(texts, starts, strict=True):
+        if not isinstance(text, str) or not text.strip() or not isinstance(start, int):
+            problem = f"expected a text and a whole number for each answer, given {text!r:.40}, {start!r}"
+            raise DataError(problem, **where)
+    return list(zip(texts, starts, strict=True))
+
+
+def _span(text: str, start: int, context: str, misplaced: str, where: Mapping[str, Any]) -> Span:
+    """Characters of an answer without the spaces around it."""
+    if start < 0 or context[start : start + len(text)] != text:
+        if misplaced == "refuse":
+            there = context[start : start + len(text)] if start >= 0 else ""
+            raise DataError(
+                f"the answer {text!r:.60} is not at answer_start {start}: there is {there!r:.60}; "
+                "task.misplaced_answers=mend looks for such answers",
+                **where,
+            )
+        start = nearest(text, context, start)
+        if start < 0:
+            return UNKNOWN
+    return start + len(text) - len(text.lstrip()), start + len(text.rstrip())
+
+
+def nearest(text: str, context: str, start: int) -> int:
+    """The position of the text in the context that is nearest to `start`; -1 where it does not occur."""
+    positions, position = [], context.find(text)
+    while position >= 0:
+        positions.append(position)
+        position = context.find(text, position + 1)
+    return min(positions, key=lambda position: abs(position - start), default=-1)
+
+
+def answer_windows(
+    row_id: int,
+    fields: Mapping[str, Sequence[int]],
+    *,
+    parts: Sequence[int | None],
+    offsets: Sequence[Span],
+    answer: Span | None,
+    max_length: int,
+    overlap: int,
+    max_question_length: int,
+) -> list[Example]:
+    """One example for each window of the context, with the beginning of the question before each.
+
+    `fields` are those of question and whole context as the tokenizer put them together, `parts` 0 for tokens
+    of the question, 1 of the context, None for special ones, `offsets` characters within the part.
+
+    `starts` and `ends` hold for each token of the context its characters, -1 for the others. With an answer
+    (its characters, or why there is none) `start` and `end` are its first and last token, 0 where the window
+    does not have all of it, -100 where nobody knows.
+    """
+    num_tokens = len(parts)
+    context = [token for token in range(num_tokens) if parts[token] == 1]
+    first, last = (context[0], context[-1] + 1) if context else (num_tokens, num_tokens)
+    question = [token for token in range(first) if parts[token] == 0]
+    dropped = set(question[max_question_length:])
+    head = [token for token in range(first) if token not in dropped]
+    tail = list(range(last, num_tokens))
+    size = max(1, max_length - len(head) - len(tail))
+    covering = None if answer is None else tokens_of(answer, offsets[first:last])
+    examples: list[Example] = []
+    for number, cut in enumerate(cut_windows(last - first, size=size, overlap=min(overlap, size - 1))):
+        tokens = [*head, *range(first + cut.start, first + cut.end), *tail]
+        example: Example = {name: [values[token] for token in tokens] for name, values in fields.items()}
+        spans = [offsets[token] if parts[token] == 1 else (-1, -1) for token in tokens]
+        example |= {
+            "example_id": window_id(row_id, number),
+            "full_length": num_tokens,
+            "starts": [start for start, _ in spans],
+            "ends": [end for _, end in spans],
+        }
+        if answer is not None:
+            labels = (0, 0)
+            if answer == UNKNOWN:
+                labels = (IGNORED, IGNORED)
+            elif covering is not None and cut.start <= covering[0] and covering[1] < cut.end:
+                labels = tuple(token - cut.start + len(head) for token in covering)
+            example["start"], example["end"] = labels
+        examples.append(example)
+    return examples
+
+
+def tokens_of(answer: Span, offsets: Sequence[Span]) -> Span | None:
+    """The first and the last token that hold characters of an answer; None where none does."""
+    covering = [
+        token
+        for token, (start, end) in enumerate(offsets)
+        if start < end and start < answer[1] and answer[0] < end
+    ]
+    return (covering[0], covering[-1]) if covering else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerResults(Labelled):
+    """The answers to N questions."""
+
+    predicted: np.ndarray  # [N] texts (object), "" where there is no answer
+    spans: Ragged  # [N] rows of [K, 2] int64 characters, best first
+    scores: Ragged  # [N] rows of [K] float64, log-probability
+    no_answer_scores: np.ndarray  # [N] float64, the least of the windows
+    expected: np.ndarray | None = None  # [N] tuples of texts (object), empty where there is no answer
+    answerable: np.ndarray | None = None  # [N] bool
+    exact: np.ndarray | None = None  # [N] float64, of what is predicted
+    f1: np.ndarray | None = None  # [N] float64
+    best_exact: np.ndarray | None = None  # [N] float64, of the best span, were it the answer
+    best_f1: np.ndarray | None = None
+
+    @property
+    def margins(self) -> np.ndarray:
+        """By how much no answer is likelier than the best span, [N] float64; infinite without a span."""
+        best = [float(row[0]) if len(row) else -np.inf for row in self.scores.rows()]
+        return self.no_answer_scores - np.array(best, dtype=np.float64)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ThresholdCurve:
+    """Metrics of a split at T thresholds, rising: no answer is given where the margin is above."""
+
+    thresholds: np.ndarray  # [T] float64
+    exact: np.ndarray  # [T] float64
+    f1: np.ndarray  # [T] float64
+    answered: np.ndarray  # [T] float64, share of questions that get an answer
+
+    @property
+    def best(self) -> int:
+        """Index of the best F1; of equals that of the best exact match, then the least."""
+        return int(np.lexsort((-np.arange(len(self.f1)), self.exact, self.f1))[-1])
+
+    def table(self, threshold: float, margins: np.ndarray) -> list[dict[str, Any]]:
+        """Thresholds at even steps over the questions, the best one of this split, and the one in use."""
+        # The one in use is between two of these; it gives as many answers as one of them.
+        used = int(np.abs(self.answered - (margins <= threshold).mean()).argmin())
+        num = len(self.thresholds)
+        rows = {*np.linspace(0, num - 1, min(num, MAX_TABLE_ROWS)).astype(int).tolist(), self.best, used}
+        return [
+            {
+                "threshold": float(self.thresholds[row]),
+                "exact_match": float(self.exact[row]),
+                "f1": float(self.f1[row]),
+                "answered": float(self.answered[row]),
+                "best": row == self.best,
+                "used": row == used,
+            }
+            for row in sorted(rows)
+        ]
+
+
+def threshold_curve(results: AnswerResults) -> ThresholdCurve | None:
+    """One threshold between each two margins that differ; None without labels or without any span."""
+    exact, f1, answerable, margins = results.best_exact, results.best_f1, results.answerable, results.margins
+    if exact is None or f1 is None or answerable is None or not np.isfinite(margins).any():
+        return None
+    order = np.argsort(margins, kind="stable")
+    finite = margins[order][np.isfinite(margins[order])]
+    silent = (~answerable[order]).astype(np.float64)  # what silence earns
+    changes = np.append(np.flatnonzero(np.diff(finite)) + 1, len(finite))
+    counts = np.insert(changes, 0, 0)  # so many rows are answered, those of the least margins
+    between = (finite[counts[1:-1] - 1] + finite[counts[1:-1]]) / 2
+    thresholds = np.concatenate([[finite[0] - 1], between, [finite[-1] + 1]])
+
+    def mean(best: np.ndarray) -> np.ndarray:
+        gained = np.concatenate([[0.0], np.cumsum(best[order] - silent)])
+        return (silent.sum() + gained[counts]) / len(order)
+
+    return ThresholdCurve(thresholds=thresholds, exact=mean(exact), f1=mean(f1), answered=counts / len(order))
+
+
+def answer_table(results: AnswerResults) -> list[dict[str, Any]]:
+    """Exact match and F1 of all questions, by whether there is an answer, and by how long it is."""
+    judged: Any = results  # which has all columns
+    lengths = np.array([len(texts[0]) if texts else 0 for texts in judged.expected], dtype=np.int64)
+    kinds: list[tuple[str, np.ndarray]] = [("all", np.ones(len(lengths), dtype=bool))]
+    if not judged.answerable.all():
+        kinds += [("with an answer", judged.answerable), ("without an answer", ~judged.answerable)]
+    for low, high in LENGTHS:
+        name = f"answer of {low} to {high} characters" if high else f"answer of {low} characters and more"
+        kinds.append((name, (lengths >= low) & (lengths <= (high or lengths.max(initial=0)))))
+    return [
+        {
+            "questions": name,
+            "count": int(mask.sum()),
+            "exact_match": float(judged.exact[mask].mean()),
+            "f1": float(judged.f1[mask].mean()),
+            "answered": float((results.predicted[mask] != "").mean()),
+        }
+        for name, mask in kinds
+        if mask.any()
+    ]

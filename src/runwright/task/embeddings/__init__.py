@@ -1,1 +1,0 @@
-"""Sentence embedding: pooling, objectives, ranking."""

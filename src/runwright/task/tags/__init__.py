@@ -1,1 +1,0 @@
-"""Token classification: columns, tag schemes, spans, results."""
