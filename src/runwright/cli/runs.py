@@ -127,6 +127,6 @@ def _show(args: argparse.Namespace) -> int:
 def _print_json(value: object) -> None:
     import json
 
-    from runwright.report.record_writer import strict
+    from runwright.report.tables import strict
 
     print(json.dumps(strict(value), indent=1, ensure_ascii=False))

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from runwright.analysis.compare.sides import Side
-from runwright.report.canvas import colour, legend, new_figure, save, title, write_ticks
-from runwright.report.curve_plots import smoothed
+from runwright.report.page.charts import smoothed
+from runwright.report.plots import COLOURS, legend, new_figure, save, title, write_ticks
 from runwright.tracker.journal import FILE_NAME, read_curves
 
 MAX_PANELS = 8
@@ -37,7 +37,7 @@ def plot_curves(path: Path, sides: Sequence[Side]) -> Path | None:
                     steps,
                     shown,
                     "-" if is_noisy else "o-",
-                    color=colour(place),
+                    color=COLOURS[place % len(COLOURS)],
                     linewidth=2 if len(of_side) == 1 else 1.2,
                     markersize=4,
                     alpha=1 if len(of_side) == 1 else 0.8,

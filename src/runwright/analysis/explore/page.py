@@ -7,8 +7,13 @@ from runwright.analysis.explore.findings import Finding
 from runwright.analysis.explore.show import cell_text, visible
 from runwright.analysis.explore.tables import Table as RowTable
 from runwright.analysis.explore.tables import label_names, tables
-from runwright.report.data_plots import data_numbers
-from runwright.report.page.charts import classes_chart, lengths_chart, numbers_chart, truncation_chart
+from runwright.report.page.charts import (
+    classes_chart,
+    data_numbers,
+    lengths_chart,
+    numbers_chart,
+    truncation_chart,
+)
 from runwright.report.page.document import Chart, Page, Section, Table, Text, cell_of, render
 
 

@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from runwright.report.curve_plots import smoothed
-from runwright.report.page.charts import Curve, curves_chart, line
-from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, number_text, render
-from runwright.report.progress import clock
+from runwright.report.page.charts import Curve, curves_chart, line, smoothed
+from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, render
+from runwright.report.page.records import as_number
+from runwright.report.terminal import duration, number_text
 
 MAX_DRAWN = 24  # jobs in one chart: the best ones
 MAX_METRICS = 5
@@ -64,10 +64,8 @@ def _varied(jobs: Sequence[Job]) -> list[str]:
 
 
 def _name(job: Job, varied: Sequence[str]) -> str:
-    own = ", ".join(
-        f"{key.rpartition('.')[2]}={job.overrides[key]}" for key in varied if key in job.overrides
-    )
-    return f"{job.number}: {own}" if own else str(job.number)
+    words = (f"{key.rpartition('.')[2]}={job.overrides[key]}" for key in varied if key in job.overrides)
+    return f"{job.number}: {', '.join(words)}".removesuffix(": ")
 
 
 def _cards(jobs: Sequence[Job], varied: Sequence[str], *, metric: str) -> Iterator[Card]:
@@ -80,7 +78,7 @@ def _cards(jobs: Sequence[Job], varied: Sequence[str], *, metric: str) -> Iterat
     if len(values) > 1:
         spread = f"{number_text(min(values))} to {number_text(max(values))}"
         yield Card(f"median {metric}", number_text(float(np.median(values))), spread)
-    yield Card("time of all jobs", clock(sum(job.seconds for job in jobs)))
+    yield Card("time of all jobs", duration(sum(job.seconds for job in jobs)))
 
 
 def _table(
@@ -107,10 +105,9 @@ def _run_cell(folder: Path, job: Job, report_name: str) -> Cell:
     if job.folder is None:
         return Cell("-")
     page = job.folder / report_name
-    if not page.is_file():
-        return Cell(job.folder.name, kind="run")
     # Relative, so that the whole of outputs/ can be moved.
-    return Cell(job.folder.name, kind="run", link=quote(os.path.relpath(page, folder)))
+    link = quote(os.path.relpath(page, folder)) if page.is_file() else None
+    return Cell(job.folder.name, kind="run", link=link)
 
 
 def _parameter_chart(jobs: Sequence[Job], key: str, metric: str) -> Chart | None:
@@ -172,8 +169,5 @@ def _commands(jobs: Sequence[Job]) -> Text | None:
 
 
 def _number(text: str | None) -> float | None:
-    try:
-        value = float(text) if text is not None else math.nan
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+    value = as_number(text)
+    return value if value is not None and math.isfinite(value) else None
