@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from runwright.config.redaction import MASK, redact
 from runwright.errors import TrackingError
 from runwright.store import write_json
-from runwright.tracker.journaled import JournaledTracker
+from runwright.tracker.console import JournaledTracker
 from runwright.tracker.mlflow.settling import settle_others
 from runwright.tracker.mlflow.store import (
     Store,
