@@ -1,4 +1,4 @@
-"""How far a run is: bars on a terminal, a line now and then elsewhere, nothing on other processes."""
+"""Progress of a run: bars on a terminal, a line now and then elsewhere, nothing on other processes."""
 
 from __future__ import annotations
 

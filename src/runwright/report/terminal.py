@@ -19,7 +19,7 @@ BETWEEN = 3  # characters between two columns of a table without an edge
 
 @cache
 def console() -> Console:
-    """Where people look while a run goes on: standard error; results go to standard output."""
+    """Standard error, for what people read while a run goes on; results go to standard output."""
     return Console(stderr=True, highlight=False)
 
 

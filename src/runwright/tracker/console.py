@@ -184,7 +184,7 @@ class Silent(JournaledTracker):
         super().__init__(system_every_seconds=None)
 
     def start(self, run: RunInfo) -> None:
-        """Stay without a journal."""
+        """Open no journal, so that all other calls do nothing."""
 
 
 class ConsoleTracker(JournaledTracker):

@@ -1,4 +1,4 @@
-"""How busy the machine is while a run lasts: processor, memory, disk and GPUs, looked at now and then."""
+"""Samples of the machine's load while a run lasts: processor, memory, disk and GPUs."""
 
 from __future__ import annotations
 

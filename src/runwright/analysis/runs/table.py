@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runwright.analysis.runs.rows import DIED, RunRow, as_text
-from runwright.report.terminal import duration
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -101,7 +100,7 @@ def facts_of(row: RunRow) -> Iterator[tuple[str, str]]:
     """What is worth a line each."""
     yield "started", moment(row.start_time)
     if row.end_time is not None:
-        yield "ended", f"{moment(row.end_time)}, after {duration(row.end_time - row.start_time)}"
+        yield "ended", f"{moment(row.end_time)}, after {duration(row.seconds)}"
     elif row.seconds is not None:
         yield "for", duration(row.seconds)
     if row.reason:
@@ -122,6 +121,20 @@ def moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
+def duration(seconds: float | None) -> str:
+    """`42s`, `3m 10s`, `2h 05m`, `3d 4h`."""
+    if seconds is None:
+        return ""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{seconds:.1f}s" if whole < 10 else f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d {whole % 86400 // 3600}h"
+
+
 def figure(value: float) -> str:
     """A figure with the digits that matter."""
     if not math.isfinite(value):
@@ -136,7 +149,7 @@ def _cell(row: RunRow, column: str, *, common: set[str]) -> Text:
     if column == "started":
         return Text(time.strftime("%Y-%m-%d %H:%M", time.localtime(row.start_time)))
     if column == "seconds":
-        return Text("" if value is None else duration(value))
+        return Text(duration(value))
     if column == "overrides":
         return Text(" ".join(text for text in row.overrides if text not in common) or "-")
     if column == "status":

@@ -84,7 +84,6 @@ def curves_chart(
     smooth: bool = False,
     whole: bool = False,
 ) -> Chart:
-    """Lines over steps."""
     marks = [] if best_step is None else [{"x": best_step, "text": f"best, step {best_step:,}"}]
     finite = [value for curve in series for value in curve["y"] if value is not None and np.isfinite(value)]
     data = {
@@ -333,7 +332,8 @@ def classes_chart(numbers: Mapping[str, Any]) -> Chart | None:
     if not labels or not counts:
         return None
     table = np.array([counts[split] for split in counts], dtype=float)
-    order = np.argsort(-table.sum(axis=0), kind="stable")[:MAX_BARS]
+    totals = table.sum(axis=0)
+    order, rarest = np.argsort(-totals, kind="stable")[:MAX_BARS], int(np.argmin(totals))
     shares = 100 * table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     series = [
         {
@@ -343,9 +343,7 @@ def classes_chart(numbers: Mapping[str, Any]) -> Chart | None:
         }
         for index, split in enumerate(counts)
     ]
-    rarest = int(np.argmin(table.sum(axis=0)))
-    total = int(table[:, rarest].sum())
-    about = f"{len(labels)} classes, rarest {_cut(labels[rarest], 40)}: {total:,}"
+    about = f"{len(labels)} classes, rarest {_cut(labels[rarest], 40)}: {int(totals[rarest]):,}"
     if len(labels) > MAX_BARS:
         about += f"; the {len(labels) - MAX_BARS} rarest not drawn"
     data = {"names": [str(labels[index]) for index in order], "series": series, "x": "% of labels"}

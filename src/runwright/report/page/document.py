@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chart:
-    """What the script draws; `data` is what its function of the same kind reads."""
+    """A chart that the script draws; `data` is the input of its function of the same kind."""
 
     kind: str  # curves, scatter, matrix, bars, intervals
     title: str
@@ -68,7 +68,7 @@ class Table:
 
     @property
     def cells(self) -> list[list[Cell]]:
-        """The rows, numbers written as a person reads them."""
+        """The rows, with numbers written for people."""
         return [[cell if isinstance(cell, Cell) else cell_of(cell) for cell in row] for row in self.rows]
 
     def choices(self, column: str) -> list[str]:
@@ -108,8 +108,6 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
-    """A head and sections."""
-
     title: str
     heading: str
     lines: Sequence[str]
@@ -120,7 +118,7 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """The whole file."""
+    """The HTML of a page, in one file."""
     sections = []
     for section in page.sections:
         blocks = [

@@ -34,7 +34,7 @@ NOT_TEXT = frozenset({"row_id", "expected", "predicted", "score", "scores", "los
 
 
 def run_page(record: RunRecord) -> str:
-    """The whole file."""
+    """The HTML of a run's page, in one file."""
     summary, best_step = record.summary, record.summary.get("best_step")
     # The page of a run is made in its last moments, when the summary has its status already.
     is_running = record.run.get("status") in ("RUNNING", "CREATED")
