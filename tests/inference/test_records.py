@@ -14,7 +14,7 @@ import pytest
 
 from runwright.errors import ConfigError, DataError
 from runwright.inference.records import dialects_of, given_records, read_records, texts_as_records
-from runwright.report.record_writer import RecordWriter, csv_columns
+from runwright.report.tables import RecordWriter, csv_columns
 
 
 def read(

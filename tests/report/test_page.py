@@ -17,8 +17,7 @@ import pytest
 from runwright.cli import report as command
 from runwright.cli.main import make_parser
 from runwright.errors import ConfigError
-from runwright.report.data_plots import data_numbers
-from runwright.report.page.charts import line, loss_chart, matrix_chart, scatter_chart
+from runwright.report.page.charts import data_numbers, line, loss_chart, matrix_chart, scatter_chart
 from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, render
 from runwright.runs.page import find, write_report
 
@@ -141,7 +140,8 @@ def test_a_long_curve_is_drawn_as_means_of_neighbours() -> None:
 
 
 def test_confusion_counts_each_pair_once() -> None:
-    chart = matrix_chart("test", list("aabbb"), list("abbba"), ["a", "b", "never"])
+    predicted, expected = np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 0])
+    chart = matrix_chart("test", predicted, expected, ["a", "b", "never"])
     assert chart is not None
     assert chart.data["cells"] == [[0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 2]]
     assert "60.0% on the diagonal" in chart.about
@@ -149,7 +149,7 @@ def test_confusion_counts_each_pair_once() -> None:
 
 def test_a_scatter_of_many_draws_some_and_counts_all() -> None:
     numbers = np.linspace(0, 1, 5000)
-    chart = scatter_chart("test", numbers, numbers, texts=["x"] * 5000, groups=None)
+    chart = scatter_chart("test", numbers, numbers, texts=["x"] * 5000)
     assert chart.about == "5,000 examples, r = 1.000, mean error 0; 2,000 of them drawn"
     assert len(chart.data["px"]) == len(chart.data["texts"]) == 2000
 

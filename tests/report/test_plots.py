@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from runwright.report.canvas import plain
-from runwright.report.curve_plots import smoothed
-from runwright.report.plots import confusion_counts, write_data_plots, write_prediction_plots, write_run_plots
-from runwright.report.prediction_plots import correlation
+from runwright.report import plots
+from runwright.report.page.charts import correlation, matrix_chart, smoothed
+from runwright.report.plots import plain, save, write_data_plots, write_prediction_plots, write_run_plots
 
 
 def size(path: Path) -> tuple[int, int]:
@@ -71,10 +71,13 @@ def test_confusion_counts_agree_with_scikit_learn() -> None:
 
     rng = np.random.default_rng(0)
     expected, predicted = rng.integers(0, 7, 500), rng.integers(0, 7, 500)
-    counts = confusion_counts(predicted, expected, num_classes=7)
-    assert np.array_equal(counts, confusion_matrix(expected, predicted, labels=range(7)))
-    expected[:100] = -100
-    assert confusion_counts(predicted, expected, num_classes=7).sum() == 400
+    expected[:100] = -100  # no label
+    chart = matrix_chart("test", predicted, expected, list("abcdefg"))
+    assert chart is not None
+    counts = np.zeros((7, 7), dtype=int)
+    for row, column, count in chart.data["cells"]:
+        counts[row, column] = count
+    assert np.array_equal(counts, confusion_matrix(expected[100:], predicted[100:], labels=range(7)))
 
 
 @pytest.mark.parametrize("num_classes", [1, 2, 12, 30, 150])
@@ -89,19 +92,14 @@ def test_classes_of_any_number_have_a_confusion_matrix(tmp_path: Path, num_class
     assert max(width, height) < 2200
 
 
-def test_figures_have_a_scatter_for_each_group(tmp_path: Path) -> None:
+@pytest.mark.parametrize("group_names", [[], ["tweets", "products", "movies", "news"]])
+def test_numbers_have_a_scatter_with_a_colour_for_each_group(tmp_path: Path, group_names: list[str]) -> None:
     rng = np.random.default_rng(0)
     expected = rng.normal(size=5000)
-    whole = write_prediction_plots(tmp_path, split="a", predicted=expected + 0.1, expected=expected)
-    parts = write_prediction_plots(
-        tmp_path,
-        split="b",
-        predicted=expected * 0.5,
-        expected=expected,
-        groups=rng.integers(0, 4, 5000),
-        group_names=["tweets", "products", "movies", "news"],
-    )
-    assert size(parts["regression_b"])[0] > size(whole["regression_a"])[0]
+    groups = rng.integers(0, 4, 5000) if group_names else None
+    options = {"predicted": expected * 0.5, "expected": expected, "groups": groups}
+    written = write_prediction_plots(tmp_path, split="a", group_names=group_names, **options)
+    assert size(written["regression_a"])[0] > 600
 
 
 def test_sets_and_nothing_have_no_plot(tmp_path: Path) -> None:
@@ -147,3 +145,23 @@ def test_no_texts_have_no_plot(tmp_path: Path) -> None:
 def test_text_is_shown_as_it_is() -> None:
     assert plain("a $b$\nc") == r"a \$b\$ c"
     assert plain("x" * 50, longest=10) == "xxxxxxxxx…"
+
+
+THRESHOLDS = [
+    {"threshold": -1.0, "f1": 0.5, "answered": 0.0, "best": False, "used": True},
+    {"threshold": 2.0, "f1": 0.75, "answered": 1.0, "best": True, "used": False},
+]
+
+
+def test_every_metric_is_drawn_over_thresholds_and_both_rows_are_marked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: (drawn.append(figure), save(figure, path))[1])
+    path = plots.plot_thresholds(tmp_path / "a.png", THRESHOLDS, subtitle="validation")
+    assert path.read_bytes().startswith(b"\x89PNG")
+    (axes,) = drawn[0].axes
+    lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
+    assert lines["f1"] == ([-1.0, 2.0], [0.5, 0.75])
+    assert lines["answered"] == ([-1.0, 2.0], [0.0, 1.0])
+    assert sorted(line.get_xdata()[0] for line in axes.lines[2:]) == [-1.0, 2.0]

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from runwright.report import progress as module
-from runwright.report.progress import Progress, clock, short
+from runwright.report.progress import Progress
 
 
 def terminal(width: int = 100) -> Console:
@@ -26,7 +26,7 @@ def test_a_terminal_shows_training_with_an_evaluation_below() -> None:
     console = terminal()
     with Progress(enabled=True, console=console) as progress, progress.training(total=10, done=4):
         progress.step(5, 10, {"loss": 0.51234, "samples/s": 64.25})
-        with progress.evaluating("validation", total=20) as on_progress:
+        with progress.counting("evaluate validation", total=20) as on_progress:
             on_progress(20, 20)
             time.sleep(0.6)
         progress.step(10, 10, {"loss": 0.25})
@@ -73,7 +73,7 @@ def test_short_stages_are_worth_no_line(caplog: pytest.LogCaptureFixture) -> Non
         with progress.counting("predict") as on_progress:
             for done in range(100):
                 on_progress(done)
-        with progress.evaluating("test", total=10) as on_progress:
+        with progress.counting("evaluate test", total=10) as on_progress:
             on_progress(10, 10)
     assert caplog.text == ""
 
@@ -82,7 +82,7 @@ def test_other_processes_show_nothing(caplog: pytest.LogCaptureFixture) -> None:
     console = terminal()
     with Progress(enabled=False, console=console) as progress, progress.training(total=2):
         progress.step(1, 2, {"loss": 1.0})
-        with progress.evaluating("test", total=1) as on_progress:
+        with progress.counting("evaluate test", total=1) as on_progress:
             on_progress(1, 1)
         with progress.counting("prepare") as on_progress:
             on_progress(1)
@@ -96,7 +96,7 @@ def test_an_error_inside_leaves_no_thread_and_no_bar_behind() -> None:
         pytest.raises(KeyError),
         Progress(enabled=True, console=console) as progress,
         progress.training(total=2),
-        progress.evaluating("test", total=1),
+        progress.counting("evaluate test", total=1),
     ):
         raise KeyError
     until = time.monotonic() + 2
@@ -112,25 +112,3 @@ def test_showing_a_step_takes_microseconds() -> None:
         for step in range(5000):
             progress.step(step, 10_000, {"loss": 0.5, "samples/s": 64.0})
         assert (time.perf_counter() - began) / 5000 < 200e-6
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.51234, "0.5123"),
-        (2e-5, "2e-05"),
-        (0, "0"),
-        (1431.2, "1431"),
-        (64.25, "64.25"),
-        (float("nan"), "nan"),
-    ],
-)
-def test_figures_are_short(value: float, text: str) -> None:
-    assert short(value) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.2, "0:00"), (59.6, "1:00"), (125, "2:05"), (3723, "1:02:03")]
-)
-def test_times_are_written_as_on_a_clock(seconds: float, text: str) -> None:
-    assert clock(seconds) == text

@@ -74,7 +74,7 @@ def test_the_summary_says_what_came_of_the_run(summary: RunSummary) -> None:
         ["news", "0.6000"],
     ]
     text = "\n".join(lines)
-    assert "data 0:12, train 1:40, evaluate 0:20, save 0:03" in text
+    assert "data 12s, train 1m 40s, evaluate 20s, save 3.0s" in text
     assert "80.0 samples/s, 900 real tokens/s, 10.0% padding" in text
     assert "3.00 GiB at most (cpu)" in text
     assert "lexicon" in text
@@ -88,12 +88,14 @@ def test_the_summary_fits(summary: RunSummary, width: int) -> None:
 
 def test_paths_and_commands_can_be_copied_at_any_width(summary: RunSummary) -> None:
     run = "outputs/vader/2026-11-21_20-15-01-7f3a9c"
+    (summary.folder / "report.html").touch()
     for width in (40, 80):
         text = printed(summary, width)
         assert f"runwright evaluate {run}\n" in text
         assert f"runwright predict {run} 'a text'\n" in text
         assert "runwright ui\n" in text
         assert f"{run}/best\n" in text
+        assert f"report      {run}/report.html\n" in text
 
 
 @pytest.mark.parametrize("query", ["", "?timeout=60"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runwright.report.tables import class_report, group_rows, write_table
+from runwright.report.tables import class_report, group_rows, write_records
 
 
 def test_the_class_report_agrees_with_scikit_learn() -> None:
@@ -54,7 +54,7 @@ def test_groups_are_rows_and_metrics_columns() -> None:
 
 def test_a_table_is_read_back_as_it_was(tmp_path: Path) -> None:
     rows = [{"text": 'a,"b"\nc', "loss": 0.1}, {"text": "ü", "extra": "x"}]
-    path = write_table(tmp_path / "tables" / "t.csv", rows)
+    path = write_records(tmp_path / "tables" / "t.csv", rows)
     with path.open(encoding="utf-8", newline="") as file:
         assert list(csv.DictReader(file)) == [
             {"text": 'a,"b"\nc', "loss": "0.1", "extra": ""},

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runwright.report.terminal import print_table
+from runwright.report.terminal import duration, number_text, print_table, short
 
 NUMBERS = ["0.123456", "1,234,567", "[0.1234, 0.5678]"]
 
@@ -53,3 +53,28 @@ def test_a_file_gets_the_table_however_wide() -> None:
     assert [line.rstrip() for line in printed(width=20, is_terminal=False)] == [
         line.rstrip() for line in printed(width=200, is_terminal=True)
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "in_few_characters"),
+    [
+        (0.51234, "0.5123", "0.5123"),
+        (2e-5, "2e-05", "2e-05"),
+        (0, "0", "0"),
+        (0.0, "0.0000", "0"),
+        (1431.2, "1,431.2", "1431"),
+        (12345.6, "12,346", "12346"),
+        (64.25, "64.2500", "64.25"),
+        (float("nan"), "nan", "nan"),
+    ],
+)
+def test_numbers_have_the_digits_that_matter(value: float, text: str, in_few_characters: str) -> None:
+    assert (number_text(value), short(value)) == (text, in_few_characters)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0.2s"), (59.6, "59s"), (125, "2m 05s"), (3723, "1h 02m"), (200_000, "2d 7h")],
+)
+def test_durations_have_two_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -88,7 +88,10 @@ def test_a_run_leaves_everything_in_its_folder(finished: runwright.RunResult) ->
         "plots/lengths.png", "plots/classes.png",
     ]:  # fmt: skip
         assert (folder / name).stat().st_size > 0, name
-    assert json.loads((folder / "run.json").read_text())["status"] == "FINISHED"
+    record, summary = (json.loads((folder / name).read_text()) for name in ("run.json", "summary.json"))
+    assert record["status"] == "FINISHED"
+    # The summary shows the time that `runwright runs` shows.
+    assert summary["seconds"]["all"] == pytest.approx(record["end_time"] - record["start_time"])
     assert all(path.exists() for path in finished.paths.values())
     assert yaml.safe_load((folder / "config.yaml").read_text())["trainer"]["batch_size"] == 16
 

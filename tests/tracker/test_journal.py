@@ -44,7 +44,7 @@ def test_floats_are_read_back_bit_for_bit(path: Path) -> None:
 def test_every_line_is_strict_json(path: Path) -> None:
     journal = Journal(path)
     journal.metrics({"loss": math.nan, "größe": math.inf}, step=1)
-    journal.tags({"word": "\ud800\x00é\n"})
+    journal.record(tags={"word": "\ud800\x00é\n"})
     journal.close()
 
     def refuse(word: str) -> None:
@@ -216,7 +216,7 @@ def test_the_offset_counts_the_bytes_of_the_file(path: Path) -> None:
     journal = Journal(path)
     journal.status("RUNNING")
     assert journal.sync() == journal.offset == path.stat().st_size
-    journal.artifact("plots/loss.png", folder="plots")
+    journal.record(artifact="plots/loss.png", folder="plots")
     journal.close()
     assert journal.offset == path.stat().st_size
     assert [end for _, end in read(path)][-1] == journal.offset

@@ -16,7 +16,9 @@ def run(folder: Path) -> RunInfo:
 
 
 def test_figures_are_those_of_the_machine_and_the_process(tmp_path: Path) -> None:
-    figures = SystemSampler(lambda _: None, every_seconds=60, folder=tmp_path).sample()
+    sampler = SystemSampler(lambda _: None, every_seconds=60, folder=tmp_path)
+    figures = sampler.sample()
+    sampler.stop()
     assert 0 <= figures["system/cpu_percent"] <= 100
     assert 0 < figures["system/memory_percent"] <= 100
     resident = psutil.Process().memory_info().rss
@@ -48,4 +50,5 @@ def test_looking_costs_less_than_a_thousandth_of_a_core(tmp_path: Path) -> None:
     began = time.thread_time()
     for _ in range(100):
         sampler.sample()
+    sampler.stop()
     assert (time.thread_time() - began) / 100 < 15 * 0.001  # of the 15 s between two looks

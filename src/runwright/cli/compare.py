@@ -62,7 +62,7 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
     if args.json:
         import json
 
-        from runwright.report.record_writer import strict
+        from runwright.report.tables import strict
 
         print(json.dumps(strict(_as_json(sides, settings, verdicts, plot)), indent=1, ensure_ascii=False))
         return 0

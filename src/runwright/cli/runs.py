@@ -110,7 +110,7 @@ def _show(args: argparse.Namespace) -> int:
         _print_json(row.as_json() | {"settings": dict(row.settings), "record": dict(row.record)})
         return 0
     from runwright.analysis.runs.table import facts_of, print_run
-    from runwright.tracker.mlflow.settling import unsent_bytes
+    from runwright.tracker.mlflow.upload import unsent_bytes
 
     facts = list(facts_of(row))
     for uri, unsent in unsent_bytes(folder).items():
@@ -127,6 +127,6 @@ def _show(args: argparse.Namespace) -> int:
 def _print_json(value: object) -> None:
     import json
 
-    from runwright.report.record_writer import strict
+    from runwright.report.tables import strict
 
     print(json.dumps(strict(value), indent=1, ensure_ascii=False))

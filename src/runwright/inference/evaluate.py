@@ -22,8 +22,8 @@ from runwright.inference.load import load_run
 from runwright.inference.zero_shot import ZeroShot
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
-from runwright.report.record_writer import strict
 from runwright.report.summary import print_metrics
+from runwright.report.tables import strict
 from runwright.runs import outputs
 from runwright.runs.data_identity import DATA_FILE, evaluation_warnings
 from runwright.runs.evaluate import evaluate_split

@@ -16,7 +16,7 @@ from runwright.inference.hypotheses import Hypotheses
 from runwright.inference.load import choose_columns, load_run, predict_records
 from runwright.inference.records import dialects_of, read_records, texts_as_records
 from runwright.report.progress import Progress
-from runwright.report.record_writer import RecordWriter, csv_columns
+from runwright.report.tables import RecordWriter, csv_columns
 
 
 class VectorWriter:

@@ -1,1 +1,1 @@
-"""What a run shows to people: log, progress, plots, tables and the final summary."""
+"""Log, progress, plots, tables, pages and the final summary of a run."""

@@ -19,82 +19,30 @@ OURS = "runwright"
 LIBRARIES = ("transformers", "datasets", "huggingface_hub", "accelerate", "mlflow", "alembic", "evaluate")
 
 _FILE_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-_PLAIN_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
 @contextmanager
-def run_logging(folder: Path, *, first: bool, redact: Callable[[str], str] | None = None) -> Iterator[None]:
+def run_logging(folder: Path, *, first: bool, redact: Callable[[str], str] = str) -> Iterator[None]:
     """Log to the terminal and `folder`/log.txt until the end of the block, then as before.
 
     The first process shows our messages from INFO on and everyone's warnings, and writes `log.txt` with ours
     from DEBUG on; the others show errors only. `redact` is applied to each line before it is written.
     """
+    importlib.import_module("transformers.utils.logging")  # it sets up its own log when it is imported
     root, ours = logging.getLogger(), logging.getLogger(OURS)
     with ExitStack() as stack:
-        handlers: list[logging.Handler] = [_terminal(logging.INFO if first else logging.ERROR)]
+        handlers = [_terminal(logging.INFO if first else logging.ERROR, redact)]
         if first:
             file = logging.FileHandler(folder / FILE_NAME, encoding="utf-8", errors="backslashreplace")
-            file.setFormatter(logging.Formatter(_FILE_FORMAT))
+            file.setFormatter(_Redacting(redact, _FILE_FORMAT))
             handlers.append(file)
         for handler in handlers:
             handler.addFilter(_concerns_people)
-            handler.setFormatter(_Redacting(handler.formatter, redact))
             root.addHandler(handler)
             stack.callback(handler.close)
             stack.callback(root.removeHandler, handler)
         stack.callback(ours.setLevel, ours.level)
         ours.setLevel(logging.DEBUG)
-        stack.enter_context(_libraries_speak_through_us())
-        stack.enter_context(_warnings_are_logged())
-        yield
-
-
-class _Redacting(logging.Formatter):
-    """Another formatter's lines, with secrets masked, tracebacks included."""
-
-    def __init__(self, inner: logging.Formatter | None, redact: Callable[[str], str] | None) -> None:
-        super().__init__()
-        self._inner = inner or logging.Formatter()
-        self._redact = redact
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = self._inner.format(record)
-        return self._redact(text) if self._redact else text
-
-
-def _terminal(level: int) -> logging.Handler:
-    shared = console()
-    if shared.is_terminal:
-        handler: logging.Handler = RichHandler(
-            console=shared, show_path=False, markup=False, log_time_format="%H:%M:%S", rich_tracebacks=False
-        )
-        handler.setFormatter(logging.Formatter("%(message)s"))
-    else:  # rich would break long lines at 80 characters
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter(_PLAIN_FORMAT, datefmt="%H:%M:%S"))
-    handler.setLevel(level)
-    return handler
-
-
-def _concerns_people(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING or record.name.partition(".")[0] == OURS
-
-
-@contextmanager
-def _warnings_are_logged() -> Iterator[None]:
-    # logging keeps the function it replaced only while it captures.
-    captured = getattr(logging, "_warnings_showwarning", None) is not None
-    logging.captureWarnings(capture=True)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(captured)
-
-
-@contextmanager
-def _libraries_speak_through_us() -> Iterator[None]:
-    importlib.import_module("transformers.utils.logging")  # it sets up its own log when it is imported
-    with ExitStack() as stack:
         for name in LIBRARIES:
             logger = logging.getLogger(name)
             for handler in list(logger.handlers):
@@ -105,4 +53,37 @@ def _libraries_speak_through_us() -> Iterator[None]:
                     stack.callback(logger.addHandler, handler)
             stack.callback(setattr, logger, "propagate", logger.propagate)
             logger.propagate = True
+        # logging keeps the function it replaced only while it captures.
+        captured = getattr(logging, "_warnings_showwarning", None) is not None
+        stack.callback(logging.captureWarnings, captured)
+        logging.captureWarnings(capture=True)
         yield
+
+
+class _Redacting(logging.Formatter):
+    """Lines with secrets masked, tracebacks included."""
+
+    def __init__(self, redact: Callable[[str], str], form: str, datefmt: str | None = None) -> None:
+        super().__init__(form, datefmt)
+        self._redact = redact
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redact(super().format(record))
+
+
+def _terminal(level: int, redact: Callable[[str], str]) -> logging.Handler:
+    shared = console()
+    if shared.is_terminal:
+        handler: logging.Handler = RichHandler(
+            console=shared, show_path=False, markup=False, log_time_format="%H:%M:%S", rich_tracebacks=False
+        )
+        handler.setFormatter(_Redacting(redact, "%(message)s"))
+    else:  # rich would break long lines at 80 characters
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Redacting(redact, "%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    handler.setLevel(level)
+    return handler
+
+
+def _concerns_people(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or record.name.partition(".")[0] == OURS

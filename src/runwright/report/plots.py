@@ -1,30 +1,48 @@
-"""The plots that a run leaves, from plain arrays; each function returns the files it wrote."""
+"""Charts of a run's page as PNG files: one style, colours that colour-blind people can tell apart."""
 
 from __future__ import annotations
 
-import json
+import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from runwright.report.page import charts
+from runwright.store import write_json
+
 if TYPE_CHECKING:
-    from runwright.report.curve_plots import Curves
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+    from runwright.report.page.document import Chart
 
 NUMBERS_FILE = "numbers.json"
+# Okabe and Ito's palette, without its yellow, which is faint on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+GREY = "#6B7280"
+DOTS_PER_INCH = 130
+MAX_CELLS_WITH_COUNTS = 16**2  # beyond, a cell has no room for a number
+MAX_CLASS_NAMES = 80
+SHARES = (0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1)
 
 
-def write_run_plots(folder: Path, curves: Curves, *, best_step: int | None = None) -> dict[str, Path]:
+def write_run_plots(
+    folder: Path, curves: Mapping[str, charts.Curve], *, best_step: int | None = None
+) -> dict[str, Path]:
     """Loss, learning rate and metrics over the steps; what was not recorded has no plot."""
-    from runwright.report.curve_plots import plot_learning_rate, plot_loss, plot_metrics
-
-    written = {
-        "loss": plot_loss(folder / "loss.png", curves, best_step=best_step),
-        "learning_rate": plot_learning_rate(folder / "learning_rate.png", curves),
-        "metrics": plot_metrics(folder / "metrics.png", curves, best_step=best_step),
-    }
-    return {name: path for name, path in written.items() if path is not None}
+    rate = {name: curve for name, curve in curves.items() if name == "train/learning_rate"}
+    return _write(
+        folder,
+        {
+            "loss": [charts.loss_chart(curves, best_step=best_step)],
+            "learning_rate": charts.training_charts(rate),
+            "metrics": charts.metric_charts(curves, best_step=best_step),
+        },
+    )
 
 
 def write_prediction_plots(
@@ -37,24 +55,13 @@ def write_prediction_plots(
     groups: np.ndarray | None = None,
     group_names: Sequence[str] = (),
 ) -> dict[str, Path]:
-    """A confusion matrix for classes [N] int, a scatter for figures [N] float, nothing for sets [N, C]."""
-    from runwright.report.prediction_plots import plot_confusion, plot_regression
-
+    """A confusion matrix for classes [N] int, a scatter for numbers [N] float, nothing for sets [N, C]."""
     if predicted.ndim != 1 or len(predicted) == 0:
         return {}
     if np.issubdtype(predicted.dtype, np.floating):
-        path = plot_regression(
-            folder / f"regression_{split}.png",
-            predicted,
-            expected,
-            groups=groups,
-            group_names=group_names,
-            subtitle=split,
-        )
-        return {f"regression_{split}": path}
-    counts = confusion_counts(predicted, expected, num_classes=len(labels))
-    path = plot_confusion(folder / f"confusion_{split}.png", counts, labels, subtitle=split)
-    return {f"confusion_{split}": path}
+        scatter = charts.scatter_chart(split, predicted, expected, groups=groups, group_names=group_names)
+        return _write(folder, {f"regression_{split}": [scatter]})
+    return _write(folder, {f"confusion_{split}": [charts.matrix_chart(split, predicted, expected, labels)]})
 
 
 def write_data_plots(
@@ -66,25 +73,203 @@ def write_data_plots(
     labels: Sequence[str] = (),
 ) -> dict[str, Path]:
     """Text lengths [N] in tokens before truncation, and class frequencies [C], both by split."""
-    from runwright.report.data_plots import data_numbers, plot_classes, plot_lengths
-
-    written = {}
-    if any(len(values) for values in lengths.values()):
-        numbers = data_numbers(lengths, max_length=max_length, class_counts=class_counts or {}, labels=labels)
+    numbers = charts.data_numbers(
+        lengths, max_length=max_length, class_counts=class_counts or {}, labels=labels
+    )
+    if numbers["lengths"]:
         folder.mkdir(parents=True, exist_ok=True)
         # Not a plot, so not returned: for the page of the run, which draws them again.
-        (folder / NUMBERS_FILE).write_text(json.dumps(numbers, ensure_ascii=False), encoding="utf-8")
-        written["lengths"] = plot_lengths(folder / "lengths.png", lengths, max_length=max_length)
-    if class_counts and labels:
-        written["classes"] = plot_classes(folder / "classes.png", class_counts, labels)
-    return written
+        write_json(folder / NUMBERS_FILE, numbers)
+    return _write(
+        folder, {"lengths": [charts.lengths_chart(numbers)], "classes": [charts.classes_chart(numbers)]}
+    )
 
 
-def confusion_counts(predicted: np.ndarray, expected: np.ndarray, *, num_classes: int) -> np.ndarray:
-    """How often each expected class (row) was predicted as each class (column), [C, C] int64.
+def plot_thresholds(path: Path, rows: Sequence[Mapping[str, Any]], *, subtitle: str = "") -> Path:
+    """Metrics of a table over its column `threshold`."""
+    return draw(path, [charts.threshold_chart(f"Metrics at each threshold, {subtitle}", rows)])
 
-    Expected values outside 0 to C - 1 (such as -100, no label) are left out.
-    """
-    known = (expected >= 0) & (expected < num_classes)
-    flat = expected[known].astype(np.int64) * num_classes + predicted[known].astype(np.int64)
-    return np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+def _write(folder: Path, plots: Mapping[str, Sequence[Chart | None]]) -> dict[str, Path]:
+    shown = {name: [chart for chart in panels if chart] for name, panels in plots.items()}
+    return {name: draw(folder / f"{name}.png", panels) for name, panels in shown.items() if panels}
+
+
+def draw(path: Path, panels: Sequence[Chart]) -> Path:
+    """Write charts as one PNG, two side by side; the folder is made."""
+    columns = min(2, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    width, height = _size(panels[0]) if len(panels) == 1 else (5.2 * columns + 0.5, 3.1 * rows + 0.3)
+    figure, grid = new_figure(rows, columns, width=width, height=height)
+    for axes, chart in zip(grid, panels, strict=False):
+        {"curves": _curves, "scatter": _scatter, "matrix": _matrix, "bars": _bars}[chart.kind](
+            axes, chart.data
+        )
+        title(axes, chart.title, below=chart.about)
+        legend(axes, **({"loc": "lower right"} if chart.kind == "bars" else {}))
+    for unused in grid[len(panels) :]:
+        unused.set_visible(False)
+    return save(figure, path)
+
+
+def _size(chart: Chart) -> tuple[float, float]:
+    """Width and height in inches."""
+    names = chart.data.get("names", ())
+    if chart.kind == "matrix":
+        size = min(13.0, max(4.6, 2.6 + 0.62 * min(len(names), 12) + 0.11 * max(0, len(names) - 12)))
+        return size + 0.7 + 0.06 * min(28, max(map(len, names))), size
+    if chart.kind == "bars":
+        return 8, max(2.4, 1.4 + len(names) * max(0.22, 0.13 * len(chart.data["series"])))
+    return (5.6, 6.4) if chart.kind == "scatter" else (7.2, 4.2)
+
+
+def _curves(axes: Axes, data: Mapping[str, Any]) -> None:
+    visible = [np.zeros(1 if data.get("zero") else 0)]
+    for index, series in enumerate(data["series"][: len(COLOURS)]):
+        colour, values = COLOURS[index], np.array(series["y"], dtype=float)
+        finite = values[np.isfinite(values)]
+        if series.get("smooth") and len(finite):
+            axes.plot(series["x"], values, color=colour, alpha=0.25, linewidth=1)
+            # From 200 steps on the wildest half percent neither stretches the axis nor lifts the mean.
+            finite = np.quantile(finite, [0.005, 0.995])
+            values = charts.smoothed(np.clip(values, *finite))
+        looks: dict[str, Any] = (
+            {"drawstyle": "steps-post"}
+            if series.get("steps")
+            else {"marker": "o" if series.get("points") else ""}
+        )
+        axes.plot(
+            series["x"], values, color=colour, linewidth=2, markersize=5, label=plain(series["name"]), **looks
+        )
+        visible.append(finite)
+    for mark in data["marks"]:
+        axes.axvline(mark["x"], color=GREY, linestyle=":", linewidth=1.3, label=plain(mark["text"]))
+    if len(values := np.concatenate(visible)):
+        low, high = float(values.min()), float(values.max())
+        margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+        axes.set_ylim(max(0.0, low - margin) if low >= 0 else low - margin, high + margin)
+    axes.set_xlabel(data["x"], fontsize=10)
+    axes.set_ylabel(data.get("y", ""), fontsize=10)
+    write_ticks(axes.xaxis, ",.10g")
+    write_ticks(axes.yaxis, "g")
+    axes.margins(x=0.02)
+
+
+def _scatter(axes: Axes, data: Mapping[str, Any]) -> None:
+    x, y = np.array(data["px"], dtype=float), np.array(data["py"], dtype=float)
+    groups = np.array(data["group"] or [0] * len(x))
+    crowd = min(1.0, 250 / len(x))  # fainter and smaller the more there are, so that density shows
+    for index, name in enumerate(data["groups"] or [None]):
+        mask = groups == index
+        axes.scatter(
+            x[mask], y[mask], s=8 + 14 * crowd, alpha=0.25 + 0.5 * crowd, color=COLOURS[index % len(COLOURS)],
+            linewidths=0, label=name and plain(name),
+        )  # fmt: skip
+    both = np.concatenate([x, y])
+    finite = both[np.isfinite(both)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    margin = 0.04 * (high - low) or 0.5
+    limits = low - margin, high + margin
+    axes.plot(limits, limits, color=GREY, linestyle="--", linewidth=1.2)
+    axes.set(xlim=limits, ylim=limits, xlabel=data["x"], ylabel=data["y"], aspect="equal")
+
+
+def _matrix(axes: Axes, data: Mapping[str, Any]) -> None:
+    """Expected classes in rows; the colour is the share of the row."""
+    from matplotlib.colors import PowerNorm
+
+    names = [plain(name, longest=28) for name in data["names"]]
+    counts = np.zeros((len(names), len(names)), dtype=int)
+    for row, column, count in data["cells"]:
+        counts[row, column] = count
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    # The square root keeps a mistake of 1 % visible beside a diagonal of 90 %.
+    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1), interpolation="nearest")
+    bar = axes.figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
+    bar.set_label("share of the expected class", fontsize=9.5)
+    bar.set_ticks(SHARES, labels=[f"{share:.0%}" for share in SHARES])
+    axes.grid(visible=False)
+    ticks = range(0, len(names), math.ceil(len(names) / MAX_CLASS_NAMES))
+    shown, size = [names[tick] for tick in ticks], 9.5 if len(names) <= 20 else 6.5
+    is_steep = len(names) > 6 or len(shown) * max(map(len, shown)) > 40
+    axes.set_xticks(ticks, shown, fontsize=size, rotation=90 if is_steep else 0)
+    axes.set_yticks(ticks, shown, fontsize=size)
+    axes.set(xlabel="predicted", ylabel="expected")
+    for row, column, count in data["cells"] if counts.size <= MAX_CELLS_WITH_COUNTS else ():
+        share = shares[row, column]
+        colour, size = "white" if share > 0.35 else "#1F2937", 10 if len(names) <= 8 else 7.5
+        axes.text(
+            column, row, f"{share:.0%}\n{count:,}", ha="center", va="center", fontsize=size, color=colour
+        )
+
+
+def _bars(axes: Axes, data: Mapping[str, Any]) -> None:
+    positions, series = np.arange(len(data["names"])), data["series"]
+    thickness = 0.8 / len(series)
+    for index, split in enumerate(series):
+        offset, colour = (index - (len(series) - 1) / 2) * thickness, COLOURS[index % len(COLOURS)]
+        axes.barh(
+            positions + offset, split["values"], height=thickness, color=colour, label=plain(split["name"])
+        )
+    axes.set_yticks(positions, [plain(name, longest=30) for name in data["names"]], fontsize=9)
+    axes.invert_yaxis()
+    axes.margins(y=0.01)
+    axes.grid(visible=False, axis="y")
+    # Room for the legend beside the short bars.
+    axes.set(xlabel=data["x"], xlim=(0, 1.25 * max(max(split["values"]) for split in series) or 1))
+
+
+def new_figure(
+    rows: int = 1, columns: int = 1, *, width: float = 7.2, height: float = 4.2
+) -> tuple[Figure, list[Axes]]:
+    """A figure and its axes in reading order; `width` and `height` in inches, of the whole."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    grid: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(GREY)
+        axes.tick_params(colors="#374151", labelsize=9.5)
+        axes.grid(visible=True, color="#D8DCE3", linewidth=0.7)
+        axes.set_axisbelow(True)
+    return figure, grid
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write the figure as PNG; the folder is made."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        # A label in a script that the font lacks is drawn as boxes: no reason to lose the plot.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        FigureCanvasAgg(figure).print_figure(path, dpi=DOTS_PER_INCH)
+    return path
+
+
+def title(axes: Axes, text: str, *, below: str = "") -> None:
+    """Write a bold title, and under it what a reader must know to judge the plot."""
+    axes.set_title(plain(text), loc="left", fontsize=12, fontweight="bold", pad=22 if below else 8)
+    if below:
+        at = {"xy": (0, 1), "xytext": (0, 7), "xycoords": "axes fraction", "textcoords": "offset points"}
+        axes.annotate(plain(below), **at, fontsize=9.5, color=GREY)
+
+
+def legend(axes: Axes, **options: Any) -> None:
+    """Add a legend without a frame, if more than one line or mark has a name."""
+    if len(axes.get_legend_handles_labels()[0]) > 1:
+        axes.legend(frameon=False, fontsize=9.5, **options)
+
+
+def plain(text: object, *, longest: int = 200) -> str:
+    """Text that matplotlib shows as it is: `$` starts no formula, line breaks do not break the layout."""
+    flat = " ".join(str(text).split()).replace("$", r"\$")
+    return flat if len(flat) <= longest else f"{flat[: longest - 1]}…"
+
+
+def write_ticks(axis: Axis, form: str) -> None:
+    """Format ticks, such as `,.0f` for 12,000 or `g` for 2e-05."""
+    from matplotlib.ticker import FuncFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: format(value, form)))

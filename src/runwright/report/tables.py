@@ -1,13 +1,18 @@
-"""Metrics of classes and groups as rows, and rows as CSV."""
+"""Rows and records: metrics of classes and groups as rows, records as JSON lines or CSV."""
 
 from __future__ import annotations
 
 import csv
+import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-import numpy as np
+from runwright.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Rows = list[dict[str, Any]]
 
@@ -19,10 +24,12 @@ def class_report(predicted: np.ndarray, expected: np.ndarray, labels: Sequence[s
     count for nothing. Precision is undefined for a class that was never predicted, recall for one that was
     never expected, F1 only where both are.
     """
+    import numpy as np  # deferred: who writes records alone need not have it loaded
+
     if predicted.ndim == 1:
-        known = (expected >= 0) & (expected < len(labels))
+        is_labelled = (expected >= 0) & (expected < len(labels))
         identity = np.eye(len(labels), dtype=bool)
-        predicted, expected = identity[predicted[known]], identity[expected[known]]
+        predicted, expected = identity[predicted[is_labelled]], identity[expected[is_labelled]]
     right = (predicted & expected).sum(axis=0)
     claimed, support = predicted.sum(axis=0), expected.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -50,13 +57,85 @@ def group_rows(metrics: Mapping[str, float], *, split: str) -> Rows:
     return list(rows.values())
 
 
-def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Rows as CSV, with the columns of all of them in the order of their first appearance."""
-    rows = list(rows)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+def csv_columns(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The columns that the records need in CSV together."""
+    return list(dict.fromkeys(name for record in records for name in _flat(record)))
+
+
+class RecordWriter:
+    """Writes result records as they come, as JSON lines or CSV.
+
+    The first record sets the columns of CSV, after those that are said to come in some record.
+    """
+
+    def __init__(self, stream: TextIO, *, format_name: str, columns: Sequence[str] = ()) -> None:
+        self.stream = stream
+        self.format_name = format_name
+        self.columns = columns
+        self._num_rows = 0
+        self._csv: csv.DictWriter[str] | None = None
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """One record; nested mappings become columns `outer_inner` in CSV.
+
+        Raises DataError for one with a column that CSV has not.
+        """
+        if self.format_name == "jsonl":
+            self.stream.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+            return
+        flat = _flat(record)
+        if self._csv is None:
+            names = list(dict.fromkeys([*self.columns, *flat]))
+            self._csv = csv.DictWriter(self.stream, names, lineterminator="\n")
+            self._csv.writeheader()
+        for name in flat:
+            if name not in self._csv.fieldnames:
+                raise DataError(
+                    "the first record has no such column, and CSV needs the same in all: write JSON lines "
+                    "(--output-format jsonl), or give the records as a file (--file)",
+                    row=self._num_rows,
+                    column=name,
+                )
+        self._csv.writerow(flat)
+        self._num_rows += 1
+
+
+def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> Path:
+    """Write CSV, with the columns of all records, or JSON lines, by the suffix of the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    is_csv = path.suffix == ".csv"
+    records = list(records) if is_csv else records
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        columns = csv_columns(records) if is_csv else ()
+        writer = RecordWriter(stream, format_name="csv" if is_csv else "jsonl", columns=columns)
+        for record in records:
+            writer.write(record)
     return path
+
+
+def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}_")
+        else:
+            flat[f"{prefix}{name}"] = _cell(value) if isinstance(value, list) else value
+    return flat
+
+
+def _cell(values: list[Any]) -> str:
+    """Labels with commas between them; what has parts of its own, as spans have, as JSON."""
+    if any(isinstance(value, Mapping | list) for value in values):
+        return json.dumps(values, ensure_ascii=False, default=str)
+    return ",".join(map(str, values))
+
+
+def strict(value: Any) -> Any:
+    """The same value in what JSON knows."""
+    if isinstance(value, Mapping):
+        return {str(name): strict(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

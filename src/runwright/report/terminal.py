@@ -1,7 +1,8 @@
-"""The consoles that people read, and tables on them that are never cut."""
+"""The consoles that people read, tables on them that are never cut, and numbers as people write them."""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -12,13 +13,13 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
-WIDTH_OF_A_FILE = 200  # characters, where the output is no terminal
+WIDTH_OF_A_FILE = 120  # characters, where the output is no terminal
 BETWEEN = 3  # characters between two columns of a table without an edge
 
 
 @cache
 def console() -> Console:
-    """Where people look while a run goes on: standard error; results go to standard output."""
+    """Standard error, for what people read while a run goes on; results go to standard output."""
     return Console(stderr=True, highlight=False)
 
 
@@ -82,3 +83,31 @@ def _packed(items: Sequence[Text], *, width: int) -> Iterator[Text]:
 
 def _text(cell: object) -> Text:
     return cell if isinstance(cell, Text) else Text.from_markup(str(cell))
+
+
+def number_text(value: float) -> str:
+    """A number with the digits that matter: 0.8312, 123.5, 12,345, 2e-05."""
+    if not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int) or abs(value) >= 10_000:
+        return f"{value:,.0f}"
+    if abs(value) >= 100:
+        return f"{value:,.1f}"
+    return f"{value:.4f}" if abs(value) >= 0.001 or value == 0 else f"{value:.3g}"
+
+
+def short(value: float) -> str:
+    """A number in few characters: 0.5123, 2e-05, 64.2, 1431."""
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """A time span as `4.2s`, `42s`, `3m 10s`, `2h 05m` or `3d 4h`."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{seconds:.1f}s" if whole < 10 else f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d {whole % 86400 // 3600}h"

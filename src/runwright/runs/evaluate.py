@@ -61,7 +61,7 @@ def evaluate_split(
     tunes: bool = False,
 ) -> Evaluation:
     """Predictions and metrics of one split; with `tunes` the task first chooses its option by them."""
-    with progress.evaluating(split, total=len(examples)) as on_progress:
+    with progress.counting(f"evaluate {split}", total=len(examples)) as on_progress:
         predictions = predict(
             model,
             task,

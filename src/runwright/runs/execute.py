@@ -134,7 +134,6 @@ def _guarded(run: Run) -> RunResult:
 
 def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, RunSummary | None]:
     """The result, and on the first process the summary to print."""
-    started = time.monotonic()
     describe_data(run, prepared)
     state, model = _train(run, prepared)
     best_step = _restore_best(run, state, model)
@@ -158,7 +157,8 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
     summary = None
     if run.ranks.is_first:
         result = write_results(run, prepared, model, evaluations, result)
-        run.seconds["all"] = time.monotonic() - started + run.seconds["data"]
+        # From the moment that `runwright runs` counts from; finish_recording ends there too.
+        run.seconds["all"] = time.time() - read_run(run.folder)["start_time"]
         summary = record_summary(run, state, result)
     return result, summary  # nobody waits for the first one's files and plots: they may take long
 

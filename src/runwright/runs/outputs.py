@@ -12,10 +12,9 @@ import numpy as np
 
 from runwright.metric.bootstrap import bootstrap_interval
 from runwright.predictions import select
-from runwright.report.plots import write_data_plots, write_prediction_plots, write_run_plots
-from runwright.report.record_writer import RecordWriter
-from runwright.report.tables import class_report, group_rows, write_table
-from runwright.report.threshold_plots import THRESHOLD, plot_thresholds
+from runwright.report.page.charts import THRESHOLD
+from runwright.report.plots import plot_thresholds, write_data_plots, write_prediction_plots, write_run_plots
+from runwright.report.tables import class_report, group_rows, write_records
 from runwright.trainer.batches import derive_seed
 from runwright.trainer.evaluate import Evaluation
 from runwright.types import Interval, Metric
@@ -96,11 +95,11 @@ def write_predictions(
         return {}
     written = {f"predictions/{split}": folder / "predictions" / f"{split}.jsonl"}
     everything = range(len(predictions.example_ids))
-    _write(written[f"predictions/{split}"], _records(predictions, everything, rows, task))
+    write_records(written[f"predictions/{split}"], _records(predictions, everything, rows, task))
     if predictions.losses is not None:
         order = np.argsort(-predictions.losses, kind="stable")[:NUM_WORST].tolist()
         written[f"tables/worst_{split}"] = folder / "tables" / f"worst_{split}.csv"
-        _write(written[f"tables/worst_{split}"], _records(predictions, order, rows, task))
+        write_records(written[f"tables/worst_{split}"], _records(predictions, order, rows, task))
     return written
 
 
@@ -110,12 +109,12 @@ def write_tables(folder: Path, split: str, *, task: Any, evaluation: Evaluation)
     written: dict[str, Path] = {}
     if compared is not None and compared.labels:
         rows = class_report(compared.predicted, compared.expected, compared.labels)
-        written[f"tables/classes_{split}"] = write_table(tables / f"classes_{split}.csv", rows)
+        written[f"tables/classes_{split}"] = write_records(tables / f"classes_{split}.csv", rows)
     for name, own in task.tables(evaluation.predictions).items():
-        written[f"tables/{name}_{split}"] = write_table(tables / f"{name}_{split}.csv", own)
+        written[f"tables/{name}_{split}"] = write_records(tables / f"{name}_{split}.csv", own)
     by_group = group_rows({f"{split}/{k}": v for k, v in evaluation.metrics.items()}, split=split)
     if by_group:
-        written[f"tables/groups_{split}"] = write_table(tables / f"groups_{split}.csv", by_group)
+        written[f"tables/groups_{split}"] = write_records(tables / f"groups_{split}.csv", by_group)
     return written
 
 
@@ -170,14 +169,6 @@ def _records(predictions: Any, chosen: Iterable[int], rows: Any, task: Any) -> I
         if predictions.losses is not None:
             record["loss"] = float(predictions.losses[index])
         yield record
-
-
-def _write(path: Path, records: Iterator[dict[str, Any]]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = RecordWriter(stream, format_name="csv" if path.suffix == ".csv" else "jsonl")
-        for record in records:
-            writer.write(record)
 
 
 STANDALONE = "runwright.task.sequence_classification.SequenceClassification"

@@ -9,7 +9,7 @@ from runwright.errors import ConfigError
 from runwright.report.page.document import save
 from runwright.report.page.records import (
     RunRecord,
-    figures_of,
+    numbers_of,
     read_json,
     read_predictions,
     read_tables,
@@ -17,12 +17,12 @@ from runwright.report.page.records import (
 from runwright.report.page.run_page import run_page
 from runwright.report.page.sweep_page import Job, sweep_page
 from runwright.report.plots import NUMBERS_FILE
+from runwright.report.summary import REPORT_NAME
 from runwright.runs.folder import CONFIG_FILE, RUN_FILE, read_config, resolve_run
 from runwright.runs.sweep import OUTCOME_FILE, read_outcomes
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
 
-REPORT_FILE = "report.html"
 SWEEPS = "sweeps"
 LATEST_SWEEP = "latest:sweeps"
 MAX_AT_THE_END = 25 * 2**20  # bytes of predictions: reading them takes about half a second
@@ -47,7 +47,7 @@ def find(reference: str, *, output_dir: str = "outputs") -> tuple[Path, bool]:
 def write_report(folder: Path, *, is_sweep: bool, file: Path | None = None) -> Path:
     """Write the page; by default into the folder itself."""
     text = sweep_report(folder) if is_sweep else run_page(read_run_record(folder))
-    target = file or folder / REPORT_FILE
+    target = file or folder / REPORT_NAME
     save(text, target)
     return target
 
@@ -73,8 +73,8 @@ def read_run_record(folder: Path) -> RunRecord:
         task=read_json(folder / "task.json"),
         numbers=read_json(folder / "plots" / NUMBERS_FILE),
         predictions=read_predictions(folder / "predictions"),
-        class_tables=read_tables(folder / "tables", "classes"),
-        metrics=figures_of(summary.get("metrics")),
+        tables=read_tables(folder / "tables"),
+        metrics=numbers_of(summary.get("metrics")),
     )
 
 
@@ -93,7 +93,7 @@ def sweep_report(folder: Path) -> str:
         jobs,
         metric=f"validation/{trainer.get('best_metric', 'loss')}",
         mode=str(trainer.get("best_mode", "min")),
-        report_name=REPORT_FILE,
+        report_name=REPORT_NAME,
     )
 
 

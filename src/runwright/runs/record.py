@@ -101,7 +101,8 @@ def finish_recording(run: Run, status: str, *, error: BaseException | None = Non
     """Record how the run ended and close the tracker; a failure leaves traceback.txt."""
     if not run.ranks.is_first:
         return
-    fields: dict[str, Any] = {"end_time": time.time()}
+    end = read_run(run.folder)["start_time"] + run.seconds["all"] if status == "FINISHED" else time.time()
+    fields: dict[str, Any] = {"end_time": end}
     if error is not None and status == "FAILED":
         fields["error"] = redact(f"{type(error).__name__}: {error}")
         report = run.folder / "traceback.txt"

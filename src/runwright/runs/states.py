@@ -78,7 +78,7 @@ def mark(death: Death) -> bool:
             return False
         if (folder / JOURNAL_FILE).is_file():
             journal = Journal(folder / JOURNAL_FILE)
-            journal.tags({ENDED_TAG: death.reason})
+            journal.record(tags={ENDED_TAG: death.reason})
             journal.status(death.status, at=death.last_sign)
             journal.close()
         # Last: what was cut off before is done again by the next who looks.

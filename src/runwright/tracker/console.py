@@ -1,25 +1,194 @@
-"""A tracker without a store: the journal in the run folder, and a log line now and then."""
+"""Trackers whose store is the journal in the run folder: masked, and never raising into the run."""
 
 from __future__ import annotations
 
+import itertools
+import json
 import logging
+import numbers
 import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runwright.tracker.journaled import JournaledTracker
-from runwright.tracker.system import PREFIX
+from runwright.config.redaction import Redactor
+from runwright.store import flatten
+from runwright.tracker.journal import FILE_NAME, Journal
+from runwright.tracker.system import PREFIX, SystemSampler
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    import numpy as np
 
     from runwright.types import NonNegativeFloat, PositiveFloat, RunInfo
 
 logger = logging.getLogger(__name__)
 
+MAX_STEP = 2**63 - 1  # what the journal's index and MLflow's databases hold
+
+
+class JournaledTracker:
+    """Keeps a run in its journal; subclasses show it elsewhere by overriding the hooks `on_…`.
+
+    Calls before the start and after the end do nothing.
+    """
+
+    def __init__(self, *, system_every_seconds: float | None) -> None:
+        self.register_as: str | None = None  # where a registry is to have the best model
+        self._system_every_seconds = system_every_seconds
+        self._sampler: SystemSampler | None = None
+        self._journal: Journal | None = None
+        self._redactor = Redactor({})
+        self._folder = Path()
+        self._warned: set[str] = set()
+
+    def start(self, run: RunInfo) -> None:
+        """Open the run's journal, or continue it, and then what it is shown in."""
+        self._redactor, self._folder = Redactor(), run.folder.resolve()
+        self._journal = Journal(self._folder / FILE_NAME)
+        self._journal.status("RUNNING")
+        try:
+            self.on_start(run)
+        except BaseException:
+            self._journal.close()
+            self._journal = None
+            raise
+        if self._system_every_seconds is None:
+            return
+        # How busy the machine is; a resumed run goes on counting.
+        before = [steps[-1] for name, (steps, _) in self.curves().items() if name.startswith(PREFIX)]
+        numbers = itertools.count(max(map(int, before), default=-1) + 1)
+        self._sampler = SystemSampler(
+            lambda metrics: self.log_metrics(metrics, step=next(numbers)),
+            every_seconds=self._system_every_seconds,
+            folder=self._folder,
+        )
+
+    def finish(self, status: str) -> None:
+        """Record the end and close; a second call does nothing."""
+        if self._sampler is not None:
+            self._sampler.stop()
+            self._sampler = None
+        if self._journal is None:
+            return
+        self._journal.status(status)
+        self._write("sync", Journal.sync)
+        journal, self._journal = self._journal, None
+        try:
+            self.on_finish()
+        finally:
+            journal.close()
+
+    def on_start(self, run: RunInfo) -> None:
+        """Called when the journal is open."""
+
+    def on_finish(self) -> None:
+        """Called when everything is in the journal."""
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Record nested settings under dotted names."""
+
+        def write(journal: Journal) -> None:
+            settings = flatten(self._redactor.value(params))
+            journal.params({key: _text(value) for key, value in settings.items()})
+
+        self._write("params", write)
+
+    def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
+        """Record metrics of a step; what is not a number is left out with a warning."""
+
+        def write(journal: Journal) -> None:
+            values, at = self._numbers(metrics), max(-MAX_STEP, min(MAX_STEP, int(step)))
+            journal.metrics(values, step=at)
+            self.on_metrics(values, step=at)
+
+        self._write("metrics", write)
+
+    def log_ledger(self, ledger: str, *, step: int) -> None:
+        """Record the hash of all batches up to a step."""
+        self._write("ledger", lambda journal: journal.ledger(ledger, step=step))
+
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Record words about the run."""
+
+        def write(journal: Journal) -> None:
+            journal.record(tags={str(name): _text(self._redactor.value(tags[name])) for name in tags})
+
+        self._write("tags", write)
+
+    def log_inputs(self, inputs: Sequence[Mapping[str, Any]]) -> None:
+        """Record which data sets the run reads."""
+        self._write("inputs", lambda journal: journal.record(inputs=list(self._redactor.value(inputs))))
+
+    def log_artifact(self, path: Path, *, folder: str = "") -> None:
+        """Record a file or folder to keep; it is read later, so it must stay where it is."""
+
+        def write(journal: Journal) -> None:
+            absolute = path.resolve()
+            # A run folder may be moved before it is synced.
+            inside = absolute.is_relative_to(self._folder)
+            journal.record(
+                artifact=str(absolute.relative_to(self._folder) if inside else absolute), folder=folder
+            )
+
+        self._write("artifact", write)
+
+    def log_model(self, path: Path, *, about: Mapping[str, Any]) -> None:
+        """Record the folder of the best model, inside the run folder; `about` says how it is used."""
+
+        def write(journal: Journal) -> None:
+            relative = str(path.resolve().relative_to(self._folder))
+            fields = {"about": self._redactor.value(dict(about)), "register_as": self.register_as}
+            journal.record(model=relative, **fields)
+
+        self._write("model", write)
+
+    def sync(self) -> int:
+        """Put everything recorded so far on the disk; the journal's length, for a checkpoint."""
+        self._write("sync", Journal.sync)
+        return 0 if self._journal is None else self._journal.offset
+
+    def curves(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Steps and values of each metric of the run, from before a resume too."""
+        return {} if self._journal is None else self._journal.curves()
+
+    def on_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
+        """Called with metrics that have been recorded."""
+
+    def _write(self, kind: str, write: Callable[[Journal], object]) -> None:
+        """Record; whatever is wrong with a value, the run goes on after one warning of its kind."""
+        if self._journal is None:
+            return
+        try:
+            write(self._journal)
+        except Exception as error:  # noqa: BLE001 - whatever a value does, the run goes on
+            if kind not in self._warned:
+                self._warned.add(kind)
+                logger.warning("the tracker could not record %s: %s: %s", kind, type(error).__name__, error)
+
+    def _numbers(self, metrics: Mapping[str, Any]) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for name, value in metrics.items():
+            try:
+                values[str(name)] = float(value)
+            except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+                if str(name) not in self._warned:
+                    self._warned.add(str(name))
+                    logger.warning("metric %r is left out: %r is not a number (%s)", name, value, error)
+        return values
+
+
+class Silent(JournaledTracker):
+    """The tracker of the processes that are not the first: records nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(system_every_seconds=None)
+
+    def start(self, run: RunInfo) -> None:
+        """Open no journal, so that all other calls do nothing."""
+
 
 class ConsoleTracker(JournaledTracker):
-    """Records to the journal and logs figures, at most once in `interval_seconds` for each set of names."""
+    """Records to the journal and logs metrics, at most once in `interval_seconds` for each set of names."""
 
     def __init__(
         self, *, interval_seconds: NonNegativeFloat, system_every_seconds: PositiveFloat | None
@@ -29,47 +198,20 @@ class ConsoleTracker(JournaledTracker):
         self._last_seconds: dict[tuple[str, ...], float] = {}
 
     def on_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
-        """Log the figures unless the same ones were logged a moment ago; those of the machine never."""
-        metrics = {name: value for name, value in metrics.items() if not name.startswith(PREFIX)}
-        if not metrics:
-            return
+        """Log the metrics unless the same ones were logged a moment ago; those of the machine never."""
+        words = [f"{name} {value:.5g}" for name, value in metrics.items() if not name.startswith(PREFIX)]
         names, now = tuple(metrics), time.monotonic()
-        if now - self._last_seconds.get(names, -float("inf")) < self._interval_seconds:
-            return
-        self._last_seconds[names] = now
-        logger.info("step %d: %s", step, ", ".join(f"{name} {value:.5g}" for name, value in metrics.items()))
+        if words and now - self._last_seconds.get(names, -float("inf")) >= self._interval_seconds:
+            self._last_seconds[names] = now
+            logger.info("step %d: %s", step, ", ".join(words))
 
 
-class Silent:
-    """The tracker of the processes that are not the first: takes everything, keeps nothing."""
-
-    def start(self, run: RunInfo) -> None:
-        """Nothing."""
-
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Nothing."""
-
-    def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
-        """Nothing."""
-
-    def log_ledger(self, ledger: str, *, step: int) -> None:
-        """Nothing."""
-
-    def log_tags(self, tags: Mapping[str, str]) -> None:
-        """Nothing."""
-
-    def log_inputs(self, inputs: Sequence[Mapping[str, Any]]) -> None:
-        """Nothing."""
-
-    def log_artifact(self, path: Path, *, folder: str = "") -> None:
-        """Nothing."""
-
-    def log_model(self, path: Path, *, about: Mapping[str, Any]) -> None:
-        """Nothing."""
-
-    def sync(self) -> int:
-        """Nothing is kept."""
-        return 0
-
-    def finish(self, status: str) -> None:
-        """Nothing."""
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, numbers.Number) and not isinstance(value, bool):
+        return str(value)
+    try:
+        return json.dumps(value, default=str, ensure_ascii=False)
+    except (TypeError, ValueError):  # keys that JSON does not know, or a loop
+        return repr(value)

@@ -33,14 +33,14 @@ class Git:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def ask(self, *arguments: str, given: bytes = b"") -> bytes:
-        """What the command prints; raises GitError where it fails."""
+    def ask(self, *arguments: str, stdin: bytes = b"") -> bytes:
+        """Standard output of the command; raises GitError where it fails."""
         # Locks are optional: a run that only looks must not disturb a commit in progress.
         options = ["--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(self._folder)]
         try:
             done = subprocess.run(  # noqa: S603 - fixed words
                 ["git", *options, *arguments],  # noqa: S607 - found as every other tool of the user's
-                input=given,
+                input=stdin,
                 capture_output=True,
                 timeout=TIMEOUT_SECONDS,
                 check=False,
@@ -55,9 +55,9 @@ class Git:
             raise GitError(reason or f"git {arguments[0]} ended with {done.returncode}")
         return done.stdout
 
-    def ask_names(self, *arguments: str, given: bytes = b"") -> list[str]:
-        """The parts of an answer that end with a zero byte."""
-        return [os.fsdecode(part) for part in self.ask(*arguments, given=given).split(b"\0")[:-1]]
+    def ask_names(self, *arguments: str, stdin: bytes = b"") -> list[str]:
+        """Fields of an answer that each end with a zero byte."""
+        return [os.fsdecode(field) for field in self.ask(*arguments, stdin=stdin).split(b"\0")[:-1]]
 
     def committed(self, commit: str) -> dict[str, Version]:
         """The files of a commit, by name."""
@@ -82,8 +82,8 @@ class Git:
 
     def converted(self, names: Iterable[str], settings: Mapping[str, str]) -> set[str]:
         """The files whose line ends become those of Unix when git takes them in."""
-        given = b"".join(os.fsencode(name) + b"\0" for name in names)
-        answer = self.ask_names("check-attr", "-z", "--stdin", "text", "eol", given=given)
+        stdin = b"".join(os.fsencode(name) + b"\0" for name in names)
+        answer = self.ask_names("check-attr", "-z", "--stdin", "text", "eol", stdin=stdin)
         text = dict(zip(answer[::6], answer[2::6], strict=True))
         ends = dict(zip(answer[3::6], answer[5::6], strict=True))
         by_default = settings.get("core.autocrlf", "false") in ("", "true", "yes", "on", "1", "input")
@@ -102,17 +102,16 @@ class Git:
         # Asked for first: git 2.39 ends at the first object that a partial clone lacks.
         answer = self.ask("rev-list", "--objects", "--no-walk", "--missing=print", commit)
         lacking = {line[1:].decode() for line in answer.split(b"\n") if line.startswith(b"?")}
-        answer = self._ask_objects("--batch-check=%(objectsize) %(objectname)", set(oids) - lacking)
+        stdin = "".join(f"{oid}\n" for oid in set(oids) - lacking).encode()
+        answer = self.ask("cat-file", "--batch-check=%(objectsize) %(objectname)", stdin=stdin)
         sizes = sorted((int(size), oid.decode()) for size, oid in map(bytes.split, answer.splitlines()))
         ends = accumulate(size for size, _ in sizes)
-        chosen = [
+        shown = [
             oid
             for (size, oid), end in zip(sizes, ends, strict=True)
             if size <= MAX_SHOWN_BYTES and end <= MAX_ALL_SHOWN_BYTES
         ]
-        contents = io.BytesIO(self._ask_objects("--batch", chosen))
+        answer = self.ask("cat-file", "--batch", stdin="".join(f"{oid}\n" for oid in shown).encode())
+        contents = io.BytesIO(answer)
         # A line with hash, kind and size, the content, and the end of a line.
-        return {oid: contents.read(int(contents.readline().split()[-1]) + 1)[:-1] for oid in chosen}, lacking
-
-    def _ask_objects(self, question: str, oids: Iterable[str]) -> bytes:
-        return self.ask("cat-file", question, given="".join(f"{oid}\n" for oid in oids).encode())
+        return {oid: contents.read(int(contents.readline().split()[-1]) + 1)[:-1] for oid in shown}, lacking

@@ -9,7 +9,7 @@ One line is one event. `t` is the time in milliseconds since 1970; the other key
     {"t", "changed": {name: [first, now]}}            a resumed run came with another value
     {"t", "tags": {name: text}}                       the last value of a name stands
     {"t", "inputs": [{name, digest, …}]}              data sets that the run reads
-    {"t", "artifact": path, "folder": place}          a file or folder to keep; relative to the run folder
+    {"t", "artifact": path, "folder": path}           a file or folder to keep; relative to the run folder
     {"t", "model": path, "about": {…}, "register_as": name or null}  the best model, and how to use it
     {"t", "status": word}                             RUNNING at each start; FINISHED, FAILED or KILLED
 
@@ -28,11 +28,11 @@ import threading
 import time
 from array import array
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -51,21 +51,17 @@ LEDGER_DIGITS = 13  # 52 bits of it are kept for the comparison: what a float ho
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
-@dataclass(slots=True)
 class _Curve:
     """Steps in rising order and their values: 16 bytes a point."""
 
-    steps: array[int] = field(default_factory=lambda: array("q"))
-    values: array[float] = field(default_factory=lambda: array("d"))
+    def __init__(self) -> None:
+        self.steps, self.values = array("q"), array("d")
 
     def add(self, step: int, value: float) -> float | None:
         """Take in a point; where the step is there already, its first value instead."""
         if not self.steps or step > self.steps[-1]:
-            self.steps.append(step)
-            self.values.append(value)
-            return None
-        position = bisect_left(self.steps, step)
-        if self.steps[position] == step:
+            position = len(self.steps)
+        elif self.steps[position := bisect_left(self.steps, step)] == step:
             return self.values[position]
         self.steps.insert(position, step)
         self.values.insert(position, value)
@@ -82,34 +78,35 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._curves: dict[str, _Curve] = {}
+        self._curves: dict[str, _Curve] = defaultdict(_Curve)
         self._ledgers = _Curve()
         self._params: dict[str, str] = {}
         self._pending = b""
         self._warned: set[str] = set()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        self._offset = _cut_torn_line(self._file)
-        self._take_in_what_is_there()
+        self.offset = _cut_torn_line(self._file)  # bytes recorded so far; stored in checkpoints
+        for record, _ in read(path):
+            _take_in(self._curves, record)
+            if "ledger" in record:
+                self._ledgers.add(record["s"], _shortened(record["ledger"]))
+            self._params = record.get("params", {}) | self._params
 
     def metrics(self, values: Mapping[str, float], *, step: int) -> None:
-        """Record figures of a step; those already recorded for it are compared, never rewritten."""
+        """Record metrics of a step; those already recorded for it are compared, never rewritten."""
         with self._lock:
             new: dict[str, Any] = {}
             conflicts: dict[str, list[Any]] = {}
             for name, value in values.items():
-                curve = self._curves.get(name)
-                if curve is None:
-                    curve = self._curves[name] = _Curve()
-                first = curve.add(step, value)
+                first = self._curves[name].add(step, value)
                 if first is None:
-                    new[name] = value if math.isfinite(value) else repr(value)
-                elif not _same(first, value) and not name.startswith(UNREPEATABLE):
+                    new[name] = _safe(value)
+                elif _safe(first) != _safe(value) and not name.startswith(UNREPEATABLE):
                     conflicts[name] = [_safe(first), _safe(value)]
             if new:
-                self._append({"t": _now(), "s": step, "m": new})
+                self._append(s=step, m=new)
             if conflicts:
-                self._append({"t": _now(), "s": step, "conflict": conflicts})
+                self._append(s=step, conflict=conflicts)
                 self._warn_once("conflict", "step %d gave other values than before: %s", step, conflicts)
 
     def ledger(self, ledger: str, *, step: int) -> None:
@@ -117,63 +114,42 @@ class Journal:
         with self._lock:
             first, now = self._ledgers.add(step, _shortened(ledger)), _shortened(ledger)
             if first is None:
-                self._append({"t": _now(), "s": step, "ledger": ledger})
+                self._append(s=step, ledger=ledger)
             elif first != now:
-                conflict = {"ledger": [f"{int(each):0{LEDGER_DIGITS}x}" for each in (first, now)]}
-                self._append({"t": _now(), "s": step, "conflict": conflict})
+                digits = [f"{int(value):0{LEDGER_DIGITS}x}" for value in (first, now)]
+                self._append(s=step, conflict={"ledger": digits})
                 self._warn_once("ledger", "up to step %d other data was seen than before", step)
 
     def params(self, values: Mapping[str, str]) -> None:
-        """Record what the run was given; a name that changed since the first start is recorded as such."""
+        """Record settings of the run; a name that changed since the first start is recorded as such."""
         with self._lock:
             new = {name: value for name, value in values.items() if name not in self._params}
+            self._params |= new
             changed = {
                 name: [self._params[name], value]
                 for name, value in values.items()
-                if self._params.get(name, value) != value
+                if self._params[name] != value
             }
-            self._params |= new
             if new:
-                self._append({"t": _now(), "params": new})
+                self._append(params=new)
             if changed:
-                self._append({"t": _now(), "changed": changed})
+                self._append(changed=changed)
 
-    def tags(self, values: Mapping[str, str]) -> None:
-        """Record words about the run."""
+    def record(self, **fields: Any) -> None:
+        """Record tags, inputs, an artifact or a model: the keys of a line as the module lists them."""
         with self._lock:
-            self._append({"t": _now(), "tags": dict(values)})
-
-    def inputs(self, inputs: Sequence[Mapping[str, Any]]) -> None:
-        """Record which data the run reads."""
-        with self._lock:
-            self._append({"t": _now(), "inputs": [dict(each) for each in inputs]})
-
-    def artifact(self, path: str, *, folder: str) -> None:
-        """Record that a file or folder belongs to the run."""
-        with self._lock:
-            self._append({"t": _now(), "artifact": path, "folder": folder})
-
-    def model(self, path: str, *, about: Mapping[str, Any], register_as: str | None) -> None:
-        """Record the folder of the best model."""
-        with self._lock:
-            self._append({"t": _now(), "model": path, "about": dict(about), "register_as": register_as})
+            self._append(**fields)
 
     def status(self, status: str, *, at: float | None = None) -> None:
         """Record the state of the run, as of `at` (seconds since 1970; None: now)."""
-        with self._lock:
-            self._append({"t": _now() if at is None else round(at * 1000), "status": status})
-
-    @property
-    def offset(self) -> int:
-        """Bytes recorded so far; stored in checkpoints."""
-        return self._offset
+        self.record(status=status, **({} if at is None else {"t": round(at * 1000)}))
 
     def sync(self) -> int:
         """The offset up to which everything is on the disk itself."""
         with self._lock:
             self._drain()
             os.fsync(self._file)
-            return self._offset
+            return self.offset
 
     def close(self) -> None:
         """Write what waits and close the file."""
@@ -185,37 +161,26 @@ class Journal:
 
     def curves(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Steps (int64) and values (float64) of each metric, in rising order of steps."""
-        import numpy as np  # deferred: the reader of a journal need not have it loaded
-
         with self._lock:
-            return {name: (np.array(c.steps), np.array(c.values)) for name, c in self._curves.items()}
+            return _as_arrays(self._curves)
 
-    def _take_in_what_is_there(self) -> None:
-        for record, _ in read(self.path):
-            for name, value in record.get("m", {}).items():
-                self._curves.setdefault(name, _Curve()).add(record["s"], float(value))
-            if "ledger" in record:
-                self._ledgers.add(record["s"], _shortened(record["ledger"]))
-            for name, value in record.get("params", {}).items():
-                self._params.setdefault(name, value)
-
-    def _append(self, record: Mapping[str, Any]) -> None:
+    def _append(self, **fields: Any) -> None:
+        record = {"t": time.time_ns() // 1_000_000, **fields}
         self._pending += _encode(record).encode("ascii") + b"\n"
         self._drain()
 
     def _drain(self) -> None:
-        if not self._pending or self._file < 0:
-            return
         try:
-            while self._pending:
+            while self._pending and self._file >= 0:
                 written = os.write(self._file, self._pending)
                 self._pending = self._pending[written:]
-                self._offset += written
+                self.offset += written
         except OSError as error:
             self._warn_once("disk", "cannot write %s (%s); its lines wait in memory", self.path, error)
             if len(self._pending) > MAX_PENDING_BYTES:
                 self._warn_once("lost", "the journal lost lines: the disk refused them for too long")
-                self._pending = _keep_torn_rest(self._pending)
+                # A line already begun on the disk is completed, so that it does not swallow the next one.
+                self._pending = self._pending[: self._pending.index(b"\n") + 1]
 
     def _warn_once(self, kind: str, message: str, *values: object) -> None:
         if kind not in self._warned:
@@ -242,17 +207,21 @@ def read(path: Path, *, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]
 
 def read_curves(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The curves of a journal that is not open for writing here."""
-    import numpy as np  # deferred as in Journal.curves
-
-    curves: dict[str, _Curve] = {}
+    curves: dict[str, _Curve] = defaultdict(_Curve)
     for record, _ in read(path):
-        for name, value in record.get("m", {}).items():
-            curves.setdefault(name, _Curve()).add(record["s"], float(value))
+        _take_in(curves, record)
+    return _as_arrays(curves)
+
+
+def _take_in(curves: dict[str, _Curve], record: Mapping[str, Any]) -> None:
+    for name, value in record.get("m", {}).items():
+        curves[name].add(record["s"], float(value))
+
+
+def _as_arrays(curves: Mapping[str, _Curve]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    import numpy as np  # deferred: the reader of a journal need not have it loaded
+
     return {name: (np.array(curve.steps), np.array(curve.values)) for name, curve in curves.items()}
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _shortened(ledger: str) -> float:
@@ -263,12 +232,8 @@ def _safe(value: float) -> float | str:
     return value if math.isfinite(value) else repr(value)
 
 
-def _same(first: float, second: float) -> bool:
-    return first == second or (math.isnan(first) and math.isnan(second))
-
-
 def _cut_torn_line(file: int) -> int:
-    """The length of the file after its incomplete last line, if any, is removed."""
+    """Remove an incomplete last line; the length of the file then."""
     end = os.fstat(file).st_size
     position = end
     while position > 0:
@@ -282,8 +247,3 @@ def _cut_torn_line(file: int) -> int:
         logger.warning("the journal ended in a torn line of %d bytes; it was cut", end - position)
         os.ftruncate(file, position)
     return position
-
-
-def _keep_torn_rest(pending: bytes) -> bytes:
-    """What must still be written so that a line already begun on the disk does not swallow the next one."""
-    return pending[: pending.index(b"\n") + 1]

@@ -1,4 +1,4 @@
-"""Where a run comes from: code, packages, machine and command, with secrets masked.
+"""Origin of a run: code, packages, machine and command, with secrets masked.
 
 Nothing is imported or started for it but git: GPUs are named only where torch is loaded already.
 """
@@ -19,8 +19,6 @@ from runwright.config.redaction import Redactor, redact
 from runwright.tracker.repository import Repository, read_repository
 from runwright.tracker.source_files import hash_code
 
-__all__ = ["collect", "redact", "tags"]
-
 # What decides how many threads compute, and with them the last bits of a result.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -40,16 +38,16 @@ MAX_NOT_COMPARED = 100  # files that are named
 def collect(
     folder: Path | None = None, *, code: Mapping[str, Path] | None = None, but: Path | None = None
 ) -> dict[str, Any]:
-    """What is known of a run before it starts; plain values, safe to write down.
+    """Origin of a run that starts; plain values, safe to write down.
 
     `git` is None outside a repository; its `diff` is the text of changes to tracked files against the
-    commit, its `not_compared` the files of which that is not known. `untracked` holds the sha256 of each file
+    commit, its `not_compared` the files that could not be compared. `untracked` holds the sha256 of each file
     that git neither tracks nor ignores, except those in the folder `but`; `code` that of each source file in
-    the given folders.
+    these folders.
     """
     folder = folder or Path.cwd()
     repository = read_repository(folder, but=but)
-    found = {
+    masked = {
         "command": shlex.join(map(redact, sys.argv)),  # before quotes tear secrets apart
         "folder": str(folder.resolve()),
         "git": _git(repository),
@@ -64,22 +62,22 @@ def collect(
         "untracked": repository.untracked if repository else {},
         "code": hash_code(code or {}),
     }
-    return Redactor().value(found) | plain
+    return Redactor().value(masked) | plain
 
 
-def tags(found: dict[str, Any]) -> dict[str, str]:
+def tags(origin: dict[str, Any]) -> dict[str, str]:
     """The few facts worth a column in a list of runs, under the names that MLflow's page shows."""
     facts = {
-        "mlflow.source.name": found["command"],
-        "runwright.host": found["host"]["name"],
-        "runwright.cpu": found["hardware"]["cpu"],
-        "runwright.gpus": ", ".join(found["hardware"]["gpus"]),
-        "runwright.python": found["python"]["version"],
+        "mlflow.source.name": origin["command"],
+        "runwright.host": origin["host"]["name"],
+        "runwright.cpu": origin["hardware"]["cpu"],
+        "runwright.gpus": ", ".join(origin["hardware"]["gpus"]),
+        "runwright.python": origin["python"]["version"],
     }
-    if found["git"] is not None:
+    if origin["git"] is not None:
         facts |= {
-            "mlflow.source.git.commit": found["git"]["commit"],
-            "runwright.git.dirty": str(found["git"]["dirty"]).lower(),
+            "mlflow.source.git.commit": origin["git"]["commit"],
+            "runwright.git.dirty": str(origin["git"]["dirty"]).lower(),
         }
     return {name: text for name, text in facts.items() if text}
 
@@ -105,16 +103,14 @@ def _hardware() -> dict[str, Any]:
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     torch = sys.modules.get("torch")
-    gpus = []
-    if torch is not None and torch.cuda.is_available():
-        gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    num_gpus = torch.cuda.device_count() if torch is not None and torch.cuda.is_available() else 0
     return {
         "cpu": _cpu_model(),
         "num_cores": psutil.cpu_count(logical=False),
         "num_logical_cores": os.cpu_count(),
         "num_usable_cores": usable,
         "memory_bytes": psutil.virtual_memory().total,
-        "gpus": gpus,
+        "gpus": [torch.cuda.get_device_name(index) for index in range(num_gpus)] if torch else [],
         "num_torch_threads": torch.get_num_threads() if torch is not None else None,
     }
 
@@ -123,7 +119,7 @@ def _cpu_model() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
-        return platform.processor() or platform.machine()
+        lines = []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(models, platform.processor() or platform.machine())
 
@@ -133,7 +129,7 @@ def installed_packages() -> dict[str, str]:
     from importlib import metadata  # deferred: the command line's light path never needs it
 
     versions: dict[str, str] = {}
-    for found in metadata.distributions():
-        if found.name:
-            versions.setdefault(found.name, found.version)
+    for package in metadata.distributions():
+        if package.name:
+            versions.setdefault(package.name, package.version)
     return dict(sorted(versions.items(), key=lambda item: item[0].lower()))

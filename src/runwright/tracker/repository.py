@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from io import BufferedReader
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from runwright.tracker.git import MAX_ALL_SHOWN_BYTES, MAX_SHOWN_BYTES, Git, GitError
 from runwright.tracker.source_files import open_regular
@@ -31,7 +31,7 @@ MAX_POINTER_BYTES = 1024  # Git LFS's own limit
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Repository:
-    """What is known of the files around a folder."""
+    """The git repository of a folder, and its files where they differ from the commit."""
 
     root: Path
     commit: str | None  # None before the first one: every tracked file is new
@@ -47,35 +47,36 @@ def read_repository(folder: Path, *, but: Path | None = None) -> Repository | No
     Untracked files in the folder `but` are left out.
     """
     folder = folder.resolve()
-    place = next((each for each in (folder, *folder.parents) if os.path.lexists(each / ".git")), None)
-    is_chosen = "GIT_DIR" in os.environ or "GIT_WORK_TREE" in os.environ  # by the user
-    if place is None and not is_chosen:
+    parents = (folder, *folder.parents)
+    expected = next((parent for parent in parents if os.path.lexists(parent / ".git")), None)
+    is_named = "GIT_DIR" in os.environ or "GIT_WORK_TREE" in os.environ  # by the user
+    if expected is None and not is_named:
         return None
     git = Git(folder)
     try:
         root = Path(os.fsdecode(git.ask("rev-parse", "--show-toplevel")).removesuffix("\n"))
         # `core.worktree` could name the user's home, whose files would be listed, and copied, as untracked.
-        if place is not None and not is_chosen and not root.samefile(place):
-            raise GitError(f"the repository in {place} names another working tree")
+        if expected is not None and not is_named and not root.samefile(expected):
+            raise GitError(f"the repository in {expected} names another working tree")
         commit = git.ask("rev-parse", "--revs-only", "HEAD").decode().strip() or None
         branch = git.ask("branch", "--show-current").decode(errors="backslashreplace").strip() or None
     except (GitError, OSError) as error:
         logger.warning("git: %s; this run records no commit", error)
         return None
-    found = Repository(root=root, commit=commit, branch=branch)
+    repository = Repository(root=root, commit=commit, branch=branch)
     try:
-        found = replace(found, untracked=_untracked(root, but))
+        repository = replace(repository, untracked=_untracked(root, but))
         tree = _WorkingTree(root, commit)
-        return replace(found, diff="".join(tree.diffs()), not_compared=tree.not_compared)
+        return replace(repository, diff="".join(tree.diffs()), not_compared=tree.not_compared)
     except GitError as error:  # a damaged index, say
-        return replace(found, not_compared=[f"all files ({error})"])
+        return replace(repository, not_compared=[f"all files ({error})"])
 
 
 def _untracked(root: Path, but: Path | None) -> dict[str, str]:
     deadline = time.monotonic() + MAX_SECONDS
     names = Git(root).ask_names("ls-files", "--others", "--exclude-standard", "-z")
-    kept = (name for name in sorted(names) if not (but and (root / name).is_relative_to(but)))
-    return {_as_utf8(name): _digest(root / name, deadline) for name in islice(kept, MAX_UNTRACKED)}
+    outside = (name for name in sorted(names) if not (but and (root / name).is_relative_to(but)))
+    return {_as_utf8(name): _digest(root / name, deadline) for name in islice(outside, MAX_UNTRACKED)}
 
 
 def _digest(path: Path, deadline: float) -> str:
@@ -99,7 +100,7 @@ def _as_utf8(name: str) -> str:
 
 
 class _NotComparedError(Exception):
-    """The text is the reason."""
+    """A file is not compared; the text is the reason."""
 
 
 class _WorkingTree:
@@ -111,10 +112,10 @@ class _WorkingTree:
         self._deadline = time.monotonic() + MAX_SECONDS
         self._settings = self._git.settings()
         self._algorithm = self._git.ask("rev-parse", "--show-object-format").decode().strip()
-        self._folders: dict[str, bool] = {}  # whether a name is a folder, not a link to one
+        self._folders: dict[PurePosixPath, bool] = {}  # False: a link, or no folder
 
     def diffs(self) -> Iterator[str]:
-        """The difference of each file that has one.
+        """Yield the difference of each changed file.
 
         Two of git's conversions are made here too: of line ends, where attributes or `core.autocrlf` ask for
         it, and of Git LFS, whose files are committed as pointers. Other filters are programs, which are not
@@ -163,7 +164,7 @@ class _WorkingTree:
 
     def _version(self, name: str, staged: Version | None, *, is_sparse: bool) -> Version | None:
         """The file as it is now, without its content; None where it is gone or no longer tracked."""
-        if any(part.lower() in ("", ".", "..", ".git") for part in name.split("/")):
+        if any(folder.lower() in ("", ".", "..", ".git") for folder in name.split("/")):
             raise _NotComparedError("no name of a file inside the repository")
         if staged is None:
             return None
@@ -204,9 +205,8 @@ class _WorkingTree:
             raise _NotComparedError(f"unreadable: {error.strerror}") from error
 
     def _is_in_folders(self, name: str) -> bool:
-        """Whether none of the folders above a file is a link, which may lead anywhere."""
-        for end in (at for at, letter in enumerate(name) if letter == "/"):
-            folder = name[:end]
+        """Return True if none of the folders above a file is a link, which may lead anywhere."""
+        for folder in reversed(PurePosixPath(name).parents[:-1]):
             if folder not in self._folders:
                 self._folders[folder] = stat.S_ISDIR((self._root / folder).lstat().st_mode)
             if not self._folders[folder]:

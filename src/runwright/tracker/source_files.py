@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib.util
 import json
@@ -25,7 +26,7 @@ HASHES_FILE = "file-hashes.json"
 
 
 def code_folders(packages: Iterable[str], *, conf: Path | None) -> dict[str, Path]:
-    """Where the source code of a run is: Runwright's, the user's packages', and their configuration."""
+    """Folders of a run's source code: Runwright's, the user's packages', and their configuration."""
     folders: dict[str, Path] = {}
     for package in ("runwright", *packages):
         spec = importlib.util.find_spec(package.split(".")[0])
@@ -41,25 +42,47 @@ def code_folders(packages: Iterable[str], *, conf: Path | None) -> dict[str, Pat
 
 def hash_code(folders: Mapping[str, Path]) -> dict[str, dict[str, str]]:
     """The sha256 of each source file, by package and by its path in there."""
-    return {name: _hash_sources(place) for name, place in folders.items()}
+    hashes = {}
+    for name, folder in folders.items():
+        files = (file for file in folder.rglob("*") if file.suffix in (".py", ".yaml", ".yml"))
+        sources = sorted(file for file in files if "__pycache__" not in file.parts and file.is_file())
+        if folder.is_file():  # a package of one module
+            folder, sources = folder.parent, [folder]
+        hashes[name] = {
+            file.relative_to(folder).as_posix(): file_sha256(file) for file in sources[:MAX_FILES]
+        }
+    return hashes
 
 
 def hash_model(name: str, *, revision: str | None, cache: Path) -> dict[str, Any]:
-    """Where a model or tokenizer was read from, and the sha256 of each of its files.
+    """The folder that a model or tokenizer was read from, and the sha256 of each of its files.
 
     `cache` is a folder that remembers the hashes of files whose size and time have not changed.
     """
     try:
         folder = Path(resolve_source(name))
         if not folder.is_dir():
-            folder = _downloaded(name, revision)
+            from huggingface_hub import snapshot_download
+
+            # Where a hub's client keeps the files that were loaded; no network.
+            folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
     except (ConfigError, OSError, ValueError, ImportError) as error:
         return {"name": name, "revision": revision, "files": {}, "reason": str(error).split("\n")[0]}
     files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
-    known = _read_known(cache / HASHES_FILE)
-    found = {str(file.relative_to(folder)): _remembered(file, known) for file in files[:MAX_FILES]}
-    _write_known(cache / HASHES_FILE, known)
-    return {"name": name, "revision": revision, "folder": str(folder), "files": found}
+    remembered: dict[str, list[Any]] = {}
+    digests = {}
+    with contextlib.suppress(OSError, ValueError):
+        remembered = json.loads((cache / HASHES_FILE).read_text(encoding="utf-8"))
+    for file in files[:MAX_FILES]:
+        status, key = file.stat(), str(file.resolve())
+        state = [status.st_size, status.st_mtime_ns, status.st_ino]
+        if remembered.get(key, [None])[:-1] != state:
+            remembered[key] = [*state, file_sha256(file)]
+        digests[str(file.relative_to(folder))] = remembered[key][-1]
+    with contextlib.suppress(OSError):  # a convenience: where it cannot be written, files are hashed again
+        cache.mkdir(parents=True, exist_ok=True)
+        write_json(cache / HASHES_FILE, remembered)
+    return {"name": name, "revision": revision, "folder": str(folder), "files": digests}
 
 
 def copy_sources(names: Iterable[str], *, root: Path, folder: Path) -> list[Path]:
@@ -81,10 +104,10 @@ def copy_sources(names: Iterable[str], *, root: Path, folder: Path) -> list[Path
         except (OSError, UnicodeDecodeError):
             continue
         total += size
-        place = folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text, encoding="utf-8")
-        copied.append(place)
+        copy = folder / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(text, encoding="utf-8")
+        copied.append(copy)
     return copied
 
 
@@ -95,42 +118,3 @@ def open_regular(file: Path) -> BufferedReader:
         os.close(descriptor)
         raise OSError(errno.EINVAL, "no regular file", str(file))
     return open(descriptor, "rb")  # noqa: PTH123 - a descriptor has no path
-
-
-def _hash_sources(place: Path) -> dict[str, str]:
-    if place.is_file():
-        return {place.name: file_sha256(place)}
-    files = (file for file in place.rglob("*") if file.suffix in (".py", ".yaml", ".yml"))
-    kept = sorted(file for file in files if "__pycache__" not in file.parts and file.is_file())[:MAX_FILES]
-    return {file.relative_to(place).as_posix(): file_sha256(file) for file in kept}
-
-
-def _downloaded(name: str, revision: str | None) -> Path:
-    """The folder in which a hub's client keeps the files that were loaded; no network."""
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(name, revision=revision, local_files_only=True))
-
-
-def _remembered(file: Path, known: dict[str, list[Any]]) -> str:
-    status = file.stat()
-    state = [status.st_size, status.st_mtime_ns, status.st_ino]
-    key = str(file.resolve())
-    if known.get(key, [None])[:-1] != state:
-        known[key] = [*state, file_sha256(file)]
-    return known[key][-1]
-
-
-def _read_known(file: Path) -> dict[str, list[Any]]:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def _write_known(file: Path, known: Mapping[str, list[Any]]) -> None:
-    try:  # a convenience: where it cannot be written, files are hashed again
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, known)
-    except OSError:
-        return

@@ -1,4 +1,4 @@
-"""How busy the machine is while a run lasts: processor, memory, disk and GPUs, looked at now and then."""
+"""Samples of the machine's load while a run lasts: processor, memory, disk and GPUs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 
 import psutil
 
@@ -16,26 +15,22 @@ PREFIX = "system/"
 
 
 class SystemSampler:
-    """Calls `log` with figures of the machine and of this process every few seconds, in its own thread."""
+    """Calls `log` with metrics of the machine and of this process every few seconds, in its own thread."""
 
     def __init__(
         self, log: Callable[[Mapping[str, float]], None], *, every_seconds: float, folder: Path
     ) -> None:
-        self._log = log
-        self._every_seconds = every_seconds
-        self._folder = folder
+        self._log, self._every_seconds, self._folder = log, every_seconds, folder
         self._process = psutil.Process()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="runwright-system", daemon=True)
-
-    def start(self) -> None:
-        """Begin; shares of time are those since the figures before."""
+        # Shares of time are those since the sample before.
         psutil.cpu_percent()
         self._process.cpu_percent()
+        self._thread = threading.Thread(target=self._work, name="runwright-system", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End, after the last figures."""
+        """End, after a last sample."""
         self._stop.set()
         self._thread.join(5.0)  # a hanging file system must not keep the run
 
@@ -47,22 +42,22 @@ class SystemSampler:
                 self._log(self.sample())
 
     def sample(self) -> dict[str, float]:
-        """Figures of now: percentages, bytes and seconds, as the names say."""
-        memory, times = psutil.virtual_memory(), self._process.cpu_times()
-        figures = {
+        """Percentages, bytes and seconds of now, as the names say."""
+        process, memory = self._process, psutil.virtual_memory()
+        times = process.cpu_times()
+        metrics = {
             "cpu_percent": psutil.cpu_percent(),  # of all cores together
             "memory_percent": memory.percent,
             "disk_free_bytes": float(psutil.disk_usage(str(self._folder)).free),
-            "process_cpu_percent": self._process.cpu_percent(),  # 100: one core
+            "process_cpu_percent": process.cpu_percent(),  # 100: one core
             "process_cpu_seconds": times.user + times.system,
-            "process_memory_bytes": float(self._process.memory_info().rss),
+            "process_memory_bytes": float(process.memory_info().rss),
         }
-        if hasattr(self._process, "io_counters"):  # not on macOS
-            counters = self._process.io_counters()
-            figures["process_read_bytes"] = float(counters.read_bytes)
-            figures["process_written_bytes"] = float(counters.write_bytes)
-        figures |= _gpus()
-        return {f"{PREFIX}{name}": value for name, value in figures.items()}
+        if hasattr(process, "io_counters"):  # not on macOS
+            counters = process.io_counters()
+            metrics["process_read_bytes"] = float(counters.read_bytes)
+            metrics["process_written_bytes"] = float(counters.write_bytes)
+        return {f"{PREFIX}{name}": value for name, value in (metrics | _gpus()).items()}
 
 
 def cpu_seconds() -> float:
@@ -74,21 +69,13 @@ def cpu_seconds() -> float:
 def _gpus() -> dict[str, float]:
     """Load and memory of the GPUs that torch uses; nothing is loaded or started for it."""
     torch = sys.modules.get("torch")
+    metrics: dict[str, float] = {}
     if torch is None or not torch.cuda.is_initialized():
-        return {}
-    figures: dict[str, float] = {}
+        return metrics
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
-        figures[f"gpu{index}_memory_used_bytes"] = float(total - free)
-        figures |= _load(torch, index)
-    return figures
-
-
-def _load(torch: ModuleType, index: int) -> dict[str, float]:
-    try:  # needs nvidia-ml-py, which torch does not bring
-        return {
-            f"gpu{index}_percent": float(torch.cuda.utilization(index)),
-            f"gpu{index}_watts": torch.cuda.power_draw(index) / 1000,
-        }
-    except (ImportError, RuntimeError, ModuleNotFoundError):
-        return {}
+        metrics[f"gpu{index}_memory_used_bytes"] = float(total - free)
+        with contextlib.suppress(ImportError, RuntimeError):  # needs nvidia-ml-py, which torch does not bring
+            metrics[f"gpu{index}_percent"] = float(torch.cuda.utilization(index))
+            metrics[f"gpu{index}_watts"] = torch.cuda.power_draw(index) / 1000
+    return metrics

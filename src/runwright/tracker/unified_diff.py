@@ -6,7 +6,6 @@ import difflib
 import io
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 LINK, SUBMODULE = "120000", "160000"
@@ -33,7 +32,7 @@ def file_diff(name: str, old: Version | None, new: Version | None) -> str:
     """
     if old and new and old.mode[:3] != new.mode[:3]:  # a link in the place of a file: both in full
         return file_diff(name, old, None) + file_diff(name, None, new)
-    one, other = quoted(f"a/{name}"), quoted(f"b/{name}")
+    one, other = _quoted(f"a/{name}"), _quoted(f"b/{name}")
     header = [f"diff --git {one} {other}"]
     if old and new and old.mode != new.mode:
         header += [f"old mode {old.mode}", f"new mode {new.mode}"]
@@ -51,10 +50,10 @@ def file_diff(name: str, old: Version | None, new: Version | None) -> str:
     if before or after:
         tab = "\t" if " " in name else ""  # ends a name that holds blanks
         header += [f"--- {one}{tab if old else ''}", f"+++ {other}{tab if new else ''}"]
-    return "\n".join([*header, "".join(_hunks(before, after))])
+    return "\n".join([*header, _hunks(before, after)])
 
 
-def quoted(name: str) -> str:
+def _quoted(name: str) -> str:
     """A file's name as git writes it: in quotes, with escapes, if it is not UTF-8 or not on one line."""
     if not re.search(r'[\x00-\x1f\x7f"\\\ud800-\udfff]', name):
         return name
@@ -74,40 +73,24 @@ def _lines(version: Version | None) -> list[str] | None:
         return None
 
 
-def _hunks(before: list[str], after: list[str]) -> Iterator[str]:
+def _hunks(before: list[str], after: list[str]) -> str:
+    # From the first change to the last: one changed line of a long file costs what it does in a short one.
     shorter = min(len(before), len(after))
     head = next((at for at in range(shorter) if before[at] != after[at]), shorter)
     tail = next((at for at in range(shorter - head) if before[-1 - at] != after[-1 - at]), shorter - head)
     start, end = max(head - CONTEXT, 0), max(tail - CONTEXT, 0)
-    one, other = before[start : len(before) - end], after[start : len(after) - end]
-    first, last = head - start, tail - end  # lines of context
-    if len(one) * len(other) <= MAX_COMPARED:
-        groups = difflib.SequenceMatcher(None, one, other).get_grouped_opcodes(CONTEXT)
+    before, after = before[start : len(before) - end], after[start : len(after) - end]
+    if len(before) * len(after) <= MAX_COMPARED:
+        lines = list(difflib.unified_diff(before, after, n=CONTEXT))[2:]  # without its names
     else:
-        ends = len(one) - last, len(other) - last
-        whole = [
-            ("equal", 0, first, 0, first),
-            ("replace", first, ends[0], first, ends[1]),
-            ("equal", ends[0], len(one), ends[1], len(other)),
-        ]
-        groups = iter([whole])
-    for group in groups:
-        ranges = _range(group[0][1], group[-1][2], start), _range(group[0][3], group[-1][4], start)
-        yield f"@@ -{ranges[0]} +{ranges[1]} @@\n"
-        for kind, *places in group:
-            if kind == "equal":
-                yield from _marked(" ", one[places[0] : places[1]])
-                continue
-            yield from _marked("-", one[places[0] : places[1]])
-            yield from _marked("+", other[places[2] : places[3]])
-
-
-def _range(begin: int, end: int, offset: int) -> str:
-    count = end - begin
-    first = offset + begin + (count > 0)  # of no lines: the line before them
-    return f"{first}" if count == 1 else f"{first},{count}"
-
-
-def _marked(mark: str, lines: list[str]) -> Iterator[str]:
-    for line in lines:
-        yield f"{mark}{line}" if line.endswith("\n") else f"{mark}{line}\n\\ No newline at end of file\n"
+        lines = [f"@@ -1,{len(before)} +1,{len(after)} @@\n"]
+        lines += [f" {line}" for line in before[: head - start]]
+        lines += [f"-{line}" for line in before[head - start : len(before) - (tail - end)]]
+        lines += [f"+{line}" for line in after[head - start : len(after) - (tail - end)]]
+        lines += [f" {line}" for line in before[len(before) - (tail - end) :]]
+    for index, line in enumerate(lines):
+        if line.startswith("@"):
+            lines[index] = re.sub(r"(?<=[-+])\d+", lambda first: str(int(first[0]) + start), line)
+        elif not line.endswith("\n"):
+            lines[index] = f"{line}\n\\ No newline at end of file\n"
+    return "".join(lines)

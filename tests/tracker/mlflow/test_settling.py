@@ -12,8 +12,8 @@ import pytest
 
 from runwright.runs.folder import read_run
 from runwright.runs.states import mark_all
-from runwright.tracker.mlflow.settling import unsent_bytes
 from runwright.tracker.mlflow.tracker import MLflowTracker, sync
+from runwright.tracker.mlflow.upload import unsent_bytes
 from runwright.types import RunInfo
 
 DYING = """
@@ -23,7 +23,7 @@ from runwright.config.folders import find_conf_folders
 from runwright.runs.folder import create, read_run, update_status
 from runwright.runs.lock import run_lock
 from runwright.config.targets import instantiate
-from runwright.tracker.mlflow.settling import unsent_bytes
+from runwright.tracker.mlflow.upload import unsent_bytes
 from runwright.types import RunInfo
 
 config = {"name": "demo", "output_dir": sys.argv[1]}

@@ -108,7 +108,8 @@ def _difference_cell(difference: Difference | None, second: Sequence[float], fir
 
 def plot_curves(path: Path, sides: Sequence[Side]) -> Path | None:
     """Write a plot with a panel for each metric and a line for each run; None without a curve."""
-    from runwright.report.curve_plots import plot_metrics, smoothed
+    from runwright.report.page.charts import metric_charts, smoothed
+    from runwright.report.plots import draw
 
     curves = {}
     for letter, row in ((side.letter, row) for side in sides for row in side.rows):
@@ -122,4 +123,5 @@ def plot_curves(path: Path, sides: Sequence[Side]) -> Path | None:
                 curves[f"{line}/train loss, smoothed"] = steps[::every], smoothed(values)[::every]
             elif split == "validation" and "/" not in metric:
                 curves[f"{line}/validation {metric}"] = steps, values
-    return plot_metrics(path, curves)
+    panels = metric_charts(curves, best_step=None)
+    return draw(path, panels) if panels else None

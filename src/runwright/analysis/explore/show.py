@@ -21,9 +21,14 @@ from runwright.analysis.explore.tables import Share, Table, label_names, tables
 from runwright.config.compose import compose_checked
 from runwright.config.targets import GROUPS
 from runwright.errors import ConfigError
-from runwright.report.data_plots import data_numbers
 from runwright.report.page import document
-from runwright.report.page.charts import classes_chart, lengths_chart, numbers_chart, truncation_chart
+from runwright.report.page.charts import (
+    classes_chart,
+    data_numbers,
+    lengths_chart,
+    numbers_chart,
+    truncation_chart,
+)
 from runwright.report.page.document import Section, cell_of
 from runwright.report.terminal import WIDTH_OF_A_FILE, print_table
 

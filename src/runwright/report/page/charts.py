@@ -1,4 +1,4 @@
-"""What each chart of a report shows, from plain numbers."""
+"""Data of each chart from plain numbers: drawn by the script of a page, and as PNG by report/plots.py."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from runwright.report.curve_plots import NO_CURVES, smoothed
 from runwright.report.page.document import Chart, number_text
-from runwright.report.prediction_plots import correlation
 
-Curve = tuple[np.ndarray, np.ndarray]
+Curve = tuple[np.ndarray, np.ndarray]  # steps and values
+
+# Training's own metrics have other charts; what is recorded once, at the end, has none.
+NO_CURVES = ("train", "best", "test", "speed", "time", "system", "memory", "data")
 
 MAX_CURVE_POINTS = 2500  # beyond, means of neighbouring steps are drawn
 MAX_POINTS = 2000  # of a scatter; a text goes with each
@@ -19,12 +20,16 @@ MAX_TEXT = 180
 MAX_CLASSES = 200
 NAMED_CLASSES = 40  # in the script too: beyond, a confusion matrix has no names beside it
 MAX_BARS = 60
+MAX_BINS = 60
 MAX_LINES = 24
 MAX_PANELS = 12
 
+THRESHOLD = "threshold"  # a table with such a column is drawn
+MARKS = ("best", "used")  # its columns that mark a row
+
 
 def loss_chart(curves: Mapping[str, Curve], *, best_step: int | None) -> Chart | None:
-    """Loss of training steps, smoothed on demand, and of evaluations."""
+    """Loss of training steps, smoothed, and of evaluations; None without any."""
     losses = {
         name.removesuffix("/loss"): curve
         for name, curve in curves.items()
@@ -47,12 +52,11 @@ def training_charts(curves: Mapping[str, Curve]) -> list[Chart]:
         split, _, metric = name.partition("/")
         if split != "train" or metric in ("loss", "epoch") or len(steps) < 2:
             continue
-        finite = values[np.isfinite(values)]
-        about = f"highest {number_text(float(finite.max()))}, last {number_text(float(values[-1]))}"
-        is_rate = metric in ("learning_rate", "lr")
+        finite, is_rate = values[np.isfinite(values)].tolist(), metric == "learning_rate"
+        about = f"highest {number_text(max(finite))}, last {number_text(float(values[-1]))}" if finite else ""
         series = [line(metric, steps, values, raw=not is_rate)]
         title = metric.replace("_", " ").capitalize()
-        charts.append(curves_chart(title, about if len(finite) else "", series, smooth=not is_rate))
+        charts.append(curves_chart(title, about, series, smooth=not is_rate))
     return charts[:MAX_PANELS]
 
 
@@ -80,15 +84,14 @@ def curves_chart(
     smooth: bool = False,
     whole: bool = False,
 ) -> Chart:
-    """Lines over steps."""
     marks = [] if best_step is None else [{"x": best_step, "text": f"best, step {best_step:,}"}]
-    known = [value for each in series for value in each["y"] if value is not None and np.isfinite(value)]
+    finite = [value for curve in series for value in curve["y"] if value is not None and np.isfinite(value)]
     data = {
         "series": list(series),
         "x": "step",
         "marks": marks,
         "smooth": smooth,
-        "log": (smooth or "loss" in title.lower()) and bool(known) and min(known) > 0,
+        "log": (smooth or "loss" in title.lower()) and bool(finite) and min(finite) > 0,
         "height": 320 if whole else 250,
     }
     return Chart(kind="curves", title=title, about=about, data=data, whole=whole)
@@ -105,29 +108,40 @@ def line(name: str, steps: np.ndarray, values: np.ndarray, *, raw: bool = False)
     return {"name": name, "x": steps.tolist(), "y": values.tolist(), "smooth": raw, "points": points}
 
 
+def smoothed(values: np.ndarray, *, share: float = 0.02) -> np.ndarray:
+    """Mean over `share` of all points to each side; NaN and inf are left out."""
+    width = max(1, round(len(values) * share))
+    finite = np.isfinite(values)
+    sums = np.concatenate([[0.0], np.cumsum(np.where(finite, values, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(finite)])
+    positions = np.arange(len(values))
+    low, high = np.maximum(positions - width, 0), np.minimum(positions + width + 1, len(values))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (sums[high] - sums[low]) / (counts[high] - counts[low])
+
+
 def scatter_chart(
     split: str,
     predicted: np.ndarray,
     expected: np.ndarray,
     *,
-    texts: Sequence[str],
-    groups: Sequence[str] | None,
+    texts: Sequence[str] | None = None,
+    groups: np.ndarray | None = None,
+    group_names: Sequence[str] = (),
 ) -> Chart:
-    """Predicted against expected numbers [N], each with its text."""
+    """Predicted against expected numbers [N], each with its text and its group, an index of `group_names`."""
     error, r = float(np.abs(predicted - expected).mean()), correlation(predicted, expected)
     about = f"{len(predicted):,} examples, r = {r:.3f}, mean error {error:.3g}"
-    chosen = np.arange(len(predicted))
-    if len(chosen) > MAX_POINTS:
-        chosen = np.sort(np.random.default_rng(0).choice(len(chosen), MAX_POINTS, replace=False))
+    shown = np.arange(len(predicted))
+    if len(shown) > MAX_POINTS:
+        shown = np.sort(np.random.default_rng(0).choice(len(shown), MAX_POINTS, replace=False))
         about += f"; {MAX_POINTS:,} of them drawn"
-    names = sorted(set(groups)) if groups else []
-    places = {name: place for place, name in enumerate(names)}
     data = {
-        "px": expected[chosen].tolist(),
-        "py": predicted[chosen].tolist(),
-        "texts": [_cut(texts[index]) for index in chosen.tolist()],
-        "groups": names,
-        "group": [places[groups[index]] for index in chosen.tolist()] if groups else None,
+        "px": expected[shown].tolist(),
+        "py": predicted[shown].tolist(),
+        "texts": texts and [_cut(texts[index]) for index in shown.tolist()],
+        "groups": list(group_names),
+        "group": None if groups is None else groups[shown].tolist(),
         "x": "expected",
         "y": "predicted",
         "diagonal": True,
@@ -135,31 +149,54 @@ def scatter_chart(
     return Chart(kind="scatter", title=f"Predicted and expected, {split}", about=about, data=data)
 
 
+def correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson's r; NaN where one of them does not vary."""
+    if len(first) < 2 or first.std() == 0 or second.std() == 0:
+        return float("nan")
+    return float(np.corrcoef(first, second)[0, 1])
+
+
 def matrix_chart(
-    split: str, predicted: Sequence[str], expected: Sequence[str], names: Sequence[str]
+    split: str, predicted: np.ndarray, expected: np.ndarray, names: Sequence[str]
 ) -> Chart | None:
-    """Confusion matrix from names of classes; None where there are too many to see any."""
-    if not names or len(names) > MAX_CLASSES:
+    """Confusion matrix of class indices [N]; None where there are too many classes to see any.
+
+    Expected values outside 0 to C - 1 (such as -100, no label) are left out.
+    """
+    if not 0 < len(names) <= MAX_CLASSES:
         return None
-    places = {name: place for place, name in enumerate(names)}
-    pairs = [(places[e], places[p]) for e, p in zip(expected, predicted, strict=True)]
-    flat = np.bincount([row * len(names) + column for row, column in pairs], minlength=len(names) ** 2)
-    counts = flat.reshape(len(names), len(names))
-    cells = [[int(r), int(c), int(counts[r, c])] for r, c in np.argwhere(counts > 0)]
+    is_labelled = (expected >= 0) & (expected < len(names))
+    flat = expected[is_labelled].astype(np.int64) * len(names) + predicted[is_labelled].astype(np.int64)
+    counts = np.bincount(flat, minlength=len(names) ** 2).reshape(len(names), len(names))
     right = np.trace(counts) / max(counts.sum(), 1)
     about = f"{counts.sum():,} examples, {right:.1%} on the diagonal"
     wrong = counts - np.diag(np.diag(counts))
     if wrong.max() > 0:
         row, column = divmod(int(wrong.argmax()), len(names))
         about += f"; most often {_cut(names[row], 40)} as {_cut(names[column], 40)} ({wrong.max():,})"
-    data = {"names": [str(name) for name in names], "cells": cells}
+    cells = [[int(r), int(c), int(counts[r, c])] for r, c in np.argwhere(counts > 0)]
     return Chart(
         kind="matrix",
         title=f"Confusion, {split}",
         about=about,
-        data=data,
+        data={"names": [str(name) for name in names], "cells": cells},
         whole=12 < len(names) <= NAMED_CLASSES,
     )
+
+
+def threshold_chart(title: str, rows: Sequence[Mapping[str, Any]]) -> Chart:
+    """Every other column of a table over its column `threshold`, with the rows marked best and used."""
+    names = [name for name in rows[0] if name not in (THRESHOLD, *MARKS)]
+    thresholds = [row[THRESHOLD] for row in rows]
+    series = [{"name": name, "x": thresholds, "y": [row[name] for row in rows]} for name in names]
+    marked = [(mark, row) for mark in MARKS for row in rows if row.get(mark)]
+    marks = [{"x": row[THRESHOLD], "text": mark} for mark, row in marked]
+    about = "; ".join(
+        f"{mark} at {row[THRESHOLD]:.3g}: " + ", ".join(f"{name} {row[name]:.3f}" for name in names)
+        for mark, row in marked
+    )
+    data = {"series": series, "x": THRESHOLD, "marks": marks, "zero": True}
+    return Chart(kind="curves", title=title, about=about, data=data)
 
 
 def group_charts(
@@ -193,21 +230,56 @@ def group_charts(
     return charts[:MAX_PANELS]
 
 
+def data_numbers(
+    lengths: Mapping[str, np.ndarray],
+    *,
+    max_length: int | None,
+    class_counts: Mapping[str, Sequence[int]],
+    labels: Sequence[str],
+) -> dict[str, Any]:
+    """Histograms of tokens per text and counts of classes, by split: the numbers behind two charts."""
+    lengths = {split: np.asarray(values) for split, values in lengths.items() if len(values)}
+    everything = np.concatenate([np.zeros(0, dtype=np.int64), *lengths.values()])
+    right = int(np.quantile(everything, 0.995)) + 1 if len(everything) else 1
+    width = max(1, -(-right // MAX_BINS))
+    edges = np.arange(0, right + width, width)
+    return {
+        "lengths": {
+            split: {
+                "edges": edges.tolist(),
+                "counts": np.histogram(values, edges)[0].tolist(),
+                "num": len(values),
+                "num_over": int((values > max_length).sum()) if max_length else 0,
+                "median": float(np.median(values)),
+                "longest": int(values.max()),
+            }
+            for split, values in lengths.items()
+        },
+        "max_length": max_length,
+        "classes": {split: [int(count) for count in counts] for split, counts in class_counts.items()},
+        "labels": list(labels),
+    }
+
+
 def lengths_chart(numbers: Mapping[str, Any]) -> Chart | None:
     """Tokens of each text before truncation, as shares by split."""
-    lengths = {split: each for split, each in numbers.get("lengths", {}).items() if each["num"]}
+    lengths = numbers.get("lengths", {})
     if not lengths:
         return None
-    limit = numbers.get("max_length")
-    over = sum(each["num_over"] for each in lengths.values()) / sum(each["num"] for each in lengths.values())
-    longest = max(each["longest"] for each in lengths.values())
-    about = f"longest {longest:,} tokens" + (f"; cut at {limit}: {over:.2%} of texts" if limit else "")
+    limit, stats = numbers.get("max_length"), list(lengths.values())
+    over = sum(split["num_over"] for split in stats) / sum(split["num"] for split in stats)
+    about = f"longest {max(split['longest'] for split in stats):,} tokens"
     series = [
-        bins(f"{split} ({count:,}, median {each['median']:.0f})", each["edges"], each["counts"], count)
-        for split, each in lengths.items()
-        if (count := each["num"])
+        bins(
+            f"{name} ({split['num']:,}, median {split['median']:.0f})",
+            split["edges"],
+            split["counts"],
+            split["num"],
+        )
+        for name, split in lengths.items()
     ]
     marks = [{"x": limit, "text": f"max_length {limit}"}] if limit and limit <= series[0]["x"][-1] else []
+    about += f"; cut at {limit}: {over:.2%} of texts" if limit else ""
     data = {"series": series, "x": "tokens", "y": "% of texts", "marks": marks, "zero": True, "height": 280}
     return Chart(kind="curves", title="Text lengths", about=about, data=data)
 
@@ -217,9 +289,9 @@ def truncation_chart(
 ) -> Chart | None:
     """Shares of rows and of tokens that each limit of tokens cuts, by split."""
     series = [
-        {"name": f"{split}, {what}", "x": limits, "y": [100 * each[index] for each in parts], "points": True}
-        for split, parts in cut.items()
-        for index, what in enumerate(("rows", "tokens"))
+        {"name": f"{split}, {unit}", "x": limits, "y": [100 * pair[index] for pair in shares], "points": True}
+        for split, shares in cut.items()
+        for index, unit in enumerate(("rows", "tokens"))
     ]
     if not series or not limits:
         return None
@@ -231,10 +303,10 @@ def truncation_chart(
 
 def numbers_chart(numbers: Mapping[str, np.ndarray]) -> Chart | None:
     """Histogram of labels that are numbers, as shares by split."""
-    known = {split: values for split, values in numbers.items() if len(values)}
-    if not known:
+    numbers = {split: values for split, values in numbers.items() if len(values)}
+    if not numbers:
         return None
-    lowest, highest = min(map(np.min, known.values())), max(map(np.max, known.values()))
+    lowest, highest = min(map(np.min, numbers.values())), max(map(np.max, numbers.values()))
     edges = np.linspace(lowest, highest, 41) if highest > lowest else np.array([lowest - 0.5, lowest + 0.5])
     series = [
         bins(
@@ -243,7 +315,7 @@ def numbers_chart(numbers: Mapping[str, np.ndarray]) -> Chart | None:
             np.histogram(values, edges)[0].tolist(),
             len(values),
         )
-        for split, values in known.items()
+        for split, values in numbers.items()
     ]
     data = {"series": series, "x": "label", "y": "% of rows", "marks": [], "zero": True, "height": 280}
     return Chart(kind="curves", title="Labels", about=f"from {lowest:.4g} to {highest:.4g}", data=data)
@@ -260,7 +332,8 @@ def classes_chart(numbers: Mapping[str, Any]) -> Chart | None:
     if not labels or not counts:
         return None
     table = np.array([counts[split] for split in counts], dtype=float)
-    order = np.argsort(-table.sum(axis=0), kind="stable")[:MAX_BARS]
+    totals = table.sum(axis=0)
+    order, rarest = np.argsort(-totals, kind="stable")[:MAX_BARS], int(np.argmin(totals))
     shares = 100 * table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     series = [
         {
@@ -270,9 +343,7 @@ def classes_chart(numbers: Mapping[str, Any]) -> Chart | None:
         }
         for index, split in enumerate(counts)
     ]
-    rarest = int(np.argmin(table.sum(axis=0)))
-    total = int(table[:, rarest].sum())
-    about = f"{len(labels)} classes, rarest {_cut(labels[rarest], 40)}: {total:,}"
+    about = f"{len(labels)} classes, rarest {_cut(labels[rarest], 40)}: {int(totals[rarest]):,}"
     if len(labels) > MAX_BARS:
         about += f"; the {len(labels) - MAX_BARS} rarest not drawn"
     data = {"names": [str(labels[index]) for index in order], "series": series, "x": "% of labels"}

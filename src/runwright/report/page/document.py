@@ -18,6 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from runwright.report.terminal import number_text
 from runwright.store import write_text
 
 HERE = Path(__file__).parent
@@ -25,7 +26,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chart:
-    """What the script draws; `data` is what its function of the same kind reads."""
+    """A chart that the script draws; `data` is the input of its function of the same kind."""
 
     kind: str  # curves, scatter, matrix, bars, intervals
     title: str
@@ -37,20 +38,6 @@ class Chart:
     def label(self) -> str:
         """For readers that see no picture."""
         return f"{self.title}: {self.about}" if self.about else self.title
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Image:
-    """A PNG file, which is copied into the page."""
-
-    kind: ClassVar = "image"
-    title: str
-    file: Path
-
-    @property
-    def source(self) -> str:
-        """As an address that holds the file itself."""
-        return f"data:image/png;base64,{base64.b64encode(self.file.read_bytes()).decode('ascii')}"
 
 
 class Cell(NamedTuple):
@@ -81,7 +68,7 @@ class Table:
 
     @property
     def cells(self) -> list[list[Cell]]:
-        """The rows, numbers written as a person reads them."""
+        """The rows, with numbers written for people."""
         return [[cell if isinstance(cell, Cell) else cell_of(cell) for cell in row] for row in self.rows]
 
     def choices(self, column: str) -> list[str]:
@@ -112,17 +99,15 @@ class Card(NamedTuple):
 
 
 class Section(NamedTuple):
-    """Blocks under a heading; charts and images of a list stand side by side. Left out where all is empty."""
+    """Blocks under a heading; charts of a list stand side by side. Left out where all is empty."""
 
     name: str
     heading: str
-    blocks: Sequence[Table | Text | Sequence[Chart | Image | None] | None]
+    blocks: Sequence[Table | Text | Sequence[Chart | None] | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
-    """A head and sections."""
-
     title: str
     heading: str
     lines: Sequence[str]
@@ -133,7 +118,7 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """The whole file."""
+    """The HTML of a page, in one file."""
     sections = []
     for section in page.sections:
         blocks = [
@@ -142,7 +127,7 @@ def render(page: Page) -> str:
         if any(blocks):
             sections.append(section._replace(blocks=[block for block in blocks if block]))
     rows = [block for section in sections for block in section.blocks if isinstance(block, list)]
-    charts = [chart for row in rows for chart in row if isinstance(chart, Chart)]
+    charts = [chart for row in rows for chart in row]
     style, script = (Markup((HERE / name).read_text(encoding="utf-8")) for name in ("style.css", "charts.js"))  # noqa: S704 - our own files
     text = _template().render(
         page=page,
@@ -151,7 +136,7 @@ def render(page: Page) -> str:
         style=style,
         script=script,
         policy=(
-            f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+            f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
             "base-uri 'none'; form-action 'none'"
         ),
     )
@@ -170,15 +155,6 @@ def cell_of(value: object, text: str | None = None) -> Cell:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return Cell(value_text(value) if text is None else text)
     return Cell(number_text(value) if text is None else text, float(value), "number")
-
-
-def number_text(value: float) -> str:
-    """A number as a person reads it."""
-    if not math.isfinite(value):
-        return str(value)
-    if isinstance(value, int) or abs(value) >= 10_000:
-        return f"{value:,.0f}"
-    return f"{value:.4f}" if abs(value) >= 0.001 or value == 0 else f"{value:.3g}"
 
 
 def value_text(value: object) -> str:

@@ -1,16 +1,18 @@
-"""What a run's folder says, read as data: a file that is missing or broken leaves its part out."""
+"""Files of a run's folder, read as data: what is missing or broken is left out."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from runwright.report.page.charts import Curve
 
 logger = logging.getLogger(__name__)
 
@@ -25,19 +27,19 @@ class RunRecord:
     run: dict[str, Any]
     config: dict[str, Any]
     config_text: str
-    curves: Mapping[str, tuple[np.ndarray, np.ndarray]]
-    summary: dict[str, Any] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
-    task: dict[str, Any] = field(default_factory=dict)
-    numbers: dict[str, Any] = field(default_factory=dict)  # behind the plots of the data
-    predictions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    class_tables: dict[str, list[dict[str, str]]] = field(default_factory=dict)  # by split
-    metrics: dict[str, float] = field(default_factory=dict)
+    curves: Mapping[str, Curve]
+    summary: dict[str, Any]
+    provenance: dict[str, Any]
+    data: dict[str, Any]
+    task: dict[str, Any]
+    numbers: dict[str, Any]  # behind the plots of the data
+    predictions: dict[str, list[dict[str, Any]]]  # by split, validation first
+    tables: dict[str, list[dict[str, str]]]  # by the stem of the file
+    metrics: dict[str, float]
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The experiment and the folder."""
         return f"{self.run.get('name', self.folder.parent.name)}/{self.folder.name}"
 
     @property
@@ -64,42 +66,36 @@ def read_json(file: Path) -> dict[str, Any]:
 
 def read_predictions(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """The records of predictions/<split>.jsonl by split, validation first."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for file in sorted(folder.glob("*.jsonl"), key=lambda file: (file.stem != "validation", file.stem)):
-        records = found.setdefault(file.stem, [])
-        with file.open(encoding="utf-8") as stream:
-            for text in stream:
-                if len(records) >= MAX_PREDICTIONS:
-                    break
-                try:
-                    record = json.loads(text)
-                except ValueError:
-                    continue
-                if isinstance(record, dict):
-                    records.append(record)
-    return found
+    files = sorted(folder.glob("*.jsonl"), key=lambda file: (file.stem != "validation", file.stem))
+    return {file.stem: list(islice(_records(file), MAX_PREDICTIONS)) for file in files}
 
 
-def read_tables(folder: Path, prefix: str) -> dict[str, list[dict[str, str]]]:
-    """The rows of tables/<prefix>_<split>.csv by split."""
-    found: dict[str, list[dict[str, str]]] = {}
-    for file in sorted(folder.glob(f"{prefix}_*.csv")):
+def _records(file: Path) -> Iterator[dict[str, Any]]:
+    with file.open(encoding="utf-8") as stream:
+        for line in stream:
+            with contextlib.suppress(ValueError):
+                if isinstance(record := json.loads(line), dict):
+                    yield record
+
+
+def read_tables(folder: Path) -> dict[str, list[dict[str, str]]]:
+    """The rows of tables/<name>.csv by name."""
+    tables = {}
+    for file in sorted(folder.glob("*.csv")):
         with file.open(encoding="utf-8", newline="") as stream:
-            found[file.stem.removeprefix(f"{prefix}_")] = list(csv.DictReader(stream))
-    return found
+            tables[file.stem] = list(csv.DictReader(stream))
+    return tables
 
 
 def as_number(value: Any) -> float | None:
-    """A number of a summary, where NaN and inf are texts."""
+    """A number of a summary or a table, where NaN and inf are texts; None for anything else."""
     try:
         return float(value)
     except (TypeError, ValueError):
         return None
 
 
-def figures_of(values: Any) -> dict[str, float]:
-    """Those of a mapping that are numbers."""
-    found = (
-        {str(name): as_number(value) for name, value in values.items()} if isinstance(values, dict) else {}
-    )
-    return {name: value for name, value in found.items() if value is not None}
+def numbers_of(values: Any) -> dict[str, float]:
+    """Members of a mapping that are numbers; empty for anything else."""
+    pairs = values.items() if isinstance(values, dict) else ()
+    return {str(name): number for name, value in pairs if (number := as_number(value)) is not None}

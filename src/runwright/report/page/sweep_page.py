@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from runwright.report.curve_plots import smoothed
-from runwright.report.page.charts import Curve, curves_chart, line
-from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, number_text, render
-from runwright.report.progress import clock
+from runwright.report.page.charts import Curve, curves_chart, line, smoothed
+from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, render
+from runwright.report.page.records import as_number
+from runwright.report.terminal import duration, number_text
 
 MAX_DRAWN = 24  # jobs in one chart: the best ones
 MAX_METRICS = 5
@@ -24,8 +24,6 @@ LOG_FROM = 10  # a parameter whose largest value is that many times its smallest
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """One job of a sweep."""
-
     number: int
     status: str  # finished, failed or refused
     reason: str
@@ -38,7 +36,8 @@ class Job:
 
 def sweep_page(folder: Path, jobs: Sequence[Job], *, metric: str, mode: str, report_name: str) -> str:
     """The whole file; the jobs come best first, `metric` is what they were ranked by."""
-    varied = _varied(jobs)
+    keys = dict.fromkeys(key for job in jobs for key in job.overrides)
+    varied = [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
     parameters = [_parameter_chart(jobs, key, metric) for key in varied]
     sections = [
         Section("jobs", "Jobs", [_table(folder, jobs, varied, metric=metric, report_name=report_name)]),
@@ -57,17 +56,9 @@ def sweep_page(folder: Path, jobs: Sequence[Job], *, metric: str, mode: str, rep
     )
 
 
-def _varied(jobs: Sequence[Job]) -> list[str]:
-    """Keys that not all jobs share the value of."""
-    keys = dict.fromkeys(key for job in jobs for key in job.overrides)
-    return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
-
-
 def _name(job: Job, varied: Sequence[str]) -> str:
-    own = ", ".join(
-        f"{key.rpartition('.')[2]}={job.overrides[key]}" for key in varied if key in job.overrides
-    )
-    return f"{job.number}: {own}" if own else str(job.number)
+    words = (f"{key.rpartition('.')[2]}={job.overrides[key]}" for key in varied if key in job.overrides)
+    return f"{job.number}: {', '.join(words)}".removesuffix(": ")
 
 
 def _cards(jobs: Sequence[Job], varied: Sequence[str], *, metric: str) -> Iterator[Card]:
@@ -80,7 +71,7 @@ def _cards(jobs: Sequence[Job], varied: Sequence[str], *, metric: str) -> Iterat
     if len(values) > 1:
         spread = f"{number_text(min(values))} to {number_text(max(values))}"
         yield Card(f"median {metric}", number_text(float(np.median(values))), spread)
-    yield Card("time of all jobs", clock(sum(job.seconds for job in jobs)))
+    yield Card("time of all jobs", duration(sum(job.seconds for job in jobs)))
 
 
 def _table(
@@ -96,21 +87,18 @@ def _table(
             Cell(job.status, kind=job.status, about=job.reason),
             *(job.metrics.get(name) for name in shown),
             Cell(f"{job.seconds:.1f}", job.seconds, "number"),
-            _run_cell(folder, job, report_name),
+            Cell("-") if job.folder is None else _run_cell(folder, job.folder, report_name),
         ]
         for job in jobs
     ]
     return Table(title="The best one first", columns=columns, rows=rows, first_is_best=True)
 
 
-def _run_cell(folder: Path, job: Job, report_name: str) -> Cell:
-    if job.folder is None:
-        return Cell("-")
-    page = job.folder / report_name
-    if not page.is_file():
-        return Cell(job.folder.name, kind="run")
+def _run_cell(sweep: Path, run: Path, report_name: str) -> Cell:
+    page = run / report_name
     # Relative, so that the whole of outputs/ can be moved.
-    return Cell(job.folder.name, kind="run", link=quote(os.path.relpath(page, folder)))
+    link = quote(os.path.relpath(page, sweep)) if page.is_file() else None
+    return Cell(run.name, kind="run", link=link)
 
 
 def _parameter_chart(jobs: Sequence[Job], key: str, metric: str) -> Chart | None:
@@ -160,10 +148,9 @@ def _curve_charts(jobs: Sequence[Job], varied: Sequence[str]) -> Iterator[Chart]
 
 
 def _commands(jobs: Sequence[Job]) -> Text | None:
-    best = jobs[0] if jobs and jobs[0].folder is not None and jobs[0].status == "finished" else None
-    if best is None or best.folder is None:
+    if jobs[0].folder is None or jobs[0].status != "finished":
         return None
-    run = best.folder.name.rpartition("-")[2]
+    run = jobs[0].folder.name.rpartition("-")[2]
     lines = (
         f"runwright evaluate {run}        # the best job again, or on other data",
         f"runwright report {run} --open   # its page",
@@ -172,8 +159,5 @@ def _commands(jobs: Sequence[Job]) -> Text | None:
 
 
 def _number(text: str | None) -> float | None:
-    try:
-        value = float(text) if text is not None else math.nan
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+    value = as_number(text)
+    return value if value is not None and math.isfinite(value) else None

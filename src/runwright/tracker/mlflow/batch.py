@@ -1,20 +1,20 @@
-"""Journal records in the form that MLflow takes, collected up to what a few calls can carry."""
+"""Journal records in the form that MLflow takes, collected up to what a few calls can carry.
+
+MLflow 3.17 takes names of letters, digits, `/ _ . - :` and spaces that are also plain relative paths, up to
+250 characters; param values up to 6,000 characters and tag values up to 8,000; it stores an infinite metric
+as ±1.797e308. What is changed here is kept whole in the journal, and the run carries a tag that says so.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
+import posixpath
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-
-from runwright.tracker.mlflow.names import (
-    MAX_NAME_LENGTH,
-    MAX_PARAM_LENGTH,
-    MAX_TAG_LENGTH,
-    mlflow_name,
-    mlflow_text,
-)
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -25,11 +25,16 @@ logger = logging.getLogger(__name__)
 MAX_METRICS = 1000
 MAX_PARAMS = 100
 MAX_TAGS = 100
+MAX_NAME_LENGTH = 250
+MAX_PARAM_LENGTH = 6000
+MAX_TAG_LENGTH = 8000
+
+_NOT_TAKEN = re.compile(r"[^/\w.\- :]")
 
 
 @dataclass(kw_only=True, slots=True)
 class Batch:
-    """What one or more calls of log_batch carry, and how far in the journal that reaches.
+    """Entries for one or more calls of log_batch, and how far in the journal they reach.
 
     A name that MLflow does not take is shown in another form, said once in the log and in a tag; `named`
     holds those of earlier batches.
@@ -47,13 +52,13 @@ class Batch:
 
     @property
     def is_full(self) -> bool:
-        """Whether it is time to send."""
+        """Return True if it is time to send."""
         return bool(self.last) or len(self.metrics) >= MAX_METRICS or len(self.params) >= MAX_PARAMS
 
     def take(self, record: dict[str, Any], *, offset: int) -> None:
         """Take in the journal record that ends at `offset`."""
-        for name, figure in record.get("m", {}).items():
-            self._take_metric(name, float(figure), step=record["s"], timestamp=record["t"])
+        for name, value in record.get("m", {}).items():
+            self._take_metric(name, float(value), step=record["s"], timestamp=record["t"])
         for name, text in record.get("params", {}).items():
             key = self._name(name)
             self.params[key] = self._text(key, text, MAX_PARAM_LENGTH)
@@ -94,3 +99,26 @@ class Batch:
 
     def _note(self, name: str, text: str) -> None:
         self.tags[mlflow_name(name)[:MAX_NAME_LENGTH]] = mlflow_text(text, max_length=MAX_TAG_LENGTH)
+
+
+def mlflow_name(name: str) -> str:
+    """The name itself where MLflow takes it, else a readable form of it; different names stay different."""
+    is_path = posixpath.normpath(name) == name and name != "." and not name.startswith(("..", "/"))
+    if is_path and len(name) <= MAX_NAME_LENGTH and not _NOT_TAKEN.search(name):
+        return name
+    readable = re.sub(r"_{2,}", "_", _NOT_TAKEN.sub("_", name))
+    folders = (folder.lstrip(".") for folder in readable.split("/") if folder.strip(". "))
+    # A hash of the original keeps `f1@10` and `f1(10)` apart, the same way in every process.
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    start = "/".join(folders)[: MAX_NAME_LENGTH - 9]
+    return f"{start}-{digest}" if start else digest
+
+
+def mlflow_text(text: str, *, max_length: int) -> str:
+    """The text itself where MLflow takes it, else its beginning and what became of the rest."""
+    clean = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+    if len(clean) <= max_length:
+        return clean
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    note = f" … [{len(text)} characters, sha256 {digest}; whole in the journal]"
+    return clean[: max_length - len(note)] + note

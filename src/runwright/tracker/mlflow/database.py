@@ -1,10 +1,10 @@
-"""A PostgreSQL database that MLflow keeps runs in: its driver, whether it lets us in, tables made once."""
+"""A database that MLflow keeps runs in: its driver, its answer, and PostgreSQL's tables, made once."""
 
 from __future__ import annotations
 
 import time
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runwright.config.redaction import redact
 from runwright.errors import TrackingError
@@ -18,7 +18,7 @@ MAX_ANSWER_LENGTH = 300
 
 
 def missing_driver(uri: str) -> str | None:
-    """What to install before this database can be talked to; None where nothing is missing."""
+    """Name the package without which this database cannot be talked to; None where nothing is missing."""
     try:
         _engine(uri).dispose()
     except ImportError as error:
@@ -35,45 +35,56 @@ def ask(uri: str, *, timeout_seconds: float) -> str | None:
     missing = missing_driver(uri)
     if missing:
         return missing
-    engine = _engine(uri, timeout_seconds=timeout_seconds)
     try:
-        engine.connect().close()
+        _engine(uri, timeout_seconds=timeout_seconds).connect().close()
     except SQLAlchemyError as error:
-        return _answer(error)
+        # The driver's words, without SQLAlchemy's around them, in one line.
+        lines = str(getattr(error, "orig", None) or error).splitlines()
+        return redact("; ".join(line.strip() for line in lines if line.strip()))[:MAX_ANSWER_LENGTH]
     return None
 
 
 def make_tables(uri: str, *, artifacts: str, timeout_seconds: float) -> None:
-    """Make MLflow's tables in a database that has none: once, whoever asks at the same time, from anywhere.
+    """Make MLflow's tables in a PostgreSQL database that has none: once, whoever asks at the same time.
 
     MLflow makes them without a lock, and of two processes that do so one fails. Ours is in the database, so
     that it holds between machines, and ends with the connection, so that a killed process leaves none. What
     MLflow commits it commits whole: a kill leaves the first tables or all, and the next process goes on.
     Raises TrackingError where another process takes too long, or the tables are of another version of MLflow.
     """
-    engine = _engine(uri, timeout_seconds=timeout_seconds)
-    with engine.connect() as connection:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy import text
+
+    until = time.monotonic() + timeout_seconds
+    # Of the transaction, not the session: PgBouncer may give the next transaction to another session.
+    lock = text("SELECT pg_try_advisory_xact_lock(:key)")
+    with _engine(uri, timeout_seconds=timeout_seconds).connect() as connection:
         if _version(connection) is None:
-            _lock(connection, until=time.monotonic() + timeout_seconds, shown=redact(uri))
+            while not connection.scalar(lock, {"key": LOCK_KEY}):
+                if time.monotonic() > until:
+                    raise TrackingError(
+                        f"the tables of {redact(uri)} are being made by another process for too long"
+                    )
+                time.sleep(0.1)
             if _version(connection) is None:
-                _make(uri, artifacts)
-        found, wanted = _version(connection), latest_version()
-    if wanted is not None and found != wanted:
+                SqlAlchemyStore(uri, artifacts)
+        version, wanted = _version(connection), latest_version()
+    if wanted is not None and version != wanted:
         raise TrackingError(
-            f"{redact(uri)} is of another version of MLflow (schema {found}, here {wanted}); an older one: "
+            f"{redact(uri)} is of another version of MLflow (schema {version}, here {wanted}); an older one: "
             "mlflow db upgrade ADDRESS, after a backup, for all who use it; a newer one: install that MLflow"
         )
 
 
-def _engine(uri: str, *, timeout_seconds: float | None = None) -> Engine:
+def _engine(uri: str, *, timeout_seconds: float = 10) -> Engine:
     from sqlalchemy import create_engine
     from sqlalchemy.engine import make_url
     from sqlalchemy.pool import NullPool
 
     # libpq takes whole seconds, and 2 at least; other drivers have other names for it.
-    limited = timeout_seconds is not None and make_url(uri).get_dialect().driver in ("psycopg", "psycopg2")
-    patience: dict[str, Any] = {"connect_timeout": max(2, round(timeout_seconds or 0))} if limited else {}
-    return create_engine(uri, poolclass=NullPool, connect_args=patience)
+    is_libpq = make_url(uri).get_dialect().driver in ("psycopg", "psycopg2")
+    options = {"connect_timeout": max(2, round(timeout_seconds))} if is_libpq else {}
+    return create_engine(uri, poolclass=NullPool, connect_args=options)
 
 
 def _version(connection: Connection) -> str | None:
@@ -86,34 +97,11 @@ def _version(connection: Connection) -> str | None:
     return connection.scalar(text("SELECT version_num FROM alembic_version"))
 
 
-def _lock(connection: Connection, *, until: float, shown: str) -> None:
-    """Hold the lock until the transaction of this connection ends."""
-    from sqlalchemy import text
-
-    # Of the transaction, not the session: PgBouncer may give the next transaction to another session.
-    while not connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": LOCK_KEY}):
-        if time.monotonic() > until:
-            raise TrackingError(f"the tables of {shown} are being made by another process for too long")
-        time.sleep(0.1)
-
-
-def _make(uri: str, artifacts: str) -> None:
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    SqlAlchemyStore(uri, artifacts)
-
-
 @cache
 def latest_version() -> str | None:
-    """The version of the tables of the MLflow that is installed; None where it does not say."""
+    """The version of the tables of the MLflow that is installed; None where it has no such function."""
     try:
         from mlflow.store.db.utils import _get_latest_schema_revision
     except ImportError:  # a private function of one version: without it nothing is compared
         return None
     return _get_latest_schema_revision()
-
-
-def _answer(error: Exception) -> str:
-    """What the driver says, without SQLAlchemy's words around it, in one line."""
-    said = str(getattr(error, "orig", None) or error)
-    return redact("; ".join(line.strip() for line in said.splitlines() if line.strip()))[:MAX_ANSWER_LENGTH]

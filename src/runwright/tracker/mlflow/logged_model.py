@@ -29,18 +29,19 @@ NAME = "best"
 KEY_TAG = "runwright.model"
 SCRIPT = Path(__file__).parents[2] / "inference" / "served_model.py"  # runs inside the logged model
 REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas")
-KEPT_FILES = ("config.yaml", "task.json")  # what `runwright predict` needs besides the weights
+SETTINGS_FILES = ("config.yaml", "task.json")  # what `runwright predict` needs besides the weights
 _UNKNOWN_ENDPOINT = ("ENDPOINT_NOT_FOUND", "NOT_FOUND", "NOT_IMPLEMENTED")
 
 
 def send_model(
-    client: MlflowClient, folder: Path, record: Mapping[str, Any], *, run_id: str, experiment_id: str | None
+    client: MlflowClient, folder: Path, record: Mapping[str, Any], *, run_id: str, experiment_id: str
 ) -> None:
     """Bring the model of a journal record to MLflow; what is there already is not sent again.
 
     Raises what MLflow raises where the store does not answer. A store that is too old for logged models gets
     the folder as an artifact.
     """
+    from mlflow.entities import LoggedModelOutput
     from mlflow.exceptions import MlflowException
 
     if not (folder / record["model"]).is_dir():
@@ -48,8 +49,10 @@ def send_model(
         return
     key = f"{run_id}/{record['t']}"
     try:
-        model = _find(client, experiment_id, key) or client.create_logged_model(
-            str(experiment_id),
+        query = f"tags.`{KEY_TAG}` = '{key}'"
+        models = client.search_logged_models([experiment_id], query, max_results=1)
+        model = next(iter(models), None) or client.create_logged_model(
+            experiment_id,
             name=NAME,
             source_run_id=run_id,
             tags={KEY_TAG: key},
@@ -62,66 +65,46 @@ def send_model(
         client.log_artifacts(run_id, str(folder / record["model"]), NAME)
         return
     if str(model.status) != "READY":
-        with _staged(folder, record, model) as place:
-            client.log_model_artifacts(model.model_id, str(place))
-        _attach(client, run_id, model.model_id, step=record["about"]["step"])
+        with _staged(folder, record, model) as staged:
+            client.log_model_artifacts(model.model_id, str(staged))
+        outputs = client.get_run(run_id).outputs
+        if outputs is None or all(output.model_id != model.model_id for output in outputs.model_outputs):
+            client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=record["about"]["step"])])
         client.finalize_logged_model(model.model_id, "READY")
     if record.get("register_as"):
         _register(client, record, model=model, run_id=run_id, key=key)
 
 
-def _find(client: MlflowClient, experiment_id: str | None, key: str) -> LoggedModel | None:
-    found = client.search_logged_models([str(experiment_id)], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
-    return found[0] if found else None
-
-
-def _attach(client: MlflowClient, run_id: str, model_id: str, *, step: int) -> None:
-    """Show the model with its run."""
-    from mlflow.entities import LoggedModelOutput
-
-    outputs = client.get_run(run_id).outputs
-    if outputs is None or all(each.model_id != model_id for each in outputs.model_outputs):
-        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=step)])
-
-
 def _register(
     client: MlflowClient, record: Mapping[str, Any], *, model: LoggedModel, run_id: str, key: str
 ) -> None:
-    """A version of a registered model; what the registry does not take is said and left out."""
+    """Make a version of a registered model; a registry that refuses is left alone with a warning."""
     from mlflow.exceptions import MlflowException
 
     name, _, alias = record["register_as"].partition("@")
     try:
-        _create_registered(client, name)
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
         versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-        made = next((each for each in versions if each.tags.get(KEY_TAG) == key), None)
-        # The place and not `models:/<id>`, which MLflow looks up in its global store and not in the client's.
-        made = made or client.create_model_version(
+        version = next((version for version in versions if version.tags.get(KEY_TAG) == key), None)
+        # The path and not `models:/<id>`, which MLflow looks up in its global store and not in the client's.
+        version = version or client.create_model_version(
             name, model.artifact_location, run_id, tags={KEY_TAG: key}, model_id=model.model_id
         )
         if alias and not _is_newer(client, name, alias, than=record["t"]):
-            client.set_registered_model_alias(name, alias, str(made.version))
+            client.set_registered_model_alias(name, alias, str(version.version))
     except MlflowException as error:
         client.get_run(run_id)  # raises where nothing answers: then it is tried again
         logger.warning("MLflow does not register the model as %s: %s", record["register_as"], error)
 
 
-def _create_registered(client: MlflowClient, name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-
-
 def _is_newer(client: MlflowClient, name: str, alias: str, *, than: int) -> bool:
-    """Whether the alias is at a model that was recorded later: a late upload does not take it back."""
-    registered = client.get_registered_model(name)
-    if alias not in registered.aliases:
-        return False
-    tags = client.get_model_version(name, str(registered.aliases[alias])).tags
+    """Return True if the alias is at a model that was recorded later: a late upload does not take it back."""
+    version = client.get_registered_model(name).aliases.get(alias)
+    tags = client.get_model_version(name, str(version)).tags if version is not None else {}
     recorded = tags.get(KEY_TAG, "").rpartition("/")[2]
     if recorded.isdigit() and int(recorded) > than:
         logger.warning("the alias %s of %s stays where it is: at a model that is newer", alias, name)
@@ -139,30 +122,30 @@ def _staged(folder: Path, record: Mapping[str, Any], logged: LoggedModel) -> Ite
     about: Mapping[str, Any] = record["about"]
     example: Any = pd.DataFrame(about["example"], columns=about["text_columns"]) if about["example"] else None
     with tempfile.TemporaryDirectory(prefix=".mlflow-model-", dir=folder) as name:
-        place, settings = Path(name) / "model", Path(name) / "run"
+        staged, settings = Path(name) / "model", Path(name) / "run"
         settings.mkdir()
         (settings / "settings.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
         save_model(
-            place,
+            staged,
             python_model=str(SCRIPT),
             artifacts={"run": str(settings)},
             pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
             signature=ModelSignature.from_dict(_signature(about)),
             input_example=example,
-            # By name and not by place, which would be a path of this machine.
+            # By name and not by path, which would be a path of this machine.
             mlflow_model=Model(artifact_path=NAME, run_id=logged.source_run_id, model_id=logged.model_id),
         )
-        run = place / "artifacts" / "run"
+        run = staged / "artifacts" / "run"
         shutil.copytree(folder / record["model"], run / "best", copy_function=_link)
-        for file in KEPT_FILES:
+        for file in SETTINGS_FILES:
             if (folder / file).is_file():
                 _link(folder / file, run / file)
-        model = Model.load(place)
+        model = Model.load(staged)
         flavor = model.flavors["python_function"]  # with two paths of this machine
         flavor["artifacts"]["run"]["uri"], flavor["model_code_path"] = "artifacts/run", SCRIPT.name
-        model.model_size_bytes = sum(file.stat().st_size for file in place.rglob("*"))
-        model.save(place / "MLmodel")
-        yield place
+        model.model_size_bytes = sum(file.stat().st_size for file in staged.rglob("*"))
+        model.save(staged / "MLmodel")
+        yield staged
 
 
 def _link(source: str | Path, target: str | Path) -> None:
@@ -174,26 +157,23 @@ def _link(source: str | Path, target: str | Path) -> None:
 
 def _signature(about: Mapping[str, Any]) -> dict[str, Any]:
     """One text column has no name in it: MLflow then takes a list of texts, too."""
-    columns = about["text_columns"]
+    columns, texts = about["text_columns"], {"type": "array", "items": {"type": "string"}}
     first = about["example"][0] if about["example"] else {}
     inputs = [
-        {"required": True, **({"name": name} if len(columns) > 1 else {}), **_kind_of(first.get(name))}
+        {
+            **({"name": name} if len(columns) > 1 else {}),
+            **(texts if isinstance(first.get(name), list) else {"type": "string"}),
+        }
         for name in columns
     ]
-    outputs = [{"required": True, **each} for each in _outputs(about["problem"])]
-    return {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs) if outputs else None, "params": None}
-
-
-def _kind_of(value: Any) -> dict[str, Any]:
-    return {"type": "array", "items": {"type": "string"}} if isinstance(value, list) else {"type": "string"}
-
-
-def _outputs(problem: str) -> list[dict[str, Any]]:
-    if problem == "regression":
-        return [{"name": "prediction", "type": "double"}]
-    if problem == "single_label":
-        return [{"name": "prediction", "type": "string"}, {"name": "score", "type": "double"}]
-    if problem == "multi_label":
-        texts, numbers = ({"type": "array", "items": {"type": kind}} for kind in ("string", "double"))
-        return [{"name": "prediction", **texts}, {"name": "score", **numbers}]
-    return []  # other tasks say what suits them
+    prediction, score = {
+        "regression": ({"type": "double"}, None),
+        "single_label": ({"type": "string"}, {"type": "double"}),
+        "multi_label": (texts, {"type": "array", "items": {"type": "double"}}),
+    }.get(about["problem"], (None, None))  # other tasks name what suits them
+    columns = {"prediction": prediction, "score": score}.items()
+    outputs = [{"name": name, **kind} for name, kind in columns if kind]
+    schemas = [
+        json.dumps([{"required": True, **column} for column in schema]) for schema in (inputs, outputs)
+    ]
+    return {"inputs": schemas[0], "outputs": schemas[1] if outputs else None, "params": None}

@@ -1,4 +1,4 @@
-"""A sqlite file that MLflow keeps runs in: whether a file is one, and a new one made safely."""
+"""A sqlite file that MLflow keeps runs in: faults of one that is there, and a new one made safely."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOCKED_ADVICE = "end the program that holds it (fuser shows which); runs keep ev
 
 
 def find_fault(file: Path, *, address: str, locked_seconds: float = 10.0) -> tuple[str, str] | None:
-    """Why the file that is there is no store of this MLflow, and what to do; None where nothing is wrong.
+    """The reason why a file is no store of this MLflow, and advice; None where nothing is wrong.
 
     To be asked before MLflow opens it, which makes its tables in whatever database it is given.
     """
@@ -46,13 +46,6 @@ def find_fault(file: Path, *, address: str, locked_seconds: float = 10.0) -> tup
     return None
 
 
-def require_tables(file: Path, *, address: str) -> None:
-    """Raise TrackingError where the file that is there is no store of this MLflow; it stays as it is."""
-    fault = find_fault(file, address=address)
-    if fault is not None:
-        raise TrackingError(": ".join(fault))
-
-
 def make_store(file: Path, *, artifacts: str, timeout_seconds: float) -> None:
     """Make a store where no file is: whole or not at all, once, however many processes ask for it.
 
@@ -60,13 +53,19 @@ def make_store(file: Path, *, artifacts: str, timeout_seconds: float) -> None:
     another name inside a file lock and then given its own by a call that replaces nothing.
     """
     from filelock import FileLock, Timeout
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     file = Path(os.path.realpath(file))  # a link to a file that is not there yet: made where it leads
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(f"{file}.lock", timeout=timeout_seconds):
             if not file.exists():
-                _make(file, artifacts)
+                new = file.with_name(f".{file.name}.new")
+                new.unlink(missing_ok=True)  # the lock is held: what a killed process left is ours
+                address = to_address(new, "sqlite")
+                SqlAlchemyStore(address, artifacts).engine.dispose()
+                SqlAlchemyStore._engine_map.pop(address, None)
+                publish(new, file)
     except Timeout as error:
         raise TrackingError(
             f"{file} is being made by another process for over {timeout_seconds:g} s"
@@ -82,18 +81,6 @@ def _read(file: Path, locked_seconds: float) -> tuple[set[str], str | None]:
         if "alembic_version" not in tables:
             return tables, None
         return tables, next(connection.execute("SELECT version_num FROM alembic_version"), (None,))[0]
-
-
-def _make(file: Path, artifacts: str) -> None:
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    new = file.with_name(f".{file.name}.new")  # the lock is held: what a killed process left is ours
-    new.unlink(missing_ok=True)
-    address = to_address(new, "sqlite")
-    made = SqlAlchemyStore(address, artifacts)
-    made.engine.dispose()
-    SqlAlchemyStore._engine_map.pop(address, None)
-    publish(new, file)
 
 
 def publish(new: Path, file: Path) -> None:

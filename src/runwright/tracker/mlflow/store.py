@@ -1,11 +1,10 @@
-"""Which MLflow store a run is shown in: where it is, whether it answers, and a new one made safely."""
+"""The MLflow store that a run is shown in: its address, a probe of it, and a new one made safely."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
-import socket
 import threading
 import urllib.error
 import urllib.request
@@ -20,7 +19,7 @@ from runwright.config.addresses import to_address, to_path
 from runwright.config.redaction import redact, secrets_of_address
 from runwright.errors import TrackingError
 from runwright.tracker.mlflow.database import ask, make_tables, missing_driver
-from runwright.tracker.mlflow.sqlite_file import make_store, require_tables
+from runwright.tracker.mlflow.sqlite_file import find_fault, make_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 DATABASE_NAME = "mlflow.db"
 ARTIFACTS_NAME = "mlartifacts"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-_PORTS = {"mysql": 3306, "mssql": 1433}
 _ADDRESS = re.compile(r"[a-zA-Z][\w+.\-]+:")  # what has no scheme is a path
 
 # MLflow's own patience is 5 retries of 120 s, 247 s in all for a server that is down (measured): the
@@ -44,7 +42,7 @@ _IMPORT_SETTINGS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Store:
-    """Where MLflow keeps runs."""
+    """Address of an MLflow store and of its files."""
 
     uri: str  # may hold a password: never shown or written
     artifacts: str | None  # the address where a new experiment keeps files; None: as the server says
@@ -104,7 +102,7 @@ def default_address(output_dir: Path) -> str:
 
 def require_driver(store: Store) -> None:
     """Raise TrackingError where a package is missing without which the store can never be reached."""
-    missing = missing_driver(store.uri) if store.scheme == "postgresql" else None
+    missing = missing_driver(store.uri) if store.scheme in DATABASES and not store.file else None
     if missing:
         raise TrackingError(f"tracker.uri {redact(store.uri)!r}: {missing}")
 
@@ -119,11 +117,11 @@ def require_store(store: Store, *, timeout_seconds: float) -> None:
         raise TrackingError(f"MLflow at {redact(store.uri)}: {trouble}")
     if store.file is not None:
         with client_settings():
-            require_tables(store.file, address=redact(store.uri))
+            _require_tables(store.file, address=redact(store.uri))
 
 
 def probe(store: Store, *, timeout_seconds: float) -> str | None:
-    """None where the store answers within the time, else why it does not; never longer, never raises."""
+    """None where the store answers within the time, else the reason why not; never longer, never raises."""
     answer: list[str | None] = []
     # In a thread because looking up a name has no time limit of its own.
     prober = threading.Thread(target=lambda: answer.append(_ask(store, timeout_seconds)), daemon=True)
@@ -135,7 +133,14 @@ def probe(store: Store, *, timeout_seconds: float) -> str | None:
 @contextmanager
 def client_settings(*, timeout_seconds: int = 10) -> Iterator[None]:
     """MLflow's patience as the uploader needs it, for as long as it works."""
-    _import_quietly()
+    for name, value in _IMPORT_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    # MLflow 3.17.2 maps its tables with a loader that SQLAlchemy 2.1 deprecates: nothing a user can mend.
+    warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")
+    # Said of MLflow's own classes when mlflow.pyfunc is imported, after a code for colour.
+    warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
+    import mlflow.tracking  # noqa: F401
+
     # It writes a traceback for each call that a database does not answer: we say so once, in one line.
     databases = logging.getLogger("mlflow.store.db.utils")
     level = databases.level
@@ -163,31 +168,22 @@ def prepare(store: Store, *, timeout_seconds: float) -> None:
     if file is not None:
         if not file.exists():
             make_store(file, artifacts=artifacts, timeout_seconds=timeout_seconds)
-        require_tables(file, address=redact(store.uri))
+        _require_tables(file, address=redact(store.uri))
+
+
+def _require_tables(file: Path, *, address: str) -> None:
+    fault = find_fault(file, address=address)
+    if fault is not None:
+        raise TrackingError(": ".join(fault))
 
 
 def _ask(store: Store, timeout_seconds: float) -> str | None:
-    if store.scheme in ("http", "https"):
-        return _ask_server(store.uri, timeout_seconds)
-    if store.scheme == "postgresql":
-        return ask(store.uri, timeout_seconds=timeout_seconds)
-    port = _PORTS.get(store.scheme)
-    if port is None:
-        return None  # sqlite is a file; of other schemes MLflow knows more
+    if store.scheme in DATABASES:
+        return None if store.file else ask(store.uri, timeout_seconds=timeout_seconds)
+    if store.scheme not in ("http", "https"):
+        return None  # MLflow knows more of other schemes
     address = urlsplit(store.uri)
-    try:
-        socket.create_connection(
-            (address.hostname or "localhost", address.port or port), timeout_seconds
-        ).close()
-    except OSError as error:
-        return str(error)
-    return None
-
-
-def _ask_server(uri: str, timeout_seconds: float) -> str | None:
-    address = urlsplit(uri)
-    host = address.netloc.rpartition("@")[2]
-    url = f"{address.scheme}://{host}{address.path.rstrip('/')}/health"
+    url = f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path.rstrip('/')}/health"
     try:
         with urllib.request.urlopen(url, timeout=timeout_seconds):  # noqa: S310 - the scheme is http(s)
             return None
@@ -195,17 +191,7 @@ def _ask_server(uri: str, timeout_seconds: float) -> str | None:
         with error:  # it answered: what it does not let us see, MLflow's client may
             return f"the server answers {error.code}" if error.code >= 500 else None
     except urllib.error.URLError as error:
-        certificate = "certificate" in str(error.reason).lower()
-        return None if certificate else str(error.reason)
+        is_certificate = "certificate" in str(error.reason).lower()
+        return None if is_certificate else str(error.reason)
     except (OSError, ValueError) as error:
         return str(error)
-
-
-def _import_quietly() -> None:
-    for name, value in _IMPORT_SETTINGS.items():
-        os.environ.setdefault(name, value)
-    # MLflow 3.17.2 maps its tables with a loader that SQLAlchemy 2.1 deprecates: nothing a user can mend.
-    warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")
-    # Said of MLflow's own classes when mlflow.pyfunc is imported, after a code for colour.
-    warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
-    import mlflow.tracking  # noqa: F401

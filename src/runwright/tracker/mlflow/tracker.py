@@ -13,14 +13,14 @@ import shlex
 import threading
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from runwright.config.redaction import MASK, redact
 from runwright.errors import TrackingError
 from runwright.store import write_json
-from runwright.tracker.journaled import JournaledTracker
-from runwright.tracker.mlflow.settling import settle_others
+from runwright.tracker.console import JournaledTracker
 from runwright.tracker.mlflow.store import (
     Store,
     client_settings,
@@ -30,7 +30,7 @@ from runwright.tracker.mlflow.store import (
     probe,
     require_driver,
 )
-from runwright.tracker.mlflow.upload import STATE_NAME, Target, Uploader, read_state
+from runwright.tracker.mlflow.upload import STATE_NAME, Target, Uploader, read_state, settle_others
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -67,7 +67,6 @@ class MLflowTracker(JournaledTracker):
         self._start_timeout_seconds = start_timeout_seconds
         self._finish_timeout_seconds = finish_timeout_seconds
         self._upload_every_seconds = upload_every_seconds
-        self._dead_runs: Callable[[], Iterable[Path]] = tuple
         self._uploader: Uploader | None = None
         self._thread: threading.Thread | None = None
         self._connected = threading.Event()
@@ -78,19 +77,19 @@ class MLflowTracker(JournaledTracker):
 
     @property
     def location(self) -> str:
-        """Where the run is to be seen, for people; without passwords."""
-        if self._uploader is None:
+        """Address of the run for people; without passwords."""
+        uploader = self._uploader
+        if uploader is None:
             return ""
-        uri, uploader = redact(self._uploader.store.uri), self._uploader
-        if self._uploader.store.scheme in ("http", "https") and uploader.mlflow_run_id:
+        uri = redact(uploader.store.uri)
+        if uploader.store.scheme in ("http", "https") and uploader.mlflow_run_id:
             return f"{uri.rstrip('/')}/#/experiments/{uploader.experiment_id}/runs/{uploader.mlflow_run_id}"
         return uri
 
     def on_start(self, run: RunInfo) -> None:
-        """Decide whether the store answers, then upload in the background either way."""
+        """Probe the store, then upload in the background either way."""
         began = time.monotonic()
         output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent))
-        self._dead_runs = run.dead_runs
         store = locate(self._uri, artifacts=self._artifact_uri, output_dir=output_dir)
         require_driver(store)
         target = Target(
@@ -102,18 +101,23 @@ class MLflowTracker(JournaledTracker):
             raise TrackingError(self._refusal(store))
         # Imported here and not in the thread: a process forked during an import would hang.
         self._settings.enter_context(client_settings())
-        self._connected.clear()
-        self._stop.clear()
-        self._deadline = float("inf")
         self._uploader = Uploader(self._folder, store=store, target=target)
         if self._trouble:
             logger.warning("MLflow at %s: %s; the run goes on", redact(store.uri), self._trouble)
         else:
-            self._make_store(store)
-        self._thread = threading.Thread(target=self._work, name="runwright-mlflow", daemon=True)
+            try:
+                prepare(store, timeout_seconds=60)
+            except Exception as error:  # noqa: BLE001 - the thread tries again, or the policy decides
+                self._note(error)
+        work = partial(self._work, self._uploader, run.dead_runs)
+        self._thread = threading.Thread(target=work, name="runwright-mlflow", daemon=True)
         self._thread.start()
-        if self._policy == "fail":
-            self._await_connection(store, until=began + self._start_timeout_seconds)
+        # A store that has answered gets a moment even if making it took the whole time.
+        patience = max(5.0, began + self._start_timeout_seconds - time.monotonic())
+        if self._policy == "fail" and not self._connected.wait(patience):
+            self._deadline = time.monotonic()
+            self._stop.set()
+            raise TrackingError(self._refusal(store))
 
     def on_finish(self) -> None:
         """Upload the rest, within the time limit."""
@@ -131,29 +135,13 @@ class MLflowTracker(JournaledTracker):
         self._thread = None
         self._settings.close()
 
-    def _make_store(self, store: Store) -> None:
-        try:
-            prepare(store, timeout_seconds=60)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the thread tries again or the policy decides
-            self._note(error)
-
-    def _await_connection(self, store: Store, *, until: float) -> None:
-        # A store that was just found answering gets a moment even if making it took the whole time.
-        self._connected.wait(max(5.0, until - time.monotonic()))
-        if not self._connected.is_set():
-            self._deadline = time.monotonic()
-            self._stop.set()
-            raise TrackingError(self._refusal(store))
-
     def _refusal(self, store: Store) -> str:
         return (
             f"MLflow at {redact(store.uri)} does not take the run ({self._trouble or 'no answer in time'}) "
             f"and tracker.policy is fail; start the server, or set tracker.policy=spool to upload later"
         )
 
-    def _work(self) -> None:
-        uploader = self._uploader
-        assert uploader is not None
+    def _work(self, uploader: Uploader, dead_runs: Callable[[], Iterable[Path]]) -> None:
         num_failures, stopping, settled = 0, False, False
         while True:
             num_failures = 0 if self._attempt(uploader) else num_failures + 1
@@ -161,7 +149,7 @@ class MLflowTracker(JournaledTracker):
                 break
             if not (num_failures or settled):
                 settled = True
-                settle_others(self._dead_runs(), store=uploader.store, but=self._folder, go_on=self._has_time)
+                settle_others(dead_runs(), store=uploader.store, but=self._folder, go_on=self._has_time)
             # After the stop there is exactly one more attempt, for what was recorded last.
             stopping = self._stop.wait(min(self._upload_every_seconds * 2**num_failures, MAX_BACKOFF_SECONDS))
         uploader.close()
@@ -193,23 +181,24 @@ class MLflowTracker(JournaledTracker):
 def sync(folder: Path, *, uri: str | None = None) -> int:
     """Upload what a run's store lacks; the number of journal records sent.
 
-    `uri` is needed where the run's own had a password, unless MLFLOW_TRACKING_URI says it.
+    `uri` is needed where the run's own had a password, unless MLFLOW_TRACKING_URI has it.
     Raises TrackingError where the store does not take it or another process is uploading the run.
     """
     folder = folder.resolve()
-    remembered = read_state(folder).get("run")
-    if remembered is None:
+    run = read_state(folder).get("run")
+    if run is None:
         raise TrackingError(f"{folder} has no {STATE_NAME}: it is no run that was tracked with MLflow")
-    address = uri or _from_environment(remembered["uri"])
+    address = uri or run["uri"]
+    if address is not None and MASK in address:
+        address = os.environ.get("MLFLOW_TRACKING_URI", address)
     if address is not None and MASK in address:
         raise TrackingError(f"the address {address} was kept without its password; set MLFLOW_TRACKING_URI")
-    store = locate(address, artifacts=remembered["artifacts"], output_dir=folder / remembered["output_dir"])
+    store = locate(address, artifacts=run["artifacts"], output_dir=folder / run["output_dir"])
     trouble = probe(store, timeout_seconds=10)
     if trouble:
         raise TrackingError(f"MLflow at {redact(store.uri)}: {trouble}")
-    target = Target(**remembered["target"])
     with client_settings(timeout_seconds=60):  # nothing but the user waits for it: a busy server has time
-        uploader = Uploader(folder, store=store, target=target)
+        uploader = Uploader(folder, store=store, target=Target(**run["target"]))
         try:
             return uploader.upload()
         except TrackingError:
@@ -218,11 +207,6 @@ def sync(folder: Path, *, uri: str | None = None) -> int:
             raise TrackingError(f"MLflow at {redact(store.uri)}: {_reason(error)}") from error
         finally:
             uploader.close()
-
-
-def _from_environment(uri: str | None) -> str | None:
-    """The kept address, or with its password where only the environment says it."""
-    return os.environ.get("MLFLOW_TRACKING_URI", uri) if uri is not None and MASK in uri else uri
 
 
 def _remember(folder: Path, *, store: Store, target: Target, output_dir: Path) -> None:
@@ -239,7 +223,7 @@ def _remember(folder: Path, *, store: Store, target: Target, output_dir: Path) -
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong in one line, of MLflow's words the first, without secrets."""
+    """The error in one line, of MLflow's words the first, without secrets."""
     if isinstance(error, TrackingError):
         return redact(str(error))
     lines = redact(str(error)).strip().splitlines() or [""]
