@@ -234,4 +234,4 @@ def test_options_that_nothing_checks_do_not_exist(tmp_path: Path) -> None:
             unchecked = {name for name, found in signature.options.items() if found.type.kind == "any"}
             source = signature.file.read_text(encoding="utf-8")
             assert all(f"{name}: {kind}" in source for name in unchecked for kind in free), (key, unchecked)
-            assert check_options({}, signature, key=key, group=None) != [] or not signature.options
+            assert check_options({}, signature, key=key) != [] or not signature.options

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from runwright.config.options import TARGET
+from runwright.config.options import TARGET, is_node, walk
 from runwright.config.signature import Signature, read_signature
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
@@ -38,7 +38,10 @@ def check_rules(rules: Iterable[Rule], config: Mapping[str, Any], known: Iterabl
     wrong = {mistake.key for mistake in known}
     mistakes: list[Mistake] = []
     for rule in rules:
-        nodes = _nodes(config.get(rule.within), f"{rule.within}.") if rule.within else [("", config)]
+        nodes: list[tuple[str, Any]] = [("", config)]
+        if rule.within:
+            inner = walk(config.get(rule.within), rule.within)
+            nodes = [(f"{key}.", value) for key, value in inner if is_node(value)]
         for prefix, node in nodes:
             values = [_value(node, prefix, key, wrong) for key in rule.keys]
             if not any(value is _ABSENT for value in values):
@@ -189,7 +192,7 @@ def known_names(key: str, names: str) -> Rule:
     return Rule(keys=(key, names), check=check)
 
 
-def is_node(key: str, *, null: str = "", hint: str) -> Rule:
+def names_target(key: str, *, null: str = "", hint: str) -> Rule:
     """The option is a node with a target; `null` says what it may be instead."""
 
     def check(value: Any) -> Mistakes:
@@ -229,12 +232,3 @@ def _value(node: Any, prefix: str, key: str, wrong: set[str]) -> Any:
     for part in name.split("."):
         value = value[part] if isinstance(value, dict) and part in value else _ABSENT
     return None if value is _ABSENT and name != key else value
-
-
-def _nodes(value: Any, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every node in a value, itself too, with the start of its keys."""
-    if isinstance(value, dict) and TARGET in value:
-        yield prefix, value
-    items = enumerate(value) if isinstance(value, list) else as_dict(value).items()
-    for name, inner in items:
-        yield from _nodes(inner, f"{prefix}{name}.")

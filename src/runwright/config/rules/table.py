@@ -13,9 +13,9 @@ from runwright.config.rules.makers import (
     distinct,
     exactly_one,
     forbids,
-    is_node,
     known_names,
     matches,
+    names_target,
     only,
     rule,
     unique,
@@ -78,7 +78,7 @@ TRAINING = (
         "NAME or NAME@ALIAS of letters, digits, _ and -, in a name also dots and spaces",
         "an alias is not `latest` or a version such as v1",
     ),
-    is_node("model.lora", null="null", hint="choose model=lora"),
+    names_target("model.lora", null="null", hint="choose model=lora"),
     only("model.freeze", [], {"model.lora": GIVEN}, "adapters freeze the rest by themselves"),
 )
 
@@ -90,7 +90,7 @@ TASKS = (
     rule(task.metrics_suit_the_task, "metric", "task.problem?", "task._target_", "trainer.best_metric?"),
     only("task.label_smoothing", 0, REGRESSION, "a number is not smoothed towards other classes"),
     only("task.class_weights", None, REGRESSION, "there are no classes"),
-    is_node("task.loss", null="null (cross-entropy)", hint=f"such as {FOCAL}"),
+    names_target("task.loss", null="null (cross-entropy)", hint=f"such as {FOCAL}"),
     only("task.label_smoothing", 0, {"task.loss": GIVEN}, "only cross-entropy is smoothed"),
     rule(task.focal_suits_the_problem, "task.loss", "task.problem"),
     rule(task.focal_suits_tags, "task.loss", "task.scheme"),
@@ -143,7 +143,7 @@ TASKS = (
 
 TOKENIZERS = (
     rule(tokenizer.pretrained_model_has_its_own, "tokenizer._target_", "model._target_", "model.embeddings"),
-    is_node("tokenizer.model", hint="choose tokenizer=train/bpe, wordpiece, unigram, …"),
+    names_target("tokenizer.model", hint="choose tokenizer=train/bpe, wordpiece, unigram, …"),
     rule(tokenizer.algorithm_can_be_trained, "tokenizer.model._target_"),
     rule(tokenizer.decoder_undoes_the_steps, "tokenizer.pre_tokenizer", "tokenizer.decoder"),
     rule(tokenizer.bytes_come_last, "tokenizer.pre_tokenizer"),
