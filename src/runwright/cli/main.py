@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -54,6 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process."""
     if argv is None:  # as a program, not from a test or another program
         sys.excepthook = _show_without_secrets
+        if "_ARGCOMPLETE" in os.environ:  # the shell asks, on every tab
+            from runwright.cli.completion import answer
+
+            gc.disable()
+            answer(COMMANDS, parser_of)
+            gc.freeze()
+            return 0
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
         print(_help())
@@ -74,15 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _ends_in_a_moment(arguments: list[str]) -> bool:
     if arguments[0] == "train":
         return "--cfg" in arguments
-    return arguments[0] in {"_complete", "config", "validate"} and "--deep" not in arguments
+    return arguments[0] in {"config", "validate"} and "--deep" not in arguments
 
 
 def _choose(arguments: list[str]) -> int:
     name = arguments[0]
-    if name == "_complete":  # what the shell asks on every tab
-        from runwright.cli.completion import answer
-
-        return answer(arguments[1:], commands=COMMANDS, parser_of=parser_of)
     if name not in COMMANDS:
         print(_unknown(name), file=sys.stderr)
         return 2
