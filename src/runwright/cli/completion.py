@@ -9,8 +9,6 @@ from argcomplete.finders import CompletionFinder
 from argcomplete.packages._argparse import action_is_satisfied
 from argcomplete.shell_integration import shellcode
 
-from runwright.errors import ConfigError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from runwright.config.loading import Loaded
     from runwright.config.options import OptionType
 
-TAKES_OVERRIDES = ("train", "validate", "config", "evaluate", "explore", "verify", "tokenizer")
 SUMMARY = "Print the tab completion for a shell: commands, flags, runs, groups, options, keys, values."
 EXAMPLES = """examples:
   eval "$(runwright completion bash)"
@@ -33,14 +30,11 @@ then:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = EXAMPLES
     parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="which shell")
 
 
-def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+def execute(args: argparse.Namespace) -> int:
     """Print the shell's function, which asks this program."""
-    if overrides:
-        raise ConfigError(f"runwright completion: given {overrides[0]!r} as well, expected one shell")
     print(shellcode(["runwright"], shell=args.shell))
     return 0
 
@@ -73,7 +67,7 @@ class Finder(CompletionFinder):
     def collect_completions(self, active_parsers: Any, parsed_args: Any, cword_prefix: str) -> list[str]:
         """The candidates of argcomplete, and overrides where no flag or positional waits for its value."""
         candidates = super().collect_completions(active_parsers, parsed_args, cword_prefix)
-        takes_overrides = self.words and self.words[0] in TAKES_OVERRIDES and not cword_prefix.startswith("-")
+        takes_overrides = "key=value" in (active_parsers[-1].usage or "") and cword_prefix[:1] != "-"
         if takes_overrides and all(map(action_is_satisfied, active_parsers[-1].active_actions)):
             candidates += complete_override(self.words[1:], cword_prefix)
         return sorted(candidates)
@@ -92,7 +86,9 @@ def answer(commands: Collection[str], parser_of: Callable[[str], argparse.Argume
     finder(argparse.ArgumentParser(), exit_method=lambda _: None, **OPTIONS)
 
 
-def _runs(**_: Any) -> list[str]:
+def _runs(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    if getattr(parsed_args, "action", None) == "list":  # of `runwright runs`
+        return []
     from runwright.runs.folder import find_runs
 
     runs = find_runs()

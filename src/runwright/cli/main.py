@@ -97,12 +97,18 @@ def make_parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
     """The parser of one command; overrides are what it does not take."""
     parser = argparse.ArgumentParser(
         prog=f"runwright {name}",
+        usage=getattr(module, "USAGE", None),
         description=module.SUMMARY,
+        epilog=module.EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     module.add_arguments(parser)
     return parser
+
+
+def takes_overrides(parser: argparse.ArgumentParser) -> bool:
+    return "key=value" in (parser.usage or "")
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:
@@ -112,12 +118,15 @@ def parser_of(name: str) -> argparse.ArgumentParser:
 
 def _run(module: ModuleType, name: str, arguments: list[str]) -> int:
     parser = make_parser(name, module)
-    args, overrides = parser.parse_known_intermixed_args(arguments)
-    unknown = [place for place, word in enumerate(overrides) if word.startswith("-")]
-    if unknown:
-        _refuse_flag(parser, overrides[unknown[0] :])
+    args, words = parser.parse_known_intermixed_args(arguments)
+    unknown = next((position for position, word in enumerate(words) if word.startswith("-")), None)
+    if unknown is not None:
+        _refuse_flag(parser, words[unknown:])
+    args.overrides = words
     try:
-        return module.execute(args, overrides)
+        if words and not takes_overrides(parser):
+            raise ConfigError(f"{words[0]}: given an override, expected {parser.format_usage().strip()}")
+        return module.execute(args)
     except RunwrightError as error:
         print(_message(error), file=sys.stderr)
         return error.exit_code
@@ -155,7 +164,7 @@ def _refuse_flag(parser: argparse.ArgumentParser, words: list[str]) -> None:
 
     known = [text for action in parser._actions for text in action.option_strings]
     hint = did_you_mean(words[0].partition("=")[0], known)
-    if "key=value" in (parser.usage or ""):
+    if takes_overrides(parser):
         from runwright.config.hints import hint_for_flag
 
         hint = hint_for_flag(words) or hint

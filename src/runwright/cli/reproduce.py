@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from runwright.cli.flags import add_permission_flags, grant_permissions
+
 SUMMARY = (
     "Run a finished run again and say whether it agrees: identical, within tolerance, or where not and why."
 )
+USAGE = "runwright reproduce [options] [--set KEY=VALUE] RUN"
 EXAMPLES = """examples:
   runwright reproduce latest:vader
   runwright reproduce latest --check-only
@@ -25,11 +28,6 @@ TOLERANCE = 1e-5  # what another order of summation does to figures in float32 o
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the command."""
-    from runwright.cli.flags import add_permission_flags
-
-    parser.usage = "runwright reproduce [options] RUN"
-    parser.epilog = EXAMPLES
     parser.add_argument("run", metavar="RUN", help="run folder, id, latest or latest:NAME")
     parser.add_argument("--check-only", action="store_true", help="only say what is different around the run")
     parser.add_argument(
@@ -44,14 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_permission_flags(parser)
 
 
-def execute(args: argparse.Namespace, overrides: list[str]) -> int:
-    """Reproduce and say how it went."""
-    from runwright.cli.flags import grant_permissions
-    from runwright.errors import ConfigError
+def execute(args: argparse.Namespace) -> int:
     from runwright.runs.folder import resolve_run
 
-    if overrides:
-        raise ConfigError(f"{overrides[0]}: given an override, expected --set {overrides[0]}")
     grant_permissions(args)
     folder = resolve_run(args.run)
     from runwright.analysis import reproduce as reproducing

@@ -15,6 +15,7 @@ from runwright.config.targets import GROUPS, bind, check_target, locate, objects
 from runwright.errors import ConfigError
 
 SUMMARY = "Check a configuration: every key, type, range and combination, in under a second."
+USAGE = "runwright validate [options] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright validate  the defaults
   runwright validate experiment=vader optimizer.lr=1e-4
@@ -26,9 +27,6 @@ not."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the command."""
-    parser.usage = "runwright validate [options] [group=option] [key=value]"
-    parser.epilog = EXAMPLES
     parser.add_argument(
         "--deep",
         action="store_true",
@@ -37,12 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_permission_flags(parser)
 
 
-def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+def execute(args: argparse.Namespace) -> int:
     """Check and say what was chosen."""
     grant_permissions(args)
     from runwright.config.compose import compose_checked
 
-    composed = compose_checked(overrides, allow_shadow=args.allow_shadow)
+    composed = compose_checked(args.overrides, allow_shadow=args.allow_shadow)
     if args.deep:
         for line in check_deeply(composed.config):
             print(line)
