@@ -18,8 +18,7 @@ from typing import Any
 import torch
 
 from runwright.config.options import TARGET
-from runwright.config.target_code import code_of
-from runwright.config.targets import instantiate
+from runwright.config.targets import code_of, instantiate
 from runwright.dataset.cache import PreparedExamples, prepare_examples
 from runwright.dataset.checks import Kind, naming_rows, quality_notes, require_columns
 from runwright.dataset.encoded_stream import EncodedStream

@@ -12,7 +12,6 @@ from runwright.errors import ConfigError
 if TYPE_CHECKING:
     from runwright.analysis.compare.sides import Side
 
-SUMMARY = "Compare runs: settings, figures, curves, and in words whether B is better than A."
 USAGE = "runwright compare [options] RUN[,RUN …] RUN[,RUN …] …"
 EXAMPLES = """examples:
   runwright compare 1a2b3c 4d5e6f  two runs on the same rows: a paired bootstrap
@@ -34,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confidence", type=float, default=0.95, metavar="C", help="of the intervals; default: 0.95"
     )
-    parser.add_argument("--groups", action="store_true", help="figures of groups of rows as well")
+    parser.add_argument("--groups", action="store_true", help="metrics of groups of rows as well")
     parser.add_argument(
         "--plot", metavar="FILE", help="of the curves; default: a file in outputs/comparisons"
     )

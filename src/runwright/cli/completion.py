@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from runwright.config.loading import Loaded
     from runwright.config.options import OptionType
 
-SUMMARY = "Print the tab completion for a shell: commands, flags, runs, groups, options, keys, values."
 EXAMPLES = """examples:
   eval "$(runwright completion bash)"
       # in this shell; for all: add it to ~/.bashrc

@@ -15,7 +15,6 @@ from runwright.errors import TrackingError
 if TYPE_CHECKING:
     from runwright.analysis.doctor import Finding
 
-SUMMARY = "Check packages, stores and runs; say what to do about what is not right."
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 EXAMPLES = """examples:
   runwright doctor

@@ -6,7 +6,6 @@ import argparse
 
 from runwright.cli.flags import add_permission_flags, add_zero_shot_flags, grant_permissions, hypotheses_of
 
-SUMMARY = "Evaluate a finished run's best model on its splits, or on other data chosen by overrides."
 USAGE = "runwright evaluate [options] RUN [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright evaluate latest  validation and test, as in training

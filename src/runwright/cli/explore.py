@@ -7,7 +7,6 @@ from pathlib import Path
 
 from runwright.cli.flags import add_permission_flags, grant_permissions
 
-SUMMARY = "Look at the data that a run would train on: a summary here, and one HTML page with charts."
 USAGE = "runwright explore [options] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright explore  the defaults of conf/train.yaml

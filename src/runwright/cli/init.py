@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SUMMARY = "Start a project: own configs, data set, tokenizer, model, metric, a test, an experiment that runs."
 EXAMPLES = """examples:
   runwright init my-project
   cd my-project

@@ -13,30 +13,30 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from runwright.errors import ConfigError, RunwrightError
+from runwright.errors import ConfigError, RunwrightError, did_you_mean, report
 from runwright.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType, TracebackType
 
-COMMANDS = {
-    "train": "compose an experiment, check it, run it (-m: many of them)",
+COMMANDS = {  # with what they do
+    "train": "compose an experiment, check all of it, run it (-m: many of them)",
     "evaluate": "metrics of a finished run on any split or other data",
     "predict": "predictions of a finished run for texts, stdin or a file",
     "search": "search a file by meaning with a run of task=sentence_embedding",
-    "runs": "list, filter and sort runs, or show one",
+    "runs": "list runs, sort them by metrics and settings, or show one",
     "compare": "what differs between runs, and is one better than the other?",
-    "report": "one HTML page of a run or a sweep: figures, curves, errors, provenance",
+    "report": "one HTML page of a run or a sweep: metrics, curves, errors, provenance",
     "ui": "MLflow's pages on the store, for this machine, until Ctrl-C",
     "doctor": "are packages, stores and runs as they should be?",
     "tokenizer": "train a tokenizer, show one, compare several on the same texts",
-    "sync": "upload what MLflow has not yet got of runs",
-    "validate": "check a configuration without running anything",
+    "sync": "upload what MLflow has not yet got of runs; nothing is sent twice",
+    "validate": "check every key, type, range and combination; runs nothing",
     "explore": "what is in the data: lengths, classes, duplicates, leaks, oddities",
     "reproduce": "run a finished run again and say whether it agrees",
     "verify": "do the numbers depend on how the experiment is executed?",
-    "config": "show a composed configuration, or what differs between two",
+    "config": "show a composed configuration, the difference of two, a schema",
     "init": "start a project of your own: configs, data, model, metric, test",
     "completion": "print the tab completion for bash, zsh or fish",
 }
@@ -98,7 +98,7 @@ def make_parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"runwright {name}",
         usage=getattr(module, "USAGE", None),
-        description=module.SUMMARY,
+        description=f"{COMMANDS[name][0].upper()}{COMMANDS[name][1:]}",
         epilog=module.EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -141,11 +141,7 @@ def _run(module: ModuleType, name: str, arguments: list[str]) -> int:
 def _message(error: RunwrightError) -> str:
     from runwright.config.redaction import redact
 
-    if isinstance(error, ConfigError):
-        from runwright.errors import report
-
-        return redact(report(error))
-    return redact(str(error))
+    return redact(report(error) if isinstance(error, ConfigError) else str(error))
 
 
 def _show_without_secrets(
@@ -160,10 +156,8 @@ def _show_without_secrets(
 
 def _refuse_flag(parser: argparse.ArgumentParser, words: list[str]) -> None:
     """Stop at the first of these words, which no option is called."""
-    from runwright.errors import did_you_mean
-
-    known = [text for action in parser._actions for text in action.option_strings]
-    hint = did_you_mean(words[0].partition("=")[0], known)
+    flags = [text for action in parser._actions for text in action.option_strings]
+    hint = did_you_mean(words[0].partition("=")[0], flags)
     if takes_overrides(parser):
         from runwright.config.hints import hint_for_flag
 
@@ -183,7 +177,5 @@ def _help() -> str:
 
 
 def _unknown(name: str) -> str:
-    from runwright.errors import did_you_mean
-
     hint = f"did you mean 'runwright train {name}'?" if "=" in name else did_you_mean(name, COMMANDS)
     return f"runwright: unknown command {name!r}; {hint} commands: {', '.join(COMMANDS)}".replace("  ", " ")

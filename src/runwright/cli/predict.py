@@ -8,7 +8,6 @@ from pathlib import Path
 
 from runwright.cli.flags import add_delimited_flags, add_zero_shot_flags, hypotheses_of
 
-SUMMARY = "Predict with a finished run's best model; results come in the order of the input."
 USAGE = "runwright predict [options] RUN [TEXT ...]"
 EXAMPLES = """examples:
   runwright predict latest "What a film!" "Never again."
@@ -66,9 +65,7 @@ def execute(args: argparse.Namespace) -> int:
     folder = resolve_run(args.run, needs=BEST_MODEL)
     from runwright.inference.predict import predict_to_stream
 
-    output_format = args.output_format or (
-        OUTPUT_FORMATS.get(args.output.suffix.lower(), "jsonl") if args.output else "jsonl"
-    )
+    suffix = args.output.suffix.lower() if args.output else ""
     count = predict_to_stream(
         folder,
         texts=args.texts,
@@ -76,7 +73,7 @@ def execute(args: argparse.Namespace) -> int:
         input_format=args.format,
         text_columns=args.text_column,
         output=args.output,
-        output_format=output_format,
+        output_format=args.output_format or OUTPUT_FORMATS.get(suffix, "jsonl"),
         all_scores=args.all_scores,
         device=args.device,
         hypotheses=hypotheses,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SUMMARY = "Make one self-contained HTML page of a run or a sweep: figures, curves, errors, data, provenance."
 USAGE = "runwright report [options] [RUN|SWEEP]"
 EXAMPLES = """examples:
   runwright report                the newest run

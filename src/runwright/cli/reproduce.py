@@ -6,9 +6,6 @@ import argparse
 
 from runwright.cli.flags import add_permission_flags, grant_permissions
 
-SUMMARY = (
-    "Run a finished run again and say whether it agrees: identical, within tolerance, or where not and why."
-)
 USAGE = "runwright reproduce [options] [--set KEY=VALUE] RUN"
 EXAMPLES = """examples:
   runwright reproduce latest:vader
@@ -18,13 +15,13 @@ EXAMPLES = """examples:
   runwright reproduce latest --tolerance 1e-3
 
 The second run gets a folder of its own, with the comparison in
-reproduction.json. Compared are the data of each step, every figure and the
+reproduction.json. Compared are the data of each step, every metric and the
 weights; named is what differs around the two: settings, source files, rows,
 model files, packages, machine.
 Exit code 0: identical or within tolerance; 1: different.
 RUN is a folder, an id, latest or latest:NAME."""
 
-TOLERANCE = 1e-5  # what another order of summation does to figures in float32 over some dozens of steps
+TOLERANCE = 1e-5  # what another order of summation does to metrics in float32 over some dozens of steps
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tolerance",
         type=float,
         default=TOLERANCE,
-        help=f"relative difference of figures that counts as agreement (default {TOLERANCE:g})",
+        help=f"relative difference of metrics that counts as agreement (default {TOLERANCE:g})",
     )
     add_permission_flags(parser)
 
@@ -49,14 +46,17 @@ def execute(args: argparse.Namespace) -> int:
     folder = resolve_run(args.run)
     from runwright.analysis import reproduce as reproducing
 
+    shadow = args.allow_shadow
     if args.check_only:
-        config = reproducing.configuration(folder, args.set, allow_shadow=args.allow_shadow)
+        config = reproducing.configuration(folder, args.set, allow_shadow=shadow)
         changes = reproducing.changes_around(folder, config)
         for change in changes:
             print(change)
         matters = any(change.matters for change in changes)
         print("different around the run" if matters else "nothing that matters is different around the run")
         return 1 if matters else 0
-    found = reproducing.reproduce(folder, args.set, tolerance=args.tolerance, allow_shadow=args.allow_shadow)
-    reproducing.show(found)
-    return 1 if found.verdict == "different" else 0
+    reproduction = reproducing.reproduce(
+        folder, args.set, tolerance=args.tolerance, allow_shadow=args.allow_shadow
+    )
+    reproducing.show(reproduction)
+    return 1 if reproduction.verdict == "different" else 0

@@ -7,11 +7,10 @@ import argparse
 from runwright.cli.flags import print_json
 from runwright.errors import ConfigError
 
-SUMMARY = "List runs, sort them by metrics and settings, or show one in full."
 STATUSES = ("CREATED", "RUNNING", "FINISHED", "FAILED", "KILLED", "DIED")
 USAGE = "runwright runs [options] [list]\n       runwright runs [options] show RUN"
 EXAMPLES = """examples:
-  runwright runs          the newest 50, with their figures
+  runwright runs          the newest 50, with their metrics
   runwright runs --name vader --status FINISHED --sort test/pearson
   runwright runs --columns id,optimizer.lr,seed,test/f1_macro \\
       --sort optimizer.lr

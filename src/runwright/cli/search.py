@@ -6,12 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from runwright.cli.flags import add_delimited_flags, require_at_least
 from runwright.errors import ConfigError
 
-SUMMARY = "Search a file by meaning with a run of task=sentence_embedding."
 USAGE = "runwright search {index RUN FILE --output FOLDER | query FOLDER [TEXT ...]} [options]"
 EXAMPLES = """examples:
   runwright search index latest:stsb_bi sentences.txt --output my-index
@@ -98,12 +98,8 @@ def _query(args: argparse.Namespace, words: list[str]) -> int:
 
 def _lines() -> Iterator[str]:
     """Queries from standard input; on a terminal they are asked for."""
-    asks = sys.stdin.isatty()
-    while True:
-        if asks:
-            print("search> ", end="", flush=True)
-        line = sys.stdin.readline()
-        if not line:
-            return
-        if line.strip():
-            yield line.strip()
+    prompt = "search> " if sys.stdin.isatty() else ""
+    with suppress(EOFError):
+        while True:
+            if line := input(prompt).strip():
+                yield line

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-SUMMARY = "Upload what MLflow has not yet got of runs; nothing is sent twice."
 USAGE = "runwright sync [options] [RUN]"
 EXAMPLES = """examples:
   runwright sync                          the newest run
@@ -27,11 +26,11 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.errors import TrackingError
     from runwright.runs.folder import find_runs, resolve_run
 
-    found = find_runs(args.output_dir) if args.all else [resolve_run(args.run, output_dir=args.output_dir)]
+    folders = find_runs(args.output_dir) if args.all else [resolve_run(args.run, output_dir=args.output_dir)]
     from runwright.tracker.mlflow.tracker import sync
 
     failed: list[str] = []
-    for folder in found:
+    for folder in folders:
         try:
             print(f"{folder}: {sync(folder, uri=args.uri)} records sent")
         except TrackingError as error:

@@ -15,7 +15,6 @@ from runwright.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SUMMARY = "Train a tokenizer, show one, or compare several on the same texts."
 USAGE = "runwright tokenizer {train,show,compare} [options] [NAME ...] [TEXT ...] [key=value]"
 EXAMPLES = """examples:
   runwright tokenizer train tokenizer=train/bpe --file corpus.txt \\
@@ -48,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FOLDER", type=Path, help="train: where to save (default: tokenizer)"
     )
-    parser.add_argument("--json", action="store_true", help="show, compare: all figures and pieces as JSON")
+    parser.add_argument("--json", action="store_true", help="show, compare: statistics and pieces as JSON")
     add_permission_flags(parser)
 
 
@@ -114,7 +113,7 @@ def _texts(args: argparse.Namespace, values: list[str]) -> Iterator[str]:
 
 
 def _run_texts(config: dict[str, Any]) -> Any:
-    """What there is to train on; no data is read where the texts come from files."""
+    """The texts to train on; no data is read where they come from files."""
     from runwright import build
     from runwright.tokenizer.texts import RunTexts
 

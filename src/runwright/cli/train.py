@@ -7,7 +7,6 @@ from pathlib import Path
 
 from runwright.cli.flags import add_permission_flags, grant_permissions
 
-SUMMARY = "Train a model: compose an experiment from configuration, check all of it, run it."
 USAGE = "runwright train [options] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright train experiment=vader       a shipped experiment (conf/experiment/)

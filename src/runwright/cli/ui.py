@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 
-SUMMARY = "Show runs in MLflow's pages: a server on the store, for this machine only, until Ctrl-C."
 EXAMPLES = """examples:
   runwright ui      the store of the runs in outputs/, on a free port
   runwright ui --port 5000

@@ -14,7 +14,6 @@ from runwright.config.sources import resolve_source
 from runwright.config.targets import GROUPS, bind, check_target, locate, objects_for
 from runwright.errors import ConfigError
 
-SUMMARY = "Check a configuration: every key, type, range and combination, in under a second."
 USAGE = "runwright validate [options] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright validate  the defaults

@@ -7,7 +7,6 @@ import argparse
 from runwright.cli.flags import add_permission_flags, grant_permissions, require_at_least
 from runwright.errors import ConfigError, did_you_mean
 
-SUMMARY = "Show that an experiment's numbers do not depend on how it is executed, on a short version of it."
 CHECKS = ("parity", "evaluation", "resume")
 USAGE = "runwright verify [options] [EXPERIMENT] [CHECK ...] [group=option] [key=value]"
 EXAMPLES = """examples:

@@ -87,6 +87,12 @@ def walk(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield from walk(inner, f"{key}.{name}" if key else str(name))
 
 
+def leaves_of(value: Any) -> dict[str, Any]:
+    """The values at the ends of mappings and lists by dotted key; an empty container is one."""
+    inner = {key: item for key, item in walk(value) if key}
+    return {key: item for key, item in inner.items() if not item or not isinstance(item, dict | list)}
+
+
 def is_node(value: Any) -> bool:
     """Return True for a mapping that names a target."""
     return isinstance(value, dict) and TARGET in value
@@ -152,13 +158,13 @@ def _hint(value: Any, of: OptionType) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RootOptions:
-    """The root's own keys."""
+    """The keys of the root that belong to no group."""
 
     name: str
     seed: NonNegativeInt
     output_dir: str
     resume: Literal["auto"] | None
-    references: dict[str, dict[str, float]]  # figures by others, shown beside the run's own
+    references: dict[str, dict[str, float]]  # metrics of others, shown beside those of the run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

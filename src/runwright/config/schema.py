@@ -106,9 +106,9 @@ def _unknown_key(key: str, choices: list[str]) -> list[Mistake]:
 def _check_root(config: dict[str, Any]) -> list[Mistake]:
     root = root_signature("")
     groups = [*GROUPS, *filter(None, ROOT_NODES)]
-    own = {name: value for name, value in config.items() if name in root.options}
-    mistakes = check_options(own, root, key="")
-    for name in [name for name in config if name not in own and name not in groups]:
+    options = {name: value for name, value in config.items() if name in root.options}
+    mistakes = check_options(options, root, key="")
+    for name in [name for name in config if name not in options and name not in groups]:
         mistakes += _unknown_key(str(name), sorted([*groups, *root.options]))
     for key in filter(None, ROOT_NODES):
         signature = root_signature(key)

@@ -45,7 +45,7 @@ class Option:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signature:
-    """What can be known of a target without importing it."""
+    """The parameters and literals of a target, known without importing it."""
 
     target: str
     file: Path

@@ -8,16 +8,19 @@ reached and nothing is imported before it is allowed.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeVar
 
 from runwright.config.options import TARGET, walk
 from runwright.config.permissions import granted
 from runwright.config.signature import Signature, find_file, read_signature, read_source
 from runwright.errors import ConfigError, Mistake, did_you_mean, listed, raise_if_any, shown
+from runwright.version import __version__
 
 T = TypeVar("T")
 
@@ -69,7 +72,7 @@ DOOR_OPENERS = {
 
 def check_target(target: Any, *, key: str, group: str | None = None) -> Signature | Mistake:
     """The signature of a target that the group (default: any) may name, or the mistake in it."""
-    modules = [GROUPS[group].module] if group else [each.module for each in GROUPS.values()]
+    modules = [GROUPS[group].module] if group else [rules.module for rules in GROUPS.values()]
     packages = granted().packages
     expected = f"a class or function of {f'{modules[0]}.…' if group else 'runwright.<group>.…'}"
     expected += f" or of your {listed(packages)}" if packages else ""
@@ -87,13 +90,13 @@ def check_target(target: Any, *, key: str, group: str | None = None) -> Signatur
         source = read_source(module)
         signature = read_signature(module, name)
     except SyntaxError as error:
-        place = f"{error.filename}, line {error.lineno}"
-        return Mistake(key=key, given=shown(target), expected=f"a module that Python can read ({place})")
+        expected = f"a module that Python can read ({error.filename}, line {error.lineno})"
+        return Mistake(key=key, given=shown(target), expected=expected)
     if source is None:
         expected, hint = f"a module that exists: {module!r} does not", _nearest_module(module)
         return Mistake(key=key, given=shown(target), expected=expected, hint=hint)
     if signature is None or name.startswith("_"):
-        public = [known for known in source.definitions if not known.startswith("_")]
+        public = [public for public in source.definitions if not public.startswith("_")]
         expected = f"a class or function defined in {module}: {listed(public)}"
         return Mistake(key=key, given=shown(target), expected=expected, hint=did_you_mean(name, public))
     return signature
@@ -161,7 +164,7 @@ def _make(value: Any, objects: tuple[Any, ...], group: str | None, key: str, *, 
 def positional(function: Any) -> tuple[str, ...]:
     """Names of the parameters of a function that are not keyword-only."""
     parameters = inspect.signature(function).parameters.values()
-    return tuple(each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD)
+    return tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
 
 
 def bind(function: Any, objects: tuple[Any, ...], options: Mapping[str, Any], *, key: str) -> None:
@@ -191,3 +194,31 @@ def _nearest_module(module: str) -> str:
     names = [f"{parent}.{path.stem}" for path in file.parent.glob("*.py") if not path.stem.startswith("_")]
     names += [f"{parent}.{path.parent.name}" for path in file.parent.glob("*/__init__.py")]
     return did_you_mean(module, names)
+
+
+@cache  # by the target itself: one that is loaded again is looked at again, and no sooner
+def code_of(target: Any, *, group: str) -> str:
+    """A hash of the sources of a class, its bases, or a function, for the keys of caches of its results.
+
+    It covers the whole packages they lie in; of Runwright it is the group, of a package that a configuration
+    may not name, the module alone.
+    """
+    from runwright.store import sources_digest  # deferred: checking a configuration needs no file locks
+
+    paths = {_path_of(base.__module__) for base in getattr(target, "__mro__", (target,))}
+    shipped = Path(__file__).parents[1] / group
+    return sources_digest(*sorted({shipped, *paths} - {None}), also=__version__)
+
+
+def _path_of(module: str) -> Path | None:
+    """The folder or file whose code counts for what is defined in a module; None for Python's own."""
+    parts = module.split(".")
+    name = getattr(sys.modules.get(module), "__file__", None)
+    if name is None or parts[0] in sys.stdlib_module_names:
+        return None
+    file = Path(name)
+    if parts[0] == "runwright":
+        return file.parent if len(parts) > 2 else file
+    levels = len(parts) - 2 + (file.name == "__init__.py")  # up to the package's own folder
+    is_allowed = parts[0] in {package.split(".")[0] for package in granted().packages}
+    return file.parents[levels] if is_allowed and levels >= 0 else file

@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-from runwright.config.rules import data, task, tokenizer
+from runwright.config.rules import data, task
 from runwright.config.rules.makers import (
     GIVEN,
     at_most,
-    at_most_bytes,
     at_most_one,
     distinct,
     exactly_one,
@@ -69,7 +68,8 @@ TRAINING = (
         r'(?![.\-])(?=.*\S)[^/\\:*?"<>|\0-\x1f]+',
         'a name for a folder, without / \\ : * ? " < > | or a leading dot',
     ),
-    at_most_bytes("name", 120),
+    # A folder's name takes 255 bytes on most disks, a character up to four.
+    matches("name", r"(?s:[\x00-\x7f]{0,120}|.{0,60})", "at most 120 ASCII characters or 60 of any kind"),
     matches("name", r"(?!\s*(?i:sweeps)\s*$)(?s:.*)", "another name: multiruns are kept there"),
     matches("output_dir", r"(?s:.*\S.*)", "a folder, not an empty text"),
     matches(
@@ -142,13 +142,13 @@ TASKS = (
 )
 
 TOKENIZERS = (
-    rule(tokenizer.pretrained_model_has_its_own, "tokenizer._target_", "model._target_", "model.embeddings"),
+    rule(task.pretrained_model_has_its_own, "tokenizer._target_", "model._target_", "model.embeddings"),
     names_target("tokenizer.model", hint="choose tokenizer=train/bpe, wordpiece, unigram, …"),
-    rule(tokenizer.algorithm_can_be_trained, "tokenizer.model._target_"),
-    rule(tokenizer.decoder_undoes_the_steps, "tokenizer.pre_tokenizer", "tokenizer.decoder"),
-    rule(tokenizer.bytes_come_last, "tokenizer.pre_tokenizer"),
-    rule(tokenizer.vocabulary_holds_bytes, "tokenizer.pre_tokenizer", "tokenizer.model.vocab_size"),
-    rule(tokenizer.templates_hold_the_texts, "tokenizer.post_processor"),
+    rule(task.algorithm_can_be_trained, "tokenizer.model._target_"),
+    rule(task.decoder_undoes_the_steps, "tokenizer.pre_tokenizer", "tokenizer.decoder"),
+    rule(task.bytes_come_last, "tokenizer.pre_tokenizer"),
+    rule(task.vocabulary_holds_bytes, "tokenizer.pre_tokenizer", "tokenizer.model.vocab_size"),
+    rule(task.templates_hold_the_texts, "tokenizer.post_processor"),
     unique("tokenizer.extra_tokens", "token"),
 )
 
