@@ -125,7 +125,8 @@ def _run(module: ModuleType, name: str, arguments: list[str]) -> int:
     args.overrides = words
     try:
         if words and not takes_overrides(parser):
-            raise ConfigError(f"{words[0]}: given an override, expected {parser.format_usage().strip()}")
+            usage = parser.format_usage().strip()
+            raise ConfigError(f"{words[0]}: given an override, expected none; {usage}")
         return module.execute(args)
     except RunwrightError as error:
         print(_message(error), file=sys.stderr)
