@@ -9,7 +9,6 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,15 @@ def _environment_is_put_back() -> Iterator[None]:
 @pytest.fixture
 def complete() -> Callable[[str], list[str]]:
     """Give what the shell offers for a command line up to the cursor."""
-    from runwright.cli import completion
+    from argcomplete.lexers import split_line
+
+    from runwright.cli.completion import make_finder
     from runwright.cli.main import COMMANDS, parser_of
 
-    return partial(completion.complete, commands=COMMANDS, parser_of=parser_of)
+    def candidates(line: str) -> list[str]:
+        finder = make_finder(COMMANDS, parser_of)
+        finder.append_space = False
+        prequote, prefix, _, words, last_break = split_line(line, len(line))
+        return finder._get_completions(words, prefix, prequote, last_break)
+
+    return candidates

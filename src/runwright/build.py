@@ -17,8 +17,7 @@ from typing import Any
 import torch
 
 from runwright.config.options import TARGET
-from runwright.config.target_code import code_of
-from runwright.config.targets import instantiate
+from runwright.config.targets import code_of, instantiate
 from runwright.dataset.checks import Kind, naming_rows, quality_notes, require_columns
 from runwright.dataset.examples import EncodedStream, PreparedExamples, prepare_examples
 from runwright.dataset.load import LoadedData

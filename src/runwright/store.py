@@ -89,7 +89,7 @@ def digest(key: Any) -> str:
 
 def bytes_digest(values: np.ndarray) -> str:
     """A name for the numbers of an array (32 hex digits)."""
-    import numpy as np  # deferred: config.target_code, which reads sources alone, is light
+    import numpy as np  # deferred: config.targets, which reads sources alone, is light
 
     little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False)
     return hashlib.blake2b(little.tobytes(), digest_size=16).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,12 @@ METRIC_OPTIONS = [option for group, option in OPTIONS if group == "metric"]
 
 def choose(group: str, option: str) -> str:
     return f"metric=[{option}]" if group == "metric" else f"{group}={option}"
+
+
+@cache  # three tests look at each option
+def node_of(group: str, option: str) -> dict[str, Any]:
+    """The group's node where this option of the shipped folder is chosen, with its interpolations."""
+    return compose([choose(group, option)], folder=CONF.parent).unresolved[group]
 
 
 def fill(unresolved: Any) -> list[str]:
@@ -109,8 +116,8 @@ def test_every_shipped_option_composes_with_right_values(group: str, option: str
 
 
 @pytest.mark.parametrize(("group", "option"), [pair for pair in OPTIONS if pair[0] in GROUPS])
-def test_every_shipped_file_lists_every_option_of_its_target(group: str, option: str, tmp_path: Path) -> None:
-    node = compose([choose(group, option)], folder=tmp_path).unresolved[group]
+def test_every_shipped_file_lists_every_option_of_its_target(group: str, option: str) -> None:
+    node = node_of(group, option)
     nodes = nested_nodes(node[option] if group == "metric" and option in node else node, group)
     assert nodes, "no node with a target"
     for key, found in nodes:
@@ -126,9 +133,8 @@ def nested_nodes(value: Any, key: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize(("group", "option"), [pair for pair in OPTIONS if pair[0] in GROUPS])
-def test_defaults_live_in_yaml_only(group: str, option: str, tmp_path: Path) -> None:
-    node = compose([choose(group, option)], folder=tmp_path).unresolved[group]
-    for key, found in nested_nodes(node, group):
+def test_defaults_live_in_yaml_only(group: str, option: str) -> None:
+    for key, found in nested_nodes(node_of(group, option), group):
         signature = check_target(found[TARGET], key=key, group=group)
         assert isinstance(signature, Signature)
         assert [name for name, option in signature.options.items() if not option.required] == []
@@ -220,18 +226,16 @@ def test_the_record_keeps_interpolations_choices_and_overrides(tmp_path: Path) -
     assert list(composed.config["metric"]) == ["accuracy"]
 
 
-def test_options_that_nothing_checks_do_not_exist(tmp_path: Path) -> None:
+def test_options_that_nothing_checks_do_not_exist() -> None:
     # A shipped annotation that the reader does not understand would be left unchecked.
     free = {"Any"}
     for group, option in OPTIONS:
         if group not in GROUPS:
             continue
-        for key, node in nested_nodes(
-            compose([choose(group, option)], folder=tmp_path).unresolved[group], group
-        ):
+        for key, node in nested_nodes(node_of(group, option), group):
             signature = check_target(node[TARGET], key=key, group=group)
             assert isinstance(signature, Signature)
             unchecked = {name for name, found in signature.options.items() if found.type.kind == "any"}
             source = signature.file.read_text(encoding="utf-8")
             assert all(f"{name}: {kind}" in source for name in unchecked for kind in free), (key, unchecked)
-            assert check_options({}, signature, key=key, group=None) != [] or not signature.options
+            assert check_options({}, signature, key=key) != [] or not signature.options

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from runwright.config.compose import compose
-from runwright.config.options import Bounds, OptionType, check_value
+from runwright.config.options import OptionType, check_value
 from runwright.config.permissions import grant, revoke
 from runwright.config.schema import check
 from runwright.config.signature import find_file, read_signature
+from runwright.types import Range
 
 MODULE = '''
 """A module that must never run."""
@@ -106,7 +107,7 @@ def test_positional_parameters_are_objects_and_keyword_only_ones_options(module:
 
 def test_annotations_are_understood(module: str) -> None:
     none, whole, text = OptionType(kind="none"), OptionType(kind="int"), OptionType(kind="str")
-    positive = OptionType(kind="int", bounds=Bounds(ge=1))
+    positive = OptionType(kind="int", bounds=Range(ge=1))
     assert options_of(module, "annotations") == {
         "a": OptionType(kind="union", items=(whole, none)),
         "b": OptionType(kind="union", items=(text, none)),
@@ -117,14 +118,14 @@ def test_annotations_are_understood(module: str) -> None:
         ),
         "f": OptionType(kind="any"),
         "g": OptionType(kind="any"),
-        "h": OptionType(kind="int", bounds=Bounds(ge=-2, le=2)),
+        "h": OptionType(kind="int", bounds=Range(ge=-2, le=2)),
         "i": OptionType(kind="list"),
         "j": OptionType(kind="any"),
     }
 
 
 def test_aliases_are_followed_within_and_between_modules(module: str) -> None:
-    small = OptionType(kind="float", bounds=Bounds(ge=0, lt=0.5))
+    small = OptionType(kind="float", bounds=Range(ge=0, lt=0.5))
     assert options_of(module, "function")["c"] == small
     assert options_of(module, "function")["d"] == OptionType(kind="literal", choices=("fast", "slow", 3))
     assert options_of(module.replace(".parts", ".other"), "f")["x"] == small
@@ -157,7 +158,7 @@ def test_what_a_module_does_not_define_has_no_signature(module: str) -> None:
 
 INT, FLOAT, TEXT = OptionType(kind="int"), OptionType(kind="float"), OptionType(kind="str")
 OPTIONAL = OptionType(
-    kind="union", items=(OptionType(kind="float", bounds=Bounds(gt=0)), OptionType(kind="none"))
+    kind="union", items=(OptionType(kind="float", bounds=Range(gt=0)), OptionType(kind="none"))
 )
 
 

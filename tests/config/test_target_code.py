@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runwright.config.permissions import Permissions
-from runwright.config.target_code import code_of
+from runwright.config.targets import code_of
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
 
 TASK = """
@@ -116,9 +116,7 @@ def test_of_a_package_that_was_not_allowed_only_the_module_counts(
 
 def test_bases_and_python_itself_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Path] = []
-    monkeypatch.setattr(
-        "runwright.config.target_code.sources_digest", lambda *places, also: seen.extend(places)
-    )
+    monkeypatch.setattr("runwright.store.sources_digest", lambda *places, also: seen.extend(places))
     code_of.__wrapped__(MaskedLanguageModeling, group="task")
     assert [place.name for place in seen] == ["task"]
     seen.clear()

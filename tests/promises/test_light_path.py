@@ -35,7 +35,7 @@ WITHOUT_HYDRA = [
     ["--version"],
     *([name, "--help"] for name in COMMANDS),
     ["completion", "bash"],
-    ["_complete", "runwright tr"],
+    ["TAB", "runwright tr"],
 ]
 WITH_HYDRA = [
     ["train", "--cfg", "job"],
@@ -44,14 +44,18 @@ WITH_HYDRA = [
     ["validate", "experiment=vader", "model=lora"],
     ["config", "show", "optimizer=sgd"],
     ["config", "diff", "", "optimizer=sgd seed=3"],
-    ["_complete", "runwright train optimizer."],
-    ["_complete", "runwright train experiment="],
+    ["TAB", "runwright train optimizer."],
+    ["TAB", "runwright train experiment="],
 ]
 
 
 def run_probe(arguments: list[str], folder: Path) -> tuple[subprocess.CompletedProcess[str], float]:
     # With byte code, as an installed package has it.
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    if arguments[0] == "TAB":  # what a shell's function sets
+        line = arguments[1]
+        variables |= {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line))}
+        variables |= {"_ARGCOMPLETE_STDOUT_FILENAME": os.devnull}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.run(
         [sys.executable, "-c", PROBE, *arguments],
@@ -86,7 +90,7 @@ def test_composing_and_checking_load_nothing_heavy(arguments: list[str], tmp_pat
         ["--help"],
         ["train", "--cfg", "job"],
         ["validate", "experiment=vader"],
-        ["_complete", "runwright train optimizer.l"],
+        ["TAB", "runwright train optimizer.l"],
     ],
     ids=" ".join,
 )

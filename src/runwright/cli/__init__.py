@@ -1,4 +1,4 @@
-"""The command line: a command is one module with SUMMARY, add_arguments(parser) and execute(args, overrides).
+"""The command line: a command is one module with EXAMPLES, add_arguments(parser) and execute(args).
 
-A module is imported only when its command is chosen; it imports what is heavy inside `execute`.
+A command whose USAGE has `key=value` gets the overrides as `args.overrides`; the others refuse them.
 """

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from runwright.cli.flags import print_json
+from runwright.errors import ConfigError
 
+if TYPE_CHECKING:
     from runwright.analysis.compare.sides import Side
 
-SUMMARY = "Compare runs: settings, figures, curves, and in words whether B is better than A."
+USAGE = "runwright compare [options] RUN[,RUN …] RUN[,RUN …] …"
 EXAMPLES = """examples:
   runwright compare 1a2b3c 4d5e6f  two runs on the same rows: a paired bootstrap
   runwright compare latest:small latest:large latest:huge
@@ -27,14 +29,11 @@ can be told."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the command."""
-    parser.usage = "runwright compare [options] RUN[,RUN …] RUN[,RUN …] …"
-    parser.epilog = EXAMPLES
     parser.add_argument("run", metavar="RUN", nargs="+", help="a run, several with commas, or name:NAME")
     parser.add_argument(
         "--confidence", type=float, default=0.95, metavar="C", help="of the intervals; default: 0.95"
     )
-    parser.add_argument("--groups", action="store_true", help="figures of groups of rows as well")
+    parser.add_argument("--groups", action="store_true", help="metrics of groups of rows as well")
     parser.add_argument(
         "--plot", metavar="FILE", help="of the curves; default: a file in outputs/comparisons"
     )
@@ -43,11 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
 
-def execute(args: argparse.Namespace, overrides: list[str]) -> int:
-    """Compare and show it."""
-    from runwright.errors import ConfigError
-
-    references = [*args.run, *overrides]
+def execute(args: argparse.Namespace) -> int:
+    references = args.run
     if len(references) < 2:
         raise ConfigError(f"given {references[0]!r} alone, expected at least two runs")
     if not 0 < args.confidence < 1:
@@ -60,11 +56,7 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
     verdicts = [judge(sides[0], side, confidence=args.confidence) for side in sides[1:]]
     plot = _plot(args, sides)
     if args.json:
-        import json
-
-        from runwright.report.tables import strict
-
-        print(json.dumps(strict(_as_json(sides, settings, verdicts, plot)), indent=1, ensure_ascii=False))
+        print_json(_as_json(sides, settings, verdicts, plot))
         return 0
     from runwright.analysis.compare.show import print_comparison
 
@@ -75,8 +67,6 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _plot(args: argparse.Namespace, sides: list[Side]) -> Path | None:
-    from pathlib import Path
-
     if args.no_plot or (args.json and not args.plot):
         return None
     from runwright.analysis.compare.show import plot_curves
@@ -96,9 +86,9 @@ def _as_json(
             {
                 "letters": verdict.letters,
                 "words": verdict.words,
-                "better": None
-                if verdict.main is None or verdict.main.better is None
-                else verdict.letters[verdict.main.better],
+                "better": verdict.letters[verdict.main.better]
+                if verdict.main and verdict.main.better is not None
+                else None,
                 "differences": [each.as_json() for each in verdict.differences],
                 "notes": verdict.notes,
             }

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from runwright.cli.flags import print_json
+from runwright.errors import TrackingError
 
 if TYPE_CHECKING:
     from runwright.analysis.doctor import Finding
 
-SUMMARY = "Check packages, stores and runs; say what to do about what is not right."
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 EXAMPLES = """examples:
   runwright doctor
@@ -25,9 +28,6 @@ changed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the command."""
-    parser.usage = "runwright doctor [options]"
-    parser.epilog = EXAMPLES
     parser.add_argument(
         "--fix", action="store_true", help="mark runs that died; offer to upload what is missing"
     )
@@ -36,21 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
 
-def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+def execute(args: argparse.Namespace) -> int:
     """Examine, report, and with --fix mark dead runs and upload the rest."""
-    from runwright.errors import ConfigError
-
-    if overrides:
-        raise ConfigError(f"{overrides[0]}: given an override, expected none")
     from runwright.analysis.doctor import examine
 
     output_dir = Path(args.output_dir).expanduser()
     findings = list(examine(output_dir, fix=args.fix))
     if args.json:
-        import json
-        from dataclasses import asdict
-
-        print(json.dumps([asdict(finding) for finding in findings], indent=1, ensure_ascii=False))
+        print_json([asdict(finding) for finding in findings])
     else:
         _print_findings(findings)
     has_problem = any(finding.level == "problem" for finding in findings)
@@ -77,7 +70,6 @@ def _print_findings(findings: Sequence[Finding]) -> None:
 def _upload(output_dir: Path, *, yes: bool) -> bool:
     """Upload what MLflow lacks, after a question without --yes; False where a store did not take it."""
     from runwright.analysis.doctor import find_unsent
-    from runwright.errors import TrackingError
     from runwright.runs.folder import find_runs
 
     unsent = find_unsent(find_runs(output_dir))

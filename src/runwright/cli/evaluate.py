@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-SUMMARY = "Evaluate a finished run's best model on its splits, or on other data chosen by overrides."
+from runwright.cli.flags import add_permission_flags, add_zero_shot_flags, grant_permissions, hypotheses_of
+
+USAGE = "runwright evaluate [options] RUN [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright evaluate latest  validation and test, as in training
   runwright evaluate latest --split test --split train
@@ -23,11 +25,6 @@ results go to its evaluations/ folder."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the command."""
-    from runwright.cli.flags import add_permission_flags, add_zero_shot_flags
-
-    parser.usage = "runwright evaluate [options] RUN [group=option] [key=value]"
-    parser.epilog = EXAMPLES
     parser.add_argument("run", metavar="RUN", help="run folder, id, latest or latest:NAME")
     parser.add_argument(
         "--split", metavar="NAME", action="append", help="may be repeated; default: all but train"
@@ -37,9 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_permission_flags(parser)
 
 
-def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+def execute(args: argparse.Namespace) -> int:
     """Evaluate and show a table."""
-    from runwright.cli.flags import grant_permissions, hypotheses_of
     from runwright.runs.folder import BEST_MODEL, resolve_run
 
     grant_permissions(args)
@@ -49,7 +45,7 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
 
     results = evaluate_run(
         folder,
-        overrides,
+        args.overrides,
         splits=args.split,
         device=args.device,
         allow_shadow=args.allow_shadow,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SUMMARY = "Look at the data that a run would train on: a summary here, and one HTML page with charts."
+from runwright.cli.flags import add_permission_flags, grant_permissions
+
+USAGE = "runwright explore [options] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright explore  the defaults of conf/train.yaml
   runwright explore experiment=vader
@@ -24,11 +26,6 @@ for a sample of the rows."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the command."""
-    from runwright.cli.flags import add_permission_flags
-
-    parser.usage = "runwright explore [options] [group=option] [key=value]"
-    parser.epilog = EXAMPLES
     parser.add_argument(
         "--output", metavar="FILE", type=Path, help="the page; default: outputs/explore/<dataset>.html"
     )
@@ -44,15 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_permission_flags(parser)
 
 
-def execute(args: argparse.Namespace, overrides: list[str]) -> int:
-    """Explore and show."""
-    from runwright.cli.flags import grant_permissions
-
+def execute(args: argparse.Namespace) -> int:
     grant_permissions(args)
     from runwright.analysis.explore.show import explore_config
 
     explore_config(
-        overrides,
+        args.overrides,
         output=args.output,
         as_json=args.json,
         with_tokens=not args.no_tokens,

@@ -9,7 +9,7 @@ from runwright.inference.hypotheses import HYPOTHESIS, Hypotheses
 
 
 def add_permission_flags(parser: argparse.ArgumentParser) -> None:
-    """What only a user, never a configuration, may allow."""
+    """Add what only a user, never a configuration, may allow."""
     group = parser.add_argument_group("permissions")
     group.add_argument(
         "--allow-package",
@@ -32,7 +32,6 @@ def add_permission_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_delimited_flags(parser: argparse.ArgumentParser, *, of: str = "") -> None:
-    """How the fields of csv and tsv are told apart."""
     parser.add_argument(
         "--delimiter",
         metavar="CHARACTER",
@@ -47,7 +46,6 @@ def add_delimited_flags(parser: argparse.ArgumentParser, *, of: str = "") -> Non
 
 
 def grant_permissions(args: argparse.Namespace) -> None:
-    """Allow what the flags say, in this process."""
     from runwright.config.permissions import grant
 
     grant(
@@ -57,8 +55,24 @@ def grant_permissions(args: argparse.Namespace) -> None:
     )
 
 
+def require_at_least(args: argparse.Namespace, **bounds: int) -> None:
+    """Raise ConfigError for a flag whose number is below its bound."""
+    for name, bound in bounds.items():
+        value = getattr(args, name)
+        if value is not None and value < bound:
+            raise ConfigError(f"--{name}: given {value}, expected at least {bound}")
+
+
+def print_json(value: object) -> None:
+    """Print a value as indented JSON, with null for NaN and infinity."""
+    import json
+
+    from runwright.report.record_writer import strict
+
+    print(json.dumps(strict(value), indent=1, ensure_ascii=False))
+
+
 def add_zero_shot_flags(parser: argparse.ArgumentParser, *, from_data: bool) -> None:
-    """Flags of zero-shot classification; `from_data`: classes may come from labelled rows."""
     group = parser.add_argument_group("zero-shot classification, with a run of pairs such as MNLI's")
     group.add_argument("--labels", metavar="A,B,C", help="classes to choose from; the run need not know them")
     if from_data:
@@ -74,7 +88,7 @@ def add_zero_shot_flags(parser: argparse.ArgumentParser, *, from_data: bool) -> 
 
 
 def hypotheses_of(args: argparse.Namespace) -> Hypotheses | None:
-    """What the flags ask for; None without them. Raises ConfigError where they do not fit together."""
+    """The classes of zero-shot classification; None without its flags. Raises ConfigError."""
     from_data = getattr(args, "labels_from_data", False)
     if args.labels is None and not from_data:
         if args.hypothesis is not None or args.multi_label:

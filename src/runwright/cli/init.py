@@ -5,9 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from runwright.errors import ConfigError
-
-SUMMARY = "Start a project: own configs, data set, tokenizer, model, metric, a test, an experiment that runs."
 EXAMPLES = """examples:
   runwright init my-project
   cd my-project
@@ -15,17 +12,13 @@ EXAMPLES = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the command."""
-    parser.epilog = EXAMPLES
     parser.add_argument("name", metavar="NAME", help="the new folder; also the name of the project")
 
 
-def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+def execute(args: argparse.Namespace) -> int:
     """Make the folder and say what is in it."""
     from runwright.cli.scaffold import scaffold
 
-    if overrides:
-        raise ConfigError(f"runwright init: given {overrides[0]!r} as well, expected one name")
     folder = Path(args.name)
     for file in scaffold(folder):
         print(f"  {folder / file}")

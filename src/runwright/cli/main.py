@@ -8,34 +8,35 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from runwright.errors import ConfigError, RunwrightError
+from runwright.errors import ConfigError, RunwrightError, did_you_mean, report
 from runwright.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType, TracebackType
 
-COMMANDS = {
-    "train": "compose an experiment, check it, run it (-m: many of them)",
+COMMANDS = {  # with what they do
+    "train": "compose an experiment, check all of it, run it (-m: many of them)",
     "evaluate": "metrics of a finished run on any split or other data",
     "predict": "predictions of a finished run for texts, stdin or a file",
     "search": "search a file by meaning with a run of task=sentence_embedding",
-    "runs": "list, filter and sort runs, or show one",
+    "runs": "list runs, sort them by metrics and settings, or show one",
     "compare": "what differs between runs, and is one better than the other?",
-    "report": "one HTML page of a run or a sweep: figures, curves, errors, provenance",
+    "report": "one HTML page of a run or a sweep: metrics, curves, errors, provenance",
     "ui": "MLflow's pages on the store, for this machine, until Ctrl-C",
     "doctor": "are packages, stores and runs as they should be?",
     "tokenizer": "train a tokenizer, show one, compare several on the same texts",
-    "sync": "upload what MLflow has not yet got of runs",
-    "validate": "check a configuration without running anything",
+    "sync": "upload what MLflow has not yet got of runs; nothing is sent twice",
+    "validate": "check every key, type, range and combination; runs nothing",
     "explore": "what is in the data: lengths, classes, duplicates, leaks, oddities",
     "reproduce": "run a finished run again and say whether it agrees",
     "verify": "do the numbers depend on how the experiment is executed?",
-    "config": "show a composed configuration, or what differs between two",
+    "config": "show a composed configuration, the difference of two, a schema",
     "init": "start a project of your own: configs, data, model, metric, test",
     "completion": "print the tab completion for bash, zsh or fish",
 }
@@ -54,6 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process."""
     if argv is None:  # as a program, not from a test or another program
         sys.excepthook = _show_without_secrets
+        if "_ARGCOMPLETE" in os.environ:  # the shell asks, on every tab
+            from runwright.cli.completion import answer
+
+            gc.disable()
+            answer(COMMANDS, parser_of)
+            gc.freeze()
+            return 0
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
         print(_help())
@@ -74,15 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _ends_in_a_moment(arguments: list[str]) -> bool:
     if arguments[0] == "train":
         return "--cfg" in arguments
-    return arguments[0] in {"_complete", "config", "validate"} and "--deep" not in arguments
+    return arguments[0] in {"config", "validate"} and "--deep" not in arguments
 
 
 def _choose(arguments: list[str]) -> int:
     name = arguments[0]
-    if name == "_complete":  # what the shell asks on every tab
-        from runwright.cli.completion import answer
-
-        return answer(arguments[1:], commands=COMMANDS, parser_of=parser_of)
     if name not in COMMANDS:
         print(_unknown(name), file=sys.stderr)
         return 2
@@ -93,12 +97,18 @@ def make_parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
     """The parser of one command; overrides are what it does not take."""
     parser = argparse.ArgumentParser(
         prog=f"runwright {name}",
-        description=module.SUMMARY,
+        usage=getattr(module, "USAGE", None),
+        description=f"{COMMANDS[name][0].upper()}{COMMANDS[name][1:]}",
+        epilog=module.EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     module.add_arguments(parser)
     return parser
+
+
+def takes_overrides(parser: argparse.ArgumentParser) -> bool:
+    return "key=value" in (parser.usage or "")
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:
@@ -108,12 +118,16 @@ def parser_of(name: str) -> argparse.ArgumentParser:
 
 def _run(module: ModuleType, name: str, arguments: list[str]) -> int:
     parser = make_parser(name, module)
-    args, overrides = parser.parse_known_intermixed_args(arguments)
-    unknown = [place for place, word in enumerate(overrides) if word.startswith("-")]
-    if unknown:
-        _refuse_flag(parser, overrides[unknown[0] :])
+    args, words = parser.parse_known_intermixed_args(arguments)
+    unknown = next((position for position, word in enumerate(words) if word.startswith("-")), None)
+    if unknown is not None:
+        _refuse_flag(parser, words[unknown:])
+    args.overrides = words
     try:
-        return module.execute(args, overrides)
+        if words and not takes_overrides(parser):
+            usage = parser.format_usage().strip()
+            raise ConfigError(f"{words[0]}: given an override, expected none; {usage}")
+        return module.execute(args)
     except RunwrightError as error:
         print(_message(error), file=sys.stderr)
         return error.exit_code
@@ -128,11 +142,7 @@ def _run(module: ModuleType, name: str, arguments: list[str]) -> int:
 def _message(error: RunwrightError) -> str:
     from runwright.config.redaction import redact
 
-    if isinstance(error, ConfigError):
-        from runwright.errors import report
-
-        return redact(report(error))
-    return redact(str(error))
+    return redact(report(error) if isinstance(error, ConfigError) else str(error))
 
 
 def _show_without_secrets(
@@ -147,11 +157,9 @@ def _show_without_secrets(
 
 def _refuse_flag(parser: argparse.ArgumentParser, words: list[str]) -> None:
     """Stop at the first of these words, which no option is called."""
-    from runwright.errors import did_you_mean
-
-    known = [text for action in parser._actions for text in action.option_strings]
-    hint = did_you_mean(words[0].partition("=")[0], known)
-    if "key=value" in (parser.usage or ""):
+    flags = [text for action in parser._actions for text in action.option_strings]
+    hint = did_you_mean(words[0].partition("=")[0], flags)
+    if takes_overrides(parser):
         from runwright.config.hints import hint_for_flag
 
         hint = hint_for_flag(words) or hint
@@ -170,7 +178,5 @@ def _help() -> str:
 
 
 def _unknown(name: str) -> str:
-    from runwright.errors import did_you_mean
-
     hint = f"did you mean 'runwright train {name}'?" if "=" in name else did_you_mean(name, COMMANDS)
     return f"runwright: unknown command {name!r}; {hint} commands: {', '.join(COMMANDS)}".replace("  ", " ")

@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from runwright.cli.flags import add_delimited_flags
+from runwright.cli.flags import add_delimited_flags, add_zero_shot_flags, hypotheses_of
 
-SUMMARY = "Predict with a finished run's best model; results come in the order of the input."
+USAGE = "runwright predict [options] RUN [TEXT ...]"
 EXAMPLES = """examples:
   runwright predict latest "What a film!" "Never again."
   runwright predict latest:vader --file reviews.csv --text-column review \\
@@ -27,11 +27,6 @@ OUTPUT_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".npy": "n
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the command."""
-    from runwright.cli.flags import add_zero_shot_flags
-
-    parser.usage = "runwright predict [options] RUN [TEXT ...]"
-    parser.epilog = EXAMPLES
     parser.add_argument("run", metavar="RUN", help="run folder, id, latest or latest:NAME")
     parser.add_argument(
         "texts",
@@ -60,29 +55,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_zero_shot_flags(parser, from_data=False)
 
 
-def execute(args: argparse.Namespace, overrides: list[str]) -> int:
-    """Predict and write."""
-    from runwright.cli.flags import hypotheses_of
+def execute(args: argparse.Namespace) -> int:
     from runwright.errors import ConfigError
     from runwright.runs.folder import BEST_MODEL, resolve_run
 
-    if args.texts + overrides and args.file:
+    if args.texts and args.file:
         raise ConfigError("--file and texts are both given; expected one of them")
     hypotheses = hypotheses_of(args)
     folder = resolve_run(args.run, needs=BEST_MODEL)
     from runwright.inference.predict import predict_to_stream
 
-    output_format = args.output_format or (
-        OUTPUT_FORMATS.get(args.output.suffix.lower(), "jsonl") if args.output else "jsonl"
-    )
+    suffix = args.output.suffix.lower() if args.output else ""
     count = predict_to_stream(
         folder,
-        texts=args.texts + overrides,
+        texts=args.texts,
         file=args.file,
         input_format=args.format,
         text_columns=args.text_column,
         output=args.output,
-        output_format=output_format,
+        output_format=args.output_format or OUTPUT_FORMATS.get(suffix, "jsonl"),
         all_scores=args.all_scores,
         device=args.device,
         hypotheses=hypotheses,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SUMMARY = "Make one self-contained HTML page of a run or a sweep: figures, curves, errors, data, provenance."
+USAGE = "runwright report [options] [RUN|SWEEP]"
 EXAMPLES = """examples:
   runwright report                the newest run
   runwright report latest:vader --open
@@ -18,9 +18,6 @@ anywhere: it can be sent by mail."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the command."""
-    parser.usage = "runwright report [options] [RUN|SWEEP]"
-    parser.epilog = EXAMPLES
     parser.add_argument(
         "run", metavar="RUN|SWEEP", nargs="?", default="latest", help="default: the newest run"
     )
@@ -29,12 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
 
-def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+def execute(args: argparse.Namespace) -> int:
     """Write the page and print where it is."""
-    from runwright.errors import ConfigError
-
-    if overrides:
-        raise ConfigError(f"{overrides[0]}: given an override, expected only RUN or SWEEP")
     from runwright.runs.page import find, write_report
 
     folder, is_sweep = find(args.run, output_dir=args.output_dir)

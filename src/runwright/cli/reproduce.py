@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-SUMMARY = (
-    "Run a finished run again and say whether it agrees: identical, within tolerance, or where not and why."
-)
+from runwright.cli.flags import add_permission_flags, grant_permissions
+
+USAGE = "runwright reproduce [options] [--set KEY=VALUE] RUN"
 EXAMPLES = """examples:
   runwright reproduce latest:vader
   runwright reproduce latest --check-only
@@ -15,21 +15,16 @@ EXAMPLES = """examples:
   runwright reproduce latest --tolerance 1e-3
 
 The second run gets a folder of its own, with the comparison in
-reproduction.json. Compared are the data of each step, every figure and the
+reproduction.json. Compared are the data of each step, every metric and the
 weights; named is what differs around the two: settings, source files, rows,
 model files, packages, machine.
 Exit code 0: identical or within tolerance; 1: different.
 RUN is a folder, an id, latest or latest:NAME."""
 
-TOLERANCE = 1e-5  # what another order of summation does to figures in float32 over some dozens of steps
+TOLERANCE = 1e-5  # what another order of summation does to metrics in float32 over some dozens of steps
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the command."""
-    from runwright.cli.flags import add_permission_flags
-
-    parser.usage = "runwright reproduce [options] RUN"
-    parser.epilog = EXAMPLES
     parser.add_argument("run", metavar="RUN", help="run folder, id, latest or latest:NAME")
     parser.add_argument("--check-only", action="store_true", help="only say what is different around the run")
     parser.add_argument(
@@ -39,31 +34,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tolerance",
         type=float,
         default=TOLERANCE,
-        help=f"relative difference of figures that counts as agreement (default {TOLERANCE:g})",
+        help=f"relative difference of metrics that counts as agreement (default {TOLERANCE:g})",
     )
     add_permission_flags(parser)
 
 
-def execute(args: argparse.Namespace, overrides: list[str]) -> int:
-    """Reproduce and say how it went."""
-    from runwright.cli.flags import grant_permissions
-    from runwright.errors import ConfigError
+def execute(args: argparse.Namespace) -> int:
     from runwright.runs.folder import resolve_run
 
-    if overrides:
-        raise ConfigError(f"{overrides[0]}: given an override, expected --set {overrides[0]}")
     grant_permissions(args)
     folder = resolve_run(args.run)
     from runwright.analysis import reproduce as reproducing
 
+    shadow = args.allow_shadow
     if args.check_only:
-        config = reproducing.configuration(folder, args.set, allow_shadow=args.allow_shadow)
+        config = reproducing.configuration(folder, args.set, allow_shadow=shadow)
         changes = reproducing.changes_around(folder, config)
         for change in changes:
             print(change)
         matters = any(change.matters for change in changes)
         print("different around the run" if matters else "nothing that matters is different around the run")
         return 1 if matters else 0
-    found = reproducing.reproduce(folder, args.set, tolerance=args.tolerance, allow_shadow=args.allow_shadow)
-    reproducing.show(found)
-    return 1 if found.verdict == "different" else 0
+    reproduction = reproducing.reproduce(
+        folder, args.set, tolerance=args.tolerance, allow_shadow=args.allow_shadow
+    )
+    reproducing.show(reproduction)
+    return 1 if reproduction.verdict == "different" else 0

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-SUMMARY = "List runs, sort them by metrics and settings, or show one in full."
+from runwright.cli.flags import print_json
+from runwright.errors import ConfigError
+
 STATUSES = ("CREATED", "RUNNING", "FINISHED", "FAILED", "KILLED", "DIED")
+USAGE = "runwright runs [options] [list]\n       runwright runs [options] show RUN"
 EXAMPLES = """examples:
-  runwright runs          the newest 50, with their figures
+  runwright runs          the newest 50, with their metrics
   runwright runs --name vader --status FINISHED --sort test/pearson
   runwright runs --columns id,optimizer.lr,seed,test/f1_macro \\
       --sort optimizer.lr
@@ -22,9 +25,6 @@ work and is not."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the command."""
-    parser.usage = "runwright runs [options] [list]\n       runwright runs [options] show RUN"
-    parser.epilog = EXAMPLES
     parser.add_argument("action", nargs="?", choices=("list", "show"), default="list", help="default: list")
     parser.add_argument(
         "run", nargs="?", metavar="RUN", help="of show: a run folder, id, latest or latest:NAME"
@@ -46,19 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def execute(args: argparse.Namespace, overrides: list[str]) -> int:
-    """List, or show one."""
-    from runwright.errors import ConfigError
-
-    if overrides:
-        raise ConfigError(
-            f"{overrides[0]}: given an override, expected only options: --name, --status, --sort"
-        )
-    if args.action == "show":
-        return _show(args)
-    if args.run:
+def execute(args: argparse.Namespace) -> int:
+    if args.action == "list" and args.run:
         raise ConfigError(f"{args.run}: given a run to list, expected: runwright runs show {args.run}")
-    return _list(args)
+    return _show(args) if args.action == "show" else _list(args)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -86,7 +77,7 @@ def _list(args: argparse.Namespace) -> int:
     for name in columns:
         require_key(name, rows)
     if args.json:
-        _print_json([row.as_json() | {name: row.value(name) for name in columns} for row in shown])
+        print_json([row.as_json() | {name: row.value(name) for name in columns} for row in shown])
         return 0
     if not rows:
         print("no such runs" if args.name or args.status else "no runs yet")
@@ -99,7 +90,6 @@ def _list(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     from runwright.analysis.runs.rows import read_row
-    from runwright.errors import ConfigError
     from runwright.runs.folder import resolve_run
 
     folder = resolve_run(args.run or "latest", output_dir=args.output_dir)
@@ -107,26 +97,14 @@ def _show(args: argparse.Namespace) -> int:
     if row is None:
         raise ConfigError(f"{folder}: given a run whose run.json cannot be read, expected a whole one")
     if args.json:
-        _print_json(row.as_json() | {"settings": dict(row.settings), "record": dict(row.record)})
+        print_json(row.as_json() | {"settings": dict(row.settings), "record": dict(row.record)})
         return 0
     from runwright.analysis.runs.table import facts_of, print_run
     from runwright.tracker.mlflow.upload import unsent_bytes
 
     facts = list(facts_of(row))
     for uri, unsent in unsent_bytes(folder).items():
-        state = (
-            f"{unsent:,} bytes of the journal are missing: runwright sync {folder}"
-            if unsent
-            else "has all of it"
-        )
-        facts.append(("MLflow", f"{uri} {state}"))
+        missing = f"{unsent:,} bytes of the journal are missing: runwright sync {folder}"
+        facts.append(("MLflow", f"{uri} {missing if unsent else 'has all of it'}"))
     print_run(row, facts)
     return 0
-
-
-def _print_json(value: object) -> None:
-    import json
-
-    from runwright.report.tables import strict
-
-    print(json.dumps(strict(value), indent=1, ensure_ascii=False))

@@ -6,11 +6,13 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from runwright.cli.flags import add_delimited_flags
+from runwright.cli.flags import add_delimited_flags, require_at_least
+from runwright.errors import ConfigError
 
-SUMMARY = "Search a file by meaning with a run of task=sentence_embedding."
+USAGE = "runwright search {index RUN FILE --output FOLDER | query FOLDER [TEXT ...]} [options]"
 EXAMPLES = """examples:
   runwright search index latest:stsb_bi sentences.txt --output my-index
   runwright search index latest:stsb_bi articles.csv --text-column title \\
@@ -27,9 +29,6 @@ normalises them. An index whose run has changed since is refused."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the command."""
-    parser.usage = "runwright search {index RUN FILE --output FOLDER | query FOLDER [TEXT ...]} [options]"
-    parser.epilog = EXAMPLES
     parser.add_argument("action", choices=("index", "query"), help="what to do")
     parser.add_argument("words", nargs="*", metavar="WORD", help="index: RUN FILE; query: FOLDER TEXT …")
     parser.add_argument("--output", metavar="FOLDER", type=Path, help="index: where to save")
@@ -46,14 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
 
 
-def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+def execute(args: argparse.Namespace) -> int:
     """Make an index, or ask one."""
-    words = [*args.words, *overrides]
-    return _index(args, words) if args.action == "index" else _query(args, words)
+    return _index(args, args.words) if args.action == "index" else _query(args, args.words)
 
 
 def _index(args: argparse.Namespace, words: list[str]) -> int:
-    from runwright.errors import ConfigError
     from runwright.runs.folder import BEST_MODEL, resolve_run
 
     if len(words) != 2:
@@ -79,13 +76,11 @@ def _index(args: argparse.Namespace, words: list[str]) -> int:
 
 
 def _query(args: argparse.Namespace, words: list[str]) -> int:
-    from runwright.errors import ConfigError
     from runwright.runs.folder import BEST_MODEL, resolve_run
 
     if not words:
         raise ConfigError("runwright search query: expected the folder of an index, then texts")
-    if args.k < 1:
-        raise ConfigError(f"--k: given {args.k}, expected at least 1")
+    require_at_least(args, k=1)
     run = resolve_run(args.run, needs=BEST_MODEL) if args.run else None
     from runwright.inference.search import Index
 
@@ -103,12 +98,8 @@ def _query(args: argparse.Namespace, words: list[str]) -> int:
 
 def _lines() -> Iterator[str]:
     """Queries from standard input; on a terminal they are asked for."""
-    asks = sys.stdin.isatty()
-    while True:
-        if asks:
-            print("search> ", end="", flush=True)
-        line = sys.stdin.readline()
-        if not line:
-            return
-        if line.strip():
-            yield line.strip()
+    prompt = "search> " if sys.stdin.isatty() else ""
+    with suppress(EOFError):
+        while True:
+            if line := input(prompt).strip():
+                yield line

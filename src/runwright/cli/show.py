@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from runwright.config.compose import compose
-from runwright.config.loading import flatten
+from runwright.config.options import leaves_of
 from runwright.config.redaction import redact
 from runwright.errors import ConfigError, did_you_mean, listed, raise_if_any, shown
 
@@ -54,8 +54,8 @@ def select(config: Any, package: str | None) -> Any:
 
 def diff(first: str, second: str, *, allow_shadow: bool) -> list[str]:
     """Lines on each key that differs, of two sets of overrides, files or runs."""
-    one = flatten(redact(read_side(first, allow_shadow=allow_shadow)))
-    other = flatten(redact(read_side(second, allow_shadow=allow_shadow)))
+    one = leaves_of(redact(read_side(first, allow_shadow=allow_shadow)))
+    other = leaves_of(redact(read_side(second, allow_shadow=allow_shadow)))
     lines: list[str] = []
     for key in sorted({*one, *other}):
         if key not in other:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-SUMMARY = "Upload what MLflow has not yet got of runs; nothing is sent twice."
+USAGE = "runwright sync [options] [RUN]"
 EXAMPLES = """examples:
   runwright sync                          the newest run
   runwright sync latest:vader
@@ -15,27 +15,22 @@ RUN is a folder, an id, latest or latest:NAME."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the command."""
-    parser.usage = "runwright sync [options] [RUN]"
-    parser.epilog = EXAMPLES
     parser.add_argument("run", metavar="RUN", nargs="?", default="latest", help="default: the newest run")
     parser.add_argument("--all", action="store_true", help="every run in --output-dir")
     parser.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
     parser.add_argument("--uri", help="another store than the run was tracked to")
 
 
-def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+def execute(args: argparse.Namespace) -> int:
     """Send the rest and say how much it was."""
-    from runwright.errors import ConfigError, TrackingError
+    from runwright.errors import TrackingError
     from runwright.runs.folder import find_runs, resolve_run
 
-    if overrides:
-        raise ConfigError(f"{overrides[0]}: given an override, expected only RUN; settings are the run's")
-    found = find_runs(args.output_dir) if args.all else [resolve_run(args.run, output_dir=args.output_dir)]
+    folders = find_runs(args.output_dir) if args.all else [resolve_run(args.run, output_dir=args.output_dir)]
     from runwright.tracker.mlflow.tracker import sync
 
     failed: list[str] = []
-    for folder in found:
+    for folder in folders:
         try:
             print(f"{folder}: {sync(folder, uri=args.uri)} records sent")
         except TrackingError as error:

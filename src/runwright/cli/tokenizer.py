@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
+import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runwright.cli.flags import add_permission_flags, grant_permissions
+from runwright.cli.flags import add_permission_flags, grant_permissions, print_json, require_at_least
+from runwright.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SUMMARY = "Train a tokenizer, show one, or compare several on the same texts."
+USAGE = "runwright tokenizer {train,show,compare} [options] [NAME ...] [TEXT ...] [key=value]"
 EXAMPLES = """examples:
   runwright tokenizer train tokenizer=train/bpe --file corpus.txt \\
       --output my-tokenizer
@@ -33,9 +37,6 @@ NUM_TEXTS = 10_000  # to compare on
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the command."""
-    parser.usage = "runwright tokenizer {train,show,compare} [options] [NAME ...] [TEXT ...] [key=value]"
-    parser.epilog = EXAMPLES
     parser.add_argument("action", choices=("train", "show", "compare"), help="what to do")
     parser.add_argument("words", nargs="*", metavar="NAME", help="show: NAME TEXT …; compare: NAME NAME …")
     parser.add_argument("--file", metavar="FILE", action="append", help="texts, one a line (may be repeated)")
@@ -46,36 +47,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FOLDER", type=Path, help="train: where to save (default: tokenizer)"
     )
-    parser.add_argument("--json", action="store_true", help="show, compare: all figures and pieces as JSON")
+    parser.add_argument("--json", action="store_true", help="show, compare: statistics and pieces as JSON")
     add_permission_flags(parser)
 
 
-def execute(args: argparse.Namespace, overrides: list[str]) -> int:
-    """Do it and print."""
+def execute(args: argparse.Namespace) -> int:
     grant_permissions(args)
-    values = [text for text in [*args.words, *overrides] if _is_override(text)]
-    words = [text for text in [*args.words, *overrides] if text not in values]
+    values = [text for text in args.words if _is_override(text)]
+    words = [text for text in args.words if text not in values]
     if args.action == "train":
         return _train(args, values, words)
+    if not words:
+        raise ConfigError(f"runwright tokenizer {args.action}: given nothing, expected a tokenizer")
     from runwright.analysis import tokenizers as tokenizing
-    from runwright.errors import ConfigError
 
     if args.action == "show":
-        _need(words, 1, "show", "a tokenizer, then texts")
         report = tokenizing.report_on(words[0], [*words[1:], *values, *args.text])
-        _print(report) if args.json else tokenizing.show(report)
+        print_json(report) if args.json else tokenizing.show(report)
         return 0
-    _need(words, 1, "compare", "tokenizers")
-    if args.texts < 1:
-        raise ConfigError(f"--texts: given {args.texts}, expected at least 1")
+    require_at_least(args, texts=1)
     reports = tokenizing.compare(words, _texts(args, values), args.text)
-    _print(reports) if args.json else tokenizing.show_comparison(reports)
+    print_json(reports) if args.json else tokenizing.show_comparison(reports)
     return 0
 
 
 def _train(args: argparse.Namespace, values: list[str], words: list[str]) -> int:
-    from runwright.errors import ConfigError
-
     if words:
         raise ConfigError(
             f"runwright tokenizer train: given {words[0]!r}, expected key=value; --output FOLDER"
@@ -85,9 +81,6 @@ def _train(args: argparse.Namespace, values: list[str], words: list[str]) -> int
         raise ConfigError(f"--output: {folder} exists already; name another folder")
     if not any(text.startswith(("tokenizer=", "experiment=")) for text in values):
         values = ["tokenizer=train/bpe", *values]
-    import json
-    import tempfile
-
     if args.file:
         values.append(f"++tokenizer.files={json.dumps(args.file, ensure_ascii=False)}")
     config = _compose(values)
@@ -120,7 +113,7 @@ def _texts(args: argparse.Namespace, values: list[str]) -> Iterator[str]:
 
 
 def _run_texts(config: dict[str, Any]) -> Any:
-    """What there is to train on; no data is read where the texts come from files."""
+    """The texts to train on; no data is read where they come from files."""
     from runwright import build
     from runwright.tokenizer.texts import RunTexts
 
@@ -141,19 +134,5 @@ def _compose(values: list[str]) -> dict[str, Any]:
 
 
 def _is_override(text: str) -> bool:
-    """`key=value` of a configuration; a text may hold an equals sign too, but no key before it."""
-    key = text.partition("=")[0].lstrip("+~")
-    return "=" in text and key.replace("/", ".").replace("@", ".").replace("_", "").replace(".", "").isalnum()
-
-
-def _need(words: list[str], least: int, action: str, what: str) -> None:
-    from runwright.errors import ConfigError
-
-    if len(words) < least:
-        raise ConfigError(f"runwright tokenizer {action}: expected {what}")
-
-
-def _print(value: Any) -> None:
-    import json
-
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    """Return True for `key=value`; a text may hold an equals sign too, but no key before it."""
+    return re.match(r"[+~]*[\w./@]+=", text) is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runwright.cli.flags import add_permission_flags, grant_permissions
 
-SUMMARY = "Train a model: compose an experiment from configuration, check all of it, run it."
+USAGE = "runwright train [options] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright train experiment=vader       a shipped experiment (conf/experiment/)
   runwright train experiment=vader optimizer.lr=1e-4 name=warmer
@@ -33,9 +33,6 @@ runwright completion --help."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the command."""
-    parser.usage = "runwright train [options] [group=option] [key=value]"
-    parser.epilog = EXAMPLES
     parser.add_argument(
         "-m", "--multirun", action="store_true", help="one run for each combination of values"
     )
@@ -66,14 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_permission_flags(parser)
 
 
-def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+def execute(args: argparse.Namespace) -> int:
     """Run one experiment, or many."""
     grant_permissions(args)
     if args.cfg == "job":
         from runwright.cli.show import show
 
         return show(
-            overrides,
+            args.overrides,
             resolve=args.resolve,
             package=args.package,
             allow_shadow=args.allow_shadow,
@@ -83,7 +80,7 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
         from runwright.launch.multirun import run_hydra
 
         return run_hydra(
-            overrides,
+            args.overrides,
             multirun=args.multirun,
             cfg=args.cfg,
             resolve=args.resolve,
@@ -91,4 +88,4 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
         )
     from runwright.launch.start import start
 
-    return start(overrides, resume=args.resume, resolved=args.resolved, allow_shadow=args.allow_shadow)
+    return start(args.overrides, resume=args.resume, resolved=args.resolved, allow_shadow=args.allow_shadow)

@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 
-SUMMARY = "Show runs in MLflow's pages: a server on the store, for this machine only, until Ctrl-C."
 EXAMPLES = """examples:
   runwright ui      the store of the runs in outputs/, on a free port
   runwright ui --port 5000
@@ -18,9 +17,6 @@ machine: ssh -L 5000:127.0.0.1:5000 THIS-MACHINE."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the command."""
-    parser.usage = "runwright ui [options]"
-    parser.epilog = EXAMPLES
     parser.add_argument("--port", type=int, default=0, metavar="N", help="default: a free one")
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     parser.add_argument("--uri", help="the store; default: MLFLOW_TRACKING_URI, else the one in --output-dir")
@@ -28,17 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="of the server; default: 1")
 
 
-def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+def execute(args: argparse.Namespace) -> int:
     """Check the store and the port, then become `mlflow server`."""
     import socket
     from pathlib import Path
 
     from runwright.config.redaction import redact
-    from runwright.errors import ConfigError, TrackingError
+    from runwright.errors import TrackingError
     from runwright.tracker.mlflow.store import locate, require_store
 
-    if overrides:
-        raise ConfigError(f"{overrides[0]}: given an override, expected none; --uri names another store")
     store = locate(args.uri, artifacts=None, output_dir=Path(args.output_dir).expanduser())
     if store.scheme in ("http", "https"):
         print(f"a server shows these runs already: {redact(store.uri)}")

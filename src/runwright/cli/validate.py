@@ -8,12 +8,13 @@ from typing import Any
 
 from runwright.cli.flags import add_permission_flags, grant_permissions
 from runwright.config.options import TARGET
+from runwright.config.schema import nodes_of
 from runwright.config.signature import Signature
 from runwright.config.sources import resolve_source
-from runwright.config.targets import GROUPS, bind, check_target, is_called_later, locate, objects_of_nested
+from runwright.config.targets import GROUPS, bind, check_target, locate, objects_for
 from runwright.errors import ConfigError
 
-SUMMARY = "Check a configuration: every key, type, range and combination, in under a second."
+USAGE = "runwright validate [options] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright validate  the defaults
   runwright validate experiment=vader optimizer.lr=1e-4
@@ -25,9 +26,6 @@ not."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the command."""
-    parser.usage = "runwright validate [options] [group=option] [key=value]"
-    parser.epilog = EXAMPLES
     parser.add_argument(
         "--deep",
         action="store_true",
@@ -36,12 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_permission_flags(parser)
 
 
-def execute(args: argparse.Namespace, overrides: list[str]) -> int:
+def execute(args: argparse.Namespace) -> int:
     """Check and say what was chosen."""
     grant_permissions(args)
     from runwright.config.compose import compose_checked
 
-    composed = compose_checked(overrides, allow_shadow=args.allow_shadow)
+    composed = compose_checked(args.overrides, allow_shadow=args.allow_shadow)
     if args.deep:
         for line in check_deeply(composed.config):
             print(line)
@@ -54,15 +52,18 @@ def execute(args: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def check_deeply(config: dict[str, Any]) -> Iterator[str]:
-    """Lines on what was found right, in order; raises ConfigError or DataError at what is not."""
-    nodes = list(_nodes(config))
+    """Lines on what is right, in order; raises ConfigError or DataError at what is not."""
     mistakes: list[str] = []
-    for key, node, objects in nodes:
-        group = key.split(".")[0]
+    nodes = list(nodes_of(config))
+    for key, node, nested in nodes:
+        group = key.partition(".")[0]
         options = {name: value for name, value in node.items() if name not in (TARGET, *GROUPS[group].notes)}
         try:
-            found = locate(node[TARGET], group=group, key=f"{key}.{TARGET}")
-            bind(found, objects, options, key=key)
+            target = locate(node[TARGET], group=group, key=f"{key}.{TARGET}")
+            signature = check_target(node[TARGET], key=key, group=group)
+            assert isinstance(signature, Signature)
+            objects = objects_for(signature, group, GROUPS[group].objects, nested=nested)
+            bind(target, signature.objects if objects is None else objects, options, key=key)
         except ConfigError as error:
             mistakes.extend(error.mistakes)
     if mistakes:
@@ -81,36 +82,3 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
     fit_task(build_task(config, stand_in()), data)  # no task needs its tokenizer before it encodes
     rows = "rows" if data.stream is None else "first rows of the stream"
     yield f"task: the {rows} have the columns that it reads, and labels that it can use"
-
-
-def _nodes(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
-    """Every node with a target: key, node, and stand-ins for the objects it is passed."""
-    for group in GROUPS:
-        if group == "metric":
-            for name, node in (config.get(group) or {}).items():
-                yield f"{group}.{name}", node, _objects_of(node, group, nested=True)
-                yield from _nested(node, f"{group}.{name}")
-        else:
-            yield group, config[group], _objects_of(config[group], group)
-            yield from _nested(config[group], group)
-
-
-def _nested(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
-    items = list(enumerate(value)) if isinstance(value, list) else []
-    items = list(value.items()) if isinstance(value, dict) else items
-    for name, inner in items:
-        if isinstance(inner, dict) and TARGET in inner:
-            yield f"{key}.{name}", inner, _objects_of(inner, key.partition(".")[0], nested=True)
-        yield from _nested(inner, f"{key}.{name}")
-
-
-def _objects_of(node: dict[str, Any], group: str, *, nested: bool = False) -> tuple[str, ...]:
-    """Stand-ins for the objects that a node is passed."""
-    if not nested and not GROUPS[group].only_if_needed:
-        return GROUPS[group].objects
-    signature = check_target(node[TARGET], key=TARGET, group=group)
-    if not isinstance(signature, Signature):
-        return ()
-    if is_called_later(signature, group):
-        return signature.objects
-    return objects_of_nested(signature, GROUPS[group].objects)

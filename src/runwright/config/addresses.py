@@ -37,5 +37,5 @@ def to_path(address: str) -> Path | None:
 
 
 def _is_for_sqlite(query: str) -> bool:
-    """Whether SQLAlchemy hands the address inside on to SQLite, which decodes it once more."""
+    """Return True if SQLAlchemy hands the address inside on to SQLite, which decodes it once more."""
     return dict(parse_qsl(query)).get("uri", "").lower() in ("true", "yes", "on", "y", "t", "1")

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runwright.config import loading
 from runwright.config.folders import GLOBAL_GROUPS, ConfFolders, find_conf_folders
 from runwright.config.hints import flat_keys
 from runwright.config.hydra_settings import check_hydra
-from runwright.config.loading import Loaded, hydra_leaves, load
+from runwright.config.loading import UNPLACED, Loaded, hydra_leaves, load
 from runwright.config.overrides import apply_value, check_choice, parse_overrides
 from runwright.config.schema import check
 from runwright.config.secrets import check_secrets
@@ -40,18 +39,20 @@ INSTEAD = {  # of a value: another option that needs none
 def resolve(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[Mistake]]:
     """Resolved and unresolved configuration, and what could not be resolved (left out of the former)."""
     mistakes: list[Mistake] = []
-    resolved = _walk(config, "", mistakes, (config,))
+    resolved = _resolve(config, "", mistakes, (config,))
     unresolved = OmegaConf.to_container(config, resolve=False)
     assert isinstance(resolved, dict)
     assert isinstance(unresolved, dict)
     unresolved = {str(key): value for key, value in unresolved.items()}
-    return resolved, unresolved, _without_repeats(mistakes) + check_secrets(resolved, unresolved)
+    # Without those that only refer to a key that has a mistake itself.
+    wrong = {mistake.key for mistake in mistakes}
+    mistakes = [m for m in mistakes if ENDLESS in m.given or m.given[3:-2] not in wrong]
+    return resolved, unresolved, mistakes + check_secrets(resolved, unresolved)
 
 
-def _walk(node: DictConfig | ListConfig, key: str, mistakes: list[Mistake], above: tuple[Any, ...]) -> Any:
-    names: list[Any] = list(range(len(node))) if isinstance(node, ListConfig) else list(node.keys())
+def _resolve(node: DictConfig | ListConfig, key: str, mistakes: list[Mistake], above: tuple[Any, ...]) -> Any:
     values: dict[Any, Any] = {}
-    for name in names:
+    for name in range(len(node)) if isinstance(node, ListConfig) else list(node.keys()):
         inner_key = f"{key}.{name}" if key else str(name)
         raw: Any = node._get_node(name)
         if raw._is_missing():
@@ -60,36 +61,32 @@ def _walk(node: DictConfig | ListConfig, key: str, mistakes: list[Mistake], abov
             continue
         try:
             value = node[name]
-        except (OmegaConfBaseException, RecursionError) as error:
-            mistakes.append(_bad_interpolation(inner_key, raw, error, above[0]))
-            continue
-        if isinstance(value, DictConfig | ListConfig):
             if any(value is parent for parent in above):
-                mistakes.append(_bad_interpolation(inner_key, raw, RecursionError(), above[0]))
-                continue
-            value = _walk(value, inner_key, mistakes, (*above, value))
-        values[name] = value
+                raise RecursionError
+        except (OmegaConfBaseException, RecursionError) as error:
+            mistakes.append(_bad_interpolation(inner_key, str(raw._value()), error, above[0]))
+            continue
+        is_inner = isinstance(value, DictConfig | ListConfig)
+        values[name] = _resolve(value, inner_key, mistakes, (*above, value)) if is_inner else value
     return list(values.values()) if isinstance(node, ListConfig) else {str(k): v for k, v in values.items()}
 
 
-def _without_repeats(mistakes: list[Mistake]) -> list[Mistake]:
-    """Without those that only refer to a key that has a mistake itself."""
-    wrong = {mistake.key for mistake in mistakes}
-    return [m for m in mistakes if ENDLESS in m.given or m.given[3:-2] not in wrong]
-
-
-def _bad_interpolation(key: str, raw: Any, error: Exception, root: DictConfig) -> Mistake:
-    text = str(raw._value())
+def _bad_interpolation(key: str, text: str, error: Exception, root: DictConfig) -> Mistake:
     if isinstance(error, RecursionError) or "Recursive interpolation" in str(error):
         return Mistake(key=key, given=f"{text!r}, {ENDLESS}", expected="a value that ends")
     reason = str(error).strip().split("\n")[0]
-    wanted = text[2:-1] if text.startswith("${") and text.endswith("}") else ""
-    hint = f"set {key}=<value>"
-    if key in INSTEAD:
-        hint += INSTEAD[key]
-    elif near := did_you_mean(wanted, flat_keys(root)) if wanted and ":" not in wanted else "":
+    hint = f"set {key}=<value>{INSTEAD.get(key, '')}"
+    target = "" if key in INSTEAD else _referenced_key(text) or ""
+    if target and ":" not in target and (near := did_you_mean(target, flat_keys(root))):
         hint = f"{near} or {hint}"
-    return Mistake(key=key, given=f"{text!r}", expected=f"a reference that resolves ({reason})", hint=hint)
+    expected = f"a reference that resolves ({reason})"
+    return Mistake(key=key, given=f"{text!r}", expected=expected, hint=hint)
+
+
+def _referenced_key(value: Any) -> str | None:
+    """The key that a value only repeats through an interpolation."""
+    text = value if isinstance(value, str) else ""
+    return text[2:-1] if text.startswith("${") and text.endswith("}") else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,24 +116,27 @@ def compose(
     mistakes = [] if allow_shadow else folders.shadows()
     parsed, wrong = parse_overrides(overrides, folders, multirun=multirun)
     mistakes += wrong
-    choices = _good_choices(parsed.choices, folders, mistakes)
-    loaded, problems = _load_what_works(folders, [*choices, *parsed.hydra])
-    mistakes += problems
+    choices: list[Override] = []
+    for choice in parsed.choices:
+        wrong = check_choice(choice, folders)
+        mistakes += wrong
+        choices += [] if wrong else [choice]
+    loaded, wrong = _load_what_works(folders, [*choices, *parsed.hydra])
+    mistakes += wrong
     if loaded is None:
-        return Composed(
-            config={}, unresolved={}, choices={}, overrides=tuple(overrides), mistakes=tuple(mistakes)
-        )
+        nothing: dict[str, Any] = {"config": {}, "unresolved": {}, "choices": {}}
+        return Composed(**nothing, overrides=tuple(overrides), mistakes=tuple(mistakes))
     for override in parsed.values:
         mistakes += apply_value(override, loaded.config)
     if loaded.hydra is not None:
-        mistakes += _settle_hydra(loaded, parsed.hydra, shipped=folders.shipped)
-    config, unresolved, problems = resolve(loaded.config)
+        mistakes += _settle_hydra(loaded, loaded.hydra, parsed.hydra, shipped=folders.shipped)
+    config, unresolved, wrong = resolve(loaded.config)
     return Composed(
         config=config,
         unresolved=unresolved,
         choices=loaded.choices,
         overrides=tuple(overrides),
-        mistakes=tuple(mistakes + problems),
+        mistakes=tuple(mistakes + wrong),
         hydra=hydra_leaves(loaded.hydra) if loaded.hydra is not None else {},
     )
 
@@ -157,7 +157,7 @@ def compose_checked(
 
 
 def checked(composed: Composed, *, idle: Collection[str] = ()) -> Composed:
-    """What was composed, checked as by `compose_checked`."""
+    """Check a composed configuration as `compose_checked` does."""
     config = {name: value for name, value in composed.config.items() if name not in idle}
     composed = replace(composed, config=config)
     typed, mistakes = composed.overrides, all_mistakes(composed)
@@ -166,53 +166,40 @@ def checked(composed: Composed, *, idle: Collection[str] = ()) -> Composed:
 
 
 def all_mistakes(composed: Composed) -> list[Mistake]:
-    """Of composing and of the schema, each key once."""
+    """Of composing and of the schema, each key once; one that another only repeats is left out."""
     mistakes = list(composed.mistakes)
     if composed.config:
-        found = check(composed.config)
-        known = {mistake.key for mistake in mistakes}
-        wrong = known | {mistake.key for mistake in found}
-        mistakes += [m for m in found if m.key not in known and _origin(composed, m.key) not in wrong]
+        of_schema = check(composed.config)
+        reported = {mistake.key for mistake in mistakes}
+        wrong = reported | {mistake.key for mistake in of_schema}
+        for mistake in of_schema:
+            value: Any = composed.unresolved
+            for name in mistake.key.split("."):
+                value = value.get(name) if isinstance(value, dict) else None
+            if mistake.key not in reported and _referenced_key(value) not in wrong:
+                mistakes.append(mistake)
     return mistakes
 
 
 def summarize(composed: Composed) -> str:
     """The choice of each group, in one line."""
     metrics = ", ".join(composed.config.get("metric") or {}) or "none"
-    names = [*GLOBAL_GROUPS, *GROUPS, *composed.choices]
-    chosen = {name: composed.choices.get(name) for name in names if name != "metric"}
-    choices = ", ".join(f"{name}={option}" for name, option in chosen.items() if option)
+    groups = dict.fromkeys([*GLOBAL_GROUPS, *GROUPS, *composed.choices])
+    options = {group: composed.choices.get(group) for group in groups if group != "metric"}
+    choices = ", ".join(f"{group}={option}" for group, option in options.items() if option)
     return f"{choices}, metrics: {metrics}"
 
 
-def _origin(composed: Composed, key: str) -> str | None:
-    """The key that this one only repeats through an interpolation: one mistake is not reported twice."""
-    value: Any = composed.unresolved
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    text = value if isinstance(value, str) else ""
-    return text[2:-1] if text.startswith("${") and text.endswith("}") else None
-
-
-def _good_choices(choices: list[Override], folders: ConfFolders, mistakes: list[Mistake]) -> list[Override]:
-    good: list[Override] = []
-    for override in choices:
-        wrong = check_choice(override, folders)
-        mistakes.extend(wrong)
-        if not wrong:
-            good.append(override)
-    return good
-
-
-def _settle_hydra(loaded: Loaded, overrides: list[Override], *, shipped: Path) -> list[Mistake]:
-    """Set what overrides say of Hydra, and find what they and the files may not set."""
-    assert loaded.hydra is not None
-    mistakes = check_hydra(hydra_leaves(loaded.hydra), shipped=shipped, files=loaded.files)
+def _settle_hydra(
+    loaded: Loaded, hydra: DictConfig, overrides: list[Override], *, shipped: Path
+) -> list[Mistake]:
+    """Set the overrides of Hydra's node; returns what they and the files may not set."""
+    mistakes = check_hydra(hydra_leaves(hydra), shipped=shipped, files=loaded.files)
     values = [override for override in overrides if "/" not in override.key_or_group]
-    mistakes += [mistake for override in values for mistake in apply_value(override, loaded.hydra)]
+    mistakes += [mistake for override in values for mistake in apply_value(override, hydra)]
     typed = {override.key_or_group for override in values}
     if typed and not mistakes:
-        mistakes = check_hydra(hydra_leaves(loaded.hydra), shipped=shipped, typed=typed)
+        mistakes = check_hydra(hydra_leaves(hydra), shipped=shipped, typed=typed)
     return mistakes
 
 
@@ -222,22 +209,15 @@ def _load_what_works(folders: ConfFolders, choices: list[Override]) -> tuple[Loa
     if isinstance(loaded, Loaded):
         return loaded, []
     mistakes = [loaded]
-    good: list[Override] = []
-    result: Loaded | None = None
+    accepted: list[Override] = []
     for override in choices:
-        attempt = load(folders, [*good, override])
+        attempt = load(folders, [*accepted, override])
         if isinstance(attempt, Loaded):
-            good.append(override)
-            result = attempt
-        elif attempt.key == loading.UNPLACED:
-            mistakes = [m for m in mistakes if m.key != loading.UNPLACED]
+            accepted.append(override)
+        elif attempt.key == UNPLACED:
+            mistakes = [m for m in mistakes if m.key != UNPLACED]
             mistakes.append(replace(attempt, key=str(override.input_line)))
         elif attempt not in mistakes:
             mistakes.append(attempt)
-    if result is None:
-        base = load(folders, [])
-        result = base if isinstance(base, Loaded) else None
-    return result, mistakes
-
-
-__all__ = ["Composed", "all_mistakes", "checked", "compose", "compose_checked"]
+    loaded = load(folders, accepted)
+    return (loaded if isinstance(loaded, Loaded) else None), mistakes

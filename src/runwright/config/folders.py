@@ -12,7 +12,7 @@ GLOBAL_GROUPS = ("experiment", "debug")  # merged over the whole configuration; 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConfFolders:
-    """Where files are looked for, first match wins."""
+    """The folders that files are looked for in; the first match wins."""
 
     shipped: Path
     own: Path | None
@@ -32,10 +32,9 @@ class ConfFolders:
 
     def groups(self) -> list[str]:
         """Names of all groups, nested ones with a slash."""
-        found: set[str] = set()
-        for folder in self.in_order:
-            found.update(path.relative_to(folder).parent.as_posix() for path in folder.rglob("*.yaml"))
-        return sorted(name for name in found if name != "." and not name.startswith("hydra"))
+        files = [(folder, path) for folder in self.in_order for path in folder.rglob("*.yaml")]
+        names = {path.relative_to(folder).parent.as_posix() for folder, path in files}
+        return sorted(name for name in names if name != "." and not name.startswith("hydra"))
 
     def options(self, group: str) -> list[str]:
         """Names of a group's files, nested ones with a slash; `_part.yaml` is not an option."""

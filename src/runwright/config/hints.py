@@ -1,15 +1,18 @@
-"""What was probably meant: by a key that is not there, an option that is not there, a key typed as a flag."""
+"""Hints for an unknown key, an unknown option, and a key that is typed as a flag."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from runwright.config.folders import find_conf_folders
+from runwright.config.loading import Loaded, load
+from runwright.config.options import walk
 from runwright.errors import did_you_mean, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from runwright.config.folders import ConfFolders
 
@@ -45,7 +48,7 @@ BY_NAME = ("model", "tokenizer")  # groups whose options take what was trained e
 
 
 def hint_for_option(option: str, options: Sequence[str], group: str, folders: ConfFolders) -> str:
-    """What to write instead of an option that a group lacks."""
+    """The option or override to write instead of an option that a group lacks."""
     for folder in folders.in_order:
         if (folder / group / f"{option}.yml").is_file():
             return f"Hydra reads .yaml only: rename {group}/{option}.yml"
@@ -62,24 +65,23 @@ def hint_for_option(option: str, options: Sequence[str], group: str, folders: Co
 def hint_for_key(
     key: str, value: str, config: DictConfig, *, where: str = "", siblings: Sequence[str] = ()
 ) -> str:
-    """What to write instead of a key that is not there; `where`, with `siblings` below it, is."""
-    rest = key[len(where) + 1 if where else 0 :]
-    keys = list(flat_keys(config))
-    if _format_of(value) and key.split(".")[-1] in SPLIT_OF_FILE:
-        split = SPLIT_OF_FILE[key.split(".")[-1]]
-        named = FILES in keys
-        return f"did you mean {f'{FILES}.{split}' if named else _choice_of_file(value, split)!r}?"
+    """The nearest key to one that is not there; `where`, with `siblings` below it, is."""
+    keys, last = flat_keys(config), key.split(".")[-1]
+    if _format_of(value) and last in SPLIT_OF_FILE:
+        split = SPLIT_OF_FILE[last]
+        return f"did you mean {f'{FILES}.{split}' if FILES in keys else _choice_of_file(value, split)!r}?"
     match = same_key(key, keys)
+    rest = key[len(where) + 1 if where else 0 :]
     if match is None and "." not in rest and (near := nearest(rest, siblings)):
         match = f"{where}.{near}" if where else near
-    return f"did you mean {match!r}?" if match else _alike(key, keys)
+    if match is None:  # the nearest of those that end in the same word, else of all
+        same_name = [other for other in keys if other.split(".")[-1] == last]
+        match = nearest(key, same_name) or (same_name[0] if len(same_name) == 1 else nearest(key, keys))
+    return f"did you mean {match!r}?" if match else ""
 
 
 def hint_for_flag(words: Sequence[str]) -> str:
-    """How a key or group that was typed as the first of these words, with dashes, is set; else nothing."""
-    from runwright.config.folders import find_conf_folders
-    from runwright.config.loading import Loaded, load
-
+    """The override to write for a key or group that is typed with dashes; nothing for another word."""
     name, _, value = words[0].lstrip("-").partition("=")
     name = name.replace("-", "_")
     following = [word for word in words[1:2] if not word.startswith("-") and "=" not in word]
@@ -104,28 +106,13 @@ def same_key(name: str, keys: Iterable[str]) -> str | None:
     return min(ending, key=lambda key: key.count("."), default=None)
 
 
-def flat_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Dotted names of all keys."""
-    for name in config.keys():  # noqa: SIM118 - iterating a DictConfig resolves it
-        key = f"{prefix}{name}"
-        yield key
-        node = config._get_node(name)
-        if isinstance(node, DictConfig) and not (
-            node._is_none() or node._is_missing() or node._is_interpolation()
-        ):
-            yield from flat_keys(node, f"{key}.")
-
-
-def _alike(key: str, keys: list[str]) -> str:
-    """The nearest of those that end in the same word, else of all."""
-    same_name = [other for other in keys if other.split(".")[-1] == key.split(".")[-1]]
-    only = same_name[0] if len(same_name) == 1 else None
-    match = nearest(key, same_name) or only or nearest(key, keys)
-    return f"did you mean {match!r}?" if match else ""
+def flat_keys(config: DictConfig) -> list[str]:
+    """Dotted names of all keys, those of mappings before the keys inside them."""
+    return [key for key, _ in walk(OmegaConf.to_container(config, resolve=False)) if key]
 
 
 def _choice(group: str, value: str, folders: ConfFolders) -> str:
-    """How a value that was meant for a group is given."""
+    """The override that gives a group this option, file or name of a model."""
     if group == "dataset" and _format_of(value):
         return _choice_of_file(value, "train")
     is_name = group in BY_NAME and value not in ("<option>", *folders.options(group))

@@ -1,4 +1,4 @@
-"""Which settings of Hydra files and overrides may change: those that run nothing and write nowhere.
+"""The settings of Hydra that files and overrides may change: those that run nothing and write nowhere.
 
 Hydra's node holds callbacks, environment variables, log handlers and folders of the jobs of a multirun. What
 is different there from the shipped one must be on the list in this module, or it is refused.
@@ -23,8 +23,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from runwright.config.folders import ConfFolders
-from runwright.config.loading import HYDRA, Loaded, flatten, hydra_leaves, is_hydra, load, register_plugins
-from runwright.config.options import TARGET
+from runwright.config.loading import HYDRA, Loaded, hydra_leaves, is_hydra, load, register_plugins
+from runwright.config.options import TARGET, leaves_of
 from runwright.errors import Mistake, did_you_mean, listed, raise_if_any, shown
 
 PLUGINS = ("launcher", "sweeper")
@@ -45,7 +45,7 @@ SET_BY_HYDRA = ("hydra.runtime.", "hydra.job.override_dirname", "hydra.job.confi
 
 
 def check_override(override: Override, folders: ConfFolders) -> list[Mistake]:
-    """What is wrong with an override of a multirun that changes a setting of Hydra."""
+    """Mistakes in an override of a multirun that changes a setting of Hydra."""
     text, name = str(override.input_line), override.key_or_group
     kind = re.split("[./]", name)[1:2]
     is_option = name.count(".") > 1 and kind[0] in PLUGINS
@@ -63,30 +63,30 @@ def check_override(override: Override, folders: ConfFolders) -> list[Mistake]:
 
 
 def check_hydra(
-    found: Mapping[str, Any],
+    leaves: Mapping[str, Any],
     *,
     shipped: Path,
     typed: Collection[str] = (),
     files: Mapping[str, str] | None = None,
-    known: Mapping[str, Any] | None = None,
+    at_run_time: Mapping[str, Any] | None = None,
 ) -> list[Mistake]:
     """Every setting that is refused among the leaves of Hydra's composed node.
 
     `typed`: keys that the command line sets, which may have values that files may not; `files`: the file of
-    each key, for the message; `known`: leaves that Hydra itself writes at run time.
+    each key, for the message; `at_run_time`: leaves that Hydra itself writes at run time.
     """
-    targets = {kind: str(found.get(f"hydra.{kind}.{TARGET}")) for kind in PLUGINS}
+    targets = {kind: str(leaves.get(f"hydra.{kind}.{TARGET}")) for kind in PLUGINS}
     names = {kind: _installed(kind).get(target, "basic") for kind, target in targets.items()}
-    expected = {**_shipped_leaves(shipped, *names.values()), **(known or {})}
+    expected = {**_shipped_leaves(shipped, *names.values()), **(at_run_time or {})}
     mistakes = []
-    for key, value in found.items():
+    for key, value in leaves.items():
         if (key in expected and value == expected[key]) or _may_be(key, value, expected, typed):
             continue
         file = "" if _is_typed(key, typed) else (files or {}).get(key)
         given = f"{shown(value)} in {file}" if file else shown(value)
         mistakes.append(_refused(key, given, expected, names))
     if not mistakes:  # keys are absent where a file replaces one of Hydra's
-        gone = [key for key in expected if not any(f"{name}.".startswith(f"{key}.") for name in found)]
+        gone = [key for key in expected if not any(f"{name}.".startswith(f"{key}.") for name in leaves)]
         hint = "a file for a launcher or sweeper extends the plugin's: defaults: [joblib, _self_]"
         mistakes = [
             Mistake(key=key, given="nothing", expected=shown(expected[key]), hint=hint) for key in gone
@@ -124,9 +124,9 @@ class CheckedLoader(ConfigLoaderImpl):
         others = [str(override.input_line) for override in parsed if not is_hydra(override)]
         config = super().load_configuration(config_name, overrides, *args, **more)
         leaves = hydra_leaves(config)
-        known = {key: value for key, value in leaves.items() if key.startswith(SET_BY_HYDRA)}
-        known |= flatten({HYDRA: {"overrides": {"hydra": self.texts, "task": others}}})
-        mistakes = check_hydra(leaves, shipped=self.shipped, typed=self.keys, known=known)
+        at_run_time = {key: value for key, value in leaves.items() if key.startswith(SET_BY_HYDRA)}
+        at_run_time |= leaves_of({HYDRA: {"overrides": {"hydra": self.texts, "task": others}}})
+        mistakes = check_hydra(leaves, shipped=self.shipped, typed=self.keys, at_run_time=at_run_time)
         if hydra != self.texts:
             expected = "what the command line says of Hydra: " + listed(self.texts)
             mistakes.append(Mistake(key="hydra.overrides", given=listed(hydra), expected=expected))

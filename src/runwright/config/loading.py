@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,29 +27,28 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.basecontainer import BaseContainer
 from omegaconf.errors import OmegaConfBaseException
 
+from runwright.config.options import leaves_of
 from runwright.errors import Mistake, did_you_mean, listed
 
 if TYPE_CHECKING:
-    from hydra.core.default_element import ResultDefault
     from hydra.core.override_parser.types import Override
 
     from runwright.config.folders import ConfFolders
 
+WRONG_FILE = (OSError, ValueError, TypeError, AttributeError)
 ROOT_NAME = "train"
 HYDRA = "hydra"  # the key of Hydra's own settings, and the start of its groups
-UNPLACED = "conf"  # the key of a mistake that Hydra does not say the place of
+UNPLACED = "conf"  # the key of a mistake whose file Hydra does not name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loaded:
-    """Merged files."""
+    """The merged files and what they choose."""
 
     config: DictConfig
     choices: dict[str, Any]
     hydra: DictConfig | None  # Hydra's own node, below its name; None: as it is shipped
-    files: dict[str, str] = field(
-        default_factory=dict
-    )  # that set a key of Hydra's node, the last one of each
+    files: dict[str, str]  # the last file that set each key of Hydra's node
 
 
 def load(folders: ConfFolders, choices: list[Override], *, full: bool = False) -> Loaded | Mistake:
@@ -64,36 +63,21 @@ def load(folders: ConfFolders, choices: list[Override], *, full: bool = False) -
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Hydra's own about its next version
             loaded = _load(folders, choices, full=full)
-    except HydraException as error:
-        if full or f"{HYDRA}/" not in str(error):
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, *WRONG_FILE) as error:
+        if full or not isinstance(error, HydraException) or f"{HYDRA}/" not in str(error):
             return explain(error, folders)
-        return load(folders, choices, full=True)
-    except (OmegaConfBaseException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
-        return explain(error, folders)
-    return loaded if full or loaded.hydra is None else load(folders, choices, full=True)
+        loaded = None
+    return load(folders, choices, full=True) if loaded is None else loaded
 
 
 def is_hydra(override: Override) -> bool:
-    """Whether an override changes what belongs to Hydra."""
     return re.split("[./]", override.key_or_group)[0] == HYDRA
 
 
 def hydra_leaves(config: Any) -> dict[str, Any]:
     """The leaves of Hydra's node in a configuration, with their interpolations."""
     node = OmegaConf.masked_copy(config, HYDRA) if isinstance(config, DictConfig) else OmegaConf.create()
-    return flatten(OmegaConf.to_container(node, resolve=False))
-
-
-def flatten(value: Any, key: str = "") -> dict[str, Any]:
-    """Leaves by dotted key; an empty container is a leaf."""
-    items = list(enumerate(value)) if isinstance(value, list) else []
-    items = list(value.items()) if isinstance(value, dict) else items
-    if not items:
-        return {key: value} if key else {}
-    leaves: dict[str, Any] = {}
-    for name, inner in items:
-        leaves |= flatten(inner, f"{key}.{name}" if key else str(name))
-    return leaves
+    return leaves_of(OmegaConf.to_container(node, resolve=False))
 
 
 def register_plugins() -> None:
@@ -125,7 +109,8 @@ def config_loader(folders: ConfFolders, *, full: bool = False) -> ConfigLoaderIm
     return ConfigLoaderImpl(search_path)
 
 
-def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loaded:
+def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loaded | None:
+    """The merged files; None where they change Hydra's own settings, which is then needed in full."""
     if full:
         register_plugins()
     loader = config_loader(folders, full=full)
@@ -137,33 +122,26 @@ def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loade
         prepend_hydra=full,
         skip_missing=False,
     )
-    # Before they are merged, which changes what the repository keeps.
-    files = _files_of_hydra(loader, defaults.defaults, repository, folders) if full else {}
-    root = repository.load_config(ROOT_NAME)
-    shipped = hydra_leaves(root.config) if root else {}
-    config = loader._compose_config_from_defaults_list(defaults=defaults.defaults, repo=repository)
-    hydra = OmegaConf.masked_copy(config, HYDRA)
-    OmegaConf.set_struct(hydra, True)  # noqa: FBT003 - OmegaConf's signature
-    if HYDRA in list(config.keys()):
-        del config[HYDRA]
-    OmegaConf.set_struct(config, True)  # noqa: FBT003
-    choices_of = defaults.overrides.known_choices
-    known = {name: value for name, value in choices_of.items() if HYDRA not in name}
-    is_shipped = not full and len(known) == len(choices_of) and hydra_leaves(hydra) == shipped
-    return Loaded(config=config, choices=known, hydra=None if is_shipped else hydra, files=files)
-
-
-def _files_of_hydra(
-    loader: ConfigLoaderImpl, defaults: list[ResultDefault], repository: Any, folders: ConfFolders
-) -> dict[str, str]:
-    """The file that each key of Hydra's node was last set by."""
     files: dict[str, str] = {}
-    for default in defaults:
+    # Before they are merged, which changes what the repository keeps.
+    for default in defaults.defaults if full else ():
         result = loader._load_single_config(default, repository)
         if result.path.startswith("file://"):
             path = Path(result.path.removeprefix("file://"), f"{default.config_path}.yaml")
             files |= dict.fromkeys(hydra_leaves(result.config), _relative(path, folders))
-    return files
+    root = repository.load_config(ROOT_NAME)
+    shipped = hydra_leaves(root.config) if root else {}
+    config = loader._compose_config_from_defaults_list(defaults=defaults.defaults, repo=repository)
+    hydra = OmegaConf.masked_copy(config, HYDRA)
+    if HYDRA in list(config.keys()):
+        del config[HYDRA]
+    for node in (hydra, config):
+        OmegaConf.set_struct(node, value=True)
+    choices_of = defaults.overrides.known_choices
+    known = {name: value for name, value in choices_of.items() if HYDRA not in name}
+    if not full and (len(known) < len(choices_of) or hydra_leaves(hydra) != shipped):
+        return None
+    return Loaded(config=config, choices=known, hydra=hydra if full else None, files=files)
 
 
 def explain(error: Exception, folders: ConfFolders) -> Mistake:
@@ -172,57 +150,39 @@ def explain(error: Exception, folders: ConfFolders) -> Mistake:
     while (inner := chain[-1].__cause__ or chain[-1].__context__) and inner not in chain:
         chain.append(inner)
     for cause in chain:
-        if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark is not None:
-            return _broken_yaml(cause, folders)
+        if isinstance(cause, yaml.MarkedYAMLError) and (mark := cause.problem_mark) is not None:
+            key = f"{_relative(Path(mark.name), folders)}, line {mark.line + 1}, column {mark.column + 1}"
+            given, expected = f"broken YAML ({cause.problem})", "a YAML mapping of names to values"
+            return Mistake(key=key, given=given, expected=expected)
         if isinstance(cause, UnicodeDecodeError):
             return Mistake(key=UNPLACED, given=f"a file that is not UTF-8 ({cause})", expected="UTF-8 text")
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        return _missing_file(error, folders)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     where = re.match(r"In '([^']+)': ?(.*)", lines[0] if lines else "")
-    key = f"{where[1]}.yaml" if where else UNPLACED
-    reason = " ".join([where[2] if where else "", *lines[1:]] if where else lines)
-    return Mistake(
-        key=key, given="what cannot be composed", expected="a valid defaults list", hint=reason.strip()
-    )
-
-
-def _broken_yaml(error: yaml.MarkedYAMLError, folders: ConfFolders) -> Mistake:
-    mark = error.problem_mark
-    assert mark is not None
-    key = f"{_relative(Path(mark.name), folders)}, line {mark.line + 1}, column {mark.column + 1}"
-    return Mistake(
-        key=key, given=f"broken YAML ({error.problem})", expected="a YAML mapping of names to values"
-    )
-
-
-def _missing_file(error: MissingConfigException, folders: ConfFolders) -> Mistake:
-    group, _, option = str(error.missing_cfg_file).rpartition("/")
-    where = re.match(r"In '([^']+)'", str(error))
-    place = _find_choice(group, option, folders) or (f"{where[1]}.yaml" if where else None)
-    options = folders.options(group) if group else []
-    return Mistake(
-        key=place or str(error.missing_cfg_file),
-        given=f"{option!r} for group {group!r}" if group else f"{option!r}",
-        expected=f"one of the options {listed(options)}" if options else "a group that exists",
-        hint=did_you_mean(option, options) if options else did_you_mean(group, folders.groups()),
-    )
+    file = f"{where[1]}.yaml" if where else UNPLACED
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        options = folders.options(group) if group else []
+        return Mistake(
+            key=_find_choice(group, option, folders) or (file if where else str(error.missing_cfg_file)),
+            given=f"{option!r} for group {group!r}" if group else f"{option!r}",
+            expected=f"one of the options {listed(options)}" if options else "a group that exists",
+            hint=did_you_mean(option, options) if options else did_you_mean(group, folders.groups()),
+        )
+    reason = " ".join([where[2], *lines[1:]] if where else lines).strip()
+    return Mistake(key=file, given="what cannot be composed", expected="a valid defaults list", hint=reason)
 
 
 def _find_choice(group: str, option: str, folders: ConfFolders) -> str | None:
     """The file and line that choose an option: Hydra names the file whose choice is replaced instead."""
     pattern = re.compile(rf"^\s*-.*\b{re.escape(group)}\s*:.*\b{re.escape(option)}\b")
-    for folder in folders.in_order:
-        for file in sorted(folder.rglob("*.yaml")):
-            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-            for number, line in enumerate(lines, start=1):
-                if pattern.match(line):
-                    return f"{_relative(file, folders)}, line {number}"
+    for file in [file for folder in folders.in_order for file in sorted(folder.rglob("*.yaml"))]:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        for number, line in enumerate(lines, start=1):
+            if pattern.match(line):
+                return f"{_relative(file, folders)}, line {number}"
     return None
 
 
 def _relative(path: Path, folders: ConfFolders) -> str:
-    for folder in folders.in_order:
-        if path.is_relative_to(folder):
-            return f"{folder.name}/{path.relative_to(folder)}"
-    return str(path)
+    homes = [folder for folder in folders.in_order if path.is_relative_to(folder)]
+    return f"{homes[0].name}/{path.relative_to(homes[0])}" if homes else str(path)

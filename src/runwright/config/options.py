@@ -1,13 +1,15 @@
-"""What a value in a configuration may be, and the check of a value against it."""
+"""The types that values of a configuration may have, and the check of a value against its type."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from runwright.errors import Mistake, did_you_mean, shown
-from runwright.types import NonNegativeInt, PositiveFloat, PositiveInt
+from runwright.types import NonNegativeInt, PositiveFloat, PositiveInt, Range
 
 WHY_NOT_DEEPSPEED = (
     "DeepSpeed accumulates, clips and steps by itself, so the numbers could not be kept; "
@@ -29,32 +31,9 @@ NOUNS = {
     "none": "null",
     "any": "anything",
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Bounds:
-    """Limits of a number; None where there is none."""
-
-    ge: float | None = None
-    gt: float | None = None
-    le: float | None = None
-    lt: float | None = None
-
-    def admit(self, value: float) -> bool:
-        """Whether the number lies within."""
-        return (
-            (self.ge is None or value >= self.ge)
-            and (self.gt is None or value > self.gt)
-            and (self.le is None or value <= self.le)
-            and (self.lt is None or value < self.lt)
-        )
-
-    def __str__(self) -> str:
-        signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-        parts = [
-            f"{sign} {getattr(self, name)}" for name, sign in signs.items() if getattr(self, name) is not None
-        ]
-        return " and ".join(parts)
+SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+TYPES: dict[str, type | tuple[type, ...]] = {"bool": bool, "int": int, "float": (int, float), "str": str}
+CONTAINERS = {"list": list, "dict": dict}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +46,7 @@ class OptionType:
     kind: str
     items: tuple[OptionType, ...] = ()
     choices: tuple[Any, ...] = ()
-    bounds: Bounds | None = None
+    bounds: Range | None = None
 
     def __str__(self) -> str:
         match self.kind:
@@ -79,95 +58,95 @@ class OptionType:
                 return f"a mapping of names to {self.items[0]}" if self.items else "a mapping"
             case "union":
                 return " or ".join(str(item) for item in self.items)
-            case _:
-                noun = NOUNS[self.kind]
-                return f"{noun} {self.bounds}" if self.bounds else noun
+        limits = [f"{SIGNS[name]} {limit}" for name, limit in limits_of(self.bounds).items()]
+        return f"{NOUNS[self.kind]} {' and '.join(limits)}".rstrip()
 
 
 ANY = OptionType(kind="any")
+NULL = OptionType(kind="none")
 
 
-def bounded(of: OptionType, bounds: Bounds) -> OptionType:
+def limits_of(bounds: Range | None) -> dict[str, float]:
+    """The finite limits of a range, by `ge`, `gt`, `le` and `lt`."""
+    limits = {name: getattr(bounds, name) for name in SIGNS} if bounds else {}
+    return {name: limit for name, limit in limits.items() if math.isfinite(limit)}
+
+
+def bounded(of: OptionType, bounds: Range) -> OptionType:
     """The same type within bounds; in a union, its numbers."""
     if of.kind == "union":
         return replace(of, items=tuple(bounded(item, bounds) for item in of.items))
     return replace(of, bounds=bounds) if of.kind in {"int", "float"} else of
 
 
+def walk(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """The value and everything inside its mappings and lists, each with its dotted key; outer ones first."""
+    yield key, value
+    items = enumerate(value) if isinstance(value, list | tuple) else ()
+    for name, inner in value.items() if isinstance(value, Mapping) else items:
+        yield from walk(inner, f"{key}.{name}" if key else str(name))
+
+
+def leaves_of(value: Any) -> dict[str, Any]:
+    """The values at the ends of mappings and lists by dotted key; an empty container is one."""
+    inner = {key: item for key, item in walk(value) if key}
+    return {key: item for key, item in inner.items() if not item or not isinstance(item, dict | list)}
+
+
+def is_node(value: Any) -> bool:
+    """Return True for a mapping that names a target."""
+    return isinstance(value, dict) and TARGET in value
+
+
 def check_value(value: Any, of: OptionType, key: str) -> list[Mistake]:
-    """What is wrong with a plain value; nested nodes with their own target are checked elsewhere."""
-    if of.kind == "any" or (isinstance(value, dict) and TARGET in value and _may_hold_node(of)):
-        return _check_free(value, key)
+    """Mistakes of a plain value; nested nodes with their own target are checked elsewhere."""
+    if of.kind == "any":
+        # No option means anything by NaN or infinity.
+        is_finite = not isinstance(value, float) or math.isfinite(value)
+        return [] if is_finite else [Mistake(key=key, given=shown(value), expected="a finite number")]
     if of.kind == "union":
-        return _check_union(value, of, key)
-    if of.kind == "list" and isinstance(value, list):
-        return [
-            mistake
-            for place, item in enumerate(value)
-            for mistake in (check_value(item, of.items[0], f"{key}.{place}") if of.items else [])
-        ]
-    if of.kind == "dict" and isinstance(value, dict):
-        return [
-            mistake
-            for name, item in value.items()
-            for mistake in (check_value(item, of.items[0], f"{key}.{name}") if of.items else [])
-        ]
-    if _fits(value, of):
+        outcomes = [check_value(value, member, key) for member in of.items]
+        if not all(outcomes):
+            return []
+        for member, outcome in zip(of.items, outcomes, strict=True):
+            if isinstance(value, CONTAINERS.get(member.kind, ())):  # an element is wrong: name it
+                return outcome
+    elif isinstance(value, CONTAINERS.get(of.kind, ())):
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
+        items = [(f"{key}.{name}", item) for name, item in inner if of.items]
+        return [mistake for name, item in items for mistake in check_value(item, of.items[0], name)]
+    elif _fits(value, of):
         return []
-    hint = (isinstance(value, str) and REFUSED.get((key, value.lower()))) or _hint(value, of)
+    hint = REFUSED.get((key, value.lower()), "") if isinstance(value, str) else ""
+    for member in of.items if of.kind == "union" else (of,):
+        hint = hint or _hint(value, member)
     return [Mistake(key=key, given=shown(value), expected=str(of), hint=hint)]
 
 
-def _check_free(value: Any, key: str) -> list[Mistake]:
-    """Even a free value may not be NaN or infinite: no option means anything by it."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return [Mistake(key=key, given=shown(value), expected="a finite number")]
-    return []
-
-
-def _check_union(value: Any, of: OptionType, key: str) -> list[Mistake]:
-    outcomes = [check_value(value, member, key) for member in of.items]
-    if not all(outcomes):
-        return []
-    container = "list" if isinstance(value, list) else "dict" if isinstance(value, dict) else None
-    for member, outcome in zip(of.items, outcomes, strict=True):
-        if member.kind == container:  # its elements are what is wrong: say which
-            return outcome
-    hints = [_hint(value, member) for member in of.items]
-    return [Mistake(key=key, given=shown(value), expected=str(of), hint=next(filter(None, hints), ""))]
-
-
-def _may_hold_node(of: OptionType) -> bool:
-    return of.kind == "any" or any(_may_hold_node(item) for item in of.items if of.kind == "union")
-
-
 def _fits(value: Any, of: OptionType) -> bool:
-    match of.kind:
-        case "bool":
-            return isinstance(value, bool)
-        case "none":
-            return value is None
-        case "str":
-            return isinstance(value, str)
-        case "literal":
-            return any(type(value) is type(choice) and value == choice for choice in of.choices)
-        case "int":
-            right = isinstance(value, int) and not isinstance(value, bool)
-        case "float":
-            right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        case _:
-            return False
-    return right and (of.bounds is None or of.bounds.admit(value))
+    if of.kind == "literal":
+        return any(type(value) is type(choice) and value == choice for choice in of.choices)
+    if of.kind == "none":
+        return value is None
+    if of.kind not in TYPES or not isinstance(value, TYPES[of.kind]):
+        return False
+    if of.kind not in ("int", "float"):
+        return True
+    bounds = of.bounds or Range()
+    is_within = bounds.ge <= value <= bounds.le and bounds.gt < value < bounds.lt
+    return is_within and not isinstance(value, bool)
 
 
 def _hint(value: Any, of: OptionType) -> str:
-    """How to write what was probably meant."""
+    """The spelling that the type takes, where the value comes close."""
     if of.kind == "literal" and isinstance(value, str):
         return did_you_mean(value, [choice for choice in of.choices if isinstance(choice, str)])
     if of.kind == "int" and isinstance(value, float) and math.isfinite(value) and value == int(value):
         return f"write {int(value)}"
-    if of.kind in {"int", "float"} and isinstance(value, str) and _is_number(value):
-        return "write it without quotes"
+    if of.kind in {"int", "float"} and isinstance(value, str):
+        with suppress(ValueError):
+            float(value)
+            return "write it without quotes"
     if of.kind == "bool" and isinstance(value, str) and value.lower() in {"yes", "no", "on", "off"}:
         return f"write {'true' if value.lower() in {'yes', 'on'} else 'false'}"
     if of.kind == "str" and isinstance(value, bool | int | float):
@@ -177,23 +156,15 @@ def _hint(value: Any, of: OptionType) -> str:
     return ""
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RootOptions:
-    """The root's own keys."""
+    """The keys of the root that belong to no group."""
 
     name: str
     seed: NonNegativeInt
     output_dir: str
     resume: Literal["auto"] | None
-    references: dict[str, dict[str, float]]  # figures by others, shown beside the run's own
+    references: dict[str, dict[str, float]]  # metrics of others, shown beside those of the run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,23 +25,25 @@ if TYPE_CHECKING:
     from runwright.config.folders import ConfFolders
 
 
+# AssertionError is OmegaConf's, of a key below null.
+WRONG_VALUE = (ValueError, TypeError, AttributeError, AssertionError, IndexError)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parsed:
-    """Overrides by what they do."""
+    """The overrides of a command line by their kind."""
 
     choices: list[Override] = field(default_factory=list)  # group=option
     values: list[Override] = field(default_factory=list)  # key=value
     sweeps: list[Override] = field(default_factory=list)  # of several values, for a multirun
-    hydra: list[Override] = field(default_factory=list)  # what a multirun may set of Hydra
+    hydra: list[Override] = field(default_factory=list)  # settings of Hydra that a multirun may set
 
 
 def parse_overrides(
     overrides: Sequence[str], folders: ConfFolders, *, multirun: bool = False
 ) -> tuple[Parsed, list[Mistake]]:
-    """The overrides, sorted; what cannot be read is a mistake."""
-    parser = OverridesParser.create()
-    groups = set(folders.groups())
-    parsed = Parsed()
+    """The overrides by their kind, and the mistakes in those that cannot be used."""
+    parser, groups, parsed = OverridesParser.create(), set(folders.groups()), Parsed()
     mistakes: list[Mistake] = []
     seen: dict[str, str] = {}
     for text in overrides:
@@ -48,16 +51,25 @@ def parse_overrides(
         if isinstance(override, Mistake):
             mistakes.append(override)
             continue
+        key, name = override.get_key_element(), override.key_or_group
         if is_hydra(override):
-            wrong = check_override(override, folders) if multirun else [_only_for_multirun(text)]
+            given, hint = "a setting of Hydra", "with -m it sets the sweep"
+            refused = [Mistake(key=text, given=given, expected="a key of the configuration", hint=hint)]
+            wrong = check_override(override, folders) if multirun else refused
             mistakes += wrong
             parsed.hydra.extend([override] if not wrong else [])
         elif override.is_sweep_override():
             parsed.sweeps.append(override)
             if not multirun:
-                mistakes.append(_sweep_without_flag(override))
-        elif _is_choice(override, groups):
-            mistakes += _given_twice(override, seen)
+                hint = f"-m runs each of them; a list is {key}=[{text.partition('=')[2]}]"
+                mistakes.append(Mistake(key=text, given="several values", expected="one value", hint=hint))
+        elif "/" in name or (name in groups and not isinstance(override.value(), dict)):
+            # Hydra lets the last of two choices win without a word.
+            if (before := seen.setdefault(key, text)) != text:
+                expected = "one choice" + (f"; for several: {key}=[a,b]" if name == "metric" else "")
+                mistakes.append(
+                    Mistake(key=text, given=f"a second choice after {before!r}", expected=expected)
+                )
             parsed.choices.append(override)
         else:
             parsed.values.append(override)
@@ -65,54 +77,46 @@ def parse_overrides(
 
 
 def check_choice(override: Override, folders: ConfFolders) -> list[Mistake]:
-    """What is wrong with a choice of options for a group."""
-    text = str(override.input_line)
-    group = override.key_or_group
+    """Mistakes in a choice of options for a group."""
+    text, group = str(override.input_line), override.key_or_group
     groups = folders.groups()
     if override.is_force_add():
-        return [
-            Mistake(key=text, given="'++' before a group", expected=f"{group}=<option> or +{group}=<option>")
-        ]
+        expected = f"{group}=<option> or +{group}=<option>"
+        return [Mistake(key=text, given="'++' before a group", expected=expected)]
     if group not in groups:
-        hint = did_you_mean(group, groups)
-        return [
-            Mistake(
-                key=text, given=f"an unknown group {group!r}", expected=f"one of {listed(groups)}", hint=hint
-            )
-        ]
+        given, expected = f"an unknown group {group!r}", f"one of {listed(groups)}"
+        return [Mistake(key=text, given=given, expected=expected, hint=did_you_mean(group, groups))]
     if override.is_delete():
         # Hydra cannot delete a choice of several options.
         is_list = group == "metric"
         return [Mistake(key=text, given="'~' before a list", expected=f"{group}=[]")] if is_list else []
-    value = override.value()
-    chosen = value if isinstance(value, list) else [value]
-    options = folders.options(group)
+    value, options = override.value(), folders.options(group)
+    choices = value if isinstance(value, list) else [value]
     mistakes: list[Mistake] = []
-    for option in chosen:
+    for option in choices:
         if isinstance(option, str) and option.removesuffix(".yaml") in options:
             continue
         hint = f"leave it out, or write ~{group}"
         if isinstance(option, str):
             hint = hint_for_option(option, options, group, folders)
-        expected = f"one of the options {listed(options)}"
-        mistakes.append(
-            Mistake(key=text, given=f"{shown(option)} for group {group!r}", expected=expected, hint=hint)
-        )
-    if len(set(map(str, chosen))) < len(chosen):
+        given, expected = f"{shown(option)} for group {group!r}", f"one of the options {listed(options)}"
+        mistakes.append(Mistake(key=text, given=given, expected=expected, hint=hint))
+    if len(set(map(str, choices))) < len(choices):
         mistakes.append(Mistake(key=text, given="an option twice", expected="each option once"))
     return mistakes
 
 
 def apply_value(override: Override, config: DictConfig) -> list[Mistake]:
-    """Set one value in the composed configuration, or say why it cannot be."""
+    """Set one value in the composed configuration; returns the mistake where it cannot be set."""
     text, key = str(override.input_line), override.key_or_group
     if override.package is not None:
         return [Mistake(key=text, given=f"'@{override.package}' on a key", expected="a group before '@'")]
-    unknown = _find_unknown(override, config)
-    if unknown:
+    if unknown := _check_key(override, config):
         return [unknown]
-    value = _value(override)
-    node = _existing(config, key) if isinstance(value, str | dict) else None
+    value = override.value()
+    node = None
+    with suppress(OmegaConfBaseException):  # what it refers to is not there
+        node = OmegaConf.select(config, key) if isinstance(value, str | dict) else None
     if isinstance(node, DictConfig) and "train" in list(node) and isinstance(value, str):
         hint = f"did you mean {key}.train={text.partition('=')[2]}?"
         return [Mistake(key=text, given="one value", expected="one for each split", hint=hint)]
@@ -121,120 +125,56 @@ def apply_value(override: Override, config: DictConfig) -> list[Mistake]:
         OmegaConf.set_struct(node, value=False)
     try:
         ConfigLoaderImpl._apply_overrides_to_config([override], config)
-    except (
-        HydraException,
-        OmegaConfBaseException,
-        ValueError,
-        TypeError,
-        AttributeError,
-        AssertionError,  # OmegaConf's, of a key below null
-        IndexError,
-    ) as error:
+    except (HydraException, OmegaConfBaseException, *WRONG_VALUE) as error:
         reason = str(error.__cause__ or error).strip().split("\n")[0]
         return [Mistake(key=text, given=shown(value), expected=f"a value for {key!r}", hint=reason)]
     return []
 
 
-def _existing(config: DictConfig, key: str) -> Any:
-    try:
-        return OmegaConf.select(config, key)
-    except OmegaConfBaseException:  # what it refers to is not there
-        return None
-
-
 def _parse(parser: OverridesParser, text: str) -> Override | Mistake:
+    given, expected, hint = "no key", "key=value or group=option", ""
     if "=" not in text and not text.startswith("~"):
-        hint = "an override is key=value; options of the command start with --"
-        return Mistake(key=text, given="no '='", expected="key=value or group=option", hint=hint)
+        given, hint = "no '='", "an override is key=value; options of the command start with --"
+        return Mistake(key=text, given=given, expected=expected, hint=hint)
     try:
         parsed = parser.parse_override(text)
         if parsed.key_or_group:
             return parsed
-        return Mistake(key=text, given="no key", expected="key=value or group=option")
     except HydraException as error:
         reason = " ".join(str(error).split("\n")[0].split())
+        given, expected = f"a form that Hydra cannot read ({reason})", "key=value"
         hint = "quote special characters for Hydra and for the shell: 'key=\"a, b\"'"
-        return Mistake(
-            key=text, given=f"a form that Hydra cannot read ({reason})", expected="key=value", hint=hint
-        )
     except (ValueError, TypeError, RecursionError) as error:
-        return Mistake(key=text, given=f"a value that cannot be read ({error})", expected="key=value")
+        given, expected = f"a value that cannot be read ({error})", "key=value"
+    return Mistake(key=text, given=given, expected=expected, hint=hint)
 
 
-def _is_choice(override: Override, groups: set[str]) -> bool:
-    name = override.key_or_group
-    if "/" in name:
-        return True
-    return name in groups and not isinstance(_value(override), dict)
-
-
-def _value(override: Override) -> Any:
-    return None if override.is_sweep_override() else override.value()
-
-
-def _only_for_multirun(text: str) -> Mistake:
-    return Mistake(
-        key=text,
-        given="a setting of Hydra",
-        expected="a key of the configuration",
-        hint="with -m it sets the sweep",
-    )
-
-
-def _sweep_without_flag(override: Override) -> Mistake:
-    key = override.get_key_element()
-    values = str(override.input_line).partition("=")[2]
-    return Mistake(
-        key=str(override.input_line),
-        given="several values",
-        expected="one value",
-        hint=f"-m runs each of them; a list is {key}=[{values}]",
-    )
-
-
-def _given_twice(override: Override, seen: dict[str, str]) -> list[Mistake]:
-    # Hydra lets the last of two choices win without a word.
-    element, text = override.get_key_element(), str(override.input_line)
-    before = seen.setdefault(element, text)
-    if before in (text,):
-        return []
-    several = f"; for several: {element}=[a,b]" if override.key_or_group == "metric" else ""
-    return [Mistake(key=text, given=f"a second choice after {before!r}", expected=f"one choice{several}")]
-
-
-def _find_unknown(override: Override, config: DictConfig) -> Mistake | None:
-    """A key that is not there; with '+' the parent must be."""
-    key = override.key_or_group
-    adds = override.is_add() or override.is_force_add()
+def _check_key(override: Override, config: DictConfig) -> Mistake | None:
+    """The mistake in a key that is not there and is not added with '+'."""
+    key, text = override.key_or_group, str(override.input_line)
+    if override.is_add() or override.is_force_add():
+        return None  # the schema knows whether it may be there
     parts = key.split(".")
-    depth = _known_depth(config, parts)
-    if depth == len(parts) or (adds and depth >= len(parts) - 1):
-        return None
-    if adds and depth:  # `+model.config.rope.theta=1` makes the folders between
-        return None
-    text = str(override.input_line)
-    if adds:  # a wholly new branch at the root: the schema knows whether it may be there
+    depth = _existing_depth(config, parts)
+    if depth == len(parts):
         return None
     where = ".".join(parts[:depth])
     node = OmegaConf.select(config, where) if where else config
     siblings = [str(name) for name in node if name != TARGET] if isinstance(node, DictConfig) else []
     expected = f"one of {listed(siblings)}" if siblings else "a key of the configuration"
-    free = isinstance(node, DictConfig) and where and TARGET not in node
-    if free and not nearest(parts[depth], siblings):
+    is_free = isinstance(node, DictConfig) and where and TARGET not in node
+    if is_free and not nearest(parts[depth], siblings):
         hint = f"a new key takes a plus: +{text}"
     else:
-        value = text.partition("=")[2]
-        hint = hint_for_key(key, value, config, where=where, siblings=siblings)
+        hint = hint_for_key(key, text.partition("=")[2], config, where=where, siblings=siblings)
     return Mistake(key=text, given=f"an unknown key {key!r}", expected=expected, hint=hint)
 
 
-def _known_depth(config: DictConfig, parts: list[str]) -> int:
-    """How many leading parts of a key exist."""
+def _existing_depth(config: DictConfig, parts: list[str]) -> int:
+    """The number of leading parts of a key that exist."""
     node: Any = config
     for depth, part in enumerate(parts):
-        if isinstance(node, ListConfig):
-            if not part.lstrip("-").isdigit() or int(part) >= len(node):
-                return depth
+        if isinstance(node, ListConfig) and part.lstrip("-").isdigit() and int(part) < len(node):
             node = node._get_node(int(part))
         elif isinstance(node, DictConfig) and not node._is_none() and part in node.keys():  # noqa: SIM118 - a missing `???` counts
             node = node._get_node(part)

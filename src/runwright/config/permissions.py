@@ -1,4 +1,4 @@
-"""What the user, and never a configuration, has allowed: own packages, code of downloads, changed data.
+"""Permissions that the user, never a configuration, gives: own packages, code of downloads, changed data.
 
 Granted on the command line or by the project the user starts in; worker processes get it through their
 environment.
@@ -24,7 +24,7 @@ CHANGED_DATA_VARIABLE = "RUNWRIGHT_ALLOW_CHANGED_DATA"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Permissions:
-    """Recorded with every run."""
+    """The permissions of this process; recorded with every run."""
 
     packages: tuple[str, ...] = ()  # whose classes and functions a configuration may name
     trust_remote_code: bool = False  # code that comes with data, metrics or models may run
@@ -51,8 +51,14 @@ def grant(
     inherited = os.environ.get(PACKAGES_VARIABLE, "").split()
     names = tuple(dict.fromkeys([*packages, *inherited, *_packages_of_project(folder)]))
     for name in names:
-        _check_name(name)
-        _make_importable(name, folder)
+        top = name.split(".")[0]
+        if not all(part.isidentifier() for part in name.split(".")) or top == "runwright":
+            expected = "the import name of a package of yours"
+            raise ConfigError(f"--allow-package: given {name!r}, expected {expected}")
+        roots = [folder / "src", folder]
+        roots = [root for root in roots if (root / top).is_dir() or (root / f"{top}.py").is_file()]
+        # Appended, not put first: a file in the working folder must not replace an installed module.
+        sys.path.extend(str(root) for root in roots[:1] if str(root) not in sys.path)
     trusts = trust_remote_code or os.environ.get(CODE_VARIABLE) == "1"
     changed_data = changed_data or os.environ.get(CHANGED_DATA_VARIABLE) == "1"
     _granted = Permissions(packages=names, trust_remote_code=trusts, changed_data=changed_data)
@@ -60,7 +66,7 @@ def grant(
 
 
 def granted() -> Permissions:
-    """What is allowed in this process; at first what its environment and the current folder allow."""
+    """The permissions of this process; at first those of its environment and of the current folder."""
     return _granted if _granted is not None else grant()
 
 
@@ -71,16 +77,16 @@ def revoke() -> None:
 
 
 def code_allowed() -> bool:
-    """Whether code that comes with data, metrics or models may run."""
+    """Return True if code that comes with data, metrics or models may run."""
     return granted().trust_remote_code
 
 
 def worker_environment() -> dict[str, str]:
     """Environment variables that carry the permissions to worker processes."""
-    given = granted()
-    variables = {PACKAGES_VARIABLE: " ".join(given.packages)} if given.packages else {}
-    flags = {CODE_VARIABLE: given.trust_remote_code, CHANGED_DATA_VARIABLE: given.changed_data}
-    return variables | {name: "1" for name, is_given in flags.items() if is_given}
+    permissions = granted()
+    variables = {PACKAGES_VARIABLE: " ".join(permissions.packages)} if permissions.packages else {}
+    flags = {CODE_VARIABLE: permissions.trust_remote_code, CHANGED_DATA_VARIABLE: permissions.changed_data}
+    return variables | {name: "1" for name, is_allowed in flags.items() if is_allowed}
 
 
 def _packages_of_project(folder: Path) -> list[str]:
@@ -97,20 +103,3 @@ def _packages_of_project(folder: Path) -> list[str]:
     if not isinstance(packages, list) or not all(isinstance(name, str) for name in packages):
         raise ConfigError(f"{file}: given packages = {packages!r}, expected a list of names")
     return packages
-
-
-def _check_name(name: str) -> None:
-    if not all(part.isidentifier() for part in name.split(".")):
-        raise ConfigError(f"--allow-package: given {name!r}, expected the import name of a package")
-    if name.split(".")[0] == "runwright":
-        raise ConfigError(f"--allow-package: given {name!r}, expected a package of yours")
-
-
-def _make_importable(name: str, folder: Path) -> None:
-    # Appended, not put first: a file in the working folder must not replace an installed module.
-    top = name.split(".")[0]
-    for root in (folder / "src", folder):
-        if (root / top).is_dir() or (root / f"{top}.py").is_file():
-            if str(root) not in sys.path:
-                sys.path.append(str(root))
-            return

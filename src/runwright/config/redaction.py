@@ -50,13 +50,12 @@ MIN_SECRET_LENGTH = 6
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether what goes by this name must not be written down."""
+    """Return True for the name of a setting whose value must not be written down."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
     return _SECRET_NAME.search(snake + ".") is not None
 
 
 def is_secret(name: str, value: Any) -> bool:
-    """Whether a setting of this name with this value is a secret."""
     if value is None or value == "" or isinstance(value, bool) or not is_secret_name(name):
         return False
     return not (isinstance(value, str) and (_SPECIAL_TOKEN.fullmatch(value) or _REFERENCE.fullmatch(value)))
@@ -124,25 +123,20 @@ class Redactor:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {
-                self._key(name): _masked(member) if _names_secret(name) else self.value(member)
+            names = [self.text(name) if isinstance(name, str) else name for name in value]
+            items = [
+                _masked(member) if is_secret_name(str(name)) else self.value(member)
                 for name, member in value.items()
-            }
+            ]
+            return dict(zip(names, items, strict=True))
         if isinstance(value, list | tuple | set | frozenset):
             return [self.value(member) for member in value]
         return value
-
-    def _key(self, name: Any) -> Any:
-        return self.text(name) if isinstance(name, str) else name
 
 
 def redact(value: Any) -> Any:
     """The value with secrets masked, as the environment is now."""
     return Redactor().value(value)
-
-
-def _names_secret(name: Any) -> bool:
-    return isinstance(name, str) and is_secret_name(name)
 
 
 def _masked(value: Any) -> Any:

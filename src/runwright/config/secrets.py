@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from runwright.config.options import walk
 from runwright.config.redaction import (
     MIN_SECRET_LENGTH,
     NAMES_VARIABLE,
@@ -33,8 +34,8 @@ def check_secrets(config: Mapping[str, Any], unresolved: Mapping[str, Any]) -> l
     The variables that the others come from are masked from now on, whatever they are called.
     """
     mistakes: list[Mistake] = []
-    for key, value in _leaves(config):
-        is_wholly_secret = is_secret(key, value) and not _NAMES_OF_DATA.search(key)
+    for key, value in walk(config):
+        is_wholly_secret = _is_secret(key, value)
         if is_wholly_secret or (isinstance(value, str) and secrets_of_address(value)):
             source = str(_source(unresolved, key))
             _register(_REFERENCE.findall(source))
@@ -53,19 +54,18 @@ def conceal(config: Mapping[str, Any]) -> dict[str, Any]:
     variables = secret_variables(os.environ)
     mistakes: list[Mistake] = []
 
-    def stored(key: str, value: Any) -> Any:
-        is_wholly_secret = is_secret(key, value) and not _NAMES_OF_DATA.search(key)
+    def referenced(key: str, value: Any) -> Any:
+        is_wholly_secret = _is_secret(key, value)
         text = value if isinstance(value, str) else str(value) if is_wholly_secret else ""
         if not text or _REFERENCE.search(text):
             return value
         with_references = _with_references(text, variables, [text] if is_wholly_secret else [])
-        if (is_wholly_secret and with_references == text) or secrets_of_address(
-            _WHOLE_REFERENCE.sub("", with_references)
-        ):
+        is_literal = is_wholly_secret and with_references == text
+        if is_literal or secrets_of_address(_WHOLE_REFERENCE.sub("", with_references)):
             mistakes.append(_refused(key))
         return with_references if isinstance(value, str) else f"${{oc.decode:{with_references}}}"
 
-    concealed = _walk(config, stored)
+    concealed = _with_values(config, referenced)
     raise_if_any(mistakes)
     return concealed
 
@@ -88,22 +88,23 @@ def reveal(config: Mapping[str, Any], *, but: str = "") -> dict[str, Any]:
 
     Raises ConfigError where a variable is not set; `but` names a part that is left as it is then.
     """
+    from omegaconf import OmegaConf
+
     mistakes: list[Mistake] = []
 
     def value_of(key: str, value: Any) -> Any:
-        if not isinstance(value, str) or not _REFERENCE.search(value):
-            return value
-        lacking = [name for name in _REFERENCE.findall(value) if name not in os.environ and "," not in value]
-        if not lacking:
-            _register(_REFERENCE.findall(value))
-            return _resolved(value)
+        names = _REFERENCE.findall(value) if isinstance(value, str) else []
+        missing = [name for name in names if name not in os.environ and "," not in value]
+        if names and not missing:
+            _register(names)
+            return OmegaConf.to_container(OmegaConf.create([value]), resolve=True)[0]  # pyright: ignore
         if not (but and key.startswith(f"{but}.")):
-            given = [f"the environment variable {name}, which is not set" for name in lacking]
+            given = [f"the environment variable {name}, which is not set" for name in missing]
             expected = "it as it was when the run was made"
             mistakes.extend(Mistake(key=key, given=text, expected=expected) for text in given)
         return value
 
-    revealed = _walk(config, value_of)
+    revealed = _with_values(config, value_of)
     raise_if_any(mistakes)
     return revealed
 
@@ -115,7 +116,7 @@ def keep_references(config: Any) -> Any:
         is_reference = isinstance(value, str) and _REFERENCE.search(value)
         return value.replace("${", "\\${") if is_reference else value
 
-    return _walk(config, escaped)
+    return _with_values(config, escaped)
 
 
 def refuse_in_names(config: Mapping[str, Any], concealed: Mapping[str, Any]) -> None:
@@ -142,7 +143,7 @@ def _refused(key: str) -> Mistake:
 
 
 def _source(unresolved: Mapping[str, Any], key: str) -> Any:
-    """What is written under a key; where that refers to another key, what is written there."""
+    """The text written under a key; where it refers to another key, the text written there."""
     raw: Any = unresolved
     parts = key.split(".")
     for depth, part in enumerate(parts, start=1):
@@ -157,33 +158,20 @@ def _source(unresolved: Mapping[str, Any], key: str) -> Any:
 
 def _register(names: Sequence[str]) -> None:
     """Make these variables secret whatever they are called, here and in the processes started from here."""
-    known = os.environ.get(NAMES_VARIABLE, "").split()
-    os.environ[NAMES_VARIABLE] = " ".join(dict.fromkeys([*known, *names]))
+    registered = os.environ.get(NAMES_VARIABLE, "").split()
+    os.environ[NAMES_VARIABLE] = " ".join(dict.fromkeys([*registered, *names]))
 
 
-def _resolved(text: str) -> Any:
-    from omegaconf import OmegaConf
-
-    made = OmegaConf.create({"value": text})
-    return OmegaConf.to_container(made, resolve=True)["value"]  # pyright: ignore
+def _is_secret(key: str, value: Any) -> bool:
+    is_container = isinstance(value, Mapping | list | tuple)
+    return not is_container and is_secret(key, value) and not _NAMES_OF_DATA.search(key)
 
 
-def _walk(value: Any, change: Callable[[str, Any], Any], key: str = "") -> Any:
+def _with_values(value: Any, change: Callable[[str, Any], Any], key: str = "") -> Any:
+    """A copy of nested mappings and lists with each value changed, which is handed over with its key."""
     if isinstance(value, Mapping):
-        return {name: _walk(inner, change, _below(key, name)) for name, inner in value.items()}
+        prefix = f"{key}." if key else ""
+        return {name: _with_values(inner, change, f"{prefix}{name}") for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_walk(inner, change, _below(key, place)) for place, inner in enumerate(value)]
+        return [_with_values(inner, change, f"{key}.{number}") for number, inner in enumerate(value)]
     return change(key, value)
-
-
-def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping | list | tuple):
-        items = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for name, inner in items:
-            yield from _leaves(inner, _below(key, name))
-    else:
-        yield key, value
-
-
-def _below(key: str, name: Any) -> str:
-    return f"{key}.{name}" if key else str(name)

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import ast
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from runwright.config.options import ANY, Bounds, OptionType, bounded
+from runwright.config.options import ANY, NULL, OptionType, bounded
+from runwright.types import Range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable, Iterator
 
-
+Definition: TypeAlias = ast.FunctionDef | ast.ClassDef
 SIMPLE = {name: OptionType(kind=name) for name in ("bool", "int", "float", "str")} | {
     "Any": ANY,
     "object": ANY,
@@ -28,119 +31,8 @@ SIMPLE = {name: OptionType(kind=name) for name in ("bool", "int", "float", "str"
     "Mapping": OptionType(kind="dict"),
 }
 MAX_HOPS = 4  # an alias of an alias of an alias is enough
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Names:
-    """Names at the top of a module: aliases by their expression, imports by (module, name)."""
-
-    aliases: dict[str, ast.expr]
-    imports: dict[str, tuple[str, str]]
-
-    @classmethod
-    def of(cls, tree: ast.Module, module: str, *, is_package: bool) -> Names:
-        """The names of a parsed module."""
-        aliases: dict[str, ast.expr] = {}
-        imports: dict[str, tuple[str, str]] = {}
-        for node in _with_type_checking(tree.body):
-            if isinstance(node, ast.ImportFrom):
-                origin = _absolute(node, module, is_package=is_package)
-                imports.update({name.asname or name.name: (origin, name.name) for name in node.names})
-            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                aliases[node.targets[0].id] = node.value
-            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
-                aliases[node.target.id] = node.value
-        return cls(aliases=aliases, imports=imports)
-
-
-def read_annotation(
-    node: ast.expr | None, names: Names, names_of: Callable[[str], Names | None], hops: int = MAX_HOPS
-) -> OptionType:
-    """The type that an annotation stands for; `names_of` gives the names of another module."""
-
-    def read(inner: ast.expr) -> OptionType:
-        return read_annotation(inner, names, names_of, hops)
-
-    match node:
-        case ast.Constant(value=None):
-            return OptionType(kind="none")
-        case ast.Constant(value=str() as text):
-            return read(ast.parse(text, mode="eval").body)
-        case ast.Name(id=name):
-            return _read_name(name, names, names_of, hops)
-        case ast.Attribute(attr=name):  # typing.Any
-            return SIMPLE.get(name, ANY)
-        case ast.BinOp(op=ast.BitOr(), left=left, right=right):
-            return _union([read(left), read(right)])
-        case ast.Subscript(value=outer, slice=inner):
-            return _read_subscript(ast.unparse(outer).split(".")[-1], inner, read)
-    return ANY
-
-
-def _read_name(name: str, names: Names, names_of: Callable[[str], Names | None], hops: int) -> OptionType:
-    if name in names.aliases and hops:
-        return read_annotation(names.aliases[name], names, names_of, hops - 1)
-    if name in SIMPLE:
-        return SIMPLE[name]
-    if name in names.imports and hops:
-        module, original = names.imports[name]
-        other = names_of(module)
-        return _read_name(original, other, names_of, hops - 1) if other else ANY
-    return ANY
-
-
-def _read_subscript(outer: str, inner: ast.expr, read: Callable[[ast.expr], OptionType]) -> OptionType:
-    parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-    match outer:
-        case "list" | "Sequence":
-            return OptionType(kind="list", items=(read(parts[0]),))
-        case "dict" | "Mapping":
-            return OptionType(kind="dict", items=(read(parts[-1]),))
-        case "Literal":
-            return OptionType(kind="literal", choices=tuple(ast.literal_eval(part) for part in parts))
-        case "Optional":
-            return _union([read(parts[0]), OptionType(kind="none")])
-        case "Union":
-            return _union([read(part) for part in parts])
-        case "Annotated":
-            ranges = [part for part in parts[1:] if isinstance(part, ast.Call) and _is_range(part)]
-            kind = read(parts[0])
-            return bounded(kind, _bounds(ranges[0])) if ranges else kind
-    return ANY
-
-
-def _union(members: list[OptionType]) -> OptionType:
-    flat = [item for member in members for item in (member.items if member.kind == "union" else (member,))]
-    return ANY if ANY in flat else OptionType(kind="union", items=tuple(dict.fromkeys(flat)))
-
-
-def _is_range(call: ast.Call) -> bool:
-    return ast.unparse(call.func).split(".")[-1] == "Range"
-
-
-def _bounds(call: ast.Call) -> Bounds:
-    return Bounds(**{word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg})
-
-
-def _with_type_checking(body: list[ast.stmt]) -> list[ast.stmt]:
-    """The top-level statements and those that only type checkers see."""
-    statements: list[ast.stmt] = []
-    for node in body:
-        guarded = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        statements.extend(node.body if isinstance(node, ast.If) and guarded else [node])
-    return statements
-
-
-def _absolute(node: ast.ImportFrom, module: str, *, is_package: bool) -> str:
-    if not node.level:
-        return node.module or ""
-    drop = node.level - 1 if is_package else node.level
-    parent = module.split(".")[: len(module.split(".")) - drop]
-    return ".".join([*parent, *([node.module] if node.module else [])])
-
-
-Definition: TypeAlias = ast.FunctionDef | ast.ClassDef
-MAX_BASES = 4
+MAX_CLASSES = 4  # a class and its bases
+NO_PARAMETERS = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,11 +45,10 @@ class Option:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signature:
-    """What can be known of a target without importing it."""
+    """The parameters and literals of a target, known without importing it."""
 
     target: str
     file: Path
-    line: int
     objects: tuple[str, ...]  # positional parameters
     num_required_objects: int
     options: dict[str, Option]
@@ -169,21 +60,26 @@ class Signature:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """One parsed module."""
+    """The names at the top of one parsed module."""
 
     name: str
     file: Path
     definitions: dict[str, Definition]
-    names: Names
+    aliases: dict[str, ast.expr]
+    imports: dict[str, tuple[str, str]]  # (module, name)
 
 
-def read_signature(module: str, name: str) -> Signature | None:
-    """The signature of a top-level class or function; None where the module does not define it itself."""
-    source = read_source(module)
-    definition = source.definitions.get(name) if source else None
-    if source is None or definition is None:
-        return None
-    return _of_definition(source, definition)
+def find_file(module: str) -> Path | None:
+    """The source file of a module. Unlike importlib.util.find_spec it does not import parent packages."""
+    spec, locations = None, None
+    for name in accumulate(module.split("."), "{}.{}".format):
+        if name != module.split(".")[0] and locations is None:  # a module that is no package
+            return None
+        specs = (finder.find_spec(name, locations) for finder in sys.meta_path)
+        spec = next((spec for spec in specs if spec is not None), None)
+        folders = spec.submodule_search_locations if spec else None
+        locations = list(folders) if folders is not None else None
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
 
 
 @lru_cache(maxsize=256)
@@ -193,177 +89,151 @@ def read_source(module: str) -> Source | None:
     if file is None:
         return None
     tree = ast.parse(file.read_bytes(), filename=str(file))
+    body = list(tree.body)
+    for node in tree.body:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            body += node.body
+    imports: dict[str, tuple[str, str]] = {}
+    for node in body:
+        if isinstance(node, ast.ImportFrom):
+            depth = module.count(".") + 1 - node.level + (file.name == "__init__.py")
+            package = module.split(".")[:depth] if node.level else []
+            origin = ".".join([*package, *filter(None, [node.module])])
+            imports |= {name.asname or name.name: (origin, name.name) for name in node.names}
     definitions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    is_package = file.name == "__init__.py"
-    return Source(
-        name=module, file=file, definitions=definitions, names=Names.of(tree, module, is_package=is_package)
-    )
+    aliases = dict(_assignments(body))
+    return Source(name=module, file=file, definitions=definitions, aliases=aliases, imports=imports)
 
 
-def find_file(module: str) -> Path | None:
-    """The source file of a module. Unlike importlib.util.find_spec it does not import parent packages."""
-    locations: list[str] | None = None
-    spec = None
-    parts = module.split(".")
-    for depth in range(len(parts)):
-        name = ".".join(parts[: depth + 1])
-        specs = (
-            finder.find_spec(name, locations) for finder in sys.meta_path if hasattr(finder, "find_spec")
-        )
-        spec = next((found for found in specs if found is not None), None)
-        if spec is None:
-            return None
-        if spec.submodule_search_locations is not None:
-            locations = list(spec.submodule_search_locations)
-        elif depth + 1 < len(parts):
-            return None
-    origin = spec.origin if spec else None
-    return Path(origin) if origin and origin.endswith(".py") else None
-
-
-def _of_definition(source: Source, definition: Definition) -> Signature:
-    if isinstance(definition, ast.FunctionDef):
-        returns = _returns([definition])
-        return _of_arguments(source, definition, definition.args, literals={}, returns=returns)
-    chain = _bases(source, definition)
-    literals: dict[str, Any] = {}
-    returns: dict[str, str] = {}
-    for _, base in reversed(chain):
-        literals |= _class_literals(base)
-        returns |= _returns(base.body)
-    known = {"literals": literals, "returns": returns}
-    for owner, base in chain:
-        init = next((n for n in base.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
-        if init is not None:
-            return _of_arguments(owner, definition, init.args, **known, is_method=True, home=source)
-        if _is_dataclass(base):
-            return _of_dataclass(source, definition, chain, **known)
-    nothing = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
-    return _of_arguments(source, definition, nothing, **known)
-
-
-def _bases(source: Source, definition: ast.ClassDef) -> list[tuple[Source, ast.ClassDef]]:
-    """The class and the bases that can be found by name, nearest first."""
-    chain = [(source, definition)]
-    for owner, current in chain:
-        for base in current.bases:
-            found = _find_class(owner, base.id) if isinstance(base, ast.Name) else None
-            if found is not None and len(chain) < MAX_BASES:
-                chain.append(found)
-    return chain
-
-
-def _find_class(source: Source, name: str) -> tuple[Source, ast.ClassDef] | None:
-    imported = source.names.imports.get(name)
-    if imported is not None:
-        module, name = imported
-        other = read_source(module)
-        if other is None:
-            return None
-        source = other
-    definition = source.definitions.get(name)
-    return (source, definition) if isinstance(definition, ast.ClassDef) else None
-
-
-def _of_arguments(
-    source: Source,
-    definition: Definition,
-    arguments: ast.arguments,
-    *,
-    literals: dict[str, Any],
-    returns: dict[str, str],
-    is_method: bool = False,
-    home: Source | None = None,
-) -> Signature:
-    positional = [*arguments.posonlyargs, *arguments.args][1 if is_method else 0 :]
-    options = {
-        argument.arg: Option(
-            type=read_annotation(argument.annotation, source.names, read_names), required=default is None
-        )
-        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    }
-    home = home or source
-    return Signature(
-        target=f"{home.name}.{definition.name}",
-        file=home.file,
-        line=definition.lineno,
-        objects=tuple(argument.arg for argument in positional),
-        num_required_objects=max(0, len(positional) - len(arguments.defaults)),
-        options=options,
-        accepts_any_option=arguments.kwarg is not None,
-        accepts_any_object=arguments.vararg is not None,
-        literals=literals,
-        returns=returns,
-    )
-
-
-def _of_dataclass(
-    source: Source,
-    definition: ast.ClassDef,
-    chain: list[tuple[Source, ast.ClassDef]],
-    *,
-    literals: dict[str, Any],
-    returns: dict[str, str],
-) -> Signature:
-    options: dict[str, Option] = {}
-    for owner, base in reversed(chain):
-        for node in base.body:
-            if (
-                isinstance(node, ast.AnnAssign)
-                and isinstance(node.target, ast.Name)
-                and not _is_class_var(node)
-            ):
-                kind = read_annotation(node.annotation, owner.names, read_names)
-                options[node.target.id] = Option(type=kind, required=node.value is None)
-    return Signature(
-        target=f"{source.name}.{definition.name}",
-        file=source.file,
-        line=definition.lineno,
-        objects=(),
-        num_required_objects=0,
-        options=options,
-        accepts_any_option=False,
-        accepts_any_object=False,
-        literals=literals,
-        returns=returns,
-    )
-
-
-def read_names(module: str) -> Names | None:
-    """What the names at the top of another module mean, for an annotation imported from there."""
+def read_signature(module: str, name: str) -> Signature | None:
+    """The signature of a top-level class or function; None where the module does not define it itself."""
     source = read_source(module)
-    return source.names if source else None
+    definition = source.definitions.get(name) if source else None
+    if source is None or definition is None:
+        return None
+    if isinstance(definition, ast.FunctionDef):
+        statements: list[ast.stmt] = [definition]
+        parameters, options = definition.args, _keywords(source, definition.args)
+        positional = [*parameters.posonlyargs, *parameters.args]
+    else:
+        classes = _with_bases(source, definition)
+        statements = [statement for _, node in reversed(classes) for statement in node.body]
+        parameters, options = _constructor(classes)
+        positional = [*parameters.posonlyargs, *parameters.args][1:]  # without self
+    functions = [node for node in statements if isinstance(node, ast.FunctionDef)]
+    literals: dict[str, Any] = {}
+    for attribute, value in _assignments(statements):
+        with suppress(ValueError):  # no literal
+            literals[attribute] = ast.literal_eval(value)
+    return Signature(
+        target=f"{module}.{name}",
+        file=source.file,
+        objects=tuple(argument.arg for argument in positional),
+        num_required_objects=max(0, len(positional) - len(parameters.defaults)),
+        options=options,
+        accepts_any_option=parameters.kwarg is not None,
+        accepts_any_object=parameters.vararg is not None,
+        literals=literals,
+        returns={node.name: ast.unparse(node.returns) for node in functions if node.returns},
+    )
 
 
-def _is_dataclass(definition: ast.ClassDef) -> bool:
-    decorators = [node.func if isinstance(node, ast.Call) else node for node in definition.decorator_list]
-    return any(ast.unparse(decorator).split(".")[-1] == "dataclass" for decorator in decorators)
+def read_annotation(node: ast.expr | None, source: Source, hops: int = MAX_HOPS) -> OptionType:
+    """The type that an annotation stands for; aliases are followed, also into other modules."""
+    match node:
+        case ast.Constant(value=None):
+            return NULL
+        case ast.Constant(value=str() as text):
+            return read_annotation(ast.parse(text, mode="eval").body, source, hops)
+        case ast.Attribute(attr=name):  # typing.Any
+            return SIMPLE.get(name, ANY)
+        case ast.Name(id=name) if name in source.aliases and hops:
+            return read_annotation(source.aliases[name], source, hops - 1)
+        case ast.Name(id=name) if name in SIMPLE:
+            return SIMPLE[name]
+        case ast.Name(id=name) if name in source.imports and hops:
+            module, original = source.imports[name]
+            other = read_source(module)
+            return read_annotation(ast.Name(id=original), other, hops - 1) if other else ANY
+        case ast.BinOp(op=ast.BitOr(), left=left, right=right):
+            return _union(read_annotation(member, source, hops) for member in (left, right))
+        case ast.Subscript(value=outer, slice=inner):
+            parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            return _read_generic(ast.unparse(outer).rpartition(".")[2], parts, source, hops)
+    return ANY
 
 
-def _is_class_var(node: ast.AnnAssign) -> bool:
-    return "ClassVar" in ast.unparse(node.annotation)
+def _read_generic(name: str, parts: list[ast.expr], source: Source, hops: int) -> OptionType:
+    """The type that `name[parts]` stands for."""
+    if name == "Literal":
+        return OptionType(kind="literal", choices=tuple(ast.literal_eval(part) for part in parts))
+    if name == "Annotated":
+        of, *notes = parts
+        kind = read_annotation(of, source, hops)
+        for note in notes:
+            if isinstance(note, ast.Call) and ast.unparse(note.func).rpartition(".")[2] == "Range":
+                bounds = {word.arg: ast.literal_eval(word.value) for word in note.keywords if word.arg}
+                return bounded(kind, Range(**bounds))
+        return kind
+    members = [read_annotation(part, source, hops) for part in parts]
+    if name in ("Optional", "Union"):
+        return _union([*members, NULL] if name == "Optional" else members)
+    container = SIMPLE.get(name, ANY).kind
+    return OptionType(kind=container, items=(members[-1],)) if container in ("list", "dict") else ANY
 
 
-def _returns(body: list[ast.stmt]) -> dict[str, str]:
-    functions = [node for node in body if isinstance(node, ast.FunctionDef)]
-    return {node.name: ast.unparse(node.returns) for node in functions if node.returns}
+def _union(members: Iterable[OptionType]) -> OptionType:
+    flat = [item for member in members for item in (member.items if member.kind == "union" else (member,))]
+    return ANY if ANY in flat else OptionType(kind="union", items=tuple(dict.fromkeys(flat)))
 
 
-def _class_literals(definition: ast.ClassDef) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for node in definition.body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        value = getattr(node, "value", None)
-        if (
-            isinstance(node, ast.Assign | ast.AnnAssign)
-            and isinstance(target, ast.Name)
-            and value is not None
-        ):
-            try:
-                found[target.id] = ast.literal_eval(value)
-            except ValueError:
+def _keywords(source: Source, parameters: ast.arguments) -> dict[str, Option]:
+    return {
+        argument.arg: Option(type=read_annotation(argument.annotation, source), required=default is None)
+        for argument, default in zip(parameters.kwonlyargs, parameters.kw_defaults, strict=True)
+    }
+
+
+def _with_bases(source: Source, definition: ast.ClassDef) -> list[tuple[Source, ast.ClassDef]]:
+    """The class and the bases that can be found by name, nearest first."""
+    classes = [(source, definition)]
+    for owner, current in classes:
+        for base in current.bases:
+            if not isinstance(base, ast.Name) or len(classes) == MAX_CLASSES:
                 continue
-    return found
+            module, name = owner.imports.get(base.id, (owner.name, base.id))
+            home = read_source(module)
+            inherited = home.definitions.get(name) if home else None
+            if home is not None and isinstance(inherited, ast.ClassDef):
+                classes.append((home, inherited))
+    return classes
 
 
-__all__ = ["ANY", "Option", "Signature", "find_file", "read_signature", "read_source"]
+def _constructor(classes: list[tuple[Source, ast.ClassDef]]) -> tuple[ast.arguments, dict[str, Option]]:
+    """The parameters of the nearest `__init__`, or the fields of the nearest dataclass and its bases."""
+    for source, node in classes:
+        for method in node.body:
+            if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+                return method.args, _keywords(source, method.args)
+        decorators = [d.func if isinstance(d, ast.Call) else d for d in node.decorator_list]
+        if any(ast.unparse(decorator).rpartition(".")[2] == "dataclass" for decorator in decorators):
+            options: dict[str, Option] = {}
+            for owner, base in reversed(classes):
+                for field in base.body:
+                    match field:
+                        case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=value):
+                            if "ClassVar" not in ast.unparse(annotation):
+                                of = read_annotation(annotation, owner)
+                                options[name] = Option(type=of, required=value is None)
+            return NO_PARAMETERS, options
+    return NO_PARAMETERS, {}
+
+
+def _assignments(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
+    for node in body:
+        match node:
+            case (
+                ast.Assign(targets=[ast.Name(id=name), *_], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ):
+                yield name, value

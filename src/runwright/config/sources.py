@@ -1,4 +1,4 @@
-"""Where a model or tokenizer name points: a hub, a local folder, or a folder inside an installed package."""
+"""Names of models and tokenizers: of a hub, a local folder, or a folder inside an installed package."""
 
 from __future__ import annotations
 

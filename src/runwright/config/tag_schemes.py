@@ -5,27 +5,23 @@ from __future__ import annotations
 from typing import Literal
 
 OUTSIDE = "O"
-
-
 Scheme = Literal["bio", "bioes", "plain"]
-
-
 PREFIXES = {"bio": ("B", "I"), "bioes": ("B", "I", "E", "S"), "plain": ()}
 
 
 def is_tag(tag: str, scheme: Scheme) -> bool:
-    """Whether the scheme has such a tag."""
+    """Return True for a tag of the scheme."""
     prefix, dash, kind = tag.partition("-")
     return scheme == "plain" or tag == OUTSIDE or bool(prefix in PREFIXES[scheme] and dash and kind)
 
 
 def tag_shapes(scheme: Scheme) -> str:
-    """How the tags of a scheme look, to be told."""
+    """The shapes of a scheme's tags, for messages."""
     return ", ".join([OUTSIDE, *(f"{prefix}-type" for prefix in PREFIXES[scheme])])
 
 
 def other_schemes(scheme: Scheme) -> str:
-    """Schemes that have more tags than this one, to be told."""
+    """Schemes that have more tags than this one, for messages."""
     return f"task.scheme={'bioes or ' if scheme == 'bio' else ''}plain"
 
 

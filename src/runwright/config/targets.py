@@ -1,4 +1,4 @@
-"""Which classes and functions a configuration may name, and how they are made.
+"""The classes and functions that a configuration may name, and how they are made.
 
 The boundary is a list in code: modules of the group's own package, and packages the user allowed. A name is
 looked up in that module's source first, so that nothing a module merely imports (`os`, `torch`) can be
@@ -8,19 +8,19 @@ reached and nothing is imported before it is allowed.
 from __future__ import annotations
 
 import inspect
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
-from runwright.config.options import TARGET
+from runwright.config.options import TARGET, walk
 from runwright.config.permissions import granted
-from runwright.config.signature import Signature, read_signature, read_source
+from runwright.config.signature import Signature, find_file, read_signature, read_source
 from runwright.errors import ConfigError, Mistake, did_you_mean, listed, raise_if_any, shown
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+from runwright.version import __version__
 
 T = TypeVar("T")
 
@@ -71,43 +71,47 @@ DOOR_OPENERS = {
 
 
 def check_target(target: Any, *, key: str, group: str | None = None) -> Signature | Mistake:
-    """The signature of a target that the group (default: any) may name, or what is wrong with it."""
-    where = _describe(group)
-    if not isinstance(target, str) or not _is_dotted_name(target):
-        return Mistake(key=key, given=shown(target), expected=f"the dotted name of {where}")
+    """The signature of a target that the group (default: any) may name, or the mistake in it."""
+    modules = [GROUPS[group].module] if group else [rules.module for rules in GROUPS.values()]
+    packages = granted().packages
+    expected = f"a class or function of {f'{modules[0]}.…' if group else 'runwright.<group>.…'}"
+    expected += f" or of your {listed(packages)}" if packages else ""
+    parts = target.split(".") if isinstance(target, str) else []
+    if len(parts) < 2 or not all(part.isidentifier() and part.isascii() for part in parts):
+        return Mistake(key=key, given=shown(target), expected=f"the dotted name of {expected}")
     module, _, name = target.rpartition(".")
-    if not _is_allowed(module, group):
-        hint = _hint_for_module(module, group)
-        return Mistake(key=key, given=shown(target), expected=where, hint=hint)
+    if not any(f"{module}.".startswith(f"{allowed}.") for allowed in (*modules, *packages)):
+        hint = did_you_mean(module, modules)
+        if parts[0] != "runwright":
+            always = "packages in [tool.runwright] of pyproject.toml"
+            hint = f"a package of your own: --allow-package {parts[0]}, or {always}"
+        return Mistake(key=key, given=shown(target), expected=expected, hint=hint)
     try:
         source = read_source(module)
         signature = read_signature(module, name)
     except SyntaxError as error:
-        place = f"{error.filename}, line {error.lineno}"
-        return Mistake(key=key, given=shown(target), expected=f"a module that Python can read ({place})")
+        expected = f"a module that Python can read ({error.filename}, line {error.lineno})"
+        return Mistake(key=key, given=shown(target), expected=expected)
     if source is None:
-        hint = _nearest_module(module)
-        return Mistake(
-            key=key, given=shown(target), expected=f"a module that exists: {module!r} does not", hint=hint
-        )
+        expected, hint = f"a module that exists: {module!r} does not", _nearest_module(module)
+        return Mistake(key=key, given=shown(target), expected=expected, hint=hint)
     if signature is None or name.startswith("_"):
-        public = [known for known in source.definitions if not known.startswith("_")]
+        public = [public for public in source.definitions if not public.startswith("_")]
         expected = f"a class or function defined in {module}: {listed(public)}"
         return Mistake(key=key, given=shown(target), expected=expected, hint=did_you_mean(name, public))
     return signature
 
 
-def check_objects(signature: Signature, *, key: str, objects: tuple[str, ...]) -> list[Mistake]:
-    """Whether the target takes the objects that it will be passed, and needs no others."""
-    fits = signature.num_required_objects <= len(objects)
-    fits = fits and (signature.accepts_any_object or len(objects) <= len(signature.objects))
-    if fits:
-        return []
-    given = f"{signature.target}({', '.join(signature.objects)}, *, …)"
-    expected = (
-        f"the objects ({', '.join(objects)}) before the options" if objects else "options after '*' only"
-    )
-    return [Mistake(key=f"{key}.{TARGET}" if key else TARGET, given=given, expected=expected)]
+def objects_for(
+    signature: Signature, group: str | None, objects: tuple[T, ...], *, nested: bool
+) -> tuple[T, ...] | None:
+    """The objects, of those of its group, that a node is passed; None where its group calls it later."""
+    rules = GROUPS[group] if group else Group(module="")
+    if (nested or group == "metric") and signature.objects in rules.called_later:
+        return None
+    if nested or rules.only_if_needed:
+        return objects if signature.num_required_objects else ()
+    return objects
 
 
 def locate(target: str, *, group: str | None = None, key: str = TARGET) -> Any:
@@ -117,146 +121,104 @@ def locate(target: str, *, group: str | None = None, key: str = TARGET) -> Any:
         raise ConfigError(str(signature))
     module, _, name = target.rpartition(".")
     try:
-        found = getattr(import_module(module), name)
+        definition = getattr(import_module(module), name)
     except ImportError as error:
         raise ConfigError(f"{key}: given {target!r}, which cannot be imported: {error}") from error
-    if getattr(found, "__module__", None) != module:
-        raise ConfigError(f"{key}: given {target!r}, which belongs to {getattr(found, '__module__', None)!r}")
-    return found
+    if (home := getattr(definition, "__module__", None)) != module:
+        raise ConfigError(f"{key}: given {target!r}, which belongs to {home!r}")
+    return definition
 
 
 def instantiate(node: Mapping[str, Any], *objects: Any, group: str | None = None, key: str = "") -> Any:
-    """What a node describes: its target called with the objects and the node's options.
+    """Make what a node describes: call its target with the objects and the node's options.
 
-    Nested nodes are made first, with the same objects where they need any. `group` narrows the targets to
-    those of one group.
+    Nested nodes are made first, with the same objects where they need any. A function that its group calls
+    later gets its options bound. `group` narrows the targets to those of one group.
     """
-    opened = door_openers(dict(node), key)
-    raise_if_any(opened)
-    return _make(node, objects, objects, group, key)
-
-
-def bind_options(node: Mapping[str, Any], *, group: str, key: str) -> Any:
-    """The function that a node names with the node's options bound; its group calls it later."""
     raise_if_any(door_openers(dict(node), key))
-    return _make(node, None, (), group, key)
+    return _make(node, objects, group, key, nested=False)
 
 
-def objects_of_nested(signature: Signature, objects: tuple[T, ...]) -> tuple[T, ...]:
-    """The objects that a nested node is passed: those of its group where it needs any, else none."""
-    return objects if signature.num_required_objects else ()
+def _make(value: Any, objects: tuple[Any, ...], group: str | None, key: str, *, nested: bool = True) -> Any:
+    def inner(name: Any, item: Any) -> Any:
+        return _make(item, objects, group, f"{key}.{name}" if key else str(name))
 
-
-def is_called_later(signature: Signature, group: str | None) -> bool:
-    """Whether a node is a function that its group calls itself, again and again."""
-    return group is not None and signature.objects in GROUPS[group].called_later
-
-
-def _make(
-    node: Mapping[str, Any],
-    own: tuple[Any, ...] | None,
-    objects: tuple[Any, ...],
-    group: str | None,
-    key: str,
-) -> Any:
-    """A node's target called with its `own` objects (None: later); nodes inside it choose among `objects`."""
-    found = locate(node.get(TARGET, ""), group=group, key=f"{key}.{TARGET}" if key else TARGET)
-    options = {
-        name: _make_nested(value, objects, group, f"{key}.{name}" if key else name)
-        for name, value in node.items()
-        if name != TARGET and not (group and name in GROUPS[group].notes)
-    }
-    if own is None:
-        bind(found, positional(found), options, key=key)
-        return partial(found, **options)
-    bind(found, own, options, key=key)
-    return found(*own, **options)
+    if isinstance(value, list):
+        return [inner(position, item) for position, item in enumerate(value)]
+    if not isinstance(value, Mapping):
+        return value
+    if nested and TARGET not in value:
+        return {name: inner(name, item) for name, item in value.items()}
+    target = value.get(TARGET, "")
+    function = locate(target, group=group, key=f"{key}.{TARGET}" if key else TARGET)
+    notes = (TARGET, *(GROUPS[group].notes if group else ()))
+    options = {name: inner(name, item) for name, item in value.items() if name not in notes}
+    module, _, name = target.rpartition(".")
+    signature = read_signature(module, name)
+    assert signature is not None
+    arguments = objects_for(signature, group, objects, nested=nested)
+    bind(function, signature.objects if arguments is None else arguments, options, key=key)
+    return partial(function, **options) if arguments is None else function(*arguments, **options)
 
 
 def positional(function: Any) -> tuple[str, ...]:
-    """The parameters of a function that are not keyword-only."""
+    """Names of the parameters of a function that are not keyword-only."""
     parameters = inspect.signature(function).parameters.values()
-    return tuple(each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD)
+    return tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
 
 
-def bind(found: Any, objects: tuple[Any, ...], options: Mapping[str, Any], *, key: str) -> None:
+def bind(function: Any, objects: tuple[Any, ...], options: Mapping[str, Any], *, key: str) -> None:
     """Check the arguments against the real signature. Raises ConfigError."""
     try:
-        inspect.signature(found).bind(*objects, **options)
+        inspect.signature(function).bind(*objects, **options)
     except TypeError as error:
-        name = f"{found.__module__}.{found.__qualname__}"
+        name = f"{function.__module__}.{function.__qualname__}"
         raise ConfigError(f"{key or name}: given arguments that {name} does not take: {error}") from error
 
 
-def door_openers(value: Any, key: str = "") -> list[Mistake]:
-    """Every place in a configuration where an argument would let foreign code run."""
-    mistakes: list[Mistake] = []
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            inner_key = f"{key}.{name}" if key else str(name)
-            if str(name).lower() in DOOR_OPENERS:
-                reason = DOOR_OPENERS[str(name).lower()]
-                mistakes.append(
-                    Mistake(
-                        key=inner_key, given=shown(inner), expected="no such key in a config", hint=reason
-                    )
-                )
-            mistakes.extend(door_openers(inner, inner_key))
-    elif isinstance(value, list):
-        for place, inner in enumerate(value):
-            mistakes.extend(door_openers(inner, f"{key}.{place}"))
-    return mistakes
-
-
-def _make_nested(value: Any, objects: tuple[Any, ...], group: str | None, key: str) -> Any:
-    if isinstance(value, dict):
-        if TARGET in value:
-            signature = check_target(value[TARGET], key=f"{key}.{TARGET}", group=group)
-            if isinstance(signature, Mistake):
-                raise ConfigError(str(signature))
-            later = is_called_later(signature, group)
-            own = None if later else objects_of_nested(signature, objects)
-            return _make(value, own, objects, group, key)
-        return {name: _make_nested(inner, objects, group, f"{key}.{name}") for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_make_nested(inner, objects, group, f"{key}.{place}") for place, inner in enumerate(value)]
-    return value
-
-
-def _modules(group: str | None) -> list[str]:
-    return [GROUPS[group].module] if group else [known.module for known in GROUPS.values()]
-
-
-def _is_allowed(module: str, group: str | None) -> bool:
-    allowed = [*_modules(group), *granted().packages]
-    return any(module == prefix or module.startswith(prefix + ".") for prefix in allowed)
-
-
-def _is_dotted_name(target: str) -> bool:
-    parts = target.split(".")
-    return len(parts) > 1 and all(part.isidentifier() and part.isascii() for part in parts)
-
-
-def _describe(group: str | None) -> str:
-    own = " or ".join(f"{module}.…" for module in _modules(group)[:1]) if group else "runwright.<group>.…"
-    packages = granted().packages
-    return f"a class or function of {own}" + (f" or of your {listed(packages)}" if packages else "")
-
-
-def _hint_for_module(module: str, group: str | None) -> str:
-    top = module.split(".")[0]
-    if top == "runwright":
-        return did_you_mean(module, _modules(group))
-    return f"a package of your own: --allow-package {top}, or packages in [tool.runwright] of pyproject.toml"
+def door_openers(config: Any, key: str = "") -> list[Mistake]:
+    """Every argument in a configuration that would let foreign code run."""
+    options = [(key, key.rpartition(".")[2].lower(), value) for key, value in walk(config, key)]
+    return [
+        Mistake(key=key, given=shown(value), expected="no such key in a config", hint=DOOR_OPENERS[name])
+        for key, name, value in options
+        if name in DOOR_OPENERS
+    ]
 
 
 def _nearest_module(module: str) -> str:
     parent, _, _ = module.rpartition(".")
-    from runwright.config.signature import find_file
-
     file = find_file(parent) if parent else None
     if file is None or file.name != "__init__.py":
         return ""
     names = [f"{parent}.{path.stem}" for path in file.parent.glob("*.py") if not path.stem.startswith("_")]
     names += [f"{parent}.{path.parent.name}" for path in file.parent.glob("*/__init__.py")]
     return did_you_mean(module, names)
+
+
+@cache  # by the target itself: one that is loaded again is looked at again, and no sooner
+def code_of(target: Any, *, group: str) -> str:
+    """A hash of the sources of a class, its bases, or a function, for the keys of caches of its results.
+
+    It covers the whole packages they lie in; of Runwright it is the group, of a package that a configuration
+    may not name, the module alone.
+    """
+    from runwright.store import sources_digest  # deferred: checking a configuration needs no file locks
+
+    paths = {_path_of(base.__module__) for base in getattr(target, "__mro__", (target,))}
+    shipped = Path(__file__).parents[1] / group
+    return sources_digest(*sorted({shipped, *paths} - {None}), also=__version__)
+
+
+def _path_of(module: str) -> Path | None:
+    """The folder or file whose code counts for what is defined in a module; None for Python's own."""
+    parts = module.split(".")
+    name = getattr(sys.modules.get(module), "__file__", None)
+    if name is None or parts[0] in sys.stdlib_module_names:
+        return None
+    file = Path(name)
+    if parts[0] == "runwright":
+        return file.parent if len(parts) > 2 else file
+    levels = len(parts) - 2 + (file.name == "__init__.py")  # up to the package's own folder
+    is_allowed = parts[0] in {package.split(".")[0] for package in granted().packages}
+    return file.parents[levels] if is_allowed and levels >= 0 else file

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from runwright.config.targets import bind_options, positional
+from runwright.config.targets import instantiate, positional
 from runwright.predictions import select
 from runwright.types import Interval, Metric
 
@@ -22,7 +22,7 @@ def make_metric(node: Mapping[str, Any], *, key: str) -> Metric:
     A function of predictions alone is called once for each row of weights, with each example as often as it
     counts.
     """
-    function = bind_options(node, group="metric", key=key)
+    function = instantiate(node, group="metric", key=key)
     return function if "weights" in positional(function) else partial(_call_for_each_row, function)
 
 

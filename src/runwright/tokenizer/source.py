@@ -21,8 +21,7 @@ from runwright import store
 from runwright.config.options import TARGET
 from runwright.config.signature import Signature
 from runwright.config.sources import resolve_source
-from runwright.config.target_code import code_of
-from runwright.config.targets import check_target, instantiate, locate
+from runwright.config.targets import check_target, code_of, instantiate, locate
 from runwright.errors import CheckpointError, ConfigError
 from runwright.store import why_missed
 from runwright.tokenizer.pretrained import load_pretrained

@@ -6,9 +6,14 @@ import keyword
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
+from runwright.config.folders import GLOBAL_GROUPS, find_conf_folders
+from runwright.config.json_schema import json_schema
 from runwright.config.signature import find_file
+from runwright.config.targets import GROUPS
 from runwright.errors import ConfigError
+from runwright.store import write_json
 
 SUFFIX = ".template"
 
@@ -29,7 +34,21 @@ def scaffold(folder: Path) -> list[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
         written.append(relative)
-    return written
+    return written + _write_schemas(folder)
+
+
+def _write_schemas(folder: Path) -> list[Path]:
+    """Write JSON Schemas of the project's YAML files, and the settings that tell an editor of them."""
+    schemas: dict[str, Any] = {group: {"$ref": f"config.json#/$defs/{group}"} for group in GROUPS}
+    schemas["config"] = json_schema(find_conf_folders(folder))
+    patterns = {group: [f"conf/{group}/**/*.yaml"] for group in GROUPS}
+    patterns["config"] = [f"conf/{group}/**/*.yaml" for group in GLOBAL_GROUPS]
+    settings = {f".vscode/schemas/{name}.json": files for name, files in patterns.items()}
+    files = {f"schemas/{name}.json": schema for name, schema in schemas.items()}
+    for name, content in ({"settings.json": {"yaml.schemas": settings}} | files).items():
+        (folder / ".vscode" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_json(folder / ".vscode" / name, content)
+    return [Path(".vscode", "settings.json"), Path(".vscode", "schemas")]
 
 
 def _destination(relative: Path, package: str) -> Path:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from runwright.config.options import TARGET
+from runwright.config.options import TARGET, is_node, walk
 from runwright.config.signature import Signature, read_signature
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
@@ -38,7 +38,10 @@ def check_rules(rules: Iterable[Rule], config: Mapping[str, Any], known: Iterabl
     wrong = {mistake.key for mistake in known}
     mistakes: list[Mistake] = []
     for rule in rules:
-        nodes = _nodes(config.get(rule.within), f"{rule.within}.") if rule.within else [("", config)]
+        nodes: list[tuple[str, Any]] = [("", config)]
+        if rule.within:
+            inner = walk(config.get(rule.within), rule.within)
+            nodes = [(f"{key}.", value) for key, value in inner if is_node(value)]
         for prefix, node in nodes:
             values = [_value(node, prefix, key, wrong) for key in rule.keys]
             if not any(value is _ABSENT for value in values):
@@ -79,7 +82,6 @@ def at_most_one(*keys: str) -> Rule:
 
 
 def rule(check: Callable[..., Mistakes], *keys: str, within: str = "") -> Rule:
-    """A check of its own."""
     return Rule(keys=keys, check=check, within=within)
 
 
@@ -107,12 +109,12 @@ def at_most(key: str, other: str, *, less: bool = False, hint: str = "", within:
 
 def only(key: str, allowed: Any, when: When, why: str, hint: str = "") -> Rule:
     """The option is null, or one of the allowed values, when others have theirs."""
+    choices = allowed if isinstance(allowed, tuple) else (allowed,)
+    expected = f"{' or '.join(shown(choice) for choice in choices)}: {why}"
 
     def check(value: Any, *conditions: Any) -> Mistakes:
-        if _holds(when, conditions) and value is not None and not _is(value, allowed):
-            choices = allowed if isinstance(allowed, tuple) else (allowed,)
-            expected = f"{' or '.join(shown(choice) for choice in choices)}: {why}"
-            yield Mistake(key=key, given=_with(value, when, conditions), expected=expected, hint=hint)
+        if value is not None and not _is(value, allowed):
+            yield from forbids(key, GIVEN, when, expected, hint).check(value, *conditions)
 
     return Rule(keys=(key, *when), check=check)
 
@@ -121,30 +123,28 @@ def forbids(key: str, forbidden: Any, when: When, expected: str, hint: str = "")
     """The option has another value when others have theirs."""
 
     def check(value: Any, *conditions: Any) -> Mistakes:
-        if _holds(when, conditions) and _is(value, forbidden):
-            yield Mistake(key=key, given=_with(value, when, conditions), expected=expected, hint=hint)
+        held = list(zip(conditions, when.values(), strict=True))
+        if _is(value, forbidden) and all(_is(condition, wanted) for condition, wanted in held):
+            texts = [
+                name if wanted is GIVEN else f"{name}={other if isinstance(other, str) else shown(other)}"
+                for name, (other, wanted) in zip(when, held, strict=True)
+                if not name.endswith("?")
+            ]
+            given = f"{shown(value)} with {' and '.join(texts)}" if texts else shown(value)
+            yield Mistake(key=key, given=given, expected=expected, hint=hint)
 
     return Rule(keys=(key, *when), check=check)
 
 
 def matches(key: str, pattern: str, expected: str, hint: str = "", when: When | None = None) -> Rule:
     """The text fits the pattern (when others have their values)."""
+    refusal = forbids(key, GIVEN, when or {}, expected, hint)
 
     def check(value: Any, *conditions: Any) -> Mistakes:
-        if _holds(when or {}, conditions) and isinstance(value, str) and not re.fullmatch(pattern, value):
-            yield Mistake(key=key, given=_with(value, when or {}, conditions), expected=expected, hint=hint)
+        if isinstance(value, str) and not re.fullmatch(pattern, value):
+            yield from refusal.check(value, *conditions)
 
-    return Rule(keys=(key, *(when or {})), check=check)
-
-
-def at_most_bytes(key: str, most: int) -> Rule:
-    """The text takes at most so many bytes in UTF-8."""
-
-    def check(value: Any) -> Mistakes:
-        if isinstance(value, str) and (size := len(value.encode(errors="replace"))) > most:
-            yield Mistake(key=key, given=f"{size} bytes", expected=f"at most {most}")
-
-    return Rule(keys=(key,), check=check)
+    return Rule(keys=refusal.keys, check=check)
 
 
 def distinct(*keys: str) -> Rule:
@@ -189,7 +189,7 @@ def known_names(key: str, names: str) -> Rule:
     return Rule(keys=(key, names), check=check)
 
 
-def is_node(key: str, *, null: str = "", hint: str) -> Rule:
+def names_target(key: str, *, null: str = "", hint: str) -> Rule:
     """The option is a node with a target; `null` says what it may be instead."""
 
     def check(value: Any) -> Mistakes:
@@ -200,25 +200,10 @@ def is_node(key: str, *, null: str = "", hint: str) -> Rule:
     return Rule(keys=(key,), check=check)
 
 
-def _holds(when: When, values: Iterable[Any]) -> bool:
-    return all(_is(value, wanted) for value, wanted in zip(values, when.values(), strict=True))
-
-
 def _is(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, tuple):
         return any(_is(value, other) for other in wanted)
     return value is not None if wanted is GIVEN else value == wanted
-
-
-def _with(value: Any, when: When, conditions: Iterable[Any]) -> str:
-    """A value and the conditions under which it is wrong, as a user would write them."""
-    pairs = zip(when.items(), conditions, strict=True)
-    texts = [
-        key if wanted is GIVEN else f"{key}={other if isinstance(other, str) else shown(other)}"
-        for (key, wanted), other in pairs
-        if not key.endswith("?")
-    ]
-    return f"{shown(value)} with {' and '.join(texts)}" if texts else shown(value)
 
 
 def _value(node: Any, prefix: str, key: str, wrong: set[str]) -> Any:
@@ -229,12 +214,3 @@ def _value(node: Any, prefix: str, key: str, wrong: set[str]) -> Any:
     for part in name.split("."):
         value = value[part] if isinstance(value, dict) and part in value else _ABSENT
     return None if value is _ABSENT and name != key else value
-
-
-def _nodes(value: Any, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every node in a value, itself too, with the start of its keys."""
-    if isinstance(value, dict) and TARGET in value:
-        yield prefix, value
-    items = enumerate(value) if isinstance(value, list) else as_dict(value).items()
-    for name, inner in items:
-        yield from _nodes(inner, f"{prefix}{name}.")

@@ -4,18 +4,17 @@
 
 from __future__ import annotations
 
-from runwright.config.rules import data, task, tokenizer
+from runwright.config.rules import data, task
 from runwright.config.rules.makers import (
     GIVEN,
     at_most,
-    at_most_bytes,
     at_most_one,
     distinct,
     exactly_one,
     forbids,
-    is_node,
     known_names,
     matches,
+    names_target,
     only,
     rule,
     unique,
@@ -69,7 +68,8 @@ TRAINING = (
         r'(?![.\-])(?=.*\S)[^/\\:*?"<>|\0-\x1f]+',
         'a name for a folder, without / \\ : * ? " < > | or a leading dot',
     ),
-    at_most_bytes("name", 120),
+    # A folder's name takes 255 bytes on most disks, a character up to four.
+    matches("name", r"(?s:[\x00-\x7f]{0,120}|.{0,60})", "at most 120 ASCII characters or 60 of any kind"),
     matches("name", r"(?!\s*(?i:sweeps)\s*$)(?s:.*)", "another name: multiruns are kept there"),
     matches("output_dir", r"(?s:.*\S.*)", "a folder, not an empty text"),
     matches(
@@ -78,7 +78,7 @@ TRAINING = (
         "NAME or NAME@ALIAS of letters, digits, _ and -, in a name also dots and spaces",
         "an alias is not `latest` or a version such as v1",
     ),
-    is_node("model.lora", null="null", hint="choose model=lora"),
+    names_target("model.lora", null="null", hint="choose model=lora"),
     only("model.freeze", [], {"model.lora": GIVEN}, "adapters freeze the rest by themselves"),
 )
 
@@ -90,7 +90,7 @@ TASKS = (
     rule(task.metrics_suit_the_task, "metric", "task.problem?", "task._target_", "trainer.best_metric?"),
     only("task.label_smoothing", 0, REGRESSION, "a number is not smoothed towards other classes"),
     only("task.class_weights", None, REGRESSION, "there are no classes"),
-    is_node("task.loss", null="null (cross-entropy)", hint=f"such as {FOCAL}"),
+    names_target("task.loss", null="null (cross-entropy)", hint=f"such as {FOCAL}"),
     only("task.label_smoothing", 0, {"task.loss": GIVEN}, "only cross-entropy is smoothed"),
     rule(task.focal_suits_the_problem, "task.loss", "task.problem"),
     rule(task.focal_suits_tags, "task.loss", "task.scheme"),
@@ -142,13 +142,13 @@ TASKS = (
 )
 
 TOKENIZERS = (
-    rule(tokenizer.pretrained_model_has_its_own, "tokenizer._target_", "model._target_", "model.embeddings"),
-    is_node("tokenizer.model", hint="choose tokenizer=train/bpe, wordpiece, unigram, …"),
-    rule(tokenizer.algorithm_can_be_trained, "tokenizer.model._target_"),
-    rule(tokenizer.decoder_undoes_the_steps, "tokenizer.pre_tokenizer", "tokenizer.decoder"),
-    rule(tokenizer.bytes_come_last, "tokenizer.pre_tokenizer"),
-    rule(tokenizer.vocabulary_holds_bytes, "tokenizer.pre_tokenizer", "tokenizer.model.vocab_size"),
-    rule(tokenizer.templates_hold_the_texts, "tokenizer.post_processor"),
+    rule(task.pretrained_model_has_its_own, "tokenizer._target_", "model._target_", "model.embeddings"),
+    names_target("tokenizer.model", hint="choose tokenizer=train/bpe, wordpiece, unigram, …"),
+    rule(task.algorithm_can_be_trained, "tokenizer.model._target_"),
+    rule(task.decoder_undoes_the_steps, "tokenizer.pre_tokenizer", "tokenizer.decoder"),
+    rule(task.bytes_come_last, "tokenizer.pre_tokenizer"),
+    rule(task.vocabulary_holds_bytes, "tokenizer.pre_tokenizer", "tokenizer.model.vocab_size"),
+    rule(task.templates_hold_the_texts, "tokenizer.post_processor"),
     unique("tokenizer.extra_tokens", "token"),
 )
 
