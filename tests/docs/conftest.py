@@ -107,9 +107,9 @@ def write_reviews(folder: Path) -> None:
         {**row, "text": row["review"], "body": row["review"], "verdict": row["mood"], "stars": n % 5 + 1}
         for n, row in enumerate(rows)
     ]
-    renamed = [{key: row[key] for key in ("review", "mood", "stars", "body", "verdict")} for row in several]
+    renamed = [{key: row[key] for key in ("body", "verdict")} for row in several]
     write_rows(folder / "reviews.csv", several)
-    write_rows(folder / "renamed.csv", renamed)
+    write_rows(folder / "verdicts.csv", renamed)
     for start, name in enumerate(("held_out.csv", "hard.csv", "other.csv", "mails.csv"), start=1):
         more = sentences(20, start=1000 * start)
         write_rows(
@@ -177,7 +177,7 @@ def write_known_sets(folder: Path) -> None:
     for split in ("train", "dev", "test"):
         write_rows(folder / f"banking77_{split}.tsv", rows, delimiter="\t")
         emotions = [{"text": row["text"], "label": str(n % 28), "id": f"x{n}"} for n, row in enumerate(rows)]
-        write_rows(folder / f"{split}.tsv", emotions, delimiter="\t", header=False)
+        write_rows(folder / f"{split}.tsv", emotions, delimiter="\t")
         for language in ("en", "zh"):
             scored = [{"a": row["text"], "b": row["text"].lower(), "s": n % 6} for n, row in enumerate(rows)]
             write_rows(folder / f"stsb-{language}-{split}.csv", scored, header=False)
@@ -201,7 +201,7 @@ def write_known_sets(folder: Path) -> None:
         write_rows(folder / "MNLI" / f"{split}.tsv", entailed, delimiter="\t")
     articles = [
         {
-            "title": f"Article {n}",
+            "title": f"Article {n}" if n > 2 else ("Huguenot", "Immune_system", "Genghis_Khan")[n],
             "paragraphs": [
                 {
                     "context": f"{row['text']}.",
@@ -235,6 +235,7 @@ def write_model(folder: Path) -> None:
     assert spec.origin is not None
     tokenizer = AutoTokenizer.from_pretrained(Path(spec.origin).parent / "model")
     sizes = {"hidden_size": 16, "num_hidden_layers": 6, "num_attention_heads": 2, "intermediate_size": 32}
+    sizes |= {"initializer_range": 0.2}  # outputs that differ from example to example
     torch.manual_seed(0)
     BertModel(BertConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

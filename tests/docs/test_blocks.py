@@ -7,6 +7,7 @@ fewer steps and jobs, and the newest run in the place of an example's name. Bloc
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -35,7 +36,9 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 FILE_LINE = re.compile(r"(?:# @package \S+\n)?# ((?:src|conf|tests|data)/\S+)\n")
-NOT_RUN: dict[str, int] = {}  # how many blocks of a page are not run; 8 in all at most
+EXAMPLE_ID = re.compile(r"\b\d[a-f]\d[a-f]\d[a-f]\b")  # of a run: 1a2b3c
+# How many blocks of a page are not run; 8 in all at most.
+NOT_RUN = {"README.md": 1, "data.md": 1, "tracking.md": 3, "training.md": 1}
 TAKE_PERMISSIONS = {"train", "evaluate", "explore", "validate", "verify", "config", "reproduce", "tokenizer"}
 # What a page takes for granted: the run that somebody has by the time they read it.
 RUN_OF = {
@@ -98,17 +101,20 @@ def adapted(command: str) -> str:
     if " -m " in command:  # two values of the first axis, one of the others
         axes = re.findall(r"(?<= )[\w.]+=[\w.-]+(?:,[\w.-]+)+(?= |$)", command)
         for number, axis in enumerate(axes):
-            command = command.replace(axis, ",".join(axis.split(",")[: 2 if number == 0 else 1]))
+            command = command.replace(axis, ",".join(axis.split(",")[: 1 if number else 2]))
     return with_runs(command)
 
 
 def with_runs(text: str) -> str:
     """The newest runs in the place of an example's folder and ids."""
     text = re.sub(r"outputs/(\w+)/(?:RUN|2026-01-31\S+?-1a2b3c)\b", lambda found: str(run_of(found[1])), text)
-    ids = list(dict.fromkeys(re.findall(r"\b\d[a-f]\d[a-f]\d[a-f]\b", text)))
-    runs = sorted(Path("outputs").glob("*/*/run.json"))
-    for example, run in zip(ids, runs, strict=False):
-        text = text.replace(example, run.parent.name.rpartition("-")[2])
+    ids = list(dict.fromkeys(EXAMPLE_ID.findall(text)))
+    if ids:
+        runs = [
+            run.parent.name.rpartition("-")[2] for run in sorted(Path("outputs").glob("*/*/summary.json"))
+        ]
+        for example, run in zip(ids, runs[: len(ids)], strict=True):
+            text = text.replace(example, run)
     return text
 
 
@@ -126,16 +132,17 @@ def execute(command: str, *, code: int = 0) -> None:
     """Run a command line: in this process where it is one command of Runwright, else by bash."""
     for name in re.findall(r"(?:latest|name):(\w+)", command):
         run_of(name)
-    if re.search(r"\blatest\b(?!:)|\d[a-f]\d[a-f]\d[a-f]", command):
+    if re.search(r"\blatest\b(?!:)", command):
         run_of("vader")
-        run_of("mine")
+    for number in range(len(set(EXAMPLE_ID.findall(command)))):
+        run_of(f"example{number}")
     command = adapted(command)
     words = shlex.split(command, comments=True)
     if words[0] == "cd" or (words[0] == "runwright" and words[1] == "init"):
         return  # the page is in its project already
     if words[:2] == ["runwright", "ui"]:
         serve(words)
-    elif words[0] == "runwright" and not re.search(r"[|<>&]|\$\(|\$'", command):
+    elif words[0] == "runwright" and not set("|<>&") & {word[0] for word in words} and "$" not in command:
         shadow = ["--allow-shadow"] if words[1] in TAKE_PERMISSIONS else []
         assert main([words[1], *shadow, *words[2:]]) == code
     else:
@@ -143,9 +150,12 @@ def execute(command: str, *, code: int = 0) -> None:
 
 
 def by_bash(command: str) -> None:
-    if "runwright" in command:
-        command = re.sub(r"\brunwright (train|evaluate|verify)\b", r"runwright \1 --allow-shadow", command)
-    command = command.replace("scripts/train.py", f"{REPOSITORY}/scripts/train.py --allow-shadow")
+    command = re.sub(
+        rf"\brunwright ({'|'.join(TAKE_PERMISSIONS)})\b", r"runwright \1 --allow-shadow", command
+    )
+    command = command.replace("scripts/", f"{REPOSITORY}/scripts/").replace(
+        "train.py ", "train.py --allow-shadow "
+    )
     if command.startswith("make "):  # of the checkout, in this folder, without the set-up
         command = command.replace("make ", f"make -f {REPOSITORY}/Makefile -o setup JOBS=1 ", 1)
         if "train" in command:
@@ -201,10 +211,16 @@ RUN: dict[str, Callable[[Block], None]] = {
 
 
 @pytest.fixture
-def in_project(prepared_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def in_project(
+    request: pytest.FixtureRequest, prepared_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
     """A copy of the project as working folder; what a page imports from it is forgotten afterwards."""
     folder = tmp_path / "my-project"
     shutil.copytree(prepared_project, folder)
+    if not request.node.name.endswith(("[README.md]", "[tracking.md]")):  # a store takes seconds to make
+        console = (REPOSITORY / "conf" / "tracker" / "console.yaml").read_text(encoding="utf-8")
+        (folder / "conf" / "tracker").mkdir(parents=True)
+        (folder / "conf" / "tracker" / "mlflow.yaml").write_text(console, encoding="utf-8")
     (folder / ".venv").symlink_to(sys.prefix)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -257,6 +273,17 @@ def test_the_readme_s_first_experiment_runs_as_printed(in_project: Path) -> None
 def test_every_block_runs(page: Path, in_project: Path) -> None:
     failed = run_blocks(blocks(page))
     assert not failed, "\n".join(failed)
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(in_project: Path) -> None:
+    notebook = json.loads((REPOSITORY / "docs" / "first-steps.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert len(cells) > 5
+    assert not any(cell.get("outputs") for cell in notebook["cells"]), "the site executes it"
+    shared = {"__name__": "notebook"}
+    for cell in cells:
+        exec(compile(cell, "cell", "exec"), shared)
 
 
 def test_at_most_eight_blocks_are_not_run_and_each_says_why() -> None:
