@@ -17,8 +17,8 @@ from runwright.config.compose import compose
 from runwright.config.signature import read_signature
 
 if TYPE_CHECKING:
-    from mkdocs.config.defaults import MkDocsConfig
-    from mkdocs.structure.files import Files
+    from mkdocs.config.defaults import MkDocsConfig  # pyright: ignore[reportMissingImports] - of the extra docs
+    from mkdocs.structure.files import Files  # pyright: ignore[reportMissingImports] - of the extra docs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONF = REPOSITORY / "conf"
@@ -31,7 +31,7 @@ KEY_LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w-]+):(?P<value>(?: [^#\n]*?)?)
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages to those in docs/."""
-    from mkdocs.structure.files import File
+    from mkdocs.structure.files import File  # pyright: ignore[reportMissingImports] - of the extra docs
 
     pages = {
         "index.md": (REPOSITORY / "README.md").read_text(encoding="utf-8"),
@@ -172,8 +172,8 @@ def cell(text: str) -> str:
 
 def notebook_page(file: Path) -> str:
     """A notebook as Markdown, executed in an empty folder, with what its cells print."""
-    import nbformat
-    from nbclient import NotebookClient
+    import nbformat  # pyright: ignore[reportMissingImports] - of the extra docs
+    from nbclient import NotebookClient  # pyright: ignore[reportMissingImports] - of the extra docs
 
     notebook = nbformat.read(file, as_version=4)
     with tempfile.TemporaryDirectory() as folder:

@@ -184,6 +184,10 @@ def test_what_make_train_is_given_is_right(page: Path) -> None:
         assert not [str(mistake) for mistake in all_mistakes(compose(["experiment=vader", *words.split()]))]
 
 
+def test_the_readme_can_be_read_in_one_sitting() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 300
+
+
 # --- names --------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 
 def run(*command: str | Path, folder: Path) -> str:
@@ -80,6 +81,12 @@ def test_every_dependency_is_pinned_once_and_names_no_place(repository: Path) ->
     assert wanted <= set(names)
 
 
+def test_the_citation_names_the_version_of_the_package(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = yaml.safe_load((repository / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+
+
 def canonical(requirement: str) -> str:
     """The name in a requirement, spelled as the index does: `Py_Yaml[x]>=1` -> `py-yaml`."""
     end = next((at for at, sign in enumerate(requirement) if sign in "[<>=!~; "), len(requirement))
@@ -118,9 +125,15 @@ def train_five_steps(commands: Path, folder: Path) -> list[dict[str, float]]:
     folder.mkdir()
     rows = [f"{('good', 'bad')[n % 2]} soup number {n},{('good', 'bad')[n % 2]}" for n in range(60)]
     (folder / "reviews.csv").write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    chosen = ["dataset=csv", "dataset.source.files.train=reviews.csv", "tokenizer=train/wordpiece"]
-    small = ["model=scratch", "debug=five_steps", "trainer.batch_size=8", "trainer.microbatch_size=null"]
-    run(commands / "runwright", "train", *chosen, *small, folder=folder)
+    data = ["dataset=csv", "dataset.source.files.train=reviews.csv", "dataset.holdout.test=0.2"]
+    small = [
+        "model=scratch",
+        "tokenizer=train/wordpiece",
+        "debug=five_steps",
+        "trainer.batch_size=8",
+        "trainer.microbatch_size=null",
+    ]
+    run(commands / "runwright", "train", *data, *small, folder=folder)
     (finished,) = (folder / "outputs" / "debug").iterdir()
     lines = (finished / "journal.jsonl").read_text(encoding="utf-8").splitlines()
     return [record["m"] for record in map(json.loads, lines) if "train/loss" in record.get("m", {})]

@@ -100,7 +100,9 @@ def write_rows(file: Path, rows: list[dict[str, Any]], *, delimiter: str = ",", 
 def write_reviews(folder: Path) -> None:
     """Rated texts under every name and with every column that a page uses."""
     rows = [{"review": text, "mood": mood, "label": mood} for text, mood in sentences(80)]
-    for name in ("data/reviews.csv", "a.csv", "b.csv", "data/theirs.jsonl"):
+    theirs = [{"text": text, "label": mood} for text, mood in sentences(260, start=5000)]
+    write_rows(folder / "data" / "theirs.jsonl", theirs)
+    for name in ("data/reviews.csv", "a.csv", "b.csv"):
         shown = [{"text": row["review"], "label": row["label"]} for row in rows]
         write_rows(folder / name, rows if name == "data/reviews.csv" else shown)
     several = [
