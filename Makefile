@@ -7,7 +7,7 @@ JOBS ?= 2
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all check format bench clean clean-all
+.PHONY: help setup train test test-all check format bench docs dist clean clean-all
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,14 @@ format: setup ## rewrite the sources as ruff wants them
 
 bench: setup ## speed against the named baselines
 	.venv/bin/python scripts/benchmark.py $(ARGS)
+
+docs: setup ## the documentation as a site: build/site/index.html
+	@.venv/bin/python -c "import ipykernel, material, mkdocstrings, nbclient" 2>/dev/null \
+	  || PIP_CONSTRAINT=constraints.txt .venv/bin/python -m pip install --quiet -e '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict --quiet && echo "build/site/index.html"
+
+dist: setup ## wheel and sdist of the last commit in dist/, built in a clean clone and checked
+	@bash scripts/dist.sh
 
 clean: ## remove caches and builds; outputs/ and .venv stay
 	@rm -rf build dist .pytest_cache .ruff_cache .hypothesis .coverage

@@ -29,7 +29,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
 PAGES = [README, REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILE_LINE = re.compile(r"# ((?:src|conf|tests|data)/\S+)\n")
+# Hydra reads `# @package` in the first line only, so a file's name stands below it.
+FILE_LINE = re.compile(r"(?:# @package \S+\n)?# ((?:src|conf|tests|data)/\S+)\n")
 KEY = re.compile(r"(dataset|tokenizer|task|model|optimizer|scheduler|trainer|tracker|launch|seeds)(\.\w+)+")
 PATH = re.compile(r"(?:\.ci|conf|docs|scripts|src|tests)/[\w./*{},-]*")
 VALIDATE = "runwright validate "
@@ -96,8 +97,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for page in PAGES:
         for block in blocks(page, "python", "yaml", "csv"):
             if shown := FILE_LINE.match(block):
-                content = block[shown.end() :]
-                assert written.setdefault(shown[1], content) == content, f"{shown[1]} is shown in two ways"
+                # As a reader copies it: with the line that names the file.
+                assert written.setdefault(shown[1], block) == block, f"{shown[1]} is shown in two ways"
     for name, content in written.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8")
@@ -181,6 +182,10 @@ def test_what_make_train_is_given_is_right(page: Path) -> None:
     assert shown
     for words in shown:
         assert not [str(mistake) for mistake in all_mistakes(compose(["experiment=vader", *words.split()]))]
+
+
+def test_the_readme_can_be_read_in_one_sitting() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 300
 
 
 # --- names --------------------------------------------------------------------------------------------
