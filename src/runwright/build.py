@@ -28,8 +28,8 @@ from runwright.dataset.readers.raw import ROW_ID
 from runwright.dataset.readers.streams import Place
 from runwright.errors import ConfigError, DataError
 from runwright.metric.bootstrap import make_metric
-from runwright.tokenizer.fingerprint import tokenizer_fingerprint
-from runwright.tokenizer.source import TOKENIZER_FOLDER, is_trained, load_tokenizer, trained_tokenizer
+from runwright.tokenizer.pretrained import tokenizer_fingerprint
+from runwright.tokenizer.source import TOKENIZER_FOLDER, is_trained, trained_tokenizer
 from runwright.tokenizer.texts import BATCH, RunTexts
 from runwright.tokenizer.trained import stand_in
 from runwright.trainer.batches import Batches, BatchOrder, Cut
@@ -68,7 +68,7 @@ def build_tokenizer(config: Config, data: LoadedData, *, run_folder: Path | None
     """The tokenizer; one that is trained learns from the data, unless the run's folder has it already."""
     node = config["tokenizer"]
     if not is_trained(node):
-        return load_tokenizer(node)
+        return instantiate(node, group="tokenizer", key="tokenizer")
     return trained_tokenizer(
         node, texts_of(config, data), run_folder=run_folder and run_folder / TOKENIZER_FOLDER
     )

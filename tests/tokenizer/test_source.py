@@ -18,7 +18,7 @@ from runwright.errors import CheckpointError, DataError
 from runwright.runs.execute import execute
 from runwright.runs.folder import read_run
 from runwright.tokenizer import source as tokenizer_source
-from runwright.tokenizer.fingerprint import tokenizer_fingerprint
+from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tokenizer.texts import BATCH, RunTexts
 
 GOOD, BAD = ["好", "喜欢", "great", "精彩"], ["差", "讨厌", "awful", "无聊"]

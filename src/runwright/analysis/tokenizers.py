@@ -15,7 +15,7 @@ from rich.text import Text
 from runwright.errors import ConfigError
 from runwright.report.terminal import print_table, result_console
 from runwright.runs.folder import LATEST, Part, resolve_run
-from runwright.tokenizer.saved import open_saved
+from runwright.tokenizer.pretrained import open_saved
 from runwright.tokenizer.source import TOKENIZER_FOLDER
 from runwright.tokenizer.statistics import Piece, cut, describe, measure
 

@@ -43,7 +43,7 @@ from runwright.runs.record import (
 )
 from runwright.runs.results import RunResult
 from runwright.runs.resume import check_identity, config_hash
-from runwright.tokenizer.fingerprint import tokenizer_fingerprint
+from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tracker.console import Silent
 from runwright.trainer import environment
 from runwright.trainer.batches import Batches

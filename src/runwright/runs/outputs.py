@@ -34,7 +34,7 @@ def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any) -> Path:
     """
     from runwright.model.configuration import quiet_transformers
     from runwright.model.lora import merge_adapter
-    from runwright.tokenizer.saved import other_class
+    from runwright.tokenizer.pretrained import other_class
 
     best, partial = folder / BEST, folder / f".{BEST}.partial"
     shutil.rmtree(partial, ignore_errors=True)

@@ -32,7 +32,7 @@ from runwright.runs.resume import record_resume
 from runwright.runs.states import mark_all, marked_runs
 from runwright.store import cache_root, write_json
 from runwright.tokenizer.source import keep_trained
-from runwright.tokenizer.truncation import truncation_report
+from runwright.tokenizer.statistics import describe_truncation
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
 from runwright.tracker.system import cpu_seconds
@@ -138,7 +138,7 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
         logger.info("data: %s: %d rows", row["split"], row["rows"])
     if train := prepared.examples.get("train"):  # a stream has told nothing yet
         lengths = train.column("full_length")
-        logger.info("train: %s", truncation_report(lengths, prepared.task.max_length).describe())
+        logger.info("train: %s", describe_truncation(lengths, prepared.task.max_length))
     if run.data_changes:
         _record_changes(run)  # first: what is recorded of the data itself is no longer compared after it
     changed = bool(run.data_changes)

@@ -1,4 +1,4 @@
-"""The steps around a tokenizer's model by name: normalizers, pre-tokenizers and decoders."""
+"""Normalizers, pre-tokenizers and decoders by name: the steps around a tokenizer's model."""
 
 from __future__ import annotations
 
