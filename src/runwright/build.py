@@ -40,7 +40,7 @@ from runwright.trainer.seeds import derive_seed
 from runwright.trainer.sharding import Replicated, Strategy
 from runwright.trainer.step import Stepper
 from runwright.trainer.stream import StreamBatches
-from runwright.types import Example, Examples, Metric, Splits
+from runwright.types import Example, Metric, Splits
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def build_tokenizer(config: Config, data: LoadedData, *, run_folder: Path | None
 
 
 def texts_of(config: Config, data: LoadedData) -> RunTexts:
-    """What a tokenizer can be trained on: all rows of train, and the text columns of the task."""
+    """The training rows and the task's text columns, to train a tokenizer on."""
     stream = data.stream
 
     def tables() -> Iterable[Any]:
@@ -83,11 +83,10 @@ def texts_of(config: Config, data: LoadedData) -> RunTexts:
             return [data.splits["train"]]
         return (block.rows for block in stream.blocks(Place(), repeat(BATCH)))
 
-    rows = _rows_to_learn_from(data)["train"]
     columns = build_task(config, stand_in()).row_texts
     return RunTexts(
         tables=tables,
-        column_names=[name for name in rows.column_names if name != ROW_ID],
+        column_names=[name for name in _rows_to_fit(data)["train"].column_names if name != ROW_ID],
         columns=columns,
         options={
             name: f"task.{key}" for key, name in config["task"].items() if key != TARGET and name in columns
@@ -122,7 +121,6 @@ def prepare(
     data = load_data(config)
     tokenizer = build_tokenizer(config, data, run_folder=run_folder)
     task = build_task(config, tokenizer)
-    stream = build_stream(data, task)
     fit_task(task, data)
     if check is not None:
         check(data, task)
@@ -131,30 +129,30 @@ def prepare(
     data.notes.extend(quality_notes(data.splits, text_columns=texts, label_column=task.label_column))
     for note in data.notes:
         logger.info("data: %s", note)
+    prints = data.fingerprints
     examples = {
         split: encode_rows(
-            config,
-            rows,
-            task,
-            tokenizer,
-            split=split,
-            key={"data": data.fingerprints[split]},
-            folder=cache_folder,
+            config, rows, task, tokenizer, split=split, key={"data": prints[split]}, folder=cache_folder
         )
         for split, rows in data.splits.items()
     }
+    stream = None
+    if data.stream is not None:
+        inputs_of = partial(task.inputs_of, split="train")
+        kinds = column_kinds(task)
+        stream = EncodedStream(rows=data.stream, kinds=kinds, inputs_of=inputs_of, encode=task.encode)
     return Prepared(data=data, tokenizer=tokenizer, task=task, examples=examples, stream=stream)
 
 
 def fit_task(task: Any, data: LoadedData) -> None:
     """Let the task learn from the rows; raises DataError for a column or a label that cannot be used."""
-    known = _rows_to_learn_from(data)
-    require_columns(known, column_kinds(task))
-    with naming_rows(known):
-        task.fit(known)
+    splits = _rows_to_fit(data)
+    require_columns(splits, column_kinds(task))
+    with naming_rows(splits):
+        task.fit(splits)
 
 
-def _rows_to_learn_from(data: LoadedData) -> Splits:
+def _rows_to_fit(data: LoadedData) -> Splits:
     """The rows by split; of a stream the first ones stand for all. Raises DataError without a train."""
     if data.stream is not None:
         return {"train": data.stream.head(), **data.splits}
@@ -167,14 +165,6 @@ def column_kinds(task: Any) -> dict[str, Kind]:
     """The columns that every split must have, and which of them must hold text."""
     texts = set(task.row_texts)
     return {column: "text" if column in texts else "any" for column in task.columns}
-
-
-def build_stream(data: LoadedData, task: Any) -> EncodedStream | None:
-    """The training examples as a stream, where the data is one."""
-    if data.stream is None:
-        return None
-    inputs_of = partial(task.inputs_of, split="train")
-    return EncodedStream(rows=data.stream, kinds=column_kinds(task), inputs_of=inputs_of, encode=task.encode)
 
 
 def encode_rows(
@@ -222,7 +212,7 @@ def build_model(config: Config, prepared: Prepared, *, device: torch.device) -> 
 
 
 def build_stepper(config: Config, *, model: torch.nn.Module, task: Any, ranks: Ranks) -> Stepper:
-    """What makes one update."""
+    """The stepper, with its optimizer and strategy."""
     options = build_options(config)
     strategy = build_strategy(config, ranks=ranks)
     strategy.prepare(model)
@@ -243,7 +233,7 @@ def build_stepper(config: Config, *, model: torch.nn.Module, task: Any, ranks: R
 
 
 def build_strategy(config: Config, *, ranks: Ranks) -> Strategy:
-    """How the model is spread over the processes; one alone has all of it."""
+    """The strategy that spreads the model over the ranks; one alone has all of it."""
     sharded = config["launch"]["strategy"] == "fsdp" and ranks.num_ranks > 1
     return FullySharded(ranks=ranks) if sharded else Replicated()
 
@@ -253,41 +243,32 @@ def build_scheduler(config: Config, optimizer: torch.optim.Optimizer, *, total_s
     return instantiate(config["scheduler"], optimizer, total_steps, group="scheduler", key="scheduler")
 
 
-def build_batches(config: Config, examples: Examples, task: Any, *, ranks: Ranks) -> Batches:
+def build_batches(config: Config, prepared: Prepared, *, ranks: Ranks) -> Batches | StreamBatches:
     """The training batches of this rank."""
-    options = build_options(config)
-    order = BatchOrder(len(examples), batch_size=options.batch_size, seed=config["seeds"]["data"])
-    cut = Cut(microbatch_size=options.microbatch_size, microbatch_tokens=options.microbatch_tokens)
-    return Batches(
-        examples,
-        task,
-        order=order,
-        cut=cut,
-        rank=ranks.rank,
-        num_ranks=ranks.num_ranks,
-        fill_up=build_strategy(config, ranks=ranks).runs_together,
-    )
-
-
-def build_stream_batches(config: Config, prepared: Prepared, *, ranks: Ranks) -> StreamBatches:
-    """The training batches of this rank from a stream."""
-    options = build_options(config)
-    assert prepared.stream is not None
-    return StreamBatches(
-        prepared.stream,
-        prepared.task,
-        batch_size=options.batch_size,
-        shuffle_buffer=prepared.data.shuffle_buffer,
-        seed=config["seeds"]["data"],
-        cut=Cut(microbatch_size=options.microbatch_size, microbatch_tokens=options.microbatch_tokens),
-        rank=ranks.rank,
-        num_ranks=ranks.num_ranks,
-        fill_up=build_strategy(config, ranks=ranks).runs_together,
-    )
+    options, seed = build_options(config), config["seeds"]["data"]
+    shared: dict[str, Any] = {
+        "cut": Cut(microbatch_size=options.microbatch_size, microbatch_tokens=options.microbatch_tokens),
+        "rank": ranks.rank,
+        "num_ranks": ranks.num_ranks,
+        "fill_up": build_strategy(config, ranks=ranks).runs_together,
+    }
+    if prepared.stream is not None:
+        buffer = prepared.data.shuffle_buffer
+        return StreamBatches(
+            prepared.stream,
+            prepared.task,
+            batch_size=options.batch_size,
+            shuffle_buffer=buffer,
+            seed=seed,
+            **shared,
+        )
+    examples = prepared.examples["train"]
+    order = BatchOrder(len(examples), batch_size=options.batch_size, seed=seed)
+    return Batches(examples, prepared.task, order=order, **shared)
 
 
 def build_autocast(options: TrainerOptions, device: torch.device) -> Callable[[], Any]:
-    """What makes the context of a forward at the chosen precision."""
+    """A function that makes the context of a forward at this precision."""
     if options.precision == "fp32":
         return nullcontext
     return partial(torch.autocast, device.type, dtype=PRECISIONS[options.precision])

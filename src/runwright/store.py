@@ -50,7 +50,7 @@ def written_whole(file: Path) -> Iterator[Path]:
 def folder_whole(folder: Path) -> Iterator[Path]:
     """A new folder to fill that replaces `folder` when the block ends without an error."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    unfinished = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:

@@ -95,8 +95,7 @@ def evaluate_run(
                 evaluation, split=split, metrics=metrics,
                 group_names=run.task.group_names, seed=config["seed"],
             )  # fmt: skip
-            outputs.write_predictions(place, split, rows=rows, task=run.task, evaluation=evaluation)
-            outputs.write_tables(place, split, task=run.task, evaluation=evaluation)
+            outputs.write_split(place, split, rows=rows, task=run.task, evaluation=evaluation)
             results.append(_result(split, evaluation, intervals, place, warnings.get(split, "")))
     figures = {name: value for result in results for name, value in result.metrics.items()}
     write_json(place / "metrics.json", strict(figures))
