@@ -140,8 +140,10 @@ def test_a_run_does_not_go_on_with_another_tokenizer(finished: runwright.RunResu
     numbers = state["model"]["vocab"]
     numbers["好"], numbers["差"] = numbers["差"], numbers["好"]
     file.write_text(json.dumps(state), encoding="utf-8")
+    before = read_run(folder)
     with pytest.raises(CheckpointError, match="the tokenizer is not the one"):
         execute(folder)
+    assert read_run(folder) == before
 
 
 def test_the_same_texts_are_found_again_and_others_are_not(

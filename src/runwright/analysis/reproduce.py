@@ -15,16 +15,15 @@ from rich.console import Console
 from runwright import build
 from runwright.analysis.changes import Change, config_changes, model_changes, read_json, surrounding_changes
 from runwright.analysis.steps import LOSS, Comparison, compare, comparison_table, read_record
-from runwright.config.compose import all_mistakes, compose
 from runwright.config.schema import check
-from runwright.config.secrets import conceal, reveal
+from runwright.config.secrets import reveal
 from runwright.dataset.row_hashes import RowRecord, row_changes
 from runwright.errors import ConfigError, RunwrightError, raise_if_any
 from runwright.launch.start import Request, start
 from runwright.runs.data_identity import other_splits, recorded_rows, rows_of
 from runwright.runs.folder import CONFIG_FILE, create, read_config, read_run, read_saved, update_status
 from runwright.runs.origins import MODELS_FILE, PROVENANCE_FILE, find_models, surroundings
-from runwright.runs.resume import differences, merge, override_key, recorded_overrides
+from runwright.runs.resume import override_key, recorded_overrides, with_overrides
 from runwright.store import cache_root, write_json
 
 FILE_NAME = "reproduction.json"
@@ -86,18 +85,9 @@ def reproduce(
 
 def configuration(folder: Path, overrides: Sequence[str], *, allow_shadow: bool) -> dict[str, Any]:
     """The run's configuration with overrides on top, on as many threads and processes as it had."""
-    stored = config = read_saved(folder)
+    config = read_saved(folder)
     if overrides:
-        own = recorded_overrides(folder)
-        before = compose(own, allow_shadow=allow_shadow)
-        if before.mistakes:  # the files it was composed from have changed since
-            own, before = [], compose([], allow_shadow=allow_shadow)
-        given = {override_key(text) for text in overrides}
-        kept = [text for text in own if override_key(text) not in given]
-        after = compose([*kept, *overrides], allow_shadow=allow_shadow)
-        raise_if_any(all_mistakes(after))
-        new = conceal(after.config)
-        config = merge(stored, new, differences(conceal(before.config), new))
+        config, _ = with_overrides(folder, overrides, allow_shadow=allow_shadow)
     found = read_json(folder / PROVENANCE_FILE)
     pinned: dict[str, Any] = copy.deepcopy(config)
     threads = found.get("hardware", {}).get("num_torch_threads")

@@ -82,11 +82,12 @@ def _attempt(group: WorkerGroup, inbox: Inbox, folder: Path, options: LaunchOpti
 def _settle(folder: Path, outcome: Outcome, *, before: Mapping[str, Any], grace_seconds: float) -> None:
     """Keep the run's status true where rank 0 could not, and name what failed first rather than last.
 
-    A run that had ended `before`, and that the workers refused to resume, stays as it was.
+    A run that had begun `before`, and that the workers refused to resume, stays as it was.
     """
-    if outcome.failure is not None and read_run(folder) == before and before["status"] not in UNENDED:
-        return
     if outcome.failure is not None:
+        refused = outcome.failure.is_mistake and before["status"] != "CREATED"
+        if read_run(folder) == before and (refused or before["status"] not in UNENDED):
+            return
         _set_status(folder, "FAILED", error=outcome.failure.summary)
         return
     shutil.rmtree(folder / REPORTS_FOLDER, ignore_errors=True)

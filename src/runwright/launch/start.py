@@ -1,4 +1,4 @@
-"""From a request to a run: its folder, made or found, held by a lock, executed here or by workers."""
+"""From a request to a run: its folder, made or resolved, held by a lock, executed here or by workers."""
 
 from __future__ import annotations
 
@@ -6,18 +6,27 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from runwright.config.options import WHY_NOT_DEEPSPEED, LaunchOptions
 from runwright.config.secrets import conceal, reveal
 from runwright.errors import ConfigError
 from runwright.launch.local import launch, needs_workers
 from runwright.launch.worker import die_with_parent
-from runwright.runs.folder import RUN_FILE, create, read_config, read_saved, require_format, resolve_run
+from runwright.runs.folder import (
+    CONFIG_FILE,
+    RUN_FILE,
+    create,
+    read_config,
+    read_saved,
+    require_format,
+    resolve_run,
+)
 from runwright.runs.lock import run_lock
-from runwright.runs.resume import adopt, change_config, find_unfinished, record_resume
+from runwright.runs.resume import change_config, find_unfinished, resuming
 from runwright.runs.states import noting_the_end
 from runwright.trainer.environment import (
     STOP_VARIABLE,
@@ -41,15 +50,15 @@ class Request:
 
 
 def start(request: Request) -> int:
-    """Begin a run, or go on with one; the exit code of the process."""
+    """Begin a run, or resume one; the exit code of the process."""
     if started_from_outside():
         return _join_others(request)
     if os.environ.pop(STOP_VARIABLE, None):  # a job of a multirun
         die_with_parent(signal.SIGTERM)  # stopped in good order where that is killed
-    folder = _choose_folder(request)
-    config = reveal(read_saved(folder))
-    options = LaunchOptions(**config["launch"])
-    with run_lock(folder) as lock, noting_the_end(folder):
+    folder, resumed = _choose_folder(request)
+    with run_lock(folder) as lock, noting_the_end(folder), resuming(folder, resumed):
+        config = reveal(read_saved(folder))
+        options = LaunchOptions(**config["launch"])
         if needs_workers(options):
             return launch(folder, options, num_threads=config["trainer"]["num_threads"], lock=lock)
         from runwright.runs.execute import execute
@@ -61,58 +70,42 @@ def start(request: Request) -> int:
 def _join_others(request: Request) -> int:
     """Execute as one of the processes of torchrun or `accelerate launch`; the first one composes."""
     die_with_parent(signal.SIGTERM)  # stopped in good order where the launcher is killed
-    # Before torch is imported: a wrong configuration costs nothing here either.
-    folder = _choose_folder(request) if rank() == 0 else None
-    if folder is not None:
-        options = reveal(read_saved(folder))["launch"]
-        check_num_processes(options["num_processes"])
-        check_strategy(options["strategy"])
-    with run_lock(folder) if folder else nullcontext(), noting_the_end(folder) if folder else nullcontext():
+    with ExitStack() as stack:
+        folder = None
+        if rank() == 0:
+            folder, resumed = _choose_folder(request)
+            for context in (run_lock(folder), noting_the_end(folder), resuming(folder, resumed)):
+                stack.enter_context(context)
+            # Before torch is imported: a wrong configuration costs nothing here either.
+            options = reveal(read_saved(folder))["launch"]
+            check_num_processes(options["num_processes"])
+            check_strategy(options["strategy"])
         from runwright.runs.execute import execute, share_folder
 
         execute(share_folder(folder))
     return 0
 
 
-def _choose_folder(request: Request) -> Path:
-    """The folder of the run to begin or to go on with."""
+def _choose_folder(request: Request) -> tuple[Path, dict[str, Any] | None]:
+    """The folder of the run to begin or to resume; of one that is resumed the configuration from now on."""
     if request.resume and request.resume != AUTO:
-        return _folder_of_run(request)
+        folder = resolve_run(request.resume)
+        require_format(folder)
+        if not request.overrides:
+            return folder, read_config(folder / CONFIG_FILE)
+        return folder, change_config(folder, request.overrides, allow_shadow=request.allow_shadow)
     if request.resolved:
-        return _folder_of_resolved(request.resolved)
-    return _new_folder(request)
-
-
-def _folder_of_run(request: Request) -> Path:
-    assert request.resume is not None
-    folder = resolve_run(request.resume)
-    require_format(folder)
-    with run_lock(folder):
-        if request.overrides:
-            change_config(folder, request.overrides, allow_shadow=request.allow_shadow)
-        else:
-            record_resume(folder, {})
-    return folder
-
-
-def _new_folder(request: Request) -> Path:
+        return _folder_of_resolved(request.resolved), None
     from runwright.config.compose import compose_checked
 
     overrides = [*request.overrides, *([f"resume={AUTO}"] if request.resume else [])]
     composed = compose_checked(overrides, allow_shadow=request.allow_shadow)
-    goes_on = composed.config["resume"] == AUTO or is_restart()
-    concealed = conceal(composed.config)
-    earlier = find_unfinished(concealed) if goes_on else None
-    if earlier is None:
-        return create(
-            composed.config,
-            overrides=composed.overrides,
-            command=sys.argv,
-        )
-    with run_lock(earlier):
-        adopt(earlier, concealed)
-    print(f"going on with {earlier}", file=sys.stderr)
-    return earlier
+    if composed.config["resume"] == AUTO or is_restart():
+        config = conceal(composed.config)
+        if earlier := find_unfinished(config):
+            print(f"going on with {earlier}", file=sys.stderr)
+            return earlier, config
+    return create(composed.config, overrides=composed.overrides, command=sys.argv), None
 
 
 def _folder_of_resolved(file: Path) -> Path:

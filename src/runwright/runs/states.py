@@ -7,6 +7,7 @@ A process that is killed outright, runs out of memory or goes down with its mach
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -108,12 +109,17 @@ def marked_runs(output_dir: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def noting_the_end(folder: Path) -> Iterator[None]:
-    """Write down an error that ends the run before it can do so itself: while it is built, or imports."""
+    """Record an error that ends the run before it can do so itself: while it is built, or imports.
+
+    A run that died and that refuses to resume stays as it was.
+    """
     try:
         yield
     except BaseException as error:
         with contextlib.suppress(OSError, ValueError):
-            if read_run(folder).get("status") in UNENDED:
+            record = read_run(folder)
+            is_ours = record.get("status") == "CREATED" or record.get("pid") == os.getpid()
+            if is_ours and record.get("status") in UNENDED:
                 status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
                 text = Redactor().text(f"{type(error).__name__}: {error}")
                 update_status(folder, status, end_time=time.time(), error=text)
