@@ -14,7 +14,7 @@ from rich.text import Text
 
 from runwright.errors import ConfigError
 from runwright.report.terminal import print_table, result_console
-from runwright.runs.folder import LATEST, Part, resolve_run
+from runwright.runs.folder import LATEST, Need, resolve_run
 from runwright.tokenizer.pretrained import open_saved
 from runwright.tokenizer.source import TOKENIZER_FOLDER
 from runwright.tokenizer.statistics import Piece, cut, describe, measure
@@ -35,7 +35,7 @@ SHARES = ("unknown_rate", "vocabulary_used")
 def open_tokenizer(name: str) -> Any:
     """A tokenizer by hub name, folder, package:NAME/folder, or the one of a run: latest, latest:NAME."""
     if name == LATEST or name.startswith(f"{LATEST}:"):
-        folder = resolve_run(name, needs=Part(name="tokenizer", is_in=lambda run: bool(_folders_in(run))))
+        folder = resolve_run(name, needs=Need("tokenizer", lambda run: bool(_folders_in(run))))
         found = _folders_in(folder)
         if not found:
             raise ConfigError(f"{name}: {folder} has no tokenizer yet")

@@ -1,4 +1,4 @@
-"""How a run of pairs is asked for classes that it was not trained on: the flags of it, checked."""
+"""Hypotheses that ask a run of pairs for classes that it was not trained on: the flags, checked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ HYPOTHESIS = "This text is about {}."
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hypotheses:
-    """How classes are asked for."""
+    """Classes, and the sentence that says one of a text."""
 
     labels: tuple[str, ...]  # empty: those of the data
     template: str  # {} stands for the class
