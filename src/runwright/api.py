@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runwright.runs.results import EvaluateResult, PredictResult, RunResult
+from runwright.types import EvaluateResult, PredictResult, RunResult
 
 __all__ = ["EvaluateResult", "PredictResult", "RunResult", "evaluate", "predict", "run"]
 

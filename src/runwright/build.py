@@ -101,12 +101,10 @@ def build_task(config: Config, tokenizer: Any) -> Any:
 
 
 def build_metrics(config: Config) -> dict[str, Metric]:
-    """The metrics by name."""
     return {name: make_metric(node, key=f"metric.{name}") for name, node in config["metric"].items()}
 
 
 def build_options(config: Config) -> TrainerOptions:
-    """The trainer's options."""
     return instantiate(config["trainer"], group="trainer", key="trainer")
 
 

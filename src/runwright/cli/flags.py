@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from runwright.errors import ConfigError
-from runwright.inference.hypotheses import HYPOTHESIS, Hypotheses
+from runwright.types import HYPOTHESIS, Hypotheses
 
 
 def add_permission_flags(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,6 @@ from runwright.config.redaction import Redactor
 from runwright.config.secrets import conceal
 from runwright.dataset.checks import require_columns
 from runwright.errors import ConfigError, Mistake, listed, raise_if_any
-from runwright.inference.hypotheses import Hypotheses
 from runwright.inference.load import FinishedRun, load_run
 from runwright.inference.zero_shot import ZeroShot
 from runwright.report.log import run_logging
@@ -28,10 +27,9 @@ from runwright.runs import outputs
 from runwright.runs.data_identity import DATA_FILE, evaluation_warnings
 from runwright.runs.evaluate import evaluate_split
 from runwright.runs.folder import claim_folder, read_saved
-from runwright.runs.results import EvaluateResult
 from runwright.runs.resume import override_key, recorded_overrides
 from runwright.store import cache_root, write_json
-from runwright.types import Metric
+from runwright.types import EvaluateResult, Hypotheses, Metric
 
 logger = logging.getLogger(__name__)
 
@@ -60,13 +58,20 @@ def evaluate_run(
     """Evaluate the best model of the run in `folder`; one result for each split, all but train by default.
 
     Overrides, put on top of the run's own, choose other data or metrics, or how predictions are judged;
-    others are refused. Predictions, tables and figures are written to evaluations/<time>-<id>/ of the run.
+    others are refused. Predictions, tables and metrics are written to evaluations/<time>-<id>/ of the run.
     With hypotheses the classes are others than the run's.
     """
     composed = _compose(folder, overrides, allow_shadow=allow_shadow) if overrides else {}
     judging = _judging(overrides, composed)
     run = load_run(folder, device=device, hypotheses=hypotheses, judging=judging)
-    config = _config(run.config, composed, judging) if composed else run.config
+    config: dict[str, Any] = {**run.config, "task": {**run.config["task"], **judging}}
+    if composed:
+        config |= {
+            "dataset": composed["dataset"],
+            "metric": composed.get("metric", {}),
+            "seed": composed["seed"],
+        }
+        config["seeds"] = {**run.config["seeds"], "data": composed["seeds"]["data"]}
     output, _, _ = claim_folder(folder / "evaluations")
     concealed = conceal(config)  # before the log is opened: it masks the secrets that are in it
     with run_logging(output, first=True, redact=Redactor().text), Progress(enabled=True) as progress:
@@ -178,20 +183,6 @@ def _judging(overrides: Sequence[str], composed: Mapping[str, Any]) -> dict[str,
     if tuned := [name for name, value in options.items() if value == "tune"]:
         raise ConfigError(f"task.{tuned[0]}: given tune, expected a number or null: only training tunes it")
     return options
-
-
-def _config(
-    saved: Mapping[str, Any], composed: Mapping[str, Any], judging: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The run's configuration with the data, metrics and judging options of this evaluation."""
-    return {
-        **saved,
-        "dataset": composed["dataset"],
-        "metric": composed.get("metric", {}),
-        "seed": composed["seed"],
-        "seeds": {**saved["seeds"], "data": composed["seeds"]["data"]},
-        "task": {**saved["task"], **judging},
-    }
 
 
 def _compose(folder: Path, overrides: Sequence[str], *, allow_shadow: bool) -> Mapping[str, Any]:

@@ -14,7 +14,6 @@ from runwright import build
 from runwright.config.secrets import reveal
 from runwright.dataset.examples import PreparedExamples, example_schema, record_batch
 from runwright.errors import CheckpointError, ConfigError, DataError
-from runwright.inference.hypotheses import Hypotheses
 from runwright.inference.records import Columns, in_chunks, texts_of
 from runwright.inference.zero_shot import ZeroShot
 from runwright.runs.folder import RUN_FILE, has_model, read_run, read_saved
@@ -25,6 +24,7 @@ from runwright.trainer.evaluate import predict
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.processes import set_threads, start_ranks
 from runwright.trainer.ranks import Ranks
+from runwright.types import Hypotheses
 
 CHUNK_RECORDS = 2048  # read, sorted by length and predicted together; bounds the memory
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from runwright.errors import ConfigError
-from runwright.inference.hypotheses import Hypotheses
 from runwright.inference.load import choose_columns, load_run, predict_records
 from runwright.inference.records import as_records, dialects_of, read_records
 from runwright.report.progress import Progress
 from runwright.report.record_writer import RecordWriter, csv_columns
 from runwright.store import written_whole
+from runwright.types import Hypotheses
 
 
 def predict_to_stream(
@@ -54,8 +54,9 @@ def predict_to_stream(
             return _write_vectors(output, [_vector(record) for record in predicted])
         with _opened(output) as stream:
             writer, count = RecordWriter(stream, format_name=output_format, columns=header), 0
-            for count, record in enumerate(predicted, start=1):  # noqa: B007 - the last one is their number
+            for record in predicted:
                 writer.write(record)
+                count += 1
     return count
 
 

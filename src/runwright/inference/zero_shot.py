@@ -13,10 +13,9 @@ import numpy as np
 from torch import Tensor
 
 from runwright.errors import ConfigError, DataError
-from runwright.inference.hypotheses import Hypotheses
 from runwright.task.base import Task
 from runwright.task.labels import LabelEncoder, is_missing, names_from_values, split_labels
-from runwright.types import Batch, Example, Predictions, Splits
+from runwright.types import Batch, Example, Hypotheses, Predictions, Splits
 
 TINY = np.finfo(np.float64).tiny
 
@@ -151,9 +150,9 @@ def _classes_of(pairs: Any, *, multi_label: bool) -> tuple[int, int]:
     names = [name.casefold() for name in pairs.label_names]
     kind, texts = pairs.problem, pairs.text_columns
     if kind != "single_label" or len(texts) != 2 or "entailment" not in names:
-        given = f"{kind} over {', '.join(texts)} with {', '.join(names) or 'no classes'}"
+        about = f"{kind} over {', '.join(texts)} with {', '.join(names) or 'no classes'}"
         raise ConfigError(
-            f"RUN: given a run of {given}; expected one of pairs of texts with a class named entailment, as "
+            f"RUN: given a run of {about}; expected one of pairs of texts with a class named entailment, as "
             "experiment=glue/mnli makes it: only such a one can be asked for classes it was not trained on"
         )
     entailment = names.index("entailment")

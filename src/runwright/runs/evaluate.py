@@ -78,12 +78,16 @@ def evaluate_split(
     return evaluate(assembled, metrics=metrics, group_names=task.group_names)
 
 
-def check_tuning(task: Any, splits: EvaluationSplits) -> None:
-    """Raise ConfigError where the task is to tune an option on a validation split that is not there."""
-    if splits.best is None and task.tuned_option:
-        raise ConfigError(
-            f"{task.tuned_option}=tune needs a validation split; set dataset.holdout.validation"
-        )
+def check_splits(options: TrainerOptions, task: Any, splits: EvaluationSplits) -> None:
+    """Raise ConfigError where an option needs a validation split and there is none."""
+    needing = {
+        "trainer.early_stopping_patience": options.early_stopping_patience is not None,
+        "trainer.evaluate_at_start": options.evaluate_at_start,
+        f"{task.tuned_option}=tune": bool(task.tuned_option),
+    }
+    for name, is_set in needing.items():
+        if is_set and splits.best is None:
+            raise ConfigError(f"{name} needs a validation split; set dataset.holdout.validation")
 
 
 def check_examples(prepared: build.Prepared, *, best: str | None) -> None:

@@ -27,7 +27,7 @@ from runwright.report.log import run_logging
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, print_summary
 from runwright.runs.data_identity import has_begun
-from runwright.runs.evaluate import check_examples, check_tuning, evaluate_splits
+from runwright.runs.evaluate import check_examples, check_splits, evaluate_splits
 from runwright.runs.folder import CONFIG_FILE, read_config, read_run, read_saved
 from runwright.runs.record import (
     TASK_FILE,
@@ -41,7 +41,6 @@ from runwright.runs.record import (
     start_recording,
     write_results,
 )
-from runwright.runs.results import RunResult
 from runwright.runs.resume import check_identity, config_hash
 from runwright.store import file_sha256, write_json
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
@@ -64,6 +63,7 @@ from runwright.trainer.processes import be_deterministic, end_ranks, open_store,
 from runwright.trainer.step import Stepper, StepResult
 from runwright.trainer.stop import TIME_LIMIT, EvaluationStopped, catch_signals
 from runwright.trainer.stream import StreamBatches
+from runwright.types import RunResult
 from runwright.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -145,33 +145,27 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
     state, model = _train(run, prepared)
     best_step = _restore_best(run, state, model)
     evaluations = _evaluate_best(run, prepared, model, step=state.step)
-    effort = measure_effort(run)
-    metrics = {
-        f"{split}/{name}": value
-        for split, evaluation in evaluations.items()
-        for name, value in evaluation.figures.items()
-    }
-    # Nobody waits for the first rank's files and plots: they may take long.
-    intervals, paths = (
-        write_results(
-            run, prepared, model, evaluations, metrics=metrics, step=state.step, best_step=best_step
-        )
-        if run.ranks.is_first
-        else ({}, {})
-    )
     result = RunResult(
         run_id=run.run_id,
         folder=run.folder,
         global_step=state.step,
         training_loss=state.loss_sum / max(state.step, 1),
-        metrics=metrics,
-        intervals=intervals,
+        metrics={
+            f"{split}/{name}": value
+            for split, evaluation in evaluations.items()
+            for name, value in evaluation.figures.items()
+        },
+        intervals={},
         best_step=best_step,
         ledger=state.ledger,
-        paths=paths,
+        paths={},
     )
+    effort = measure_effort(run)
+    if not run.ranks.is_first:
+        return result, None  # nobody waits for the first one's files and plots: they may take long
+    result = write_results(run, prepared, model, evaluations, result)
     run.seconds["all"] = time.monotonic() - started + run.seconds["data"]
-    return result, record_summary(run, state, result, effort=effort) if run.ranks.is_first else None
+    return result, record_summary(run, state, result, effort=effort)
 
 
 # --- training ---------------------------------------------------------------------------------------------
@@ -179,9 +173,12 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
 
 def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.Module]:
     """Train to the end; the state then, and the whole model. Raises StoppedBySignalError after a signal."""
-    options, splits = run.options, _check_splits(run, prepared)
+    options, task = run.options, prepared.task
+    splits = choose_splits(prepared.examples, best_split=options.best_split)
+    check_splits(options, task, splits)
+    check_examples(prepared, best=splits.best)
     make_model = partial(build.build_model, run.config, prepared, device=run.ranks.device)
-    stepper = build.build_stepper(run.config, model=make_model(), task=prepared.task, ranks=run.ranks)
+    stepper = build.build_stepper(run.config, model=make_model(), task=task, ranks=run.ranks)
     if run.ranks.is_first:
         record_models(run)
     batches = build.build_batches(run.config, prepared, ranks=run.ranks)
@@ -217,21 +214,6 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     if code == TIME_LIMIT:
         logger.info("trainer.max_minutes reached after step %d of %d", state.step, plan.total_steps)
     return state, stepper.strategy.release(stepper.model, make_model)
-
-
-def _check_splits(run: Run, prepared: build.Prepared) -> EvaluationSplits:
-    """The splits to evaluate while training; raises where an option or the best step needs another one."""
-    splits = choose_splits(prepared.examples, best_split=run.options.best_split)
-    needing = {
-        "early_stopping_patience": run.options.early_stopping_patience is not None,
-        "evaluate_at_start": run.options.evaluate_at_start,
-    }
-    for name, needs_split in needing.items():
-        if needs_split and splits.best is None:
-            raise ConfigError(f"trainer.{name} needs a validation split; set dataset.holdout.validation")
-    check_tuning(prepared.task, splits)
-    check_examples(prepared, best=splits.best)
-    return splits
 
 
 def _load_newest(run: Run, prepared: build.Prepared) -> tuple[CheckpointInfo, Snapshot] | None:

@@ -94,7 +94,7 @@ def read_holder(folder: Path) -> dict[str, Any]:
 
 
 def lives_here(holder: dict[str, Any]) -> bool:
-    """Return True if the holder is a living process of this machine, since this boot and by its own number."""
+    """Return True if the holder is a process that lives on this machine, not a later one of its number."""
     import psutil  # deferred: few commands ask
 
     if holder.get("host") != socket.gethostname() or holder.get("boot_id") != boot_id():

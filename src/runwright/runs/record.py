@@ -11,7 +11,7 @@ import socket
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from runwright.runs.data_identity import check_data, record_data
 from runwright.runs.folder import CONFIG_FILE, OVERRIDES_FILE, boot_id, read_run, update_status
 from runwright.runs.origins import MODELS_FILE, find_models, record_inputs, record_origin
 from runwright.runs.page import is_cheap, write_report
-from runwright.runs.results import RunResult
 from runwright.runs.resume import record_resume
 from runwright.runs.states import TRACEBACK_FILE, mark_all, marked_runs
 from runwright.store import cache_root, write_json
@@ -42,7 +41,7 @@ from runwright.trainer.loop import TrainingState
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.stop import StopFlag
-from runwright.types import Interval, Metric, RunInfo, Tracker
+from runwright.types import Interval, Metric, RunInfo, RunResult, Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -172,12 +171,9 @@ def write_results(
     prepared: build.Prepared,
     model: Any,
     evaluations: Mapping[str, Evaluation],
-    *,
-    metrics: Mapping[str, float],
-    step: int,
-    best_step: int | None,
-) -> tuple[dict[str, Interval], dict[str, Path]]:
-    """Write best model, predictions, tables and plots; returns intervals by metric and all files by name."""
+    result: RunResult,
+) -> RunResult:
+    """Write best model, predictions, tables and plots; the result with its intervals and all files."""
     task, splits = prepared.task, prepared.data.splits
     paths = {"best": outputs.export_best(run.folder, model, prepared.tokenizer, task=task)}
     intervals: dict[str, Interval] = {}
@@ -191,20 +187,21 @@ def write_results(
             seed=run.config["seed"],
         )
     curves = choose_splits(prepared.examples, best_split=run.options.best_split)
-    run.tracker.log_metrics({curves.final_name(name): value for name, value in metrics.items()}, step=step)
+    final = {curves.final_name(name): value for name, value in result.metrics.items()}
+    run.tracker.log_metrics(final, step=result.global_step)
     paths |= outputs.write_plots(
         run.folder,
         prepared=prepared,
         evaluations=evaluations,
         curves=read_curves(run.folder / JOURNAL_FILE),
-        best_step=best_step,
+        best_step=result.best_step,
     )
-    about = outputs.about_model(run.config, task, splits, step=best_step or step)
+    about = outputs.about_model(run.config, task, splits, step=result.best_step or result.global_step)
     run.tracker.log_model(paths["best"], about=about)
     for name, path in paths.items():
         if name != "best":
             run.tracker.log_artifact(path, folder=name.partition("/")[0])
-    return intervals, paths
+    return replace(result, intervals=intervals, paths=paths)
 
 
 def record_summary(
@@ -212,16 +209,10 @@ def record_summary(
 ) -> RunSummary:
     """The summary as a file and its rates as metrics; not printed yet."""
     summary = RunSummary(
+        **{entry.name: getattr(result, entry.name) for entry in fields(result)},
         name=run.config["name"],
-        run_id=run.run_id,
         status="FINISHED",
-        folder=run.folder,
-        global_step=result.global_step,
-        best_step=result.best_step,
-        training_loss=result.training_loss,
-        metrics=result.metrics,
         before=_metrics_before(run, result) if run.options.evaluate_at_start else {},
-        intervals=result.intervals,
         references=run.config.get("references", {}),
         seconds=run.seconds,
         num_examples=state.num_examples,
@@ -229,9 +220,7 @@ def record_summary(
         padded_tokens=state.padded_tokens,
         peak_memory_bytes=peak_memory_bytes(),
         device=str(run.ranks.device),
-        ledger=result.ledger,
         data_changes=read_run(run.folder).get("data_changes", []),
-        paths=result.paths,
         tracked_at=str(getattr(run.tracker, "location", "")),
     )
     measured = {f"speed/{name}": value for name, value in summary.rates.items()}
