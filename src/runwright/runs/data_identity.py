@@ -197,7 +197,7 @@ def evaluation_warnings(
     changes = row_changes(before, now) if own and before.fingerprints else {}
     edited = _edited(_read(folder).get("files", {}), _hash_files(config, data)) if changes else []
     held_out = any((config["dataset"].get("holdout") or {}).values())
-    trained, warnings = read_trained(folder), {}
+    trained, none, warnings = read_trained(folder), np.empty(0, dtype=np.uint64), {}
     for split in others:
         columns = before.columns.get("train", {}), now.columns.get(split, {})
         comparable = (
@@ -208,9 +208,11 @@ def evaluation_warnings(
                 "the split is held out of rows that cannot be compared with train: some may be in both"
             )
             continue
-        earlier = {name: rows.hashes for name, rows in before.hashes.items() if own and name != "train"}
-        same = earlier.pop(split, np.empty(0, dtype=np.uint64))
-        texts = [_count_earlier(now, split, {"train": trained} | earlier, but=same), changes.get(split, "")]
+        earlier = {"train": trained}
+        if own:
+            earlier |= {name: rows.hashes for name, rows in before.hashes.items() if name != "train"}
+        same = earlier.pop(split, none) if own else none
+        texts = [_count_earlier(now, split, earlier, but=same), changes.get(split, "")]
         texts += [_content(edited)] if edited else []
         if any(texts):
             warnings[split] = "; ".join(filter(None, texts))
