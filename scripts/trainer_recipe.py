@@ -40,7 +40,7 @@ from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError, RunwrightError
 from runwright.model.configuration import auto_class, head_options, quiet_transformers
 from runwright.model.vocabulary import fit_vocabulary
-from runwright.runs.evaluate import check_tuning
+from runwright.runs.evaluate import check_splits
 from runwright.store import cache_root
 from runwright.trainer.environment import share_of_cores
 from runwright.trainer.evaluate import evaluate, predict
@@ -169,7 +169,7 @@ def prepare(overrides: Sequence[str]) -> Recipe:
         choose_splits(prepared.examples, best_split=options.best_split),
         start_ranks(options.device, precision=options.precision),
     )
-    check_tuning(prepared.task, splits)
+    check_splits(options, prepared.task, splits)
     return Recipe(config=config, options=options, prepared=prepared, splits=splits, ranks=ranks)
 
 

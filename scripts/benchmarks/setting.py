@@ -33,7 +33,7 @@ class Setting:
         model = build.build_model(self.config, self.prepared, device=ranks.device)
         task = self.prepared.task
         stepper = build.build_stepper(self.config, model=model, task=task, ranks=ranks)
-        batches = build.build_batches(self.config, self.prepared.examples["train"], task, ranks=ranks)
+        batches = build.build_batches(self.config, self.prepared, ranks=ranks)
         scheduler = build.build_scheduler(self.config, stepper.optimizer, total_steps=self.steps)
         return stepper, scheduler, batches
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runwright.runs.results import EvaluateResult, PredictResult, RunResult
+from runwright.types import EvaluateResult, PredictResult, RunResult
 
 __all__ = ["EvaluateResult", "PredictResult", "RunResult", "evaluate", "predict", "run"]
 
@@ -58,9 +58,9 @@ def predict(
     Raises DataError for what is neither, or a record without its texts.
     """
     from runwright.inference.load import choose_columns, load_run, predict_records
-    from runwright.inference.records import given_records
+    from runwright.inference.records import as_records
     from runwright.runs.folder import BEST_MODEL, resolve_run
 
     finished = load_run(resolve_run(str(run), needs=BEST_MODEL))
-    given = given_records(records, choose_columns(finished.task))
-    return PredictResult(predictions=list(predict_records(finished, given, all_scores=all_scores)))
+    checked = as_records(records, choose_columns(finished.task))
+    return PredictResult(predictions=list(predict_records(finished, checked, all_scores=all_scores)))

@@ -25,8 +25,8 @@ from runwright.dataset.readers.raw import ROW_ID
 from runwright.dataset.readers.streams import Place
 from runwright.errors import ConfigError, DataError
 from runwright.metric.bootstrap import make_metric
-from runwright.tokenizer.fingerprint import tokenizer_fingerprint
-from runwright.tokenizer.source import TOKENIZER_FOLDER, is_trained, load_tokenizer, trained_tokenizer
+from runwright.tokenizer.pretrained import tokenizer_fingerprint
+from runwright.tokenizer.source import TOKENIZER_FOLDER, is_trained, trained_tokenizer
 from runwright.tokenizer.texts import BATCH, RunTexts
 from runwright.tokenizer.trained import stand_in
 from runwright.trainer.batches import Batches, BatchOrder, Cut, derive_seed
@@ -35,7 +35,7 @@ from runwright.trainer.ranks import Ranks
 from runwright.trainer.sharding import spread
 from runwright.trainer.step import Stepper
 from runwright.trainer.stream import StreamBatches
-from runwright.types import Example, Examples, Metric, Splits
+from runwright.types import Example, Metric, Splits
 
 logger = logging.getLogger(__name__)
 
@@ -62,14 +62,14 @@ def build_tokenizer(config: Config, data: LoadedData, *, run_folder: Path | None
     """The tokenizer; one that is trained learns from the data, unless the run's folder has it already."""
     node = config["tokenizer"]
     if not is_trained(node):
-        return load_tokenizer(node)
+        return instantiate(node, group="tokenizer", key="tokenizer")
     return trained_tokenizer(
         node, texts_of(config, data), run_folder=run_folder and run_folder / TOKENIZER_FOLDER
     )
 
 
 def texts_of(config: Config, data: LoadedData) -> RunTexts:
-    """What a tokenizer can be trained on: all rows of train, and the text columns of the task."""
+    """The training rows and the task's text columns, to train a tokenizer on."""
     stream = data.stream
 
     def tables() -> Iterable[Any]:
@@ -77,11 +77,10 @@ def texts_of(config: Config, data: LoadedData) -> RunTexts:
             return [data.splits["train"]]
         return (block.rows for block in stream.blocks(Place(), repeat(BATCH)))
 
-    rows = _rows_to_learn_from(data)["train"]
     columns = build_task(config, stand_in()).row_texts
     return RunTexts(
         tables=tables,
-        column_names=[name for name in rows.column_names if name != ROW_ID],
+        column_names=[name for name in _rows_to_fit(data)["train"].column_names if name != ROW_ID],
         columns=columns,
         options={
             name: f"task.{key}" for key, name in config["task"].items() if key != TARGET and name in columns
@@ -96,12 +95,10 @@ def build_task(config: Config, tokenizer: Any) -> Any:
 
 
 def build_metrics(config: Config) -> dict[str, Metric]:
-    """The metrics by name."""
     return {name: make_metric(node, key=f"metric.{name}") for name, node in config["metric"].items()}
 
 
 def build_options(config: Config) -> TrainerOptions:
-    """The trainer's options."""
     return instantiate(config["trainer"], group="trainer", key="trainer")
 
 
@@ -116,7 +113,6 @@ def prepare(
     data = load_data(config)
     tokenizer = build_tokenizer(config, data, run_folder=run_folder)
     task = build_task(config, tokenizer)
-    stream = build_stream(data, task)
     fit_task(task, data)
     if check is not None:
         check(data, task)
@@ -125,30 +121,30 @@ def prepare(
     data.notes.extend(quality_notes(data.splits, text_columns=texts, label_column=task.label_column))
     for note in data.notes:
         logger.info("data: %s", note)
+    prints = data.fingerprints
     examples = {
         split: encode_rows(
-            config,
-            rows,
-            task,
-            tokenizer,
-            split=split,
-            key={"data": data.fingerprints[split]},
-            folder=cache_folder,
+            config, rows, task, tokenizer, split=split, key={"data": prints[split]}, folder=cache_folder
         )
         for split, rows in data.splits.items()
     }
+    stream = None
+    if data.stream is not None:
+        inputs_of = partial(task.inputs_of, split="train")
+        kinds = column_kinds(task)
+        stream = EncodedStream(rows=data.stream, kinds=kinds, inputs_of=inputs_of, encode=task.encode)
     return Prepared(data=data, tokenizer=tokenizer, task=task, examples=examples, stream=stream)
 
 
 def fit_task(task: Any, data: LoadedData) -> None:
     """Let the task learn from the rows; raises DataError for a column or a label that cannot be used."""
-    known = _rows_to_learn_from(data)
-    require_columns(known, column_kinds(task))
-    with naming_rows(known):
-        task.fit(known)
+    splits = _rows_to_fit(data)
+    require_columns(splits, column_kinds(task))
+    with naming_rows(splits):
+        task.fit(splits)
 
 
-def _rows_to_learn_from(data: LoadedData) -> Splits:
+def _rows_to_fit(data: LoadedData) -> Splits:
     """The rows by split; of a stream the first ones stand for all. Raises DataError without a train."""
     if data.stream is not None:
         return {"train": data.stream.head(), **data.splits}
@@ -161,14 +157,6 @@ def column_kinds(task: Any) -> dict[str, Kind]:
     """The columns that every split must have, and which of them must hold text."""
     texts = set(task.row_texts)
     return {column: "text" if column in texts else "any" for column in task.columns}
-
-
-def build_stream(data: LoadedData, task: Any) -> EncodedStream | None:
-    """The training examples as a stream, where the data is one."""
-    if data.stream is None:
-        return None
-    inputs_of = partial(task.inputs_of, split="train")
-    return EncodedStream(rows=data.stream, kinds=column_kinds(task), inputs_of=inputs_of, encode=task.encode)
 
 
 def encode_rows(
@@ -216,7 +204,7 @@ def build_model(config: Config, prepared: Prepared, *, device: torch.device) -> 
 
 
 def build_stepper(config: Config, *, model: torch.nn.Module, task: Any, ranks: Ranks) -> Stepper:
-    """What makes one update."""
+    """The stepper, with its optimizer and strategy."""
     options = build_options(config)
     if options.precision == "fp16" and ranks.accelerator and ranks.scaler is None:
         raise ConfigError(
@@ -242,24 +230,20 @@ def build_scheduler(config: Config, optimizer: torch.optim.Optimizer, *, total_s
     return instantiate(config["scheduler"], optimizer, total_steps, group="scheduler", key="scheduler")
 
 
-def build_batches(config: Config, examples: Examples, task: Any, *, ranks: Ranks) -> Batches:
+def build_batches(config: Config, prepared: Prepared, *, ranks: Ranks) -> Batches | StreamBatches:
     """The training batches of this rank."""
-    options = build_options(config)
-    order = BatchOrder(len(examples), batch_size=options.batch_size, seed=config["seeds"]["data"])
+    options, seed = build_options(config), config["seeds"]["data"]
     cut = Cut(microbatch_size=options.microbatch_size, microbatch_tokens=options.microbatch_tokens)
-    return Batches(examples, task, order=order, cut=cut, ranks=ranks)
-
-
-def build_stream_batches(config: Config, prepared: Prepared, *, ranks: Ranks) -> StreamBatches:
-    """The training batches of this rank from a stream."""
-    options = build_options(config)
-    assert prepared.stream is not None
-    return StreamBatches(
-        prepared.stream,
-        prepared.task,
-        batch_size=options.batch_size,
-        shuffle_buffer=prepared.data.shuffle_buffer,
-        seed=config["seeds"]["data"],
-        cut=Cut(microbatch_size=options.microbatch_size, microbatch_tokens=options.microbatch_tokens),
-        ranks=ranks,
-    )
+    if prepared.stream is not None:
+        return StreamBatches(
+            prepared.stream,
+            prepared.task,
+            batch_size=options.batch_size,
+            shuffle_buffer=prepared.data.shuffle_buffer,
+            seed=seed,
+            cut=cut,
+            ranks=ranks,
+        )
+    examples = prepared.examples["train"]
+    order = BatchOrder(len(examples), batch_size=options.batch_size, seed=seed)
+    return Batches(examples, prepared.task, order=order, cut=cut, ranks=ranks)

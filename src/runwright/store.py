@@ -46,6 +46,22 @@ def written_whole(file: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+@contextmanager
+def folder_whole(folder: Path) -> Iterator[Path]:
+    """A new folder to fill that replaces `folder` when the block ends without an error."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        if folder.exists():
+            shutil.rmtree(folder)
+        unfinished.replace(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
 def write_text(file: Path, text: str) -> None:
     """Write a UTF-8 file whole or not at all."""
     with written_whole(file) as unfinished:

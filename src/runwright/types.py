@@ -260,3 +260,52 @@ class Tracker(Protocol):
     def finish(self, status: str) -> None:
         """`status` is FINISHED, FAILED or KILLED."""
         ...
+
+
+# --- inference and results ----------------------------------------------------------------------------
+
+HYPOTHESIS = "This text is about {}."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hypotheses:
+    """Classes that a run of pairs is asked for, and the sentence that says one of a text."""
+
+    labels: tuple[str, ...]  # empty: those of the data
+    template: str  # {} stands for the class
+    multi_label: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunResult:
+    """Results of a finished run."""
+
+    run_id: str
+    folder: Path
+    global_step: int  # updates made
+    training_loss: float  # mean over all steps
+    metrics: dict[str, float]  # e.g. "test/pearson", of the best model
+    intervals: dict[str, Interval]  # 95 % bootstrap intervals, for metrics of evaluation splits
+    best_step: int | None
+    ledger: str  # equal for runs that saw the same data in the same order
+    paths: dict[str, Path]  # best, config, log, journal, predictions/<split>, tables/…, plots/…
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateResult:
+    """Predictions and metrics of a run's best model on one split."""
+
+    split: str
+    predictions: Any  # by row: [N] int64 classes, [N, C] bool, [N] float64, or the column of the task
+    label_ids: Any  # of the same kind; None where there are no labels
+    metrics: dict[str, float]
+    intervals: dict[str, Interval]
+    folder: Path | None  # where predictions and tables were written
+    warning: str = ""  # where the rows are not those of the run's own split, or some were in train
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PredictResult:
+    """Predictions in the order of the input."""
+
+    predictions: list[dict[str, Any]]  # the record with `prediction`, `score`, on demand `scores`

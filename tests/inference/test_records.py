@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from runwright.errors import ConfigError, DataError
-from runwright.inference.records import dialects_of, given_records, read_records, texts_as_records
+from runwright.inference.records import as_records, dialects_of, read_records
 from runwright.report.tables import RecordWriter, csv_columns
 
 
@@ -163,7 +163,7 @@ def test_broken_json_is_refused_with_its_row(tmp_path: Path, content: str, messa
 )
 def test_what_python_gives_is_texts_or_records(given: Any, message: str) -> None:
     with pytest.raises(DataError, match=re.escape(message)):
-        list(given_records(given, {"text": ("text",)}))
+        list(as_records(given, {"text": ("text",)}))
 
 
 SPANS = [{"type": "place", "text": "Zürich", "start": 0, "end": 6}]
@@ -187,7 +187,7 @@ def test_half_a_character_is_named_by_its_row_and_column(tmp_path: Path, value: 
 
 def test_half_a_character_among_arguments_is_refused() -> None:
     with pytest.raises(DataError, match=r"row 1, column 'text': .* half of a surrogate pair"):
-        list(texts_as_records(["a", "\udcff"], {"text": ("text",)}))
+        list(as_records(["a", "\udcff"], {"text": ("text",)}, file="arguments"))
 
 
 def test_too_many_brackets_are_no_line_of_json(tmp_path: Path) -> None:

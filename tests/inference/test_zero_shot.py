@@ -14,9 +14,9 @@ import runwright
 from runwright.cli.main import main
 from runwright.errors import ConfigError
 from runwright.inference.evaluate import evaluate_run
-from runwright.inference.hypotheses import Hypotheses
 from runwright.inference.load import load_run, predict_records
 from runwright.inference.zero_shot import ZeroShot
+from runwright.types import Hypotheses
 
 LABELS = ["sport", "food", "music_box"]
 TEXTS = ["a long match on a wet day", "soup", "the violin sang and sang and sang again"]

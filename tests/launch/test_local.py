@@ -49,7 +49,7 @@ Launch = Callable[..., int]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / RUN_FILE).write_text(json.dumps({"status": "RUNNING", "run_id": "x"}))
+    (tmp_path / RUN_FILE).write_text(json.dumps({"status": "CREATED", "run_id": "x"}))
     journal = Journal(tmp_path / FILE_NAME)
     journal.status("RUNNING")
     journal.close()

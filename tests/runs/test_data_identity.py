@@ -85,8 +85,16 @@ def ids_of(home: Path, split: str) -> list[int]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    names = ("run.json", "data.json", "rows.npz", "task.json", "journal.jsonl")
-    return {name: (folder / name).read_bytes() for name in names}
+    names = (
+        "config.yaml",
+        "run.json",
+        "data.json",
+        "rows.npz",
+        "task.json",
+        "journal.jsonl",
+        "resumes.jsonl",
+    )
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
 
 
 # --- edits, each with the lines that must name it ---------------------------------------------------------
@@ -144,7 +152,7 @@ def test_resume_refuses_changed_data_naming_split_and_file(
     edit: Callable[[Path], list[str]], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected, before = edit(home), contents(run_of(home))
-    assert main(["train", "--resume", "latest"]) == 4
+    assert main(["train", "--resume", "latest", "trainer.max_epochs=2"]) == 4
     said = capsys.readouterr().err
     assert [line for line in expected if line not in said] == []
     assert "--allow-changed-data" in said

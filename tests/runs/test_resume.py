@@ -18,11 +18,11 @@ from runwright.runs.lock import run_lock
 from runwright.runs.resume import (
     CHANGEABLE,
     RESUMES_FILE,
-    adopt,
     change_config,
     check_identity,
     comparable,
     find_unfinished,
+    resuming,
 )
 
 Make = Callable[..., Path]
@@ -35,6 +35,12 @@ def make_run(tmp_path: Path) -> Make:
         return create(composed.config, overrides=composed.overrides, command=["test"])
 
     return make
+
+
+def resume(folder: Path, config: dict[str, Any], status: str = "RUNNING") -> None:
+    """Resume a run with a configuration; it begins, and ends at once."""
+    with resuming(folder, config):
+        update_status(folder, status)
 
 
 def resumes(folder: Path) -> list[dict[str, Any]]:
@@ -86,7 +92,8 @@ def test_another_choice_of_a_group_is_a_change_of_its_keys(make_run: Make) -> No
 def test_lengths_intervals_tracker_and_launch_may_change_and_are_recorded(make_run: Make) -> None:
     folder = make_run("experiment=vader", "trainer.max_epochs=2")
     before = read_config(folder / CONFIG_FILE)
-    change_config(folder, ["trainer.max_epochs=3", "tracker=console", "launch.num_processes=2"])
+    changes = ["trainer.max_epochs=3", "tracker=console", "launch.num_processes=2"]
+    resume(folder, change_config(folder, changes))
     after = read_config(folder / CONFIG_FILE)
     assert after["trainer"] == {**before["trainer"], "max_epochs": 3}
     assert after["tracker"]["_target_"] == "runwright.tracker.console.ConsoleTracker"
@@ -100,7 +107,7 @@ def test_lengths_intervals_tracker_and_launch_may_change_and_are_recorded(make_r
 
 def test_the_words_of_the_first_start_may_be_repeated(make_run: Make) -> None:
     folder = make_run("experiment=vader", "optimizer.lr=1e-4")
-    change_config(folder, ["experiment=vader", "optimizer.lr=1e-4"])
+    resume(folder, change_config(folder, ["experiment=vader", "optimizer.lr=1e-4"]))
     assert resumes(folder)[0]["changed"] == {}
 
 
@@ -111,6 +118,15 @@ def test_a_wrong_value_is_refused_before_anything_is_written(make_run: Make) -> 
     with pytest.raises(ConfigError, match="did you mean"):
         change_config(folder, ["trainer.max_epoch=2"])
     assert not (folder / RESUMES_FILE).exists()
+
+
+def test_a_run_that_refuses_to_resume_is_left_as_it_was(make_run: Make) -> None:
+    folder = make_run("trainer.max_epochs=2")
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    changed = change_config(folder, ["trainer.max_epochs=3"])
+    with pytest.raises(CheckpointError), resuming(folder, changed):
+        raise CheckpointError("other data")
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
 
 
 def test_a_run_that_is_at_work_is_refused(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,7 +142,7 @@ def test_auto_finds_the_newest_unfinished_run_of_the_same_configuration(make_run
     make_run("seed=4")
     wanted = read_config(old / CONFIG_FILE)
     assert find_unfinished(wanted) == new  # the length may change
-    adopt(new, wanted)
+    resume(new, wanted)
     assert read_config(new / CONFIG_FILE)["trainer"]["max_epochs"] == 1
     assert resumes(new)[0]["changed"] == {"trainer.max_epochs": [2, 1]}
     update_status(new, "FINISHED")

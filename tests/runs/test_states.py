@@ -149,6 +149,14 @@ def test_what_the_run_said_of_its_own_end_stands(tmp_path: Path) -> None:
     assert read_run(folder)["error"] == "the first"
 
 
+def test_a_dead_run_that_refuses_to_resume_stays_as_it_was(running: Running) -> None:
+    running.end()
+    before = read_run(running.folder)
+    with pytest.raises(OSError, match="other data"), noting_the_end(running.folder):
+        raise OSError("other data")
+    assert read_run(running.folder) == before
+
+
 def test_a_restart_of_the_machine_is_the_reason(running: Running) -> None:
     running.end()
     write_holder(running.folder, boot_id="another")

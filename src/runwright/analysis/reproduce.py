@@ -15,9 +15,8 @@ from rich.console import Console
 from runwright import build
 from runwright.analysis.changes import Change, model_changes, surrounding_changes
 from runwright.analysis.steps import LOSS, Comparison, compare, comparison_table, read_record
-from runwright.config.compose import all_mistakes, compose
 from runwright.config.schema import check
-from runwright.config.secrets import conceal, reveal
+from runwright.config.secrets import reveal
 from runwright.dataset.row_hashes import RowRecord, row_changes
 from runwright.errors import ConfigError, RunwrightError, raise_if_any, shown
 from runwright.launch.start import start
@@ -25,7 +24,7 @@ from runwright.report.page.records import read_json
 from runwright.runs.data_identity import other_splits, recorded_rows, rows_of
 from runwright.runs.folder import CONFIG_FILE, create, read_config, read_run, read_saved, update_status
 from runwright.runs.origins import MODELS_FILE, PROVENANCE_FILE, find_models, surroundings
-from runwright.runs.resume import differences, merge, override_key, recorded_overrides
+from runwright.runs.resume import differences, override_key, recorded_overrides, with_overrides
 from runwright.store import cache_root, flatten, write_json
 
 FILE_NAME = "reproduction.json"
@@ -87,16 +86,7 @@ def configuration(folder: Path, overrides: Sequence[str], *, allow_shadow: bool)
     """The run's configuration with overrides on top, on as many threads and processes as it had."""
     config = read_saved(folder)
     if overrides:
-        recorded = recorded_overrides(folder)
-        before = compose(recorded, allow_shadow=allow_shadow)
-        if before.mistakes:  # the files it was composed from have changed since
-            recorded, before = [], compose([], allow_shadow=allow_shadow)
-        changed = set(map(override_key, overrides))
-        unchanged = [text for text in recorded if override_key(text) not in changed]
-        after = compose([*unchanged, *overrides], allow_shadow=allow_shadow)
-        raise_if_any(all_mistakes(after))
-        new = conceal(after.config)
-        config = merge(config, new, differences(conceal(before.config), new))
+        config, _ = with_overrides(folder, overrides, allow_shadow=allow_shadow)
     provenance, pinned = read_json(folder / PROVENANCE_FILE), copy.deepcopy(config)
     if pinned["trainer"]["num_threads"] is None:
         pinned["trainer"]["num_threads"] = provenance.get("hardware", {}).get("num_torch_threads")

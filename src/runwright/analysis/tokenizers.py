@@ -14,8 +14,8 @@ from rich.text import Text
 
 from runwright.errors import ConfigError
 from runwright.report.terminal import print_table, result_console
-from runwright.runs.folder import LATEST, Part, resolve_run
-from runwright.tokenizer.saved import open_saved
+from runwright.runs.folder import LATEST, Need, resolve_run
+from runwright.tokenizer.pretrained import open_saved
 from runwright.tokenizer.source import TOKENIZER_FOLDER
 from runwright.tokenizer.statistics import cut, describe, measure
 
@@ -39,7 +39,7 @@ def _open(name: str) -> Any:
 
     if name != LATEST and not name.startswith(f"{LATEST}:"):
         return open_saved(name)
-    run = resolve_run(name, needs=Part(name="tokenizer", is_in=lambda run: bool(folders_in(run))))
+    run = resolve_run(name, needs=Need("tokenizer", lambda run: bool(folders_in(run))))
     if not folders_in(run):
         raise ConfigError(f"{name}: {run} has no tokenizer yet")
     return open_saved(str(folders_in(run)[0]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from runwright.errors import ConfigError
-from runwright.inference.hypotheses import HYPOTHESIS, Hypotheses
+from runwright.types import HYPOTHESIS, Hypotheses
 
 
 def add_permission_flags(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +67,7 @@ def print_json(value: object) -> None:
     """Print a value as indented JSON, with null for NaN and infinity."""
     import json
 
-    from runwright.report.record_writer import strict
+    from runwright.report.tables import strict
 
     print(json.dumps(strict(value), indent=1, ensure_ascii=False))
 

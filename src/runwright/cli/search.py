@@ -36,9 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_delimited_flags(parser, of="index: ")
     parser.add_argument("--text-column", metavar="NAME", help="index: of FILE; default: as in training")
     parser.add_argument(
-        "--kind", choices=("flat", "hnsw"), default="flat",
+        "--kind",
+        choices=("flat", "hnsw"),
+        default="flat",
         help="index: flat (default) compares with every text; hnsw is faster for millions and may miss some",
-    )  # fmt: skip
+    )
     parser.add_argument("--k", type=int, default=10, metavar="K", help="query: texts to find (default: 10)")
     parser.add_argument("--json", action="store_true", help="query: one JSON object a query")
     parser.add_argument("--run", metavar="RUN", help="query: the run that made the index, if it was moved")

@@ -52,7 +52,8 @@ def resolve(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[Mi
 
 def _resolve(node: DictConfig | ListConfig, key: str, mistakes: list[Mistake], above: tuple[Any, ...]) -> Any:
     values: dict[Any, Any] = {}
-    for name in range(len(node)) if isinstance(node, ListConfig) else list(node.keys()):
+    names: list[Any] = [*range(len(node))] if isinstance(node, ListConfig) else list(node.keys())
+    for name in names:
         inner_key = f"{key}.{name}" if key else str(name)
         raw: Any = node._get_node(name)
         if raw._is_missing():

@@ -48,8 +48,11 @@ def _check_values(rows: Dataset, start: int, values: Any, *, split: str, column:
     if values.null_count:
         raise row_error(
             "the value is missing (null); fill it in, or drop such rows with a cleaning step",
-            rows, start + pc.index(pc.is_null(values), value=True).as_py(), split=split, column=column,
-        )  # fmt: skip
+            rows,
+            start + pc.index(pc.is_null(values), value=True).as_py(),
+            split=split,
+            column=column,
+        )
     if kind != "text":
         return False
     if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
@@ -57,15 +60,20 @@ def _check_values(rows: Dataset, start: int, values: Any, *, split: str, column:
         raise DataError(
             f"expected text, found {shown} (first value {values[0].as_py()!r}); choose another "
             f"column, or read it as text (csv: column_types)",
-            file=locate(rows, 0).file, split=split, column=column,
-        )  # fmt: skip
+            file=locate(rows, 0).file,
+            split=split,
+            column=column,
+        )
     lengths = pc.utf8_length(values)
     longest = pc.max(lengths).as_py() or 0
     if longest > MAX_TEXT_CHARACTERS:
         raise row_error(
             f"the text has {longest} characters, more than {MAX_TEXT_CHARACTERS}; is a quote not closed?",
-            rows, start + pc.index(lengths, value=longest).as_py(), split=split, column=column,
-        )  # fmt: skip
+            rows,
+            start + pc.index(lengths, value=longest).as_py(),
+            split=split,
+            column=column,
+        )
     return bool(pc.all(_is_blank(values)).as_py())
 
 

@@ -14,7 +14,6 @@ from runwright import build
 from runwright.config.secrets import reveal
 from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.errors import CheckpointError, ConfigError, DataError
-from runwright.inference.hypotheses import Hypotheses
 from runwright.inference.records import Columns, in_chunks, texts_of
 from runwright.inference.zero_shot import ZeroShot
 from runwright.runs.folder import RUN_FILE, has_model, read_run, read_saved
@@ -25,14 +24,14 @@ from runwright.trainer.evaluate import predict
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.processes import set_threads, start_ranks
 from runwright.trainer.ranks import Ranks
-from runwright.types import Example
+from runwright.types import Hypotheses
 
 CHUNK_RECORDS = 2048  # read, sorted by length and predicted together; bounds the memory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinishedRun:
-    """What is needed to use a run's best model."""
+    """A run's best model with all that is needed to use it."""
 
     folder: Path
     config: Mapping[str, Any]
@@ -82,7 +81,7 @@ def load_run(
 
 
 def _without_model(folder: Path) -> CheckpointError:
-    """The complaint that a run has no best model: how it stands, and what to do."""
+    """The error of a run without a best model: its status, and what to do."""
     record = read_run(folder) if (folder / RUN_FILE).is_file() else {}
     death = look_at(folder, record) if record else None
     status = death.status if death else record.get("status", "unknown")
@@ -108,13 +107,13 @@ def load_best(best: Path, task: Any) -> torch.nn.Module:
     return auto_class.from_pretrained(best, trust_remote_code=False, local_files_only=True, dtype="auto")
 
 
-def choose_columns(task: Any, given: Sequence[str] | None = None) -> Columns:
-    """Which columns of a record hold the task's texts: those given, otherwise as in training."""
+def choose_columns(task: Any, columns: Sequence[str] | None = None) -> Columns:
+    """The columns of a record that hold the task's texts: these, otherwise as in training."""
     names = task.text_columns
-    if given and len(given) != len(names):
-        raise ConfigError(f"--text-column: given {len(given)}, expected {len(names)}: {', '.join(names)}")
-    if given:
-        return {name: (column,) for name, column in zip(names, given, strict=True)}
+    if columns and len(columns) != len(names):
+        raise ConfigError(f"--text-column: given {len(columns)}, expected {len(names)}: {', '.join(names)}")
+    if columns:
+        return {name: (column,) for name, column in zip(names, columns, strict=True)}
     words = task.words_column
     return {name: (words, name) if words else (name,) for name in names}
 
@@ -136,30 +135,30 @@ def predict_records(
     done = 0
     num_examples = len(run.task.label_names) if isinstance(run.task, ZeroShot) else 1  # of a record
     for chunk in in_chunks(records, max(1, CHUNK_RECORDS // num_examples)):
-        texts = [texts_of(record, columns, row=done + place) for place, record in enumerate(chunk)]
+        texts = [texts_of(record, columns, row=row) for row, record in enumerate(chunk, start=done)]
         try:
             predictions = predict_chunk(run, texts)
         except DataError as error:
             if error.row is None:
                 raise
             raise DataError(error.problem, row=done + error.row, column=error.column) from error
-        for place, record in enumerate(chunk):
-            found = run.task.describe(predictions, place, row=texts[place], all_scores=all_scores)
-            yield _beside(record, {"prediction": found.pop("predicted"), **found})
+        for index, record in enumerate(chunk):
+            answer = run.task.describe(predictions, index, row=texts[index], all_scores=all_scores)
+            yield _beside(record, {"prediction": answer.pop("predicted"), **answer})
         done += len(chunk)
         if on_progress:
             on_progress(done)
 
 
-def _beside(record: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """The record with what was found; columns that would be overwritten get another name."""
+def _beside(record: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with its answer; columns that would be overwritten get another name."""
     together: dict[str, Any] = {}
     for name, value in record.items():
-        kept = name
-        while kept in found or (kept != name and kept in record):
-            kept = f"input_{kept}"
-        together[kept] = value
-    return {**together, **found}
+        new = name
+        while new in answer or (new != name and new in record):
+            new = f"input_{new}"
+        together[new] = value
+    return {**together, **answer}
 
 
 def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]]) -> Any:
@@ -169,14 +168,13 @@ def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]]) -> Any
     }
     columns["row_id"] = list(range(len(records)))
     examples = run.task.encode_records(columns)
-    return run.task.assemble_records(_predict_examples(run, examples) if examples else None, columns)
-
-
-def _predict_examples(run: FinishedRun, examples: Sequence[Example]) -> Any:
-    return predict(
+    if not examples:
+        return run.task.assemble_records(None, columns)
+    predictions = predict(
         run.model,
         run.task,
         PreparedExamples([record_batch(examples)], cache_note="in memory"),
         max_tokens=run.options.evaluate_tokens,
         ranks=run.ranks,
     )
+    return run.task.assemble_records(predictions, columns)

@@ -1,4 +1,4 @@
-"""Predictions from any input to any output, piece by piece."""
+"""Predictions from any input to any output, record by record."""
 
 from __future__ import annotations
 
@@ -7,36 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from runwright.errors import ConfigError
-from runwright.inference.hypotheses import Hypotheses
 from runwright.inference.load import choose_columns, load_run, predict_records
-from runwright.inference.records import dialects_of, read_records, texts_as_records
+from runwright.inference.records import as_records, dialects_of, read_records
 from runwright.report.progress import Progress
 from runwright.report.tables import RecordWriter, csv_columns
-
-
-class VectorWriter:
-    """Collects the vectors of records; `close` writes them as one array [N, D] float32."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._vectors: list[np.ndarray] = []
-
-    def write(self, record: Mapping[str, Any]) -> None:
-        """One record; raises ConfigError where its prediction is no vector."""
-        vector = record["prediction"]
-        if not (isinstance(vector, list) and vector and all(isinstance(each, float) for each in vector)):
-            raise ConfigError("--output: a .npy file takes vectors, which task=sentence_embedding predicts")
-        self._vectors.append(np.array(vector, dtype="<f4"))
-
-    def close(self) -> None:
-        """Write the file."""
-        vectors = np.stack(self._vectors) if self._vectors else np.zeros((0, 0), dtype="<f4")
-        np.save(self._stream, vectors, allow_pickle=False)
+from runwright.store import written_whole
+from runwright.types import Hypotheses
 
 
 def predict_to_stream(
@@ -54,51 +35,53 @@ def predict_to_stream(
     delimiter: str | None = None,
     quote: str | None = None,
 ) -> int:
-    """Predict texts, a file or standard input with the run in `folder`; how many records were written."""
+    """Predict texts, a file or standard input with the run in `folder`; returns the number of records."""
+    if output is None and output_format == "npy":
+        raise ConfigError("--output: given nothing, expected a file for the vectors")
     run = load_run(folder, device=device, hypotheses=hypotheses)
     columns = choose_columns(run.task, text_columns)
     dialects = dialects_of(run.config["dataset"], delimiter=delimiter, quote=quote)
     read = partial(read_records, file, columns=columns, format_name=input_format, dialects=dialects)
-    records = texts_as_records(texts, columns) if texts else read()
+    records = as_records(texts, columns, file="arguments") if texts else read()
     header = ()
     if output_format == "csv" and file not in (None, "-"):  # read twice: any record may have one more
         header = csv_columns(read())
-    count = 0
-    with (
-        _opened_writer(output, output_format, header) as writer,
-        Progress(enabled=output is not None) as progress,
-        progress.counting("predict") as on_progress,
-    ):
+    with Progress(enabled=output is not None) as progress, progress.counting("predict") as on_progress:
         predicted = predict_records(
             run, records, all_scores=all_scores, columns=columns, on_progress=on_progress
         )
-        for record in predicted:
-            writer.write(record)
-            count += 1
+        if output and output_format == "npy":
+            return _write_vectors(output, [_vector(record) for record in predicted])
+        with _opened(output) as stream:
+            writer, count = RecordWriter(stream, format_name=output_format, columns=header), 0
+            for record in predicted:
+                writer.write(record)
+                count += 1
     return count
 
 
 @contextmanager
-def _opened_writer(
-    output: Path | None, output_format: str, columns: Sequence[str]
-) -> Iterator[RecordWriter | VectorWriter]:
-    """To standard output, or a file that appears under its name only when it is whole."""
+def _opened(output: Path | None) -> Iterator[Any]:
+    """Standard output, or a file that appears under its name only when it is whole."""
     if output is None:
-        if output_format == "npy":
-            raise ConfigError("--output: given nothing, expected a file for the vectors")
-        yield RecordWriter(sys.stdout, format_name=output_format, columns=columns)
+        yield sys.stdout
         return
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    try:
-        if output_format == "npy":
-            with partial.open("wb") as stream:
-                vectors = VectorWriter(stream)
-                yield vectors
-                vectors.close()
-        else:
-            with partial.open("w", encoding="utf-8", newline="") as stream:
-                yield RecordWriter(stream, format_name=output_format, columns=columns)
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_whole(output) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as stream:
+        yield stream
+
+
+def _vector(record: Mapping[str, Any]) -> np.ndarray:
+    vector = record["prediction"]
+    if not (isinstance(vector, list) and vector and all(isinstance(number, float) for number in vector)):
+        raise ConfigError("--output: a .npy file takes vectors, which task=sentence_embedding predicts")
+    return np.array(vector, dtype="<f4")
+
+
+def _write_vectors(file: Path, vectors: Sequence[np.ndarray]) -> int:
+    """Write vectors as one array [N, D] float32; returns their number."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(file) as unfinished, unfinished.open("wb") as stream:
+        array = np.stack(vectors) if vectors else np.zeros((0, 0), dtype="<f4")
+        np.save(stream, array, allow_pickle=False)
+    return len(vectors)

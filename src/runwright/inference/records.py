@@ -1,4 +1,4 @@
-"""Records to predict, read piece by piece from arguments, standard input or files of any size."""
+"""Records to predict, read one by one from arguments, standard input or files of any size."""
 
 from __future__ import annotations
 
@@ -35,23 +35,28 @@ Columns = Mapping[str, Sequence[str]]
 def dialects_of(
     dataset: Mapping[str, Any], *, delimiter: str | None = None, quote: str | None = None
 ) -> dict[str, Dialect]:
-    """How the fields of csv and tsv are told apart: as the flags say, as in a run's data, or the usual way.
+    """Dialects of csv and tsv: as the flags say, as in a run's data, or the usual ones.
 
     `dataset` is that of the run's configuration. Quote "null" means that quotes are ordinary characters.
     """
-    source, own = dataset.get("source"), {}
+    usual, source = dict(USUAL), dataset.get("source")
     if isinstance(source, Mapping) and source.get("_target_") == READ_CSV:
         character = delimiter_of(source["delimiter"], "dataset.source.delimiter")
-        own = {"tsv" if character == "\t" else "csv": (character, source["quote"])}
+        usual["tsv" if character == "\t" else "csv"] = (character, source["quote"])
+    if delimiter is not None:
+        delimiter = delimiter_of(delimiter, "--delimiter")
+    if quote is not None:
+        usual = {kind: (usual_delimiter, None) for kind, (usual_delimiter, _) in usual.items()}
+        quote = None if quote == "null" else quote_of(quote, "--quote")
     return {
         kind: Dialect(
-            delimiter=of_kind[0] if delimiter is None else delimiter_of(delimiter, "--delimiter"),
-            quote=of_kind[1] if quote is None else quote_of(None if quote == "null" else quote, "--quote"),
+            delimiter=delimiter or of_kind[0],
+            quote=quote or of_kind[1],
             encoding="utf-8-sig",
             header=True,
             column_names=None,
         )
-        for kind, of_kind in (USUAL | own).items()
+        for kind, of_kind in usual.items()
     }
 
 
@@ -65,36 +70,29 @@ def read_records(
     no characters.
     """
     path = None if source in (None, "-") else Path(source).expanduser()
-    place = STANDARD_INPUT if path is None else str(path)
+    address = STANDARD_INPUT if path is None else str(path)
     if path is not None and not path.is_file():
-        raise DataError("no such file", file=place)
-    kind = format_name if path is None else format_name or _format_of(path)
+        raise DataError("no such file", file=address)
+    kind = format_name
+    if path is not None and kind is None and (kind := FORMATS.get(path.suffix.lower())) is None:
+        choices = ", ".join(dict.fromkeys(FORMATS.values()))
+        problem = f"the format cannot be told from {path.suffix!r}; give --format with one of {choices}"
+        raise DataError(problem, file=address)
     if kind == "parquet":
         if path is None:
             raise ConfigError("--format: parquet is not read from standard input, give --file FILE")
-        yield from _checked(_parquet(path), columns, place)
+        yield from _checked(_parquet(path), columns, address)
         return
     dialect = dialects.get(kind or "")
     with _opened(path, newline="" if dialect else None) as stream:
-        lines = _decoded(stream, place)
+        lines = _decoded(stream, address)
         if dialect:
-            records = _delimited(lines, dialect, place)
+            records = _delimited(lines, dialect, address)
         elif kind == "jsonl":
-            records = _json_records(lines, place)
+            records = _json_records(lines, address)
         else:
-            records = _lines(lines, columns, kind, place)
-        yield from _checked(records, columns, place)
-
-
-def _format_of(path: Path) -> str:
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise DataError(
-            f"the format cannot be told from {path.suffix!r}; give --format with one of "
-            + ", ".join(dict.fromkeys(FORMATS.values())),
-            file=str(path),
-        )
-    return kind
+            records = _lines(lines, columns, kind, address)
+        yield from _checked(records, columns, address)
 
 
 @contextmanager
@@ -112,31 +110,29 @@ def _opened(path: Path | None, *, newline: str | None) -> Iterator[TextIO]:
         stream.detach()  # else it would close standard input with itself
 
 
-def _decoded(stream: TextIO, place: str) -> Iterator[str]:
+def _decoded(stream: TextIO, address: str) -> Iterator[str]:
     """The lines; raises DataError at the first one with bytes that are not UTF-8."""
     for number, line in enumerate(stream, start=1):
         try:
             line.encode()  # what could not be decoded was read as surrogates, of which UTF-8 has none
         except UnicodeEncodeError as error:
-            raise DataError("the text is not UTF-8: convert it first", file=place, line=number) from error
+            raise DataError("the text is not UTF-8: convert it first", file=address, line=number) from error
         yield line
 
 
-def texts_as_records(texts: Iterable[str], columns: Columns) -> Iterator[dict[str, Any]]:
-    """Records of plain texts; a tab separates the texts of a pair."""
-    place = "arguments"
-    records = (_text_record(text, columns, row, place) for row, text in enumerate(texts))
-    yield from _checked(records, columns, place)
+def as_records(
+    values: Iterable[str | Mapping[str, Any]], columns: Columns, *, file: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Records of texts, or of records themselves; a tab separates the texts of a pair.
 
-
-def given_records(given: Iterable[str | Mapping[str, Any]], columns: Columns) -> Iterator[dict[str, Any]]:
-    """Records of texts, or of records themselves; raises DataError for what is neither, as `read_records`."""
-    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+    Raises DataError, which names the `file` they come from, for what is neither and as `read_records` does.
+    """
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise DataError(
-            f"expected a list of texts or records, given {given!r:.60}; put it into brackets: [...]"
+            f"expected a list of texts or records, given {values!r:.60}; put it into brackets: [...]"
         )
-    records = (_given_record(each, columns, row) for row, each in enumerate(given))
-    yield from _checked(records, columns, None)
+    records = (_as_record(value, columns, row, file) for row, value in enumerate(values))
+    yield from _checked(records, columns, file)
 
 
 def texts_of(
@@ -145,17 +141,13 @@ def texts_of(
     """A record's texts by the names that the task has for them; raises DataError where one is missing."""
     texts = {}
     for name, choices in columns.items():
-        there = [column for column in choices if column in record]
-        if not there:
+        present = [column for column in choices if column in record]
+        if not present:
+            others = "".join(f", nor {other!r}" for other in choices[:-1])
             hint = "" if file is None else " (--text-column NAME says which one holds the text)"
-            raise DataError(
-                f"no such column{''.join(f', nor {other!r}' for other in choices[:-1])}; this record has "
-                f"{', '.join(map(str, record))}{hint}",
-                file=file,
-                row=row,
-                column=choices[-1],
-            )
-        texts[name] = next((record[column] for column in there if record[column] is not None), None)
+            problem = f"no such column{others}; this record has {', '.join(map(str, record))}{hint}"
+            raise DataError(problem, file=file, row=row, column=choices[-1])
+        texts[name] = next((record[column] for column in present if record[column] is not None), None)
     return texts
 
 
@@ -166,13 +158,13 @@ def in_chunks(records: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield chunk
 
 
-def _delimited(lines: Iterable[str], dialect: Dialect, place: str) -> Iterator[dict[str, Any]]:
-    at = Position(address=place)
+def _delimited(lines: Iterable[str], dialect: Dialect, address: str) -> Iterator[dict[str, Any]]:
+    at = Position(address=address)
     rows = records_in(_numbered(lines, at), dialect, at)
     names = [name.strip() for name in next(rows, [])]
     for number, name in enumerate(names):
         if name in names[:number]:
-            raise DataError("the header names this column twice; rename one", file=place, column=name)
+            raise DataError("the header names this column twice; rename one", file=address, column=name)
     for fields in counted(rows, at):
         if len(fields) != len(names):
             at.row -= 1
@@ -185,57 +177,55 @@ def _numbered(lines: Iterable[str], at: Position) -> Iterator[str]:
         yield line
 
 
-def _lines(lines: Iterable[str], columns: Columns, kind: str | None, place: str) -> Iterator[dict[str, Any]]:
+def _lines(
+    lines: Iterable[str], columns: Columns, kind: str | None, address: str
+) -> Iterator[dict[str, Any]]:
     for row, line in enumerate(lines):
         text = line.rstrip("\r\n")
         if kind is None and text.startswith("{"):
-            yield _json_record(text, row, place)
+            yield _json_record(text, row, address)
         else:
-            yield _text_record(text, columns, row, place)
+            yield _text_record(text, columns, row, address)
 
 
-def _json_records(lines: Iterable[str], place: str) -> Iterator[dict[str, Any]]:
-    """Of an object on each line, or of one list of objects, which is read as a whole."""
+def _json_records(lines: Iterable[str], address: str) -> Iterator[dict[str, Any]]:
+    """Records of an object on each line, or of one list of objects, which is read as a whole."""
     numbered = enumerate(lines)
     first = next(((row, line) for row, line in numbered if line.strip()), (0, ""))
     if first[1].lstrip().startswith("["):
         text = "\n" * first[0] + first[1] + "".join(line for _, line in numbered)
-        yield from counted(json_list(text, at := Position(address=place)), at)
+        yield from counted(json_list(text, at := Position(address=address)), at)
         return
     for row, line in chain([first], numbered):
         if line.strip():
-            yield _json_record(line.rstrip("\r\n"), row, place)
+            yield _json_record(line.rstrip("\r\n"), row, address)
 
 
-def _json_record(line: str, row: int, place: str) -> dict[str, Any]:
+def _json_record(line: str, row: int, address: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"not a line of JSON: {error}", file=place, row=row) from error
+        raise DataError(f"not a line of JSON: {error}", file=address, row=row) from error
     if not isinstance(record, dict):
-        raise DataError(f"expected an object with named texts, given {line[:60]!r}", file=place, row=row)
+        raise DataError(f"expected an object with named texts, given {line[:60]!r}", file=address, row=row)
     return record
 
 
-def _text_record(text: str, columns: Columns, row: int, place: str | None) -> dict[str, Any]:
+def _text_record(text: str, columns: Columns, row: int, address: str | None) -> dict[str, Any]:
     names = [choices[-1] for choices in columns.values()]
-    parts = text.split("\t") if len(names) > 1 else [text]
-    if len(parts) != len(names):
-        raise DataError(
-            f"this run takes {len(names)} texts ({', '.join(names)}) with a tab between them, "
-            f"given {text[:60]!r}",
-            file=place,
-            row=row,
-        )
-    return dict(zip(names, parts, strict=True))
+    texts = text.split("\t") if len(names) > 1 else [text]
+    if len(texts) != len(names):
+        expected = f"{len(names)} texts ({', '.join(names)}) with a tab between them"
+        raise DataError(f"this run takes {expected}, given {text[:60]!r}", file=address, row=row)
+    return dict(zip(names, texts, strict=True))
 
 
-def _given_record(given: Any, columns: Columns, row: int) -> dict[str, Any]:
-    if isinstance(given, str):
-        return _text_record(given, columns, row, None)
-    if not isinstance(given, Mapping):
-        raise DataError(f"expected a text, or a record with named texts, given {given!r:.60}", row=row)
-    return dict(given)
+def _as_record(value: Any, columns: Columns, row: int, file: str | None) -> dict[str, Any]:
+    if isinstance(value, str):
+        return _text_record(value, columns, row, file)
+    if not isinstance(value, Mapping):
+        raise DataError(f"expected a text, or a record with named texts, given {value!r:.60}", row=row)
+    return dict(value)
 
 
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:
@@ -251,11 +241,11 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _checked(
-    records: Iterable[dict[str, Any]], columns: Columns, place: str | None
+    records: Iterable[dict[str, Any]], columns: Columns, address: str | None
 ) -> Iterator[dict[str, Any]]:
     for row, record in enumerate(records):
-        texts_of(record, columns, row=row, file=place)
+        texts_of(record, columns, row=row, file=address)
         for column, value in record.items():
             if holds_half_character(value):
-                raise DataError(HALF_CHARACTER, file=place, row=row, column=column)
+                raise DataError(HALF_CHARACTER, file=address, row=row, column=column)
         yield record

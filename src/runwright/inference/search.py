@@ -1,15 +1,13 @@
 """An index over the texts of a file by the vectors of a run, and the texts nearest to a query.
 
-The folder of an index holds `vectors.npy` [N, D] float32, `texts.arrow` (each text with its place in the
-file; blank ones are left out), `index.json` (what made it) and, of the kind hnsw, `graph.faiss`. It appears
+The folder of an index holds `vectors.npy` [N, D] float32, `texts.arrow` (each text with its row in the file;
+blank ones are left out), `index.json` (file, run and model) and, of the kind hnsw, `graph.faiss`. It appears
 whole or not at all.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -23,11 +21,11 @@ from runwright.inference.load import CHUNK_RECORDS, FinishedRun, load_run, predi
 from runwright.inference.records import dialects_of, in_chunks, read_records
 from runwright.report.progress import Progress
 from runwright.runs.folder import read_run
-from runwright.store import write_json
+from runwright.store import digest, file_sha256, folder_whole, write_json
 
 VECTORS, TEXTS, GRAPH, ABOUT = "vectors.npy", "texts.arrow", "graph.faiss", "index.json"
-FORMAT = 2
-MADE_BY = ("best", "task.json", "config.yaml")  # of a run's folder: what its vectors depend on
+FORMAT = 3
+MODEL_FILES = ("best/**/*", "task.json", "config.yaml")  # of a run's folder: its vectors depend on them
 SCHEMA = pa.schema({"id": pa.int64(), "text": pa.string()})
 
 Kind = Literal["flat", "hnsw"]
@@ -57,7 +55,7 @@ class Index:
     def query(self, texts: Sequence[str], *, k: int) -> list[list[dict[str, Any]]]:
         """The `k` texts most similar to each query, best first: rank from 1, score, id, text.
 
-        The score is the inner product of the vectors, the id the place in the file, from 0.
+        The score is the inner product of the vectors, the id the row in the file, from 0.
         """
         queries = embed(self.run, texts)
         if self._rows.list_indexes():
@@ -66,17 +64,15 @@ class Index:
             products = queries @ self._vectors.T
             indices = np.argsort(-products, kind="stable")[:, :k]
             scores = np.take_along_axis(products, indices, axis=1)
-        hits = []
-        for row_scores, row_indices in zip(scores, indices, strict=True):
-            chosen = self._rows[[index for index in row_indices if index >= 0]]  # a graph may find fewer
-            found = zip(row_scores.tolist(), chosen["id"], chosen["text"], strict=False)
-            hits.append(
-                [
-                    {"rank": rank, "score": round(score, 6), "id": place, "text": text}
-                    for rank, (score, place, text) in enumerate(found, start=1)
-                ]
-            )
-        return hits
+        return [self._hits(*row) for row in zip(scores, indices, strict=True)]
+
+    def _hits(self, scores: np.ndarray, indices: np.ndarray) -> list[dict[str, Any]]:
+        rows = self._rows[[index for index in indices if index >= 0]]  # a graph may have fewer
+        nearest = zip(scores.tolist(), rows["id"], rows["text"], strict=False)
+        return [
+            {"rank": rank, "score": round(score, 6), "id": row, "text": text}
+            for rank, (score, row, text) in enumerate(nearest, start=1)
+        ]
 
 
 def make_index(
@@ -91,7 +87,7 @@ def make_index(
     delimiter: str | None = None,
     quote: str | None = None,
 ) -> dict[str, Any]:
-    """Encode the texts of a file block by block; what `index.json` says of them.
+    """Encode the texts of a file block by block and write their index; returns its `index.json`.
 
     flat: exact, all vectors are compared; hnsw: a graph, faster for millions of texts, may miss some.
     """
@@ -104,38 +100,38 @@ def make_index(
     dialects = dialects_of(run.config["dataset"], delimiter=delimiter, quote=quote)
     columns = {column: (column,)}
     records = read_records(file, columns=columns, format_name=input_format, dialects=dialects)
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        texts = ("" if record[column] is None else str(record[column]) for record in records)
-        vectors = _write_texts(run, texts, partial / TEXTS)
+    texts = ("" if record[column] is None else str(record[column]) for record in records)
+    with folder_whole(output) as folder:
+        vectors = _write_texts(run, texts, folder / TEXTS)
         if not len(vectors):
             raise DataError("there is no text in it", file=file)
-        np.save(partial / VECTORS, vectors, allow_pickle=False)
+        np.save(folder / VECTORS, vectors, allow_pickle=False)
         if kind == "hnsw":
             disable_progress_bars()
-            rows = Dataset.from_file(str(partial / TEXTS))
+            rows = Dataset.from_file(str(folder / TEXTS))
             # 32 neighbours of a node are the usual choice; metric 0 is the inner product.
             rows.add_faiss_index_from_external_arrays(
                 vectors, "vectors", string_factory="HNSW32", metric_type=0
             )
-            rows.save_faiss_index("vectors", str(partial / GRAPH))
+            rows.save_faiss_index("vectors", str(folder / GRAPH))
         about = {
-            "format": FORMAT, "file": file, "text_column": column, "texts": len(vectors), "kind": kind,
-            "dimension": vectors.shape[1], "normalized": run.task.normalize,
-            "run_id": read_run(run_folder)["run_id"], "run_folder": str(run_folder.resolve()),
+            "format": FORMAT,
+            "file": file,
+            "text_column": column,
+            "texts": len(vectors),
+            "kind": kind,
+            "dimension": vectors.shape[1],
+            "normalized": run.task.normalize,
+            "run_id": read_run(run_folder)["run_id"],
+            "run_folder": str(run_folder.resolve()),
             "model_hash": model_hash(run_folder),
-        }  # fmt: skip
-        write_json(partial / ABOUT, about)
-        partial.replace(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        }
+        write_json(folder / ABOUT, about)
     return about
 
 
 def _write_texts(run: FinishedRun, texts: Iterable[str], file: Path) -> np.ndarray:
-    """Write all but blank texts with their places; their vectors [N, D] float32."""
+    """Write all but blank texts with their rows; returns their vectors [N, D] float32."""
     vectors = [np.zeros((0, 0), dtype=np.float32)]
     num_read = 0
     with (
@@ -146,7 +142,7 @@ def _write_texts(run: FinishedRun, texts: Iterable[str], file: Path) -> np.ndarr
     ):
         for chunk in in_chunks(enumerate(texts), CHUNK_RECORDS):
             num_read += len(chunk)
-            filled = [(place, text) for place, text in chunk if text.strip()]
+            filled = [(row, text) for row, text in chunk if text.strip()]
             if filled:
                 vectors.append(embed(run, [text for _, text in filled]))
                 writer.write_batch(pa.record_batch(list(zip(*filled, strict=True)), schema=SCHEMA))
@@ -156,12 +152,12 @@ def _write_texts(run: FinishedRun, texts: Iterable[str], file: Path) -> np.ndarr
 
 def embed(run: FinishedRun, texts: Sequence[str]) -> np.ndarray:
     """Vectors [N, D] float32 of texts."""
-    found = predict_chunk(run, [{run.task.text_columns[0]: text} for text in texts])
-    return np.ascontiguousarray(found.vectors[:, 0])
+    predictions = predict_chunk(run, [{run.task.text_columns[0]: text} for text in texts])
+    return np.ascontiguousarray(predictions.vectors[:, 0])
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """What made an index; raises DataError where a folder is none."""
+    """The description of an index, its `index.json`; raises DataError where a folder is none."""
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -174,15 +170,8 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 def model_hash(run_folder: Path) -> str:
     """A hash of all that the vectors of a run depend on: weights, tokenizer, pooling."""
-    digest = hashlib.sha256()
-    for name in MADE_BY:
-        part = run_folder / name
-        for file in sorted(part.rglob("*")) if part.is_dir() else [part]:
-            if file.is_file():
-                digest.update(f"{file.relative_to(run_folder)}\0".encode())
-                with file.open("rb") as stream:
-                    digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
+    files = sorted(file for pattern in MODEL_FILES for file in run_folder.glob(pattern) if file.is_file())
+    return digest({file.relative_to(run_folder).as_posix(): file_sha256(file) for file in files})
 
 
 def _embedder(folder: Path, *, device: str | None) -> FinishedRun:

@@ -62,13 +62,13 @@ class Classifier:
         """`prediction` and, for classes, `score`; texts of like length go through the model together."""
         texts = [columns[name] for name in self.settings["text_columns"]]
         order = sorted(range(len(texts[0])), key=lambda row: sum(len(column[row]) for column in texts))
-        found: dict[int, dict[str, Any]] = {}
+        described: dict[int, dict[str, Any]] = {}
         for start in range(0, len(order), BATCH_SIZE):
             rows = order[start : start + BATCH_SIZE]
             logits = self._logits([[column[row] for row in rows] for column in texts])
-            found |= {row: self._describe(each) for row, each in zip(rows, logits, strict=True)}
+            described |= {row: self._describe(scores) for row, scores in zip(rows, logits, strict=True)}
         names = ["prediction"] if self.settings["problem"] == "regression" else ["prediction", "score"]
-        return {name: [found[row][name] for row in range(len(order))] for name in names}
+        return {name: [described[row][name] for row in range(len(order))] for name in names}
 
     def _logits(self, texts: list[list[str]]) -> Any:
         import torch
@@ -90,11 +90,8 @@ class Classifier:
             best = int(scores.argmax())
             return {"prediction": names[best], "score": float(scores[best])}
         scores = logits.sigmoid().tolist()
-        chosen = [index for index, score in enumerate(scores) if score >= self.settings["threshold"]]
-        return {
-            "prediction": [names[index] for index in chosen],
-            "score": [scores[index] for index in chosen],
-        }
+        above = [index for index, score in enumerate(scores) if score >= self.settings["threshold"]]
+        return {"prediction": [names[index] for index in above], "score": [scores[index] for index in above]}
 
 
 class ThroughRunwright:
@@ -107,7 +104,7 @@ class ThroughRunwright:
         self.run = load_run(folder)
 
     def predict(self, columns: dict[str, list[str]]) -> dict[str, list[Any]]:
-        """What the task says of each row."""
+        """The predictions of the task, by column."""
         from runwright.inference.load import predict_records
 
         names = self.settings["text_columns"]

@@ -13,10 +13,9 @@ import numpy as np
 from torch import Tensor
 
 from runwright.errors import ConfigError, DataError
-from runwright.inference.hypotheses import Hypotheses
 from runwright.task.base import Task
 from runwright.task.labels import LabelEncoder, is_missing, names_from_values, split_labels
-from runwright.types import Batch, Example, Predictions, Splits
+from runwright.types import Batch, Example, Hypotheses, Predictions, Splits
 
 TINY = np.finfo(np.float64).tiny
 
@@ -76,7 +75,7 @@ class ZeroShot(Task):
         self.label_names = names_from_values(values, split=", ".join(splits), column=self.label_column)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the examples depend on besides the trained task."""
+        """Settings that the examples depend on, with those of the trained task."""
         return {
             "zero_shot": [*self.label_names],
             "hypothesis": self.hypotheses.template,
@@ -100,11 +99,8 @@ class ZeroShot(Task):
         )
 
     def predictions(self, outputs: Tensor, batch: Batch) -> Entailments:
-        """The logits that matter."""
-        chosen = outputs[:, [self.entailment, self.contradiction]]
-        return Entailments(
-            example_ids=batch["example_ids"].cpu().numpy(), logits=chosen.double().cpu().numpy()
-        )
+        logits = outputs[:, [self.entailment, self.contradiction]].double().cpu().numpy()
+        return Entailments(example_ids=batch["example_ids"].cpu().numpy(), logits=logits)
 
     # --- logits -> classes of rows --------------------------------------------------------------------
 
@@ -132,32 +128,31 @@ class ZeroShot(Task):
     def _expected(self, rows: Any, row_ids: np.ndarray) -> np.ndarray | None:
         if self.label_column not in getattr(rows, "column_names", ()):
             return None
-        values = rows[self.label_column][:]
-        if all(is_missing(value) for value in values):
+        values = dict(zip(rows["row_id"], rows[self.label_column], strict=True))
+        if all(is_missing(value) for value in values.values()):
             return None
-        places = {int(row_id): place for place, row_id in enumerate(rows["row_id"])}
+        numbers = {row_id: row for row, row_id in enumerate(values)}
         encoder = LabelEncoder(self.label_names)
-        place = {"split": "evaluation", "column": self.label_column}
         ids = [
-            [encoder.encode(label, row=row, **place) for label in self._labels(values[row])]
-            for row in (places[int(row_id)] for row_id in row_ids)
+            [
+                encoder.encode(label, row=numbers[row], split="evaluation", column=self.label_column)
+                for label in self._labels(values[row])
+            ]
+            for row in row_ids.tolist()
         ]
         if not self.hypotheses.multi_label:
             return np.array(ids, dtype=np.int64).reshape(-1)
-        hot = np.zeros((len(ids), len(self.label_names)), dtype=bool)
-        for row, chosen in enumerate(ids):
-            hot[row, chosen] = True
-        return hot
+        return np.array([[label in labels for label in range(len(self.label_names))] for labels in ids])
 
 
 def _classes_of(pairs: Any, *, multi_label: bool) -> tuple[int, int]:
-    """The ids of entailment and of its contrary; raises ConfigError where the run knows of none."""
+    """The ids of entailment and of its contrary; raises ConfigError where the run has none."""
     names = [name.casefold() for name in pairs.label_names]
     kind, texts = pairs.problem, pairs.text_columns
     if kind != "single_label" or len(texts) != 2 or "entailment" not in names:
-        given = f"{kind} over {', '.join(texts)} with {', '.join(names) or 'no classes'}"
+        about = f"{kind} over {', '.join(texts)} with {', '.join(names) or 'no classes'}"
         raise ConfigError(
-            f"RUN: given a run of {given}; expected one of pairs of texts with a class named entailment, as "
+            f"RUN: given a run of {about}; expected one of pairs of texts with a class named entailment, as "
             "experiment=glue/mnli makes it: only such a one can be asked for classes it was not trained on"
         )
     entailment = names.index("entailment")

@@ -72,11 +72,12 @@ def launch(folder: Path, options: LaunchOptions, *, num_threads: int | None, loc
 def _settle(folder: Path, outcome: Outcome, *, before: Mapping[str, Any], grace_seconds: float) -> None:
     """Correct the run's status where rank 0 could not, and name what failed first rather than last.
 
-    A run that had ended `before`, and that the workers refused to resume, stays as it was.
+    A run that had begun `before`, and that the workers refused to resume, stays as it was.
     """
     record = read_run(folder)
     if outcome.failure is not None:
-        if record != before or before["status"] in UNENDED:
+        refused = outcome.failure.is_mistake and before["status"] != "CREATED"
+        if record != before or not (refused or before["status"] not in UNENDED):
             _set_status(folder, "FAILED", error=outcome.failure.summary)
         return
     shutil.rmtree(folder / REPORTS_FOLDER, ignore_errors=True)

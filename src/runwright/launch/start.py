@@ -1,4 +1,4 @@
-"""From a request to a run: its folder, made or found, held by a lock, executed here or by workers."""
+"""From a request to a run: its folder, made or resolved, held by a lock, executed here or by workers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,24 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from runwright.config.options import WHY_NOT_DEEPSPEED, LaunchOptions
 from runwright.config.secrets import conceal, reveal
 from runwright.errors import ConfigError
 from runwright.launch.local import launch
 from runwright.launch.worker import die_with_parent
-from runwright.runs.folder import RUN_FILE, create, read_config, read_saved, require_format, resolve_run
+from runwright.runs.folder import (
+    CONFIG_FILE,
+    RUN_FILE,
+    create,
+    read_config,
+    read_saved,
+    require_format,
+    resolve_run,
+)
 from runwright.runs.lock import run_lock
-from runwright.runs.resume import adopt, change_config, find_unfinished, record_resume
+from runwright.runs.resume import change_config, find_unfinished, resuming
 from runwright.runs.states import noting_the_end
 from runwright.trainer.environment import (
     STOP_VARIABLE,
@@ -40,24 +49,25 @@ def start(
     `resume` is a run, or auto; `resolved` a resolved config.yaml.
     """
 
-    def choose_folder() -> Path:
+    def choose_folder() -> tuple[Path, dict[str, Any] | None]:
+        """The folder of the run to begin or to resume; with the new configuration of a resumed one."""
         if resume and resume != AUTO:
-            return _folder_of_run(resume, overrides, allow_shadow=allow_shadow)
+            return _resumed_folder(resume, overrides, allow_shadow=allow_shadow)
         if resolved:
-            return _folder_of_resolved(resolved)
+            return _folder_of_resolved(resolved), None
         return _new_folder([*overrides, *([f"resume={AUTO}"] if resume else [])], allow_shadow=allow_shadow)
 
     if started_from_outside():
         return _join_others(choose_folder)
     if os.environ.pop(STOP_VARIABLE, None):  # a job of a multirun
         die_with_parent(signal.SIGTERM)  # stopped in good order where that is killed
-    folder = choose_folder()
-    config = reveal(read_saved(folder))
-    options = LaunchOptions(**config["launch"])
-    # Until torch and transformers are imported, which takes seconds, nothing else is shown.
-    noun = "process" if options.num_processes == 1 else "processes"
-    print(f"run {folder}: starting {options.num_processes} {noun}", file=sys.stderr, flush=True)
-    with run_lock(folder) as lock, noting_the_end(folder):
+    folder, resumed = choose_folder()
+    with run_lock(folder) as lock, noting_the_end(folder), resuming(folder, resumed):
+        config = reveal(read_saved(folder))
+        options = LaunchOptions(**config["launch"])
+        # Until torch and transformers are imported, which takes seconds, nothing else is shown.
+        noun = "process" if options.num_processes == 1 else "processes"
+        print(f"run {folder}: starting {options.num_processes} {noun}", file=sys.stderr, flush=True)
         if options.num_processes > 1 or options.max_restarts > 0:
             return launch(folder, options, num_threads=config["trainer"]["num_threads"], lock=lock)
         from runwright.runs.execute import execute
@@ -66,13 +76,15 @@ def start(
     return 0
 
 
-def _join_others(choose_folder: Callable[[], Path]) -> int:
+def _join_others(choose_folder: Callable[[], tuple[Path, dict[str, Any] | None]]) -> int:
     """Execute as one of the processes of torchrun or `accelerate launch`; the first one composes."""
     die_with_parent(signal.SIGTERM)  # stopped in good order where the launcher is killed
     with ExitStack() as stack:
         folder = None
         if rank() == 0:
-            folder = choose_folder()
+            folder, resumed = choose_folder()
+            for context in (run_lock(folder), noting_the_end(folder), resuming(folder, resumed)):
+                stack.enter_context(context)
             # Before torch is imported: a wrong configuration costs nothing here either.
             config = reveal(read_saved(folder))
             check_num_processes(config["launch"]["num_processes"])
@@ -81,39 +93,34 @@ def _join_others(choose_folder: Callable[[], Path]) -> int:
                 device=config["trainer"]["device"],
                 strategy=config["launch"]["strategy"],
             )
-            stack.enter_context(run_lock(folder))
-            stack.enter_context(noting_the_end(folder))
         from runwright.runs.execute import execute, share_folder
 
         execute(share_folder(folder))
     return 0
 
 
-def _folder_of_run(name: str, overrides: Sequence[str], *, allow_shadow: bool) -> Path:
+def _resumed_folder(
+    name: str, overrides: Sequence[str], *, allow_shadow: bool
+) -> tuple[Path, dict[str, Any] | None]:
     folder = resolve_run(name)
     require_format(folder)
-    with run_lock(folder):
-        if overrides:
-            change_config(folder, overrides, allow_shadow=allow_shadow)
-        else:
-            record_resume(folder, {})
-    return folder
+    if not overrides:
+        return folder, read_config(folder / CONFIG_FILE)
+    return folder, change_config(folder, overrides, allow_shadow=allow_shadow)
 
 
-def _new_folder(overrides: Sequence[str], *, allow_shadow: bool) -> Path:
+def _new_folder(overrides: Sequence[str], *, allow_shadow: bool) -> tuple[Path, dict[str, Any] | None]:
     """The newest unfinished run of the configuration with resume=auto, else a new folder."""
     from runwright.config.compose import compose_checked
 
     composed = compose_checked(list(overrides), allow_shadow=allow_shadow)
-    concealed = conceal(composed.config)
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0  # by torchrun, after a failure
-    earlier = find_unfinished(concealed) if restarted or composed.config["resume"] == AUTO else None
-    if earlier is None:
-        return create(composed.config, overrides=composed.overrides, command=sys.argv)
-    with run_lock(earlier):
-        adopt(earlier, concealed)
-    print(f"resuming {earlier}", file=sys.stderr)
-    return earlier
+    if composed.config["resume"] == AUTO or restarted:
+        config = conceal(composed.config)
+        if earlier := find_unfinished(config):
+            print(f"resuming {earlier}", file=sys.stderr)
+            return earlier, config
+    return create(composed.config, overrides=composed.overrides, command=sys.argv), None
 
 
 def _folder_of_resolved(file: Path) -> Path:

@@ -8,7 +8,7 @@ import torch
 
 from runwright.errors import ConfigError
 from runwright.model.configuration import Embeddings, log, quiet_transformers, special_token_ids
-from runwright.tokenizer.saved import open_saved
+from runwright.tokenizer.pretrained import open_saved
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

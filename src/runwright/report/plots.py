@@ -162,9 +162,14 @@ def _scatter(axes: Axes, data: Mapping[str, Any]) -> None:
     for index, name in enumerate(data["groups"] or [None]):
         mask = groups == index
         axes.scatter(
-            x[mask], y[mask], s=8 + 14 * crowd, alpha=0.25 + 0.5 * crowd, color=COLOURS[index % len(COLOURS)],
-            linewidths=0, label=name and plain(name),
-        )  # fmt: skip
+            x[mask],
+            y[mask],
+            s=8 + 14 * crowd,
+            alpha=0.25 + 0.5 * crowd,
+            color=COLOURS[index % len(COLOURS)],
+            linewidths=0,
+            label=name and plain(name),
+        )
     both = np.concatenate([x, y])
     finite = both[np.isfinite(both)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)

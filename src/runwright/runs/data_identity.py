@@ -1,6 +1,6 @@
-"""The data that a run was trained on, as its folder records it, and what is different about data of today.
+"""The data that a run was trained on, as its folder records it, compared with the data of today.
 
-Rows and what the task learned of them are compared, never places: a file may be moved or renamed.
+Rows and what the task learned of them are compared, never paths: a file may be moved or renamed.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -63,18 +62,17 @@ def record_data(
 
 def recorded_rows(folder: Path) -> RowRecord:
     """The rows of a run as it recorded them."""
-    found = _read(folder)
+    record, hashes = _read(folder), read_row_hashes(folder)
     return RowRecord(
-        fingerprints=found.get("fingerprints", {}),
-        columns=found.get("columns", {}),
-        hashes=read_row_hashes(folder),
+        fingerprints=record.get("fingerprints", {}), columns=record.get("columns", {}), hashes=hashes
     )
 
 
 def rows_of(data: LoadedData, *, splits: Iterable[str]) -> RowRecord:
     """The rows of loaded data; hashes of single rows in these splits only, since they take time."""
-    hashes = {split: found for split in splits if (found := hash_rows(data.splits[split])) is not None}
-    return RowRecord(fingerprints=data.fingerprints, columns=data.columns, hashes=hashes)
+    hashes = {split: hash_rows(data.splits[split]) for split in splits}
+    few = {split: values for split, values in hashes.items() if values is not None}
+    return RowRecord(fingerprints=data.fingerprints, columns=data.columns, hashes=few)
 
 
 def other_splits(data: LoadedData, fingerprints: Mapping[str, str]) -> list[str]:
@@ -83,7 +81,7 @@ def other_splits(data: LoadedData, fingerprints: Mapping[str, str]) -> list[str]
 
 
 def has_begun(folder: Path) -> bool:
-    """Whether a run has trained on its data: it has a checkpoint or a metric."""
+    """Return True if a run has trained on its data: it has a checkpoint or a metric."""
     if list_checkpoints(folder / "checkpoints"):
         return True
     journal = folder / JOURNAL_FILE
@@ -96,43 +94,43 @@ def has_begun(folder: Path) -> bool:
 def check_data(
     folder: Path, config: Mapping[str, Any], ranks: Ranks, data: LoadedData, task: Any
 ) -> list[str]:
-    """What is different about the data of a run that has begun, where the user allows that.
+    """Changes of the data of a run that has begun, where the user allows them.
 
-    Raises CheckpointError, on all ranks together, where it is not allowed.
+    Raises CheckpointError, on all ranks together, where they are not allowed.
     """
     changes = data_changes(folder, config, data, task) if has_begun(folder) else []
     allowed = granted().changed_data
-    refused = _other_classes(folder, task) if changes and allowed else "\n  ".join(changes)
-    if found := next(filter(None, ranks.gather(refused.encode())), b""):
+    refused = "\n  ".join(changes)
+    if changes and allowed:  # the weights must fit all the same
+        states = _read(folder).get("learned", {}), task.state_dict()
+        old, new = (len(state.get("label_names", ())) for state in states)
+        refused = f"{new} classes, and the model has {old}" if old and old != new else ""
+    if reasons := next(filter(None, ranks.gather(refused.encode())), b""):
         ways = "Bring the old data back; or begin a new run (without --resume, or with resume=null)"
         flag = "; or go on with the data of today, which the run then records: --allow-changed-data"
         raise CheckpointError(
-            f"{folder}: the data is not what the run was trained on:\n  {found.decode()}\n"
+            f"{folder}: the data is not what the run was trained on:\n  {reasons.decode()}\n"
             + (ways if allowed else ways + flag)
         )
     return changes
 
 
-def _other_classes(folder: Path, task: Any) -> str:
-    """Why the weights of a run do not fit a task that learned from other data; empty where they do."""
-    states = _read(folder).get("learned", {}), task.state_dict()
-    old, new = (len(state.get("label_names", ())) for state in states)
-    return f"{new} classes, and the model has {old}" if old and old != new else ""
-
-
 def data_changes(folder: Path, config: Mapping[str, Any], data: LoadedData, task: Any) -> list[str]:
-    """What is different about the rows of each split and what the task learned, then which files are."""
+    """Changes of the rows of each split and of what the task learned, then the files that changed."""
     record = _read(folder)
     before = record.get("fingerprints")
     if before is None:
         return []
     now = rows_of(data, splits=other_splits(data, before))
-    rows = row_changes(recorded_rows(folder), now)
-    changes = [f"{split}: {text}" for split, text in rows.items()]
-    learned = _by_place(json.loads(json.dumps(task.state_dict())))
-    found = differences(_by_place(record.get("learned", learned)), learned)
-    if found:
-        texts = [f"{name} {shown(old)} → {shown(new)}" for name, (old, new) in found.items()]
+    changes = [f"{split}: {text}" for split, text in row_changes(recorded_rows(folder), now).items()]
+    learned = json.loads(json.dumps(task.state_dict()))
+    states = [
+        # members of lists are compared one by one
+        {name: dict(enumerate(value)) if isinstance(value, list) else value for name, value in state.items()}
+        for state in (record.get("learned", learned), learned)
+    ]
+    if changed := differences(*states):
+        texts = [f"{name} {shown(old)} → {shown(new)}" for name, (old, new) in changed.items()]
         changes.append(f"what the task learned: {listed(texts)}")
     if not changes and data.stream is None:
         return []
@@ -141,13 +139,6 @@ def data_changes(folder: Path, config: Mapping[str, Any], data: LoadedData, task
         cleaning = {str(_file(text)) for text in _texts(config["dataset"].get("cleaning"))}
         changes += [f"train: rows are cleaned by another {name}" for name in edited if name in cleaning]
     return [*changes, _content(edited)] if changes and edited else changes
-
-
-def _by_place(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists as mappings, so that single members are compared."""
-    return {
-        name: dict(enumerate(value)) if isinstance(value, list) else value for name, value in state.items()
-    }
 
 
 def _edited(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -166,13 +157,11 @@ def _content(edited: Sequence[str]) -> str:
 
 def _hash_files(config: Mapping[str, Any], data: LoadedData) -> dict[str, str]:
     """A hash of each file that rows, cleaning steps and the task were read from; a hub's commit as it is."""
-    sources = set(chain.from_iterable(data.sources.values()))
+    sources = {name for names in data.sources.values() for name in names}
     sources = sources if len(sources) <= MAX_FILES else set()
-    files = {
-        path for name in (*sources, *_texts([config["dataset"], config["task"]])) if (path := _file(name))
-    }
-    others = {name: name for name in sources if _file(name) is None}
-    return others | {str(path): file_fingerprint(path) for path in sorted(files)}
+    files = {name: _file(name) for name in (*sources, *_texts([config["dataset"], config["task"]]))}
+    hashes = {name: name for name in sources if files[name] is None}
+    return hashes | {str(path): file_fingerprint(path) for path in sorted(filter(None, files.values()))}
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -198,7 +187,7 @@ def _file(name: str) -> Path | None:
 def evaluation_warnings(
     folder: Path, config: Mapping[str, Any], data: LoadedData, splits: Sequence[str], *, own: bool
 ) -> dict[str, str]:
-    """What to know of the rows that a run is evaluated on, by split; splits as in training are left out.
+    """Warnings about the rows that a run is evaluated on, by split; splits as in training are left out.
 
     `own`: they are meant to be the run's own, so that other ones are named. Rows of train always are.
     """
@@ -207,40 +196,38 @@ def evaluation_warnings(
     now = rows_of(data, splits=others)
     changes = row_changes(before, now) if own and before.fingerprints else {}
     edited = _edited(_read(folder).get("files", {}), _hash_files(config, data)) if changes else []
-    warnings = {}
+    held_out = any((config["dataset"].get("holdout") or {}).values())
+    trained, none, warnings = read_trained(folder), np.empty(0, dtype=np.uint64), {}
     for split in others:
-        known = {"train": read_trained(folder)}
+        columns = before.columns.get("train", {}), now.columns.get(split, {})
+        comparable = (
+            split in now.hashes and "train" in before.hashes and columns[0].keys() == columns[1].keys()
+        )
+        if not own and held_out and not comparable:
+            warnings[split] = (
+                "the split is held out of rows that cannot be compared with train: some may be in both"
+            )
+            continue
+        earlier = {"train": trained}
         if own:
-            known |= {name: each.hashes for name, each in before.hashes.items() if name != "train"}
-        own_rows = known.pop(split) if own and split in known else None
-        parts = [_count_known(now, split, known, but=own_rows), changes.get(split, "")]
-        parts += [_content(edited)] if edited else []
-        held_out = any((config["dataset"].get("holdout") or {}).values())
-        if not own and held_out and not _is_comparable(before, now, split):
-            parts = ["the split is held out of rows that cannot be compared with train: some may be in both"]
-        if any(parts):
-            warnings[split] = "; ".join(filter(None, parts))
+            earlier |= {name: rows.hashes for name, rows in before.hashes.items() if name != "train"}
+        same = earlier.pop(split, none) if own else none
+        texts = [_count_earlier(now, split, earlier, but=same), changes.get(split, "")]
+        texts += [_content(edited)] if edited else []
+        if any(texts):
+            warnings[split] = "; ".join(filter(None, texts))
     return warnings
 
 
-def _is_comparable(before: RowRecord, now: RowRecord, split: str) -> bool:
-    """Whether a row of train would be recognized: there are hashes of rows with the same columns."""
-    columns = before.columns.get("train", {}), now.columns.get(split, {})
-    return split in now.hashes and "train" in before.hashes and columns[0].keys() == columns[1].keys()
-
-
-def _count_known(
-    rows: RowRecord, split: str, known: Mapping[str, np.ndarray], *, but: np.ndarray | None
-) -> str:
-    """How many rows of a split other splits had, each row counted once; not those that it had itself."""
+def _count_earlier(rows: RowRecord, split: str, earlier: Mapping[str, np.ndarray], *, but: np.ndarray) -> str:
+    """Rows of a split that other splits had, each counted once; not those that it had itself."""
     if split not in rows.hashes:
         return ""
-    left, counts = rows.hashes[split].hashes, []
-    total = len(left)
-    left = left if but is None else left[~np.isin(left, but)]
-    for name, hashes in known.items():
-        inside = np.isin(left, hashes)
-        left = left[~inside]
+    hashes, counts = rows.hashes[split].hashes, []
+    total, hashes = len(hashes), hashes[~np.isin(hashes, but)]
+    for name, others in earlier.items():
+        inside = np.isin(hashes, others)
+        hashes = hashes[~inside]
         if inside.any():
             counts.append(f"{inside.sum()}{'' if counts else f' of its {total} rows were'} in {name}")
     return ", ".join(counts)

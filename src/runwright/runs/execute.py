@@ -1,12 +1,11 @@
 """Train a run from its folder to a best model, metrics and a final status: finished, failed or killed.
 
-The same function begins a run and goes on with one: where the folder holds a checkpoint, training continues
-from it. Only the first of several processes writes.
+The same function begins a run and resumes one: where the folder holds a checkpoint, training continues from
+it. Only the first of several ranks writes.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import signal
@@ -28,26 +27,26 @@ from runwright.report.log import run_logging
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, print_summary
 from runwright.runs.data_identity import has_begun
-from runwright.runs.evaluate import check_examples, check_tuning, evaluate_each, keep_learned
+from runwright.runs.evaluate import check_examples, check_splits, evaluate_splits
 from runwright.runs.folder import CONFIG_FILE, read_config, read_run, read_saved
 from runwright.runs.record import (
+    TASK_FILE,
     Run,
-    add_up_effort,
     describe_data,
-    describe_models,
     finish_recording,
+    measure_effort,
     prepare_data,
+    record_models,
     record_summary,
     start_recording,
     write_results,
 )
-from runwright.runs.results import RunResult
 from runwright.runs.resume import check_identity, config_hash
-from runwright.tokenizer.fingerprint import tokenizer_fingerprint
+from runwright.store import file_sha256, write_json
+from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tracker.console import Silent
 from runwright.trainer import environment
-from runwright.trainer.batches import Batches
-from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints, load, read_identity
+from runwright.trainer.checkpoint import CheckpointStore, Snapshot, list_checkpoints, load, read_identity
 from runwright.trainer.environment import (
     TIME_LIMIT,
     EvaluationStopped,
@@ -64,6 +63,7 @@ from runwright.trainer.processes import end_ranks, open_store, set_threads, star
 from runwright.trainer.sharding import gathered, release
 from runwright.trainer.step import Stepper, StepResult
 from runwright.trainer.stream import StreamBatches
+from runwright.types import RunResult
 from runwright.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -79,9 +79,9 @@ class StoppedBySignalError(RunwrightError):
 
 
 def execute(folder: Path) -> RunResult:
-    """Run what `folder`/config.yaml says to its end; the folder then holds everything that came of it.
+    """Run the configuration in a run's folder to its end; the folder then holds all results.
 
-    Raises StoppedBySignalError where a signal ended it; whatever else went wrong is written down and raised.
+    Raises StoppedBySignalError where a signal ended it; any other error is recorded and raised.
     """
     # Only the first process tracks the run.
     config = reveal(read_saved(folder), but="tracker" if rank() else "")
@@ -105,6 +105,7 @@ def execute(folder: Path) -> RunResult:
                 run_id=read_run(folder)["run_id"],
                 config=config,
                 options=options,
+                metrics=build.build_metrics(config),
                 ranks=ranks,
                 tracker=tracker,
                 progress=progress,
@@ -116,29 +117,34 @@ def execute(folder: Path) -> RunResult:
 
 
 def _guarded(run: Run) -> RunResult:
-    """The run with its status kept true whatever happens."""
-    # Where the data of a run that has begun is refused, its record stays as it is.
-    prepared = prepare_data(run) if has_begun(run.folder) else None
+    """The result, with the recorded status true whatever happens."""
+    prepared = None
+    if has_begun(run.folder):  # what refuses to resume is found before the run's record is touched
+        prepared = prepare_data(run)
+        run.checkpoint = _load_newest(run, prepared)
     try:
-        start_recording(run)
+        if run.ranks.is_first:
+            start_recording(run)
         result, summary = _train_and_report(run, prepared or prepare_data(run))
     except BaseException as error:
         killed = isinstance(error, StoppedBySignalError | KeyboardInterrupt)
-        finish_recording(run, "KILLED" if killed else "FAILED", error=error)
+        if run.ranks.is_first:
+            finish_recording(run, "KILLED" if killed else "FAILED", error=error)
         raise
-    finish_recording(run, "FINISHED")
+    if run.ranks.is_first:
+        finish_recording(run, "FINISHED")
     if summary is not None:
         print_summary(summary)
     return result
 
 
 def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, RunSummary | None]:
-    """The result, and on the first process the summary to print."""
-    describe_data(run, prepared)
+    """The result, and on the first rank the summary to print."""
+    if run.ranks.is_first:
+        describe_data(run, prepared)
     state, model = _train(run, prepared)
     best_step = _restore_best(run, state, model)
-    evaluations = _evaluate_splits(run, prepared, model, step=state.step)
-    add_up_effort(run)
+    evaluations = _evaluate_best(run, prepared, model, step=state.step)
     result = RunResult(
         run_id=run.run_id,
         folder=run.folder,
@@ -154,13 +160,13 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
         ledger=state.ledger,
         paths={},
     )
-    summary = None
-    if run.ranks.is_first:
-        result = write_results(run, prepared, model, evaluations, result)
-        # From the moment that `runwright runs` counts from; finish_recording ends there too.
-        run.seconds["all"] = time.time() - read_run(run.folder)["start_time"]
-        summary = record_summary(run, state, result)
-    return result, summary  # nobody waits for the first one's files and plots: they may take long
+    effort = measure_effort(run)
+    if not run.ranks.is_first:
+        return result, None  # nobody waits for the first one's files and plots: they may take long
+    result = write_results(run, prepared, model, evaluations, result)
+    # From the moment that `runwright runs` counts from; finish_recording ends there too.
+    run.seconds["all"] = time.time() - read_run(run.folder)["start_time"]
+    return result, record_summary(run, state, result, effort=effort)
 
 
 # --- training ---------------------------------------------------------------------------------------------
@@ -168,35 +174,29 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
 
 def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.Module]:
     """Train to the end; the state then, and the whole model. Raises StoppedBySignalError after a signal."""
-    splits = choose_splits(prepared.examples, best_split=run.options.best_split)
-    if splits.best is None and run.options.early_stopping_patience is not None:
-        raise ConfigError(
-            "trainer.early_stopping_patience needs a validation split; set dataset.holdout.validation"
-        )
-    if splits.best is None and run.options.evaluate_at_start:
-        raise ConfigError(
-            "trainer.evaluate_at_start needs a validation split; set dataset.holdout.validation"
-        )
-    check_tuning(prepared.task, splits)
+    options, task = run.options, prepared.task
+    splits = choose_splits(prepared.examples, best_split=options.best_split)
+    check_splits(options, task, splits)
     check_examples(prepared, best=splits.best)
     logger.info("model: making it and its optimizer on %s", run.ranks.device)
     make_model = partial(build.build_model, run.config, prepared, device=run.ranks.device)
-    stepper = build.build_stepper(run.config, model=make_model(), task=prepared.task, ranks=run.ranks)
-    describe_models(run)
-    batches = _batches(run, prepared)
-    plan = make_plan(run.options, steps_per_epoch=batches.steps_per_epoch)
+    stepper = build.build_stepper(run.config, model=make_model(), task=task, ranks=run.ranks)
+    if run.ranks.is_first:
+        record_models(run)
+    batches = build.build_batches(run.config, prepared, ranks=run.ranks)
+    plan = make_plan(options, steps_per_epoch=batches.steps_per_epoch)
     scheduler = build.build_scheduler(run.config, stepper.optimizer, total_steps=plan.total_steps)
     checkpoints = CheckpointStore(
-        run.folder / "checkpoints", keep=run.options.keep_checkpoints, identity=_identity(run, prepared)
+        run.folder / "checkpoints", keep=options.keep_checkpoints, identity=_identity(run, prepared)
     )
-    state = _resume(run, checkpoints, stepper, scheduler)
+    state = _restore(run, checkpoints, stepper, scheduler)
     if isinstance(batches, StreamBatches):
         batches.resume(state.stream)
     loop = Loop(
         batches=batches,
         stepper=stepper,
         scheduler=scheduler,
-        options=run.options,
+        options=options,
         plan=plan,
         checkpoints=checkpoints,
         log=run.tracker,
@@ -209,11 +209,8 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         code = loop.run(state)
     checkpoints.wait()
     run.ranks.barrier()  # the others read what the first one wrote
-    run.seconds |= {
-        "train": state.train_seconds,
-        "evaluate": state.evaluate_seconds,
-        "save": checkpoints.seconds,
-    }
+    run.seconds |= {"train": state.train_seconds, "evaluate": state.evaluate_seconds}
+    run.seconds["save"] = checkpoints.seconds
     if code > TIME_LIMIT:
         raise StoppedBySignalError(code, run.folder, state.step)
     if code == TIME_LIMIT:
@@ -221,21 +218,24 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     return state, release(stepper.model, make_model)
 
 
-def _batches(run: Run, prepared: build.Prepared) -> Batches | StreamBatches:
-    if prepared.stream is not None:
-        return build.build_stream_batches(run.config, prepared, ranks=run.ranks)
-    return build.build_batches(run.config, prepared.examples["train"], prepared.task, ranks=run.ranks)
+def _load_newest(run: Run, prepared: build.Prepared) -> tuple[Path, Snapshot] | None:
+    """The newest checkpoint; raises CheckpointError where the run must not be resumed from it."""
+    store = CheckpointStore(run.folder / "checkpoints", keep=1, identity=_identity(run, prepared))
+    newest = store.load_newest()
+    if len(set(run.ranks.per_rank(newest[1].step if newest else 0))) > 1:
+        raise CheckpointError(f"{store.folder}: not all processes read the same checkpoint there")
+    if newest is not None:
+        for reason in check_identity(read_identity(newest[0]), store.identity):
+            logger.warning("going on, but not bit for bit: %s", reason)
+    return newest
 
 
-def _resume(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler: Any) -> TrainingState:
-    found = checkpoints.load_newest()
-    if len(set(run.ranks.per_rank(found[1].step if found else 0))) > 1:
-        raise CheckpointError(f"{checkpoints.folder}: not all processes read the same checkpoint there")
-    if found is None:
+def _restore(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler: Any) -> TrainingState:
+    """The state of the checkpoint that was loaded, or a new one; its copy of the weights is let go."""
+    newest, run.checkpoint = run.checkpoint, None
+    if newest is None:
         return TrainingState()
-    folder, snapshot = found
-    for reason in check_identity(read_identity(folder), checkpoints.identity):
-        logger.warning("going on, but not bit for bit: %s", reason)
+    folder, snapshot = newest
     state = restore_snapshot(snapshot, stepper, scheduler)
     checkpoints.protected_step = state.best_step
     logger.info("going on from step %d (%s)", state.step, folder)
@@ -245,28 +245,28 @@ def _resume(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler:
 def _validate(
     run: Run, prepared: build.Prepared, stepper: Stepper, splits: EvaluationSplits
 ) -> Mapping[str, Mapping[str, float]]:
-    """Figures of the splits; of the first process on all, since all must decide alike."""
+    """Metrics by split; those of the first rank on all, since all must decide alike."""
     with gathered(stepper.model):
-        model = stepper.model
-        found = evaluate_each(run, prepared, model, splits.names, best=splits.best)
-    figures = {split: evaluation.metrics for split, evaluation in found.items()}
-    return json.loads(run.ranks.gather(json.dumps(figures).encode())[0])
+        evaluations = evaluate_splits(run, prepared, stepper.model, splits.names, best=splits.best)
+    metrics = {split: evaluation.metrics for split, evaluation in evaluations.items()}
+    return json.loads(run.ranks.gather(json.dumps(metrics).encode())[0])
 
 
-def _evaluate_splits(
+def _evaluate_best(
     run: Run, prepared: build.Prepared, model: torch.nn.Module, *, step: int
 ) -> dict[str, Evaluation]:
-    """Every split but train, with the best weights."""
+    """Evaluations of every split but train with the best weights; what the task tuned on them is recorded."""
     began = time.monotonic()
     splits = [split for split in prepared.examples if split != "train"]
     try:
         best = choose_splits(splits, best_split=run.options.best_split).best
-        found = evaluate_each(run, prepared, model, splits, best=best)
+        evaluations = evaluate_splits(run, prepared, model, splits, best=best)
     except EvaluationStopped as stopped:
         raise StoppedBySignalError(stopped.code, run.folder, step) from None
     run.seconds["evaluate"] += time.monotonic() - began
-    keep_learned(run, prepared.task)
-    return found
+    if run.ranks.is_first and prepared.task.tuned_option:
+        write_json(run.folder / TASK_FILE, prepared.task.state_dict())
+    return evaluations
 
 
 def _restore_best(run: Run, state: TrainingState, model: torch.nn.Module) -> int | None:
@@ -307,18 +307,17 @@ SHARED_FOLDER_SECONDS = 30.0  # for a network file system to show what another m
 
 
 def share_folder(folder: Path | None) -> Path:
-    """The run's folder, which rank 0 gives and the others get, after a check that they see the same one."""
+    """The run's folder, sent by rank 0 to the others, which check that they see the same one."""
     if folder is not None and environment.world_size() == 1:
         return folder
     store = open_store()
     if folder is not None:
-        digest = hashlib.sha256((folder / CONFIG_FILE).read_bytes()).hexdigest()
-        store.set("runwright/folder", json.dumps([str(folder), digest]))
+        store.set("runwright/folder", json.dumps([str(folder), file_sha256(folder / CONFIG_FILE)]))
         return folder
     name, digest = json.loads(store.get("runwright/folder"))
     file = Path(name) / CONFIG_FILE
     until = time.monotonic() + SHARED_FOLDER_SECONDS
-    while not (file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == digest):
+    while not (file.is_file() and file_sha256(file) == digest):
         if time.monotonic() > until:
             raise ConfigError(
                 f"output_dir: given a folder in which {socket.gethostname()} does not see {file} as rank 0 "

@@ -1,4 +1,4 @@
-"""The folder of a run: made by exactly one process, found again by path, id or `latest`.
+"""The folder of a run: made by exactly one process, looked up by path, id or `latest`.
 
 outputs/<name>/<time>-<id>/ with config.yaml (resolved), overrides.yaml and run.json (who, when, status).
 """
@@ -14,9 +14,9 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
@@ -39,28 +39,22 @@ MAX_TRIES = 100
 LATEST = "latest"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """Something that a run may have, or not yet."""
+class Need(NamedTuple):
+    """A result that a run may have, or not yet: its name, and whether a run's folder has it."""
 
     name: str
-    is_in: Callable[[Path], bool]  # a run's folder
+    is_in: Callable[[Path], bool]
 
 
 def has_model(folder: Path) -> bool:
-    """Whether the best model is in the folder of a run, with what its task learned."""
+    """Return True if a run's folder has the best model, with what its task learned."""
     return (folder / "best" / "config.json").is_file() and (folder / "task.json").is_file()
 
 
-BEST_MODEL = Part(name="best model", is_in=has_model)
+BEST_MODEL = Need("best model", has_model)
 
 
-def create(
-    config: Mapping[str, Any],
-    *,
-    overrides: Sequence[str],
-    command: Sequence[str],
-) -> Path:
+def create(config: Mapping[str, Any], *, overrides: Sequence[str], command: Sequence[str]) -> Path:
     """A new folder that belongs to this run alone, with its configuration; references stand for secrets."""
     concealed = conceal(config)
     refuse_in_names(config, concealed)
@@ -99,8 +93,9 @@ def read_config(file: Path) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        loaded = OmegaConf.load(file)
-        config = resolved(OmegaConf.to_container(loaded, resolve=False))
+        config = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        if "${" in str(config):
+            config = OmegaConf.to_container(OmegaConf.create(keep_references(config)), resolve=True)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
@@ -111,15 +106,8 @@ def read_config(file: Path) -> dict[str, Any]:
     return {str(key): value for key, value in config.items()}
 
 
-def resolved(config: Any) -> Any:
-    """Plain containers without interpolations; references to environment variables stay."""
-    if "${" not in str(config):
-        return config
-    return OmegaConf.to_container(OmegaConf.create(keep_references(config)), resolve=True)
-
-
 def read_run(folder: Path) -> dict[str, Any]:
-    """run.json."""
+    """The record of a run, which is its run.json."""
     return json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
 
 
@@ -131,7 +119,7 @@ def update_status(folder: Path, status: str, **fields: Any) -> dict[str, Any]:
 
 
 def resolve_run(
-    reference: str | Path, *, output_dir: str | Path = "outputs", needs: Part | None = None
+    reference: str | Path, *, output_dir: str | Path = "outputs", needs: Need | None = None
 ) -> Path:
     """The folder of a run from its path, its id or the start of it, `latest`, or `latest:NAME`.
 
@@ -140,19 +128,18 @@ def resolve_run(
     path = Path(reference).expanduser()
     if (path / RUN_FILE).is_file():
         return path.resolve()
-    text = str(reference)
-    runs = find_runs(output_dir)
-    if text == LATEST or text.startswith(f"{LATEST}:"):
-        return _latest(text, runs, output_dir, needs)
+    text, runs = str(reference), find_runs(output_dir)
+    latest, _, name = text.partition(":")
+    if latest == LATEST and (named := [run for run in runs if not name or run.parent.name == name]):
+        return _newest(text, named, needs).resolve()
     matches = [folder for folder in runs if text and _is_called(folder, text)]
     if len(matches) == 1:
         return matches[0].resolve()
     if matches:
         some = ", ".join(str(match) for match in matches[-5:])
         raise ConfigError(f"run {text!r}: given the start of {len(matches)} runs, expected one: {some}")
-    names = [str(folder) for folder in runs] + [folder.name for folder in runs]
-    short_ids = [folder.name.rpartition("-")[2] for folder in runs]
-    hint = did_you_mean(text, [*names, *short_ids, LATEST, *_latest_names(runs)])
+    names = [name for run in runs for name in (str(run), run.name, run.name.rpartition("-")[2])]
+    hint = did_you_mean(text, [*names, LATEST, *sorted({f"{LATEST}:{run.parent.name}" for run in runs})])
     where = f"{len(runs)} runs in {output_dir}" if runs else f"no runs in {output_dir} yet"
     raise ConfigError(
         f"run {text!r}: given no run, expected a run's folder, its id or the start of it, latest or "
@@ -189,7 +176,7 @@ def claim_folder(root: Path) -> tuple[Path, str, float]:
 
 
 def boot_id() -> str:
-    """What tells this boot of the machine from every other; empty where the system does not say."""
+    """The id of this boot of the machine; empty where the system does not say."""
     file = Path("/proc/sys/kernel/random/boot_id")
     return file.read_text(encoding="ascii").strip() if file.is_file() else ""
 
@@ -203,39 +190,22 @@ def _is_called(folder: Path, text: str) -> bool:
     return text.startswith(short) and str(read_run(folder).get("run_id", "")).startswith(text)
 
 
-def _latest(text: str, runs: list[Path], output_dir: str | Path, needs: Part | None) -> Path:
-    name = text.partition(":")[2]
-    chosen = [folder for folder in runs if not name or folder.parent.name == name]
-    if chosen:  # a reproduction is no newer run, unless there are only such
-        originals = [folder for folder in chosen if "reproduces" not in read_run(folder)]
-        newest, *older = sorted(originals or chosen, key=start_order, reverse=True)
-        if needs is None or needs.is_in(newest):
-            return newest.resolve()
-        return (_first_with(needs, older, text, passed=newest) or newest).resolve()
-    if not runs:
-        raise ConfigError(f"run {text!r}: there are no runs in {output_dir} yet")
-    names = _latest_names(runs)
-    raise ConfigError(
-        f"run {text!r}: given no run, expected one of {', '.join([LATEST, *names])}; "
-        f"{did_you_mean(text, names)}".rstrip("; ")
-    )
-
-
-def _first_with(needs: Part, runs: list[Path], text: str, *, passed: Path) -> Path | None:
-    """The first of these runs that has what is needed; that a newer one is passed over is said."""
-    found = next(filter(needs.is_in, runs), None)
-    if found is not None:
-        status = read_run(passed).get("status")
-        logger.warning("%s: %s (%s) has no %s; taken: %s", text, passed, status, needs.name, found)
-    return found
-
-
-def _latest_names(runs: list[Path]) -> list[str]:
-    return sorted({f"{LATEST}:{folder.parent.name}" for folder in runs})
+def _newest(text: str, runs: list[Path], needs: Need | None) -> Path:
+    """The newest run, or the newest that has what is needed; says so where it passes over a newer one."""
+    # A reproduction is no newer run, unless there are only such.
+    originals = [folder for folder in runs if "reproduces" not in read_run(folder)]
+    newest, *older = sorted(originals or runs, key=start_order, reverse=True)
+    if needs is None or needs.is_in(newest):
+        return newest
+    for folder in filter(needs.is_in, older):
+        status = read_run(newest).get("status")
+        logger.warning("%s: %s (%s) has no %s; taken: %s", text, newest, status, needs.name, folder)
+        return folder
+    return newest
 
 
 def read_saved(folder: Path) -> dict[str, Any]:
-    """The configuration of the run in a folder. Raises ConfigError where the folder has another format."""
+    """The configuration of a run. Raises ConfigError where its folder has another format."""
     if (folder / RUN_FILE).is_file():  # a logged model of MLflow has none
         require_format(folder)
     return read_config(folder / CONFIG_FILE)

@@ -1,4 +1,4 @@
-"""One process group at a time works on a run: a lock in its folder that ends with those who hold it.
+"""A lock in a run's folder: one process group at a time works on a run, and the lock ends with it.
 
 The kernel's lock on the file counts: it is gone with the last process of the run, however that ended, and
 workers inherit it from the process that started them. On network file systems where locks do not reach other
@@ -35,29 +35,32 @@ class RunBusyError(RunwrightError):
 def run_lock(folder: Path) -> Iterator[int]:
     """Hold the run until the end of the block; gives the file descriptor, which workers may inherit.
 
-    Raises RunBusyError, naming who has it, where another process is at work on the run.
+    Raises RunBusyError, naming the lock holder, where another process works on the run.
     """
-    file = folder / LOCK_FILE
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = _open(folder)
     try:
-        if _stays_held(descriptor, file):
-            raise RunBusyError(_refusal(folder, _read(descriptor)))
+        _wait(folder, descriptor)
         _write(descriptor, {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id()})
         stop = threading.Event()
-        beating = threading.Thread(target=_beat, args=(descriptor, stop), name="run-lock", daemon=True)
-        beating.start()
+
+        def beat() -> None:
+            while not stop.wait(HEARTBEAT_SECONDS):
+                os.utime(descriptor)
+
+        heartbeat = threading.Thread(target=beat, name="run-lock", daemon=True)
+        heartbeat.start()
         try:
             yield descriptor
         finally:
             stop.set()  # before the descriptor is closed: its number may be used again
-            beating.join()
+            heartbeat.join()
             _write(descriptor, {})
     finally:
         os.close(descriptor)
 
 
 def is_busy(folder: Path) -> bool:
-    """Whether a process is at work on the run now."""
+    """Return True if a process works on the run now."""
     if not (folder / LOCK_FILE).is_file():
         return False
     with held_for_a_moment(folder) as held:
@@ -66,45 +69,49 @@ def is_busy(folder: Path) -> bool:
 
 @contextmanager
 def held_for_a_moment(folder: Path) -> Iterator[bool]:
-    """Whether nobody else has the run; if so, nobody gets it before the end of the block.
+    """True if nobody else holds the run; then nobody gets it before the end of the block.
 
     False as well where there is no lock yet and none can be made.
     """
-    file = folder / LOCK_FILE
     try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = _open(folder)
     except OSError:
         yield False
         return
     try:
-        yield not _is_held(descriptor, file)
+        yield not _is_held(folder, descriptor)
     finally:
         os.close(descriptor)
 
 
 def read_holder(folder: Path) -> dict[str, Any]:
-    """Who took the lock last, as `host`, `pid`, `boot_id` and `time`; empty where it was given back."""
+    """The last holder of the lock, as `host`, `pid`, `boot_id` and `time`; empty where it was given back."""
     try:
-        descriptor = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        holder = json.loads((folder / LOCK_FILE).read_bytes() or b"{}")
+    except (OSError, ValueError):  # none yet, or written half by a process that was killed
         return {}
-    try:
-        return _read(descriptor)
-    finally:
-        os.close(descriptor)
+    return holder if isinstance(holder, dict) else {}
 
 
 def lives_here(holder: dict[str, Any]) -> bool:
-    """Whether it is a process of this machine that is still there: since this boot, under its own number."""
+    """Return True if the holder is a process that lives on this machine, not a later one of its number."""
+    import psutil  # deferred: few commands ask
+
     if holder.get("host") != socket.gethostname() or holder.get("boot_id") != boot_id():
         return False
-    began = _start_of_process(int(holder.get("pid", 0)))
+    try:
+        process = psutil.Process(int(holder.get("pid", 0)))
+        if process.status() == psutil.STATUS_ZOMBIE:  # has ended; who started it has not looked yet
+            return False
+        began = process.create_time()
+    except (psutil.Error, ValueError):
+        return False
     # A number that was given to another process since then; the clocks have steps of a hundredth of a second.
-    return began is not None and began <= float(holder.get("time", began)) + 1
+    return began <= float(holder.get("time", began)) + 1
 
 
 def age_seconds(file: Path) -> float:
-    """How long ago the file was written, by the clock of its file system: another machine's may differ."""
+    """Seconds since the file was written, by the clock of its file system: another machine's may differ."""
     probe = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}.probe")
     try:
         probe.touch()
@@ -115,71 +122,47 @@ def age_seconds(file: Path) -> float:
     return now - file.stat().st_mtime
 
 
-def _stays_held(descriptor: int, file: Path) -> bool:
-    """Whether another process holds the file, and is not merely looking."""
+def _open(folder: Path) -> int:
+    return os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def _wait(folder: Path, descriptor: int) -> None:
+    """Take the lock, after who merely looks; raises RunBusyError where a living process holds it."""
     until = time.monotonic() + PATIENCE_SECONDS
-    while _is_held(descriptor, file):
-        holder = _read(descriptor)
-        if lives_here(holder) or _lives_elsewhere(holder, file) or time.monotonic() > until:
-            return True
+    while _is_held(folder, descriptor):
+        holder = read_holder(folder)
+        if lives_here(holder) or _lives_elsewhere(folder, holder) or time.monotonic() > until:
+            who = f"process {holder['pid']} on {holder['host']}" if "pid" in holder else "another process"
+            raise RunBusyError(
+                f"{folder}: given a run that {who} is working on, expected one that has ended; wait for it, "
+                "or stop it (a SIGTERM saves first)"
+            )
         time.sleep(0.02)
-    return False
 
 
-def _is_held(descriptor: int, file: Path) -> bool:
-    """Whether another process holds the file; otherwise this descriptor does from now on."""
+def _is_held(folder: Path, descriptor: int) -> bool:
+    """Return True if another process holds the lock; otherwise this descriptor does from now on."""
+    is_locked = True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # some cluster file systems know no locks: what the file says must do
-        holder = _read(descriptor)
-        is_other = holder.get("pid") != os.getpid()
-        return (is_other and lives_here(holder)) or _lives_elsewhere(holder, file)
-    return _lives_elsewhere(_read(descriptor), file)
+    except OSError:  # some cluster file systems have no locks: what the file says must do
+        is_locked = False
+    holder = read_holder(folder)
+    if not is_locked and holder.get("pid") != os.getpid() and lives_here(holder):
+        return True
+    return _lives_elsewhere(folder, holder)
 
 
-def _lives_elsewhere(holder: dict[str, Any], file: Path) -> bool:
-    """Whether a holder on another machine gave a sign of life not long ago."""
+def _lives_elsewhere(folder: Path, holder: dict[str, Any]) -> bool:
+    """Return True if a holder on another machine had a heartbeat not long ago."""
     if not holder or holder.get("host") == socket.gethostname():
         return False  # on this machine the lock itself would have said so
-    return age_seconds(file) < DEAD_AFTER_SECONDS
-
-
-def _beat(descriptor: int, stop: threading.Event) -> None:
-    while not stop.wait(HEARTBEAT_SECONDS):
-        os.utime(descriptor)
-
-
-def _refusal(folder: Path, holder: dict[str, Any]) -> str:
-    who = f"process {holder['pid']} on {holder['host']}" if "pid" in holder else "another process"
-    return (
-        f"{folder}: given a run that {who} is working on, expected one that has ended; wait for it, or stop "
-        "it (a SIGTERM saves first)"
-    )
-
-
-def _read(descriptor: int) -> dict[str, Any]:
-    try:
-        holder = json.loads(os.pread(descriptor, 4096, 0) or b"{}")
-    except ValueError:  # written half by a process that was killed
-        return {}
-    return holder if isinstance(holder, dict) else {}
+    return age_seconds(folder / LOCK_FILE) < DEAD_AFTER_SECONDS
 
 
 def _write(descriptor: int, holder: dict[str, Any]) -> None:
     text = json.dumps({**holder, "time": time.time()} if holder else {}).encode()
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, text, 0)
-
-
-def _start_of_process(number: int) -> float | None:
-    """When a process of this machine began, in seconds since 1970; None where there is none."""
-    import psutil  # deferred: few commands ask
-
-    try:
-        process = psutil.Process(number)
-        # A zombie has ended; who started it has not looked yet.
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except (psutil.Error, ValueError):
-        return None

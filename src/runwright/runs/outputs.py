@@ -1,10 +1,10 @@
-"""What a run leaves in its folder, and shows its tracker: best model, predictions, tables, plots, summary."""
+"""Files that a run leaves in its folder: best model, predictions, tables and plots."""
 
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from runwright.predictions import select
 from runwright.report.page.charts import THRESHOLD
 from runwright.report.plots import plot_thresholds, write_data_plots, write_prediction_plots, write_run_plots
 from runwright.report.tables import class_report, group_rows, write_records
+from runwright.store import folder_whole
 from runwright.trainer.batches import derive_seed
 from runwright.trainer.evaluate import Evaluation
 from runwright.types import Interval, Metric
@@ -33,25 +34,21 @@ def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any) -> Path:
     """
     from runwright.model.configuration import quiet_transformers
     from runwright.model.lora import merge_adapter
-    from runwright.tokenizer.saved import other_class
+    from runwright.tokenizer.pretrained import other_class
 
-    best, partial = folder / BEST, folder / f".{BEST}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    merged = merge_adapter(model)
-    with quiet_transformers():
-        merged.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    for path, text in task.model_files(merged).items():
-        (partial / path).parent.mkdir(exist_ok=True)
-        (partial / path).write_text(text, encoding="utf-8")
-    if best.exists():
-        shutil.rmtree(best)
-    partial.replace(best)
-    if (taken := other_class(best)) is not None:
+    best, merged = folder / BEST, merge_adapter(model)
+    with folder_whole(best) as unfinished:
+        with quiet_transformers():
+            merged.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        for path, text in task.model_files(merged).items():
+            (unfinished / path).parent.mkdir(exist_ok=True)
+            (unfinished / path).write_text(text, encoding="utf-8")
+    if (other := other_class(best)) is not None:
         logger.warning(
             "beside this architecture AutoTokenizer takes a %s, which cuts texts otherwise; Runwright reads "
             "what was saved, and so does AutoTokenizer.from_pretrained(%r, config=PreTrainedConfig())",
-            taken,
+            other,
             str(best),
         )
     return best
@@ -69,53 +66,45 @@ def intervals(
     predictions = evaluation.predictions
     if not predictions.labelled:
         return {}
-    parts: dict[str, Any] = {"": predictions}
-    if predictions.groups is not None:
-        parts |= {
-            f"/{name}": select(predictions, predictions.groups == index)
-            for index, name in enumerate(group_names)
-            if (predictions.groups == index).any()
-        }
+    subsets: dict[str, Any] = {"": predictions}
+    for index, name in enumerate(group_names if predictions.groups is not None else ()):
+        if (in_group := predictions.groups == index).any():
+            subsets[f"/{name}"] = select(predictions, in_group)
     return {
         f"{split}/{name}{suffix}": bootstrap_interval(
-            metric, part, seed=derive_seed("bootstrap", seed, split, name)
+            metric, subset, seed=derive_seed("bootstrap", seed, split, name)
         )
         for name, metric in metrics.items()
         if name not in evaluation.tables
-        for suffix, part in parts.items()
+        for suffix, subset in subsets.items()
     }
 
 
-def write_predictions(
-    folder: Path, split: str, *, rows: Any, task: Any, evaluation: Evaluation
-) -> dict[str, Path]:
-    """predictions/<split>.jsonl in the order of rows, and tables/worst_<split>.csv by falling loss."""
-    predictions = evaluation.predictions
-    if not task.predicts_rows:
-        return {}
-    written = {f"predictions/{split}": folder / "predictions" / f"{split}.jsonl"}
-    everything = range(len(predictions.example_ids))
-    write_records(written[f"predictions/{split}"], _records(predictions, everything, rows, task))
-    if predictions.losses is not None:
-        order = np.argsort(-predictions.losses, kind="stable")[:NUM_WORST].tolist()
-        written[f"tables/worst_{split}"] = folder / "tables" / f"worst_{split}.csv"
-        write_records(written[f"tables/worst_{split}"], _records(predictions, order, rows, task))
-    return written
+def write_split(folder: Path, split: str, *, rows: Any, task: Any, evaluation: Evaluation) -> dict[str, Path]:
+    """Write the predictions of a split and tables about them; the files by name.
 
-
-def write_tables(folder: Path, split: str, *, task: Any, evaluation: Evaluation) -> dict[str, Path]:
-    """tables/classes_<split>.csv: precision, recall and F1 of each class; groups_<split>.csv: by group."""
-    tables, compared = folder / "tables", task.comparison(evaluation.predictions)
+    predictions/<split>.jsonl: all, in the order of rows; tables/worst_<split>.csv: by falling loss;
+    classes_<split>.csv: precision, recall and F1 of each class; groups_<split>.csv: metrics of each group.
+    """
+    predictions, tables = evaluation.predictions, folder / "tables"
+    records = partial(_records, predictions, rows=rows, task=task)
     written: dict[str, Path] = {}
+    if task.predicts_rows:
+        file = folder / "predictions" / f"{split}.jsonl"
+        written[f"predictions/{split}"] = write_records(file, records(range(len(predictions.example_ids))))
+        if predictions.losses is not None:
+            worst = np.argsort(-predictions.losses, kind="stable")[:NUM_WORST].tolist()
+            written[f"tables/worst_{split}"] = write_records(tables / f"worst_{split}.csv", records(worst))
+    contents, compared = {}, task.comparison(predictions)
     if compared is not None and compared.labels:
-        rows = class_report(compared.predicted, compared.expected, compared.labels)
-        written[f"tables/classes_{split}"] = write_records(tables / f"classes_{split}.csv", rows)
-    for name, own in task.tables(evaluation.predictions).items():
-        written[f"tables/{name}_{split}"] = write_records(tables / f"{name}_{split}.csv", own)
-    by_group = group_rows({f"{split}/{k}": v for k, v in evaluation.metrics.items()}, split=split)
-    if by_group:
-        written[f"tables/groups_{split}"] = write_records(tables / f"groups_{split}.csv", by_group)
-    return written
+        contents["classes"] = class_report(compared.predicted, compared.expected, compared.labels)
+    contents |= task.tables(predictions)
+    if by_group := group_rows({f"{split}/{k}": v for k, v in evaluation.metrics.items()}, split=split):
+        contents["groups"] = by_group
+    return written | {
+        f"tables/{name}_{split}": write_records(tables / f"{name}_{split}.csv", content)
+        for name, content in contents.items()
+    }
 
 
 def write_plots(
@@ -129,7 +118,11 @@ def write_plots(
         plots,
         lengths={split: examples.column("full_length") for split, examples in prepared.examples.items()},
         max_length=task.max_length,
-        class_counts=_class_counts(prepared),
+        class_counts={
+            split: counts
+            for split, rows in prepared.data.splits.items()
+            if (counts := task.label_counts(rows, split=split)) is not None
+        },
         labels=task.label_names,
     )
     for split, evaluation in evaluations.items():
@@ -151,18 +144,11 @@ def write_plots(
     return {f"plots/{name}": path for name, path in written.items()}
 
 
-def _class_counts(prepared: Any) -> dict[str, list[int]]:
-    found = {
-        split: prepared.task.label_counts(rows, split=split) for split, rows in prepared.data.splits.items()
-    }
-    return {split: counts for split, counts in found.items() if counts is not None}
-
-
-def _records(predictions: Any, chosen: Iterable[int], rows: Any, task: Any) -> Iterator[dict[str, Any]]:
-    """Each chosen prediction with its row; the rows may be in any order."""
-    places = {int(row_id): place for place, row_id in enumerate(rows["row_id"])}
-    for index in chosen:
-        row = rows[places[int(predictions.example_ids[index])]]
+def _records(predictions: Any, indices: Iterable[int], *, rows: Any, task: Any) -> Iterator[dict[str, Any]]:
+    """Predictions with their rows, which may be in any order."""
+    positions = {int(row_id): position for position, row_id in enumerate(rows["row_id"])}
+    for index in indices:
+        row = rows[positions[int(predictions.example_ids[index])]]
         record: dict[str, Any] = {"row_id": row["row_id"]}
         record |= {column: row[column] for column in task.columns}
         record |= task.describe(predictions, index, row=row, all_scores=False)
@@ -179,13 +165,13 @@ MAX_EXAMPLE_TEXT = 1000
 def about_model(
     config: Mapping[str, Any], task: Any, splits: Mapping[str, Any], *, step: int
 ) -> dict[str, Any]:
-    """How to use the best model, and some inputs as an example; plain values for the journal.
+    """Settings to use the best model with, and some inputs as an example; plain values for the journal.
 
     `standalone`: the texts, the tokenizer and one forward pass are all there is to it.
     """
     # Not those of train, which may be a stream.
     rows = next((rows for name, rows in splits.items() if name != "train"), [])
-    example = [_example(rows[place], task.text_columns) for place in range(min(NUM_EXAMPLES, len(rows)))]
+    examples = [rows[index] for index in range(min(NUM_EXAMPLES, len(rows)))]
     return {
         "problem": str(task.problem),
         "standalone": config["task"]["_target_"] == STANDALONE,
@@ -194,12 +180,8 @@ def about_model(
         "max_length": task.max_length,
         "threshold": task.threshold,
         "step": step,
-        "example": example,
+        "example": [{name: _short(row.get(name)) for name in task.text_columns} for row in examples],
     }
-
-
-def _example(row: Mapping[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
-    return {name: _short(row.get(name)) for name in columns}
 
 
 def _short(value: Any) -> Any:

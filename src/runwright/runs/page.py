@@ -33,14 +33,20 @@ def find(reference: str, *, output_dir: str = "outputs") -> tuple[Path, bool]:
     path = Path(reference).expanduser()
     if path.is_dir() and not (path / RUN_FILE).is_file() and next(path.glob(f"**/{OUTCOME_FILE}"), None):
         return path.resolve(), True
-    sweeps = sorted(each for each in (Path(output_dir).expanduser() / SWEEPS).glob("*/") if each.is_dir())
+    sweeps = sorted(
+        folder for folder in (Path(output_dir).expanduser() / SWEEPS).glob("*/") if folder.is_dir()
+    )
     if reference == LATEST_SWEEP:
         if not sweeps:
             raise ConfigError(f"{reference}: given no sweep, expected one in {output_dir}/{SWEEPS}")
         return sweeps[-1].resolve(), True
-    named = [each for each in sweeps if reference and _is_called(each, reference)]
-    if len(named) == 1:
-        return named[0].resolve(), True
+    matches = [
+        sweep
+        for sweep in sweeps
+        if reference and (sweep.name == reference or sweep.name.rpartition("-")[2].startswith(reference))
+    ]
+    if len(matches) == 1:
+        return matches[0].resolve(), True
     return resolve_run(reference, output_dir=output_dir), False
 
 
@@ -53,12 +59,12 @@ def write_report(folder: Path, *, is_sweep: bool, file: Path | None = None) -> P
 
 
 def is_cheap(folder: Path) -> bool:
-    """Whether the page of a run is made in less than a second, so that each run may end with it."""
+    """Return True if the page of a run is made in less than a second, so that each run may end with it."""
     return sum(file.stat().st_size for file in folder.glob("predictions/*.jsonl")) <= MAX_AT_THE_END
 
 
 def read_run_record(folder: Path) -> RunRecord:
-    """What the files of a run say."""
+    """The files of a run, read as data."""
     summary, journal = read_json(folder / "summary.json"), folder / JOURNAL_FILE
     file = folder / CONFIG_FILE
     return RunRecord(
@@ -98,7 +104,10 @@ def sweep_report(folder: Path) -> str:
 
 
 def _job(sweep: Path, outcome: dict[str, Any]) -> Job:
-    folder = _moved(sweep, outcome["folder"])
+    recorded = Path(outcome["folder"]) if outcome["folder"] else None
+    # The whole of outputs/ may have been moved since.
+    folders = [recorded, sweep.parent.parent / recorded.parent.name / recorded.name] if recorded else []
+    folder = next((folder for folder in folders if (folder / CONFIG_FILE).is_file()), None)
     journal = folder / JOURNAL_FILE if folder else None
     overrides = (str(text).lstrip("+~").partition("=") for text in outcome["overrides"])
     return Job(
@@ -111,16 +120,3 @@ def _job(sweep: Path, outcome: dict[str, Any]) -> Job:
         folder=folder,
         curves=read_curves(journal) if journal is not None and journal.is_file() else {},
     )
-
-
-def _moved(sweep: Path, recorded: str | None) -> Path | None:
-    """The folder of a job's run, also where the whole of outputs/ was moved since."""
-    if not recorded:
-        return None
-    folder = Path(recorded)
-    beside = sweep.parent.parent / folder.parent.name / folder.name
-    return next((each for each in (folder, beside) if (each / CONFIG_FILE).is_file()), None)
-
-
-def _is_called(folder: Path, text: str) -> bool:
-    return folder.name == text or folder.name.rpartition("-")[2].startswith(text)

@@ -1,6 +1,6 @@
-"""What a run writes down about itself: where it comes from, its data, its status, its results.
+"""Record a run in its folder and its tracker: provenance, data, status, results.
 
-Only the first of several processes writes; the others call the same functions, which then do nothing.
+Only the first of several ranks writes; the others call the same functions, which then do nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import socket
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,25 +24,23 @@ from runwright.report.summary import RunSummary, peak_memory_bytes, write_summar
 from runwright.runs import outputs
 from runwright.runs.data_identity import check_data, record_data
 from runwright.runs.folder import CONFIG_FILE, OVERRIDES_FILE, boot_id, read_run, update_status
-from runwright.runs.origins import record_inputs, record_models, record_origin
-from runwright.runs.outputs import about_model
+from runwright.runs.origins import MODELS_FILE, find_models, record_inputs, record_origin
 from runwright.runs.page import is_cheap, write_report
-from runwright.runs.results import RunResult
 from runwright.runs.resume import record_resume
-from runwright.runs.states import mark_all, marked_runs
+from runwright.runs.states import TRACEBACK_FILE, mark_all, marked_runs
 from runwright.store import cache_root, write_json
 from runwright.tokenizer.source import keep_trained
-from runwright.tokenizer.truncation import truncation_report
+from runwright.tokenizer.statistics import describe_truncation
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
 from runwright.tracker.system import cpu_seconds
-from runwright.trainer.checkpoint import is_valid, list_checkpoints
+from runwright.trainer.checkpoint import Snapshot, is_valid, list_checkpoints
 from runwright.trainer.environment import StopFlag
 from runwright.trainer.evaluate import Evaluation
 from runwright.trainer.loop import TrainingState
 from runwright.trainer.options import TrainerOptions, choose_splits
 from runwright.trainer.ranks import Ranks
-from runwright.types import Interval, RunInfo, Tracker
+from runwright.types import Interval, Metric, RunInfo, RunResult, Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -53,25 +51,24 @@ MAX_DEATHS_NAMED = 2  # of earlier runs that died; a reader of a log wants to kn
 
 @dataclass(kw_only=True)
 class Run:
-    """What the stages of one run share."""
+    """State that the stages of one run share."""
 
     folder: Path
     run_id: str
     config: Mapping[str, Any]
     options: TrainerOptions
+    metrics: Mapping[str, Metric]
     ranks: Ranks
     tracker: Tracker
     progress: Progress
     stop: StopFlag
+    checkpoint: tuple[Path, Snapshot] | None = None  # to resume from, until it is restored
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
-    effort: dict[str, float] = field(default_factory=dict)  # seconds of all processes together
     data_changes: list[str] = field(default_factory=list)  # since it was last trained, allowed by the user
 
 
 def start_recording(run: Run) -> None:
-    """Open the tracker and record configuration and provenance."""
-    if not run.ranks.is_first:
-        return
+    """Open the tracker and record configuration and provenance; for the first rank."""
     deaths = mark_all(run.config["output_dir"])
     for death in deaths[-MAX_DEATHS_NAMED:]:
         logger.warning("%s: marked %s: %s", death.folder, death.status, death.reason)
@@ -88,7 +85,7 @@ def start_recording(run: Run) -> None:
         )
     )
     process = {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id()}
-    # What a resumed run said of its last end is no longer so.
+    # Of a resumed run the record has an earlier end, which is no longer so.
     earlier = dict.fromkeys(sorted({"end_time", "error", "reason"} & read_run(run.folder).keys()))
     update_status(run.folder, "RUNNING", **earlier, **process, device=str(run.ranks.device))
     run.tracker.log_params({key: value for key, value in run.config.items() if key != "references"})
@@ -98,14 +95,12 @@ def start_recording(run: Run) -> None:
 
 
 def finish_recording(run: Run, status: str, *, error: BaseException | None = None) -> None:
-    """Record how the run ended and close the tracker; a failure leaves traceback.txt."""
-    if not run.ranks.is_first:
-        return
+    """Record the final status and close the tracker; a failure leaves traceback.txt. For the first rank."""
     end = read_run(run.folder)["start_time"] + run.seconds["all"] if status == "FINISHED" else time.time()
     fields: dict[str, Any] = {"end_time": end}
     if error is not None and status == "FAILED":
         fields["error"] = redact(f"{type(error).__name__}: {error}")
-        report = run.folder / "traceback.txt"
+        report = run.folder / TRACEBACK_FILE
         report.write_text(redact("".join(traceback.format_exception(error))), encoding="utf-8")
         run.tracker.log_artifact(report)
     update_status(run.folder, status, **fields)
@@ -129,16 +124,13 @@ def prepare_data(run: Run) -> build.Prepared:
 
 
 def describe_data(run: Run, prepared: build.Prepared) -> None:
-    """Record what the rows are and what the task learned from them."""
-    if not run.ranks.is_first:
-        return
+    """Record the rows and what the task learned from them; for the first rank."""
     write_json(run.folder / TASK_FILE, prepared.task.state_dict())
     keep_trained(run.config["tokenizer"], prepared.tokenizer, run.folder)
     for row in prepared.data.table():
         logger.info("data: %s: %d rows", row["split"], row["rows"])
     if train := prepared.examples.get("train"):  # a stream has told nothing yet
-        lengths = train.column("full_length")
-        logger.info("train: %s", truncation_report(lengths, prepared.task.max_length).describe())
+        logger.info("train: %s", describe_truncation(train.column("full_length"), prepared.task.max_length))
     if run.data_changes:
         _record_changes(run)  # first: what is recorded of the data itself is no longer compared after it
     changed = bool(run.data_changes)
@@ -149,7 +141,7 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
 
 
 def _record_changes(run: Run) -> None:
-    """Write down that the run goes on with other data, and from which step on."""
+    """Record that the run is resumed with other data, and from which step on."""
     checkpoints = reversed(list_checkpoints(run.folder / "checkpoints").items())
     step = next((step for step, folder in checkpoints if is_valid(folder)), 0)
     change = redact({"step": step, "changes": run.data_changes})
@@ -160,18 +152,18 @@ def _record_changes(run: Run) -> None:
     run.tracker.log_tags({"data.changed": f"from step {step} on: {'; '.join(change['changes'])}"})
 
 
-def describe_models(run: Run) -> None:
-    """Record what model and tokenizer were read from; they must be there by now."""
-    if run.ranks.is_first:
-        record_models(run.folder, run.config, tracker=run.tracker)
+def record_models(run: Run) -> None:
+    """Record the files that model and tokenizer were read from; they must be there by now."""
+    write_json(run.folder / MODELS_FILE, redact(find_models(run.config, cache=cache_root())))
+    run.tracker.log_artifact(run.folder / MODELS_FILE)
 
 
-def add_up_effort(run: Run) -> None:
-    """What the run cost: seconds of processors, and of devices in use, of all processes together."""
+def measure_effort(run: Run) -> dict[str, float]:
+    """Seconds of processors, and of devices in use, of all ranks together; every rank must call it."""
     used = sum(run.seconds.get(stage, 0.0) for stage in ("train", "evaluate", "save"))
     on_device = used if run.ranks.device.type != "cpu" else 0.0
     total = run.ranks.sum_vector([cpu_seconds(), on_device]).tolist()
-    run.effort = dict(zip(("cpu_seconds", "device_seconds"), total, strict=True))
+    return dict(zip(("cpu_seconds", "device_seconds"), total, strict=True))
 
 
 def write_results(
@@ -181,18 +173,16 @@ def write_results(
     evaluations: Mapping[str, Evaluation],
     result: RunResult,
 ) -> RunResult:
-    """Best model, predictions, tables, plots and intervals; the result with their places."""
-    paths = {"best": outputs.export_best(run.folder, model, prepared.tokenizer, task=prepared.task)}
+    """Write best model, predictions, tables and plots; the result with its intervals and all files."""
+    task, splits = prepared.task, prepared.data.splits
+    paths = {"best": outputs.export_best(run.folder, model, prepared.tokenizer, task=task)}
     intervals: dict[str, Interval] = {}
-    metrics, task = build.build_metrics(run.config), prepared.task
     for split, evaluation in evaluations.items():
-        rows = prepared.data.splits[split]
-        paths |= outputs.write_predictions(run.folder, split, rows=rows, task=task, evaluation=evaluation)
-        paths |= outputs.write_tables(run.folder, split, task=task, evaluation=evaluation)
+        paths |= outputs.write_split(run.folder, split, rows=splits[split], task=task, evaluation=evaluation)
         intervals |= outputs.intervals(
             evaluation,
             split=split,
-            metrics=metrics,
+            metrics=run.metrics,
             group_names=task.group_names,
             seed=run.config["seed"],
         )
@@ -206,7 +196,7 @@ def write_results(
         curves=read_curves(run.folder / JOURNAL_FILE),
         best_step=result.best_step,
     )
-    about = about_model(run.config, task, prepared.data.splits, step=result.best_step or result.global_step)
+    about = outputs.about_model(run.config, task, splits, step=result.best_step or result.global_step)
     run.tracker.log_model(paths["best"], about=about)
     for name, path in paths.items():
         if name != "best":
@@ -214,19 +204,15 @@ def write_results(
     return replace(result, intervals=intervals, paths=paths)
 
 
-def record_summary(run: Run, state: TrainingState, result: RunResult) -> RunSummary:
+def record_summary(
+    run: Run, state: TrainingState, result: RunResult, *, effort: Mapping[str, float]
+) -> RunSummary:
     """The summary as a file and its rates as metrics; not printed yet."""
     summary = RunSummary(
+        **{entry.name: getattr(result, entry.name) for entry in fields(result)},
         name=run.config["name"],
-        run_id=run.run_id,
         status="FINISHED",
-        folder=run.folder,
-        global_step=result.global_step,
-        best_step=result.best_step,
-        training_loss=result.training_loss,
-        metrics=result.metrics,
-        before=_figures_before(run, result) if run.options.evaluate_at_start else {},
-        intervals=result.intervals,
+        before=_metrics_before(run, result) if run.options.evaluate_at_start else {},
         references=run.config.get("references", {}),
         seconds=run.seconds,
         num_examples=state.num_examples,
@@ -234,32 +220,29 @@ def record_summary(run: Run, state: TrainingState, result: RunResult) -> RunSumm
         padded_tokens=state.padded_tokens,
         peak_memory_bytes=peak_memory_bytes(),
         device=str(run.ranks.device),
-        ledger=result.ledger,
         data_changes=read_run(run.folder).get("data_changes", []),
-        paths=result.paths,
         tracked_at=str(getattr(run.tracker, "location", "")),
     )
     measured = {f"speed/{name}": value for name, value in summary.rates.items()}
     measured |= {f"time/{stage}_seconds": seconds for stage, seconds in run.seconds.items()}
-    measured |= {f"time/{name}": seconds for name, seconds in run.effort.items()}
-    run.tracker.log_metrics(
-        measured | {"memory/peak_bytes": float(summary.peak_memory_bytes or 0)}, step=state.step
-    )
+    measured |= {f"time/{name}": seconds for name, seconds in effort.items()}
+    measured["memory/peak_bytes"] = float(summary.peak_memory_bytes or 0)
+    run.tracker.log_metrics(measured, step=state.step)
     run.tracker.log_tags({"ledger": result.ledger})
     run.tracker.log_artifact(write_summary(summary))
     _write_page(run)
     return summary
 
 
-def _figures_before(run: Run, result: RunResult) -> dict[str, float]:
-    """The figures of step 0, of those that the result has; from the journal, since runs are resumed."""
+def _metrics_before(run: Run, result: RunResult) -> dict[str, float]:
+    """Metrics of step 0, of those that the result has; from the journal, since runs are resumed."""
     curves = read_curves(run.folder / JOURNAL_FILE)
-    found = {name: curves[name] for name in result.metrics if name in curves}
-    return {name: float(values[0]) for name, (steps, values) in found.items() if len(steps) and not steps[0]}
+    common = {name: curves[name] for name in result.metrics if name in curves}
+    return {name: float(values[0]) for name, (steps, values) in common.items() if len(steps) and not steps[0]}
 
 
 def _write_page(run: Run) -> None:
-    """report.html, where that takes less than a second; whatever is wrong with it, the run is not."""
+    """Write report.html, where that takes less than a second; an error in it is no error of the run."""
     if not is_cheap(run.folder):
         logger.info("no report.html, since there are many predictions: runwright report %s", run.folder)
         return

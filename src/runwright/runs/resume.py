@@ -1,4 +1,4 @@
-"""Going on with a run: with its own configuration, changed only where that leaves the run the same run."""
+"""Resume a run with its own configuration, changed only where that leaves it the same run."""
 
 from __future__ import annotations
 
@@ -9,23 +9,27 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from runwright.config.redaction import Redactor
+from runwright.config.schema import check
 from runwright.config.secrets import conceal, reveal
 from runwright.errors import CheckpointError, Mistake, raise_if_any, shown
 from runwright.runs.folder import (
     CONFIG_FILE,
     FORMAT,
     OVERRIDES_FILE,
+    RUN_FILE,
     find_runs,
     read_config,
     read_run,
     start_order,
     write_config,
 )
-from runwright.store import flatten
+from runwright.store import flatten, write_text
 
 RESUMES_FILE = "resumes.jsonl"
 CHANGEABLE = (
@@ -34,7 +38,7 @@ CHANGEABLE = (
     *("trainer.save_every_steps", "trainer.save_every_epochs", "trainer.keep_checkpoints"),
     *("trainer.num_threads", "tracker", "launch", "resume"),
 )
-# What each part of a run's identity means for the numbers when it is another one than before.
+# Effect on the numbers of each part of a run's identity that is not as before.
 CONSEQUENCES = {
     "num_processes": "sums over processes are rounded in another order",
     "strategy": "sums over processes are rounded in another order",
@@ -45,31 +49,40 @@ CONSEQUENCES = {
 }
 
 
-def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool = False) -> None:
-    """Apply overrides to the configuration of an existing run; what changes is written down.
+def with_overrides(
+    folder: Path, overrides: Sequence[str], *, allow_shadow: bool = False
+) -> tuple[dict[str, Any], dict[str, tuple[Any, Any]]]:
+    """The configuration of a run with overrides on top of its own, and old and new value of changed keys.
 
-    Raises ConfigError, naming each key with both values, where a change would make it another run.
+    References stand for secrets. Raises ConfigError where the overrides are wrong.
     """
     from runwright.config.compose import all_mistakes, compose
 
-    recorded = [
-        text
-        for text in recorded_overrides(folder)
-        if override_key(text) not in set(map(override_key, overrides))
-    ]
-    before = compose(recorded_overrides(folder), allow_shadow=allow_shadow)
+    recorded = recorded_overrides(folder)
+    before = compose(recorded, allow_shadow=allow_shadow)
     if before.mistakes:  # the files it was composed from have changed since
         recorded, before = [], compose([], allow_shadow=allow_shadow)
-    after = compose([*recorded, *overrides], allow_shadow=allow_shadow)
+    replaced = set(map(override_key, overrides))
+    remaining = [text for text in recorded if override_key(text) not in replaced]
+    after = compose([*remaining, *overrides], allow_shadow=allow_shadow)
     raise_if_any(all_mistakes(after))
-    stored = read_config(folder / CONFIG_FILE)
     config = conceal(after.config)
     changed = differences(conceal(before.config), config)
+    return merge(read_config(folder / CONFIG_FILE), config, changed), changed
+
+
+def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool = False) -> dict[str, Any]:
+    """The configuration of an existing run with overrides on top; nothing is written.
+
+    Raises ConfigError, naming each key with both values, where a change would make it another run.
+    """
+    config, changed = with_overrides(folder, overrides, allow_shadow=allow_shadow)
+    stored = flatten(read_config(folder / CONFIG_FILE))
     raise_if_any(
         [
             Mistake(
                 key=key,
-                given=f"{shown(new)} to go on with a run that has {shown(_value(stored, key, old))}",
+                given=f"{shown(new)} to go on with a run that has {shown(stored.get(key, old))}",
                 expected="no change",
                 hint="without --resume it is a new run",
             )
@@ -77,34 +90,42 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
             if not is_changeable(key)
         ]
     )
-    adopt(folder, merge(stored, config, changed))
+    raise_if_any(check(reveal(config)))
+    return config
 
 
-def adopt(folder: Path, config: Mapping[str, Any]) -> None:
-    """Make this the configuration of an existing run, if it differs, and write down what changed.
+@contextmanager
+def resuming(folder: Path, config: Mapping[str, Any] | None) -> Iterator[None]:
+    """Give a run that is resumed its configuration and record what changed; None: a run that begins.
 
-    References stand for its secrets, as in the folder's own.
+    Where the run refuses to resume, which leaves its record as it is, the configuration is put back.
     """
-    from runwright.config.schema import check
-
-    stored = read_config(folder / CONFIG_FILE)
-    changed = differences(stored, config)
-    assert all(map(is_changeable, changed)), changed
+    if config is None:
+        yield
+        return
+    record = (folder / RUN_FILE).read_bytes()
+    files = [file for name in (CONFIG_FILE, RESUMES_FILE) if (file := folder / name).is_file()]
+    before = {file: file.read_text(encoding="utf-8") for file in files}
+    changed = differences(read_config(folder / CONFIG_FILE), config)
     if changed:
-        raise_if_any(check(reveal(config)))
-        write_config(folder, merge(stored, config, changed))
+        write_config(folder, config)
     record_resume(folder, changed)
+    try:
+        yield
+    finally:
+        if (folder / RUN_FILE).read_bytes() == record:
+            (folder / RESUMES_FILE).unlink(missing_ok=True)
+            for file, text in before.items():
+                write_text(file, text)
 
 
 def record_resume(
     folder: Path, changed: Mapping[str, tuple[Any, Any]], *, data: Mapping[str, Any] | None = None
 ) -> None:
-    """Note in the run's folder who goes on with it, when, and what is different from now on.
+    """Note in the run's folder who resumes it, when, and what is different from now on.
 
     `data` holds a step and what is different about the data from there on.
     """
-    from runwright.config.redaction import Redactor
-
     record = {
         "time": time.time(),
         "host": socket.gethostname(),
@@ -129,12 +150,12 @@ def find_unfinished(config: Mapping[str, Any]) -> Path | None:
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The leaves of a configuration that may not change while a run goes on."""
+    """The leaves of a configuration that may not change when a run is resumed."""
     return {key: value for key, value in flatten(config).items() if not is_changeable(key)}
 
 
 def is_changeable(key: str) -> bool:
-    """Whether a run stays the same run with another value of this key."""
+    """Return True if a run stays the same run with another value of this key."""
     return any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE)
 
 
@@ -146,7 +167,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
 
 
 def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Why the run will not go on bit for bit, one reason each; raises CheckpointError where it must not.
+    """Reasons why a resumed run will not be bit-identical; raises CheckpointError where it must not resume.
 
     `saved` is the identity in the checkpoint's manifest.
     """
@@ -198,11 +219,7 @@ def override_key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
 
 
-def _value(config: Mapping[str, Any], key: str, default: Any) -> Any:
-    return flatten(config).get(key, default)
-
-
 def config_hash(config: Mapping[str, Any]) -> str:
-    """A hash of everything in the configuration that must stay as it is while a run goes on."""
+    """A hash of everything in the configuration that must stay as it is when a run is resumed."""
     relevant = {key: value for key, value in comparable(config).items() if key not in ("name", "output_dir")}
     return hashlib.sha256(json.dumps(relevant, sort_keys=True, default=str).encode()).hexdigest()[:16]

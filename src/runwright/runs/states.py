@@ -7,6 +7,7 @@ A process that is killed outright, runs out of memory or goes down with its mach
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ ENDED_TAG = "runwright.ended"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Death:
-    """How a run ended that could not say so itself."""
+    """The end of a run whose process could not record it."""
 
     folder: Path
     status: str  # KILLED, or FAILED where it left a traceback
@@ -44,20 +45,21 @@ class Death:
 
 
 def find_dead(output_dir: str | Path = "outputs") -> list[Death]:
-    """The runs that died without a word and are not marked yet, oldest first."""
-    deaths = (look_at(folder) for folder in find_runs(output_dir))
-    return [death for death in deaths if death is not None]
+    """Runs that died without recording it and are not marked yet, oldest first."""
+    return [death for folder in find_runs(output_dir) if (death := look_at(folder)) is not None]
 
 
 def look_at(folder: Path, record: dict[str, Any] | None = None) -> Death | None:
-    """How the run died; None where it lives, or has ended in good order. `record`: its run.json, if read."""
+    """The death of a run; None where it lives, or has recorded its end. `record`: its run.json, if read."""
     try:
         record = record or read_run(folder)
         if record.get("status") not in UNENDED:
             return None
         holder = read_holder(folder)
+        # Who made the folder takes its lock a moment later.
+        process = holder or {**record, "time": record.get("start_time", 0.0)}
         # The quick answer first: to try the lock is to take it for a moment.
-        if lives_here(holder or _maker(record)) or _is_heard_of(folder, holder or record):
+        if lives_here(process) or _is_heard_of(folder, process):
             return None
         if not (folder / LOCK_FILE).exists():
             return _describe(folder, record, holder)
@@ -87,14 +89,12 @@ def mark(death: Death) -> bool:
 
 
 def mark_all(output_dir: str | Path = "outputs") -> list[Death]:
-    """Mark every run that died; those that were, oldest first. Folders not ours to write are left out."""
+    """Mark every run that died; those marked, oldest first. Folders not ours to write are skipped."""
     marked = []
     for death in find_dead(output_dir):
-        try:
+        with contextlib.suppress(OSError, ValueError):  # another user's, or a full disk
             if mark(death):
                 marked.append(death)
-        except (OSError, ValueError):  # another user's, or a full disk: the next one tries again
-            continue
     return marked
 
 
@@ -108,62 +108,55 @@ def marked_runs(output_dir: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def noting_the_end(folder: Path) -> Iterator[None]:
-    """Write down an error that ends the run before it can do so itself: while it is built, or imports."""
+    """Record an error that ends the run before it can do so itself: while it is built, or imports.
+
+    A run that died and that refuses to resume stays as it was.
+    """
     try:
         yield
     except BaseException as error:
         with contextlib.suppress(OSError, ValueError):
-            if read_run(folder).get("status") in UNENDED:
+            record = read_run(folder)
+            is_ours = record.get("status") == "CREATED" or record.get("pid") == os.getpid()
+            if is_ours and record.get("status") in UNENDED:
                 status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
                 text = Redactor().text(f"{type(error).__name__}: {error}")
                 update_status(folder, status, end_time=time.time(), error=text)
         raise
 
 
-def _maker(record: dict[str, Any]) -> dict[str, Any]:
-    """Who made the folder, in the words of a lock: it takes the lock a moment later."""
-    return {**record, "time": record.get("start_time", 0.0)}
-
-
-def _is_heard_of(folder: Path, who: dict[str, Any]) -> bool:
-    """Whether a run on another machine gave a sign of life not long ago."""
-    if who.get("host") == socket.gethostname() and who.get("boot_id") in (boot_id(), None):
+def _is_heard_of(folder: Path, process: dict[str, Any]) -> bool:
+    """Return True if a run on another machine gave a sign of life not long ago."""
+    if process.get("host") == socket.gethostname() and process.get("boot_id") in (boot_id(), None):
         return False  # on this machine its process and its lock say more
     return any(age_seconds(file) < DEAD_AFTER_SECONDS for file in _signs(folder))
 
 
 def _signs(folder: Path) -> list[Path]:
-    """What a living run writes to; the heartbeat renews the lock."""
+    """Files that a living run writes to; the heartbeat renews the lock."""
     return [file for name in (LOCK_FILE, JOURNAL_FILE, RUN_FILE) if (file := folder / name).is_file()]
 
 
 def _describe(folder: Path, record: dict[str, Any], holder: dict[str, Any]) -> Death:
+    process = holder or record
+    host, is_new = process.get("host", "an unknown machine"), record["status"] == "CREATED"
+    name = f"process {process.get('pid', '?')}"
     last_sign = max(file.stat().st_mtime for file in _signs(folder))
+    sign = f"last sign of life at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(last_sign))}"
     traceback = folder / TRACEBACK_FILE
     began = float(holder.get("time", record.get("start_time", 0.0)))
     # Who gives the lock back ended by itself: on an error, before or after the run could write of it.
     gave_back = (folder / LOCK_FILE).is_file() and not holder
     failed = gave_back or (traceback.is_file() and traceback.stat().st_mtime >= began)
-    return Death(
-        folder=folder,
-        status="FAILED" if failed else "KILLED",
-        reason=_reason(record, holder, last_sign=last_sign, failed=failed),
-        last_sign=last_sign,
-    )
-
-
-def _reason(record: dict[str, Any], holder: dict[str, Any], *, last_sign: float, failed: bool) -> str:
-    who = holder or record
-    process, host = f"process {who.get('pid', '?')}", who.get("host", "an unknown machine")
-    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last_sign))
     if failed:
-        when = "before it began" if record["status"] == "CREATED" else "and could not write it down"
-        return (
-            f"{process} on {host} failed {when}; what it said is in its output, log.txt or {TRACEBACK_FILE}"
-        )
-    if host != socket.gethostname():
-        return f"{process} on {host} gave its last sign of life at {moment}"
-    if who.get("boot_id") not in (boot_id(), None):
-        return f"{host} was restarted while {process} was at work; last sign of life at {moment}"
-    what = "was gone before it began" if record["status"] == "CREATED" else "is gone without a word"
-    return f"{process} on {host} {what} (killed, or out of memory); last sign of life at {moment}"
+        when = "before it began" if is_new else "and could not write it down"
+        reason = f"{name} on {host} failed {when}; see its output, log.txt or {TRACEBACK_FILE}"
+    elif host != socket.gethostname():
+        reason = f"{name} on {host} gave its {sign}"
+    elif process.get("boot_id") not in (boot_id(), None):
+        reason = f"{host} was restarted while {name} was at work; {sign}"
+    else:
+        how = "was gone before it began" if is_new else "is gone without a word"
+        reason = f"{name} on {host} {how} (killed, or out of memory); {sign}"
+    status = "FAILED" if failed else "KILLED"
+    return Death(folder=folder, status=status, reason=reason, last_sign=last_sign)

@@ -15,16 +15,16 @@ MAX_METRICS = 4
 
 
 def read_outcomes(sweep: Path, *, since: float = 0.0) -> list[dict[str, Any]]:
-    """What each job left, best first; those that failed last."""
+    """The outcomes of the jobs, best first; those that failed last."""
     files = [file for file in sweep.rglob(OUTCOME_FILE) if file.stat().st_mtime >= since - 1]
     outcomes = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     for outcome in outcomes:
-        outcome["metrics"], outcome["rank"] = _figures(outcome)
+        outcome["metrics"], outcome["rank"] = _metrics(outcome)
     return sorted(outcomes, key=lambda outcome: (outcome["exit_code"] != 0, outcome["rank"], outcome["job"]))
 
 
 def print_table(outcomes: list[dict[str, Any]], sweep: Path) -> None:
-    """Print it."""
+    """Print the jobs of a sweep with the overrides in which they differ and their first metrics."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -37,21 +37,21 @@ def print_table(outcomes: list[dict[str, Any]], sweep: Path) -> None:
     table.add_column("overrides")
     table.add_column("status")
     names = list(dict.fromkeys(name for outcome in outcomes for name in outcome["metrics"]))[:MAX_METRICS]
-    for name in names:
+    for name in (*names, "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("seconds", justify="right", no_wrap=True)
     table.add_column("run", no_wrap=True)
     common = set.intersection(*(set(outcome["overrides"]) for outcome in outcomes)) if outcomes else set()
     for outcome in outcomes:
-        own = [text for text in outcome["overrides"] if text not in common or len(outcomes) == 1]
-        figures = [_text(outcome["metrics"].get(name)) for name in names]
-        status = (
-            outcome["status"]
-            if outcome["exit_code"] == 0
-            else f"{outcome['status']} ({outcome['exit_code']})"
-        )
-        run = Path(outcome["folder"]).name if outcome["folder"] else "-"
-        row = [str(outcome["job"]), " ".join(own) or "-", status, *figures, f"{outcome['seconds']:.1f}", run]
+        code, values = outcome["exit_code"], [outcome["metrics"].get(name) for name in names]
+        different = [text for text in outcome["overrides"] if text not in common or len(outcomes) == 1]
+        row = [
+            str(outcome["job"]),
+            " ".join(different) or "-",
+            outcome["status"] + (f" ({code})" if code else ""),
+            *("-" if value is None else f"{value:.4g}" for value in values),
+            f"{outcome['seconds']:.1f}",
+            Path(outcome["folder"]).name if outcome["folder"] else "-",
+        ]
         table.add_row(*map(Text, row))
     console = result_console()
     console.print(f"{len(outcomes)} jobs")
@@ -59,31 +59,22 @@ def print_table(outcomes: list[dict[str, Any]], sweep: Path) -> None:
     console.print(f"sweep: {sweep}", soft_wrap=True)
 
 
-def _figures(outcome: dict[str, Any]) -> tuple[dict[str, float], float]:
+def _metrics(outcome: dict[str, Any]) -> tuple[dict[str, float], float]:
     """The metrics of a run, its best one first, and a number that is smaller for a better run."""
     folder = Path(outcome["folder"]) if outcome["folder"] else None
     if folder is None or not (folder / SUMMARY_FILE).is_file():
         return {}, math.inf
     summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
     trainer = read_config(folder / CONFIG_FILE).get("trainer", {})
-    metrics = {name: _number(value) for name, value in summary.get("metrics", {}).items()}
-    metrics = {name: value for name, value in metrics.items() if value is not None}
-    figure = str(trainer.get("best_metric"))
-    splits = [name.partition("/")[0] for name in metrics if name.startswith("validation")]
-    usual = "validation" if "validation" in splits or not splits else splits[0]
-    best = f"{trainer.get('best_split') or usual}/{figure}"
-    ordered = {
-        name: metrics[name] for name in sorted(metrics, key=lambda name: name.partition("/")[2] != figure)
+    best_metric, best_split = str(trainer.get("best_metric")), trainer.get("best_split")
+    values = {
+        name: value.get("value") if isinstance(value, dict) else value
+        for name, value in summary.get("metrics", {}).items()
     }
-    value = metrics.get(best, math.nan)
+    ordered = sorted(values.items(), key=lambda item: item[0].partition("/")[2] != best_metric)
+    metrics = {name: float(value) for name, value in ordered if isinstance(value, int | float)}
+    splits = [name.partition("/")[0] for name in values if name.startswith("validation")]
+    usual = "validation" if "validation" in splits or not splits else splits[0]
+    value = metrics.get(f"{best_split or usual}/{best_metric}", math.nan)
     rank = -value if trainer.get("best_mode") == "max" else value
-    return ordered, math.inf if math.isnan(rank) else rank
-
-
-def _number(value: Any) -> float | None:
-    value = value.get("value") if isinstance(value, dict) else value
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
+    return metrics, math.inf if math.isnan(rank) else rank

@@ -55,9 +55,12 @@ class Task:
     @property
     def head(self) -> Head:
         return Head(
-            auto_class=self.auto_class, num_labels=len(self.label_names), label_names=self.label_names,
-            problem_type=None, max_length=self.max_length,
-        )  # fmt: skip
+            auto_class=self.auto_class,
+            num_labels=len(self.label_names),
+            label_names=self.label_names,
+            problem_type=None,
+            max_length=self.max_length,
+        )
 
     def fit(self, splits: Splits) -> None:
         """Learn from the rows what encoding needs; raises DataError for a label that cannot be used."""

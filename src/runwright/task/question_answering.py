@@ -128,9 +128,13 @@ class QuestionAnswering(Task):
         if self.answers_column not in getattr(rows, "column_names", rows):
             return None
         return read_answers(
-            rows[self.answers_column][:], rows[self.context_column][:], split=split,
-            column=self.answers_column, may_lack=self.threshold is not None, misplaced=self.misplaced,
-        )  # fmt: skip
+            rows[self.answers_column][:],
+            rows[self.context_column][:],
+            split=split,
+            column=self.answers_column,
+            may_lack=self.threshold is not None,
+            misplaced=self.misplaced,
+        )
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each window of each row, see `answer_windows`."""

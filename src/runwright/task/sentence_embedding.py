@@ -100,9 +100,11 @@ class SentenceEmbedding(Task):
     def model_files(self, model: Any) -> dict[str, str]:
         """Files with which sentence-transformers makes the same vectors."""
         return sentence_transformers_files(
-            pooling=self.pooling, normalize=self.normalize, dimension=model.config.hidden_size,
+            pooling=self.pooling,
+            normalize=self.normalize,
+            dimension=model.config.hidden_size,
             max_length=self.max_length,
-        )  # fmt: skip
+        )
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[float] | None:
         """Scores of a split, 0 for `label_min` and 1 for `label_max`; None where there are none."""

@@ -96,9 +96,12 @@ class SequenceClassification(Task):
             self.group_names = tuple(sorted(values))
         if self.weights_option is not None:
             self.class_weights = learn_class_weights(
-                self.weights_option, labels, names=self.label_names, column=self.label_column,
+                self.weights_option,
+                labels,
+                names=self.label_names,
+                column=self.label_column,
                 problem=self.problem,
-            )  # fmt: skip
+            )
         if self.bias_from_labels:
             self.initial_bias = bias_of_labels(self.problem, labels, num_classes=len(self.label_names))
         self.use_learned()

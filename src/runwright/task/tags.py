@@ -102,8 +102,10 @@ def learn_tags(train: Dataset, column: str, scheme: Scheme) -> tuple[str, ...]:
             raise DataError(
                 f"{tag!r} is no tag of task.scheme={scheme}, which has {tag_shapes(scheme)}; others are read "
                 f"with {other_schemes(scheme)}",
-                split="train", row=row, column=column,
-            )  # fmt: skip
+                split="train",
+                row=row,
+                column=column,
+            )
     if names:
         return tuple(names)
     if scheme == "plain":

@@ -117,9 +117,12 @@ class TokenClassification(Task):
         tags = {split: self.read_labels(rows, split=split) for split, rows in splits.items()}
         if self.weights_option is not None:
             self.class_weights = learn_class_weights(
-                self.weights_option, tags["train"] or [], names=self.label_names,
-                column=self.tags_column, problem=self.problem,
-            )  # fmt: skip
+                self.weights_option,
+                tags["train"] or [],
+                names=self.label_names,
+                column=self.tags_column,
+                problem=self.problem,
+            )
         self.use_learned()
 
     def use_learned(self) -> None:
@@ -146,9 +149,12 @@ class TokenClassification(Task):
         """
         texts, spans = self._words(columns)
         encoded = self.tokenizer(
-            texts, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False,
+            texts,
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
             verbose=False,
-        )  # fmt: skip
+        )
         examples: list[Example] = []
         for row, row_id in enumerate(columns["row_id"]):
             words = word_of_pieces(encoded["offset_mapping"][row], spans[row])

@@ -1,5 +1,8 @@
 """Vocabulary training: byte-pair merges, word pieces, unigrams, words; the same texts, the same vocabulary.
 
+An algorithm has `train(pipeline, corpus, *, tokens, unk)`, a model whose first tokens are `tokens`;
+normalizer and pre-tokenizer are those of the pipeline.
+
 The trainers of `tokenizers` 0.23 number affixed characters (`##a`), cut alphabets and add probabilities in
 the order of a hash map that is seeded anew in each process: WordPiece, Unigram and limited alphabets came out
 otherwise in each of three runs. Here characters are put in order before, by frequency, then by code point,
@@ -10,8 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,14 +40,12 @@ class Bpe:
     end_of_word_suffix: str | None
 
     def train(self, pipeline: Tokenizer, corpus: Corpus, *, tokens: Sequence[str], unk: str) -> models.Model:
-        """A model whose first tokens are `tokens`."""
-        suffix, longest = self.end_of_word_suffix, self.max_piece_length
-        learned = _merge(pipeline, corpus, self, tokens=tokens, suffix=suffix, longest=longest)
-        merges = [tuple(merge) for merge in learned["merges"]]
-        options: dict[str, Any] = {"end_of_word_suffix": suffix} if suffix else {}
+        suffix = {"end_of_word_suffix": self.end_of_word_suffix} if self.end_of_word_suffix else {}
+        learned = _merge(pipeline, corpus, self, tokens=tokens, affix=suffix, longest=self.max_piece_length)
+        options: dict[str, Any] = dict(suffix)
         if not _is_byte_level(pipeline):  # no byte is unknown
             options |= {"unk_token": unk, "fuse_unk": True}
-        return models.BPE(vocab=learned["vocab"], merges=merges, **options)
+        return models.BPE(vocab=learned["vocab"], merges=list(map(tuple, learned["merges"])), **options)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,10 +59,9 @@ class WordPiece:
     max_word_length: PositiveInt
 
     def train(self, pipeline: Tokenizer, corpus: Corpus, *, tokens: Sequence[str], unk: str) -> models.Model:
-        """A model whose first tokens are `tokens`."""
-        learned = _merge(pipeline, corpus, self, tokens=tokens, prefix=self.continuing_prefix)
+        prefix = {"continuing_subword_prefix": self.continuing_prefix} if self.continuing_prefix else {}
         return models.WordPiece(
-            vocab=learned["vocab"],
+            vocab=_merge(pipeline, corpus, self, tokens=tokens, affix=prefix)["vocab"],
             unk_token=unk,
             max_input_chars_per_word=self.max_word_length,
             continuing_subword_prefix=self.continuing_prefix,
@@ -79,17 +78,13 @@ class Unigram:
     shrinking_factor: OpenFraction
 
     def train(self, pipeline: Tokenizer, corpus: Corpus, *, tokens: Sequence[str], unk: str) -> models.Model:
-        """A model whose first tokens are `tokens`."""
-        alphabet = alphabet_of(pipeline, corpus, self.alphabet_size)
-        num_characters = len({*tokens, *alphabet})
-        check_room(self.vocab_size, num_characters, "special tokens and the characters of the texts")
-        scratch = Tokenizer(models.Unigram())
-        scratch.normalizer, scratch.pre_tokenizer = pipeline.normalizer, pipeline.pre_tokenizer
+        alphabet = _alphabet(pipeline, corpus, self.alphabet_size)
+        _check_room(self.vocab_size, len({*tokens, *alphabet}))
+        pre_tokenizer = pipeline.pre_tokenizer
         if self.alphabet_size is not None:
-            known = "".join(f"\\x{{{ord(character):x}}}" for character in alphabet)
-            cut = pre_tokenizers.Split(Regex(f"[^{known}]"), "removed")
-            steps = [pipeline.pre_tokenizer, cut] if pipeline.pre_tokenizer else [cut]
-            scratch.pre_tokenizer = pre_tokenizers.Sequence(steps)
+            allowed = "".join(f"\\x{{{ord(character):x}}}" for character in alphabet)
+            others = pre_tokenizers.Split(Regex(f"[^{allowed}]"), "removed")
+            pre_tokenizer = _followed_by(others, pre_tokenizer)
         trainer = trainers.UnigramTrainer(
             vocab_size=self.vocab_size,
             show_progress=False,
@@ -99,25 +94,35 @@ class Unigram:
             unk_token=unk,
             max_piece_length=self.max_piece_length,
         )
-        train_on(scratch, trainer, corpus)
-        learned = json.loads(scratch.to_str())["model"]["vocab"]
-        pieces = _reproducible((piece, score) for piece, score in learned if piece not in tokens)
+        learned = _train(models.Unigram(), trainer, corpus, pipeline.normalizer, pre_tokenizer)["vocab"]
+        pieces = _reproducible({piece: score for piece, score in learned if piece not in tokens})
         vocab = [*((token, 0.0) for token in tokens), *pieces]
         return models.Unigram(vocab=vocab, unk_id=list(tokens).index(unk), byte_fallback=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Words:
-    """What the pre-tokenizer cuts, words or characters: the most frequent ones are the vocabulary."""
+    """The most frequent words or characters that the pre-tokenizer cuts."""
 
     vocab_size: PositiveInt
     min_frequency: PositiveInt
 
     def train(self, pipeline: Tokenizer, corpus: Corpus, *, tokens: Sequence[str], unk: str) -> models.Model:
-        """A model whose first tokens are `tokens`."""
-        check_room(self.vocab_size, len(tokens) + 1, "special tokens and a word")
-        vocab = count_words(pipeline.normalizer, pipeline.pre_tokenizer, corpus, self, tokens=tokens)
+        _check_room(self.vocab_size, len(tokens) + 1, "special tokens and a word")
+        vocab = self.count(corpus, pipeline.normalizer, pipeline.pre_tokenizer, tokens=tokens)
         return models.WordLevel(vocab=vocab, unk_token=unk)
+
+    def count(
+        self, corpus: Corpus, normalizer: Any, pre_tokenizer: Any, *, tokens: Sequence[str]
+    ) -> dict[str, int]:
+        """Each word with its rank by frequency, after the special tokens."""
+        trainer = trainers.WordLevelTrainer(
+            vocab_size=self.vocab_size,
+            min_frequency=self.min_frequency,
+            show_progress=False,
+            special_tokens=list(tokens),
+        )
+        return _train(models.WordLevel(unk_token=""), trainer, corpus, normalizer, pre_tokenizer)["vocab"]
 
 
 def _merge(
@@ -126,18 +131,13 @@ def _merge(
     algorithm: Bpe | WordPiece,
     *,
     tokens: Sequence[str],
-    prefix: str | None = None,
-    suffix: str | None = None,
+    affix: dict[str, Any],
     longest: int | None = None,
 ) -> dict[str, Any]:
-    """Vocabulary and merges, as `tokenizers` writes them."""
-    alphabet = alphabet_of(pipeline, corpus, algorithm.alphabet_size)
-    given = {"continuing_subword_prefix": prefix, "end_of_word_suffix": suffix}
-    affixes: dict[str, Any] = {name: affix for name, affix in given.items() if affix}
+    """Vocabulary and merges, as `tokenizers` writes them; `affix` is the option for a prefix or suffix."""
+    alphabet = _alphabet(pipeline, corpus, algorithm.alphabet_size)
 
     def learn(vocab_size: int, first: Sequence[str]) -> dict[str, Any]:
-        scratch = Tokenizer(models.BPE(**affixes))
-        scratch.normalizer, scratch.pre_tokenizer = pipeline.normalizer, pipeline.pre_tokenizer
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
             min_frequency=algorithm.min_frequency,
@@ -146,61 +146,37 @@ def _merge(
             initial_alphabet=alphabet,
             limit_alphabet=len(alphabet),
             max_token_length=longest,
-            **affixes,
+            **affix,
         )
-        train_on(scratch, trainer, corpus)
-        return json.loads(scratch.to_str())["model"]
+        return _train(models.BPE(**affix), trainer, corpus, pipeline.normalizer, pipeline.pre_tokenizer)
 
     first = [*tokens]
-    if prefix or suffix:
-        known = {*tokens, *alphabet}
-        first += sorted(learn(0, tokens)["vocab"].keys() - known)
-    num_characters = len({*first, *alphabet})
-    check_room(algorithm.vocab_size, num_characters, "special tokens and the characters of the texts")
+    if affix:
+        first += sorted(learn(0, tokens)["vocab"].keys() - {*tokens, *alphabet})
+    _check_room(algorithm.vocab_size, len({*first, *alphabet}))
     return learn(algorithm.vocab_size, first)
 
 
-def alphabet_of(pipeline: Tokenizer, corpus: Corpus, size: int | None) -> list[str]:
-    """The characters that a model may know, most frequent first; all bytes where texts become bytes."""
+def _alphabet(pipeline: Tokenizer, corpus: Corpus, size: int | None) -> list[str]:
+    """The characters that a model may have, most frequent first; all bytes where texts become bytes."""
     if _is_byte_level(pipeline):
         return sorted(pre_tokenizers.ByteLevel.alphabet())
     characters = pre_tokenizers.Split(Regex(ANY_CHARACTER), "isolated")
-    steps = [pipeline.pre_tokenizer, characters] if pipeline.pre_tokenizer else [characters]
-    found = count_words(
-        pipeline.normalizer,
-        pre_tokenizers.Sequence(steps),
-        corpus,
-        Words(vocab_size=size or NO_LIMIT, min_frequency=1),
-        tokens=[],
-    )
-    return sorted(found, key=found.__getitem__)
+    words = Words(vocab_size=size or NO_LIMIT, min_frequency=1)
+    steps = _followed_by(characters, pipeline.pre_tokenizer)
+    ranks = words.count(corpus, pipeline.normalizer, steps, tokens=[])
+    return sorted(ranks, key=ranks.__getitem__)
 
 
-def count_words(
-    normalizer: Any, pre_tokenizer: Any, corpus: Corpus, words: Words, *, tokens: Sequence[str]
-) -> dict[str, int]:
-    """What a pre-tokenizer cuts, with its place by frequency."""
-    scratch = Tokenizer(models.WordLevel(unk_token=""))
-    if normalizer is not None:
-        scratch.normalizer = normalizer
-    if pre_tokenizer is not None:
-        scratch.pre_tokenizer = pre_tokenizer
-    trainer = trainers.WordLevelTrainer(
-        vocab_size=words.vocab_size,
-        min_frequency=words.min_frequency,
-        show_progress=False,
-        special_tokens=list(tokens),
-    )
-    train_on(scratch, trainer, corpus)
-    return scratch.get_vocab(with_added_tokens=False)
+def _followed_by(step: Any, pre_tokenizer: Any) -> Any:
+    return pre_tokenizers.Sequence([pre_tokenizer, step] if pre_tokenizer else [step])
 
 
-def _reproducible(learned: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
+def _reproducible(scores: dict[str, float]) -> list[tuple[str, float]]:
     """Pieces and rounded scores, the likeliest first, the same for each order of the library's hash maps."""
     # Characters that no segmentation needs get the lowest score plus a multiple of PENALTY_STEP, which a hash
     # map chooses: all of them get the lowest. 160 trainings (5 corpora, 4 sizes, 8 each) gave 20 files with
     # this and 160 without; the pieces were the same, other scores differed by up to 4e-11.
-    scores = dict(learned)
     lowest = min(scores.values(), default=0.0)
     highest_penalty = PENALTY_STEP * sum(len(piece) == 1 for piece in scores)
     for piece, score in scores.items():
@@ -209,12 +185,24 @@ def _reproducible(learned: Iterable[tuple[str, float]]) -> list[tuple[str, float
     return sorted(scores.items(), key=lambda entry: (-entry[1], entry[0]))
 
 
-def train_on(scratch: Tokenizer, trainer: Any, corpus: Corpus) -> None:
-    """Train in one thread: as fast on word counts, and a worker of a sweep has no more than its share."""
-    with _one_thread():
+def _train(
+    model: models.Model, trainer: Any, corpus: Corpus, normalizer: Any, pre_tokenizer: Any
+) -> dict[str, Any]:
+    """The trained model as `tokenizers` writes it to JSON; raises DataError where there are no texts."""
+    scratch = Tokenizer(model)
+    scratch.normalizer, scratch.pre_tokenizer = normalizer, pre_tokenizer
+    # In one thread: as fast on word counts, and a worker of a sweep has no more than its share.
+    before = os.environ.get("TOKENIZERS_PARALLELISM")
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    try:
         scratch.train_from_iterator(corpus.batches(), trainer)
+    finally:
+        del os.environ["TOKENIZERS_PARALLELISM"]
+        if before is not None:
+            os.environ["TOKENIZERS_PARALLELISM"] = before
     if not scratch.get_vocab_size():
         raise DataError(f"there is no text to train a tokenizer on in {corpus.name}")
+    return json.loads(scratch.to_str())["model"]
 
 
 def _is_byte_level(pipeline: Tokenizer) -> bool:
@@ -222,21 +210,12 @@ def _is_byte_level(pipeline: Tokenizer) -> bool:
     return '"ByteLevel"' in json.dumps([state["normalizer"], state["pre_tokenizer"]])
 
 
-def check_room(vocab_size: int, least: int, what: str) -> None:
+def _check_room(
+    vocab_size: int, least: int, content: str = "special tokens and the characters of the texts"
+) -> None:
     """Raise ConfigError where a vocabulary cannot hold what it must."""
     if vocab_size < least:
         raise ConfigError(
-            f"tokenizer.model.vocab_size: given {vocab_size}, expected at least {least}: {what} take so many "
-            "(tokenizer.model.alphabet_size limits the characters)"
+            f"tokenizer.model.vocab_size: given {vocab_size}, expected at least {least}: {content} take so "
+            "many (tokenizer.model.alphabet_size limits the characters)"
         )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    name = "TOKENIZERS_PARALLELISM"
-    before = os.environ.get(name)
-    os.environ[name] = "false"
-    try:
-        yield
-    finally:
-        os.environ.pop(name) if before is None else os.environ.update({name: before})

@@ -1,4 +1,4 @@
-"""The steps around a tokenizer's model by name: normalizers, pre-tokenizers and decoders."""
+"""Normalizers, pre-tokenizers and decoders by name: the steps around a tokenizer's model."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def make_pre_tokenizer(names: Sequence[str]) -> Any:
 
 
 def make_decoder(name: str | None, *, prefix: str | None, suffix: str | None) -> Any:
-    """How tokens become text again; None joins them with spaces."""
+    """The decoder, which turns tokens into text; None joins them with spaces."""
     choices: dict[str, Callable[[], Any]] = {
         "wordpiece": lambda: decoders.WordPiece(prefix or "##", cleanup=False),
         "bpe": lambda: decoders.BPEDecoder(suffix or "</w>"),

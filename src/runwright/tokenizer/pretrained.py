@@ -1,13 +1,18 @@
-"""Tokenizers from a hub, a local folder or a folder inside an installed package."""
+"""Saved tokenizers: loaded from a hub, a folder or an installed package, and identified by a fingerprint."""
 
 from __future__ import annotations
 
-from typing import Literal
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
 
-from transformers import PreTrainedTokenizerFast
+import tokenizers
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
+from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError
-from runwright.tokenizer.saved import open_saved
 
 
 def load_pretrained(
@@ -21,24 +26,81 @@ def load_pretrained(
     if padding_side is not None:
         tokenizer.padding_side = padding_side
     if pad_token is not None:
-        _set_pad_token(tokenizer, pad_token)
+        # A token outside the vocabulary would get an id beyond the model's embedding.
+        if pad_token not in tokenizer.get_vocab():
+            raise ConfigError(f"tokenizer.pad_token: {pad_token!r} is not in the tokenizer's vocabulary")
+        tokenizer.pad_token = pad_token
     if tokenizer.pad_token_id is None:
-        own = [str(token) for token in (tokenizer.eos_token, tokenizer.unk_token) if token]
+        candidates = [str(token) for token in (tokenizer.eos_token, tokenizer.unk_token) if token]
         raise ConfigError(
             f"tokenizer.pad_token: {name!r} was saved without a token to pad with; name one of its own"
-            + (f", for example {' or '.join(own)}" if own else "")
+            + (f", for example {' or '.join(candidates)}" if candidates else "")
         )
     return tokenizer
 
 
-def max_tokens(tokenizer: PreTrainedTokenizerFast) -> int | None:
-    """How long an input the tokenizer was saved for, None where it does not say."""
-    # transformers writes "not set" as int(1e30).
-    return None if tokenizer.model_max_length > 10**9 else int(tokenizer.model_max_length)
+def open_saved(name: str, *, revision: str | None = None) -> PreTrainedTokenizerFast:
+    """The tokenizer under `name`, even one that cannot pad; `revision` is a branch, tag or commit of a hub.
+
+    One that transformers 5 saved is read as it was, also where a model lies beside it for which AutoTokenizer
+    would take another class (see `other_class`). Raises ConfigError where none can be loaded.
+    """
+    source = resolve_source(name)
+    options: dict[str, Any] = {"revision": revision or "main"}
+    try:
+        if "backend" in get_tokenizer_config(source, **options):  # as transformers 5 writes
+            options["config"] = PreTrainedConfig()  # of no model
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, use_fast=True, **options)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"tokenizer.name: {name!r} cannot be loaded: {_reason(source, error)}") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ConfigError(f"tokenizer.name: {name!r} is a {type(tokenizer).__name__}, not a fast tokenizer")
+    if tokenizer.get_vocab().keys() <= {*tokenizer.all_special_tokens, "▁"}:
+        # transformers 5 makes one without words where it finds a model's config.json and no tokenizer.
+        raise ConfigError(f"tokenizer.name: {name!r} holds no tokenizer: only special tokens came of it")
+    return tokenizer
 
 
-def _set_pad_token(tokenizer: PreTrainedTokenizerFast, pad_token: str) -> None:
-    # A token outside the vocabulary would get an id beyond the model's embedding.
-    if pad_token not in tokenizer.get_vocab():
-        raise ConfigError(f"tokenizer.pad_token: {pad_token!r} is not in the tokenizer's vocabulary")
-    tokenizer.pad_token = pad_token
+def other_class(folder: Path) -> str | None:
+    """The class that AutoTokenizer reads from a folder, where that cuts otherwise than what was saved there.
+
+    For some architectures, as qwen2, transformers takes the tokenizer of the architecture whatever was saved.
+    """
+    try:
+        read = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        if type(read).__name__ == get_tokenizer_config(folder).get("tokenizer_class"):
+            return None
+        same = tokenizer_fingerprint(read) == tokenizer_fingerprint(open_saved(str(folder.resolve())))
+    except (ConfigError, OSError, ValueError):
+        return None  # a tokenizer of the user's, which is for others to read
+    return None if same else type(read).__name__
+
+
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast, *, with_version: bool = True) -> str:
+    """A hash of everything that changes what a tokenizer encodes: 32 hex digits, the same in every process.
+
+    `with_version`: another version of the library counts as another tokenizer.
+    """
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    # A call with padding or truncation leaves its arguments behind in these two; the next call replaces them.
+    state.pop("truncation", None)
+    state.pop("padding", None)
+    settings = {
+        "class": type(tokenizer).__name__,
+        "tokenizers": tokenizers.__version__ if with_version else "any",
+        "special_tokens": {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
+        "model_max_length": str(tokenizer.model_max_length),
+        "padding_side": tokenizer.padding_side,
+        "truncation_side": tokenizer.truncation_side,
+        "model_input_names": list(tokenizer.model_input_names),
+    }
+    text = json.dumps([state, settings], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _reason(source: str, error: Exception) -> str:
+    if Path(source).is_dir() and not (Path(source) / "tokenizer.json").is_file():
+        names = sorted(path.name for path in Path(source).iterdir())[:8]
+        return f"the folder has no tokenizer.json, only {', '.join(names) or 'nothing'}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Where a run's tokenizer comes from: loaded by name, or trained on texts once, then kept and found again.
+"""Tokenizers that are trained on texts once for a run, then saved and found again.
 
 A trained one is found in the run's own folder first, then in the cache under everything that it depends on;
 of several processes that want it one trains, the others wait for its lock.
@@ -6,10 +6,7 @@ of several processes that want it one trains, the others wait for its lock.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +20,7 @@ from runwright.config.signature import Signature
 from runwright.config.sources import resolve_source
 from runwright.config.targets import check_target, code_of, instantiate, locate
 from runwright.errors import CheckpointError, ConfigError
-from runwright.store import why_missed
+from runwright.store import file_sha256, folder_whole, why_missed
 from runwright.tokenizer.pretrained import load_pretrained
 from runwright.tokenizer.texts import RunTexts
 
@@ -36,26 +33,23 @@ TOKENIZER_FILE = "tokenizer.json"
 
 
 def is_trained(node: Mapping[str, Any]) -> bool:
-    """Whether a tokenizer's node is one that is trained: its target is a function of texts."""
+    """Return True if the tokenizer of this config node is trained: its target takes texts."""
     signature = check_target(node.get(TARGET), key="tokenizer", group="tokenizer")
     return isinstance(signature, Signature) and signature.num_required_objects > 0
 
 
-def load_tokenizer(node: Mapping[str, Any]) -> Any:
-    """A tokenizer that is there already."""
-    return instantiate(node, group="tokenizer", key="tokenizer")
-
-
 def trained_tokenizer(node: Mapping[str, Any], texts: RunTexts, *, run_folder: Path | None) -> Any:
-    """The tokenizer that training makes of these texts; it is trained only where nothing holds it yet."""
+    """The tokenizer that training makes of these texts, from the run's folder or the cache if it is there."""
     if run_folder is not None and (run_folder / TOKENIZER_FILE).is_file():
         log.info("tokenizer: as trained when the run began")
         return _read(run_folder)
     corpus = texts.choose(files=node.get("files"), columns=node.get("columns"))
+    example = Path(resolve_source(node["name"])) / TOKENIZER_FILE if node.get("name") else None
     key = {
         "tokenizer": dict(node),
         "texts": corpus.state,
-        "named": _content_of(node.get("name")),
+        # of a local tokenizer that is the example its content counts, of a hub's its name
+        "example": file_sha256(example) if example and example.is_file() else None,
         "tokenizers": tokenizers.__version__,
         "code": code_of(locate(node[TARGET], group="tokenizer"), group="tokenizer"),
     }
@@ -82,17 +76,9 @@ def keep_trained(node: Mapping[str, Any], tokenizer: Any, run_folder: Path) -> N
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """The tokenizer as a folder that AutoTokenizer loads; appears whole or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    """Save a tokenizer as a folder that AutoTokenizer loads; appears whole or not at all."""
+    with folder_whole(folder) as unfinished:
         tokenizer.save_pretrained(unfinished)
-        if folder.is_dir():
-            shutil.rmtree(folder)
-        unfinished.chmod(0o755)  # as any other folder of a run
-        unfinished.replace(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _train(node: Mapping[str, Any], texts: RunTexts, folder: Path) -> dict[str, Any]:
@@ -111,11 +97,3 @@ def _read(folder: Path) -> Any:
         raise CheckpointError(
             f"the tokenizer in {folder} cannot be read; is the disk failing? {error}"
         ) from error
-
-
-def _content_of(name: Any) -> str | None:
-    """What tells one state of a local tokenizer from another; a hub name stands for itself."""
-    file = Path(resolve_source(name)) / TOKENIZER_FILE if isinstance(name, str) else None
-    if file is None or not file.is_file():
-        return None
-    return hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""What a tokenizer makes of texts: tokens per word, unknown ones, compression, speed, and the pieces."""
+"""Statistics of a tokenizer on texts: tokens per word, unknown ones, truncation, speed, and the pieces."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 BATCH = 256
+STEPS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 HAN = "\u3400-\u4dbf\u4e00-\u9fff"
 WORD = re.compile(rf"[{HAN}]|[^\s{HAN}]+")  # a Chinese character, or what stands between spaces
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Statistics:
     """Counts over some texts, special tokens left out, and the rates that follow from them."""
 
     vocab_size: int
-    num_texts: int
-    num_words: int  # between spaces; a Chinese character is one
-    num_characters: int
-    num_bytes: int  # of UTF-8
-    num_tokens: int
-    num_unknown: int  # tokens
-    num_used: int  # different tokens
-    seconds: float
+    num_texts: int = 0
+    num_words: int = 0  # between spaces; a Chinese character is one
+    num_characters: int = 0
+    num_bytes: int = 0  # of UTF-8
+    num_tokens: int = 0
+    num_unknown: int = 0  # tokens
+    num_used: int = 0  # different tokens
+    seconds: float = 0.0
 
     def rates(self) -> dict[str, float]:
-        """The figures to compare tokenizers by."""
+        """The metrics to compare tokenizers by."""
         tokens, seconds = max(self.num_tokens, 1), max(self.seconds, 1e-9)
         return {
             "tokens_per_word": self.num_tokens / max(self.num_words, 1),
@@ -46,7 +48,7 @@ class Statistics:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Piece:
-    """A part of a text and the tokens that stand for it: several where a character is cut into bytes."""
+    """A substring and its tokens: several where a character is cut into bytes."""
 
     text: str
     tokens: tuple[str, ...]
@@ -54,33 +56,39 @@ class Piece:
 
 
 def measure(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> Statistics:
-    """What the tokenizer makes of the texts, which are read once, some at a time."""
-    backend = _plain(tokenizer)
-    counts = dict.fromkeys(("texts", "words", "characters", "bytes", "tokens", "unknown"), 0)
+    """Counts of the tokens that a tokenizer makes of texts, which are read once, some at a time."""
+    backend, counts = _plain(tokenizer), Statistics(vocab_size=len(tokenizer))
     used: set[int] = set()
-    seconds, waiting = 0.0, iter(texts)
+    waiting = iter(texts)
     while batch := list(islice(waiting, BATCH)):
         began = time.perf_counter()
         encodings = backend.encode_batch(batch, add_special_tokens=False)
-        seconds += time.perf_counter() - began
-        counts["texts"] += len(batch)
+        counts.seconds += time.perf_counter() - began
+        counts.num_texts += len(batch)
         for text, encoding in zip(batch, encodings, strict=True):
-            counts["words"] += len(WORD.findall(text))
-            counts["characters"] += len(text)
-            counts["bytes"] += len(text.encode("utf-8", "surrogatepass"))
-            counts["tokens"] += len(encoding.ids)
-            counts["unknown"] += encoding.ids.count(tokenizer.unk_token_id)
+            counts.num_words += len(WORD.findall(text))
+            counts.num_characters += len(text)
+            counts.num_bytes += len(text.encode("utf-8", "surrogatepass"))
+            counts.num_tokens += len(encoding.ids)
+            counts.num_unknown += encoding.ids.count(tokenizer.unk_token_id)
             used.update(encoding.ids)
-    return Statistics(
-        vocab_size=len(tokenizer),
-        num_texts=counts["texts"],
-        num_words=counts["words"],
-        num_characters=counts["characters"],
-        num_bytes=counts["bytes"],
-        num_tokens=counts["tokens"],
-        num_unknown=counts["unknown"],
-        num_used=len(used),
-        seconds=seconds,
+    counts.num_used = len(used)
+    return counts
+
+
+def describe_truncation(lengths: Sequence[int] | np.ndarray, max_length: int) -> str:
+    """Rows and tokens lost by cutting inputs of these lengths at `max_length`, in one sentence for the log.
+
+    Lengths are in tokens, special ones included.
+    """
+    lengths = np.asarray(lengths, dtype=np.int64)
+    lost, longest = np.maximum(lengths - max_length, 0), lengths.max(initial=0)
+    num_rows, num_cut, num_tokens = len(lengths), np.count_nonzero(lost), lengths.sum()
+    if not num_cut:
+        return f"max_length {max_length} cuts none of {num_rows} rows; the longest has {longest} tokens"
+    return (
+        f"max_length {max_length} cuts {num_cut} of {num_rows} rows ({num_cut / num_rows:.1%}) and loses "
+        f"{lost.sum()} of {num_tokens} tokens ({lost.sum() / num_tokens:.1%}); the longest has {longest}"
     )
 
 
@@ -90,13 +98,12 @@ def cut(tokenizer: PreTrainedTokenizerFast, text: str) -> list[Piece]:
     pieces: list[Piece] = []
     last_end = 0
     for token, number, (start, end) in zip(encoding.tokens, encoding.ids, encoding.offsets, strict=True):
-        unknown = number == tokenizer.unk_token_id
+        piece = Piece(text=text[start:end], tokens=(token,), unknown=number == tokenizer.unk_token_id)
         if pieces and start < last_end:  # another byte of the same character
-            whole = pieces[-1].text + text[last_end:end]
-            tokens = (*pieces[-1].tokens, token)
-            pieces[-1] = Piece(text=whole, tokens=tokens, unknown=pieces[-1].unknown or unknown)
-        else:
-            pieces.append(Piece(text=text[start:end], tokens=(token,), unknown=unknown))
+            last = pieces.pop()
+            whole, unknown = last.text + text[last_end:end], last.unknown or piece.unknown
+            piece = Piece(text=whole, tokens=(*last.tokens, token), unknown=unknown)
+        pieces.append(piece)
         last_end = max(last_end, end)
     return pieces
 
@@ -104,24 +111,20 @@ def cut(tokenizer: PreTrainedTokenizerFast, text: str) -> list[Piece]:
 def describe(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     """Kind, size, special tokens with their ids, and the names of all steps."""
     state = json.loads(tokenizer.backend_tokenizer.to_str())
-    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
-    pair = tokenizer("A", "B")["input_ids"]
     extra: Any = tokenizer.extra_special_tokens or []
     return {
         "model": state["model"]["type"],
         "vocab_size": len(tokenizer),
         "special_tokens": {
-            name: {"token": token, "id": tokenizer.convert_tokens_to_ids(token)}
-            for name, token in special.items()
-            if token in tokenizer.get_vocab()
+            name: {"token": str(token), "id": tokenizer.convert_tokens_to_ids(str(token))}
+            for name, token in tokenizer.special_tokens_map.items()
+            if str(token) in tokenizer.get_vocab()
         },
         "extra_special_tokens": [str(token) for token in extra],
-        "normalizer": _steps(state["normalizer"]),
-        "pre_tokenizer": _steps(state["pre_tokenizer"]),
-        "post_processor": _steps(state["post_processor"]),
-        "decoder": _steps(state["decoder"]),
-        "pair": tokenizer.convert_ids_to_tokens(pair),
+        **{name: _steps(state[name]) for name in STEPS},
+        "pair": tokenizer.convert_ids_to_tokens(tokenizer("A", "B")["input_ids"]),
         "padding_side": tokenizer.padding_side,
+        # transformers writes "not set" as int(1e30)
         "max_length": tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None,
     }
 
@@ -129,11 +132,10 @@ def describe(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
 def _steps(state: Any) -> list[str]:
     if state is None:
         return []
-    parts: Sequence[Any] = next(
-        (state[name] for name in ("normalizers", "pretokenizers", "processors", "decoders") if name in state),
-        (),
-    )
-    return [step for part in parts for step in _steps(part)] if parts else [state["type"]]
+    for name in ("normalizers", "pretokenizers", "processors", "decoders"):
+        if state.get(name):
+            return [step for inner in state[name] for step in _steps(inner)]
+    return [state["type"]]
 
 
 def _plain(tokenizer: PreTrainedTokenizerFast) -> Any:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from tokenizers import Tokenizer, models, processors
 from transformers import PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError, DataError
 from runwright.tokenizer.algorithms import Bpe, Unigram, WordPiece, Words
-from runwright.tokenizer.families import FAMILIES, FamilyName, framing, roles_of
+from runwright.tokenizer.families import FAMILIES, FamilyName
 from runwright.tokenizer.pipeline import (
     DecoderName,
     NormalizerName,
@@ -25,14 +25,6 @@ from runwright.tokenizer.texts import Corpus, RunTexts
 from runwright.types import PositiveInt
 
 ALGORITHMS = "Bpe, WordPiece, Unigram or Words of runwright.tokenizer.algorithms"
-
-
-class Algorithm(Protocol):
-    """What learns a vocabulary."""
-
-    def train(self, pipeline: Tokenizer, corpus: Corpus, *, tokens: Sequence[str], unk: str) -> models.Model:
-        """A model whose first tokens are `tokens`; the same texts give the same model."""
-        ...
 
 
 def train(
@@ -53,25 +45,24 @@ def train(
     """A tokenizer with the special tokens of a family; the same texts and options give the same one."""
     if not callable(getattr(model, "train", None)):
         raise ConfigError(f"tokenizer.model: given {model!r}, expected a node of {ALGORITHMS}")
-    tokens = _without_repeats([*FAMILIES[family].tokens, *extra_tokens])
+    special = FAMILIES[family]
+    tokens = list(dict.fromkeys([*special.tokens, *extra_tokens]))
     inner = Tokenizer(models.WordLevel(unk_token=""))
-    if (steps := make_normalizer(normalizer, replace)) is not None:
-        inner.normalizer = steps
-    if (cuts := make_pre_tokenizer(pre_tokenizer)) is not None:
-        inner.pre_tokenizer = cuts
+    inner.normalizer = make_normalizer(normalizer, replace)
+    inner.pre_tokenizer = make_pre_tokenizer(pre_tokenizer)
     corpus = texts.choose(files=files, columns=columns)
-    inner.model = _learned(model, inner, corpus, tokens=tokens, unk=FAMILIES[family].unk_token)
+    inner.model = _learned(model, inner, corpus, tokens=tokens, unk=special.roles["unk"])
     prefix, suffix = (getattr(model, name, None) for name in ("continuing_prefix", "end_of_word_suffix"))
-    if (joins := make_decoder(decoder, prefix=prefix, suffix=suffix)) is not None:
-        inner.decoder = joins
-    templates = _templates(family) if post_processor is None else dict(post_processor)
-    _set_frame(inner, templates, tokens)
+    inner.decoder = make_decoder(decoder, prefix=prefix, suffix=suffix)
+    templates = {"single": special.single, "pair": special.pair} if post_processor is None else post_processor
+    if templates:
+        inner.post_processor = _frame(templates, tokens)
     return PreTrainedTokenizerFast(
         tokenizer_object=inner,
-        extra_special_tokens=[token for token in tokens if token not in FAMILIES[family].tokens],
+        extra_special_tokens=[token for token in tokens if token not in special.tokens],
         padding_side=padding_side,
         clean_up_tokenization_spaces=False,
-        **roles_of(family),
+        **special.settings,
     )
 
 
@@ -93,13 +84,15 @@ def like(
     state = json.loads(old.backend_tokenizer.to_str())
     special = [token for token in state["added_tokens"] if token["special"]]
     unk = _unknown_token(state["model"])
-    first = [*(token["content"] for token in special), *([unk] if unk else [])]
-    tokens = _without_repeats([*first, *_bytes_of(state["model"])])
+    # with byte_fallback a model writes an unknown character byte by byte
+    fallback = [f"<0x{byte:02X}>" for byte in range(256)] if state["model"].get("byte_fallback") else []
+    first = [*(token["content"] for token in special), *([unk] if unk else []), *fallback]
+    tokens = list(dict.fromkeys(first))
     algorithm = _algorithm_like(
         state["model"], size=vocab_size or len(old), min_frequency=min_frequency, alphabet_size=alphabet_size
     )
     corpus = texts.choose(files=files, columns=columns)
-    learned = _learned(algorithm, _steps_of(old), corpus, tokens=tokens, unk=unk or tokens[0])
+    learned = _learned(algorithm, old.backend_tokenizer, corpus, tokens=tokens, unk=unk or tokens[0])
     new = json.loads(Tokenizer(learned).to_str())["model"]
     ids = {token: index for index, token in enumerate(tokens)}
     state["model"] |= {name: new[name] for name in ("vocab", "merges", "unk_id") if name in new}
@@ -113,7 +106,7 @@ def like(
 def _learned(
     algorithm: Any, pipeline: Tokenizer, corpus: Corpus, *, tokens: Sequence[str], unk: str
 ) -> models.Model:
-    """What the algorithm learned; raises DataError where the texts gave it nothing."""
+    """The model that the algorithm trained; raises DataError where the texts gave it no token."""
     learned = algorithm.train(pipeline, corpus, tokens=tokens, unk=unk)
     if Tokenizer(learned).get_vocab_size() <= len(tokens):
         raise DataError(
@@ -123,18 +116,8 @@ def _learned(
     return learned
 
 
-def _steps_of(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
-    """Normalizer and pre-tokenizer without a vocabulary."""
-    pipeline, old = Tokenizer(models.WordLevel(unk_token="")), tokenizer.backend_tokenizer
-    if old.normalizer is not None:
-        pipeline.normalizer = old.normalizer
-    if old.pre_tokenizer is not None:
-        pipeline.pre_tokenizer = old.pre_tokenizer
-    return pipeline
-
-
 def _settings_of(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """What transformers keeps beside the library's tokenizer."""
+    """Settings that transformers keeps beside the library's tokenizer."""
     extra: Any = tokenizer.extra_special_tokens or []
     return {
         "extra_special_tokens": [str(token) for token in extra],
@@ -151,29 +134,29 @@ def stand_in() -> PreTrainedTokenizerFast:
     """A tokenizer of special tokens alone, for a task to be made with while there is no real one."""
     roles = {**FAMILIES["roberta"].roles, **FAMILIES["bert"].roles}
     vocab = {token: index for index, token in enumerate(sorted(set(roles.values())))}
-    inner = Tokenizer(models.WordLevel(vocab=vocab, unk_token=roles["unk_token"]))
-    return PreTrainedTokenizerFast(tokenizer_object=inner, **roles)
+    inner = Tokenizer(models.WordLevel(vocab=vocab, unk_token=roles["unk"]))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, **{f"{role}_token": token for role, token in roles.items()}
+    )
 
 
 def _algorithm_like(
     model: Mapping[str, Any], *, size: int, min_frequency: int, alphabet_size: int | None
-) -> Algorithm:
-    kind = model["type"]
-    common = {"vocab_size": size, "min_frequency": min_frequency}
-    if kind == "WordPiece":
-        prefix, longest = model["continuing_subword_prefix"], model["max_input_chars_per_word"]
-        return WordPiece(
-            **common, alphabet_size=alphabet_size, continuing_prefix=prefix, max_word_length=longest
-        )
-    if kind == "BPE" and not model.get("continuing_subword_prefix"):
-        suffix = model.get("end_of_word_suffix") or None
-        return Bpe(**common, alphabet_size=alphabet_size, max_piece_length=None, end_of_word_suffix=suffix)
-    if kind == "Unigram":
-        return Unigram(
-            vocab_size=size, alphabet_size=alphabet_size, max_piece_length=16, shrinking_factor=0.75
-        )
+) -> Bpe | WordPiece | Unigram | Words:
+    kind, prefix = model["type"], model.get("continuing_subword_prefix") or ""
+    frequent = {"vocab_size": size, "min_frequency": min_frequency}
+    pieces: dict[str, Any] = {"vocab_size": size, "alphabet_size": alphabet_size}
     if kind == "WordLevel":
-        return Words(**common)
+        return Words(**frequent)
+    if kind == "Unigram":
+        return Unigram(**pieces, max_piece_length=16, shrinking_factor=0.75)
+    pieces["min_frequency"] = min_frequency
+    if kind == "WordPiece":
+        longest = model["max_input_chars_per_word"]
+        return WordPiece(**pieces, continuing_prefix=prefix, max_word_length=longest)
+    if kind == "BPE" and not prefix:
+        suffix = model.get("end_of_word_suffix") or None
+        return Bpe(**pieces, max_piece_length=None, end_of_word_suffix=suffix)
     raise ConfigError(f"tokenizer.name: a model of the kind {kind} cannot be trained anew")
 
 
@@ -183,18 +166,13 @@ def _unknown_token(model: Mapping[str, Any]) -> str | None:
     return model.get("unk_token")
 
 
-def _bytes_of(model: Mapping[str, Any]) -> list[str]:
-    """The tokens that a model writes an unknown character with, byte by byte; none where it has no such."""
-    return [f"<0x{byte:02X}>" for byte in range(256)] if model.get("byte_fallback") else []
-
-
 def _renumbered(post_processor: Any, ids: Mapping[str, int]) -> Any:
     """A post-processor whose special tokens have their new ids."""
     if not isinstance(post_processor, dict):
         return post_processor
     renewed = dict(post_processor)
     if "processors" in renewed:
-        renewed["processors"] = [_renumbered(each, ids) for each in renewed["processors"]]
+        renewed["processors"] = [_renumbered(step, ids) for step in renewed["processors"]]
     if isinstance(renewed.get("special_tokens"), dict):
         renewed["special_tokens"] = {
             name: {**entry, "ids": [ids[token] for token in entry["tokens"]]}
@@ -206,25 +184,17 @@ def _renumbered(post_processor: Any, ids: Mapping[str, int]) -> Any:
     return renewed
 
 
-def _templates(family: str) -> dict[str, str]:
-    return {"single": FAMILIES[family].single, "pair": FAMILIES[family].pair}
-
-
-def _set_frame(inner: Tokenizer, templates: dict[str, str], tokens: list[str]) -> None:
-    if not templates:
-        return
-    ids = {token: index for index, token in enumerate(tokens)}
-    single, pair, special = framing(templates, tokens, ids)
+def _frame(templates: Mapping[str, str], tokens: Sequence[str]) -> Any:
+    """A post-processor that puts special tokens around $A and $B as the templates do."""
+    used = {word.removesuffix(":0").removesuffix(":1") for word in " ".join(templates.values()).split()}
     try:
-        inner.post_processor = processors.TemplateProcessing(
-            single=single or "$A", pair=pair or "$A $B", special_tokens=special
+        return processors.TemplateProcessing(
+            single=templates.get("single") or "$A",
+            pair=templates.get("pair") or "$A $B",
+            special_tokens=[(token, index) for index, token in enumerate(tokens) if token in used],
         )
     except ValueError as error:
         raise ConfigError(
             f"tokenizer.post_processor: given {templates}, expected $A, $B and special tokens of the "
             f"tokenizer ({', '.join(tokens)}): {error}"
         ) from error
-
-
-def _without_repeats(tokens: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(tokens))

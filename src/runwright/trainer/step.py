@@ -62,8 +62,9 @@ class Stepper:
         if not count:  # sentences without a word, answers that are nowhere, texts that are all masks
             logger.warning(
                 "step %d: none of its %d examples has anything to train on; the weights stay as they are",
-                batch.step + 1, batch.num_examples,
-            )  # fmt: skip
+                batch.step + 1,
+                batch.num_examples,
+            )
             return StepResult(loss=0.0, gradient_norm=0.0, updated=False, stop=stop)
         self.model.train()
         if self.task.coupled_loss is not None:

@@ -61,8 +61,8 @@ def train(config: dict[str, Any], prepared: Any, folder: Path) -> tuple[int, Fig
     ranks, options = Ranks(rank=0, num_ranks=1, device=torch.device("cpu")), build.build_options(config)
     model = build.build_model(config, prepared, device=ranks.device)
     stepper = build.build_stepper(config, model=model, task=prepared.task, ranks=ranks)
-    batches = build.build_batches(config, prepared.examples["train"], prepared.task, ranks=ranks)
-    plan = make_plan(options, steps_per_epoch=batches.order.steps_per_epoch)
+    batches = build.build_batches(config, prepared, ranks=ranks)
+    plan = make_plan(options, steps_per_epoch=batches.steps_per_epoch)
     assert plan.steps_per_epoch == EPOCH
     scheduler = build.build_scheduler(config, stepper.optimizer, total_steps=plan.total_steps)
     store, log = CheckpointStore(folder, keep=options.keep_checkpoints, identity={}), Figures()

@@ -113,10 +113,34 @@ def is_garbled(text: str) -> bool:
 
 # Those of most of the world's writing; texts in any other count as having no letters.
 SCRIPTS = (
-    "none", "Latin", "Greek", "Cyrillic", "Armenian", "Hebrew", "Arabic", "Devanagari", "Bengali", "Gurmukhi",
-    "Gujarati", "Oriya", "Tamil", "Telugu", "Kannada", "Malayalam", "Sinhala", "Thai", "Lao", "Tibetan",
-    "Myanmar", "Georgian", "Ethiopic", "Khmer", "Hangul", "Kana", "Han",
-)  # fmt: skip
+    "none",
+    "Latin",
+    "Greek",
+    "Cyrillic",
+    "Armenian",
+    "Hebrew",
+    "Arabic",
+    "Devanagari",
+    "Bengali",
+    "Gurmukhi",
+    "Gujarati",
+    "Oriya",
+    "Tamil",
+    "Telugu",
+    "Kannada",
+    "Malayalam",
+    "Sinhala",
+    "Thai",
+    "Lao",
+    "Tibetan",
+    "Myanmar",
+    "Georgian",
+    "Ethiopic",
+    "Khmer",
+    "Hangul",
+    "Kana",
+    "Han",
+)
 _NUM_CODES = 0x32400  # Unicode has no letters beyond but those for private use
 
 

@@ -99,8 +99,11 @@ class MapValues(Step):
             if text not in new and self.others == "error":
                 raise row_error(
                     f"{value!r} is none of the values to map: {', '.join(map(repr, new))}",
-                    rows, position, split=split, column=self.column,
-                )  # fmt: skip
+                    rows,
+                    position,
+                    split=split,
+                    column=self.column,
+                )
             return new.get(text, text if kind == "string" and value is not None else value)
 
         return new_values(rows, columns, self.column, change, kind=_TYPES[kind], key=self.key)

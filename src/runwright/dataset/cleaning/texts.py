@@ -203,8 +203,11 @@ class JoinIndicators(Step):
                 raise row_error(
                     f"expected 1 or 0, true or false, given {values[bad]!r}; MapValues or DropValues can go "
                     "before",
-                    rows, position, split=split, column=columns[bad],
-                )  # fmt: skip
+                    rows,
+                    position,
+                    split=split,
+                    column=columns[bad],
+                )
             return self.separator.join(name for name, mark in zip(columns, marks, strict=True) if mark)
 
         return new_values(rows, columns, self.into, join, kind="string", key=self.key)

@@ -29,8 +29,19 @@ _UNPACK: Any = fsspec.compression.compr  # by name: a function from a packed str
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zip": "zip"}
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 # Entries that differ between two states of a remote file, as the file systems of fsspec call them.
-_MARKS = ("ETag", "Content-MD5", "Last-Modified", "mtime", "modified", "created", "LastModified", "blob_id",
-          "CRC", "md5Hash", "generation")  # fmt: skip
+_MARKS = (
+    "ETag",
+    "Content-MD5",
+    "Last-Modified",
+    "mtime",
+    "modified",
+    "created",
+    "LastModified",
+    "blob_id",
+    "CRC",
+    "md5Hash",
+    "generation",
+)
 _SAMPLES = 1024  # offsets in a file, evenly from its beginning to its end, that its fingerprint is made of
 _SAMPLE_BYTES = 1 << 16  # at each of them; smaller files are read whole
 
@@ -161,8 +172,9 @@ def check_is_text(address: str, *, split: str) -> None:
             raise DataError(
                 f"this is a {kind} file, not text; compressed files are read where their names end in .gz, "
                 ".bz2, .xz, .zst or .zip; for others choose another dataset group",
-                file=address, split=split,
-            )  # fmt: skip
+                file=address,
+                split=split,
+            )
 
 
 @contextmanager
@@ -235,8 +247,9 @@ def _opened(address: str, split: str | None, *, unpacked: bool) -> Iterator[Any]
     if compression == "zstd" and compression not in _UNPACK:
         raise DataError(
             "the file is compressed with Zstandard, which needs a package: pip install zstandard",
-            file=address, split=split,
-        )  # fmt: skip
+            file=address,
+            split=split,
+        )
     with _stored(address) as stored:
         if compression is None:
             yield stored

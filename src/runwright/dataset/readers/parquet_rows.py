@@ -51,8 +51,9 @@ class ParquetReader(Reader):
                     raise DataError(
                         f"columns {_described(schema)} differ from {_described(first)} in "
                         f"{PurePosixPath(addresses[0]).name}",
-                        file=address, split=split,
-                    )  # fmt: skip
+                        file=address,
+                        split=split,
+                    )
         return result
 
 

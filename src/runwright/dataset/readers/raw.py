@@ -73,8 +73,10 @@ def with_row_id(schema: pa.Schema, *, split: str, file: str | None) -> pa.Schema
         raise DataError(
             "this name is taken: rows are numbered in such a column; rename yours in the file (csv: "
             "dataset.source.column_names)",
-            file=file, split=split, column=ROW_ID,
-        )  # fmt: skip
+            file=file,
+            split=split,
+            column=ROW_ID,
+        )
     return schema.append(pa.field(ROW_ID, pa.int64()))
 
 

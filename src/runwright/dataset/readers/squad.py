@@ -121,8 +121,9 @@ class SquadReader(Reader):
             raise DataError(
                 "expected an object with a list of articles under 'data', as SQuAD has it; rows of questions "
                 "are read with dataset=json",
-                file=at.address, split=at.split,
-            )  # fmt: skip
+                file=at.address,
+                split=at.split,
+            )
         return articles
 
 

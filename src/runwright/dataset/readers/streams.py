@@ -170,9 +170,12 @@ class _Cursor:
         self._stream = stream
         self._file, self.row_id = place.file, place.row_id
         self._at = Position(
-            address=stream.files[place.file], split=stream.split,
-            row=place.row, offset=place.offset, num_lines=place.num_lines,
-        )  # fmt: skip
+            address=stream.files[place.file],
+            split=stream.split,
+            row=place.row,
+            offset=place.offset,
+            num_lines=place.num_lines,
+        )
         self._finished: list[tuple[str, int]] = []  # files that were read to their end, since `take` began
         self._lines: list[int] = []
         self._rows = self._read()

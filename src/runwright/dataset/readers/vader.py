@@ -91,10 +91,20 @@ def _download(archive: Path) -> None:
         requirements.write_text(f"vaderSentiment==3.3.2 --hash=sha256:{SHA256}\n", encoding="utf-8")
         # pip checks the hash before it runs the archive's setup.py for its metadata, which it insists on.
         command = [
-            *pip, "download", "--disable-pip-version-check", "--no-input", "--quiet",
-            "--no-deps", "--no-binary", "vaderSentiment", "--require-hashes", "--dest", folder,
-            "--requirement", str(requirements),
-        ]  # fmt: skip
+            *pip,
+            "download",
+            "--disable-pip-version-check",
+            "--no-input",
+            "--quiet",
+            "--no-deps",
+            "--no-binary",
+            "vaderSentiment",
+            "--require-hashes",
+            "--dest",
+            folder,
+            "--requirement",
+            str(requirements),
+        ]
         try:
             done = subprocess.run(  # noqa: S603 - fixed arguments
                 command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False
