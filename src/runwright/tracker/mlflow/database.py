@@ -19,8 +19,12 @@ MAX_ANSWER_LENGTH = 300
 
 def missing_driver(uri: str) -> str | None:
     """Name the package without which this database cannot be talked to; None where nothing is missing."""
+    from sqlalchemy.exc import NoSuchModuleError
+
     try:
         _engine(uri).dispose()
+    except NoSuchModuleError as error:
+        return str(error)
     except ImportError as error:
         wanted = error.name or "psycopg"
         package = "'runwright[postgresql]'" if wanted == "psycopg" else wanted
