@@ -1,14 +1,10 @@
-"""What is said of N examples, as columns: chosen, joined, and sent between processes without pickling.
-
-A record of predictions is a frozen dataclass whose fields are arrays, `Ragged` columns or None, each with one
-entry for every example; `example_ids` [N] int64 is one of them. Each task has the record that suits it.
-"""
+"""Columns of predictions for N examples: selected, joined, and sent between processes without pickling."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -17,22 +13,6 @@ import numpy as np
 from runwright.types import PerExample
 
 P = TypeVar("P", bound=PerExample)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Labelled:
-    """Columns of every record, labelled where it has `expected` or, without such a column, losses."""
-
-    example_ids: np.ndarray  # [N] int64
-    losses: np.ndarray | None = None  # [N] float64, the sum of the losses of each example
-    loss_counts: np.ndarray | None = None  # [N] float64, how many losses each is a sum of; None: one each
-    groups: np.ndarray | None = None  # [N] int64, the slice of the data each belongs to
-
-    @property
-    def labelled(self) -> bool:
-        """Whether there is anything to compare with."""
-        known: Any = self
-        return (known.expected if hasattr(known, "expected") else known.losses) is not None
 
 
 @dataclass(frozen=True)
@@ -58,10 +38,10 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def row(self, place: int) -> np.ndarray:
+    def row(self, index: int) -> np.ndarray:
         """The values of one row."""
-        start = int(self.starts[place])
-        return self.values[start : start + int(self.lengths[place])]
+        start = int(self.starts[index])
+        return self.values[start : start + int(self.lengths[index])]
 
     def rows(self) -> list[np.ndarray]:
         """The values of each row."""
@@ -71,32 +51,31 @@ class Ragged:
         """Rows that follow one another as one: `firsts` are the first row of each, rising, from 0."""
         return Ragged(self.values, np.add.reduceat(self.lengths, firsts))
 
-    def __getitem__(self, chosen: np.ndarray) -> Ragged:
-        """The chosen rows: a mask [N] bool, or positions."""
-        places = np.flatnonzero(chosen) if chosen.dtype == bool else np.asarray(chosen, dtype=np.int64)
-        lengths = self.lengths[places]
+    def __getitem__(self, index: np.ndarray) -> Ragged:
+        """Some of the rows: a mask [N] bool, or positions."""
+        positions = np.flatnonzero(index) if index.dtype == bool else np.asarray(index, dtype=np.int64)
+        lengths = self.lengths[positions]
         inside = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        return Ragged(self.values[np.repeat(self.starts[places], lengths) + inside], lengths)
+        return Ragged(self.values[np.repeat(self.starts[positions], lengths) + inside], lengths)
 
 
 def columns_of(predictions: PerExample) -> dict[str, Any]:
-    """The columns that are there, by name."""
-    found = {field.name: getattr(predictions, field.name) for field in fields(predictions)}
-    return {name: column for name, column in found.items() if column is not None}
-
-
-def select(predictions: P, chosen: np.ndarray) -> P:
-    """The chosen examples: a mask [N] bool, or positions, of which one may come again."""
+    """The columns that are not None, by name."""
     columns = {field.name: getattr(predictions, field.name) for field in fields(predictions)}
-    return type(predictions)(
-        **{name: None if column is None else column[chosen] for name, column in columns.items()}
+    return {name: column for name, column in columns.items() if column is not None}
+
+
+def select(predictions: P, index: np.ndarray) -> P:
+    """Some of the examples: a mask [N] bool, or positions, of which one may come again."""
+    return replace(predictions, **{name: column[index] for name, column in columns_of(predictions).items()})
+
+
+def join(batches: Sequence[P]) -> P:
+    """The predictions of all batches, in the order of example ids."""
+    names = columns_of(batches[0])
+    whole = replace(
+        batches[0], **{name: _concatenated([getattr(batch, name) for batch in batches]) for name in names}
     )
-
-
-def join(parts: Sequence[P]) -> P:
-    """All parts as one, in the order of example ids."""
-    columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(parts[0])}
-    whole = type(parts[0])(**{name: _concatenated(pieces) for name, pieces in columns.items()})
     return select(whole, np.argsort(whole.example_ids, kind="stable"))
 
 
@@ -114,7 +93,7 @@ def pack(predictions: PerExample) -> bytes:
 
 
 def unpack(kind: type[P], data: bytes) -> P:
-    """What `pack` was given, as a record of that kind."""
+    """The predictions that `pack` was called with, as a record of that kind."""
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         columns: dict[str, Any] = {}
         for field in fields(kind):
@@ -127,8 +106,6 @@ def unpack(kind: type[P], data: bytes) -> P:
 
 
 def _concatenated(columns: Sequence[Any]) -> Any:
-    if columns[0] is None:
-        return None
     if isinstance(columns[0], Ragged):
         return Ragged(
             np.concatenate([column.values for column in columns]),

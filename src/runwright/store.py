@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,8 +91,8 @@ def flatten(value: Any, key: str = "") -> dict[str, Any]:
 
 def cache_root() -> Path:
     """The per-user cache folder: RUNWRIGHT_CACHE, else XDG_CACHE_HOME/runwright, else ~/.cache/runwright."""
-    if chosen := os.environ.get("RUNWRIGHT_CACHE"):
-        return Path(chosen).expanduser().absolute()
+    if folder := os.environ.get("RUNWRIGHT_CACHE"):
+        return Path(folder).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base).expanduser() if base else Path.home() / ".cache").absolute() / "runwright"
 
@@ -111,13 +111,13 @@ def bytes_digest(values: np.ndarray) -> str:
     return hashlib.blake2b(little.tobytes(), digest_size=16).hexdigest()
 
 
-def sources_digest(*places: Path, also: str = "") -> str:
+def sources_digest(*paths: Path, also: str = "") -> str:
     """A hash of the text of source files and of all those in folders."""
     hasher = hashlib.sha256(also.encode())
-    for place in places:
-        for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
+    for path in paths:
+        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
             content = file.read_bytes()
-            hasher.update(f"{file.relative_to(place.parent).as_posix()} {len(content)}\n".encode() + content)
+            hasher.update(f"{file.relative_to(path.parent).as_posix()} {len(content)}\n".encode() + content)
     return hasher.hexdigest()[:32]
 
 
@@ -141,7 +141,7 @@ def locked(entry: Path) -> Iterator[None]:
 
 
 def write_entry(entry: Path, write: Callable[[Path], Mapping[str, Any]]) -> None:
-    """Let `write` fill a folder and say what is in it, then move it to `entry`; call with the lock held."""
+    """Let `write` fill a folder and return its manifest, then move it to `entry`; call with the lock held."""
     try:
         unfinished = Path(tempfile.mkdtemp(prefix=f".{entry.name[:8]}-", dir=entry.parent))
     except OSError as error:
@@ -161,7 +161,7 @@ def write_entry(entry: Path, write: Callable[[Path], Mapping[str, Any]]) -> None
 
 
 def read_manifest(entry: Path) -> dict[str, Any] | None:
-    """What was written about an entry, or None where there is no whole one."""
+    """The manifest of an entry; None where there is no whole one."""
     try:
         return json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -175,8 +175,8 @@ def touch(entry: Path) -> None:
 
 def entries(folder: Path) -> list[Path]:
     """The whole entries of a cache folder, the one unused for longest first."""
-    found = [path.parent for path in folder.glob(f"*/{MANIFEST}") if not path.parent.name.startswith(".")]
-    return sorted(found, key=_last_use)
+    whole = [path.parent for path in folder.glob(f"*/{MANIFEST}") if not path.parent.name.startswith(".")]
+    return sorted(whole, key=_last_use)
 
 
 def evict(folder: Path, *, max_bytes: int, keep: Path | None = None) -> list[Path]:
@@ -206,11 +206,9 @@ def _remove(entry: Path) -> bool:
 def _remove_abandoned(folder: Path) -> None:
     """Remove what processes that were killed had begun; nobody prepares one set for a day."""
     for unfinished in folder.glob(".*-*"):
-        try:
+        with suppress(OSError):  # finished or removed meanwhile
             if unfinished.is_dir() and unfinished.stat().st_mtime < time.time() - _ABANDONED_SECONDS:
                 shutil.rmtree(unfinished, ignore_errors=True)
-        except OSError:  # finished or removed meanwhile
-            continue
 
 
 def _lock_path(entry: Path) -> Path:
@@ -225,13 +223,10 @@ def _last_use(entry: Path) -> float:
 
 
 def _size(entry: Path) -> int:
-    total = 0
-    for path in entry.rglob("*"):
-        try:
-            total += path.stat().st_size
-        except OSError:  # removed meanwhile
-            continue
-    return total
+    try:
+        return sum(path.stat().st_size for path in entry.rglob("*"))
+    except OSError:  # removed meanwhile
+        return 0
 
 
 def _unwritable(entry: Path, error: OSError) -> DataError:
@@ -242,38 +237,33 @@ def _unwritable(entry: Path, error: OSError) -> DataError:
     )
 
 
-_MOST_NAMED = 4  # parts of a key that differ, in one line of the log
-_IN_WORDS = {"code": "the code (Runwright's or your own)", "tokenizer": "the tokenizer"}  # in place of hashes
+_MOST_NAMED = 4  # keys that differ, in one line of the log
+_IN_WORDS = {"code": "the code (Runwright's or your own)", "tokenizer": "the tokenizer"}
+_LONGEST_VALUE = 24  # characters; longer ones are hashes, or of no help
 
 
 def why_missed(entry: Path, key: Mapping[str, Any], *, same: Sequence[str]) -> str:
-    """Name the parts of the key that changed since the nearest set in the same folder was made.
+    """Names of the keys that changed since the nearest set in the same folder was made.
 
-    Only sets with the `same` parts are compared, named as `task.max_length` is; without any it is empty.
+    Only sets with the same values of the keys in `same`, dotted as `task.max_length` is, are compared; empty
+    where there is none.
     """
     new, nearest = flatten(json.loads(json.dumps(key))), None
     for other in entries(entry.parent):
         old = flatten((read_manifest(other) or {}).get("key", {}))
-        changes = {part for part in old.keys() | new.keys() if old.get(part) != new.get(part)}
-        comparable = not any(f"{part}.".startswith(f"{whole}.") for part in changes for whole in same)
+        changes = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
+        comparable = not any(f"{name}.".startswith(f"{whole}.") for name in changes for whole in same)
         # Of equally near sets the one used last counts; `entries` lists it last.
-        if old and comparable and (nearest is None or len(changes) <= len(nearest[1])):
-            nearest = old, changes
+        if old and comparable and (nearest is None or len(changes) <= len(nearest)):
+            nearest = {name: (old.get(name), new.get(name)) for name in sorted(changes)}
     if nearest is None:
         return ""
-    old, changes = nearest
-    if not changes:
+    if not nearest:
         return "the set that was there is damaged"
-    texts = [
-        _IN_WORDS[part]
-        if part in _IN_WORDS and (part == "code" or len(str(new.get(part))) > 24)
-        else f"{part} ({_short(old.get(part))} → {_short(new.get(part))})"
-        for part in sorted(changes)
-    ]
+    texts = []
+    for name, values in nearest.items():
+        old, new = ("nothing" if value is None else str(value) for value in values)
+        is_short = name != "code" and max(len(old), len(new)) <= _LONGEST_VALUE
+        texts.append(f"{name} ({old} → {new})" if is_short else _IN_WORDS.get(name, name))
     more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
     return f"{', '.join(texts[:_MOST_NAMED])}{more} changed since"
-
-
-def _short(value: Any) -> str:
-    text = "nothing" if value is None else str(value)
-    return text if len(text) <= 24 else f"{text[:12]}…{text[-8:]}"

@@ -1,4 +1,4 @@
-"""The nouns that travel between the parts, and the option types that configuration is checked against.
+"""Records and protocols that travel between rooms, and the types that options are checked against.
 
 Nothing heavy is imported here at run time: the command line reads this module on every start.
 Shape letters: B batch, L sequence length, D hidden, H heads, V vocabulary, C classes, N examples.
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +66,7 @@ class Examples(Protocol):
 
     @property
     def example_ids(self) -> np.ndarray:
-        """[N] int64, distinct."""
+        """Ids of the examples, [N] int64, distinct."""
         ...
 
     def __len__(self) -> int: ...
@@ -81,7 +81,7 @@ class Examples(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
-    """What a task asks of a model: which auto class of transformers, and the labels of its head."""
+    """Requirements of a task on a model: the auto class of transformers, and the labels of its head."""
 
     auto_class: str  # e.g. "AutoModelForSequenceClassification"
     num_labels: int  # 0: the head has none, as that of a language model
@@ -99,60 +99,35 @@ class LossSum:
     count: float  # float64 on purpose: class weights stay exact
 
 
-class PerExample(Protocol):
-    """What a task says about N examples: a frozen dataclass of columns with one entry for each of them.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PerExample:
+    """Columns of predictions for N examples; each task has the subclass with the columns that it predicts.
 
-    A column is a numpy array [N, …] on the CPU, a `predictions.Ragged`, or None: nothing to say.
+    A column has one entry for each example: a numpy array [N, …] on the CPU, a `predictions.Ragged`, or None.
     """
 
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def example_ids(self) -> np.ndarray:
-        """[N] int64."""
-        ...
-
-    @property
-    def losses(self) -> np.ndarray | None:
-        """[N] float64, the sum of the losses of each example; None where there are no labels."""
-        ...
-
-    @property
-    def loss_counts(self) -> np.ndarray | None:
-        """[N] float64, what each of the losses is a sum over; None: one each."""
-        ...
-
-    @property
-    def groups(self) -> np.ndarray | None:
-        """[N] int64, which slice of the data each belongs to; None: there are no slices."""
-        ...
+    example_ids: np.ndarray  # [N] int64
+    losses: np.ndarray | None = None  # [N] float64, the sum of the losses of each example
+    loss_counts: np.ndarray | None = None  # [N] float64, how many losses each is a sum of; None: one each
+    groups: np.ndarray | None = None  # [N] int64, the slice of the data each belongs to
 
     @property
     def labelled(self) -> bool:
-        """Whether there is anything to compare with."""
-        ...
+        """Return True if there are labels: `expected` or, without such a column, losses."""
+        return getattr(self, "expected", self.losses) is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Predictions:
-    """What is said about N examples with a class, a set of classes or a number each."""
+class Predictions(PerExample):
+    """A class, a set of classes or a number for each of N examples; losses are in nats or squared errors."""
 
-    example_ids: np.ndarray  # [N] int64
     predicted: np.ndarray  # [N] int64 classes, [N, C] bool, or [N] float64
     expected: np.ndarray | None  # same shape as predicted; None where there are no labels
     scores: np.ndarray | None  # [N, C] float64 probabilities; None for regression
-    losses: np.ndarray | None  # [N] float64, loss of each example in nats or squared error
-    groups: np.ndarray | None = None  # [N] int64, which slice of the data each belongs to
-    loss_counts: np.ndarray | None = None
-
-    @property
-    def labelled(self) -> bool:
-        """Whether there is anything to compare with."""
-        return self.expected is not None
 
 
 class Task(Protocol):
-    """What the trainer needs of a task, see task/base.py; the content of a batch stays behind it."""
+    """The methods of `task.base.Task` that the trainer calls; only the task looks inside a batch."""
 
     @property
     def prediction_type(self) -> type[Any]: ...
@@ -175,7 +150,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """What was predicted against what was expected, as tables and plots show it.
+    """Predicted and expected values side by side, as tables and plots show them.
 
     Classes [M] int64, sets of classes [M, C] bool or numbers [M] float64; M need not be N.
     """
@@ -200,12 +175,12 @@ class Metric(Protocol):
 
 
 Table: TypeAlias = "np.ndarray"
-"""What a function of predictions alone returns that is a table, such as a confusion matrix, and no number."""
+"""Return type of a metric that is a table, such as a confusion matrix, and takes predictions alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
-    """A figure with its confidence interval."""
+    """A metric with its confidence interval."""
 
     value: float
     low: float
@@ -217,7 +192,7 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunInfo:
-    """Who a run is."""
+    """Identity, configuration and folder of a run, for its tracker."""
 
     run_id: str
     name: str  # the experiment's

@@ -177,13 +177,6 @@ def test_a_run_elsewhere_is_left_alone_until_its_heartbeat_is_old(running: Runni
     assert death.reason.startswith("process 7 on elsewhere gave its last sign of life at ")
 
 
-def test_a_number_that_another_process_has_now_does_not_keep_a_run_alive(running: Running) -> None:
-    running.end()
-    long_ago = time.time() - 10 * 365 * 86400  # before this process, whose number stands there now
-    write_holder(running.folder, pid=os.getpid(), time=long_ago)
-    assert look_at(running.folder) is not None
-
-
 def test_a_run_that_workers_still_hold_lives(tmp_path: Path) -> None:
     folder = create({"name": "demo", "output_dir": str(tmp_path)}, overrides=[], command=[])
     update_status(folder, "RUNNING")
@@ -200,6 +193,7 @@ def test_a_run_that_died_before_it_began_is_found(tmp_path: Path) -> None:
     early = Running(tmp_path, "early")
     assert find_dead(tmp_path) == []  # made, and about to be locked
     early.end()
+    age(early.folder, 70)
     (death,) = mark_all(tmp_path)
     assert "was gone before it began" in death.reason
     assert read_run(early.folder)["status"] == "KILLED"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from runwright.runs.evaluate import evaluate_split
 from runwright.runs.folder import claim_folder, read_saved
 from runwright.runs.resume import override_key, recorded_overrides
 from runwright.store import cache_root, write_json
-from runwright.types import EvaluateResult, Hypotheses, Metric
+from runwright.types import EvaluateResult, Hypotheses
 
 logger = logging.getLogger(__name__)
 
@@ -85,18 +86,9 @@ def evaluate_run(
         warnings = evaluation_warnings(folder, config, data, names, own=not other)
         for split, text in warnings.items():
             logger.warning("%s: %s", split, text)
-        metrics = build.build_metrics(config)
+        run = replace(run, metrics=build.build_metrics(config), progress=progress)
         results = [
-            _evaluate(
-                run,
-                split,
-                rows[split],
-                metrics=metrics,
-                seed=config["seed"],
-                folder=output,
-                progress=progress,
-                warning=warnings.get(split, ""),
-            )
+            _evaluate(run, split, rows[split], config["seed"], folder=output, warning=warnings.get(split, ""))
             for split in names
         ]
     write_json(output / "metrics.json", strict(_joined(result.metrics for result in results)))
@@ -108,45 +100,20 @@ def evaluate_run(
 
 
 def _evaluate(
-    run: FinishedRun,
-    split: str,
-    rows: Any,
-    *,
-    metrics: Mapping[str, Metric],
-    seed: int,
-    folder: Path,
-    progress: Progress,
-    warning: str,
+    run: FinishedRun, split: str, rows: Any, seed: int, *, folder: Path, warning: str
 ) -> EvaluateResult:
     """Evaluate one split; its predictions and tables are written to the folder."""
-    examples = build.encode_rows(
-        run.config,
-        rows,
-        run.task,
-        run.tokenizer,
-        split=split,
-        key={"rows": rows._fingerprint},
-        folder=cache_root() / "examples",
-    )
-    evaluation = evaluate_split(
-        split,
-        model=run.model,
-        task=run.task,
-        examples=examples,
-        rows=rows,
-        metrics=metrics,
-        options=run.options,
-        ranks=run.ranks,
-        progress=progress,
-    )
-    outputs.write_split(folder, split, rows=rows, task=run.task, evaluation=evaluation)
+    key, cache, task = {"rows": rows._fingerprint}, cache_root() / "examples", run.task
+    examples = build.encode_rows(run.config, rows, task, run.tokenizer, split=split, key=key, folder=cache)
+    evaluation = evaluate_split(run, split, model=run.model, task=task, examples=examples, rows=rows)
+    outputs.write_split(folder, split, rows=rows, task=task, evaluation=evaluation)
     return EvaluateResult(
         split=split,
         predictions=getattr(evaluation.predictions, "predicted", None),
         label_ids=getattr(evaluation.predictions, "expected", None),
         metrics={f"{split}/{name}": value for name, value in evaluation.metrics.items()},
         intervals=outputs.intervals(
-            evaluation, split=split, metrics=metrics, group_names=run.task.group_names, seed=seed
+            evaluation, split=split, metrics=run.metrics, group_names=task.group_names, seed=seed
         ),
         folder=folder,
         warning=warning,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.errors import CheckpointError, ConfigError, DataError
 from runwright.inference.records import Columns, in_chunks, texts_of
 from runwright.inference.zero_shot import ZeroShot
+from runwright.model.configuration import auto_class, quiet_transformers
+from runwright.report.progress import Progress
 from runwright.runs.folder import RUN_FILE, has_model, read_run, read_saved
 from runwright.runs.states import TRACEBACK_FILE, UNENDED, look_at
 from runwright.tokenizer.pretrained import load_pretrained
@@ -24,14 +26,14 @@ from runwright.trainer.evaluate import predict
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.processes import set_threads, start_ranks
 from runwright.trainer.ranks import Ranks
-from runwright.types import Hypotheses
+from runwright.types import Hypotheses, Metric
 
 CHUNK_RECORDS = 2048  # read, sorted by length and predicted together; bounds the memory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinishedRun:
-    """A run's best model with all that is needed to use it."""
+    """A run's best model with all that is needed to use it; metrics and progress for an evaluation."""
 
     folder: Path
     config: Mapping[str, Any]
@@ -40,6 +42,9 @@ class FinishedRun:
     model: torch.nn.Module
     ranks: Ranks
     options: TrainerOptions
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    progress: Progress = field(default_factory=lambda: Progress(enabled=False))
+    stop: None = None
 
 
 def load_run(
@@ -65,6 +70,9 @@ def load_run(
     task = build.build_task({**config, "task": {**config["task"], **judging}}, tokenizer)
     learned = json.loads(state.read_text(encoding="utf-8"))
     task.load_state_dict(learned | {name: value for name, value in judging.items() if name in learned})
+    offline = {"trust_remote_code": False, "local_files_only": True}
+    with quiet_transformers():
+        model = auto_class(task.head).from_pretrained(best, dtype="auto", **offline)
     zero_shot = ZeroShot(task, hypotheses=hypotheses) if hypotheses else None
     options = build.build_options(config)
     ranks = start_ranks(device or options.device, precision=options.precision)
@@ -74,7 +82,7 @@ def load_run(
         config=config,
         tokenizer=tokenizer,
         task=zero_shot or task,
-        model=load_best(best, task).to(ranks.device).eval(),
+        model=model.to(ranks.device).eval(),
         ranks=ranks,
         options=options,
     )
@@ -85,26 +93,16 @@ def _without_model(folder: Path) -> CheckpointError:
     record = read_run(folder) if (folder / RUN_FILE).is_file() else {}
     death = look_at(folder, record) if record else None
     status = death.status if death else record.get("status", "unknown")
-    start = f"run {folder} has no best model; its status is {status}"
-    if status == "FAILED":
-        reason = death.reason if death else record.get("error", "for a reason that it could not write down")
-        traceback = folder / TRACEBACK_FILE
-        more = f" (all of it: {traceback})" if traceback.is_file() else ""
-        return CheckpointError(f"{start}: {reason.splitlines()[0]}{more}. Mend that and train anew")
-    if status == "KILLED":
-        return CheckpointError(f"{start}. Go on with: runwright train --resume {folder}")
-    if status in UNENDED:
-        return CheckpointError(f"{start}: it has one when its training has finished")
-    return CheckpointError(f"{start}; best/ and task.json were there when it finished. Put them back")
-
-
-def load_best(best: Path, task: Any) -> torch.nn.Module:
-    """A folder that was saved with `save_pretrained`, as transformers itself reads it."""
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    auto_class = getattr(transformers, task.head.auto_class)
-    return auto_class.from_pretrained(best, trust_remote_code=False, local_files_only=True, dtype="auto")
+    error = (death.reason if death else record.get("error", "for an unknown reason")).splitlines()[0]
+    actions = {
+        "FAILED": f": {error}. Mend that and train anew; {folder / TRACEBACK_FILE} may tell more",
+        "KILLED": f". Go on with: runwright train --resume {folder}",
+        **dict.fromkeys(UNENDED, ": it has one when its training has finished"),
+    }
+    gone = "; best/ and task.json were there when it finished. Put them back"
+    return CheckpointError(
+        f"run {folder} has no best model; its status is {status}{actions.get(status, gone)}"
+    )
 
 
 def choose_columns(task: Any, columns: Sequence[str] | None = None) -> Columns:

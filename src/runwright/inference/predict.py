@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -51,7 +51,7 @@ def predict_to_stream(
             run, records, all_scores=all_scores, columns=columns, on_progress=on_progress
         )
         if output and output_format == "npy":
-            return _write_vectors(output, [_vector(record) for record in predicted])
+            return _write_vectors(output, predicted)
         with _opened(output) as stream:
             writer, count = RecordWriter(stream, format_name=output_format, columns=header), 0
             for record in predicted:
@@ -71,17 +71,12 @@ def _opened(output: Path | None) -> Iterator[Any]:
         yield stream
 
 
-def _vector(record: Mapping[str, Any]) -> np.ndarray:
-    vector = record["prediction"]
-    if not (isinstance(vector, list) and vector and all(isinstance(number, float) for number in vector)):
+def _write_vectors(file: Path, records: Iterable[Mapping[str, Any]]) -> int:
+    """Write the predictions of records, which are vectors, as one array [N, D] float32; their number."""
+    vectors = [record["prediction"] for record in records]
+    if not all(isinstance(vector, list) and {*map(type, vector)} == {float} for vector in vectors):
         raise ConfigError("--output: a .npy file takes vectors, which task=sentence_embedding predicts")
-    return np.array(vector, dtype="<f4")
-
-
-def _write_vectors(file: Path, vectors: Sequence[np.ndarray]) -> int:
-    """Write vectors as one array [N, D] float32; returns their number."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(file) as unfinished, unfinished.open("wb") as stream:
-        array = np.stack(vectors) if vectors else np.zeros((0, 0), dtype="<f4")
-        np.save(stream, array, allow_pickle=False)
+        np.save(stream, np.array(vectors, dtype="<f4").reshape(len(vectors), -1), allow_pickle=False)
     return len(vectors)

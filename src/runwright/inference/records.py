@@ -85,13 +85,19 @@ def read_records(
         return
     dialect = dialects.get(kind or "")
     with _opened(path, newline="" if dialect else None) as stream:
-        lines = _decoded(stream, address)
+        at = Position(address=address)
+        lines = _decoded(stream, at)
         if dialect:
-            records = _delimited(lines, dialect, address)
+            records = _delimited(lines, dialect, at)
         elif kind == "jsonl":
-            records = _json_records(lines, address)
-        else:
-            records = _lines(lines, columns, kind, address)
+            records = _json_records(lines, at)
+        else:  # without a format of its own, a line of standard input may be a record too
+            records = (
+                _json_record(line, row, address)
+                if kind is None and line.startswith("{")
+                else _text_record(line.rstrip("\r\n"), columns, row, address)
+                for row, line in enumerate(lines)
+            )
         yield from _checked(records, columns, address)
 
 
@@ -110,13 +116,14 @@ def _opened(path: Path | None, *, newline: str | None) -> Iterator[TextIO]:
         stream.detach()  # else it would close standard input with itself
 
 
-def _decoded(stream: TextIO, address: str) -> Iterator[str]:
-    """The lines; raises DataError at the first one with bytes that are not UTF-8."""
-    for number, line in enumerate(stream, start=1):
+def _decoded(stream: TextIO, at: Position) -> Iterator[str]:
+    """The lines, counted in `at`; raises DataError at the first one with bytes that are not UTF-8."""
+    for at.num_lines, line in enumerate(stream, start=1):
         try:
             line.encode()  # what could not be decoded was read as surrogates, of which UTF-8 has none
         except UnicodeEncodeError as error:
-            raise DataError("the text is not UTF-8: convert it first", file=address, line=number) from error
+            problem = "the text is not UTF-8: convert it first"
+            raise DataError(problem, file=at.address, line=at.num_lines) from error
         yield line
 
 
@@ -131,8 +138,15 @@ def as_records(
         raise DataError(
             f"expected a list of texts or records, given {values!r:.60}; put it into brackets: [...]"
         )
-    records = (_as_record(value, columns, row, file) for row, value in enumerate(values))
-    yield from _checked(records, columns, file)
+
+    def as_record(row: int, value: Any) -> dict[str, Any]:
+        if isinstance(value, str):
+            return _text_record(value, columns, row, file)
+        if not isinstance(value, Mapping):
+            raise DataError(f"expected a text, or a record with named texts, given {value!r:.60}", row=row)
+        return dict(value)
+
+    yield from _checked((as_record(row, value) for row, value in enumerate(values)), columns, file)
 
 
 def texts_of(
@@ -158,13 +172,12 @@ def in_chunks(records: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield chunk
 
 
-def _delimited(lines: Iterable[str], dialect: Dialect, address: str) -> Iterator[dict[str, Any]]:
-    at = Position(address=address)
-    rows = records_in(_numbered(lines, at), dialect, at)
+def _delimited(lines: Iterator[str], dialect: Dialect, at: Position) -> Iterator[dict[str, Any]]:
+    rows = records_in(lines, dialect, at)
     names = [name.strip() for name in next(rows, [])]
     for number, name in enumerate(names):
         if name in names[:number]:
-            raise DataError("the header names this column twice; rename one", file=address, column=name)
+            raise DataError("the header names this column twice; rename one", file=at.address, column=name)
     for fields in counted(rows, at):
         if len(fields) != len(names):
             at.row -= 1
@@ -172,36 +185,21 @@ def _delimited(lines: Iterable[str], dialect: Dialect, address: str) -> Iterator
         yield dict(zip(names, fields, strict=True))
 
 
-def _numbered(lines: Iterable[str], at: Position) -> Iterator[str]:
-    for at.num_lines, line in enumerate(lines, start=1):
-        yield line
-
-
-def _lines(
-    lines: Iterable[str], columns: Columns, kind: str | None, address: str
-) -> Iterator[dict[str, Any]]:
-    for row, line in enumerate(lines):
-        text = line.rstrip("\r\n")
-        if kind is None and text.startswith("{"):
-            yield _json_record(text, row, address)
-        else:
-            yield _text_record(text, columns, row, address)
-
-
-def _json_records(lines: Iterable[str], address: str) -> Iterator[dict[str, Any]]:
+def _json_records(lines: Iterator[str], at: Position) -> Iterator[dict[str, Any]]:
     """Records of an object on each line, or of one list of objects, which is read as a whole."""
     numbered = enumerate(lines)
     first = next(((row, line) for row, line in numbered if line.strip()), (0, ""))
     if first[1].lstrip().startswith("["):
         text = "\n" * first[0] + first[1] + "".join(line for _, line in numbered)
-        yield from counted(json_list(text, at := Position(address=address)), at)
+        yield from counted(json_list(text, at), at)
         return
     for row, line in chain([first], numbered):
         if line.strip():
-            yield _json_record(line.rstrip("\r\n"), row, address)
+            yield _json_record(line, row, at.address)
 
 
 def _json_record(line: str, row: int, address: str) -> dict[str, Any]:
+    line = line.rstrip("\r\n")
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -218,14 +216,6 @@ def _text_record(text: str, columns: Columns, row: int, address: str | None) -> 
         expected = f"{len(names)} texts ({', '.join(names)}) with a tab between them"
         raise DataError(f"this run takes {expected}, given {text[:60]!r}", file=address, row=row)
     return dict(zip(names, texts, strict=True))
-
-
-def _as_record(value: Any, columns: Columns, row: int, file: str | None) -> dict[str, Any]:
-    if isinstance(value, str):
-        return _text_record(value, columns, row, file)
-    if not isinstance(value, Mapping):
-        raise DataError(f"expected a text, or a record with named texts, given {value!r:.60}", row=row)
-    return dict(value)
 
 
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:

@@ -10,30 +10,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 from torch import Tensor
 
 from runwright.errors import ConfigError, DataError
 from runwright.task.base import Task
 from runwright.task.labels import LabelEncoder, is_missing, names_from_values, split_labels
-from runwright.types import Batch, Example, Hypotheses, Predictions, Splits
+from runwright.types import Batch, Example, Hypotheses, PerExample, Predictions, Splits
 
 TINY = np.finfo(np.float64).tiny
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entailments:
-    """Predictions for pairs of a text and a hypothesis."""
+class Entailments(PerExample):
+    """Predictions for pairs of a text and a hypothesis; ids are row times number of classes, plus class."""
 
-    example_ids: np.ndarray  # [N] int64: row times number of classes, plus class
     logits: np.ndarray  # [N, 2] float64: of the hypothesis, against it
-    losses: np.ndarray | None = None
-    loss_counts: np.ndarray | None = None
-    groups: np.ndarray | None = None
-
-    @property
-    def labelled(self) -> bool:
-        """Labels come in with the rows."""
-        return False
 
 
 class ZeroShot(Task):
@@ -106,12 +98,12 @@ class ZeroShot(Task):
 
     def assemble(self, predictions: Entailments, rows: Any) -> Predictions:
         """Classes and scores of rows from their pairs, which come in the order of their ids."""
-        count = len(self.label_names)
+        count, multi_label = len(self.label_names), self.hypotheses.multi_label
         logits = predictions.logits.reshape(-1, count, 2)
         row_ids = predictions.example_ids[::count] // count
-        scores = _softmax(logits)[..., 0] if self.hypotheses.multi_label else _softmax(logits[..., 0])
+        scores = softmax(logits, axis=-1)[..., 0] if multi_label else softmax(logits[..., 0], axis=-1)
         expected = self._expected(rows, row_ids)
-        predicted = scores >= self.pairs.threshold if self.hypotheses.multi_label else scores.argmax(axis=1)
+        predicted = scores >= self.pairs.threshold if multi_label else scores.argmax(axis=1)
         return Predictions(
             example_ids=row_ids,
             predicted=predicted,
@@ -165,11 +157,6 @@ def _classes_of(pairs: Any, *, multi_label: bool) -> tuple[int, int]:
             f"--multi-label: given a run with {', '.join(names)}; expected a class named contradiction"
         )
     return entailment, entailment
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def _losses(scores: np.ndarray, expected: np.ndarray) -> np.ndarray:

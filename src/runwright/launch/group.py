@@ -10,11 +10,11 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Self
 
-from runwright.launch.worker import DUMP_SIGNAL, Report, error_file, read_report, stacks_file
+from runwright.launch.worker import DUMP_SIGNAL, ERROR, LOG, STACKS, Report, rank_file, read_report
 from runwright.trainer.environment import BEATS_VARIABLE, SIGNALS, STORE_VARIABLE, WORKER_VARIABLE
 
 LOOPBACK = "127.0.0.1"
@@ -47,6 +47,7 @@ class Worker:
             (os.killpg if to_all else os.kill)(self.process.pid, number)
 
 
+@dataclass
 class WorkerGroup:
     """Starts the workers when entered; when left, all of them and what they started are gone.
 
@@ -54,22 +55,14 @@ class WorkerGroup:
     blocked, until a worker can handle them.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        *,
-        num_processes: int,
-        folder: Path,
-        environment: Mapping[str, str],
-        inherited: Sequence[int] = (),
-    ) -> None:
-        self.command = command
-        self.num_processes = num_processes
-        self.folder = folder
-        self.environment = environment
-        self.inherited = inherited
-        self.workers: list[Worker] = []
-        self._files = ExitStack()
+    command: Sequence[str]
+    _: KW_ONLY
+    num_processes: int
+    folder: Path
+    environment: Mapping[str, str]
+    inherited: Sequence[int] = ()
+    workers: list[Worker] = field(default_factory=list)
+    _files: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +102,12 @@ class WorkerGroup:
                         worker.heard = time.monotonic()
                     else:
                         worker.beats = None
-            if _has_ended(worker.process):
+            if hasattr(os, "waitid"):  # with WNOWAIT its number stays taken until `wait`
+                how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+                has_ended = os.waitid(os.P_PID, worker.process.pid, how) is not None
+            else:
+                has_ended = worker.process.poll() is not None
+            if has_ended:
                 # What it started, while nobody else can get its number.
                 worker.send(signal.SIGKILL, to_all=True)
                 worker.process.wait()
@@ -136,13 +134,13 @@ class WorkerGroup:
             worker.send(DUMP_SIGNAL)
             worker.send(signal.SIGCONT)
         until = time.monotonic() + seconds
-        files = [stacks_file(self.folder, worker.rank) for worker in self.running]
+        files = [rank_file(self.folder, worker.rank, STACKS) for worker in self.running]
         while time.monotonic() < until and not all(file.is_file() and file.stat().st_size for file in files):
             time.sleep(0.05)
         time.sleep(0.1)  # the rest of the last one
 
     def _start(self, rank: int, store: socket.socket) -> Worker:
-        for file in (error_file(self.folder, rank), stacks_file(self.folder, rank)):
+        for file in (rank_file(self.folder, rank, ERROR), rank_file(self.folder, rank, STACKS)):
             file.unlink(missing_ok=True)
         beats, write_end = os.pipe()
         self._files.callback(os.close, beats)
@@ -157,7 +155,7 @@ class WorkerGroup:
                 variables[STORE_VARIABLE] = str(store.fileno())
         output = None  # the first rank's is shown
         if rank:
-            output = self._files.enter_context(log_file(self.folder, rank).open("wb"))
+            output = self._files.enter_context(rank_file(self.folder, rank, LOG).open("wb"))
         try:
             process = subprocess.Popen(  # noqa: S603 - our own command
                 self.command,
@@ -171,11 +169,6 @@ class WorkerGroup:
         finally:
             os.close(write_end)
         return Worker(rank=rank, process=process, beats=beats, heard=time.monotonic())
-
-
-def log_file(folder: Path, rank: int) -> Path:
-    """File for the output of a worker that is not shown."""
-    return folder / f"rank-{rank}.log"
 
 
 @contextmanager
@@ -203,10 +196,3 @@ def blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    if not hasattr(os, "waitid"):
-        return process.poll() is not None
-    # WNOWAIT: its number stays taken until `wait`
-    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

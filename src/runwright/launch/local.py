@@ -23,9 +23,7 @@ from runwright.launch.group import WorkerGroup
 from runwright.launch.supervise import Outcome, supervise
 from runwright.runs.folder import read_run, update_status
 from runwright.runs.resume import record_resume
-from runwright.runs.states import UNENDED
-from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
-from runwright.tracker.journal import Journal
+from runwright.runs.states import UNENDED, end_journal
 from runwright.trainer.environment import catch_signals, share_of_cores
 
 LOG_FILE = "log.txt"
@@ -58,10 +56,9 @@ def launch(folder: Path, options: LaunchOptions, *, num_threads: int | None, loc
                     grace_seconds=options.grace_seconds,
                     say=partial(_say, folder),
                 )
-            failure = outcome.failure
-            if failure is not None:
-                _say(folder, failure.text)
-            if failure is None or failure.is_mistake or stops or attempt == options.max_restarts:
+            if outcome.failure:
+                _say(folder, outcome.text)
+            if not outcome.failure or outcome.is_mistake or stops or attempt == options.max_restarts:
                 _settle(folder, outcome, before=before, grace_seconds=options.grace_seconds)
                 return outcome.code
             _say(folder, f"restart {attempt + 1} of {options.max_restarts}, from the newest checkpoint")
@@ -75,10 +72,10 @@ def _settle(folder: Path, outcome: Outcome, *, before: Mapping[str, Any], grace_
     A run that had begun `before`, and that the workers refused to resume, stays as it was.
     """
     record = read_run(folder)
-    if outcome.failure is not None:
-        refused = outcome.failure.is_mistake and before["status"] != "CREATED"
+    if outcome.failure:
+        refused = outcome.is_mistake and before["status"] != "CREATED"
         if record != before or not (refused or before["status"] not in UNENDED):
-            _set_status(folder, "FAILED", error=outcome.failure.summary)
+            _set_status(folder, "FAILED", error=outcome.failure)
         return
     shutil.rmtree(folder / REPORTS_FOLDER, ignore_errors=True)
     if outcome.code and record["status"] != "KILLED":
@@ -89,10 +86,8 @@ def _settle(folder: Path, outcome: Outcome, *, before: Mapping[str, Any], grace_
 
 
 def _set_status(folder: Path, status: str, **fields: str) -> None:
-    if read_run(folder)["status"] != status and (folder / JOURNAL_FILE).is_file():
-        journal = Journal(folder / JOURNAL_FILE)
-        journal.status(status)
-        journal.close()
+    if read_run(folder)["status"] != status:
+        end_journal(folder, status)
     update_status(folder, status, end_time=time.time(), **fields)
 
 

@@ -52,7 +52,10 @@ def start(
     def choose_folder() -> tuple[Path, dict[str, Any] | None]:
         """The folder of the run to begin or to resume; with the new configuration of a resumed one."""
         if resume and resume != AUTO:
-            return _resumed_folder(resume, overrides, allow_shadow=allow_shadow)
+            folder = resolve_run(resume)
+            require_format(folder)
+            changed = change_config(folder, overrides, allow_shadow=allow_shadow) if overrides else None
+            return folder, changed or read_config(folder / CONFIG_FILE)
         if resolved:
             return _folder_of_resolved(resolved), None
         return _new_folder([*overrides, *([f"resume={AUTO}"] if resume else [])], allow_shadow=allow_shadow)
@@ -99,16 +102,6 @@ def _join_others(choose_folder: Callable[[], tuple[Path, dict[str, Any] | None]]
     return 0
 
 
-def _resumed_folder(
-    name: str, overrides: Sequence[str], *, allow_shadow: bool
-) -> tuple[Path, dict[str, Any] | None]:
-    folder = resolve_run(name)
-    require_format(folder)
-    if not overrides:
-        return folder, read_config(folder / CONFIG_FILE)
-    return folder, change_config(folder, overrides, allow_shadow=allow_shadow)
-
-
 def _new_folder(overrides: Sequence[str], *, allow_shadow: bool) -> tuple[Path, dict[str, Any] | None]:
     """The newest unfinished run of the configuration with resume=auto, else a new folder."""
     from runwright.config.compose import compose_checked
@@ -144,6 +137,7 @@ REFUSED = {
     "ACCELERATE_DYNAMO_BACKEND": "compiled models are not supported",
     "ACCELERATE_TORCH_DEVICE": "it would override trainer.device",
 }
+CPU, FSDP = (f"{setting} or a launch without" for setting in ("trainer.device=cpu", "launch.strategy=fsdp"))
 OFF, ON = {"", "0", "no", "false", "off"}, {"1", "yes", "true", "on"}
 
 
@@ -152,29 +146,15 @@ def check_accelerate_settings(*, precision: str, device: str, strategy: str) -> 
 
     What the launcher sets without being told (precision `no`, no sharding) contradicts nothing.
     """
-    precision_flag = f"--mixed_precision {'no' if precision == 'fp32' else precision}"
+    fsdp, cpu = strategy == "fsdp", device in ("auto", "cpu")
+    flag = f"--mixed_precision {'no' if precision == 'fp32' else precision}"
     settings = [
         ("launch.strategy", strategy, name, {*OFF, "1"}, f"a launch without it; {advice}")
         for name, advice in REFUSED.items()
-    ]
-    settings += [
-        (
-            "trainer.precision",
-            precision,
-            "ACCELERATE_MIXED_PRECISION",
-            {*OFF, precision},
-            precision_flag,
-        ),
-        (
-            *("trainer.device", device, "ACCELERATE_USE_CPU"),
-            OFF | ON if device in ("auto", "cpu") else OFF,
-            "trainer.device=cpu or a launch without --cpu",
-        ),
-        (
-            *("launch.strategy", strategy, "ACCELERATE_USE_FSDP"),
-            OFF | ON if strategy == "fsdp" else OFF,
-            "launch.strategy=fsdp or a launch without --use_fsdp",
-        ),
+    ] + [
+        ("trainer.precision", precision, "ACCELERATE_MIXED_PRECISION", {*OFF, precision}, flag),
+        ("trainer.device", device, "ACCELERATE_USE_CPU", OFF | ON if cpu else OFF, f"{CPU} --cpu"),
+        ("launch.strategy", strategy, "ACCELERATE_USE_FSDP", OFF | ON if fsdp else OFF, f"{FSDP} --use_fsdp"),
         ("launch.strategy", strategy, "FSDP_VERSION", {"", "2"}, "--fsdp_version 2, or no FSDP options"),
     ]
     for key, value, name, agreeing, expected in settings:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runwright.launch.group import Worker, WorkerGroup, log_file
-from runwright.launch.worker import stacks_file
+from runwright.launch.group import Worker, WorkerGroup
+from runwright.launch.worker import LOG, STACKS, rank_file
 from runwright.trainer.environment import SIGNALS
 
 POLL_SECONDS = 0.05
@@ -22,21 +22,13 @@ FATAL_SIGNALS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
-    """Reason for which a group of workers failed."""
-
-    code: int  # exit code of the whole
-    summary: str  # one line
-    text: str  # everything to show, the first traceback included
-    is_mistake: bool = False  # the user's to mend: the same would come again
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """End of a group of workers."""
 
-    code: int  # 0; 130, 138 or 143 after a signal; else of the first failure
-    failure: Failure | None = None
+    code: int  # exit code: 0; 130, 138 or 143 after a signal; else of the first failure
+    failure: str = ""  # the reason in one line
+    text: str = ""  # all that is shown of a failure, the first traceback included
+    is_mistake: bool = False  # the user's to mend: the same would come again
     was_too_slow: bool = False  # to stop within the grace time: killed
 
 
@@ -92,11 +84,10 @@ def _fail(group: WorkerGroup, *, timeout_seconds: float) -> Outcome:
     group.wait(seconds=AFTER_FAILURE_SECONDS)
     group.kill(group.running)
     group.wait(seconds=5)
-    failure = first_failure(group.workers, group.folder, timeout_seconds=timeout_seconds)
-    return Outcome(code=failure.code, failure=failure)
+    return first_failure(group.workers, group.folder, timeout_seconds=timeout_seconds)
 
 
-def first_failure(workers: Sequence[Worker], folder: Path, *, timeout_seconds: float) -> Failure:
+def first_failure(workers: Sequence[Worker], folder: Path, *, timeout_seconds: float) -> Outcome:
     """The failure that all others followed from."""
     first = min(workers, key=_precedence)
     report = first.report
@@ -104,16 +95,18 @@ def first_failure(workers: Sequence[Worker], folder: Path, *, timeout_seconds: f
     if first.hung or (report and report.kind == "timeout"):
         return _hang(workers, folder, timeout_seconds=timeout_seconds)
     if report is None:
-        summary = f"{who} {_how(first.code)}"
-        stacks = _tail(stacks_file(folder, first.rank)) if -first.code in FATAL_SIGNALS else []
-        text = "\n".join([summary, *stacks, *_tail(log_file(folder, first.rank))])
+        failure = f"{who} {_how(first.code)}"
+        stacks = _tail(rank_file(folder, first.rank, STACKS)) if -first.code in FATAL_SIGNALS else []
+        text = "\n".join([failure, *stacks, *_tail(rank_file(folder, first.rank, LOG))])
         code = first.code if first.code >= 0 else 128 - first.code  # as a shell says it
-        return Failure(code=code, summary=summary, text=text)
-    first_line = report.message.partition("\n")[0]
-    summary = f"{who} failed: {first_line}"
-    if report.kind == "mistake":
-        return Failure(code=report.exit_code, summary=summary, text=report.message, is_mistake=True)
-    return Failure(code=report.exit_code, summary=summary, text=f"{who} failed:\n{report.trace.rstrip()}")
+        return Outcome(code=code, failure=failure, text=text)
+    is_mistake, first_line = report.kind == "mistake", report.message.partition("\n")[0]
+    return Outcome(
+        code=report.exit_code,
+        failure=f"{who} failed: {first_line}",
+        text=report.message if is_mistake else f"{who} failed:\n{report.trace.rstrip()}",
+        is_mistake=is_mistake,
+    )
 
 
 def _precedence(worker: Worker) -> tuple[int, float]:
@@ -126,20 +119,20 @@ def _precedence(worker: Worker) -> tuple[int, float]:
     return {"mistake": 1, "error": 1, "timeout": 2, "echo": 3}[worker.report.kind], worker.report.time
 
 
-def _hang(workers: Sequence[Worker], folder: Path, *, timeout_seconds: float) -> Failure:
+def _hang(workers: Sequence[Worker], folder: Path, *, timeout_seconds: float) -> Outcome:
     silent = [str(worker.rank) for worker in workers if worker.hung]
     if silent:
-        summary = f"rank {', '.join(silent)} of {len(workers)} sent no heartbeat"
+        failure = f"rank {', '.join(silent)} of {len(workers)} sent no heartbeat"
     else:
-        summary = f"the {len(workers)} ranks waited for one another"
-    summary += f" for {timeout_seconds:g} s (launch.timeout_seconds)"
-    lines = [f"{summary}; stacks of all:"]
+        failure = f"the {len(workers)} ranks waited for one another"
+    failure += f" for {timeout_seconds:g} s (launch.timeout_seconds)"
+    lines = [f"{failure}; stacks of all:"]
     for worker in workers:
-        stacks = _tail(stacks_file(folder, worker.rank), limit=None)
+        stacks = _tail(rank_file(folder, worker.rank, STACKS), limit=None)
         trace = worker.report.trace.rstrip().splitlines() if worker.report else []
         head = f"--- rank {worker.rank} (process {worker.process.pid})"
         lines += [head, *(stacks or trace or ["no stacks and no error of its own"])]
-    return Failure(code=1, summary=summary, text="\n".join(lines))
+    return Outcome(code=1, failure=failure, text="\n".join(lines))
 
 
 def _how(code: int) -> str:

@@ -27,6 +27,7 @@ from runwright.errors import report as report_mistakes
 from runwright.store import write_json
 from runwright.trainer.environment import BEATS_VARIABLE, WORKER_VARIABLE
 
+LOG, ERROR, STACKS = "log", "error.json", "stacks.txt"  # of a rank
 BEAT_SECONDS = 1.0
 DUMP_SIGNAL = signal.SIGUSR2  # the stacks of all threads are then written down
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -46,14 +47,9 @@ class Report:
     trace: str
 
 
-def error_file(folder: Path, rank: int) -> Path:
-    """File in which a worker reports its error."""
-    return folder / f"rank-{rank}.error.json"
-
-
-def stacks_file(folder: Path, rank: int) -> Path:
-    """File for the stacks of a worker's threads."""
-    return folder / f"rank-{rank}.stacks.txt"
+def rank_file(folder: Path, rank: int, ending: str) -> Path:
+    """File of one worker in the folder of reports: LOG, ERROR, or STACKS of its threads."""
+    return folder / f"rank-{rank}.{ending}"
 
 
 def main(arguments: list[str]) -> int:
@@ -74,7 +70,7 @@ def work(function: Callable[[], object], *, reports: Path) -> int:
     die_with_parent(signal.SIGKILL)
     os.set_inheritable(beats, False)  # noqa: FBT003 - the system's signature
     threading.Thread(target=_beat, args=(beats,), name="beat", daemon=True).start()
-    stacks = stacks_file(reports, rank).open("w", encoding="utf-8")  # open to the end: signals write
+    stacks = rank_file(reports, rank, STACKS).open("w", encoding="utf-8")  # open to the end: signals write
     faulthandler.enable(file=stacks)
     faulthandler.register(DUMP_SIGNAL, file=stacks, all_threads=True)
     try:
@@ -107,13 +103,13 @@ def write_report(folder: Path, rank: int, error: BaseException, *, exit_code: in
         message=redact(report_mistakes(error) if isinstance(error, ConfigError) else text),
         trace=redact("".join(traceback.format_exception(error))),
     )
-    write_json(error_file(folder, rank), asdict(report))
+    write_json(rank_file(folder, rank, ERROR), asdict(report))
 
 
 def read_report(folder: Path, rank: int) -> Report | None:
     """The error that a worker wrote down, if it did."""
     try:
-        return Report(**json.loads(error_file(folder, rank).read_text(encoding="utf-8")))
+        return Report(**json.loads(rank_file(folder, rank, ERROR).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 

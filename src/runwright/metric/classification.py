@@ -187,11 +187,11 @@ def tag_accuracy(predictions: Any, weights: np.ndarray) -> np.ndarray:
 
 
 def _of_spans(quotient: Quotient, predictions: Any, weights: np.ndarray, average: SpanAverage) -> np.ndarray:
-    counts = np.tensordot(weights, _counts_by_row(predictions).astype(np.float64), axes=1)  # [S, 3, types]
+    counts = np.tensordot(weights, count_spans(predictions).astype(np.float64), axes=1)  # [S, 3, types]
     return _averaged(quotient, (counts[:, 0], counts[:, 1], counts[:, 2]), average=average, undefined=0.0)
 
 
-def _counts_by_row(predictions: Any) -> np.ndarray:
+def count_spans(predictions: Any) -> np.ndarray:
     """Right, predicted and expected spans by row and type, [N, 3, types] int64."""
     predicted, expected = predictions.spans, predictions.expected_spans
     num_types = int(max(spans.values[:, 2].max(initial=-1) for spans in (predicted, expected))) + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +10,7 @@ import torch
 
 from runwright.config.permissions import code_allowed
 from runwright.config.sources import resolve_source
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, listed
 from runwright.model.configuration import (
     Embeddings,
     auto_class,
@@ -83,7 +83,7 @@ def load(
     )
     frozen = freeze_parts(model, freeze, new=new)
     if frozen:
-        log.info("frozen: %s", _some(frozen))
+        log.info("frozen: %s", listed(frozen))
     model = model if lora is None else add_adapters(model, lora, new=new)
     log.info("%s: %s", type(model).__name__, parameter_counts(model))
     return model
@@ -122,7 +122,7 @@ def _check_encoder(name: str, model: Any, new: set[str]) -> None:
     if lacking:
         raise ConfigError(
             f"model.name: {name!r} lacks {len(lacking)} weights of the encoder of {type(model).__name__} or "
-            f"has them in another shape ({_some(sorted(lacking), most=3)}); its config.json does not belong "
+            f"has them in another shape ({listed(sorted(lacking))}); its config.json does not belong "
             "to its weights"
         )
 
@@ -132,19 +132,14 @@ def _report(
 ) -> None:
     shapes = [f"{key} {list(p.shape)}" for key, p in model.named_parameters() if key in new]
     if shapes:
-        log.info("new: %s", _some(shapes))
+        log.info("new: %s", listed(shapes))
     else:
         log.info("no new weights: the head comes from the checkpoint too")
         if head.label_names and former_names != head.label_names:
             log.warning(
                 "the head was trained for the labels %s, in this order; the task has %s",
-                _some(former_names),
-                _some(head.label_names),
+                listed(former_names),
+                listed(head.label_names),
             )
     if unused:
-        log.info("unused weights of the checkpoint: %s", _some(unused))
-
-
-def _some(names: Sequence[str], *, most: int = 8) -> str:
-    shown = ", ".join(names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+        log.info("unused weights of the checkpoint: %s", listed(unused))

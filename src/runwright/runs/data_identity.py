@@ -35,6 +35,7 @@ from runwright.trainer.checkpoint import list_checkpoints
 from runwright.trainer.ranks import Ranks
 
 DATA_FILE = "data.json"
+EDITED = "files with other content: "
 MAX_FILES = 1000  # of more (a text in each, say) none is recorded: rows are compared in any case
 
 
@@ -138,21 +139,12 @@ def data_changes(folder: Path, config: Mapping[str, Any], data: LoadedData, task
     if data.stream is not None:  # what cleans it shows in no fingerprint: nobody has read its rows yet
         cleaning = {str(_file(text)) for text in _texts(config["dataset"].get("cleaning"))}
         changes += [f"train: rows are cleaned by another {name}" for name in edited if name in cleaning]
-    return [*changes, _content(edited)] if changes and edited else changes
+    return [*changes, EDITED + listed(edited)] if changes and edited else changes
 
 
 def _edited(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The files with new content and those that are gone; where there are none, those with another's."""
-    if not before or not now:
-        return []
-    new = [name for name, content in now.items() if content not in before.values()]
-    gone = [name for name, content in before.items() if name not in now and content not in now.values()]
-    others = [name for name, content in now.items() if before.get(name, content) != content]
-    return [*new, *(f"{name} (gone)" for name in gone)] or others
-
-
-def _content(edited: Sequence[str]) -> str:
-    return f"files with other content: {listed(edited)}"
+    """Names of the files whose content no recorded file has; files that only moved are none of them."""
+    return [name for name, content in now.items() if before and content not in before.values()]
 
 
 def _hash_files(config: Mapping[str, Any], data: LoadedData) -> dict[str, str]:
@@ -213,7 +205,7 @@ def evaluation_warnings(
             earlier |= {name: rows.hashes for name, rows in before.hashes.items() if name != "train"}
         same = earlier.pop(split, none) if own else none
         texts = [_count_earlier(now, split, earlier, but=same), changes.get(split, "")]
-        texts += [_content(edited)] if edited else []
+        texts += [EDITED + listed(edited)] if edited else []
         if any(texts):
             warnings[split] = "; ".join(filter(None, texts))
     return warnings

@@ -14,6 +14,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +36,6 @@ RUN_FILE = "run.json"
 # In run.json; counted up when older folders can no longer be read, as when their config lacks an option.
 FORMAT = 1
 ID_LENGTH = 6
-MAX_TRIES = 100
 LATEST = "latest"
 
 
@@ -67,9 +67,7 @@ def create(config: Mapping[str, Any], *, overrides: Sequence[str], command: Sequ
         "command": redact(list(command)),
         "overrides": conceal_overrides(overrides),
         "start_time": start,
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "boot_id": boot_id(),
+        **this_process(),
         "versions": {"runwright": __version__, "python": platform.python_version()},
         "permissions": asdict(granted()),
     }
@@ -161,18 +159,18 @@ def start_order(folder: Path) -> tuple[float, str]:
 def claim_folder(root: Path) -> tuple[Path, str, float]:
     """A folder `<time>-<id>` under `root` that no other process has, its full id and its time."""
     root.mkdir(parents=True, exist_ok=True)
-    for _ in range(MAX_TRIES):
+    while True:
         run_id, start = uuid.uuid4().hex, time.time()
         stamp = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(start))
         folder = root / f"{stamp}-{run_id[:ID_LENGTH]}"
-        try:
+        with suppress(FileExistsError):  # another process drew the same id in the same second
             folder.mkdir()
-        except FileExistsError:  # another process drew the same id in the same second
-            continue
-        return folder, run_id, start
-    raise ConfigError(
-        f"{root}: no free folder name after {MAX_TRIES} tries; set output_dir to another folder"
-    )
+            return folder, run_id, start
+
+
+def this_process() -> dict[str, Any]:
+    """Host, number and boot of this process, by which others tell whether it lives."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id()}
 
 
 def boot_id() -> str:
@@ -214,12 +212,10 @@ def read_saved(folder: Path) -> dict[str, Any]:
 def require_format(folder: Path) -> None:
     """Raise ConfigError where this code does not read the run folders of that format."""
     record = read_run(folder)
-    if record.get("format") == FORMAT:
-        return
-    version = record.get("versions", {}).get("runwright", "of an unknown version")
-    kind = f"with format {record['format']}" if "format" in record else "before run folders had a format"
-    command = shlex.join(["runwright", "train", *record.get("overrides", [])])
-    raise ConfigError(
-        f"{folder}: made by Runwright {version} {kind}, expected format {FORMAT}; read it with the code that "
-        f"made it (provenance.json names the commit), or train again: {command}"
-    )
+    if record.get("format") != FORMAT:
+        version = record.get("versions", {}).get("runwright", "of an unknown version")
+        command = shlex.join(["runwright", "train", *record.get("overrides", [])])
+        raise ConfigError(
+            f"{folder}: made by Runwright {version} with format {record.get('format')}, expected format "
+            f"{FORMAT}; read it with the code that made it (see provenance.json), or train again: {command}"
+        )

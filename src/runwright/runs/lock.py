@@ -1,8 +1,8 @@
 """A lock in a run's folder: one process group at a time works on a run, and the lock ends with it.
 
 The kernel's lock on the file counts: it is gone with the last process of the run, however that ended, and
-workers inherit it from the process that started them. On network file systems where locks do not reach other
-machines, the holder's heartbeat (the file's time) is looked at as well.
+workers inherit it from the process that started them. Where there are no locks, or none that reach other
+machines, as on some network file systems, the holder's heartbeat (the file's time) counts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from runwright.errors import RunwrightError
-from runwright.runs.folder import boot_id
+from runwright.runs.folder import this_process
 
 LOCK_FILE = "run.lock"
 HEARTBEAT_SECONDS = 10.0
@@ -40,7 +39,7 @@ def run_lock(folder: Path) -> Iterator[int]:
     descriptor = _open(folder)
     try:
         _wait(folder, descriptor)
-        _write(descriptor, {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id()})
+        _write(descriptor, this_process())
         stop = threading.Event()
 
         def beat() -> None:
@@ -93,21 +92,9 @@ def read_holder(folder: Path) -> dict[str, Any]:
     return holder if isinstance(holder, dict) else {}
 
 
-def lives_here(holder: dict[str, Any]) -> bool:
-    """Return True if the holder is a process that lives on this machine, not a later one of its number."""
-    import psutil  # deferred: few commands ask
-
-    if holder.get("host") != socket.gethostname() or holder.get("boot_id") != boot_id():
-        return False
-    try:
-        process = psutil.Process(int(holder.get("pid", 0)))
-        if process.status() == psutil.STATUS_ZOMBIE:  # has ended; who started it has not looked yet
-            return False
-        began = process.create_time()
-    except (psutil.Error, ValueError):
-        return False
-    # A number that was given to another process since then; the clocks have steps of a hundredth of a second.
-    return began <= float(holder.get("time", began)) + 1
+def is_here(process: dict[str, Any]) -> bool:
+    """Return True if a process that a run recorded was one of this boot of this machine."""
+    return all(process.get(name) == value for name, value in this_process().items() if name != "pid")
 
 
 def age_seconds(file: Path) -> float:
@@ -130,8 +117,8 @@ def _wait(folder: Path, descriptor: int) -> None:
     """Take the lock, after who merely looks; raises RunBusyError where a living process holds it."""
     until = time.monotonic() + PATIENCE_SECONDS
     while _is_held(folder, descriptor):
-        holder = read_holder(folder)
-        if lives_here(holder) or _lives_elsewhere(folder, holder) or time.monotonic() > until:
+        if time.monotonic() > until:
+            holder = read_holder(folder)
             who = f"process {holder['pid']} on {holder['host']}" if "pid" in holder else "another process"
             raise RunBusyError(
                 f"{folder}: given a run that {who} is working on, expected one that has ended; wait for it, "
@@ -142,22 +129,15 @@ def _wait(folder: Path, descriptor: int) -> None:
 
 def _is_held(folder: Path, descriptor: int) -> bool:
     """Return True if another process holds the lock; otherwise this descriptor does from now on."""
-    is_locked = True
+    has_locks = True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # some cluster file systems have no locks: what the file says must do
-        is_locked = False
+    except OSError:  # some cluster file systems have no locks: the heartbeat must do
+        has_locks = False
     holder = read_holder(folder)
-    if not is_locked and holder.get("pid") != os.getpid() and lives_here(holder):
-        return True
-    return _lives_elsewhere(folder, holder)
-
-
-def _lives_elsewhere(folder: Path, holder: dict[str, Any]) -> bool:
-    """Return True if a holder on another machine had a heartbeat not long ago."""
-    if not holder or holder.get("host") == socket.gethostname():
+    if not holder or (has_locks and is_here(holder)):
         return False  # on this machine the lock itself would have said so
     return age_seconds(folder / LOCK_FILE) < DEAD_AFTER_SECONDS
 

@@ -6,8 +6,6 @@ Only the first of several ranks writes; the others call the same functions, whic
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import time
 import traceback
 from collections.abc import Mapping
@@ -23,7 +21,7 @@ from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, peak_memory_bytes, write_summary
 from runwright.runs import outputs
 from runwright.runs.data_identity import check_data, record_data
-from runwright.runs.folder import CONFIG_FILE, OVERRIDES_FILE, boot_id, read_run, update_status
+from runwright.runs.folder import CONFIG_FILE, OVERRIDES_FILE, read_run, this_process, update_status
 from runwright.runs.origins import MODELS_FILE, find_models, record_inputs, record_origin
 from runwright.runs.page import is_cheap, write_report
 from runwright.runs.resume import record_resume
@@ -84,10 +82,9 @@ def start_recording(run: Run) -> None:
             dead_runs=partial(marked_runs, run.config["output_dir"]),
         )
     )
-    process = {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id()}
     # Of a resumed run the record has an earlier end, which is no longer so.
     earlier = dict.fromkeys(sorted({"end_time", "error", "reason"} & read_run(run.folder).keys()))
-    update_status(run.folder, "RUNNING", **earlier, **process, device=str(run.ranks.device))
+    update_status(run.folder, "RUNNING", **earlier, **this_process(), device=str(run.ranks.device))
     run.tracker.log_params({key: value for key, value in run.config.items() if key != "references"})
     for name in (CONFIG_FILE, OVERRIDES_FILE):
         run.tracker.log_artifact(run.folder / name)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import os
-import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +25,7 @@ from runwright.runs.folder import (
     read_config,
     read_run,
     start_order,
+    this_process,
     write_config,
 )
 from runwright.store import flatten, write_text
@@ -128,8 +127,7 @@ def record_resume(
     """
     record = {
         "time": time.time(),
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
+        **this_process(),
         "command": sys.argv,
         "changed": {key: list(values) for key, values in changed.items()},
         **({"data": data} if data else {}),

@@ -1,7 +1,7 @@
 """Detect runs whose process died without recording its end, and mark them as killed or failed.
 
 A process that is killed outright, runs out of memory or goes down with its machine cannot write how it ended:
-`run.json` says RUNNING for ever. The run's lock, its holder's process and boot, and its heartbeat tell.
+`run.json` says RUNNING for ever. The run's lock and its heartbeat tell.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from runwright.config.redaction import Redactor
-from runwright.runs.folder import RUN_FILE, boot_id, find_runs, read_run, update_status
+from runwright.runs.folder import RUN_FILE, find_runs, read_run, update_status
 from runwright.runs.lock import (
     DEAD_AFTER_SECONDS,
     LOCK_FILE,
     age_seconds,
     held_for_a_moment,
-    lives_here,
+    is_here,
     read_holder,
 )
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
@@ -56,13 +56,9 @@ def look_at(folder: Path, record: dict[str, Any] | None = None) -> Death | None:
         if record.get("status") not in UNENDED:
             return None
         holder = read_holder(folder)
-        # Who made the folder takes its lock a moment later.
-        process = holder or {**record, "time": record.get("start_time", 0.0)}
-        # The quick answer first: to try the lock is to take it for a moment.
-        if lives_here(process) or _is_heard_of(folder, process):
-            return None
-        if not (folder / LOCK_FILE).exists():
-            return _describe(folder, record, holder)
+        if not (folder / LOCK_FILE).exists():  # who made the folder takes its lock a moment later
+            is_old = age_seconds(folder / RUN_FILE) >= DEAD_AFTER_SECONDS
+            return _describe(folder, record, holder) if is_old else None
         with held_for_a_moment(folder) as held:
             return _describe(folder, record, holder) if held else None
     except (OSError, ValueError):  # being made or removed at this moment, or not ours to read
@@ -78,11 +74,7 @@ def mark(death: Death) -> bool:
     with held_for_a_moment(folder) as held:
         if not held or read_run(folder).get("status") not in UNENDED:
             return False
-        if (folder / JOURNAL_FILE).is_file():
-            journal = Journal(folder / JOURNAL_FILE)
-            journal.record(tags={ENDED_TAG: death.reason})
-            journal.status(death.status, at=death.last_sign)
-            journal.close()
+        end_journal(folder, death.status, at=death.last_sign, reason=death.reason)
         # Last: what was cut off before is done again by the next who looks.
         update_status(folder, death.status, end_time=death.last_sign, reason=death.reason)
     return True
@@ -106,6 +98,16 @@ def marked_runs(output_dir: str | Path) -> Iterator[Path]:
                 yield folder
 
 
+def end_journal(folder: Path, status: str, *, at: float | None = None, reason: str = "") -> None:
+    """Write the final status, and a reason for it, into the journal of a run that cannot any more."""
+    if (folder / JOURNAL_FILE).is_file():
+        journal = Journal(folder / JOURNAL_FILE)
+        if reason:
+            journal.record(tags={ENDED_TAG: reason})
+        journal.status(status, at=at)
+        journal.close()
+
+
 @contextmanager
 def noting_the_end(folder: Path) -> Iterator[None]:
     """Record an error that ends the run before it can do so itself: while it is built, or imports.
@@ -123,13 +125,6 @@ def noting_the_end(folder: Path) -> Iterator[None]:
                 text = Redactor().text(f"{type(error).__name__}: {error}")
                 update_status(folder, status, end_time=time.time(), error=text)
         raise
-
-
-def _is_heard_of(folder: Path, process: dict[str, Any]) -> bool:
-    """Return True if a run on another machine gave a sign of life not long ago."""
-    if process.get("host") == socket.gethostname() and process.get("boot_id") in (boot_id(), None):
-        return False  # on this machine its process and its lock say more
-    return any(age_seconds(file) < DEAD_AFTER_SECONDS for file in _signs(folder))
 
 
 def _signs(folder: Path) -> list[Path]:
@@ -153,7 +148,7 @@ def _describe(folder: Path, record: dict[str, Any], holder: dict[str, Any]) -> D
         reason = f"{name} on {host} failed {when}; see its output, log.txt or {TRACEBACK_FILE}"
     elif host != socket.gethostname():
         reason = f"{name} on {host} gave its {sign}"
-    elif process.get("boot_id") not in (boot_id(), None):
+    elif not is_here(process):
         reason = f"{host} was restarted while {name} was at work; {sign}"
     else:
         how = "was gone before it began" if is_new else "is gone without a word"

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from runwright.report.page.records import numbers_of, read_json
 from runwright.runs.folder import CONFIG_FILE, read_config
 
 OUTCOME_FILE = "outcome.json"
@@ -61,20 +62,15 @@ def print_table(outcomes: list[dict[str, Any]], sweep: Path) -> None:
 
 def _metrics(outcome: dict[str, Any]) -> tuple[dict[str, float], float]:
     """The metrics of a run, its best one first, and a number that is smaller for a better run."""
-    folder = Path(outcome["folder"]) if outcome["folder"] else None
-    if folder is None or not (folder / SUMMARY_FILE).is_file():
+    folder = Path(outcome["folder"] or "")
+    values = numbers_of(read_json(folder / SUMMARY_FILE).get("metrics"))
+    if not outcome["folder"] or not values:
         return {}, math.inf
-    summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
     trainer = read_config(folder / CONFIG_FILE).get("trainer", {})
     best_metric, best_split = str(trainer.get("best_metric")), trainer.get("best_split")
-    values = {
-        name: value.get("value") if isinstance(value, dict) else value
-        for name, value in summary.get("metrics", {}).items()
-    }
-    ordered = sorted(values.items(), key=lambda item: item[0].partition("/")[2] != best_metric)
-    metrics = {name: float(value) for name, value in ordered if isinstance(value, int | float)}
+    ordered = sorted(values, key=lambda name: name.partition("/")[2] != best_metric)
     splits = [name.partition("/")[0] for name in values if name.startswith("validation")]
     usual = "validation" if "validation" in splits or not splits else splits[0]
-    value = metrics.get(f"{best_split or usual}/{best_metric}", math.nan)
+    value = values.get(f"{best_split or usual}/{best_metric}", math.nan)
     rank = -value if trainer.get("best_mode") == "max" else value
-    return metrics, math.inf if math.isnan(rank) else rank
+    return {name: values[name] for name in ordered}, math.inf if math.isnan(rank) else rank

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -9,9 +10,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from runwright.errors import DataError
-from runwright.predictions import Labelled, Ragged
-from runwright.task.text import IGNORED, Span, cut_windows, window_id
-from runwright.types import Example
+from runwright.predictions import Ragged
+from runwright.task.text import IGNORED, Span, cut_windows, trimmed, window_id
+from runwright.types import Example, PerExample
 
 NO_ANSWER = (-1, -1)
 UNKNOWN = (-2, -2)  # there are answers, but none of them is in the context: nothing to train on
@@ -92,15 +93,12 @@ def _span(text: str, start: int, context: str, misplaced: str, where: Mapping[st
         start = nearest(text, context, start)
         if start < 0:
             return UNKNOWN
-    return start + len(text) - len(text.lstrip()), start + len(text.rstrip())
+    return trimmed(context, start, start + len(text))
 
 
 def nearest(text: str, context: str, start: int) -> int:
     """The position of the text in the context that is nearest to `start`; -1 where it does not occur."""
-    positions, position = [], context.find(text)
-    while position >= 0:
-        positions.append(position)
-        position = context.find(text, position + 1)
+    positions = (match.start() for match in re.finditer(f"(?={re.escape(text)})", context))
     return min(positions, key=lambda position: abs(position - start), default=-1)
 
 
@@ -166,7 +164,7 @@ def tokens_of(answer: Span, offsets: Sequence[Span]) -> Span | None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AnswerResults(Labelled):
+class AnswerResults(PerExample):
     """The answers to N questions."""
 
     predicted: np.ndarray  # [N] texts (object), "" where there is no answer

@@ -152,19 +152,19 @@ class Task:
         return self.assemble(predictions, columns)
 
     def describe(
-        self, predictions: Any, place: int, *, row: Mapping[str, Any], all_scores: bool
+        self, predictions: Any, index: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
         """One result as JSON: `predicted`, and where there are any `expected`, `score`, `scores`.
 
         A class has a name and its probability as score, a set of classes lists of both.
         """
-        predicted, scores = predictions.predicted[place], predictions.scores
+        predicted, scores = predictions.predicted[index], predictions.scores
         described: dict[str, Any] = {"predicted": self._named(predicted)}
         if predictions.expected is not None:
-            described["expected"] = self._named(predictions.expected[place])
+            described["expected"] = self._named(predictions.expected[index])
         if scores is None:
             return described
-        rounded = [round(float(score), 6) for score in scores[place]]
+        rounded = [round(float(score), 6) for score in scores[index]]
         if self.problem == "multi_label":
             described["score"] = [score for score, is_one in zip(rounded, predicted, strict=True) if is_one]
         else:

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone reads
+from scipy.special import logsumexp
 from torch import Tensor
 
 QUERY_BLOCK, CANDIDATE_BLOCK = 512, 16384  # 32 MB of similarities in float32 at a time
@@ -143,8 +144,7 @@ def _rank_block(
     similarity_of_right = np.einsum("nd,nd->n", queries.astype(np.float64), corpus[right].astype(np.float64))
     limit = similarity_of_right - TOLERANCE * np.maximum(1.0, np.abs(similarity_of_right))
     ranks = np.ones(len(queries), dtype=np.int64)
-    # The sum of exponentials, relative to the highest logit.
-    highest, total = scale * similarity_of_right, np.ones(len(queries))
+    log_total = scale * similarity_of_right
     bounds = np.searchsorted(candidates.hidden[:, 0], [first, first + len(queries)])
     hidden = candidates.hidden[slice(*bounds)] - np.array([first, 0])
     for start in range(0, len(corpus), CANDIDATE_BLOCK):
@@ -156,7 +156,5 @@ def _rank_block(
         similarity[here[:, 0], here[:, 1] - start] = -np.inf
         ranks += (~(similarity < limit[:, None])).sum(axis=1)
         logits = scale * similarity.astype(np.float64)
-        peak = np.maximum(highest, logits.max(axis=1))
-        total = total * np.exp(highest - peak) + np.exp(logits - peak[:, None]).sum(axis=1)
-        highest = peak
-    return ranks, highest + np.log(total) - scale * similarity_of_right
+        log_total = np.logaddexp(log_total, logsumexp(logits, axis=1))
+    return ranks, log_total - scale * similarity_of_right

@@ -162,19 +162,21 @@ def by_class(values: Mapping[str, float], names: Sequence[str], *, option: str) 
 
 
 def learn_class_weights(
-    option: Literal["balanced"] | Mapping[str, float],
-    labels: Sequence[Any],
+    option: Literal["balanced"] | Mapping[str, float] | None,
+    labels: Sequence[Any] | None,
     *,
     names: Sequence[str],
     column: str,
     problem: str,
-) -> tuple[float, ...]:
-    """The weight of each class, [C], as given or from how often it occurs, see `each_label`.
+) -> tuple[float, ...] | None:
+    """The weight of each class, [C], as the option says or from how often it occurs, see `each_label`.
 
     Balanced weights are scikit-learn's N / (C n_c), of multi-label examples negatives per positive. Of tags C
     are those that occur, since a scheme has some that may not, such as I- of names of one word: their weight
     is 1, and nothing is weighed by it.
     """
+    if option is None or labels is None:
+        return None
     if isinstance(option, Mapping):
         return by_class(option, names, option="task.class_weights")
     counts = Counter(each_label(labels))

@@ -6,9 +6,9 @@ weights, so that evaluation metrics of differently trained runs can be compared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone reads
@@ -19,15 +19,12 @@ from runwright.task.labels import by_class
 from runwright.task.text import IGNORED
 from runwright.types import Fraction, LossSum, NonNegativeFloat, PositiveFloat
 
+Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Losses of logits and labels one by one, so that they may be summed over any cut of a batch.
 
-class Loss(Protocol):
-    """Losses one by one, so that they may be summed over any cut: nothing may be taken across examples.
-
-    `labels` are [N] int64 with logits [N, C]; [N, C] of 0.0 and 1.0 with logits [N, C] where an example has
-    a set of labels; [N] with logits [N] for numbers. The result has the shape of the labels.
-    """
-
-    def __call__(self, logits: Tensor, labels: Tensor, /) -> Tensor: ...
+`labels` are [N] int64 with logits [N, C]; [N, C] of 0.0 and 1.0 with logits [N, C] where an example has a set
+of labels; [N] with logits [N] for numbers. The result has the shape of the labels.
+"""
 
 
 class Focal:

@@ -12,17 +12,17 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from torch import Tensor
 
 from runwright.errors import ConfigError
-from runwright.predictions import Labelled, Ragged
+from runwright.predictions import Ragged
 from runwright.task.base import Task
 from runwright.task.masking import Masking, cut_chunks, generator
 from runwright.task.text import IGNORED, MAX_WINDOWS, special_tokens
-from runwright.types import Batch, Example, Fraction, LossSum, PositiveInt
+from runwright.types import Batch, Example, Fraction, LossSum, PerExample, PositiveInt
 
 NUM_GUESSES = 5  # shown for each mask of a text that has some
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HiddenTokens(Labelled):
+class HiddenTokens(PerExample):
     """Predictions for the hidden tokens of N chunks; losses are sums over them in nats."""
 
     guesses: Ragged  # [N] rows of [M, 5] int64, for the masks that a text came with
@@ -150,16 +150,16 @@ class MaskedLanguageModeling(Task):
         )
 
     def describe(
-        self, predictions: HiddenTokens, place: int, *, row: Mapping[str, Any], all_scores: bool
+        self, predictions: HiddenTokens, index: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
         """For each mask of the text the most probable token; with all scores five of them.
 
         Of tokens that read alike, as those with and without a space before them, the likeliest is called by
         its text alone, the others also by their ids.
         """
-        guesses = [self._names(ids) for ids in predictions.guesses.row(place).tolist()]
+        guesses = [self._names(ids) for ids in predictions.guesses.row(index).tolist()]
         shares = [
-            [round(share, 6) for share in scores] for scores in predictions.guess_scores.row(place).tolist()
+            [round(share, 6) for share in scores] for scores in predictions.guess_scores.row(index).tolist()
         ]
         described: dict[str, Any] = {
             "predicted": [names[0] for names in guesses],

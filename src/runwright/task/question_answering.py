@@ -14,7 +14,7 @@ from torch import Tensor
 
 from runwright.errors import DataError
 from runwright.metric.answers import text_exact_match, text_f1
-from runwright.predictions import Labelled, Ragged
+from runwright.predictions import Ragged
 from runwright.task.answers import (
     AnswerResults,
     Answers,
@@ -34,11 +34,11 @@ from runwright.task.text import (
     sums_of_windows,
     trimmed,
 )
-from runwright.types import Batch, Example, Head, LossSum, NonNegativeInt, PositiveInt, Splits
+from runwright.types import Batch, Example, Head, LossSum, NonNegativeInt, PerExample, PositiveInt, Splits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SpanPredictions(Labelled):
+class SpanPredictions(PerExample):
     """The best spans of N windows; the loss count is 0 where the position of the answer is unknown."""
 
     spans: Ragged  # [N] rows of [K, 2] int32 characters in the context, in the order of the text
@@ -278,19 +278,19 @@ class QuestionAnswering(Task):
         )
 
     def describe(
-        self, predictions: AnswerResults, place: int, *, row: Mapping[str, Any], all_scores: bool
+        self, predictions: AnswerResults, index: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
         """The answer with its characters and probability, of the n best and no answer together.
 
         With all scores the n best.
         """
         results, may_lack = predictions, self.threshold is not None
-        spans, scores = results.spans.row(place).tolist(), results.scores.row(place)
-        none = float(results.no_answer_scores[place])
+        spans, scores = results.spans.row(index).tolist(), results.scores.row(index)
+        none = float(results.no_answer_scores[index])
         considered = np.append(scores, none) if may_lack else scores
         shares = np.exp(considered - considered.max()) if len(considered) else considered
         shares = (shares / shares.sum()).tolist() if len(shares) else []
-        predicted = str(results.predicted[place])
+        predicted = str(results.predicted[index])
         described: dict[str, Any] = {"predicted": predicted, "start": None, "end": None, "score": None}
         if predicted:
             described["start"], described["end"] = spans[0]
@@ -299,8 +299,8 @@ class QuestionAnswering(Task):
         if may_lack:
             described["no_answer_margin"] = round(none - float(scores[0]), 6) if len(scores) else None
         if results.expected is not None and results.exact is not None and results.f1 is not None:
-            described["expected"] = list(results.expected[place])
-            described |= {"exact": float(results.exact[place]), "f1": round(float(results.f1[place]), 6)}
+            described["expected"] = list(results.expected[index])
+            described |= {"exact": float(results.exact[index]), "f1": round(float(results.f1[index]), 6)}
         if all_scores:
             context = str(row[self.context_column] or "")
             described["scores"] = [

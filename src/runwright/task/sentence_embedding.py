@@ -14,7 +14,6 @@ from datasets import Dataset
 from torch import Tensor
 
 from runwright.errors import DataError
-from runwright.predictions import Labelled
 from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.embeddings import (
     cosine,
@@ -28,11 +27,11 @@ from runwright.task.embeddings import (
 )
 from runwright.task.labels import as_number, missing_column
 from runwright.task.text import encode_texts, positions_of
-from runwright.types import Batch, Example, LossSum, PositiveFloat, PositiveInt, Splits
+from runwright.types import Batch, Example, LossSum, PerExample, PositiveFloat, PositiveInt, Splits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Embedded(Labelled):
+class Embedded(PerExample):
     """Predictions for N examples of K texts each."""
 
     vectors: np.ndarray | None  # [N, K, D] float32; None once nothing needs them any more
@@ -219,17 +218,17 @@ class SentenceEmbedding(Task):
         return replace(predictions, vectors=None, ranks=ranks, losses=losses)
 
     def describe(
-        self, predictions: Embedded, place: int, *, row: Mapping[str, Any], all_scores: bool
+        self, predictions: Embedded, index: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
         """The vector of a text; of a pair the cosine, or the rank with the cosine as its score."""
         if predictions.predicted is None:
             assert predictions.vectors is not None
             # As short as a float32 can be written without losing a bit.
-            return {"predicted": [float(str(number)) for number in predictions.vectors[place, 0]]}
-        similarity = float(predictions.predicted[place])
+            return {"predicted": [float(str(number)) for number in predictions.vectors[index, 0]]}
+        similarity = float(predictions.predicted[index])
         if predictions.ranks is not None:
-            return {"predicted": int(predictions.ranks[place]), "score": round(similarity, 6)}
+            return {"predicted": int(predictions.ranks[index]), "score": round(similarity, 6)}
         described: dict[str, Any] = {"predicted": similarity}
         if predictions.expected is not None:
-            described["expected"] = float(predictions.expected[place])
+            described["expected"] = float(predictions.expected[index])
         return described

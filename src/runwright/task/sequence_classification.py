@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -94,14 +95,13 @@ class SequenceClassification(Task):
         if self.group_column:
             values = {str(value) for rows in splits.values() for value in rows[self.group_column]}
             self.group_names = tuple(sorted(values))
-        if self.weights_option is not None:
-            self.class_weights = learn_class_weights(
-                self.weights_option,
-                labels,
-                names=self.label_names,
-                column=self.label_column,
-                problem=self.problem,
-            )
+        self.class_weights = learn_class_weights(
+            self.weights_option,
+            labels,
+            names=self.label_names,
+            column=self.label_column,
+            problem=self.problem,
+        )
         if self.bias_from_labels:
             self.initial_bias = bias_of_labels(self.problem, labels, num_classes=len(self.label_names))
         self.use_learned()
@@ -121,13 +121,11 @@ class SequenceClassification(Task):
 
     @property
     def head(self) -> Head:
-        return Head(
-            auto_class=self.auto_class,
+        return replace(
+            super().head,
             num_labels=len(self.label_names) or 1,
-            label_names=self.label_names,
             problem_type=PROBLEM_TYPES[self.problem],
             initial_bias=self.initial_bias,
-            max_length=self.max_length,
         )
 
     def _values(self, rows: Dataset, *, split: str) -> list[Any] | None:

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import Any, NamedTuple
 
+import numpy as np
+import regex
 from datasets import Dataset
 
 from runwright.config.tag_schemes import OUTSIDE, PREFIXES, Scheme, is_tag, other_schemes, tag_shapes, type_of
 from runwright.errors import DataError, did_you_mean, listed
-from runwright.predictions import Ragged
+from runwright.metric.classification import count_spans
 from runwright.task.labels import missing_column
 from runwright.task.text import Span, as_texts
 
-
-def _marks() -> str:
-    """Characters that belong to the one before them, as a pattern: vowel signs, accents, joiners."""
-    # Planes 2 and 3 have none (Unicode 16).
-    codes = [
-        code
-        for code in (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0))
-        if unicodedata.category(chr(code)).startswith("M") or chr(code) in "\u200c\u200d"
-    ]
-    runs = [[code for _, code in run] for _, run in groupby(enumerate(codes), lambda pair: pair[1] - pair[0])]
-    return "".join(f"{chr(run[0])}-{chr(run[-1])}" for run in runs)  # as single characters four times slower
-
-
-_MARKS = _marks()
-_WORD = re.compile(rf"\w+(?:[{_MARKS}]+\w*)*(?:[.,]\d+[{_MARKS}]*)*|[^\w\s][{_MARKS}]*")
+# Characters that belong to the one before them: vowel signs, accents, joiners.
+_MARK = r"[\p{M}\u200c\u200d]"
+_LETTER = r"[\p{L}\p{N}_]"
+_WORD = regex.compile(
+    rf"{_LETTER}+(?:{_MARK}+{_LETTER}*)*(?:[.,]\d+{_MARK}*)*|[^\p{{L}}\p{{N}}_\s\x1c-\x1f]{_MARK}*"
+)
 
 
 def split_words(text: str) -> list[Span]:
@@ -241,18 +231,16 @@ def _is_legal(tags: Sequence[str], span: TagSpan, scheme: Scheme) -> bool:
     return (first, last) == ("B", "E") or first == last == "S"
 
 
-def span_tables(spans: Ragged, expected: Ragged, types: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+def span_tables(predictions: Any, types: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """`spans`: precision, recall and F1 of each type; `span_confusion`: expected against predicted types.
 
-    Spans are [N] rows of [S, 3]: first word, one past the last, index of the type.
+    `spans` and `expected_spans` are [N] rows of [S, 3]: first word, one past the last, index of the type.
     """
-    right, claimed, support, pairs = Counter(), Counter(), Counter(), Counter()
-    for predicted_row, expected_row in zip(spans.rows(), expected.rows(), strict=True):
-        predicted, wanted = ([tuple(span) for span in row.tolist()] for row in (predicted_row, expected_row))
-        claimed.update(kind for *_, kind in predicted)
-        support.update(kind for *_, kind in wanted)
-        right.update(kind for *_, kind in set(predicted) & set(wanted))
-        pairs.update(_pairs(predicted, wanted))
+    counts = count_spans(predictions).sum(axis=0)
+    counts = np.pad(counts, ((0, 0), (0, len(types) - counts.shape[1]))).T.tolist()
+    pairs = Counter()
+    for rows in zip(predictions.spans.rows(), predictions.expected_spans.rows(), strict=True):
+        pairs.update(_pairs(*([tuple(span) for span in row.tolist()] for row in rows)))
 
     def ratio(numerator: int, denominator: int) -> float:
         return numerator / denominator if denominator else float("nan")
@@ -260,13 +248,13 @@ def span_tables(spans: Ragged, expected: Ragged, types: Sequence[str]) -> dict[s
     table = [
         {
             "type": name,
-            "precision": ratio(right[kind], claimed[kind]),
-            "recall": ratio(right[kind], support[kind]),
-            "f1": ratio(2 * right[kind], claimed[kind] + support[kind]),
-            "support": support[kind],
-            "predicted": claimed[kind],
+            "precision": ratio(right, predicted),
+            "recall": ratio(right, expected),
+            "f1": ratio(2 * right, predicted + expected),
+            "support": expected,
+            "predicted": predicted,
         }
-        for kind, name in enumerate(types)
+        for name, (right, predicted, expected) in zip(types, counts, strict=True)
     ]
     confusion = [
         {

@@ -12,7 +12,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from runwright.config.tag_schemes import OUTSIDE
-from runwright.predictions import Labelled, Ragged
+from runwright.predictions import Ragged
 from runwright.task.base import Task
 from runwright.task.labels import learn_class_weights
 from runwright.task.losses import SingleLabel, loss_of_task
@@ -39,6 +39,7 @@ from runwright.types import (
     Example,
     LossSum,
     OpenFraction,
+    PerExample,
     PositiveFloat,
     PositiveInt,
     Splits,
@@ -46,7 +47,7 @@ from runwright.types import (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PiecePredictions(Labelled):
+class PiecePredictions(PerExample):
     """Predictions for the pieces that each of N windows speaks for; losses are sums over tagged pieces."""
 
     words: Ragged  # [N] rows of [T] int32, the word in the row
@@ -54,7 +55,7 @@ class PiecePredictions(Labelled):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TagResults(Labelled):
+class TagResults(PerExample):
     """Tags and spans of N rows; spans are [S, 3]: first word, one past the last, index of the type."""
 
     predicted: Ragged  # [N] rows of [W] int64 tags
@@ -115,14 +116,13 @@ class TokenClassification(Task):
         """Learn tags and weights; every tag is checked."""
         self.label_names = self.tag_names or learn_tags(splits["train"], self.tags_column, self.scheme)
         tags = {split: self.read_labels(rows, split=split) for split, rows in splits.items()}
-        if self.weights_option is not None:
-            self.class_weights = learn_class_weights(
-                self.weights_option,
-                tags["train"] or [],
-                names=self.label_names,
-                column=self.tags_column,
-                problem=self.problem,
-            )
+        self.class_weights = learn_class_weights(
+            self.weights_option,
+            tags["train"],
+            names=self.label_names,
+            column=self.tags_column,
+            problem=self.problem,
+        )
         self.use_learned()
 
     def use_learned(self) -> None:
@@ -263,14 +263,14 @@ class TokenClassification(Task):
         return Ragged.of(numbers, dtype=np.int64, width=3)
 
     def describe(
-        self, predictions: TagResults, place: int, *, row: Mapping[str, Any], all_scores: bool
+        self, predictions: TagResults, index: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
         """The spans with type, text, characters and score; with all scores also the tag of each word."""
         (text,), (words,) = self._words({name: [value] for name, value in row.items()})
 
         def spans(column: Ragged, scores: np.ndarray | None = None) -> list[dict[str, Any]]:
             described = []
-            for first, last, kind in column.row(place).tolist():
+            for first, last, kind in column.row(index).tolist():
                 start, end = words[first][0], words[last - 1][1]
                 span = {"type": self.types[kind], "text": text[start:end], "start": start, "end": end}
                 if scores is not None:
@@ -278,11 +278,11 @@ class TokenClassification(Task):
                 described.append(span)
             return described
 
-        described: dict[str, Any] = {"predicted": spans(predictions.spans, predictions.scores.row(place))}
+        described: dict[str, Any] = {"predicted": spans(predictions.spans, predictions.scores.row(index))}
         if predictions.expected_spans is not None:
             described["expected"] = spans(predictions.expected_spans)
         if all_scores:
-            tags, shares = predictions.predicted.row(place).tolist(), predictions.scores.row(place).tolist()
+            tags, shares = predictions.predicted.row(index).tolist(), predictions.scores.row(index).tolist()
             described["scores"] = [
                 {"word": text[start:end], "tag": self.label_names[tag], "score": round(share, 6)}
                 for (start, end), tag, share in zip(words, tags, shares, strict=True)
@@ -293,7 +293,7 @@ class TokenClassification(Task):
         """`spans`: precision, recall and F1 of each type; `span_confusion`: expected and predicted types."""
         if predictions.expected_spans is None:
             return {}
-        return span_tables(predictions.spans, predictions.expected_spans, self.types)
+        return span_tables(predictions, self.types)
 
 
 def _scores_of_words(scores: np.ndarray, firsts: np.ndarray, aggregation: str) -> np.ndarray:

@@ -83,7 +83,9 @@ def like(
     old = load_pretrained(name=name, revision=revision, padding_side=padding_side, pad_token=pad_token)
     state = json.loads(old.backend_tokenizer.to_str())
     special = [token for token in state["added_tokens"] if token["special"]]
-    unk = _unknown_token(state["model"])
+    unk = state["model"].get("unk_token")
+    if state["model"]["type"] == "Unigram" and state["model"]["unk_id"] is not None:
+        unk = state["model"]["vocab"][state["model"]["unk_id"]][0]
     # with byte_fallback a model writes an unknown character byte by byte
     fallback = [f"<0x{byte:02X}>" for byte in range(256)] if state["model"].get("byte_fallback") else []
     first = [*(token["content"] for token in special), *([unk] if unk else []), *fallback]
@@ -158,12 +160,6 @@ def _algorithm_like(
         suffix = model.get("end_of_word_suffix") or None
         return Bpe(**pieces, max_piece_length=None, end_of_word_suffix=suffix)
     raise ConfigError(f"tokenizer.name: a model of the kind {kind} cannot be trained anew")
-
-
-def _unknown_token(model: Mapping[str, Any]) -> str | None:
-    if model["type"] == "Unigram":
-        return None if model["unk_id"] is None else model["vocab"][model["unk_id"]][0]
-    return model.get("unk_token")
 
 
 def _renumbered(post_processor: Any, ids: Mapping[str, int]) -> Any:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def test_last_metrics_are_read_from_the_end_of_a_long_journal(tmp_path: Path) ->
 
 def test_a_dead_run_is_called_so_and_left_as_it_is(make_folder: MakeFolder) -> None:
     folder = make_folder(status="KILLED")
-    update_status(folder, "RUNNING", pid=2**22 + 1)
+    update_status(folder, "RUNNING")
+    os.utime(folder / "run.json", (0, 0))  # no heartbeat since
     row = read_row(folder)
     assert row is not None
     assert row.status == DIED

@@ -61,8 +61,8 @@ def measure(
                 grace_seconds=GRACE_SECONDS,
                 say=lambda _: None,
             )
-    if outcome.failure is not None:
-        code, advice = f"exit code {outcome.code}", outcome.failure.text
+    if outcome.failure:
+        code, advice = f"exit code {outcome.code}", outcome.text
         return [Finding(checks[0], "the measurement", code, allowed="0", verdict="fails", advice=advice)]
     if outcome.code:
         raise KeyboardInterrupt
