@@ -35,11 +35,11 @@ def test_an_entry_whose_lock_is_held_is_not_removed(tmp_path):
 
 
 def test_what_a_killed_process_began_is_removed_after_a_day(tmp_path):
-    for name, age in ((".old-1", 90_000), (".new-2", 0)):
+    for name, age in ((".old.partial", 90_000), (".new.partial", 0)):
         (tmp_path / name).mkdir()
         os.utime(tmp_path / name, (time.time() - age,) * 2)
     store.evict(tmp_path, max_bytes=10**9)
-    assert [path.name for path in tmp_path.iterdir()] == [".new-2"]
+    assert [path.name for path in tmp_path.iterdir()] == [".new.partial"]
 
 
 def test_a_full_disk_is_a_data_error_and_an_error_of_the_reader_stays_itself(tmp_path):

@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -143,21 +142,13 @@ def locked(entry: Path) -> Iterator[None]:
 def write_entry(entry: Path, write: Callable[[Path], Mapping[str, Any]]) -> None:
     """Let `write` fill a folder and return its manifest, then move it to `entry`; call with the lock held."""
     try:
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{entry.name[:8]}-", dir=entry.parent))
-    except OSError as error:
-        raise _unwritable(entry, error) from error
-    try:
-        text = json.dumps(write(unfinished), sort_keys=True, ensure_ascii=False, indent=1)
-        (unfinished / MANIFEST).write_text(text, encoding="utf-8")
-        if entry.exists():
-            shutil.rmtree(entry)
-        unfinished.rename(entry)
+        with folder_whole(entry) as unfinished:
+            text = json.dumps(write(unfinished), sort_keys=True, ensure_ascii=False, indent=1)
+            (unfinished / MANIFEST).write_text(text, encoding="utf-8")
     except OSError as error:
         if error.errno not in _DISK_REFUSES:
             raise  # something that `write` reads, not the cache
         raise _unwritable(entry, error) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def read_manifest(entry: Path) -> dict[str, Any] | None:
@@ -205,7 +196,7 @@ def _remove(entry: Path) -> bool:
 
 def _remove_abandoned(folder: Path) -> None:
     """Remove what processes that were killed had begun; nobody prepares one set for a day."""
-    for unfinished in folder.glob(".*-*"):
+    for unfinished in folder.glob(".*.partial"):
         with suppress(OSError):  # finished or removed meanwhile
             if unfinished.is_dir() and unfinished.stat().st_mtime < time.time() - _ABANDONED_SECONDS:
                 shutil.rmtree(unfinished, ignore_errors=True)

@@ -148,19 +148,6 @@ class Task(Protocol):
     def predictions(self, outputs: Tensor, batch: Batch) -> Any: ...
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
-    """Predicted and expected values side by side, as tables and plots show them.
-
-    Classes [M] int64, sets of classes [M, C] bool or numbers [M] float64; M need not be N.
-    """
-
-    predicted: np.ndarray
-    expected: np.ndarray
-    labels: tuple[str, ...]  # one for each class; empty for numbers
-    groups: np.ndarray | None = None  # [M] int64
-
-
 # --- metrics ------------------------------------------------------------------------------------------
 
 

@@ -37,7 +37,7 @@ class BestModel(PythonModel):
 
 
 def _text(value: Any) -> Any:
-    """Words stay words; what is missing is an empty text."""
+    """A list of words, or a text; a missing value is an empty text."""
     if hasattr(value, "__len__") and not isinstance(value, str):
         return [str(word) for word in value]
     return "" if value is None or value != value else str(value)  # NaN: a gap in a table of pandas

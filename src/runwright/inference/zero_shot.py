@@ -6,6 +6,7 @@ Yin et al. 2019, "Benchmarking Zero-shot Text Classification": each class makes 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,8 @@ from torch import Tensor
 
 from runwright.errors import ConfigError, DataError
 from runwright.task.base import Task
-from runwright.task.labels import LabelEncoder, is_missing, names_from_values, split_labels
+from runwright.task.labels import names_from_values, split_labels
+from runwright.task.text import positions_of
 from runwright.types import Batch, Example, Hypotheses, PerExample, Predictions, Splits
 
 TINY = np.finfo(np.float64).tiny
@@ -63,7 +65,9 @@ class ZeroShot(Task):
             if names := getattr(rows.features[self.label_column], "names", None):
                 self.label_names = tuple(names)
                 return
-            values += [label for value in rows[self.label_column] for label in self._labels(value)]
+            several, separator = self.hypotheses.multi_label, self.pairs.label_separator
+            for value in rows[self.label_column]:
+                values += split_labels(value, separator) if several else [value]
         self.label_names = names_from_values(values, split=", ".join(splits), column=self.label_column)
 
     def state_dict(self) -> dict[str, Any]:
@@ -112,29 +116,19 @@ class ZeroShot(Task):
             losses=None if expected is None else _losses(scores, expected),
         )
 
-    def _labels(self, value: Any) -> list[Any]:
-        if self.hypotheses.multi_label:
-            return split_labels(value, self.pairs.label_separator)
-        return [value]
-
     def _expected(self, rows: Any, row_ids: np.ndarray) -> np.ndarray | None:
-        if self.label_column not in getattr(rows, "column_names", ()):
+        """Classes [N] int64, or sets of them [N, C] bool; None for rows without labels."""
+        if self.label_column not in getattr(rows, "column_names", ()):  # records to predict have none
             return None
-        values = dict(zip(rows["row_id"], rows[self.label_column], strict=True))
-        if all(is_missing(value) for value in values.values()):
+        reader = copy(self.pairs)  # with these classes in place of entailment and its contrary
+        reader.label_names, reader.problem = self.label_names, self.problem
+        labels = reader.read_labels(rows, split="evaluation")
+        if labels is None:
             return None
-        numbers = {row_id: row for row, row_id in enumerate(values)}
-        encoder = LabelEncoder(self.label_names)
-        ids = [
-            [
-                encoder.encode(label, row=numbers[row], split="evaluation", column=self.label_column)
-                for label in self._labels(values[row])
-            ]
-            for row in row_ids.tolist()
-        ]
-        if not self.hypotheses.multi_label:
-            return np.array(ids, dtype=np.int64).reshape(-1)
-        return np.array([[label in labels for label in range(len(self.label_names))] for labels in ids])
+        ids = [labels[position] for position in positions_of(row_ids, rows)]
+        if self.problem == "single_label":
+            return np.array(ids, dtype=np.int64)
+        return np.array([[label in of_row for label in range(len(self.label_names))] for of_row in ids])
 
 
 def _classes_of(pairs: Any, *, multi_label: bool) -> tuple[int, int]:

@@ -143,7 +143,7 @@ def catch_stops() -> Iterator[None]:
 
 
 def stop_number() -> int | None:
-    """The signal that ended the multirun that this process belongs to; None while it goes on."""
+    """The signal that ended the multirun that this process belongs to; None while it runs."""
     file = os.environ.get(STOP_VARIABLE)
     try:
         return int(Path(file).read_text(encoding="ascii") or 0) or None if file else None

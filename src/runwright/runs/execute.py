@@ -226,7 +226,7 @@ def _load_newest(run: Run, prepared: build.Prepared) -> tuple[Path, Snapshot] | 
         raise CheckpointError(f"{store.folder}: not all processes read the same checkpoint there")
     if newest is not None:
         for reason in check_identity(read_identity(newest[0]), store.identity):
-            logger.warning("going on, but not bit for bit: %s", reason)
+            logger.warning("resuming, but not bit for bit: %s", reason)
     return newest
 
 
@@ -238,7 +238,7 @@ def _restore(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler
     folder, snapshot = newest
     state = restore_snapshot(snapshot, stepper, scheduler)
     checkpoints.protected_step = state.best_step
-    logger.info("going on from step %d (%s)", state.step, folder)
+    logger.info("resuming from step %d (%s)", state.step, folder)
     return state
 
 

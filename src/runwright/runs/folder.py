@@ -189,7 +189,7 @@ def _is_called(folder: Path, text: str) -> bool:
 
 
 def _newest(text: str, runs: list[Path], needs: Need | None) -> Path:
-    """The newest run, or the newest that has what is needed; says so where it passes over a newer one."""
+    """The newest run, or the newest that has what is needed, with a warning where it is not the newest."""
     # A reproduction is no newer run, unless there are only such.
     originals = [folder for folder in runs if "reproduces" not in read_run(folder)]
     newest, *older = sorted(originals or runs, key=start_order, reverse=True)

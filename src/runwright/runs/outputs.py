@@ -96,8 +96,8 @@ def write_split(folder: Path, split: str, *, rows: Any, task: Any, evaluation: E
             worst = np.argsort(-predictions.losses, kind="stable")[:NUM_WORST].tolist()
             written[f"tables/worst_{split}"] = write_records(tables / f"worst_{split}.csv", records(worst))
     contents, compared = {}, task.comparison(predictions)
-    if compared is not None and compared.labels:
-        contents["classes"] = class_report(compared.predicted, compared.expected, compared.labels)
+    if compared is not None and task.label_names:
+        contents["classes"] = class_report(*compared, task.label_names)
     contents |= task.tables(predictions)
     if by_group := group_rows({f"{split}/{k}": v for k, v in evaluation.metrics.items()}, split=split):
         contents["groups"] = by_group
@@ -135,10 +135,10 @@ def write_plots(
             written |= write_prediction_plots(
                 plots,
                 split=split,
-                predicted=compared.predicted,
-                expected=compared.expected,
-                labels=compared.labels,
-                groups=compared.groups,
+                predicted=compared[0],
+                expected=compared[1],
+                labels=task.label_names,
+                groups=evaluation.predictions.groups,
                 group_names=task.group_names,
             )
     return {f"plots/{name}": path for name, path in written.items()}

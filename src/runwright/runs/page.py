@@ -36,15 +36,15 @@ def find(reference: str, *, output_dir: str = "outputs") -> tuple[Path, bool]:
     sweeps = sorted(
         folder for folder in (Path(output_dir).expanduser() / SWEEPS).glob("*/") if folder.is_dir()
     )
-    if reference == LATEST_SWEEP:
-        if not sweeps:
-            raise ConfigError(f"{reference}: given no sweep, expected one in {output_dir}/{SWEEPS}")
-        return sweeps[-1].resolve(), True
     matches = [
         sweep
         for sweep in sweeps
         if reference and (sweep.name == reference or sweep.name.rpartition("-")[2].startswith(reference))
     ]
+    if reference == LATEST_SWEEP:
+        matches = sweeps[-1:]
+        if not matches:
+            raise ConfigError(f"{reference}: given no sweep, expected one in {output_dir}/{SWEEPS}")
     if len(matches) == 1:
         return matches[0].resolve(), True
     return resolve_run(reference, output_dir=output_dir), False

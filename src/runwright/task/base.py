@@ -12,19 +12,19 @@ from torch import Tensor
 from runwright.predictions import Ragged
 from runwright.task.labels import each_label
 from runwright.task.text import pad_batch
-from runwright.types import Batch, Comparison, Example, Head, LossSum, Predictions, Splits
+from runwright.types import Batch, Example, Head, LossSum, Predictions, Splits
 
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class Task:
-    """Defaults for what is the same in most tasks.
+    """Methods of a task, with defaults that suit most.
 
     A task has `problem`, `auto_class`, `encode`, `loss` and `predictions`, overrides what differs, and takes
     its options as keyword-only arguments. `fit` or `load_state_dict` is called before anything is encoded.
     """
 
-    problem: str  # the kind of problem, by which metrics say what they can judge
+    problem: str  # the kind of problem, which metrics name in `suits`
     auto_class: ClassVar[str]  # transformers' class of models with the head
     prediction_type: type[Any] = Predictions  # of what `predictions` returns, see types.PerExample
     # Fields of examples with one number for each token, and the number that pads them.
@@ -38,7 +38,7 @@ class Task:
     words_column: str | None = None  # in which a record to predict may have words instead of the text
     threshold: Any = None  # from which a probability, or up to which a margin, is a prediction
     tuned_option: str | None = None  # the option that a method `tune(predictions, rows)` sets, if any
-    predicts_rows = True  # False: there is nothing to say of a single row, as in language modelling
+    predicts_rows = True  # False: predictions are not of single rows, as in language modelling
     cuts_windows = False  # a long row becomes several inputs, and nothing of it is lost
     embeds_texts = False  # each text of a row is an input of its own and makes a vector
     # The loss over the outputs [N, …] of a whole global batch, for losses that compare its examples with each
@@ -47,7 +47,7 @@ class Task:
 
     def __init__(self, tokenizer: Any, *, text_columns: Sequence[str], max_length: int) -> None:
         self.tokenizer = tokenizer
-        self.text_columns = tuple(text_columns)  # what a record to predict must have
+        self.text_columns = tuple(text_columns)  # columns that a record to predict must have
         self.row_texts = self.text_columns  # of a row to train on, which may have more
         self.columns = self.text_columns  # that every split must have, besides labels; shown with predictions
         self.max_length = max_length
@@ -181,16 +181,16 @@ class Task:
             return [name for name, is_one in zip(self.label_names, value, strict=True) if is_one]
         return self.label_names[int(value)]
 
-    def comparison(self, predictions: Any) -> Comparison | None:
-        """Classes or numbers for tables and plots, also of words; None where either is missing."""
+    def comparison(self, predictions: Any) -> tuple[np.ndarray, np.ndarray] | None:
+        """Predicted and expected values for tables and plots, also of words; None where either is missing.
+
+        Classes [M] int64, sets of classes [M, C] bool or numbers [M] float64; M need not be N.
+        """
         columns: list[Any] = [getattr(predictions, name, None) for name in ("predicted", "expected")]
         columns = [column.values if isinstance(column, Ragged) else column for column in columns]
         if any(column is None or column.dtype == object for column in columns):
             return None
-        predicted, expected = columns
-        return Comparison(
-            predicted=predicted, expected=expected, labels=self.label_names, groups=predictions.groups
-        )
+        return columns[0], columns[1]
 
     def tables(self, predictions: Any) -> dict[str, list[dict[str, Any]]]:
         """Tables besides those of a comparison by name, each a list of rows."""

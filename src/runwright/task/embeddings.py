@@ -105,7 +105,7 @@ class Candidates:
 
 
 def find_candidates(queries: Sequence[Hashable], positives: Sequence[Hashable]) -> Candidates:
-    """Each positive once; the other positives of an equal query do not stand in the way of this one."""
+    """Each positive once; for a query the other positives of equal queries are hidden."""
     numbers: dict[Hashable, int] = {}
     right = np.array([numbers.setdefault(text, len(numbers)) for text in positives], dtype=np.int64)
     _, first_rows = np.unique(right, return_index=True)

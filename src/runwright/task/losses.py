@@ -28,7 +28,7 @@ of labels; [N] with logits [N] for numbers. The result has the shape of the labe
 
 
 class Focal:
-    """-alpha (1 - p)^gamma log(p) of the probability p of what is true: what is easy counts less.
+    """-alpha (1 - p)^gamma log(p) of the probability p of the true label: easy examples count less.
 
     Lin et al. 2017, "Focal Loss for Dense Object Detection", equation 5. For sets of labels each label is a
     binary problem: alpha weighs it where it is there, 1 - alpha where it is not, as in the paper.

@@ -35,7 +35,7 @@ class MaskedLanguageModeling(Task):
 
     What is hidden is a function of (data seed, epoch, chunk); in evaluation always the same. A text that
     has masks of its own keeps them, and the most probable tokens are its prediction. A chunk may hold the
-    ends of several rows: it stays what is counted, and nothing is said of a row.
+    ends of several rows: metrics count chunks, and there are no predictions of rows.
     """
 
     problem = "hidden_tokens"

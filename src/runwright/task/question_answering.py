@@ -259,22 +259,19 @@ class QuestionAnswering(Task):
             return results
         expected = [answers[row].texts for row in order]
 
-        def judged(judge: Any, texts: Sequence[str]) -> np.ndarray:
-            pairs = zip(texts, expected, strict=True)
-            return np.array(
-                [judge(text, wanted, rules=self.rules) for text, wanted in pairs], dtype=np.float64
-            )
-
+        judged: dict[str, Any] = {}
+        for prefix, answer in (("", results.predicted.tolist()), ("best_", best)):
+            for name, judge in (("exact", text_exact_match), ("f1", text_f1)):
+                pairs = zip(answer, expected, strict=True)
+                values = [judge(text, wanted, rules=self.rules) for text, wanted in pairs]
+                judged[prefix + name] = np.array(values, dtype=np.float64)
         return replace(
             results,
             expected=_objects(expected),
             answerable=np.array([bool(texts) for texts in expected], dtype=bool),
-            exact=judged(text_exact_match, results.predicted.tolist()),
-            f1=judged(text_f1, results.predicted.tolist()),
-            best_exact=judged(text_exact_match, best),
-            best_f1=judged(text_f1, best),
             losses=sums_of_windows(predictions.losses, firsts),
             loss_counts=sums_of_windows(predictions.loss_counts, firsts),
+            **judged,
         )
 
     def describe(

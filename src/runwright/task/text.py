@@ -95,7 +95,7 @@ def special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
 
 
 class Window(NamedTuple):
-    """Pieces `start` to `end` - 1 of a row; it speaks for `own_start` to `own_end` - 1."""
+    """Pieces `start` to `end` - 1 of a row; its predictions count for `own_start` to `own_end` - 1."""
 
     start: int
     end: int

@@ -48,7 +48,7 @@ from runwright.types import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PiecePredictions(PerExample):
-    """Predictions for the pieces that each of N windows speaks for; losses are sums over tagged pieces."""
+    """Predictions for the pieces that count in each of N windows; losses are sums over tagged pieces."""
 
     words: Ragged  # [N] rows of [T] int32, the word in the row
     scores: Ragged  # [N] rows of [T, C] float32 probabilities
@@ -184,7 +184,7 @@ class TokenClassification(Task):
             input_ids = [*prefix, *fields["input_ids"][cut.start : cut.end], *suffix]
             example: Example = {"example_id": window_id(row_id, number), "input_ids": input_ids}
             for name, fill in self.token_fields.items():
-                if name in fields:  # of the pieces that the window speaks for
+                if name in fields:  # of the pieces that count in the window
                     before = [fill] * (len(prefix) + cut.own_start - cut.start)
                     after = [fill] * (len(suffix) + cut.end - cut.own_end)
                     example[name] = [*before, *fields[name][cut.own_start : cut.own_end], *after]
@@ -200,7 +200,7 @@ class TokenClassification(Task):
         return self.objective.loss(outputs.flatten(0, 1), batch["labels"].flatten())
 
     def predictions(self, outputs: Tensor, batch: Batch) -> PiecePredictions:
-        """Probabilities of the pieces that each window speaks for."""
+        """Probabilities of the pieces that count in each window."""
         speaks = batch["words"] >= 0
         lengths = speaks.sum(dim=1).cpu().numpy()
         losses = counts = None

@@ -66,7 +66,7 @@ PRE_TOKENIZERS: dict[str, Callable[[], Any]] = {
 
 
 def make_normalizer(names: Sequence[str], replace: Mapping[str, str]) -> Any:
-    """Texts are replaced first, then the steps in their order; None where there is nothing to do."""
+    """Normalizer of replacements, then the steps in their order; None without any."""
     steps = [normalizers.Replace(old, new) for old, new in replace.items()]
     steps += [NORMALIZERS[name]() for name in names]
     return normalizers.Sequence(steps) if steps else None

@@ -19,7 +19,6 @@ from runwright.config.options import TARGET
 from runwright.config.signature import Signature
 from runwright.config.sources import resolve_source
 from runwright.config.targets import check_target, code_of, instantiate, locate
-from runwright.errors import CheckpointError, ConfigError
 from runwright.store import file_sha256, folder_whole, why_missed
 from runwright.tokenizer.pretrained import load_pretrained
 from runwright.tokenizer.texts import RunTexts
@@ -69,7 +68,7 @@ def trained_tokenizer(node: Mapping[str, Any], texts: RunTexts, *, run_folder: P
 
 
 def keep_trained(node: Mapping[str, Any], tokenizer: Any, run_folder: Path) -> None:
-    """Write a tokenizer that was trained into the run's folder, from which the run goes on."""
+    """Save a trained tokenizer in the folder of its run, which reads it again when it is resumed."""
     folder = run_folder / TOKENIZER_FOLDER
     if is_trained(node) and not (folder / TOKENIZER_FILE).is_file():
         save_tokenizer(tokenizer, folder)
@@ -91,9 +90,4 @@ def _train(node: Mapping[str, Any], texts: RunTexts, folder: Path) -> dict[str, 
 
 
 def _read(folder: Path) -> Any:
-    try:
-        return load_pretrained(name=str(folder.resolve()), revision=None, padding_side=None, pad_token=None)
-    except ConfigError as error:
-        raise CheckpointError(
-            f"the tokenizer in {folder} cannot be read; is the disk failing? {error}"
-        ) from error
+    return load_pretrained(name=str(folder.resolve()), revision=None, padding_side=None, pad_token=None)

@@ -93,7 +93,7 @@ def describe_truncation(lengths: Sequence[int] | np.ndarray, max_length: int) ->
 
 
 def cut(tokenizer: PreTrainedTokenizerFast, text: str) -> list[Piece]:
-    """The pieces of a text in their order; what a normalizer drops belongs to none."""
+    """The pieces of a text in their order; characters that a normalizer drops belong to none."""
     encoding = _plain(tokenizer).encode(text, add_special_tokens=False)
     pieces: list[Piece] = []
     last_end = 0
