@@ -16,13 +16,13 @@ WORDS = ["good", "bad", "fine", "dull", "film", "plot"]
 SMALL = [
     "dataset=json", "dataset.source.files.train=rows.jsonl", "model=scratch",
     "model.config={hidden_size:16,num_hidden_layers:1,num_attention_heads:2,intermediate_size:16}",
-    "tracker=console", "trainer.max_epochs=null", "trainer.max_steps=20", "trainer.device=cpu",
-    "trainer.best_metric=loss", "trainer.best_mode=min", "optimizer.lr=0.05",
+    "tracker=console", "trainer.max_epochs=null", "trainer.max_steps=10", "trainer.device=cpu",
+    "trainer.best_metric=loss", "trainer.best_mode=min", "optimizer.lr=0.05", "trainer.num_threads=1",
 ]  # fmt: skip
 
 
 def trained(folder: Path, rows: list[dict[str, Any]], *more: str) -> Path:
-    """The folder of a run of 20 steps."""
+    """The folder of a run of 10 steps."""
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

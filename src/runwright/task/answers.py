@@ -57,20 +57,14 @@ def read_answers(
 
 def _pairs(value: Any, where: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Texts with their starts, of lists by name or of a list of pairs by name."""
-
-    def field(record: Any, name: str) -> Any:
-        if not isinstance(record, Mapping) or name not in record:
-            raise DataError(
-                "expected {text: [...], answer_start: [...]}, empty lists where there is no answer; "
-                f"given {record!r:.60}",
-                **where,
-            )
-        return record[name]
-
     names = ("text", "answer_start")
-    if isinstance(value, list | tuple):
-        value = {name: [field(record, name) for record in value] for name in names}
-    texts, starts = (field(value, name) for name in names)
+    try:
+        if isinstance(value, list | tuple):
+            value = {name: [record[name] for record in value] for name in names}
+        texts, starts = (value[name] for name in names)
+    except (KeyError, TypeError, IndexError):
+        problem = "expected {text: [...], answer_start: [...]}, empty lists where there is no answer; "
+        raise DataError(f"{problem}given {value!r:.60}", **where) from None
     if not isinstance(texts, Sequence) or not isinstance(starts, Sequence) or len(texts) != len(starts):
         raise DataError(f"expected as many answer_start as text, given {value!r:.80}", **where)
     for text, start in zip(texts, starts, strict=True):
