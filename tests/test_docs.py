@@ -10,14 +10,13 @@ import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from runwright.cli.main import COMMANDS, make_parser
+from runwright.cli.main import COMMANDS, parser_of
 from runwright.cli.scaffold import scaffold
 from runwright.config.compose import all_mistakes, compose
 from runwright.config.folders import find_conf_folders
@@ -131,7 +130,7 @@ def test_a_command_is_right(words: list[str], project: Path) -> None:
     assert name in COMMANDS, f"there is no command {name}"
     if "--help" in rest or not rest:
         return
-    parser = make_parser(name, import_module(f"runwright.cli.{name}"))
+    parser = parser_of(name)
     args, overrides = parser.parse_known_intermixed_args(rest)
     assert not [word for word in overrides if word.startswith("-")], "an unknown flag"
     if getattr(args, "multirun", False):

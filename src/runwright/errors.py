@@ -78,9 +78,9 @@ MAX_LISTED = 12
 MAX_LINE = 400
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Mistake:
-    """`str()` of it is one line of at most 400 characters."""
+    """A line of at most 400 characters, its fields in the order in which `str()` has them."""
 
     key: str  # a dotted key, an override as it was typed, or a file
     given: str

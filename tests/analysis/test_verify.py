@@ -292,9 +292,9 @@ def test_a_model_that_no_checkpoint_knows_all_of_is_found(project: Path) -> None
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["vader", "parrity"], "did you mean 'parity'?"),
+        (["experiment=vader", "parrity"], "did you mean 'parity'?"),
         (["experiment=vader", "--steps", "3"], "--steps: given 3, expected at least 10"),
-        (["vadr"], "vader"),
+        (["vader"], "experiment=vader"),
     ],
 )
 def test_a_wrong_command_is_answered_before_anything_is_loaded(

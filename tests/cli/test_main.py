@@ -79,11 +79,10 @@ def test_an_unknown_option_is_answered_with_the_nearest(capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--experiment", "vader"], "write experiment=vader, without dashes"),
-        (["train", "--dataset=a.csv"], "write dataset=csv dataset.source.files.train=a.csv, without dashes"),
-        (["validate", "--model", "org/own"], "write model.name=org/own, without dashes"),
-        (["train", "--learning-rate", "--batch-size"], "write optimizer.lr=<value>, without dashes"),
-        (["train", "--optimizer.lr", "seed=1"], "write optimizer.lr=<value>, without dashes"),
+        (["train", "--experiment", "vader"], "an override has no dashes: experiment=<value>"),
+        (["train", "--dataset=a.csv"], "an override has no dashes: dataset=a.csv"),
+        (["train", "--learning-rate", "--batch-size"], "an override has no dashes: learning_rate=<value>"),
+        (["train", "--optimizer.lr", "seed=1"], "an override has no dashes: optimizer.lr=<value>"),
         (["predict"], "required: RUN\n"),
     ],
 )

@@ -86,6 +86,6 @@ def test_a_name_that_would_hide_a_module_is_refused(name: str, tmp_path: Path) -
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "precious.txt").write_text("x")
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="which exists"):
         scaffold(tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["precious.txt"]

@@ -15,7 +15,7 @@ from runwright.config.compose import all_mistakes, compose, compose_checked
 from runwright.config.folders import GLOBAL_GROUPS, find_conf_folders
 from runwright.config.options import TARGET
 from runwright.config.schema import check_options
-from runwright.config.signature import Signature
+from runwright.config.signature import Signature, find_file
 from runwright.config.targets import GROUPS, check_target
 from runwright.errors import ConfigError
 
@@ -204,7 +204,7 @@ def test_allowed_to_shadow_the_own_file_wins(tmp_path: Path) -> None:
 
 
 def test_the_shipped_folder_is_not_its_own_shadow() -> None:
-    assert find_conf_folders(CONF.parent).own is None
+    assert find_conf_folders(CONF.parent).project is None
 
 
 def test_hydra_settings_in_a_file_take_the_full_way(tmp_path: Path) -> None:
@@ -236,6 +236,8 @@ def test_options_that_nothing_checks_do_not_exist() -> None:
             signature = check_target(node[TARGET], key=key, group=group)
             assert isinstance(signature, Signature)
             unchecked = {name for name, found in signature.options.items() if found.type.kind == "any"}
-            source = signature.file.read_text(encoding="utf-8")
+            file = find_file(signature.target.rpartition(".")[0])
+            assert file is not None
+            source = file.read_text(encoding="utf-8")
             assert all(f"{name}: {kind}" in source for name in unchecked for kind in free), (key, unchecked)
             assert check_options({}, signature, key=key) != [] or not signature.options

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from runwright.cli import report as command
-from runwright.cli.main import main, make_parser
+from runwright.cli.main import main, parser_of
 from runwright.errors import ConfigError
 from runwright.report.page.charts import data_numbers, line, loss_chart, matrix_chart, scatter_chart
 from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, render
@@ -185,7 +185,7 @@ def test_the_command_prints_where_the_page_is(
     make_folder()
     page = tmp_path / "sent" / "page.html"
     arguments = ["latest", "--output-dir", str(tmp_path / "outputs"), "--output", str(page)]
-    assert command.execute(make_parser("report", command).parse_args(arguments)) == 0
+    assert command.execute(parser_of("report").parse_args(arguments)) == 0
     assert capsys.readouterr().out == f"{page}\n"
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert main(["report", *arguments, "a=1"]) == 2

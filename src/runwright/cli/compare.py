@@ -1,4 +1,4 @@
-"""`runwright compare`: what differs between runs, and whether one is better than the other."""
+"""`runwright compare`: differences between runs, and significance tests of their metrics."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _as_json(
                 "better": verdict.letters[verdict.main.better]
                 if verdict.main and verdict.main.better is not None
                 else None,
-                "differences": [each.as_json() for each in verdict.differences],
+                "differences": [difference.as_json() for difference in verdict.differences],
                 "notes": verdict.notes,
             }
             for verdict in verdicts

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from runwright.config.folders import ConfFolders
     from runwright.config.loading import Loaded
-    from runwright.config.options import OptionType
 
 EXAMPLES = """examples:
   eval "$(runwright completion bash)"
@@ -81,8 +80,7 @@ def make_finder(commands: Collection[str], parser_of: Callable[[str], argparse.A
 
 def answer(commands: Collection[str], parser_of: Callable[[str], argparse.ArgumentParser]) -> None:
     """Write the candidates for the line in COMP_LINE to where the shell's function reads them."""
-    finder = make_finder(commands, parser_of)
-    finder(argparse.ArgumentParser(), exit_method=lambda _: None, **OPTIONS)
+    make_finder(commands, parser_of)(argparse.ArgumentParser(), exit_method=lambda _: None, **OPTIONS)
 
 
 def _runs(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
@@ -95,7 +93,7 @@ def _runs(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     return ["latest", *(f"latest:{name}" for name in names), *(f.name.rpartition("-")[2] for f in runs)]
 
 
-def complete_override(given: list[str], word: str) -> list[str]:
+def complete_override(before: list[str], word: str) -> list[str]:
     """Candidates for `group=option` and `key=value`, in the configuration that the words before it make."""
     from runwright.config.folders import find_conf_folders
 
@@ -108,7 +106,7 @@ def complete_override(given: list[str], word: str) -> list[str]:
         head, last = value[:start], value[start:]
         options = [option for option in folders.options(group) if option not in head.strip("[,").split(",")]
         return [f"{prefix}{name}={head}{option}" for option in options if option.startswith(last)]
-    loaded = _load(folders, given)
+    loaded = _load(folders, before)
     if loaded is None:
         return []
     if equals:
@@ -123,15 +121,14 @@ def complete_override(given: list[str], word: str) -> list[str]:
     return [f"{prefix}{text}" for text in [*endings, *keys]]
 
 
-def _load(folders: ConfFolders, given: list[str]) -> Loaded | None:
-    """The configuration of the choices made so far, as far as they are right."""
+def _load(folders: ConfFolders, words: list[str]) -> Loaded | None:
+    """The configuration of the group options typed so far, without invalid ones."""
     from runwright.config.loading import Loaded, load
-    from runwright.config.overrides import check_choice, parse_overrides
+    from runwright.config.overrides import parse_overrides
 
-    texts = [text for text in given if "=" in text and not text.startswith("-")]
+    texts = [text for text in words if "=" in text and not text.startswith("-")]
     parsed, _ = parse_overrides(texts, folders, multirun=True)
-    choices = [choice for choice in parsed.choices if not check_choice(choice, folders)]
-    attempts = (load(folders, attempt) for attempt in (choices, []))
+    attempts = (load(folders, choices) for choices in (parsed.choices, []))
     return next((loaded for loaded in attempts if isinstance(loaded, Loaded)), None)
 
 
@@ -143,24 +140,20 @@ def _keys(loaded: Loaded, start: str) -> list[str]:
 
 
 def _values(loaded: Loaded, key: str) -> list[str]:
-    """The choices of an option, where its type has any; else its value."""
+    """Values that the type of an option lists; where it lists none, the value that the option has."""
     from omegaconf import DictConfig, OmegaConf
 
+    from runwright.config.options import ANY, NULL
     from runwright.config.rules.makers import signature_of
 
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(loaded.config, parent, throw_on_missing=False) if parent else loaded.config
     signature = signature_of(dict(node.items_ex(resolve=False))) if isinstance(node, DictConfig) else None
-    option = signature.options.get(name) if signature else None
-    if option and (choices := _choices(option.type)):
-        return choices
-    now = OmegaConf.select(loaded.config, key, throw_on_missing=False, throw_on_resolution_failure=False)
-    return [str(now)] if isinstance(now, str | int | float) else []
-
-
-def _choices(of: OptionType) -> list[str]:
+    of = signature.options[name].type if signature and name in signature.options else ANY
     members = of.items if of.kind == "union" else (of,)
     choices = [str(choice) for member in members for choice in member.choices]
-    if any(member.kind == "bool" for member in members):
-        choices += ["true", "false"]
-    return [*choices, "null"] if choices and any(member.kind == "none" for member in members) else choices
+    choices += ["true", "false"] if any(member.kind == "bool" for member in members) else []
+    if choices:
+        return [*choices, "null"] if NULL in members else choices
+    now = OmegaConf.select(loaded.config, key, throw_on_missing=False, throw_on_resolution_failure=False)
+    return [str(now)] if isinstance(now, str | int | float) else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from runwright.cli.flags import add_permission_flags, grant_permissions, print_json
+from runwright.cli.flags import print_json
 from runwright.errors import ConfigError
 
 USAGE = "runwright config {show,diff,schema} [options] [key=value | A B]"
@@ -25,11 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("show", "diff", "schema"), help="what to do")
     parser.add_argument("--resolve", action="store_true", help="show: interpolations as values")
     parser.add_argument("--package", "-p", metavar="KEY", help="show: only this part of it")
-    add_permission_flags(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
-    grant_permissions(args)
     from runwright.cli.show import diff, show
 
     words = args.overrides

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from runwright.cli.flags import add_permission_flags, add_zero_shot_flags, grant_permissions, hypotheses_of
+from runwright.cli.flags import add_zero_shot_flags, hypotheses_of
 
 USAGE = "runwright evaluate [options] RUN [group=option] [key=value]"
 EXAMPLES = """examples:
@@ -31,14 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
     add_zero_shot_flags(parser, from_data=True)
-    add_permission_flags(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
     """Evaluate and show a table."""
     from runwright.runs.folder import BEST_MODEL, resolve_run
 
-    grant_permissions(args)
     hypotheses = hypotheses_of(args)
     folder = resolve_run(args.run, needs=BEST_MODEL)
     from runwright.inference.evaluate import evaluate_run, show_results

@@ -1,11 +1,9 @@
-"""`runwright explore`: what a data set looks like, before anything is trained on it."""
+"""`runwright explore`: statistics of a data set before training."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-
-from runwright.cli.flags import add_permission_flags, grant_permissions
 
 USAGE = "runwright explore [options] [group=option] [key=value]"
 EXAMPLES = """examples:
@@ -38,11 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=20_000,
         help="rows of each split whose tokens are counted, evenly from the whole (default: 20000)",
     )
-    add_permission_flags(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
-    grant_permissions(args)
     from runwright.analysis.explore.show import explore_config
 
     explore_config(

@@ -9,7 +9,7 @@ from runwright.types import HYPOTHESIS, Hypotheses
 
 
 def add_permission_flags(parser: argparse.ArgumentParser) -> None:
-    """Add what only a user, never a configuration, may allow."""
+    """Add the flags for permissions, which no configuration can grant."""
     group = parser.add_argument_group("permissions")
     group.add_argument(
         "--allow-package",
@@ -97,7 +97,7 @@ def hypotheses_of(args: argparse.Namespace) -> Hypotheses | None:
         return None
     if args.labels is not None and from_data:
         raise ConfigError("--labels and --labels-from-data are both given; expected one of them")
-    labels = tuple(part.strip() for part in (args.labels or "").split(",") if part.strip())
+    labels = tuple(filter(None, map(str.strip, (args.labels or "").split(","))))
     needed = 1 if args.multi_label else 2
     if not from_data and (len(labels) < needed or len(set(labels)) < len(labels)):
         expected = f"{needed} or more different classes with commas between them"

@@ -1,4 +1,4 @@
-"""`runwright init`: a project of the user's own that runs at once."""
+"""`runwright init`: create a project that is ready to run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Make the folder and say what is in it."""
+    """Create the folder and list its files."""
     from runwright.cli.scaffold import scaffold
 
     folder = Path(args.name)

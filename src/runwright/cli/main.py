@@ -1,7 +1,6 @@
 """The command `runwright`: finds the sub-command and imports only that one.
 
-Help, versions and mistakes in the command itself are answered without importing Hydra; only what is typed as
-an option and may be a key is looked up.
+Help, versions and mistakes in the command itself are answered without importing Hydra.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ import gc
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from runwright.errors import ConfigError, RunwrightError, did_you_mean, report
 from runwright.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import ModuleType, TracebackType
+    from types import TracebackType
 
 COMMANDS = {  # with what they do
     "train": "compose an experiment, check all of it, run it (-m: many of them)",
@@ -69,12 +68,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(f"runwright {__version__}")
         return 0
+    if arguments[0] not in COMMANDS:
+        print(_unknown(arguments[0]), file=sys.stderr)
+        return 2
     if argv is not None or not _ends_in_a_moment(arguments):
-        return _choose(arguments)
+        return _run(*arguments)
     # Collecting garbage takes a quarter of the time of `validate`, part of it when the process ends, which
     # passes over what is frozen.
     gc.disable()
-    code = _choose(arguments)
+    code = _run(*arguments)
     gc.freeze()
     return code
 
@@ -85,16 +87,9 @@ def _ends_in_a_moment(arguments: list[str]) -> bool:
     return arguments[0] in {"config", "validate"} and "--deep" not in arguments
 
 
-def _choose(arguments: list[str]) -> int:
-    name = arguments[0]
-    if name not in COMMANDS:
-        print(_unknown(name), file=sys.stderr)
-        return 2
-    return _run(import_module(f"runwright.cli.{name}"), name, arguments[1:])
-
-
-def make_parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
-    """The parser of one command; overrides are what it does not take."""
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """The argument parser of one of COMMANDS; overrides are left over."""
+    module = import_module(f"runwright.cli.{name}")
     parser = argparse.ArgumentParser(
         prog=f"runwright {name}",
         usage=getattr(module, "USAGE", None),
@@ -104,6 +99,10 @@ def make_parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
+    if takes_overrides(parser):
+        from runwright.cli.flags import add_permission_flags
+
+        add_permission_flags(parser)
     return parser
 
 
@@ -111,23 +110,21 @@ def takes_overrides(parser: argparse.ArgumentParser) -> bool:
     return "key=value" in (parser.usage or "")
 
 
-def parser_of(name: str) -> argparse.ArgumentParser:
-    """The parser of one of COMMANDS."""
-    return make_parser(name, import_module(f"runwright.cli.{name}"))
-
-
-def _run(module: ModuleType, name: str, arguments: list[str]) -> int:
-    parser = make_parser(name, module)
+def _run(name: str, *arguments: str) -> int:
+    parser = parser_of(name)
     args, words = parser.parse_known_intermixed_args(arguments)
-    unknown = next((position for position, word in enumerate(words) if word.startswith("-")), None)
-    if unknown is not None:
-        _refuse_flag(parser, words[unknown:])
+    for word in filter(lambda word: word.startswith("-"), words):
+        _refuse_flag(parser, word)
     args.overrides = words
     try:
         if words and not takes_overrides(parser):
             usage = parser.format_usage().strip()
             raise ConfigError(f"{words[0]}: given an override, expected none; {usage}")
-        return module.execute(args)
+        if "allow_package" in args:
+            from runwright.cli.flags import grant_permissions
+
+            grant_permissions(args)
+        return import_module(f"runwright.cli.{name}").execute(args)
     except RunwrightError as error:
         print(_message(error), file=sys.stderr)
         return error.exit_code
@@ -155,15 +152,13 @@ def _show_without_secrets(
     sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
 
 
-def _refuse_flag(parser: argparse.ArgumentParser, words: list[str]) -> None:
-    """Stop at the first of these words, which no option is called."""
-    flags = [text for action in parser._actions for text in action.option_strings]
-    hint = did_you_mean(words[0].partition("=")[0], flags)
-    if takes_overrides(parser):
-        from runwright.config.hints import hint_for_flag
-
-        hint = hint_for_flag(words) or hint
-    parser.error(f"unknown option {words[0]}" + (f"; {hint}" if hint else ""))
+def _refuse_flag(parser: argparse.ArgumentParser, word: str) -> NoReturn:
+    flag, _, value = word.partition("=")
+    hint = did_you_mean(flag, [text for action in parser._actions for text in action.option_strings])
+    if takes_overrides(parser) and not hint:
+        key = flag.lstrip("-").replace("-", "_")
+        hint = f"an override has no dashes: {key}={value or '<value>'}"
+    parser.error(f"unknown option {word}; {hint}".rstrip("; "))
 
 
 def _help() -> str:

@@ -1,4 +1,4 @@
-"""`runwright predict`: what a run's best model says about texts, standard input or a file of any size."""
+"""`runwright predict`: predictions of a run's best model for texts, standard input or a file."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Write the page and print where it is."""
+    """Write the page and print its path."""
     from runwright.runs.page import find, write_report
 
     folder, is_sweep = find(args.run, output_dir=args.output_dir)

@@ -1,17 +1,18 @@
-"""`runwright reproduce`: a run once more, and whether it comes to the same."""
+"""`runwright reproduce`: execute a run again and compare its numbers."""
 
 from __future__ import annotations
 
 import argparse
 
-from runwright.cli.flags import add_permission_flags, grant_permissions
+from runwright.cli.flags import add_permission_flags
 
 USAGE = "runwright reproduce [options] [--set KEY=VALUE] RUN"
 EXAMPLES = """examples:
   runwright reproduce latest:vader
   runwright reproduce latest --check-only
       # is anything different around it? (nothing is run)
-  runwright reproduce latest --set seed=1 --set trainer.max_steps=100
+  runwright reproduce latest --set seed=1 --set trainer.max_epochs=null \\
+      --set trainer.max_steps=100
   runwright reproduce latest --tolerance 1e-3
 
 The second run gets a folder of its own, with the comparison in
@@ -42,7 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from runwright.runs.folder import resolve_run
 
-    grant_permissions(args)
     folder = resolve_run(args.run)
     from runwright.analysis import reproduce as reproducing
 
@@ -50,13 +50,10 @@ def execute(args: argparse.Namespace) -> int:
     if args.check_only:
         config = reproducing.configuration(folder, args.set, allow_shadow=shadow)
         changes = reproducing.changes_around(folder, config)
-        for change in changes:
-            print(change)
         matters = any(change.matters for change in changes)
-        print("different around the run" if matters else "nothing that matters is different around the run")
+        summary = f"{'' if matters else 'nothing that matters is '}different around the run"
+        print(*changes, summary, sep="\n")
         return 1 if matters else 0
-    reproduction = reproducing.reproduce(
-        folder, args.set, tolerance=args.tolerance, allow_shadow=args.allow_shadow
-    )
+    reproduction = reproducing.reproduce(folder, args.set, tolerance=args.tolerance, allow_shadow=shadow)
     reproducing.show(reproduction)
     return 1 if reproduction.verdict == "different" else 0

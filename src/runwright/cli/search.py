@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from runwright.cli.flags import add_delimited_flags, require_at_least
@@ -20,7 +18,7 @@ EXAMPLES = """examples:
   runwright search query my-index "a man plays music"
   runwright search query my-index "first query" "second query" --k 3 --json
   runwright search query my-index
-      # asks for queries, one a line, until the end of input
+      # reads queries from standard input, one a line
 
 index: texts are encoded block by block; csv, tsv, jsonl, parquet or text, one a
 line.
@@ -48,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Make an index, or ask one."""
+    """Build an index, or query one."""
     return _index(args, args.words) if args.action == "index" else _query(args, args.words)
 
 
@@ -87,7 +85,7 @@ def _query(args: argparse.Namespace, words: list[str]) -> int:
     from runwright.inference.search import Index
 
     index = Index(Path(words[0]), run=run, device=args.device)
-    for query in words[1:] or _lines():
+    for query in words[1:] or filter(None, map(str.strip, sys.stdin)):
         (hits,) = index.query([query], k=args.k)
         if args.json:
             print(json.dumps({"query": query, "hits": hits}, ensure_ascii=False), flush=True)
@@ -96,12 +94,3 @@ def _query(args: argparse.Namespace, words: list[str]) -> int:
         for hit in hits:
             print(f"  {hit['score']:7.4f}  {' '.join(hit['text'].split())}", flush=True)
     return 0
-
-
-def _lines() -> Iterator[str]:
-    """Queries from standard input; on a terminal they are asked for."""
-    prompt = "search> " if sys.stdin.isatty() else ""
-    with suppress(EOFError):
-        while True:
-            if line := input(prompt).strip():
-                yield line

@@ -1,4 +1,4 @@
-"""Prints a composed configuration, and what differs between two."""
+"""Print a composed configuration, or the differences between two."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runwright.errors import ConfigError, did_you_mean, listed, raise_if_any, sh
 def show(
     overrides: list[str], *, resolve: bool, package: str | None, allow_shadow: bool, highlight: bool = True
 ) -> int:
-    """Print the composed configuration as YAML; what cannot be composed raises ConfigError."""
+    """Print the composed configuration as YAML. Raises ConfigError with its mistakes."""
     composed = compose(overrides, allow_shadow=allow_shadow)
     raise_if_any([m for m in composed.mistakes if not (m.given.startswith("???") and not resolve)])
     config = redact(select(composed.config if resolve else composed.unresolved, package))
@@ -37,18 +37,16 @@ def show(
 
 
 def select(config: Any, package: str | None) -> Any:
-    """The part of a configuration under a dotted key."""
-    for part in package.split(".") if package else []:
-        if isinstance(config, list) and part.isdigit() and int(part) < len(config):
-            config = config[int(part)]
-        elif isinstance(config, dict) and part in config:
-            config = config[part]
-        else:
-            names = [str(name) for name in config] if isinstance(config, dict) else []
+    """The value under a dotted key of a configuration."""
+    for name in package.split(".") if package else []:
+        items = {str(key): item for key, item in enumerate(config)} if isinstance(config, list) else config
+        if not isinstance(items, dict) or name not in items:
+            names = list(items) if isinstance(items, dict) else []
             raise ConfigError(
-                f"--package {package}: given {part!r}, expected one of {listed(names) or 'nothing deeper'}; "
-                f"{did_you_mean(part, names)}".rstrip("; ")
+                f"--package {package}: given {name!r}, expected one of {listed(names) or 'nothing deeper'}; "
+                f"{did_you_mean(name, names)}".rstrip("; ")
             )
+        config = items[name]
     return config
 
 

@@ -1,4 +1,4 @@
-"""`runwright sync`: upload what a run recorded and its tracker could not take at the time."""
+"""`runwright sync`: upload records of runs that MLflow lacks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Send the rest and say how much it was."""
+    """Upload the missing records and print their number."""
     from runwright.errors import TrackingError
     from runwright.runs.folder import find_runs, resolve_run
 

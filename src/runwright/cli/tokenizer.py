@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runwright.cli.flags import add_permission_flags, grant_permissions, print_json, require_at_least
+from runwright.cli.flags import print_json, require_at_least
 from runwright.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,11 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", metavar="FOLDER", type=Path, help="train: where to save (default: tokenizer)"
     )
     parser.add_argument("--json", action="store_true", help="show, compare: statistics and pieces as JSON")
-    add_permission_flags(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
-    grant_permissions(args)
     values = [text for text in args.words if _is_override(text)]
     words = [text for text in args.words if text not in values]
     if args.action == "train":
@@ -113,7 +111,7 @@ def _texts(args: argparse.Namespace, values: list[str]) -> Iterator[str]:
 
 
 def _run_texts(config: dict[str, Any]) -> Any:
-    """The texts to train on; no data is read where they come from files."""
+    """Texts to train on; the data set is read only if no files are given."""
     from runwright import build
     from runwright.tokenizer.texts import RunTexts
 
@@ -123,7 +121,7 @@ def _run_texts(config: dict[str, Any]) -> Any:
 
 
 def _compose(values: list[str]) -> dict[str, Any]:
-    """A checked configuration of what makes a tokenizer; the data plays no part where files are given."""
+    """A checked configuration for training a tokenizer; with files, the data set is not checked."""
     from runwright.config.compose import checked, compose
     from runwright.config.targets import GROUPS
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from runwright.cli.flags import add_permission_flags, grant_permissions
-
 USAGE = "runwright train [options] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright train experiment=vader       a shipped experiment (conf/experiment/)
@@ -60,12 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="run this resolved config.yaml as it is (workers and sweeps do)",
     )
-    add_permission_flags(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
     """Run one experiment, or many."""
-    grant_permissions(args)
     if args.cfg == "job":
         from runwright.cli.show import show
 

@@ -1,4 +1,4 @@
-"""`runwright validate`: every mistake in a configuration, before anything is loaded."""
+"""`runwright validate`: report all mistakes in a configuration before loading anything."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from runwright.cli.flags import add_permission_flags, grant_permissions
-from runwright.config.options import TARGET
 from runwright.config.schema import nodes_of
-from runwright.config.signature import Signature
 from runwright.config.sources import resolve_source
-from runwright.config.targets import GROUPS, bind, check_target, locate, objects_for
+from runwright.config.targets import GROUPS, import_node
 from runwright.errors import ConfigError
 
 USAGE = "runwright validate [options] [group=option] [key=value]"
@@ -31,20 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="import and bind every target to its real signature and read the data (seconds)",
     )
-    add_permission_flags(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Check and say what was chosen."""
-    grant_permissions(args)
-    from runwright.config.compose import compose_checked
+    """Check the configuration and print its options."""
+    from runwright.config.compose import compose_checked, summarize
 
     composed = compose_checked(args.overrides, allow_shadow=args.allow_shadow)
     if args.deep:
         for line in check_deeply(composed.config):
             print(line)
-    from runwright.config.compose import summarize
-
     print(f"right: {summarize(composed)}")
     if not args.deep:
         print("columns are checked when the data is read: runwright validate --deep reads it now")
@@ -52,18 +45,13 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def check_deeply(config: dict[str, Any]) -> Iterator[str]:
-    """Lines on what is right, in order; raises ConfigError or DataError at what is not."""
+    """One line for each step that passes. Raises ConfigError or DataError at the first that fails."""
     mistakes: list[str] = []
     nodes = list(nodes_of(config))
     for key, node, nested in nodes:
         group = key.partition(".")[0]
-        options = {name: value for name, value in node.items() if name not in (TARGET, *GROUPS[group].notes)}
         try:
-            target = locate(node[TARGET], group=group, key=f"{key}.{TARGET}")
-            signature = check_target(node[TARGET], key=key, group=group)
-            assert isinstance(signature, Signature)
-            objects = objects_for(signature, group, GROUPS[group].objects, nested=nested)
-            bind(target, signature.objects if objects is None else objects, options, key=key)
+            import_node(node, GROUPS[group].objects, group=group, key=key, nested=nested)
         except ConfigError as error:
             mistakes.extend(error.mistakes)
     if mistakes:
@@ -77,8 +65,7 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
     from runwright.tokenizer.trained import stand_in
 
     data = load_data(config)
-    sizes = ", ".join(f"{split} {len(rows)} rows" for split, rows in data.splits.items())
-    yield f"data: {sizes}"
+    yield "data: " + ", ".join(f"{split} {len(rows)} rows" for split, rows in data.splits.items())
     fit_task(build_task(config, stand_in()), data)  # no task needs its tokenizer before it encodes
     rows = "rows" if data.stream is None else "first rows of the stream"
     yield f"task: the {rows} have the columns that it reads, and labels that it can use"

@@ -1,18 +1,18 @@
-"""`runwright verify`: whether the numbers of an experiment depend on how it is executed."""
+"""`runwright verify`: test that the numbers of an experiment do not depend on how it is executed."""
 
 from __future__ import annotations
 
 import argparse
 
-from runwright.cli.flags import add_permission_flags, grant_permissions, require_at_least
+from runwright.cli.flags import require_at_least
 from runwright.errors import ConfigError, did_you_mean
 
 CHECKS = ("parity", "evaluation", "resume")
-USAGE = "runwright verify [options] [EXPERIMENT] [CHECK ...] [group=option] [key=value]"
+USAGE = "runwright verify [options] [CHECK ...] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright verify experiment=vader         all three
   runwright verify experiment=vader parity  loss and gradient only
-  runwright verify vader_classes optimizer=sgd resume --kills 5
+  runwright verify experiment=vader optimizer=sgd resume --kills 5
   runwright verify model=mine.Model --allow-package mine
 
 checks:
@@ -23,9 +23,8 @@ checks:
   resume      a run that is killed at random moments and resumed, against an
               unbroken one
 
-An experiment may be named alone. Nothing is written but a temporary folder,
-which stays where something does not hold. Exit code 0: everything holds; 1:
-something does not."""
+Nothing is written but a temporary folder, which stays where something does not
+hold. Exit code 0: everything holds; 1: something does not."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,27 +35,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, help=processes)
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills (default: 0)")
     parser.add_argument("--keep", action="store_true", help="keep the temporary folder in any case")
-    add_permission_flags(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
-    grant_permissions(args)
     # 10 steps: checkpoints, an evaluation and room for a kill before the end
     require_at_least(args, steps=10, kills=1, rows=1, processes=1)
     words = [text for text in args.overrides if "=" not in text and not text.startswith("~")]
-    experiments = [text for text in words if text not in CHECKS]
-    overrides = [f"experiment={name}" for name in experiments]
-    overrides += [text for text in args.overrides if text not in words]
-    if len(experiments) > 1:
-        names = " and ".join(map(repr, experiments))
-        hint = next(filter(None, (did_you_mean(word, CHECKS) for word in experiments)), "")
-        expected = f"one experiment and any of the checks {', '.join(CHECKS)}; {hint}".rstrip("; ")
-        raise ConfigError(f"runwright verify: given {names}, expected {expected}")
+    if unknown := next((word for word in words if word not in CHECKS), None):
+        hint = did_you_mean(unknown, CHECKS) or f"an experiment is experiment={unknown}"
+        raise ConfigError(f"runwright verify: given {unknown!r}, expected any of {', '.join(CHECKS)}; {hint}")
     from runwright.analysis.verify.verify import verify
 
     findings = verify(
-        overrides,
-        checks=[text for text in words if text in CHECKS] or list(CHECKS),
+        [text for text in args.overrides if text not in words],
+        checks=words or list(CHECKS),
         num_steps=args.steps,
         num_kills=args.kills,
         num_rows=args.rows,

@@ -29,8 +29,8 @@ def to_path(address: str) -> Path | None:
     if scheme == "file":
         path, query = unquote(urlsplit(address).path), ""
     else:
-        place, _, query = rest.partition("?")  # not urlsplit: `#` is a character of the name to SQLAlchemy
-        path = unquote(place.removeprefix("///")) if place.startswith("///") else ""
+        name, _, query = rest.partition("?")  # not urlsplit: `#` is a character of the name to SQLAlchemy
+        path = unquote(name.removeprefix("///")) if name.startswith("///") else ""
     if path in ("", ":memory:") or ("mode", "memory") in parse_qsl(query):
         return None
     return to_path(path) if _is_for_sqlite(query) and path.startswith("file:") else Path(path)

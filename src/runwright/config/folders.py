@@ -1,4 +1,4 @@
-"""The folders that a configuration is composed from: the shipped one, and the user's own `conf/`."""
+"""Config folders: the shipped `conf/` and the `conf/` of the user's project."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ GLOBAL_GROUPS = ("experiment", "debug")  # merged over the whole configuration; 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConfFolders:
-    """The folders that files are looked for in; the first match wins."""
+    """Search path of config files; the first match wins."""
 
     shipped: Path
-    own: Path | None
+    project: Path | None  # the `conf/` of the project of the user
     looked_in: Path  # where the user's own would be
 
     @property
     def in_order(self) -> list[Path]:
-        """The user's own folder first: what it shadows is an error unless it was asked for."""
-        return [self.own, self.shipped] if self.own else [self.shipped]
+        """The project's folder first; --allow-shadow lets its files replace shipped ones."""
+        return [self.project, self.shipped] if self.project else [self.shipped]
 
     def searched(self) -> str:
-        """The folders as a message names them, with a word where there is none."""
+        """The folders for a message, also the project's where it does not exist."""
         if self.looked_in == self.shipped:
             return str(self.shipped)
-        own = "./conf" if self.looked_in == Path.cwd() / "conf" else str(self.looked_in)
-        return f"{own}{'' if self.own else ' (not there)'} and {self.shipped}"
+        project = "./conf" if self.looked_in == Path.cwd() / "conf" else str(self.looked_in)
+        return f"{project}{'' if self.project else ' (not there)'} and {self.shipped}"
 
     def groups(self) -> list[str]:
         """Names of all groups, nested ones with a slash."""
@@ -45,17 +45,13 @@ class ConfFolders:
 
     def shadows(self) -> list[Mistake]:
         """Files of the user's folder that have the name of a shipped one."""
-        if self.own is None:
-            return []
+        files = sorted(self.project.rglob("*.yaml")) if self.project else []
+        pairs = [(file, self.shipped / file.relative_to(self.looked_in)) for file in files]
+        problem, hint = "a file with the name of a shipped one", "to replace the shipped one: --allow-shadow"
         return [
-            Mistake(
-                key=str(path),
-                given="a file with the name of a shipped one",
-                expected=f"another name than {self.shipped / path.relative_to(self.own)}",
-                hint="to replace the shipped one: --allow-shadow",
-            )
-            for path in sorted(self.own.rglob("*.yaml"))
-            if (self.shipped / path.relative_to(self.own)).is_file()
+            Mistake(str(file), problem, f"another name than {shipped}", hint)
+            for file, shipped in pairs
+            if shipped.is_file()
         ]
 
 
@@ -64,6 +60,6 @@ def find_conf_folders(folder: Path | None = None) -> ConfFolders:
     package = Path(__file__).resolve().parents[1]
     installed = package / "conf"  # in a wheel; in a checkout the folder lies beside src/
     shipped = installed if installed.is_dir() else package.parents[1] / "conf"
-    own = ((folder or Path.cwd()) / "conf").resolve()
-    is_own = own.is_dir() and own != shipped
-    return ConfFolders(shipped=shipped, own=own if is_own else None, looked_in=own)
+    project = ((folder or Path.cwd()) / "conf").resolve()
+    is_other = project.is_dir() and project != shipped
+    return ConfFolders(shipped=shipped, project=project if is_other else None, looked_in=project)

@@ -1,4 +1,4 @@
-"""Hints for an unknown key, an unknown option, and a key that is typed as a flag."""
+"""Hints for an unknown key and an unknown option."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from runwright.config.folders import find_conf_folders
-from runwright.config.loading import Loaded, load
 from runwright.config.options import walk
 from runwright.errors import did_you_mean, nearest
 
@@ -56,10 +54,10 @@ def hint_for_option(option: str, options: Sequence[str], group: str, folders: Co
         return f"a file is {_choice_of_file(option, 'train')}"
     near = did_you_mean(option, options)
     if group in BY_NAME:
-        return f"{near} by its name on the hub, or a folder: {group}.name={option}".strip()
-    if near and folders.own:
-        return near
-    return f"{near} looked in {folders.searched()}".strip()
+        near += f" by its name on the hub, or a folder: {group}.name={option}"
+    elif not near or not folders.project:
+        near += f" looked in {folders.searched()}"
+    return near.strip()
 
 
 def hint_for_key(
@@ -80,22 +78,6 @@ def hint_for_key(
     return f"did you mean {match!r}?" if match else ""
 
 
-def hint_for_flag(words: Sequence[str]) -> str:
-    """The override to write for a key or group that is typed with dashes; nothing for another word."""
-    name, _, value = words[0].lstrip("-").partition("=")
-    name = name.replace("-", "_")
-    following = [word for word in words[1:2] if not word.startswith("-") and "=" not in word]
-    value = value or "".join(following)
-    folders = find_conf_folders()
-    if name in folders.groups():
-        written = _choice(name, value or "<option>", folders)
-    else:
-        loaded = load(folders, [])
-        key = same_key(name, flat_keys(loaded.config)) if isinstance(loaded, Loaded) else None
-        written = f"{key}={value or '<value>'}" if key else ""
-    return f"write {written}, without dashes" if written else ""
-
-
 def same_key(name: str, keys: Iterable[str]) -> str | None:
     """The key that others call so, or the shortest one whose dotted path ends so."""
     keys = list(keys)
@@ -109,14 +91,6 @@ def same_key(name: str, keys: Iterable[str]) -> str | None:
 def flat_keys(config: DictConfig) -> list[str]:
     """Dotted names of all keys, those of mappings before the keys inside them."""
     return [key for key, _ in walk(OmegaConf.to_container(config, resolve=False)) if key]
-
-
-def _choice(group: str, value: str, folders: ConfFolders) -> str:
-    """The override that gives a group this option, file or name of a model."""
-    if group == "dataset" and _format_of(value):
-        return _choice_of_file(value, "train")
-    is_name = group in BY_NAME and value not in ("<option>", *folders.options(group))
-    return f"{group}.name={value}" if is_name else f"{group}={value}"
 
 
 def _choice_of_file(value: str, split: str) -> str:

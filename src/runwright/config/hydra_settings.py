@@ -1,13 +1,14 @@
 """The settings of Hydra that files and overrides may change: those that run nothing and write nowhere.
 
 Hydra's node holds callbacks, environment variables, log handlers and folders of the jobs of a multirun. What
-is different there from the shipped one must be on the list in this module, or it is refused.
+differs from the shipped node must be on the list in this module, or it is refused.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -41,6 +42,10 @@ TEXT_OPTIONS = {
 # No line break: submitit writes values into the comments at the top of a shell script. No space, no `${…}`.
 PLAIN_TEXT = re.compile(r"\w[\w.,:=+\[\]-]*")
 PLAIN_NAME = re.compile(r"\w[\w.-]*")
+ALLOWED = (
+    "a config sets hydra.job.name (letters, digits, '.', '_', '-'), hydra.mode, axes in hydra.sweeper.params "
+    "and plain options of launcher and sweeper only"
+)
 SET_BY_HYDRA = ("hydra.runtime.", "hydra.job.override_dirname", "hydra.job.config_name")
 
 
@@ -51,14 +56,14 @@ def check_override(override: Override, folders: ConfFolders) -> list[Mistake]:
     is_option = name.count(".") > 1 and kind[0] in PLUGINS
     if override.package or override.is_delete() or not (name in TYPED or is_option):
         expected = ", ".join([*TYPED, *(f"hydra.{kind}.<option>" for kind in PLUGINS)])
-        return [Mistake(key=text, given="another setting of Hydra", expected=expected)]
+        return [Mistake(text, "another setting of Hydra", expected)]
     if override.is_sweep_override():
-        return [Mistake(key=text, given="several values", expected="one value for a setting of Hydra")]
+        return [Mistake(text, "several values", "one value for a setting of Hydra")]
     if "/" in name:
         names = sorted({*_installed(kind[0]).values(), *folders.options(name)})
         if override.value() not in names:
-            given, hint = f"{shown(override.value())} for {name}", did_you_mean(str(override.value()), names)
-            return [Mistake(key=text, given=given, expected=f"one of {listed(names)}", hint=hint)]
+            hint = did_you_mean(str(override.value()), names)
+            return [Mistake(text, f"{shown(override.value())} for {name}", f"one of {listed(names)}", hint)]
     return []
 
 
@@ -76,21 +81,19 @@ def check_hydra(
     each key, for the message; `at_run_time`: leaves that Hydra itself writes at run time.
     """
     targets = {kind: str(leaves.get(f"hydra.{kind}.{TARGET}")) for kind in PLUGINS}
-    names = {kind: _installed(kind).get(target, "basic") for kind, target in targets.items()}
-    expected = {**_shipped_leaves(shipped, *names.values()), **(at_run_time or {})}
+    names = [_installed(kind).get(target, "basic") for kind, target in targets.items()]
+    expected = {**_shipped_leaves(shipped, *names), **(at_run_time or {})}
     mistakes = []
     for key, value in leaves.items():
         if (key in expected and value == expected[key]) or _may_be(key, value, expected, typed):
             continue
         file = "" if _is_typed(key, typed) else (files or {}).get(key)
-        given = f"{shown(value)} in {file}" if file else shown(value)
-        mistakes.append(_refused(key, given, expected, names))
+        problem = f"{shown(value)} in {file}" if file else shown(value)
+        mistakes.append(_refused(key, problem, expected))
     if not mistakes:  # keys are absent where a file replaces one of Hydra's
         gone = [key for key in expected if not any(f"{name}.".startswith(f"{key}.") for name in leaves)]
         hint = "a file for a launcher or sweeper extends the plugin's: defaults: [joblib, _self_]"
-        mistakes = [
-            Mistake(key=key, given="nothing", expected=shown(expected[key]), hint=hint) for key in gone
-        ]
+        mistakes = [Mistake(key, "nothing", shown(expected[key]), hint) for key in gone]
     return mistakes
 
 
@@ -129,7 +132,7 @@ class CheckedLoader(ConfigLoaderImpl):
         mistakes = check_hydra(leaves, shipped=self.shipped, typed=self.keys, at_run_time=at_run_time)
         if hydra != self.texts:
             expected = "what the command line says of Hydra: " + listed(self.texts)
-            mistakes.append(Mistake(key="hydra.overrides", given=listed(hydra), expected=expected))
+            mistakes.append(Mistake("hydra.overrides", listed(hydra), expected))
         raise_if_any(mistakes)
         return config
 
@@ -140,7 +143,10 @@ def _may_be(key: str, value: Any, expected: Mapping[str, Any], typed: Collection
     if any(name.startswith("_") for name in names):  # `_target_` and what else instantiates
         return False
     if key.startswith(PARAMS):
-        return _is_axis(f"{key.removeprefix(PARAMS)}={value}")
+        with suppress(HydraException):
+            text = f"{key.removeprefix(PARAMS)}={value}"
+            return not is_hydra(OverridesParser.create().parse_override(text))
+        return False
     if key == NAME:
         return isinstance(value, str) and PLAIN_NAME.fullmatch(value) is not None
     if key == "hydra.mode":
@@ -148,40 +154,24 @@ def _may_be(key: str, value: Any, expected: Mapping[str, Any], typed: Collection
     if kind in PLUGINS and _is_typed(key, typed):
         return any(f"{name}.".startswith(f"hydra.{kind}.{names[0]}.") for name in expected)
     if kind in PLUGINS and key in expected:
-        is_text = isinstance(value, str)
-        is_plain = value is None or isinstance(value, bool | int | float | Enum)
-        return is_plain or (is_text and option in TEXT_OPTIONS and PLAIN_TEXT.fullmatch(value) is not None)
+        if isinstance(value, str):
+            return option in TEXT_OPTIONS and PLAIN_TEXT.fullmatch(value) is not None
+        return value is None or isinstance(value, bool | int | float | Enum)
     return key == SWEEP_FOLDER and key in typed
 
 
-def _refused(key: str, given: str, expected: Mapping[str, Any], names: Mapping[str, str]) -> Mistake:
+def _refused(key: str, problem: str, expected: Mapping[str, Any]) -> Mistake:
     kind = key.removeprefix("hydra.").partition(".")[0]
-    wanted = shown(expected[key]) if key in expected else "nothing"
-    hint = "a config sets hydra.job.name, hydra.mode and plain options of launcher and sweeper only"
-    if key == NAME:
-        wanted, hint = "letters, digits, '.', '_' and '-'", ""
-    elif key in [name for kind in PLUGINS for name in (f"hydra.{kind}", f"hydra.{kind}.{TARGET}")]:
-        wanted, hint = f"a {kind} that is installed: {listed(sorted(_installed(kind).values()))}", ""
-    elif key.startswith(PARAMS):
-        wanted, hint = "a key of the configuration and values to go through", ""
-    elif kind in PLUGINS and "._" not in key:
-        options = {name.split(".")[2] for name in expected if name.startswith(f"hydra.{kind}.")} - {TARGET}
-        if key.split(".")[2:3] and key.split(".")[2] in options:
-            wanted, hint = "a number, true, false or a plain word", f"on the command line: {key}=…"
-        else:
-            wanted, hint = f"an option of {names[kind]}: {listed(sorted(options)) or 'it has none'}", ""
-    return Mistake(key=key, given=given, expected=wanted, hint=hint)
+    if kind not in PLUGINS:
+        return Mistake(key, problem, shown(expected[key]) if key in expected else "nothing", ALLOWED)
+    options = {name.split(".")[2] for name in expected if name.startswith(f"hydra.{kind}.")} - {TARGET}
+    allowed = f"{listed(sorted(_installed(kind).values()))}, with plain values of its options"
+    hint = f"options: {listed(sorted(options)) or 'none'}; other text on the command line only: {key}=…"
+    return Mistake(key, problem, f"an installed {kind}: {allowed}", hint)
 
 
 def _is_typed(key: str, typed: Collection[str]) -> bool:
     return any(f"{key}.".startswith(f"{name}.") for name in typed)
-
-
-def _is_axis(text: str) -> bool:
-    try:
-        return not is_hydra(OverridesParser.create().parse_override(text))
-    except HydraException:
-        return False
 
 
 def _installed(kind: str) -> dict[str, str]:
@@ -197,6 +187,6 @@ def _shipped_leaves(folder: Path, launcher: str, sweeper: str) -> dict[str, Any]
     """Hydra's node of the shipped folder alone, with these plugins."""
     texts = [f"hydra/launcher={launcher}", f"hydra/sweeper={sweeper}"]
     choices = OverridesParser.create().parse_overrides(texts)
-    loaded = load(ConfFolders(shipped=folder, own=None, looked_in=folder), choices)
+    loaded = load(ConfFolders(shipped=folder, project=None, looked_in=folder), choices)
     assert isinstance(loaded, Loaded)
     return hydra_leaves(loaded.hydra)

@@ -1,4 +1,4 @@
-"""Lets Hydra merge the files that the choices select, and turns its complaints into mistakes.
+"""Merge the selected config files with Hydra, and turn its exceptions into mistakes.
 
 This uses Hydra's config loader without its application: no scan for plugins, no job settings, half the time.
 Files and overrides that change a setting of Hydra (a launcher, a sweeper) take the full way, which knows the
@@ -43,7 +43,7 @@ UNPLACED = "conf"  # the key of a mistake whose file Hydra does not name
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loaded:
-    """The merged files and what they choose."""
+    """The merged files, and the option of each group."""
 
     config: DictConfig
     choices: dict[str, Any]
@@ -56,9 +56,9 @@ def load(folders: ConfFolders, choices: list[Override], *, full: bool = False) -
 
     `full`: with Hydra's own, whether or not anything changes it.
     """
-    own = folders.own
-    replaces = own is not None and ((own / HYDRA).is_dir() or (own / f"{ROOT_NAME}.yaml").is_file())
-    full = full or replaces or any(is_hydra(choice) for choice in choices)
+    project = folders.project
+    replaces = project and ((project / HYDRA).is_dir() or (project / f"{ROOT_NAME}.yaml").is_file())
+    full = full or bool(replaces) or any(is_hydra(choice) for choice in choices)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Hydra's own about its next version
@@ -94,7 +94,7 @@ def register_plugins() -> None:
 
 
 def config_loader(folders: ConfFolders, *, full: bool = False) -> ConfigLoaderImpl:
-    """Hydra's loader over the folders; `full`: with Hydra's own configuration, plugins must be registered."""
+    """Hydra's loader of the folders; `full`: with Hydra's node, for which plugins must be registered."""
     version.setbase("1.3")
     for source in (FileConfigSource, StructuredConfigSource):
         if source.scheme() not in SourcesRegistry.instance().types:
@@ -110,18 +110,12 @@ def config_loader(folders: ConfFolders, *, full: bool = False) -> ConfigLoaderIm
 
 
 def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loaded | None:
-    """The merged files; None where they change Hydra's own settings, which is then needed in full."""
+    """The merged files; None if they change a setting of Hydra, so that they must be loaded in full."""
     if full:
         register_plugins()
     loader = config_loader(folders, full=full)
     repository = CachingConfigRepository(loader.repository)
-    defaults = create_defaults_list(
-        repo=repository,
-        config_name=ROOT_NAME,
-        overrides_list=choices,
-        prepend_hydra=full,
-        skip_missing=False,
-    )
+    defaults = create_defaults_list(repository, ROOT_NAME, choices, prepend_hydra=full, skip_missing=False)
     files: dict[str, str] = {}
     # Before they are merged, which changes what the repository keeps.
     for default in defaults.defaults if full else ():
@@ -130,32 +124,31 @@ def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loade
             path = Path(result.path.removeprefix("file://"), f"{default.config_path}.yaml")
             files |= dict.fromkeys(hydra_leaves(result.config), _relative(path, folders))
     root = repository.load_config(ROOT_NAME)
-    shipped = hydra_leaves(root.config) if root else {}
+    shipped = hydra_leaves(root.config) if root else {}  # before the files are merged into it
     config = loader._compose_config_from_defaults_list(defaults=defaults.defaults, repo=repository)
     hydra = OmegaConf.masked_copy(config, HYDRA)
     if HYDRA in list(config.keys()):
         del config[HYDRA]
     for node in (hydra, config):
         OmegaConf.set_struct(node, value=True)
-    choices_of = defaults.overrides.known_choices
-    known = {name: value for name, value in choices_of.items() if HYDRA not in name}
-    if not full and (len(known) < len(choices_of) or hydra_leaves(hydra) != shipped):
+    of_all = defaults.overrides.known_choices
+    options = {group: option for group, option in of_all.items() if HYDRA not in group}
+    if not full and (len(options) < len(of_all) or hydra_leaves(hydra) != shipped):
         return None
-    return Loaded(config=config, choices=known, hydra=hydra if full else None, files=files)
+    return Loaded(config=config, choices=options, hydra=hydra if full else None, files=files)
 
 
 def explain(error: Exception, folders: ConfFolders) -> Mistake:
-    """The innermost reason, with the file and line where they are known."""
+    """The innermost cause of an exception, with file and line if it has them."""
     chain: list[BaseException] = [error]
     while (inner := chain[-1].__cause__ or chain[-1].__context__) and inner not in chain:
         chain.append(inner)
     for cause in chain:
         if isinstance(cause, yaml.MarkedYAMLError) and (mark := cause.problem_mark) is not None:
             key = f"{_relative(Path(mark.name), folders)}, line {mark.line + 1}, column {mark.column + 1}"
-            given, expected = f"broken YAML ({cause.problem})", "a YAML mapping of names to values"
-            return Mistake(key=key, given=given, expected=expected)
+            return Mistake(key, f"broken YAML ({cause.problem})", "a YAML mapping of names to values")
         if isinstance(cause, UnicodeDecodeError):
-            return Mistake(key=UNPLACED, given=f"a file that is not UTF-8 ({cause})", expected="UTF-8 text")
+            return Mistake(UNPLACED, f"a file that is not UTF-8 ({cause})", "UTF-8 text")
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     where = re.match(r"In '([^']+)': ?(.*)", lines[0] if lines else "")
     file = f"{where[1]}.yaml" if where else UNPLACED
@@ -163,17 +156,17 @@ def explain(error: Exception, folders: ConfFolders) -> Mistake:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         options = folders.options(group) if group else []
         return Mistake(
-            key=_find_choice(group, option, folders) or (file if where else str(error.missing_cfg_file)),
-            given=f"{option!r} for group {group!r}" if group else f"{option!r}",
-            expected=f"one of the options {listed(options)}" if options else "a group that exists",
-            hint=did_you_mean(option, options) if options else did_you_mean(group, folders.groups()),
+            _find_choice(group, option, folders) or (file if where else str(error.missing_cfg_file)),
+            f"{option!r} for group {group!r}" if group else f"{option!r}",
+            f"one of the options {listed(options)}" if options else "a group that exists",
+            did_you_mean(option, options) if options else did_you_mean(group, folders.groups()),
         )
     reason = " ".join([where[2], *lines[1:]] if where else lines).strip()
-    return Mistake(key=file, given="what cannot be composed", expected="a valid defaults list", hint=reason)
+    return Mistake(file, "what cannot be composed", "a valid defaults list", reason)
 
 
 def _find_choice(group: str, option: str, folders: ConfFolders) -> str | None:
-    """The file and line that choose an option: Hydra names the file whose choice is replaced instead."""
+    """File and line of a defaults list that select an option: Hydra names the file that it overrides."""
     pattern = re.compile(rf"^\s*-.*\b{re.escape(group)}\s*:.*\b{re.escape(option)}\b")
     for file in [file for folder in folders.in_order for file in sorted(folder.rglob("*.yaml"))]:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()

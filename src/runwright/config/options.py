@@ -80,7 +80,7 @@ def bounded(of: OptionType, bounds: Range) -> OptionType:
 
 
 def walk(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """The value and everything inside its mappings and lists, each with its dotted key; outer ones first."""
+    """A value and all values in its mappings and lists with their dotted keys, outer values first."""
     yield key, value
     items = enumerate(value) if isinstance(value, list | tuple) else ()
     for name, inner in value.items() if isinstance(value, Mapping) else items:
@@ -103,7 +103,7 @@ def check_value(value: Any, of: OptionType, key: str) -> list[Mistake]:
     if of.kind == "any":
         # No option means anything by NaN or infinity.
         is_finite = not isinstance(value, float) or math.isfinite(value)
-        return [] if is_finite else [Mistake(key=key, given=shown(value), expected="a finite number")]
+        return [] if is_finite else [Mistake(key, shown(value), "a finite number")]
     if of.kind == "union":
         outcomes = [check_value(value, member, key) for member in of.items]
         if not all(outcomes):
@@ -120,7 +120,7 @@ def check_value(value: Any, of: OptionType, key: str) -> list[Mistake]:
     hint = REFUSED.get((key, value.lower()), "") if isinstance(value, str) else ""
     for member in of.items if of.kind == "union" else (of,):
         hint = hint or _hint(value, member)
-    return [Mistake(key=key, given=shown(value), expected=str(of), hint=hint)]
+    return [Mistake(key, shown(value), str(of), hint)]
 
 
 def _fits(value: Any, of: OptionType) -> bool:
@@ -138,7 +138,7 @@ def _fits(value: Any, of: OptionType) -> bool:
 
 
 def _hint(value: Any, of: OptionType) -> str:
-    """The spelling that the type takes, where the value comes close."""
+    """The correct spelling of a value that almost fits the type."""
     if of.kind == "literal" and isinstance(value, str):
         return did_you_mean(value, [choice for choice in of.choices if isinstance(choice, str)])
     if of.kind == "int" and isinstance(value, float) and math.isfinite(value) and value == int(value):

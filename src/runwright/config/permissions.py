@@ -1,4 +1,4 @@
-"""Permissions that the user, never a configuration, gives: own packages, code of downloads, changed data.
+"""Permissions that only the user can grant: packages of a project, downloaded code, changed data.
 
 Granted on the command line or by the project the user starts in; worker processes get it through their
 environment.
@@ -52,7 +52,7 @@ def grant(
     names = tuple(dict.fromkeys([*packages, *inherited, *_packages_of_project(folder)]))
     for name in names:
         top = name.split(".")[0]
-        if not all(part.isidentifier() for part in name.split(".")) or top == "runwright":
+        if not all(map(str.isidentifier, name.split("."))) or top == "runwright":
             expected = "the import name of a package of yours"
             raise ConfigError(f"--allow-package: given {name!r}, expected {expected}")
         roots = [folder / "src", folder]
@@ -71,7 +71,7 @@ def granted() -> Permissions:
 
 
 def revoke() -> None:
-    """Forget what was granted in this process."""
+    """Withdraw all permissions of this process."""
     global _granted
     _granted = None
 

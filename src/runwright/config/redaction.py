@@ -118,31 +118,22 @@ class Redactor:
             text = _ASSIGNMENT.sub(_mask_assigned, text)
         return text
 
-    def value(self, value: Any) -> Any:
-        """A copy of a nested value of mappings, lists and scalars with secrets masked."""
-        if isinstance(value, str):
-            return self.text(value)
+    def value(self, value: Any, *, is_secret_value: bool = False) -> Any:
+        """A copy of a nested value of mappings, lists and scalars with its secrets masked."""
         if isinstance(value, Mapping):
-            names = [self.text(name) if isinstance(name, str) else name for name in value]
-            items = [
-                _masked(member) if is_secret_name(str(name)) else self.value(member)
+            return {
+                self.text(name) if isinstance(name, str) else name: self.value(
+                    member, is_secret_value=is_secret_value or is_secret_name(str(name))
+                )
                 for name, member in value.items()
-            ]
-            return dict(zip(names, items, strict=True))
+            }
         if isinstance(value, list | tuple | set | frozenset):
-            return [self.value(member) for member in value]
-        return value
+            return [self.value(member, is_secret_value=is_secret_value) for member in value]
+        if is_secret_value and is_secret("secret", value):
+            return MASK
+        return self.text(value) if isinstance(value, str) else value
 
 
 def redact(value: Any) -> Any:
     """The value with secrets masked, as the environment is now."""
     return Redactor().value(value)
-
-
-def _masked(value: Any) -> Any:
-    """Everything in a secret's value masked; what is unset stays so."""
-    if isinstance(value, Mapping):
-        return {name: _masked(member) for name, member in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_masked(member) for member in value]
-    return MASK if is_secret("secret", value) else value

@@ -6,7 +6,7 @@ truth. All mistakes are reported at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from runwright.config.folders import GLOBAL_GROUPS
@@ -38,17 +38,16 @@ def nodes_of(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool]]:
 
 
 def check(config: dict[str, Any]) -> list[Mistake]:
-    """Every mistake that can be known from a plain resolved configuration."""
+    """Mistakes in a resolved configuration of plain containers."""
     mistakes = [*door_openers(config), *_check_root(config)]
     metrics = config.get("metric") or {}  # null: the loss alone
     if not isinstance(metrics, dict) or TARGET in metrics:
         expected = "a mapping of metrics to nodes; a metric file starts with '# @package metric.<its name>'"
-        mistakes.append(Mistake(key="metric", given=shown(metrics), expected=expected))
+        mistakes.append(Mistake("metric", shown(metrics), expected))
         metrics = {}
     config = {**config, "metric": metrics}
-    for group in [group for group in GROUPS if group not in config]:
-        expected = f"one option of the group: {group}=<option>"
-        mistakes.append(Mistake(key=group, given="nothing", expected=expected))
+    absent = [group for group in GROUPS if group not in config]
+    mistakes += [Mistake(group, "nothing", f"one option of the group: {group}=<option>") for group in absent]
     for key, node, nested in nodes_of(config):
         mistakes += check_node(node, key=key, group=key.partition(".")[0], nested=nested)
     return mistakes + check_rules(RULES, config, mistakes)
@@ -57,8 +56,8 @@ def check(config: dict[str, Any]) -> list[Mistake]:
 def check_node(node: Any, *, key: str, group: str, nested: bool = False) -> list[Mistake]:
     """Mistakes of a node that names a target, without those of the nodes inside it."""
     if not is_node(node):
-        given = shown(node) if not isinstance(node, dict) else f"a mapping without {TARGET}"
-        return [Mistake(key=key, given=given, expected=f"a node with a {TARGET}: choose {group}=<option>")]
+        problem = shown(node) if not isinstance(node, dict) else f"a mapping without {TARGET}"
+        return [Mistake(key, problem, f"a node with a {TARGET}: choose {group}=<option>")]
     signature = check_target(node[TARGET], key=f"{key}.{TARGET}", group=group)
     if isinstance(signature, Mistake):
         return [signature]
@@ -67,28 +66,29 @@ def check_node(node: Any, *, key: str, group: str, nested: bool = False) -> list
     takes_all = signature.accepts_any_object or len(objects) <= len(signature.objects)
     mistakes: list[Mistake] = []
     if not takes_all or signature.num_required_objects > len(objects):
-        given = f"{signature.target}({', '.join(signature.objects)}, *, …)"
-        expected = f"the objects ({', '.join(objects)}) before the options"
-        expected = expected if objects else "options after '*' only"
-        mistakes.append(Mistake(key=f"{key}.{TARGET}", given=given, expected=expected))
+        problem = f"{signature.target}({', '.join(signature.objects)}, *, …)"
+        before = f"the objects ({', '.join(objects)}) before the options"
+        mistakes.append(Mistake(f"{key}.{TARGET}", problem, before if objects else "options after '*' only"))
     options = {name: value for name, value in node.items() if name not in (TARGET, *GROUPS[group].notes)}
     if group == "metric":
         mistakes += check_value(node.get("suits", []), SUITS, f"{key}.suits")
     return mistakes + check_options(options, signature, key=key)
 
 
-def check_options(options: dict[str, Any], signature: Signature, *, key: str) -> list[Mistake]:
-    """Unknown and missing keys, and every value against its annotation."""
+def check_options(
+    options: dict[str, Any], signature: Signature, *, key: str, others: Iterable[str] = ()
+) -> list[Mistake]:
+    """Unknown and missing keys, and every value against its annotation; `others` are keys for the message."""
     prefix = f"{key}." if key else ""
     mistakes: list[Mistake] = []
     for name, value in options.items():
         if option := signature.options.get(name):
             mistakes += check_value(value, option.type, f"{prefix}{name}")
         elif not signature.accepts_any_option:
-            mistakes += _unknown_key(f"{prefix}{name}", sorted(signature.options))
+            mistakes += _unknown_key(f"{prefix}{name}", sorted([*others, *signature.options]))
     for name, option in signature.options.items():
         if option.required and name not in options:
-            mistakes.append(Mistake(key=f"{prefix}{name}", given="nothing", expected=str(option.type)))
+            mistakes.append(Mistake(f"{prefix}{name}", "nothing", str(option.type)))
     return mistakes
 
 
@@ -100,21 +100,18 @@ def _unknown_key(key: str, choices: list[str]) -> list[Mistake]:
     hint = did_you_mean(name, choices)
     if key in GLOBAL_GROUPS:
         hint = f"a file in conf/{key}/ starts with '# @package _global_'"
-    return [Mistake(key=key, given="an unknown key", expected=expected, hint=hint)]
+    return [Mistake(key, "an unknown key", expected, hint)]
 
 
 def _check_root(config: dict[str, Any]) -> list[Mistake]:
-    root = root_signature("")
-    groups = [*GROUPS, *filter(None, ROOT_NODES)]
-    options = {name: value for name, value in config.items() if name in root.options}
-    mistakes = check_options(options, root, key="")
-    for name in [name for name in config if name not in options and name not in groups]:
-        mistakes += _unknown_key(str(name), sorted([*groups, *root.options]))
+    nodes = [*GROUPS, *filter(None, ROOT_NODES)]
+    options = {name: value for name, value in config.items() if name not in nodes}
+    mistakes = check_options(options, root_signature(""), key="", others=nodes)
     for key in filter(None, ROOT_NODES):
         signature = root_signature(key)
         if isinstance(config.get(key), dict):
             mistakes += check_options(config[key], signature, key=key)
         else:
             expected = f"a mapping with {listed(signature.options)}"
-            mistakes.append(Mistake(key=key, given=shown(config.get(key)), expected=expected))
+            mistakes.append(Mistake(key, shown(config.get(key)), expected))
     return mistakes

@@ -1,6 +1,6 @@
 """Secrets of a configuration: references to environment variables, `${oc.env:NAME}`, stand for them on disk.
 
-A secret is given so too, in files and on the command line; one that is written as it is is refused.
+Files and overrides give secrets in the same form; a literal secret is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from runwright.config.redaction import (
     secret_variables,
     secrets_of_address,
 )
-from runwright.errors import ConfigError, Mistake, raise_if_any
+from runwright.errors import Mistake, raise_if_any
 
 _REFERENCE = re.compile(r"\$\{oc\.env:\s*(\w+)")
 _WHOLE_REFERENCE = re.compile(r"\$\{oc\.env:\s*\w+(?:,\s*null)?\}")
@@ -29,28 +29,27 @@ _NAMES_OF_DATA = re.compile(
 
 
 def check_secrets(config: Mapping[str, Any], unresolved: Mapping[str, Any]) -> list[Mistake]:
-    """Secrets that are written as they are, in a configuration given with and without its interpolations.
+    """Mistakes for literal secrets in a configuration, given resolved and with its interpolations.
 
     The variables that the others come from are masked from now on, whatever they are called.
     """
-    mistakes: list[Mistake] = []
     for key, value in walk(config):
-        is_wholly_secret = _is_secret(key, value)
-        if is_wholly_secret or (isinstance(value, str) and secrets_of_address(value)):
-            source = str(_source(unresolved, key))
-            _register(_REFERENCE.findall(source))
-            literals = secrets_of_address(_WHOLE_REFERENCE.sub("", source))
-            literals += [str(value)] if is_wholly_secret and not _WHOLE_REFERENCE.search(source) else []
-            if not set(literals) <= set(secret_variables(os.environ).values()):
-                mistakes.append(_refused(key))
-    return mistakes
+        if _is_secret(key, value) or (isinstance(value, str) and secrets_of_address(value)):
+            _register(_REFERENCE.findall(str(_source(unresolved, key))))
+    return _conceal(config)[1]
 
 
 def conceal(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration with a reference in the place of each secret, wherever its value turns up.
 
-    Raises ConfigError for a secret that no environment variable holds.
+    Raises ConfigError for a secret that no environment variable holds, or that would name the run's folder.
     """
+    concealed, mistakes = _conceal(config)
+    raise_if_any(mistakes)
+    return concealed
+
+
+def _conceal(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
     variables = secret_variables(os.environ)
     mistakes: list[Mistake] = []
 
@@ -62,16 +61,18 @@ def conceal(config: Mapping[str, Any]) -> dict[str, Any]:
         with_references = _with_references(text, variables, [text] if is_wholly_secret else [])
         is_literal = is_wholly_secret and with_references == text
         if is_literal or secrets_of_address(_WHOLE_REFERENCE.sub("", with_references)):
-            mistakes.append(_refused(key))
+            hint = f"write '{key}=${{oc.env:TOKEN}}'"
+            mistakes.append(Mistake(key, "a secret as it is", "a reference to an environment variable", hint))
+        elif key in ("name", "output_dir") and with_references != text:  # they name the run's folder
+            problem = f"what holds a secret ({with_references})"
+            mistakes.append(Mistake(key, problem, "a name that may be seen"))
         return with_references if isinstance(value, str) else f"${{oc.decode:{with_references}}}"
 
-    concealed = _with_values(config, referenced)
-    raise_if_any(mistakes)
-    return concealed
+    return _with_values(config, referenced), mistakes
 
 
 def conceal_overrides(overrides: Sequence[str]) -> list[str]:
-    """Overrides, which can be composed again, with references for what secret variables hold."""
+    """Overrides with references in place of values of secret variables; they can be composed again."""
     variables = secret_variables(os.environ)
     concealed = []
     for text in overrides:
@@ -98,10 +99,9 @@ def reveal(config: Mapping[str, Any], *, but: str = "") -> dict[str, Any]:
         if names and not missing:
             _register(names)
             return OmegaConf.to_container(OmegaConf.create([value]), resolve=True)[0]  # pyright: ignore
-        if not (but and key.startswith(f"{but}.")):
-            given = [f"the environment variable {name}, which is not set" for name in missing]
-            expected = "it as it was when the run was made"
-            mistakes.extend(Mistake(key=key, given=text, expected=expected) for text in given)
+        for name in missing if not but or not key.startswith(f"{but}.") else ():
+            problem = f"the environment variable {name}, which is not set"
+            mistakes.append(Mistake(key, problem, "it as it was when the run was made"))
         return value
 
     revealed = _with_values(config, value_of)
@@ -119,17 +119,8 @@ def keep_references(config: Any) -> Any:
     return _with_values(config, escaped)
 
 
-def refuse_in_names(config: Mapping[str, Any], concealed: Mapping[str, Any]) -> None:
-    """Raises ConfigError where a folder's name would hold a secret."""
-    for key in ("name", "output_dir"):
-        if config.get(key) != concealed.get(key):
-            raise ConfigError(
-                f"{key}: given what holds a secret ({concealed[key]}), expected a name that may be seen"
-            )
-
-
 def _with_references(text: str, variables: Mapping[str, str], secrets: Sequence[str] = ()) -> str:
-    """A text with references for what secret variables hold; short values only where they are the secret."""
+    """A text with references in place of values of secret variables, short values only as whole secrets."""
     secrets = [*secrets, *secrets_of_address(text)]
     for name, value in sorted(variables.items(), key=lambda item: len(item[1]), reverse=True):
         if len(value) >= MIN_SECRET_LENGTH or value in secrets:
@@ -137,22 +128,15 @@ def _with_references(text: str, variables: Mapping[str, str], secrets: Sequence[
     return text
 
 
-def _refused(key: str) -> Mistake:
-    expected, hint = "a reference to an environment variable", f"write '{key}=${{oc.env:TOKEN}}'"
-    return Mistake(key=key, given="a secret as it is", expected=expected, hint=hint)
-
-
 def _source(unresolved: Mapping[str, Any], key: str) -> Any:
     """The text written under a key; where it refers to another key, the text written there."""
     raw: Any = unresolved
-    parts = key.split(".")
-    for depth, part in enumerate(parts, start=1):
-        if isinstance(raw, list) and part.isdigit() and int(part) < len(raw):
-            raw = raw[int(part)]
-        else:
-            raw = raw.get(part) if isinstance(raw, Mapping) else None
+    names = key.split(".")
+    for depth, name in enumerate(names, start=1):
+        items = {str(number): item for number, item in enumerate(raw)} if isinstance(raw, list) else raw
+        raw = items.get(name) if isinstance(items, Mapping) else None
         if isinstance(raw, str) and (other := re.fullmatch(r"\$\{([\w.]+)\}", raw)):
-            return _source(unresolved, ".".join([other[1], *parts[depth:]]))
+            return _source(unresolved, ".".join([other[1], *names[depth:]]))
     return raw
 
 

@@ -45,10 +45,9 @@ class Option:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signature:
-    """The parameters and literals of a target, known without importing it."""
+    """Parameters and class attributes of a target, read without importing it."""
 
     target: str
-    file: Path
     objects: tuple[str, ...]  # positional parameters
     num_required_objects: int
     options: dict[str, Option]
@@ -63,7 +62,6 @@ class Source:
     """The names at the top of one parsed module."""
 
     name: str
-    file: Path
     definitions: dict[str, Definition]
     aliases: dict[str, ast.expr]
     imports: dict[str, tuple[str, str]]  # (module, name)
@@ -102,7 +100,7 @@ def read_source(module: str) -> Source | None:
             imports |= {name.asname or name.name: (origin, name.name) for name in node.names}
     definitions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     aliases = dict(_assignments(body))
-    return Source(name=module, file=file, definitions=definitions, aliases=aliases, imports=imports)
+    return Source(name=module, definitions=definitions, aliases=aliases, imports=imports)
 
 
 def read_signature(module: str, name: str) -> Signature | None:
@@ -127,7 +125,6 @@ def read_signature(module: str, name: str) -> Signature | None:
             literals[attribute] = ast.literal_eval(value)
     return Signature(
         target=f"{module}.{name}",
-        file=source.file,
         objects=tuple(argument.arg for argument in positional),
         num_required_objects=max(0, len(positional) - len(parameters.defaults)),
         options=options,
@@ -166,7 +163,7 @@ def read_annotation(node: ast.expr | None, source: Source, hops: int = MAX_HOPS)
 def _read_generic(name: str, parts: list[ast.expr], source: Source, hops: int) -> OptionType:
     """The type that `name[parts]` stands for."""
     if name == "Literal":
-        return OptionType(kind="literal", choices=tuple(ast.literal_eval(part) for part in parts))
+        return OptionType(kind="literal", choices=tuple(map(ast.literal_eval, parts)))
     if name == "Annotated":
         of, *notes = parts
         kind = read_annotation(of, source, hops)
@@ -175,7 +172,7 @@ def _read_generic(name: str, parts: list[ast.expr], source: Source, hops: int) -
                 bounds = {word.arg: ast.literal_eval(word.value) for word in note.keywords if word.arg}
                 return bounded(kind, Range(**bounds))
         return kind
-    members = [read_annotation(part, source, hops) for part in parts]
+    members = [read_annotation(member, source, hops) for member in parts]
     if name in ("Optional", "Union"):
         return _union([*members, NULL] if name == "Optional" else members)
     container = SIMPLE.get(name, ANY).kind
@@ -195,7 +192,7 @@ def _keywords(source: Source, parameters: ast.arguments) -> dict[str, Option]:
 
 
 def _with_bases(source: Source, definition: ast.ClassDef) -> list[tuple[Source, ast.ClassDef]]:
-    """The class and the bases that can be found by name, nearest first."""
+    """A class and its bases whose source can be read, nearest first."""
     classes = [(source, definition)]
     for owner, current in classes:
         for base in current.bases:

@@ -1,4 +1,4 @@
-"""The classes and functions that a configuration may name, and how they are made.
+"""Targets: the classes and functions that a configuration may name, and their instantiation.
 
 The boundary is a list in code: modules of the group's own package, and packages the user allowed. A name is
 looked up in that module's source first, so that nothing a module merely imports (`os`, `torch`) can be
@@ -76,29 +76,29 @@ def check_target(target: Any, *, key: str, group: str | None = None) -> Signatur
     packages = granted().packages
     expected = f"a class or function of {f'{modules[0]}.…' if group else 'runwright.<group>.…'}"
     expected += f" or of your {listed(packages)}" if packages else ""
-    parts = target.split(".") if isinstance(target, str) else []
-    if len(parts) < 2 or not all(part.isidentifier() and part.isascii() for part in parts):
-        return Mistake(key=key, given=shown(target), expected=f"the dotted name of {expected}")
+    parts = target.split(".") if isinstance(target, str) and target.isascii() else []
+    if len(parts) < 2 or not all(map(str.isidentifier, parts)):
+        return Mistake(key, shown(target), f"the dotted name of {expected}")
     module, _, name = target.rpartition(".")
     if not any(f"{module}.".startswith(f"{allowed}.") for allowed in (*modules, *packages)):
         hint = did_you_mean(module, modules)
         if parts[0] != "runwright":
             always = "packages in [tool.runwright] of pyproject.toml"
             hint = f"a package of your own: --allow-package {parts[0]}, or {always}"
-        return Mistake(key=key, given=shown(target), expected=expected, hint=hint)
+        return Mistake(key, shown(target), expected, hint)
     try:
         source = read_source(module)
         signature = read_signature(module, name)
     except SyntaxError as error:
         expected = f"a module that Python can read ({error.filename}, line {error.lineno})"
-        return Mistake(key=key, given=shown(target), expected=expected)
+        return Mistake(key, shown(target), expected)
     if source is None:
         expected, hint = f"a module that exists: {module!r} does not", _nearest_module(module)
-        return Mistake(key=key, given=shown(target), expected=expected, hint=hint)
+        return Mistake(key, shown(target), expected, hint)
     if signature is None or name.startswith("_"):
         public = [public for public in source.definitions if not public.startswith("_")]
         expected = f"a class or function defined in {module}: {listed(public)}"
-        return Mistake(key=key, given=shown(target), expected=expected, hint=did_you_mean(name, public))
+        return Mistake(key, shown(target), expected, did_you_mean(name, public))
     return signature
 
 
@@ -130,7 +130,7 @@ def locate(target: str, *, group: str | None = None, key: str = TARGET) -> Any:
 
 
 def instantiate(node: Mapping[str, Any], *objects: Any, group: str | None = None, key: str = "") -> Any:
-    """Make what a node describes: call its target with the objects and the node's options.
+    """Call the target of a node with the objects and the node's options.
 
     Nested nodes are made first, with the same objects where they need any. A function that its group calls
     later gets its options bound. `group` narrows the targets to those of one group.
@@ -149,16 +149,28 @@ def _make(value: Any, objects: tuple[Any, ...], group: str | None, key: str, *, 
         return value
     if nested and TARGET not in value:
         return {name: inner(name, item) for name, item in value.items()}
-    target = value.get(TARGET, "")
+    function, arguments, options = import_node(value, objects, group=group, key=key, nested=nested)
+    options = {name: inner(name, item) for name, item in options.items()}
+    return partial(function, **options) if arguments is None else function(*arguments, **options)
+
+
+def import_node(
+    node: Mapping[str, Any], objects: tuple[Any, ...], *, group: str | None, key: str, nested: bool
+) -> tuple[Any, tuple[Any, ...] | None, dict[str, Any]]:
+    """The target of a node, the objects it is passed now (None: later), and its options.
+
+    Raises ConfigError where the target cannot be imported or its real signature does not take them.
+    """
+    target = node.get(TARGET, "")
     function = locate(target, group=group, key=f"{key}.{TARGET}" if key else TARGET)
     notes = (TARGET, *(GROUPS[group].notes if group else ()))
-    options = {name: inner(name, item) for name, item in value.items() if name not in notes}
+    options = {name: value for name, value in node.items() if name not in notes}
     module, _, name = target.rpartition(".")
     signature = read_signature(module, name)
     assert signature is not None
     arguments = objects_for(signature, group, objects, nested=nested)
     bind(function, signature.objects if arguments is None else arguments, options, key=key)
-    return partial(function, **options) if arguments is None else function(*arguments, **options)
+    return function, arguments, options
 
 
 def positional(function: Any) -> tuple[str, ...]:
@@ -180,7 +192,7 @@ def door_openers(config: Any, key: str = "") -> list[Mistake]:
     """Every argument in a configuration that would let foreign code run."""
     options = [(key, key.rpartition(".")[2].lower(), value) for key, value in walk(config, key)]
     return [
-        Mistake(key=key, given=shown(value), expected="no such key in a config", hint=DOOR_OPENERS[name])
+        Mistake(key, shown(value), "no such key in a config", DOOR_OPENERS[name])
         for key, name, value in options
         if name in DOOR_OPENERS
     ]
@@ -211,7 +223,7 @@ def code_of(target: Any, *, group: str) -> str:
 
 
 def _path_of(module: str) -> Path | None:
-    """The folder or file whose code counts for what is defined in a module; None for Python's own."""
+    """Folder or file whose sources define a module; None for the standard library."""
     parts = module.split(".")
     name = getattr(sys.modules.get(module), "__file__", None)
     if name is None or parts[0] in sys.stdlib_module_names:

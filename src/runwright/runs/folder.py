@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 
 from runwright.config.permissions import granted
 from runwright.config.redaction import redact
-from runwright.config.secrets import conceal, conceal_overrides, keep_references, refuse_in_names
+from runwright.config.secrets import conceal, conceal_overrides, keep_references
 from runwright.errors import ConfigError, did_you_mean
 from runwright.store import write_json, write_text
 from runwright.version import __version__
@@ -57,7 +57,6 @@ BEST_MODEL = Need("best model", has_model)
 def create(config: Mapping[str, Any], *, overrides: Sequence[str], command: Sequence[str]) -> Path:
     """A new folder that belongs to this run alone, with its configuration; references stand for secrets."""
     concealed = conceal(config)
-    refuse_in_names(config, concealed)
     folder, run_id, start = claim_folder(Path(config["output_dir"]).expanduser() / config["name"])
     record = {
         "format": FORMAT,

@@ -18,7 +18,7 @@ from runwright import build
 from runwright.analysis.explore.explore import Exploration, choose_columns, explore
 from runwright.analysis.explore.findings import Finding, find
 from runwright.analysis.explore.tables import Share, Table, label_names, tables
-from runwright.config.compose import compose_checked
+from runwright.config.compose import checked, compose
 from runwright.config.targets import GROUPS
 from runwright.errors import ConfigError
 from runwright.report.page import document
@@ -49,7 +49,8 @@ def explore_config(
     allow_shadow: bool = False,
 ) -> None:
     """Explore the data that a run with these overrides would train on; print the findings, write the page."""
-    composed = compose_checked(overrides, allow_shadow=allow_shadow, idle=GROUPS.keys() - USED_GROUPS)
+    composed = compose(overrides, allow_shadow=allow_shadow)
+    composed = checked(composed, idle=GROUPS.keys() - USED_GROUPS)
     if token_rows < 1:
         raise ConfigError(
             f"--sample-rows: given {token_rows}, expected at least 1; --no-tokens leaves them out"

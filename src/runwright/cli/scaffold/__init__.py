@@ -62,11 +62,7 @@ def _check(folder: Path, name: str, package: str) -> None:
     if not package.isidentifier() or keyword.iskeyword(package):
         raise ConfigError(f"runwright init: given {name!r}, expected a name that starts with a letter")
     if package in sys.stdlib_module_names or package == "runwright" or find_file(package) is not None:
-        raise ConfigError(
-            f"runwright init: given {name!r}, expected a name that no installed package has: "
-            f"'import {package}' means another one here"
-        )
+        expected = f"a name that no installed package has: 'import {package}' means another one here"
+        raise ConfigError(f"runwright init: given {name!r}, expected {expected}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(
-            f"runwright init: given {str(folder)!r}, which is there already, expected a new folder"
-        )
+        raise ConfigError(f"runwright init: given {str(folder)!r}, which exists, expected a new folder")

@@ -16,9 +16,13 @@ from runwright.config.signature import Signature, read_signature
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
 Mistakes: TypeAlias = Iterator[Mistake]
-When: TypeAlias = Mapping[str, Any]  # key: its value, a tuple of values, or GIVEN
-GIVEN = object()  # any value but null
+When: TypeAlias = Mapping[str, Any]  # key: its value, a tuple of values, or a condition
 _ABSENT = object()
+
+
+def is_set(value: Any) -> bool:
+    """Return True for any value but null."""
+    return value is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,9 +37,11 @@ class Rule:
     within: str = ""
 
 
-def check_rules(rules: Iterable[Rule], config: Mapping[str, Any], known: Iterable[Mistake]) -> list[Mistake]:
-    """The mistakes that the rules find beside the known ones."""
-    wrong = {mistake.key for mistake in known}
+def check_rules(
+    rules: Iterable[Rule], config: Mapping[str, Any], reported: Iterable[Mistake]
+) -> list[Mistake]:
+    """The mistakes that the rules find beside those that are reported already."""
+    wrong = {mistake.key for mistake in reported}
     mistakes: list[Mistake] = []
     for rule in rules:
         nodes: list[tuple[str, Any]] = [("", config)]
@@ -67,16 +73,16 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def at_most_one(*keys: str) -> Rule:
-    """Of these options at most one is set; 0 is not."""
+def at_most_one(*keys: str, none: str = "") -> Rule:
+    """Of these options at most one is set; 0 is not. `none` is expected where all are null."""
 
     def check(*values: Any) -> Mistakes:
-        given = {key: value for key, value in zip(keys, values, strict=True) if value not in (None, 0)}
-        if len(given) > 1:
-            both = " and ".join(f"{key}={shown(value)}" for key, value in given.items())
-            yield Mistake(
-                key=list(given)[-1], given=both, expected="at most one of them", hint="set the other to null"
-            )
+        options = {key: value for key, value in zip(keys, values, strict=True) if value not in (None, 0)}
+        if none and all(value is None for value in values):
+            yield Mistake(keys[0], f"null, with {keys[1]} null too", none)
+        if len(options) > 1:
+            both = " and ".join(f"{key}={shown(value)}" for key, value in options.items())
+            yield Mistake(list(options)[-1], both, "at most one of them", "set the other to null")
 
     return Rule(keys=keys, check=check)
 
@@ -85,24 +91,13 @@ def rule(check: Callable[..., Mistakes], *keys: str, within: str = "") -> Rule:
     return Rule(keys=keys, check=check, within=within)
 
 
-def exactly_one(*keys: str, expected: str = "one of the two") -> Rule:
-    """One of these options is set, and no other."""
-
-    def check(*values: Any) -> Mistakes:
-        if all(value is None for value in values):
-            yield Mistake(key=keys[0], given=f"null, with {keys[1]} null too", expected=expected)
-        yield from at_most_one(*keys).check(*values)
-
-    return Rule(keys=keys, check=check)
-
-
 def at_most(key: str, other: str, *, less: bool = False, hint: str = "", within: str = "") -> Rule:
     """The first number is at most (or `less` than) the second."""
 
     def check(value: Any, bound: Any) -> Mistakes:
         if is_number(value) and is_number(bound) and (value > bound or (less and value == bound)):
             expected = f"{'less than' if less else 'at most'} {other}, which is {shown(bound)}"
-            yield Mistake(key=key, given=shown(value), expected=expected, hint=hint)
+            yield Mistake(key, shown(value), expected, hint)
 
     return Rule(keys=(key, other), check=check, within=within)
 
@@ -111,40 +106,34 @@ def only(key: str, allowed: Any, when: When, why: str, hint: str = "") -> Rule:
     """The option is null, or one of the allowed values, when others have theirs."""
     choices = allowed if isinstance(allowed, tuple) else (allowed,)
     expected = f"{' or '.join(shown(choice) for choice in choices)}: {why}"
-
-    def check(value: Any, *conditions: Any) -> Mistakes:
-        if value is not None and not _is(value, allowed):
-            yield from forbids(key, GIVEN, when, expected, hint).check(value, *conditions)
-
-    return Rule(keys=(key, *when), check=check)
+    return forbids(key, lambda value: not _is(value, (None, *choices)), when, expected, hint)
 
 
 def forbids(key: str, forbidden: Any, when: When, expected: str, hint: str = "") -> Rule:
-    """The option has another value when others have theirs."""
+    """The option has another value, or fails another condition, when others have their values."""
 
-    def check(value: Any, *conditions: Any) -> Mistakes:
-        held = list(zip(conditions, when.values(), strict=True))
-        if _is(value, forbidden) and all(_is(condition, wanted) for condition, wanted in held):
+    def check(value: Any, *others: Any) -> Mistakes:
+        if all(map(_is, (value, *others), (forbidden, *when.values()))):
             texts = [
-                name if wanted is GIVEN else f"{name}={other if isinstance(other, str) else shown(other)}"
-                for name, (other, wanted) in zip(when, held, strict=True)
+                name
+                if callable(when[name])
+                else f"{name}={other if isinstance(other, str) else shown(other)}"
+                for name, other in zip(when, others, strict=True)
                 if not name.endswith("?")
             ]
-            given = f"{shown(value)} with {' and '.join(texts)}" if texts else shown(value)
-            yield Mistake(key=key, given=given, expected=expected, hint=hint)
+            problem = f"{shown(value)} with {' and '.join(texts)}" if texts else shown(value)
+            yield Mistake(key, problem, expected, hint)
 
     return Rule(keys=(key, *when), check=check)
 
 
 def matches(key: str, pattern: str, expected: str, hint: str = "", when: When | None = None) -> Rule:
     """The text fits the pattern (when others have their values)."""
-    refusal = forbids(key, GIVEN, when or {}, expected, hint)
 
-    def check(value: Any, *conditions: Any) -> Mistakes:
-        if isinstance(value, str) and not re.fullmatch(pattern, value):
-            yield from refusal.check(value, *conditions)
+    def is_other(value: Any) -> bool:
+        return isinstance(value, str) and re.fullmatch(pattern, value) is None
 
-    return Rule(keys=refusal.keys, check=check)
+    return forbids(key, is_other, when or {}, expected, hint)
 
 
 def distinct(*keys: str) -> Rule:
@@ -154,8 +143,7 @@ def distinct(*keys: str) -> Rule:
         seen: dict[str, str] = {}
         for key, value in zip([key.removesuffix("?") for key in keys], values, strict=True):
             if isinstance(value, str) and seen.setdefault(value, key) != key:
-                given = f"{shown(value)}, the same as {seen[value]}"
-                yield Mistake(key=key, given=given, expected="another column")
+                yield Mistake(key, f"{shown(value)}, the same as {seen[value]}", "another column")
 
     return Rule(keys=keys, check=check)
 
@@ -167,8 +155,8 @@ def unique(key: str, noun: str) -> Rule:
         names = [str(name) for name in as_list(value)]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated or not all(name.strip() for name in names):
-            given = f"{listed(repeated)} twice" if repeated else "an empty text"
-            yield Mistake(key=key, given=given, expected=f"each {noun} once, and none that is empty")
+            problem = f"{listed(repeated)} twice" if repeated else "an empty text"
+            yield Mistake(key, problem, f"each {noun} once, and none that is empty")
 
     return Rule(keys=(key,), check=check)
 
@@ -176,34 +164,28 @@ def unique(key: str, noun: str) -> Rule:
 def known_names(key: str, names: str) -> Rule:
     """The keys of a mapping are in the list of class names."""
 
-    def check(value: Any, names_given: Any) -> Mistakes:
-        choices = [str(name) for name in as_list(names_given)]
+    def check(value: Any, class_names: Any) -> Mistakes:
+        choices = [str(name) for name in as_list(class_names)]
         for name in [name for name in as_dict(value) if choices and name not in choices]:
-            yield Mistake(
-                key=f"{key}.{name}",
-                given=f"a class that {names} lacks",
-                expected=listed(choices),
-                hint=did_you_mean(str(name), choices),
-            )
+            lacking, hint = f"a class that {names} lacks", did_you_mean(str(name), choices)
+            yield Mistake(f"{key}.{name}", lacking, listed(choices), hint)
 
     return Rule(keys=(key, names), check=check)
 
 
 def names_target(key: str, *, null: str = "", hint: str) -> Rule:
-    """The option is a node with a target; `null` says what it may be instead."""
+    """The option is a node with a target; `null` describes null if that is allowed too."""
 
-    def check(value: Any) -> Mistakes:
-        if not (value is None and null) and TARGET not in as_dict(value):
-            expected = f"{null and f'{null} or '}a node with a {TARGET}"
-            yield Mistake(key=key, given=shown(value), expected=expected, hint=hint)
+    def is_other(value: Any) -> bool:
+        return not (value is None and null) and TARGET not in as_dict(value)
 
-    return Rule(keys=(key,), check=check)
+    return forbids(key, is_other, {}, f"{null and f'{null} or '}a node with a {TARGET}", hint)
 
 
 def _is(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, tuple):
         return any(_is(value, other) for other in wanted)
-    return value is not None if wanted is GIVEN else value == wanted
+    return wanted(value) if callable(wanted) else value == wanted
 
 
 def _value(node: Any, prefix: str, key: str, wrong: set[str]) -> Any:

@@ -1,4 +1,4 @@
-"""The rules about several options, one line each; what no maker makes is a function of a module beside."""
+"""Table of the rules about several options; longer checks are functions in `data.py` and `task.py`."""
 
 # ruff: noqa: FBT003 - true and false are values of options here
 
@@ -6,12 +6,11 @@ from __future__ import annotations
 
 from runwright.config.rules import data, task
 from runwright.config.rules.makers import (
-    GIVEN,
     at_most,
     at_most_one,
     distinct,
-    exactly_one,
     forbids,
+    is_set,
     known_names,
     matches,
     names_target,
@@ -30,14 +29,14 @@ WITHOUT_SCORES = "without scores: task.problem=retrieval task.objective=in_batch
 REGISTERED = r"[\w\- ][\w.\- ]*(@(?!v\d+$)(?!latest$)[\w\-]+)?"
 
 TRAINING = (
-    exactly_one("trainer.max_epochs", "trainer.max_steps"),
+    at_most_one("trainer.max_epochs", "trainer.max_steps", none="one of the two"),
     at_most_one("trainer.microbatch_size", "trainer.microbatch_tokens"),
     at_most_one("trainer.evaluate_every_steps", "trainer.evaluate_every_epochs"),
     at_most_one("trainer.save_every_steps", "trainer.save_every_epochs"),
     at_most("trainer.microbatch_size", "trainer.batch_size", hint="null: one microbatch"),
     forbids(
         "trainer.early_stopping_patience",
-        GIVEN,
+        is_set,
         {"trainer.evaluate_every_steps": None, "trainer.evaluate_every_epochs": None},
         "an evaluation interval: trainer.evaluate_every_steps or trainer.evaluate_every_epochs",
     ),
@@ -79,21 +78,20 @@ TRAINING = (
         "an alias is not `latest` or a version such as v1",
     ),
     names_target("model.lora", null="null", hint="choose model=lora"),
-    only("model.freeze", [], {"model.lora": GIVEN}, "adapters freeze the rest by themselves"),
+    only("model.freeze", [], {"model.lora": is_set}, "adapters freeze the rest by themselves"),
 )
 
 TASKS = (
     rule(task.best_metric_is_computed, "trainer.best_metric", "metric", "task.problem?", "task._target_?"),
     rule(task.best_mode_is_the_metrics, "trainer.best_metric", "trainer.best_mode", "metric"),
     only("trainer.best_mode", "min", {"trainer.best_metric": "loss"}, "less loss is better"),
-    forbids("metric.loss", GIVEN, {}, "another name for a metric: loss is the task's"),
+    forbids("metric.loss", is_set, {}, "another name for a metric: loss is the task's"),
     rule(task.metrics_suit_the_task, "metric", "task.problem?", "task._target_", "trainer.best_metric?"),
     only("task.label_smoothing", 0, REGRESSION, "a number is not smoothed towards other classes"),
     only("task.class_weights", None, REGRESSION, "there are no classes"),
     names_target("task.loss", null="null (cross-entropy)", hint=f"such as {FOCAL}"),
-    only("task.label_smoothing", 0, {"task.loss": GIVEN}, "only cross-entropy is smoothed"),
-    rule(task.focal_suits_the_problem, "task.loss", "task.problem"),
-    rule(task.focal_suits_tags, "task.loss", "task.scheme"),
+    only("task.label_smoothing", 0, {"task.loss": is_set}, "only cross-entropy is smoothed"),
+    rule(task.focal_suits_the_problem, "task.loss", "task.problem?", "task.scheme?"),
     known_names("task.loss.alpha", "task.label_names"),
     known_names("task.class_weights", "task.label_names"),
     at_most_one("task.label_names", "task.label_file"),
@@ -161,7 +159,7 @@ DATA = (
     rule(data.splits_have_plain_names, "files?", "splits?", "holdout?", "subset?", within="dataset"),
     at_most("min", "max", within="dataset"),
     at_most("dataset.source.negative_at_most", "dataset.source.positive_at_least", less=True),
-    rule(data.chosen_titles_are_not_left_out, "dataset.source.only_titles", "dataset.source.exclude_titles"),
+    rule(data.titles_are_not_in_both_lists, "dataset.source.only_titles", "dataset.source.exclude_titles"),
     matches(
         "trainer.best_split",
         r"(?!train$|test)(?s:.*)",
@@ -180,6 +178,8 @@ STREAMS = (
         {"dataset.streaming": False},
         "dataset.streaming=true, which sets both",
     ),
+    only("dataset.source.streaming", True, STREAMED, "set dataset.streaming alone"),
+    only("dataset.source.field", None, STREAMED, "a stream is JSON Lines, not a list in an object"),
     matches(
         "dataset.source.splits.train",
         r"[^\[]*",
