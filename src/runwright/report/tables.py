@@ -47,12 +47,12 @@ def class_report(predicted: np.ndarray, expected: np.ndarray, labels: Sequence[s
     ]
 
 
-def group_rows(metrics: Mapping[str, float], *, split: str) -> Rows:
-    """One row for each group of a split, one column for each metric: from keys `split/metric/group`."""
+def group_rows(metrics: Mapping[str, float]) -> Rows:
+    """One row for each group, one column for each metric: from keys `metric/group`."""
     rows: dict[str, dict[str, Any]] = {}
     for key, value in metrics.items():
-        of, metric, group = [*key.split("/", 2), "", ""][:3]
-        if of == split and group:
+        metric, _, group = key.partition("/")
+        if group:
             rows.setdefault(group, {"group": group})[metric] = value
     return list(rows.values())
 

@@ -144,8 +144,8 @@ def _compare(git: Git, root: Path, commit: str | None) -> tuple[str, list[str]]:
             elif size is None:
                 del staged[name]
     with tempfile.TemporaryDirectory(prefix="runwright-git-") as temporary:
-        own = _own_repository(git, root, Path(temporary))
-        diff = _difference(own, root, committed, staged, fixed, not_compared)
+        shadow = _shadow_repository(git, root, Path(temporary))
+        diff = _difference(shadow, root, committed, staged, fixed, not_compared)
     return diff, [f"{_as_utf8(name)} ({reason})" for name, reason in not_compared.items()]
 
 
@@ -172,7 +172,7 @@ def _measure(path: Path, num_bytes: int) -> tuple[int | None, str]:
     return status.st_size, "" if os.access(path, os.R_OK) else "unreadable"
 
 
-def _own_repository(git: Git, root: Path, folder: Path) -> Git:
+def _shadow_repository(git: Git, root: Path, folder: Path) -> Git:
     """Make a repository without configuration over the same objects and files."""
     objects = (root / git.ask_line("rev-parse", "--git-path", "objects")).resolve()
     hash_name = git.ask_line("rev-parse", "--show-object-format")
@@ -192,19 +192,24 @@ def _own_repository(git: Git, root: Path, folder: Path) -> Git:
 
 
 def _difference(
-    own: Git, root: Path, committed: Entries, staged: Entries, fixed: set[str], not_compared: dict[str, str]
+    shadow: Git,
+    root: Path,
+    committed: Entries,
+    staged: Entries,
+    fixed: set[str],
+    not_compared: dict[str, str],
 ) -> str:
     """The difference of the working tree from the committed entries; adds to `not_compared`."""
-    _stage(own, committed)
-    tree = own.ask_line("write-tree", "--missing-ok")
-    own.ask("read-tree", "--empty")
-    _stage(own, staged, fixed=fixed)
-    own.ask("update-index", "-q", "--refresh")
-    fields = own.ask_fields("diff-index", "--raw", "--no-renames", "-z", tree)
+    _stage(shadow, committed)
+    tree = shadow.ask_line("write-tree", "--missing-ok")
+    shadow.ask("read-tree", "--empty")
+    _stage(shadow, staged, fixed=fixed)
+    shadow.ask("update-index", "-q", "--refresh")
+    fields = shadow.ask_fields("diff-index", "--raw", "--no-renames", "-z", tree)
     facts = [(name, *line[1:].split()) for line, name in zip(fields[::2], fields[1::2], strict=True)]
     olds = {name: old for name, mode, _, old, *_ in facts if mode not in (SUBMODULE, "000000")}
     stdin = "".join(f"{oid}\n" for oid in olds.values()).encode()
-    answer = own.ask("cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=stdin).decode()
+    answer = shadow.ask("cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=stdin).decode()
     sizes = dict(line.split() for line in answer.splitlines())  # `missing` where a clone is partial
     old_bytes = {oid: int(size) for oid, size in sizes.items() if size.isdecimal()}
     entries = {name: committed[name] for name, oid in olds.items() if oid not in old_bytes}
@@ -214,37 +219,37 @@ def _difference(
         for name, oid in olds.items()
         if old_bytes.get(oid, MAX_ALL_SHOWN_BYTES) <= MAX_POINTER_BYTES
     }
-    entries |= _lfs_entries(own, root, small)
-    _stage(own, entries, fixed=entries)
+    entries |= _lfs_entries(shadow, root, small)
+    _stage(shadow, entries, fixed=entries)
     shown = [*old_bytes.values(), *(_measure(root / name, 0)[0] or 0 for name, *_ in facts)]
     is_too_much = sum(size for size in shown if size <= MAX_SHOWN_BYTES) > MAX_ALL_SHOWN_BYTES
-    own.settings = [
-        *own.settings,
+    shadow.settings = [
+        *shadow.settings,
         f"core.bigFileThreshold={1 if is_too_much else MAX_SHOWN_BYTES}",
         # As git quotes them: `git apply` must find names that are no UTF-8.
         f"core.quotePath={'true' if any(name != _as_utf8(name) for name, *_ in facts) else 'false'}",
     ]
     options = ["--patch", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color"]
-    return own.ask("diff-index", *options, tree).decode(errors="backslashreplace")
+    return shadow.ask("diff-index", *options, tree).decode(errors="backslashreplace")
 
 
-def _stage(own: Git, entries: Entries, *, fixed: Iterable[str] = ()) -> None:
+def _stage(shadow: Git, entries: Entries, *, fixed: Iterable[str] = ()) -> None:
     """Put entries into the index; those of `fixed` count, whatever is in the working tree."""
     lines = "".join(f"{entry}\t{name}\0" for name, entry in entries.items())
-    own.ask("update-index", "-z", "--index-info", stdin=os.fsencode(lines))
-    own.ask("update-index", "-z", "--skip-worktree", "--stdin", stdin=_joined(fixed))
+    shadow.ask("update-index", "-z", "--index-info", stdin=os.fsencode(lines))
+    shadow.ask("update-index", "-z", "--skip-worktree", "--stdin", stdin=_joined(fixed))
 
 
 def _joined(names: Iterable[str]) -> bytes:
     return b"".join(os.fsencode(name) + b"\0" for name in names)
 
 
-def _lfs_entries(own: Git, root: Path, oids: Mapping[str, str]) -> Entries:
+def _lfs_entries(shadow: Git, root: Path, oids: Mapping[str, str]) -> Entries:
     """Entries of changed files of Git LFS, as it would commit them: a pointer with the hash of the file."""
-    fields = own.ask_fields("check-attr", "-z", "--stdin", "filter", stdin=_joined(oids))
+    fields = shadow.ask_fields("check-attr", "-z", "--stdin", "filter", stdin=_joined(oids))
     entries = {}
     for name in (name for name, value in zip(fields[::3], fields[2::3], strict=True) if value == "lfs"):
-        pointer = _LFS_POINTER.fullmatch(own.ask("cat-file", "blob", oids[name]))
+        pointer = _LFS_POINTER.fullmatch(shadow.ask("cat-file", "blob", oids[name]))
         try:
             with open_regular(root / name) as file:
                 if not pointer or _LFS_POINTER.fullmatch(file.read(MAX_POINTER_BYTES)):
@@ -255,5 +260,5 @@ def _lfs_entries(own: Git, root: Path, oids: Mapping[str, str]) -> Entries:
         except OSError:  # gone, or a link
             continue
         content = pointer[1] + digest.encode() + pointer[2] + b"%d\n" % size
-        entries[name] = f"100644 {own.ask_line('hash-object', '-w', '--stdin', stdin=content)}"
+        entries[name] = f"100644 {shadow.ask_line('hash-object', '-w', '--stdin', stdin=content)}"
     return entries

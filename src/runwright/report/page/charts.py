@@ -120,6 +120,24 @@ def smoothed(values: np.ndarray, *, share: float = 0.02) -> np.ndarray:
         return (sums[high] - sums[low]) / (counts[high] - counts[low])
 
 
+def prediction_chart(
+    split: str,
+    predicted: np.ndarray,
+    expected: np.ndarray,
+    *,
+    labels: Sequence[str] = (),
+    texts: Sequence[str] | None = None,
+    groups: np.ndarray | None = None,
+    group_names: Sequence[str] = (),
+) -> Chart | None:
+    """A scatter of numbers [N] float, a confusion matrix of classes [N] int, None for sets [N, C]."""
+    if predicted.ndim != 1 or len(predicted) == 0:
+        return None
+    if np.issubdtype(predicted.dtype, np.floating):
+        return scatter_chart(split, predicted, expected, texts=texts, groups=groups, group_names=group_names)
+    return matrix_chart(split, predicted, expected, labels)
+
+
 def scatter_chart(
     split: str,
     predicted: np.ndarray,

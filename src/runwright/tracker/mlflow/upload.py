@@ -34,7 +34,6 @@ from runwright.tracker.mlflow.logged_model import send_model
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from mlflow.entities import Metric, Param, RunTag
     from mlflow.tracking import MlflowClient
 
     from runwright.tracker.mlflow.store import Store
@@ -167,14 +166,14 @@ class Uploader:
         from mlflow.entities import Param, RunTag
 
         run_id, last = self.mlflow_run_id, batch.last
-        params = [Param(*item) for item in batch.params.items()]
-        tags = [RunTag(*item) for item in batch.tags.items()]
-        for start in range(0, len(batch.metrics), MAX_METRICS):
-            self._log(client, batch.metrics[start : start + MAX_METRICS], [], [])
-        for start in range(0, len(params), MAX_PARAMS):
-            self._log(client, [], params[start : start + MAX_PARAMS], [])
-        for start in range(0, len(tags), MAX_TAGS):
-            self._log(client, [], [], tags[start : start + MAX_TAGS])
+        calls: list[tuple[str, list[Any], int]] = [
+            ("metrics", batch.metrics, MAX_METRICS),
+            ("params", [Param(*item) for item in batch.params.items()], MAX_PARAMS),
+            ("tags", [RunTag(*item) for item in batch.tags.items()], MAX_TAGS),
+        ]
+        for kind, entries, limit in calls:
+            for start in range(0, len(entries), limit):
+                self._log(client, kind, entries[start : start + limit])
         if batch.inputs:
             _log_inputs(client, run_id, batch.inputs)
         for key, text in batch.long_texts.items():
@@ -195,14 +194,13 @@ class Uploader:
         elif last:
             client.set_terminated(run_id, last["status"], end_time=last["t"])
 
-    def _log(
-        self, client: MlflowClient, metrics: list[Metric], params: list[Param], tags: list[RunTag]
-    ) -> None:
-        """One call; where MLflow refuses what is in it, halves of it, so that the rest arrives."""
+    def _log(self, client: MlflowClient, kind: str, entries: list[Any]) -> None:
+        """Send metrics, params or tags in one call; in halves where MLflow refuses an entry of them."""
         from mlflow.exceptions import MlflowException
 
         try:
-            client.log_batch(self.mlflow_run_id, metrics, params, tags, synchronous=True)
+            options: dict[str, Any] = {kind: entries, "synchronous": True}
+            client.log_batch(self.mlflow_run_id, **options)
         except MlflowException as error:
             if error.error_code not in REFUSALS:
                 raise
@@ -210,12 +208,12 @@ class Uploader:
                 raise TrackingError(
                     f"MLflow run {self.mlflow_run_id} was deleted; it is left alone"
                 ) from error
-            entries = [*metrics, *params, *tags]
             if len(entries) == 1:
                 logger.warning("MLflow refuses %r: %s", entries[0].key, error)
                 return
-            for half in (slice(0, len(entries) // 2), slice(len(entries) // 2, None)):
-                self._log(client, metrics[half], params[half], tags[half])
+            middle = len(entries) // 2
+            for half in (entries[:middle], entries[middle:]):
+                self._log(client, kind, half)
 
 
 def _log_inputs(client: MlflowClient, run_id: str, inputs: list[dict[str, Any]]) -> None:
