@@ -176,9 +176,6 @@ class Uploader:
                 self._log(client, kind, entries[start : start + limit])
         if batch.inputs:
             _log_inputs(client, run_id, batch.inputs)
-        for key, text in batch.long_texts.items():
-            clean = text.encode("utf-8", "backslashreplace").decode("utf-8")
-            client.log_text(run_id, clean, f"long_values/{key}.txt")
         if "model" in last:
             send_model(client, self.folder, last, run_id=run_id, experiment_id=self.experiment_id)
         elif "artifact" in last:
