@@ -205,7 +205,12 @@ def _difference(
     shadow.ask("read-tree", "--empty")
     _stage(shadow, staged, fixed=fixed)
     shadow.ask("update-index", "-q", "--refresh")
-    fields = shadow.ask_fields("diff-index", "--raw", "--no-renames", "-z", tree)
+    diff_index = [
+        "diff-index",
+        "--no-renames",
+        "--ignore-submodules=dirty",
+    ]  # no look inside: it runs git there
+    fields = shadow.ask_fields(*diff_index, "--raw", "-z", tree)
     facts = [(name, *line[1:].split()) for line, name in zip(fields[::2], fields[1::2], strict=True)]
     olds = {name: old for name, mode, _, old, *_ in facts if mode not in (SUBMODULE, "000000")}
     stdin = "".join(f"{oid}\n" for oid in olds.values()).encode()
@@ -229,8 +234,8 @@ def _difference(
         # As git quotes them: `git apply` must find names that are no UTF-8.
         f"core.quotePath={'true' if any(name != _as_utf8(name) for name, *_ in facts) else 'false'}",
     ]
-    options = ["--patch", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color"]
-    return shadow.ask("diff-index", *options, tree).decode(errors="backslashreplace")
+    options = ["--patch", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color"]
+    return shadow.ask(*diff_index, *options, tree).decode(errors="backslashreplace")
 
 
 def _stage(shadow: Git, entries: Entries, *, fixed: Iterable[str] = ()) -> None:
