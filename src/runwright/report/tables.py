@@ -58,7 +58,7 @@ def group_rows(metrics: Mapping[str, float]) -> Rows:
 
 
 def csv_columns(records: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The columns that the records need in CSV together."""
+    """Columns of a CSV file that holds all these records."""
     return list(dict.fromkeys(name for record in records for name in _flat(record)))
 
 
@@ -131,7 +131,7 @@ def _cell(values: list[Any]) -> str:
 
 
 def strict(value: Any) -> Any:
-    """The same value in what JSON knows."""
+    """Convert to strict JSON: NaN and inf become strings, other types their text."""
     if isinstance(value, Mapping):
         return {str(name): strict(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

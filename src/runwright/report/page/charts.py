@@ -98,7 +98,7 @@ def curves_chart(
 
 
 def line(name: str, steps: np.ndarray, values: np.ndarray, *, raw: bool = False) -> dict[str, Any]:
-    """One curve; `raw`: noisy, so that it is drawn smoothed; many points are drawn as means of some."""
+    """One curve; a `raw` one is noisy and drawn smoothed; of many points means of neighbours are drawn."""
     width = -(-len(steps) // MAX_CURVE_POINTS)
     if width > 1:
         starts = np.arange(0, len(steps), width)

@@ -34,7 +34,7 @@ def missing_driver(uri: str) -> str | None:
 
 
 def ask(uri: str, *, timeout_seconds: float) -> str | None:
-    """None where the database lets us in, else what it or the network says; without secrets."""
+    """Connect to the database; None on success, else the error in one line, without secrets."""
     from sqlalchemy.exc import SQLAlchemyError
 
     missing = missing_driver(uri)

@@ -59,7 +59,7 @@ class Target:
 
 
 class Uploader:
-    """One run's way into one store; used by one thread at a time.
+    """Uploads the journal of one run to one store; used by one thread at a time.
 
     `upload` raises whatever MLflow raises when the store does not answer; the next call goes on from there.
     What MLflow refuses for good is left out with a warning and stays in the journal.
@@ -101,7 +101,7 @@ class Uploader:
         return client
 
     def upload(self, *, go_on: Callable[[], bool] = lambda: True) -> int:
-        """Send what the journal holds and the store lacks; the number of journal records sent."""
+        """Send journal records that the store lacks; returns their number."""
         client, num_sent = self.connect(), 0
         while go_on():
             batch = Batch(offset=self._offset, named=self._named)
@@ -123,7 +123,7 @@ class Uploader:
         return self._client is not None and self._offset == (self.folder / FILE_NAME).stat().st_size
 
     def close(self) -> None:
-        """Let other processes upload."""
+        """Release the lock, so that other processes may upload."""
         self._lock.release(force=True)
 
     def _save(self) -> None:
