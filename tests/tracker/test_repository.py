@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from runwright.tracker import git as git_module
 from runwright.tracker import repository as repository_module
 from runwright.tracker.repository import Repository, read_repository
 from runwright.tracker.source_files import copy_sources
@@ -290,7 +289,7 @@ def test_a_settings_file_that_never_ends_does_not_stop_a_run(
     folder = commit({"a.py": b"1\n"})
     os.mkfifo(folder / "pipe")
     git(folder, "config", "include.path", str(folder / "pipe"))
-    monkeypatch.setattr(git_module, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(repository_module, "TIMEOUT_SECONDS", 0.3)
     start = time.monotonic()
     assert read_repository(folder) is None
     assert time.monotonic() - start < 5

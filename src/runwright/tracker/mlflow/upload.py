@@ -32,8 +32,9 @@ from runwright.tracker.mlflow.batch import (
 from runwright.tracker.mlflow.logged_model import send_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
+    from mlflow.entities import Metric, Param, RunTag
     from mlflow.tracking import MlflowClient
 
     from runwright.tracker.mlflow.store import Store
@@ -166,11 +167,11 @@ class Uploader:
         from mlflow.entities import Param, RunTag
 
         run_id, last = self.mlflow_run_id, batch.last
-        calls: list[tuple[str, list[Any], int]] = [
+        calls = (
             ("metrics", batch.metrics, MAX_METRICS),
             ("params", [Param(*item) for item in batch.params.items()], MAX_PARAMS),
             ("tags", [RunTag(*item) for item in batch.tags.items()], MAX_TAGS),
-        ]
+        )
         for kind, entries, limit in calls:
             for start in range(0, len(entries), limit):
                 self._log(client, kind, entries[start : start + limit])
@@ -191,7 +192,7 @@ class Uploader:
         elif last:
             client.set_terminated(run_id, last["status"], end_time=last["t"])
 
-    def _log(self, client: MlflowClient, kind: str, entries: list[Any]) -> None:
+    def _log(self, client: MlflowClient, kind: str, entries: Sequence[Metric | Param | RunTag]) -> None:
         """Send metrics, params or tags in one call; in halves where MLflow refuses an entry of them."""
         from mlflow.exceptions import MlflowException
 
