@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from runwright.analysis.changes import model_changes, surrounding_changes
-from runwright.tracker.unified_diff import Version, file_diff
 
 
 def surroundings(**changed: Any) -> dict[str, Any]:
@@ -43,13 +42,11 @@ def test_files_packages_and_machines_are_named() -> None:
 
 
 def test_files_with_odd_names_are_found_in_a_difference() -> None:
-    names = ["a b.sh", 'quo"te.sh', "new\nline.sh", "ünï.sh"]
-    version = Version(mode="100644", oid="1" * 40, content=b"diff --git a/x b/x\n")
-    diff = "".join(file_diff(name, None, version) for name in names)
+    names = ["a b.sh", 'quo\\"te.sh', "new\\nline.sh", "ünï.sh"]  # as git quotes them
+    header = "diff --git {0}a/{1}{0} {0}b/{1}{0}\nnew file mode 100644\n+diff --git a/x b/x\n"
+    diff = "".join(header.format('"' * ("\\" in name), name) for name in names)
     found = surrounding_changes(surroundings(), surroundings(git={"commit": "c" * 40, "diff": diff}))
-    assert [str(each) for each in found] == [
-        'source: new: a b.sh, quo\\"te.sh, new\\nline.sh, ünï.sh'  # as git quotes them
-    ]
+    assert [str(each) for each in found] == ['source: new: a b.sh, quo\\"te.sh, new\\nline.sh, ünï.sh']
 
 
 def test_model_files_are_named() -> None:

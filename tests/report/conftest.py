@@ -69,7 +69,7 @@ def make_folder(tmp_path: Path) -> MakeFolder:
 
 
 def _summary() -> dict[str, Any]:
-    figures = {
+    metrics = {
         f"{split}/{name}": 0.5
         for split in ("validation", "test")
         for name in ("loss", "f1", "f1/<i>a</i>", "f1/b")
@@ -78,7 +78,7 @@ def _summary() -> dict[str, Any]:
         "status": "FINISHED",
         "global_step": 300,
         "best_step": 200,
-        "metrics": {**figures, "test/odd": "nan"},
+        "metrics": {**metrics, "test/odd": "nan"},
         "intervals": {"test/f1": {"value": 0.5, "low": 0.4, "high": 0.6}},
         "references": {HOSTILE: {"test/f1/b": 0.7}},
         "seconds": {"train": 10.0, "all": 12.0},
@@ -95,16 +95,16 @@ def _numbers(labels: list[str]) -> dict[str, Any]:
 
 def _journal(loss: float) -> Iterator[str]:
     for step in range(1, 301):
-        figures: dict[str, Any] = {"train/loss": loss / step, "train/learning_rate": 1e-4 / step}
+        metrics: dict[str, Any] = {"train/loss": loss / step, "train/learning_rate": 1e-4 / step}
         if step % 100 == 0:
-            figures |= {
+            metrics |= {
                 "validation/loss": loss / step,
                 "validation/f1": step / 400,
                 f"validation/f1/{HOSTILE}": 0.1,
             }
         if step == 250:
-            figures["train/loss"] = "inf"
-        yield json.dumps({"t": step, "s": step, "m": figures}) + "\n"
+            metrics["train/loss"] = "inf"
+        yield json.dumps({"t": step, "s": step, "m": metrics}) + "\n"
 
 
 def _predictions(labels: list[str]) -> Iterator[dict[str, Any]]:

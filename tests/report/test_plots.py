@@ -2,14 +2,25 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from runwright.report import plots
-from runwright.report.page.charts import correlation, matrix_chart, smoothed
-from runwright.report.plots import plain, save, write_data_plots, write_prediction_plots, write_run_plots
+from runwright.report.page.charts import (
+    Curve,
+    classes_chart,
+    correlation,
+    data_numbers,
+    lengths_chart,
+    loss_chart,
+    matrix_chart,
+    metric_charts,
+    prediction_chart,
+    smoothed,
+    threshold_chart,
+    training_charts,
+)
+from runwright.report.plots import make_figure, plain, save_plots
 
 
 def size(path: Path) -> tuple[int, int]:
@@ -24,7 +35,7 @@ def size(path: Path) -> tuple[int, int]:
 
 
 @pytest.fixture
-def curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def curves() -> dict[str, Curve]:
     steps, some = np.arange(1, 101), np.arange(20, 101, 20)
     return {
         "train/loss": (steps, np.exp(-steps / 30)),
@@ -36,15 +47,20 @@ def curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     }
 
 
-def test_a_run_leaves_its_curves(tmp_path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
-    written = write_run_plots(tmp_path / "plots", curves, best_step=80)
-    assert sorted(written) == ["learning_rate", "loss", "metrics"]
+def plot_curves(folder: Path, curves: dict[str, Curve]) -> dict[str, Path]:
+    losses, metrics = loss_chart(curves, best_step=80), metric_charts(curves, best_step=80)
+    return save_plots(folder, {"loss": [losses], "metrics": metrics, "training": training_charts(curves)})
+
+
+def test_a_run_leaves_its_curves(tmp_path: Path, curves: dict[str, Curve]) -> None:
+    written = plot_curves(tmp_path / "plots", curves)
+    assert sorted(written) == ["loss", "metrics", "training"]
     assert all(size(path)[0] > 600 for path in written.values())
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
 
 
 def test_what_was_not_recorded_has_no_plot(tmp_path: Path) -> None:
-    assert write_run_plots(tmp_path, {}) == {}
+    assert plot_curves(tmp_path, {}) == {}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -54,7 +70,7 @@ def test_what_was_not_recorded_has_no_plot(tmp_path: Path) -> None:
 def test_odd_losses_can_be_drawn(tmp_path: Path, values: list[float]) -> None:
     steps = np.arange(1, len(values) + 1)
     curves = {"train/loss": (steps, np.array(values)), "train/learning_rate": (steps, np.array(values))}
-    written = write_run_plots(tmp_path, curves)
+    written = plot_curves(tmp_path, curves)
     assert written["loss"].stat().st_size > 1000
 
 
@@ -85,10 +101,8 @@ def test_classes_of_any_number_have_a_confusion_matrix(tmp_path: Path, num_class
     rng = np.random.default_rng(0)
     labels = [f"class $ {index} 中文 🙂" for index in range(num_classes)]
     expected = rng.integers(0, num_classes, 300)
-    written = write_prediction_plots(
-        tmp_path, split="test", predicted=expected, expected=expected, labels=labels
-    )
-    width, height = size(written["confusion_test"])
+    chart = prediction_chart("test", expected, expected, labels=labels)
+    width, height = size(save_plots(tmp_path, {"confusion": [chart]})["confusion"])
     assert max(width, height) < 2200
 
 
@@ -97,17 +111,14 @@ def test_numbers_have_a_scatter_with_a_colour_for_each_group(tmp_path: Path, gro
     rng = np.random.default_rng(0)
     expected = rng.normal(size=5000)
     groups = rng.integers(0, 4, 5000) if group_names else None
-    options = {"predicted": expected * 0.5, "expected": expected, "groups": groups}
-    written = write_prediction_plots(tmp_path, split="a", group_names=group_names, **options)
-    assert size(written["regression_a"])[0] > 600
+    chart = prediction_chart("a", expected * 0.5, expected, groups=groups, group_names=group_names)
+    assert size(save_plots(tmp_path, {"regression": [chart]})["regression"])[0] > 600
 
 
-def test_sets_and_nothing_have_no_plot(tmp_path: Path) -> None:
+def test_sets_and_nothing_have_no_plot() -> None:
     sets = np.zeros((4, 3), dtype=bool)
-    assert (
-        write_prediction_plots(tmp_path, split="t", predicted=sets, expected=sets, labels=list("abc")) == {}
-    )
-    assert write_prediction_plots(tmp_path, split="t", predicted=np.zeros(0), expected=np.zeros(0)) == {}
+    assert prediction_chart("t", sets, sets, labels=list("abc")) is None
+    assert prediction_chart("t", np.zeros(0), np.zeros(0)) is None
 
 
 def test_correlation_agrees_with_scipy_and_is_undefined_without_variation() -> None:
@@ -127,19 +138,21 @@ def test_the_data_has_lengths_and_classes(tmp_path: Path, max_length: int | None
         "validation": rng.integers(3, 50, 10),
         "empty": np.zeros(0, int),
     }
-    written = write_data_plots(
-        tmp_path,
-        lengths=lengths,
+    numbers = data_numbers(
+        lengths,
         max_length=max_length,
         class_counts={"train": [10, 990, 0], "validation": [5, 5, 0]},
         labels=["no", "yes", "maybe"],
     )
+    charts = {"lengths": [lengths_chart(numbers)], "classes": [classes_chart(numbers)]}
+    written = save_plots(tmp_path, charts)
     assert sorted(written) == ["classes", "lengths"]
     assert all(size(path)[0] > 600 for path in written.values())
 
 
-def test_no_texts_have_no_plot(tmp_path: Path) -> None:
-    assert write_data_plots(tmp_path, lengths={"train": np.zeros(0, int)}, max_length=8) == {}
+def test_no_texts_have_no_plot() -> None:
+    numbers = data_numbers({"train": np.zeros(0, int)}, max_length=8, class_counts={}, labels=())
+    assert lengths_chart(numbers) is classes_chart(numbers) is None
 
 
 def test_text_is_shown_as_it_is() -> None:
@@ -153,14 +166,8 @@ THRESHOLDS = [
 ]
 
 
-def test_every_metric_is_drawn_over_thresholds_and_both_rows_are_marked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn: list[Any] = []
-    monkeypatch.setattr(plots, "save", lambda figure, path: (drawn.append(figure), save(figure, path))[1])
-    path = plots.plot_thresholds(tmp_path / "a.png", THRESHOLDS, subtitle="validation")
-    assert path.read_bytes().startswith(b"\x89PNG")
-    (axes,) = drawn[0].axes
+def test_every_metric_is_drawn_over_thresholds_and_both_rows_are_marked() -> None:
+    (axes,) = make_figure([threshold_chart("Metrics at each threshold", THRESHOLDS)]).axes
     lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
     assert lines["f1"] == ([-1.0, 2.0], [0.5, 0.75])
     assert lines["answered"] == ([-1.0, 2.0], [0.0, 1.0])

@@ -41,9 +41,9 @@ def test_a_terminal_shows_training_with_an_evaluation_below() -> None:
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_no_line_is_longer_than_the_terminal(width: int) -> None:
     console = terminal(width)
-    figures = {"loss": 0.5, "lr": 2e-5, "samples/s": 64.0, "tokens/s": 1431.0, "more": 1.0}
+    metrics = {"loss": 0.5, "lr": 2e-5, "samples/s": 64.0, "tokens/s": 1431.0, "more": 1.0}
     with Progress(enabled=True, console=console) as progress, progress.training(total=1000):
-        progress.step(999, 1000, figures)
+        progress.step(999, 1000, metrics)
         time.sleep(0.4)
     visible = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output(console)).replace("\r", "\n")
     assert "999/1000" in visible

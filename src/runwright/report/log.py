@@ -1,4 +1,4 @@
-"""The log of a run: what people need on the terminal, everything of ours in `log.txt`."""
+"""The log of a run: messages and warnings on the terminal, debug messages in `log.txt` too."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run_logging(folder: Path, *, first: bool, redact: Callable[[str], str] = str
             file.setFormatter(_Redacting(redact, _FILE_FORMAT))
             handlers.append(file)
         for handler in handlers:
-            handler.addFilter(_concerns_people)
+            handler.addFilter(_is_ours_or_warning)
             root.addHandler(handler)
             stack.callback(handler.close)
             stack.callback(root.removeHandler, handler)
@@ -85,5 +85,5 @@ def _terminal(level: int, redact: Callable[[str], str]) -> logging.Handler:
     return handler
 
 
-def _concerns_people(record: logging.LogRecord) -> bool:
+def _is_ours_or_warning(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING or record.name.partition(".")[0] == OURS

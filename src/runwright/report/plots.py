@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runwright.report.page import charts
-from runwright.store import write_json
+from runwright.report.page.charts import smoothed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
     from runwright.report.page.document import Chart
 
-NUMBERS_FILE = "numbers.json"
 # Okabe and Ito's palette, without its yellow, which is faint on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#6B7280"
@@ -30,86 +27,52 @@ MAX_CLASS_NAMES = 80
 SHARES = (0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1)
 
 
-def write_run_plots(
-    folder: Path, curves: Mapping[str, charts.Curve], *, best_step: int | None = None
-) -> dict[str, Path]:
-    """Loss, learning rate and metrics over the steps; what was not recorded has no plot."""
-    rate = {name: curve for name, curve in curves.items() if name == "train/learning_rate"}
-    return _write(
-        folder,
-        {
-            "loss": [charts.loss_chart(curves, best_step=best_step)],
-            "learning_rate": charts.training_charts(rate),
-            "metrics": charts.metric_charts(curves, best_step=best_step),
-        },
-    )
-
-
-def write_prediction_plots(
-    folder: Path,
-    *,
-    split: str,
-    predicted: np.ndarray,
-    expected: np.ndarray,
-    labels: Sequence[str] = (),
-    groups: np.ndarray | None = None,
-    group_names: Sequence[str] = (),
-) -> dict[str, Path]:
-    """A confusion matrix for classes [N] int, a scatter for numbers [N] float, nothing for sets [N, C]."""
-    if predicted.ndim != 1 or len(predicted) == 0:
-        return {}
-    if np.issubdtype(predicted.dtype, np.floating):
-        scatter = charts.scatter_chart(split, predicted, expected, groups=groups, group_names=group_names)
-        return _write(folder, {f"regression_{split}": [scatter]})
-    return _write(folder, {f"confusion_{split}": [charts.matrix_chart(split, predicted, expected, labels)]})
-
-
-def write_data_plots(
-    folder: Path,
-    *,
-    lengths: Mapping[str, np.ndarray],
-    max_length: int | None,
-    class_counts: Mapping[str, Sequence[int]] | None = None,
-    labels: Sequence[str] = (),
-) -> dict[str, Path]:
-    """Text lengths [N] in tokens before truncation, and class frequencies [C], both by split."""
-    numbers = charts.data_numbers(
-        lengths, max_length=max_length, class_counts=class_counts or {}, labels=labels
-    )
-    if numbers["lengths"]:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Not a plot, so not returned: for the page of the run, which draws them again.
-        write_json(folder / NUMBERS_FILE, numbers)
-    return _write(
-        folder, {"lengths": [charts.lengths_chart(numbers)], "classes": [charts.classes_chart(numbers)]}
-    )
-
-
-def plot_thresholds(path: Path, rows: Sequence[Mapping[str, Any]], *, subtitle: str = "") -> Path:
-    """Metrics of a table over its column `threshold`."""
-    return draw(path, [charts.threshold_chart(f"Metrics at each threshold, {subtitle}", rows)])
-
-
-def _write(folder: Path, plots: Mapping[str, Sequence[Chart | None]]) -> dict[str, Path]:
+def save_plots(folder: Path, plots: Mapping[str, Sequence[Chart | None]]) -> dict[str, Path]:
+    """Write a PNG for each list of charts under its name; one without any chart is left out."""
     shown = {name: [chart for chart in panels if chart] for name, panels in plots.items()}
     return {name: draw(folder / f"{name}.png", panels) for name, panels in shown.items() if panels}
 
 
 def draw(path: Path, panels: Sequence[Chart]) -> Path:
     """Write charts as one PNG, two side by side; the folder is made."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        # A label in a script that the font lacks is drawn as boxes: no reason to lose the plot.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        FigureCanvasAgg(make_figure(panels)).print_figure(path, dpi=DOTS_PER_INCH)
+    return path
+
+
+def make_figure(panels: Sequence[Chart]) -> Figure:
+    """Draw charts as panels of one figure, each with its title and what a reader must know to judge it."""
+    from matplotlib.figure import Figure
+
     columns = min(2, len(panels))
     rows = math.ceil(len(panels) / columns)
-    width, height = _size(panels[0]) if len(panels) == 1 else (5.2 * columns + 0.5, 3.1 * rows + 0.3)
-    figure, grid = new_figure(rows, columns, width=width, height=height)
+    size = _size(panels[0]) if len(panels) == 1 else (5.2 * columns + 0.5, 3.1 * rows + 0.3)
+    figure = Figure(figsize=size, layout="constrained", facecolor="white")
+    grid: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, chart in zip(grid, panels, strict=False):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(GREY)
+        axes.tick_params(colors="#374151", labelsize=9.5)
+        axes.grid(visible=True, color="#D8DCE3", linewidth=0.7)
+        axes.set_axisbelow(True)
         {"curves": _curves, "scatter": _scatter, "matrix": _matrix, "bars": _bars}[chart.kind](
             axes, chart.data
         )
-        title(axes, chart.title, below=chart.about)
-        legend(axes, **({"loc": "lower right"} if chart.kind == "bars" else {}))
+        pad = 22 if chart.about else 8
+        axes.set_title(plain(chart.title), loc="left", fontsize=12, fontweight="bold", pad=pad)
+        at = {"xy": (0, 1), "xytext": (0, 7), "xycoords": "axes fraction", "textcoords": "offset points"}
+        axes.annotate(plain(chart.about), **at, fontsize=9.5, color=GREY)
+        if len(axes.get_legend_handles_labels()[0]) > 1:
+            corner = {"loc": "lower right"} if chart.kind == "bars" else {}
+            axes.legend(frameon=False, fontsize=9.5, **corner)
     for unused in grid[len(panels) :]:
         unused.set_visible(False)
-    return save(figure, path)
+    return figure
 
 
 def _size(chart: Chart) -> tuple[float, float]:
@@ -132,7 +95,7 @@ def _curves(axes: Axes, data: Mapping[str, Any]) -> None:
             axes.plot(series["x"], values, color=colour, alpha=0.25, linewidth=1)
             # From 200 steps on the wildest half percent neither stretches the axis nor lifts the mean.
             finite = np.quantile(finite, [0.005, 0.995])
-            values = charts.smoothed(np.clip(values, *finite))
+            values = smoothed(np.clip(values, *finite))
         looks: dict[str, Any] = (
             {"drawstyle": "steps-post"}
             if series.get("steps")
@@ -150,8 +113,8 @@ def _curves(axes: Axes, data: Mapping[str, Any]) -> None:
         axes.set_ylim(max(0.0, low - margin) if low >= 0 else low - margin, high + margin)
     axes.set_xlabel(data["x"], fontsize=10)
     axes.set_ylabel(data.get("y", ""), fontsize=10)
-    write_ticks(axes.xaxis, ",.10g")
-    write_ticks(axes.yaxis, "g")
+    axes.xaxis.set_major_formatter("{x:,.10g}")
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.margins(x=0.02)
 
 
@@ -224,57 +187,7 @@ def _bars(axes: Axes, data: Mapping[str, Any]) -> None:
     axes.set(xlabel=data["x"], xlim=(0, 1.25 * max(max(split["values"]) for split in series) or 1))
 
 
-def new_figure(
-    rows: int = 1, columns: int = 1, *, width: float = 7.2, height: float = 4.2
-) -> tuple[Figure, list[Axes]]:
-    """A figure and its axes in reading order; `width` and `height` in inches, of the whole."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    grid: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes in grid:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(GREY)
-        axes.tick_params(colors="#374151", labelsize=9.5)
-        axes.grid(visible=True, color="#D8DCE3", linewidth=0.7)
-        axes.set_axisbelow(True)
-    return figure, grid
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Write the figure as PNG; the folder is made."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        # A label in a script that the font lacks is drawn as boxes: no reason to lose the plot.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        FigureCanvasAgg(figure).print_figure(path, dpi=DOTS_PER_INCH)
-    return path
-
-
-def title(axes: Axes, text: str, *, below: str = "") -> None:
-    """Write a bold title, and under it what a reader must know to judge the plot."""
-    axes.set_title(plain(text), loc="left", fontsize=12, fontweight="bold", pad=22 if below else 8)
-    if below:
-        at = {"xy": (0, 1), "xytext": (0, 7), "xycoords": "axes fraction", "textcoords": "offset points"}
-        axes.annotate(plain(below), **at, fontsize=9.5, color=GREY)
-
-
-def legend(axes: Axes, **options: Any) -> None:
-    """Add a legend without a frame, if more than one line or mark has a name."""
-    if len(axes.get_legend_handles_labels()[0]) > 1:
-        axes.legend(frameon=False, fontsize=9.5, **options)
-
-
 def plain(text: object, *, longest: int = 200) -> str:
     """Text that matplotlib shows as it is: `$` starts no formula, line breaks do not break the layout."""
     flat = " ".join(str(text).split()).replace("$", r"\$")
     return flat if len(flat) <= longest else f"{flat[: longest - 1]}…"
-
-
-def write_ticks(axis: Axis, form: str) -> None:
-    """Format ticks, such as `,.0f` for 12,000 or `g` for 2e-05."""
-    from matplotlib.ticker import FuncFormatter
-
-    axis.set_major_formatter(FuncFormatter(lambda value, _: format(value, form)))

@@ -128,25 +128,20 @@ def print_metrics(
     tables = []
     for split in dict.fromkeys(key.partition("/")[0] for key in metrics):
         keys = [key for key in metrics if key.startswith(f"{split}/")]
-        groups: dict[str, dict[str, str]] = {}  # metric -> group -> text
+        grouped: dict[str, list[str]] = {}  # keys of the groups by `split/metric`
         for key in keys:
-            _, metric, group = [*key.split("/", 2), ""][:3]
-            if group:
-                groups.setdefault(metric, {})[group] = number_text(metrics[key])
+            if key.count("/") > 1:
+                grouped.setdefault("/".join(key.split("/")[:2]), []).append(key)
         tables.append(_table(split, [key for key in keys if key.count("/") == 1], f"{split}/", columns))
-        compared = [
-            metric
-            for metric in groups
-            if any(f"{split}/{metric}/{group}" in texts for group in groups[metric] for _, texts in published)
-        ]
-        for metric in compared:
-            prefix = f"{split}/{metric}/"
-            tables.append(
-                _table(f"{split} {metric}", [prefix + group for group in groups[metric]], prefix, columns)
-            )
-        rest = [(metric, texts) for metric, texts in groups.items() if metric not in compared]
-        names = list(dict.fromkeys(group for _, texts in rest for group in texts))
-        tables.append(_table(f"{split}, by group", names, "", rest))
+        others = []  # metrics without published ones share a table
+        for metric, of_groups in grouped.items():
+            if any(key in texts for key in of_groups for _, texts in published):
+                tables.append(_table(metric.replace("/", " "), of_groups, f"{metric}/", columns))
+            else:
+                texts = {key.removeprefix(f"{metric}/"): number_text(metrics[key]) for key in of_groups}
+                others.append((metric.removeprefix(f"{split}/"), texts))
+        names = list(dict.fromkeys(group for _, texts in others for group in texts))
+        tables.append(_table(f"{split}, by group", names, "", others))
     for table in tables:
         if table.rows:
             print_table(table, console=console or Console(highlight=False), above=1, left=1)

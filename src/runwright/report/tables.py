@@ -47,18 +47,18 @@ def class_report(predicted: np.ndarray, expected: np.ndarray, labels: Sequence[s
     ]
 
 
-def group_rows(metrics: Mapping[str, float], *, split: str) -> Rows:
-    """One row for each group of a split, one column for each metric: from keys `split/metric/group`."""
+def group_rows(metrics: Mapping[str, float]) -> Rows:
+    """One row for each group, one column for each metric: from keys `metric/group`."""
     rows: dict[str, dict[str, Any]] = {}
     for key, value in metrics.items():
-        of, metric, group = [*key.split("/", 2), "", ""][:3]
-        if of == split and group:
+        metric, _, group = key.partition("/")
+        if group:
             rows.setdefault(group, {"group": group})[metric] = value
     return list(rows.values())
 
 
 def csv_columns(records: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The columns that the records need in CSV together."""
+    """Columns of a CSV file that holds all these records."""
     return list(dict.fromkeys(name for record in records for name in _flat(record)))
 
 
@@ -131,7 +131,7 @@ def _cell(values: list[Any]) -> str:
 
 
 def strict(value: Any) -> Any:
-    """The same value in what JSON knows."""
+    """Convert to strict JSON: NaN and inf become strings, other types their text."""
     if isinstance(value, Mapping):
         return {str(name): strict(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

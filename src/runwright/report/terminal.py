@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 
 from rich.cells import cell_len
@@ -29,14 +29,14 @@ def result_console() -> Console:
 
 
 def print_table(table: Table, *, console: Console, above: int = 0, below: int = 0, left: int = 0) -> None:
-    """Print a table without an edge; on a terminal that is too narrow for it a block for each row.
+    """Print a table without an edge; on a terminal that is too narrow for it a block of lines for each row.
 
     `above`, `below` and `left` are empty lines and columns around it. A file gets the table, however wide.
     """
     needed = left + sum(map(_needed, table.columns)) + BETWEEN * (len(table.columns) - 1)
     if needed > console.width and console.is_terminal:
         console.print("\n" * above, end="")
-        for line in _blocks(table, width=console.width - left):
+        for line in _blocks(table):
             console.print(Text(" " * left) + line, soft_wrap=True)
         console.print("\n" * below, end="")
         return
@@ -55,30 +55,15 @@ def _needed(column: Column) -> int:
     return max([column.min_width or 0, *map(cell_len, parts)])
 
 
-def _blocks(table: Table, *, width: int) -> Iterator[Text]:
-    """For each row its first cell, then headings and values, as many in a line as fit."""
-    first, *others = table.columns
-    names = [_text(column.header) for column in others]
+def _blocks(table: Table) -> Iterator[Text]:
+    """For each row its first cell, then each other value on a line of its own after its heading."""
+    headings = [_text(column.header).plain for column in table.columns]
     for row in zip(*(column.cells for column in table.columns), strict=True):
         title, *values = map(_text, row)
-        yield Text.assemble((f"{_text(first.header)} ".lstrip(), "dim"), (title.plain, "bold"))
-        items = [
-            Text.assemble((f"{name} ".lstrip(), "dim"), value)
-            for name, value in zip(names, values, strict=True)
-            if value.plain
-        ]
-        yield from _packed(items, width=width)
-
-
-def _packed(items: Sequence[Text], *, width: int) -> Iterator[Text]:
-    line = Text()
-    for item in items:
-        if line and line.cell_len + 3 + item.cell_len > width:
-            yield line
-            line = Text()
-        line = line + Text(" · " if line else "  ") + item
-    if line:
-        yield line
+        yield Text.assemble((f"{headings[0]} ".lstrip(), "dim"), (title.plain, "bold"))
+        for heading, value in zip(headings[1:], values, strict=True):
+            if value.plain:
+                yield Text.assemble((f"  {heading} ", "dim"), value)
 
 
 def _text(cell: object) -> Text:

@@ -12,10 +12,11 @@ import numpy as np
 
 from runwright.metric.bootstrap import bootstrap_interval
 from runwright.predictions import select
-from runwright.report.page.charts import THRESHOLD
-from runwright.report.plots import plot_thresholds, write_data_plots, write_prediction_plots, write_run_plots
+from runwright.report.page import charts
+from runwright.report.page.records import NUMBERS_FILE
+from runwright.report.plots import save_plots
 from runwright.report.tables import class_report, group_rows, write_records
-from runwright.store import folder_whole
+from runwright.store import folder_whole, write_json
 from runwright.trainer.batches import derive_seed
 from runwright.trainer.evaluate import Evaluation
 from runwright.types import Interval, Metric
@@ -99,7 +100,7 @@ def write_split(folder: Path, split: str, *, rows: Any, task: Any, evaluation: E
     if compared is not None and task.label_names:
         contents["classes"] = class_report(*compared, task.label_names)
     contents |= task.tables(predictions)
-    if by_group := group_rows({f"{split}/{k}": v for k, v in evaluation.metrics.items()}, split=split):
+    if by_group := group_rows(evaluation.metrics):
         contents["groups"] = by_group
     return written | {
         f"tables/{name}_{split}": write_records(tables / f"{name}_{split}.csv", content)
@@ -113,10 +114,8 @@ def write_plots(
     """plots/*.png: curves, the data, and for each evaluated split predictions against labels."""
     plots, task = folder / "plots", prepared.task
     plots.mkdir(exist_ok=True)
-    written = write_run_plots(plots, curves, best_step=best_step)
-    written |= write_data_plots(
-        plots,
-        lengths={split: examples.column("full_length") for split, examples in prepared.examples.items()},
+    numbers = charts.data_numbers(
+        {split: examples.column("full_length") for split, examples in prepared.examples.items()},
         max_length=task.max_length,
         class_counts={
             split: counts
@@ -125,23 +124,34 @@ def write_plots(
         },
         labels=task.label_names,
     )
+    if numbers["lengths"]:  # the page of the run draws them again
+        write_json(plots / NUMBERS_FILE, numbers)
+    rate = {name: curve for name, curve in curves.items() if name == "train/learning_rate"}
+    panels: dict[str, list[charts.Chart | None]] = {
+        "loss": [charts.loss_chart(curves, best_step=best_step)],
+        "learning_rate": [*charts.training_charts(rate)],
+        "metrics": [*charts.metric_charts(curves, best_step=best_step)],
+        "lengths": [charts.lengths_chart(numbers)],
+        "classes": [charts.classes_chart(numbers)],
+    }
     for split, evaluation in evaluations.items():
         for name, rows in task.tables(evaluation.predictions).items():
-            if rows and THRESHOLD in rows[0]:
-                path = plots / f"{name}_{split}.png"
-                written[path.stem] = plot_thresholds(path, rows, subtitle=split)
-        compared = task.comparison(evaluation.predictions)
-        if compared is not None:
-            written |= write_prediction_plots(
-                plots,
-                split=split,
-                predicted=compared[0],
-                expected=compared[1],
+            if rows and charts.THRESHOLD in rows[0]:
+                title = f"Metrics at each threshold, {split}"
+                panels[f"{name}_{split}"] = [charts.threshold_chart(title, rows)]
+        if (compared := task.comparison(evaluation.predictions)) is not None:
+            predicted, expected = compared
+            chart = charts.prediction_chart(
+                split,
+                predicted,
+                expected,
                 labels=task.label_names,
                 groups=evaluation.predictions.groups,
                 group_names=task.group_names,
             )
-    return {f"plots/{name}": path for name, path in written.items()}
+            kind = "regression" if chart and chart.kind == "scatter" else "confusion"
+            panels[f"{kind}_{split}"] = [chart]
+    return {f"plots/{name}": path for name, path in save_plots(plots, panels).items()}
 
 
 def _records(predictions: Any, indices: Iterable[int], *, rows: Any, task: Any) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 from runwright.errors import ConfigError
 from runwright.report.page.document import save
 from runwright.report.page.records import (
+    NUMBERS_FILE,
     RunRecord,
     numbers_of,
     read_json,
@@ -16,7 +17,6 @@ from runwright.report.page.records import (
 )
 from runwright.report.page.run_page import run_page
 from runwright.report.page.sweep_page import Job, sweep_page
-from runwright.report.plots import NUMBERS_FILE
 from runwright.report.summary import REPORT_NAME
 from runwright.runs.folder import CONFIG_FILE, RUN_FILE, read_config, resolve_run
 from runwright.runs.sweep import OUTCOME_FILE, read_outcomes

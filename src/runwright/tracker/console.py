@@ -33,7 +33,7 @@ class JournaledTracker:
     """
 
     def __init__(self, *, system_every_seconds: float | None) -> None:
-        self.register_as: str | None = None  # where a registry is to have the best model
+        self.register_as: str | None = None  # name in the model registry, with @alias or without
         self._system_every_seconds = system_every_seconds
         self._sampler: SystemSampler | None = None
         self._journal: Journal | None = None
@@ -42,7 +42,7 @@ class JournaledTracker:
         self._warned: set[str] = set()
 
     def start(self, run: RunInfo) -> None:
-        """Open the run's journal, or continue it, and then what it is shown in."""
+        """Open the run's journal, or continue it, then call `on_start`."""
         self._redactor, self._folder = Redactor(), run.folder.resolve()
         self._journal = Journal(self._folder / FILE_NAME)
         self._journal.status("RUNNING")
@@ -79,10 +79,10 @@ class JournaledTracker:
             journal.close()
 
     def on_start(self, run: RunInfo) -> None:
-        """Called when the journal is open."""
+        """Connect a subclass to its store; the journal is open."""
 
     def on_finish(self) -> None:
-        """Called when everything is in the journal."""
+        """Close the store of a subclass; everything is in the journal."""
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record nested settings under dotted names."""
@@ -108,7 +108,7 @@ class JournaledTracker:
         self._write("ledger", lambda journal: journal.ledger(ledger, step=step))
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
-        """Record words about the run."""
+        """Record tags of the run; the last value of a name stands."""
 
         def write(journal: Journal) -> None:
             journal.record(tags={str(name): _text(self._redactor.value(tags[name])) for name in tags})
@@ -152,7 +152,7 @@ class JournaledTracker:
         return {} if self._journal is None else self._journal.curves()
 
     def on_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
-        """Called with metrics that have been recorded."""
+        """Show metrics that have been recorded."""
 
     def _write(self, kind: str, write: Callable[[Journal], object]) -> None:
         """Record; whatever is wrong with a value, the run goes on after one warning of its kind."""

@@ -85,7 +85,7 @@ class Journal:
         self._warned: set[str] = set()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        self.offset = _cut_torn_line(self._file)  # bytes recorded so far; stored in checkpoints
+        self.offset = _cut_torn_line(path)  # bytes recorded so far; stored in checkpoints
         for record, _ in read(path):
             _take_in(self._curves, record)
             if "ledger" in record:
@@ -232,18 +232,12 @@ def _safe(value: float) -> float | str:
     return value if math.isfinite(value) else repr(value)
 
 
-def _cut_torn_line(file: int) -> int:
+def _cut_torn_line(path: Path) -> int:
     """Remove an incomplete last line; the length of the file then."""
-    end = os.fstat(file).st_size
-    position = end
-    while position > 0:
-        start = max(0, position - 65536)
-        newline = os.pread(file, position - start, start).rfind(b"\n")
-        if newline >= 0:
-            position = start + newline + 1
-            break
-        position = start
-    if position < end:
-        logger.warning("the journal ended in a torn line of %d bytes; it was cut", end - position)
-        os.ftruncate(file, position)
-    return position
+    with path.open("r+b") as file:
+        length = sum(len(line) for line in file if line.endswith(b"\n"))
+        torn = file.seek(0, os.SEEK_END) - length
+        if torn:
+            logger.warning("the journal ended in a torn line of %d bytes; it was cut", torn)
+            file.truncate(length)
+    return length

@@ -19,7 +19,7 @@ from runwright.config.redaction import Redactor, redact
 from runwright.tracker.repository import Repository, read_repository
 from runwright.tracker.source_files import hash_code
 
-# What decides how many threads compute, and with them the last bits of a result.
+# Variables that set the number of threads, and with it the last bits of a result.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",

@@ -1,4 +1,9 @@
-"""A folder's git repository: its commit, and its files where they differ from it."""
+"""A folder's git repository: its commit, and its files where they differ from it; nothing of it is run.
+
+`git diff` and `git status` run the filters, text converters and monitors that `.git/config` names, and that
+file may be somebody else's. So the difference is taken in a repository of our own in a temporary folder, with
+the same objects and files but without its configuration, its hooks and names that lead out of it.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +12,81 @@ import logging
 import os
 import re
 import stat
+import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from io import BufferedReader
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from runwright.tracker.git import MAX_ALL_SHOWN_BYTES, MAX_SHOWN_BYTES, Git, GitError
 from runwright.tracker.source_files import open_regular
-from runwright.tracker.unified_diff import LINK, SUBMODULE, Version, file_diff
 
 logger = logging.getLogger(__name__)
 
+TIMEOUT_SECONDS = 10  # for each answer of git
+# No transports: an object that a partial clone lacks is fetched by commands that its configuration names.
+# GIT_NO_LAZY_FETCH says the same to git 2.44 and later.
+_NO_FETCH = {"GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1"}
 MAX_UNTRACKED = 2000  # files; of source code there are fewer, and data belongs into its own fingerprint
 MAX_UNTRACKED_BYTES = 20_000_000
 MAX_TRACKED_BYTES = 100_000_000  # GitHub's limit of a file; a larger one is named, not read
-MAX_SECONDS = 10  # of reading files
+MAX_ALL_TRACKED_BYTES = 1_000_000_000  # of all files: git hashes them in 2 to 4 seconds
+MAX_SHOWN_BYTES = 2_000_000  # of a version of a file; a larger one is shown as its hash
+MAX_ALL_SHOWN_BYTES = 20_000_000  # of all versions; where there is more, all are shown as hashes
+MAX_SECONDS = 10  # of reading untracked files
+SUBMODULE = "160000"  # its mode
+# Settings that decide what counts as a difference and that cannot name a program.
+SETTINGS = ("core.autocrlf", "core.eol", "core.filemode")
 _LFS_POINTER = re.compile(rb"(version https://git-lfs\.\S+\n(?:.*\n)*oid sha256:)[0-9a-f]{64}(\nsize )\d+\n")
 MAX_POINTER_BYTES = 1024  # Git LFS's own limit
+
+Entries = dict[str, str]  # `mode oid` by the name of a file, as in a tree or an index
+
+
+class GitError(Exception):
+    """Git gave no answer; the text is its reason."""
+
+
+class Git:
+    """The git command in a folder; `settings` are added to its configuration as `key=value`."""
+
+    def __init__(
+        self, folder: Path, *, settings: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._folder, self.settings = folder, settings
+        self._environment = {**(os.environ if environment is None else environment), **_NO_FETCH}
+
+    def ask(self, *arguments: str, stdin: bytes = b"") -> bytes:
+        """Standard output of the command; raises GitError where it fails."""
+        # Locks are optional: a run that only looks must not disturb a commit in progress.
+        options = ["--no-optional-locks", "-C", str(self._folder)]
+        options += [word for setting in ("core.fsmonitor=false", *self.settings) for word in ("-c", setting)]
+        try:
+            done = subprocess.run(  # noqa: S603 - fixed words
+                ["git", *options, *arguments],  # noqa: S607 - found as every other tool of the user's
+                input=stdin,
+                capture_output=True,
+                timeout=TIMEOUT_SECONDS,
+                check=False,
+                env=self._environment,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise GitError(f"git {arguments[0]} took more than {TIMEOUT_SECONDS} seconds") from error
+        except OSError as error:
+            raise GitError(str(error)) from error
+        if done.returncode != 0:
+            reason = ascii(done.stderr.decode(errors="replace").partition("\n")[0])[1:-1]
+            raise GitError(reason or f"git {arguments[0]} ended with {done.returncode}")
+        return done.stdout
+
+    def ask_line(self, *arguments: str, stdin: bytes = b"") -> str:
+        """The one line of an answer; empty where there is none."""
+        return os.fsdecode(self.ask(*arguments, stdin=stdin)).removesuffix("\n")
+
+    def ask_fields(self, *arguments: str, stdin: bytes = b"") -> list[str]:
+        """Fields of an answer that each end with a zero byte."""
+        return [os.fsdecode(field) for field in self.ask(*arguments, stdin=stdin).split(b"\0")[:-1]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,27 +114,27 @@ def read_repository(folder: Path, *, but: Path | None = None) -> Repository | No
         return None
     git = Git(folder)
     try:
-        root = Path(os.fsdecode(git.ask("rev-parse", "--show-toplevel")).removesuffix("\n"))
+        root = Path(git.ask_line("rev-parse", "--show-toplevel"))
         # `core.worktree` could name the user's home, whose files would be listed, and copied, as untracked.
         if expected is not None and not is_named and not root.samefile(expected):
             raise GitError(f"the repository in {expected} names another working tree")
-        commit = git.ask("rev-parse", "--revs-only", "HEAD").decode().strip() or None
-        branch = git.ask("branch", "--show-current").decode(errors="backslashreplace").strip() or None
+        commit = git.ask_line("rev-parse", "--revs-only", "HEAD") or None
+        branch = _as_utf8(git.ask_line("branch", "--show-current")) or None
     except (GitError, OSError) as error:
         logger.warning("git: %s; this run records no commit", error)
         return None
     repository = Repository(root=root, commit=commit, branch=branch)
     try:
         repository = replace(repository, untracked=_untracked(root, but))
-        tree = _WorkingTree(root, commit)
-        return replace(repository, diff="".join(tree.diffs()), not_compared=tree.not_compared)
+        diff, not_compared = _compare(Git(root), root, commit)
+        return replace(repository, diff=diff, not_compared=not_compared)
     except GitError as error:  # a damaged index, say
         return replace(repository, not_compared=[f"all files ({error})"])
 
 
 def _untracked(root: Path, but: Path | None) -> dict[str, str]:
     deadline = time.monotonic() + MAX_SECONDS
-    names = Git(root).ask_names("ls-files", "--others", "--exclude-standard", "-z")
+    names = Git(root).ask_fields("ls-files", "--others", "--exclude-standard", "-z")
     outside = (name for name in sorted(names) if not (but and (root / name).is_relative_to(but)))
     return {_as_utf8(name): _digest(root / name, deadline) for name in islice(outside, MAX_UNTRACKED)}
 
@@ -99,154 +159,160 @@ def _as_utf8(name: str) -> str:
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
-class _NotComparedError(Exception):
-    """A file is not compared; the text is the reason."""
+def _compare(git: Git, root: Path, commit: str | None) -> tuple[str, list[str]]:
+    """The difference of tracked files from the commit, and the files left out of it, each with the reason.
 
-
-class _WorkingTree:
-    """The tracked files of a folder, compared with those of a commit."""
-
-    def __init__(self, root: Path, commit: str | None) -> None:
-        self.not_compared: list[str] = []  # complete after `diffs`
-        self._git, self._root, self._commit = Git(root), root, commit
-        self._deadline = time.monotonic() + MAX_SECONDS
-        self._settings = self._git.settings()
-        self._algorithm = self._git.ask("rev-parse", "--show-object-format").decode().strip()
-        self._folders: dict[PurePosixPath, bool] = {}  # False: a link, or no folder
-
-    def diffs(self) -> Iterator[str]:
-        """Yield the difference of each changed file.
-
-        Two of git's conversions are made here too: of line ends, where attributes or `core.autocrlf` ask for
-        it, and of Git LFS, whose files are committed as pointers. Other filters are programs, which are not
-        run: what they change is a difference.
-        """
-        changed = self._changed()
-        files = [name for name, (_, new) in changed.items() if new and new.mode not in (LINK, SUBMODULE)]
-        converted = self._git.converted(files, self._settings) if files else set()
-        oids = {old.oid for old, _ in changed.values() if old and old.mode != SUBMODULE}
-        contents, lacking = self._git.contents(self._commit, oids) if self._commit and oids else ({}, set())
-        length = 0
-        for name, (committed, present) in changed.items():
-            if committed and committed.oid in lacking:
-                self._leave_out(name, "its committed content is not in this clone")
-            old = committed and replace(committed, content=contents.get(committed.oid))
-            try:
-                new = present and self._as_committed(name, present, old, is_converted=name in converted)
-            except _NotComparedError as error:
-                self._leave_out(name, str(error))
-                continue
-            if _state(old) == _state(new):
-                continue
-            if length > MAX_ALL_SHOWN_BYTES:
-                old, new = (version and replace(version, content=None) for version in (old, new))
-            diff = file_diff(name, old, new)
-            length += len(diff)
-            yield diff
-
-    def _changed(self) -> dict[str, tuple[Version | None, Version | None]]:
-        """The committed and the present version of each file whose bytes or mode differ."""
-        committed = self._git.committed(self._commit) if self._commit else {}
-        staged, sparse = self._git.staged()
-        changed = {}
-        for name in sorted({*committed, *staged}):
-            try:
-                new = self._version(name, staged.get(name), is_sparse=name in sparse)
-            except _NotComparedError as error:
-                self._leave_out(name, str(error))
-                continue
-            if _state(committed.get(name)) != _state(new):
-                changed[name] = committed.get(name), new
-        return changed
-
-    def _leave_out(self, name: str, reason: str) -> None:
-        self.not_compared.append(f"{_as_utf8(name)} ({reason})")
-
-    def _version(self, name: str, staged: Version | None, *, is_sparse: bool) -> Version | None:
-        """The file as it is now, without its content; None where it is gone or no longer tracked."""
+    Line ends are converted as git does, and files of Git LFS stand for their pointers. Other filters are
+    programs, which are not run: what they change is a difference.
+    """
+    trees = git.ask_fields("ls-tree", "-r", "-z", "--full-tree", commit) if commit else []
+    committed = {name: f"{mode} {oid}" for name, (mode, _, oid) in _fields_by_name(trees)}
+    index = list(_fields_by_name(git.ask_fields("ls-files", "-t", "-s", "-z")))
+    staged = {name: f"{mode} {oid}" for name, (_, mode, oid, _) in index}
+    sparse = {name for name, (tag, *_) in index if tag == "S"}
+    not_compared, fixed, num_bytes = {}, set(), 0
+    for name in sorted({*committed, *staged}):
+        path = root / name
         if any(folder.lower() in ("", ".", "..", ".git") for folder in name.split("/")):
-            raise _NotComparedError("no name of a file inside the repository")
-        if staged is None:
-            return None
-        path = self._root / name
-        if staged.mode == SUBMODULE:  # by its recorded commit: its files are those of another repository
+            not_compared[name] = "no name of a file inside the repository"
+            committed.pop(name, None)
+            staged.pop(name, None)
+        elif staged.get(name, "").startswith(SUBMODULE):  # its files are those of another repository
+            fixed.add(name)
             if os.path.lexists(path / ".git"):
-                self._leave_out(name, "files of a submodule")
-            return staged
+                not_compared[name] = "files of a submodule"
+        elif name in staged:
+            size, obstacle = _measure(path, num_bytes)
+            num_bytes += size or 0
+            if obstacle:
+                not_compared[name] = obstacle
+                staged |= {name: committed.get(name, staged[name])}
+                fixed.add(name)
+            elif size is None and name in sparse:  # a sparse checkout leaves it out
+                fixed.add(name)
+            elif size is None:
+                del staged[name]
+    with tempfile.TemporaryDirectory(prefix="runwright-git-") as temporary:
+        shadow = _shadow_repository(git, root, Path(temporary))
+        diff = _difference(shadow, root, committed, staged, fixed, not_compared)
+    return diff, [f"{_as_utf8(name)} ({reason})" for name, reason in not_compared.items()]
+
+
+def _fields_by_name(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    yield from ((name, fields.split()) for fields, _, name in (line.partition("\t") for line in lines))
+
+
+def _measure(path: Path, num_bytes: int) -> tuple[int | None, str]:
+    """Bytes of a file or link to read, None where neither is there, and a reason not to read it."""
+    try:
+        status = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None, ""
+    except OSError as error:
+        return None, f"unreadable: {error.strerror}"
+    if stat.S_ISLNK(status.st_mode):
+        return 0, ""
+    if not stat.S_ISREG(status.st_mode):  # a pipe would never end
+        return None, ""
+    if status.st_size > MAX_TRACKED_BYTES:
+        return 0, f"more than {MAX_TRACKED_BYTES:,} bytes"
+    if num_bytes + status.st_size > MAX_ALL_TRACKED_BYTES:
+        return 0, f"more than {MAX_ALL_TRACKED_BYTES:,} bytes with those before it"
+    return status.st_size, "" if os.access(path, os.R_OK) else "unreadable"
+
+
+def _shadow_repository(git: Git, root: Path, folder: Path) -> Git:
+    """Make a repository without configuration over the same objects and files."""
+    objects = (root / git.ask_line("rev-parse", "--git-path", "objects")).resolve()
+    hash_name = git.ask_line("rev-parse", "--show-object-format")
+    for name in ("objects/info", "refs"):
+        (folder / name).mkdir(parents=True)
+    (folder / "objects/info/alternates").write_bytes(os.fsencode(objects) + b"\n")
+    (folder / "HEAD").write_text("ref: refs/heads/main\n")
+    config = f"[core]\nrepositoryFormatVersion = 1\n[extensions]\nobjectFormat = {hash_name}\n"
+    (folder / "config").write_text(config)
+    # A key alone, without a value, means true.
+    settings = {line.partition("\n")[0]: line for line in git.ask_fields("config", "--list", "-z")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= {"GIT_DIR": str(folder), "GIT_WORK_TREE": str(root)}
+    environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    taken_over = [settings[key].replace("\n", "=", 1) for key in SETTINGS if key in settings]
+    return Git(root, settings=taken_over, environment=environment)
+
+
+def _difference(
+    shadow: Git,
+    root: Path,
+    committed: Entries,
+    staged: Entries,
+    fixed: set[str],
+    not_compared: dict[str, str],
+) -> str:
+    """The difference of the working tree from the committed entries; adds to `not_compared`."""
+    _stage(shadow, committed)
+    tree = shadow.ask_line("write-tree", "--missing-ok")
+    shadow.ask("read-tree", "--empty")
+    _stage(shadow, staged, fixed=fixed)
+    shadow.ask("update-index", "-q", "--refresh")
+    diff_index = [
+        "diff-index",
+        "--no-renames",
+        "--ignore-submodules=dirty",
+    ]  # no look inside: it runs git there
+    fields = shadow.ask_fields(*diff_index, "--raw", "-z", tree)
+    facts = [(name, *line[1:].split()) for line, name in zip(fields[::2], fields[1::2], strict=True)]
+    olds = {name: old for name, mode, _, old, *_ in facts if mode not in (SUBMODULE, "000000")}
+    stdin = "".join(f"{oid}\n" for oid in olds.values()).encode()
+    answer = shadow.ask("cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=stdin).decode()
+    sizes = dict(line.split() for line in answer.splitlines())  # `missing` where a clone is partial
+    old_bytes = {oid: int(size) for oid, size in sizes.items() if size.isdecimal()}
+    entries = {name: committed[name] for name, oid in olds.items() if oid not in old_bytes}
+    not_compared |= dict.fromkeys(entries, "its committed content is not in this clone")
+    small = {
+        name: oid
+        for name, oid in olds.items()
+        if old_bytes.get(oid, MAX_ALL_SHOWN_BYTES) <= MAX_POINTER_BYTES
+    }
+    entries |= _lfs_entries(shadow, root, small)
+    _stage(shadow, entries, fixed=entries)
+    shown = [*old_bytes.values(), *(_measure(root / name, 0)[0] or 0 for name, *_ in facts)]
+    is_too_much = sum(size for size in shown if size <= MAX_SHOWN_BYTES) > MAX_ALL_SHOWN_BYTES
+    shadow.settings = [
+        *shadow.settings,
+        f"core.bigFileThreshold={1 if is_too_much else MAX_SHOWN_BYTES}",
+        # As git quotes them: `git apply` must find names that are no UTF-8.
+        f"core.quotePath={'true' if any(name != _as_utf8(name) for name, *_ in facts) else 'false'}",
+    ]
+    options = ["--patch", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color"]
+    return shadow.ask(*diff_index, *options, tree).decode(errors="backslashreplace")
+
+
+def _stage(shadow: Git, entries: Entries, *, fixed: Iterable[str] = ()) -> None:
+    """Put entries into the index; those of `fixed` count, whatever is in the working tree."""
+    lines = "".join(f"{entry}\t{name}\0" for name, entry in entries.items())
+    shadow.ask("update-index", "-z", "--index-info", stdin=os.fsencode(lines))
+    shadow.ask("update-index", "-z", "--skip-worktree", "--stdin", stdin=_joined(fixed))
+
+
+def _joined(names: Iterable[str]) -> bytes:
+    return b"".join(os.fsencode(name) + b"\0" for name in names)
+
+
+def _lfs_entries(shadow: Git, root: Path, oids: Mapping[str, str]) -> Entries:
+    """Entries of changed files of Git LFS, as it would commit them: a pointer with the hash of the file."""
+    fields = shadow.ask_fields("check-attr", "-z", "--stdin", "filter", stdin=_joined(oids))
+    entries = {}
+    for name in (name for name, value in zip(fields[::3], fields[2::3], strict=True) if value == "lfs"):
+        pointer = _LFS_POINTER.fullmatch(shadow.ask("cat-file", "blob", oids[name]))
         try:
-            kind = path.lstat().st_mode if self._is_in_folders(name) else 0
-            if stat.S_ISLNK(kind):
-                return Version(mode=LINK, oid=self._hash(os.fsencode(path.readlink())))
-            if not stat.S_ISREG(kind):
-                return staged if is_sparse else None
-        except FileNotFoundError:
-            return staged if is_sparse else None
-        except OSError as error:
-            raise _NotComparedError(f"unreadable: {error.strerror}") from error
-        with self._open(name) as file:
-            status = os.fstat(file.fileno())
-            hasher = self._hasher(status.st_size)
-            oid = hashlib.file_digest(file, lambda: hasher).hexdigest()
-        if self._settings.get("core.filemode") in ("false", "no", "off", "0"):  # a file system without modes
-            return Version(mode="100644" if staged.mode == LINK else staged.mode, oid=oid)
-        return Version(mode="100755" if status.st_mode & stat.S_IXUSR else "100644", oid=oid)
-
-    @contextmanager
-    def _open(self, name: str) -> Iterator[BufferedReader]:
-        """The file opened for reading, while there is time; raises _NotComparedError."""
-        if time.monotonic() > self._deadline:
-            raise _NotComparedError(f"not read within {MAX_SECONDS} seconds")
-        try:
-            with open_regular(self._root / name) as file:
-                if os.fstat(file.fileno()).st_size > MAX_TRACKED_BYTES:
-                    raise _NotComparedError(f"more than {MAX_TRACKED_BYTES:,} bytes")
-                yield file
-        except OSError as error:
-            raise _NotComparedError(f"unreadable: {error.strerror}") from error
-
-    def _is_in_folders(self, name: str) -> bool:
-        """Return True if none of the folders above a file is a link, which may lead anywhere."""
-        for folder in reversed(PurePosixPath(name).parents[:-1]):
-            if folder not in self._folders:
-                self._folders[folder] = stat.S_ISDIR((self._root / folder).lstat().st_mode)
-            if not self._folders[folder]:
-                return False
-        return True
-
-    def _hasher(self, size: int) -> hashlib._Hash:
-        return hashlib.new(self._algorithm, b"blob %d\0" % size, usedforsecurity=False)
-
-    def _hash(self, content: bytes) -> str:
-        hasher = self._hasher(len(content))
-        hasher.update(content)
-        return hasher.hexdigest()
-
-    def _content(self, name: str, version: Version) -> bytes | None:
-        """The content of a file or link; None where it is too long to be shown."""
-        try:
-            if version.mode == LINK:
-                return os.fsencode((self._root / name).readlink())
-            with open_regular(self._root / name) as file:
-                return file.read() if os.fstat(file.fileno()).st_size <= MAX_SHOWN_BYTES else None
-        except OSError:
-            return None
-
-    def _as_committed(self, name: str, new: Version, old: Version | None, *, is_converted: bool) -> Version:
-        """The present version as git would commit it; with its content, unless that is long or it is late."""
-        committed = (old and old.content) or b""
-        pointer = _LFS_POINTER.fullmatch(committed) if len(committed) <= MAX_POINTER_BYTES else None
-        if new.mode == SUBMODULE or (not pointer and time.monotonic() > self._deadline):
-            return new
-        content = self._content(name, new)
-        if pointer and new.mode != LINK and not _LFS_POINTER.fullmatch(content or b""):
-            with self._open(name) as file:
-                size = os.fstat(file.fileno()).st_size
+            with open_regular(root / name) as file:
+                if not pointer or _LFS_POINTER.fullmatch(file.read(MAX_POINTER_BYTES)):
+                    continue
+                size = file.seek(0, os.SEEK_END)
+                file.seek(0)
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            content = pointer[1] + digest.encode() + pointer[2] + b"%d\n" % size
-        elif is_converted and content and b"\r\n" not in committed and b"\0" not in content:
-            content = content.replace(b"\r\n", b"\n")
-        return new if content is None else replace(new, content=content, oid=self._hash(content))
-
-
-def _state(version: Version | None) -> tuple[str, str] | None:
-    return version and (version.mode, version.oid)
+        except OSError:  # gone, or a link
+            continue
+        content = pointer[1] + digest.encode() + pointer[2] + b"%d\n" % size
+        entries[name] = f"100644 {shadow.ask_line('hash-object', '-w', '--stdin', stdin=content)}"
+    return entries

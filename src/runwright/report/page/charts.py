@@ -98,7 +98,7 @@ def curves_chart(
 
 
 def line(name: str, steps: np.ndarray, values: np.ndarray, *, raw: bool = False) -> dict[str, Any]:
-    """One curve; `raw`: noisy, so that it is drawn smoothed; many points are drawn as means of some."""
+    """One curve; a `raw` one is noisy and drawn smoothed; of many points means of neighbours are drawn."""
     width = -(-len(steps) // MAX_CURVE_POINTS)
     if width > 1:
         starts = np.arange(0, len(steps), width)
@@ -118,6 +118,24 @@ def smoothed(values: np.ndarray, *, share: float = 0.02) -> np.ndarray:
     low, high = np.maximum(positions - width, 0), np.minimum(positions + width + 1, len(values))
     with np.errstate(invalid="ignore", divide="ignore"):
         return (sums[high] - sums[low]) / (counts[high] - counts[low])
+
+
+def prediction_chart(
+    split: str,
+    predicted: np.ndarray,
+    expected: np.ndarray,
+    *,
+    labels: Sequence[str] = (),
+    texts: Sequence[str] | None = None,
+    groups: np.ndarray | None = None,
+    group_names: Sequence[str] = (),
+) -> Chart | None:
+    """A scatter of numbers [N] float, a confusion matrix of classes [N] int, None for sets [N, C]."""
+    if predicted.ndim != 1 or len(predicted) == 0:
+        return None
+    if np.issubdtype(predicted.dtype, np.floating):
+        return scatter_chart(split, predicted, expected, texts=texts, groups=groups, group_names=group_names)
+    return matrix_chart(split, predicted, expected, labels)
 
 
 def scatter_chart(

@@ -16,6 +16,7 @@ from runwright.report.page.charts import Curve
 
 logger = logging.getLogger(__name__)
 
+NUMBERS_FILE = "numbers.json"  # in plots/: the numbers behind the plots of the data
 MAX_PREDICTIONS = 200_000  # of a split; more are not needed for any picture
 
 

@@ -47,7 +47,6 @@ class Batch:
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     inputs: list[dict[str, Any]] = field(default_factory=list)
-    long_texts: dict[str, str] = field(default_factory=dict)  # what MLflow would cut, by its name there
     last: dict[str, Any] = field(default_factory=dict)  # a record that must come after all others
 
     @property
@@ -60,11 +59,9 @@ class Batch:
         for name, value in record.get("m", {}).items():
             self._take_metric(name, float(value), step=record["s"], timestamp=record["t"])
         for name, text in record.get("params", {}).items():
-            key = self._name(name)
-            self.params[key] = self._text(key, text, MAX_PARAM_LENGTH)
+            self.params[self._name(name)] = mlflow_text(text, max_length=MAX_PARAM_LENGTH)
         for name, text in record.get("tags", {}).items():
-            key = self._name(name)
-            self.tags[key] = self._text(key, text, MAX_TAG_LENGTH)
+            self.tags[self._name(name)] = mlflow_text(text, max_length=MAX_TAG_LENGTH)
         self.inputs += record.get("inputs", [])
         for name, (first, now) in record.get("changed", {}).items():
             self._note(f"runwright.changed.{name}", f"{first} → {now}")
@@ -90,12 +87,6 @@ class Batch:
             logger.warning("MLflow does not take the name %r: it is shown as %r", name, key)
             self._note(f"runwright.name.{key}", name)
         return key
-
-    def _text(self, key: str, text: str, max_length: int) -> str:
-        shown = mlflow_text(text, max_length=max_length)
-        if shown != text:
-            self.long_texts[key] = text
-        return shown
 
     def _note(self, name: str, text: str) -> None:
         self.tags[mlflow_name(name)[:MAX_NAME_LENGTH]] = mlflow_text(text, max_length=MAX_TAG_LENGTH)

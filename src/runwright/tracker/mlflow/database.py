@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from functools import cache
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ def missing_driver(uri: str) -> str | None:
 
 
 def ask(uri: str, *, timeout_seconds: float) -> str | None:
-    """None where the database lets us in, else what it or the network says; without secrets."""
+    """Connect to the database; None on success, else the error in one line, without secrets."""
     from sqlalchemy.exc import SQLAlchemyError
 
     missing = missing_driver(uri)
@@ -72,12 +73,21 @@ def make_tables(uri: str, *, artifacts: str, timeout_seconds: float) -> None:
                 time.sleep(0.1)
             if _version(connection) is None:
                 SqlAlchemyStore(uri, artifacts)
-        version, wanted = _version(connection), latest_version()
-    if wanted is not None and version != wanted:
-        raise TrackingError(
-            f"{redact(uri)} is of another version of MLflow (schema {version}, here {wanted}); an older one: "
-            "mlflow db upgrade ADDRESS, after a backup, for all who use it; a newer one: install that MLflow"
-        )
+        version = _version(connection)
+    if fault := version_fault(redact(uri), version, address=redact(uri)):
+        raise TrackingError(": ".join(fault))
+
+
+def version_fault(store: str, version: str | None, *, address: str) -> tuple[str, str] | None:
+    """The reason why tables of this version are not those of the MLflow that is installed, and advice."""
+    latest = latest_version()
+    if latest in (None, version):
+        return None
+    upgrade = f"mlflow db upgrade {shlex.quote(address)}"
+    return (
+        f"{store} is of another version of MLflow (schema {version}, here {latest})",
+        f"an older one, after a backup, for all who use it: {upgrade}; a newer one: install that MLflow",
+    )
 
 
 def _engine(uri: str, *, timeout_seconds: float = 10) -> Engine:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import sqlite3
 from pathlib import Path
 
 from runwright.config.addresses import to_address
 from runwright.errors import TrackingError
-from runwright.tracker.mlflow.database import latest_version
+from runwright.tracker.mlflow.database import version_fault
 
 TABLES = {"alembic_version", "experiments", "runs", "metrics", "params", "tags"}  # in every version of MLflow
 ADVICE = (
@@ -38,12 +37,7 @@ def find_fault(file: Path, *, address: str, locked_seconds: float = 10.0) -> tup
     if not tables >= TABLES or version is None:
         shown = ", ".join(sorted(tables)[:5]) or "none"
         return f"{file} lacks tables of MLflow (it has: {shown}): foreign, or left half made", ADVICE
-    latest = latest_version()
-    if latest is not None and version != latest:
-        problem = f"{file} is of another version of MLflow (schema {version}, here {latest})"
-        upgrade = f"mlflow db upgrade {shlex.quote(address)}"
-        return problem, f"an older one, after a copy: {upgrade}; a newer one: install that MLflow"
-    return None
+    return version_fault(str(file), version, address=address)
 
 
 def make_store(file: Path, *, artifacts: str, timeout_seconds: float) -> None:

@@ -43,7 +43,7 @@ MAX_BACKOFF_SECONDS = 60.0
 
 
 class MLflowTracker(JournaledTracker):
-    """Records to the journal and uploads it to MLflow behind the run's back."""
+    """Records to the journal and uploads it to MLflow in a background thread."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class MLflowTracker(JournaledTracker):
 
     @property
     def location(self) -> str:
-        """Address of the run for people; without passwords."""
+        """Address of the run in MLflow, without passwords."""
         uploader = self._uploader
         if uploader is None:
             return ""
@@ -87,7 +87,7 @@ class MLflowTracker(JournaledTracker):
         return uri
 
     def on_start(self, run: RunInfo) -> None:
-        """Probe the store, then upload in the background either way."""
+        """Probe the store, then start the thread that uploads, also where the probe failed."""
         began = time.monotonic()
         output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent))
         store = locate(self._uri, artifacts=self._artifact_uri, output_dir=output_dir)
@@ -210,7 +210,7 @@ def sync(folder: Path, *, uri: str | None = None) -> int:
 
 
 def _remember(folder: Path, *, store: Store, target: Target, output_dir: Path) -> None:
-    """Write down what `sync` needs later; paths are relative to the run, so that `outputs/` can be moved."""
+    """Write what `sync` needs later; paths are relative to the run, so that `outputs/` can be moved."""
     default = store.uri == default_address(output_dir)
     states = read_state(folder)
     states["run"] = {

@@ -32,7 +32,7 @@ from runwright.tracker.mlflow.batch import (
 from runwright.tracker.mlflow.logged_model import send_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from mlflow.entities import Metric, Param, RunTag
     from mlflow.tracking import MlflowClient
@@ -60,7 +60,7 @@ class Target:
 
 
 class Uploader:
-    """One run's way into one store; used by one thread at a time.
+    """Uploads the journal of one run to one store; used by one thread at a time.
 
     `upload` raises whatever MLflow raises when the store does not answer; the next call goes on from there.
     What MLflow refuses for good is left out with a warning and stays in the journal.
@@ -102,7 +102,7 @@ class Uploader:
         return client
 
     def upload(self, *, go_on: Callable[[], bool] = lambda: True) -> int:
-        """Send what the journal holds and the store lacks; the number of journal records sent."""
+        """Send journal records that the store lacks; returns their number."""
         client, num_sent = self.connect(), 0
         while go_on():
             batch = Batch(offset=self._offset, named=self._named)
@@ -124,7 +124,7 @@ class Uploader:
         return self._client is not None and self._offset == (self.folder / FILE_NAME).stat().st_size
 
     def close(self) -> None:
-        """Let other processes upload."""
+        """Release the lock, so that other processes may upload."""
         self._lock.release(force=True)
 
     def _save(self) -> None:
@@ -167,19 +167,16 @@ class Uploader:
         from mlflow.entities import Param, RunTag
 
         run_id, last = self.mlflow_run_id, batch.last
-        params = [Param(*item) for item in batch.params.items()]
-        tags = [RunTag(*item) for item in batch.tags.items()]
-        for start in range(0, len(batch.metrics), MAX_METRICS):
-            self._log(client, batch.metrics[start : start + MAX_METRICS], [], [])
-        for start in range(0, len(params), MAX_PARAMS):
-            self._log(client, [], params[start : start + MAX_PARAMS], [])
-        for start in range(0, len(tags), MAX_TAGS):
-            self._log(client, [], [], tags[start : start + MAX_TAGS])
+        calls = (
+            ("metrics", batch.metrics, MAX_METRICS),
+            ("params", [Param(*item) for item in batch.params.items()], MAX_PARAMS),
+            ("tags", [RunTag(*item) for item in batch.tags.items()], MAX_TAGS),
+        )
+        for kind, entries, limit in calls:
+            for start in range(0, len(entries), limit):
+                self._log(client, kind, entries[start : start + limit])
         if batch.inputs:
             _log_inputs(client, run_id, batch.inputs)
-        for key, text in batch.long_texts.items():
-            clean = text.encode("utf-8", "backslashreplace").decode("utf-8")
-            client.log_text(run_id, clean, f"long_values/{key}.txt")
         if "model" in last:
             send_model(client, self.folder, last, run_id=run_id, experiment_id=self.experiment_id)
         elif "artifact" in last:
@@ -195,14 +192,13 @@ class Uploader:
         elif last:
             client.set_terminated(run_id, last["status"], end_time=last["t"])
 
-    def _log(
-        self, client: MlflowClient, metrics: list[Metric], params: list[Param], tags: list[RunTag]
-    ) -> None:
-        """One call; where MLflow refuses what is in it, halves of it, so that the rest arrives."""
+    def _log(self, client: MlflowClient, kind: str, entries: Sequence[Metric | Param | RunTag]) -> None:
+        """Send metrics, params or tags in one call; in halves where MLflow refuses an entry of them."""
         from mlflow.exceptions import MlflowException
 
         try:
-            client.log_batch(self.mlflow_run_id, metrics, params, tags, synchronous=True)
+            options: dict[str, Any] = {kind: entries, "synchronous": True}
+            client.log_batch(self.mlflow_run_id, **options)
         except MlflowException as error:
             if error.error_code not in REFUSALS:
                 raise
@@ -210,12 +206,12 @@ class Uploader:
                 raise TrackingError(
                     f"MLflow run {self.mlflow_run_id} was deleted; it is left alone"
                 ) from error
-            entries = [*metrics, *params, *tags]
             if len(entries) == 1:
                 logger.warning("MLflow refuses %r: %s", entries[0].key, error)
                 return
-            for half in (slice(0, len(entries) // 2), slice(len(entries) // 2, None)):
-                self._log(client, metrics[half], params[half], tags[half])
+            middle = len(entries) // 2
+            for half in (entries[:middle], entries[middle:]):
+                self._log(client, kind, half)
 
 
 def _log_inputs(client: MlflowClient, run_id: str, inputs: list[dict[str, Any]]) -> None:
