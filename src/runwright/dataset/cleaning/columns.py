@@ -127,6 +127,11 @@ def text_of(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else as_text(value)
 
 
+def as_truth(value: Any) -> bool:
+    """True for 1, true and yes, False for 0, false and no, in any type; raises KeyError for others."""
+    return _TRUTH[as_text(value).strip().lower()]
+
+
 def _number(value: Any, kind: type[int] | type[float]) -> int | float:
     if isinstance(value, str) and "_" in value:  # Python takes it within numbers
         raise ValueError(value)
@@ -141,7 +146,7 @@ _CONVERT: dict[str, Callable[[Any], Any]] = {
     "string": as_text,
     "int": partial(_number, kind=int),
     "float": partial(_number, kind=float),
-    "bool": lambda value: _TRUTH[as_text(value).strip().lower()],
+    "bool": as_truth,
 }
 
 

@@ -6,13 +6,12 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute
 
-from runwright.dataset.readers.reading import Files, Position, Reader, batches_of, lines_of
+from runwright.dataset.readers.reading import Files, Position, Reader, batches_to_learn, lines_of
 from runwright.errors import ConfigError, DataError
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
@@ -131,15 +130,11 @@ class CsvReader(Reader):
             raise ConfigError(f"dataset.source.column_types names {unknown[0]!r}; columns: {shown}")
         kinds = dict(self.column_types)
         filled: set[str] = set()
-        for split, addresses in files.items():
-            most = 1 if split == sampled else None
-            for address in addresses[:most]:
-                at = Position(address=address, split=split)
-                for batch in islice(batches_of(self.rows(at, names[split]), at), most):
-                    for name, values in zip(names[split], zip(*batch, strict=True), strict=True):
-                        filled |= {name} if any(values) else set()
-                        if name not in self.column_types:
-                            kinds[name] = _narrowest(values, kinds.get(name, "int"))
+        for at, batch in batches_to_learn(files, sampled, lambda at: self.rows(at, names[at.split or ""])):
+            for name, values in zip(names[at.split or ""], zip(*batch, strict=True), strict=True):
+                filled |= {name} if any(values) else set()
+                if name not in self.column_types:
+                    kinds[name] = _narrowest(values, kinds.get(name, "int"))
         empty = {name: "string" for name in kinds if name not in filled and name not in self.column_types}
         types = {name: _TYPES[kind] for name, kind in (kinds | empty).items()}
         return {

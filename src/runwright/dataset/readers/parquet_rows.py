@@ -20,8 +20,6 @@ _BATCH_ROWS = 1000
 class ParquetReader(Reader):
     """Rows of parquet files, which have no lines."""
 
-    is_text = False
-
     def rows(self, at: Position, _: Sequence[str], /) -> Iterator[tuple[Any, ...]]:
         skipped, group = at.row, 0
         with _open_parquet(at.address, at.split) as file:
