@@ -90,7 +90,9 @@ def test_types_that_fit_are_joined_and_others_are_named(write, read):
     decimal = read("csv", write("b.csv", "text,n\ny,0.5\n"))
     assert concat(parts={"a": whole, "b": decimal}, **PLAIN)["train"]["n"][:] == [1.0, 0.5]
     words = read("csv", write("c.csv", "text,n\ny,many\n"))
-    with pytest.raises(DataError, match=r"column 'n': .*int64 in a, (large_)?string in b.*CastColumns"):
+    with pytest.raises(
+        DataError, match=r"parts a, b .* n has incompatible types: int64 vs large_string.*CastColumns"
+    ):
         concat(parts={"a": whole, "b": words}, **PLAIN)
 
 

@@ -237,26 +237,20 @@ def _common_schema(
         raise ConfigError(
             f"dataset.source.source_column: the parts have a column {source_column!r}; choose another name"
         )
-    fields = [pa.field(name, _common_type(name, schemas, split=split)) for name in wanted]
+    alike = [pa.schema([(name, schema.field(name).type) for name in wanted]) for schema in schemas.values()]
+    try:
+        common = pa.unify_schemas(alike, promote_options="permissive")
+    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+        raise DataError(
+            f"parts {', '.join(schemas)} have different types in a column: {error}; make them the same with "
+            "CastColumns among the cleaning steps of a part",
+            split=split,
+        ) from error
     if source_column is not None:
-        fields.append(pa.field(source_column, pa.string()))
+        common = common.append(pa.field(source_column, pa.string()))
     lost = {name: [c for c in schema.names if c not in (*wanted, ROW_ID)] for name, schema in schemas.items()}
     left_out = "; ".join(f"{', '.join(c)} of {name}" for name, c in lost.items() if c)
-    return pa.schema(fields), left_out if columns is None else ""
-
-
-def _common_type(column: str, schemas: Mapping[str, pa.Schema], *, split: str) -> pa.DataType:
-    single = [pa.schema([pa.field(column, schema.field(column).type)]) for schema in schemas.values()]
-    try:
-        return pa.unify_schemas(single, promote_options="permissive").field(column).type
-    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
-        kinds = ", ".join(f"{schema.field(column).type} in {name}" for name, schema in schemas.items())
-        raise DataError(
-            f"the parts have different types here: {kinds}; make them the same with CastColumns among the "
-            f"cleaning steps of a part",
-            split=split,
-            column=column,
-        ) from error
+    return common, left_out if columns is None else ""
 
 
 def _in_schema(table: pa.Table, schema: pa.Schema, source_column: str | None, name: str) -> pa.Table:

@@ -56,7 +56,7 @@ def path_of(address: str) -> PurePosixPath:
     return path.with_suffix("") if path.suffix.lower() in _COMPRESSIONS else path
 
 
-def files_of_splits(files: Mapping[str, Any], folder: str | None) -> dict[str, list[str]]:
+def files_of_splits(files: Mapping[str, str | list[str] | None], folder: str | None) -> dict[str, list[str]]:
     """The files of each split, in a fixed order; splits given as null are left out."""
     root = folder if folder and is_remote(folder) else Path(folder or ".").expanduser()
     if isinstance(root, Path) and not root.is_dir():
@@ -67,12 +67,8 @@ def files_of_splits(files: Mapping[str, Any], folder: str | None) -> dict[str, l
     return by_split
 
 
-def _files(split: str, value: Any, root: Path | str) -> list[str]:
+def _files(split: str, value: str | list[str], root: Path | str) -> list[str]:
     patterns = [value] if isinstance(value, str) else value
-    if not isinstance(patterns, list | tuple) or not all(isinstance(item, str) for item in patterns):
-        raise ConfigError(
-            f"dataset.source.files.{split}: expected a path, a pattern or a list of them, got {value!r}"
-        )
     paths = [str(path) for pattern in patterns for path in _expand(split, pattern, root)]
     if not paths:
         raise DataError("the list of files is empty", split=split)
