@@ -147,16 +147,6 @@ def open_bytes(address: str, *, split: str | None = None, unpacked: bool = True)
             raise
 
 
-def seekable(stream: BinaryIO) -> BinaryIO:
-    """The stream, or its content in memory where it can only be read from beginning to end."""
-    try:
-        stream.seek(0, io.SEEK_END)
-        stream.seek(0)
-    except (ValueError, OSError):
-        return io.BytesIO(stream.read())
-    return stream
-
-
 def file_state(address: str | Path) -> list[Any]:
     """Marks that differ between two states of a file, without reading it where that is possible."""
     if is_remote(str(address)):
@@ -171,8 +161,7 @@ def file_state(address: str | Path) -> list[Any]:
 
 def file_fingerprint(address: str | Path) -> str:
     """32 hex digits of a hash of a file as it is stored; of a large one its size and samples of it."""
-    with open_bytes(str(address), unpacked=False) as opened:
-        stream = seekable(opened)
+    with open_bytes(str(address), unpacked=False) as stream:
         size = stream.seek(0, io.SEEK_END)
         hasher = hashlib.blake2b(size.to_bytes(8, "little"), digest_size=16)
         offsets = range(0, size, _SAMPLE_BYTES)
@@ -198,7 +187,7 @@ def _opened(address: str, split: str | None, *, unpacked: bool) -> Iterator[Any]
         if compression is None:
             yield stored
         elif compression == "zip":
-            with zipfile.ZipFile(seekable(stored)) as archive:
+            with zipfile.ZipFile(stored) as archive:
                 names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
                 if len(names) != 1:
                     first = names[0] if names else "NAME"
