@@ -53,7 +53,7 @@ READING = [
     Bad("latin-1 read as utf-8", "csv", GOOD.encode() + "é,1\n".encode("latin-1"), "0xe9", row=1, line=3),
     Bad("a wrong byte far in", "csv", b"t\n" + b"ok\n" * 90_000 + b"\xff\n", "0xff", row=90_000, line=90_002),
     Bad("utf-16 read as utf-8", "csv", GOOD.encode("utf-16"), "utf-16", row=0, line=1),
-    Bad("a compressed file", "csv", gzip.compress(b"text\na\n"), "end in .gz", row=0, line=1),
+    Bad("a compressed file", "csv", gzip.compress(b"text\na\n"), "ends in .gz", row=0, line=1),
     Bad("a parquet file as csv", "csv", table_bytes(pa.table({"a": [1]})), "dataset=parquet", row=0, line=1),
     Bad(
         "a word in a column declared to be numbers", "csv", "text,score\na,1\nb,high\n",

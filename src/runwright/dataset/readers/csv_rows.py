@@ -149,7 +149,7 @@ class CsvReader(Reader):
         names = self.dialect.column_names or tuple(name.strip() for name in first)
         if self.dialect.column_names is None and not self.dialect.header:
             names = tuple(f"column_{number}" for number in range(1, len(first) + 1))
-        if not names:
+        if names in {(), ("",)}:
             raise DataError("the file is empty", file=address, split=split)
         for number, name in enumerate(names):
             if not name:
