@@ -69,7 +69,7 @@ def _is_blank(values: Any) -> Any:
 
 
 def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
-    """The complaint that a column is not there, with the nearest name and all names there are."""
+    """The error for a missing column, with the nearest name and all names there are."""
     names = [name for name in rows.column_names if name != ROW_ID]
     hint = did_you_mean(column, names)
     if len(names) == 1 and any(mark in names[0] for mark in "\t;,|"):
@@ -80,7 +80,7 @@ def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
 
 
 def row_error(problem: str, rows: Dataset, position: int, *, split: str, column: str | None) -> DataError:
-    """A complaint about the row at a position, named by its file and its place there."""
+    """An error about the row at a position, with its file, row and line."""
     row = rows[position]
     where = locate(rows, row.get(ROW_ID, position))
     if "id" in row:  # people search nested files for it

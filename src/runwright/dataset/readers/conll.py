@@ -37,7 +37,7 @@ def read_conll(
     mark = None if separator == "whitespace" else delimiter_of(separator, "dataset.source.separator")
     if not columns:
         raise ConfigError(
-            "dataset.source.columns: expected at least one name with its place, such as words: 0"
+            "dataset.source.columns: expected at least one name with its column number from 0, as in words: 0"
         )
     reader = ConllReader(columns_on_line=columns, separator=mark, encoding=known_encoding(encoding))
     return read_files(reader, files_of_splits(files, folder))

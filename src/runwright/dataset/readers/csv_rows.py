@@ -72,7 +72,7 @@ def records_in(lines: Iterable[str], dialect: Dialect, at: Position) -> Iterator
 
 
 def wrong_number(fields: Sequence[str], names: Sequence[str], at: Position) -> DataError:
-    """The complaint about a row with too few or too many fields."""
+    """The error for a row with too few or too many fields."""
     text = " | ".join(fields)
     text = text if len(text) <= 80 else text[:77] + "..."
     return at.error(

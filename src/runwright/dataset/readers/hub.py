@@ -162,7 +162,7 @@ def _named(value: Any, names: list[str]) -> Any:
 
 
 def _schema(features: Features, classes: Mapping[str, Any], *, without: set[str]) -> pa.Schema:
-    """The columns as Arrow has them, with names in the place of classes."""
+    """The columns as Arrow has them, with names in place of classes."""
     fields = []
     for field in features.arrow_schema:
         kind = field.type

@@ -31,11 +31,11 @@ class Position:
     split: str | None = None
     row: int = 0  # rows before the next one
     offset: int = 0  # bytes before it, where the file is read by lines
-    num_lines: int = 0  # lines before it, likewise
+    num_lines: int = 0  # lines before it, where the file is read by lines
     line: int | None = None  # where the last row begins, from 1; None: the file has no lines
 
     def error(self, problem: str, *, line: int | None = None, column: str | None = None) -> DataError:
-        """A complaint about the row that is being read."""
+        """An error about the row that is being read."""
         line = line or self.line
         return DataError(problem, file=self.address, split=self.split, row=self.row, line=line, column=column)
 
@@ -45,7 +45,7 @@ class Reader:
     """Rows of files of one format; its fields are all that they depend on."""
 
     may_be_empty = False  # a file without rows is no mistake
-    types_of = "other rows are; whole numbers hold 64 bits"  # why a column has its type, for complaints
+    types_of = "other rows are; whole numbers hold 64 bits"  # why a column has its type, for errors
 
     @property
     def line_encoding(self) -> str | None:

@@ -1,7 +1,7 @@
-"""Streams of rows: the rows of files from any place on, in blocks, read when they are wanted.
+"""Streams of rows: the rows of files from any position on, in blocks, read when they are needed.
 
-A place is five whole numbers; reading from it gives the rows that reading from the start gives after it. So a
-checkpoint needs no rows, and resuming costs the same at any place.
+A position (`Place`) is five whole numbers: reading from it gives the rows that a reading from the start gives
+after it. So a checkpoint needs no rows, and resuming costs the same at any position.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class RowStream:
     schema: pa.Schema
     reader: Reader
     fingerprint: str = ""  # tells other data, not the same data elsewhere; of train that is not kept
-    types_of: str | None = None  # why columns have their types, for complaints; None: as the reader says
+    types_of: str | None = None  # why columns have their types, for errors; None: as the reader says
     about: Mapping[str, Any] = field(default_factory=dict)  # more about the sources, see `raw.py`
     split: str = "train"
     limit: int | None = None  # rows
@@ -76,7 +76,7 @@ class RowStream:
     cleaning: Sequence[Callable[[Splits], Splits]] = ()  # steps that look at one row at a time
 
     def blocks(self, place: Place, sizes: Iterator[int]) -> Iterator[Block]:
-        """Blocks of so many rows from a place to the end; only the last one may be shorter."""
+        """Blocks of so many rows from a position to the end; only the last one may be shorter."""
         schema = with_row_id(self.schema, split=self.split, file=self.files[0])
         for taken in self._taken(place, sizes):
             first_id, num_read = taken.first_id, len(taken.values)
@@ -123,7 +123,7 @@ class RowStream:
         raise DataError("the split has no rows left", split=self.split)
 
     def _taken(self, place: Place, sizes: Iterator[int]) -> Iterator[_Taken]:
-        """So many rows at a time from a place to the end."""
+        """So many rows at a time from a position to the end."""
         number, row_id = place.file, place.row_id
         at = Position(
             address=self.files[number],
@@ -168,7 +168,7 @@ class RowStream:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def _unfit(self, values: Sequence[Any], column: pa.Field, taken: _Taken) -> DataError:
-        """The complaint about the first value that Arrow cannot store as the column's type."""
+        """The error for the first value that Arrow cannot store as the column's type."""
 
         def fits(value: Any) -> bool:
             try:
@@ -226,5 +226,5 @@ def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sour
 
 
 def files_fingerprint(files: Sequence[str]) -> str:
-    """32 hex digits of a hash of each file, the same elsewhere."""
+    """32 hex digits of a hash of each file, whatever its path."""
     return store.digest([file_fingerprint(file) for file in files])
