@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from runwright.dataset import checks
 from runwright.dataset.checks import require_columns
 from runwright.errors import DataError
 
@@ -54,8 +53,8 @@ READING = [
     Bad("latin-1 read as utf-8", "csv", GOOD.encode() + "é,1\n".encode("latin-1"), "0xe9", row=1, line=3),
     Bad("a wrong byte far in", "csv", b"t\n" + b"ok\n" * 90_000 + b"\xff\n", "0xff", row=90_000, line=90_002),
     Bad("utf-16 read as utf-8", "csv", GOOD.encode("utf-16"), "utf-16", row=0, line=1),
-    Bad("a compressed file", "csv", gzip.compress(b"text\na\n"), "gzip file"),
-    Bad("a parquet file as csv", "csv", table_bytes(pa.table({"a": [1]})), "parquet file"),
+    Bad("a compressed file", "csv", gzip.compress(b"text\na\n"), "ends in .gz", row=0, line=1),
+    Bad("a parquet file as csv", "csv", table_bytes(pa.table({"a": [1]})), "dataset=parquet", row=0, line=1),
     Bad(
         "a word in a column declared to be numbers", "csv", "text,score\na,1\nb,high\n",
         "'high' is not float", row=1, line=3, column="score", options={"column_types": {"score": "float"}},
@@ -76,8 +75,15 @@ READING = [
     Bad("a json list inside an object", "json", json.dumps({"d": [1]}, indent=1), "field", row=0, line=1),
     Bad("a json field that is no list", "json", '{"n": 3, "data": []}', "'data'", options={"field": "n"}),
     Bad("NaN in json", "json", '{"s": 1.5}\n{"s": NaN}\n', "write null", row=1, line=2),
-    Bad("text where numbers were", "json", '{"s": 1}\n{"s": null}\n{"s": "2"}', "is text", row=2, column="s"),
-    Bad("a list where text was", "json", '{"s": "a"}\n{"s": ["b"]}\n', "is a list", row=1, column="s"),
+    Bad(
+        "text where numbers were", "json", '{"s": 1}\n{"s": null}\n{"s": "2"}',
+        "'2' is not int64", row=2, line=3, column="s",
+    ),
+    Bad("true where numbers were", "json", '{"s": 1.5}\n{"s": true}', "True", row=1, line=2, column="s"),
+    Bad(
+        "a list where text was", "json", '{"s": "a"}\n{"s": ["b"]}\n',
+        "['b'] is not string", row=1, line=2, column="s",
+    ),
     Bad(
         "a huge number in json", "json", f'{{"s": 1}}\n{{"s": {2**70}}}\n',
         "64 bits", row=1, line=2, column="s",
@@ -130,13 +136,6 @@ def test_a_column_that_cannot_be_used_is_named(bad, read, write, load):
     assert bad.says in str(caught.value)
     assert (caught.value.file, caught.value.split, caught.value.column) == (path, "train", bad.column)
     assert (caught.value.row, caught.value.line) == (bad.row, bad.line)
-
-
-def test_an_over_long_text_is_named_with_its_row(read, write, monkeypatch):
-    monkeypatch.setattr(checks, "MAX_TEXT_CHARACTERS", 10)
-    splits = read("csv", write("a.csv", "text\nshort\n" + "x" * 11 + "\n"))
-    with pytest.raises(DataError, match="row 1, column 'text': the text has 11 characters"):
-        require_columns(splits, {"text": "text"})
 
 
 def test_a_row_is_named_by_its_place_in_its_own_file(read, write, load):

@@ -48,11 +48,6 @@ def test_parts_come_one_after_the_other_with_new_ids_and_their_names(numbered):
     assert rows["test"]["text"][:] == ["a 0"]
 
 
-def test_a_list_of_parts_gets_names(numbered):
-    rows = concat(parts=[numbered("a", 1), numbered("b", 1)], columns=None, source_column="from")
-    assert rows["train"]["from"][:] == ["part_1", "part_2"]
-
-
 def test_a_row_can_be_traced_to_the_file_of_its_part(numbered):
     rows = concat(parts={"a": numbered("a", 2), "b": numbered("b", 3)}, **PLAIN)["train"]
     where = locate(rows, 3)
@@ -78,7 +73,7 @@ def test_rows_are_traced_through_the_steps_of_their_parts(numbered, load):
 
 
 def test_rows_are_traced_through_a_mixture_of_a_mixture(numbered, load):
-    inner = mixed(parts={"a": numbered("a", 9), "b": numbered("b", 2)}, weights=[1, 3], num_rows=8)
+    inner = mixed(parts={"a": numbered("a", 9), "b": numbered("b", 2)}, weights={"a": 1, "b": 3}, num_rows=8)
     outer = mixed(parts={"in": load(inner, subset={"train": 6}), "c": numbered("c", 5)}, temperature=1)
     assert {text[0] for text in numbers_of_lines(outer["train"])} == {"a", "b", "c"}
 
@@ -95,7 +90,9 @@ def test_types_that_fit_are_joined_and_others_are_named(write, read):
     decimal = read("csv", write("b.csv", "text,n\ny,0.5\n"))
     assert concat(parts={"a": whole, "b": decimal}, **PLAIN)["train"]["n"][:] == [1.0, 0.5]
     words = read("csv", write("c.csv", "text,n\ny,many\n"))
-    with pytest.raises(DataError, match=r"column 'n': .*int64 in a, (large_)?string in b.*CastColumns"):
+    with pytest.raises(
+        DataError, match=r"parts a, b .* n has incompatible types: int64 vs large_string.*CastColumns"
+    ):
         concat(parts={"a": whole, "b": words}, **PLAIN)
 
 
@@ -124,7 +121,9 @@ def test_a_mixture_has_the_asked_proportions_and_no_row_twice(numbered):
 
 
 def test_a_part_that_is_too_small_is_repeated_evenly(numbered):
-    rows = mixed(parts={"a": numbered("a", 90), "b": numbered("b", 4)}, weights=[1, 1], num_rows=20)["train"]
+    rows = mixed(
+        parts={"a": numbered("a", 90), "b": numbered("b", 4)}, weights={"a": 1, "b": 1}, num_rows=20
+    )["train"]
     texts = [text for text in rows["text"][:] if text.startswith("b")]
     counts = sorted(texts.count(text) for text in set(texts))
     assert counts == [2, 2, 3, 3]
@@ -142,23 +141,23 @@ def test_the_temperature_makes_parts_more_equal(numbered):
 
 def test_evaluation_splits_of_a_mixture_stay_whole(numbered):
     parts = {"a": numbered("a", 9, test=3), "b": numbered("b", 9, test=2)}
-    assert len(mixed(parts=parts, weights=[8, 1])["test"]) == 5
+    assert len(mixed(parts=parts, weights={"a": 8, "b": 1})["test"]) == 5
 
 
 def test_the_same_seed_draws_the_same_rows(numbered):
     parts = {"a": numbered("a", 50), "b": numbered("b", 10)}
-    drawn = [mixed(seed, parts=parts, weights=[1, 1])["train"]["text"][:] for seed in (0, 0, 1)]
+    drawn = [mixed(seed, parts=parts, weights={"a": 1, "b": 1})["train"]["text"][:] for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_a_mixture_that_cannot_be_says_why(numbered):
     parts = {"a": numbered("a", 5, test=2), "b": numbered("b", 5)}
     with pytest.raises(DataError, match=r"split 'test': the part 'b' has no such split to mix"):
-        mixed(parts=parts, weights=[1, 1], splits=["test"])
+        mixed(parts=parts, weights={"a": 1, "b": 1}, splits=["test"])
     with pytest.raises(DataError, match="no row of part 'b' in a mixture of 3 rows"):
-        mixed(parts=parts, weights=[99, 1], num_rows=3)
+        mixed(parts=parts, weights={"a": 99, "b": 1}, num_rows=3)
     with pytest.raises(ConfigError, match="names 'trian'"):
-        mixed(parts=parts, weights=[1, 1], splits=["trian"])
+        mixed(parts=parts, weights={"a": 1, "b": 1}, splits=["trian"])
 
 
 FILE = """
@@ -245,7 +244,7 @@ from conftest import DEFAULTS
 from runwright.dataset.combine import mix
 function, options = DEFAULTS["csv"]
 parts = {name: function(files={"train": sys.argv[1]}, **options) for name in ("a", "b")}
-rows = mix(0, parts=parts, weights=[1, 2], temperature=None, num_rows=None, splits=["train"],
+rows = mix(0, parts=parts, weights={"a": 1, "b": 2}, temperature=None, num_rows=None, splits=["train"],
            columns=None, source_column="from")["train"]
 print(rows._fingerprint, len(rows))
 """

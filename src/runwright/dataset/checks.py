@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -13,20 +12,18 @@ from datasets import Dataset
 
 from runwright.dataset.fingerprint import column_chunks, row_keys
 from runwright.dataset.readers.raw import ROW_ID, files_of, locate
-from runwright.errors import DataError
+from runwright.errors import DataError, did_you_mean
 from runwright.types import Splits
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
 
 Kind = Literal["text", "any"]
-MAX_TEXT_CHARACTERS = 10_000_000  # beyond any document: a file read with the wrong quotes or separators
 
 
 def require_columns(splits: Splits, columns: Mapping[str, Kind], *, whole: bool = True) -> None:
     """Raise DataError unless every split has rows and these columns, without nulls.
 
-    A column of kind "text" must hold strings, none longer than 10 million characters and, where the splits
-    are `whole`, not all of them blank.
+    A column of kind "text" must hold strings, where the splits are `whole` not all of them blank.
     """
     for split, rows in splits.items():
         if not len(rows):
@@ -64,16 +61,6 @@ def _check_values(rows: Dataset, start: int, values: Any, *, split: str, column:
             split=split,
             column=column,
         )
-    lengths = pc.utf8_length(values)
-    longest = pc.max(lengths).as_py() or 0
-    if longest > MAX_TEXT_CHARACTERS:
-        raise row_error(
-            f"the text has {longest} characters, more than {MAX_TEXT_CHARACTERS}; is a quote not closed?",
-            rows,
-            start + pc.index(lengths, value=longest).as_py(),
-            split=split,
-            column=column,
-        )
     return bool(pc.all(_is_blank(values)).as_py())
 
 
@@ -82,25 +69,23 @@ def _is_blank(values: Any) -> Any:
 
 
 def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
-    """The complaint that a column is not there, with the nearest name and all names there are."""
+    """The error for a missing column, with the nearest name and all names there are."""
     names = [name for name in rows.column_names if name != ROW_ID]
-    near = difflib.get_close_matches(column, names, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(column, names)
     if len(names) == 1 and any(mark in names[0] for mark in "\t;,|"):
-        hint = "; the only column looks like several: check dataset.source.delimiter"
+        hint = "the only column looks like several: check dataset.source.delimiter"
     file = locate(rows, 0).file
-    return DataError(
-        f"no such column; columns: {', '.join(map(repr, names))}{hint}", file=file, split=split, column=column
-    )
+    problem = f"no such column; columns: {', '.join(map(repr, names))}{hint and '; '}{hint}"
+    return DataError(problem, file=file, split=split, column=column)
 
 
 def row_error(problem: str, rows: Dataset, position: int, *, split: str, column: str | None) -> DataError:
-    """A complaint about the row at a position, named by its file and its place there."""
+    """An error about the row at a position, with its file, row and line."""
     row = rows[position]
     where = locate(rows, row.get(ROW_ID, position))
     if "id" in row:  # people search nested files for it
         problem = f"{problem} (id {row['id']!r})"
-    return DataError(problem, file=where.file, line=where.line, split=split, row=where.row, column=column)
+    return DataError(problem, split=split, column=column, **where._asdict())
 
 
 @contextmanager
@@ -124,9 +109,7 @@ def naming_rows(splits: Splits, *, row_ids: Sequence[int] | None = None) -> Iter
         if row_ids is None:
             raise row_error(error.problem, rows, error.row, split=split, column=error.column) from error
         where = locate(rows, int(row_ids[error.row]))
-        raise DataError(
-            error.problem, file=where.file, line=where.line, split=split, row=where.row, column=error.column
-        ) from error
+        raise DataError(error.problem, split=split, column=error.column, **where._asdict()) from error
 
 
 def quality_notes(splits: Splits, *, text_columns: Sequence[str], label_column: str | None) -> list[str]:

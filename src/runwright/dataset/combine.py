@@ -1,6 +1,6 @@
 """Several data sets as one: after one another, or mixed in given proportions.
 
-A part is whatever a reader gives, or a whole data set with its own columns, cleaning and held-out splits.
+A part is a whole data set with its own columns, cleaning and held-out splits, or the rows of a reader.
 The combination is stored as rows of its own, with new row ids, for each state of its parts.
 """
 
@@ -21,7 +21,7 @@ from runwright.dataset.fingerprint import content_fingerprint, row_numbers
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID, RawSplit, about_of, files_of, kept_rows
 from runwright.dataset.readers.reading import BATCH_ROWS
-from runwright.dataset.splits import random_order
+from runwright.dataset.splits import random_order, whole_counts
 from runwright.errors import ConfigError, DataError
 from runwright.types import PositiveFloat, PositiveInt, Splits
 
@@ -39,27 +39,21 @@ class Combined(dict[str, Dataset]):
         self.parts = parts
 
 
-def concat(
-    *, parts: dict[str, Any] | list[Any], columns: list[str] | None, source_column: str | None
-) -> Combined:
+def concat(*, parts: dict[str, Any], columns: list[str] | None, source_column: str | None) -> Combined:
     """The rows of all parts, one part after the other, split by split.
 
     `columns` are kept, null: those that every part has. `source_column` names a new column with the name of
     the part that a row came from.
     """
-    named = _named(parts)
-    selected: dict[str, Selected] = {
-        split: {name: (rows, None) for name, rows in by_part.items()}
-        for split, by_part in _by_split(named).items()
-    }
-    return _combined(named, selected, columns, source_column, notes=[])
+    loaded = {name: _loaded(name, part) for name, part in parts.items()}
+    return _combined(loaded, _by_split(loaded), columns, source_column, notes=[])
 
 
 def mix(
     seed: int,
     *,
-    parts: dict[str, Any] | list[Any],
-    weights: dict[str, PositiveFloat] | list[PositiveFloat] | None,
+    parts: dict[str, Any],
+    weights: dict[str, PositiveFloat] | None,
     temperature: PositiveFloat | None,
     num_rows: PositiveInt | None,
     splits: list[str],
@@ -73,24 +67,26 @@ def mix(
     with no row twice. A part that has to give more rows than it has repeats them all equally often, to within
     one. Splits that are not named in `splits` are not mixed: each of their rows comes once.
     """
-    named = _named(parts)
-    by_split = _by_split(named)
-    if unknown := [split for split in splits if split not in by_split]:
-        raise ConfigError(f"dataset.source.splits names {unknown[0]!r}; splits: {', '.join(by_split)}")
-    selected: dict[str, Selected] = {}
+    loaded = {name: _loaded(name, part) for name, part in parts.items()}
+    selected = _by_split(loaded)
+    if unknown := [split for split in splits if split not in selected]:
+        raise ConfigError(f"dataset.source.splits names {unknown[0]!r}; splits: {', '.join(selected)}")
     notes: list[str] = []
-    for split, by_part in by_split.items():
-        selected[split] = {name: (rows, None) for name, rows in by_part.items()}
-        if split not in splits:
-            continue
-        if missing := [name for name in named if name not in by_part]:
+    for split in splits:
+        if missing := [name for name in loaded if name not in selected[split]]:
             raise DataError(f"the part {missing[0]!r} has no such split to mix", split=split)
-        sizes = np.array([len(rows) for rows in by_part.values()])
-        shares = shares_by_temperature(sizes, temperature) if temperature else _shares(weights, by_part)
+        sizes = np.array([len(rows) for rows, _ in selected[split].values()])
+        if temperature:
+            shares = shares_by_temperature(sizes, temperature)
+        else:
+            numbers = np.array([(weights or {})[name] for name in selected[split]], dtype=np.float64)
+            shares = numbers / numbers.sum()
         total = num_rows or largest_without_repeats(shares, sizes)
         counts = whole_counts(shares, total)
         texts = []
-        for (name, rows), count, share in zip(by_part.items(), counts.tolist(), shares, strict=True):
+        for (name, (rows, _)), count, share in zip(
+            selected[split].items(), counts.tolist(), shares, strict=True
+        ):
             if not count:
                 raise DataError(
                     f"no row of part {name!r} in a mixture of {total} rows; raise dataset.source.num_rows",
@@ -102,7 +98,7 @@ def mix(
             proportion = f"({count / total:.4%}, asked for {share:.4%})"
             texts.append(f"{name} {count} of {len(rows)} rows {proportion}{repeats}")
         notes.append(f"mixture of {split}, {total} rows: {'; '.join(texts)}")
-    return _combined(named, selected, columns, source_column, notes=notes)
+    return _combined(loaded, selected, columns, source_column, notes=notes)
 
 
 def shares_by_temperature(sizes: np.ndarray, temperature: float) -> np.ndarray:
@@ -113,30 +109,12 @@ def shares_by_temperature(sizes: np.ndarray, temperature: float) -> np.ndarray:
     return powers / powers.sum()
 
 
-def whole_counts(shares: np.ndarray, total: int) -> np.ndarray:
-    """Whole numbers that add up to `total`, each within one of its share of it, [K] int64.
-
-    The largest remainders are rounded up; of equal ones the first.
-    """
-    ideal = shares / shares.sum() * total
-    counts = np.floor(ideal).astype(np.int64)
-    missing = total - int(counts.sum())
-    counts[np.argsort(counts - ideal, kind="stable")[:missing]] += 1
-    return counts
-
-
 def largest_without_repeats(shares: np.ndarray, sizes: np.ndarray) -> int:
     """A total whose whole counts are within the sizes: one row more would ask too much of some part."""
     total = math.floor(float((sizes / shares).min())) + len(sizes)
     while total > 1 and (whole_counts(shares, total) > sizes).any():
         total -= 1
     return total
-
-
-def _shares(weights: Any, names: Mapping[str, Any]) -> np.ndarray:
-    numbers = [weights[name] for name in names] if isinstance(weights, Mapping) else weights
-    shares = np.array(numbers, dtype=np.float64)
-    return shares / shares.sum()
 
 
 def _draw(rows: Dataset, count: int, *, seed: int, purpose: str) -> np.ndarray:
@@ -146,39 +124,44 @@ def _draw(rows: Dataset, count: int, *, seed: int, purpose: str) -> np.ndarray:
     return np.sort(np.concatenate([np.tile(np.arange(len(rows)), rounds), order[:rest]])).astype(np.int64)
 
 
-def _named(parts: Any) -> dict[str, Any]:
-    named = parts if isinstance(parts, Mapping) else {f"part_{n}": part for n, part in enumerate(parts, 1)}
-    for name, part in named.items():
-        if not isinstance(part, Mapping | LoadedData):
+def _loaded(name: str, part: Any) -> LoadedData:
+    """A part as a data set; raises ConfigError for what is none."""
+    if isinstance(part, LoadedData):
+        if part.stream is not None:
             raise ConfigError(
-                f"dataset.source.parts.{name}: expected a data set or a reader, got {type(part).__name__}"
+                f"dataset.source.parts.{name}: a combination cannot hold a stream; set its streaming to false"
             )
-        if getattr(part, "stream", None) is not None:
-            raise ConfigError(
-                "dataset.source.parts: a combination cannot hold a stream; set its streaming to false"
-            )
-    return dict(named)
+        return part
+    if not isinstance(part, Mapping):
+        raise ConfigError(
+            f"dataset.source.parts.{name}: expected a data set or a reader, given {type(part).__name__}"
+        )
+    return LoadedData(
+        splits=dict(part),
+        fingerprints={split: content_fingerprint(rows) for split, rows in part.items()},
+        notes=list(getattr(part, "notes", [])),
+        sources={split: files_of(rows) for split, rows in part.items()},
+    )
 
 
-def _by_split(named: Mapping[str, Any]) -> dict[str, dict[str, Dataset]]:
-    """The rows of each split by the name of the part."""
-    by_split: dict[str, dict[str, Dataset]] = {}
-    for name, part in named.items():
-        for split, rows in (part.splits if isinstance(part, LoadedData) else part).items():
-            by_split.setdefault(split, {})[name] = rows
+def _by_split(loaded: Mapping[str, LoadedData]) -> dict[str, Selected]:
+    """All rows of each split by the name of the part."""
+    by_split: dict[str, Selected] = {}
+    for name, part in loaded.items():
+        for split, rows in part.splits.items():
+            by_split.setdefault(split, {})[name] = rows, None
     return by_split
 
 
 def _combined(
-    named: Mapping[str, Any],
+    loaded: Mapping[str, LoadedData],
     selected: Mapping[str, Selected],
     columns: list[str] | None,
     source_column: str | None,
     *,
     notes: list[str],
 ) -> Combined:
-    described = {name: _describe(part) for name, part in named.items()}
-    notes_of_parts = [f"part {name}: {note}" for name, part in described.items() for note in part["notes"]]
+    notes = [f"part {name}: {note}" for name, part in loaded.items() for note in part.notes] + notes
     schemas, key = {}, {}
     for split, by_part in selected.items():
         schemas[split], left_out = _common_schema(by_part, columns, source_column, split=split)
@@ -196,21 +179,17 @@ def _combined(
         {"reader": "combination", "source_column": source_column, "splits": key},
         lambda: {split: _raw(selected[split], schemas[split], source_column) for split in selected},
     )
-    return Combined(rows, notes=notes_of_parts + notes, parts=described)
-
-
-def _describe(part: Any) -> dict[str, Any]:
-    """Sizes, fingerprints, sources and notes of a part, for JSON."""
-    if isinstance(part, LoadedData):
-        inner = {"parts": part.parts} if part.parts else {}
-        facts = {"fingerprints": part.fingerprints, "sources": part.sources, "notes": part.notes}
-        return {"rows": {split: len(rows) for split, rows in part.splits.items()}, **facts, **inner}
-    return {
-        "rows": {split: len(rows) for split, rows in part.items()},
-        "fingerprints": {split: content_fingerprint(rows) for split, rows in part.items()},
-        "sources": {split: files_of(rows) for split, rows in part.items()},
-        "notes": list(getattr(part, "notes", [])),
+    described = {
+        name: {
+            "rows": {split: len(rows) for split, rows in part.splits.items()},
+            "fingerprints": part.fingerprints,
+            "sources": part.sources,
+            "notes": part.notes,
+            **({"parts": part.parts} if part.parts else {}),
+        }
+        for name, part in loaded.items()
     }
+    return Combined(rows, notes=notes, parts=described)
 
 
 def _raw(selected: Selected, schema: pa.Schema, source_column: str | None) -> RawSplit:
@@ -224,7 +203,7 @@ def _raw(selected: Selected, schema: pa.Schema, source_column: str | None) -> Ra
             taken = rows if positions is None else rows.select(positions, keep_in_memory=True)
             tables: Any = taken.with_format("arrow").iter(batch_size=BATCH_ROWS)
             for table in tables:
-                yield _in_schema(table, schema, source_column, name)
+                yield from _in_schema(table, schema, source_column, name).combine_chunks().to_batches()
 
     return RawSplit(schema=schema, batches=batches(), about={"parts": parts}, numbers=np.concatenate(ids))
 
@@ -258,37 +237,30 @@ def _common_schema(
         raise ConfigError(
             f"dataset.source.source_column: the parts have a column {source_column!r}; choose another name"
         )
-    fields = [pa.field(name, _common_type(name, schemas, split=split)) for name in wanted]
+    alike = [pa.schema([(name, schema.field(name).type) for name in wanted]) for schema in schemas.values()]
+    try:
+        common = pa.unify_schemas(alike, promote_options="permissive")
+    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+        raise DataError(
+            f"parts {', '.join(schemas)} have different types in a column: {error}; make them the same with "
+            "CastColumns among the cleaning steps of a part",
+            split=split,
+        ) from error
     if source_column is not None:
-        fields.append(pa.field(source_column, pa.string()))
+        common = common.append(pa.field(source_column, pa.string()))
     lost = {name: [c for c in schema.names if c not in (*wanted, ROW_ID)] for name, schema in schemas.items()}
     left_out = "; ".join(f"{', '.join(c)} of {name}" for name, c in lost.items() if c)
-    return pa.schema(fields), left_out if columns is None else ""
+    return common, left_out if columns is None else ""
 
 
-def _common_type(column: str, schemas: Mapping[str, pa.Schema], *, split: str) -> pa.DataType:
-    single = [pa.schema([pa.field(column, schema.field(column).type)]) for schema in schemas.values()]
-    try:
-        return pa.unify_schemas(single, promote_options="permissive").field(column).type
-    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
-        kinds = ", ".join(f"{schema.field(column).type} in {name}" for name, schema in schemas.items())
-        raise DataError(
-            f"the parts have different types here: {kinds}; make them the same with CastColumns among the "
-            f"cleaning steps of a part",
-            split=split,
-            column=column,
-        ) from error
-
-
-def _in_schema(table: pa.Table, schema: pa.Schema, source_column: str | None, name: str) -> pa.RecordBatch:
-    """Rows of one part, with its name in the source column, as the combination has them."""
+def _in_schema(table: pa.Table, schema: pa.Schema, source_column: str | None, name: str) -> pa.Table:
+    """Rows of one part as the combination has them, with its name in the source column."""
     columns: list[Any] = []
     for field in schema:
         if field.name == source_column:
             columns.append(pa.array([name] * table.num_rows, pa.string()))
             continue
-        column: Any = table.column(field.name).combine_chunks()
-        column = pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+        column = table.column(field.name)
         try:
             columns.append(column.cast(field.type))
         except pa.ArrowInvalid as error:
@@ -297,4 +269,4 @@ def _in_schema(table: pa.Table, schema: pa.Schema, source_column: str | None, na
                 f"({error}); CastColumns among its cleaning steps makes them text",
                 column=field.name,
             ) from error
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    return pa.Table.from_arrays(columns, schema=schema)

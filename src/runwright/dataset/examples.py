@@ -189,7 +189,7 @@ class EncodedStream:
         return self.rows.fingerprint
 
     def open(self, place: Mapping[str, int] | None) -> Cursor:
-        """Examples from a place on; None: from the start."""
+        """Examples from a position on; None: from the start."""
         return Cursor(self, Place(**place) if place else Place())
 
 
@@ -204,7 +204,7 @@ class Cursor:
 
     @property
     def place(self) -> dict[str, int]:
-        """The place of the next row, for JSON."""
+        """The position of the next row, for JSON."""
         return self._place._asdict()
 
     def read(self, num_rows: int, *, is_cancelled: Callable[[], bool]) -> tuple[int, PreparedExamples | None]:

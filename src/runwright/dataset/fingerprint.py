@@ -45,7 +45,7 @@ def row_numbers(rows: Dataset) -> np.ndarray:
 def row_keys(
     rows: Dataset, columns: Sequence[str], *, size: int = 16, form: Callable[[Any], Any] | None = None
 ) -> Iterator[bytes]:
-    """A hash of `size` bytes of each row's values in these columns, or of what `form` makes of each value."""
+    """A hash of `size` bytes of each row's values in these columns, or of `form(value)` of each."""
     batches: Any = rows.select_columns(list(columns)).iter(batch_size=1000)
     for batch in batches:
         for values in zip(*(batch[column] for column in columns), strict=True):

@@ -51,7 +51,8 @@ def hold_out(
     taken = np.zeros(len(groups), dtype=np.int64)
     result = {}
     for name, count in counts.items():
-        shares_of_groups = _allocate(count, sizes, room=np.maximum(sizes - 1, 0) - taken)
+        # Every group keeps a row for training where that is possible.
+        shares_of_groups = whole_counts(sizes, count, room=np.maximum(sizes - 1, 0) - taken)
         parts = [group[t : t + n] for group, t, n in zip(groups, taken, shares_of_groups, strict=True)]
         result[name] = np.sort(np.concatenate(parts))
         taken += shares_of_groups
@@ -59,21 +60,23 @@ def hold_out(
     return {"train": rest, **result}
 
 
-def _allocate(count: int, sizes: np.ndarray, *, room: np.ndarray) -> np.ndarray:
-    """Whole rows from each group, adding up to `count`: the largest remainders are rounded up.
+def whole_counts(shares: np.ndarray, total: int, *, room: np.ndarray | None = None) -> np.ndarray:
+    """Whole numbers that add up to `total`, each within one of its share of it, [K] int64.
 
-    Every group keeps a row for training where that is possible.
+    The largest remainders are rounded up; of equal ones the first. No number exceeds its `room` while others
+    have some left; beyond that, all rooms grow one by one.
     """
-    ideal = count * sizes / sizes.sum()
-    taken = np.minimum(np.floor(ideal).astype(np.int64), room)
-    while (missing := count - int(taken.sum())) > 0:
-        open_groups = np.flatnonzero(taken < room)
-        if not len(open_groups):
-            room = room + 1  # more is wanted than all rows but one of each group
+    ideal = total * shares / shares.sum()
+    room = np.full(len(shares), total) if room is None else room
+    counts = np.minimum(np.floor(ideal).astype(np.int64), room)
+    while (missing := total - int(counts.sum())) > 0:
+        below = np.flatnonzero(counts < room)
+        if not len(below):
+            room = room + 1
             continue
-        first = open_groups[np.argsort(taken[open_groups] - ideal[open_groups], kind="stable")]
-        taken[first[:missing]] += 1
-    return taken
+        first = below[np.argsort(counts[below] - ideal[below], kind="stable")]
+        counts[first[:missing]] += 1
+    return counts
 
 
 def _count(name: str, share: float, num_rows: int) -> int:

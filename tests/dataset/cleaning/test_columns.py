@@ -1,7 +1,8 @@
 import pytest
 from datasets import Dataset
 
-from runwright.dataset.cleaning.columns import CastColumns, DropColumns, MapValues, RenameColumns
+from runwright.dataset.cleaning.columns import CastColumns, DropColumns, MapValues
+from runwright.dataset.cleaning.passes import renamed
 from runwright.errors import ConfigError, DataError
 
 
@@ -53,12 +54,11 @@ def test_a_column_that_has_its_type_already_is_left_as_it_is():
     assert CastColumns(columns={"a": "int"})(before)["train"] is before["train"]
 
 
-def test_columns_are_renamed_and_left_out():
-    renamed = RenameColumns(columns={"text": "a"})(rows(a=["x"], b=[1]))
-    assert renamed["train"].column_names == ["text", "b"]
-    assert DropColumns(columns=["b"])(renamed)["train"].column_names == ["text"]
+def test_columns_are_left_out():
+    splits = rows(text=["x"], b=[1])
+    assert DropColumns(columns=["b"])(splits)["train"].column_names == ["text"]
     with pytest.raises(DataError, match="column 'c': no such column; columns: 'text', 'b'"):
-        DropColumns(columns=["c"])(renamed)
+        DropColumns(columns=["c"])(splits)
 
 
 def test_labels_of_two_sources_become_the_same_names():
@@ -91,4 +91,4 @@ def test_a_list_is_no_text_to_keep():
 
 def test_one_column_cannot_get_two_names():
     with pytest.raises(ConfigError, match="'a' is given two names: b, c"):
-        RenameColumns(columns={"b": "a", "c": "a"})(rows(a=["x"]))
+        renamed(rows(a=["x"]), {"b": "a", "c": "a"})

@@ -75,7 +75,7 @@ def test_a_split_may_have_no_answers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("articles", "message", "row", "column"),
     [
-        (["x"], "expected an object with 'title'", 0, "title"),
+        (["x"], "expected an object, found 'x'", 0, None),
         ([{"title": "A"}], "expected a list under 'paragraphs'", 0, "paragraphs"),
         ([{"paragraphs": [{"qas": []}]}], "expected text under 'context', given nothing", 0, "context"),
         ([article("A", question()), article("B", question(), context=" ")], "context is empty", 1, "context"),
@@ -99,7 +99,7 @@ def test_a_split_may_have_no_answers(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_named_with_its_row(
-    tmp_path: Path, articles: list[Any], message: str, row: int, column: str
+    tmp_path: Path, articles: list[Any], message: str, row: int, column: str | None
 ) -> None:
     file = write(tmp_path, *articles)
     with pytest.raises(DataError) as caught:
@@ -114,7 +114,7 @@ def test_what_is_wrong_is_named_with_its_row(
     [
         (b"", "empty"),
         (b"{", "broken JSON"),
-        (b"[1]", "list of articles under 'data'"),
+        (b"[1]", "no list in field 'data'"),
         (b'{"data": []}', "no questions"),
         (b'{"data": "caf\xe9"}', "is not utf-8"),
     ],

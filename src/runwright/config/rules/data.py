@@ -23,31 +23,23 @@ def combination_has_parts(target: Any, parts: Any) -> Mistakes:
     if not parts:
         hint = "as in +dataset@dataset.source.parts.<name>=<option>"
         yield Mistake("parts", "no parts", "at least one data set", hint)
-    for name, part in _named(parts).items():
+    for name, part in as_dict(parts).items():
         if TARGET not in as_dict(part):
             problem = "a mapping without _target_" if isinstance(part, dict) else shown(part)
             yield Mistake(f"parts.{name}", problem, "the node of a data set")
 
 
 def mixture_is_weighted(target: Any, parts: Any, weights: Any, temperature: Any) -> Mistakes:
-    names = list(_named(parts))
+    names = list(as_dict(parts))
     if target != MIX:
         return
     yield from _WEIGHTED.check(weights, temperature)
-    if isinstance(weights, dict) and isinstance(parts, dict):
+    if isinstance(weights, dict):
         for name in [name for name in weights if name not in names]:
             hint, expected = did_you_mean(name, names), f"one of {listed(names)}"
             yield Mistake(f"weights.{name}", "a weight for no part", expected, hint)
         for name in [name for name in names if name not in weights]:
             yield Mistake(f"weights.{name}", "nothing", "the weight of this part")
-    elif weights is not None and (type(weights) is not type(parts) or len(weights) != len(names)):
-        by_name = f"a weight for each of {listed(names)}"
-        expected = by_name if isinstance(parts, dict) else f"a list of {len(names)} numbers"
-        yield Mistake("weights", shown(weights), expected)
-
-
-def _named(parts: Any) -> dict[str, Any]:
-    return parts if isinstance(parts, dict) else {str(n): part for n, part in enumerate(as_list(parts))}
 
 
 def nothing_is_held_out_of_a_mixture(source: Any, holdout: Any) -> Mistakes:

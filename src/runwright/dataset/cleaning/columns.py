@@ -1,4 +1,4 @@
-"""Cleaning steps for columns: rename, leave out, cast, map values."""
+"""Cleaning steps for columns: leave out, cast, map values."""
 
 from __future__ import annotations
 
@@ -11,23 +11,11 @@ from typing import Any, Literal
 from datasets import Dataset, Value
 
 from runwright.dataset.checks import row_error
-from runwright.dataset.cleaning.passes import Step, filtered, new_values, renamed
+from runwright.dataset.cleaning.passes import Step, filtered, new_values
 from runwright.errors import ConfigError
-from runwright.types import Splits
 
 _TYPES = {"string": "large_string", "int": "int64", "float": "float64", "bool": "bool"}
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-
-@dataclass(frozen=True, kw_only=True)
-class RenameColumns:
-    """Columns get other names, given as (new name: old name); other columns keep theirs."""
-
-    row_wise = True
-    columns: dict[str, str]
-
-    def __call__(self, splits: Splits) -> Splits:
-        return renamed(splits, self.columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +115,11 @@ def text_of(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else as_text(value)
 
 
+def as_truth(value: Any) -> bool:
+    """True for 1, true and yes, False for 0, false and no, in any type; raises KeyError for others."""
+    return _TRUTH[as_text(value).strip().lower()]
+
+
 def _number(value: Any, kind: type[int] | type[float]) -> int | float:
     if isinstance(value, str) and "_" in value:  # Python takes it within numbers
         raise ValueError(value)
@@ -141,7 +134,7 @@ _CONVERT: dict[str, Callable[[Any], Any]] = {
     "string": as_text,
     "int": partial(_number, kind=int),
     "float": partial(_number, kind=float),
-    "bool": lambda value: _TRUTH[as_text(value).strip().lower()],
+    "bool": as_truth,
 }
 
 

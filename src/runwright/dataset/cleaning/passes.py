@@ -101,7 +101,7 @@ class TextStep(Step):
 
 
 def lines_of_file(path: str, name: str) -> list[str]:
-    """The lines of a small UTF-8 file of the user, which a complaint calls `name`."""
+    """The lines of a small UTF-8 file of the user, which an error calls `name`."""
     try:
         return Path(path).expanduser().read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:

@@ -97,14 +97,9 @@ class SamplePerClass:
         if self.column not in rows.column_names:
             raise missing_column(self.column, rows, split=split)
         classes: dict[str, int] = {}
-        codes = np.concatenate(
-            [
-                [classes.setdefault(as_text(value), len(classes)) for value in values.to_pylist()]
-                for _, values in column_chunks(rows, self.column)
-            ]
-            or [[]]
-        )
-        sizes = np.bincount(codes.astype(np.int64), minlength=len(classes))
+        values = (value for _, chunk in column_chunks(rows, self.column) for value in chunk.to_pylist())
+        codes = np.array([classes.setdefault(as_text(value), len(classes)) for value in values], np.int64)
+        sizes = np.bincount(codes, minlength=len(classes))
         count = self.count or int(sizes.min(initial=len(rows)))
         row_ids = row_numbers(rows)
         drawn = [np.empty(0, np.int64)]

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from datasets import Dataset
 
 from runwright.dataset.checks import row_error
-from runwright.dataset.cleaning.columns import text_of
+from runwright.dataset.cleaning.columns import as_truth, text_of
 from runwright.dataset.cleaning.passes import (
     RepeatFilter,
     RowFilter,
@@ -32,7 +32,6 @@ from runwright.types import NonNegativeInt
 
 _TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
 _UNSEEN = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
-_INDICATORS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 
 
 class UnescapeHtml(TextStep):
@@ -89,7 +88,7 @@ class RemoveStopWords(TextStep):
     def change(self, text: str) -> str:
         # A word is a run of letters, digits, and apostrophes inside it; all between words stays.
         rest = _WORD.sub(lambda match: "" if match[0].casefold() in self._listed else match[0], text)
-        rest = self._anywhere.sub("", rest)
+        rest = self._remove_unspaced(rest)
         return " ".join(rest.split()) if rest != text else text
 
     @property
@@ -97,9 +96,8 @@ class RemoveStopWords(TextStep):
         return ["stop words", sorted(self._listed)]
 
     @cached_property
-    def _anywhere(self) -> re.Pattern[str]:
-        inside = sorted(filter(_UNSPACED.search, sorted(self._listed)), key=len, reverse=True)
-        return re.compile("|".join(map(re.escape, inside)) or "(?!)")
+    def _remove_unspaced(self) -> Callable[[str], str]:
+        return replacer({word: "" for word in self._listed if _UNSPACED.search(word)})
 
     @cached_property
     def _listed(self) -> frozenset[str]:
@@ -178,11 +176,8 @@ class RemoveTags(TextStep):
 
 def replacer(pairs: dict[str, str]) -> Callable[[str], str]:
     """A function that replaces the keys in a text by their values, the longest first, in one pass."""
-    if all(len(old) == 1 for old in pairs):
-        table = str.maketrans(pairs)
-        return lambda text: text.translate(table)
     longest_first = sorted(pairs, key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, longest_first)))
+    pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
     return lambda text: pattern.sub(lambda match: pairs[match[0]], text)
 
 
@@ -197,18 +192,14 @@ class JoinIndicators(Step):
     def change_split(self, rows: Dataset, columns: list[str], split: str, /) -> Dataset:
         def join(*row: Any) -> str:
             *values, position = row
-            marks = [_INDICATORS.get(str(value).lower()) for value in values]
-            if None in marks:
-                bad = marks.index(None)
-                raise row_error(
-                    f"expected 1 or 0, true or false, given {values[bad]!r}; MapValues or DropValues can go "
-                    "before",
-                    rows,
-                    position,
-                    split=split,
-                    column=columns[bad],
-                )
-            return self.separator.join(name for name, mark in zip(columns, marks, strict=True) if mark)
+            names = []
+            for name, value in zip(columns, values, strict=True):
+                try:
+                    names += [name] if as_truth(value) else []
+                except KeyError:
+                    problem = f"expected 1 or 0, true or false, given {value!r}; put MapValues before it"
+                    raise row_error(problem, rows, position, split=split, column=name) from None
+            return self.separator.join(names)
 
         return new_values(rows, columns, self.into, join, kind="string", key=self.key)
 

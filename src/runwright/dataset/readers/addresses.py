@@ -5,7 +5,6 @@ For a split a user gives a file, a pattern, a folder, or a list of these; a file
 
 from __future__ import annotations
 
-import difflib
 import glob
 import hashlib
 import io
@@ -23,7 +22,7 @@ from urllib.parse import urlsplit
 
 import fsspec.compression
 
-from runwright.errors import ConfigError, DataError
+from runwright.errors import ConfigError, DataError, did_you_mean
 
 _UNPACK: Any = fsspec.compression.compr  # by name: a function from a packed stream to its content
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zip": "zip"}
@@ -45,16 +44,6 @@ _MARKS = (
 _SAMPLES = 1024  # offsets in a file, evenly from its beginning to its end, that its fingerprint is made of
 _SAMPLE_BYTES = 1 << 16  # at each of them; smaller files are read whole
 
-_MAGIC = {
-    b"\x1f\x8b": "gzip",
-    b"PK\x03\x04": "zip (or an Excel file)",
-    b"BZh": "bzip2",
-    b"\x28\xb5\x2f\xfd": "Zstandard",
-    b"\xfd7zXZ": "xz",
-    b"PAR1": "parquet",
-    b"ARROW1": "Arrow",
-}
-
 
 def is_remote(address: str) -> bool:
     """Return True if fsspec has to open it; `zip://a.csv::rows.zip` too."""
@@ -67,7 +56,7 @@ def path_of(address: str) -> PurePosixPath:
     return path.with_suffix("") if path.suffix.lower() in _COMPRESSIONS else path
 
 
-def files_of_splits(files: Mapping[str, Any], folder: str | None) -> dict[str, list[str]]:
+def files_of_splits(files: Mapping[str, str | list[str] | None], folder: str | None) -> dict[str, list[str]]:
     """The files of each split, in a fixed order; splits given as null are left out."""
     root = folder if folder and is_remote(folder) else Path(folder or ".").expanduser()
     if isinstance(root, Path) and not root.is_dir():
@@ -78,12 +67,8 @@ def files_of_splits(files: Mapping[str, Any], folder: str | None) -> dict[str, l
     return by_split
 
 
-def _files(split: str, value: Any, root: Path | str) -> list[str]:
+def _files(split: str, value: str | list[str], root: Path | str) -> list[str]:
     patterns = [value] if isinstance(value, str) else value
-    if not isinstance(patterns, list | tuple) or not all(isinstance(item, str) for item in patterns):
-        raise ConfigError(
-            f"dataset.source.files.{split}: expected a path, a pattern or a list of them, got {value!r}"
-        )
     paths = [str(path) for pattern in patterns for path in _expand(split, pattern, root)]
     if not paths:
         raise DataError("the list of files is empty", split=split)
@@ -102,28 +87,16 @@ def _expand(split: str, pattern: str, root: Path | str) -> Sequence[str | Path]:
     path = root / Path(pattern).expanduser()
     if path.is_file():
         return [path]
-    if path.is_dir():
-        inside = list(_files_in(path))
-        if not inside:
-            raise DataError("the folder holds no files", file=str(path), split=split)
-        return inside
-    matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 - absolute patterns too
-    matches = [match for match in matches if match.is_file()]
-    if not matches:
-        raise DataError(_missing(path), file=str(path), split=split)
-    return matches
-
-
-def _files_in(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """All files but hidden ones, in the order of their names; links to folders are followed."""
-    real = folder.resolve()
-    if real in above:  # a link to a folder that holds it
-        return
-    for item in sorted(folder.iterdir()):
-        if item.is_dir() and not item.name.startswith("."):
-            yield from _files_in(item, (*above, real))
-        elif item.is_file() and not item.name.startswith("."):
-            yield item
+    wanted = f"{glob.escape(str(path))}/**" if path.is_dir() else str(path)
+    matches = list(map(Path, glob.glob(wanted, recursive=True)))  # noqa: PTH207 - absolute patterns, links to folders
+    # Links to folders are followed; one to a folder around it lists files again: the shortest path counts.
+    matches.sort(key=lambda match: len(match.parts), reverse=True)
+    by_folder = {(match.parent.resolve(), match.name): match for match in matches if match.is_file()}
+    files = sorted(by_folder.values())
+    if not files:
+        problem = "the folder holds no files" if path.is_dir() else _missing(path)
+        raise DataError(problem, file=str(path), split=split)
+    return files
 
 
 def _missing(path: Path) -> str:
@@ -137,8 +110,8 @@ def _missing(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
         return f"no such file: the folder {str(folder.absolute())!r} does not exist"
-    near = difflib.get_close_matches(path.name, [item.name for item in folder.iterdir()], n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "dataset.source.folder=PATH says where it is"
+    hint = did_you_mean(path.name, [item.name for item in folder.iterdir()])
+    hint = hint or "dataset.source.folder=PATH says where it is"
     return f"no such file (looked in {str(folder.absolute())!r}); {hint}"
 
 
@@ -148,33 +121,13 @@ def _remote_files(address: str, *, split: str) -> list[str]:
         return [address]
     try:
         system, path = fsspec.url_to_fs(address)
-        inside: list[Any] = [path]
-        if any(mark in path for mark in "*?["):
-            inside = sorted(system.glob(path))
-        elif system.isdir(path):
-            inside = sorted(system.find(path))
+        inside: list[Any] = sorted(system.find(path) if system.isdir(path) else system.glob(path)) or [path]
         names = [str(system.unstrip_protocol(name)) for name in inside if system.isfile(name)]
     except Exception as error:
         raise _unreadable(address, split, error) from error
     if not names:
         raise DataError("no such file", file=address, split=split)
     return names
-
-
-def check_is_text(address: str, *, split: str) -> None:
-    """Raise DataError for a file that is empty, may not be read, or is evidently not text."""
-    with open_bytes(address, split=split) as stream:
-        head = stream.read(9)
-    if len(head) < 9 and not head.strip(b"\xef\xbb\xbf \t\r\n"):
-        raise DataError("the file is empty", file=address, split=split)
-    for magic, kind in _MAGIC.items():
-        if head.startswith(magic):
-            raise DataError(
-                f"this is a {kind} file, not text; compressed files are read where their names end in .gz, "
-                ".bz2, .xz, .zst or .zip; for others choose another dataset group",
-                file=address,
-                split=split,
-            )
 
 
 @contextmanager
@@ -194,25 +147,6 @@ def open_bytes(address: str, *, split: str | None = None, unpacked: bool = True)
             raise
 
 
-def seek(stream: BinaryIO, offset: int) -> None:
-    """Go to a byte of a stream at its beginning, by reading where it knows no other way."""
-    try:
-        stream.seek(offset)
-    except (ValueError, OSError):
-        while offset > 0 and (read := len(stream.read(min(offset, 1 << 20)))):
-            offset -= read
-
-
-def seekable(stream: BinaryIO) -> BinaryIO:
-    """The stream, or its content in memory where it can only be read from beginning to end."""
-    try:
-        stream.seek(0, io.SEEK_END)
-        stream.seek(0)
-    except (ValueError, OSError):
-        return io.BytesIO(stream.read())
-    return stream
-
-
 def file_state(address: str | Path) -> list[Any]:
     """Marks that differ between two states of a file, without reading it where that is possible."""
     if is_remote(str(address)):
@@ -227,8 +161,7 @@ def file_state(address: str | Path) -> list[Any]:
 
 def file_fingerprint(address: str | Path) -> str:
     """32 hex digits of a hash of a file as it is stored; of a large one its size and samples of it."""
-    with open_bytes(str(address), unpacked=False) as opened:
-        stream = seekable(opened)
+    with open_bytes(str(address), unpacked=False) as stream:
         size = stream.seek(0, io.SEEK_END)
         hasher = hashlib.blake2b(size.to_bytes(8, "little"), digest_size=16)
         offsets = range(0, size, _SAMPLE_BYTES)
@@ -254,7 +187,7 @@ def _opened(address: str, split: str | None, *, unpacked: bool) -> Iterator[Any]
         if compression is None:
             yield stored
         elif compression == "zip":
-            with zipfile.ZipFile(seekable(stored)) as archive:
+            with zipfile.ZipFile(stored) as archive:
                 names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
                 if len(names) != 1:
                     first = names[0] if names else "NAME"

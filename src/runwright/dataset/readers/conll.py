@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import pyarrow as pa
 
 from runwright.dataset.readers.addresses import files_of_splits
+from runwright.dataset.readers.csv_rows import delimiter_of
 from runwright.dataset.readers.reading import Files, Position, Reader, known_encoding, lines_of
 from runwright.dataset.readers.streams import read_files
 from runwright.errors import ConfigError
 from runwright.types import Splits
 
-_SEPARATORS = {"whitespace": None, "tab": "\t", "comma": ",", "space": " "}
 BLANK = " \t\r\n\ufeff"  # files that were put together hold byte-order marks between their parts
 DOCUMENT_MARK = "-DOCSTART-"  # a line of its own in CoNLL-2003
 _SPACES = re.compile(r"[ \t]+")  # spaces of other kinds are a part of words
@@ -33,15 +34,10 @@ def read_conll(
     Lines without a word end a sentence; lines that begin with `-DOCSTART-` are left out. Raises DataError
     naming file, row and line for a line with too few columns.
     """
-    mark = _SEPARATORS.get(separator, separator)
-    if mark is not None and len(mark) != 1:
-        raise ConfigError(
-            f"dataset.source.separator: expected one character or one of {', '.join(_SEPARATORS)}, "
-            f"got {separator!r}"
-        )
+    mark = None if separator == "whitespace" else delimiter_of(separator, "dataset.source.separator")
     if not columns:
         raise ConfigError(
-            "dataset.source.columns: expected at least one name with its place, such as words: 0"
+            "dataset.source.columns: expected at least one name with its column number from 0, as in words: 0"
         )
     reader = ConllReader(columns_on_line=columns, separator=mark, encoding=known_encoding(encoding))
     return read_files(reader, files_of_splits(files, folder))
@@ -87,7 +83,7 @@ def sentences(at: Position, encoding: str) -> Iterator[list[str]]:
     """The lines of each sentence; `at.line` is where it begins."""
     lines: list[str] = []
     first = 0
-    for line in lines_of(at, encoding):
+    for line in chain(lines_of(at, encoding), [""]):
         if line.strip(BLANK) and not line.startswith(DOCUMENT_MARK):
             first = first if lines else at.num_lines
             lines.append(line.rstrip("\r\n"))
@@ -95,6 +91,3 @@ def sentences(at: Position, encoding: str) -> Iterator[list[str]]:
             at.line = first
             yield lines
             lines = []
-    if lines:
-        at.line = first
-        yield lines

@@ -6,13 +6,12 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute
 
-from runwright.dataset.readers.reading import Files, Position, Reader, batches_of, lines_of
+from runwright.dataset.readers.reading import Files, Position, Reader, batches_to_learn, lines_of
 from runwright.errors import ConfigError, DataError
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
@@ -73,7 +72,7 @@ def records_in(lines: Iterable[str], dialect: Dialect, at: Position) -> Iterator
 
 
 def wrong_number(fields: Sequence[str], names: Sequence[str], at: Position) -> DataError:
-    """The complaint about a row with too few or too many fields."""
+    """The error for a row with too few or too many fields."""
     text = " | ".join(fields)
     text = text if len(text) <= 80 else text[:77] + "..."
     return at.error(
@@ -131,15 +130,11 @@ class CsvReader(Reader):
             raise ConfigError(f"dataset.source.column_types names {unknown[0]!r}; columns: {shown}")
         kinds = dict(self.column_types)
         filled: set[str] = set()
-        for split, addresses in files.items():
-            most = 1 if split == sampled else None
-            for address in addresses[:most]:
-                at = Position(address=address, split=split)
-                for batch in islice(batches_of(self.rows(at, names[split]), at), most):
-                    for name, values in zip(names[split], zip(*batch, strict=True), strict=True):
-                        filled |= {name} if any(values) else set()
-                        if name not in self.column_types:
-                            kinds[name] = _narrowest(values, kinds.get(name, "int"))
+        for at, batch in batches_to_learn(files, sampled, lambda at: self.rows(at, names[at.split or ""])):
+            for name, values in zip(names[at.split or ""], zip(*batch, strict=True), strict=True):
+                filled |= {name} if any(values) else set()
+                if name not in self.column_types:
+                    kinds[name] = _narrowest(values, kinds.get(name, "int"))
         empty = {name: "string" for name in kinds if name not in filled and name not in self.column_types}
         types = {name: _TYPES[kind] for name, kind in (kinds | empty).items()}
         return {
@@ -154,7 +149,7 @@ class CsvReader(Reader):
         names = self.dialect.column_names or tuple(name.strip() for name in first)
         if self.dialect.column_names is None and not self.dialect.header:
             names = tuple(f"column_{number}" for number in range(1, len(first) + 1))
-        if not names:
+        if names in {(), ("",)}:
             raise DataError("the file is empty", file=address, split=split)
         for number, name in enumerate(names):
             if not name:

@@ -162,14 +162,12 @@ def _named(value: Any, names: list[str]) -> Any:
 
 
 def _schema(features: Features, classes: Mapping[str, Any], *, without: set[str]) -> pa.Schema:
-    """The columns as Arrow has them, with names in the place of classes."""
+    """The columns as Arrow has them, with names in place of classes."""
     fields = []
     for field in features.arrow_schema:
         kind = field.type
         if field.name in classes:
-            is_list = (
-                pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-            )
+            is_list = hasattr(features[field.name], "feature")
             kind = pa.list_(pa.string()) if is_list else pa.string()
         if field.name not in without:
             fields.append(pa.field(field.name, kind))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
+from types import NoneType
 from typing import Any, NoReturn
 
 import pyarrow as pa
@@ -18,19 +17,19 @@ from runwright.dataset.readers.reading import (
     Files,
     Position,
     Reader,
-    batches_of,
+    batches_to_learn,
     holds_half_character,
     lines_of,
 )
 from runwright.errors import ConfigError, DataError
 
-_KINDS = {
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    str: "text",
-    list: "a list",
-    dict: "an object",
+_PYTHON_TYPES: dict[Callable[[pa.DataType], bool], set[type]] = {
+    pa.types.is_boolean: {bool, NoneType},
+    pa.types.is_integer: {int, NoneType},
+    pa.types.is_floating: {int, float, NoneType},
+    pa.types.is_string: {str, NoneType},
+    pa.types.is_list: {list, NoneType},
+    pa.types.is_struct: {dict, NoneType},
 }
 
 
@@ -55,33 +54,37 @@ class JsonReader(Reader):
         lines = lines_of(at, self.encoding)
         first = "" if is_resumed else next(filter(str.strip, lines), "")
         if is_resumed or (self.field is None and first.lstrip().startswith("{")):
-            hint = "" if is_resumed else "; a list inside an object needs its name as dataset.source.field"
             for line in filter(str.strip, chain([first], lines)):
                 try:
                     row = json.loads(line, parse_constant=_refuse)
                 except (ValueError, RecursionError) as error:
-                    hint = hint if isinstance(error, json.JSONDecodeError) else ""
-                    raise at.error(f"broken JSON: {error}{hint}") from error
+                    may_be_list = line is first and isinstance(error, json.JSONDecodeError)
+                    hint = "; a list inside an object needs its name as dataset.source.field"
+                    raise at.error(f"broken JSON: {error}{hint * may_be_list}") from error
                 yield _object(row, at)
-                hint = ""
         else:
             text, at.line = "\n" * (at.num_lines - 1) + first + "".join(lines), None
             yield from json_list(text, at, field=self.field)
 
     def schemas(self, files: Files, sampled: str | None, /) -> dict[str, pa.Schema]:
         """All keys in any split with the types of their values; of `sampled` the first 10,000 rows count."""
-        columns: dict[str, _Column] = {}
-        for split, addresses in files.items():
-            if split == sampled:
-                self._require_lines(addresses, split)
-            most = 1 if split == sampled else None
-            for address in addresses[:most]:
-                at = Position(address=address, split=split)
-                for batch in islice(batches_of(self._objects(at), at), most):
-                    _learn(columns, batch, at)
-        types = {name: column.type for name, column in columns.items()}
+        types: dict[str, pa.DataType] = {}
+        if sampled:
+            self._require_lines(files[sampled], sampled)
+        for at, batch in batches_to_learn(files, sampled, self._objects):
+            for name in dict.fromkeys(name for row in batch for name in row):
+                if holds_half_character(name):
+                    raise DataError(HALF_CHARACTER, file=at.address, split=at.split, column=ascii(name))
+                types[name] = _widened(types.get(name, pa.null()), [row.get(name) for row in batch])
         fields = [(name, pa.string() if pa.types.is_null(kind) else kind) for name, kind in types.items()]
         return dict.fromkeys(files, pa.schema(fields))
+
+    def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+        # Arrow alone reads 2.5 as a whole number 2, true as 1.0 and "b" as ["b"].
+        python_types = next(types for is_kind, types in _PYTHON_TYPES.items() if is_kind(kind))
+        if odd := {*map(type, values)} - python_types:
+            raise pa.ArrowTypeError(f"{odd.pop().__name__} is not {kind}")
+        return pa.array(values, kind)
 
     def _require_lines(self, files: Sequence[str], split: str) -> None:
         for address in files:
@@ -94,55 +97,21 @@ class JsonReader(Reader):
                 )
 
 
-@dataclass(kw_only=True, slots=True)
-class _Column:
-    """Kind and Arrow type of the values of a column so far."""
-
-    kind: str | None = None
-    type: pa.DataType = dataclasses.field(default_factory=pa.null)
-
-
-def _learn(columns: dict[str, _Column], batch: list[dict[str, Any]], at: Position) -> None:
-    """Learn the columns of the last rows before a position."""
-    for name in dict.fromkeys(name for row in batch for name in row):
-        column, values = columns.setdefault(name, _Column()), [row.get(name) for row in batch]
-        kinds = [None if value is None else _KINDS[type(value)] for value in values]
-        column.kind = column.kind or next(filter(None, kinds), None)
-        bad = next((n for n, kind in enumerate(kinds) if kind not in (None, column.kind)), None)
-        shown, problem = name, ""
-        if holds_half_character(name):
-            shown, problem = ascii(name), HALF_CHARACTER
-            bad = next(number for number, row in enumerate(batch) if name in row)
-        elif bad is not None:
-            problem = f"{values[bad]!r} is {kinds[bad]}, but rows before hold {column.kind}"
-        else:
-            try:
-                pair = [pa.schema([("", kind)]) for kind in (column.type, pa.infer_type(values))]
-                column.type = pa.unify_schemas(pair, promote_options="permissive").field(0).type
-            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-                problem = f"a value is of another shape than those before, or beyond 64 bits: {error}"
-                bad = _first_odd(values)
-        if bad is not None:
-            row = at.row - len(batch) + bad
-            raise DataError(problem, file=at.address, split=at.split, row=row, column=shown)
-
-
-def _first_odd(values: list[Any]) -> int:
-    """The position up to which Arrow finds one type for all values."""
-
-    def fails(count: int) -> bool:
-        try:
-            pa.array(values[:count])
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-            return True
-        return False
-
-    return bisect_left(range(len(values)), 1, lo=1, key=fails) - 1
+def _widened(kind: pa.DataType, values: list[Any]) -> pa.DataType:
+    """The narrowest type for these values and those of a type; where there is none, that type."""
+    try:
+        pair = [pa.schema([("", kind)]), pa.schema([("", pa.infer_type(values))])]
+        return pa.unify_schemas(pair, promote_options="permissive").field(0).type
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        # Storing the rows names the value that differs from the first.
+        return kind if not pa.types.is_null(kind) else pa.infer_type([v for v in values if v is not None][:1])
 
 
 def json_list(text: str, at: Position, *, field: str | None = None) -> Iterator[dict[str, Any]]:
     """The objects of a list, or of the list under `field` of an object; raises DataError for another text."""
     file, split = at.address, at.split
+    if not text.strip():
+        raise DataError("the file is empty", file=file, split=split)
     try:
         content = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:

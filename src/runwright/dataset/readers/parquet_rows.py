@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from runwright.dataset.readers.addresses import open_bytes, seekable
+from runwright.dataset.readers.addresses import open_bytes
 from runwright.dataset.readers.reading import Files, Position, Reader
 from runwright.errors import DataError
 
@@ -19,8 +19,6 @@ _BATCH_ROWS = 1000
 
 class ParquetReader(Reader):
     """Rows of parquet files, which have no lines."""
-
-    is_text = False
 
     def rows(self, at: Position, _: Sequence[str], /) -> Iterator[tuple[Any, ...]]:
         skipped, group = at.row, 0
@@ -60,11 +58,10 @@ class ParquetReader(Reader):
 @contextmanager
 def _open_parquet(address: str, split: str | None) -> Iterator[pq.ParquetFile]:
     with open_bytes(address, split=split) as stream:
-        content = seekable(stream)
-        if not content.read(1):
+        if not stream.read(1):
             raise DataError("the file is empty", file=address, split=split)
         try:
-            with pq.ParquetFile(content) as file:
+            with pq.ParquetFile(stream) as file:
                 yield file
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"not a readable parquet file: {error}", file=address, split=split) from error

@@ -3,7 +3,7 @@
 Every row keeps its `row_id` through all steps of a data set, and every split a description of its sources in
 `info`: `files`, (name, number of rows) in row order, or of a combination `parts`: name, number of rows and
 description of each; and `numbers`, a .npy file with the line of each row, or of a combination its row_id in
-its part. So the file and line of a row can be looked up when there is something to complain about.
+its part. So an error about a row can name its file and line.
 """
 
 from __future__ import annotations

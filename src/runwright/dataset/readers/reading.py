@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 
-from runwright.dataset.readers.addresses import open_bytes, seek
+from runwright.dataset.readers.addresses import open_bytes
 from runwright.errors import ConfigError, DataError
 
 Files = Mapping[str, Sequence[str]]
@@ -21,7 +21,6 @@ BATCH_ROWS = 10_000  # stored together; of a stream that is read later the first
 HALF_CHARACTER = "the text holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
 UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError)
 _AFTER_RETURN = re.compile(rb"(?<=\r)(?=[^\n])")
-_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -32,11 +31,11 @@ class Position:
     split: str | None = None
     row: int = 0  # rows before the next one
     offset: int = 0  # bytes before it, where the file is read by lines
-    num_lines: int = 0  # lines before it, likewise
+    num_lines: int = 0  # lines before it, where the file is read by lines
     line: int | None = None  # where the last row begins, from 1; None: the file has no lines
 
     def error(self, problem: str, *, line: int | None = None, column: str | None = None) -> DataError:
-        """A complaint about the row that is being read."""
+        """An error about the row that is being read."""
         line = line or self.line
         return DataError(problem, file=self.address, split=self.split, row=self.row, line=line, column=column)
 
@@ -45,9 +44,8 @@ class Position:
 class Reader:
     """Rows of files of one format; its fields are all that they depend on."""
 
-    is_text = True
     may_be_empty = False  # a file without rows is no mistake
-    types_of = "other rows are; whole numbers hold 64 bits"  # why a column has its type, for complaints
+    types_of = "other rows are; whole numbers hold 64 bits"  # why a column has its type, for errors
 
     @property
     def line_encoding(self) -> str | None:
@@ -74,8 +72,7 @@ def lines_of(at: Position, encoding: str) -> Iterator[str]:
     one, the file is decoded as a whole.
     """
     with open_bytes(at.address, split=at.split) as stream:
-        if at.offset:
-            seek(stream, at.offset)
+        stream.seek(at.offset)
         if not ends_lines_with_one_byte(encoding):
             for line in _decoded_whole(stream.read(), at, encoding):
                 at.num_lines += 1
@@ -133,6 +130,18 @@ def batches_of(rows: Iterator[Any], at: Position) -> Iterator[list[Any]]:
         yield batch
 
 
+def batches_to_learn(
+    files: Files, sampled: str | None, rows: Callable[[Position], Iterator[Any]]
+) -> Iterator[tuple[Position, list[Any]]]:
+    """Batches of all files, with the position after each; of the split `sampled` only the first one."""
+    for split, addresses in files.items():
+        most = 1 if split == sampled else None
+        for address in addresses[:most]:
+            at = Position(address=address, split=split)
+            for batch in islice(batches_of(rows(at), at), most):
+                yield at, batch
+
+
 def holds_half_character(value: Any) -> bool:
     """Return True if a text, or one within a list or an object, holds half of a surrogate pair."""
     try:
@@ -152,8 +161,10 @@ def _decoded_whole(content: bytes, at: Position, encoding: str) -> io.StringIO:
 
 def _undecodable(content: bytes, start: int, at: Position, encoding: str) -> DataError:
     shown = "utf-8" if encoding == "utf-8-sig" else encoding
-    mark = content[:2] if at.offset == 0 or len(content) == at.offset else b""
+    starts_with_mark = content[:2] in {b"\xff\xfe", b"\xfe\xff"} and at.offset in {0, len(content)}
+    expected = "utf-16" if starts_with_mark else "latin-1 or cp1252, perhaps"
     return at.error(
         f"the text is not {shown} (byte 0x{content[start : start + 1].hex()}); set dataset.source.encoding "
-        f"to the file's own: {_MARKS.get(mark, 'latin-1 or cp1252, perhaps')}"
+        f"to the file's own: {expected}. Is it no text? gzip and the like need a name that ends in .gz, "
+        ".bz2, .xz, .zst or .zip, parquet needs dataset=parquet"
     )

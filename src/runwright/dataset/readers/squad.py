@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,16 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from runwright.dataset.readers.addresses import files_of_splits
-from runwright.dataset.readers.reading import (
-    HALF_CHARACTER,
-    Files,
-    Position,
-    Reader,
-    counted,
-    holds_half_character,
-    known_encoding,
-    whole_text,
-)
+from runwright.dataset.readers.json_rows import json_list
+from runwright.dataset.readers.reading import Files, Position, Reader, counted, known_encoding, whole_text
 from runwright.dataset.readers.streams import read_files
 from runwright.errors import DataError, did_you_mean
 from runwright.types import Splits
@@ -97,7 +88,7 @@ class SquadReader(Reader):
         """Id, title, context, question and answers (None: none are given); adds all titles to `titles`."""
         only = self.only_titles.get(at.split or "")
         exclude = self.exclude_titles.get(at.split or "") or ()
-        for article in self._articles(at):
+        for article in json_list(whole_text(at, self.encoding), at, field="data"):
             title = str(_value(article, "title", str, at, default=""))
             titles.add(title)
             if title in exclude or (only is not None and title not in only):
@@ -110,21 +101,6 @@ class SquadReader(Reader):
                     number = str(_value(asked, "id", (str, int), at, default=at.row))
                     question = _value(asked, "question", str, at)
                     yield [number, title, context, question, _answers(asked, at)]
-
-    def _articles(self, at: Position) -> list[Any]:
-        try:
-            content = json.loads(whole_text(at, self.encoding))
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"broken JSON: {error}", file=at.address, split=at.split) from error
-        articles = content.get("data") if isinstance(content, dict) else None
-        if not isinstance(articles, list):
-            raise DataError(
-                "expected an object with a list of articles under 'data', as SQuAD has it; rows of questions "
-                "are read with dataset=json",
-                file=at.address,
-                split=at.split,
-            )
-        return articles
 
 
 def _answers(asked: Mapping[str, Any], at: Position) -> dict[str, list[Any]] | None:
@@ -154,8 +130,4 @@ def _value(
         shown = "nothing" if value is None else f"{value!r:.60}"
         expected = _KINDS.get(kind, "a name")
         raise at.error(f"expected {expected} under {name!r}, given {shown}", column=column)
-    if isinstance(value, str) and holds_half_character(value):
-        raise at.error(f"under {name!r}: {HALF_CHARACTER}", column=column)
-    if isinstance(value, int) and abs(value) >= 1 << 63:
-        raise at.error(f"{value} under {name!r} is beyond 64 bits", column=column)
     return value

@@ -1,7 +1,7 @@
-"""Streams of rows: the rows of files from any place on, in blocks, read when they are wanted.
+"""Streams of rows: the rows of files from any position on, in blocks, read when they are needed.
 
-A place is five whole numbers; reading from it gives the rows that reading from the start gives after it. So a
-checkpoint needs no rows, and resuming costs the same at any place.
+A position (`Place`) is five whole numbers: reading from it gives the rows that a reading from the start gives
+after it. So a checkpoint needs no rows, and resuming costs the same at any position.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
@@ -19,7 +19,7 @@ from datasets.table import InMemoryTable
 
 from runwright import store
 from runwright.dataset.cleaning.passes import renamed
-from runwright.dataset.readers.addresses import check_is_text, file_fingerprint, file_state
+from runwright.dataset.readers.addresses import file_fingerprint, file_state
 from runwright.dataset.readers.raw import RawSplit, kept_rows, position_in, with_row_id
 from runwright.dataset.readers.reading import (
     BATCH_ROWS,
@@ -68,7 +68,7 @@ class RowStream:
     schema: pa.Schema
     reader: Reader
     fingerprint: str = ""  # tells other data, not the same data elsewhere; of train that is not kept
-    types_of: str | None = None  # why columns have their types, for complaints; None: as the reader says
+    types_of: str | None = None  # why columns have their types, for errors; None: as the reader says
     about: Mapping[str, Any] = field(default_factory=dict)  # more about the sources, see `raw.py`
     split: str = "train"
     limit: int | None = None  # rows
@@ -76,25 +76,22 @@ class RowStream:
     cleaning: Sequence[Callable[[Splits], Splits]] = ()  # steps that look at one row at a time
 
     def blocks(self, place: Place, sizes: Iterator[int]) -> Iterator[Block]:
-        """Blocks of so many rows from a place to the end; only the last one may be shorter."""
-        cursor = _Cursor(self, place)
-        for size in sizes:
-            taken = cursor.take(size)
-            if not taken.values:
-                return
-            ids = pa.array(range(taken.first_id, cursor.row_id), pa.int64())
-            schema = with_row_id(self.schema, split=self.split, file=self.files[0])
-            about = {**self.about, "files": taken.origins, "numbers": taken.lines, "first_id": taken.first_id}
+        """Blocks of so many rows from a position to the end; only the last one may be shorter."""
+        schema = with_row_id(self.schema, split=self.split, file=self.files[0])
+        for taken in self._taken(place, sizes):
+            first_id, num_read = taken.first_id, len(taken.values)
+            ids = pa.array(range(first_id, first_id + num_read), pa.int64())
+            about = {**self.about, "files": taken.origins, "numbers": taken.lines, "first_id": first_id}
             rows = Dataset(
                 InMemoryTable(pa.Table.from_arrays([*self._batch(taken).columns, ids], schema=schema)),
                 info=DatasetInfo(description=json.dumps(about)),
-                fingerprint=store.digest([self.fingerprint, taken.first_id, len(taken.values)]),
+                fingerprint=store.digest([self.fingerprint, first_id, num_read]),
             )
             splits = renamed({self.split: rows}, self.columns)
             for step in self.cleaning:
                 if len(splits[self.split]):
                     splits = step(splits)
-            yield Block(splits[self.split], len(taken.values), cursor.place)
+            yield Block(splits[self.split], num_read, taken.end)
 
     def raw(self) -> RawSplit:
         """All rows as the files have them, to be stored."""
@@ -102,8 +99,8 @@ class RowStream:
         lines = array("q")
 
         def batches() -> Iterator[pa.RecordBatch]:
-            cursor, counts = _Cursor(self, Place()), dict[str, int]()
-            while (taken := cursor.take(BATCH_ROWS)).values:
+            counts = dict[str, int]()
+            for taken in self._taken(Place(), repeat(BATCH_ROWS)):
                 counts |= dict(taken.origins[1:])
                 lines.extend(taken.lines)
                 yield self._batch(taken)
@@ -125,6 +122,42 @@ class RowStream:
                 return block.rows
         raise DataError("the split has no rows left", split=self.split)
 
+    def _taken(self, place: Place, sizes: Iterator[int]) -> Iterator[_Taken]:
+        """So many rows at a time from a position to the end."""
+        number, row_id = place.file, place.row_id
+        at = Position(
+            address=self.files[number],
+            split=self.split,
+            row=place.row,
+            offset=place.offset,
+            num_lines=place.num_lines,
+        )
+
+        def read() -> Iterator[Sequence[Any]]:
+            nonlocal number, row_id, at
+            for number in range(place.file, len(self.files)):
+                if number != place.file:
+                    finished.append((at.address, at.row))
+                    at = Position(address=self.files[number], split=self.split)
+                for values in self.reader.rows(at, self.schema.names):
+                    if row_id == self.limit:
+                        return
+                    at.row, row_id = at.row + 1, row_id + 1
+                    lines.append(-1 if at.line is None else at.line)
+                    yield values
+                if not at.row and not self.reader.may_be_empty:
+                    raise DataError("the file is empty: it has no rows", file=at.address, split=self.split)
+
+        rows = read()
+        for size in sizes:
+            first_id, before = row_id, ("", row_id - at.row)
+            finished: list[tuple[str, int]] = []  # files that were read to their end meanwhile
+            lines: list[int] = []
+            if not (values := list(islice(rows, size))):
+                return
+            end = Place(number, at.row, at.offset, row_id, at.num_lines)
+            yield _Taken(values, first_id, [before, *finished, (at.address, at.row)], lines, end)
+
     def _batch(self, taken: _Taken) -> pa.RecordBatch:
         arrays = []
         for values, column in zip(zip(*taken.values, strict=True), self.schema, strict=True):
@@ -135,7 +168,7 @@ class RowStream:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def _unfit(self, values: Sequence[Any], column: pa.Field, taken: _Taken) -> DataError:
-        """The complaint about the first value that Arrow cannot store as the column's type."""
+        """The error for the first value that Arrow cannot store as the column's type."""
 
         def fits(value: Any) -> bool:
             try:
@@ -161,53 +194,7 @@ class _Taken(NamedTuple):
     first_id: int
     origins: list[tuple[str, int]]  # ("", rows of files before), then (file, its rows up to the last one)
     lines: list[int]  # of each row; -1: none
-
-
-class _Cursor:
-    """Reading position in the files of a stream."""
-
-    def __init__(self, stream: RowStream, place: Place) -> None:
-        self._stream = stream
-        self._file, self.row_id = place.file, place.row_id
-        self._at = Position(
-            address=stream.files[place.file],
-            split=stream.split,
-            row=place.row,
-            offset=place.offset,
-            num_lines=place.num_lines,
-        )
-        self._finished: list[tuple[str, int]] = []  # files that were read to their end, since `take` began
-        self._lines: list[int] = []
-        self._rows = self._read()
-
-    @property
-    def place(self) -> Place:
-        return Place(self._file, self._at.row, self._at.offset, self.row_id, self._at.num_lines)
-
-    def take(self, num_rows: int) -> _Taken:
-        """The next rows; fewer at the end."""
-        first_id, before = self.row_id, ("", self.row_id - self._at.row)
-        self._finished, self._lines = [], []
-        values = list(islice(self._rows, num_rows))
-        return _Taken(
-            values, first_id, [before, *self._finished, (self._at.address, self._at.row)], self._lines
-        )
-
-    def _read(self) -> Iterator[Sequence[Any]]:
-        stream = self._stream
-        for number in range(self._file, len(stream.files)):
-            if number != self._file:
-                self._finished.append((self._at.address, self._at.row))
-                self._file, self._at = number, Position(address=stream.files[number], split=stream.split)
-            at = self._at
-            for values in stream.reader.rows(at, stream.schema.names):
-                if self.row_id == stream.limit:
-                    return
-                at.row, self.row_id = at.row + 1, self.row_id + 1
-                self._lines.append(-1 if at.line is None else at.line)
-                yield values
-            if not at.row and not stream.reader.may_be_empty:
-                raise DataError("the file has no rows", file=at.address, split=stream.split)
+    end: Place  # of the row after the last one
 
 
 def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sources:
@@ -220,9 +207,6 @@ def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sour
         )
 
     def streams() -> dict[str, RowStream]:
-        for split, addresses in files.items() if reader.is_text else ():
-            for address in addresses:
-                check_is_text(address, split=split)
         schemas = reader.schemas(files, sampled)
         return {
             split: RowStream(files=files[split], schema=schema, reader=reader, split=split)
@@ -242,5 +226,5 @@ def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sour
 
 
 def files_fingerprint(files: Sequence[str]) -> str:
-    """32 hex digits of a hash of each file, the same elsewhere."""
+    """32 hex digits of a hash of each file, whatever its path."""
     return store.digest([file_fingerprint(file) for file in files])

@@ -88,43 +88,28 @@ def _download(archive: Path) -> None:
     pip = [other] if other else [sys.executable, "-m", "pip"]
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
         requirements = Path(folder) / "requirements.txt"
-        requirements.write_text(f"vaderSentiment==3.3.2 --hash=sha256:{SHA256}\n", encoding="utf-8")
+        archive_alone = f"--no-binary vaderSentiment\nvaderSentiment==3.3.2 --hash=sha256:{SHA256}\n"
+        requirements.write_text(archive_alone, encoding="utf-8")
         # pip checks the hash before it runs the archive's setup.py for its metadata, which it insists on.
-        command = [
-            *pip,
-            "download",
-            "--disable-pip-version-check",
-            "--no-input",
-            "--quiet",
-            "--no-deps",
-            "--no-binary",
-            "vaderSentiment",
-            "--require-hashes",
-            "--dest",
-            folder,
-            "--requirement",
-            str(requirements),
-        ]
+        options = "--quiet --no-input --disable-pip-version-check --no-deps --require-hashes"
         try:
-            done = subprocess.run(  # noqa: S603 - fixed arguments
-                command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False
+            subprocess.run(  # noqa: S603 - fixed arguments
+                [*pip, "download", *options.split(), "--dest", folder, "--requirement", str(requirements)],
+                capture_output=True,
+                text=True,
+                timeout=_PIP_SECONDS,
+                check=True,
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise _unreachable(str(error)) from error
-        fetched = Path(folder) / ARCHIVE
-        if done.returncode or not fetched.is_file():
-            raise _unreachable(done.stderr)
-        fetched.replace(archive)
-
-
-def _unreachable(output: str) -> DataError:
-    lines = [line for line in output.strip().splitlines() if line.strip()] or ["no output"]
-    errors = [line for line in lines if "error" in line.lower()] or lines
-    return DataError(
-        f"pip could not fetch this archive ({errors[0].strip()[:300]}); check pip's index settings, or get "
-        f"the source archive of vaderSentiment 3.3.2 elsewhere and set dataset.source.archive to its path",
-        file=ARCHIVE,
-    )
+            (Path(folder) / ARCHIVE).replace(archive)
+        except (OSError, subprocess.SubprocessError) as error:
+            output = str(getattr(error, "stderr", None) or error).strip().splitlines()
+            first = next((line for line in output if "error" in line.lower()), output[0])
+            raise DataError(
+                f"pip could not fetch this archive ({first.strip()[:300]}); check pip's index settings, or "
+                "get the source archive of vaderSentiment 3.3.2 elsewhere and set dataset.source.archive to "
+                "its path",
+                file=ARCHIVE,
+            ) from error
 
 
 def _verified(path: Path) -> bytes:
@@ -132,11 +117,10 @@ def _verified(path: Path) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"the archive cannot be read: {error.strerror}", file=str(path)) from error
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != SHA256:
+    if (sha256 := hashlib.sha256(content).hexdigest()) != SHA256:
         raise DataError(
-            f"damaged, or not the source archive of vaderSentiment 3.3.2: sha256 is {sha256}, "
-            f"expected {SHA256}",
+            f"damaged, or not the source archive of vaderSentiment 3.3.2: expected sha256 {SHA256}, "
+            f"given {sha256}",
             file=str(path),
         )
     return content
