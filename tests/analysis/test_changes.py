@@ -13,8 +13,7 @@ def surroundings(**changed: Any) -> dict[str, Any]:
         "packages": {"torch": "2.13.0", "zebra": "1.0"},
         "python": {"version": "3.11.9"},
         "hardware": {"cpu": "one", "gpus": [], "num_torch_threads": 2},
-        "git": {"commit": "c" * 40, "diff": ""},
-        "untracked": {},
+        "git": {"commit": "c" * 40},
         "folder": "/home",
         "num_processes": 1,
     }
@@ -26,7 +25,7 @@ def test_files_packages_and_machines_are_named() -> None:
         code={"lab": {"a.py": "changed", "new.py": "3"}},
         packages={"torch": "2.12.0", "added": "1"},
         hardware={"cpu": "one", "gpus": [], "num_torch_threads": None},
-        git={"commit": "d" * 40, "diff": "diff --git a/run.sh b/run.sh\n+x\n"},
+        git={"commit": "d" * 40},
         num_processes=2,
     )
     found = list(surrounding_changes(surroundings(), now))
@@ -36,17 +35,9 @@ def test_files_packages_and_machines_are_named() -> None:
         "machine: processes 1 → 2",
     ]  # fmt: skip
     assert [str(change) for change in found if not change.matters] == [
-        "source: new: run.sh", "commit: cccccccccccc → dddddddddddd",
+        "commit: cccccccccccc → dddddddddddd",
     ]  # fmt: skip
     assert list(surrounding_changes(surroundings(), surroundings())) == []
-
-
-def test_files_with_odd_names_are_found_in_a_difference() -> None:
-    names = ["a b.sh", 'quo\\"te.sh', "new\\nline.sh", "ünï.sh"]  # as git quotes them
-    header = "diff --git {0}a/{1}{0} {0}b/{1}{0}\nnew file mode 100644\n+diff --git a/x b/x\n"
-    diff = "".join(header.format('"' * ("\\" in name), name) for name in names)
-    found = surrounding_changes(surroundings(), surroundings(git={"commit": "c" * 40, "diff": diff}))
-    assert [str(each) for each in found] == ['source: new: a b.sh, quo\\"te.sh, new\\nline.sh, ünï.sh']
 
 
 def test_model_files_are_named() -> None:

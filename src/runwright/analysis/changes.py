@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -55,36 +53,16 @@ def model_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator
 
 
 def _source_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
-    in_packages: set[str] = set()
     for package in before.get("code", {}).keys() & now.get("code", {}).keys():
         old, new = before["code"][package], now["code"][package]
-        in_packages |= {f"{package}/{name}" for name in {*old, *new}}
-        for word, names in _edits(old, new):
-            yield Change("source", f"{word}: {listed(f'{package}/{name}' for name in names)}")
-    # Files outside of those packages: scripts, say. They are named, but hardly anything depends on them.
-    for word, names in _edits(_worktree(before), _worktree(now)):
-        others = [name for name in names if not name.endswith(tuple(in_packages))]
-        if others:
-            yield Change("source", f"{word}: {listed(others)}", matters=False)
-
-
-def _edits(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
-    edits = {
-        "edited": [name for name in old if name in new and old[name] != new[name]],
-        "new": [name for name in new if name not in old],
-        "gone": [name for name in old if name not in new],
-    }
-    yield from ((word, names) for word, names in edits.items() if names)
-
-
-def _worktree(record: Mapping[str, Any]) -> dict[str, str]:
-    """Differences from the commit by file: a hash of the difference, or of an untracked file."""
-    diff = (record["git"] or {}).get("diff", "")
-    sections = re.split(r'(?m)^diff --git "?a/.*? "?b/(.*?)"?$', diff)[1:]  # quotes: around odd names
-    texts = dict(zip(sections[::2], sections[1::2], strict=True))
-    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()} | {
-        name: content for name, content in record["untracked"].items() if name.endswith(".py")
-    }
+        edits = {
+            "edited": [name for name in old if name in new and old[name] != new[name]],
+            "new": [name for name in new if name not in old],
+            "gone": [name for name in old if name not in new],
+        }
+        for word, names in edits.items():
+            if names:
+                yield Change("source", f"{word}: {listed(f'{package}/{name}' for name in names)}")
 
 
 def _package_changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Change]:

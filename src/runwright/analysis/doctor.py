@@ -1,16 +1,14 @@
-"""Checks of `runwright doctor`: versions, torch, runs that died, stores, metrics that were not uploaded."""
+"""Checks of `runwright doctor`: torch, runs that died, stores, metrics that were not uploaded."""
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-
-from packaging.utils import canonicalize_name
 
 from runwright.config.redaction import MASK, redact
 from runwright.errors import TrackingError, listed
@@ -20,9 +18,7 @@ from runwright.runs.states import find_dead, mark
 from runwright.tracker.mlflow.sqlite_file import LOCKED_ADVICE, find_fault
 from runwright.tracker.mlflow.store import Store, client_settings, locate, probe
 from runwright.tracker.mlflow.upload import read_state, unsent_bytes
-from runwright.tracker.provenance import installed_packages
 
-CONSTRAINTS_FILE = "constraints.txt"
 TIMEOUT_SECONDS = 5.0
 LOCKED_SECONDS = 2.0  # a run writes for some 50 ms at a time
 NETWORK_FILE_SYSTEMS = {
@@ -41,13 +37,7 @@ class Finding:
 
 
 def examine(output_dir: Path, *, fix: bool) -> Iterator[Finding]:
-    """All checks in the order of the report; with `fix`, runs that died get their true status."""
-    file = Path(__file__).resolve().parents[3] / CONSTRAINTS_FILE
-    if file.is_file():  # a checkout, not a wheel
-        versions: dict[str, str] = {
-            canonicalize_name(name): version for name, version in installed_packages().items()
-        }
-        yield check_pins(versions, read_pins(file.read_text(encoding="utf-8")))
+    """All checks in the order of the report; with `fix`, runs that died are marked KILLED or FAILED."""
     yield _check_torch()
     runs = find_runs(output_dir)
     yield from _check_dead_runs(output_dir, len(runs), fix=fix)
@@ -55,32 +45,10 @@ def examine(output_dir: Path, *, fix: bool) -> Iterator[Finding]:
     num_tracked, unsent = sum("run" in read_state(folder) for folder in runs), find_unsent(runs)
     if unsent:
         names = listed(folder.name for folder in unsent)
-        text = f"MLflow lacks something of {len(unsent)} of {num_tracked} runs ({names})"
+        text = f"{len(unsent)} of {num_tracked} tracked runs are not wholly uploaded ({names})"
         yield Finding("warning", "uploads", text, "runwright sync --all")
     else:
-        yield Finding("ok", "uploads", f"MLflow has all of {num_tracked} runs")
-
-
-def check_pins(installed: Mapping[str, str], pins: Mapping[str, str]) -> Finding:
-    """Compare the installed packages with the tested versions; others may give other last digits."""
-    pinned = {name: pin for name, pin in pins.items() if name in installed}
-    different = [
-        f"{name} {installed[name]} (tested: {pin})"
-        for name, pin in pinned.items()
-        if installed[name].partition("+")[0] != pin.partition("+")[0]
-    ]
-    if not different:
-        return Finding("ok", "tested versions", f"all {len(pinned)} packages are the tested ones")
-    advice = f"pip install -c {CONSTRAINTS_FILE} …, or `make setup` in a checkout"
-    if any(text.startswith("torch ") for text in different):
-        advice += f"; pip install torch=={pins['torch']} first: a plain `torch` may bring other CUDA packages"
-    return Finding("warning", "tested versions", listed(different), advice)
-
-
-def read_pins(text: str) -> dict[str, str]:
-    """`name==version` lines of a constraints file."""
-    lines = (line.partition("#")[0].strip().partition("==") for line in text.splitlines())
-    return {canonicalize_name(name): version for name, equals, version in lines if equals}
+        yield Finding("ok", "uploads", f"all {num_tracked} tracked runs are wholly uploaded")
 
 
 def _check_torch() -> Finding:
@@ -103,7 +71,7 @@ def _check_torch() -> Finding:
 def _check_dead_runs(output_dir: Path, num_runs: int, *, fix: bool) -> Iterator[Finding]:
     deaths = find_dead(output_dir)
     if not deaths:
-        yield Finding("ok", "runs", f"{num_runs} in {output_dir}, each with a true status")
+        yield Finding("ok", "runs", f"{num_runs} in {output_dir}, none of them died without a record")
     for death in deaths:
         name = f"{death.folder.parent.name}/{death.folder.name}"
         if not fix:
@@ -141,7 +109,7 @@ def check_store(store: Store) -> Finding:
         advice = "start the server; until then runs keep everything, and runwright sync --all sends it later"
         return Finding("problem", "store", f"{shown}: {trouble}", advice)
     if not file.exists():
-        return Finding("ok", "store", f"{shown} is not there yet: the first run makes it")
+        return Finding("ok", "store", f"{shown} does not exist yet: the first run creates it")
     with client_settings():
         fault = find_fault(file, address=shown, locked_seconds=LOCKED_SECONDS)
     if fault is None and _is_locked(file):

@@ -29,6 +29,7 @@ from runwright.store import cache_root, flatten, write_json
 
 FILE_NAME = "reproduction.json"
 Verdict = Literal["identical", "within tolerance", "different"]
+UNDETERMINED = "nothing that is recorded: a nondeterministic operation (on a GPU: trainer.deterministic=true)"
 IGNORED = ("name", "output_dir", "tracker.", "launch.grace_seconds", "launch.timeout_seconds")  # settings
 
 
@@ -47,15 +48,11 @@ class Reproduction:
 
     def __str__(self) -> str:
         causes = "; ".join(str(change) for change in self.changes if change.matters)
-        because = causes or (
-            "nothing that is recorded: operations whose result is not determined (on a GPU: "
-            "trainer.deterministic=true)"
-        )
-        if self.verdict == "different":
-            return f"different, first at {self.first}, because {because}"
-        if self.verdict == "within tolerance":
-            return f"within tolerance ({self.tolerance:g}), first at {self.first}, because {because}"
-        return "identical" + (f", although {causes}" if causes else "")
+        if self.verdict == "identical":
+            return "identical" + (f", although {causes}" if causes else "")
+        verdict = "different" if self.verdict == "different" else f"within tolerance ({self.tolerance:g})"
+        causes = causes or UNDETERMINED
+        return f"{verdict}, first at {self.first}, because {causes}"
 
 
 def reproduce(
@@ -87,14 +84,20 @@ def configuration(folder: Path, overrides: Sequence[str], *, allow_shadow: bool)
     config = read_saved(folder)
     if overrides:
         config, _ = with_overrides(folder, overrides, allow_shadow=allow_shadow)
-    provenance, pinned = read_json(folder / PROVENANCE_FILE), copy.deepcopy(config)
+    pinned = _pinned(config, read_json(folder / PROVENANCE_FILE))
+    if pinned["tracker"].get("register_as") and "tracker.register_as" not in map(override_key, overrides):
+        pinned["tracker"]["register_as"] = None  # a check makes no new version of a model that people use
+    raise_if_any(check(reveal(pinned)))
+    return pinned
+
+
+def _pinned(config: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a configuration with the threads and processes that a run recorded."""
+    pinned = copy.deepcopy(dict(config))
     if pinned["trainer"]["num_threads"] is None:
         pinned["trainer"]["num_threads"] = provenance.get("hardware", {}).get("num_torch_threads")
     if pinned["launch"]["num_processes"] == 1:  # a launcher from outside may have started more
         pinned["launch"]["num_processes"] = provenance.get("num_processes", 1)
-    if pinned["tracker"].get("register_as") and "tracker.register_as" not in map(override_key, overrides):
-        pinned["tracker"]["register_as"] = None  # a check makes no new version of a model that people use
-    raise_if_any(check(reveal(pinned)))
     return pinned
 
 
@@ -117,7 +120,10 @@ def _changes(
 ) -> list[Change]:
     """Differences between what a run recorded and what another one has."""
     recorded = read_json(folder / PROVENANCE_FILE)
-    old, new = _comparable(read_config(folder / CONFIG_FILE), recorded), _comparable(config, {})
+    old, new = (
+        {key: value for key, value in flatten(settings).items() if not key.startswith(IGNORED)}
+        for settings in (_pinned(read_config(folder / CONFIG_FILE), recorded), config)
+    )
     texts = [f"{split}: {text}" for split, text in row_changes(recorded_rows(folder), rows).items()]
     resumed = read_run(folder).get("data_changes", [])  # the run was resumed on other rows
     texts += [f"the first run's changed at step {c['step']}: {'; '.join(c['changes'])}" for c in resumed]
@@ -129,25 +135,16 @@ def _changes(
     ]
 
 
-def _comparable(config: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that numbers depend on, with the recorded threads and processes."""
-    settings = {key: value for key, value in flatten(config).items() if not key.startswith(IGNORED)}
-    if settings["trainer.num_threads"] is None:
-        settings["trainer.num_threads"] = provenance.get("hardware", {}).get("num_torch_threads")
-    settings["launch.num_processes"] = provenance.get("num_processes", settings["launch.num_processes"])
-    return settings
-
-
 def _judge(folder: Path, other: Path, *, tolerance: float) -> Reproduction:
     """Compare two finished runs of what should be the same."""
     comparisons = compare(folder, other)
+    different = [row for row in comparisons if not row.is_equal]
+    row = min(
+        different, key=lambda row: row.step, default=None
+    )  # of several at one step the data, then the loss
     verdict: Verdict = "identical"
-    first, step = "", None
-    if different := [row for row in comparisons if not row.is_equal]:
+    if row is not None:
         verdict = "within tolerance" if _is_close(folder, other, tolerance) else "different"
-        row = min(different, key=lambda row: row.step)  # of several at one step the data, then the loss
-        step = int(row.step) if math.isfinite(row.step) else None
-        first = f"{row.where} ({row.what} {row.values[0]} → {row.values[1]})"
     changes = _changes(
         folder,
         config=read_config(other / CONFIG_FILE),
@@ -159,8 +156,8 @@ def _judge(folder: Path, other: Path, *, tolerance: float) -> Reproduction:
         original=folder,
         folder=other,
         verdict=verdict,
-        first=first,
-        step=step,
+        first=f"{row.where} ({row.what} {row.values[0]} → {row.values[1]})" if row else "",
+        step=int(row.step) if row and math.isfinite(row.step) else None,
         changes=changes,
         comparisons=comparisons,
         tolerance=tolerance,
@@ -173,14 +170,12 @@ def _is_close(folder: Path, other: Path, tolerance: float) -> bool:
     if ledger != other_ledger or curves.keys() != other_curves.keys() or LOSS not in curves:
         return False
 
-    def near(one: float, two: float) -> bool:
-        undefined = math.isnan(one) and math.isnan(two)
-        return undefined or math.isclose(one, two, rel_tol=tolerance, abs_tol=tolerance)
-
+    if any(curve.keys() != other_curves[name].keys() for name, curve in curves.items()):
+        return False
+    pairs = ((v, other_curves[name][step]) for name, curve in curves.items() for step, v in curve.items())
     return all(
-        curve.keys() == other_curves[name].keys()
-        and all(near(value, other_curves[name][step]) for step, value in curve.items())
-        for name, curve in curves.items()
+        math.isclose(one, two, rel_tol=tolerance, abs_tol=tolerance) or (math.isnan(one) and math.isnan(two))
+        for one, two in pairs
     )
 
 

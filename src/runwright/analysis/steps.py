@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from runwright.store import digest, file_sha256
@@ -22,7 +22,7 @@ from runwright.tracker.journal import FILE_NAME, UNREPEATABLE, read
 LOSS = "train/loss"
 BEST = "best model"
 SHOWN_DIGITS = 12  # of a hash
-NOTHING = "nothing that both have"
+NOTHING = "nothing in common"
 Curves = dict[str, dict[int, float]]  # by name and step
 
 
@@ -96,9 +96,8 @@ def best_hash(folder: Path) -> str | None:
 
 def comparison_table(comparisons: Iterable[Comparison], *, names: tuple[str, str]) -> Table:
     """One row for each comparison; `names` are those of the runs."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for heading in ("", "compared", "first difference", *names):
-        table.add_column(heading, overflow="fold")
+    columns = [Column(name, overflow="fold") for name in ("", "compared", "first difference", *names)]
+    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for row in comparisons:
         where = Text(row.where, style="bold red") if row.where else Text("none", style="green")
         table.add_row(Text(row.what), Text(row.compared), where, *map(Text, row.values))

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from runwright.errors import ConfigError
@@ -33,16 +33,16 @@ COLUMNS = {  # heading and format
 
 def _open(name: str) -> Any:
     """A tokenizer by hub name, folder, package:NAME/folder, or the one of a run: latest, latest:NAME."""
-
-    def folders_in(run: Path) -> list[Path]:
-        return [folder for folder in (run / TOKENIZER_FOLDER, run / "best") if folder.is_dir()]
-
-    if name != LATEST and not name.startswith(f"{LATEST}:"):
+    if name.partition(":")[0] != LATEST:
         return open_saved(name)
-    run = resolve_run(name, needs=Need("tokenizer", lambda run: bool(folders_in(run))))
-    if not folders_in(run):
+
+    def folder_in(run: Path) -> Path | None:
+        return next((folder for folder in (run / TOKENIZER_FOLDER, run / "best") if folder.is_dir()), None)
+
+    run = resolve_run(name, needs=Need("tokenizer", lambda run: folder_in(run) is not None))
+    if (folder := folder_in(run)) is None:
         raise ConfigError(f"{name}: {run} has no tokenizer yet")
-    return open_saved(str(folders_in(run)[0]))
+    return open_saved(str(folder))
 
 
 def report_on(name: str, texts: Sequence[str]) -> dict[str, Any]:
@@ -60,17 +60,17 @@ def compare(names: Sequence[str], texts: Iterable[str], shown: Sequence[str]) ->
     for name in names:
         tokenizer = _open(name)
         counts = measure(tokenizer, texts)
-        pieces = _pieces_of(tokenizer, shown)
-        reports.append({"name": name, **asdict(counts), **counts.rates(), "texts": pieces})
+        rows = {"name": name, **asdict(counts), **counts.rates()}
+        reports.append({**rows, "texts": _pieces_of(tokenizer, shown)})
     return reports
 
 
 def _pieces_of(tokenizer: Any, texts: Sequence[str]) -> list[dict[str, Any]]:
-    pieces = {text: [asdict(piece) for piece in cut(tokenizer, text)] for text in texts}
-    return [
-        {"text": text, "num_tokens": sum(len(p["tokens"]) for p in pieces[text]), "pieces": pieces[text]}
-        for text in texts
-    ]
+    reports = []
+    for text in texts:
+        pieces = [asdict(piece) for piece in cut(tokenizer, text)]
+        reports.append({"text": text, "num_tokens": sum(len(p["tokens"]) for p in pieces), "pieces": pieces})
+    return reports
 
 
 def show(report: Mapping[str, Any]) -> None:
@@ -99,10 +99,9 @@ def show(report: Mapping[str, Any]) -> None:
 def show_comparison(reports: Sequence[Mapping[str, Any]]) -> None:
     """Print the result of `compare`."""
     console = result_console()
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("tokenizer", no_wrap=True)
-    for heading, _ in COLUMNS.values():
-        table.add_column(heading, justify="right", no_wrap=True)
+    columns = [Column(heading, justify="right", no_wrap=True) for heading, _ in COLUMNS.values()]
+    name_column = Column("tokenizer", no_wrap=True)
+    table = Table(name_column, *columns, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for report in reports:
         cells = (format(report[name], spec) for name, (_, spec) in COLUMNS.items())
         table.add_row(Text(report["name"]), *cells)

@@ -1,4 +1,4 @@
-"""`runwright doctor`: report faults of packages, torch, stores and runs, with what to do about each."""
+"""`runwright doctor`: report faults of torch, stores and runs, with what to do about each."""
 
 from __future__ import annotations
 

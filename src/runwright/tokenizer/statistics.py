@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -55,8 +55,16 @@ class Piece:
     unknown: bool
 
 
-def measure(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> Statistics:
-    """Counts of the tokens that a tokenizer makes of texts, which are read once, some at a time."""
+def measure(
+    tokenizer: PreTrainedTokenizerFast,
+    texts: Iterable[str],
+    *,
+    on_text: Callable[[str, Any], None] = lambda *_: None,
+) -> Statistics:
+    """Counts of the tokens that a tokenizer makes of texts, which are read once, some at a time.
+
+    `on_text` gets each text and its `tokenizers.Encoding`.
+    """
     backend, counts = _plain(tokenizer), Statistics(vocab_size=len(tokenizer))
     used: set[int] = set()
     waiting = iter(texts)
@@ -72,6 +80,7 @@ def measure(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> Statist
             counts.num_tokens += len(encoding.ids)
             counts.num_unknown += encoding.ids.count(tokenizer.unk_token_id)
             used.update(encoding.ids)
+            on_text(text, encoding)
     counts.num_used = len(used)
     return counts
 

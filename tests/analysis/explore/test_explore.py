@@ -22,13 +22,12 @@ from runwright.cli.main import main
 from runwright.dataset.fingerprint import bare
 from runwright.task.base import Task
 
-COLUMNS = Columns(text_columns=("text",), label_column="label", label_separator=None)
+COLUMNS = Columns(text_columns=("text",), label_column="label")
 TEXTS = st.lists(st.sampled_from(["a b", "A b!", "c", "C", "c.", "d", "e f", ""]), min_size=1, max_size=40)
 
 
 def explored(data, columns=COLUMNS, **options):
-    defaults = {"tokenizer": None, "tokenizer_name": None, "max_length": None, "token_rows": 100}
-    return explore(data, name="made", columns=columns, **(defaults | options))
+    return explore(data, name="made", columns=columns, **options)
 
 
 def sentences(data, **options):
@@ -127,15 +126,16 @@ def test_tokens_are_counted_as_the_tokenizer_makes_them(make_data, tokenizer):
     lengths = [len(tokenizer(text)["input_ids"]) for text in texts]
     assert found.lengths.tolist() == lengths
     ids = [token for text in texts for token in tokenizer(text, add_special_tokens=False)["input_ids"]]
-    assert (found.sums["tokens"], found.sums["unknown"]) == (len(ids), ids.count(tokenizer.unk_token_id))
-    assert sorted(np.flatnonzero(found.used).tolist()) == sorted(set(ids))
+    counts, num_unknown = found.counts, ids.count(tokenizer.unk_token_id)
+    assert (counts.num_tokens, counts.num_unknown, counts.num_used) == (len(ids), num_unknown, len(set(ids)))
+    assert found.unknown == {"\u0b95": num_unknown}
     rows, tokens = sum(length > 4 for length in lengths), sum(max(length - 4, 0) for length in lengths)
     assert found.cut_by(4) == pytest.approx((rows / 4, tokens / sum(lengths)))
-    assert (found.sums["words"], found.sums["characters"]) == (7, sum(map(len, texts)))
+    assert (counts.num_words, counts.num_characters) == (7, sum(map(len, texts)))
 
 
 def test_pairs_are_one_input_and_one_key(make_data, tokenizer):
-    columns = Columns(text_columns=("one", "two"), label_column=None, label_separator=None)
+    columns = Columns(text_columns=("one", "two"), label_column=None)
     data = make_data(train={"one": ["a", "a"], "two": ["b", "c"]})
     found = explored(data, columns, tokenizer=tokenizer)
     assert found.tokens["train"].lengths.tolist() == [len(tokenizer("a", "b")["input_ids"])] * 2
@@ -168,7 +168,7 @@ def test_labels_may_be_several_numbers_or_words_of_a_list(make_data):
     numbers = explored(make_data(train={"text": ["a", "b", "c"], "label": [0.5, 1.5, None]}))
     assert numbers.numbers["train"].tolist() == [0.5, 1.5]
     assert not numbers.are_classes
-    tagged = Columns(text_columns=("words",), label_column="tags", label_separator=None)
+    tagged = Columns(text_columns=("words",), label_column="tags")
     found = explored(make_data(train={"words": [["New", "York"]], "tags": [["B", "I"]]}), tagged)
     assert found.surveys["train"].labels == Counter(B=1, I=1)
     assert found.text("train", 0) == "New York"
@@ -221,7 +221,7 @@ def test_hostile_data_is_shown_and_does_nothing(make_data):
     assert json.loads(to_json(found, findings))["tables"]["labels"][0]["label"] in HOSTILE
 
 
-def test_no_figure_is_cut_on_a_narrow_terminal(make_data):
+def test_no_number_is_cut_on_a_narrow_terminal(make_data):
     found = explored(make_data(train={"text": ["a b", "c"] * 4, "label": ["yes", "no"] * 4}))
     shown = []
     for width in (60, 300):
@@ -317,7 +317,7 @@ def test_memory_does_not_grow_with_the_texts(tmp_path):
 
 def test_texts_of_their_own_are_cut_on_their_own_and_windows_never(make_data, tokenizer):
     data = make_data(train={"one": ["a b c"] * 30, "two": ["d e"] * 30})
-    each = Columns(text_columns=("one", "two"), label_column=None, label_separator=None, separate_texts=True)
+    each = Columns(text_columns=("one", "two"), label_column=None, separate_texts=True)
     found = explored(data, each, tokenizer=tokenizer, max_length=5)
     assert sorted(set(found.tokens["train"].lengths.tolist())) == [4, 5]
     assert not any(
@@ -325,7 +325,7 @@ def test_texts_of_their_own_are_cut_on_their_own_and_windows_never(make_data, to
     )
     told = sentences(data, columns=each, tokenizer=tokenizer, max_length=4)
     assert any("task.max_length=4 cuts 50.0% of the texts of train" in what for what in told)
-    windows = Columns(text_columns=("one",), label_column=None, label_separator=None, in_windows=True)
+    windows = Columns(text_columns=("one",), label_column=None, in_windows=True)
     assert not any(
         "cuts" in what for what in sentences(data, columns=windows, tokenizer=tokenizer, max_length=4)
     )

@@ -43,6 +43,18 @@ def test_runs_are_listed_with_what_is_special_about_them(
     assert "same=1" not in "".join(lines)
 
 
+def test_a_piped_table_fits_120_characters_and_cuts_no_number(
+    make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("test/accuracy", "test/f1_macro", "validation/accuracy")
+    for seed in (1, 2):
+        make_folder("vader_classes", metrics=dict.fromkeys(names, seed / 7), seed=seed, model="scratch")
+    assert main(["runs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 120
+    assert sum(line.count("0.1429") for line in lines) == 3
+
+
 def test_json_is_strict_and_has_everything(
     make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,13 +15,14 @@ from runwright.analysis.explore.survey import (
     Noise,
     Overlap,
     SplitSurvey,
+    TokenSurvey,
     batches,
     find_noise,
     find_overlaps,
     survey,
+    survey_tokens,
     texts_of,
 )
-from runwright.analysis.explore.tokens import TokenSurvey, survey_tokens
 from runwright.dataset.cleaning.columns import as_text, text_of
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID
@@ -34,11 +35,11 @@ MAX_WHOLE_NUMBERS = 1000  # labels that are more different whole numbers than th
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Columns:
-    """Columns that are looked at as texts and labels, and why not those of the task."""
+    """Columns to explore as texts and labels; `notes` tell why they are not those of the task."""
 
     text_columns: tuple[str, ...]
-    label_column: str | None
-    label_separator: str | None  # between several labels of one row
+    label_column: str | None = None
+    label_separator: str | None = None  # between several labels of one row
     notes: tuple[str, ...] = ()
     separate_texts: bool = False  # each text is an input; False: those of a row are one together
     in_windows: bool = False  # a long input becomes several, and nothing is cut off
@@ -89,15 +90,15 @@ def explore(
     *,
     name: str,
     columns: Columns,
-    tokenizer: Any | None,
-    tokenizer_name: str | None,
-    max_length: int | None,
-    token_rows: int,
-    on_progress: Callable[[str, int, int], None] = lambda *_: None,
+    tokenizer: Any | None = None,
+    tokenizer_name: str | None = None,
+    max_length: int | None = None,
+    token_rows: int = 20_000,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> Exploration:
     """Look at all rows of all splits, and at the tokens of at most `token_rows` of each.
 
-    `on_progress` gets the name of the work, the number of rows in all and of those that are done.
+    `on_progress` gets the work that goes on, in words.
     """
     surveys: dict[str, SplitSurvey] = {}
     tokens: dict[str, TokenSurvey] = {}
@@ -108,16 +109,16 @@ def explore(
             text_columns=[column for column in columns.text_columns if column in rows.column_names],
             label_column=columns.label_column if columns.label_column in rows.column_names else None,
             labels_of=partial(_labels_of, separator=columns.label_separator),
-            on_progress=partial(on_progress, split, len(rows)),
+            on_progress=on_progress,
         )
         if tokenizer is not None and set(columns.text_columns) <= set(rows.column_names):
+            on_progress(f"{split}: tokens")
             tokens[split] = survey_tokens(
                 rows,
                 tokenizer,
                 text_columns=columns.text_columns,
                 separate_texts=columns.separate_texts,
                 max_rows=token_rows,
-                on_progress=partial(on_progress, f"{split}, tokens", min(token_rows, len(rows))),
             )
     return Exploration(
         name=name,
@@ -137,37 +138,40 @@ def choose_columns(data: LoadedData, task: Any) -> Columns:
     """The task's columns where the data has them; else texts and labels by what the columns hold."""
     rows = data.splits.get("train") or next(iter(data.splits.values()))
     names = [name for name in rows.column_names if name != ROW_ID]
-    wanted = task.row_texts if task is not None else ()
-    notes: list[str] = []
-    texts = wanted
-    if not wanted or not set(wanted) <= set(names):
+    if task is None:
+        label = next((name for name in USUAL_LABELS if name in names), None)
+        return Columns(text_columns=_longest_texts(rows, names), label_column=label)
+    notes, texts, label = [], task.row_texts, task.label_column
+    missing = ", ".join(name for name in texts if name not in names)
+    if missing or not texts:
         texts = _longest_texts(rows, names)
-        missing = ", ".join(name for name in wanted if name not in names)
+    if missing:
         instead = ", ".join(texts) or "nothing"
         notes.append(f"there is no column {missing}, which the task wants; taken for texts: {instead}")
-    wanted_label = task.label_column if task is not None else None
-    label = next((name for name in (wanted_label, *USUAL_LABELS) if name in names), None)
-    if wanted_label is not None and label != wanted_label:
-        notes.append(f"there is no column {wanted_label}; taken for labels: {label or 'nothing'}")
-    separator = task.label_separator if task is not None and task.problem == "multi_label" else None
+    if label not in names:
+        label = next((name for name in USUAL_LABELS if name in names), None)
+        if task.label_column is not None:
+            notes.append(f"there is no column {task.label_column}; taken for labels: {label or 'nothing'}")
     return Columns(
         text_columns=texts,
         label_column=label,
-        label_separator=separator,
-        notes=tuple(notes if wanted else ()),
-        separate_texts=task is not None and task.embeds_texts,
-        in_windows=task is not None and task.cuts_windows,
+        label_separator=task.label_separator if task.problem == "multi_label" else None,
+        notes=tuple(notes),
+        separate_texts=task.embeds_texts,
+        in_windows=task.cuts_windows,
     )
 
 
-def _longest_texts(rows: Dataset, names: list[str]) -> tuple[str, ...]:
+def _longest_texts(rows: Dataset, names: Sequence[str]) -> tuple[str, ...]:
     """The text column whose first rows have the most characters."""
     _, head = next(batches(rows))
-    sizes: dict[str, int] = {}
-    for name in names:
-        kind = head[name].type
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_list(kind):
-            sizes[name] = sum(len(text or "") for text in texts_of(head[name]).to_pylist())
+    sizes = {
+        name: sum(len(text or "") for text in texts_of(head[name]).to_pylist())
+        for name in names
+        if pa.types.is_string(kind := head[name].type)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_list(kind)
+    }
     return (max(sizes, key=lambda name: sizes[name]),) if sizes else ()
 
 

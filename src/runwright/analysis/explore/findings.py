@@ -11,6 +11,7 @@ from runwright.analysis.explore.explore import Exploration
 from runwright.analysis.explore.oddities import ODDITIES, SCRIPTS
 from runwright.analysis.explore.survey import MAX_EXAMPLES, quantile
 from runwright.analysis.explore.tables import share
+from runwright.errors import listed
 
 RARE_SCRIPT = 0.01  # of the texts of all splits
 NEAR_CONSTANT = 0.99
@@ -20,7 +21,6 @@ DOMINANT_CLASS = 0.9
 SHIFT = 0.1  # of the shares of classes between train and another split (total variation)
 MUCH_CUT = 0.01  # of the rows
 MANY_UNKNOWN = 0.001  # of the tokens
-NUM_NAMES = 8
 
 
 class Finding(NamedTuple):
@@ -71,24 +71,20 @@ def _labels(exploration: Exploration) -> Iterator[Finding]:
     if train is None or column is None:
         return
     if train.unlabelled and exploration.columns.label_separator is None:
-        yield Finding(
-            "problem", f"{train.unlabelled:,} rows of train have no {column}", "DropEmpty drops them"
-        )
+        what = f"{train.unlabelled:,} rows of train have no {column}"
+        yield Finding("problem", what, "DropEmpty drops them")
     counts = train.labels
     if not exploration.are_classes or len(counts) < 2:
         return
     (name, count), *_ = counts.most_common(1)
     if count >= DOMINANT_CLASS * counts.total():
-        yield Finding(
-            "look",
-            f"{count / counts.total():.1%} of the labels of train are {name!r}: always saying so is right "
-            "that often",
-            "judge by f1_macro or matthews; task.class_weights=balanced, or SamplePerClass",
-        )
+        rate = f"{count / counts.total():.1%}"
+        what = f"{rate} of the labels of train are {name!r}: always saying so is right that often"
+        hint = "judge by f1_macro or matthews; task.class_weights=balanced, or SamplePerClass"
+        yield Finding("look", what, hint)
     rare = sorted(name for name, count in counts.items() if count < RARE_CLASS)
     if rare:
-        more = ", …" if len(rare) > NUM_NAMES else ""
-        names = ", ".join(map(repr, rare[:NUM_NAMES])) + more
+        names = listed(map(repr, rare))
         yield Finding("look", f"{len(rare)} of {len(counts)} classes have under {RARE_CLASS} rows: {names}")
 
 
@@ -101,8 +97,7 @@ def _shifts(exploration: Exploration) -> Iterator[Finding]:
         if split == "train" or not survey.labels:
             continue
         if unseen := sorted(survey.labels.keys() - counts.keys()):
-            names = ", ".join(map(repr, unseen[:NUM_NAMES]))
-            what = f"{split} has {len(unseen)} labels that train lacks: {names}"
+            what = f"{split} has {len(unseen)} labels that train lacks: {listed(map(repr, unseen))}"
             yield Finding("problem", what, "MapValues gives them the names of train")
         total, own_total = counts.total(), survey.labels.total()
         names = {*counts, *survey.labels}
@@ -148,20 +143,15 @@ def _tokens(exploration: Exploration) -> Iterator[Finding]:
     for split, tokens in exploration.tokens.items():
         rows_cut, tokens_lost = tokens.cut_by(limit) if limit is not None else (0.0, 0.0)
         if rows_cut > MUCH_CUT:
-            yield Finding(
-                "look",
-                f"task.max_length={limit} cuts {rows_cut:.1%} of the {inputs} of {split} and "
-                f"{tokens_lost:.1%} of its tokens",
-                f"95 % of the {inputs} have at most {quantile(tokens.lengths, 0.95)} tokens",
-            )
-        num_unknown, num_tokens = tokens.sums["unknown"], tokens.sums["tokens"]
+            lost = f"{rows_cut:.1%} of the {inputs} of {split} and {tokens_lost:.1%} of its tokens"
+            hint = f"95 % of the {inputs} have at most {quantile(tokens.lengths, 0.95)} tokens"
+            yield Finding("look", f"task.max_length={limit} cuts {lost}", hint)
+        num_unknown, num_tokens = tokens.counts.num_unknown, tokens.counts.num_tokens
         if num_unknown > MANY_UNKNOWN * num_tokens:
-            yield Finding(
-                "look",
-                f"{share(num_unknown, num_tokens)} of the tokens of {split} are unknown to the tokenizer",
-                "another tokenizer, or NormalizeUnicode with NFKC",
-                tuple(f"{piece} ({count:,} times)" for piece, count in tokens.unknown.most_common(5)),
-            )
+            rate, hint = share(num_unknown, num_tokens), "another tokenizer, or NormalizeUnicode with NFKC"
+            what = f"{rate} of the tokens of {split} are unknown to the tokenizer"
+            pieces = (f"{piece} ({count:,} times)" for piece, count in tokens.unknown.most_common(5))
+            yield Finding("look", what, hint, tuple(pieces))
 
 
 def _columns(exploration: Exploration) -> Iterator[Finding]:

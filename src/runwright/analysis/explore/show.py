@@ -30,7 +30,7 @@ from runwright.report.page.charts import (
     truncation_chart,
 )
 from runwright.report.page.document import Section, cell_of
-from runwright.report.terminal import WIDTH_OF_A_FILE, print_table
+from runwright.report.terminal import WIDTH_OF_A_FILE, number_text, print_table
 
 FORMAT = 2  # of the JSON: raise when a key changes its meaning
 MAX_ROWS = 12  # of a table on the terminal
@@ -70,7 +70,7 @@ def explore_config(
             tokenizer_name=str(config["tokenizer"].get("name") or "the tokenizer") if tokenizer else None,
             max_length=config["task"].get("max_length"),
             token_rows=token_rows,
-            on_progress=lambda what, total, done: status.update(f"{what}: {done:,} of {total:,} rows"),
+            on_progress=status.update,
         )
         findings = find(exploration)
         file = output or Path(config["output_dir"]) / "explore" / f"{name.replace('/', '-')}.html"
@@ -222,9 +222,9 @@ def to_json(exploration: Exploration, findings: Sequence[Finding]) -> str:
 
 def _cell_text(value: object) -> str:
     """A number as a person reads it; anything else as text."""
-    if isinstance(value, float) and not isinstance(value, Share):
-        return f"{value:,.4g}"
-    return f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
+    if isinstance(value, int | float) and not isinstance(value, Share):
+        return number_text(value)
+    return "" if value is None else str(value)
 
 
 def _line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Survey of one split: hashes, lengths and scripts of its texts, its labels, its columns, repeated rows."""
+"""Survey of one split: hashes, lengths, scripts and tokens of its texts, labels, columns, repeated rows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -19,6 +20,7 @@ from runwright.analysis.explore.oddities import find_odd, main_scripts
 from runwright.dataset.cleaning.columns import as_text, text_of
 from runwright.dataset.fingerprint import bare, key_of
 from runwright.dataset.readers.raw import ROW_ID
+from runwright.tokenizer.statistics import Statistics, measure
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
 
@@ -26,10 +28,15 @@ BATCH_ROWS = 1000
 MAX_EXAMPLES = 5
 MAX_VALUES = 5  # of a column, the most frequent ones
 MAX_VALUE = 200  # characters
+MAX_CHARACTERS = 100_000  # of one text: beyond, its tokens are not worth the time
+MAX_PIECES = 100_000  # different unknown ones: a text may be in a script that the tokenizer does not know
 MAX_CLASSES = 10_000  # more different labels are no classes
 NO_VALUE = 0  # in place of a hash
-LENGTHS, HASHES = ("characters", "words"), ("exact", "near", "label_hashes")  # arrays of SplitSurvey
-DTYPES = dict.fromkeys(LENGTHS, np.int64) | dict.fromkeys(HASHES, np.uint64) | {"scripts": np.uint8}
+ARRAYS: dict[str, Any] = {  # of SplitSurvey
+    **dict.fromkeys(("characters", "words"), np.int64),
+    **dict.fromkeys(("exact", "near", "label_hashes"), np.uint64),
+    "scripts": np.uint8,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +73,23 @@ class SplitSurvey:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TokenSurvey:
+    """Counts over a sample of a split's rows, evenly from the whole."""
+
+    num_rows: int
+    counts: Statistics
+    lengths: np.ndarray  # [N] int64, of inputs as a model sees them: with special tokens
+    unknown: Counter[str]  # pieces that became the unknown token
+
+    def cut_by(self, limit: int) -> tuple[float, float]:
+        """Shares of the inputs that are longer than a limit, and of all tokens that lie beyond it."""
+        if not self.lengths.any():
+            return 0.0, 0.0
+        beyond = np.maximum(self.lengths - limit, 0)
+        return float((beyond > 0).mean()), float(beyond.sum() / self.lengths.sum())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Overlap:
     """Rows of `split` whose texts are also in `other`; both are the same for rows within a split."""
 
@@ -93,14 +117,13 @@ def survey(
     text_columns: Sequence[str],
     label_column: str | None,
     labels_of: Callable[[Any], list[str]],
-    on_progress: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> SplitSurvey:
     """Read texts and labels, then the columns one by one.
 
-    `labels_of` turns a value of the label column into labels, none where it is missing; `on_progress` gets
-    the number of rows read.
+    `labels_of` turns a value of the label column into labels, none where it is missing.
     """
-    arrays: dict[str, list[np.ndarray]] = defaultdict(list)
+    arrays = {name: [np.empty(0, dtype)] for name, dtype in ARRAYS.items()}
     odd: dict[str, list[np.ndarray]] = defaultdict(list)
     labels: Counter[str] = Counter()
     names = [*text_columns, *([label_column] if label_column not in (None, *text_columns) else [])]
@@ -118,8 +141,8 @@ def survey(
                 odd[name].append(positions + start)
         if len(labels) <= MAX_CLASSES:
             labels.update(label for names in row_labels for label in names)
-        on_progress(start + len(values))
-    joined = {name: _joined(arrays[name], dtype) for name, dtype in DTYPES.items()}
+        on_progress(f"{split}: {start + len(values):,} of {len(rows):,} rows")
+    joined = {name: np.concatenate(blocks) for name, blocks in arrays.items()}
     return SplitSurvey(
         split=split,
         num_rows=len(rows),
@@ -147,14 +170,14 @@ def _describe(columns: Sequence[pa.Array]) -> dict[str, np.ndarray]:
 def survey_column(rows: Dataset, name: str) -> ColumnSurvey:
     """Count the different values of a column by their hashes."""
     kind = rows.features.arrow_schema.field(name).type
-    hashes, numbers = [], []
+    hashes, numbers = [np.empty(0, np.uint64)], [np.empty(0)]
     for _, batch in batches(rows.select_columns([name])):
         values = batch[name]
         hashes.append(hashes_of(value_texts(values)))
         if pa.types.is_integer(kind) or pa.types.is_floating(kind):
             floats = values.to_numpy(zero_copy_only=False).astype(np.float64)
             numbers.append(floats[np.isfinite(floats)])
-    different, first, counts = np.unique(_joined(hashes, np.uint64), return_index=True, return_counts=True)
+    different, first, counts = np.unique(np.concatenate(hashes), return_index=True, return_counts=True)
     first, counts = first[different != NO_VALUE], counts[different != NO_VALUE]
     order = np.lexsort((first, -counts))[:MAX_VALUES]
     top = rows.select_columns([name]).select(first[order], keep_in_memory=True)
@@ -166,8 +189,38 @@ def survey_column(rows: Dataset, name: str) -> ColumnSurvey:
         nulls=len(rows) - int(counts.sum()),
         distinct=len(counts),
         common=tuple(zip(texts, counts[order].tolist(), strict=True)),
-        numbers=_joined(numbers, np.float64),
+        numbers=np.concatenate(numbers),
     )
+
+
+def survey_tokens(
+    rows: Dataset, tokenizer: Any, *, text_columns: Sequence[str], separate_texts: bool, max_rows: int
+) -> TokenSurvey:
+    """Tokenize at most `max_rows` rows, which are taken evenly from the whole split.
+
+    The texts of a row are one input together, or with `separate_texts` an input each.
+    """
+    positions = np.unique(np.linspace(0, len(rows) - 1, min(max_rows, len(rows))).astype(np.int64))
+    sample = rows.select_columns(list(text_columns)).select(positions, keep_in_memory=True)
+    lengths: list[int] = []
+    unknown: Counter[str] = Counter()
+
+    def on_text(text: str, encoding: Any) -> None:
+        ids = encoding.ids
+        lengths.append(len(ids))
+        if tokenizer.unk_token_id in ids:
+            for token, (first, last) in zip(ids, encoding.offsets, strict=True):
+                piece = text[first:last][:40]
+                if token == tokenizer.unk_token_id and (piece in unknown or len(unknown) < MAX_PIECES):
+                    unknown[piece] += 1
+
+    columns = ([texts_of(batch[name]).to_pylist() for name in text_columns] for _, batch in batches(sample))
+    texts = (text for batch in columns for row in zip(*batch, strict=True) for text in row)
+    counts = measure(tokenizer, ((text or "")[:MAX_CHARACTERS] for text in texts), on_text=on_text)
+    by_row = np.array(lengths, dtype=np.int64).reshape(-1, len(text_columns))
+    inputs = by_row.ravel() if separate_texts else by_row.sum(axis=1)
+    special = tokenizer.num_special_tokens_to_add(pair=len(text_columns) > 1 and not separate_texts)
+    return TokenSurvey(num_rows=len(positions), counts=counts, lengths=inputs + special, unknown=unknown)
 
 
 def batches(rows: Dataset) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -189,10 +242,7 @@ def texts_of(values: Any) -> pa.Array:
 
 def value_texts(values: Any) -> list[str | None]:
     """Any values as text, lists and structures as JSON; None for null."""
-
-    def to_json(value: Any) -> str:
-        return json.dumps(value, ensure_ascii=False, default=str)
-
+    to_json = partial(json.dumps, ensure_ascii=False, default=str)
     convert = to_json if pa.types.is_nested(values.type) else as_text
     return [None if value is None else convert(value) for value in values.to_pylist()]
 
@@ -271,7 +321,3 @@ def _pairs(later: np.ndarray, earlier: np.ndarray) -> tuple[tuple[int, int], ...
 
 def _lengths(values: Any) -> np.ndarray:
     return pc.fill_null(values, 0).to_numpy(zero_copy_only=False).astype(np.int64)
-
-
-def _joined(arrays: Sequence[np.ndarray], dtype: Any) -> np.ndarray:
-    return np.concatenate(arrays) if arrays else np.empty(0, dtype)

@@ -50,10 +50,11 @@ def tables(exploration: Exploration) -> list[Table]:
             yield from ({"split": split, **row} for row in rows_of(exploration, split))
 
     odd = {
-        kind.name: [len(survey.odd.get(kind.name, ())) for survey in surveys.values()] for kind in ODDITIES
+        kind.name: {split: len(survey.odd.get(kind.name, ())) for split, survey in surveys.items()}
+        for kind in ODDITIES
     }
     scripts = {
-        script: [int((survey.scripts == number).sum()) for survey in surveys.values()]
+        script: {split: int((survey.scripts == number).sum()) for split, survey in surveys.items()}
         for number, script in enumerate(SCRIPTS)
     }
     summary: dict[str, tuple[str, Iterable[dict[str, Any]]]] = {
@@ -68,8 +69,11 @@ def tables(exploration: Exploration) -> list[Table]:
         "unknown": ("Pieces that the tokenizer does not know", by_split(_unknown)),
         "columns": ("Columns", by_split(_columns)),
         "values": ("Most frequent values", by_split(_values)),
-        "odd": ("Odd texts", _counts("text", odd, surveys)),
-        "scripts": ("Scripts", _counts("script", scripts, surveys)),
+        "odd": ("Odd texts", ({"text": name, **row} for name, row in odd.items() if any(row.values()))),
+        "scripts": (
+            "Scripts",
+            ({"script": name, **row} for name, row in scripts.items() if any(row.values())),
+        ),
     }
     every = [
         Table(name=name, title=title, rows=list(rows), is_summary=name in summary)
@@ -120,17 +124,16 @@ def _truncation(exploration: Exploration) -> Rows:
 
 
 def _tokens(exploration: Exploration, split: str) -> Rows:
-    if (tokens := exploration.tokens.get(split)) is None:
-        return
-    sums = tokens.sums
-    yield {
-        "rows read": tokens.num_rows,
-        "tokens a word": sums["tokens"] / max(sums["words"], 1),
-        "characters a token": sums["characters"] / max(sums["tokens"], 1),
-        "unknown": share(sums["unknown"], sums["tokens"]),
-        "tokens used": int(tokens.used.sum()),
-        "vocabulary": len(tokens.used),
-    }
+    if (tokens := exploration.tokens.get(split)) is not None:
+        rates = tokens.counts.rates()
+        yield {
+            "rows read": tokens.num_rows,
+            "tokens a word": rates["tokens_per_word"],
+            "characters a token": rates["characters_per_token"],
+            "unknown": Share(rates["unknown_rate"]),
+            "tokens used": tokens.counts.num_used,
+            "vocabulary": tokens.counts.vocab_size,
+        }
 
 
 def _unknown(exploration: Exploration, split: str) -> Rows:
@@ -151,26 +154,23 @@ def _labels(exploration: Exploration, names: list[str]) -> Rows:
 def _numbers(exploration: Exploration, split: str) -> Rows:
     values = exploration.numbers.get(split, np.empty(0))
     if len(values):
-        yield {
-            "mean": float(values.mean()),
-            "deviation": float(values.std()),
-            "lowest": float(values.min()),
-            "median": float(np.median(values)),
-            "highest": float(values.max()),
+        reducers = {
+            "mean": np.mean,
+            "deviation": np.std,
+            "lowest": np.min,
+            "median": np.median,
+            "highest": np.max,
         }
+        yield {name: float(reducer(values)) for name, reducer in reducers.items()}
 
 
 def _columns(exploration: Exploration, split: str) -> Rows:
+    reducers = {"lowest": np.min, "mean": np.mean, "highest": np.max}
     for name, column in exploration.surveys[split].columns.items():
         numbers = column.numbers
-        yield {
-            "column": name,
-            "type": column.kind,
-            "null": column.nulls,
-            "different": column.distinct,
-            "lowest": float(numbers.min()) if len(numbers) else None,
-            "mean": float(numbers.mean()) if len(numbers) else None,
-            "highest": float(numbers.max()) if len(numbers) else None,
+        counts = {"column": name, "type": column.kind, "null": column.nulls, "different": column.distinct}
+        yield counts | {
+            name: float(reducer(numbers)) if len(numbers) else None for name, reducer in reducers.items()
         }
 
 
@@ -178,10 +178,3 @@ def _values(exploration: Exploration, split: str) -> Rows:
     for name, column in exploration.surveys[split].columns.items():
         for value, count in column.common:
             yield {"column": name, "value": value, "rows": count}
-
-
-def _counts(heading: str, counts: dict[str, list[int]], splits: Iterable[str]) -> Rows:
-    """A row for each name that occurs, with its count in each split."""
-    for name, numbers in counts.items():
-        if any(numbers):
-            yield {heading: name, **dict(zip(splits, numbers, strict=True))}

@@ -50,8 +50,8 @@ def check_evaluation(subject: Subject, *, num_rows: int) -> Iterator[Finding]:
         return
     reference = run(tokens)
     once = np.array_equal(np.unique(reference.example_ids), np.sort(examples.example_ids))
-    text, what = "each once" if once else "not each once", f"{len(examples)} examples of {split}"
-    verdict, advice = ("holds", "") if once else ("fails", ONCE)
+    text, verdict, advice = ("each once", "holds", "") if once else ("not each once", "fails", ONCE)
+    what = f"{len(examples)} examples of {split}"
     yield Finding(CHECK, what, text, allowed="each once", verdict=verdict, advice=advice)
     if ranks.num_ranks > 1:
         difference, where = _difference(subject, split, reference, run(tokens, ranks))

@@ -1,6 +1,6 @@
 """Measurements in a group of processes: one of them alone first, then all together.
 
-`python -m runwright.analysis.verify.group FOLDER REPORTS` is one of these processes.
+`python -m runwright.analysis.verify.group FOLDER REPORTS ORDER` is one of these processes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from runwright.store import cache_root, write_json
 from runwright.trainer.environment import catch_signals
 
 MEASURED = ("parity", "evaluation")
-ORDER_FILE, FINDINGS_FILE = "order.json", "findings.json"
+FINDINGS_FILE = "findings.json"
 SILENT_SECONDS = 3600.0  # for the others to wait while the first process measures alone
 GRACE_SECONDS = 5.0
 
@@ -41,26 +41,19 @@ def measure(
     shared = copy.deepcopy(dict(config))
     shared["launch"] |= {"num_processes": num_processes, "timeout_seconds": SILENT_SECONDS}
     write_config(folder, shared)
-    write_json(
-        folder / ORDER_FILE, {"checks": list(checks), "num_rows": num_rows, "num_threads": num_threads}
-    )
+    order = json.dumps({"checks": list(checks), "num_rows": num_rows, "num_threads": num_threads})
     reports = folder / "reports"
     stops: list[int] = []
     with catch_signals(lambda number, _: stops.append(number)):
         group = WorkerGroup(
-            [sys.executable, "-P", "-m", "runwright.analysis.verify.group", str(folder), str(reports)],
+            [sys.executable, "-P", "-m", "runwright.analysis.verify.group", str(folder), str(reports), order],
             num_processes=num_processes,
             folder=reports,
             environment=worker_environment() | {"OMP_NUM_THREADS": str(num_threads)},
         )
         with group:
-            outcome = supervise(
-                group,
-                stops,
-                timeout_seconds=SILENT_SECONDS,
-                grace_seconds=GRACE_SECONDS,
-                say=lambda _: None,
-            )
+            times = {"timeout_seconds": SILENT_SECONDS, "grace_seconds": GRACE_SECONDS}
+            outcome = supervise(group, stops, **times, say=lambda _: None)
     if outcome.failure:
         code, advice = f"exit code {outcome.code}", outcome.text
         return [Finding(checks[0], "the measurement", code, allowed="0", verdict="fails", advice=advice)]
@@ -70,7 +63,7 @@ def measure(
     return [Finding(*finding) for finding in findings]
 
 
-def measure_as_worker(folder: Path) -> None:
+def measure_as_worker(folder: Path, *, checks: Sequence[str], num_rows: int, num_threads: int) -> None:
     """Measure as one of the processes; the first writes the findings of all."""
     from runwright import build
     from runwright.analysis.verify.evaluation import check_evaluation
@@ -78,7 +71,6 @@ def measure_as_worker(folder: Path) -> None:
     from runwright.trainer.processes import end_ranks, set_threads, start_ranks
 
     config = read_config(folder / CONFIG_FILE)
-    order = json.loads((folder / ORDER_FILE).read_text(encoding="utf-8"))
     options = build.build_options(config)
     ranks = start_ranks(
         options.device,
@@ -87,19 +79,20 @@ def measure_as_worker(folder: Path) -> None:
         num_processes=config["launch"]["num_processes"],
         timeout_seconds=config["launch"]["timeout_seconds"],
     )
-    set_threads(order["num_threads"], deterministic=options.deterministic)
+    set_threads(num_threads, deterministic=options.deterministic)
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")
     subject = Subject(config=config, prepared=prepared, ranks=ranks)
     findings: list[Finding] = []
-    if "parity" in order["checks"]:
+    if "parity" in checks:
         findings += check_parity(subject)
-    if "evaluation" in order["checks"]:
-        findings += check_evaluation(subject, num_rows=order["num_rows"])
+    if "evaluation" in checks:
+        findings += check_evaluation(subject, num_rows=num_rows)
     if ranks.is_first:
         write_json(folder / FINDINGS_FILE, findings)
     end_ranks(ranks)
 
 
 if __name__ == "__main__":
-    run_folder, reports_folder = map(Path, sys.argv[1:])
-    sys.exit(work(lambda: measure_as_worker(run_folder), reports=reports_folder))
+    run_folder, reports_folder = map(Path, sys.argv[1:3])
+    order = json.loads(sys.argv[3])
+    sys.exit(work(lambda: measure_as_worker(run_folder, **order), reports=reports_folder))

@@ -60,17 +60,13 @@ class Measurement:
     limit: float
     name: str
 
-    def alone(self, cut: Cut, *, seed: int = 0) -> Gradient | None:
-        """Measure in one process, the first; None on the others."""
+    def alone(self, cut: Cut, *, seed: int = 0) -> tuple[Gradient | None, str]:
+        """Measure in one process, the first; where the model or the task refuses, the reason."""
         subject = self.subject
         if not subject.ranks.is_first:
-            return None
-        return measure_gradient(subject, self.model, cut=cut, ranks=subject.alone, dropout_seed=seed)
-
-    def try_alone(self, cut: Cut) -> tuple[Gradient | None, str]:
-        """As `alone`; where the model or the task refuses, the reason."""
+            return None, ""
         try:
-            return self.alone(cut), ""
+            return measure_gradient(subject, self.model, cut=cut, ranks=subject.alone, dropout_seed=seed), ""
         except (RuntimeError, TypeError, ValueError) as error:  # kernels that know no float64, for example
             return None, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
@@ -88,25 +84,24 @@ def check_parity(subject: Subject) -> Iterator[Finding]:
     for dtype, limit in LIMITS.items():
         model = build.build_model(subject.config, subject.prepared, device=subject.ranks.device).to(dtype)
         name = str(dtype).removeprefix("torch.")
-        exact = yield from _check(
-            Measurement(subject=subject, model=model, limit=limit, name=name), exact=exact
-        )
+        run = Measurement(subject=subject, model=model, limit=limit, name=name)
+        exact = yield from _check(run, exact=exact)
 
 
 def _check(run: Measurement, *, exact: Gradient | None) -> Generator[Finding, None, Gradient | None]:
     """Findings at one precision; returns the gradient of the uncut batch. `exact` is that of a finer one."""
     ranks = run.subject.ranks
-    reference, problem = run.try_alone(SHARED)
+    reference, problem = run.alone(SHARED)
     if max(ranks.per_rank(float(bool(problem)))):
         yield run.not_checked(problem or "a process failed")
         return None
     several = ranks.num_ranks > 1
     shared = run.together(SHARED) if several else None
     _switch_off_dropout(run.model)
-    plain, again = run.alone(SHARED), run.alone(SHARED, seed=1)
+    (plain, _), (again, _) = run.alone(SHARED), run.alone(SHARED, seed=1)
     chance = compare_gradients(plain, again)[0] if plain and again else 0.0
     can_compare = max(ranks.per_rank(chance)) <= run.limit
-    whole = run.alone(Cut()) if can_compare else None
+    whole, _ = run.alone(Cut()) if can_compare else (None, "")
     if exact and whole:
         run = replace(run, limit=max(run.limit, ROUNDING * compare_gradients(exact, whole)[0]))
     if several:
@@ -115,7 +110,7 @@ def _check(run: Measurement, *, exact: Gradient | None) -> Generator[Finding, No
         yield run.not_checked("the model draws random numbers although dropout is off")
         return None
     for size in CUTS:
-        cut, problem = run.try_alone(Cut(microbatch_size=size))
+        cut, problem = run.alone(Cut(microbatch_size=size))
         yield from _compare(run, whole, cut, f"cut by {size}", problem)
     if several:
         yield from _compare(run, whole, run.together(SHARED), f"cut by 4 on {ranks.num_ranks} processes")
@@ -135,29 +130,14 @@ def _compare(
     yield judge(CHECK, what, difference, limit=run.limit, where=where, advice=advice)
 
 
-@torch.no_grad()
 def _diagnose(run: Measurement) -> str:
-    """The likely reason: statistics over the batch while training, or padding and the loss itself."""
-    task, model, subject = run.subject.prepared.task, run.model, run.subject
-    norms = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+    """The likely reason: statistics over the batch, examples that are coupled, padding, or the loss."""
+    norms = {name: module for name, module in run.model.named_modules() if isinstance(module, _BatchNorm)}
     if norms:
         names = [f"{name}: {type(module).__name__}" for name, module in norms.items()]
         return f"the model has statistics over the batch ({', '.join(names[:3])})"
-    if task.coupled_loss is not None:
+    if run.subject.prepared.task.coupled_loss is not None:
         return "the outputs of an example depend on the others in its microbatch, or on padding"
-    model.eval()
-    positions = _batches(subject, Cut(), subject.alone).order.positions(0).tolist()
-    seed = subject.config["seeds"]["data"]
-    examples = task.augment(subject.train.fetch(positions), seed=seed, epoch=0)
-    totals = []
-    for microbatches in ([examples], [[example] for example in examples]):
-        losses = []
-        for microbatch in microbatches:
-            batch = {key: value.to(subject.ranks.device) for key, value in task.collate(microbatch).items()}
-            losses.append(float(task.loss(task.forward(model, batch), batch).total))
-        totals.append(math.fsum(losses))
-    if abs(totals[0] - totals[1]) <= run.limit * abs(totals[0]):
-        return "only while training; look for what the model does with the examples of a batch together"
     return "padding that is not masked, or a loss that is not a sum over the examples of a microbatch"
 
 
@@ -168,10 +148,13 @@ def measure_gradient(
 
     The model is left as it was. Where `ranks` are several, all of them must call.
     """
+    task, examples = subject.prepared.task, subject.train
     gradients: dict[str, torch.Tensor] = {}
     ranks = replace(ranks, accelerator=None)  # no autocast, no scaler
+    order = BatchOrder(len(examples), batch_size=_batch_size(subject), seed=subject.config["seeds"]["data"])
+    batches = Batches(examples, task, order=order, cut=cut, ranks=ranks)
     with _preserved(model, sharded=ranks.sharded) as model:
-        stepper = build.build_stepper(subject.config, model=model, task=subject.prepared.task, ranks=ranks)
+        stepper = build.build_stepper(subject.config, model=model, task=task, ranks=ranks)
         optimizer = torch.optim.SGD(stepper.parameters, lr=0.0)
 
         def record(*_: object) -> None:
@@ -180,14 +163,8 @@ def measure_gradient(
                     gradients[name] = copy_whole(parameter.grad)
 
         optimizer.register_step_pre_hook(record)
-        unclipped = replace(
-            stepper,
-            optimizer=optimizer,
-            dropout_seed=dropout_seed,
-            max_grad_norm=None,
-            non_finite="warn",
-        )
-        loss = unclipped.step(_batches(subject, cut, ranks).at(0)).loss
+        stepper = replace(stepper, optimizer=optimizer, dropout_seed=dropout_seed)
+        loss = replace(stepper, max_grad_norm=None, non_finite="warn").step(batches.at(0)).loss
     return Gradient(loss=loss, parameters=gradients)
 
 
@@ -220,17 +197,6 @@ def compare_gradients(one: Gradient, other: Gradient) -> tuple[float, str]:
 
 def _batch_size(subject: Subject) -> int:
     return min(BATCH_SIZE, len(subject.train))
-
-
-def _batches(subject: Subject, cut: Cut, ranks: Ranks) -> Batches:
-    seed, size = subject.config["seeds"]["data"], _batch_size(subject)
-    return Batches(
-        subject.train,
-        subject.prepared.task,
-        order=BatchOrder(len(subject.train), batch_size=size, seed=seed),
-        cut=cut,
-        ranks=ranks,
-    )
 
 
 def _switch_off_dropout(model: torch.nn.Module) -> None:

@@ -115,9 +115,9 @@ def _judge(config: Mapping[str, Any], whole: Path, broken: Path, steps: str) -> 
         what = f"{comparison.what} ({comparison.compared}), killed after step {steps}"
         verdict = "holds" if holds else "fails"
         yield Finding(CHECK, what, text, allowed=BITS, verdict=verdict, advice="" if holds else advice)
-    doubled = count_doubled(broken)
-    text = f"{doubled} are doubled or contradict each other" if doubled else "each once"
-    verdict = "fails" if doubled else "holds"
+    text, verdict = "each once", "holds"
+    if doubled := count_doubled(broken):
+        text, verdict = f"{doubled} are doubled or contradict each other", "fails"
     yield Finding(CHECK, "records of the journal", text, allowed="each once", verdict=verdict)
 
 

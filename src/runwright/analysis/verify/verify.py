@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from runwright import build
@@ -112,17 +112,13 @@ def _measure(
 def _print(findings: Sequence[Finding], *, names: Mapping[str, str]) -> None:
     """Print one row for each finding, a conclusion for each check, and the advice."""
     console = Console(highlight=False)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for heading in ("check", "what", "difference", "allowed", ""):
-        table.add_column(heading, overflow="fold")
+    columns = [Column(name, overflow="fold") for name in ("check", "what", "difference", "allowed", "")]
+    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     checks: dict[str, list[Verdict]] = {}
     for check, what, difference, allowed, verdict, _ in findings:
-        name = "" if check in checks else check
+        name = Text("" if check in checks else check, style="bold")
         checks.setdefault(check, []).append(verdict)
-        style = STYLES[verdict]
-        table.add_row(
-            Text(name, style="bold"), Text(what), Text(difference), Text(allowed), Text(verdict, style=style)
-        )
+        table.add_row(name, *map(Text, (what, difference, allowed)), Text(verdict, style=STYLES[verdict]))
     console.print()
     console.print(table)
     console.print()
