@@ -1,8 +1,10 @@
 # Every target does the set-up it needs; `make` alone lists them. Paths are relative, so that the folder may have any name.
 
 PYTEST := .venv/bin/python -m pytest
-# Two workers with one torch thread each (tests/conftest.py): CI has two cores.
+# Two workers with one torch thread each (tests/conftest.py): CI has two cores. Each begins with
+# one half, so that tests of a file stay together with what they share, and takes from the other when it is idle.
 JOBS ?= 2
+WORKERS = -n $(JOBS) --dist worksteal
 # Passed on to the command of train, test, test-all and bench: make train ARGS="trainer.max_epochs=2"
 ARGS ?=
 
@@ -19,12 +21,12 @@ train: setup ## fine-tune a pretrained encoder on human-rated sentiment, minutes
 	.venv/bin/runwright train experiment=vader $(ARGS)
 
 test: setup ## the default tests: on the CPU, without a network
-	@CUDA_VISIBLE_DEVICES= $(PYTEST) -n $(JOBS) -m "not slow and not gpu and not network" $(ARGS) \
+	@CUDA_VISIBLE_DEVICES= $(PYTEST) $(WORKERS) -m "not slow and not gpu and not network" $(ARGS) \
 	  && echo "Next: make check (lint and types), make test-all (full counts and real recipes)." \
 	  || { echo "Again, only what failed: $(PYTEST) --last-failed -x"; exit 1; }
 
 test-all: setup ## all tests that this machine can run (RUNWRIGHT_TEST_NETWORK=1 for those that need a network)
-	@$(PYTEST) -n $(JOBS) $(ARGS) \
+	@$(PYTEST) $(WORKERS) $(ARGS) \
 	  || { echo "Again, only what failed: $(PYTEST) --last-failed -x"; exit 1; }
 
 check: setup ## lint, formatting and types

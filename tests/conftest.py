@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import email
 import ipaddress
+import multiprocessing
 import os
+import runpy
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +23,12 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 NETWORK_ALLOWED = os.environ.get("RUNWRIGHT_TEST_NETWORK") == "1"
 CACHE = pytest.StashKey[str]()
+FORKED = Path(__file__).with_name("forked.py")
+PRELOADED = [
+    "pytest", "runwright.runs.execute", "runwright.tracker.mlflow.tracker", "mlflow.tracking",
+    "matplotlib.pyplot",
+    "transformers.models.bert.modeling_bert", "sqlalchemy", "alembic.command",
+]  # fmt: skip
 
 # Set here, before any test module is imported: the libraries read these once, when they are imported.
 # Processes that a test starts inherit them.
@@ -34,6 +46,8 @@ os.environ.update(
 )
 # Processes that tests start need not compile our sources each time anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# A run records the version of each package: their metadata are parsed once, not at every start of a run.
+email.message_from_string = lru_cache(maxsize=1000)(email.message_from_string)
 for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
     os.environ.pop(name, None)
 if not NETWORK_ALLOWED:
@@ -95,6 +109,49 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data sets: {folder} is not a folder; RUNWRIGHT_DATA names another")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def context() -> ForkServerContext:
+    """Makes processes that begin at once, forked from one that imported everything and computed nothing.
+
+    There is one such server in a process, whoever asks first: all tests name the same modules.
+    """
+    made = multiprocessing.get_context("forkserver")
+    made.set_forkserver_preload(PRELOADED)
+    return made
+
+
+@pytest.fixture
+def run_forked(context: ForkServerContext, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `runwright …`, or `python -c code …`, in a folder, in a process of its own that begins at once."""
+
+    def run(
+        *arguments: str, folder: Path, code: str | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        files = [tmp_path / ".stdout", tmp_path / ".stderr"]
+        given = {"arguments": list(arguments), "code": code, "folder": str(folder), "files": files}
+        given["environment"] = {**os.environ, **variables}
+        process = context.Process(target=runpy.run_path, args=(str(FORKED), {"ARGUMENTS": given}, "__main__"))  # type: ignore[arg-type]
+        process.start()
+        process.join()
+        exit_code = process.exitcode
+        assert exit_code is not None
+        process.close()
+        return subprocess.CompletedProcess(arguments, exit_code, *(file.read_text() for file in files))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An sqlite store with MLflow's tables and nothing in them, to be copied: making one takes seconds."""
+    from runwright.tracker.mlflow.store import client_settings, locate, prepare
+
+    folder = tmp_path_factory.mktemp("store")
+    with client_settings():
+        prepare(locate(None, artifacts=None, output_dir=folder), timeout_seconds=60)
+    return folder / "mlflow.db"
 
 
 @pytest.fixture(autouse=True)

@@ -88,7 +88,7 @@ def split(line: str) -> Iterator[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder as `runwright init my-project` makes it, with the files that the pages show in it."""
     folder = tmp_path_factory.mktemp("docs") / "my-project"
     scaffold(folder)
@@ -101,7 +101,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, content in written.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8")
-    return folder
+    read_source.cache_clear()
+    yield folder
+    read_source.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -111,11 +113,9 @@ def _start_in_the_project(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
         return
     monkeypatch.chdir(request.getfixturevalue("project"))
     monkeypatch.setattr(sys, "path", list(sys.path))
-    read_source.cache_clear()
     grant()
     yield
     revoke()
-    read_source.cache_clear()
 
 
 # --- commands -----------------------------------------------------------------------------------------

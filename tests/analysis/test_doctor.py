@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -20,7 +21,7 @@ from runwright.config.addresses import to_address
 from runwright.config.folders import find_conf_folders
 from runwright.config.targets import instantiate
 from runwright.runs.folder import create, read_run, update_status
-from runwright.tracker.mlflow.store import Store, client_settings, locate, prepare
+from runwright.tracker.mlflow.store import Store
 from runwright.types import RunInfo
 
 DYING = """
@@ -41,20 +42,10 @@ def _here(tmp_path: Path) -> None:
     os.chdir(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store as MLflow makes it."""
-    store = locate(None, artifacts=None, output_dir=tmp_path_factory.mktemp("store"))
-    with client_settings():
-        prepare(store, timeout_seconds=60)
-    assert store.file
-    return store.file
-
-
 @pytest.fixture
-def store(made: Path, tmp_path: Path) -> Store:
+def store(empty_store: Path, tmp_path: Path) -> Store:
     copy = tmp_path / "mlflow.db"
-    copy.write_bytes(made.read_bytes())
+    copy.write_bytes(empty_store.read_bytes())
     return Store(uri=to_address(copy, "sqlite"), artifacts=None)
 
 
@@ -106,7 +97,9 @@ def test_a_run_that_died_is_a_problem_until_it_is_fixed(capsys: pytest.CaptureFi
     assert report(capsys)[0] == 0
 
 
-def test_what_mlflow_lacks_is_said_and_sent(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_mlflow_lacks_is_said_and_sent(empty_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("outputs").mkdir()
+    shutil.copy(empty_store, "outputs/mlflow.db")
     folder = track("demo")
     assert next(each for each in report(capsys)[1] if each["what"] == "uploads")["level"] == "ok"
     with (folder / "journal.jsonl").open("a") as journal:

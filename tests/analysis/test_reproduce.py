@@ -9,6 +9,7 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ SETTINGS = [
     "trainer.max_epochs=1", "trainer.log_every_steps=1", "optimizer.lr=0.01", "tracker=console",
     "model.config={hidden_size:16,num_hidden_layers:1,num_attention_heads:2,intermediate_size:32}",
 ]  # fmt: skip
+Run = Callable[..., subprocess.CompletedProcess[str]]
 WORDS = '''"""A cleaning step of one's own."""
 
 
@@ -138,15 +140,10 @@ def test_another_seed_is_named(home: Path, capsys: pytest.CaptureFixture[str]) -
     assert "config: seeds.dropout 0 → 1" in said
 
 
-def test_an_edited_source_file_is_named(home: Path) -> None:
+def test_an_edited_source_file_is_named(home: Path, run_forked: Run) -> None:
     file = home / "repro_lab" / "words.py"
     file.write_text(file.read_text().replace("[: self.length]", "[1 : self.length]"))
-    done = subprocess.run(
-        [sys.executable, "-m", "runwright", "reproduce", "latest"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_forked("reproduce", "latest", folder=home)
     assert done.returncode == 1, done.stderr
     last = done.stdout.rstrip().splitlines()[-1]
     assert last.startswith("different, first at step 1 (loss ")

@@ -57,13 +57,14 @@ def package(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[[], tuple[str, str]]:
+def run(
+    tmp_path: Path, run_forked: Callable[..., subprocess.CompletedProcess[str]]
+) -> Callable[[], tuple[str, str]]:
     """Prepare the examples in a process of its own: what the cache said, and the first example."""
 
     def prepare() -> tuple[str, str]:
-        done = subprocess.run(
-            [sys.executable, "-c", PROBE, str(tmp_path)], capture_output=True, text=True, check=True
-        )
+        done = run_forked(str(tmp_path), code=PROBE, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
         note, ids = done.stdout.splitlines()[-2:]
         return note, ids
 

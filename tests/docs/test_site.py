@@ -29,15 +29,19 @@ def hook() -> ModuleType:
     return module
 
 
-def test_every_option_of_every_group_has_a_section(hook: ModuleType) -> None:
-    page = "\n".join(hook.options_page())
-    sections = set(re.findall(r"^### (\S+)$", page, re.MULTILINE))
+@pytest.fixture(scope="module")
+def options_page(hook: ModuleType) -> str:
+    return "\n".join(hook.options_page())
+
+
+def test_every_option_of_every_group_has_a_section(hook: ModuleType, options_page: str) -> None:
+    sections = set(re.findall(r"^### (\S+)$", options_page, re.MULTILINE))
     for group in hook.GROUPS:
         assert {f"{group}={option}" for option in find_conf_folders().options(group)} <= sections
 
 
-def test_a_row_has_key_default_type_and_meaning(hook: ModuleType) -> None:
-    rows = "\n".join(hook.options_page()).splitlines()
+def test_a_row_has_key_default_type_and_meaning(options_page: str) -> None:
+    rows = options_page.splitlines()
     assert "| `optimizer.lr` | `5e-05` | a number > 0 |  |" in rows
     assert (
         '| `seeds.data` | `"${seed}"` | a whole number >= 0 | splits, order of the examples, subsets |'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import multiprocessing
 import os
 import random
 import subprocess
@@ -14,18 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 SERVER = Path(__file__).with_name("processes") / "server.py"
-PRELOADED = [
-    "pytest", "runwright.runs.execute", "runwright.tracker.mlflow.tracker", "mlflow.tracking",
-    "matplotlib.pyplot",
-    "transformers.models.bert.modeling_bert", "sqlalchemy", "alembic.command",
-]  # fmt: skip
 CLOCKS = ("time/", "speed/", "memory/", "system/")
 WORDS = ["good", "bad", "fine", "dull", "a", "film", "plot", "very", "not", "and", "long", "short"]
 
@@ -108,17 +101,6 @@ class Processes:
                 job.pids = message.get("pids", job.pids)
                 job.codes = message.get("codes", job.codes)
                 job.changed.notify_all()
-
-
-@pytest.fixture(scope="session")
-def context() -> ForkServerContext:
-    """Makes processes that begin at once, forked from one that imported everything and computed nothing.
-
-    There is one such server in a process, whoever asks first: all tests name the same modules.
-    """
-    made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(PRELOADED)
-    return made
 
 
 @pytest.fixture(scope="session")

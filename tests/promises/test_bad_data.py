@@ -9,8 +9,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -395,10 +393,9 @@ AS_A_PROGRAM = [
 
 
 @pytest.mark.parametrize("bad", AS_A_PROGRAM)
-def test_the_program_says_so_and_nothing_else(bad: Bad, tmp_path: Path) -> None:
+def test_the_program_says_so_and_nothing_else(bad: Bad, tmp_path: Path, run_forked: Any) -> None:
     command, file = arguments(bad.kind, bad.content, tmp_path, *bad.options)
-    program = [sys.executable, "-m", "runwright", *command]
-    done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = run_forked(*command, folder=tmp_path)
     assert done.returncode == 3
     assert bad.says in done.stderr.splitlines()[-1]
     assert str(file) in done.stderr.splitlines()[-1]

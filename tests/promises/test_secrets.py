@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import os
 import random
 import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -81,17 +80,9 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def runwright(home: Path) -> Run:
+def runwright(home: Path, run_forked: Run) -> Run:
     """Runs the program in the project."""
-
-    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "runwright", *arguments]
-        environment = {**os.environ, **variables}
-        return subprocess.run(
-            command, cwd=home, env=environment, capture_output=True, text=True, check=False, timeout=500
-        )
-
-    return run
+    return partial(run_forked, folder=home)
 
 
 def hits(folder: Path, *secrets: str) -> list[str]:

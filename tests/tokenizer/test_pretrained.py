@@ -136,14 +136,14 @@ def test_whatever_changes_an_encoding_changes_the_fingerprint(save):
     assert len({*prints, tokenizer_fingerprint(added)}) == len(variants) + 1
 
 
-def test_the_fingerprint_is_the_same_in_another_process():
+def test_the_fingerprint_is_the_same_in_another_process(run_forked, tmp_path):
     code = (
         "from runwright.tokenizer.pretrained import load_pretrained, tokenizer_fingerprint\n"
         f"one = load_pretrained(name={MINILM!r}, revision=None, padding_side=None, pad_token=None)\n"
         "print(tokenizer_fingerprint(one))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == tokenizer_fingerprint(load(MINILM))
+    done = run_forked(code=code, folder=tmp_path)
+    assert done.stdout.strip() == tokenizer_fingerprint(load(MINILM)), done.stderr
 
 
 # --- beside a model --------------------------------------------------------------------------------

@@ -52,6 +52,13 @@ def make_run(tmp_path: Path) -> MakeRun:
 
 
 @pytest.fixture
+def store_there(tmp_path: Path, empty_store: Path) -> None:
+    """Put an empty store where the runs of the test look for it."""
+    (tmp_path / "outputs").mkdir()
+    shutil.copy(empty_store, tmp_path / "outputs" / "mlflow.db")
+
+
+@pytest.fixture
 def make_tracker() -> Callable[..., MLflowTracker]:
     def make(**options: Any) -> MLflowTracker:
         given = {

@@ -25,7 +25,10 @@ from runwright.types import RunInfo
 
 @pytest.fixture
 def stored(
-    make_run: Callable[..., RunInfo], make_tracker: Callable[..., MLflowTracker], tmp_path: Path
+    store_there: None,
+    make_run: Callable[..., RunInfo],
+    make_tracker: Callable[..., MLflowTracker],
+    tmp_path: Path,
 ) -> Path:
     """A folder with a store that holds one run."""
     tracker = make_tracker()

@@ -138,7 +138,11 @@ def test_runs_are_offered_to_show(make_folder: MakeFolder, complete: Callable[[s
     assert complete("runwright runs --status F") == ["FAILED", "FINISHED"]
 
 
-def test_mlflow_gives_the_same_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mlflow_gives_the_same_runs(
+    tmp_path: Path, empty_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "outputs").mkdir()
+    shutil.copy(empty_store, tmp_path / "outputs" / "mlflow.db")
     node = yaml.safe_load((find_conf_folders().shipped / "tracker" / "mlflow.yaml").read_text())
     node |= {"policy": "fail", "start_timeout_seconds": 30, "finish_timeout_seconds": 60}
     node |= {"upload_every_seconds": 0.05, "system_every_seconds": None}

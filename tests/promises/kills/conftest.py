@@ -26,7 +26,7 @@ TRAINING = Path(__file__).parents[1] / "crashes" / "training.py"
 WORDS = ["good", "bad", "fine", "dull", "a", "film", "plot", "very", "not", "and", "long", "short"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def overrides(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A run with dropout and shuffling that saves in the middle of its epochs, of 12 steps each."""
     folder = tmp_path_factory.mktemp("kill")
@@ -190,7 +190,7 @@ class Started:
             self.kills.append(when)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def make(
     context: ForkServerContext, overrides: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Started]:
@@ -206,7 +206,7 @@ def make(
     return make
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def whole(make: Callable[..., Started]) -> Callable[[int], Started]:
     """A run of so many steps that nothing happened to, made once."""
     made: dict[int, Any] = {}

@@ -74,22 +74,20 @@ def parity(folder: Path) -> None:
     ranks = join()
     found: dict[str, np.ndarray] = {}
     for problem, architecture in PROBLEMS:
+        task = make_task(problem)
         for dtype in (torch.float64, torch.float32):
+            model = make_model(task, architecture, dropout=0.0).to(dtype)
             for count in CUTS[ranks.num_ranks]:
                 for assignment in ASSIGNMENTS[: 1 if ranks.num_ranks == 1 else None]:
                     name = f"{problem}/{architecture}/{dtype}/{count}x{ranks.num_ranks} {assignment}"
-                    found[name] = one_step(problem, architecture, dtype, count, assignment, ranks)
+                    found[name] = one_step(task, model, count, assignment, ranks)
     if ranks.is_first:
         np.savez(folder / f"parity-{ranks.num_ranks}.npz", **found)
     end_ranks(ranks)
 
 
-def one_step(
-    problem: str, architecture: str, dtype: torch.dtype, count: int, assignment: str, ranks: Ranks
-) -> np.ndarray:
-    """The loss and after it the whole gradient, [1 + P] float64."""
-    task = make_task(problem)
-    model = make_model(task, architecture, dropout=0.0).to(dtype)
+def one_step(task: Any, model: Any, count: int, assignment: str, ranks: Ranks) -> np.ndarray:
+    """The loss and after it the whole gradient, [1 + P] float64; the weights stay as they are."""
     examples = make_examples(task, 8)
     cut = Cut(microbatch_size=-(-8 // count))
     batches = Batches(examples, task, order=BatchOrder(8, batch_size=8, seed=0), cut=cut)

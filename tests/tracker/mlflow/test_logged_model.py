@@ -38,6 +38,8 @@ TEXTS = ["good film", "bad", "soup soup bad film good"]
 MODELS = "SELECT model_id, status FROM logged_models"
 VERSIONS = "SELECT version, run_id FROM model_versions ORDER BY version"
 
+pytestmark = pytest.mark.usefixtures("store_there")
+
 # What a person would do elsewhere: MLflow, no Runwright, no network.
 LOAD = """
 import json, sys

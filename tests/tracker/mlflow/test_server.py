@@ -33,31 +33,31 @@ def test_a_run_whose_server_is_down_is_synced_later_without_loss_or_doubles(
     make_run: MakeRun, make_tracker: MakeTracker, server: Any, recorded: Recorded, log_steps: LogSteps
 ) -> None:
     run, threads = make_run(), threading.active_count()
-    tracker = make_tracker(uri=server.uri, finish_timeout_seconds=10.0)
+    tracker = make_tracker(uri=server.uri, finish_timeout_seconds=2.0)
     began = time.monotonic()
     tracker.start(run)
     tracker.log_params({"seed": 0})
     (run.folder / "note.txt").write_text("kept")
     tracker.log_artifact(run.folder / "note.txt")
-    log_steps(tracker, 0, 300)
+    log_steps(tracker, 0, 60)
     tracker.finish("FINISHED")
-    assert time.monotonic() - began < 15
-    assert threading.active_count() == threads
+    assert time.monotonic() - began < 15  # a start of 10 s at most
+    assert threading.active_count() <= threads
 
     server.start()
-    assert sync(run.folder) == 304
+    assert sync(run.folder) == 64
     assert sync(run.folder) == 0
     assert stored(server.database) == recorded(run.folder)
-    assert len(recorded(run.folder)) == 6000
+    assert len(recorded(run.folder)) == 1200
     ((notes),) = list((server.database.parent / "server-artifacts").rglob("note.txt"))
     assert notes.read_text() == "kept"
 
     resumed = make_tracker(uri=server.uri, policy="fail")
     resumed.start(run)
-    log_steps(resumed, 290, 310)
+    log_steps(resumed, 50, 70)
     resumed.finish("FINISHED")
     assert stored(server.database) == recorded(run.folder)
-    assert len(recorded(run.folder)) == 6200
+    assert len(recorded(run.folder)) == 1400
     connection = sqlite3.connect(server.database)
     assert connection.execute("SELECT status FROM runs").fetchall() == [("FINISHED",)]
     connection.close()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import runpy
+import time
 from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from runwright.tracker.mlflow.upload import unsent_bytes
 from runwright.types import RunInfo
 
 DYING = """
-import sys, time
+import time
+from pathlib import Path
 import yaml
 from runwright.config.folders import find_conf_folders
 from runwright.runs.folder import create, read_run, update_status
@@ -26,7 +28,7 @@ from runwright.config.targets import instantiate
 from runwright.tracker.mlflow.upload import unsent_bytes
 from runwright.types import RunInfo
 
-config = {"name": "demo", "output_dir": sys.argv[1]}
+config = {"name": "demo", "output_dir": OUTPUTS}
 folder = create(config, overrides=[], command=[])
 with run_lock(folder):
     node = yaml.safe_load((find_conf_folders().shipped / "tracker" / "mlflow.yaml").read_text())
@@ -40,23 +42,29 @@ with run_lock(folder):
     # Sent, and written down that it was: a kill between the two sends it again.
     while not tracker._uploader.is_done or sum(unsent_bytes(folder).values()):
         time.sleep(0.01)
-    print(folder, flush=True)
+    Path(OUTPUTS, "sent").touch()
     time.sleep(600)
 """
 Query = Callable[[str], list[tuple[Any, ...]]]
 
 
 @pytest.fixture
-def dead(tmp_path: Path) -> Path:
+def dead(store_there: None, context: ForkServerContext, tmp_path: Path) -> Path:
     """The folder of a run whose process was killed when MLflow had all of it."""
-    outputs = tmp_path / "outputs"
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", DYING, str(outputs)], stdout=subprocess.PIPE, text=True
+    outputs, script = tmp_path / "outputs", tmp_path / "dying.py"
+    script.write_text(DYING)
+    process = context.Process(
+        target=runpy.run_path,  # type: ignore[arg-type]
+        args=(str(script), {"OUTPUTS": str(outputs)}, "__main__"),
     )
-    assert process.stdout
-    folder = Path(process.stdout.readline().strip())
+    process.start()
+    while not (outputs / "sent").exists():
+        assert process.is_alive()
+        time.sleep(0.01)
     process.kill()
-    process.communicate()
+    process.join()
+    (outputs / "sent").unlink()
+    (folder,) = (outputs / "demo").iterdir()
     return folder
 
 

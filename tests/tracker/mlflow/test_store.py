@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -91,7 +92,8 @@ def test_a_kill_while_a_store_is_made_leaves_none_or_a_whole_one(tmp_path: Path)
     process.wait()
     assert (tmp_path / ".mlflow.db.new").exists()
     assert not (tmp_path / "mlflow.db").exists()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    with client_settings():
+        prepare(locate(None, artifacts=None, output_dir=tmp_path), timeout_seconds=60)
     connection = sqlite3.connect(tmp_path / "mlflow.db")
     assert connection.execute("SELECT name FROM experiments").fetchall() == [("Default",)]
     connection.close()
@@ -158,10 +160,8 @@ def test_mlflows_settings_are_ours_for_a_while_and_the_users_stay(monkeypatch: p
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
 
 
-def test_a_store_that_is_there_is_left_alone(tmp_path: Path) -> None:
-    store = locate(None, artifacts=None, output_dir=tmp_path)
+def test_a_store_that_is_there_is_left_alone(tmp_path: Path, empty_store: Path) -> None:
+    before = Path(shutil.copy(empty_store, tmp_path)).stat()
     with client_settings():
-        prepare(store, timeout_seconds=60)
-        before = (tmp_path / "mlflow.db").stat()
-        prepare(store, timeout_seconds=60)
+        prepare(locate(None, artifacts=None, output_dir=tmp_path), timeout_seconds=60)
     assert (tmp_path / "mlflow.db").stat().st_mtime_ns == before.st_mtime_ns

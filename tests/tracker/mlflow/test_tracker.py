@@ -22,6 +22,8 @@ MakeRun = Callable[..., RunInfo]
 MakeTracker = Callable[..., MLflowTracker]
 Query = Callable[[str], list[tuple[Any, ...]]]
 
+pytestmark = pytest.mark.usefixtures("store_there")
+
 
 def journal_metrics(run: RunInfo) -> list[tuple[str, int, int, float]]:
     return sorted(
@@ -60,7 +62,7 @@ def test_a_run_is_stored_whole(make_run: MakeRun, make_tracker: MakeTracker, que
     assert (place / "plots" / "loss.png").read_bytes() == b"png"
     assert (place / "config" / "config.yaml").read_text() == "a: 1"
     assert query("SELECT name FROM experiments WHERE name != 'Default'") == [("demo",)]
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads  # those of earlier tests may end meanwhile
     assert {name: os.environ.get(name) for name in environment} == environment
 
 
@@ -199,7 +201,7 @@ def test_policy_fail_does_not_start_without_a_server(
         tracker.start(make_run())
     assert "hunter2" not in str(caught.value)
     assert time.monotonic() - began < 10
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads  # those of earlier tests may end meanwhile
 
 
 def test_a_silent_server_costs_the_start_its_limit_and_the_steps_nothing(
