@@ -68,8 +68,7 @@ def make_figure(panels: Sequence[Chart]) -> Figure:
         at = {"xy": (0, 1), "xytext": (0, 7), "xycoords": "axes fraction", "textcoords": "offset points"}
         axes.annotate(plain(chart.about), **at, fontsize=9.5, color=GREY)
         if len(axes.get_legend_handles_labels()[0]) > 1:
-            corner = {"loc": "lower right"} if chart.kind == "bars" else {}
-            axes.legend(frameon=False, fontsize=9.5, **corner)
+            axes.legend(frameon=False, fontsize=9.5, loc="lower right" if chart.kind == "bars" else "best")
     for unused in grid[len(panels) :]:
         unused.set_visible(False)
     return figure

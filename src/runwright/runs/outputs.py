@@ -98,7 +98,7 @@ def write_split(folder: Path, split: str, *, rows: Any, task: Any, evaluation: E
             written[f"tables/worst_{split}"] = write_records(tables / f"worst_{split}.csv", records(worst))
     contents, compared = {}, task.comparison(predictions)
     if compared is not None and task.label_names:
-        contents["classes"] = class_report(*compared, task.label_names)
+        contents["classes"] = class_report(compared[0], compared[1], task.label_names)
     contents |= task.tables(predictions)
     if by_group := group_rows(evaluation.metrics):
         contents["groups"] = by_group

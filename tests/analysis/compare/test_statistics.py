@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from runwright.analysis.compare.paired import bootstrap_difference, mcnemar_p
-from runwright.analysis.compare.verdict import welch
-from runwright.types import Interval
+from runwright.analysis.compare.statistics import (
+    bootstrap_difference,
+    mcnemar_p,
+    paired_bootstrap,
+    permutation_p,
+    sign_flip_p,
+    welch,
+)
 
 GENERATOR = np.random.default_rng(7)
-
-
-def paired_bootstrap(differences: np.ndarray, *, confidence: float) -> Interval:
-    return bootstrap_difference(
-        lambda weights: weights @ differences / weights.sum(axis=1),
-        float(differences.mean()),
-        num_rows=len(differences),
-        confidence=confidence,
-    )
 
 
 def test_the_paired_bootstrap_gives_scipys_interval() -> None:
@@ -50,13 +47,44 @@ def test_the_paired_bootstrap_covers_the_truth_as_often_as_it_says() -> None:
     assert 250 <= covered <= 288
 
 
+def test_metrics_that_are_means_have_the_interval_of_the_mean() -> None:
+    differences = GENERATOR.normal(0.1, 1.0, size=500)
+    mean = paired_bootstrap(differences, confidence=0.95)
+    figure = bootstrap_difference(
+        lambda counts: counts @ differences / counts.sum(axis=1),
+        float(differences.mean()),
+        num_rows=500,
+        confidence=0.95,
+    )
+    width = mean.high - mean.low
+    assert (figure.low, figure.high) == pytest.approx((mean.low, mean.high), abs=0.06 * width)
+
+
 def test_resamples_without_a_value_are_left_out() -> None:
     never = bootstrap_difference(lambda counts: np.full(len(counts), np.nan), 0.5, num_rows=9, confidence=0.9)
     assert (never.value, math.isnan(never.low), math.isnan(never.high)) == (0.5, True, True)
 
 
+@pytest.mark.parametrize("size", [5, 12, 300])
+def test_sign_flips_give_scipys_p(size: int) -> None:
+    differences = GENERATOR.normal(0.12, 1.0, size=size)
+    scipys = stats.permutation_test(
+        (differences,),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=2**size if size < 13 else 9999,
+        vectorized=True,
+        batch=1000,
+        rng=np.random.default_rng(1),
+    )
+    exact = size < 13
+    assert sign_flip_p(differences) == pytest.approx(scipys.pvalue, abs=1e-12 if exact else 0.02)
+
+
 def test_without_a_difference_p_is_one() -> None:
+    assert sign_flip_p(np.zeros(50)) == 1.0
     assert mcnemar_p(0, 0) == 1.0
+    assert permutation_p(np.ones(3), np.ones(4)) == 1.0
     assert welch(np.ones(3), np.ones(4), confidence=0.95)[1] == 1.0
 
 
@@ -77,3 +105,22 @@ def test_welch_gives_scipys_interval_and_p(sizes: tuple[int, int], shift: float)
     assert p == pytest.approx(scipys.pvalue, rel=1e-9)
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
     assert interval.value == pytest.approx(second.mean() - first.mean())
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (4, 7)])
+def test_all_deals_are_counted_where_they_are_few(sizes: tuple[int, int]) -> None:
+    values = GENERATOR.normal(size=sum(sizes)).tolist()
+
+    def distance(dealt: tuple[float, ...]) -> float:
+        rest = sum(values) - sum(dealt)
+        return abs(sum(dealt) / sizes[0] - rest / sizes[1])
+
+    observed = distance(tuple(values[: sizes[0]]))
+    distances = [distance(dealt) for dealt in combinations(values, sizes[0])]
+    expected = sum(each >= observed - 1e-12 for each in distances) / len(distances)
+    one, other = np.array(values[: sizes[0]]), np.array(values[sizes[0] :])
+    assert permutation_p(one, other) == pytest.approx(expected)
+
+
+def test_three_seeds_against_three_cannot_fall_below_a_tenth() -> None:
+    assert permutation_p(np.array([1.0, 2, 3]), np.array([11.0, 12, 13])) == pytest.approx(2 / 20)

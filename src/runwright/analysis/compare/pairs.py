@@ -32,10 +32,9 @@ class Pairs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recorded:
-    """Recorded numbers, answers or spans of N rows, as their metrics read them."""
+    """Recorded answers to N questions, or spans of N rows, as their metrics read them."""
 
     example_ids: np.ndarray  # [N] int64
-    values: Any = None  # [N] float64
     answerable: np.ndarray | None = None  # [N] bool
     exact: np.ndarray | None = None  # [N] float64
     f1: np.ndarray | None = None  # [N] float64

@@ -6,16 +6,16 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
-
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from runwright.analysis.compare.sides import Difference, Side, metric_names
 from runwright.analysis.compare.verdict import Verdict
-from runwright.report.terminal import number_text, print_table, result_console
+from runwright.analysis.runs.table import metric_text
 from runwright.tracker.journal import FILE_NAME, read_curves
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
 
 MAX_VALUE = 40  # characters of a setting
 MAX_POINTS = 50  # of the curve of the training loss
@@ -29,6 +29,10 @@ def print_comparison(
     with_groups: bool,
 ) -> None:
     """Print sides, differing settings, metrics with their differences, and the verdicts."""
+    from rich.text import Text
+
+    from runwright.report.terminal import print_table, result_console
+
     console = result_console()
     for side in sides:
         console.print(Text.assemble((f"{side.letter}  ", "bold"), side.label), soft_wrap=True)
@@ -50,6 +54,8 @@ def print_comparison(
 
 
 def _metrics_table(sides: Sequence[Side], verdicts: Sequence[Verdict], *, with_groups: bool) -> Table:
+    from rich.text import Text
+
     table = _table("metric", sides, justify="right")
     for verdict in verdicts:
         table.add_column(Text(f"{verdict.letters[1]} - {verdict.letters[0]}"), no_wrap=True)
@@ -67,31 +73,36 @@ def _metrics_table(sides: Sequence[Side], verdicts: Sequence[Verdict], *, with_g
     return table
 
 
-def _table(heading: str, sides: Sequence[Side], *, justify: Literal["left", "right"]) -> Table:
+def _table(heading: str, sides: Sequence[Side], *, justify: str) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column(heading, no_wrap=True)
     for side in sides:
-        table.add_column(side.letter, justify=justify, no_wrap=True)
+        table.add_column(side.letter, justify="right" if justify == "right" else "left", no_wrap=True)
     return table
 
 
 def _summary(values: Sequence[float]) -> str:
     """One value, or the mean of several with their standard deviation."""
     if len(values) < 2:
-        return number_text(values[0]) if values else "-"
-    return f"{number_text(statistics.fmean(values))} ± {number_text(statistics.stdev(values))}"
+        return metric_text(values[0]) if values else "-"
+    return f"{metric_text(statistics.fmean(values))} ± {metric_text(statistics.stdev(values))}"
 
 
 def _difference_cell(difference: Difference | None, second: Sequence[float], first: Sequence[float]) -> Text:
     """The difference with its interval, and its two values where the columns show others."""
+    from rich.text import Text
+
     if difference is None:
         return Text("-")
     interval = difference.interval
-    value, low, high = map(number_text, (interval.value, interval.low, interval.high))
+    value, low, high = map(metric_text, (interval.value, interval.low, interval.high))
     words = f"{value} [{low}, {high}]"
     pairs = (difference.first, first), (difference.second, second)
     if not all(math.isclose(x, statistics.fmean(shown), rel_tol=1e-6, abs_tol=1e-9) for x, shown in pairs):
-        words += f" of {number_text(difference.first)} and {number_text(difference.second)}"
+        words += f" of {metric_text(difference.first)} and {metric_text(difference.second)}"
     return Text(words, style={None: "", 0: "red", 1: "green"}[difference.better])
 
 
@@ -104,13 +115,13 @@ def plot_curves(path: Path, sides: Sequence[Side]) -> Path | None:
     for letter, row in ((side.letter, row) for side in sides for row in side.rows):
         journal = row.folder / FILE_NAME if row.folder else None
         recorded = read_curves(journal) if journal and journal.is_file() else {}
-        if "train/loss" in recorded:
-            steps, values = recorded["train/loss"]
-            every = max(1, len(steps) // MAX_POINTS)
-            name = f"{letter} {row.short_id}/train loss, smoothed"
-            curves[name] = steps[::every], smoothed(values)[::every]
-        for name, curve in sorted(recorded.items(), key=lambda item: not item[0].endswith("/loss")):
-            if name.startswith("validation/") and name.count("/") == 1:
-                curves[f"{letter} {row.short_id}/{name.replace('/', ' ')}"] = curve
+        for name, (steps, values) in sorted(recorded.items(), key=lambda item: not item[0].endswith("/loss")):
+            split, _, metric = name.partition("/")
+            line = f"{letter} {row.short_id}"
+            if name == "train/loss" and len(steps):
+                every = max(1, len(steps) // MAX_POINTS)
+                curves[f"{line}/train loss, smoothed"] = steps[::every], smoothed(values)[::every]
+            elif split == "validation" and "/" not in metric:
+                curves[f"{line}/validation {metric}"] = steps, values
     panels = metric_charts(curves, best_step=None)
     return draw(path, panels) if panels else None

@@ -16,8 +16,8 @@ from runwright.analysis.compare.sides import (
     mixed_settings,
     split_rank,
 )
-from runwright.report.terminal import number_text
-from runwright.types import Interval
+from runwright.analysis.compare.statistics import permutation_p, welch
+from runwright.analysis.runs.table import metric_text
 
 SEEDED = "Welch's test over runs"
 
@@ -43,7 +43,7 @@ class Verdict:
         if main is None:
             return f"Whether {second} is better than {first} cannot be tested."
         interval = main.interval
-        amount, low, high = map(number_text, (abs(interval.value), interval.low, interval.high))
+        amount, low, high = map(metric_text, (abs(interval.value), interval.low, interval.high))
         p = "" if main.p is None else f", p = {main.p:.2g} ({main.p_method})"
         about = f"interval of the difference [{low}, {high}] ({main.method}, n = {main.n}{p})."
         way = "higher" if interval.value > 0 else "lower"
@@ -96,28 +96,8 @@ def _compare_seeds(first: Side, second: Side, *, confidence: float) -> Iterator[
             method=f"{SEEDED}, {confidence:.0%}",
             n=f"{len(values[0])} and {len(values[1])} runs",
             p=p,
-            p_method="Welch",
+            p_method=f"permutation {permutation_p(*values):.2g}",
         )
-
-
-def welch(first: np.ndarray, second: np.ndarray, *, confidence: float) -> tuple[Interval, float]:
-    """The difference of two means, second minus first, with its interval and two-sided p.
-
-    Welch, The generalization of "Student's" problem when several different population variances are
-    involved (1947). Each side has at least two values.
-    """
-    from scipy.special import stdtr, stdtrit  # scipy.stats.ttest_ind warns of nearly equal values
-
-    difference = float(second.mean() - first.mean())
-    sizes = np.array([len(first), len(second)])
-    variances = np.array([first.var(ddof=1), second.var(ddof=1)]) / sizes
-    error = float(np.sqrt(variances.sum()))
-    if error == 0:
-        return Interval(value=difference, low=difference, high=difference), float(difference == 0)
-    freedom = variances.sum() ** 2 / (variances**2 / (sizes - 1)).sum()
-    reach = float(stdtrit(freedom, 0.5 + confidence / 2)) * error
-    p = 2 * float(stdtr(freedom, -abs(difference) / error))
-    return Interval(value=difference, low=difference - reach, high=difference + reach), p
 
 
 def _notes_on_seeds(first: Side, second: Side) -> Iterator[str]:

@@ -177,7 +177,7 @@ def names_target(key: str, *, null: str = "", hint: str) -> Rule:
     """The option is a node with a target; `null` describes null if that is allowed too."""
 
     def is_other(value: Any) -> bool:
-        return not (value is None and null) and TARGET not in as_dict(value)
+        return not (value is None and bool(null)) and TARGET not in as_dict(value)
 
     return forbids(key, is_other, {}, f"{null and f'{null} or '}a node with a {TARGET}", hint)
 
@@ -185,7 +185,7 @@ def names_target(key: str, *, null: str = "", hint: str) -> Rule:
 def _is(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, tuple):
         return any(_is(value, other) for other in wanted)
-    return wanted(value) if callable(wanted) else value == wanted
+    return bool(wanted(value) if callable(wanted) else value == wanted)
 
 
 def _value(node: Any, prefix: str, key: str, wrong: set[str]) -> Any:
