@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from runwright.errors import ConfigError
@@ -24,6 +25,13 @@ def auto_class(head: Head) -> Any:
     """The auto class of transformers that a task asks for."""
     import transformers
 
+    utils: Any = import_module("transformers.utils")
+    # The losses for object detection import scipy.optimize where it is there: 0.5 s before the first step.
+    available, utils.is_scipy_available = utils.is_scipy_available, lambda: False
+    try:
+        import_module("transformers.loss.loss_utils")
+    finally:
+        utils.is_scipy_available = available
     return getattr(transformers, head.auto_class)
 
 
