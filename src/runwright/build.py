@@ -21,10 +21,11 @@ from runwright.config.targets import code_of, instantiate
 from runwright.dataset.checks import Kind, naming_rows, quality_notes, require_columns
 from runwright.dataset.examples import EncodedStream, PreparedExamples, prepare_examples
 from runwright.dataset.load import LoadedData
-from runwright.dataset.readers.raw import ROW_ID
+from runwright.dataset.readers.raw import ROW_ID, reporting_rows
 from runwright.dataset.readers.streams import Place
 from runwright.errors import ConfigError, DataError
 from runwright.metric.bootstrap import make_metric
+from runwright.report.progress import Progress
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tokenizer.source import TOKENIZER_FOLDER, is_trained, trained_tokenizer
 from runwright.tokenizer.texts import BATCH, RunTexts
@@ -108,26 +109,31 @@ def prepare(
     cache_folder: Path | None,
     run_folder: Path | None = None,
     check: Callable[[LoadedData, Any], object] | None = None,
+    progress: Progress | None = None,
 ) -> Prepared:
     """Rows, tokenizer, task and examples of a run, which `check` may refuse before any is encoded."""
-    data = load_data(config)
-    tokenizer = build_tokenizer(config, data, run_folder=run_folder)
-    task = build_task(config, tokenizer)
-    fit_task(task, data)
-    if check is not None:
-        check(data, task)
-    # Texts, or lists of words where the task takes those.
-    texts = [column for column in task.columns if column in task.row_texts] or task.columns
-    data.notes.extend(quality_notes(data.splits, text_columns=texts, label_column=task.label_column))
+    progress = progress or Progress(enabled=False)
+    with progress.starting("reading rows") as on_rows, reporting_rows(on_rows):
+        data = load_data(config)
+        tokenizer = build_tokenizer(config, data, run_folder=run_folder)
+        task = build_task(config, tokenizer)
+        fit_task(task, data)
+        if check is not None:
+            check(data, task)
+        # Texts, or lists of words where the task takes those.
+        texts = [column for column in task.columns if column in task.row_texts] or task.columns
+        data.notes.extend(quality_notes(data.splits, text_columns=texts, label_column=task.label_column))
     for note in data.notes:
         logger.info("data: %s", note)
     prints = data.fingerprints
-    examples = {
-        split: encode_rows(
-            config, rows, task, tokenizer, split=split, key={"data": prints[split]}, folder=cache_folder
-        )
-        for split, rows in data.splits.items()
-    }
+    total = sum(map(len, data.splits.values()))
+    with progress.starting("encoding rows") as on_rows, reporting_rows(lambda done: on_rows(done, total)):
+        examples = {
+            split: encode_rows(
+                config, rows, task, tokenizer, split=split, key={"data": prints[split]}, folder=cache_folder
+            )
+            for split, rows in data.splits.items()
+        }
     stream = None
     if data.stream is not None:
         inputs_of = partial(task.inputs_of, split="train")

@@ -82,7 +82,7 @@ def fill(unresolved: Any) -> list[str]:
             "tokenizer.name=x",
         ],
         ["task.class_weights={a:1,b:2.5}", "task.label_names=[a,b]", "name='with space'"],
-        ["debug=five_steps", "dataset.cleaning=[]", "launch.num_processes=2"],
+        ["debug=five_steps", "name=mine", "dataset.cleaning=[]", "launch.num_processes=2"],
     ],
     ids=" ".join,
 )
@@ -158,8 +158,16 @@ def test_every_shipped_experiment_is_right(option: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("debug", find_conf_folders(CONF.parent).options("debug"))
-def test_debug_modes_go_with_an_experiment(debug: str, tmp_path: Path) -> None:
-    assert all_mistakes(compose(["experiment=vader", f"debug={debug}"], folder=tmp_path)) == []
+@pytest.mark.parametrize("experiment", ["vader", "squad", "wikitext2_mlm", "stsb_bi", "wnut17"])
+def test_debug_modes_go_with_every_task(experiment: str, debug: str, tmp_path: Path) -> None:
+    composed = compose([f"experiment={experiment}", f"debug={debug}"], folder=tmp_path)
+    assert [m for m in all_mistakes(composed) if not m.given.startswith("???")] == []
+    assert composed.config["name"] == f"{experiment}-debug"
+
+
+def test_a_name_of_ones_own_stays_as_it_is_in_a_debug_mode(tmp_path: Path) -> None:
+    composed = compose(["experiment=vader", "debug=five_steps", "name=mine"], folder=tmp_path)
+    assert composed.config["name"] == "mine"
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -63,6 +63,11 @@ def test_a_subset_is_drawn_by_the_seed_and_kept_in_order(read, write, load):
     assert set(chosen[0]) < set(larger)  # a larger subset only adds rows
 
 
+def test_a_subset_of_a_usual_split_that_the_data_lacks_limits_nothing(read, write, load):
+    data = load(read("csv", write("a.csv", LINES)), subset={"train": 20, "validation": 5, "test": 5})
+    assert {split: len(rows) for split, rows in data.splits.items()} == {"train": 20}
+
+
 def test_wrong_subsets_and_holdouts_are_refused(read, write, load):
     source = read("csv", write("a.csv", LINES))
     with pytest.raises(ConfigError, match=r"subset names 'tset'; splits: train"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -49,13 +48,15 @@ WITH_HYDRA = [
 ]
 
 
-def run_probe(arguments: list[str], folder: Path) -> tuple[subprocess.CompletedProcess[str], float]:
+def run_probe(
+    arguments: list[str], folder: Path, *, answer: Path = Path(os.devnull)
+) -> tuple[subprocess.CompletedProcess[str], float]:
     # With byte code, as an installed package has it.
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     if arguments[0] == "TAB":  # what a shell's function sets
         line = arguments[1]
         variables |= {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line))}
-        variables |= {"_ARGCOMPLETE_STDOUT_FILENAME": os.devnull}
+        variables |= {"_ARGCOMPLETE_STDOUT_FILENAME": str(answer)}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.run(
         [sys.executable, "-c", PROBE, *arguments],
@@ -96,6 +97,20 @@ def test_composing_and_checking_load_nothing_heavy(arguments: list[str], tmp_pat
 )
 def test_half_a_second_of_cpu_is_enough(arguments: list[str], tmp_path: Path) -> None:
     run_probe(arguments, tmp_path)  # writes the byte code
-    # CPU time, not wall time: the machine that runs the tests may be busy with others, which raises even
-    # the CPU time by a third.
-    assert statistics.median(run_probe(arguments, tmp_path)[1] for _ in range(5)) < BUDGET_SECONDS
+    # CPU time, not wall time, and the least of five: the machine that runs the tests may be busy with others,
+    # which raises even the CPU time by a third.
+    assert min(run_probe(arguments, tmp_path)[1] for _ in range(5)) < BUDGET_SECONDS
+
+
+def test_importing_the_package_takes_less_than_a_tenth_of_a_second(tmp_path: Path) -> None:
+    timed = "import time; began = time.process_time(); import runwright; print(time.process_time() - began)"
+    command = [sys.executable, "-c", timed]
+    seconds = [float(subprocess.check_output(command, cwd=tmp_path)) for _ in range(3)]
+    assert min(seconds) < 0.1
+
+
+def test_the_completion_that_is_measured_is_argcompletes_and_finds_something(tmp_path: Path) -> None:
+    found = tmp_path / "found"
+    process, _ = run_probe(["TAB", "runwright train optimizer.l"], tmp_path, answer=found)
+    assert process.returncode == 0, process.stderr
+    assert found.read_text().split("\v") == ["optimizer.layer_decay=", "optimizer.lr="]

@@ -61,9 +61,10 @@ def test_without_a_terminal_there_is_a_line_now_and_then(
         monkeypatch.setattr(module, "LINE_EVERY_SECONDS", 0.0)
         progress.step(1000, 1000, {"loss": 0.25})
     messages = [record.getMessage() for record in caplog.records]
-    assert len(messages) == 2
-    assert messages[0].startswith("train: step 1/1000 (0%), loss 0.5")
-    assert messages[1] == "train: step 1000/1000 (100%), loss 0.25"
+    assert len(messages) == 3
+    assert messages[0] == "train: step 0/1000"
+    assert messages[1].startswith("train: step 1/1000 (0%), loss 0.5")
+    assert messages[2] == "train: step 1000/1000 (100%), loss 0.25"
     assert output(console) == ""
 
 
@@ -112,3 +113,33 @@ def test_showing_a_step_takes_microseconds() -> None:
         for step in range(5000):
             progress.step(step, 10_000, {"loss": 0.5, "samples/s": 64.0})
         assert (time.perf_counter() - began) / 5000 < 200e-6
+
+
+def test_a_stage_before_the_first_step_says_what_it_does_and_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "STAGE_LINE_EVERY_SECONDS", 0.05)
+    said: list[str] = []
+    console = Console(file=io.StringIO())
+    with Progress(enabled=True, console=console, stages_before=2, say=said.append) as progress:
+        with progress.starting("reading rows") as on_rows:
+            time.sleep(0.08)
+            on_rows(20_000)
+            time.sleep(0.12)
+        with progress.training(total=9):
+            time.sleep(0.12)
+            progress.step(1, 9)
+            num_lines = len(said)
+            time.sleep(0.12)
+    assert said[0] == "[3/6] reading rows"
+    assert any(line.startswith("[3/6] reading rows: 20,000 so far, 0.") for line in said)
+    assert any(line.startswith("train: step 0/9, 0.") for line in said)
+    assert len(said) == num_lines  # training has lines of its own
+
+
+def test_a_terminal_shows_a_stage_as_a_bar() -> None:
+    console = terminal()
+    with Progress(enabled=True, console=console) as progress, progress.starting("reading rows") as on_rows:
+        on_rows(20_000)
+        time.sleep(0.4)
+    assert "[1/6] reading rows" in output(console)

@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -24,7 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from runwright.config.folders import ConfFolders
-from runwright.config.loading import HYDRA, Loaded, hydra_leaves, is_hydra, load, register_plugins
+from runwright.config.loading import HYDRA, Loaded, Loader, hydra_leaves, is_hydra, load, register_plugins
 from runwright.config.options import TARGET, leaves_of
 from runwright.errors import Mistake, did_you_mean, listed, raise_if_any, shown
 
@@ -97,7 +96,7 @@ def check_hydra(
     return mistakes
 
 
-class CheckedLoader(ConfigLoaderImpl):
+class CheckedLoader(Loader):
     """Hydra's loader with the check on every configuration it composes, also for overrides a sweeper draws.
 
     Launchers pickle it into their processes.

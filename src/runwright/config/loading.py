@@ -31,6 +31,7 @@ from runwright.config.options import leaves_of
 from runwright.errors import Mistake, did_you_mean, listed
 
 if TYPE_CHECKING:
+    from hydra.core.default_element import ResultDefault
     from hydra.core.override_parser.types import Override
 
     from runwright.config.folders import ConfFolders
@@ -93,7 +94,18 @@ def register_plugins() -> None:
         OmegaConf.clear_resolver(name)
 
 
-def config_loader(folders: ConfFolders, *, full: bool = False) -> ConfigLoaderImpl:
+class Loader(ConfigLoaderImpl):
+    """Hydra's loader. A debug mode adds itself to the experiment's name: runs of `vader-debug`."""
+
+    def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: Any) -> DictConfig:
+        config = super()._compose_config_from_defaults_list(defaults, repo)
+        name: Any = config._get_node("name")
+        if name is not None and any(str(default.config_path).startswith("debug/") for default in defaults):
+            config["name"] = f"{name._value()}-debug"
+        return config
+
+
+def config_loader(folders: ConfFolders, *, full: bool = False) -> Loader:
     """Hydra's loader of the folders; `full`: with Hydra's node, for which plugins must be registered."""
     version.setbase("1.3")
     for source in (FileConfigSource, StructuredConfigSource):
@@ -106,7 +118,7 @@ def config_loader(folders: ConfFolders, *, full: bool = False) -> ConfigLoaderIm
         provider = "main" if folder == folders.shipped else "own"
         search_path.append(provider, f"file://{folder}")
     search_path.append("schema", "structured://")
-    return ConfigLoaderImpl(search_path)
+    return Loader(search_path)
 
 
 def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loaded | None:

@@ -19,6 +19,7 @@ from datasets import Dataset
 
 from runwright import store
 from runwright.dataset.checks import Kind, naming_rows, require_columns
+from runwright.dataset.readers.raw import report_rows
 from runwright.dataset.readers.streams import BLOCK_ROWS, Block, Place, RowStream
 from runwright.errors import DataError
 from runwright.types import Example
@@ -136,6 +137,7 @@ def _encoded(rows: Dataset, encode: Encode) -> Iterator[pa.RecordBatch]:
     schema: pa.Schema | None = None
     tables: Any = rows.with_format(None).iter(batch_size=BATCH_ROWS)
     for columns in tables:
+        report_rows(len(next(iter(columns.values()))))
         if examples := encode(columns):
             batch = record_batch(examples, schema)
             schema = batch.schema

@@ -18,6 +18,8 @@ from runwright.dataset.splits import hold_out, random_order, strata_of
 from runwright.errors import ConfigError, DataError
 from runwright.types import NonNegativeFloat, PositiveInt, Splits
 
+USUAL = ("train", "validation", "test")  # splits, in the order in which they are listed
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedData:
@@ -143,16 +145,16 @@ def _held_out(
     sizes = [f"{len(of_split)} for {split}" for split, of_split in positions.items() if split != "train"]
     notes.append(f"held out of {len(rows)} rows of train: {', '.join(sizes)}")
     together = {**splits, **{split: take(rows, of_split) for split, of_split in positions.items()}}
-    usual = ("train", "validation", "test")
     return {
         split: together[split]
-        for split in sorted(together, key=lambda split: [not split.startswith(name) for name in usual])
+        for split in sorted(together, key=lambda split: [not split.startswith(name) for name in USUAL])
     }
 
 
 def _subsets(splits: Splits, subset: Mapping[str, int | None], seed: int) -> Splits:
     sizes = {split: size for split, size in subset.items() if size is not None}
-    if unknown := [split for split in sizes if split not in splits]:
+    # A debug mode limits all usual splits: one that the data lacks is not missed.
+    if unknown := [split for split in sizes if split not in (*splits, *USUAL)]:
         raise ConfigError(f"dataset.subset names {unknown[0]!r}; splits: {', '.join(splits)}")
     result = {}
     for split, rows in splits.items():

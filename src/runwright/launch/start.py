@@ -14,7 +14,7 @@ from runwright.config.options import WHY_NOT_DEEPSPEED, LaunchOptions
 from runwright.config.secrets import conceal, reveal
 from runwright.errors import ConfigError
 from runwright.launch.local import launch
-from runwright.launch.worker import die_with_parent
+from runwright.launch.worker import die_with_parent, import_execute
 from runwright.runs.folder import (
     CONFIG_FILE,
     RUN_FILE,
@@ -68,14 +68,11 @@ def start(
     with run_lock(folder) as lock, noting_the_end(folder), resuming(folder, resumed):
         config = reveal(read_saved(folder))
         options = LaunchOptions(**config["launch"])
-        # Until torch and transformers are imported, which takes seconds, nothing else is shown.
         noun = "process" if options.num_processes == 1 else "processes"
         print(f"run {folder}: starting {options.num_processes} {noun}", file=sys.stderr, flush=True)
         if options.num_processes > 1 or options.max_restarts > 0:
             return launch(folder, options, num_threads=config["trainer"]["num_threads"], lock=lock)
-        from runwright.runs.execute import execute
-
-        execute(folder)
+        import_execute().execute(folder)
     return 0
 
 
@@ -96,9 +93,8 @@ def _join_others(choose_folder: Callable[[], tuple[Path, dict[str, Any] | None]]
                 device=config["trainer"]["device"],
                 strategy=config["launch"]["strategy"],
             )
-        from runwright.runs.execute import execute, share_folder
-
-        execute(share_folder(folder))
+        module = import_execute()
+        module.execute(module.share_folder(folder))
     return 0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import importlib
 import json
 import os
 import signal
@@ -18,13 +19,17 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 from runwright.config.redaction import redact
 from runwright.errors import ConfigError, RunwrightError
 from runwright.errors import report as report_mistakes
+from runwright.report.progress import Progress
 from runwright.store import write_json
+from runwright.trainer import environment
 from runwright.trainer.environment import BEATS_VARIABLE, WORKER_VARIABLE
 
 LOG, ERROR, STACKS = "log", "error.json", "stacks.txt"  # of a rank
@@ -56,12 +61,15 @@ def main(arguments: list[str]) -> int:
     """Execute the run in a folder as one of its workers."""
     folder, reports = map(Path, arguments)
 
-    def execute_run() -> None:
-        from runwright.runs.execute import execute
+    return work(lambda: import_execute().execute(folder), reports=reports)
 
-        execute(folder)
 
-    return work(execute_run, reports=reports)
+def import_execute() -> ModuleType:
+    """The module that executes runs; says what is imported meanwhile, which takes seconds."""
+    say = partial(print, file=sys.stderr, flush=True)
+    libraries = "importing torch, transformers, datasets"
+    with Progress(enabled=environment.rank() == 0, say=say) as progress, progress.starting(libraries):
+        return importlib.import_module("runwright.runs.execute")
 
 
 def work(function: Callable[[], object], *, reports: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,10 @@ from runwright.report.terminal import duration, short
 logger = logging.getLogger(__name__)
 
 LINE_EVERY_SECONDS = 10.0
+# Before the first step: never five seconds without a line, though loading a shared library stops all threads
+# for a second or two.
+STAGE_LINE_EVERY_SECONDS = 3.0
+NUM_STAGES = 6  # before the first step: import, processes, tracker, rows, examples, model
 REFRESH_SECONDS = 0.1  # a bar that changes more often is not seen and costs the step
 
 OnProgress = Callable[..., None]
@@ -28,13 +33,23 @@ OnProgress = Callable[..., None]
 class Progress(ExitStack):
     """Shows stages of a run as they go on; a context manager, and so is each stage.
 
+    `with progress.starting("reading rows") as on_progress:` then `on_progress(20_000)`;
     `with progress.training(total=1000, done=200):` then `progress.step(201, 1000, {"loss": 0.5})`;
     `with progress.counting("evaluate test", total=3000) as on_progress:` then `on_progress(64, 3000)`.
     """
 
-    def __init__(self, *, enabled: bool, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        enabled: bool,
+        console: Console | None = None,
+        stages_before: int = 0,
+        say: Callable[[str], object] | None = None,
+    ) -> None:
         super().__init__()
         self._enabled = enabled
+        self._num_stages = stages_before
+        self._say = say or logger.info  # before the log is set up nobody would see that
         self._console = console or shared_console()
         self._bars: Bars | None = None
         self.step: OnProgress = _ignore
@@ -43,11 +58,38 @@ class Progress(ExitStack):
     @contextmanager
     def training(self, *, total: int, done: int = 0) -> Iterator[None]:
         """The stage of `step`, from the step `done` on."""
-        with self._stage("train", total=total, done=done, unit="step") as self.step:
+        stage = self._stage("train", total=total, done=done, unit="step")
+        with ExitStack() as until_first_step, stage as show:
+            if self._enabled and not self._console.is_terminal:
+                until_first_step.enter_context(_ticking(lambda: f"train: step {done}/{total}", self._say))
+
+            def step(*values: Any) -> None:
+                until_first_step.close()
+                show(*values)
+
+            self.step = step
             try:
                 yield
             finally:
                 self.step = _ignore
+
+    @contextmanager
+    def starting(self, name: str) -> Iterator[OnProgress]:
+        """A stage before the first step; without a terminal a line at once and every few seconds."""
+        self._num_stages += 1
+        title = f"[{self._num_stages}/{NUM_STAGES}] {name}"
+        if not self._enabled or self._console.is_terminal:
+            with self._stage(title, total=None) as on_progress:
+                yield on_progress
+            return
+        text = title
+
+        def show(done: int, total: int | None = None) -> None:
+            nonlocal text
+            text = f"{title}: {done:,} of {total:,}" if total else f"{title}: {done:,} so far"
+
+        with _ticking(lambda: text, self._say):
+            yield show
 
     @contextmanager
     def counting(self, name: str, *, total: int | None = None) -> Iterator[OnProgress]:
@@ -76,6 +118,25 @@ class Progress(ExitStack):
 
 
 def _ignore(*_: object) -> None: ...
+
+
+@contextmanager
+def _ticking(text: Callable[[], str], say: Callable[[str], object]) -> Iterator[None]:
+    """Say the text, and again every few seconds in a thread, whatever this one is busy with."""
+    ended, began = threading.Event(), time.monotonic()
+
+    def work() -> None:
+        while not ended.wait(STAGE_LINE_EVERY_SECONDS):
+            say(f"{text()}, {duration(time.monotonic() - began)}")
+
+    say(text())
+    thread = threading.Thread(target=work, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _bar(bars: Bars, task: Any) -> OnProgress:

@@ -85,21 +85,23 @@ def execute(folder: Path) -> RunResult:
     """
     # Only the first process tracks the run.
     config = reveal(read_saved(folder), but="tracker" if rank() else "")
-    options = build.build_options(config)
-    ranks = start_ranks(
-        options.device,
-        precision=options.precision,
-        strategy=config["launch"]["strategy"],
-        num_processes=config["launch"]["num_processes"],
-        timeout_seconds=config["launch"]["timeout_seconds"],
-    )
-    num_threads = options.num_threads or share_of_cores(local_world_size())
-    set_threads(num_threads, deterministic=options.deterministic)
-    with run_logging(folder, first=ranks.is_first, redact=Redactor().text), catch_signals(StopFlag()) as stop:
-        tracker = (
-            instantiate(config["tracker"], group="tracker", key="tracker") if ranks.is_first else Silent()
-        )
-        with Progress(enabled=ranks.is_first) as progress:
+    options, first = build.build_options(config), not rank()
+    with (
+        run_logging(folder, first=first, redact=Redactor().text),
+        Progress(enabled=first, stages_before=1) as progress,
+    ):
+        with progress.starting("starting the processes"):
+            ranks = start_ranks(
+                options.device,
+                precision=options.precision,
+                strategy=config["launch"]["strategy"],
+                num_processes=config["launch"]["num_processes"],
+                timeout_seconds=config["launch"]["timeout_seconds"],
+            )
+            num_threads = options.num_threads or share_of_cores(local_world_size())
+            set_threads(num_threads, deterministic=options.deterministic)
+        tracker = instantiate(config["tracker"], group="tracker", key="tracker") if first else Silent()
+        with catch_signals(StopFlag()) as stop:
             run = Run(
                 folder=folder,
                 run_id=read_run(folder)["run_id"],
@@ -124,7 +126,8 @@ def _guarded(run: Run) -> RunResult:
         run.checkpoint = _load_newest(run, prepared)
     try:
         if run.ranks.is_first:
-            start_recording(run)
+            with run.progress.starting("opening the tracker, recording code and packages"):
+                start_recording(run)
         result, summary = _train_and_report(run, prepared or prepare_data(run))
     except BaseException as error:
         killed = isinstance(error, StoppedBySignalError | KeyboardInterrupt)
@@ -178,9 +181,9 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     splits = choose_splits(prepared.examples, best_split=options.best_split)
     check_splits(options, task, splits)
     check_examples(prepared, best=splits.best)
-    logger.info("model: making it and its optimizer on %s", run.ranks.device)
     make_model = partial(build.build_model, run.config, prepared, device=run.ranks.device)
-    stepper = build.build_stepper(run.config, model=make_model(), task=task, ranks=run.ranks)
+    with run.progress.starting(f"making the model and its optimizer on {run.ranks.device}"):
+        stepper = build.build_stepper(run.config, model=make_model(), task=task, ranks=run.ranks)
     if run.ranks.is_first:
         record_models(run)
     batches = build.build_batches(run.config, prepared, ranks=run.ranks)

@@ -114,7 +114,11 @@ def prepare_data(run: Run) -> build.Prepared:
         run.data_changes = check_data(run.folder, run.config, run.ranks, data, task)
 
     prepared = build.prepare(
-        run.config, cache_folder=cache_root() / "examples", run_folder=run.folder, check=check
+        run.config,
+        cache_folder=cache_root() / "examples",
+        run_folder=run.folder,
+        check=check,
+        progress=run.progress,
     )
     run.seconds["data"] = time.monotonic() - started
     return prepared

@@ -4,6 +4,8 @@ import os
 import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ import pytest
 from runwright.config.addresses import to_path
 from runwright.errors import TrackingError
 from runwright.tracker.journal import read
+from runwright.tracker.mlflow.store import client_settings
 from runwright.tracker.mlflow.tracker import MLflowTracker, sync
 from runwright.types import RunInfo
 
@@ -154,6 +157,7 @@ def test_a_locked_store_neither_blocks_a_step_nor_loses_one(
     run, tracker = make_run(), make_tracker()
     tracker.start(run)
     tracker.log_metrics({"loss": 0.0}, step=0)
+    assert tracker._loaded.wait(60)
     time.sleep(0.5)
     connection = sqlite3.connect(run.folder.parents[1] / "mlflow.db", isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
@@ -212,6 +216,8 @@ def test_a_silent_server_costs_the_start_its_limit_and_the_steps_nothing(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     run = make_run()
+    with client_settings():
+        pass  # MLflow is imported: that is no part of what is measured
     with socket.socket() as silent:  # accepts connections, never answers
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -225,7 +231,7 @@ def test_a_silent_server_costs_the_start_its_limit_and_the_steps_nothing(
         logged = time.monotonic()
         tracker.finish("FINISHED")
         finished = time.monotonic()
-    assert started - began < 5  # 1 s for the decision, the rest for the import of mlflow
+    assert started - began < 2  # 1 s for the decision
     assert logged - started < 2
     assert finished - logged < 6
     assert len(journal_metrics(run)) == 1000
@@ -242,6 +248,8 @@ def test_a_folder_is_no_store(make_run: MakeRun, make_tracker: MakeTracker, tmp_
 def test_a_run_is_not_uploaded_by_two_processes(make_run: MakeRun, make_tracker: MakeTracker) -> None:
     run, tracker = make_run(), make_tracker()
     tracker.start(run)
+    tracker.log_metrics({"loss": 1.0}, step=1)
+    assert tracker._loaded.wait(60)
     time.sleep(0.5)
     with pytest.raises(TrackingError, match="another process"):
         sync(run.folder)
@@ -252,3 +260,29 @@ def test_a_run_is_not_uploaded_by_two_processes(make_run: MakeRun, make_tracker:
 def test_sync_of_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match=r"no mlflow\.json"):
         sync(tmp_path)
+
+
+def test_mlflow_is_imported_after_the_first_step(tmp_path: Path) -> None:
+    code = """
+import sys
+from functools import partial
+from pathlib import Path
+from runwright.tracker.mlflow.tracker import MLflowTracker
+from runwright.types import RunInfo
+
+folder = Path(sys.argv[1], "outputs", "demo", "a")
+folder.mkdir(parents=True)
+tracker = MLflowTracker(
+    uri=None, experiment=None, artifact_uri=None, policy="spool", start_timeout_seconds=5,
+    finish_timeout_seconds=60, upload_every_seconds=5, system_every_seconds=None, register_as=None,
+)
+config = {"output_dir": str(folder.parents[1])}
+tracker.start(RunInfo(run_id="a", name="demo", folder=folder, config=config, overrides=()))
+tracker.log_params({"seed": 0})
+assert "mlflow" not in sys.modules
+tracker.log_metrics({"loss": 1.0}, step=1)
+tracker.finish("FINISHED")
+assert "mlflow" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
+    assert (tmp_path / "outputs" / "mlflow.db").is_file()

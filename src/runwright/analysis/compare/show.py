@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from runwright.analysis.compare.sides import Difference, Side, metric_names
 from runwright.analysis.compare.verdict import Verdict
-from runwright.analysis.runs.table import metric_text
+from runwright.report.terminal import number_text
 from runwright.tracker.journal import FILE_NAME, read_curves
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ def _table(heading: str, sides: Sequence[Side], *, justify: str) -> Table:
 def _summary(values: Sequence[float]) -> str:
     """One value, or the mean of several with their standard deviation."""
     if len(values) < 2:
-        return metric_text(values[0]) if values else "-"
-    return f"{metric_text(statistics.fmean(values))} ± {metric_text(statistics.stdev(values))}"
+        return number_text(values[0]) if values else "-"
+    return f"{number_text(statistics.fmean(values))} ± {number_text(statistics.stdev(values))}"
 
 
 def _difference_cell(difference: Difference | None, second: Sequence[float], first: Sequence[float]) -> Text:
@@ -98,11 +98,11 @@ def _difference_cell(difference: Difference | None, second: Sequence[float], fir
     if difference is None:
         return Text("-")
     interval = difference.interval
-    value, low, high = map(metric_text, (interval.value, interval.low, interval.high))
+    value, low, high = map(number_text, (interval.value, interval.low, interval.high))
     words = f"{value} [{low}, {high}]"
     pairs = (difference.first, first), (difference.second, second)
     if not all(math.isclose(x, statistics.fmean(shown), rel_tol=1e-6, abs_tol=1e-9) for x, shown in pairs):
-        words += f" of {metric_text(difference.first)} and {metric_text(difference.second)}"
+        words += f" of {number_text(difference.first)} and {number_text(difference.second)}"
     return Text(words, style={None: "", 0: "red", 1: "green"}[difference.better])
 
 

@@ -17,7 +17,7 @@ from runwright.analysis.compare.sides import (
     split_rank,
 )
 from runwright.analysis.compare.statistics import permutation_p, welch
-from runwright.analysis.runs.table import metric_text
+from runwright.report.terminal import number_text
 
 SEEDED = "Welch's test over runs"
 
@@ -43,7 +43,7 @@ class Verdict:
         if main is None:
             return f"Whether {second} is better than {first} cannot be tested."
         interval = main.interval
-        amount, low, high = map(metric_text, (abs(interval.value), interval.low, interval.high))
+        amount, low, high = map(number_text, (abs(interval.value), interval.low, interval.high))
         p = "" if main.p is None else f", p = {main.p:.2g} ({main.p_method})"
         about = f"interval of the difference [{low}, {high}] ({main.method}, n = {main.n}{p})."
         way = "higher" if interval.value > 0 else "lower"

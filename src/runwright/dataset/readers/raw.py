@@ -9,7 +9,9 @@ its part. So an error about a row can name its file and line.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -44,6 +46,28 @@ class Where(NamedTuple):
     file: str | None  # a hub's NAME@COMMIT with its split; None: unknown
     row: int  # from 0, in the file or the split
     line: int | None = None  # from 1, where the row begins; None: the file has no lines
+
+
+_on_rows: ContextVar[Callable[[int], object] | None] = ContextVar("_on_rows", default=None)
+_num_rows: ContextVar[int] = ContextVar("_num_rows", default=0)
+
+
+@contextmanager
+def reporting_rows(on_rows: Callable[[int], object]) -> Iterator[None]:
+    """Call the function with the number of rows that were read or encoded since the start of the block."""
+    tokens = _on_rows.set(on_rows), _num_rows.set(0)
+    try:
+        yield
+    finally:
+        _on_rows.reset(tokens[0])
+        _num_rows.reset(tokens[1])
+
+
+def report_rows(num_rows: int) -> None:
+    """Count rows that were read, or encoded, for whoever asked for it."""
+    _num_rows.set(_num_rows.get() + num_rows)
+    if on_rows := _on_rows.get():
+        on_rows(_num_rows.get())
 
 
 def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]) -> Splits:
@@ -83,6 +107,7 @@ def with_row_id(schema: pa.Schema, *, split: str, file: str | None) -> pa.Schema
 def _write(folder: Path, splits: Mapping[str, RawSplit], key: Mapping[str, Any]) -> list[dict[str, Any]]:
     written = []
     files = key.get("files", {})  # of each split the states of its files
+    _num_rows.set(0)  # the same rows may have been read once already, for the types of columns
     # Numbered files: a split's name may hold characters that a file name may not.
     for number, (name, split) in enumerate(splits.items()):
         schema = with_row_id(split.schema, split=name, file=files.get(name, [[None]])[0][0])
@@ -94,6 +119,7 @@ def _write(folder: Path, splits: Mapping[str, RawSplit], key: Mapping[str, Any])
                 columns = [batch.column(field.name) for field in split.schema]
                 writer.write_batch(pa.RecordBatch.from_arrays([*columns, ids], schema=schema))
                 position += batch.num_rows
+                report_rows(batch.num_rows)
         numbers = f"{number}.npy" if len(split.numbers) else None
         if numbers:
             np.save(folder / numbers, np.asarray(split.numbers, dtype=np.int64), allow_pickle=False)

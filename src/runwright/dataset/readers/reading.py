@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from runwright.dataset.readers.addresses import open_bytes
+from runwright.dataset.readers.raw import report_rows
 from runwright.errors import ConfigError, DataError
 
 Files = Mapping[str, Sequence[str]]
@@ -127,6 +128,7 @@ def batches_of(rows: Iterator[Any], at: Position) -> Iterator[list[Any]]:
     """The rows of one file in lists of at most 10,000, counted in `at.row`."""
     rows = counted(rows, at)
     while batch := list(islice(rows, BATCH_ROWS)):
+        report_rows(len(batch))
         yield batch
 
 

@@ -31,9 +31,10 @@ from runwright.tracker.mlflow.store import (
     require_driver,
 )
 from runwright.tracker.mlflow.upload import STATE_NAME, Target, Uploader, read_state, settle_others
+from runwright.tracker.system import PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from runwright.types import PositiveFloat, RunInfo
 
@@ -70,6 +71,7 @@ class MLflowTracker(JournaledTracker):
         self._uploader: Uploader | None = None
         self._thread: threading.Thread | None = None
         self._connected = threading.Event()
+        self._loaded = threading.Event()  # MLflow is imported, and its store made where there was none
         self._stop = threading.Event()
         self._deadline = float("inf")
         self._trouble = ""
@@ -87,7 +89,10 @@ class MLflowTracker(JournaledTracker):
         return uri
 
     def on_start(self, run: RunInfo) -> None:
-        """Probe the store, then start the thread that uploads, also where the probe failed."""
+        """Probe the store; the thread that uploads starts with the first metric, also where the probe failed.
+
+        Importing MLflow and making a store would delay the first step.
+        """
         began = time.monotonic()
         output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent))
         store = locate(self._uri, artifacts=self._artifact_uri, output_dir=output_dir)
@@ -99,30 +104,51 @@ class MLflowTracker(JournaledTracker):
         self._trouble = probe(store, timeout_seconds=self._start_timeout_seconds) or ""
         if self._trouble and self._policy == "fail":
             raise TrackingError(self._refusal(store))
-        # Imported here and not in the thread: a process forked during an import would hang.
-        self._settings.enter_context(client_settings())
         self._uploader = Uploader(self._folder, store=store, target=target)
         if self._trouble:
             logger.warning("MLflow at %s: %s; the run goes on", redact(store.uri), self._trouble)
-        else:
-            try:
-                prepare(store, timeout_seconds=60)
-            except Exception as error:  # noqa: BLE001 - the thread tries again, or the policy decides
-                self._note(error)
         work = partial(self._work, self._uploader, run.dead_runs)
         self._thread = threading.Thread(target=work, name="runwright-mlflow", daemon=True)
-        self._thread.start()
+        if self._policy == "fail":
+            self._connect_now(store, began=began)
+
+    def _connect_now(self, store: Store, *, began: float) -> None:
+        """Start uploading; raises TrackingError where the store does not take the run."""
+        self._load_mlflow(store)
+        self._start_uploading()
         # A store that has answered gets a moment even if making it took the whole time.
         patience = max(5.0, began + self._start_timeout_seconds - time.monotonic())
-        if self._policy == "fail" and not self._connected.wait(patience):
+        if not self._connected.wait(patience):
             self._deadline = time.monotonic()
             self._stop.set()
             raise TrackingError(self._refusal(store))
+
+    def _load_mlflow(self, store: Store) -> None:
+        """Import MLflow, and make the store where there is none; what goes wrong is tried again."""
+        try:
+            self._settings.enter_context(client_settings())
+            if not self._trouble:
+                prepare(store, timeout_seconds=60)
+        except Exception as error:  # noqa: BLE001 - nothing that MLflow does may stop the run
+            self._note(error)
+        finally:
+            self._loaded.set()
+
+    def on_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:  # noqa: ARG002 - the hook's
+        """Begin to upload with the first metric that is not the machine's."""
+        if not all(name.startswith(PREFIX) for name in metrics):
+            self._start_uploading()
+
+    def _start_uploading(self) -> None:
+        if self._thread is not None and self._thread.ident is None:
+            self._thread.start()
 
     def on_finish(self) -> None:
         """Upload the rest, within the time limit."""
         thread, uploader = self._thread, self._uploader
         if thread is not None and uploader is not None:
+            self._start_uploading()
+            self._loaded.wait()  # which the store's answers are not to blame for
             self._deadline = time.monotonic() + self._finish_timeout_seconds
             self._stop.set()
             thread.join(self._finish_timeout_seconds)
@@ -142,6 +168,8 @@ class MLflowTracker(JournaledTracker):
         )
 
     def _work(self, uploader: Uploader, dead_runs: Callable[[], Iterable[Path]]) -> None:
+        if self._policy == "spool":
+            self._load_mlflow(uploader.store)
         num_failures, stopping, settled = 0, False, False
         while True:
             num_failures = 0 if self._attempt(uploader) else num_failures + 1

@@ -1,0 +1,91 @@
+"""From the command to the first step there is always something to read, and nothing is imported in vain."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SILENCE_SECONDS = 5.0
+SMALL = [
+    *("dataset=csv", "dataset.source.files.train=reviews.csv", "dataset.holdout.validation=0"),
+    *("model=scratch", "tokenizer=train/wordpiece", "debug=five_steps", "trainer.batch_size=8"),
+]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "runwright", *arguments]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rows = [f"{('good', 'bad')[n % 2]} soup number {n},{('good', 'bad')[n % 2]}" for n in range(60)]
+    (tmp_path / "reviews.csv").write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def lines_of(arguments: list[str], folder: Path, **variables: str) -> list[tuple[float, str]]:
+    """The lines of `runwright train` and the seconds after which each came; asserts that it ends well."""
+    environment = {**os.environ, "RUNWRIGHT_CACHE": str(folder / "cache"), **variables}
+    began = time.monotonic()
+    with subprocess.Popen(
+        command("train", *arguments), cwd=folder, env=environment, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        lines = [(time.monotonic() - began, line) for line in process.stderr]
+    assert process.returncode == 0, "".join(line for _, line in lines)
+    return lines
+
+
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_a_run_is_never_silent_before_its_first_step(folder: Path, num_processes: int) -> None:
+    began = time.monotonic()
+    subprocess.run(command("validate", *SMALL), cwd=folder, check=True, capture_output=True)
+    light = time.monotonic() - began  # what composing takes on this machine now
+    for cache in ("cold", "warm"):
+        lines = lines_of([*SMALL, f"launch.num_processes={num_processes}"], folder)
+        first_step = next(number for number, (_, line) in enumerate(lines) if "train: step 1/5" in line)
+        times = [0.0, *(seconds for seconds, _ in lines[: first_step + 1])]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        assert times[1] < max(1.0, 2 * light), lines[0]
+        assert max(gaps) < SILENCE_SECONDS, (cache, lines[: first_step + 1])
+        text = "".join(line for _, line in lines)
+        for stage in ("[1/6] importing", "[4/6] reading rows", "encoding rows", "[6/6] making the model"):
+            assert stage in text
+
+
+def test_the_first_step_waits_for_no_library_that_it_does_not_need(folder: Path) -> None:
+    lines = [line.strip() for _, line in lines_of(SMALL, folder, PYTHONPROFILEIMPORTTIME="1")]
+    first_step = next(number for number, line in enumerate(lines) if "train: step 1/5" in line)
+    imported = {line.rpartition("|")[2].strip() for line in lines[:first_step] if "import time:" in line}
+    assert "torch" in imported
+    assert not imported & {"sklearn", "matplotlib", "mlflow", "sqlalchemy"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", "experiment=nosuch"], "experiment=nosuch: given 'nosuch'"),
+        (["trian"], "unknown command 'trian'; did you mean 'train'?"),
+        (["train", "optimizer.lr=1e-4x"], "optimizer.lr: given '1e-4x', expected a number > 0"),
+        (["predict", "latest", "a text"], "no runs in outputs yet"),
+        (["predict"], "the following arguments are required: RUN"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else None,
+)
+def test_a_mistake_is_two_lines_and_no_wait(folder: Path, arguments: list[str], expected: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+    assert not (folder / "outputs").exists()
