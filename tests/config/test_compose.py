@@ -205,6 +205,12 @@ def test_a_file_of_ones_own_is_an_option(tmp_path: Path) -> None:
     assert composed.choices["optimizer"] == "mine"
 
 
+def test_an_experiment_without_its_package_line_is_told_so(tmp_path: Path) -> None:
+    write(tmp_path, "experiment/mine.yaml", "defaults:\n  - override /optimizer: sgd\nname: m\n")
+    with pytest.raises(ConfigError, match="first line must be '# @package _global_'"):
+        compose_checked(["experiment=mine"], folder=tmp_path)
+
+
 def test_shadowing_is_an_error_that_names_both(tmp_path: Path) -> None:
     write(tmp_path, "optimizer/adamw.yaml", "_target_: runwright.optimizer.adamw\n")
     with pytest.raises(ConfigError) as error:

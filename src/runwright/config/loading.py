@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.basecontainer import BaseContainer
 from omegaconf.errors import OmegaConfBaseException
 
+from runwright.config.folders import GLOBAL_GROUPS
 from runwright.config.options import leaves_of
 from runwright.errors import Mistake, did_you_mean, listed
 
@@ -174,6 +175,9 @@ def explain(error: Exception, folders: ConfFolders) -> Mistake:
             did_you_mean(option, options) if options else did_you_mean(group, folders.groups()),
         )
     reason = " ".join([where[2], *lines[1:]] if where else lines).strip()
+    package = re.search(r"'[\w/]+@(\w+)[.\w]*'", reason)
+    if package and package[1] in GLOBAL_GROUPS:
+        reason = f"its first line must be '# @package _global_' ({reason})"
     return Mistake(file, "what cannot be composed", "a valid defaults list", reason)
 
 

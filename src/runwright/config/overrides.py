@@ -130,7 +130,7 @@ def apply_value(override: Override, config: DictConfig) -> list[Mistake]:
 def _parse(parser: OverridesParser, text: str) -> Override | Mistake:
     expected = "key=value or group=option"
     if "=" not in text and not text.startswith("~"):
-        hint = "an override is key=value; options of the command start with --"
+        hint = f"as in experiment={text}; options of the command start with --"
         return Mistake(text, "no '='", expected, hint)
     try:
         override = parser.parse_override(text)

@@ -208,7 +208,7 @@ def _nearest_module(module: str) -> str:
     return did_you_mean(module, names)
 
 
-@cache  # by the target itself: one that is loaded again is looked at again, and no sooner
+@cache  # keyed by the object: a module that is reloaded makes a new one, whose sources are hashed anew
 def code_of(target: Any, *, group: str) -> str:
     """A hash of the sources of a class, its bases, or a function, for the keys of caches of its results.
 

@@ -167,7 +167,8 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
     if not run.ranks.is_first:
         return result, None  # nobody waits for the first one's files and plots: they may take long
     result = write_results(run, prepared, model, evaluations, result)
-    # From the moment that `runwright runs` counts from; finish_recording ends there too.
+    # From the start_time in run.json, and finish_recording writes the matching end_time: the summary and
+    # `runwright runs` show the same duration.
     run.seconds["all"] = time.time() - read_run(run.folder)["start_time"]
     return result, record_summary(run, state, result, effort=effort)
 

@@ -75,7 +75,7 @@ def mark(death: Death) -> bool:
         if not held or read_run(folder).get("status") not in UNENDED:
             return False
         end_journal(folder, death.status, at=death.last_sign, reason=death.reason)
-        # Last: what was cut off before is done again by the next who looks.
+        # Last: if this process is killed before it, the status stays RUNNING and the next start repeats all.
         update_status(folder, death.status, end_time=death.last_sign, reason=death.reason)
     return True
 
@@ -140,7 +140,7 @@ def _describe(folder: Path, record: dict[str, Any], holder: dict[str, Any]) -> D
     sign = f"last sign of life at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(last_sign))}"
     traceback = folder / TRACEBACK_FILE
     began = float(holder.get("time", record.get("start_time", 0.0)))
-    # Who gives the lock back ended by itself: on an error, before or after the run could write of it.
+    # A lock file without a holder: the process released it, so an error ended it and not a kill.
     gave_back = (folder / LOCK_FILE).is_file() and not holder
     failed = gave_back or (traceback.is_file() and traceback.stat().st_mtime >= began)
     if failed:

@@ -94,7 +94,7 @@ ALONE = Ranks(rank=0, num_ranks=1, device=torch.device("cpu"))
 def sum_gradients(parameters: Sequence[torch.nn.Parameter], ranks: Ranks) -> None:
     """Sum each gradient over the ranks, in place, in a layout that depends on the parameters alone.
 
-    Gradients of rows become those of whole tables. A parameter without a gradient on some rank counts as zero
+    Sparse gradients (of embeddings) become dense. A parameter without a gradient on some rank counts as zero
     there; one without any keeps None, so that the optimizer leaves it alone as it does in one process.
     """
     for parameter in parameters:

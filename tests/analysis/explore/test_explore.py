@@ -121,14 +121,14 @@ def tokenizer():
 
 
 def test_tokens_are_counted_as_the_tokenizer_makes_them(make_data, tokenizer):
-    texts = ["a good film", "unbelievably", "", "x \u0b95 y"]
+    texts = ["a good film", "unbelievably", "", "x \u1200 y"]
     found = explored(make_data(train={"text": texts}), tokenizer=tokenizer, max_length=4).tokens["train"]
     lengths = [len(tokenizer(text)["input_ids"]) for text in texts]
     assert found.lengths.tolist() == lengths
     ids = [token for text in texts for token in tokenizer(text, add_special_tokens=False)["input_ids"]]
     counts, num_unknown = found.counts, ids.count(tokenizer.unk_token_id)
     assert (counts.num_tokens, counts.num_unknown, counts.num_used) == (len(ids), num_unknown, len(set(ids)))
-    assert found.unknown == {"\u0b95": num_unknown}
+    assert found.unknown == {"\u1200": 1} == {"\u1200": num_unknown}
     rows, tokens = sum(length > 4 for length in lengths), sum(max(length - 4, 0) for length in lengths)
     assert found.cut_by(4) == pytest.approx((rows / 4, tokens / sum(lengths)))
     assert (counts.num_words, counts.num_characters) == (7, sum(map(len, texts)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ def tables(exploration: Exploration) -> list[Table]:
     names = label_names(exploration)
     shown = f", {MAX_LABELS:,} shown" if len(names) > MAX_LABELS else ""
 
-    def by_split(rows_of: Any) -> Rows:
+    def by_split(rows_of: Callable[[Exploration, str], Rows]) -> Rows:
         for split in surveys:
             yield from ({"split": split, **row} for row in rows_of(exploration, split))
 
