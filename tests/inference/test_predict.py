@@ -17,7 +17,7 @@ SMALL = [
     "dataset=json", "dataset.source.files.train=rows.jsonl", "model=scratch",
     "model.config={hidden_size:16,num_hidden_layers:1,num_attention_heads:2,intermediate_size:16}",
     "tracker=console", "trainer.max_epochs=null", "trainer.max_steps=20", "trainer.device=cpu",
-    "trainer.evaluate_every_epochs=null", "trainer.save_every_epochs=null",
+    "trainer.num_threads=1", "trainer.evaluate_every_epochs=null", "trainer.save_every_epochs=null",
     "trainer.best_metric=loss", "trainer.best_mode=min", "optimizer.lr=0.05",
 ]  # fmt: skip
 
