@@ -245,6 +245,12 @@ def in_project(
         console = (REPOSITORY / "conf" / "tracker" / "console.yaml").read_text(encoding="utf-8")
         (folder / "conf" / "tracker").mkdir(parents=True)
         (folder / "conf" / "tracker" / "mlflow.yaml").write_text(console, encoding="utf-8")
+    # Two workers share two cores: runs with two threads each would wait for one another.
+    trainer = (REPOSITORY / "conf" / "trainer" / "default.yaml").read_text(encoding="utf-8")
+    assert "num_threads: null" in trainer
+    (folder / "conf" / "trainer").mkdir(parents=True)
+    one_thread = trainer.replace("num_threads: null", "num_threads: 1")
+    (folder / "conf" / "trainer" / "default.yaml").write_text(one_thread, encoding="utf-8")
     if not request.node.name.endswith(("[README.md]", "[outputs.md]")):  # half the time of a run of two steps
         monkeypatch.setattr(outputs, "write_plots", lambda *_, **__: {})
     (folder / ".venv").symlink_to(sys.prefix)

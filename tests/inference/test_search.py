@@ -34,6 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 "metric=[spearman]", "trainer.best_metric=loss", "model=scratch", "tokenizer=train/word",
                 "model.config.hidden_size=16", "model.config.intermediate_size=16", "tracker=console",
                 "trainer.max_epochs=null", "trainer.max_steps=2", "trainer.device=cpu", "name=tiny",
+                "trainer.num_threads=1",
             ]
         )  # fmt: skip
         assert code == 0
