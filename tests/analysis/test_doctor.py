@@ -181,4 +181,4 @@ def test_a_run_whose_server_is_down_is_not_uploaded(free: int, capsys: pytest.Ca
     folder = track("demo", uri=f"http://127.0.0.1:{free}")
     uploads = next(each for each in report(capsys)[1] if each["what"] == "uploads")
     assert (uploads["level"], folder.name in uploads["text"]) == ("warning", True)
-    assert main(["doctor", "--fix", "--yes"]) == 1
+    assert main(["sync", "--all"]) == 5

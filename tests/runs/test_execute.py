@@ -156,7 +156,7 @@ def test_figures_before_the_first_update_stand_at_step_0_and_beside_those_after(
     result, printed = again
     steps, values = read_curves(result.folder / "journal.jsonl")["validation/accuracy"]
     assert steps.tolist() == [0, 6, 12, 18, 24]
-    summary = json.loads((again.folder / "summary.json").read_text())
+    summary = json.loads((result.folder / "summary.json").read_text())
     assert summary["before"]["validation/accuracy"] == values[0]
     assert {name.partition("/")[0] for name in summary["before"]} == {"validation"}
     row = next(line for line in printed.splitlines() if line.startswith(" accuracy"))

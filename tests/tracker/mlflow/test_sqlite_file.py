@@ -150,10 +150,10 @@ def test_training_goes_on_beside_a_foreign_file_and_is_sent_when_it_is_gone(
     before = file.read_bytes()
     tracker = make_tracker()
     tracker.start(run)
-    assert f"{file} lacks tables of MLflow (it has: notes)" in caplog.text
-    assert "the run goes on" in caplog.text
     tracker.log_metrics({"loss": 0.5}, step=1)
     tracker.finish("FINISHED")
+    assert f"{file} lacks tables of MLflow (it has: notes)" in caplog.text
+    assert "the run goes on" in caplog.text
     assert file.read_bytes() == before
     assert [record["m"] for record, _ in read(run.folder / "journal.jsonl") if "m" in record] == [
         {"loss": 0.5}
