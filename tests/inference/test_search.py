@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,16 @@ def test_an_index_of_another_model_is_refused(
     finally:
         state.write_text(before)
     assert "made with another model" in capsys.readouterr().err
+
+
+def test_texts_and_vectors_of_different_number_are_refused(
+    run: Path, index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(index, tmp_path / "index")
+    vectors = np.load(tmp_path / "index" / "vectors.npy")
+    np.save(tmp_path / "index" / "vectors.npy", vectors[1:])
+    assert main(["search", "query", str(tmp_path / "index"), "good"]) == 3
+    assert "differ in number" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from runwright.analysis.runs.rows import read_rows
 from runwright.errors import ConfigError
 from runwright.runs.folder import (
     BEST_MODEL,
@@ -20,6 +21,7 @@ from runwright.runs.folder import (
     resolve_run,
     update_status,
 )
+from runwright.runs.states import find_dead
 
 
 def make(root: Path, name: str = "first", **more: Any) -> Path:
@@ -152,3 +154,22 @@ def test_a_config_that_cannot_be_read_is_an_error_with_its_file(text: str, tmp_p
     (tmp_path / "config.yaml").write_bytes(text.encode("latin-1"))
     with pytest.raises(ConfigError, match=r"config\.yaml"):
         read_config(tmp_path / "config.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "null", "{}", "[" * 100_000, '{"status": "RUNNING", "run_id": "x", "start_time": "today"}', ""],
+)
+def test_a_damaged_neighbour_is_a_warning_and_never_an_error(
+    text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, damaged = make(tmp_path, "vader"), make(tmp_path, "vader")
+    (damaged / "run.json").write_text(text)
+    (whole / "run.lock").write_text("[]")
+    assert resolve_run("latest", output_dir=tmp_path) == whole
+    assert "run.json cannot be read" in caplog.text
+    assert str(damaged) in caplog.text
+    assert [death.folder for death in find_dead(tmp_path)] == [whole]
+    assert [row.folder for row in read_rows(tmp_path)] == [whole]
+    with pytest.raises(ConfigError, match=r"run\.json: given .*expected the record of a run"):
+        read_run(damaged)

@@ -46,6 +46,8 @@ class Index:
             )
         self._rows = Dataset.from_file(str(folder / TEXTS))
         self._vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+        if not len(self._rows) == len(self._vectors) == about["texts"]:
+            raise DataError("texts and vectors differ in number; make the index again", file=str(folder))
         if about["kind"] == "hnsw":
             _require_faiss()
             self._rows.load_faiss_index("vectors", str(folder / GRAPH))

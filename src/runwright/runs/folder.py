@@ -24,7 +24,7 @@ from omegaconf import OmegaConf
 from runwright.config.permissions import granted
 from runwright.config.redaction import redact
 from runwright.config.secrets import conceal, conceal_overrides, keep_references
-from runwright.errors import ConfigError, did_you_mean
+from runwright.errors import ConfigError, did_you_mean, shown
 from runwright.store import write_json, write_text
 from runwright.version import __version__
 
@@ -103,9 +103,26 @@ def read_config(file: Path) -> dict[str, Any]:
     return {str(key): value for key, value in config.items()}
 
 
+class DamagedRunError(ConfigError, ValueError):
+    """A run.json that is not the record of a run."""
+
+
 def read_run(folder: Path) -> dict[str, Any]:
-    """The record of a run, which is its run.json."""
-    return json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    """The record of a run, which is its run.json. Raises DamagedRunError where it is none."""
+    try:
+        record = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DamagedRunError(f"{folder / RUN_FILE}: given no JSON, expected the record of a run") from error
+    types = {"status": str, "run_id": str, "start_time": (int, float)}
+    whole = isinstance(record, dict) and all(
+        name not in record or isinstance(record[name], kind) for name, kind in types.items()
+    )
+    if not whole or "status" not in record:
+        raise DamagedRunError(
+            f"{folder / RUN_FILE}: given {shown(record)[:80]}, expected the record of a run; "
+            "move its folder away"
+        )
+    return record
 
 
 def update_status(folder: Path, status: str, **fields: Any) -> dict[str, Any]:
@@ -125,7 +142,7 @@ def resolve_run(
     path = Path(reference).expanduser()
     if (path / RUN_FILE).is_file():
         return path.resolve()
-    text, runs = str(reference), find_runs(output_dir)
+    text, runs = str(reference), whole_runs(output_dir)
     latest, _, name = text.partition(":")
     if latest == LATEST and (named := [run for run in runs if not name or run.parent.name == name]):
         return _newest(text, named, needs).resolve()
@@ -136,8 +153,8 @@ def resolve_run(
         some = ", ".join(str(match) for match in matches[-5:])
         raise ConfigError(f"run {text!r}: given the start of {len(matches)} runs, expected one: {some}")
     names = [name for run in runs for name in (str(run), run.name, run.name.rpartition("-")[2])]
-    latest = [LATEST, *sorted({f"{LATEST}:{run.parent.name}" for run in runs})] if runs else []
-    hint = did_you_mean(text, [*names, *latest])
+    names += [LATEST, *sorted({f"{LATEST}:{run.parent.name}" for run in runs})] if runs else []
+    hint = did_you_mean(text, names)
     where = f"{len(runs)} runs in {output_dir}" if runs else f"no runs in {output_dir} yet"
     raise ConfigError(
         f"run {text!r}: given no run, expected a run's folder, its id or the start of it, latest or "
@@ -149,6 +166,19 @@ def find_runs(output_dir: str | Path = "outputs") -> list[Path]:
     """All run folders, oldest first; those of one second in any order, because their files are not read."""
     folders = [file.parent for file in Path(output_dir).expanduser().glob(f"*/*/{RUN_FILE}")]
     return sorted(folders, key=lambda folder: (folder.name, str(folder)))
+
+
+def whole_runs(output_dir: str | Path = "outputs") -> list[Path]:
+    """All run folders whose record can be read, oldest first; one warning names the others."""
+    runs, damaged = find_runs(output_dir), list[Path]()
+    for folder in runs:
+        try:
+            read_run(folder)
+        except (OSError, DamagedRunError):
+            damaged.append(folder)
+    if damaged:
+        logger.warning("left out, since run.json cannot be read: %s", ", ".join(map(str, damaged)))
+    return [folder for folder in runs if folder not in damaged]
 
 
 def start_order(folder: Path) -> tuple[float, str]:

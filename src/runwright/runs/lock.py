@@ -86,9 +86,10 @@ def held_for_a_moment(folder: Path) -> Iterator[bool]:
 def read_holder(folder: Path) -> dict[str, Any]:
     """The last holder of the lock, as `host`, `pid`, `boot_id` and `time`; empty where it was given back."""
     try:
-        return json.loads((folder / LOCK_FILE).read_bytes() or b"{}")
+        holder = json.loads((folder / LOCK_FILE).read_bytes() or b"{}")
     except (OSError, ValueError):  # none yet, or written half by a process that was killed
         return {}
+    return holder if isinstance(holder, dict) else {}
 
 
 def is_here(process: dict[str, Any]) -> bool:

@@ -21,11 +21,11 @@ from runwright.runs.folder import (
     FORMAT,
     OVERRIDES_FILE,
     RUN_FILE,
-    find_runs,
     read_config,
     read_run,
     start_order,
     this_process,
+    whole_runs,
     write_config,
 )
 from runwright.store import flatten, write_text
@@ -139,7 +139,7 @@ def record_resume(
 def find_unfinished(config: Mapping[str, Any]) -> Path | None:
     """The newest run of the same configuration, where it did not finish; what may change is not compared."""
     wanted = comparable(config)
-    same_name = [run for run in find_runs(config["output_dir"]) if run.parent.name == config["name"]]
+    same_name = [run for run in whole_runs(config["output_dir"]) if run.parent.name == config["name"]]
     for folder in sorted(same_name, key=start_order, reverse=True):
         record = read_run(folder)
         if record.get("format") == FORMAT and comparable(read_config(folder / CONFIG_FILE)) == wanted:

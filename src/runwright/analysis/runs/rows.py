@@ -14,7 +14,7 @@ from typing import Any
 
 from runwright.config.redaction import redact
 from runwright.errors import ConfigError, TrackingError, did_you_mean, listed
-from runwright.runs.folder import CONFIG_FILE, find_runs, read_run
+from runwright.runs.folder import CONFIG_FILE, read_run, whole_runs
 from runwright.runs.states import UNENDED, look_at
 from runwright.store import flatten
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
@@ -84,7 +84,7 @@ class RunRow:
 
 def read_rows(output_dir: str | Path = "outputs") -> list[RunRow]:
     """All runs in `outputs/`, oldest first; a folder that is being made or removed is left out."""
-    rows = [row for folder in find_runs(output_dir) if (row := read_row(folder))]
+    rows = [row for folder in whole_runs(output_dir) if (row := read_row(folder))]
     return sorted(rows, key=lambda row: (row.start_time, str(row.folder)))
 
 
