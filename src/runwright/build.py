@@ -32,6 +32,7 @@ from runwright.tokenizer.texts import BATCH, RunTexts
 from runwright.tokenizer.trained import stand_in
 from runwright.trainer.batches import Batches, BatchOrder, Cut, derive_seed
 from runwright.trainer.options import TrainerOptions
+from runwright.trainer.processes import set_threads, start_ranks
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.sharding import spread
 from runwright.trainer.step import Stepper
@@ -229,6 +230,20 @@ def build_stepper(config: Config, *, model: torch.nn.Module, task: Any, ranks: R
         max_grad_norm=options.max_grad_norm,
         non_finite=options.non_finite,
     )
+
+
+def join_ranks(config: Config, *, num_threads: int) -> Ranks:
+    """Join the other processes of the run, if there are any, with so many threads in this one."""
+    options = build_options(config)
+    ranks = start_ranks(
+        options.device,
+        precision=options.precision,
+        strategy=config["launch"]["strategy"],
+        num_processes=config["launch"]["num_processes"],
+        timeout_seconds=config["launch"]["timeout_seconds"],
+    )
+    set_threads(num_threads, deterministic=options.deterministic)
+    return ranks
 
 
 def build_scheduler(config: Config, optimizer: torch.optim.Optimizer, *, total_steps: int) -> Any:

@@ -59,7 +59,7 @@ from runwright.trainer.environment import (
 from runwright.trainer.evaluate import Evaluation
 from runwright.trainer.loop import Loop, TrainingState, restore_snapshot
 from runwright.trainer.options import USUAL, EvaluationSplits, choose_splits, make_plan
-from runwright.trainer.processes import end_ranks, open_store, set_threads, start_ranks
+from runwright.trainer.processes import end_ranks, open_store
 from runwright.trainer.sharding import gathered, release
 from runwright.trainer.step import Stepper, StepResult
 from runwright.trainer.stream import StreamBatches
@@ -91,15 +91,8 @@ def execute(folder: Path) -> RunResult:
         Progress(enabled=first, stages_before=1) as progress,
     ):
         with progress.starting("starting the processes"):
-            ranks = start_ranks(
-                options.device,
-                precision=options.precision,
-                strategy=config["launch"]["strategy"],
-                num_processes=config["launch"]["num_processes"],
-                timeout_seconds=config["launch"]["timeout_seconds"],
-            )
             num_threads = options.num_threads or share_of_cores(local_world_size())
-            set_threads(num_threads, deterministic=options.deterministic)
+            ranks = build.join_ranks(config, num_threads=num_threads)
         tracker = instantiate(config["tracker"], group="tracker", key="tracker") if first else Silent()
         with catch_signals(StopFlag()) as stop:
             run = Run(

@@ -170,15 +170,16 @@ def find_runs(output_dir: str | Path = "outputs") -> list[Path]:
 
 def whole_runs(output_dir: str | Path = "outputs") -> list[Path]:
     """All run folders whose record can be read, oldest first; one warning names the others."""
-    runs, damaged = find_runs(output_dir), list[Path]()
-    for folder in runs:
+    whole, damaged = list[Path](), list[str]()
+    for folder in find_runs(output_dir):
         try:
             read_run(folder)
+            whole.append(folder)
         except (OSError, DamagedRunError):
-            damaged.append(folder)
+            damaged.append(str(folder))
     if damaged:
-        logger.warning("left out, since run.json cannot be read: %s", ", ".join(map(str, damaged)))
-    return [folder for folder in runs if folder not in damaged]
+        logger.warning("left out, since run.json cannot be read: %s", ", ".join(damaged))
+    return whole
 
 
 def start_order(folder: Path) -> tuple[float, str]:

@@ -68,18 +68,10 @@ def measure_as_worker(folder: Path, *, checks: Sequence[str], num_rows: int, num
     from runwright import build
     from runwright.analysis.verify.evaluation import check_evaluation
     from runwright.analysis.verify.parity import check_parity
-    from runwright.trainer.processes import end_ranks, set_threads, start_ranks
+    from runwright.trainer.processes import end_ranks
 
     config = read_config(folder / CONFIG_FILE)
-    options = build.build_options(config)
-    ranks = start_ranks(
-        options.device,
-        precision=options.precision,
-        strategy=config["launch"]["strategy"],
-        num_processes=config["launch"]["num_processes"],
-        timeout_seconds=config["launch"]["timeout_seconds"],
-    )
-    set_threads(num_threads, deterministic=options.deterministic)
+    ranks = build.join_ranks(config, num_threads=num_threads)
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")
     subject = Subject(config=config, prepared=prepared, ranks=ranks)
     findings: list[Finding] = []
