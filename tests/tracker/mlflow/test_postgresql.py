@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 
 from runwright.errors import TrackingError
+from runwright.tracker.mlflow.database import _version
 from runwright.tracker.mlflow.store import Store, probe
 from runwright.tracker.mlflow.tracker import MLflowTracker, sync
 from runwright.types import RunInfo
@@ -83,6 +85,16 @@ def test_nothing_is_twice_after_the_position_was_lost(
     again.finish("FINISHED")
     assert database.metrics() == recorded(run.folder)
     assert database.query("SELECT count(*) FROM runs") == [(1,)]
+
+
+def test_tables_that_another_process_made_are_seen_in_a_transaction_that_had_looked_before(
+    new_database: Any,
+) -> None:
+    with sqlalchemy.create_engine(new_database.uri, poolclass=sqlalchemy.NullPool).connect() as connection:
+        assert _version(connection) is None
+        new_database.query("CREATE TABLE alembic_version (version_num text)")
+        new_database.query("INSERT INTO alembic_version VALUES ('4f2')")
+        assert _version(connection) == "4f2"
 
 
 @pytest.mark.parametrize(("mistake", "said"), [("password", "authentication failed"), ("name", "not exist")])

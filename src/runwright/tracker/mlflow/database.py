@@ -105,8 +105,10 @@ def _version(connection: Connection) -> str | None:
     """The version of MLflow's tables; None where they are not there or not yet whole."""
     from sqlalchemy import text
 
-    # MLflow's migrations and this entry become visible together, by one commit.
-    if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+    # MLflow's migrations and this entry become visible together, by one commit. The catalogue is read as a
+    # table: to_regclass answers from a cache that, in one transaction, misses what others have made since.
+    made = text("SELECT 1 FROM pg_class WHERE relname = 'alembic_version' AND pg_table_is_visible(oid)")
+    if connection.scalar(made) is None:
         return None
     return connection.scalar(text("SELECT version_num FROM alembic_version"))
 
