@@ -7,13 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 from runwright.errors import ConfigError
-from runwright.report.terminal import print_table, result_console
+from runwright.report.terminal import plain_table, print_table, result_console
 from runwright.runs.folder import LATEST, Need, resolve_run
 from runwright.tokenizer.pretrained import open_saved
 from runwright.tokenizer.source import TOKENIZER_FOLDER
@@ -101,7 +100,7 @@ def show_comparison(reports: Sequence[Mapping[str, Any]]) -> None:
     console = result_console()
     columns = [Column(heading, justify="right", no_wrap=True) for heading, _ in COLUMNS.values()]
     name_column = Column("tokenizer", no_wrap=True)
-    table = Table(name_column, *columns, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = plain_table(name_column, *columns)
     for report in reports:
         cells = (format(report[name], spec) for name, (_, spec) in COLUMNS.items())
         table.add_row(Text(report["name"]), *cells)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runwright.report.page.charts import smoothed
+from runwright.report.terminal import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -188,5 +189,4 @@ def _bars(axes: Axes, data: Mapping[str, Any]) -> None:
 
 def plain(text: object, *, longest: int = 200) -> str:
     """Text that matplotlib shows as it is: `$` starts no formula, line breaks do not break the layout."""
-    flat = " ".join(str(text).split()).replace("$", r"\$")
-    return flat if len(flat) <= longest else f"{flat[: longest - 1]}…"
+    return shorten(" ".join(str(text).split()).replace("$", r"\$"), longest)

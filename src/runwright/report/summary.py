@@ -11,14 +11,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from runwright.config.addresses import to_address, to_path
 from runwright.report.tables import strict
-from runwright.report.terminal import duration, number_text, print_table
+from runwright.report.terminal import duration, number_text, plain_table, print_table
 from runwright.store import write_json
 from runwright.types import Interval
 
@@ -155,7 +154,7 @@ def _table(
     heading: str, keys: Sequence[str], prefix: str, columns: Sequence[tuple[str, Mapping[str, str]]]
 ) -> Table:
     """A row for each key, without its prefix; columns that have none of the keys are left out."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = plain_table()
     table.add_column(Text(heading), min_width=12, overflow="ellipsis")
     shown = [(name, texts) for name, texts in columns if any(key in texts for key in keys)]
     for name, _ in shown:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 
+from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
@@ -26,6 +27,11 @@ def console() -> Console:
 def result_console() -> Console:
     """Standard output, as wide as the terminal or as a file may be."""
     return Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, highlight=False)
+
+
+def plain_table(*columns: Column | str) -> Table:
+    """An empty table without an edge."""
+    return Table(*columns, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
 
 
 def print_table(table: Table, *, console: Console, above: int = 0, below: int = 0, left: int = 0) -> None:
@@ -84,6 +90,11 @@ def number_text(value: float) -> str:
 def short(value: float) -> str:
     """A number in few characters: 0.5123, 2e-05, 64.2, 1431."""
     return f"{value:.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.4g}"
+
+
+def shorten(text: str, longest: int) -> str:
+    """The text, cut after `longest` - 1 characters with … where it is longer."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def duration(seconds: float) -> str:

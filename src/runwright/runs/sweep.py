@@ -26,14 +26,12 @@ def read_outcomes(sweep: Path, *, since: float = 0.0) -> list[dict[str, Any]]:
 
 def print_table(outcomes: list[dict[str, Any]], sweep: Path) -> None:
     """Print the jobs of a sweep with the overrides in which they differ and their first metrics."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
     from rich.text import Text
 
+    from runwright.report.terminal import plain_table, result_console
     from runwright.report.terminal import print_table as print_whole
-    from runwright.report.terminal import result_console
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = plain_table()
     table.add_column("job", justify="right")
     table.add_column("overrides")
     table.add_column("status")

@@ -31,7 +31,7 @@ def print_comparison(
     """Print sides, differing settings, metrics with their differences, and the verdicts."""
     from rich.text import Text
 
-    from runwright.report.terminal import print_table, result_console
+    from runwright.report.terminal import print_table, result_console, shorten
 
     console = result_console()
     for side in sides:
@@ -39,8 +39,7 @@ def print_comparison(
     if settings:
         table = _table("what differs", sides, justify="left")
         for key, values in settings.items():
-            short = (text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…" for text in values)
-            table.add_row(Text(key), *map(Text, short))
+            table.add_row(Text(key), *(Text(shorten(text, MAX_VALUE)) for text in values))
         print_table(table, console=console, above=1)
     else:
         console.print("no setting differs")
@@ -74,10 +73,9 @@ def _metrics_table(sides: Sequence[Side], verdicts: Sequence[Verdict], *, with_g
 
 
 def _table(heading: str, sides: Sequence[Side], *, justify: str) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from runwright.report.terminal import plain_table
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = plain_table()
     table.add_column(heading, no_wrap=True)
     for side in sides:
         table.add_column(side.letter, justify="right" if justify == "right" else "left", no_wrap=True)

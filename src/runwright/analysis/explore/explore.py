@@ -26,6 +26,7 @@ from runwright.analysis.explore.survey import (
 from runwright.dataset.cleaning.columns import as_text, text_of
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID
+from runwright.report.terminal import shorten
 from runwright.task.labels import is_missing, split_labels
 
 USUAL_LABELS = ("label", "labels", "tags", "class", "target", "score")
@@ -72,8 +73,7 @@ class Exploration:
     def text(self, split: str, position: int, *, longest: int = 240) -> str:
         """The texts of a row in at most `longest` characters."""
         row = self.data.splits[split][position]
-        whole = " ¦ ".join(text_of(row[name]) for name in self.columns.text_columns)
-        return whole if len(whole) <= longest else f"{whole[: longest - 1]}…"
+        return shorten(" ¦ ".join(text_of(row[name]) for name in self.columns.text_columns), longest)
 
     def label(self, split: str, position: int) -> str:
         """The label of a row as text."""

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -30,7 +29,7 @@ from runwright.report.page.charts import (
     truncation_chart,
 )
 from runwright.report.page.document import Section, cell_of
-from runwright.report.terminal import WIDTH_OF_A_FILE, number_text, print_table
+from runwright.report.terminal import WIDTH_OF_A_FILE, number_text, plain_table, print_table, shorten
 
 FORMAT = 2  # of the JSON: raise when a key changes its meaning
 MAX_ROWS = 12  # of a table on the terminal
@@ -127,7 +126,7 @@ def _rich_table(table: Table) -> RichTable:
     rows = [[visible(_cell_text(cell), longest=40) for cell in row.values()] for row in table.rows]
     if len(rows) > MAX_ROWS:
         rows[MAX_ROWS - 3 : -2] = [["…"]]
-    shown = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    shown = plain_table()
     for name in table.rows[0]:
         is_text = any(isinstance(row[name], str) for row in table.rows)
         shown.add_column(
@@ -235,4 +234,4 @@ def visible(text: str, *, longest: int) -> str:
     """One line without characters that a terminal obeys or that hide others."""
     flat = " ".join(text.split())
     shown = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in flat[: longest + 1])
-    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+    return shorten(shown, longest)

@@ -20,6 +20,7 @@ from runwright.analysis.explore.oddities import find_odd, main_scripts
 from runwright.dataset.cleaning.columns import as_text, text_of
 from runwright.dataset.fingerprint import bare, key_of
 from runwright.dataset.readers.raw import ROW_ID
+from runwright.report.terminal import shorten
 from runwright.tokenizer.statistics import Statistics, measure
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
@@ -182,7 +183,7 @@ def survey_column(rows: Dataset, name: str) -> ColumnSurvey:
     order = np.lexsort((first, -counts))[:MAX_VALUES]
     top = rows.select_columns([name]).select(first[order], keep_in_memory=True)
     texts = [str(text) for _, batch in batches(top) for text in value_texts(batch[name])]
-    texts = [text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…" for text in texts]
+    texts = [shorten(text, MAX_VALUE) for text in texts]
     return ColumnSurvey(
         kind=str(kind),
         num=len(rows),

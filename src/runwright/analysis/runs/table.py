@@ -7,13 +7,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from runwright.analysis.runs.rows import DIED, RunRow, as_text
 from runwright.report.summary import print_metrics
-from runwright.report.terminal import BETWEEN, duration, number_text, print_table, result_console
+from runwright.report.terminal import (
+    BETWEEN,
+    duration,
+    number_text,
+    plain_table,
+    print_table,
+    result_console,
+    shorten,
+)
 from runwright.types import Interval
 
 NUM_METRICS = 3  # columns of metrics unless --columns names them
@@ -57,7 +63,7 @@ def print_rows(rows: Sequence[RunRow], columns: Sequence[str], *, num_hidden: in
     headings = whole
     if not fitted(whole)[1] and (fitted(broken)[1] or not console.is_terminal):
         headings = broken
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = plain_table()
     for column, width in fitted(headings)[0].items():
         is_number = column in ("seconds", "step") or any(isinstance(row.value(column), float) for row in rows)
         justify = "right" if is_number and column != "started" else "left"
@@ -86,7 +92,7 @@ def _cell(row: RunRow, column: str, *, common: set[str]) -> Text:
             return Text(str(value or "-").removeprefix(f"{Path.cwd()}/"))
     text = "-" if value is None else number_text(value) if isinstance(value, float) else as_text(value)
     return Text(
-        text if len(text) <= MAX_CELL else f"{text[: MAX_CELL - 1]}…",
+        shorten(text, MAX_CELL),
         style=STYLES.get(text, "") if column == "status" else "",
     )
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 from runwright import build
@@ -20,6 +19,7 @@ from runwright.analysis.verify.group import MEASURED, measure
 from runwright.analysis.verify.resume import check_resume, shorten
 from runwright.analysis.verify.subject import Finding, Verdict
 from runwright.config.compose import compose_checked
+from runwright.report.terminal import plain_table
 from runwright.store import cache_root
 from runwright.trainer.environment import share_of_cores
 
@@ -113,7 +113,7 @@ def _print(findings: Sequence[Finding], *, names: Mapping[str, str]) -> None:
     """Print one row for each finding, a conclusion for each check, and the advice."""
     console = Console(highlight=False)
     columns = [Column(name, overflow="fold") for name in ("check", "what", "difference", "allowed", "")]
-    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = plain_table(*columns)
     checks: dict[str, list[Verdict]] = {}
     for check, what, difference, allowed, verdict, _ in findings:
         name = Text("" if check in checks else check, style="bold")

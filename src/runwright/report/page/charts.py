@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from runwright.report.page.document import Chart, number_text
+from runwright.report.terminal import shorten
 
 Curve = tuple[np.ndarray, np.ndarray]  # steps and values
 
@@ -369,5 +370,4 @@ def classes_chart(numbers: Mapping[str, Any]) -> Chart | None:
 
 
 def _cut(text: object, longest: int = MAX_TEXT) -> str:
-    flat = " ".join(str(text).split())
-    return flat if len(flat) <= longest else f"{flat[: longest - 1]}…"
+    return shorten(" ".join(str(text).split()), longest)
