@@ -118,10 +118,15 @@ def test_jobs_of_another_launcher_save_too(start: Start, tmp_path: Path) -> None
     assert output.count("stopped (143)") == 2
 
 
-def test_a_job_of_a_multirun_that_is_killed_saves(start: Start, tmp_path: Path) -> None:
-    process = start()
+def test_a_job_of_a_multirun_that_is_killed_saves_and_starting_it_again_is_the_same_multirun(
+    start: Start, tmp_path: Path
+) -> None:
+    process = start("hydra.sweep.dir=outputs/sweeps/mine")
     wait_for_jobs(process, tmp_path, 1)
     jobs = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     assert not psutil.wait_procs(jobs, timeout=20)[1]
     assert statuses(tmp_path) == ["KILLED"]
+    wait_for_jobs(start("hydra.sweep.dir=outputs/sweeps/mine"), tmp_path, 2)
+    records = [json.loads(file.read_text()) for file in tmp_path.glob("outputs/default/*/run.json")]
+    assert records[0]["sweep"] == records[1]["sweep"]

@@ -86,7 +86,7 @@ def test_it_shows_the_runs_and_ends_with_ctrl_c(command: subprocess.Popen[str]) 
     )
     with urllib.request.urlopen(request, timeout=20) as answer:
         (run,) = json.load(answer)["runs"]
-    assert run["info"]["run_name"] == "run-1"
+    assert run["info"]["run_name"] == "demo-1"
     assert run["data"]["metrics"][0]["value"] == 0.5
     others = family(command)
     assert others

@@ -37,7 +37,7 @@ from runwright.errors import ConfigError, Mistake, RunwrightError, raise_if_any,
 from runwright.launch.group import blocked
 from runwright.runs.folder import CONFIG_FILE, claim_folder, create
 from runwright.runs.sweep import OUTCOME_FILE, print_table, read_outcomes
-from runwright.store import write_json
+from runwright.store import digest, write_json
 from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, catch_signals
 
 if TYPE_CHECKING:
@@ -115,7 +115,9 @@ def run_job(config: DictConfig) -> dict[str, Any]:
         plain, _, mistakes = resolve(config)
         raise_if_any([*mistakes, *check(plain)])
         command = [*sys.orig_argv[:1], "-m", "runwright", "train", *overrides]
-        folder = create(plain, overrides=overrides, command=command)
+        sweep = Path(hydra.sweep.dir).resolve()
+        identity = f"{sweep.name}-{digest(str(sweep))[:8]}"  # the same for a multirun that is started again
+        folder = create(plain, overrides=overrides, command=command, sweep=identity)
         outcome["folder"] = str(folder)
         print(f"job {hydra.job.num}: {' '.join(overrides)} -> {folder}", flush=True)
         command = [sys.executable, "-P", "-m", "runwright", "train", JOB_FLAG, str(folder / CONFIG_FILE)]

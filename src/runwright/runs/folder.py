@@ -54,8 +54,13 @@ def has_model(folder: Path) -> bool:
 BEST_MODEL = Need("best model", has_model)
 
 
-def create(config: Mapping[str, Any], *, overrides: Sequence[str], command: Sequence[str]) -> Path:
-    """A new folder that belongs to this run alone, with its configuration; references stand for secrets."""
+def create(
+    config: Mapping[str, Any], *, overrides: Sequence[str], command: Sequence[str], sweep: str | None = None
+) -> Path:
+    """A new folder that belongs to this run alone, with its configuration; references stand for secrets.
+
+    `sweep` is the identity of the multirun that the run is a job of.
+    """
     concealed = conceal(config)
     folder, run_id, start = claim_folder(Path(config["output_dir"]).expanduser() / config["name"])
     record = {
@@ -69,6 +74,7 @@ def create(config: Mapping[str, Any], *, overrides: Sequence[str], command: Sequ
         **this_process(),
         "versions": {"runwright": __version__, "python": platform.python_version()},
         "permissions": asdict(granted()),
+        **({"sweep": sweep} if sweep else {}),
     }
     write_config(folder, concealed)
     write_text(folder / OVERRIDES_FILE, OmegaConf.to_yaml(OmegaConf.create(record["overrides"])))

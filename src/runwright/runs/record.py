@@ -72,18 +72,21 @@ def start_recording(run: Run) -> None:
         logger.warning("%s: marked %s: %s", death.folder, death.status, death.reason)
     if len(deaths) > MAX_DEATHS_NAMED:
         logger.warning("%d earlier runs had died too: runwright runs", len(deaths) - MAX_DEATHS_NAMED)
+    record = read_run(run.folder)
     run.tracker.start(
         RunInfo(
             run_id=run.run_id,
             name=run.config["name"],
             folder=run.folder,
             config=run.config,
-            overrides=tuple(read_run(run.folder)["overrides"]),
+            overrides=tuple(record["overrides"]),
+            start_time=record["start_time"],
+            sweep=record.get("sweep"),
             dead_runs=partial(marked_runs, run.config["output_dir"]),
         )
     )
     # Of a resumed run the record has an earlier end, which is no longer so.
-    earlier = dict.fromkeys(sorted({"end_time", "error", "reason"} & read_run(run.folder).keys()))
+    earlier = dict.fromkeys(sorted({"end_time", "error", "reason"} & record.keys()))
     update_status(run.folder, "RUNNING", **earlier, **this_process(), device=str(run.ranks.device))
     run.tracker.log_params({key: value for key, value in run.config.items() if key != "references"})
     for name in (CONFIG_FILE, OVERRIDES_FILE):
@@ -189,7 +192,8 @@ def write_results(
         )
     curves = choose_splits(prepared.examples, best_split=run.options.best_split)
     final = {curves.final_name(name): value for name, value in result.metrics.items()}
-    run.tracker.log_metrics(final, step=result.global_step)
+    best = result.global_step if result.best_step is None else result.best_step
+    run.tracker.log_metrics(final, step=best)
     paths |= outputs.write_plots(
         run.folder,
         prepared=prepared,
@@ -197,7 +201,7 @@ def write_results(
         curves=read_curves(run.folder / JOURNAL_FILE),
         best_step=result.best_step,
     )
-    about = outputs.about_model(run.config, task, splits, step=result.best_step or result.global_step)
+    about = outputs.about_model(run.config, task, splits, step=best)
     run.tracker.log_model(paths["best"], about=about)
     for name, path in paths.items():
         if name != "best":

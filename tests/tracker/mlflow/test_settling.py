@@ -82,7 +82,8 @@ def test_the_next_run_tells_mlflow(
     tracker.log_metrics({"loss": 2.0}, step=1)
     tracker.finish("FINISHED")
     ended = dict(query("SELECT name, status FROM runs"))
-    assert ended == {dead.name: "KILLED", "next": "FINISHED"}
+    short = dead.name.rpartition("-")[2]
+    assert ended == {f"demo-{short}": "KILLED", "demo-next": "FINISHED"}
     ((end,),) = query("SELECT end_time FROM runs WHERE status = 'KILLED'")
     assert end == round(death.last_sign * 1000)
     assert query("SELECT value FROM tags WHERE key = 'runwright.ended'") == [(death.reason,)]

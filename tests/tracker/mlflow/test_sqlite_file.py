@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from runwright.analysis.doctor import check_store
 from runwright.config.addresses import to_address, to_path
@@ -164,6 +166,24 @@ def test_training_goes_on_beside_a_foreign_file_and_is_sent_when_it_is_gone(
     assert sync(run.folder) == 3  # started, metric, ended
 
 
+def test_a_run_does_not_wait_longer_for_a_store_that_is_being_made_than_for_its_answers(
+    make_run: MakeRun, make_tracker: MakeTracker, empty_store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, tracker = make_run(), make_tracker(finish_timeout_seconds=0.5)
+    file = run.folder.parents[1] / "mlflow.db"
+    with FileLock(f"{file}.lock"):  # as while another process makes it
+        tracker.start(run)
+        tracker.log_metrics({"loss": 0.5}, step=1)
+        began = time.monotonic()
+        tracker.finish("FINISHED")
+        assert time.monotonic() - began < 3
+        assert "it was not ready in 0.5 s); later: runwright sync" in caplog.text
+        shutil.copy(empty_store, file)
+    for thread in [one for one in threading.enumerate() if one.name == "runwright-mlflow"]:
+        thread.join(30)
+    assert sync(run.folder) == 3  # started, metric, ended
+
+
 @pytest.mark.slow  # a policy of its own has 5 s for the store at least
 def test_policy_fail_does_not_start_with_a_foreign_file(
     make_run: MakeRun, make_tracker: MakeTracker, tmp_path: Path
@@ -191,8 +211,8 @@ def test_runs_in_a_folder_of_an_odd_name_are_all_in_the_store_with_their_files(
         tracker.finish("FINISHED")
     runs = runs_of(Store(uri=to_address(outputs / "mlflow.db", "sqlite"), artifacts=None))
     assert [(run["name"], run["loss"], run["plot"]) for run in runs] == [
-        ("one", 0.5, "one"),
-        ("two", 0.5, "two"),
+        ("x y-one", 0.5, "one"),
+        ("x y-two", 0.5, "two"),
     ]
     place = outputs / "mlartifacts" / "x y"
     assert all(run["place"].is_relative_to(place) for run in runs)

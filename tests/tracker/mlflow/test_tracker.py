@@ -59,7 +59,7 @@ def test_a_run_is_stored_whole(make_run: MakeRun, make_tracker: MakeTracker, que
     assert tags["kind"] == "test"
     assert tags["runwright.run_id"] == "run-1"
     ((status, name, end, place),) = query("SELECT status, name, end_time, artifact_uri FROM runs")
-    assert (status, name) == ("FINISHED", "run-1")
+    assert (status, name) == ("FINISHED", "demo-1")
     assert end >= stored[-1][2]
     place = Path(to_path(place))
     assert (place / "plots" / "loss.png").read_bytes() == b"png"

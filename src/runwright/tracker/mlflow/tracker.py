@@ -32,6 +32,7 @@ from runwright.tracker.mlflow.store import (
 )
 from runwright.tracker.mlflow.upload import STATE_NAME, Target, Uploader, read_state, settle_others
 from runwright.tracker.system import PREFIX
+from runwright.trainer.options import USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -97,8 +98,16 @@ class MLflowTracker(JournaledTracker):
         output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent))
         store = locate(self._uri, artifacts=self._artifact_uri, output_dir=output_dir)
         require_driver(store)
+        trainer = run.config.get("trainer", {})
+        metric, split = trainer.get("best_metric"), trainer.get("best_split") or USUAL
         target = Target(
-            run_id=run.run_id, run_name=run.folder.name, experiment=redact(self._experiment or run.name)
+            run_id=run.run_id,
+            run_name=f"{run.name}-{run.folder.name.rpartition('-')[2]}",
+            experiment=redact(self._experiment or run.name),
+            start_time=run.start_time,
+            sweep=run.sweep,
+            metric=f"{split}/{metric}" if metric else None,
+            greater_is_better=trainer.get("best_mode") == "max",
         )
         _remember(self._folder, store=store, target=target, output_dir=output_dir)
         self._trouble = probe(store, timeout_seconds=self._start_timeout_seconds) or ""
@@ -148,10 +157,13 @@ class MLflowTracker(JournaledTracker):
         thread, uploader = self._thread, self._uploader
         if thread is not None and uploader is not None:
             self._start_uploading()
-            self._loaded.wait()  # which the store's answers are not to blame for
-            self._deadline = time.monotonic() + self._finish_timeout_seconds
+            limit = self._finish_timeout_seconds
+            # Importing MLflow and making a store have a limit of their own.
+            if not self._loaded.wait(limit):
+                self._trouble, limit = f"it was not ready in {limit:g} s", 0.0
+            self._deadline = time.monotonic() + limit
             self._stop.set()
-            thread.join(self._finish_timeout_seconds)
+            thread.join(limit)
             if thread.is_alive() or not uploader.is_done:
                 logger.warning(
                     "not everything is in MLflow yet (%s); later: runwright sync %s",

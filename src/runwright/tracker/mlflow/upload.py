@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from runwright.config.redaction import redact
 from runwright.errors import TrackingError
-from runwright.store import write_json
+from runwright.store import cache_root, digest, write_json
 from runwright.tracker.journal import FILE_NAME, read
 from runwright.tracker.mlflow.batch import (
     MAX_METRICS,
@@ -48,6 +48,8 @@ MAX_INPUT_NAME_LENGTH = 500
 MAX_DIGEST_LENGTH = 36
 MAX_SOURCE_LENGTH = 65_535
 RUN_ID_TAG = "runwright.run_id"
+PARENT_TAG = "mlflow.parentRunId"
+VIEW = "runwright"  # of an experiment in MLflow's page: its columns are the main metrics
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +59,10 @@ class Target:
     run_id: str  # ours, a tag there
     run_name: str
     experiment: str
+    start_time: float | None = None  # seconds since 1970
+    sweep: str | None = None  # identity of its multirun, which is the run above it
+    metric: str | None = None  # the one that the best step is chosen by, as `split/name`
+    greater_is_better: bool = False
 
 
 class Uploader:
@@ -90,7 +96,7 @@ class Uploader:
         prepare(self.store, timeout_seconds=60)
         client = MlflowClient(self.store.uri)
         state = read_state(self.folder).get(redact(self.store.uri), {})
-        self.experiment_id = _experiment(client, self.target.experiment, self.store.artifacts)
+        self.experiment_id = _experiment(client, self.target, self.store.artifacts)
         run_id = self._find_run(client, state.get("mlflow_run_id"))
         if run_id is None:
             run_id, state = self._create_run(client), {}
@@ -145,23 +151,62 @@ class Uploader:
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
-        query = f"tags.`{RUN_ID_TAG}` = '{self.target.run_id}'"
+        return self._search(client, self.target.run_id)
+
+    def _search(self, client: MlflowClient, our_id: str) -> str | None:
+        query = f"tags.`{RUN_ID_TAG}` = '{our_id}'"
         runs = client.search_runs([self.experiment_id], query, max_results=1)
         return runs[0].info.run_id if runs else None
 
     def _create_run(self, client: MlflowClient) -> str:
+        tags = {PARENT_TAG: self._find_parent(client, self.target.sweep)} if self.target.sweep else {}
+        return self._create(client, self.target.run_id, name=self.target.run_name, tags=tags)
+
+    def _find_parent(self, client: MlflowClient, sweep: str) -> str:
+        """The run of the multirun, made by the first of its jobs that comes here."""
+        key = digest([redact(self.store.uri), self.experiment_id, sweep])
+        lock = cache_root() / "mlflow" / f"{key}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        name = f"{self.target.experiment} sweep {sweep.rpartition('-')[0]}"
+        with FileLock(lock, timeout=60):
+            return self._search(client, sweep) or self._create(client, sweep, name=name, tags={})
+
+    def _create(self, client: MlflowClient, our_id: str, *, name: str, tags: dict[str, str]) -> str:
         first = next(read(self.folder / FILE_NAME), None)
+        start = self.target.start_time
         try:
             user = getpass.getuser()
         except (OSError, KeyError):  # a container's user need not have a name
             user = "unknown"
+        tags |= {RUN_ID_TAG: our_id, "mlflow.source.type": "LOCAL", "mlflow.user": user}
         run = client.create_run(
             self.experiment_id,
-            start_time=first[0]["t"] if first else None,
-            tags={RUN_ID_TAG: self.target.run_id, "mlflow.source.type": "LOCAL", "mlflow.user": user},
-            run_name=mlflow_text(self.target.run_name, max_length=MAX_TAG_LENGTH),
+            start_time=round(start * 1000) if start else first[0]["t"] if first else None,
+            tags=tags,
+            run_name=mlflow_text(name, max_length=MAX_TAG_LENGTH),
         )
         return run.info.run_id
+
+    def _settle_parent(self, client: MlflowClient) -> None:
+        """Give the run of the multirun the status of its jobs together; it ends while none of them runs."""
+        from mlflow.exceptions import MlflowException
+
+        parent = client.get_run(self.mlflow_run_id).data.tags.get(PARENT_TAG)
+        if parent is None:
+            return
+        query = f"tags.`{PARENT_TAG}` = '{parent}'"
+        jobs = client.search_runs([self.experiment_id], query, order_by=["attributes.start_time DESC"])
+        statuses = [job.info.status for job in jobs]
+        # A job that was killed and made up for by a later one no longer counts.
+        status = next((one for one in ("RUNNING", "FAILED") if one in statuses), statuses[0])
+        try:
+            if status == "RUNNING":
+                client.update_run(parent, status=status)
+            else:
+                client.set_terminated(parent, status, end_time=max(job.info.end_time or 0 for job in jobs))
+        except MlflowException as error:
+            if error.error_code not in REFUSALS:  # as of a run that a user has deleted
+                raise
 
     def _send(self, client: MlflowClient, batch: Batch) -> None:
         from mlflow.entities import Param, RunTag
@@ -189,8 +234,10 @@ class Uploader:
                 logger.warning("artifact %s is gone and cannot be uploaded", path)
         elif last.get("status") == "RUNNING":
             client.update_run(run_id, status="RUNNING")
+            self._settle_parent(client)
         elif last:
             client.set_terminated(run_id, last["status"], end_time=last["t"])
+            self._settle_parent(client)
 
     def _log(self, client: MlflowClient, kind: str, entries: Sequence[Metric | Param | RunTag]) -> None:
         """Send metrics, params or tags in one call; in halves where MLflow refuses an entry of them."""
@@ -241,14 +288,17 @@ def _log_inputs(client: MlflowClient, run_id: str, inputs: list[dict[str, Any]])
         logger.warning("MLflow refuses the run's data sets: %s", error)
 
 
-def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
+def _experiment(client: MlflowClient, target: Target, artifacts: str | None) -> str:
+    """The id of the experiment, made where there is none; it says to MLflow's page what to show."""
     from mlflow.exceptions import MlflowException
 
+    name = target.experiment
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         address = f"{artifacts.rstrip('/')}/{mlflow_name(name)}" if artifacts else None  # nothing to escape
         try:
-            return client.create_experiment(name, artifact_location=address)
+            tags = _shown_first(target)
+            return client.create_experiment(name, artifact_location=address, tags=tags)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -257,7 +307,30 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
     if experiment.lifecycle_stage == "deleted":
         logger.warning("experiment %r was deleted in MLflow; it is restored", name)
         client.restore_experiment(experiment.experiment_id)
+    for key, text in _shown_first(target).items():
+        if key not in experiment.tags:  # what a user has chosen there stays
+            client.set_experiment_tag(experiment.experiment_id, key, text)
     return experiment.experiment_id
+
+
+def _shown_first(target: Target) -> dict[str, str]:
+    """Tags of an experiment that MLflow's page reads: the metric that it draws first, and a view.
+
+    MLflow 3.17 cannot be told which columns it shows by default; a view of this form is in its menu `Views`.
+    """
+    if target.metric is None:
+        return {}
+    name = target.metric.partition("/")[2]
+    keys = (f"best/{target.metric}", f"test/{name}", "train/loss", target.metric)
+    now = round((target.start_time or 0) * 1000)
+    state = json.dumps({"selectedColumns": [f"metrics.`{mlflow_name(key)}`" for key in keys]})
+    view = {"name": "Main metrics", "createdAt": now, "updatedAt": now, "state": state}
+    return {
+        "mlflow.experimentKind": "custom_model_development",
+        "mlflow.experiment.primaryMetric.name": mlflow_name(target.metric),
+        "mlflow.experiment.primaryMetric.greaterIsBetter": str(target.greater_is_better),
+        f"mlflow.sharedViewState.{VIEW}": json.dumps(view),
+    }
 
 
 def read_state(folder: Path) -> dict[str, Any]:
