@@ -3,8 +3,10 @@ from __future__ import annotations
 import io
 import logging
 import re
+import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -135,6 +137,42 @@ def test_a_stage_before_the_first_step_says_what_it_does_and_how_far_it_is(
     assert any(line.startswith("[3/6] reading rows: 20,000 so far, 0.") for line in said)
     assert any(line.startswith("train: step 0/9, 0.") for line in said)
     assert len(said) == num_lines  # training has lines of its own
+
+
+def test_eighty_columns_show_loss_and_speed_beside_the_bar() -> None:
+    console = terminal(80)
+    with Progress(enabled=True, console=console) as progress, progress.training(total=10_000):
+        progress.step(9999, 10_000, {"loss": 0.51234, "samples/s": 64.25, "tokens/s": 1431.0})
+        time.sleep(0.3)
+    (line, *_) = [line for line in re.split(r"[\r\n]", output(console)) if "9999/10000" in line]
+    assert "loss 0.5123  samples/s 64.25" in line
+
+
+def test_a_notebook_has_one_output_of_kept_lines_and_the_progress_below(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown: list[str] = []
+
+    class Cell:
+        def update(self, text: dict[str, str], *, raw: bool) -> None:
+            assert raw
+            shown.append(text["text/plain"])
+
+    def display(text: dict[str, str], *, raw: bool, display_id: bool) -> Cell:
+        assert display_id
+        Cell().update(text, raw=raw)
+        return Cell()
+
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
+    console = Console(file=io.StringIO(), force_jupyter=True)
+    with Progress(enabled=True, console=console) as progress, progress.training(total=2):
+        progress.step(1, 2, {"loss": 0.5})
+        progress.keep("validation at step 1")
+        monkeypatch.setattr(module, "NOTE_EVERY_SECONDS", 0.0)
+        progress.step(2, 2, {"loss": 0.25})
+    assert [text.splitlines()[0] for text in shown[1:]] == ["validation at step 1"] * 2
+    assert shown[-1].splitlines()[1].startswith("train: step 2/2 (100%), loss 0.25")
+    assert not [record for record in caplog.records if record.levelno >= logging.INFO]
 
 
 def test_a_terminal_shows_a_stage_as_a_bar() -> None:

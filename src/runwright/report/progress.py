@@ -20,6 +20,7 @@ from runwright.report.terminal import duration, short
 logger = logging.getLogger(__name__)
 
 LINE_EVERY_SECONDS = 10.0
+NOTE_EVERY_SECONDS = 0.5  # in a notebook, where one line replaces the other
 # Before the first step: never five seconds without a line, though loading a shared library stops all threads
 # for a second or two.
 STAGE_LINE_EVERY_SECONDS = 3.0
@@ -52,6 +53,8 @@ class Progress(ExitStack):
         self._say = say or logger.info  # before the log is set up nobody would see that
         self._console = console or shared_console()
         self._bars: Bars | None = None
+        self._kept: list[str] = []
+        self._cell: Any = None  # the output of a notebook's cell that is replaced as training goes on
         self.step: OnProgress = _ignore
         """Show the step of training with metrics in the order of their importance."""
 
@@ -72,6 +75,23 @@ class Progress(ExitStack):
                 yield
             finally:
                 self.step = _ignore
+
+    def keep(self, line: str) -> None:
+        """Show a line that stays: in the log, in a notebook above the progress of training."""
+        if self._enabled:
+            self._kept.append(line)
+            self._note(line) if self._console.is_jupyter else logger.info(line)
+
+    def _note(self, line: str) -> None:
+        """Show a line in a notebook's cell, below those that stay, in the place of the one before."""
+        from IPython.display import display  # there is one where a notebook is
+
+        logger.debug(line)
+        text = {"text/plain": "\n".join(dict.fromkeys([*self._kept, line]))}
+        if self._cell is None:
+            self._cell = display(text, raw=True, display_id=True)
+        else:
+            self._cell.update(text, raw=True)
 
     @contextmanager
     def starting(self, name: str) -> Iterator[OnProgress]:
@@ -104,7 +124,8 @@ class Progress(ExitStack):
         if not self._enabled:
             yield _ignore
         elif not self._console.is_terminal:
-            yield _lines(name, start=done, unit=unit)
+            note = self._note if self._console.is_jupyter else None
+            yield _lines(name, start=done, unit=unit, note=note if unit == "step" else None)
         else:
             bars = self._bars = self._bars or self.enter_context(_make_bars(self._console))
             bars.start()
@@ -151,25 +172,26 @@ def _bar(bars: Bars, task: Any) -> OnProgress:
     return show
 
 
-def _lines(name: str, *, start: int, unit: str) -> OnProgress:
-    began = time.monotonic()
+def _lines(name: str, *, start: int, unit: str, note: Callable[[str], None] | None) -> OnProgress:
+    began, say = time.monotonic(), note or logger.info
     shown = -float("inf") if unit == "step" else began  # of other stages only a long one is worth a line
 
     def show(done: int, total: int | None = None, metrics: Mapping[str, float] | None = None) -> None:
         nonlocal shown
         now = time.monotonic()
-        if now - shown < LINE_EVERY_SECONDS and not (done == total and now - began >= 1):
+        every = NOTE_EVERY_SECONDS if note else LINE_EVERY_SECONDS
+        if now - shown < every and not (done == total and now - began >= 1):
             return
         shown = now
         rate = (done - start) / (now - began) if now > began else 0.0
         if total is None:
-            logger.info("%s: %d %ss, %.0f/s", name, done, unit, rate)
+            say(f"{name}: {done} {unit}s, {rate:.0f}/s")
             return
         words = [f"{name}: {unit} {done}/{total} ({done / max(total, 1):.0%})"]
         words += [f"{metric} {short(value)}" for metric, value in (metrics or {}).items()]
         if done < total and rate > 0:
             words.append(f"{duration((total - done) / rate)} left")
-        logger.info("%s", ", ".join(words))
+        say(", ".join(words))
 
     return show
 
@@ -182,8 +204,8 @@ class _Metrics(ProgressColumn):
         self._console = console
 
     def render(self, task: Task) -> Text:
-        # Name, count and time take about 45 columns, a bar of use another 15.
-        shown, room = "", self._console.width - 60
+        # The longest name, the count and the time take 42 columns, a bar of use another 10.
+        shown, room = "", self._console.width - 52
         for name, value in task.fields["metrics"].items():
             longer = f"{shown}  {name} {short(value)}".lstrip()
             if len(longer) > room:
@@ -195,7 +217,7 @@ class _Metrics(ProgressColumn):
 def _make_bars(console: Console) -> Bars:
     return Bars(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
+        BarColumn(bar_width=None if console.width >= 100 else 10),
         MofNCompleteColumn(),
         _Metrics(console),
         TimeRemainingColumn(compact=True),

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from runwright.config.addresses import to_address, to_path
 from runwright.report.tables import strict
-from runwright.report.terminal import duration, number_text, plain_table, print_table
+from runwright.report.terminal import duration, number_text, plain_table, print_table, result_console
 from runwright.store import write_json
 from runwright.types import Interval
 
@@ -80,7 +80,7 @@ def write_summary(summary: RunSummary) -> Path:
 
 def print_summary(summary: RunSummary, *, console: Console | None = None) -> None:
     """Print the summary to standard output."""
-    console = console or Console(highlight=False)
+    console = console or result_console()
     facts = [f"{summary.global_step:,} steps"]
     if "all" in summary.seconds:
         facts.append(f"{duration(summary.seconds['all'])} in all")
@@ -143,7 +143,7 @@ def print_metrics(
         tables.append(_table(f"{split}, by group", names, "", others))
     for table in tables:
         if table.rows:
-            print_table(table, console=console or Console(highlight=False), above=1, left=1)
+            print_table(table, console=console or result_console(), above=1, left=1)
 
 
 def _texts(values: Mapping[str, float]) -> dict[str, str]:
@@ -199,12 +199,12 @@ def _files(summary: RunSummary) -> Iterator[tuple[str, str]]:
     yield "run", _relative(summary.folder)
     if (summary.folder / REPORT_NAME).is_file():
         yield "report", _relative(summary.folder / REPORT_NAME)
-    plots = [path for name, path in summary.paths.items() if name.startswith("plots/")]
+    kinds: dict[str, list[Path]] = {}
     for name, path in summary.paths.items():
-        if name == "best" or name.startswith(("predictions/", "tables/")):
-            yield name.partition("/")[0], _relative(path)
-    if plots:
-        yield "plots", f"{_relative(plots[0].parent)}: {', '.join(path.stem for path in plots)}"
+        kinds.setdefault(name.partition("/")[0], []).append(path)
+    for kind, paths in kinds.items():
+        names = f": {', '.join(path.name for path in paths)}" if kind != "best" else ""
+        yield kind, f"{_relative(paths[0].parent if names else paths[0])}{names}"
     if summary.tracked_at:
         yield "tracked", _relative_store(summary.tracked_at)
 

@@ -26,7 +26,8 @@ def console() -> Console:
 
 def result_console() -> Console:
     """Standard output, as wide as the terminal or as a file may be."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, highlight=False)
+    width = None if sys.stdout.isatty() else WIDTH_OF_A_FILE
+    return Console(width=width, highlight=False, force_jupyter=False)  # there each line would be an output
 
 
 def plain_table(*columns: Column | str) -> Table:

@@ -23,6 +23,7 @@ from runwright.config.redaction import Redactor
 from runwright.config.secrets import reveal
 from runwright.config.targets import instantiate
 from runwright.errors import CheckpointError, ConfigError, RunwrightError
+from runwright.report.evaluations import EvaluationTable
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, print_summary
@@ -201,6 +202,11 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         evaluate=partial(_validate, run, prepared, stepper, splits) if splits.best else None,
         best_split=splits.best or USUAL,
         on_step=partial(_show_step, run, plan.total_steps),
+        on_evaluation=partial(
+            _show_evaluation,
+            run,
+            EvaluationTable(split=splits.best or USUAL, metric=options.best_metric),
+        ),
     )
     with run.progress.training(total=plan.total_steps, done=state.step):
         code = loop.run(state)
@@ -298,6 +304,13 @@ def _show_step(run: Run, total: int, state: TrainingState, result: StepResult) -
         "tokens/s": state.real_tokens / seconds,
     }
     run.progress.step(state.step, total, fields)
+
+
+def _show_evaluation(
+    run: Run, table: EvaluationTable, state: TrainingState, by_split: Mapping[str, Mapping[str, float]]
+) -> None:
+    for line in table.lines(state.step, by_split, is_best=state.best_step == state.step):
+        run.progress.keep(line)
 
 
 SHARED_FOLDER_SECONDS = 30.0  # for a network file system to show what another machine wrote

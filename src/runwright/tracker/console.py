@@ -188,21 +188,23 @@ class Silent(JournaledTracker):
 
 
 class ConsoleTracker(JournaledTracker):
-    """Records to the journal and logs metrics, at most once in `interval_seconds` for each set of names."""
+    """Records to the journal and logs metrics of training, at most once in `interval_seconds`.
+
+    A run shows its evaluations and results by itself.
+    """
 
     def __init__(
         self, *, interval_seconds: NonNegativeFloat, system_every_seconds: PositiveFloat | None
     ) -> None:
         super().__init__(system_every_seconds=system_every_seconds)
         self._interval_seconds = interval_seconds
-        self._last_seconds: dict[tuple[str, ...], float] = {}
+        self._last_seconds = -float("inf")
 
     def on_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
-        """Log the metrics unless the same ones were logged a moment ago; those of the machine never."""
-        words = [f"{name} {value:.5g}" for name, value in metrics.items() if not name.startswith(PREFIX)]
-        names, now = tuple(metrics), time.monotonic()
-        if words and now - self._last_seconds.get(names, -float("inf")) >= self._interval_seconds:
-            self._last_seconds[names] = now
+        words = [f"{name} {value:.5g}" for name, value in metrics.items() if name.startswith("train/")]
+        now = time.monotonic()
+        if words and now - self._last_seconds >= self._interval_seconds:
+            self._last_seconds = now
             logger.info("step %d: %s", step, ", ".join(words))
 
 

@@ -63,6 +63,7 @@ class Loop:
     stop: StopFlag
     evaluate: Callable[[], Mapping[str, Mapping[str, float]]] | None  # metrics by split, on every rank
     on_step: Callable[[TrainingState, StepResult], None]
+    on_evaluation: Callable[[TrainingState, Mapping[str, Mapping[str, float]]], None] | None = None
     best_split: str = USUAL  # the one that the best step, patience and schedules go by
 
     def run(self, state: TrainingState) -> int:
@@ -145,9 +146,7 @@ class Loop:
         Neither patience nor a schedule that follows a metric counts them, and no randomness depends on them:
         the training is bit for bit the one without.
         """
-        for split, metrics in self._measure(state).items():
-            whole = (f"{name} {value:.5g}" for name, value in metrics.items() if "/" not in name)
-            logger.info("before the first update: %s: %s", split, ", ".join(whole))
+        self._show(state, self._measure(state))
 
     def _evaluate(self, state: TrainingState) -> bool:
         """Evaluate the validation splits; returns True if this is the best step so far."""
@@ -168,9 +167,14 @@ class Loop:
         if gain > self.options.early_stopping_min_delta and not math.isnan(value):
             state.best_value, state.best_step = value, state.step
             state.evaluations_without_improvement = 0
-            return True
-        state.evaluations_without_improvement += 1
-        return False
+        else:
+            state.evaluations_without_improvement += 1
+        self._show(state, by_split)
+        return state.best_step == state.step
+
+    def _show(self, state: TrainingState, by_split: Mapping[str, Mapping[str, float]]) -> None:
+        if self.on_evaluation is not None:
+            self.on_evaluation(state, by_split)
 
     def _measure(self, state: TrainingState) -> Mapping[str, Mapping[str, float]]:
         """Metrics of the validation splits by split, recorded for this step; empty where there is no such."""
