@@ -292,6 +292,10 @@ def test_a_multirun_goes_on_after_failures_and_ranks_the_rest(stand_in: Path) ->
     assert [outcome["exit_code"] for outcome in outcomes] == [0, 0, 7, -9]
     assert process.stdout.index("seed=4", process.stdout.index("4 jobs")) > 0
     assert len(list((stand_in / "outputs" / "sweep").iterdir())) == 4
+    assert f"outputs/sweeps/{sweep.name}/report.html" in process.stdout
+    assert (sweep / "report.html").is_file()
+    best = Path(outcomes[0]["folder"]).relative_to(stand_in)
+    assert f" next        runwright evaluate {best}\n" in process.stdout
     pids = [json.loads(file.read_text())["pid"] for file in stand_in.rglob("summary.json")]
     assert len(set(pids)) == 2  # each job was a process of its own
 

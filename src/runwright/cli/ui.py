@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
+from typing import Any
+
+ANSWER_SECONDS = 60  # importing MLflow and its pages takes 5 to 20 s
 
 EXAMPLES = """examples:
   runwright ui      the store of the runs in outputs/, on a free port
@@ -22,6 +26,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--uri", help="the store; default: MLFLOW_TRACKING_URI, else the one in --output-dir")
     parser.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="of the server; default: 1")
+
+
+def _say_when_it_answers(address: str, *, server: int) -> None:
+    """Print where the newest runs are shown, once the server answers."""
+    import json
+    import time
+    import urllib.request
+
+    from runwright.tracker.mlflow.upload import VIEW, VIEW_TAG
+
+    def ask(what: str, **query: object) -> list[dict[str, Any]]:
+        request = urllib.request.Request(  # noqa: S310 - our own http address
+            f"{address}/api/2.0/mlflow/{what}/search",
+            json.dumps(query).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return json.load(answer).get(what, [])
+
+    until = time.monotonic() + ANSWER_SECONDS
+    while os.getppid() == server and time.monotonic() < until:
+        try:
+            experiments = {each["experiment_id"]: each for each in ask("experiments", max_results=1000)}
+            runs = ask("runs", experiment_ids=list(experiments), max_results=1)  # the newest one
+        except (OSError, ValueError):
+            time.sleep(0.2)
+            continue
+        page = ""
+        if runs:
+            number = runs[0]["info"]["experiment_id"]
+            tags = [tag["key"] for tag in experiments[number].get("tags", [])]
+            view = f"&viewStateShareKey={VIEW}" if f"{VIEW_TAG}{VIEW}" in tags else ""
+            page = f"/#/experiments/{number}/runs?workflowType=machine_learning{view}"
+        print(f"open {address}{page}", flush=True)
+        return
+    if os.getppid() == server:
+        print(f"MLflow has not answered in {ANSWER_SECONDS} s; it may still come: {address}", file=sys.stderr)
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -48,7 +89,13 @@ def execute(args: argparse.Namespace) -> int:
         ) from error
     if args.host not in ("127.0.0.1", "localhost", "::1"):
         print(f"warning: whoever reaches {args.host} can read and delete these runs", file=sys.stderr)
-    print(f"MLflow starts on {redact(store.uri)} at http://{args.host}:{port} (Ctrl-C ends it)", flush=True)
+    address = f"http://{args.host}:{port}"
+    limit = f"{ANSWER_SECONDS} s at most"
+    print(f"MLflow starts on {redact(store.uri)}; waiting for it, {limit} (Ctrl-C ends it)", flush=True)
+    if not os.fork():  # this process becomes the server, and its child says when it answers
+        with contextlib.suppress(KeyboardInterrupt):
+            _say_when_it_answers(address, server=os.getppid())
+        os._exit(0)
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", args.host, "--port", str(port)]
     command += ["--workers", str(args.workers), "--uvicorn-opts", "--no-access-log"]
     if store.artifacts:

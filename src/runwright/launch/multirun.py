@@ -88,6 +88,11 @@ def run_hydra(
             _call_hydra(folders, arguments, lambda hydra: hydra.multirun(ROOT_NAME, run_job, arguments))
         stopped_by = stop_number()
     outcomes = read_outcomes(sweep, since=started)
+    if outcomes:
+        from runwright.runs.page import write_report  # what it imports takes half a second
+
+        with suppress(OSError, ValueError, RunwrightError):  # the jobs are what counts
+            write_report(sweep, is_sweep=True)
     print_table(outcomes, sweep)
     if stopped_by:
         return 128 + stopped_by

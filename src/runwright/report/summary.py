@@ -196,21 +196,21 @@ def _effort(summary: RunSummary) -> Iterator[tuple[str, str]]:
 
 
 def _files(summary: RunSummary) -> Iterator[tuple[str, str]]:
-    yield "run", _relative(summary.folder)
+    yield "run", shown_path(summary.folder)
     if (summary.folder / REPORT_NAME).is_file():
-        yield "report", _relative(summary.folder / REPORT_NAME)
+        yield "report", shown_path(summary.folder / REPORT_NAME)
     kinds: dict[str, list[Path]] = {}
     for name, path in summary.paths.items():
         kinds.setdefault(name.partition("/")[0], []).append(path)
     for kind, paths in kinds.items():
         names = f": {', '.join(path.name for path in paths)}" if kind != "best" else ""
-        yield kind, f"{_relative(paths[0].parent if names else paths[0])}{names}"
+        yield kind, f"{shown_path(paths[0].parent if names else paths[0])}{names}"
     if summary.tracked_at:
         yield "tracked", _relative_store(summary.tracked_at)
 
 
 def _next_commands(summary: RunSummary) -> Iterator[tuple[str, str]]:
-    folder = shlex.quote(_relative(summary.folder))
+    folder = shlex.quote(shown_path(summary.folder))
     if summary.status != "FINISHED":
         yield "next", f"runwright train --resume {folder}"
         return
@@ -221,7 +221,7 @@ def _next_commands(summary: RunSummary) -> Iterator[tuple[str, str]]:
         yield "", "runwright ui" + ("" if store == DEFAULT_STORE else f" --uri {shlex.quote(store)}")
 
 
-def _relative(path: Path) -> str:
+def shown_path(path: Path) -> str:
     """The path as one would type it here."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith(f"..{os.sep}..") else relative
@@ -231,4 +231,4 @@ def _relative_store(address: str) -> str:
     file = to_path(address) if address.startswith("sqlite") else None
     if file is None:
         return address
-    return to_address(Path(_relative(file)), "sqlite", query=address.partition("?")[2])
+    return to_address(Path(shown_path(file)), "sqlite", query=address.partition("?")[2])

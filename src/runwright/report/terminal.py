@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 from rich.box import SIMPLE_HEAD
@@ -58,7 +59,7 @@ def _needed(column: Column) -> int:
     if column.width is not None:
         return column.width
     texts = [str(_text(cell)) for cell in (column.header, *column.cells)]
-    parts = texts if column.no_wrap else [word for text in texts for word in text.split()]
+    parts = [part for text in texts for part in (text.splitlines() if column.no_wrap else text.split())]
     return max([column.min_width or 0, *map(cell_len, parts)])
 
 
@@ -86,6 +87,13 @@ def number_text(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:,.1f}"
     return f"{value:.4f}" if abs(value) >= 0.001 or value == 0 else f"{value:.3g}"
+
+
+def mean_text(values: Sequence[float]) -> str:
+    """One value, or the mean of several with their standard deviation."""
+    if len(values) < 2:
+        return number_text(values[0]) if values else "-"
+    return f"{number_text(statistics.fmean(values))} ± {number_text(statistics.stdev(values))}"
 
 
 def short(value: float) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from runwright.analysis.compare.sides import Difference, Side, metric_names
 from runwright.analysis.compare.verdict import Verdict
-from runwright.report.terminal import number_text
+from runwright.report.terminal import mean_text, number_text
 from runwright.tracker.journal import FILE_NAME, read_curves
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _metrics_table(sides: Sequence[Side], verdicts: Sequence[Verdict], *, with_g
                 values[0] = values[0] or [difference.first]
                 values[index] = values[index] or [difference.second]
         cells = [_difference_cell(*pair, values[0]) for pair in zip(differences, values[1:], strict=True)]
-        table.add_row(Text(name), *(Text(_summary(of_side)) for of_side in values), *cells)
+        table.add_row(Text(name), *(Text(mean_text(of_side)) for of_side in values), *cells)
     return table
 
 
@@ -80,13 +80,6 @@ def _table(heading: str, sides: Sequence[Side], *, justify: str) -> Table:
     for side in sides:
         table.add_column(side.letter, justify="right" if justify == "right" else "left", no_wrap=True)
     return table
-
-
-def _summary(values: Sequence[float]) -> str:
-    """One value, or the mean of several with their standard deviation."""
-    if len(values) < 2:
-        return number_text(values[0]) if values else "-"
-    return f"{number_text(statistics.fmean(values))} ± {number_text(statistics.stdev(values))}"
 
 
 def _difference_cell(difference: Difference | None, second: Sequence[float], first: Sequence[float]) -> Text:

@@ -49,7 +49,7 @@ MAX_DIGEST_LENGTH = 36
 MAX_SOURCE_LENGTH = 65_535
 RUN_ID_TAG = "runwright.run_id"
 PARENT_TAG = "mlflow.parentRunId"
-VIEW = "runwright"  # of an experiment in MLflow's page: its columns are the main metrics
+VIEW_TAG, VIEW = "mlflow.sharedViewState.", "runwright"  # of an experiment: columns are the main metrics
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -329,7 +329,7 @@ def _shown_first(target: Target) -> dict[str, str]:
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.experiment.primaryMetric.name": mlflow_name(target.metric),
         "mlflow.experiment.primaryMetric.greaterIsBetter": str(target.greater_is_better),
-        f"mlflow.sharedViewState.{VIEW}": json.dumps(view),
+        f"{VIEW_TAG}{VIEW}": json.dumps(view),
     }
 
 
