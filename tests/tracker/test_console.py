@@ -104,18 +104,21 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.dictionaries(NAMES, VALUES, max_size=4), st.integers() | st.floats())
-def test_no_name_or_value_raises_into_the_run(
-    make_run: Callable[..., RunInfo], values: dict[str, Any], step: Any
-) -> None:
-    run = make_run()
-    tracker = ConsoleTracker(interval_seconds=3600, system_every_seconds=None)
-    tracker.start(run)
-    tracker.log_params(values)
-    tracker.log_tags(values)
-    tracker.log_metrics(values, step=step)
-    tracker.log_metrics({"after": 1.0}, step=1)
-    tracker.finish("FINISHED")
-    assert tracker.sync() == 0
-    assert records(run)[-1]["status"] == "FINISHED"
+@pytest.mark.parametrize("num_cases", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_no_name_or_value_raises_into_the_run(num_cases: int, make_run: Callable[..., RunInfo]) -> None:
+    @settings(max_examples=num_cases, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.dictionaries(NAMES, VALUES, max_size=4), st.integers() | st.floats())
+    def record(values: dict[str, Any], step: Any) -> None:
+        run = make_run()
+        (run.folder / "journal.jsonl").unlink(missing_ok=True)
+        tracker = ConsoleTracker(interval_seconds=3600, system_every_seconds=None)
+        tracker.start(run)
+        tracker.log_params(values)
+        tracker.log_tags(values)
+        tracker.log_metrics(values, step=step)
+        tracker.log_metrics({"after": 1.0}, step=1)
+        tracker.finish("FINISHED")
+        assert tracker.sync() == 0
+        assert records(run)[-1]["status"] == "FINISHED"
+
+    record()

@@ -20,7 +20,7 @@ from pathlib import Path
 from runwright.tracker.mlflow.tracker import MLflowTracker
 from runwright.types import RunInfo
 
-root, me, num_processes, num_stores = Path(sys.argv[1]), *map(int, sys.argv[2:])
+root, me, num_processes, num_stores, num_steps = Path(sys.argv[1]), *map(int, sys.argv[2:])
 for number in range(num_stores):
     store = root / f"store{number}"
     folder = store / "demo" / f"run{me}"
@@ -32,17 +32,17 @@ for number in range(num_stores):
                             system_every_seconds=None, register_as=None, **limits)
     config = {"output_dir": str(store)}
     tracker.start(RunInfo(run_id=f"id{me}", name="demo", folder=folder, config=config, overrides=()))
-    for step in range(5):
+    for step in range(num_steps):
         tracker.log_metrics({"loss": step + me / 7}, step=step)
     tracker.finish("FINISHED")
 """
 
 
-def race(root: Path, *, num_processes: int, num_stores: int) -> list[tuple[int, int, int]]:
+def race(root: Path, num_processes: int, num_stores: int, num_steps: int) -> list[tuple[int, int, int]]:
     """Runs, distinct ids and metrics in each store after all processes used it at once."""
     command = [sys.executable, "-c", RACER, str(root)]
     processes = [
-        subprocess.Popen([*command, str(me), str(num_processes), str(num_stores)])
+        subprocess.Popen([*command, str(me), *map(str, (num_processes, num_stores, num_steps))])
         for me in range(num_processes)
     ]
     assert [process.wait() for process in processes] == [0] * num_processes
@@ -58,14 +58,13 @@ def race(root: Path, *, num_processes: int, num_stores: int) -> list[tuple[int, 
 
 
 @pytest.mark.slow
-def test_a_new_store_is_made_once_by_many_processes(tmp_path: Path) -> None:
-    assert race(tmp_path, num_processes=4, num_stores=2) == [(4, 4, 20)] * 2
-
-
-@pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_sixteen_processes_make_twenty_new_stores(tmp_path: Path) -> None:
-    assert race(tmp_path, num_processes=16, num_stores=20) == [(16, 16, 80)] * 20
+@pytest.mark.parametrize(("num_processes", "num_stores", "num_steps"), [(4, 2, 5), (16, 20, 5), (8, 1, 1000)])
+def test_a_new_store_is_made_once_by_many_processes_and_loses_no_step(
+    num_processes: int, num_stores: int, num_steps: int, tmp_path: Path
+) -> None:
+    expected = (num_processes, num_processes, num_processes * num_steps)
+    assert race(tmp_path, num_processes, num_stores, num_steps) == [expected] * num_stores
 
 
 MAKER = """
