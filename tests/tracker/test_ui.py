@@ -64,7 +64,7 @@ def address_of(process: subprocess.Popen[str]) -> str:
     assert process.stdout
     assert "waiting for it, 60 s at most" in process.stdout.readline()
     line = next((line for line in process.stdout if line.startswith("open ")), "")  # after MLflow's own
-    match = re.fullmatch(r"open (http://127\.0\.0\.1:\d+)/#/experiments/1/runs\?\S+\n", line)
+    match = re.fullmatch(r"open (http://127\.0\.0\.1:\d+)/#/experiments/1/runs\S+\n", line)
     assert match, line
     return match[1]
 

@@ -6,9 +6,10 @@ import argparse
 import contextlib
 import os
 import sys
-from typing import Any
 
-ANSWER_SECONDS = 60  # importing MLflow and its pages takes 5 to 20 s
+ANSWER_SECONDS = 60  # importing MLflow takes its server 5 to 20 s
+RUNS = "runs?workflowType=machine_learning"  # MLflow 3.17 begins with its pages for language models
+VIEW = "mlflow.sharedViewState.runwright"  # of an experiment: its columns are the main metrics
 
 EXAMPLES = """examples:
   runwright ui      the store of the runs in outputs/, on a free port
@@ -29,40 +30,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _say_when_it_answers(address: str, *, server: int) -> None:
-    """Print where the newest runs are shown, once the server answers."""
+    """Print the address of the newest experiment's runs once the server answers."""
     import json
     import time
-    import urllib.request
-
-    from runwright.tracker.mlflow.upload import VIEW, VIEW_TAG
-
-    def ask(what: str, **query: object) -> list[dict[str, Any]]:
-        request = urllib.request.Request(  # noqa: S310 - our own http address
-            f"{address}/api/2.0/mlflow/{what}/search",
-            json.dumps(query).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-            return json.load(answer).get(what, [])
+    from urllib.request import urlopen
 
     until = time.monotonic() + ANSWER_SECONDS
-    while os.getppid() == server and time.monotonic() < until:
+    while os.getppid() == server:
         try:
-            experiments = {each["experiment_id"]: each for each in ask("experiments", max_results=1000)}
-            runs = ask("runs", experiment_ids=list(experiments), max_results=1)  # the newest one
-        except (OSError, ValueError):
+            query = f"{address}/api/2.0/mlflow/experiments/search?max_results=1"
+            with urlopen(query, timeout=10) as answer:  # noqa: S310 - our own http address
+                (newest,) = json.load(answer)["experiments"]
+        except (OSError, ValueError, KeyError):
+            if time.monotonic() > until:
+                late = f"MLflow has not answered in {ANSWER_SECONDS} s; it may still come: {address}"
+                return print(late, file=sys.stderr)
             time.sleep(0.2)
-            continue
-        page = ""
-        if runs:
-            number = runs[0]["info"]["experiment_id"]
-            tags = [tag["key"] for tag in experiments[number].get("tags", [])]
-            view = f"&viewStateShareKey={VIEW}" if f"{VIEW_TAG}{VIEW}" in tags else ""
-            page = f"/#/experiments/{number}/runs?workflowType=machine_learning{view}"
-        print(f"open {address}{page}", flush=True)
-        return
-    if os.getppid() == server:
-        print(f"MLflow has not answered in {ANSWER_SECONDS} s; it may still come: {address}", file=sys.stderr)
+        else:
+            shown = "&viewStateShareKey=runwright" if VIEW in str(newest.get("tags")) else ""
+            return print(f"open {address}/#/experiments/{newest['experiment_id']}/{RUNS}{shown}", flush=True)
+    return None
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -190,6 +190,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     state = _restore(run, checkpoints, stepper, scheduler)
     if isinstance(batches, StreamBatches):
         batches.resume(state.stream)
+    table = EvaluationTable(split=splits.best or USUAL, metric=options.best_metric)
     loop = Loop(
         batches=batches,
         stepper=stepper,
@@ -202,11 +203,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         evaluate=partial(_validate, run, prepared, stepper, splits) if splits.best else None,
         best_split=splits.best or USUAL,
         on_step=partial(_show_step, run, plan.total_steps),
-        on_evaluation=partial(
-            _show_evaluation,
-            run,
-            EvaluationTable(split=splits.best or USUAL, metric=options.best_metric),
-        ),
+        on_evaluation=partial(_show_evaluation, run, table),
     )
     with run.progress.training(total=plan.total_steps, done=state.step):
         code = loop.run(state)

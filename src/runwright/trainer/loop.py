@@ -63,7 +63,7 @@ class Loop:
     stop: StopFlag
     evaluate: Callable[[], Mapping[str, Mapping[str, float]]] | None  # metrics by split, on every rank
     on_step: Callable[[TrainingState, StepResult], None]
-    on_evaluation: Callable[[TrainingState, Mapping[str, Mapping[str, float]]], None] | None = None
+    on_evaluation: Callable[[TrainingState, Mapping[str, Mapping[str, float]]], None] = lambda *_: None
     best_split: str = USUAL  # the one that the best step, patience and schedules go by
 
     def run(self, state: TrainingState) -> int:
@@ -146,7 +146,7 @@ class Loop:
         Neither patience nor a schedule that follows a metric counts them, and no randomness depends on them:
         the training is bit for bit the one without.
         """
-        self._show(state, self._measure(state))
+        self.on_evaluation(state, self._measure(state))
 
     def _evaluate(self, state: TrainingState) -> bool:
         """Evaluate the validation splits; returns True if this is the best step so far."""
@@ -169,12 +169,8 @@ class Loop:
             state.evaluations_without_improvement = 0
         else:
             state.evaluations_without_improvement += 1
-        self._show(state, by_split)
+        self.on_evaluation(state, by_split)
         return state.best_step == state.step
-
-    def _show(self, state: TrainingState, by_split: Mapping[str, Mapping[str, float]]) -> None:
-        if self.on_evaluation is not None:
-            self.on_evaluation(state, by_split)
 
     def _measure(self, state: TrainingState) -> Mapping[str, Mapping[str, float]]:
         """Metrics of the validation splits by split, recorded for this step; empty where there is no such."""

@@ -90,6 +90,5 @@ def test_an_experiment_says_which_metric_matters_and_keeps_what_a_user_chose(
         tracker.finish("FINISHED")
     tags = dict(query("SELECT key, value FROM experiment_tags"))
     assert tags["mlflow.experiment.primaryMetric.name"] == "validation/f1"
-    assert tags["mlflow.experiment.primaryMetric.greaterIsBetter"] == "True"
     view = json.loads(tags["mlflow.sharedViewState.runwright"])
     assert "metrics.`best/validation/f1`" in json.loads(view["state"])["selectedColumns"]

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +210,31 @@ def test_policy_fail_does_not_start_without_a_server(
     assert threading.active_count() <= threads  # those of earlier tests may end meanwhile
 
 
-def test_a_silent_server_costs_the_start_its_limit_and_the_steps_nothing(
+class AnswersNothingBut500(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(500)
+
+    do_POST = do_GET  # noqa: N815 - the name that the server looks for
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture(params=["silent", pytest.param("answers 500", marks=pytest.mark.slow)])
+def bad_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "silent":
+        with socket.socket() as silent:  # accepts connections, never answers
+            silent.bind(("127.0.0.1", 0))
+            silent.listen()
+            yield f"http://127.0.0.1:{silent.getsockname()[1]}"
+        return
+    with ThreadingHTTPServer(("127.0.0.1", 0), AnswersNothingBut500) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_bad_server_costs_the_start_its_limit_and_the_steps_nothing(
+    bad_server: str,
     make_run: MakeRun,
     make_tracker: MakeTracker,
     caplog: pytest.LogCaptureFixture,
@@ -219,19 +244,15 @@ def test_a_silent_server_costs_the_start_its_limit_and_the_steps_nothing(
     run = make_run()
     with client_settings():
         pass  # MLflow is imported: that is no part of what is measured
-    with socket.socket() as silent:  # accepts connections, never answers
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        tracker = make_tracker(uri=uri, start_timeout_seconds=1.0, finish_timeout_seconds=5.0)
-        began = time.monotonic()
-        tracker.start(run)
-        started = time.monotonic()
-        for step in range(1000):
-            tracker.log_metrics({"loss": 1.0}, step=step)
-        logged = time.monotonic()
-        tracker.finish("FINISHED")
-        finished = time.monotonic()
+    tracker = make_tracker(uri=bad_server, start_timeout_seconds=1.0, finish_timeout_seconds=5.0)
+    began = time.monotonic()
+    tracker.start(run)
+    started = time.monotonic()
+    for step in range(1000):
+        tracker.log_metrics({"loss": 1.0}, step=step)
+    logged = time.monotonic()
+    tracker.finish("FINISHED")
+    finished = time.monotonic()
     assert started - began < 2  # 1 s for the decision
     assert logged - started < 2
     assert finished - logged < 6

@@ -107,7 +107,6 @@ class MLflowTracker(JournaledTracker):
             start_time=run.start_time,
             sweep=run.sweep,
             metric=f"{split}/{metric}" if metric else None,
-            greater_is_better=trainer.get("best_mode") == "max",
         )
         _remember(self._folder, store=store, target=target, output_dir=output_dir)
         self._trouble = probe(store, timeout_seconds=self._start_timeout_seconds) or ""

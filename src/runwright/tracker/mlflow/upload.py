@@ -49,7 +49,6 @@ MAX_DIGEST_LENGTH = 36
 MAX_SOURCE_LENGTH = 65_535
 RUN_ID_TAG = "runwright.run_id"
 PARENT_TAG = "mlflow.parentRunId"
-VIEW_TAG, VIEW = "mlflow.sharedViewState.", "runwright"  # of an experiment: columns are the main metrics
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +61,6 @@ class Target:
     start_time: float | None = None  # seconds since 1970
     sweep: str | None = None  # identity of its multirun, which is the run above it
     metric: str | None = None  # the one that the best step is chosen by, as `split/name`
-    greater_is_better: bool = False
 
 
 class Uploader:
@@ -172,8 +170,6 @@ class Uploader:
             return self._search(client, sweep) or self._create(client, sweep, name=name, tags={})
 
     def _create(self, client: MlflowClient, our_id: str, *, name: str, tags: dict[str, str]) -> str:
-        first = next(read(self.folder / FILE_NAME), None)
-        start = self.target.start_time
         try:
             user = getpass.getuser()
         except (OSError, KeyError):  # a container's user need not have a name
@@ -181,7 +177,7 @@ class Uploader:
         tags |= {RUN_ID_TAG: our_id, "mlflow.source.type": "LOCAL", "mlflow.user": user}
         run = client.create_run(
             self.experiment_id,
-            start_time=round(start * 1000) if start else first[0]["t"] if first else None,
+            start_time=round(1000 * self.target.start_time) if self.target.start_time else None,
             tags=tags,
             run_name=mlflow_text(name, max_length=MAX_TAG_LENGTH),
         )
@@ -189,24 +185,18 @@ class Uploader:
 
     def _settle_parent(self, client: MlflowClient) -> None:
         """Give the run of the multirun the status of its jobs together; it ends while none of them runs."""
-        from mlflow.exceptions import MlflowException
-
         parent = client.get_run(self.mlflow_run_id).data.tags.get(PARENT_TAG)
-        if parent is None:
+        if parent is None or client.get_run(parent).info.lifecycle_stage == "deleted":
             return
         query = f"tags.`{PARENT_TAG}` = '{parent}'"
         jobs = client.search_runs([self.experiment_id], query, order_by=["attributes.start_time DESC"])
         statuses = [job.info.status for job in jobs]
         # A job that was killed and made up for by a later one no longer counts.
         status = next((one for one in ("RUNNING", "FAILED") if one in statuses), statuses[0])
-        try:
-            if status == "RUNNING":
-                client.update_run(parent, status=status)
-            else:
-                client.set_terminated(parent, status, end_time=max(job.info.end_time or 0 for job in jobs))
-        except MlflowException as error:
-            if error.error_code not in REFUSALS:  # as of a run that a user has deleted
-                raise
+        if status == "RUNNING":
+            client.update_run(parent, status=status)
+        else:
+            client.set_terminated(parent, status, end_time=max(job.info.end_time or 0 for job in jobs))
 
     def _send(self, client: MlflowClient, batch: Batch) -> None:
         from mlflow.entities import Param, RunTag
@@ -314,10 +304,7 @@ def _experiment(client: MlflowClient, target: Target, artifacts: str | None) -> 
 
 
 def _shown_first(target: Target) -> dict[str, str]:
-    """Tags of an experiment that MLflow's page reads: the metric that it draws first, and a view.
-
-    MLflow 3.17 cannot be told which columns it shows by default; a view of this form is in its menu `Views`.
-    """
+    """Tags of an experiment: the metric drawn first, and a view, since default columns cannot be set (3.17)."""
     if target.metric is None:
         return {}
     name = target.metric.partition("/")[2]
@@ -326,10 +313,8 @@ def _shown_first(target: Target) -> dict[str, str]:
     state = json.dumps({"selectedColumns": [f"metrics.`{mlflow_name(key)}`" for key in keys]})
     view = {"name": "Main metrics", "createdAt": now, "updatedAt": now, "state": state}
     return {
-        "mlflow.experimentKind": "custom_model_development",
         "mlflow.experiment.primaryMetric.name": mlflow_name(target.metric),
-        "mlflow.experiment.primaryMetric.greaterIsBetter": str(target.greater_is_better),
-        f"{VIEW_TAG}{VIEW}": json.dumps(view),
+        "mlflow.sharedViewState.runwright": json.dumps(view),
     }
 
 
