@@ -304,7 +304,7 @@ def _experiment(client: MlflowClient, target: Target, artifacts: str | None) -> 
 
 
 def _shown_first(target: Target) -> dict[str, str]:
-    """Tags of an experiment: the metric drawn first, and a view, since default columns cannot be set (3.17)."""
+    """Tags of an experiment: the metric drawn first, and a view of the main ones, not shown by default."""
     if target.metric is None:
         return {}
     name = target.metric.partition("/")[2]
