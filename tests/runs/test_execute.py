@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import re
 import shutil
 import sqlite3
 from contextlib import redirect_stdout
@@ -83,6 +84,11 @@ def test_a_run_learns_and_reports_it(finished: runwright.RunResult) -> None:
     assert isinstance(interval, Interval)
     assert interval.low <= interval.value == finished.metrics["test/accuracy"] <= interval.high
     assert {"test/accuracy/a", "test/accuracy/b", "validation/loss"} <= finished.metrics.keys()
+    curves = read_curves(finished.folder / "journal.jsonl")
+    assert [*curves["best/validation/loss"][0], *curves["test/loss"][0]] == [finished.best_step] * 2
+    log = (finished.folder / "log.txt").read_text()
+    assert log.count("evaluations of validation:") == 1
+    assert re.search(rf" {finished.best_step}(  +[\d.]+)+  best\n", log)
 
 
 def test_a_run_leaves_everything_in_its_folder(finished: runwright.RunResult) -> None:

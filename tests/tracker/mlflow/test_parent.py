@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from runwright.analysis.runs.rows import read_store
 from runwright.tracker.mlflow.tracker import MLflowTracker, sync
 from runwright.types import RunInfo
 
@@ -42,6 +43,8 @@ def test_jobs_that_come_at_once_are_below_one_run(
     ((name, status, parent),) = query(PARENTS)
     assert (name, status) == ("demo sweep 2026-01-31_09-00-00-1a2b3c", "FINISHED")
     assert query(CHILDREN) == [(parent,)] * 3
+    rows = read_store(None, output_dir=jobs[0].result().folder.parents[1])
+    assert sorted(row.run_id for row in rows) == ["job-0", "job-1", "job-2"]
 
 
 def test_the_run_above_has_the_status_of_its_jobs_together(

@@ -169,7 +169,7 @@ def read_store(uri: str | None, *, output_dir: Path) -> list[RunRow]:
 
 
 def _mlflow_rows(client: Any) -> Iterator[RunRow]:
-    from runwright.tracker.mlflow.upload import RUN_ID_TAG
+    from runwright.tracker.mlflow.upload import RUN_ID_TAG, SWEEP_TAG
 
     names = {group.experiment_id: group.name for group in client.search_experiments(max_results=MLFLOW_PAGE)}
     token: str | None = ""
@@ -177,6 +177,8 @@ def _mlflow_rows(client: Any) -> Iterator[RunRow]:
         page = client.search_runs(list(names), max_results=MLFLOW_PAGE, page_token=token or None)
         for run in page:
             tags, end = run.data.tags, run.info.end_time
+            if SWEEP_TAG in tags:
+                continue  # its jobs are the runs
             yield RunRow(
                 run_id=tags.get(RUN_ID_TAG, run.info.run_id),
                 name=names[run.info.experiment_id],

@@ -48,7 +48,7 @@ MAX_INPUT_NAME_LENGTH = 500
 MAX_DIGEST_LENGTH = 36
 MAX_SOURCE_LENGTH = 65_535
 RUN_ID_TAG = "runwright.run_id"
-PARENT_TAG = "mlflow.parentRunId"
+PARENT_TAG, SWEEP_TAG = "mlflow.parentRunId", "runwright.sweep"  # of a job; of the run above the jobs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,7 +167,9 @@ class Uploader:
         lock.parent.mkdir(parents=True, exist_ok=True)
         name = f"{self.target.experiment} sweep {sweep.rpartition('-')[0]}"
         with FileLock(lock, timeout=60):
-            return self._search(client, sweep) or self._create(client, sweep, name=name, tags={})
+            return self._search(client, sweep) or self._create(
+                client, sweep, name=name, tags={SWEEP_TAG: sweep}
+            )
 
     def _create(self, client: MlflowClient, our_id: str, *, name: str, tags: dict[str, str]) -> str:
         try:
