@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 import pytest
 from rich.box import SIMPLE_HEAD
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runwright.report.terminal import duration, number_text, print_table, short
+from runwright.report.terminal import duration, mean_text, number_text, print_table, short, shorten
 
 NUMBERS = ["0.123456", "1,234,567", "[0.1234, 0.5678]"]
 
@@ -80,3 +81,12 @@ def test_numbers_have_the_digits_that_matter(value: float, text: str, in_few_cha
 )
 def test_durations_have_two_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_mean_has_its_standard_deviation_where_it_is_defined() -> None:
+    assert [mean_text([]), mean_text([0.5]), mean_text([0.25, 0.75])] == ["-", "0.5000", "0.5000 ± 0.3536"]
+    assert [mean_text([math.inf, 1.0]), mean_text([math.inf, -math.inf])] == ["inf", "nan"]
+
+
+def test_a_text_is_cut_to_a_length_that_counts_the_sign_for_the_rest() -> None:
+    assert [shorten("12345", 5), shorten("123456", 5)] == ["12345", "1234…"]

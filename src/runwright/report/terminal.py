@@ -93,7 +93,8 @@ def mean_text(values: Sequence[float]) -> str:
     """One value, or the mean of several with their standard deviation."""
     if len(values) < 2:
         return number_text(values[0]) if values else "-"
-    return f"{number_text(statistics.fmean(values))} ± {number_text(statistics.stdev(values))}"
+    mean = sum(values) / len(values)
+    return number_text(mean) + (f" ± {number_text(statistics.stdev(values))}" if math.isfinite(mean) else "")
 
 
 def short(value: float) -> str:
