@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
 import time
@@ -10,9 +11,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
-from rich.text import Text
 
 from runwright.report.terminal import console as shared_console
 from runwright.report.terminal import duration, short
@@ -61,7 +61,7 @@ class Progress(ExitStack):
     @contextmanager
     def training(self, *, total: int, done: int = 0) -> Iterator[None]:
         """The stage of `step`, from the step `done` on."""
-        stage = self._stage("train", total=total, done=done, unit="step")
+        stage = self.counting("train", total=total, done=done, unit="step")
         with ExitStack() as until_first_step, stage as show:
             if self._enabled and not self._console.is_terminal:
                 until_first_step.enter_context(_ticking(lambda: f"train: step {done}/{total}", self._say))
@@ -84,11 +84,10 @@ class Progress(ExitStack):
 
     def _note(self, line: str) -> None:
         """Show a line in a notebook's cell, below those that stay, in the place of the one before."""
-        from IPython.display import display  # there is one where a notebook is
-
         logger.debug(line)
         text = {"text/plain": "\n".join(dict.fromkeys([*self._kept, line]))}
         if self._cell is None:
+            display = importlib.import_module("IPython.display").display  # it is there where a notebook is
             self._cell = display(text, raw=True, display_id=True)
         else:
             self._cell.update(text, raw=True)
@@ -99,7 +98,7 @@ class Progress(ExitStack):
         self._num_stages += 1
         title = f"[{self._num_stages}/{NUM_STAGES}] {name}"
         if not self._enabled or self._console.is_terminal:
-            with self._stage(title, total=None) as on_progress:
+            with self.counting(title) as on_progress:
                 yield on_progress
             return
         text = title
@@ -112,15 +111,10 @@ class Progress(ExitStack):
             yield show
 
     @contextmanager
-    def counting(self, name: str, *, total: int | None = None) -> Iterator[OnProgress]:
-        """Any other stage, such as an evaluation below training; without a total, examples are counted."""
-        with self._stage(name, total=total) as on_progress:
-            yield on_progress
-
-    @contextmanager
-    def _stage(
-        self, name: str, *, total: int | None, done: int = 0, unit: str = "example"
+    def counting(
+        self, name: str, *, total: int | None = None, done: int = 0, unit: str = "example"
     ) -> Iterator[OnProgress]:
+        """Any other stage, such as an evaluation below training; without a total, examples are counted."""
         if not self._enabled:
             yield _ignore
         elif not self._console.is_terminal:
@@ -129,9 +123,9 @@ class Progress(ExitStack):
         else:
             bars = self._bars = self._bars or self.enter_context(_make_bars(self._console))
             bars.start()
-            task = bars.add_task(name, total=total, completed=done, metrics={})
+            task = bars.add_task(name, total=total, completed=done, metrics="")
             try:
-                yield _bar(bars, task)
+                yield _bar(bars, task, self._console)
             finally:
                 bars.remove_task(task)
                 if not bars.tasks:
@@ -160,14 +154,21 @@ def _ticking(text: Callable[[], str], say: Callable[[str], object]) -> Iterator[
         thread.join()
 
 
-def _bar(bars: Bars, task: Any) -> OnProgress:
+def _bar(bars: Bars, task: Any, console: Console) -> OnProgress:
     shown = -float("inf")
 
     def show(done: int, total: int | None = None, metrics: Mapping[str, float] | None = None) -> None:
         nonlocal shown
         if time.monotonic() - shown >= REFRESH_SECONDS or done == total:
             shown = time.monotonic()
-            bars.update(task, total=total, completed=done, metrics=metrics or {})
+            # The longest name, the count and the time take 42 columns, a bar of use another 10.
+            text, room = "", console.width - 52
+            for name, value in (metrics or {}).items():  # in the order of their importance
+                longer = f"{text}  {name} {short(value)}".lstrip()
+                if len(longer) > room:
+                    break
+                text = longer
+            bars.update(task, total=total, completed=done, metrics=text)
 
     return show
 
@@ -196,30 +197,12 @@ def _lines(name: str, *, start: int, unit: str, note: Callable[[str], None] | No
     return show
 
 
-class _Metrics(ProgressColumn):
-    """As many metrics as the terminal has room for; the last ones go first."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__()
-        self._console = console
-
-    def render(self, task: Task) -> Text:
-        # The longest name, the count and the time take 42 columns, a bar of use another 10.
-        shown, room = "", self._console.width - 52
-        for name, value in task.fields["metrics"].items():
-            longer = f"{shown}  {name} {short(value)}".lstrip()
-            if len(longer) > room:
-                break
-            shown = longer
-        return Text(shown, style="cyan", no_wrap=True)
-
-
 def _make_bars(console: Console) -> Bars:
     return Bars(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None if console.width >= 100 else 10),
         MofNCompleteColumn(),
-        _Metrics(console),
+        TextColumn("{task.fields[metrics]}", style="cyan", markup=False),
         TimeRemainingColumn(compact=True),
         console=console,
         expand=True,
