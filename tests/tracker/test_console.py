@@ -106,7 +106,7 @@ VALUES = st.recursive(
 
 @pytest.mark.parametrize("num_cases", [300, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_no_name_or_value_raises_into_the_run(num_cases: int, make_run: Callable[..., RunInfo]) -> None:
-    @settings(max_examples=num_cases, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=num_cases, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.dictionaries(NAMES, VALUES, max_size=4), st.integers() | st.floats())
     def record(values: dict[str, Any], step: Any) -> None:
         run = make_run()
