@@ -65,7 +65,7 @@ def test_a_run_whose_server_is_down_is_synced_later_without_loss_or_doubles(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", [signal.SIGKILL] * 5 + [signal.SIGSTOP])
 def test_a_server_that_dies_or_hangs_in_mid_run_costs_no_step_and_loses_nothing(
     make_run: MakeRun,
     make_tracker: MakeTracker,
@@ -96,15 +96,21 @@ def test_a_server_that_dies_or_hangs_in_mid_run_costs_no_step_and_loses_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seconds", [1, 60])
 def test_a_server_that_comes_back_gets_the_rest_while_the_run_goes_on(
-    make_run: MakeRun, make_tracker: MakeTracker, server: Any, recorded: Recorded, log_steps: LogSteps
+    seconds: int,
+    make_run: MakeRun,
+    make_tracker: MakeTracker,
+    server: Any,
+    recorded: Recorded,
+    log_steps: LogSteps,
 ) -> None:
     server.start()
     run, tracker = make_run(), make_tracker(uri=server.uri, policy="fail")
     tracker.start(run)
     log_steps(tracker, 0, 100, pause_seconds=0.01)
     server.kill()
-    log_steps(tracker, 100, 200, pause_seconds=0.01)
+    log_steps(tracker, 100, 200, pause_seconds=seconds / 100)
     server.start()
     log_steps(tracker, 200, 300, pause_seconds=0.02)
     tracker.finish("FINISHED")
