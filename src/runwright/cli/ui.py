@@ -76,7 +76,8 @@ def execute(args: argparse.Namespace) -> int:
         ) from error
     if args.host not in ("127.0.0.1", "localhost", "::1"):
         print(f"warning: whoever reaches {args.host} can read and delete these runs", file=sys.stderr)
-    address = f"http://{args.host}:{port}"
+    host = "127.0.0.1" if args.host in ("0.0.0.0", "::") else args.host  # noqa: S104 - compared, not bound
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     limit = f"{ANSWER_SECONDS} s at most"
     print(f"MLflow starts on {redact(store.uri)}; waiting for it, {limit} (Ctrl-C ends it)", flush=True)
     if not os.fork():  # this process becomes the server, and its child says when it answers

@@ -18,7 +18,7 @@ from runwright.types import RunInfo
 MakeRun = Callable[..., RunInfo]
 MakeTracker = Callable[..., MLflowTracker]
 Query = Callable[[str], list[tuple[Any, ...]]]
-SWEEP = "2026-01-31_09-00-00-1a2b3c-0123abcd"
+SWEEP = """it's "mine" ü-0123abcd"""
 TRAINER = {"best_metric": "f1", "best_mode": "max", "best_split": None}
 PARENTS = "SELECT name, status, run_uuid FROM runs WHERE name LIKE '% sweep %'"
 CHILDREN = "SELECT value FROM tags WHERE key = 'mlflow.parentRunId'"
@@ -41,7 +41,7 @@ def test_jobs_that_come_at_once_are_below_one_run(
         jobs = [pool.submit(record, make_run, make_tracker(), f"job-{number}") for number in range(3)]
     assert all(job.exception() is None for job in jobs)
     ((name, status, parent),) = query(PARENTS)
-    assert (name, status) == ("demo sweep 2026-01-31_09-00-00-1a2b3c", "FINISHED")
+    assert (name, status) == ('demo sweep it\'s "mine" ü', "FINISHED")
     assert query(CHILDREN) == [(parent,)] * 3
     rows = read_store(None, output_dir=jobs[0].result().folder.parents[1])
     assert sorted(row.run_id for row in rows) == ["job-0", "job-1", "job-2"]

@@ -162,14 +162,13 @@ class Uploader:
 
     def _find_parent(self, client: MlflowClient, sweep: str) -> str:
         """The run of the multirun, made by the first of its jobs that comes here."""
-        key = digest([redact(self.store.uri), self.experiment_id, sweep])
+        our_id = digest(sweep)  # a folder's name may hold what a search does not take
+        key = digest([redact(self.store.uri), self.experiment_id, our_id])
         lock = cache_root() / "mlflow" / f"{key}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
-        name = f"{self.target.experiment} sweep {sweep.rpartition('-')[0]}"
+        name, tags = f"{self.target.experiment} sweep {sweep.rpartition('-')[0]}", {SWEEP_TAG: sweep}
         with FileLock(lock, timeout=60):
-            return self._search(client, sweep) or self._create(
-                client, sweep, name=name, tags={SWEEP_TAG: sweep}
-            )
+            return self._search(client, our_id) or self._create(client, our_id, name=name, tags=tags)
 
     def _create(self, client: MlflowClient, our_id: str, *, name: str, tags: dict[str, str]) -> str:
         try:
