@@ -9,7 +9,6 @@ import sys
 
 ANSWER_SECONDS = 60  # importing MLflow takes its server 5 to 20 s
 RUNS = "runs?workflowType=machine_learning"  # MLflow 3.17 begins with its pages for language models
-VIEW = "mlflow.sharedViewState.runwright"  # of an experiment: its columns are the main metrics
 
 EXAMPLES = """examples:
   runwright ui      the store of the runs in outputs/, on a free port
@@ -35,6 +34,8 @@ def _say_when_it_answers(address: str, *, server: int) -> None:
     import time
     from urllib.request import urlopen
 
+    from runwright.tracker.mlflow.upload import VIEW_TAG
+
     until = time.monotonic() + ANSWER_SECONDS
     while os.getppid() == server:
         try:
@@ -47,7 +48,7 @@ def _say_when_it_answers(address: str, *, server: int) -> None:
                 return print(late, file=sys.stderr)
             time.sleep(0.2)
         else:
-            shown = "&viewStateShareKey=runwright" if VIEW in str(newest.get("tags")) else ""
+            shown = "&viewStateShareKey=runwright" if VIEW_TAG in str(newest.get("tags")) else ""
             return print(f"open {address}/#/experiments/{newest['experiment_id']}/{RUNS}{shown}", flush=True)
     return None
 

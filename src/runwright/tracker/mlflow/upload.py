@@ -48,6 +48,7 @@ MAX_INPUT_NAME_LENGTH = 500
 MAX_DIGEST_LENGTH = 36
 MAX_SOURCE_LENGTH = 65_535
 RUN_ID_TAG = "runwright.run_id"
+VIEW_TAG = "mlflow.sharedViewState.runwright"  # as MLflow 3.17 keeps a view of an experiment
 PARENT_TAG, SWEEP_TAG = "mlflow.parentRunId", "runwright.sweep"  # of a job; of the run above the jobs
 
 
@@ -94,7 +95,9 @@ class Uploader:
         prepare(self.store, timeout_seconds=60)
         client = MlflowClient(self.store.uri)
         state = read_state(self.folder).get(redact(self.store.uri), {})
-        self.experiment_id = _experiment(client, self.target, self.store.artifacts)
+        self.experiment_id = _experiment(client, self.target.experiment, self.store.artifacts)
+        if self.target.metric:
+            self._describe_experiment(client, self.target.metric)
         run_id = self._find_run(client, state.get("mlflow_run_id"))
         if run_id is None:
             run_id, state = self._create_run(client), {}
@@ -139,6 +142,16 @@ class Uploader:
             "offset": self._offset,
         }
         write_json(self.folder / STATE_NAME, states)
+
+    def _describe_experiment(self, client: MlflowClient, metric: str) -> None:
+        """Name the metric that MLflow's page draws first, and a view of the main ones; a user's choice stays."""
+        keys = (f"best/{metric}", f"test/{metric.partition('/')[2]}", "train/loss", metric)
+        now = round(1000 * (self.target.start_time or 0))
+        state = json.dumps({"selectedColumns": [f"metrics.`{mlflow_name(key)}`" for key in keys]})
+        view = {"name": "Main metrics", "createdAt": now, "updatedAt": now, "state": state}
+        tags = {"mlflow.experiment.primaryMetric.name": mlflow_name(metric), VIEW_TAG: json.dumps(view)}
+        for key in tags.keys() - client.get_experiment(self.experiment_id).tags.keys():
+            client.set_experiment_tag(self.experiment_id, key, tags[key])
 
     def _find_run(self, client: MlflowClient, run_id: str | None) -> str | None:
         from mlflow.exceptions import MlflowException
@@ -279,17 +292,14 @@ def _log_inputs(client: MlflowClient, run_id: str, inputs: list[dict[str, Any]])
         logger.warning("MLflow refuses the run's data sets: %s", error)
 
 
-def _experiment(client: MlflowClient, target: Target, artifacts: str | None) -> str:
-    """The id of the experiment, made where there is none; it says to MLflow's page what to show."""
+def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
     from mlflow.exceptions import MlflowException
 
-    name = target.experiment
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         address = f"{artifacts.rstrip('/')}/{mlflow_name(name)}" if artifacts else None  # nothing to escape
         try:
-            tags = _shown_first(target)
-            return client.create_experiment(name, artifact_location=address, tags=tags)
+            return client.create_experiment(name, artifact_location=address)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -298,25 +308,7 @@ def _experiment(client: MlflowClient, target: Target, artifacts: str | None) -> 
     if experiment.lifecycle_stage == "deleted":
         logger.warning("experiment %r was deleted in MLflow; it is restored", name)
         client.restore_experiment(experiment.experiment_id)
-    for key, text in _shown_first(target).items():
-        if key not in experiment.tags:  # what a user has chosen there stays
-            client.set_experiment_tag(experiment.experiment_id, key, text)
     return experiment.experiment_id
-
-
-def _shown_first(target: Target) -> dict[str, str]:
-    """Tags of an experiment: the metric drawn first, and a view of the main ones, not shown by default."""
-    if target.metric is None:
-        return {}
-    name = target.metric.partition("/")[2]
-    keys = (f"best/{target.metric}", f"test/{name}", "train/loss", target.metric)
-    now = round((target.start_time or 0) * 1000)
-    state = json.dumps({"selectedColumns": [f"metrics.`{mlflow_name(key)}`" for key in keys]})
-    view = {"name": "Main metrics", "createdAt": now, "updatedAt": now, "state": state}
-    return {
-        "mlflow.experiment.primaryMetric.name": mlflow_name(target.metric),
-        "mlflow.sharedViewState.runwright": json.dumps(view),
-    }
 
 
 def read_state(folder: Path) -> dict[str, Any]:
