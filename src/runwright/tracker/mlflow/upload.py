@@ -144,7 +144,7 @@ class Uploader:
         write_json(self.folder / STATE_NAME, states)
 
     def _describe_experiment(self, client: MlflowClient, metric: str) -> None:
-        """Name the metric that MLflow's page draws first, and a view of the main ones; a user's choice stays."""
+        """Name the metric that MLflow draws first, and a view of the main ones; what a user chose stays."""
         keys = (f"best/{metric}", f"test/{metric.partition('/')[2]}", "train/loss", metric)
         now = round(1000 * (self.target.start_time or 0))
         state = json.dumps({"selectedColumns": [f"metrics.`{mlflow_name(key)}`" for key in keys]})
