@@ -29,7 +29,9 @@ pytestmark = pytest.mark.usefixtures("store_there")
 def record(make_run: MakeRun, tracker: MLflowTracker, job: str, status: str = "FINISHED") -> RunInfo:
     run = replace(make_run(job), sweep=SWEEP, start_time=time.time())
     tracker.start(run)
-    tracker.log_metrics({"validation/f1": 0.5}, step=1)
+    tracker.log_metrics({"validation/f1": 0.75}, step=1)
+    tracker.log_metrics({"validation/f1": 0.5}, step=2)
+    tracker.log_metrics({"best/validation/f1": 0.75}, step=1)
     tracker.finish(status)
     return run
 
@@ -45,6 +47,7 @@ def test_jobs_that_come_at_once_are_below_one_run(
     assert query(CHILDREN) == [(parent,)] * 3
     rows = read_store(None, output_dir=jobs[0].result().folder.parents[1])
     assert sorted(row.run_id for row in rows) == ["job-0", "job-1", "job-2"]
+    assert {row.metrics["validation/f1"] for row in rows} == {0.75}  # of the best weights
 
 
 def test_the_run_above_has_the_status_of_its_jobs_together(

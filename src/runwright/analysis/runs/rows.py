@@ -23,6 +23,7 @@ SUMMARY_FILE = "summary.json"
 DIED = "DIED"  # run.json says RUNNING, but the process is gone: `runwright doctor --fix` marks it
 TAIL_BYTES = 65_536  # of the journal of a run without a summary: holds some hundred steps
 FIELDS = ("id", "name", "status", "started", "seconds", "step", "host", "device", "overrides", "folder")
+BEST = "best/"  # before names of metrics of the best weights that have a curve
 MLFLOW_PAGE = 1000  # runs in one answer
 MLFLOW_TIMEOUT_SECONDS = 10
 
@@ -179,13 +180,15 @@ def _mlflow_rows(client: Any) -> Iterator[RunRow]:
             tags, end = run.data.tags, run.info.end_time
             if SWEEP_TAG in tags:
                 continue  # its jobs are the runs
+            metrics = {name: float(value) for name, value in run.data.metrics.items()}
+            best = {name[len(BEST) :]: metrics[name] for name in metrics if name.startswith(BEST)}
             yield RunRow(
                 run_id=tags.get(RUN_ID_TAG, run.info.run_id),
                 name=names[run.info.experiment_id],
                 status="CREATED" if run.info.status == "SCHEDULED" else run.info.status,
                 start_time=(run.info.start_time or 0) / 1000,
                 end_time=None if end is None else end / 1000,
-                metrics={name: float(value) for name, value in run.data.metrics.items()},
+                metrics=metrics | best,  # as in the summary of a run
                 reason=tags.get("runwright.ended", ""),
                 record={"host": tags.get("runwright.host")},
                 params=dict(run.data.params),
