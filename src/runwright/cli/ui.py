@@ -37,20 +37,16 @@ def _say_when_it_answers(address: str, *, server: int) -> None:
     from runwright.tracker.mlflow.upload import VIEW_TAG
 
     until = time.monotonic() + ANSWER_SECONDS
-    while os.getppid() == server:
-        try:
+    while os.getppid() == server and time.monotonic() < until:
+        with contextlib.suppress(OSError, ValueError, KeyError):
             query = f"{address}/api/2.0/mlflow/experiments/search?max_results=1"
             with urlopen(query, timeout=10) as answer:  # noqa: S310 - our own http address
                 (newest,) = json.load(answer)["experiments"]
-        except (OSError, ValueError, KeyError):
-            if time.monotonic() > until:
-                late = f"MLflow has not answered in {ANSWER_SECONDS} s; it may still come: {address}"
-                return print(late, file=sys.stderr)
-            time.sleep(0.2)
-        else:
-            shown = "&viewStateShareKey=runwright" if VIEW_TAG in str(newest.get("tags")) else ""
-            return print(f"open {address}/#/experiments/{newest['experiment_id']}/{RUNS}{shown}", flush=True)
-    return None
+            view = "&viewStateShareKey=runwright" if VIEW_TAG in str(newest.get("tags")) else ""
+            print(f"open {address}/#/experiments/{newest['experiment_id']}/{RUNS}{view}", flush=True)
+            return
+        time.sleep(0.2)
+    print(f"no answer from MLflow at {address} in {ANSWER_SECONDS} s; it may still come", file=sys.stderr)
 
 
 def execute(args: argparse.Namespace) -> int:
