@@ -46,7 +46,8 @@ def _say_when_it_answers(address: str, *, server: int) -> None:
             print(f"open {address}/#/experiments/{newest['experiment_id']}/{RUNS}{view}", flush=True)
             return
         time.sleep(0.2)
-    print(f"no answer from MLflow at {address} in {ANSWER_SECONDS} s; it may still come", file=sys.stderr)
+    if os.getppid() == server:
+        print(f"no answer of MLflow at {address} in {ANSWER_SECONDS} s; it may still come", file=sys.stderr)
 
 
 def execute(args: argparse.Namespace) -> int:
