@@ -32,6 +32,8 @@ def run(
         composed.config,
         overrides=composed.overrides,
         command=["runwright.run"],
+        unresolved=composed.unresolved,
+        choices=composed.choices,
     )
     with run_lock(created), noting_the_end(created):
         return execute(created)

@@ -186,8 +186,8 @@ class RunInfo:
     folder: Path
     config: Mapping[str, Any]  # the resolved configuration
     overrides: tuple[str, ...]
-    # Folders of runs of the same output_dir that died and were marked so, whenever it is asked.
-    dead_runs: Callable[[], Iterable[Path]] = tuple
+    # Folders of runs of the same output_dir that have ended, whenever it is asked.
+    ended_runs: Callable[[], Iterable[Path]] = tuple
 
 
 class Tracker(Protocol):

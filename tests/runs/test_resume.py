@@ -21,8 +21,9 @@ from runwright.runs.resume import (
     change_config,
     check_identity,
     comparable,
-    find_unfinished,
+    find_earlier,
     resuming,
+    why_finished,
 )
 
 Make = Callable[..., Path]
@@ -32,7 +33,13 @@ Make = Callable[..., Path]
 def make_run(tmp_path: Path) -> Make:
     def make(*overrides: str) -> Path:
         composed = compose_checked([f"output_dir={tmp_path}", *overrides])
-        return create(composed.config, overrides=composed.overrides, command=["test"])
+        return create(
+            composed.config,
+            overrides=composed.overrides,
+            command=["test"],
+            unresolved=composed.unresolved,
+            choices=composed.choices,
+        )
 
     return make
 
@@ -136,17 +143,21 @@ def test_a_run_that_is_at_work_is_refused(make_run: Make, capsys: pytest.Capture
     assert "is working on" in capsys.readouterr().err
 
 
-def test_auto_finds_the_newest_unfinished_run_of_the_same_configuration(make_run: Make) -> None:
-    assert find_unfinished(read_config(make_run("seed=1") / CONFIG_FILE) | {"seed": 2}) is None
+def test_auto_finds_the_newest_run_of_the_same_configuration_finished_or_not(make_run: Make) -> None:
+    assert find_earlier(read_config(make_run("seed=1") / CONFIG_FILE) | {"seed": 2}) is None
     old, new = make_run("seed=3"), make_run("seed=3", "trainer.max_epochs=2")
     make_run("seed=4")
     wanted = read_config(old / CONFIG_FILE)
-    assert find_unfinished(wanted) == new  # the length may change
+    assert find_earlier(wanted) == new  # the length may change
     resume(new, wanted)
     assert read_config(new / CONFIG_FILE)["trainer"]["max_epochs"] == 1
     assert resumes(new)[0]["changed"] == {"trainer.max_epochs": [2, 1]}
-    update_status(new, "FINISHED")
-    assert find_unfinished(wanted) is None
+    assert why_finished(new, wanted) == ""
+    update_status(new, "FINISHED", end={"step": 8, "steps": 8, "reason": "length"})
+    assert find_earlier(wanted) == new
+    assert "finished at step 8 of 8, nothing is left to do" in why_finished(new, wanted)
+    longer = {**wanted, "trainer": {**wanted["trainer"], "max_epochs": 3}}
+    assert why_finished(new, longer) == ""
 
 
 def test_every_changeable_key_is_one_of_the_configuration(make_run: Make) -> None:
@@ -191,6 +202,6 @@ def test_a_run_folder_of_another_format_is_refused_in_one_line(
 
 def test_a_run_of_another_format_is_not_gone_on_with(make_run: Make) -> None:
     folder = make_run()
-    assert find_unfinished(read_config(folder / CONFIG_FILE)) == folder
+    assert find_earlier(read_config(folder / CONFIG_FILE)) == folder
     update_status(folder, "RUNNING", format=0)
-    assert find_unfinished(read_config(folder / CONFIG_FILE)) is None
+    assert find_earlier(read_config(folder / CONFIG_FILE)) is None

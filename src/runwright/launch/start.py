@@ -12,7 +12,7 @@ from typing import Any
 
 from runwright.config.options import WHY_NOT_DEEPSPEED, LaunchOptions
 from runwright.config.secrets import conceal, reveal
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, TrackingError
 from runwright.launch.local import launch
 from runwright.launch.worker import die_with_parent, import_execute
 from runwright.runs.folder import (
@@ -25,13 +25,15 @@ from runwright.runs.folder import (
     resolve_run,
 )
 from runwright.runs.lock import run_lock
-from runwright.runs.resume import change_config, find_unfinished, resuming
-from runwright.runs.states import noting_the_end
+from runwright.runs.resume import change_config, find_earlier, resuming, why_finished
+from runwright.runs.states import complete_journal, noting_the_end
+from runwright.tracker.mlflow.upload import unsent_bytes
 from runwright.trainer.environment import (
     STOP_VARIABLE,
     check_num_processes,
     rank,
     started_from_outside,
+    world_size,
 )
 
 AUTO = "auto"
@@ -65,6 +67,8 @@ def start(
     if os.environ.pop(STOP_VARIABLE, None):  # a job of a multirun
         die_with_parent(signal.SIGTERM)  # stopped in good order where that is killed
     folder, resumed = choose_folder()
+    if resumed and (reason := why_finished(folder, resumed)):
+        return _settle(folder, reason)
     with run_lock(folder) as lock, noting_the_end(folder), resuming(folder, resumed):
         config = reveal(read_saved(folder))
         options = LaunchOptions(**config["launch"])
@@ -83,6 +87,8 @@ def _join_others(choose_folder: Callable[[], tuple[Path, dict[str, Any] | None]]
         folder = None
         if rank() == 0:
             folder, resumed = choose_folder()
+            if world_size() == 1 and resumed and (reason := why_finished(folder, resumed)):
+                return _settle(folder, reason)
             for context in (run_lock(folder), noting_the_end(folder), resuming(folder, resumed)):
                 stack.enter_context(context)
             # Before torch is imported: a wrong configuration costs nothing here either.
@@ -98,18 +104,38 @@ def _join_others(choose_folder: Callable[[], tuple[Path, dict[str, Any] | None]]
     return 0
 
 
+def _settle(folder: Path, reason: str) -> int:
+    """Say why nothing is left to do for a run, and send MLflow what it lacks of it."""
+    print(reason, file=sys.stderr)
+    complete_journal(folder)
+    if any(unsent_bytes(folder).values()):
+        from runwright.tracker.mlflow.tracker import sync
+
+        try:
+            print(f"{folder}: {sync(folder)} records sent to MLflow, which lacked them", file=sys.stderr)
+        except TrackingError as error:
+            print(error, file=sys.stderr)
+    return 0
+
+
 def _new_folder(overrides: Sequence[str], *, allow_shadow: bool) -> tuple[Path, dict[str, Any] | None]:
-    """The newest unfinished run of the configuration with resume=auto, else a new folder."""
+    """The newest run of the configuration with resume=auto, where there is one, else a new folder."""
     from runwright.config.compose import compose_checked
 
     composed = compose_checked(list(overrides), allow_shadow=allow_shadow)
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0  # by torchrun, after a failure
     if composed.config["resume"] == AUTO or restarted:
         config = conceal(composed.config)
-        if earlier := find_unfinished(config):
-            print(f"resuming {earlier}", file=sys.stderr)
+        if earlier := find_earlier(config):
             return earlier, config
-    return create(composed.config, overrides=composed.overrides, command=sys.argv), None
+    made = create(
+        composed.config,
+        overrides=composed.overrides,
+        command=sys.argv,
+        unresolved=composed.unresolved,
+        choices=composed.choices,
+    )
+    return made, None
 
 
 def _folder_of_resolved(file: Path) -> Path:

@@ -208,6 +208,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     run.ranks.barrier()  # the others read what the first one wrote
     run.seconds |= {"train": state.train_seconds, "evaluate": state.evaluate_seconds}
     run.seconds["save"] = checkpoints.seconds
+    run.end = {"step": state.step, "steps": plan.total_steps, "reason": loop.why_ended(state, code)}
     if code > TIME_LIMIT:
         raise StoppedBySignalError(code, run.folder, state.step)
     if code == TIME_LIMIT:

@@ -5,10 +5,12 @@ outputs/<name>/<time>-<id>/ with config.yaml (resolved), overrides.yaml and run.
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import os
 import platform
+import re
 import shlex
 import socket
 import time
@@ -25,7 +27,7 @@ from runwright.config.permissions import granted
 from runwright.config.redaction import redact
 from runwright.config.secrets import conceal, conceal_overrides, keep_references
 from runwright.errors import ConfigError, did_you_mean, shown
-from runwright.store import write_json, write_text
+from runwright.store import flatten, write_json, write_text
 from runwright.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,10 @@ RUN_FILE = "run.json"
 FORMAT = 1
 ID_LENGTH = 6
 LATEST = "latest"
+PLACED = ("dataset", "task", "tokenizer", "model")
+# Keys that say where files lie; the files are compared by their content.
+PLACE = re.compile(rf"(?:{'|'.join(PLACED)})\.(?:.*\.)?(?:folder|files?|label_file)(?:\.|$)")
+SOURCES = ("model.name", "tokenizer.name")  # or the name of one on a hub
 
 
 class Need(NamedTuple):
@@ -54,10 +60,27 @@ def has_model(folder: Path) -> bool:
 BEST_MODEL = Need("best model", has_model)
 
 
-def create(config: Mapping[str, Any], *, overrides: Sequence[str], command: Sequence[str]) -> Path:
-    """A new folder that belongs to this run alone, with its configuration; references stand for secrets."""
+def create(
+    config: Mapping[str, Any],
+    *,
+    overrides: Sequence[str],
+    command: Sequence[str],
+    unresolved: Mapping[str, Any] | None = None,
+    choices: Mapping[str, Any] | None = None,
+) -> Path:
+    """A new folder that belongs to this run alone, with its configuration; references stand for secrets.
+
+    `unresolved` is the configuration with its interpolations, `choices` the option of each group: what a
+    resumed run is changed by.
+    """
     concealed = conceal(config)
-    folder, run_id, start = claim_folder(Path(config["output_dir"]).expanduser() / config["name"])
+    output_dir = Path(config["output_dir"]).expanduser()
+    folder, run_id, start = claim_folder(output_dir / config["name"])
+    order = start
+    for run in find_runs(output_dir):
+        if run.name > folder.name:  # made before the clock was set back
+            with suppress(OSError, DamagedRunError):
+                order = max(order, start_order(read_run(run)) + 1e-3)
     record = {
         "format": FORMAT,
         "run_id": run_id,
@@ -65,7 +88,15 @@ def create(config: Mapping[str, Any], *, overrides: Sequence[str], command: Sequ
         "status": "CREATED",
         "command": redact(list(command)),
         "overrides": conceal_overrides(overrides),
+        "choices": dict(choices or {}),
+        # Of one key to another; those to the environment are resolved for good.
+        "interpolations": {
+            key: text
+            for key, text in flatten(unresolved or {}).items()
+            if isinstance(text, str) and "${" in text and ":" not in text
+        },
         "start_time": start,
+        "order": order,
         **this_process(),
         "versions": {"runwright": __version__, "python": platform.python_version()},
         "permissions": asdict(granted()),
@@ -144,9 +175,10 @@ def resolve_run(
         return path.resolve()
     text, runs = str(reference), whole_runs(output_dir)
     latest, _, name = text.partition(":")
-    if latest == LATEST and (named := [run for run in runs if not name or run.parent.name == name]):
+    named = {run: record for run, record in runs.items() if not name or run.parent.name == name}
+    if latest == LATEST and named:
         return _newest(text, named, needs).resolve()
-    matches = [folder for folder in runs if text and _is_called(folder, text)]
+    matches = [folder for folder, record in runs.items() if text and _is_called(folder, record, text)]
     if len(matches) == 1:
         return matches[0].resolve()
     if matches:
@@ -168,23 +200,39 @@ def find_runs(output_dir: str | Path = "outputs") -> list[Path]:
     return sorted(folders, key=lambda folder: (folder.name, str(folder)))
 
 
-def whole_runs(output_dir: str | Path = "outputs") -> list[Path]:
-    """All run folders whose record can be read, oldest first; one warning names the others."""
-    whole, damaged = list[Path](), list[str]()
+def whole_runs(output_dir: str | Path = "outputs") -> dict[Path, dict[str, Any]]:
+    """The record of each run folder, in the order in which they were made; one warning names damaged ones."""
+    whole, damaged = dict[Path, dict[str, Any]](), list[str]()
     for folder in find_runs(output_dir):
         try:
-            read_run(folder)
-            whole.append(folder)
+            whole[folder] = read_run(folder)
         except (OSError, DamagedRunError):
             damaged.append(str(folder))
     if damaged:
         logger.warning("left out, since run.json cannot be read: %s", ", ".join(damaged))
-    return whole
+    for copy, original in find_copies(whole).items():
+        logger.warning("%s is a copy of %s: the same run; --resume makes it one of its own", copy, original)
+    return dict(sorted(whole.items(), key=lambda run: (start_order(run[1]), run[0].name)))
 
 
-def start_order(folder: Path) -> tuple[float, str]:
-    """A key that sorts runs by the time they started, within a second too."""
-    return read_run(folder).get("start_time", 0.0), folder.name
+def find_copies(runs: Mapping[Path, Mapping[str, Any]]) -> dict[Path, Path]:
+    """Run folders that were copied from others, and the original of each: the one that has its first name."""
+    by_id: dict[str, list[Path]] = {}
+    for folder, record in runs.items():
+        by_id.setdefault(record.get("run_id", str(folder)), []).append(folder)
+
+    def is_renamed(folder: Path) -> tuple[bool, str]:
+        record = runs[folder]
+        names = folder.name.rpartition("-")[2] == record["run_id"][:ID_LENGTH], folder.parent.name
+        return names != (True, record.get("name")), str(folder)
+
+    same = [sorted(folders, key=is_renamed) for folders in by_id.values() if len(folders) > 1]
+    return {copy: original for original, *copies in same for copy in copies}
+
+
+def start_order(record: Mapping[str, Any]) -> float:
+    """A key that sorts runs by the time at which they were made, also where the clock was set back since."""
+    return record.get("order", record.get("start_time", 0.0))
 
 
 def claim_folder(root: Path) -> tuple[Path, str, float]:
@@ -210,24 +258,24 @@ def boot_id() -> str:
     return file.read_text(encoding="ascii").strip() if file.is_file() else ""
 
 
-def _is_called(folder: Path, text: str) -> bool:
+def _is_called(folder: Path, record: Mapping[str, Any], text: str) -> bool:
     if folder.name == text or f"{folder.parent.name}/{folder.name}" == text:
         return True
     short = folder.name.rpartition("-")[2]
     if short.startswith(text):
         return True
-    return text.startswith(short) and str(read_run(folder).get("run_id", "")).startswith(text)
+    return text.startswith(short) and str(record.get("run_id", "")).startswith(text)
 
 
-def _newest(text: str, runs: list[Path], needs: Need | None) -> Path:
+def _newest(text: str, runs: Mapping[Path, Mapping[str, Any]], needs: Need | None) -> Path:
     """The newest run, or the newest that has what is needed, with a warning where it is not the newest."""
     # A reproduction is no newer run, unless there are only such.
-    originals = [folder for folder in runs if "reproduces" not in read_run(folder)]
-    newest, *older = sorted(originals or runs, key=start_order, reverse=True)
+    originals = [folder for folder, record in runs.items() if "reproduces" not in record]
+    newest, *older = reversed(originals or list(runs))
     if needs is None or needs.is_in(newest):
         return newest
     for folder in filter(needs.is_in, older):
-        status = read_run(newest).get("status")
+        status = runs[newest]["status"]
         logger.warning("%s: %s (%s) has no %s; taken: %s", text, newest, status, needs.name, folder)
         return folder
     return newest
@@ -235,9 +283,38 @@ def _newest(text: str, runs: list[Path], needs: Need | None) -> Path:
 
 def read_saved(folder: Path) -> dict[str, Any]:
     """The configuration of a run. Raises ConfigError where its folder has another format."""
-    if (folder / RUN_FILE).is_file():  # a logged model of MLflow has none
-        require_format(folder)
-    return read_config(folder / CONFIG_FILE)
+    config = read_config(folder / CONFIG_FILE)
+    if not (folder / RUN_FILE).is_file():  # a logged model of MLflow has none
+        return config
+    require_format(folder)
+    return _seen_from_here(folder.resolve(), config)
+
+
+def _seen_from_here(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a run with its output folder and relative places as they are seen from here.
+
+    The folder of its project may have been moved since, or be another one than the current one.
+    """
+    output_dir, name = Path(config["output_dir"]).expanduser(), Path(config["name"])
+    root = folder.parents[len(name.parts)]
+    if root / name != folder.parent or root == output_dir.resolve():
+        return config  # moved away alone, or seen from the folder in which it was started
+    config = {**config, "output_dir": str(root)}
+    project = root.parents[max(0, len(output_dir.parts) - 1)]
+    if project / output_dir != root:
+        return config
+
+    def rebased(value: Any, key: str) -> Any:
+        if isinstance(value, Mapping):
+            return {inner: rebased(item, f"{key}.{inner}") for inner, item in value.items()}
+        if isinstance(value, list):
+            return [rebased(item, f"{key}.{number}") for number, item in enumerate(value)]
+        if not isinstance(value, str) or not (PLACE.match(key) or key in SOURCES):
+            return value
+        path = str(project / value)
+        return path if value and (Path(path).exists() or glob.glob(path, recursive=True)) else value  # noqa: PTH207
+
+    return config | {group: rebased(config[group], group) for group in PLACED if group in config}
 
 
 def require_format(folder: Path) -> None:

@@ -25,7 +25,7 @@ from runwright.runs.folder import CONFIG_FILE, OVERRIDES_FILE, read_run, this_pr
 from runwright.runs.origins import MODELS_FILE, find_models, record_inputs, record_origin
 from runwright.runs.page import is_cheap, write_report
 from runwright.runs.resume import record_resume
-from runwright.runs.states import TRACEBACK_FILE, mark_all, marked_runs
+from runwright.runs.states import TRACEBACK_FILE, ended_runs, mark_all
 from runwright.store import cache_root, write_json
 from runwright.tokenizer.source import keep_trained
 from runwright.tokenizer.statistics import describe_truncation
@@ -63,6 +63,7 @@ class Run:
     checkpoint: tuple[Path, Snapshot] | None = None  # to resume from, until it is restored
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
     data_changes: list[str] = field(default_factory=list)  # since it was last trained, allowed by the user
+    end: dict[str, Any] = field(default_factory=dict)  # of the training: its step, of how many, and why there
 
 
 def start_recording(run: Run) -> None:
@@ -79,11 +80,11 @@ def start_recording(run: Run) -> None:
             folder=run.folder,
             config=run.config,
             overrides=tuple(read_run(run.folder)["overrides"]),
-            dead_runs=partial(marked_runs, run.config["output_dir"]),
+            ended_runs=partial(ended_runs, run.config["output_dir"]),
         )
     )
     # Of a resumed run the record has an earlier end, which is no longer so.
-    earlier = dict.fromkeys(sorted({"end_time", "error", "reason"} & read_run(run.folder).keys()))
+    earlier = dict.fromkeys(sorted({"end", "end_time", "error", "reason"} & read_run(run.folder).keys()))
     update_status(run.folder, "RUNNING", **earlier, **this_process(), device=str(run.ranks.device))
     run.tracker.log_params({key: value for key, value in run.config.items() if key != "references"})
     for name in (CONFIG_FILE, OVERRIDES_FILE):
@@ -94,7 +95,7 @@ def start_recording(run: Run) -> None:
 def finish_recording(run: Run, status: str, *, error: BaseException | None = None) -> None:
     """Record the final status and close the tracker; a failure leaves traceback.txt. For the first rank."""
     end = read_run(run.folder)["start_time"] + run.seconds["all"] if status == "FINISHED" else time.time()
-    fields: dict[str, Any] = {"end_time": end}
+    fields: dict[str, Any] = {"end_time": end, **({"end": run.end} if run.end else {})}
     if error is not None and status == "FAILED":
         fields["error"] = redact(f"{type(error).__name__}: {error}")
         report = run.folder / TRACEBACK_FILE

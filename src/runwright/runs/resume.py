@@ -8,22 +8,25 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from runwright.config.options import TARGET
 from runwright.config.redaction import Redactor
 from runwright.config.schema import check
-from runwright.config.secrets import conceal, reveal
+from runwright.config.secrets import conceal, keep_references, reveal
 from runwright.errors import CheckpointError, Mistake, raise_if_any, shown
 from runwright.runs.folder import (
     CONFIG_FILE,
     FORMAT,
     OVERRIDES_FILE,
+    PLACE,
     RUN_FILE,
+    SOURCES,
     read_config,
     read_run,
-    start_order,
     this_process,
     whole_runs,
     write_config,
@@ -31,8 +34,11 @@ from runwright.runs.folder import (
 from runwright.store import flatten, write_text
 
 RESUMES_FILE = "resumes.jsonl"
+LENGTHS = tuple(
+    f"trainer.{name}" for name in ("max_epochs", "max_steps", "max_minutes", "early_stopping_patience")
+)
 CHANGEABLE = (
-    *("trainer.max_epochs", "trainer.max_steps", "trainer.max_minutes"),
+    *LENGTHS,
     *("trainer.log_every_steps", "trainer.evaluate_every_steps", "trainer.evaluate_every_epochs"),
     *("trainer.save_every_steps", "trainer.save_every_epochs", "trainer.keep_checkpoints"),
     *("trainer.num_threads", "tracker", "launch", "resume"),
@@ -53,21 +59,74 @@ def with_overrides(
 ) -> tuple[dict[str, Any], dict[str, tuple[Any, Any]]]:
     """The configuration of a run with overrides on top of its own, and old and new value of changed keys.
 
-    References stand for secrets. Raises ConfigError where the overrides are wrong.
+    The run alone counts, whatever the files say today that it was composed from. References stand for
+    secrets. Raises ConfigError where the overrides are wrong.
     """
-    from runwright.config.compose import all_mistakes, compose
+    from omegaconf import DictConfig
 
+    from runwright.config.compose import all_mistakes, put_on_top
+    from runwright.config.folders import find_conf_folders
+    from runwright.config.overrides import parse_overrides
+
+    folders, stored = find_conf_folders(), read_config(folder / CONFIG_FILE)
+    parsed, mistakes = parse_overrides(overrides, folders)
+    raise_if_any([*mistakes, *([] if allow_shadow else folders.shadows())])
+    chosen = read_run(folder).get("choices", {})
+    others = [text.input_line for text in parsed.choices if text.value() != chosen.get(text.key_or_group, "")]
+    base = _with_interpolations(stored, read_run(folder).get("interpolations", {}))
+    config = DictConfig(_with_options(folder, base, list(map(str, others))), flags={"struct": True})
+    composed = put_on_top(config, parsed.values)
+    raise_if_any(all_mistakes(replace(composed, config=reveal(composed.config))))
+    merged = _patch(stored, stored, conceal(composed.config))
+    return merged, differences(stored, merged)
+
+
+def _with_interpolations(stored: Mapping[str, Any], texts: Mapping[str, str]) -> Any:
+    """The configuration of a run as it was composed: with references of keys to others, where they hold."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    values, config = flatten(stored), OmegaConf.create(keep_references(stored))
+    for key, text in texts.items():
+        if key in values:
+            OmegaConf.update(config, key, text)
+            with suppress(OmegaConfBaseException):
+                if OmegaConf.select(config, key) == values[key]:
+                    continue
+            OmegaConf.update(config, key, values[key])  # set to another value by a resume
+    return OmegaConf.to_container(config, resolve=False)
+
+
+def _with_options(folder: Path, base: dict[str, Any], choices: list[str]) -> dict[str, Any]:
+    """The unresolved configuration with what these options of groups change in today's files."""
+    from runwright.config.compose import compose
+
+    if not choices:
+        return base
     recorded = recorded_overrides(folder)
-    before = compose(recorded, allow_shadow=allow_shadow)
-    if before.mistakes:  # the files it was composed from have changed since
-        recorded, before = [], compose([], allow_shadow=allow_shadow)
-    replaced = set(map(override_key, overrides))
+    before = compose(recorded, allow_shadow=True)
+    if before.mistakes:  # the files that the run was composed from have changed since
+        recorded, before = [], compose(allow_shadow=True)
+    replaced = set(map(override_key, choices))
     remaining = [text for text in recorded if override_key(text) not in replaced]
-    after = compose([*remaining, *overrides], allow_shadow=allow_shadow)
-    raise_if_any(all_mistakes(after))
-    config = conceal(after.config)
-    changed = differences(conceal(before.config), config)
-    return merge(read_config(folder / CONFIG_FILE), config, changed), changed
+    after = compose([*remaining, *choices], allow_shadow=True)
+    # What is missing yet, the values of the command line may bring.
+    raise_if_any([m for m in after.mistakes if m not in before.mistakes and "???" not in m.given])
+    return _patch(base, before.unresolved, after.unresolved)
+
+
+def _patch(value: Any, before: Any, after: Any) -> Any:
+    """The value with the differences between two others: a node of another target is taken whole."""
+    if before == after:
+        return value
+    nodes = [node for node in (value, before, after) if isinstance(node, Mapping)]
+    if len(nodes) < 3 or before.get(TARGET) != after.get(TARGET):
+        return copy.deepcopy(after)
+    return {
+        name: _patch(value.get(name), before.get(name), after.get(name)) if name in after else value[name]
+        for name in {**value, **after}
+        if name in after or name not in before
+    }
 
 
 def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool = False) -> dict[str, Any]:
@@ -86,7 +145,7 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
                 hint="without --resume it is a new run",
             )
             for key, (old, new) in changed.items()
-            if not is_changeable(key)
+            if not is_changeable(key) and not same_data_elsewhere(key, new)
         ]
     )
     raise_if_any(check(reveal(config)))
@@ -136,15 +195,41 @@ def record_resume(
         file.write(json.dumps(Redactor().value(record), ensure_ascii=False, default=str) + "\n")
 
 
-def find_unfinished(config: Mapping[str, Any]) -> Path | None:
-    """The newest run of the same configuration, where it did not finish; what may change is not compared."""
+def find_earlier(config: Mapping[str, Any]) -> Path | None:
+    """The newest run of the same configuration; what may change is not compared."""
     wanted = comparable(config)
-    same_name = [run for run in whole_runs(config["output_dir"]) if run.parent.name == config["name"]]
-    for folder in sorted(same_name, key=start_order, reverse=True):
-        record = read_run(folder)
-        if record.get("format") == FORMAT and comparable(read_config(folder / CONFIG_FILE)) == wanted:
-            return folder.resolve() if record["status"] != "FINISHED" else None
+    for folder, record in reversed(whole_runs(config["output_dir"]).items()):
+        if folder.parent.name != config["name"] or record.get("format") != FORMAT:
+            continue
+        if comparable(read_config(folder / CONFIG_FILE)) == wanted:
+            return folder.resolve()
     return None
+
+
+def why_finished(folder: Path, config: Mapping[str, Any]) -> str:
+    """The reason why a run has nothing left to do with this configuration, with what continues it."""
+    record = read_run(folder)
+    end = record.get("end", {})
+    reason = end.get("reason", "length")
+    if record["status"] != "FINISHED" or reason == "max_minutes":
+        return ""
+    if differences(read_config(folder / CONFIG_FILE), config):
+        return ""
+    step, trainer = f" at step {end['step']} of {end['steps']}" if end else "", config["trainer"]
+    longer = "trainer.max_epochs=N" if trainer["max_steps"] is None else "trainer.max_steps=N"
+    if reason == "early_stopping":
+        step = f"{step} by trainer.early_stopping_patience={trainer['early_stopping_patience']}"
+        longer = "trainer.early_stopping_patience=N (more, or null)"
+    return (
+        f"run {folder}: finished{step}, nothing is left to do. To make it longer: runwright train --resume "
+        f"{folder} {longer}; a new run: without --resume, or with resume=null"
+    )
+
+
+def same_data_elsewhere(key: str, new: Any) -> bool:
+    """Return True for a place: what lies there is compared by its content once it is read."""
+    is_folder = key in SOURCES and isinstance(new, str) and Path(new).expanduser().is_dir()
+    return is_folder or bool(PLACE.match(key))
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,7 +246,8 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
     """Old and new value of each key that differs; None where there is no such key."""
     old, new = flatten(before), flatten(after)
     keys = [key for key in {**old, **new} if key not in old or key not in new or old[key] != new[key]]
-    return {key: (old.get(key), new.get(key)) for key in keys}
+    parents = {key.rpartition(".")[0] for key in keys}  # an empty mapping that is filled is no change itself
+    return {key: (old.get(key), new.get(key)) for key in keys if key not in parents}
 
 
 def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -186,24 +272,6 @@ def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
     ]
 
 
-def merge(stored: dict[str, Any], new: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
-    """The stored configuration with the changed keys from the new one."""
-    merged = copy.deepcopy(stored)
-    for key in changed:
-        *path, last = key.split(".")
-        if path and f"{path[0]}._target_" in changed:  # another option of the group: other keys
-            merged[path[0]] = copy.deepcopy(new[path[0]])
-            continue
-        node, source = merged, new
-        for name in path:
-            node, source = node[name], source[name]
-        if last in source:
-            node[last] = copy.deepcopy(source[last])
-        else:
-            del node[last]
-    return merged
-
-
 def recorded_overrides(folder: Path) -> list[str]:
     """The overrides that a run was composed with."""
     from omegaconf import OmegaConf
@@ -219,5 +287,8 @@ def override_key(override: str) -> str:
 
 def config_hash(config: Mapping[str, Any]) -> str:
     """A hash of everything in the configuration that must stay as it is when a run is resumed."""
-    relevant = {key: value for key, value in comparable(config).items() if key not in ("name", "output_dir")}
+    others = ("name", "output_dir", *SOURCES)  # whose files are compared in other ways
+    relevant = {
+        key: value for key, value in comparable(config).items() if key not in others and not PLACE.match(key)
+    }
     return hashlib.sha256(json.dumps(relevant, sort_keys=True, default=str).encode()).hexdigest()[:16]

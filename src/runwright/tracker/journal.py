@@ -42,7 +42,8 @@ logger = logging.getLogger(__name__)
 FILE_NAME = "journal.jsonl"
 
 # Measured clocks and rates differ on every replay: their first record stands without a comparison.
-UNREPEATABLE = ("time/", "speed/", "system/", "memory/")
+SYSTEM = "system/"  # of samples of the machine, which count by themselves and not by steps
+UNREPEATABLE = ("time/", "speed/", SYSTEM, "memory/")
 
 MAX_PENDING_BYTES = 64 * 2**20  # kept in memory while the disk refuses; older lines are dropped beyond it
 
@@ -203,6 +204,13 @@ def read(path: Path, *, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]
                 continue
             if isinstance(record, dict):
                 yield record, offset
+
+
+def last_line(path: Path) -> bytes:
+    """The last line of a journal, without its beginning where it is long; a torn one counts too."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+        return file.read().rstrip(b"\n").rpartition(b"\n")[2]
 
 
 def read_curves(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -87,6 +88,12 @@ class Loop:
             logger.info("nothing is left to train: step %d was the last one", state.step)
         for batch in self.batches.iterate(state.step, self.plan.total_steps):
             if self._is_over(state):
+                logger.info(
+                    "stopped early after step %d of %d: %s was not better in %d evaluations than at step %s; "
+                    "a resumed run goes on with trainer.early_stopping_patience=N (more, or null)",
+                    *(state.step, self.plan.total_steps, self.options.best_metric),
+                    *(state.evaluations_without_improvement, state.best_step),
+                )
                 break
             began = time.perf_counter()
             rate = max(group["lr"] for group in self.stepper.optimizer.param_groups)
@@ -117,6 +124,14 @@ class Loop:
     def _is_over(self, state: TrainingState) -> bool:
         patience = self.options.early_stopping_patience
         return patience is not None and state.evaluations_without_improvement >= patience
+
+    def why_ended(self, state: TrainingState, code: int) -> str:
+        """The reason why the training ended at this step: its length, early stopping, time or a signal."""
+        if code > TIME_LIMIT:
+            return signal.Signals(code).name
+        if state.step >= self.plan.total_steps:
+            return "length"
+        return "max_minutes" if code == TIME_LIMIT else "early_stopping"
 
     def _account(self, state: TrainingState, batch: StepBatch, result: StepResult, seconds: float) -> None:
         state.step = batch.step + 1

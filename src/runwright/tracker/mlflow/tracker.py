@@ -94,7 +94,7 @@ class MLflowTracker(JournaledTracker):
         Importing MLflow and making a store would delay the first step.
         """
         began = time.monotonic()
-        output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent))
+        output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent)).expanduser()
         store = locate(self._uri, artifacts=self._artifact_uri, output_dir=output_dir)
         require_driver(store)
         target = Target(
@@ -107,7 +107,7 @@ class MLflowTracker(JournaledTracker):
         self._uploader = Uploader(self._folder, store=store, target=target)
         if self._trouble:
             logger.warning("MLflow at %s: %s; the run goes on", redact(store.uri), self._trouble)
-        work = partial(self._work, self._uploader, run.dead_runs)
+        work = partial(self._work, self._uploader, run.ended_runs)
         self._thread = threading.Thread(target=work, name="runwright-mlflow", daemon=True)
         if self._policy == "fail":
             self._connect_now(store, began=began)
@@ -167,7 +167,7 @@ class MLflowTracker(JournaledTracker):
             f"and tracker.policy is fail; start the server, or set tracker.policy=spool to upload later"
         )
 
-    def _work(self, uploader: Uploader, dead_runs: Callable[[], Iterable[Path]]) -> None:
+    def _work(self, uploader: Uploader, ended_runs: Callable[[], Iterable[Path]]) -> None:
         if self._policy == "spool":
             self._load_mlflow(uploader.store)
         num_failures, stopping, settled = 0, False, False
@@ -177,7 +177,7 @@ class MLflowTracker(JournaledTracker):
                 break
             if not (num_failures or settled):
                 settled = True
-                settle_others(dead_runs(), store=uploader.store, but=self._folder, go_on=self._has_time)
+                settle_others(ended_runs(), store=uploader.store, but=self._folder, go_on=self._has_time)
             # After the stop there is exactly one more attempt, for what was recorded last.
             stopping = self._stop.wait(min(self._upload_every_seconds * 2**num_failures, MAX_BACKOFF_SECONDS))
         uploader.close()

@@ -29,7 +29,7 @@ from runwright.tracker.mlflow.batch import (
     mlflow_name,
     mlflow_text,
 )
-from runwright.tracker.mlflow.logged_model import send_model
+from runwright.tracker.mlflow.logged_model import is_own, send_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -180,8 +180,10 @@ class Uploader:
         if "model" in last:
             send_model(client, self.folder, last, run_id=run_id, experiment_id=self.experiment_id)
         elif "artifact" in last:
-            path, folder = self.folder / last["artifact"], last["folder"]  # an absolute path stays itself
-            if path.is_dir():
+            path, folder = self.folder / last["artifact"], last["folder"]
+            if not is_own(path, folder=self.folder):
+                logger.warning("artifact %s is left out: a link, or outside of the run's folder", path)
+            elif path.is_dir():
                 client.log_artifacts(run_id, str(path), f"{folder}/{path.name}".lstrip("/"))
             elif path.is_file():
                 client.log_artifact(run_id, str(path), folder or None)
@@ -277,7 +279,7 @@ def unsent_bytes(folder: Path) -> dict[str, int]:
 
 
 def settle_others(folders: Iterable[Path], *, store: Store, but: Path, go_on: Callable[[], bool]) -> None:
-    """Upload the end of runs that died; what the store refuses is left for `runwright sync`."""
+    """Upload what is missing of runs that ended; what the store refuses is left for `runwright sync`."""
     for folder in folders:
         if folder == but or not unsent_bytes(folder).get(redact(store.uri)):
             continue
@@ -290,7 +292,7 @@ def settle_others(folders: Iterable[Path], *, store: Store, but: Path, go_on: Ca
         uploader = Uploader(folder, store=store, target=target)
         try:
             uploader.upload(go_on=go_on)
-            logger.info("MLflow now has the end of %s, which died", folder)
+            logger.info("MLflow now has the end of %s", folder)
         except Exception as error:  # noqa: BLE001 - another run's trouble is none of this one
             logger.debug("%s: %s", folder, redact(str(error)))
         finally:
