@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from runwright.config.addresses import to_path
 from runwright.config.redaction import redact
 from runwright.errors import TrackingError
 from runwright.store import write_json
@@ -247,8 +248,8 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(name)
+    address = f"{artifacts.rstrip('/')}/{mlflow_name(name)}" if artifacts else None  # nothing to escape
     if experiment is None:
-        address = f"{artifacts.rstrip('/')}/{mlflow_name(name)}" if artifacts else None  # nothing to escape
         try:
             return client.create_experiment(name, artifact_location=address)
         except MlflowException as error:
@@ -256,6 +257,13 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
                 raise
         experiment = client.get_experiment_by_name(name)  # another process was faster
         assert experiment is not None
+    kept = to_path(experiment.artifact_location)
+    if address and kept and experiment.artifact_location != address and not kept.parent.exists():
+        logger.warning(
+            "experiment %r keeps its files in %s, of another machine or of a project that was moved; "
+            "tracker.experiment=NAME begins one that keeps them here",
+            *(name, kept),
+        )
     if experiment.lifecycle_stage == "deleted":
         logger.warning("experiment %r was deleted in MLflow; it is restored", name)
         client.restore_experiment(experiment.experiment_id)
