@@ -14,6 +14,7 @@ import logging
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 _ABANDONED_SECONDS = 24 * 3600
-_DISK_REFUSES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+DISK_REFUSES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+    getattr(errno, name)
+    for name in ["ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "EACCES", "EPERM", "ENOTDIR"]
+}
 
 
 @contextmanager
@@ -143,10 +147,11 @@ def write_entry(entry: Path, write: Callable[[Path], Mapping[str, Any]]) -> None
     """Let `write` fill a folder and return its manifest, then move it to `entry`; call with the lock held."""
     try:
         with folder_whole(entry) as unfinished:
-            text = json.dumps(write(unfinished), sort_keys=True, ensure_ascii=False, indent=1)
+            manifest = {**write(unfinished), "files": _checksums(unfinished)}
+            text = json.dumps(manifest, sort_keys=True, ensure_ascii=False, indent=1)
             (unfinished / MANIFEST).write_text(text, encoding="utf-8")
     except OSError as error:
-        if error.errno not in _DISK_REFUSES:
+        if error.errno not in DISK_REFUSES:
             raise  # something that `write` reads, not the cache
         raise _unwritable(entry, error) from error
 
@@ -157,6 +162,29 @@ def read_manifest(entry: Path) -> dict[str, Any] | None:
         return json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def read_whole(entry: Path) -> dict[str, Any] | None:
+    """The manifest of an entry whose files are as they were written; a damaged one is said, and is None."""
+    manifest = read_manifest(entry)
+    try:
+        if manifest is None or manifest["files"] == _checksums(entry):
+            return manifest
+        reason = "a file is not as it was written"
+    except (OSError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+    _log.warning("%s is damaged and made anew: %s", entry, reason)
+    return None
+
+
+def _checksums(folder: Path) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for file in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST):
+        name = file.relative_to(folder).as_posix()
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                sums[name] = zlib.crc32(block, sums.get(name, 0))
+    return sums
 
 
 def touch(entry: Path) -> None:

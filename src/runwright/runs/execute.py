@@ -10,8 +10,10 @@ import json
 import logging
 import signal
 import socket
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,26 @@ def execute(folder: Path) -> RunResult:
 
     Raises StoppedBySignalError where a signal ended it; any other error is recorded and raised.
     """
+    with _one_at_a_time(folder):
+        return _execute(folder)
+
+
+_ALONE = threading.RLock()
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """One run of several threads: torch's random numbers and threads, and logging, are the process's."""
+    if not _ALONE.acquire(blocking=False):
+        logger.warning("%s waits for another run of this process to end", folder)
+        _ALONE.acquire()
+    try:
+        yield
+    finally:
+        _ALONE.release()
+
+
+def _execute(folder: Path) -> RunResult:
     # Only the first process tracks the run.
     config = reveal(read_saved(folder), but="tracker" if rank() else "")
     options, first = build.build_options(config), not rank()
@@ -234,7 +256,11 @@ def _restore(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler
     if newest is None:
         return TrainingState()
     folder, snapshot = newest
-    state = restore_snapshot(snapshot, stepper, scheduler)
+    try:
+        state = restore_snapshot(snapshot, stepper, scheduler)
+    except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{folder}: its content does not fit the run ({reason})") from error
     checkpoints.protected_step = state.best_step
     logger.info("resuming from step %d (%s)", state.step, folder)
     return state

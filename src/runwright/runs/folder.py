@@ -27,7 +27,7 @@ from runwright.config.permissions import granted
 from runwright.config.redaction import redact
 from runwright.config.secrets import conceal, conceal_overrides, keep_references
 from runwright.errors import ConfigError, did_you_mean, shown
-from runwright.store import flatten, write_json, write_text
+from runwright.store import DISK_REFUSES, flatten, write_json, write_text
 from runwright.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -158,8 +158,19 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 def update_status(folder: Path, status: str, **fields: Any) -> dict[str, Any]:
     """Write a new status, and other fields, into run.json in one step; returns the whole record."""
-    record = {**read_run(folder), "status": status, **fields}
-    write_json(folder / RUN_FILE, record)
+    before, file = read_run(folder), folder / RUN_FILE
+    record = {**before, "status": status, **fields}
+    try:
+        write_json(file, record)
+    except OSError as error:
+        if error.errno not in DISK_REFUSES:
+            raise
+        # A full disk: into the file as it is, where the line breaks leave room.
+        for text in (json.dumps(record, default=str), json.dumps({**before, "status": status}, default=str)):
+            if len(text) <= file.stat().st_size:
+                with file.open("r+") as stream:
+                    stream.write(text.ljust(file.stat().st_size))
+                break
     return record
 
 

@@ -9,6 +9,7 @@ import logging
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -99,8 +100,9 @@ def finish_recording(run: Run, status: str, *, error: BaseException | None = Non
     if error is not None and status == "FAILED":
         fields["error"] = redact(f"{type(error).__name__}: {error}")
         report = run.folder / TRACEBACK_FILE
-        report.write_text(redact("".join(traceback.format_exception(error))), encoding="utf-8")
-        run.tracker.log_artifact(report)
+        with suppress(OSError):  # the disk may be what failed
+            report.write_text(redact("".join(traceback.format_exception(error))), encoding="utf-8")
+            run.tracker.log_artifact(report)
     update_status(run.folder, status, **fields)
     if (run.folder / LOG_FILE).is_file():
         run.tracker.log_artifact(run.folder / LOG_FILE)

@@ -248,4 +248,8 @@ def restore_snapshot(snapshot: Snapshot, stepper: Stepper, scheduler: Any) -> Tr
             logger.info(text, snapshot.step, now, before)
     if scaler and snapshot.state["scaler"]:
         scaler.load_state_dict(snapshot.state["scaler"])
-    return TrainingState(**snapshot.state["training"])
+    state = TrainingState(**snapshot.state["training"])
+    for name, new in asdict(TrainingState()).items():
+        if new is not None and not isinstance(getattr(state, name), (int, type(new))):
+            raise TypeError(f"{name} is {getattr(state, name)!r}")
+    return state
