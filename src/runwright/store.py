@@ -31,9 +31,6 @@ _log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 _ABANDONED_SECONDS = 24 * 3600
 DISK_REFUSES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
-    getattr(errno, name)
-    for name in ["ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "EACCES", "EPERM", "ENOTDIR"]
-}
 
 
 @contextmanager

@@ -41,8 +41,6 @@ def run_logging(folder: Path, *, first: bool, redact: Callable[[str], str] = str
         handlers = [_terminal(logging.INFO if first else logging.ERROR, redact)]
         if first:
             file = _LogFile(folder / FILE_NAME, encoding="utf-8", errors="backslashreplace")
-                None
-            )  # a full disk: the terminal has the line, without a traceback
             file.setFormatter(_Redacting(redact, _FILE_FORMAT))
             handlers.append(file)
         for handler in handlers:

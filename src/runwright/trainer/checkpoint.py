@@ -179,10 +179,8 @@ def verify(folder: Path) -> dict[str, Any]:
     """The manifest; raises CheckpointError naming the first file that is not as it was written."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if (
-            _hash_of({name: value for name, value in manifest.items() if name != "sha256"})
-            != manifest["sha256"]
-        ):
+        expected = manifest.pop("sha256")
+        if _hash_of(manifest) != expected:
             raise CheckpointError(f"{folder}: {MANIFEST} is damaged")
         if (version := manifest["format_version"]) != FORMAT_VERSION:
             raise CheckpointError(f"{folder}: format {version}, this version reads {FORMAT_VERSION}")
@@ -220,9 +218,8 @@ def load(folder: Path) -> Snapshot:
         weights, optimizer = load_file(folder / WEIGHTS), load_file(folder / OPTIMIZER)
         weights |= {alias: weights[name] for alias, name in state.pop("tied").items()}
     except (OSError, ValueError, KeyError, AttributeError, TypeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{folder}: its content is no checkpoint's ({type(error).__name__}: {error})"
-        ) from error
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{folder}: what it holds is no checkpoint ({reason})") from error
     return Snapshot(step=manifest["step"], weights=weights, optimizer=optimizer, state=state)
 
 
