@@ -33,7 +33,6 @@ def run(
         overrides=composed.overrides,
         command=["runwright.run"],
         unresolved=composed.unresolved,
-        choices=composed.choices,
     )
     with run_lock(created), noting_the_end(created):
         return execute(created)

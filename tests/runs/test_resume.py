@@ -38,7 +38,6 @@ def make_run(tmp_path: Path) -> Make:
             overrides=composed.overrides,
             command=["test"],
             unresolved=composed.unresolved,
-            choices=composed.choices,
         )
 
     return make

@@ -24,23 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Upload the missing records and print their number."""
-    from runwright.errors import TrackingError
-    from runwright.runs.folder import (
-        DamagedRunError,
-        find_copies,
-        find_runs,
-        read_run,
-        resolve_run,
-        whole_runs,
-    )
+    from runwright.errors import ConfigError, TrackingError
+    from runwright.runs.folder import find_copies, read_run, read_saved, resolve_run, whole_runs
     from runwright.runs.states import complete_journal, look_at, mark
 
-    folders = find_runs(args.output_dir) if args.all else [resolve_run(args.run, output_dir=args.output_dir)]
     runs = {folder.resolve(): record for folder, record in whole_runs(args.output_dir).items()}
+    folders = [*runs] if args.all else [resolve_run(args.run, output_dir=args.output_dir)]
     from runwright.tracker.mlflow.tracker import sync
 
     failed: list[str] = []
-    for folder in map(Path.resolve, folders):
+    for folder in folders:
         try:
             if original := find_copies(runs | {folder: read_run(folder)}).get(folder):
                 print(f"{folder}: not sent, since it is a copy of {original}")
@@ -48,8 +41,9 @@ def execute(args: argparse.Namespace) -> int:
             if death := look_at(folder):
                 mark(death)
             complete_journal(folder)
-            print(f"{folder}: {sync(folder, uri=args.uri)} records sent")
-        except (TrackingError, DamagedRunError) as error:
+            output_dir = Path(read_saved(folder)["output_dir"]).expanduser()
+            print(f"{folder}: {sync(folder, uri=args.uri, output_dir=output_dir)} records sent")
+        except (TrackingError, ConfigError) as error:
             if not args.all:
                 raise
             failed.append(f"{folder}: {error}")

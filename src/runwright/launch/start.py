@@ -133,7 +133,6 @@ def _new_folder(overrides: Sequence[str], *, allow_shadow: bool) -> tuple[Path, 
         overrides=composed.overrides,
         command=sys.argv,
         unresolved=composed.unresolved,
-        choices=composed.choices,
     )
     return made, None
 

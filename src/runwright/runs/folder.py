@@ -25,7 +25,7 @@ from omegaconf import OmegaConf
 
 from runwright.config.permissions import granted
 from runwright.config.redaction import redact
-from runwright.config.secrets import conceal, conceal_overrides, keep_references
+from runwright.config.secrets import conceal, conceal_overrides, keep_references, with_values
 from runwright.errors import ConfigError, did_you_mean, shown
 from runwright.store import DISK_REFUSES, flatten, write_json, write_text
 from runwright.version import __version__
@@ -39,9 +39,8 @@ RUN_FILE = "run.json"
 FORMAT = 1
 ID_LENGTH = 6
 LATEST = "latest"
-PLACED = ("dataset", "task", "tokenizer", "model")
 # Keys that say where files lie; the files are compared by their content.
-PLACE = re.compile(rf"(?:{'|'.join(PLACED)})\.(?:.*\.)?(?:folder|files?|label_file)(?:\.|$)")
+PLACE = re.compile(r"(?:dataset|task|tokenizer|model)\.(?:.*\.)?(?:folder|files?|label_file)(?:\.|$)")
 SOURCES = ("model.name", "tokenizer.name")  # or the name of one on a hub
 
 
@@ -66,12 +65,10 @@ def create(
     overrides: Sequence[str],
     command: Sequence[str],
     unresolved: Mapping[str, Any] | None = None,
-    choices: Mapping[str, Any] | None = None,
 ) -> Path:
     """A new folder that belongs to this run alone, with its configuration; references stand for secrets.
 
-    `unresolved` is the configuration with its interpolations, `choices` the option of each group: what a
-    resumed run is changed by.
+    `unresolved` is the configuration with its interpolations, which a later change of a key follows.
     """
     concealed = conceal(config)
     output_dir = Path(config["output_dir"]).expanduser()
@@ -88,7 +85,6 @@ def create(
         "status": "CREATED",
         "command": redact(list(command)),
         "overrides": conceal_overrides(overrides),
-        "choices": dict(choices or {}),
         # Of one key to another; those to the environment are resolved for good.
         "interpolations": {
             key: text
@@ -165,12 +161,11 @@ def update_status(folder: Path, status: str, **fields: Any) -> dict[str, Any]:
     except OSError as error:
         if error.errno not in DISK_REFUSES:
             raise
-        # A full disk: into the file as it is, where the line breaks leave room.
-        for text in (json.dumps(record, default=str), json.dumps({**before, "status": status}, default=str)):
-            if len(text) <= file.stat().st_size:
-                with file.open("r+") as stream:
-                    stream.write(text.ljust(file.stat().st_size))
-                break
+        # A full disk: into the file as it is, where its line breaks leave room; an error may need too much.
+        size = file.stat().st_size
+        texts = (json.dumps(each, default=str) for each in (record, {**before, "status": status}))
+        with file.open("r+") as stream:
+            stream.write(next((text.ljust(size) for text in texts if len(text) <= size), ""))
     return record
 
 
@@ -315,17 +310,13 @@ def _seen_from_here(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     if project / output_dir != root:
         return config
 
-    def rebased(value: Any, key: str) -> Any:
-        if isinstance(value, Mapping):
-            return {inner: rebased(item, f"{key}.{inner}") for inner, item in value.items()}
-        if isinstance(value, list):
-            return [rebased(item, f"{key}.{number}") for number, item in enumerate(value)]
-        if not isinstance(value, str) or not (PLACE.match(key) or key in SOURCES):
+    def rebased(key: str, value: Any) -> Any:
+        if not isinstance(value, str) or not value or not (PLACE.match(key) or key in SOURCES):
             return value
         path = str(project / value)
-        return path if value and (Path(path).exists() or glob.glob(path, recursive=True)) else value  # noqa: PTH207
+        return path if Path(path).exists() or glob.glob(path, recursive=True) else value  # noqa: PTH207
 
-    return config | {group: rebased(config[group], group) for group in PLACED if group in config}
+    return with_values(config, rebased)
 
 
 def require_format(folder: Path) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -25,9 +26,11 @@ from runwright.runs.folder import (
     PLACE,
     RUN_FILE,
     SOURCES,
+    find_copies,
     read_config,
     read_run,
     this_process,
+    update_status,
     whole_runs,
     write_config,
 )
@@ -65,16 +68,16 @@ def with_overrides(
     from omegaconf import DictConfig
 
     from runwright.config.compose import all_mistakes, put_on_top
-    from runwright.config.folders import find_conf_folders
+    from runwright.config.folders import GLOBAL_GROUPS, find_conf_folders
     from runwright.config.overrides import parse_overrides
 
     folders, stored = find_conf_folders(), read_config(folder / CONFIG_FILE)
-    parsed, mistakes = parse_overrides(overrides, folders)
+    repeated = {text for text in recorded_overrides(folder) if override_key(text) in GLOBAL_GROUPS}
+    parsed, mistakes = parse_overrides([text for text in overrides if text not in repeated], folders)
     raise_if_any([*mistakes, *([] if allow_shadow else folders.shadows())])
-    chosen = read_run(folder).get("choices", {})
-    others = [text.input_line for text in parsed.choices if text.value() != chosen.get(text.key_or_group, "")]
     base = _with_interpolations(stored, read_run(folder).get("interpolations", {}))
-    config = DictConfig(_with_options(folder, base, list(map(str, others))), flags={"struct": True})
+    choices = [str(choice.input_line) for choice in parsed.choices]
+    config = DictConfig(_with_options(folder, base, choices), flags={"struct": True})
     composed = put_on_top(config, parsed.values)
     raise_if_any(all_mistakes(replace(composed, config=reveal(composed.config))))
     merged = _patch(stored, stored, conceal(composed.config))
@@ -112,16 +115,21 @@ def _with_options(folder: Path, base: dict[str, Any], choices: list[str]) -> dic
     after = compose([*remaining, *choices], allow_shadow=True)
     # What is missing yet, the values of the command line may bring.
     raise_if_any([m for m in after.mistakes if m not in before.mistakes and "???" not in m.given])
-    return _patch(base, before.unresolved, after.unresolved)
+    patched = _patch(base, before.unresolved, after.unresolved)
+    for group in replaced & patched.keys():
+        if patched[group].get(TARGET) != after.unresolved[group].get(TARGET):  # since an earlier resume
+            patched[group] = after.unresolved[group]
+    return patched
 
 
 def _patch(value: Any, before: Any, after: Any) -> Any:
     """The value with the differences between two others: a node of another target is taken whole."""
     if before == after:
         return value
-    nodes = [node for node in (value, before, after) if isinstance(node, Mapping)]
-    if len(nodes) < 3 or before.get(TARGET) != after.get(TARGET):
+    if not all(isinstance(node, Mapping) for node in (value, before, after)):
         return copy.deepcopy(after)
+    if before.get(TARGET) != after.get(TARGET):
+        return value if value.get(TARGET) == after.get(TARGET) else copy.deepcopy(after)
     return {
         name: _patch(value.get(name), before.get(name), after.get(name)) if name in after else value[name]
         for name in {**value, **after}
@@ -161,6 +169,7 @@ def resuming(folder: Path, config: Mapping[str, Any] | None) -> Iterator[None]:
     if config is None:
         yield
         return
+    _adopt_copy(folder)
     record = (folder / RUN_FILE).read_bytes()
     files = [file for name in (CONFIG_FILE, RESUMES_FILE) if (file := folder / name).is_file()]
     before = {file: file.read_text(encoding="utf-8") for file in files}
@@ -175,6 +184,14 @@ def resuming(folder: Path, config: Mapping[str, Any] | None) -> Iterator[None]:
             (folder / RESUMES_FILE).unlink(missing_ok=True)
             for file, text in before.items():
                 write_text(file, text)
+
+
+def _adopt_copy(folder: Path) -> None:
+    """Give a run that was copied an id of its own: what it does is not its original's, in MLflow too."""
+    runs = {run.resolve(): record for run, record in whole_runs(folder.parents[1]).items()}
+    if folder in find_copies(runs):
+        update_status(folder, runs[folder]["status"], run_id=uuid.uuid4().hex)
+        (folder / "mlflow.json").unlink(missing_ok=True)
 
 
 def record_resume(
@@ -208,21 +225,18 @@ def find_earlier(config: Mapping[str, Any]) -> Path | None:
 
 def why_finished(folder: Path, config: Mapping[str, Any]) -> str:
     """The reason why a run has nothing left to do with this configuration, with what continues it."""
-    record = read_run(folder)
-    end = record.get("end", {})
-    reason = end.get("reason", "length")
-    if record["status"] != "FINISHED" or reason == "max_minutes":
+    record, trainer = read_run(folder), config["trainer"]
+    end = record.get("end") or {"reason": "length"}
+    changed = differences(read_config(folder / CONFIG_FILE), config).keys() - {"resume"}
+    if record["status"] != "FINISHED" or end["reason"] == "max_minutes" or changed:
         return ""
-    if differences(read_config(folder / CONFIG_FILE), config):
-        return ""
-    step, trainer = f" at step {end['step']} of {end['steps']}" if end else "", config["trainer"]
+    at = f" at step {end['step']} of {end['steps']}" if "step" in end else ""
     longer = "trainer.max_epochs=N" if trainer["max_steps"] is None else "trainer.max_steps=N"
-    if reason == "early_stopping":
-        step = f"{step} by trainer.early_stopping_patience={trainer['early_stopping_patience']}"
-        longer = "trainer.early_stopping_patience=N (more, or null)"
+    if end["reason"] == "early_stopping":
+        longer = f"trainer.early_stopping_patience=N (it was {trainer['early_stopping_patience']}), or null"
     return (
-        f"run {folder}: finished{step}, nothing is left to do. To make it longer: runwright train --resume "
-        f"{folder} {longer}; a new run: without --resume, or with resume=null"
+        f"run {folder}: finished{at}, nothing is left to do; for more: --resume {folder} {longer}; for a new "
+        "run: neither --resume nor resume=auto"
     )
 
 

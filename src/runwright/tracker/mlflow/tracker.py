@@ -206,9 +206,10 @@ class MLflowTracker(JournaledTracker):
         logger.debug("upload failed", exc_info=error)
 
 
-def sync(folder: Path, *, uri: str | None = None) -> int:
+def sync(folder: Path, *, uri: str | None = None, output_dir: Path | None = None) -> int:
     """Upload what a run's store lacks; the number of journal records sent.
 
+    `output_dir` is that of a run that was moved; None: where it was when the run was tracked.
     `uri` is needed where the run's own had a password, unless MLFLOW_TRACKING_URI has it.
     Raises TrackingError where the store does not take it or another process is uploading the run.
     """
@@ -221,7 +222,7 @@ def sync(folder: Path, *, uri: str | None = None) -> int:
         address = os.environ.get("MLFLOW_TRACKING_URI", address)
     if address is not None and MASK in address:
         raise TrackingError(f"the address {address} was kept without its password; set MLFLOW_TRACKING_URI")
-    store = locate(address, artifacts=run["artifacts"], output_dir=folder / run["output_dir"])
+    store = locate(address, artifacts=run["artifacts"], output_dir=output_dir or folder / run["output_dir"])
     trouble = probe(store, timeout_seconds=10)
     if trouble:
         raise TrackingError(f"MLflow at {redact(store.uri)}: {trouble}")

@@ -31,14 +31,13 @@ from runwright.tracker.mlflow.batch import (
     mlflow_text,
 )
 from runwright.tracker.mlflow.logged_model import is_own, send_model
+from runwright.tracker.mlflow.store import Store, default_address, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from mlflow.entities import Metric, Param, RunTag
     from mlflow.tracking import MlflowClient
-
-    from runwright.tracker.mlflow.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +80,6 @@ class Uploader:
         if self._client is not None:
             return self._client
         from mlflow.tracking import MlflowClient
-
-        from runwright.tracker.mlflow.store import prepare
 
         try:
             self._lock.acquire()
@@ -289,13 +286,22 @@ def unsent_bytes(folder: Path) -> dict[str, int]:
 def settle_others(folders: Iterable[Path], *, store: Store, but: Path, go_on: Callable[[], bool]) -> None:
     """Upload what is missing of runs that ended; what the store refuses is left for `runwright sync`."""
     for folder in folders:
-        if folder == but or not unsent_bytes(folder).get(redact(store.uri)):
-            continue
         if not go_on():
             return
         try:
-            target = Target(**read_state(folder)["run"]["target"])
-        except (OSError, ValueError, KeyError, TypeError):  # being made or removed at this moment
+            states = read_state(folder)
+            run, sent = states["run"], states.get(redact(store.uri), {}).get("offset", 0)
+            target, default = Target(**run["target"]), default_address(folder / run["output_dir"])
+            missing = (folder / FILE_NAME).stat().st_size - sent
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+        ):  # being made or removed, or not tracked
+            continue
+        if folder == but or missing <= 0 or (run["uri"] or default) != redact(store.uri):
             continue
         uploader = Uploader(folder, store=store, target=target)
         try:
