@@ -25,7 +25,7 @@ from runwright.runs.folder import (
     resolve_run,
 )
 from runwright.runs.lock import run_lock
-from runwright.runs.resume import change_config, find_earlier, resuming, why_finished
+from runwright.runs.resume import change_config, find_unfinished, resuming, why_finished
 from runwright.runs.states import complete_journal, noting_the_end
 from runwright.tracker.mlflow.upload import unsent_bytes
 from runwright.trainer.environment import (
@@ -115,18 +115,21 @@ def _settle(folder: Path, reason: str) -> int:
             print(f"{folder}: {sync(folder)} records sent to MLflow, which lacked them", file=sys.stderr)
         except TrackingError as error:
             print(error, file=sys.stderr)
-    return 0
+    with run_lock(folder):
+        return 0  # and it is given back, if the process that finished the run could not
 
 
 def _new_folder(overrides: Sequence[str], *, allow_shadow: bool) -> tuple[Path, dict[str, Any] | None]:
-    """The newest run of the configuration with resume=auto, where there is one, else a new folder."""
+    """The newest unfinished run of the configuration with resume=auto, else a new folder."""
     from runwright.config.compose import compose_checked
 
     composed = compose_checked(list(overrides), allow_shadow=allow_shadow)
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0  # by torchrun, after a failure
     if composed.config["resume"] == AUTO or restarted:
         config = conceal(composed.config)
-        if earlier := find_earlier(config):
+        if earlier := find_unfinished(config):
+            if not why_finished(earlier, config):
+                print(f"resuming {earlier}", file=sys.stderr)
             return earlier, config
     made = create(
         composed.config,

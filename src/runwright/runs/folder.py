@@ -92,7 +92,7 @@ def create(
             if isinstance(text, str) and "${" in text and ":" not in text
         },
         "start_time": start,
-        "order": order,
+        **({"order": order} if order > start else {}),
         **this_process(),
         "versions": {"runwright": __version__, "python": platform.python_version()},
         "permissions": asdict(granted()),

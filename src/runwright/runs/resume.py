@@ -34,6 +34,7 @@ from runwright.runs.folder import (
     whole_runs,
     write_config,
 )
+from runwright.runs.lock import is_busy, read_holder
 from runwright.store import flatten, write_text
 
 RESUMES_FILE = "resumes.jsonl"
@@ -212,14 +213,18 @@ def record_resume(
         file.write(json.dumps(Redactor().value(record), ensure_ascii=False, default=str) + "\n")
 
 
-def find_earlier(config: Mapping[str, Any]) -> Path | None:
-    """The newest run of the same configuration; what may change is not compared."""
+def find_unfinished(config: Mapping[str, Any]) -> Path | None:
+    """The newest run of the same configuration, where it did not finish; what may change is not compared.
+
+    One that was killed when it had finished, but MLflow perhaps lacked its end, counts too.
+    """
     wanted = comparable(config)
     for folder, record in reversed(whole_runs(config["output_dir"]).items()):
         if folder.parent.name != config["name"] or record.get("format") != FORMAT:
             continue
         if comparable(read_config(folder / CONFIG_FILE)) == wanted:
-            return folder.resolve()
+            was_killed = bool(read_holder(folder)) and not is_busy(folder)  # it gave its lock not back
+            return folder.resolve() if record["status"] != "FINISHED" or was_killed else None
     return None
 
 
@@ -235,8 +240,8 @@ def why_finished(folder: Path, config: Mapping[str, Any]) -> str:
     if end["reason"] == "early_stopping":
         longer = f"trainer.early_stopping_patience=N (it was {trainer['early_stopping_patience']}), or null"
     return (
-        f"run {folder}: finished{at}, nothing is left to do; for more: --resume {folder} {longer}; for a new "
-        "run: neither --resume nor resume=auto"
+        f"run {folder}: finished{at}, nothing is left to do; to make it longer: --resume {folder} {longer}; "
+        "a new run: without --resume"
     )
 
 
