@@ -21,13 +21,6 @@ LIBRARIES = ("transformers", "datasets", "huggingface_hub", "accelerate", "mlflo
 _FILE_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
-class _LogFile(logging.FileHandler):
-    """Lines that a full disk does not take are on the terminal; a traceback for each would hide them."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        del record
-
-
 @contextmanager
 def run_logging(folder: Path, *, first: bool, redact: Callable[[str], str] = str) -> Iterator[None]:
     """Log to the terminal and `folder`/log.txt until the end of the block, then as before.
@@ -40,7 +33,7 @@ def run_logging(folder: Path, *, first: bool, redact: Callable[[str], str] = str
     with ExitStack() as stack:
         handlers = [_terminal(logging.INFO if first else logging.ERROR, redact)]
         if first:
-            file = _LogFile(folder / FILE_NAME, encoding="utf-8", errors="backslashreplace")
+            file = logging.FileHandler(folder / FILE_NAME, encoding="utf-8", errors="backslashreplace")
             file.setFormatter(_Redacting(redact, _FILE_FORMAT))
             handlers.append(file)
         for handler in handlers:
@@ -48,6 +41,9 @@ def run_logging(folder: Path, *, first: bool, redact: Callable[[str], str] = str
             root.addHandler(handler)
             stack.callback(handler.close)
             stack.callback(root.removeHandler, handler)
+        # A line that a full disk does not take is on the terminal; a traceback for each would hide it.
+        stack.callback(setattr, logging, "raiseExceptions", logging.raiseExceptions)
+        logging.raiseExceptions = False
         stack.callback(ours.setLevel, ours.level)
         ours.setLevel(logging.DEBUG)
         for name in LIBRARIES:

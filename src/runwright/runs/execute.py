@@ -12,8 +12,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -85,23 +84,12 @@ def execute(folder: Path) -> RunResult:
 
     Raises StoppedBySignalError where a signal ended it; any other error is recorded and raised.
     """
-    with _one_at_a_time(folder):
+    with _ALONE:
         return _execute(folder)
 
 
+# One run of several threads: torch's random numbers and number of threads, and logging, are the process's.
 _ALONE = threading.RLock()
-
-
-@contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """One run of several threads: torch's random numbers and threads, and logging, are the process's."""
-    if not _ALONE.acquire(blocking=False):
-        logger.warning("%s waits for another run of this process to end", folder)
-        _ALONE.acquire()
-    try:
-        yield
-    finally:
-        _ALONE.release()
 
 
 def _execute(folder: Path) -> RunResult:

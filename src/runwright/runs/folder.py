@@ -223,17 +223,12 @@ def whole_runs(output_dir: str | Path = "outputs") -> dict[Path, dict[str, Any]]
 
 def find_copies(runs: Mapping[Path, Mapping[str, Any]]) -> dict[Path, Path]:
     """Run folders that were copied from others, and the original of each: the one that has its first name."""
-    by_id: dict[str, list[Path]] = {}
-    for folder, record in runs.items():
-        by_id.setdefault(record.get("run_id", str(folder)), []).append(folder)
-
-    def is_renamed(folder: Path) -> tuple[bool, str]:
-        record = runs[folder]
-        names = folder.name.rpartition("-")[2] == record["run_id"][:ID_LENGTH], folder.parent.name
-        return names != (True, record.get("name")), str(folder)
-
-    same = [sorted(folders, key=is_renamed) for folders in by_id.values() if len(folders) > 1]
-    return {copy: original for original, *copies in same for copy in copies}
+    originals, copies = dict[str, Path](), dict[Path, Path]()
+    ids = {folder: str(record.get("run_id", folder)) for folder, record in runs.items()}
+    for folder in sorted(ids, key=lambda folder: not folder.name.endswith(ids[folder][:ID_LENGTH])):
+        if (original := originals.setdefault(ids[folder], folder)) != folder:
+            copies[folder] = original
+    return copies
 
 
 def start_order(record: Mapping[str, Any]) -> float:

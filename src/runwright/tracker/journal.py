@@ -212,16 +212,11 @@ def read(path: Path, *, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]
                 logger.warning("%s: the line that ends at byte %d is no record", path, offset)
 
 
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "t": int,
-    "s": int,
-    "ledger": str,
-    "inputs": list,
-    "artifact": str,
-    "folder": str,
-    "model": str,
-    "status": str,
+_TYPES: dict[str, type] = {
+    **dict.fromkeys(("t", "s"), int),
+    **dict.fromkeys(("ledger", "artifact", "folder", "model", "status"), str),
     **dict.fromkeys(("m", "params", "tags", "changed", "conflict", "about"), dict),
+    "inputs": list,
 }
 _WITH = {"m": "s", "ledger": "s", "conflict": "s", "artifact": "folder", "model": "about"}
 

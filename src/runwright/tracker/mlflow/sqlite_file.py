@@ -7,7 +7,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from runwright.config.addresses import to_address, to_path
+from runwright.config.addresses import to_address
 from runwright.errors import TrackingError
 from runwright.tracker.mlflow.database import version_fault
 
@@ -66,38 +66,30 @@ def make_store(file: Path, *, artifacts: str, timeout_seconds: float) -> None:
         ) from error
 
 
-# Where MLflow 3 keeps absolute addresses of files; of a table that a version lacks nothing is changed.
-ADDRESSES = {
-    "experiments": ("artifact_location",),
-    "runs": ("artifact_uri",),
-    "logged_models": ("artifact_location",),
-    "model_versions": ("source", "storage_location"),
-}
+# Where MLflow 3 keeps absolute addresses of files.
+ADDRESSES = (
+    *("experiments.artifact_location", "runs.artifact_uri", "logged_models.artifact_location"),
+    *("model_versions.source", "model_versions.storage_location"),
+)
 
 
 def follow_move(file: Path, *, artifacts: str) -> str | None:
     """Let the addresses of files in a store follow it to the folder that it was moved or copied to.
 
-    Experiments keep new files beside the store then; what has no file there keeps its address. Returns the
-    former folder, None where nothing was moved.
+    Experiments keep new files beside the store then. Returns the former folder, None where nothing was moved.
     """
     connection = sqlite3.connect(to_address(file, "file", query="mode=rw"), uri=True, timeout=10)
     with contextlib.closing(connection), connection:
         rows = connection.execute("SELECT artifact_location FROM experiments").fetchall()
         roots = {str(location).rpartition("/")[0] for (location,) in rows} - {artifacts}
-        name = artifacts.rpartition("/")[2]
-        moved = sorted(root for root in roots if root.startswith("file:") and root.endswith(f"/{name}"))
-        tables, _ = _tables(connection) if moved else (set(), None)
-        for table, columns in ADDRESSES.items() if moved else ():
-            for column in columns if table in tables else ():
-                query = f"SELECT rowid, {column} FROM {table}"  # noqa: S608 - names of ours
-                for row, old in connection.execute(query).fetchall():
-                    root = next((root for root in moved if str(old).startswith(f"{root}/")), None)
-                    new = f"{artifacts}{old[len(root) :]}" if root else ""
-                    path = to_path(new) if new else None
-                    if path and (table == "experiments" or path.exists()):
-                        update = f"UPDATE {table} SET {column} = ? WHERE rowid = ?"  # noqa: S608
-                        connection.execute(update, (new, row))
+        ours = f"/{artifacts.rpartition('/')[2]}"
+        moved = sorted(root for root in roots if root.startswith("file:") and root.endswith(ours))
+        for root in moved:
+            for table, _, column in (address.partition(".") for address in ADDRESSES):
+                old = f"{root}/"
+                query = f"UPDATE {table} SET {column} = ? || substr({column}, ?)"  # noqa: S608 - names of ours
+                query += f" WHERE substr({column}, 1, ?) = ?"
+                connection.execute(query, (f"{artifacts}/", len(old) + 1, len(old), old))
     return ", ".join(moved) or None
 
 
@@ -106,14 +98,10 @@ def _read(file: Path, locked_seconds: float) -> tuple[set[str], str | None]:
     # Not mode=ro, which refuses what a killed program has left: the next to open a database takes that back.
     connection = sqlite3.connect(to_address(file, "file", query="mode=rw"), uri=True, timeout=locked_seconds)
     with contextlib.closing(connection):
-        return _tables(connection)
-
-
-def _tables(connection: sqlite3.Connection) -> tuple[set[str], str | None]:
-    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if "alembic_version" not in tables:
-        return tables, None
-    return tables, next(connection.execute("SELECT version_num FROM alembic_version"), (None,))[0]
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "alembic_version" not in tables:
+            return tables, None
+        return tables, next(connection.execute("SELECT version_num FROM alembic_version"), (None,))[0]
 
 
 def publish(new: Path, file: Path) -> None:
