@@ -144,7 +144,10 @@ def write_entry(entry: Path, write: Callable[[Path], Mapping[str, Any]]) -> None
     """Let `write` fill a folder and return its manifest, then move it to `entry`; call with the lock held."""
     try:
         with folder_whole(entry) as unfinished:
-            manifest = {**write(unfinished), "files": _checksums(unfinished)}
+            manifest = {
+                **write(unfinished),
+                "files": {file.name: _checksum(file) for file in unfinished.iterdir() if file.is_file()},
+            }
             text = json.dumps(manifest, sort_keys=True, ensure_ascii=False, indent=1)
             (unfinished / MANIFEST).write_text(text, encoding="utf-8")
     except OSError as error:
@@ -165,23 +168,23 @@ def read_whole(entry: Path) -> dict[str, Any] | None:
     """The manifest of an entry whose files are as they were written; a damaged one is said, and is None."""
     manifest = read_manifest(entry)
     try:
-        if manifest is None or manifest["files"] == _checksums(entry):
+        if manifest is None or all(
+            _checksum(entry / Path(n).name) == s for n, s in manifest["files"].items()
+        ):
             return manifest
         reason = "a file is not as it was written"
-    except (OSError, KeyError, TypeError) as error:
+    except (OSError, LookupError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
     _log.warning("%s is damaged and made anew: %s", entry, reason)
     return None
 
 
-def _checksums(folder: Path) -> dict[str, int]:
-    sums: dict[str, int] = {}
-    for file in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST):
-        name = file.relative_to(folder).as_posix()
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                sums[name] = zlib.crc32(block, sums.get(name, 0))
-    return sums
+def _checksum(file: Path) -> int:
+    total = 0
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            total = zlib.crc32(block, total)
+    return total
 
 
 def touch(entry: Path) -> None:

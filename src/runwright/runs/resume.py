@@ -16,7 +16,6 @@ from typing import Any
 
 from runwright.config.options import TARGET
 from runwright.config.redaction import Redactor
-from runwright.config.schema import check
 from runwright.config.secrets import conceal, keep_references, reveal
 from runwright.errors import CheckpointError, Mistake, raise_if_any, shown
 from runwright.runs.folder import (
@@ -34,7 +33,7 @@ from runwright.runs.folder import (
     whole_runs,
     write_config,
 )
-from runwright.runs.lock import is_busy, read_holder
+from runwright.runs.lock import read_holder
 from runwright.store import flatten, write_text
 
 RESUMES_FILE = "resumes.jsonl"
@@ -131,10 +130,12 @@ def _patch(value: Any, before: Any, after: Any) -> Any:
         return copy.deepcopy(after)
     if before.get(TARGET) != after.get(TARGET):
         return value if value.get(TARGET) == after.get(TARGET) else copy.deepcopy(after)
+    removed = {name for name in before if name not in after}
+    missing = {name for name in before.keys() & after.keys() - value.keys() if before[name] == after[name]}
     return {
         name: _patch(value.get(name), before.get(name), after.get(name)) if name in after else value[name]
         for name in {**value, **after}
-        if name in after or name not in before
+        if name not in removed | missing
     }
 
 
@@ -157,7 +158,6 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
             if not is_changeable(key) and not same_data_elsewhere(key, new)
         ]
     )
-    raise_if_any(check(reveal(config)))
     return config
 
 
@@ -223,8 +223,8 @@ def find_unfinished(config: Mapping[str, Any]) -> Path | None:
         if folder.parent.name != config["name"] or record.get("format") != FORMAT:
             continue
         if comparable(read_config(folder / CONFIG_FILE)) == wanted:
-            was_killed = bool(read_holder(folder)) and not is_busy(folder)  # it gave its lock not back
-            return folder.resolve() if record["status"] != "FINISHED" or was_killed else None
+            # A lock that was not given back: the process was killed, or is still at it.
+            return folder.resolve() if record["status"] != "FINISHED" or read_holder(folder) else None
     return None
 
 
