@@ -144,9 +144,9 @@ def write_entry(entry: Path, write: Callable[[Path], Mapping[str, Any]]) -> None
     """Let `write` fill a folder and return its manifest, then move it to `entry`; call with the lock held."""
     try:
         with folder_whole(entry) as unfinished:
-            manifest = {
-                **write(unfinished),
-                "files": {file.name: _checksum(file) for file in unfinished.iterdir() if file.is_file()},
+            manifest = dict(write(unfinished))
+            manifest["files"] = {
+                file.name: _checksum(file) for file in unfinished.iterdir() if file.is_file()
             }
             text = json.dumps(manifest, sort_keys=True, ensure_ascii=False, indent=1)
             (unfinished / MANIFEST).write_text(text, encoding="utf-8")
@@ -168,9 +168,8 @@ def read_whole(entry: Path) -> dict[str, Any] | None:
     """The manifest of an entry whose files are as they were written; a damaged one is said, and is None."""
     manifest = read_manifest(entry)
     try:
-        if manifest is None or all(
-            _checksum(entry / Path(n).name) == s for n, s in manifest["files"].items()
-        ):
+        sums = {} if manifest is None else manifest["files"]
+        if all(_checksum(entry / Path(name).name) == total for name, total in sums.items()):
             return manifest
         reason = "a file is not as it was written"
     except (OSError, LookupError, TypeError, AttributeError) as error:
