@@ -288,10 +288,10 @@ def read_saved(folder: Path) -> dict[str, Any]:
     if not (folder / RUN_FILE).is_file():  # a logged model of MLflow has none
         return config
     require_format(folder)
-    return _seen_from_here(folder.resolve(), config)
+    return seen_from_here(folder.resolve(), config)
 
 
-def _seen_from_here(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+def seen_from_here(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     """The configuration of a run with its output folder and relative places as they are seen from here.
 
     The folder of its project may have been moved since, or be another one than the current one.

@@ -75,11 +75,12 @@ def with_overrides(
     repeated = {text for text in recorded_overrides(folder) if override_key(text) in GLOBAL_GROUPS}
     parsed, mistakes = parse_overrides([text for text in overrides if text not in repeated], folders)
     raise_if_any([*mistakes, *([] if allow_shadow else folders.shadows())])
-    base = _with_interpolations(stored, read_run(folder).get("interpolations", {}))
+    seeds = dict.fromkeys((f"seeds.{name}" for name in stored.get("seeds", {})), "${seed}")
+    base = _with_interpolations(stored, read_run(folder).get("interpolations") or seeds)
     choices = [str(choice.input_line) for choice in parsed.choices]
     config = DictConfig(_with_options(folder, base, choices), flags={"struct": True})
     composed = put_on_top(config, parsed.values)
-    raise_if_any(all_mistakes(replace(composed, config=reveal(composed.config))))
+    raise_if_any(all_mistakes(replace(composed, config=reveal(composed.config, but="tracker"))))
     merged = _patch(stored, stored, conceal(composed.config))
     return merged, differences(stored, merged)
 
