@@ -25,7 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Upload the missing records and print their number."""
     from runwright.errors import ConfigError, TrackingError
-    from runwright.runs.folder import find_copies, read_run, read_saved, resolve_run, whole_runs
+    from runwright.runs.folder import (
+        CONFIG_FILE,
+        find_copies,
+        read_config,
+        read_run,
+        resolve_run,
+        seen_from_here,
+        whole_runs,
+    )
     from runwright.runs.states import complete_journal, look_at, mark
 
     runs = {folder.resolve(): record for folder, record in whole_runs(args.output_dir).items()}
@@ -41,8 +49,9 @@ def execute(args: argparse.Namespace) -> int:
             if death := look_at(folder):
                 mark(death)
             complete_journal(folder)
-            output_dir = Path(read_saved(folder)["output_dir"]).expanduser()
-            print(f"{folder}: {sync(folder, uri=args.uri, output_dir=output_dir)} records sent")
+            config = seen_from_here(folder, read_config(folder / CONFIG_FILE))
+            num_sent = sync(folder, uri=args.uri, output_dir=Path(config["output_dir"]).expanduser())
+            print(f"{folder}: {num_sent} records sent")
         except (TrackingError, ConfigError) as error:
             if not args.all:
                 raise

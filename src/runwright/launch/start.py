@@ -27,7 +27,7 @@ from runwright.runs.folder import (
 from runwright.runs.lock import run_lock
 from runwright.runs.resume import change_config, find_unfinished, resuming, why_finished
 from runwright.runs.states import complete_journal, noting_the_end
-from runwright.tracker.mlflow.upload import unsent_bytes
+from runwright.tracker.mlflow.upload import read_state, unsent_bytes
 from runwright.trainer.environment import (
     STOP_VARIABLE,
     check_num_processes,
@@ -108,7 +108,8 @@ def _settle(folder: Path, reason: str) -> int:
     """Say why nothing is left to do for a run, and send MLflow what it lacks of it."""
     print(reason, file=sys.stderr)
     complete_journal(folder)
-    if any(unsent_bytes(folder).values()):
+    states = read_state(folder)
+    if "run" in states and (len(states) == 1 or any(unsent_bytes(folder).values())):
         from runwright.tracker.mlflow.tracker import sync
 
         try:
@@ -131,13 +132,8 @@ def _new_folder(overrides: Sequence[str], *, allow_shadow: bool) -> tuple[Path, 
             if not why_finished(earlier, config):
                 print(f"resuming {earlier}", file=sys.stderr)
             return earlier, config
-    made = create(
-        composed.config,
-        overrides=composed.overrides,
-        command=sys.argv,
-        unresolved=composed.unresolved,
-    )
-    return made, None
+    config, unresolved = composed.config, composed.unresolved
+    return create(config, overrides=composed.overrides, command=sys.argv, unresolved=unresolved), None
 
 
 def _folder_of_resolved(file: Path) -> Path:

@@ -293,13 +293,7 @@ def settle_others(folders: Iterable[Path], *, store: Store, but: Path, go_on: Ca
             run, sent = states["run"], states.get(redact(store.uri), {}).get("offset", 0)
             target, default = Target(**run["target"]), default_address(folder / run["output_dir"])
             missing = (folder / FILE_NAME).stat().st_size - sent
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-        ):  # being made or removed, or not tracked
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):  # not tracked, or not whole
             continue
         if folder == but or missing <= 0 or (run["uri"] or default) != redact(store.uri):
             continue
