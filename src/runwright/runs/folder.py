@@ -308,8 +308,9 @@ def seen_from_here(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     def rebased(key: str, value: Any) -> Any:
         if not isinstance(value, str) or not value or not (PLACE.match(key) or key in SOURCES):
             return value
-        path = str(project / value)
-        return path if Path(path).exists() or glob.glob(path, recursive=True) else value  # noqa: PTH207
+        # One that is here, too, is read here: what differs in it is found and said.
+        paths = [value, str(project / value)]
+        return next((path for path in paths if glob.glob(path, recursive=True)), value)  # noqa: PTH207
 
     return with_values(config, rebased)
 

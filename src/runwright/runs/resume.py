@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from runwright.config.options import TARGET
+from runwright.config.permissions import granted
 from runwright.config.redaction import Redactor
 from runwright.config.secrets import conceal, keep_references, reveal
 from runwright.errors import CheckpointError, Mistake, raise_if_any, shown
@@ -234,7 +235,8 @@ def why_finished(folder: Path, config: Mapping[str, Any]) -> str:
     record, trainer = read_run(folder), config["trainer"]
     end = record.get("end") or {"reason": "length"}
     changed = differences(read_config(folder / CONFIG_FILE), config).keys() - {"resume"}
-    if record["status"] != "FINISHED" or end["reason"] == "max_minutes" or changed:
+    goes_on = changed or end["reason"] == "max_minutes" or granted().changed_data
+    if record["status"] != "FINISHED" or goes_on:
         return ""
     at = f" at step {end['step']} of {end['steps']}" if "step" in end else ""
     longer = "trainer.max_epochs=N" if trainer["max_steps"] is None else "trainer.max_steps=N"
