@@ -113,7 +113,7 @@ def _settle(folder: Path, reason: str) -> int:
         from runwright.tracker.mlflow.tracker import sync
 
         try:
-            print(f"{folder}: {sync(folder)} records sent to MLflow, which lacked them", file=sys.stderr)
+            print(f"MLflow lacked {sync(folder)} records of it, which it has now", file=sys.stderr)
         except TrackingError as error:
             print(error, file=sys.stderr)
     with run_lock(folder):

@@ -279,7 +279,12 @@ def unsent_bytes(folder: Path) -> dict[str, int]:
     """Bytes of a run's journal that each store lacks, by address; empty for a run that MLflow never saw."""
     file = folder / FILE_NAME
     length = file.stat().st_size if file.is_file() else 0
-    stores = {uri: state for uri, state in read_state(folder).items() if uri != "run"}
+    # A file of a project that was moved since is no store any more.
+    stores = {
+        uri: state
+        for uri, state in read_state(folder).items()
+        if uri != "run" and ((file := to_path(uri)) is None or file.exists())
+    }
     return {uri: max(0, length - int(state.get("offset", 0))) for uri, state in stores.items()}
 
 
