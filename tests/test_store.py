@@ -1,6 +1,7 @@
 import json
 import os
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def write(entry, content=b"x" * 100):
 
 def test_an_entry_appears_whole_with_its_manifest(tmp_path):
     write(tmp_path / "a")
-    assert store.read_manifest(tmp_path / "a") == {"size": 100}
+    assert store.read_manifest(tmp_path / "a") == {"size": 100, "files": {"data": zlib.crc32(b"x" * 100)}}
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["data", "manifest.json"]
     assert store.read_manifest(tmp_path / "b") is None
 

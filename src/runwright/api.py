@@ -32,6 +32,7 @@ def run(
         composed.config,
         overrides=composed.overrides,
         command=["runwright.run"],
+        unresolved=composed.unresolved,
     )
     with run_lock(created), noting_the_end(created):
         return execute(created)

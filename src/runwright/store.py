@@ -14,6 +14,7 @@ import logging
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 _ABANDONED_SECONDS = 24 * 3600
-_DISK_REFUSES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+DISK_REFUSES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
 @contextmanager
@@ -143,10 +144,14 @@ def write_entry(entry: Path, write: Callable[[Path], Mapping[str, Any]]) -> None
     """Let `write` fill a folder and return its manifest, then move it to `entry`; call with the lock held."""
     try:
         with folder_whole(entry) as unfinished:
-            text = json.dumps(write(unfinished), sort_keys=True, ensure_ascii=False, indent=1)
+            manifest = dict(write(unfinished))
+            manifest["files"] = {
+                file.name: _checksum(file) for file in unfinished.iterdir() if file.is_file()
+            }
+            text = json.dumps(manifest, sort_keys=True, ensure_ascii=False, indent=1)
             (unfinished / MANIFEST).write_text(text, encoding="utf-8")
     except OSError as error:
-        if error.errno not in _DISK_REFUSES:
+        if error.errno not in DISK_REFUSES:
             raise  # something that `write` reads, not the cache
         raise _unwritable(entry, error) from error
 
@@ -157,6 +162,28 @@ def read_manifest(entry: Path) -> dict[str, Any] | None:
         return json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def read_whole(entry: Path) -> dict[str, Any] | None:
+    """The manifest of an entry whose files are as they were written; a damaged one is said, and is None."""
+    manifest = read_manifest(entry)
+    try:
+        sums = {} if manifest is None else manifest["files"]
+        if all(_checksum(entry / Path(name).name) == total for name, total in sums.items()):
+            return manifest
+        reason = "a file is not as it was written"
+    except (OSError, LookupError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+    _log.warning("%s is damaged and made anew: %s", entry, reason)
+    return None
+
+
+def _checksum(file: Path) -> int:
+    total = 0
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            total = zlib.crc32(block, total)
+    return total
 
 
 def touch(entry: Path) -> None:

@@ -188,8 +188,8 @@ class RunInfo:
     overrides: tuple[str, ...]
     start_time: float | None = None  # seconds since 1970
     sweep: str | None = None  # identity of the multirun that it is a job of
-    # Folders of runs of the same output_dir that died and were marked so, whenever it is asked.
-    dead_runs: Callable[[], Iterable[Path]] = tuple
+    # Folders of runs of the same output_dir that have ended, whenever it is asked.
+    ended_runs: Callable[[], Iterable[Path]] = tuple
 
 
 class Tracker(Protocol):

@@ -101,14 +101,16 @@ def test_sets_of_other_rows_are_not_compared(tmp_path, change):
     assert prepare_examples(rows_of(3), encode, key=other, folder=tmp_path).cache_note == "prepared now"
 
 
-@pytest.mark.parametrize("damage", ["truncate", "empty", "delete"])
+@pytest.mark.parametrize("damage", ["truncate", "empty", "delete", "flip"])
 def test_a_damaged_set_is_made_anew(tmp_path, damage):
     before = prepare_examples(rows_of(50), encode, key=KEY, folder=tmp_path).fetch(range(50))
     (file,) = tmp_path.glob("*/examples.arrow")
     if damage == "delete":
         file.unlink()
     else:
-        file.write_bytes(file.read_bytes()[:-5] if damage == "truncate" else b"")
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 4  # a token id: nothing but its value is wrong
+        file.write_bytes({"truncate": content[:-5], "empty": b"", "flip": content}[damage])
     again = prepare_examples(rows_of(50), encode, key=KEY, folder=tmp_path)
     assert again.cache_note == "prepared anew: the set that was there is damaged"
     assert again.fetch(range(50)) == before

@@ -12,8 +12,10 @@ import pytest
 import runwright
 from runwright.config.compose import compose
 from runwright.errors import ConfigError
-from runwright.inference.evaluate import evaluate_run, on_top_of, refuse_kept
+from runwright.inference.evaluate import _compose, evaluate_run, on_top_of, refuse_kept
+from runwright.runs.folder import create
 
+TEST = "dataset.source.files.test"
 OWN = ["experiment=vader", "dataset=csv", "dataset.source.files.train=a.csv", "metric=[accuracy]", "seed=3"]
 
 
@@ -54,6 +56,31 @@ def test_what_the_user_says_is_not_overruled() -> None:
     assert "dataset.holdout={validation:0,test:0}" not in found
     assert "dataset.source.files.train=null" not in found
     assert found[-3:] == given
+
+
+MINE = """# @package _global_
+defaults:
+  - override /dataset: csv
+dataset: {source: {files: {train: a.csv}}, holdout: {validation: 0.1, test: 0.2}}
+task: {text_column: text, label_column: label}
+"""
+
+
+def test_what_is_not_overridden_is_the_run_s_whatever_its_files_say_today(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "conf" / "experiment" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    composed = compose(["experiment=mine"])
+    folder = create(composed.config, overrides=composed.overrides, command=[])  # its seeds follow too
+    file.write_text(MINE.replace("0.2", "0.5"))
+    own, others = (_compose(folder, [text], allow_shadow=False) for text in ("seed=5", f"{TEST}=b.csv"))
+    assert own["dataset"] == composed.config["dataset"]
+    assert (own["seed"], own["seeds"]["data"]) == (5, 5)
+    assert others["dataset"]["source"]["files"] == {"train": None, "validation": None, "test": "b.csv"}
+    assert others["dataset"]["holdout"] == {"validation": 0, "test": 0}
 
 
 SAVED = {"dataset": {}, "metric": {}, "task": {"threshold": 0.5, "max_length": 8}, "trainer": {}, "name": "a"}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import runwright
-from runwright.errors import CheckpointError
+from runwright.errors import CheckpointError, RunwrightError
 from runwright.inference.load import FinishedRun, load_run, predict_records
 from runwright.runs.folder import create, update_status
 
@@ -68,3 +71,22 @@ def test_a_run_without_a_best_model_says_how_it_stands(status: str, says: str, t
     with pytest.raises(CheckpointError, match=says) as caught:
         load_run(folder)
     assert ("--resume" in str(caught.value)) == (status == "KILLED")
+
+
+@pytest.mark.parametrize("damage", ["pickle", "truncated", "config.json", "task.json"])
+def test_a_best_model_that_is_damaged_or_pickled_is_refused_in_one_line(
+    damage: str, guesser: FinishedRun, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(guesser.folder, folder, ignore=shutil.ignore_patterns("checkpoints"))
+    weights = folder / "best" / "model.safetensors"
+    if damage == "pickle":
+        torch.save(load_file(weights), folder / "best" / "pytorch_model.bin")
+        weights.unlink()
+    elif damage == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-9])
+    else:
+        (folder / "task.json" if damage == "task.json" else folder / "best" / damage).write_text("[1]")
+    with pytest.raises(RunwrightError, match=rf"{tmp_path}.*best") as caught:
+        load_run(folder, device="cpu")
+    assert len(str(caught.value).splitlines()) == 1

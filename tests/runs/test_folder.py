@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,14 @@ from runwright.errors import ConfigError
 from runwright.runs.folder import (
     BEST_MODEL,
     create,
+    find_copies,
     find_runs,
     read_config,
     read_run,
+    read_saved,
     resolve_run,
     update_status,
+    whole_runs,
 )
 from runwright.runs.states import find_dead
 
@@ -119,6 +125,65 @@ def test_the_latest_run_with_a_model_passes_over_newer_ones_and_says_so(
     assert resolve_run("latest:first", output_dir=tmp_path, needs=BEST_MODEL) == two
     assert resolve_run(one.name, output_dir=tmp_path, needs=BEST_MODEL) == one
     assert len(caplog.messages) == 1
+
+
+def test_the_latest_run_is_the_one_made_last_also_after_the_clock_was_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    made = []
+    for moment in (now, now - 2 * 86_400, now - 86_400):
+        monkeypatch.setattr(time, "time", lambda moment=moment: moment)
+        made.append(make(tmp_path))
+    assert [row.folder for row in read_rows(tmp_path)] == made
+    assert resolve_run("latest", output_dir=tmp_path) == made[-1]
+    assert read_run(made[1])["start_time"] == now - 2 * 86_400
+
+
+def test_a_copied_run_is_named_beside_its_original(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    one = make(tmp_path)
+    copy = one.with_name("2020-01-01_backup")
+    shutil.copytree(one, copy)
+    assert find_copies(whole_runs(tmp_path)) == {copy: one}
+    assert f"{copy} is a copy of {one}" in caplog.text
+    shutil.rmtree(one)
+    assert find_copies(whole_runs(tmp_path)) == {}  # it was renamed
+
+
+def test_the_places_of_a_run_are_seen_from_wherever_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    for folder in (project / "data", elsewhere):
+        folder.mkdir(parents=True)
+    (project / "data" / "a.csv").touch()
+    monkeypatch.chdir(project)
+    files = {"train": ["data/a.csv", "~/b.csv"], "test": "data/*.csv", "dev": "/c.csv"}
+    node = {"source": {"files": files, "folder": None}, "columns": {"data": "text"}, "stratify_by": "data"}
+    folder = make(Path("outputs"), dataset=node)
+    assert read_saved(folder)["dataset"] == node
+    assert read_saved(folder)["output_dir"] == "outputs"
+    moved = tmp_path / "renamed"
+    project.rename(moved)
+    monkeypatch.chdir(elsewhere)
+    saved = read_saved(moved / folder.relative_to(project))
+    assert saved["output_dir"] == str(moved / "outputs")
+    at = f"{moved}/data"
+    expected = {"train": [f"{at}/a.csv", "~/b.csv"], "test": f"{at}/*.csv", "dev": "/c.csv"}
+    assert saved["dataset"] == {**node, "source": {"files": expected, "folder": None}}
+
+
+def test_a_full_disk_does_not_keep_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make(tmp_path)
+
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("runwright.runs.folder.write_json", refuse)
+    update_status(folder, "FAILED", error="x" * 10_000)
+    assert read_run(folder)["status"] == "FAILED"
+    update_status(folder, "KILLED", end_time=5.0)
+    assert (read_run(folder)["status"], read_run(folder)["end_time"]) == ("KILLED", 5.0)
 
 
 def test_a_reproduction_is_not_the_latest_run(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,18 @@ from runwright import __version__
 from runwright.cli.main import main
 from runwright.config.compose import compose_checked
 from runwright.errors import CheckpointError, ConfigError
-from runwright.runs.folder import CONFIG_FILE, RUN_FILE, create, read_config, update_status
-from runwright.runs.lock import run_lock
+from runwright.runs.folder import CONFIG_FILE, RUN_FILE, create, read_config, read_run, update_status
+from runwright.runs.lock import LOCK_FILE, run_lock
 from runwright.runs.resume import (
     CHANGEABLE,
     RESUMES_FILE,
     change_config,
     check_identity,
     comparable,
+    config_hash,
     find_unfinished,
     resuming,
+    why_finished,
 )
 
 Make = Callable[..., Path]
@@ -32,7 +35,12 @@ Make = Callable[..., Path]
 def make_run(tmp_path: Path) -> Make:
     def make(*overrides: str) -> Path:
         composed = compose_checked([f"output_dir={tmp_path}", *overrides])
-        return create(composed.config, overrides=composed.overrides, command=["test"])
+        return create(
+            composed.config,
+            overrides=composed.overrides,
+            command=["test"],
+            unresolved=composed.unresolved,
+        )
 
     return make
 
@@ -147,6 +155,81 @@ def test_auto_finds_the_newest_unfinished_run_of_the_same_configuration(make_run
     assert resumes(new)[0]["changed"] == {"trainer.max_epochs": [2, 1]}
     update_status(new, "FINISHED")
     assert find_unfinished(wanted) is None
+    (new / LOCK_FILE).write_text('{"host": "h", "pid": 1}')  # killed before MLflow had its end, perhaps
+    assert find_unfinished(wanted) == new
+
+
+@pytest.mark.parametrize(
+    ("end", "changes", "said"),
+    [
+        ({"step": 8, "steps": 8, "reason": "length"}, [], "finished at step 8 of 8, nothing is left to do"),
+        ({"step": 4, "steps": 8, "reason": "early_stopping"}, [], "trainer.early_stopping_patience=N"),
+        ({"step": 4, "steps": 8, "reason": "max_minutes"}, [], ""),
+        ({"step": 8, "steps": 8, "reason": "length"}, ["trainer.max_epochs=3"], ""),
+    ],
+)
+def test_a_finished_run_says_so_and_what_continues_it(
+    end: dict[str, Any], changes: list[str], said: str, make_run: Make
+) -> None:
+    folder = make_run("trainer.max_epochs=2")
+    config = change_config(folder, changes)
+    assert why_finished(folder, config) == ""
+    update_status(folder, "FINISHED", end=end)
+    reason = why_finished(folder, config)
+    assert said in reason
+    assert bool(said) == bool(reason)
+
+
+EDITED = """# @package _global_
+trainer: {max_epochs: 1, save_every_steps: "${trainer.log_every_steps}", save_every_epochs: null}
+optimizer: {lr: 1.0e-4}
+"""
+
+
+def test_a_change_is_a_change_of_the_run_whatever_its_files_say_today(
+    make_run: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "conf" / "experiment" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(EDITED)
+    folder = make_run("experiment=mine", "tracker=console")
+    file.write_text(EDITED.replace("max_epochs: 1", "max_epochs: 3").replace("1.0e-4", "2.0e-4"))
+    for _ in ("edited", "gone"):
+        own = read_config(folder / CONFIG_FILE)
+        assert change_config(folder, ["experiment=mine", "optimizer.lr=0.0001", "optimizer=adamw"]) == own
+        with pytest.raises(ConfigError, match=r"optimizer.lr: given 0.0002 to go on with a run that has"):
+            change_config(folder, ["optimizer.lr=2e-4"])
+        assert change_config(folder, ["trainer.max_epochs=3"])["trainer"]["max_epochs"] == 3
+        changed = change_config(folder, ["trainer.log_every_steps=7"])["trainer"]
+        assert changed["save_every_steps"] == 7  # which refers to it
+        file.unlink(missing_ok=True)
+    resume(folder, change_config(folder, ["tracker=mlflow", "trainer.early_stopping_patience=4"]))
+    again = change_config(folder, ["tracker=console"])["tracker"]  # as the run began, and no longer was
+    assert again["_target_"] == "runwright.tracker.console.ConsoleTracker"
+
+
+def test_another_place_of_the_data_is_no_change_of_the_run(make_run: Make, tmp_path: Path) -> None:
+    folder = make_run("dataset=csv", "dataset.source.files.train=a.csv", "task.text_column=text")
+    before = read_config(folder / CONFIG_FILE)
+    moved = change_config(folder, ["dataset.source.folder=data", "dataset.source.files.train=[b.csv]"])
+    assert moved["dataset"]["source"]["files"]["train"] == ["b.csv"]
+    assert config_hash(moved) == config_hash(before)
+    with pytest.raises(ConfigError, match=r"model\.name: given .* to go on with"):
+        change_config(folder, ["model.name=other/model"])
+    change_config(folder, [f"model.name={tmp_path}"])  # a folder: the weights are the checkpoint's
+
+
+def test_a_copy_that_is_resumed_is_a_run_of_its_own(make_run: Make) -> None:
+    folder = make_run()
+    (folder / "mlflow.json").write_text("{}")
+    copy = folder.with_name("copied")
+    shutil.copytree(folder, copy)
+    resume(copy, read_config(copy / CONFIG_FILE))
+    resume(folder, read_config(folder / CONFIG_FILE))
+    assert read_run(copy)["run_id"] != read_run(folder)["run_id"]
+    assert not (copy / "mlflow.json").exists()
+    assert (folder / "mlflow.json").exists()
 
 
 def test_every_changeable_key_is_one_of_the_configuration(make_run: Make) -> None:

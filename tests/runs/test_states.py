@@ -15,8 +15,8 @@ import pytest
 
 from runwright.runs.folder import create, read_run, update_status
 from runwright.runs.lock import LOCK_FILE, held_for_a_moment, run_lock
-from runwright.runs.states import find_dead, look_at, mark, mark_all, noting_the_end
-from runwright.tracker.journal import read
+from runwright.runs.states import ended_runs, find_dead, look_at, mark, mark_all, noting_the_end
+from runwright.tracker.journal import Journal, read
 
 RUN = """
 import sys, time
@@ -246,3 +246,19 @@ def test_damaged_and_foreign_folders_are_left_out(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "run.json").write_text(text)
     assert find_dead(tmp_path) == []
+
+
+def test_the_end_of_a_run_that_was_killed_before_it_was_in_the_journal_is_written_there(
+    tmp_path: Path,
+) -> None:
+    folder = create({"name": "demo", "output_dir": str(tmp_path)}, overrides=[], command=[])
+    journal = Journal(folder / "journal.jsonl")
+    journal.status("RUNNING")
+    journal.metrics({"loss": 1.0}, step=1)
+    journal.close()
+    assert list(ended_runs(tmp_path)) == []
+    update_status(folder, "FINISHED", end_time=12.5)
+    for _ in range(2):  # once
+        assert list(ended_runs(tmp_path)) == [folder]
+        assert statuses(folder) == ["RUNNING", "FINISHED"]
+    assert [record["t"] for record, _ in read(folder / "journal.jsonl")][-1] == 12_500

@@ -24,7 +24,7 @@ import psutil
 import pytest
 
 from runwright.config.addresses import to_address
-from runwright.runs.states import marked_runs
+from runwright.runs.states import ended_runs
 from runwright.tracker.journal import read
 from runwright.tracker.mlflow.store import Store, client_settings, prepare
 from runwright.tracker.mlflow.tracker import MLflowTracker
@@ -43,9 +43,9 @@ def make_run(tmp_path: Path) -> MakeRun:
         folder = tmp_path / "outputs" / "demo" / run_id
         folder.mkdir(parents=True, exist_ok=True)
         config = {"output_dir": str(tmp_path / "outputs"), **config}
-        dead_runs = partial(marked_runs, tmp_path / "outputs")
+        ended = partial(ended_runs, tmp_path / "outputs")
         return RunInfo(
-            run_id=run_id, name="demo", folder=folder, config=config, overrides=(), dead_runs=dead_runs
+            run_id=run_id, name="demo", folder=folder, config=config, overrides=(), ended_runs=ended
         )
 
     return make

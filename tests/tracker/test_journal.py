@@ -238,3 +238,30 @@ def test_the_ledger_of_a_step_is_recorded_once_and_compared(
         {"s": 3, "conflict": {"ledger": [first[:13], other[:13]]}},
     ]
     assert "up to step 3 other data was seen" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *('{"m": 3}', '{"t": 1, "m": {"a": 1.0}}', '{"t": 1, "s": 2, "m": {"a": [1]}}', "[1]", "null"),
+        *(
+            '{"t": 1, "s": "x", "m": {"a": 1.0}}',
+            '{"t": 1, "artifact": 7, "folder": ""}',
+            '{"t": 1, "tags": 0}',
+        ),
+        *('{"t": 1, "s": 2, "m": {"a": "much"}}', '{"t": 1, "model": "best"}', '{"t": 1, "status": null}'),
+    ],
+)
+def test_lines_that_are_no_records_are_left_out_and_said(
+    line: str, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(path)
+    journal.metrics({"a": 1.0}, step=1)
+    journal.close()
+    with path.open("a") as file:
+        file.write(f"{line}\n")
+    journal = Journal(path)
+    journal.metrics({"a": math.inf}, step=2)
+    journal.close()
+    assert metric_records(path) == [(1, {"a": 1.0}), (2, {"a": "inf"})]
+    assert "is no record" in caplog.text

@@ -121,6 +121,38 @@ def test_a_manifest_of_another_format_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "step-00000001")
 
 
+def reseal(folder: Path, **manifest: Any) -> None:
+    """Make the hashes right again for what the files hold now."""
+    file = folder / checkpoint.MANIFEST
+    content = {**json.loads(file.read_text()), **manifest}
+    del content["sha256"]
+    if isinstance(content["files"], dict):
+        for name, record in content["files"].items():
+            path = folder / name
+            record |= {"sha256": checkpoint.file_sha256(path), "bytes": path.stat().st_size}
+    checkpoint.write_json(file, {**content, "sha256": checkpoint._hash_of(content)})
+
+
+@pytest.mark.parametrize("state", [[], None, {}, {"tied": 3}, {"tied": {"b": "nothing"}}, {"tied": ["a"]}])
+def test_a_state_of_wrong_types_that_was_sealed_again_is_refused(state: Any, tmp_path: Path) -> None:
+    kept = store(tmp_path, steps=(1,))
+    folder = tmp_path / "step-00000001"
+    (folder / checkpoint.STATE).write_text(json.dumps(state))
+    reseal(folder)
+    with pytest.raises(CheckpointError, match="what it holds is no checkpoint"):
+        kept.load_newest()
+
+
+@pytest.mark.parametrize(
+    "change", [{"files": []}, {"files": {}, "step": "one"}, {"identity": 3}, {"format_version": None}]
+)
+def test_a_manifest_of_wrong_types_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    kept = store(tmp_path, steps=(1,))
+    reseal(tmp_path / "step-00000001", **change)
+    with pytest.raises(CheckpointError, match=r"cannot be read|format None"):
+        kept.load_newest()
+
+
 def test_tied_weights_are_written_once(tmp_path: Path) -> None:
     layer, output = torch.nn.Embedding(50, 8), torch.nn.Linear(8, 50, bias=False)
     output.weight = layer.weight

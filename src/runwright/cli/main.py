@@ -6,6 +6,7 @@ Help, versions and mistakes in the command itself are answered without importing
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import os
 import sys
@@ -134,6 +135,14 @@ def _run(name: str, *arguments: str) -> int:
     except BrokenPipeError:  # `runwright config show | head`
         sys.stderr.close()
         return 141
+    except OSError as error:
+        from runwright.store import DISK_REFUSES
+
+        if error.errno not in DISK_REFUSES | {errno.EACCES, errno.EPERM, errno.ENOTDIR}:
+            raise
+        place = error.filename or "the disk"
+        print(f"{place}: {error.strerror}; free some space there, or choose another place", file=sys.stderr)
+        return 1
 
 
 def _message(error: RunwrightError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 USAGE = "runwright sync [options] [RUN]"
 EXAMPLES = """examples:
@@ -23,17 +24,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Upload the missing records and print their number."""
-    from runwright.errors import TrackingError
-    from runwright.runs.folder import find_runs, resolve_run
+    from runwright.errors import ConfigError, TrackingError
+    from runwright.runs.folder import (
+        CONFIG_FILE,
+        find_copies,
+        read_config,
+        read_run,
+        resolve_run,
+        seen_from_here,
+        whole_runs,
+    )
+    from runwright.runs.states import complete_journal, look_at, mark
 
-    folders = find_runs(args.output_dir) if args.all else [resolve_run(args.run, output_dir=args.output_dir)]
+    runs = {folder.resolve(): record for folder, record in whole_runs(args.output_dir).items()}
+    folders = [*runs] if args.all else [resolve_run(args.run, output_dir=args.output_dir)]
     from runwright.tracker.mlflow.tracker import sync
 
     failed: list[str] = []
     for folder in folders:
         try:
-            print(f"{folder}: {sync(folder, uri=args.uri)} records sent")
-        except TrackingError as error:
+            if original := find_copies(runs | {folder: read_run(folder)}).get(folder):
+                print(f"{folder}: not sent, since it is a copy of {original}")
+                continue
+            if death := look_at(folder):
+                mark(death)
+            complete_journal(folder)
+            config = seen_from_here(folder, read_config(folder / CONFIG_FILE))
+            num_sent = sync(folder, uri=args.uri, output_dir=Path(config["output_dir"]).expanduser())
+            print(f"{folder}: {num_sent} records sent")
+        except (TrackingError, ConfigError) as error:
             if not args.all:
                 raise
             failed.append(f"{folder}: {error}")

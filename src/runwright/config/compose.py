@@ -115,19 +115,25 @@ def compose(
     mistakes += wrong
     if loaded is None:
         return Composed(overrides=tuple(overrides), mistakes=tuple(mistakes))
-    for override in parsed.values:
-        mistakes += apply_value(override, loaded.config)
+    composed = put_on_top(loaded.config, parsed.values)
     if loaded.hydra is not None:
         mistakes += _settle_hydra(loaded, loaded.hydra, parsed.hydra, shipped=folders.shipped)
-    config, unresolved, wrong = resolve(loaded.config)
-    return Composed(
-        config=config,
-        unresolved=unresolved,
+    return replace(
+        composed,
         choices=loaded.choices,
         overrides=tuple(overrides),
-        mistakes=tuple(mistakes + wrong),
+        mistakes=(*mistakes, *composed.mistakes),
         hydra=hydra_leaves(loaded.hydra) if loaded.hydra is not None else {},
     )
+
+
+def put_on_top(config: DictConfig, values: Sequence[Override]) -> Composed:
+    """The configuration with these values set in it, which changes it."""
+    wrong = [mistake for override in values for mistake in apply_value(override, config)]
+    resolved, unresolved, unresolvable = resolve(config)
+    texts = tuple(str(override.input_line) for override in values)
+    mistakes = (*wrong, *unresolvable)
+    return Composed(config=resolved, unresolved=unresolved, overrides=texts, mistakes=mistakes)
 
 
 def compose_checked(

@@ -68,7 +68,7 @@ def _conceal(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
             mistakes.append(Mistake(key, problem, "a name that may be seen"))
         return with_references if isinstance(value, str) else f"${{oc.decode:{with_references}}}"
 
-    return _with_values(config, referenced), mistakes
+    return with_values(config, referenced), mistakes
 
 
 def conceal_overrides(overrides: Sequence[str]) -> list[str]:
@@ -104,7 +104,7 @@ def reveal(config: Mapping[str, Any], *, but: str = "") -> dict[str, Any]:
             mistakes.append(Mistake(key, problem, "it as it was when the run was made"))
         return value
 
-    revealed = _with_values(config, value_of)
+    revealed = with_values(config, value_of)
     raise_if_any(mistakes)
     return revealed
 
@@ -116,7 +116,7 @@ def keep_references(config: Any) -> Any:
         is_reference = isinstance(value, str) and _REFERENCE.search(value)
         return value.replace("${", "\\${") if is_reference else value
 
-    return _with_values(config, escaped)
+    return with_values(config, escaped)
 
 
 def _with_references(text: str, variables: Mapping[str, str], secrets: Sequence[str] = ()) -> str:
@@ -151,11 +151,11 @@ def _is_secret(key: str, value: Any) -> bool:
     return not is_container and is_secret(key, value) and not _NAMES_OF_DATA.search(key)
 
 
-def _with_values(value: Any, change: Callable[[str, Any], Any], key: str = "") -> Any:
+def with_values(value: Any, change: Callable[[str, Any], Any], key: str = "") -> Any:
     """A copy of nested mappings and lists with each value changed, which is handed over with its key."""
     if isinstance(value, Mapping):
         prefix = f"{key}." if key else ""
-        return {name: _with_values(inner, change, f"{prefix}{name}") for name, inner in value.items()}
+        return {name: with_values(inner, change, f"{prefix}{name}") for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_with_values(inner, change, f"{key}.{number}") for number, inner in enumerate(value)]
+        return [with_values(inner, change, f"{key}.{number}") for number, inner in enumerate(value)]
     return change(key, value)

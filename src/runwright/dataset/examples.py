@@ -148,29 +148,19 @@ def _encoded(rows: Dataset, encode: Encode) -> Iterator[pa.RecordBatch]:
 
 def _write(target: Path, batches: Iterator[pa.RecordBatch], key: Mapping[str, Any]) -> dict[str, Any]:
     first = next(batches)
-    num_examples = 0
     path = target / _FILE
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, first.schema) as writer:
         for batch in chain([first], batches):
             writer.write_batch(batch)
-            num_examples += batch.num_rows
-    return {"key": key, "num_examples": num_examples, "num_bytes": path.stat().st_size}
+    return {"key": key}
 
 
 def _read(entry: Path) -> list[pa.RecordBatch] | None:
     """The batches of a whole set, None where it is missing or damaged."""
-    manifest = store.read_manifest(entry)
-    if manifest is None:
+    if store.read_whole(entry) is None:
         return None
-    path = entry / _FILE
-    try:
-        whole = path.stat().st_size == manifest["num_bytes"]
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-    except (OSError, KeyError, pa.ArrowInvalid) as error:
-        _log.warning("prepared data in %s is damaged and made anew: %s", entry, error)
-        return None
-    return batches if whole and sum(len(batch) for batch in batches) == manifest["num_examples"] else None
+    reader = pa.ipc.open_file(pa.memory_map(str(entry / _FILE)))
+    return [reader.get_batch(number) for number in range(reader.num_record_batches)]
 
 
 # --- streamed examples ------------------------------------------------------------------------------------

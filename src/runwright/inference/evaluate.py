@@ -15,7 +15,7 @@ from runwright import build
 from runwright.config.compose import compose_checked
 from runwright.config.folders import GLOBAL_GROUPS
 from runwright.config.redaction import Redactor
-from runwright.config.secrets import conceal
+from runwright.config.secrets import conceal, reveal
 from runwright.dataset.checks import require_columns
 from runwright.errors import ConfigError, Mistake, listed, raise_if_any
 from runwright.inference.load import FinishedRun, load_run
@@ -27,8 +27,8 @@ from runwright.report.tables import strict
 from runwright.runs import outputs
 from runwright.runs.data_identity import DATA_FILE, evaluation_warnings
 from runwright.runs.evaluate import evaluate_split
-from runwright.runs.folder import claim_folder, read_saved
-from runwright.runs.resume import override_key, recorded_overrides
+from runwright.runs.folder import claim_folder, read_saved, seen_from_here
+from runwright.runs.resume import override_key, recorded_overrides, with_overrides
 from runwright.store import cache_root, write_json
 from runwright.types import EvaluateResult, Hypotheses
 
@@ -171,8 +171,11 @@ def _judging(overrides: Sequence[str], composed: Mapping[str, Any]) -> dict[str,
 
 
 def _compose(folder: Path, overrides: Sequence[str], *, allow_shadow: bool) -> Mapping[str, Any]:
-    """The run's overrides with these on top."""
+    """The run's configuration with these on top; with another data set, its overrides with these on top."""
     refuse_kept(overrides, read_saved(folder))
+    if "dataset" not in map(override_key, overrides):
+        config, _ = with_overrides(folder, on_top_of([], overrides), allow_shadow=allow_shadow)
+        return reveal(seen_from_here(folder, config), but="tracker")
     # Nothing is tracked here: the store's secrets are not needed.
     recorded = [text for text in recorded_overrides(folder) if not override_key(text).startswith("tracker.")]
     return compose_checked(on_top_of(recorded, overrides), allow_shadow=allow_shadow).config

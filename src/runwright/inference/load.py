@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from runwright import build
 from runwright.config.secrets import reveal
@@ -68,11 +69,19 @@ def load_run(
     tokenizer = load_pretrained(name=str(best.resolve()), revision=None, padding_side=None, pad_token=None)
     judging = judging or {}
     task = build.build_task({**config, "task": {**config["task"], **judging}}, tokenizer)
-    learned = json.loads(state.read_text(encoding="utf-8"))
-    task.load_state_dict(learned | {name: value for name, value in judging.items() if name in learned})
-    offline = {"trust_remote_code": False, "local_files_only": True}
-    with quiet_transformers():
-        model = auto_class(task.head).from_pretrained(best, dtype="auto", **offline)
+    try:
+        learned = json.loads(state.read_text(encoding="utf-8"))
+        task.load_state_dict(learned | {name: value for name, value in judging.items() if name in learned})
+        # Nothing is unpickled.
+        options = {"trust_remote_code": False, "local_files_only": True, "use_safetensors": True}
+        with quiet_transformers():
+            model = auto_class(task.head).from_pretrained(best, dtype="auto", **options)
+    except (OSError, LookupError, AttributeError, TypeError, ValueError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"{best}: given what is not as the run wrote it ({reason}), expected config.json and "
+            f"model.safetensors, with task.json beside it; put them back, or train again"
+        ) from error
     zero_shot = ZeroShot(task, hypotheses=hypotheses) if hypotheses else None
     options = build.build_options(config)
     ranks = start_ranks(device or options.device, precision=options.precision)

@@ -55,7 +55,9 @@ class Classifier:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         # Of no model: for some architectures AutoTokenizer takes another tokenizer than the one saved.
         self.tokenizer = AutoTokenizer.from_pretrained(folder / "best", config=PreTrainedConfig(), **offline)
-        model = AutoModelForSequenceClassification.from_pretrained(folder / "best", dtype="auto", **offline)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder / "best", dtype="auto", use_safetensors=True, **offline
+        )
         self.model = model.to(self.device).eval()
 
     def predict(self, columns: dict[str, list[str]]) -> dict[str, list[Any]]:

@@ -117,12 +117,12 @@ def run_job(config: DictConfig) -> dict[str, Any]:
     outcome: dict[str, Any] = {"job": hydra.job.num, "overrides": overrides, "folder": None}
     started = time.time()
     try:
-        plain, _, mistakes = resolve(config)
+        plain, unresolved, mistakes = resolve(config)
         raise_if_any([*mistakes, *check(plain)])
         command = [*sys.orig_argv[:1], "-m", "runwright", "train", *overrides]
         sweep = Path(hydra.sweep.dir).resolve()
         identity = f"{sweep.name}-{digest(str(sweep))[:8]}"  # the same for a multirun that is started again
-        folder = create(plain, overrides=overrides, command=command, sweep=identity)
+        folder = create(plain, overrides=overrides, command=command, sweep=identity, unresolved=unresolved)
         outcome["folder"] = str(folder)
         print(f"job {hydra.job.num}: {' '.join(overrides)} -> {folder}", flush=True)
         command = [sys.executable, "-P", "-m", "runwright", "train", JOB_FLAG, str(folder / CONFIG_FILE)]

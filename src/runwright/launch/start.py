@@ -12,7 +12,7 @@ from typing import Any
 
 from runwright.config.options import WHY_NOT_DEEPSPEED, LaunchOptions
 from runwright.config.secrets import conceal, reveal
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, TrackingError
 from runwright.launch.local import launch
 from runwright.launch.worker import die_with_parent, import_execute
 from runwright.runs.folder import (
@@ -25,13 +25,15 @@ from runwright.runs.folder import (
     resolve_run,
 )
 from runwright.runs.lock import run_lock
-from runwright.runs.resume import change_config, find_unfinished, resuming
-from runwright.runs.states import noting_the_end
+from runwright.runs.resume import change_config, find_unfinished, resuming, why_finished
+from runwright.runs.states import complete_journal, noting_the_end
+from runwright.tracker.mlflow.upload import read_state, unsent_bytes
 from runwright.trainer.environment import (
     STOP_VARIABLE,
     check_num_processes,
     rank,
     started_from_outside,
+    world_size,
 )
 
 AUTO = "auto"
@@ -65,6 +67,8 @@ def start(
     if os.environ.pop(STOP_VARIABLE, None):  # a job of a multirun
         die_with_parent(signal.SIGTERM)  # stopped in good order where that is killed
     folder, resumed = choose_folder()
+    if resumed and (reason := why_finished(folder, resumed)):
+        return _settle(folder, reason)
     with run_lock(folder) as lock, noting_the_end(folder), resuming(folder, resumed):
         config = reveal(read_saved(folder))
         options = LaunchOptions(**config["launch"])
@@ -83,6 +87,8 @@ def _join_others(choose_folder: Callable[[], tuple[Path, dict[str, Any] | None]]
         folder = None
         if rank() == 0:
             folder, resumed = choose_folder()
+            if world_size() == 1 and resumed and (reason := why_finished(folder, resumed)):
+                return _settle(folder, reason)
             for context in (run_lock(folder), noting_the_end(folder), resuming(folder, resumed)):
                 stack.enter_context(context)
             # Before torch is imported: a wrong configuration costs nothing here either.
@@ -98,6 +104,22 @@ def _join_others(choose_folder: Callable[[], tuple[Path, dict[str, Any] | None]]
     return 0
 
 
+def _settle(folder: Path, reason: str) -> int:
+    """Say why nothing is left to do for a run, and send MLflow what it lacks of it."""
+    print(reason, file=sys.stderr)
+    complete_journal(folder)
+    states = read_state(folder)
+    if "run" in states and (len(states) == 1 or any(unsent_bytes(folder).values())):
+        from runwright.tracker.mlflow.tracker import sync
+
+        try:
+            print(f"MLflow lacked {sync(folder)} records of it, which it has now", file=sys.stderr)
+        except TrackingError as error:
+            print(error, file=sys.stderr)
+    with run_lock(folder):
+        return 0  # and it is given back, if the process that finished the run could not
+
+
 def _new_folder(overrides: Sequence[str], *, allow_shadow: bool) -> tuple[Path, dict[str, Any] | None]:
     """The newest unfinished run of the configuration with resume=auto, else a new folder."""
     from runwright.config.compose import compose_checked
@@ -107,9 +129,11 @@ def _new_folder(overrides: Sequence[str], *, allow_shadow: bool) -> tuple[Path, 
     if composed.config["resume"] == AUTO or restarted:
         config = conceal(composed.config)
         if earlier := find_unfinished(config):
-            print(f"resuming {earlier}", file=sys.stderr)
+            if not why_finished(earlier, config):
+                print(f"resuming {earlier}", file=sys.stderr)
             return earlier, config
-    return create(composed.config, overrides=composed.overrides, command=sys.argv), None
+    config, unresolved = composed.config, composed.unresolved
+    return create(config, overrides=composed.overrides, command=sys.argv, unresolved=unresolved), None
 
 
 def _folder_of_resolved(file: Path) -> Path:

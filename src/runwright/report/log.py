@@ -41,6 +41,9 @@ def run_logging(folder: Path, *, first: bool, redact: Callable[[str], str] = str
             root.addHandler(handler)
             stack.callback(handler.close)
             stack.callback(root.removeHandler, handler)
+        # A line that a full disk does not take is on the terminal; a traceback for each would hide it.
+        stack.callback(setattr, logging, "raiseExceptions", logging.raiseExceptions)
+        logging.raiseExceptions = False
         stack.callback(ours.setLevel, ours.level)
         ours.setLevel(logging.DEBUG)
         for name in LIBRARIES:

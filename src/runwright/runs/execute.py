@@ -10,6 +10,7 @@ import json
 import logging
 import signal
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -84,6 +85,15 @@ def execute(folder: Path) -> RunResult:
 
     Raises StoppedBySignalError where a signal ended it; any other error is recorded and raised.
     """
+    with _ALONE:
+        return _execute(folder)
+
+
+# One run of several threads: torch's random numbers and number of threads, and logging, are the process's.
+_ALONE = threading.RLock()
+
+
+def _execute(folder: Path) -> RunResult:
     # Only the first process tracks the run.
     config = reveal(read_saved(folder), but="tracker" if rank() else "")
     options, first = build.build_options(config), not rank()
@@ -211,6 +221,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     run.ranks.barrier()  # the others read what the first one wrote
     run.seconds |= {"train": state.train_seconds, "evaluate": state.evaluate_seconds}
     run.seconds["save"] = checkpoints.seconds
+    run.end = {"step": state.step, "steps": plan.total_steps, "reason": loop.why_ended(state, code)}
     if code > TIME_LIMIT:
         raise StoppedBySignalError(code, run.folder, state.step)
     if code == TIME_LIMIT:
@@ -236,7 +247,11 @@ def _restore(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler
     if newest is None:
         return TrainingState()
     folder, snapshot = newest
-    state = restore_snapshot(snapshot, stepper, scheduler)
+    try:
+        state = restore_snapshot(snapshot, stepper, scheduler)
+    except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{folder}: its content does not fit the run ({reason})") from error
     checkpoints.protected_step = state.best_step
     logger.info("resuming from step %d (%s)", state.step, folder)
     return state

@@ -5,10 +5,12 @@ outputs/<name>/<time>-<id>/ with config.yaml (resolved), overrides.yaml and run.
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import os
 import platform
+import re
 import shlex
 import socket
 import time
@@ -23,9 +25,9 @@ from omegaconf import OmegaConf
 
 from runwright.config.permissions import granted
 from runwright.config.redaction import redact
-from runwright.config.secrets import conceal, conceal_overrides, keep_references
+from runwright.config.secrets import conceal, conceal_overrides, keep_references, with_values
 from runwright.errors import ConfigError, did_you_mean, shown
-from runwright.store import write_json, write_text
+from runwright.store import DISK_REFUSES, flatten, write_json, write_text
 from runwright.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,9 @@ RUN_FILE = "run.json"
 FORMAT = 1
 ID_LENGTH = 6
 LATEST = "latest"
+# Keys that say where files lie; the files are compared by their content.
+PLACE = re.compile(r"(?:dataset|task|tokenizer|model)\.(?:.*\.)?(?:folder|files?|label_file)(?:\.|$)")
+SOURCES = ("model.name", "tokenizer.name")  # or the name of one on a hub
 
 
 class Need(NamedTuple):
@@ -55,14 +60,26 @@ BEST_MODEL = Need("best model", has_model)
 
 
 def create(
-    config: Mapping[str, Any], *, overrides: Sequence[str], command: Sequence[str], sweep: str | None = None
+    config: Mapping[str, Any],
+    *,
+    overrides: Sequence[str],
+    command: Sequence[str],
+    sweep: str | None = None,
+    unresolved: Mapping[str, Any] | None = None,
 ) -> Path:
     """A new folder that belongs to this run alone, with its configuration; references stand for secrets.
 
-    `sweep` is the identity of the multirun that the run is a job of.
+    `sweep` is the identity of the multirun that the run is a job of, `unresolved` the configuration with its
+    interpolations, which a later change of a key follows.
     """
     concealed = conceal(config)
-    folder, run_id, start = claim_folder(Path(config["output_dir"]).expanduser() / config["name"])
+    output_dir = Path(config["output_dir"]).expanduser()
+    folder, run_id, start = claim_folder(output_dir / config["name"])
+    order = start
+    for run in find_runs(output_dir):
+        if run.name > folder.name:  # made before the clock was set back
+            with suppress(OSError, DamagedRunError):
+                order = max(order, start_order(read_run(run)) + 1e-3)
     record = {
         "format": FORMAT,
         "run_id": run_id,
@@ -70,7 +87,14 @@ def create(
         "status": "CREATED",
         "command": redact(list(command)),
         "overrides": conceal_overrides(overrides),
+        # Of one key to another; those to the environment are resolved for good.
+        "interpolations": {
+            key: text
+            for key, text in flatten(unresolved or {}).items()
+            if isinstance(text, str) and "${" in text and ":" not in text
+        },
         "start_time": start,
+        **({"order": order} if order > start else {}),
         **this_process(),
         "versions": {"runwright": __version__, "python": platform.python_version()},
         "permissions": asdict(granted()),
@@ -133,8 +157,18 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 def update_status(folder: Path, status: str, **fields: Any) -> dict[str, Any]:
     """Write a new status, and other fields, into run.json in one step; returns the whole record."""
-    record = {**read_run(folder), "status": status, **fields}
-    write_json(folder / RUN_FILE, record)
+    before, file = read_run(folder), folder / RUN_FILE
+    record = {**before, "status": status, **fields}
+    try:
+        write_json(file, record)
+    except OSError as error:
+        if error.errno not in DISK_REFUSES:
+            raise
+        # A full disk: into the file as it is, where its line breaks leave room; an error may need too much.
+        size = file.stat().st_size
+        texts = (json.dumps(each, default=str) for each in (record, {**before, "status": status}))
+        with file.open("r+") as stream:
+            stream.write(next((text.ljust(size) for text in texts if len(text) <= size), ""))
     return record
 
 
@@ -150,9 +184,10 @@ def resolve_run(
         return path.resolve()
     text, runs = str(reference), whole_runs(output_dir)
     latest, _, name = text.partition(":")
-    if latest == LATEST and (named := [run for run in runs if not name or run.parent.name == name]):
+    named = {run: record for run, record in runs.items() if not name or run.parent.name == name}
+    if latest == LATEST and named:
         return _newest(text, named, needs).resolve()
-    matches = [folder for folder in runs if text and _is_called(folder, text)]
+    matches = [folder for folder, record in runs.items() if text and _is_called(folder, record, text)]
     if len(matches) == 1:
         return matches[0].resolve()
     if matches:
@@ -174,23 +209,34 @@ def find_runs(output_dir: str | Path = "outputs") -> list[Path]:
     return sorted(folders, key=lambda folder: (folder.name, str(folder)))
 
 
-def whole_runs(output_dir: str | Path = "outputs") -> list[Path]:
-    """All run folders whose record can be read, oldest first; one warning names the others."""
-    whole, damaged = list[Path](), list[str]()
+def whole_runs(output_dir: str | Path = "outputs") -> dict[Path, dict[str, Any]]:
+    """The record of each run folder, in the order in which they were made; one warning names damaged ones."""
+    whole, damaged = dict[Path, dict[str, Any]](), list[str]()
     for folder in find_runs(output_dir):
         try:
-            read_run(folder)
-            whole.append(folder)
+            whole[folder] = read_run(folder)
         except (OSError, DamagedRunError):
             damaged.append(str(folder))
     if damaged:
         logger.warning("left out, since run.json cannot be read: %s", ", ".join(damaged))
-    return whole
+    for copy, original in find_copies(whole).items():
+        logger.warning("%s is a copy of %s: the same run; --resume makes it one of its own", copy, original)
+    return dict(sorted(whole.items(), key=lambda run: (start_order(run[1]), run[0].name)))
 
 
-def start_order(folder: Path) -> tuple[float, str]:
-    """A key that sorts runs by the time they started, within a second too."""
-    return read_run(folder).get("start_time", 0.0), folder.name
+def find_copies(runs: Mapping[Path, Mapping[str, Any]]) -> dict[Path, Path]:
+    """Run folders that were copied from others, and the original of each: the one that has its first name."""
+    originals, copies = dict[str, Path](), dict[Path, Path]()
+    ids = {folder: str(record.get("run_id", folder)) for folder, record in runs.items()}
+    for folder in sorted(ids, key=lambda folder: not folder.name.endswith(ids[folder][:ID_LENGTH])):
+        if (original := originals.setdefault(ids[folder], folder)) != folder:
+            copies[folder] = original
+    return copies
+
+
+def start_order(record: Mapping[str, Any]) -> float:
+    """A key that sorts runs by the time at which they were made, also where the clock was set back since."""
+    return record.get("order", record.get("start_time", 0.0))
 
 
 def claim_folder(root: Path) -> tuple[Path, str, float]:
@@ -216,24 +262,24 @@ def boot_id() -> str:
     return file.read_text(encoding="ascii").strip() if file.is_file() else ""
 
 
-def _is_called(folder: Path, text: str) -> bool:
+def _is_called(folder: Path, record: Mapping[str, Any], text: str) -> bool:
     if folder.name == text or f"{folder.parent.name}/{folder.name}" == text:
         return True
     short = folder.name.rpartition("-")[2]
     if short.startswith(text):
         return True
-    return text.startswith(short) and str(read_run(folder).get("run_id", "")).startswith(text)
+    return text.startswith(short) and str(record.get("run_id", "")).startswith(text)
 
 
-def _newest(text: str, runs: list[Path], needs: Need | None) -> Path:
+def _newest(text: str, runs: Mapping[Path, Mapping[str, Any]], needs: Need | None) -> Path:
     """The newest run, or the newest that has what is needed, with a warning where it is not the newest."""
     # A reproduction is no newer run, unless there are only such.
-    originals = [folder for folder in runs if "reproduces" not in read_run(folder)]
-    newest, *older = sorted(originals or runs, key=start_order, reverse=True)
+    originals = [folder for folder, record in runs.items() if "reproduces" not in record]
+    newest, *older = reversed(originals or list(runs))
     if needs is None or needs.is_in(newest):
         return newest
     for folder in filter(needs.is_in, older):
-        status = read_run(newest).get("status")
+        status = runs[newest]["status"]
         logger.warning("%s: %s (%s) has no %s; taken: %s", text, newest, status, needs.name, folder)
         return folder
     return newest
@@ -241,9 +287,35 @@ def _newest(text: str, runs: list[Path], needs: Need | None) -> Path:
 
 def read_saved(folder: Path) -> dict[str, Any]:
     """The configuration of a run. Raises ConfigError where its folder has another format."""
-    if (folder / RUN_FILE).is_file():  # a logged model of MLflow has none
-        require_format(folder)
-    return read_config(folder / CONFIG_FILE)
+    config = read_config(folder / CONFIG_FILE)
+    if not (folder / RUN_FILE).is_file():  # a logged model of MLflow has none
+        return config
+    require_format(folder)
+    return seen_from_here(folder.resolve(), config)
+
+
+def seen_from_here(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a run with its output folder and relative places as they are seen from here.
+
+    The folder of its project may have been moved since, or be another one than the current one.
+    """
+    output_dir, name = Path(config["output_dir"]).expanduser(), Path(config["name"])
+    root = folder.parents[len(name.parts)]
+    if root / name != folder.parent or root == output_dir.resolve():
+        return config  # moved away alone, or seen from the folder in which it was started
+    config = {**config, "output_dir": str(root)}
+    project = root.parents[max(0, len(output_dir.parts) - 1)]
+    if project / output_dir != root:
+        return config
+
+    def rebased(key: str, value: Any) -> Any:
+        if not isinstance(value, str) or not value or not (PLACE.match(key) or key in SOURCES):
+            return value
+        # One that is here, too, is read here: what differs in it is found and said.
+        paths = [value, str(project / value)]
+        return next((path for path in paths if glob.glob(path, recursive=True)), value)  # noqa: PTH207
+
+    return with_values(config, rebased)
 
 
 def require_format(folder: Path) -> None:

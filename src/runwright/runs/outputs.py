@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from runwright.metric.bootstrap import bootstrap_interval
 from runwright.predictions import select
@@ -39,8 +42,12 @@ def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any) -> Path:
 
     best, merged = folder / BEST, merge_adapter(model)
     with folder_whole(best) as unfinished:
-        with quiet_transformers():
-            merged.save_pretrained(unfinished)
+        try:
+            with quiet_transformers():
+                merged.save_pretrained(unfinished)
+        except SafetensorError as error:  # what the disk refused, in its own words
+            number = re.search(r"os error (\d+)", str(error))
+            raise OSError(int(number[1]) if number else errno.EIO, str(error), str(best)) from error
         tokenizer.save_pretrained(unfinished)
         for path, text in task.model_files(merged).items():
             (unfinished / path).parent.mkdir(exist_ok=True)

@@ -9,6 +9,7 @@ import logging
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from runwright.runs.folder import CONFIG_FILE, OVERRIDES_FILE, read_run, this_pr
 from runwright.runs.origins import MODELS_FILE, find_models, record_inputs, record_origin
 from runwright.runs.page import is_cheap, write_report
 from runwright.runs.resume import record_resume
-from runwright.runs.states import TRACEBACK_FILE, mark_all, marked_runs
+from runwright.runs.states import TRACEBACK_FILE, ended_runs, mark_all
 from runwright.store import cache_root, write_json
 from runwright.tokenizer.source import keep_trained
 from runwright.tokenizer.statistics import describe_truncation
@@ -63,6 +64,7 @@ class Run:
     checkpoint: tuple[Path, Snapshot] | None = None  # to resume from, until it is restored
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
     data_changes: list[str] = field(default_factory=list)  # since it was last trained, allowed by the user
+    end: dict[str, Any] = field(default_factory=dict)  # of the training: its step, of how many, and why there
 
 
 def start_recording(run: Run) -> None:
@@ -82,11 +84,11 @@ def start_recording(run: Run) -> None:
             overrides=tuple(record["overrides"]),
             start_time=record["start_time"],
             sweep=record.get("sweep"),
-            dead_runs=partial(marked_runs, run.config["output_dir"]),
+            ended_runs=partial(ended_runs, run.config["output_dir"]),
         )
     )
     # Of a resumed run the record has an earlier end, which is no longer so.
-    earlier = dict.fromkeys(sorted({"end_time", "error", "reason"} & record.keys()))
+    earlier = dict.fromkeys(sorted({"end", "end_time", "error", "reason"} & record.keys()))
     update_status(run.folder, "RUNNING", **earlier, **this_process(), device=str(run.ranks.device))
     run.tracker.log_params({key: value for key, value in run.config.items() if key != "references"})
     for name in (CONFIG_FILE, OVERRIDES_FILE):
@@ -97,12 +99,13 @@ def start_recording(run: Run) -> None:
 def finish_recording(run: Run, status: str, *, error: BaseException | None = None) -> None:
     """Record the final status and close the tracker; a failure leaves traceback.txt. For the first rank."""
     end = read_run(run.folder)["start_time"] + run.seconds["all"] if status == "FINISHED" else time.time()
-    fields: dict[str, Any] = {"end_time": end}
+    fields: dict[str, Any] = {"end_time": end, **({"end": run.end} if run.end else {})}
     if error is not None and status == "FAILED":
         fields["error"] = redact(f"{type(error).__name__}: {error}")
         report = run.folder / TRACEBACK_FILE
-        report.write_text(redact("".join(traceback.format_exception(error))), encoding="utf-8")
-        run.tracker.log_artifact(report)
+        with suppress(OSError):  # the disk may be what failed
+            report.write_text(redact("".join(traceback.format_exception(error))), encoding="utf-8")
+            run.tracker.log_artifact(report)
     update_status(run.folder, status, **fields)
     if (run.folder / LOG_FILE).is_file():
         run.tracker.log_artifact(run.folder / LOG_FILE)

@@ -7,32 +7,42 @@ import hashlib
 import json
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from runwright.config.options import TARGET
+from runwright.config.permissions import granted
 from runwright.config.redaction import Redactor
-from runwright.config.schema import check
-from runwright.config.secrets import conceal, reveal
+from runwright.config.secrets import conceal, keep_references, reveal
 from runwright.errors import CheckpointError, Mistake, raise_if_any, shown
 from runwright.runs.folder import (
     CONFIG_FILE,
     FORMAT,
     OVERRIDES_FILE,
+    PLACE,
     RUN_FILE,
+    SOURCES,
+    find_copies,
     read_config,
     read_run,
-    start_order,
     this_process,
+    update_status,
     whole_runs,
     write_config,
 )
+from runwright.runs.lock import read_holder
 from runwright.store import flatten, write_text
 
 RESUMES_FILE = "resumes.jsonl"
+LENGTHS = tuple(
+    f"trainer.{name}" for name in ("max_epochs", "max_steps", "max_minutes", "early_stopping_patience")
+)
 CHANGEABLE = (
-    *("trainer.max_epochs", "trainer.max_steps", "trainer.max_minutes"),
+    *LENGTHS,
     *("trainer.log_every_steps", "trainer.evaluate_every_steps", "trainer.evaluate_every_epochs"),
     *("trainer.save_every_steps", "trainer.save_every_epochs", "trainer.keep_checkpoints"),
     *("trainer.num_threads", "tracker", "launch", "resume"),
@@ -53,21 +63,82 @@ def with_overrides(
 ) -> tuple[dict[str, Any], dict[str, tuple[Any, Any]]]:
     """The configuration of a run with overrides on top of its own, and old and new value of changed keys.
 
-    References stand for secrets. Raises ConfigError where the overrides are wrong.
+    The run alone counts, whatever the files say today that it was composed from. References stand for
+    secrets. Raises ConfigError where the overrides are wrong.
     """
-    from runwright.config.compose import all_mistakes, compose
+    from omegaconf import DictConfig
 
+    from runwright.config.compose import all_mistakes, put_on_top
+    from runwright.config.folders import GLOBAL_GROUPS, find_conf_folders
+    from runwright.config.overrides import parse_overrides
+
+    folders, stored = find_conf_folders(), read_config(folder / CONFIG_FILE)
+    repeated = {text for text in recorded_overrides(folder) if override_key(text) in GLOBAL_GROUPS}
+    parsed, mistakes = parse_overrides([text for text in overrides if text not in repeated], folders)
+    raise_if_any([*mistakes, *([] if allow_shadow else folders.shadows())])
+    seeds = dict.fromkeys((f"seeds.{name}" for name in stored.get("seeds", {})), "${seed}")
+    base = _with_interpolations(stored, read_run(folder).get("interpolations") or seeds)
+    choices = [str(choice.input_line) for choice in parsed.choices]
+    config = DictConfig(_with_options(folder, base, choices), flags={"struct": True})
+    composed = put_on_top(config, parsed.values)
+    raise_if_any(all_mistakes(replace(composed, config=reveal(composed.config, but="tracker"))))
+    merged = _patch(stored, stored, conceal(composed.config))
+    return merged, differences(stored, merged)
+
+
+def _with_interpolations(stored: Mapping[str, Any], texts: Mapping[str, str]) -> Any:
+    """The configuration of a run as it was composed: with references of keys to others, where they hold."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    values, config = flatten(stored), OmegaConf.create(keep_references(stored))
+    for key, text in texts.items():
+        if key in values:
+            OmegaConf.update(config, key, text)
+            with suppress(OmegaConfBaseException):
+                if OmegaConf.select(config, key) == values[key]:
+                    continue
+            OmegaConf.update(config, key, values[key])  # set to another value by a resume
+    return OmegaConf.to_container(config, resolve=False)
+
+
+def _with_options(folder: Path, base: dict[str, Any], choices: list[str]) -> dict[str, Any]:
+    """The unresolved configuration with what these options of groups change in today's files."""
+    from runwright.config.compose import compose
+
+    if not choices:
+        return base
     recorded = recorded_overrides(folder)
-    before = compose(recorded, allow_shadow=allow_shadow)
-    if before.mistakes:  # the files it was composed from have changed since
-        recorded, before = [], compose([], allow_shadow=allow_shadow)
-    replaced = set(map(override_key, overrides))
+    before = compose(recorded, allow_shadow=True)
+    if before.mistakes:  # the files that the run was composed from have changed since
+        recorded, before = [], compose(allow_shadow=True)
+    replaced = set(map(override_key, choices))
     remaining = [text for text in recorded if override_key(text) not in replaced]
-    after = compose([*remaining, *overrides], allow_shadow=allow_shadow)
-    raise_if_any(all_mistakes(after))
-    config = conceal(after.config)
-    changed = differences(conceal(before.config), config)
-    return merge(read_config(folder / CONFIG_FILE), config, changed), changed
+    after = compose([*remaining, *choices], allow_shadow=True)
+    # What is missing yet, the values of the command line may bring.
+    raise_if_any([m for m in after.mistakes if m not in before.mistakes and "???" not in m.given])
+    patched = _patch(base, before.unresolved, after.unresolved)
+    for group in replaced & patched.keys():
+        if patched[group].get(TARGET) != after.unresolved[group].get(TARGET):  # since an earlier resume
+            patched[group] = after.unresolved[group]
+    return patched
+
+
+def _patch(value: Any, before: Any, after: Any) -> Any:
+    """The value with the differences between two others: a node of another target is taken whole."""
+    if before == after:
+        return value
+    if not all(isinstance(node, Mapping) for node in (value, before, after)):
+        return copy.deepcopy(after)
+    if before.get(TARGET) != after.get(TARGET):
+        return value if value.get(TARGET) == after.get(TARGET) else copy.deepcopy(after)
+    removed = {name for name in before if name not in after}
+    missing = {name for name in before.keys() & after.keys() - value.keys() if before[name] == after[name]}
+    return {
+        name: _patch(value.get(name), before.get(name), after.get(name)) if name in after else value[name]
+        for name in {**value, **after}
+        if name not in removed | missing
+    }
 
 
 def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool = False) -> dict[str, Any]:
@@ -86,10 +157,9 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
                 hint="without --resume it is a new run",
             )
             for key, (old, new) in changed.items()
-            if not is_changeable(key)
+            if not is_changeable(key) and not same_data_elsewhere(key, new)
         ]
     )
-    raise_if_any(check(reveal(config)))
     return config
 
 
@@ -102,6 +172,7 @@ def resuming(folder: Path, config: Mapping[str, Any] | None) -> Iterator[None]:
     if config is None:
         yield
         return
+    _adopt_copy(folder)
     record = (folder / RUN_FILE).read_bytes()
     files = [file for name in (CONFIG_FILE, RESUMES_FILE) if (file := folder / name).is_file()]
     before = {file: file.read_text(encoding="utf-8") for file in files}
@@ -116,6 +187,14 @@ def resuming(folder: Path, config: Mapping[str, Any] | None) -> Iterator[None]:
             (folder / RESUMES_FILE).unlink(missing_ok=True)
             for file, text in before.items():
                 write_text(file, text)
+
+
+def _adopt_copy(folder: Path) -> None:
+    """Give a run that was copied an id of its own: what it does is not its original's, in MLflow too."""
+    runs = {run.resolve(): record for run, record in whole_runs(folder.parents[1]).items()}
+    if folder in find_copies(runs):
+        update_status(folder, runs[folder]["status"], run_id=uuid.uuid4().hex)
+        (folder / "mlflow.json").unlink(missing_ok=True)
 
 
 def record_resume(
@@ -137,14 +216,42 @@ def record_resume(
 
 
 def find_unfinished(config: Mapping[str, Any]) -> Path | None:
-    """The newest run of the same configuration, where it did not finish; what may change is not compared."""
+    """The newest run of the same configuration, where it did not finish; what may change is not compared.
+
+    One that was killed when it had finished, but MLflow perhaps lacked its end, counts too.
+    """
     wanted = comparable(config)
-    same_name = [run for run in whole_runs(config["output_dir"]) if run.parent.name == config["name"]]
-    for folder in sorted(same_name, key=start_order, reverse=True):
-        record = read_run(folder)
-        if record.get("format") == FORMAT and comparable(read_config(folder / CONFIG_FILE)) == wanted:
-            return folder.resolve() if record["status"] != "FINISHED" else None
+    for folder, record in reversed(whole_runs(config["output_dir"]).items()):
+        if folder.parent.name != config["name"] or record.get("format") != FORMAT:
+            continue
+        if comparable(read_config(folder / CONFIG_FILE)) == wanted:
+            # A lock that was not given back: the process was killed, or is still at it.
+            return folder.resolve() if record["status"] != "FINISHED" or read_holder(folder) else None
     return None
+
+
+def why_finished(folder: Path, config: Mapping[str, Any]) -> str:
+    """The reason why a run has nothing left to do with this configuration, with what continues it."""
+    record, trainer = read_run(folder), config["trainer"]
+    end = record.get("end") or {"reason": "length"}
+    changed = differences(read_config(folder / CONFIG_FILE), config).keys() - {"resume"}
+    goes_on = changed or end["reason"] == "max_minutes" or granted().changed_data
+    if record["status"] != "FINISHED" or goes_on:
+        return ""
+    at = f" at step {end['step']} of {end['steps']}" if "step" in end else ""
+    longer = "trainer.max_epochs=N" if trainer["max_steps"] is None else "trainer.max_steps=N"
+    if end["reason"] == "early_stopping":
+        longer = f"trainer.early_stopping_patience=N (it was {trainer['early_stopping_patience']}), or null"
+    return (
+        f"run {folder}: finished{at}, nothing is left to do; to make it longer: --resume {folder} {longer}; "
+        "a new run: without --resume"
+    )
+
+
+def same_data_elsewhere(key: str, new: Any) -> bool:
+    """Return True for a place: what lies there is compared by its content once it is read."""
+    is_folder = key in SOURCES and isinstance(new, str) and Path(new).expanduser().is_dir()
+    return is_folder or bool(PLACE.match(key))
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,7 +268,8 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
     """Old and new value of each key that differs; None where there is no such key."""
     old, new = flatten(before), flatten(after)
     keys = [key for key in {**old, **new} if key not in old or key not in new or old[key] != new[key]]
-    return {key: (old.get(key), new.get(key)) for key in keys}
+    parents = {key.rpartition(".")[0] for key in keys}  # an empty mapping that is filled is no change itself
+    return {key: (old.get(key), new.get(key)) for key in keys if key not in parents}
 
 
 def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -186,24 +294,6 @@ def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
     ]
 
 
-def merge(stored: dict[str, Any], new: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
-    """The stored configuration with the changed keys from the new one."""
-    merged = copy.deepcopy(stored)
-    for key in changed:
-        *path, last = key.split(".")
-        if path and f"{path[0]}._target_" in changed:  # another option of the group: other keys
-            merged[path[0]] = copy.deepcopy(new[path[0]])
-            continue
-        node, source = merged, new
-        for name in path:
-            node, source = node[name], source[name]
-        if last in source:
-            node[last] = copy.deepcopy(source[last])
-        else:
-            del node[last]
-    return merged
-
-
 def recorded_overrides(folder: Path) -> list[str]:
     """The overrides that a run was composed with."""
     from omegaconf import OmegaConf
@@ -219,5 +309,8 @@ def override_key(override: str) -> str:
 
 def config_hash(config: Mapping[str, Any]) -> str:
     """A hash of everything in the configuration that must stay as it is when a run is resumed."""
-    relevant = {key: value for key, value in comparable(config).items() if key not in ("name", "output_dir")}
+    others = ("name", "output_dir", *SOURCES)  # whose files are compared in other ways
+    relevant = {
+        key: value for key, value in comparable(config).items() if key not in others and not PLACE.match(key)
+    }
     return hashlib.sha256(json.dumps(relevant, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -27,7 +27,7 @@ from runwright.runs.lock import (
     read_holder,
 )
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
-from runwright.tracker.journal import Journal
+from runwright.tracker.journal import Journal, last_line
 
 UNENDED = ("CREATED", "RUNNING")
 TRACEBACK_FILE = "traceback.txt"
@@ -90,12 +90,30 @@ def mark_all(output_dir: str | Path = "outputs") -> list[Death]:
     return marked
 
 
-def marked_runs(output_dir: str | Path) -> Iterator[Path]:
-    """The folders of runs that died and were marked so, oldest first."""
+def ended_runs(output_dir: str | Path) -> Iterator[Path]:
+    """The folders of runs that have ended, oldest first; the journal of each has its end too."""
     for folder in map(Path.resolve, find_runs(output_dir)):
-        with contextlib.suppress(OSError, ValueError):  # being made or removed at this moment
-            if read_run(folder).get("reason"):
+        with contextlib.suppress(OSError, ValueError):  # being made or removed, or not ours to write
+            if read_run(folder)["status"] not in UNENDED:
+                complete_journal(folder)
                 yield folder
+
+
+def complete_journal(folder: Path) -> None:
+    """Write the end of a run into its journal, where it was killed between its status and that."""
+    journal = folder / JOURNAL_FILE
+    if not journal.is_file() or _has_end(journal, read_run(folder)):
+        return
+    with held_for_a_moment(folder) as held:
+        record = read_run(folder)
+        if held and record["status"] not in UNENDED and not _has_end(journal, record):
+            end_journal(
+                folder, record["status"], at=record.get("end_time"), reason=record.get("reason") or ""
+            )
+
+
+def _has_end(journal: Path, record: dict[str, Any]) -> bool:
+    return f'"status":"{record["status"]}"'.encode() in last_line(journal)
 
 
 def end_journal(folder: Path, status: str, *, at: float | None = None, reason: str = "") -> None:

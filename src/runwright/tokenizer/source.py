@@ -54,7 +54,7 @@ def trained_tokenizer(node: Mapping[str, Any], texts: RunTexts, *, run_folder: P
     }
     entry = store.cache_root() / "tokenizers" / store.digest(key)
     with store.locked(entry):
-        if store.read_manifest(entry) is None:
+        if store.read_whole(entry) is None:
             reason = why_missed(entry, key, same=SAME_TEXTS)
             log.info("tokenizer: trained now on %s%s", corpus.name, f": {reason}" if reason else "")
             store.write_entry(entry, lambda folder: _train(node, texts, folder) | {"key": key})

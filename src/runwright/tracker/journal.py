@@ -42,11 +42,14 @@ logger = logging.getLogger(__name__)
 FILE_NAME = "journal.jsonl"
 
 # Measured clocks and rates differ on every replay: their first record stands without a comparison.
-UNREPEATABLE = ("time/", "speed/", "system/", "memory/")
+SYSTEM = "system/"  # of samples of the machine, which count by themselves and not by steps
+UNREPEATABLE = ("time/", "speed/", SYSTEM, "memory/")
 
 MAX_PENDING_BYTES = 64 * 2**20  # kept in memory while the disk refuses; older lines are dropped beyond it
 
 LEDGER_DIGITS = 13  # 52 bits of it are kept for the comparison: what a float holds exactly
+
+_SPECIAL = ("inf", "-inf", "nan")
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -156,6 +159,8 @@ class Journal:
         with self._lock:
             if self._file >= 0:
                 self._drain()
+                if self._pending:
+                    self._warn_once("lost", "the journal lost lines: the disk refused them to the end")
                 os.close(self._file)
                 self._file = -1
 
@@ -201,8 +206,37 @@ def read(path: Path, *, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]
             except ValueError:
                 logger.warning("%s: the line that ends at byte %d is unreadable", path, offset)
                 continue
-            if isinstance(record, dict):
+            if _is_record(record):
                 yield record, offset
+            else:
+                logger.warning("%s: the line that ends at byte %d is no record", path, offset)
+
+
+_TYPES: dict[str, type] = {
+    **dict.fromkeys(("t", "s"), int),
+    **dict.fromkeys(("ledger", "artifact", "folder", "model", "status"), str),
+    **dict.fromkeys(("m", "params", "tags", "changed", "conflict", "about"), dict),
+    "inputs": list,
+}
+_WITH = {"m": "s", "ledger": "s", "conflict": "s", "artifact": "folder", "model": "about"}
+
+
+def _is_record(record: Any) -> bool:
+    """Return True for a mapping whose keys have the types that the module lists."""
+    return (
+        isinstance(record, dict)
+        and "t" in record
+        and all(isinstance(record[name], kind) for name, kind in _TYPES.items() if name in record)
+        and all(other in record for name, other in _WITH.items() if name in record)
+        and all(isinstance(value, int | float) or value in _SPECIAL for value in record.get("m", {}).values())
+    )
+
+
+def last_line(path: Path) -> bytes:
+    """The last line of a journal, without its beginning where it is long; a torn one counts too."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+        return file.read().rstrip(b"\n").rpartition(b"\n")[2]
 
 
 def read_curves(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:

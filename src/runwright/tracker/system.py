@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-PREFIX = "system/"
+from runwright.tracker.journal import SYSTEM as PREFIX
 
 
 class SystemSampler:

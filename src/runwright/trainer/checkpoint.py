@@ -180,20 +180,20 @@ def verify(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         expected = manifest.pop("sha256")
+        if _hash_of(manifest) != expected:
+            raise CheckpointError(f"{folder}: {MANIFEST} is damaged")
+        if (version := manifest["format_version"]) != FORMAT_VERSION:
+            raise CheckpointError(f"{folder}: format {version}, this version reads {FORMAT_VERSION}")
+        files = {name: (record["bytes"], record["sha256"]) for name, record in manifest["files"].items()}
+        dict(manifest["identity"], step=int(manifest["step"]))
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{folder}: {MANIFEST} cannot be read ({error})") from error
-    if _hash_of(manifest) != expected:
-        raise CheckpointError(f"{folder}: {MANIFEST} is damaged")
-    if manifest["format_version"] != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{folder}: format {manifest['format_version']}, this version reads {FORMAT_VERSION}"
-        )
-    for name, record in manifest["files"].items():
-        file = folder / name
+    for name, state in files.items():
+        file = folder / Path(name).name
         if not file.is_file():
             raise CheckpointError(f"{folder}: {name} is missing")
         try:
-            is_whole = file.stat().st_size == record["bytes"] and file_sha256(file) == record["sha256"]
+            is_whole = (file.stat().st_size, file_sha256(file)) == state
         except OSError as error:  # a sector that the disk no longer reads
             raise CheckpointError(f"{folder}: {name} cannot be read ({error})") from error
         if not is_whole:
@@ -213,12 +213,14 @@ def is_valid(folder: Path) -> bool:
 def load(folder: Path) -> Snapshot:
     """A verified checkpoint, on the CPU; raises CheckpointError where it does not verify."""
     manifest = verify(folder)
-    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    weights = load_file(folder / WEIGHTS)
-    weights |= {alias: weights[name] for alias, name in state.pop("tied").items()}
-    return Snapshot(
-        step=manifest["step"], weights=weights, optimizer=load_file(folder / OPTIMIZER), state=state
-    )
+    try:
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        weights, optimizer = load_file(folder / WEIGHTS), load_file(folder / OPTIMIZER)
+        weights |= {alias: weights[name] for alias, name in state.pop("tied").items()}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, SafetensorError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{folder}: what it holds is no checkpoint ({reason})") from error
+    return Snapshot(step=manifest["step"], weights=weights, optimizer=optimizer, state=state)
 
 
 def read_identity(folder: Path) -> dict[str, Any]:

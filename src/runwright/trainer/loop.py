@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -88,6 +89,12 @@ class Loop:
             logger.info("nothing is left to train: step %d was the last one", state.step)
         for batch in self.batches.iterate(state.step, self.plan.total_steps):
             if self._is_over(state):
+                logger.info(
+                    "stopped early after step %d of %d: %s was not better in %d evaluations than at step %s; "
+                    "a resumed run goes on with trainer.early_stopping_patience=N (more, or null)",
+                    *(state.step, self.plan.total_steps, self.options.best_metric),
+                    *(state.evaluations_without_improvement, state.best_step),
+                )
                 break
             began = time.perf_counter()
             rate = max(group["lr"] for group in self.stepper.optimizer.param_groups)
@@ -118,6 +125,14 @@ class Loop:
     def _is_over(self, state: TrainingState) -> bool:
         patience = self.options.early_stopping_patience
         return patience is not None and state.evaluations_without_improvement >= patience
+
+    def why_ended(self, state: TrainingState, code: int) -> str:
+        """The reason why the training ended at this step: its length, early stopping, time or a signal."""
+        if code > TIME_LIMIT:
+            return signal.Signals(code).name
+        if state.step >= self.plan.total_steps:
+            return "length"
+        return "max_minutes" if code == TIME_LIMIT else "early_stopping"
 
     def _account(self, state: TrainingState, batch: StepBatch, result: StepResult, seconds: float) -> None:
         state.step = batch.step + 1
@@ -226,6 +241,15 @@ def restore_snapshot(snapshot: Snapshot, stepper: Stepper, scheduler: Any) -> Tr
         rates = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
         for group, (base, factor) in zip(stepper.optimizer.param_groups, rates, strict=True):
             group["lr"] = base * factor(scheduler.last_epoch)
+        before = max(snapshot.state["scheduler"].get("_last_lr", ()), default=None)
+        now = max(group["lr"] for group in stepper.optimizer.param_groups)
+        if before not in (None, now):
+            text = "after step %d the learning rate is %.4g, by the schedule of the new length; it was %.4g"
+            logger.info(text, snapshot.step, now, before)
     if scaler and snapshot.state["scaler"]:
         scaler.load_state_dict(snapshot.state["scaler"])
-    return TrainingState(**snapshot.state["training"])
+    state = TrainingState(**snapshot.state["training"])
+    for name, new in asdict(TrainingState()).items():
+        if new is not None and not isinstance(getattr(state, name), (int, type(new))):
+            raise TypeError(f"{name} is {getattr(state, name)!r}")
+    return state

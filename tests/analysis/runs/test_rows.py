@@ -37,6 +37,21 @@ def test_rows_come_in_the_order_of_their_start(make_folder: MakeFolder, tmp_path
     assert read_rows(tmp_path / "nothing") == []
 
 
+def test_the_step_is_the_last_one_of_the_training(make_folder: MakeFolder) -> None:
+    folder = make_folder(status="KILLED")
+    journal = Journal(folder / "journal.jsonl")
+    for sample in range(50):  # of the machine: no steps
+        journal.metrics({"system/cpu_percent": 1.0}, step=sample)
+    journal.close()
+    row = read_row(folder)
+    assert row is not None
+    assert row.step == 2
+    update_status(folder, "KILLED", end={"step": 7, "steps": 9, "reason": "SIGTERM"})  # not each is logged
+    row = read_row(folder)
+    assert row is not None
+    assert row.step == 7
+
+
 def test_a_run_without_a_summary_shows_its_last_metrics(make_folder: MakeFolder) -> None:
     row = read_row(make_folder(status="KILLED"))
     assert row is not None

@@ -45,6 +45,24 @@ def test_a_run_that_was_killed_four_times_is_the_same_run(make: Any, whole: Any)
 
 
 @pytest.mark.slow
+def test_a_run_that_was_killed_when_it_had_finished_is_settled_by_the_same_command(
+    make: Any, whole: Any
+) -> None:
+    upload = "tracker.upload_every_seconds"  # all of it when the run has finished
+    killed = make("ended", num_steps=28, more=(f"{upload}=60",), without=(upload,))
+    process = killed.start()
+    while not killed.folders() or killed.status() != "FINISHED":
+        assert process.is_alive()
+        time.sleep(0.001)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    killed.finish()
+    assert "nothing is left to do" in killed.output()
+    killed.check_same(whole(28))
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_50_kills_of_which_20_are_in_the_midst_of_a_save(make: Any, whole: Any) -> None:
     plans = [["start", "step", "save", "step", "save"], ["step", "save", "step", "save", "end"]] * 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -21,7 +22,7 @@ from runwright.config.addresses import to_address, to_path
 from runwright.errors import TrackingError
 from runwright.tracker.journal import read
 from runwright.tracker.mlflow.database import latest_version
-from runwright.tracker.mlflow.sqlite_file import TABLES, find_fault, publish
+from runwright.tracker.mlflow.sqlite_file import ADDRESSES, TABLES, find_fault, follow_move, publish
 from runwright.tracker.mlflow.store import Store, client_settings, locate, prepare, require_store
 from runwright.tracker.mlflow.tracker import MLflowTracker, sync
 from runwright.types import RunInfo
@@ -253,3 +254,21 @@ def test_a_foreign_database_is_not_taken_for_a_store_while_it_is_locked(tmp_path
     connection.close()
     assert fault is not None
     assert fault[0] == f"{file} is locked"
+
+
+def test_addresses_of_files_follow_a_store_that_was_moved(tmp_path: Path) -> None:
+    file, here = tmp_path / "mlflow.db", f"file://{tmp_path}/mlartifacts"
+    old, others = "file:///gone/outputs/mlartifacts", ("s3://bucket/mlartifacts/a", "file:///my/own")
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        for table, _, column in (address.partition(".") for address in ADDRESSES[:4]):
+            connection.execute(f"CREATE TABLE {table} ({column} TEXT, storage_location TEXT)")
+            for address in (f"{old}/exp/x", f"{here}/new", *others, None):
+                connection.execute(f"INSERT INTO {table} VALUES (?, NULL)", (address,))
+        connection.execute("UPDATE experiments SET artifact_location = replace(artifact_location, '/x', '')")
+    assert follow_move(file, artifacts=here) == old
+    assert follow_move(file, artifacts=here) is None
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        for table in ("experiments", "runs", "logged_models", "model_versions"):
+            found = [row[0] for row in connection.execute(f"SELECT * FROM {table}")]
+            end = "/exp" if table == "experiments" else "/exp/x"
+            assert found == [here + end, f"{here}/new", *others, None], table

@@ -11,7 +11,7 @@ from typing import Any
 
 from runwright.analysis.runs.rows import RunRow, as_text, read_row
 from runwright.errors import ConfigError
-from runwright.runs.folder import read_run, resolve_run, whole_runs
+from runwright.runs.folder import resolve_run, whole_runs
 from runwright.types import Interval
 
 BY_NAME = "name:"
@@ -96,8 +96,8 @@ def find_sides(references: Sequence[str], *, output_dir: str | Path) -> list[Sid
 def _find_folders(reference: str, output_dir: str | Path) -> list[Path]:
     if reference.startswith(BY_NAME):
         name = reference.removeprefix(BY_NAME)
-        runs = [folder for folder in whole_runs(output_dir) if folder.parent.name == name]
-        folders = [folder for folder in runs if read_run(folder).get("status") == "FINISHED"]
+        runs = whole_runs(output_dir).items()
+        folders = [run for run, record in runs if run.parent.name == name and record["status"] == "FINISHED"]
         if not folders:
             raise ConfigError(f"{reference}: given no run, expected the name of an experiment that finished")
         return folders

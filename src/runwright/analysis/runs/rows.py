@@ -18,6 +18,7 @@ from runwright.runs.folder import CONFIG_FILE, read_run, whole_runs
 from runwright.runs.states import UNENDED, look_at
 from runwright.store import flatten
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
+from runwright.tracker.journal import SYSTEM
 
 SUMMARY_FILE = "summary.json"
 DIED = "DIED"  # run.json says RUNNING, but the process is gone: `runwright doctor --fix` marks it
@@ -85,14 +86,13 @@ class RunRow:
 
 def read_rows(output_dir: str | Path = "outputs") -> list[RunRow]:
     """All runs in `outputs/`, oldest first; a folder that is being made or removed is left out."""
-    rows = [row for folder in whole_runs(output_dir) if (row := read_row(folder))]
-    return sorted(rows, key=lambda row: (row.start_time, str(row.folder)))
+    return [row for run, record in whole_runs(output_dir).items() if (row := read_row(run, record))]
 
 
-def read_row(folder: Path) -> RunRow | None:
-    """The run in a folder; None where there is no whole one."""
+def read_row(folder: Path, record: dict[str, Any] | None = None) -> RunRow | None:
+    """The run in a folder; None where there is no whole one. `record`: its run.json, if read."""
     try:
-        record = read_run(folder)
+        record = record or read_run(folder)
         status, end, reason = record["status"], record.get("end_time"), ""
         if status in UNENDED and (death := look_at(folder, record)):
             status, end, reason = DIED, death.last_sign, death.reason
@@ -105,6 +105,7 @@ def read_row(folder: Path) -> RunRow | None:
         step = summary.get("global_step")
         if not summary:
             metrics, step = last_metrics(folder / JOURNAL_FILE)
+            step = (record.get("end") or {}).get("step", step)  # of those in the journal not each is logged
         return RunRow(
             run_id=record["run_id"],
             name=record["name"],
@@ -124,7 +125,7 @@ def read_row(folder: Path) -> RunRow | None:
 
 
 def last_metrics(journal: Path) -> tuple[dict[str, float], int | None]:
-    """The last value of each metric near the end of a journal, and the last step."""
+    """The last value of each metric near the end of a journal, and the last step of the training."""
     try:
         with journal.open("rb") as file:
             file.seek(max(0, journal.stat().st_size - TAIL_BYTES))
@@ -138,7 +139,8 @@ def last_metrics(journal: Path) -> tuple[dict[str, float], int | None]:
             with contextlib.suppress(ValueError):  # the torn last line
                 record = json.loads(line)
                 metrics |= {name: float(value) for name, value in record["m"].items()}
-                last = max(record["s"], last or 0)
+                if not all(name.startswith(SYSTEM) for name in record["m"]):
+                    last = max(record["s"], last or 0)
     return metrics, last
 
 

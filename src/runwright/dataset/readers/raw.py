@@ -75,16 +75,16 @@ def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]
     name = store.digest({"code": readers_code(), **key})
     entry = store.cache_root() / "rows" / name
     with store.locked(entry):
-        if store.read_manifest(entry) is None:
+        if (manifest := store.read_whole(entry)) is None:
             store.write_entry(entry, lambda folder: {"key": key, "splits": _write(folder, read(), key)})
             store.evict(entry.parent, max_bytes=MAX_CACHE_BYTES, keep=entry)
-        manifest = store.read_manifest(entry) or {"splits": []}
+            manifest = store.read_manifest(entry) or {"splits": []}
         store.touch(entry)
         splits = {}
         for number, split in enumerate(manifest["splits"]):
             about = split["about"]
             if about["numbers"]:
-                about["numbers"] = str(entry / about["numbers"])
+                about["numbers"] = str(entry / f"{number}.npy")
             table = MemoryMappedTable.from_file(str(entry / f"{number}.arrow"))
             info = DatasetInfo(description=json.dumps(about))
             splits[split["name"]] = Dataset(table, info=info, fingerprint=f"{name}-{number}")

@@ -44,8 +44,9 @@ def send_model(
     from mlflow.entities import LoggedModelOutput
     from mlflow.exceptions import MlflowException
 
-    if not (folder / record["model"]).is_dir():
-        logger.warning("the model %s is gone and cannot be uploaded", folder / record["model"])
+    path = folder / record["model"]
+    if not path.is_dir() or not is_own(path, folder=folder):
+        logger.warning("the model %s is gone, or has a link in it: it is not uploaded", path)
         return
     key = f"{run_id}/{record['t']}"
     try:
@@ -73,6 +74,17 @@ def send_model(
         client.finalize_logged_model(model.model_id, "READY")
     if record.get("register_as"):
         _register(client, record, model=model, run_id=run_id, key=key)
+
+
+def is_own(path: Path, *, folder: Path) -> bool:
+    """Return True for a file or folder inside a run's folder that is and holds no link.
+
+    A journal may come from somebody else, and name files of the one who uploads it.
+    """
+    paths = [path, *(path.rglob("*") if path.is_dir() else ())]
+    return path.is_relative_to(folder) and all(
+        each.resolve() == each and (each.is_file() or each.is_dir() or not each.exists()) for each in paths
+    )
 
 
 def _register(
@@ -138,7 +150,7 @@ def _staged(folder: Path, record: Mapping[str, Any], logged: LoggedModel) -> Ite
         run = staged / "artifacts" / "run"
         shutil.copytree(folder / record["model"], run / "best", copy_function=_link)
         for file in SETTINGS_FILES:
-            if (folder / file).is_file():
+            if (folder / file).is_file() and is_own(folder / file, folder=folder):
                 _link(folder / file, run / file)
         model = Model.load(staged)
         flavor = model.flavors["python_function"]  # with two paths of this machine

@@ -66,6 +66,33 @@ def make_store(file: Path, *, artifacts: str, timeout_seconds: float) -> None:
         ) from error
 
 
+# Where MLflow 3 keeps absolute addresses of files.
+ADDRESSES = (
+    *("experiments.artifact_location", "runs.artifact_uri", "logged_models.artifact_location"),
+    *("model_versions.source", "model_versions.storage_location"),
+)
+
+
+def follow_move(file: Path, *, artifacts: str) -> str | None:
+    """Let the addresses of files in a store follow it to the folder that it was moved or copied to.
+
+    Experiments keep new files beside the store then. Returns the former folder, None where nothing was moved.
+    """
+    connection = sqlite3.connect(to_address(file, "file", query="mode=rw"), uri=True, timeout=10)
+    with contextlib.closing(connection), connection:
+        rows = connection.execute("SELECT artifact_location FROM experiments").fetchall()
+        roots = {str(location).rpartition("/")[0] for (location,) in rows} - {artifacts}
+        ours = f"/{artifacts.rpartition('/')[2]}"
+        moved = sorted(root for root in roots if root.startswith("file:") and root.endswith(ours))
+        for root in moved:
+            for table, _, column in (address.partition(".") for address in ADDRESSES):
+                old = f"{root}/"
+                query = f"UPDATE {table} SET {column} = ? || substr({column}, ?)"  # noqa: S608 - names of ours
+                query += f" WHERE substr({column}, 1, ?) = ?"
+                connection.execute(query, (f"{artifacts}/", len(old) + 1, len(old), old))
+    return ", ".join(moved) or None
+
+
 def _read(file: Path, locked_seconds: float) -> tuple[set[str], str | None]:
     """The tables of a database, and the version of MLflow's."""
     # Not mode=ro, which refuses what a killed program has left: the next to open a database takes that back.

@@ -19,7 +19,7 @@ from runwright.config.addresses import to_address, to_path
 from runwright.config.redaction import redact, secrets_of_address
 from runwright.errors import TrackingError
 from runwright.tracker.mlflow.database import ask, make_tables, missing_driver
-from runwright.tracker.mlflow.sqlite_file import find_fault, make_store
+from runwright.tracker.mlflow.sqlite_file import find_fault, follow_move, make_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DATABASE_NAME = "mlflow.db"
 ARTIFACTS_NAME = "mlartifacts"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+logger = logging.getLogger(__name__)
 _ADDRESS = re.compile(r"[a-zA-Z][\w+.\-]+:")  # what has no scheme is a path
 
 # MLflow's own patience is 5 retries of 120 s, 247 s in all for a server that is down (measured): the
@@ -169,6 +170,11 @@ def prepare(store: Store, *, timeout_seconds: float) -> None:
         if not file.exists():
             make_store(file, artifacts=artifacts, timeout_seconds=timeout_seconds)
         _require_tables(file, address=redact(store.uri))
+        if artifacts == to_address(file.parent / ARTIFACTS_NAME, "file") and (
+            former := follow_move(file, artifacts=artifacts)
+        ):
+            text = "%s was moved or copied, with files from %s: they are looked for and kept beside it now"
+            logger.warning(text, file, former)
 
 
 def _require_tables(file: Path, *, address: str) -> None:

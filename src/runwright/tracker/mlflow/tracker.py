@@ -95,7 +95,7 @@ class MLflowTracker(JournaledTracker):
         Importing MLflow and making a store would delay the first step.
         """
         began = time.monotonic()
-        output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent))
+        output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent)).expanduser()
         store = locate(self._uri, artifacts=self._artifact_uri, output_dir=output_dir)
         require_driver(store)
         trainer = run.config.get("trainer", {})
@@ -115,7 +115,7 @@ class MLflowTracker(JournaledTracker):
         self._uploader = Uploader(self._folder, store=store, target=target)
         if self._trouble:
             logger.warning("MLflow at %s: %s; the run goes on", redact(store.uri), self._trouble)
-        work = partial(self._work, self._uploader, run.dead_runs)
+        work = partial(self._work, self._uploader, run.ended_runs)
         self._thread = threading.Thread(target=work, name="runwright-mlflow", daemon=True)
         if self._policy == "fail":
             self._connect_now(store, began=began)
@@ -178,7 +178,7 @@ class MLflowTracker(JournaledTracker):
             f"and tracker.policy is fail; start the server, or set tracker.policy=spool to upload later"
         )
 
-    def _work(self, uploader: Uploader, dead_runs: Callable[[], Iterable[Path]]) -> None:
+    def _work(self, uploader: Uploader, ended_runs: Callable[[], Iterable[Path]]) -> None:
         if self._policy == "spool":
             self._load_mlflow(uploader.store)
         num_failures, stopping, settled = 0, False, False
@@ -188,7 +188,7 @@ class MLflowTracker(JournaledTracker):
                 break
             if not (num_failures or settled):
                 settled = True
-                settle_others(dead_runs(), store=uploader.store, but=self._folder, go_on=self._has_time)
+                settle_others(ended_runs(), store=uploader.store, but=self._folder, go_on=self._has_time)
             # After the stop there is exactly one more attempt, for what was recorded last.
             stopping = self._stop.wait(min(self._upload_every_seconds * 2**num_failures, MAX_BACKOFF_SECONDS))
         uploader.close()
@@ -217,9 +217,10 @@ class MLflowTracker(JournaledTracker):
         logger.debug("upload failed", exc_info=error)
 
 
-def sync(folder: Path, *, uri: str | None = None) -> int:
+def sync(folder: Path, *, uri: str | None = None, output_dir: Path | None = None) -> int:
     """Upload what a run's store lacks; the number of journal records sent.
 
+    `output_dir` is that of a run that was moved; None: where it was when the run was tracked.
     `uri` is needed where the run's own had a password, unless MLFLOW_TRACKING_URI has it.
     Raises TrackingError where the store does not take it or another process is uploading the run.
     """
@@ -232,7 +233,7 @@ def sync(folder: Path, *, uri: str | None = None) -> int:
         address = os.environ.get("MLFLOW_TRACKING_URI", address)
     if address is not None and MASK in address:
         raise TrackingError(f"the address {address} was kept without its password; set MLFLOW_TRACKING_URI")
-    store = locate(address, artifacts=run["artifacts"], output_dir=folder / run["output_dir"])
+    store = locate(address, artifacts=run["artifacts"], output_dir=output_dir or folder / run["output_dir"])
     trouble = probe(store, timeout_seconds=10)
     if trouble:
         raise TrackingError(f"MLflow at {redact(store.uri)}: {trouble}")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from runwright.config.addresses import to_path
 from runwright.config.redaction import redact
 from runwright.errors import TrackingError
 from runwright.store import cache_root, digest, write_json
@@ -29,15 +30,14 @@ from runwright.tracker.mlflow.batch import (
     mlflow_name,
     mlflow_text,
 )
-from runwright.tracker.mlflow.logged_model import send_model
+from runwright.tracker.mlflow.logged_model import is_own, send_model
+from runwright.tracker.mlflow.store import Store, default_address, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from mlflow.entities import Metric, Param, RunTag
     from mlflow.tracking import MlflowClient
-
-    from runwright.tracker.mlflow.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +85,6 @@ class Uploader:
         if self._client is not None:
             return self._client
         from mlflow.tracking import MlflowClient
-
-        from runwright.tracker.mlflow.store import prepare
 
         try:
             self._lock.acquire()
@@ -229,8 +227,10 @@ class Uploader:
         if "model" in last:
             send_model(client, self.folder, last, run_id=run_id, experiment_id=self.experiment_id)
         elif "artifact" in last:
-            path, folder = self.folder / last["artifact"], last["folder"]  # an absolute path stays itself
-            if path.is_dir():
+            path, folder = self.folder / last["artifact"], last["folder"]
+            if not is_own(path, folder=self.folder):
+                logger.warning("artifact %s is left out: a link, or outside of the run's folder", path)
+            elif path.is_dir():
                 client.log_artifacts(run_id, str(path), f"{folder}/{path.name}".lstrip("/"))
             elif path.is_file():
                 client.log_artifact(run_id, str(path), folder or None)
@@ -296,8 +296,8 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(name)
+    address = f"{artifacts.rstrip('/')}/{mlflow_name(name)}" if artifacts else None  # nothing to escape
     if experiment is None:
-        address = f"{artifacts.rstrip('/')}/{mlflow_name(name)}" if artifacts else None  # nothing to escape
         try:
             return client.create_experiment(name, artifact_location=address)
         except MlflowException as error:
@@ -305,6 +305,13 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
                 raise
         experiment = client.get_experiment_by_name(name)  # another process was faster
         assert experiment is not None
+    kept = to_path(experiment.artifact_location)
+    if address and kept and experiment.artifact_location != address and not kept.parent.exists():
+        logger.warning(
+            "experiment %r keeps its files in %s, of another machine or of a project that was moved; "
+            "tracker.experiment=NAME begins one that keeps them here",
+            *(name, kept),
+        )
     if experiment.lifecycle_stage == "deleted":
         logger.warning("experiment %r was deleted in MLflow; it is restored", name)
         client.restore_experiment(experiment.experiment_id)
@@ -323,25 +330,33 @@ def unsent_bytes(folder: Path) -> dict[str, int]:
     """Bytes of a run's journal that each store lacks, by address; empty for a run that MLflow never saw."""
     file = folder / FILE_NAME
     length = file.stat().st_size if file.is_file() else 0
-    stores = {uri: state for uri, state in read_state(folder).items() if uri != "run"}
+    # A file of a project that was moved since is no store any more.
+    stores = {
+        uri: state
+        for uri, state in read_state(folder).items()
+        if uri != "run" and ((file := to_path(uri)) is None or file.exists())
+    }
     return {uri: max(0, length - int(state.get("offset", 0))) for uri, state in stores.items()}
 
 
 def settle_others(folders: Iterable[Path], *, store: Store, but: Path, go_on: Callable[[], bool]) -> None:
-    """Upload the end of runs that died; what the store refuses is left for `runwright sync`."""
+    """Upload what is missing of runs that ended; what the store refuses is left for `runwright sync`."""
     for folder in folders:
-        if folder == but or not unsent_bytes(folder).get(redact(store.uri)):
-            continue
         if not go_on():
             return
         try:
-            target = Target(**read_state(folder)["run"]["target"])
-        except (OSError, ValueError, KeyError, TypeError):  # being made or removed at this moment
+            states = read_state(folder)
+            run, sent = states["run"], states.get(redact(store.uri), {}).get("offset", 0)
+            target, default = Target(**run["target"]), default_address(folder / run["output_dir"])
+            missing = (folder / FILE_NAME).stat().st_size - sent
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):  # not tracked, or not whole
+            continue
+        if folder == but or missing <= 0 or (run["uri"] or default) != redact(store.uri):
             continue
         uploader = Uploader(folder, store=store, target=target)
         try:
             uploader.upload(go_on=go_on)
-            logger.info("MLflow now has the end of %s, which died", folder)
+            logger.info("MLflow now has the end of %s", folder)
         except Exception as error:  # noqa: BLE001 - another run's trouble is none of this one
             logger.debug("%s: %s", folder, redact(str(error)))
         finally:
