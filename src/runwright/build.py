@@ -207,7 +207,7 @@ def build_model(config: Config, prepared: Prepared, *, device: torch.device) -> 
     if options.gradient_checkpointing:
         if not getattr(model, "supports_gradient_checkpointing", False):
             raise ConfigError(f"trainer.gradient_checkpointing: {type(model).__name__} does not support it")
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     return place_model(config, model, device=device)
 
 
