@@ -173,11 +173,12 @@ def peak_memory_bytes() -> int:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
         return int(torch.cuda.max_memory_allocated())
-    status = Path("/proc/self/status")
-    if status.is_file():  # Linux: a new process begins with the ru_maxrss of the one that started it
-        high = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(high.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+    status = Path("/proc/self/status")  # Linux: a new process begins with the ru_maxrss of its parent
+    for line in status.read_text().splitlines() if status.is_file() else ():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    kilobyte = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte
 
 
 def _effort(summary: RunSummary) -> Iterator[tuple[str, str]]:
