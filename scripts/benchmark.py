@@ -13,6 +13,7 @@ tracking    our loop with 20 metrics of every step in a sqlite store and on a lo
             the same loop without them, and against plain mlflow.log_metrics of the same
 resume      seconds until the first batch at step 1,000,000 and at step 10, ours and accelerate's
             skip_first_batches, on 4 million rows of one epoch in batches of 4
+start       seconds from the command to the end of step 1, ours and a script with transformers' Trainer
 command     seconds of --help, --cfg job, validate and completion
 
 Data, model and options are those of the given overrides (default: experiment=vader on 2,000 rows). With
@@ -36,10 +37,11 @@ from benchmarks.checkpoint import checkpoint_pair
 from benchmarks.command import measure_commands
 from benchmarks.resume import measure_resume
 from benchmarks.setting import Setting, compare, interleave, prepare
+from benchmarks.start import measure_start
 from benchmarks.tracking import measure_tracking
 from runwright.report.summary import peak_memory_bytes
 
-PARTS = ("training", "prediction", "checkpoint", "tracking", "resume", "command")
+PARTS = ("training", "prediction", "checkpoint", "tracking", "resume", "start", "command")
 DEFAULT_OVERRIDES = ["experiment=vader", "dataset.subset.train=2000"]
 
 
@@ -67,6 +69,7 @@ def main() -> int:
         ),
         "tracking": lambda: measure_tracking(prepare(overrides, steps=args.steps), repeats=args.repeats),
         "resume": lambda: measure_resume(args.repeats),
+        "start": lambda: measure_start(args.repeats),
         "command": lambda: measure_commands(args.repeats),
     }
     results: dict[str, Any] = {}
