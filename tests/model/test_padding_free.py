@@ -103,7 +103,7 @@ def test_an_architecture_that_would_compute_other_numbers_stays_padded(architect
 
     sizes = dict.fromkeys(["num_layers", "num_hidden_layers", "num_heads", "num_attention_heads"], 1)
     sizes |= dict.fromkeys(["d_model", "hidden_size", "intermediate_size", "vocab_size", "d_kv"], 16)
-    config = transformers.CONFIG_MAPPING[architecture](**sizes, pad_token_id=1)
+    config = transformers.CONFIG_MAPPING[architecture](**sizes | {"pad_token_id": 1})
     model = transformers.AutoModel.from_config(config)
     before = model.config._attn_implementation
     assert architecture in use_padding_free(model)

@@ -43,7 +43,7 @@ def use_padding_free(model: Any) -> str:
     """
     if hasattr(model, "get_base_model"):  # adapters around it
         model = model.get_base_model()
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     architecture = getattr(config, "model_type", type(model).__name__)
     if architecture not in ARCHITECTURES:
         return f"{architecture} is not known to run without padding"
@@ -106,8 +106,9 @@ def _flatten(body: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     def row(values: Tensor) -> Tensor:
         return values.flatten()[index][None]
 
-    if hasattr(padding := getattr(body, "embeddings", None), "create_position_ids_from_input_ids"):
-        positions = padding.create_position_ids_from_input_ids(ids, padding.padding_idx)  # RoBERTa's count on
+    embeddings: Any = getattr(body, "embeddings", None)
+    if hasattr(embeddings, "create_position_ids_from_input_ids"):  # RoBERTa's count on from the padding
+        positions = embeddings.create_position_ids_from_input_ids(ids, embeddings.padding_idx)
     else:
         positions = mask.cumsum(dim=1) - 1
     types = kwargs.get("token_type_ids")
