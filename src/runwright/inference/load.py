@@ -91,7 +91,7 @@ def load_run(
         config=config,
         tokenizer=tokenizer,
         task=zero_shot or task,
-        model=model.to(ranks.device).eval(),
+        model=build.place_model(config, model, device=ranks.device).eval(),
         ranks=ranks,
         options=options,
     )

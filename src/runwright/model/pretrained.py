@@ -42,7 +42,7 @@ def load(
     dropout: OpenFraction | None,
     embeddings: Embeddings,
     freeze: list[str],
-    attention: Literal["sdpa", "eager", "flex_attention", "flash_attention_2"],
+    attention: Literal["auto", "sdpa", "eager", "flex_attention", "flash_attention_2"],
     lora: Any,
 ) -> nn.Module:
     """A transformers model from a hub name, a folder or a package, its head new where the source has none.
@@ -68,7 +68,7 @@ def load(
             ignore_mismatched_sizes=True,  # a head for other labels; anything else is refused after it
             use_safetensors=True,  # nothing is unpickled
             dtype=getattr(torch, dtype),
-            attn_implementation=attention,
+            attn_implementation=None if attention == "auto" else attention,
             **options,
         )
     new = set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]}

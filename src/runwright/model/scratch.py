@@ -35,7 +35,7 @@ def build(
     config: dict[str, Any],
     dtype: Literal["float32", "bfloat16", "float16", "float64"],
     dropout: OpenFraction | None,
-    attention: Literal["sdpa", "eager", "flex_attention", "flash_attention_2"],
+    attention: Literal["auto", "sdpa", "eager", "flex_attention", "flash_attention_2"],
 ) -> nn.Module:
     """A model of any architecture that transformers has; `config` holds what differs from its defaults.
 
@@ -57,7 +57,10 @@ def build(
         set_dropout(filled, dropout)
         with quiet_transformers():
             model = auto_class(head).from_config(
-                filled, dtype=getattr(torch, dtype), attn_implementation=attention, trust_remote_code=False
+                filled,
+                dtype=getattr(torch, dtype),
+                attn_implementation=None if attention == "auto" else attention,
+                trust_remote_code=False,
             )
     except StrictDataclassError as error:
         raise ConfigError(f"model.config: {' '.join(str(error).split())}") from error

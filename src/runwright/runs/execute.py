@@ -24,6 +24,7 @@ from runwright.config.redaction import Redactor
 from runwright.config.secrets import reveal
 from runwright.config.targets import instantiate
 from runwright.errors import CheckpointError, ConfigError, RunwrightError
+from runwright.model.padding_free import is_padding_free
 from runwright.report.evaluations import EvaluationTable
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
@@ -189,13 +190,17 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     make_model = partial(build.build_model, run.config, prepared, device=run.ranks.device)
     with run.progress.starting(f"making the model and its optimizer on {run.ranks.device}"):
         stepper = build.build_stepper(run.config, model=make_model(), task=task, ranks=run.ranks)
+    attention = "padding_free" if is_padding_free(stepper.model) else "padded"
     if run.ranks.is_first:
         record_models(run)
-    batches = build.build_batches(run.config, prepared, ranks=run.ranks)
+        run.tracker.log_tags({"attention": attention})
+    batches = build.build_batches(run.config, prepared, ranks=run.ranks, padded=attention == "padded")
     plan = make_plan(options, steps_per_epoch=batches.steps_per_epoch)
     scheduler = build.build_scheduler(run.config, stepper.optimizer, total_steps=plan.total_steps)
     checkpoints = CheckpointStore(
-        run.folder / "checkpoints", keep=options.keep_checkpoints, identity=_identity(run, prepared)
+        run.folder / "checkpoints",
+        keep=options.keep_checkpoints,
+        identity=_identity(run, prepared) | {"attention": attention},
     )
     state = _restore(run, checkpoints, stepper, scheduler)
     if isinstance(batches, StreamBatches):
@@ -247,6 +252,9 @@ def _restore(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler
     if newest is None:
         return TrainingState()
     folder, snapshot = newest
+    now = checkpoints.identity["attention"]
+    if (saved := read_identity(folder).get("attention", now)) != now:
+        logger.warning("resuming, but not bit for bit: attention %s → %s rounds in another order", saved, now)
     try:
         state = restore_snapshot(snapshot, stepper, scheduler)
     except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from runwright.errors import ConfigError
 from runwright.predictions import Ragged
-from runwright.task.base import Task
+from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.masking import Masking, cut_chunks, generator
 from runwright.task.text import IGNORED, MAX_WINDOWS, special_tokens
 from runwright.types import Batch, Example, Fraction, LossSum, PerExample, PositiveInt
@@ -108,21 +108,31 @@ class MaskedLanguageModeling(Task):
     def count(self, examples: Sequence[Example]) -> float:
         return float(sum(label != IGNORED for example in examples for label in example["labels"]))
 
-    def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
-        """Sum over hidden tokens in nats, from logits [B, L, V]."""
+    def forward(self, model: Any, batch: Batch) -> Tensor:
+        """Logits of the hidden and the masked tokens alone, [M, V]: most of the work is over all of V."""
+        hidden, masks = self._positions(batch)
+        return logits_at(model, batch, hidden | masks)
+
+    def _positions(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The tokens that were hidden, and the masks of texts that came with some; [B, L] bool."""
         hidden = batch["labels"] != IGNORED
-        total = F.cross_entropy(outputs[hidden], batch["labels"][hidden], reduction="sum")
+        return hidden, (batch["input_ids"] == self.masking.mask_token_id) & ~hidden.any(dim=1, keepdim=True)
+
+    def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
+        """Sum over hidden tokens in nats, from logits [M, V]."""
+        hidden, masks = self._positions(batch)
+        logits = outputs[hidden[hidden | masks]]
+        total = F.cross_entropy(logits, batch["labels"][hidden], reduction="sum")
         return LossSum(total=total, count=float(hidden.sum()))
 
     def predictions(self, outputs: Tensor, batch: Batch) -> HiddenTokens:
         """Losses and right guesses of each chunk, and guesses for the masks that came with it."""
-        hidden = batch["labels"] != IGNORED
+        hidden, masks = self._positions(batch)
         rows = hidden.nonzero()[:, 0]
-        logits, labels = outputs[hidden], batch["labels"][hidden]
+        logits, labels = outputs[hidden[hidden | masks]], batch["labels"][hidden]
         losses = F.cross_entropy(logits, labels, reduction="none").double()
         size, zeros = len(hidden), torch.zeros(len(hidden), dtype=torch.float64, device=outputs.device)
-        masks = (batch["input_ids"] == self.masking.mask_token_id) & ~hidden.any(dim=1, keepdim=True)
-        best = outputs[masks].softmax(dim=-1).topk(NUM_GUESSES, dim=-1)
+        best = outputs[masks[hidden | masks]].softmax(dim=-1).topk(NUM_GUESSES, dim=-1)
         lengths = masks.sum(dim=1).cpu().numpy()
         counts = torch.bincount(rows, minlength=size)
         right = torch.bincount(rows[logits.argmax(dim=-1) == labels], minlength=size)
@@ -177,3 +187,18 @@ class MaskedLanguageModeling(Task):
             f"{text} (id {token})".strip() if text in texts[:rank] else text
             for rank, (text, token) in enumerate(zip(texts, ids, strict=True))
         ]
+
+
+def logits_at(model: Any, batch: Batch, places: Tensor) -> Tensor:
+    """Logits of some tokens, [M, V]: `places` [B, L] bool; the head of the model sees no others.
+
+    For heads that look at each token alone, as those of language models do.
+    """
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # inside adapters
+
+    def pick(_body: Any, _args: Any, output: Any) -> Any:
+        output["last_hidden_state"] = output["last_hidden_state"][places][None]
+        return output
+
+    with inner.base_model.register_forward_hook(pick):
+        return at_least_float32(model(**model_inputs(batch)).logits[0])

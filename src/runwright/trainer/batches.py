@@ -38,7 +38,8 @@ class Cut:
     """Bounds of a microbatch; both None: a batch is not cut."""
 
     microbatch_size: int | None = None  # examples
-    microbatch_tokens: int | None = None  # with padding
+    microbatch_tokens: int | None = None  # with padding, or real ones where nothing is padded
+    padded: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,12 +101,16 @@ def cut_batch(lengths: Sequence[int] | np.ndarray, cut: Cut) -> list[list[int]]:
     size = cut.microbatch_size or len(order)
     tokens = cut.microbatch_tokens or math.inf
     microbatches: list[list[int]] = []
+    total = 0  # tokens of the last microbatch
     for position in order:
         current = microbatches[-1] if microbatches else []
-        if current and len(current) < size and (len(current) + 1) * lengths[current[0]] <= tokens:
+        longest = lengths[current[0]] if current and cut.padded else lengths[position]
+        total += longest
+        if current and len(current) < size and total <= tokens:
             current.append(position)
         else:
             microbatches.append([position])
+            total = lengths[position]
     return microbatches
 
 
@@ -163,9 +168,12 @@ def make_batch(
         return Microbatch(index=index, count=task.count(examples), batch=task.collate(examples))
 
     lengths, widths = picked.column("lengths"), picked.column("widths")
-    microbatches = cut_batch(widths if cut.microbatch_tokens else lengths, cut)
-    padded = [len(positions) * int(widths[positions].max()) for positions in microbatches]
-    shares = assign(padded, ranks.num_ranks)
+    microbatches = cut_batch(widths if cut.microbatch_tokens and cut.padded else lengths, cut)
+    costs = [
+        len(places) * int(widths[places].max()) if cut.padded else int(lengths[places].sum())
+        for places in microbatches
+    ]
+    shares = assign(costs, ranks.num_ranks)
     mine = shares[ranks.rank]
     missing = max(map(len, shares)) - len(mine) if ranks.sharded else 0
     shortest = microbatches[-1][-1:]
@@ -175,10 +183,10 @@ def make_batch(
         microbatches=tuple(microbatch(i, microbatches[i]) for i in mine),
         num_examples=len(lengths),
         real_tokens=int(lengths.sum()),
-        padded_tokens=sum(padded),
+        padded_tokens=sum(costs),
         ledger=bytes_digest(picked.column("example_ids")),
         position=position,
-        fillers=(microbatch(len(padded) - 1, shortest),) * missing if missing else (),
+        fillers=(microbatch(len(costs) - 1, shortest),) * missing if missing else (),
     )
 
 

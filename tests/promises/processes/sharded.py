@@ -174,7 +174,7 @@ class Bare(torch.nn.Module):
 def alter(model: Any, special: str) -> Any:
     match special:
         case "checkpointed":
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            model.activation_checkpointing_enable({"use_reentrant": False})
         case "frozen":
             for parameter in [*model.bert.embeddings.parameters(), *model.bert.encoder.layer[0].parameters()]:
                 parameter.requires_grad_(False)

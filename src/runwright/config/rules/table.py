@@ -30,7 +30,6 @@ REGISTERED = r"[\w\- ][\w.\- ]*(@(?!v\d+$)(?!latest$)[\w\-]+)?"
 
 TRAINING = (
     at_most_one("trainer.max_epochs", "trainer.max_steps", none="one of the two"),
-    at_most_one("trainer.microbatch_size", "trainer.microbatch_tokens"),
     at_most_one("trainer.evaluate_every_steps", "trainer.evaluate_every_epochs"),
     at_most_one("trainer.save_every_steps", "trainer.save_every_epochs"),
     at_most("trainer.microbatch_size", "trainer.batch_size", hint="null: one microbatch"),
