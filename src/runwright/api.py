@@ -62,5 +62,5 @@ def predict(
     from runwright.runs.folder import BEST_MODEL, resolve_run
 
     finished = load_run(resolve_run(str(run), needs=BEST_MODEL))
-    checked = as_records(records, choose_columns(finished.task))
+    checked = as_records(records, choose_columns(finished))
     return PredictResult(predictions=list(predict_records(finished, checked, all_scores=all_scores)))
