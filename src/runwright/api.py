@@ -21,6 +21,7 @@ def run(
     """
     from runwright.config.compose import compose_checked
     from runwright.config.permissions import grant
+    from runwright.dataset.readers.addresses import require_files
     from runwright.runs.execute import execute
     from runwright.runs.folder import create
     from runwright.runs.lock import run_lock
@@ -28,6 +29,7 @@ def run(
 
     grant(packages=allow_packages)
     composed = compose_checked(list(overrides), folder=folder)
+    require_files(composed.config["dataset"])
     created = create(
         composed.config,
         overrides=composed.overrides,

@@ -50,6 +50,7 @@ class RunSummary:
     peak_memory_bytes: int | None = None
     device: str = ""
     ledger: str = ""
+    data_warnings: Sequence[str] = ()  # rows that may spoil the metrics
     data_changes: Sequence[Mapping[str, Any]] = ()  # step and changes, where the run went on with other data
     paths: Mapping[str, Path] = field(default_factory=dict)
     tracked_at: str = ""  # where the tracker shows the run
@@ -192,6 +193,8 @@ def _effort(summary: RunSummary) -> Iterator[tuple[str, str]]:
     if summary.peak_memory_bytes:
         device = f" ({summary.device})" if summary.device else ""
         yield "memory", f"{summary.peak_memory_bytes / 2**30:.2f} GiB at most{device}"
+    for warning in summary.data_warnings:
+        yield "warning", warning
     for change in summary.data_changes:
         yield "data", f"changed at step {change['step']:,}: {'; '.join(change['changes'])}"
 
