@@ -166,7 +166,7 @@ def _tokens(exploration: Exploration) -> Iterator[Finding]:
             rate = f"{share(num_unknown, num_tokens)} of the tokens of {split}"
             pieces = tokens.unknown.items()
             helps = (
-                sum(count for piece, count in unknown if normalize("NFKC", piece) != piece) > num_unknown / 2
+                sum(count for piece, count in pieces if normalize("NFKC", piece) != piece) > num_unknown / 2
             )
             hint = f"another tokenizer, or {'NormalizeUnicode with NFKC' if helps else 'MapCharacters'}"
             pieces = (f"{piece} ({count:,} times)" for piece, count in tokens.unknown.most_common(5))
