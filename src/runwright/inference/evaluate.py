@@ -19,6 +19,7 @@ from runwright.config.secrets import conceal
 from runwright.dataset.checks import require_columns
 from runwright.errors import ConfigError, Mistake, listed, raise_if_any
 from runwright.inference.load import FinishedRun, load_run
+from runwright.inference.records import other_format
 from runwright.inference.zero_shot import ZeroShot
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
@@ -39,6 +40,7 @@ WHOLE = {
     "dataset.holdout": "{validation:0,test:0}",
     "dataset.subset": "{train:null,validation:null,test:null}",
 }
+FILES = "dataset.source.files."
 TAKEN = ("dataset", "metric", "seed", "seeds.data")
 # Options of tasks that change only how a model's scores become predictions, and how these are judged.
 JUDGING = (
@@ -63,6 +65,7 @@ def evaluate_run(
     With hypotheses the classes are others than the run's.
     """
     composed = _compose(folder, overrides, allow_shadow=allow_shadow) if overrides else {}
+    refuse_other_formats(overrides, composed)
     judging = _judging(overrides, composed)
     run = load_run(folder, device=device, hypotheses=hypotheses, judging=judging)
     config: dict[str, Any] = {**run.config, "task": {**run.config["task"], **judging}}
@@ -157,6 +160,20 @@ def refuse_kept(overrides: Sequence[str], saved: Mapping[str, Any]) -> None:
     )
 
 
+def refuse_other_formats(overrides: Sequence[str], composed: Mapping[str, Any]) -> None:
+    """Raise ConfigError for files that are not of the run's format or encoding, and would be misread."""
+    given = [key for key in map(override_key, overrides) if key.startswith(FILES)]
+    advice = {key: other_format(composed["dataset"]["source"], key.removeprefix(FILES)) for key in given}
+    expected = "a file of the same format and encoding as the run's data"
+    raise_if_any(
+        [
+            Mistake(key, "another kind of file", expected, f"add {hint}")
+            for key, hint in advice.items()
+            if hint and hint.partition("=")[0] not in map(override_key, overrides)
+        ]
+    )
+
+
 def _group(key: str) -> str:
     return re.split(r"[./@]", key)[0]
 
@@ -186,7 +203,7 @@ def on_top_of(recorded: Sequence[str], overrides: Sequence[str]) -> list[str]:
     one that chose the best model.
     """
     keys = [override_key(text) for text in overrides]
-    files = [text for text in overrides if override_key(text).startswith("dataset.source.files.")]
+    files = [text for text in overrides if override_key(text).startswith(FILES)]
     train = "dataset.source.files.train"
     has_train = any(override_key(text) == train and not text.endswith("=null") for text in files)
     implied: dict[str, str] = {train: "null"} if files else {}

@@ -43,6 +43,7 @@ FORMATS = {
     ".txt": "text",
     ".parquet": "parquet",
 }
+OPTIONS = {"csv": "csv", "tsv": "csv", "jsonl": "json", "text": "text", "parquet": "parquet"}  # of `dataset`
 STANDARD_INPUT = "standard input"
 BEGINNING = 1 << 16  # bytes of a file, which tell its encoding
 FEW_ROWS = 20  # which tell whether a file has columns
@@ -87,7 +88,8 @@ class Records:
             if format_name is None and (delimiter is not None or quote is not None):
                 format_name = "tsv" if path_of(path).suffix.lower() == ".tsv" else "csv"
             candidates = self._candidates(own, format_name)
-            chosen = known_encoding(encoding) if encoding else self._encoding([reader for reader, _ in own])
+            usual = next((name for reader, _ in own if (name := _encoding_of(reader))), "utf-8-sig")
+            chosen = known_encoding(encoding) if encoding else _sure_encoding(self._beginning, usual)
             options = {"delimiter": delimiter, "quote": quote, "encoding": chosen}
             readers = [self._adapted(_changed(reader, options)) for reader in candidates]
             fits = [len(readers) == 1 or self._fits(reader) for reader in readers]
@@ -143,13 +145,6 @@ class Records:
             problem = f"the format cannot be told from {ending!r}; give --format with one of {choices}"
             raise DataError(problem, file=self.name)
         return [reader for number, reader in enumerate(found) if reader not in found[:number]]
-
-    def _encoding(self, own: Sequence[Reader]) -> str:
-        """The encoding of the run's own data, unless the file is UTF-8 without a doubt."""
-        encoding = next(filter(None, map(_encoding_of, own)), "utf-8-sig")
-        texts = [self._beginning.decode(name, errors="replace") for name in ("utf-8-sig", encoding)]
-        is_utf_8 = not {"\ufffd", "\0"} & {*texts[0][:-1]}
-        return "utf-8-sig" if is_utf_8 and texts[0] != texts[1] else encoding
 
     def _fields(self, reader: CsvReader) -> list[str]:
         """The fields of the first record."""
@@ -220,6 +215,21 @@ def format_of(reader: Reader) -> str:
     return type(reader).__name__.removesuffix("Reader").lower()
 
 
+def other_format(source: Mapping[str, Any], split: str) -> str | None:
+    """What to set where a split's file shows another format or encoding than `source`, its configuration."""
+    try:
+        address = files_of_splits({"": source["files"][split]}, source["folder"])[""][0]
+        ((reader, _),) = _own_readers(source, address)
+    except (KeyError, TypeError, ValueError, ConfigError, DataError):
+        return None  # no files, or none that are there: reading them says so
+    option = OPTIONS.get(FORMATS.get(path_of(address).suffix.lower(), ""))
+    if option not in (None, "text", OPTIONS.get(format_of(reader))) and format_of(reader) in OPTIONS:
+        return f"dataset={option}"
+    encoding = _encoding_of(reader) or "utf-8-sig"
+    is_other = _sure_encoding(_beginning_of(address), encoding) != encoding
+    return "dataset.source.encoding=utf-8" if is_other else None
+
+
 def _usual(format_name: str) -> Reader:
     """The reader of files of which nothing more is known."""
     if format_name == "jsonl":
@@ -257,6 +267,13 @@ def _own_readers(value: Any, path: str) -> Iterator[_Own]:
 
 def _encoding_of(reader: Reader) -> str | None:
     return reader.dialect.encoding if isinstance(reader, CsvReader) else getattr(reader, "encoding", None)
+
+
+def _sure_encoding(beginning: bytes, usual: str) -> str:
+    """The usual encoding, unless a file that begins so is UTF-8 without a doubt."""
+    texts = [beginning.decode(name, errors="replace") for name in ("utf-8-sig", usual)]
+    is_utf_8 = not {"\ufffd", "\0"} & {*texts[0][:-1]}
+    return "utf-8-sig" if is_utf_8 and texts[0] != texts[1] else usual
 
 
 def _changed(reader: Reader, options: Mapping[str, str | None]) -> Reader:
