@@ -9,11 +9,7 @@ import pytest
 from datasets import Dataset
 
 from runwright.dataset import first_look
-from runwright.dataset.first_look import SplitLook, columns_of, look_at, reading_of, table, warnings_of
-
-
-def counts(**numbers: Any) -> SplitLook:
-    return SplitLook(**{"empty": 0, "repeated": 0, "in_train": 0, "noisy": (0, 0)} | numbers)
+from runwright.dataset.first_look import SplitLook, columns_of, describe, look_at, reading_of, warnings_of
 
 
 def test_leakage_label_noise_repeated_and_blank_texts_are_counted() -> None:
@@ -22,8 +18,8 @@ def test_leakage_label_noise_repeated_and_blank_texts_are_counted() -> None:
         "test": Dataset.from_dict({"text": ["a", "c", "b"], "label": [0, 0, 0]}),
     }
     assert look_at(splits, text_columns=["text"], label_column="label") == {
-        "train": counts(num_rows=5, num_looked=5, empty=1, repeated=2, noisy=(1, 2)),
-        "test": counts(num_rows=3, num_looked=3, in_train=2),
+        "train": SplitLook(num_rows=5, empty=1, repeated=2, noisy=2),
+        "test": SplitLook(num_rows=3, in_train=2),
     }
 
 
@@ -37,10 +33,10 @@ def test_pairs_count_as_the_same_only_where_both_texts_are() -> None:
 
 def test_a_warning_is_given_once_for_all_splits_and_the_same_file_twice_first() -> None:
     looks = {
-        "train": counts(num_rows=50, num_looked=50, empty=1),
-        "validation": counts(num_rows=40, num_looked=40, in_train=40),
-        "dev": counts(num_rows=10, num_looked=10, in_train=2, empty=1),
-        "test": counts(num_rows=10, num_looked=10, in_train=1),
+        "train": SplitLook(num_rows=50, empty=1),
+        "validation": SplitLook(num_rows=40, in_train=40),
+        "dev": SplitLook(num_rows=10, in_train=2, empty=1),
+        "test": SplitLook(num_rows=10, in_train=1),
     }
     same, few, empty = warnings_of(looks)
     assert same.startswith("40 of 40 rows of validation are rows of train too")
@@ -53,7 +49,7 @@ def test_more_rows_than_are_worth_the_time_are_not_looked_at(monkeypatch: pytest
     looks = look_at(
         {"train": Dataset.from_dict({"text": ["a", "b", "b"]})}, text_columns=["text"], label_column=None
     )
-    assert looks == {"train": counts(num_rows=3, num_looked=2)}
+    assert looks == {"train": SplitLook(num_rows=2)}
 
 
 @pytest.mark.parametrize(
@@ -73,13 +69,15 @@ def test_columns_are_shown_with_their_types_and_the_form_of_the_labels(labels: l
 
 
 def test_the_table_has_classes_with_their_counts_and_leaves_out_what_was_not_measured() -> None:
-    splits = {"train": Dataset.from_dict({"text": ["x"] * 3})}
-    looks = {"train": counts(num_rows=3, num_looked=3)}
-    task = SimpleNamespace(label_names=("no", "yes"), label_counts=lambda rows, split: [1, len(rows) - 1])
-    heading, train = table(splits, looks, task, cut={})
+    data = SimpleNamespace(splits={"train": Dataset.from_dict({"text": ["x"] * 3})}, notes=["a\x1bnote"])
+    names = {"label_names": ("no", "yes"), "label_column": None, "columns": ("text",)}
+    task = SimpleNamespace(**names, label_counts=lambda rows, split: [1, len(rows) - 1])
+    looks = {"train": SplitLook(num_rows=3)}
+    first, note, heading, train = describe(data, task, looks, source={"_target_": "x.read_csv"}, cut={})
+    assert (first, note) == ("read as csv; train: text (string)", "a\\x1bnote")
     assert heading.split() == ["split", "rows", "empty", "repeated", "labels"]
     assert train.split() == ["train", "3", "0", "0", "no", "1,", "yes", "2"]
-    assert table(splits, looks, task, cut={"train": 1 / 3})[1].split()[4] == "33.3%"
+    assert [*describe(data, task, looks, source={}, cut={"train": 1 / 3})][-1].split()[4] == "33.3%"
 
 
 def test_the_reading_names_separator_and_encoding_of_each_part() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -142,13 +142,13 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
     record_inputs(run.config, prepared.data, tracker=run.tracker)
 
 
-def first_look(config: Mapping[str, Any], prepared: build.Prepared) -> list[str]:
+def first_look(config: Mapping[str, Any], prepared: build.Prepared) -> Iterator[str]:
     """Lines of a first look at the rows, with the share of inputs that are truncated."""
     task, cut = prepared.task, {}
     for split, examples in prepared.examples.items():
         if not task.cuts_windows and len(examples):
             cut[split] = float((examples.column("full_length") > task.max_length).mean())
-    source = config["dataset"].get("source")
+    source = config["dataset"].get("source") or {}
     return describe(prepared.data, task, prepared.looks, source=source, cut=cut)
 
 

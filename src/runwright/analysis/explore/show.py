@@ -112,11 +112,11 @@ def _first_look(config: Mapping[str, Any], data: LoadedData, task: Any) -> list[
         looks = build.look(data, task)
     except DataError as error:
         return [*data.notes, f"train would refuse this: {plain(str(error))}"]
-    return describe(data, task, looks, source=config["dataset"].get("source"), cut={})
+    return [*describe(data, task, looks, source=config["dataset"].get("source") or {}, cut={})]
 
 
 def print_exploration(
-    exploration: Exploration, findings: Sequence[Finding], lines: Sequence[str], *, console: Console
+    exploration: Exploration, findings: Sequence[Finding], lines: Sequence[str] = (), *, console: Console
 ) -> None:
     """Print a first look, the other tables of the summary, then the findings."""
     for line in (*map(_line, exploration.columns.notes), *lines):
