@@ -44,6 +44,7 @@ FORMATS = {
     ".parquet": "parquet",
 }
 OPTIONS = {"csv": "csv", "tsv": "csv", "jsonl": "json", "text": "text", "parquet": "parquet"}  # of `dataset`
+PLAIN = ("text", "a text in each file")  # of formats without columns
 STANDARD_INPUT = "standard input"
 BEGINNING = 1 << 16  # bytes of a file, which tell its encoding
 FEW_ROWS = 20  # which tell whether a file has columns
@@ -102,7 +103,7 @@ class Records:
             at, file = Position(address=address), self.name if self._spool else address
             with self._naming():
                 records = counted(self._reader.records(at), at) if _beginning_of(address).strip() else ()
-                if isinstance(self._reader, TextReader):
+                if format_of(self._reader) in PLAIN:
                     texts = (record["text"] for record in records)
                     records = (_text_record(text, self._columns, row, file) for row, text in enumerate(texts))
                 yield from _checked(records, self._columns, file)
@@ -171,7 +172,7 @@ class Records:
 
     def _fits(self, reader: Reader) -> bool:
         has_objects = OBJECTS.match(self._beginning) is not None
-        if isinstance(reader, TextReader):
+        if format_of(reader) in PLAIN:
             return not has_objects
         at = Position(address=self._files[0])
         try:
@@ -184,24 +185,24 @@ class Records:
             return has_objects or isinstance(reader, ParquetReader)
         # A line of text could be a word with its tag, or a class with its text.
         given = [record[name] for name in self._labels for record in few if record.get(name) is not None]
-        found = {str(one) for value in given for one in (value if isinstance(value, list) else [value])}
+        found = {
+            one for value in given for one in (value if isinstance(value, list) else str(value).split(","))
+        }
         return not found or not found.isdisjoint(*self._labels.values())
 
     def _described(self, chosen: Reader, own: Sequence[Reader]) -> str:
         """How the records are read, where it is not as in training, or not as standard input usually is."""
-        trained, is_text = listed(map(_in_words, own)), isinstance(chosen, TextReader)
+        trained, is_text = listed(map(format_of, own)), format_of(chosen) in PLAIN
+        name = (
+            f"csv with {chosen.dialect.delimiter!r}" if isinstance(chosen, CsvReader) else format_of(chosen)
+        )
         if own and chosen not in own and not (self._spool and is_text):
-            return f"{self.name}: read as {_in_words(chosen)}; the run was trained on {trained} (--format)"
+            return f"{self.name}: read as {name}; the run was trained on {trained} (--format)"
         if own and _encoding_of(self._reader) == "utf-8-sig" != _encoding_of(chosen):
             return f"{self.name}: read as UTF-8; the run's data were {_encoding_of(chosen)} (--encoding)"
         if self._spool and own and not is_text:
             return f"{self.name}: read as {trained}, as in training (--format text: a text on each line)"
         return ""
-
-
-def _in_words(reader: Reader) -> str:
-    between = f" with {reader.dialect.delimiter!r}" if isinstance(reader, CsvReader) else ""
-    return f"{format_of(reader)}{between}"
 
 
 def format_of(reader: Reader) -> str:
@@ -211,7 +212,8 @@ def format_of(reader: Reader) -> str:
     if isinstance(reader, JsonReader):
         return "jsonl" if reader.field is None else f"json with field {reader.field!r}"
     if isinstance(reader, TextReader):
-        return "text" if reader.unit == "line" else "a text in each file"
+        label_is_in_line = str(reader.label_from) == "line"
+        return "a class, then a text" if label_is_in_line else PLAIN[reader.unit == "file"]
     return type(reader).__name__.removesuffix("Reader").lower()
 
 
