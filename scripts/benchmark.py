@@ -10,6 +10,7 @@ tracking    our loop with 20 figures of every step in a sqlite store and on a lo
             the same loop without them, and against plain mlflow.log_metrics of the same
 resume      seconds until the first batch at step 1,000,000 and at step 10, ours and accelerate's
             skip_first_batches, on 4 million rows of one epoch in batches of 4
+predict     seconds of `runwright predict` for one text, and of the same model loaded by hand
 command     seconds of --help, --cfg job, validate and completion
 
 Data, model and options are those of the given overrides (default: experiment=vader on 2,000 rows).
@@ -27,6 +28,7 @@ from typing import Any
 
 from benchmarks.checkpoint import checkpoint_pair
 from benchmarks.command import measure_commands
+from benchmarks.predict import measure_predict
 from benchmarks.resume import measure_resume
 from benchmarks.setting import compare, prepare
 from benchmarks.step import step_pair
@@ -34,7 +36,7 @@ from benchmarks.tracking import measure_tracking
 from benchmarks.trainer import trainer_pair
 
 PAIRS = {"step": step_pair, "trainer": trainer_pair, "checkpoint": checkpoint_pair}
-PARTS = (*PAIRS, "tracking", "resume", "command")
+PARTS = (*PAIRS, "tracking", "resume", "predict", "command")
 DEFAULT_OVERRIDES = ["experiment=vader", "dataset.subset.train=2000"]
 
 
@@ -57,6 +59,8 @@ def main() -> int:
         print(f"measuring {part} …", file=sys.stderr)
         if part == "command":
             results[part] = measure_commands(args.repeats)
+        elif part == "predict":
+            results[part] = measure_predict(args.repeats)
         elif part == "resume":
             results[part] = measure_resume(args.repeats)
         elif part == "tracking":

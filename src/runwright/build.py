@@ -22,9 +22,10 @@ from runwright.dataset.checks import Kind, naming_rows, require_columns
 from runwright.dataset.examples import EncodedStream, PreparedExamples, prepare_examples
 from runwright.dataset.first_look import SplitLook, look_at, warnings_of
 from runwright.dataset.load import LoadedData
+from runwright.dataset.readers.addresses import file_fingerprint
 from runwright.dataset.readers.raw import ROW_ID, reporting_rows
 from runwright.dataset.readers.streams import Place
-from runwright.errors import ConfigError, DataError
+from runwright.errors import ConfigError, DataError, listed
 from runwright.metric.bootstrap import make_metric
 from runwright.report.progress import Progress
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
@@ -148,6 +149,12 @@ def look(data: LoadedData, task: Any) -> dict[str, SplitLook]:
     """A first look at the rows; what needs a warning is added to the data."""
     looks = look_at(data.splits, text_columns=texts_in_rows(task), label_column=task.label_column)
     data.warnings.extend(warnings_of(looks))
+    if data.stream is not None:  # whose rows nobody has read yet
+        trained = {file_fingerprint(file) for file in data.stream.files}
+        for split in data.splits:
+            local = [file for file in data.sources.get(split, ()) if Path(file).is_file()]
+            if same := [file for file in local if file_fingerprint(file) in trained]:
+                data.warnings.append(f"{split} is read from a file of train: {listed(same)}")
     return looks
 
 

@@ -44,6 +44,21 @@ def test_a_warning_is_given_once_for_all_splits_and_the_same_file_twice_first() 
     assert empty.startswith("1 of 50 rows of train, 1 of 10 rows of dev have an empty text")
 
 
+def test_labels_of_many_rows_are_counted_in_a_sample_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_look, "LABELS", 4)
+    rows = Dataset.from_dict({"text": list("abcdefgh"), "label": [0] * 4 + [1] * 4})
+    data = SimpleNamespace(splits={"test": rows}, notes=[])
+
+    def label_counts(rows: Dataset, split: str) -> list[int]:
+        return [rows["label"][:].count(number) for number in range(2)]
+
+    task = SimpleNamespace(
+        label_names=("no", "yes"), label_column="label", columns=("text",), label_counts=label_counts
+    )
+    looks = {"test": SplitLook(num_rows=8)}
+    assert [*describe(data, task, looks, source={}, cut={})][-1].endswith("no 2, yes 1 in 3 rows")
+
+
 def test_more_rows_than_are_worth_the_time_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_look, "MOST_ROWS", 2)
     looks = look_at(

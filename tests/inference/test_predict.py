@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import runwright
 from runwright.cli.main import main
-from runwright.errors import DataError
+from runwright.errors import ConfigError, DataError
+from runwright.inference.evaluate import refuse_other_formats
 
 WORDS = ["good", "bad", "fine", "dull", "film", "plot"]
 SMALL = [
@@ -36,7 +38,38 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = [f"{one} {other}" for one in WORDS for other in WORDS]
     rows = [{"a": text, "b": texts[-1 - row], "label": "yn"[row % 2]} for row, text in enumerate(texts)]
     columns = ["tokenizer=train/word", "task.text_column=a", "task.text_pair_column=b"]
-    return trained(tmp_path_factory.mktemp("pairs"), rows, *columns, "metric=[accuracy]")
+    same = "dataset.source.files.validation=rows.jsonl"
+    return trained(tmp_path_factory.mktemp("pairs"), rows, *columns, "metric=[accuracy]", same)
+
+
+def test_a_run_that_is_validated_on_its_training_rows_says_so_everywhere(pairs: Path) -> None:
+    told = "36 of 36 rows of validation are rows of train too"
+    assert json.loads((pairs / "summary.json").read_text())["data_warnings"][0].startswith(told)
+    assert f"WARNING runwright.runs.record: data: {told}" in (pairs / "log.txt").read_text()
+    assert told in (pairs / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "advice"),
+    [
+        ("other.csv", b"a,b,label\nx,y,y\n", "add dataset=csv"),
+        ("other.parquet", b"PAR1", "add dataset=parquet"),
+        ("other.jsonl", b'{"a": "x"}', None),
+    ],
+)
+def test_an_evaluation_of_another_format_is_refused_with_the_override_to_add(
+    pairs: Path, name: str, content: bytes, advice: str | None
+) -> None:
+    (pairs / name).write_bytes(content)
+    source = {"source": yaml.safe_load((pairs / "config.yaml").read_text())["dataset"]["source"]}
+    source["source"]["files"]["test"] = str(pairs / name)
+    given = [f"dataset.source.files.test={pairs / name}"]
+    if advice is None:
+        refuse_other_formats(given, {"dataset": source})
+        return
+    with pytest.raises(ConfigError, match=advice):
+        refuse_other_formats(given, {"dataset": source})
+    refuse_other_formats([*given, advice.removeprefix("add ")], {"dataset": source})
 
 
 def predicted(run: Path, record: dict[str, Any], *flags: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from runwright.types import Splits
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
 MOST_ROWS = 1_000_000  # of a split are looked at: a hash of each is held in memory
+LABELS = 100_000  # rows of a split whose labels are counted
 LEAK = 0.5  # of the rows of a split: no accident, but the same file
 MOST_CLASSES = 5  # named with their counts
 READING = ("delimiter", "separator", "quote", "escape", "encoding", "header", "field", "unit", "label_from")
@@ -90,7 +91,7 @@ def describe(
 
     `source` is the configuration of its files; `cut` holds shares of truncated inputs by split.
     """
-    name, rows = next(iter(data.splits.items()))
+    name, rows = next(iter((data.splits or {"train": data.stream.head()}).items()))
     label = task.label_column or getattr(task, "tags_column", getattr(task, "answers_column", None))
     yield f"read as {reading_of(source)}; {name}: {columns_of(rows, used=task.columns, label_column=label)}"
     yield from map(plain, data.notes)
@@ -108,11 +109,14 @@ def describe(
 
 
 def _classes(rows: Dataset, split: str, task: Any) -> str:
-    """Classes with their counts, of at most MOST_ROWS rows."""
-    counts = task.label_counts(rows.select(range(min(len(rows), MOST_ROWS))), split=split) or []
+    """Classes with their counts; of many rows a sample, evenly from the whole."""
+    sampled = rows.select(range(0, len(rows), 1 + len(rows) // LABELS))
+    counts = task.label_counts(sampled, split=split) or []
+    of = f" in {len(sampled):,} rows" if len(sampled) < len(rows) else ""
     if len(counts) > MOST_CLASSES:
-        return f"{len(counts)} classes, {min(counts):,} to {max(counts):,} each"
-    return ", ".join(f"{plain(name)} {n:,}" for name, n in zip(task.label_names, counts, strict=False))
+        return f"{len(counts)} classes, {min(counts):,} to {max(counts):,} each{of}"
+    named = zip(task.label_names, counts, strict=False)
+    return ", ".join(f"{plain(name)} {count:,}" for name, count in named) + of * bool(counts)
 
 
 def columns_of(rows: Dataset, *, used: Sequence[str], label_column: str | None) -> str:

@@ -104,7 +104,8 @@ def print_summary(summary: RunSummary, *, console: Console | None = None) -> Non
     console.print()
     # Paths and commands are for copying: never wrapped by us.
     for label, text in (*_effort(summary), *_files(summary), *_next_commands(summary)):
-        console.print(Text.assemble((f" {label:<12}", "dim"), text), soft_wrap=True)
+        style = "bold yellow" if label == "warning" else "dim"
+        console.print(Text.assemble((f" {label:<12}", style), text), soft_wrap=True)
 
 
 def print_metrics(
