@@ -17,9 +17,10 @@ from runwright.config.folders import GLOBAL_GROUPS
 from runwright.config.redaction import Redactor
 from runwright.config.secrets import conceal
 from runwright.dataset.checks import require_columns
+from runwright.dataset.readers.addresses import path_of
 from runwright.errors import ConfigError, Mistake, listed, raise_if_any
 from runwright.inference.load import FinishedRun, load_run
-from runwright.inference.records import other_format
+from runwright.inference.records import FORMATS, OPTIONS
 from runwright.inference.zero_shot import ZeroShot
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
@@ -65,7 +66,8 @@ def evaluate_run(
     With hypotheses the classes are others than the run's.
     """
     composed = _compose(folder, overrides, allow_shadow=allow_shadow) if overrides else {}
-    refuse_other_formats(overrides, composed)
+    if composed and not any(override_key(text) == "dataset" for text in overrides):
+        refuse_other_formats(overrides, composed["dataset"]["source"])
     judging = _judging(overrides, composed)
     run = load_run(folder, device=device, hypotheses=hypotheses, judging=judging)
     config: dict[str, Any] = {**run.config, "task": {**run.config["task"], **judging}}
@@ -86,6 +88,8 @@ def evaluate_run(
         if isinstance(run.task, ZeroShot):
             run.task.fit(rows)
         other = any(_group(override_key(text)) in ("dataset", "seed", "seeds") for text in overrides)
+        for note in data.notes:
+            logger.info("data: %s", note)
         warnings = evaluation_warnings(folder, config, data, names, own=not other)
         for split, text in warnings.items():
             logger.warning("%s: %s", split, text)
@@ -160,18 +164,16 @@ def refuse_kept(overrides: Sequence[str], saved: Mapping[str, Any]) -> None:
     )
 
 
-def refuse_other_formats(overrides: Sequence[str], composed: Mapping[str, Any]) -> None:
-    """Raise ConfigError for files that are not of the run's format or encoding, and would be misread."""
-    given = [key for key in map(override_key, overrides) if key.startswith(FILES)]
-    advice = {key: other_format(composed["dataset"]["source"], key.removeprefix(FILES)) for key in given}
-    expected = "a file of the same format and encoding as the run's data"
-    raise_if_any(
-        [
-            Mistake(key, "another kind of file", expected, f"add {hint}")
-            for key, hint in advice.items()
-            if hint and hint.partition("=")[0] not in map(override_key, overrides)
-        ]
-    )
+def refuse_other_formats(overrides: Sequence[str], source: Mapping[str, Any]) -> None:
+    """Raise ConfigError for files whose ending names another format than `source`, the run's data, has."""
+    own, mistakes = str(source["_target_"]).rpartition(".read_")[2], []
+    keys = [key for key in map(override_key, overrides) if key.startswith(FILES)]
+    for key in keys if own in OPTIONS.values() else ():
+        ending = path_of(str(source["files"][key.removeprefix(FILES)])).suffix.lower()
+        if (option := OPTIONS.get(FORMATS.get(ending, ""), "text")) not in ("text", own):
+            expected = f"{own} as the run was trained on"
+            mistakes.append(Mistake(key, f"a {ending} file", expected, f"for this one add dataset={option}"))
+    raise_if_any(mistakes)
 
 
 def _group(key: str) -> str:

@@ -217,21 +217,6 @@ def format_of(reader: Reader) -> str:
     return type(reader).__name__.removesuffix("Reader").lower()
 
 
-def other_format(source: Mapping[str, Any], split: str) -> str | None:
-    """What to set where a split's file shows another format or encoding than `source`, its configuration."""
-    try:
-        address = files_of_splits({"": source["files"][split]}, source["folder"])[""][0]
-        ((reader, _),) = _own_readers(source, address)
-    except (KeyError, TypeError, ValueError, ConfigError, DataError):
-        return None  # no files, or none that are there: reading them says so
-    option = OPTIONS.get(FORMATS.get(path_of(address).suffix.lower(), ""))
-    if option not in (None, "text", OPTIONS.get(format_of(reader))) and format_of(reader) in OPTIONS:
-        return f"dataset={option}"
-    encoding = _encoding_of(reader) or "utf-8-sig"
-    is_other = _sure_encoding(_beginning_of(address), encoding) != encoding
-    return "dataset.source.encoding=utf-8" if is_other else None
-
-
 def _usual(format_name: str) -> Reader:
     """The reader of files of which nothing more is known."""
     if format_name == "jsonl":
