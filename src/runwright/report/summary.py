@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runwright.config.addresses import to_address, to_path
+from runwright.errors import plain
 from runwright.report.tables import strict
 from runwright.report.terminal import duration, number_text, print_table
 from runwright.store import write_json
@@ -166,7 +167,9 @@ def _table(
             Text(name), justify="right", no_wrap=is_ours, style="bold" if name == "value" else ""
         )
     for key in keys:
-        table.add_row(Text(key.removeprefix(prefix)), *(Text(texts.get(key, "")) for _, texts in shown))
+        table.add_row(
+            Text(plain(key.removeprefix(prefix))), *(Text(texts.get(key, "")) for _, texts in shown)
+        )
     return table
 
 
