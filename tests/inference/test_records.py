@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from runwright.errors import ConfigError, DataError
 from runwright.inference.records import Records, as_records
 from runwright.report.tables import RecordWriter, csv_columns
+
+CONF = Path(__file__).parents[2] / "conf" / "dataset"
 
 
 def opened(source: Path | None, *, dataset: Mapping[str, Any] | None = None, **flags: Any) -> Records:
@@ -28,16 +31,12 @@ def read(source: Path | None, **options: Any) -> list[dict[str, Any]]:
     return list(opened(source, **options))
 
 
-def trained_on(files: str, target: str = "files.read_csv", **options: Any) -> dict[str, Any]:
+def trained_on(files: str, dataset: str = "csv", **options: Any) -> dict[str, Any]:
     """The configuration of a run's data."""
-    usual: dict[str, Any] = {"encoding": "utf-8"}
-    if target == "files.read_csv":
-        usual |= {"delimiter": "comma", "quote": '"', "header": True}
-        usual |= {"column_names": None, "column_types": {}}
-    if target in ("files.read_csv", "files.read_json", "files.read_text"):
-        usual |= {"streaming": False}
-    node = {"_target_": f"runwright.dataset.readers.{target}", "files": {"train": files}, "folder": "/gone"}
-    return {"source": node | usual | options}
+    usual = yaml.safe_load((CONF / f"{dataset}.yaml").read_text(encoding="utf-8"))["source"]
+    usual |= {"streaming": False} if "streaming" in usual else {}
+    own = {"files": {"train": files}, "folder": "/gone"}
+    return {"source": usual | own | options}
 
 
 def written(folder: Path, name: str, content: str) -> Path:
@@ -87,10 +86,10 @@ def test_csv_is_read_as_the_run_s_own_data_was(tmp_path: Path) -> None:
 
 SEMICOLONS = {"files": "own.txt", "delimiter": "semicolon"}
 HEADLESS = {"files": "own.csv", "header": False, "column_names": ["mood", "text"]}
-NESTED = {"files": "own.json", "target": "files.read_json", "field": "rows"}
-WORDS = {"files": "own.txt", "target": "conll.read_conll", "columns": {"text": 0, "tags": -1}}
+NESTED = {"files": "own.json", "dataset": "json", "field": "rows"}
+WORDS = {"files": "own.txt", "dataset": "conll", "columns": {"text": 0, "tags": -1}}
 WORDS |= {"separator": "whitespace"}
-WHOLE = {"files": "folder", "target": "files.read_text", "unit": "file", "label_from": "folder"}
+WHOLE = {"files": "folder", "dataset": "text", "unit": "file", "label_from": "folder"}
 GOOD, PLAIN = {"text": "good", "mood": "x"}, {"text": "good"}
 
 

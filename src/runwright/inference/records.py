@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ from itertools import islice
 from typing import Any
 
 from runwright.config.options import TARGET
-from runwright.config.targets import instantiate
+from runwright.config.targets import instantiate, locate
 from runwright.dataset.readers.addresses import files_of_splits, open_bytes, path_of
 from runwright.dataset.readers.csv_rows import CsvReader, Dialect, delimiter_of, quote_of, records_in
 from runwright.dataset.readers.files import TextReader
@@ -241,7 +242,9 @@ def _own_readers(value: Any, path: str) -> Iterator[_Own]:
         return
     files = value.get("files")
     if isinstance(files, Mapping) and str(value.get(TARGET)).startswith("runwright.dataset.readers."):
-        node = {**value, "files": {"": path}, "folder": None}
+        parameters = inspect.signature(locate(value[TARGET], group="dataset")).parameters
+        # An option that is newer than the run is null.
+        node = {**dict.fromkeys(parameters), **value, "files": {"": path}, "folder": None}
         names = [
             name for each in files.values() for name in ([each] if isinstance(each, str) else each or [])
         ]
