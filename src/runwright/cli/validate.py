@@ -18,8 +18,8 @@ EXAMPLES = """examples:
   runwright validate --deep experiment=vader
       # imports every target and reads the data as well
 
-All mistakes are shown at once (beyond nine, a count). Exit code 0: right; 2:
-not."""
+All mistakes are shown at once (beyond nine, a count). Exit code 0: none; 2: a
+mistake; 3: a file that is missing or, with --deep, data that cannot be used."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
