@@ -12,7 +12,7 @@ import numpy as np
 
 from runwright.errors import ConfigError
 from runwright.inference.load import choose_columns, load_run, open_records, predict_records
-from runwright.inference.records import as_records
+from runwright.inference.records import OBJECTS, as_records
 from runwright.report.progress import Progress
 from runwright.report.tables import RecordWriter, csv_columns
 from runwright.store import written_whole
@@ -37,6 +37,8 @@ def predict_to_stream(
         raise ConfigError("--output: given nothing, expected a file for the vectors")
     run = load_run(folder, device=device, hypotheses=hypotheses)
     columns = choose_columns(run, text_columns)
+    if any(OBJECTS.match(text.encode("utf-8", "replace")) for text in texts):
+        print("arguments: JSON is predicted as a text; records come by --file or input", file=sys.stderr)
     records: Iterable[dict[str, Any]] = as_records(texts, columns, file="arguments")
     records = records if texts else open_records(run, file, columns, reading)
     # Read twice: any record may have one column more.
