@@ -14,6 +14,7 @@ tracking    our loop with 20 metrics of every step in a sqlite store and on a lo
 resume      seconds until the first batch at step 1,000,000 and at step 10, ours and accelerate's
             skip_first_batches, on 4 million rows of one epoch in batches of 4
 start       seconds from the command to the end of step 1, ours and a script with transformers' Trainer
+predict     seconds of `runwright predict` for one text, and of the same model loaded by hand
 command     seconds of --help, --cfg job, validate and completion
 
 Data, model and options are those of the given overrides (default: experiment=vader on 2,000 rows). With
@@ -35,13 +36,14 @@ from typing import Any
 from benchmarks import prediction, training
 from benchmarks.checkpoint import checkpoint_pair
 from benchmarks.command import measure_commands
+from benchmarks.predict import measure_predict
 from benchmarks.resume import measure_resume
 from benchmarks.setting import Setting, compare, interleave, prepare
 from benchmarks.start import measure_start
 from benchmarks.tracking import measure_tracking
 from runwright.report.summary import peak_memory_bytes
 
-PARTS = ("training", "prediction", "checkpoint", "tracking", "resume", "start", "command")
+PARTS = ("training", "prediction", "checkpoint", "tracking", "resume", "start", "predict", "command")
 DEFAULT_OVERRIDES = ["experiment=vader", "dataset.subset.train=2000"]
 
 
@@ -70,6 +72,7 @@ def main() -> int:
         "tracking": lambda: measure_tracking(prepare(overrides, steps=args.steps), repeats=args.repeats),
         "resume": lambda: measure_resume(args.repeats),
         "start": lambda: measure_start(args.repeats),
+        "predict": lambda: measure_predict(args.repeats),
         "command": lambda: measure_commands(args.repeats),
     }
     results: dict[str, Any] = {}

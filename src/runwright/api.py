@@ -21,6 +21,7 @@ def run(
     """
     from runwright.config.compose import compose_checked
     from runwright.config.permissions import grant
+    from runwright.dataset.readers.addresses import require_files
     from runwright.runs.execute import execute
     from runwright.runs.folder import create
     from runwright.runs.lock import run_lock
@@ -28,6 +29,7 @@ def run(
 
     grant(packages=allow_packages)
     composed = compose_checked(list(overrides), folder=folder)
+    require_files(composed.config["dataset"])
     created = create(
         composed.config,
         overrides=composed.overrides,
@@ -63,5 +65,5 @@ def predict(
     from runwright.runs.folder import BEST_MODEL, resolve_run
 
     finished = load_run(resolve_run(str(run), needs=BEST_MODEL))
-    checked = as_records(records, choose_columns(finished.task))
+    checked = as_records(records, choose_columns(finished))
     return PredictResult(predictions=list(predict_records(finished, checked, all_scores=all_scores)))

@@ -18,12 +18,14 @@ import torch
 
 from runwright.config.options import TARGET
 from runwright.config.targets import code_of, instantiate
-from runwright.dataset.checks import Kind, naming_rows, quality_notes, require_columns
+from runwright.dataset.checks import Kind, naming_rows, require_columns
 from runwright.dataset.examples import EncodedStream, PreparedExamples, prepare_examples
+from runwright.dataset.first_look import SplitLook, look_at, warnings_of
 from runwright.dataset.load import LoadedData
+from runwright.dataset.readers.addresses import file_fingerprint
 from runwright.dataset.readers.raw import ROW_ID, reporting_rows
 from runwright.dataset.readers.streams import Place
-from runwright.errors import ConfigError, DataError
+from runwright.errors import ConfigError, DataError, listed
 from runwright.metric.bootstrap import make_metric
 from runwright.model.padding_free import use_padding_free
 from runwright.report.progress import Progress
@@ -52,6 +54,7 @@ class Prepared:
     data: LoadedData
     tokenizer: Any
     task: Any
+    looks: dict[str, SplitLook]  # by split
     examples: dict[str, PreparedExamples]  # by split
     stream: EncodedStream | None = None  # train, where it is a stream; it is not in `examples` then
 
@@ -122,11 +125,7 @@ def prepare(
         fit_task(task, data)
         if check is not None:
             check(data, task)
-        # Texts, or lists of words where the task takes those.
-        texts = [column for column in task.columns if column in task.row_texts] or task.columns
-        data.notes.extend(quality_notes(data.splits, text_columns=texts, label_column=task.label_column))
-    for note in data.notes:
-        logger.info("data: %s", note)
+        looks = look(data, task)
     prints = data.fingerprints
     total = sum(map(len, data.splits.values()))
     with progress.starting("encoding rows") as on_rows, reporting_rows(lambda done: on_rows(done, total)):
@@ -136,12 +135,33 @@ def prepare(
             )
             for split, rows in data.splits.items()
         }
+    for note in dict.fromkeys(each.cache_note for each in examples.values()):
+        if note.startswith("prepared anew") and "the code" not in note:
+            logger.info("%s", note)
     stream = None
     if data.stream is not None:
         inputs_of = partial(task.inputs_of, split="train")
         kinds = column_kinds(task)
         stream = EncodedStream(rows=data.stream, kinds=kinds, inputs_of=inputs_of, encode=task.encode)
-    return Prepared(data=data, tokenizer=tokenizer, task=task, examples=examples, stream=stream)
+    return Prepared(data=data, tokenizer=tokenizer, task=task, looks=looks, examples=examples, stream=stream)
+
+
+def look(data: LoadedData, task: Any) -> dict[str, SplitLook]:
+    """A first look at the rows; what needs a warning is added to the data."""
+    looks = look_at(data.splits, text_columns=texts_in_rows(task), label_column=task.label_column)
+    data.warnings.extend(warnings_of(looks))
+    if data.stream is not None:  # whose rows nobody has read yet
+        trained = {file_fingerprint(file) for file in data.stream.files}
+        for split in data.splits:
+            local = [file for file in data.sources.get(split, ()) if Path(file).is_file()]
+            if same := [file for file in local if file_fingerprint(file) in trained]:
+                data.warnings.append(f"{split} is read from a file of train: {listed(same)}")
+    return looks
+
+
+def texts_in_rows(task: Any) -> tuple[str, ...]:
+    """The columns of a task's texts in rows to train on, or of lists of words where it takes those."""
+    return tuple(column for column in task.columns if column in task.row_texts) or tuple(task.columns)
 
 
 def fit_task(task: Any, data: LoadedData) -> None:

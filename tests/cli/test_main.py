@@ -163,6 +163,36 @@ def test_validate_says_what_was_chosen(capsys: pytest.CaptureFixture[str]) -> No
     assert "optimizer=sgd" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", [["validate"], ["train"], ["validate", "--deep"]])
+def test_a_missing_file_is_found_before_there_is_a_run(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reviews.csv").write_text("text,label\n")
+    assert main([*command, "dataset=csv", "dataset.source.files.train=review.csv"]) == 3
+    assert "no such file" in (shown := capsys.readouterr().err)
+    assert "did you mean 'reviews.csv'?" in shown
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_only_a_deep_check_calls_the_data_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("nothing of use\n")
+    assert main(["validate", "dataset=csv", "dataset.source.files.train=a.csv"]) == 0
+    shown = capsys.readouterr().out
+    assert "right:" not in shown
+    assert "rows and columns have not been looked at" in shown
+
+
+def test_control_characters_of_a_key_are_shown_as_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "na\x1b[2Jme\u202e\x9b=1"]) == 2
+    shown = capsys.readouterr().err
+    assert "\\x1b" in shown
+    assert {"\x1b", "\u202e", "\x9b"}.isdisjoint(shown)
+
+
 MOODS = "review,mood\n" + "".join(f"a film {n},{'pos' if n % 2 else 'neg'}\n" for n in range(20))
 
 

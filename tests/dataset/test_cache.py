@@ -88,7 +88,7 @@ def test_a_miss_names_what_differs_from_the_nearest_set(tmp_path, caplog, change
     far = {"data": "x", "tokenizer": "y", "task": {"max_length": 1, "columns": []}, "split": "z"}
     for key in (far, KEY):
         prepare_examples(rows_of(3), encode, key=key, folder=tmp_path)
-    with caplog.at_level("INFO"):
+    with caplog.at_level("DEBUG"):
         examples = prepare_examples(rows_of(3), encode, key=KEY | change, folder=tmp_path)
     assert examples.cache_note == f"prepared anew: {reason} changed since"
     assert examples.cache_note in caplog.messages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 import runwright
 from runwright.cli.main import main
-from runwright.errors import DataError
+from runwright.errors import ConfigError, DataError
+from runwright.inference.evaluate import refuse_other_formats
 
 WORDS = ["good", "bad", "fine", "dull", "film", "plot"]
 SMALL = [
@@ -36,7 +38,26 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = [f"{one} {other}" for one in WORDS for other in WORDS]
     rows = [{"a": text, "b": texts[-1 - row], "label": "yn"[row % 2]} for row, text in enumerate(texts)]
     columns = ["tokenizer=train/word", "task.text_column=a", "task.text_pair_column=b", "optimizer.lr=0.01"]
-    return trained(tmp_path_factory.mktemp("pairs"), rows, *columns, "metric=[accuracy]")
+    same = "dataset.source.files.validation=rows.jsonl"
+    return trained(tmp_path_factory.mktemp("pairs"), rows, *columns, "metric=[accuracy]", same)
+
+
+def test_a_run_that_is_validated_on_its_training_rows_says_so_everywhere(pairs: Path) -> None:
+    told = "36 of 36 rows of validation are rows of train too"
+    assert json.loads((pairs / "summary.json").read_text())["data_warnings"][0].startswith(told)
+    assert f"WARNING runwright.runs.record: data: {told}" in (pairs / "log.txt").read_text()
+    assert told in (pairs / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("a.csv", "csv"), ("a.parquet", "parquet"), ("a.jsonl", ""), ("a.json.gz", ""), ("a", "")],
+)
+def test_an_evaluation_of_another_format_is_refused_with_the_override_to_add(name: str, advice: str) -> None:
+    source = {"_target_": "runwright.dataset.readers.files.read_json", "files": {"test": name}}
+    given = [f"dataset.source.files.test={name}"]
+    with pytest.raises(ConfigError, match=f"add dataset={advice}") if advice else nullcontext():
+        refuse_other_formats(given, source)
 
 
 def predicted(run: Path, record: dict[str, Any], *flags: str) -> dict[str, Any]:
@@ -45,6 +66,15 @@ def predicted(run: Path, record: dict[str, Any], *flags: str) -> dict[str, Any]:
     source.write_text(json.dumps(record) + "\n")
     assert main(["predict", str(run), "--file", str(source), "--output", str(target), *flags]) == 0
     return json.loads(target.read_text())
+
+
+def test_an_argument_that_looks_like_a_record_is_a_text_and_said_to_be(
+    pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(pairs), '{"a": "good"}\tbad']) == 0
+    shown = capsys.readouterr()
+    assert "JSON is predicted as a text" in shown.err
+    assert json.loads(shown.out)["a"] == '{"a": "good"}'
 
 
 def test_columns_that_hold_no_texts_stay_as_they_are(pairs: Path) -> None:

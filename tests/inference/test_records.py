@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import re
@@ -11,33 +12,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from runwright.errors import ConfigError, DataError
-from runwright.inference.records import as_records, dialects_of, read_records
+from runwright.inference.records import Records, as_records
 from runwright.report.tables import RecordWriter, csv_columns
 
+CONF = Path(__file__).parents[2] / "conf" / "dataset"
 
-def read(
-    path: Path | None,
-    *,
-    dataset: Mapping[str, Any] | None = None,
-    format_name: str | None = None,
-    **flags: str,
-) -> list[dict[str, Any]]:
+
+def opened(source: Path | None, *, dataset: Mapping[str, Any] | None = None, **flags: Any) -> Records:
     """The records of a file with a column `text`; `dataset` as a run's configuration has it."""
-    source = None if path is None else str(path)
-    dialects = dialects_of(dataset or {}, **flags)
-    return list(read_records(source, columns={"text": ("text",)}, format_name=format_name, dialects=dialects))
+    name = None if source is None else str(source)
+    return Records(name, dataset=dataset or {}, columns={"text": ("text",)}, **flags)
 
 
-def trained_on(delimiter: str, quote: str | None) -> dict[str, Any]:
-    return {
-        "source": {
-            "_target_": "runwright.dataset.readers.files.read_csv",
-            "delimiter": delimiter,
-            "quote": quote,
-        }
-    }
+def read(source: Path | None, **options: Any) -> list[dict[str, Any]]:
+    return list(opened(source, **options))
+
+
+def trained_on(files: str, dataset: str = "csv", **options: Any) -> dict[str, Any]:
+    """The configuration of a run's data."""
+    usual = yaml.safe_load((CONF / f"{dataset}.yaml").read_text(encoding="utf-8"))["source"]
+    usual |= {"streaming": False} if "streaming" in usual else {}
+    own = {"files": {"train": files}, "folder": "/gone"}
+    return {"source": usual | own | options}
 
 
 def written(folder: Path, name: str, content: str) -> Path:
@@ -72,22 +71,81 @@ def test_quotes_in_tsv_are_ordinary_characters_unless_told_otherwise(tmp_path: P
     path = written(tmp_path, "a.tsv", 'text\tid\n"open\t1\nb\t2\nshut"\t3\n')
     assert [record["text"] for record in read(path)] == ['"open', "b", 'shut"']
     assert [record["id"] for record in read(path, quote='"')] == ["3"]
-    assert [record["id"] for record in read(path, dataset=trained_on("tab", '"'))] == ["3"]
+    assert [record["id"] for record in read(path, dataset=trained_on("a.tsv", delimiter="tab"))] == ["3"]
 
 
 def test_csv_is_read_as_the_run_s_own_data_was(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", "id;text\n1;'a; b'\n")
-    own = trained_on("semicolon", "'")
+    own = trained_on("own.csv", delimiter="semicolon", quote="'")
     assert read(path, dataset=own) == [{"id": "1", "text": "a; b"}]
     commas = written(tmp_path, "b.csv", "id,text\n1,'a'\n")
     assert read(commas, dataset=own, delimiter="comma", quote="null") == [{"id": "1", "text": "'a'"}]
-    assert read(commas, dataset=trained_on("tab", None)) == [{"id": "1", "text": "'a'"}]
+    tabs = trained_on("own.tsv", delimiter="tab", quote=None)
+    assert read(commas, dataset=tabs) == [{"id": "1", "text": "'a'"}]
 
 
-def test_a_delimiter_or_quote_is_one_character() -> None:
+SEMICOLONS = {"files": "own.txt", "delimiter": "semicolon"}
+HEADLESS = {"files": "own.csv", "header": False, "column_names": ["mood", "text"]}
+NESTED = {"files": "own.json", "dataset": "json", "field": "rows"}
+WORDS = {"files": "own.txt", "dataset": "conll", "columns": {"text": 0, "tags": -1}}
+WORDS |= {"separator": "whitespace"}
+WHOLE = {"files": "folder", "dataset": "text", "unit": "file", "label_from": "folder"}
+GOOD, PLAIN = {"text": "good", "mood": "x"}, {"text": "good"}
+
+
+@pytest.mark.parametrize(
+    ("own", "name", "content", "expected"),
+    [
+        (SEMICOLONS, "a.txt", b"text;mood\ngood;x\n", GOOD),
+        (SEMICOLONS, "a.dat", b"text;mood\ngood;x\n", GOOD),
+        (SEMICOLONS, "a.txt.gz", gzip.compress(b"text;mood\ngood;x\n"), GOOD),
+        (SEMICOLONS, "a.csv", b"text;mood\ngood;x\n", GOOD),
+        (SEMICOLONS, "a.csv", b"text,mood\ngood,x\n", GOOD),
+        (SEMICOLONS, "a.txt", b"good\n", PLAIN),
+        (SEMICOLONS, "a.json", b'[{"text": "good"}]', PLAIN),
+        (HEADLESS, "a.csv", b"x,good\n", GOOD),
+        (HEADLESS, "a.csv", b"good\n", PLAIN),
+        (HEADLESS, "a.csv", b"text,mood\ngood,x\n", GOOD),
+        ({"files": "own.csv", "encoding": "latin-1"}, "a.csv", b"text\nsch\xf6n\n", {"text": "schön"}),
+        ({"files": "own.csv", "encoding": "latin-1"}, "a.csv", "text\nschön\n".encode(), {"text": "schön"}),
+        ({"files": "own.csv", "encoding": "utf-16"}, "a.csv", b"text\ngood\n", PLAIN),
+        (NESTED, "a.json", b'{"rows": [{"text": "good", "mood": "x"}]}', GOOD),
+        (NESTED, "a.jsonl", b'{"text": "good", "mood": "x"}\n', GOOD),
+        (WORDS, "a.txt", b"very B-X\ngood O\n", {"text": ["very", "good"], "tags": ["B-X", "O"]}),
+        (WORDS, "a.txt", b"very\ngood\n", {"text": ["very", "good"]}),
+        (WORDS, "a.txt", b"very good\n", {"text": "very good"}),
+        (WHOLE, "a.txt", b"very\ngood\n", {"text": "very\ngood\n"}),
+        (WHOLE, "a.csv", b"text\ngood\n", PLAIN),
+    ],
+)
+def test_a_file_is_read_as_the_run_s_own_data_were_or_as_it_shows_itself(
+    tmp_path: Path, own: dict[str, Any], name: str, content: bytes, expected: dict[str, Any]
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    records = opened(path, dataset=trained_on(**own), labels={"tags": ("O", "B-X")})
+    assert list(records) == list(records) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("content", "note"), [("text;mood\ngood;x\n", ""), ("good\n", "read as text; the run was trained on csv")]
+)
+def test_another_format_than_in_training_is_said(tmp_path: Path, content: str, note: str) -> None:
+    records = opened(written(tmp_path, "a.txt", content), dataset=trained_on(**SEMICOLONS))
+    assert (note in records.note, bool(note)) == (True, bool(records.note))
+
+
+def test_a_table_without_the_run_s_text_is_not_taken_for_lines_of_text(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.txt", "Text;Mood\ngood;x\n")
+    with pytest.raises(DataError, match="column 'text': no such column; this record has Text, Mood"):
+        read(path, dataset=trained_on(**SEMICOLONS))
+    assert len(read(path, dataset=trained_on(**SEMICOLONS), format_name="text")) == 2
+
+
+def test_a_delimiter_or_quote_is_one_character(tmp_path: Path) -> None:
     for flags in ({"delimiter": "colon"}, {"quote": "none"}):
         with pytest.raises(ConfigError, match=r"--(delimiter|quote): expected one character"):
-            dialects_of({}, **flags)
+            read(written(tmp_path, "a.csv", "text\n"), **flags)
 
 
 @pytest.fixture
@@ -108,20 +166,33 @@ def test_standard_input_is_utf_8_with_or_without_a_mark(stdin: Any) -> None:
         assert read(None, format_name="csv") == [{"text": "ü\r\nb"}]
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"text;mood\ngood;x\n", GOOD),
+        (b'{"text": "good", "mood": "x"}\n', GOOD),
+        (b'[{"text": "good"}]', PLAIN),
+        (b"good\n", PLAIN),
+        (b"good; very good\n", {"text": "good; very good"}),
+        (b'[not] a {"list"\n', {"text": '[not] a {"list"'}),
+    ],
+)
+def test_standard_input_is_lines_of_text_unless_it_shows_otherwise(
+    stdin: Any, content: bytes, expected: dict[str, Any]
+) -> None:
+    stdin(content)
+    assert read(None, dataset=trained_on(**SEMICOLONS)) == [expected]
+
+
 def test_bytes_that_are_not_utf_8_are_refused_with_their_line(tmp_path: Path, stdin: Any) -> None:
     content = "".join(f"good {number}\n" for number in range(9999)).encode() + b"sch\xf6n\nb\n"
     path = tmp_path / "a.txt"
     path.write_bytes(content)
     stdin(content)
     for source, place in ((path, str(path)), (None, "standard input")):
-        with pytest.raises(DataError, match="not UTF-8") as error:
+        with pytest.raises(DataError, match=r"the text is not utf-8 .* set --encoding") as error:
             read(source)
         assert (error.value.file, error.value.line) == (place, 10_000)
-
-
-def test_parquet_is_no_format_of_standard_input() -> None:
-    with pytest.raises(ConfigError, match="--file"):
-        read(None, format_name="parquet")
 
 
 def test_json_is_an_object_on_each_line_or_a_list_of_them(tmp_path: Path) -> None:
@@ -141,7 +212,7 @@ def test_json_is_an_object_on_each_line_or_a_list_of_them(tmp_path: Path) -> Non
         ('[{"text": "a"}, {"text":]', "line 1: broken JSON"),
         ('[{"text": "a"}', "line 1: broken JSON: Expecting ',' delimiter"),
         ('[{"text": "a"}, {"txt": "b"}]', "row 1, column 'text': no such column"),
-        ('{"text": "a"}\n{"text":', "row 1: not a line of JSON"),
+        ('{"text": "a"}\n{"text":', "row 1: broken JSON"),
     ],
 )
 def test_broken_json_is_refused_with_its_row(tmp_path: Path, content: str, message: str) -> None:
@@ -193,7 +264,7 @@ def test_half_a_character_among_arguments_is_refused() -> None:
 def test_too_many_brackets_are_no_line_of_json(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text('{"text": ' + "[" * 200_000)
-    with pytest.raises(DataError, match="row 0: not a line of JSON"):
+    with pytest.raises(DataError, match="row 0: broken JSON"):
         read(file)
 
 

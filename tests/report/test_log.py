@@ -33,6 +33,14 @@ def test_the_file_has_our_details_and_everyones_warnings(
     assert "noise" not in shown
 
 
+def test_control_characters_are_written_as_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with run_logging(tmp_path, first=True):
+        ours.warning("data: a\x1b[2Jb\u202ec\x9bd\u2028e\tf\ng, é, 👩\u200d🔬")
+    text = "data: a\\x1b[2Jb\\u202ec\\x9bd\\u2028e\tf\ng, é, 👩\u200d🔬\n"
+    assert (tmp_path / "log.txt").read_text(encoding="utf-8").endswith(text)
+    assert capsys.readouterr().err.endswith(text)
+
+
 def test_warnings_are_logged(tmp_path: Path) -> None:
     with run_logging(tmp_path, first=True), warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runwright.report.page.records import read_tables
 from runwright.report.tables import class_report, group_rows, write_records
 
 
@@ -54,3 +55,13 @@ def test_a_table_is_read_back_as_it_was(tmp_path: Path) -> None:
             {"text": 'a,"b"\nc', "loss": "0.1", "extra": ""},
             {"text": "ü", "loss": "", "extra": "x"},
         ]
+
+
+def test_a_text_that_a_spreadsheet_would_run_stands_behind_an_apostrophe(tmp_path: Path) -> None:
+    texts = ['=HYPERLINK("http://x")', "+1 +x", "-x", "@x", "\t=x", "-0.5", "+7", "a=b", ""]
+    write_records(tmp_path / "a.csv", [{"=name": text, "n": -1} for text in texts])
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["'=name"] for row in rows] == [*(f"'{text}" for text in texts[:5]), *texts[5:]]
+    assert {row["n"] for row in rows} == {"-1"}
+    assert [row["'=name"] for row in read_tables(tmp_path)["a"]][:4] == texts[:4]

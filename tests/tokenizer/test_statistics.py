@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from runwright.tokenizer.pretrained import open_saved
-from runwright.tokenizer.statistics import cut, describe, describe_truncation, measure
+from runwright.tokenizer.statistics import cut, describe, measure
 
 WORDS = ["[UNK]", "[PAD]", "a", "b", "好"]
 
@@ -64,19 +61,3 @@ def test_a_description_names_every_step() -> None:
     assert found["normalizer"] == ["BertNormalizer"]
     assert found["special_tokens"]["cls_token"] == {"token": "[CLS]", "id": 101}
     assert found["pair"] == ["[CLS]", "a", "[SEP]", "b", "[SEP]"]
-
-
-def test_rows_and_tokens_beyond_a_limit_are_counted() -> None:
-    assert describe_truncation([3, 10, 12], 10) == (
-        "max_length 10 cuts 1 of 3 rows (33.3%) and loses 2 of 25 tokens (8.0%); the longest has 12"
-    )
-    none = "max_length 10 cuts none of 2 rows; the longest has 10 tokens"
-    assert describe_truncation([3, 10], 10) == none
-    assert describe_truncation([], 10) == "max_length 10 cuts none of 0 rows; the longest has 0 tokens"
-
-
-@given(lengths=st.lists(st.integers(0, 1000)), max_length=st.integers(1, 1000))
-def test_what_is_left_and_what_is_lost_add_up(lengths: list[int], max_length: int) -> None:
-    found = re.search(r"loses (\d+) of (\d+)", describe_truncation(lengths, max_length))
-    lost, total = map(int, found.groups()) if found else (0, sum(lengths))
-    assert total - lost == sum(min(length, max_length) for length in lengths)

@@ -31,7 +31,14 @@ def add_permission_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_delimited_flags(parser: argparse.ArgumentParser, *, of: str = "") -> None:
+READING = ("format_name", "delimiter", "quote", "encoding")
+
+
+def add_reading_flags(parser: argparse.ArgumentParser, *, of: str = "") -> None:
+    """Add the flags of READING, which say how a file is read."""
+    choices = ("csv", "tsv", "jsonl", "text", "parquet")
+    help_text = f"{of}of the input; default: as in training, unless its ending says another one"
+    parser.add_argument("--format", dest="format_name", choices=choices, help=help_text)
     parser.add_argument(
         "--delimiter",
         metavar="CHARACTER",
@@ -42,6 +49,9 @@ def add_delimited_flags(parser: argparse.ArgumentParser, *, of: str = "") -> Non
         metavar="CHARACTER",
         help=f"{of}of csv and tsv; null: quotes are ordinary characters; default: as in training where that "
         'was csv with this delimiter, else " for csv and null for tsv',
+    )
+    parser.add_argument(
+        "--encoding", metavar="NAME", help=f"{of}of the file; default: UTF-8 where it is, else as in training"
     )
 
 

@@ -13,7 +13,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
-from runwright.errors import ConfigError, RunwrightError, did_you_mean, report
+from runwright.errors import ConfigError, RunwrightError, did_you_mean, plain, report
 from runwright.version import __version__
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _run(name: str, *arguments: str) -> int:
 def _message(error: RunwrightError) -> str:
     from runwright.config.redaction import redact
 
-    return redact(report(error) if isinstance(error, ConfigError) else str(error))
+    return redact(plain(report(error) if isinstance(error, ConfigError) else str(error)))
 
 
 def _show_without_secrets(

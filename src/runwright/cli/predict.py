@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from runwright.cli.flags import add_delimited_flags, add_zero_shot_flags, hypotheses_of
+from runwright.cli.flags import READING, add_reading_flags, add_zero_shot_flags, hypotheses_of
 
 USAGE = "runwright predict [options] RUN [TEXT ...]"
 EXAMPLES = """examples:
@@ -18,9 +18,9 @@ EXAMPLES = """examples:
       "The rover has landed."
   runwright predict latest:stsb_bi --file lines.txt --output vectors.npy
 
-Input: csv, tsv, jsonl, parquet or text, one record a line; for a pair of texts
-in plain text put a tab between them. Only a part of the file is in memory at a
-time.
+Input: read as the run's own data were, with their separator, encoding, header
+and columns; or as csv, tsv, jsonl, parquet or text where the ending says so. A
+line of text is one text, or a pair with a tab between.
 RUN is a folder, an id, latest or latest:NAME."""
 
 OUTPUT_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".npy": "npy"}
@@ -36,8 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="texts; without any: --file or standard input",
     )
     parser.add_argument("--file", metavar="FILE", help="records to predict; - is standard input")
-    parser.add_argument("--format", choices=("csv", "tsv", "jsonl", "text", "parquet"), help="of the input")
-    add_delimited_flags(parser)
+    add_reading_flags(parser)
     parser.add_argument(
         "--text-column",
         metavar="NAME",
@@ -70,15 +69,13 @@ def execute(args: argparse.Namespace) -> int:
         folder,
         texts=args.texts,
         file=args.file,
-        input_format=args.format,
+        reading={name: getattr(args, name) for name in READING},
         text_columns=args.text_column,
         output=args.output,
         output_format=args.output_format or OUTPUT_FORMATS.get(suffix, "jsonl"),
         all_scores=args.all_scores,
         device=args.device,
         hypotheses=hypotheses,
-        delimiter=args.delimiter,
-        quote=args.quote,
     )
     if args.output:
         print(f"{count:,} predictions in {args.output}", file=sys.stderr)

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from runwright.cli.flags import add_delimited_flags, require_at_least
+from runwright.cli.flags import READING, add_reading_flags, require_at_least
 from runwright.errors import ConfigError
 
 USAGE = "runwright search {index RUN FILE --output FOLDER | query FOLDER [TEXT ...]} [options]"
@@ -30,8 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("index", "query"), help="what to do")
     parser.add_argument("words", nargs="*", metavar="WORD", help="index: RUN FILE; query: FOLDER TEXT …")
     parser.add_argument("--output", metavar="FOLDER", type=Path, help="index: where to save")
-    parser.add_argument("--format", choices=("csv", "tsv", "jsonl", "text", "parquet"), help="index: of FILE")
-    add_delimited_flags(parser, of="index: ")
+    add_reading_flags(parser, of="index: ")
     parser.add_argument("--text-column", metavar="NAME", help="index: of FILE; default: as in training")
     parser.add_argument(
         "--kind",
@@ -64,12 +63,10 @@ def _index(args: argparse.Namespace, words: list[str]) -> int:
         folder,
         words[1],
         args.output,
-        input_format=args.format,
+        reading={name: getattr(args, name) for name in READING},
         text_column=args.text_column,
         kind=args.kind,
         device=args.device,
-        delimiter=args.delimiter,
-        quote=args.quote,
     )
     print(f"{args.output}: {about['texts']:,} texts; runwright search query {args.output} 'a text'")
     return 0

@@ -18,8 +18,8 @@ EXAMPLES = """examples:
   runwright validate --deep experiment=vader
       # imports every target and reads the data as well
 
-All mistakes are shown at once (beyond nine, a count). Exit code 0: right; 2:
-not."""
+All mistakes are shown at once (beyond nine, a count). Exit code 0: none; 2: a
+mistake; 3: a file that is missing or, with --deep, data that cannot be used."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,14 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Check the configuration and print its options."""
     from runwright.config.compose import compose_checked, summarize
+    from runwright.dataset.readers.addresses import require_files
 
     composed = compose_checked(args.overrides, allow_shadow=args.allow_shadow)
     if args.deep:
         for line in check_deeply(composed.config):
             print(line)
-    print(f"right: {summarize(composed)}")
-    if not args.deep:
-        print("columns are checked when the data is read: runwright validate --deep reads it now")
+    require_files(composed.config)
+    if args.deep:
+        print(f"right: {summarize(composed)}")
+    else:
+        print(f"no mistake in the configuration: {summarize(composed)}")
+        print("rows and columns have not been looked at: runwright validate --deep reads them")
     return 0
 
 
@@ -61,11 +65,14 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
         name = config[group].get("name")
         if isinstance(name, str):
             yield f"{group}: {name} is {resolve_source(name)}"
-    from runwright.build import build_task, fit_task, load_data
+    from runwright.build import build_task, fit_task, load_data, look
+    from runwright.dataset.first_look import describe
     from runwright.tokenizer.trained import stand_in
 
-    data = load_data(config)
-    yield "data: " + ", ".join(f"{split} {len(rows)} rows" for split, rows in data.splits.items())
-    fit_task(build_task(config, stand_in()), data)  # no task needs its tokenizer before it encodes
+    data, task = load_data(config), build_task(config, stand_in())  # no task needs it before it encodes
+    fit_task(task, data)
+    looks, source = look(data, task), config["dataset"].get("source") or {}
+    yield from (f"data: warning: {text}" for text in data.warnings)
+    yield from (f"data: {text}" for text in describe(data, task, looks, source=source, cut={}))
     rows = "rows" if data.stream is None else "first rows of the stream"
     yield f"task: the {rows} have the columns that it reads, and labels that it can use"

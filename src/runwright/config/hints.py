@@ -36,6 +36,11 @@ SYNONYMS = {  # names of other tools, by the last word of what was typed
     "tokenizer_name": "tokenizer.name",
 }
 FORMATS = {"csv": "csv", "tsv": "csv", "json": "json", "jsonl": "json", "txt": "text", "parquet": "parquet"}
+SPLITS = {  # names that others have for the splits
+    **dict.fromkeys(("training", "trn"), "train"),
+    **dict.fromkeys(("valid", "val", "dev", "development", "eval", "evaluation"), "validation"),
+    **dict.fromkeys(("testing", "tst"), "test"),
+}
 SPLIT_OF_FILE = {  # by the last word of a key that is given a file
     **dict.fromkeys(("file", "files", "path", "data_files", "train_file", "train"), "train"),
     **dict.fromkeys(("validation_file", "validation", "valid", "dev"), "validation"),
@@ -65,6 +70,8 @@ def hint_for_key(
 ) -> str:
     """The nearest key to one that is not there; `where`, with `siblings` below it, is."""
     keys, last = flat_keys(config), key.split(".")[-1]
+    if (usual := f"{where}.{SPLITS.get(last)}") in keys:
+        return f"did you mean {usual!r}?"
     if _format_of(value) and last in SPLIT_OF_FILE:
         split = SPLIT_OF_FILE[last]
         return f"did you mean {f'{FILES}.{split}' if FILES in keys else _choice_of_file(value, split)!r}?"
@@ -74,7 +81,9 @@ def hint_for_key(
         match = f"{where}.{near}" if where else near
     if match is None:  # the nearest of those that end in the same word, else of all
         same_name = [other for other in keys if other.split(".")[-1] == last]
-        match = nearest(key, same_name) or (same_name[0] if len(same_name) == 1 else nearest(key, keys))
+        same_name.sort(key=lambda other: not other.startswith("dataset.holdout"))
+        match = (same_name or [""])[0] if last in SPLIT_OF_FILE else nearest(key, same_name)
+        match = match or (same_name[0] if len(same_name) == 1 else nearest(key, keys))
     return f"did you mean {match!r}?" if match else ""
 
 

@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runwright.config.hints import flat_keys, hint_for_key, hint_for_option
+from runwright.config.hints import SPLITS, flat_keys, hint_for_key, hint_for_option
 from runwright.config.hydra_settings import check_override
 from runwright.config.loading import is_hydra
 from runwright.config.options import TARGET
@@ -155,7 +155,7 @@ def _check_key(override: Override, config: DictConfig) -> Mistake | None:
     siblings = [str(name) for name in node if name != TARGET] if isinstance(node, DictConfig) else []
     expected = f"one of {listed(siblings)}" if siblings else "a key of the configuration"
     is_free = isinstance(node, DictConfig) and where and TARGET not in node
-    if is_free and not nearest(parts[depth], siblings):
+    if is_free and not nearest(parts[depth], siblings) and parts[depth] not in SPLITS:
         hint = f"a new key takes a plus: +{text}"
     else:
         hint = hint_for_key(key, text.partition("=")[2], config, where=where, siblings=siblings)

@@ -1,4 +1,4 @@
-"""Checks of rows before weights are loaded: errors that name file and line, and notes on suspicious rows."""
+"""Checks of rows before weights are loaded: errors that name file and line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute
 from datasets import Dataset
 
-from runwright.dataset.fingerprint import column_chunks, row_keys
+from runwright.dataset.fingerprint import column_chunks
 from runwright.dataset.readers.raw import ROW_ID, files_of, locate
 from runwright.errors import DataError, did_you_mean
 from runwright.types import Splits
@@ -110,42 +110,3 @@ def naming_rows(splits: Splits, *, row_ids: Sequence[int] | None = None) -> Iter
             raise row_error(error.problem, rows, error.row, split=split, column=error.column) from error
         where = locate(rows, int(row_ids[error.row]))
         raise DataError(error.problem, split=split, column=error.column, **where._asdict()) from error
-
-
-def quality_notes(splits: Splits, *, text_columns: Sequence[str], label_column: str | None) -> list[str]:
-    """Notes on suspicious rows: blank texts, texts of train in other splits, one text with several labels."""
-    columns = list(text_columns)
-    keys = {split: list(row_keys(rows, columns)) for split, rows in splits.items()}
-    notes = [note for split, rows in splits.items() for note in _blank_notes(rows, columns, split=split)]
-    seen = set(keys.get("train", []))
-    for split in splits:
-        overlap = sum(key in seen for key in keys[split])
-        if split != "train" and overlap:
-            notes.append(
-                f"{overlap} of {len(keys[split])} rows of {split} have the same text as a row of train "
-                f"(dataset.cleaning: DropDuplicates with across: true)"
-            )
-    for split, rows in splits.items():
-        if label_column is not None and label_column in rows.column_names:
-            notes += _noise_notes(keys[split], rows[label_column][:], split=split)
-    return notes
-
-
-def _blank_notes(rows: Dataset, columns: Sequence[str], *, split: str) -> list[str]:
-    notes = []
-    for column in columns:
-        if getattr(rows.features[column], "dtype", None) not in ("string", "large_string"):
-            continue  # lists of words
-        blank = sum(pc.sum(_is_blank(values)).as_py() or 0 for _, values in column_chunks(rows, column))
-        if blank:
-            notes.append(f"{blank} of {len(rows)} rows of {split} have an empty {column!r}")
-    return notes
-
-
-def _noise_notes(keys: Sequence[bytes], labels: Sequence[Any], *, split: str) -> list[str]:
-    labels_of: dict[bytes, set[str]] = {}
-    for key, label in zip(keys, labels, strict=True):
-        labels_of.setdefault(key, set()).add(repr(label))
-    noisy = {key for key, different in labels_of.items() if len(different) > 1}
-    num_rows = sum(key in noisy for key in keys)
-    return [f"{len(noisy)} texts of {split} ({num_rows} rows) appear with different labels"] if noisy else []

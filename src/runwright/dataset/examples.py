@@ -124,7 +124,7 @@ def prepare_examples(
             return PreparedExamples(batches, cache_note="taken from the cache")
         reason = store.why_missed(entry, full_key, same=SAME_ROWS)
         note = f"prepared anew: {reason}" if reason else "prepared now"
-        _log.info("%s", note)
+        _log.debug("%s", note)
         store.write_entry(entry, lambda target: _write(target, _encoded(rows, encode), full_key))
         store.evict(entry.parent, max_bytes=MAX_CACHE_BYTES, keep=entry)
         batches = _read(entry)

@@ -17,8 +17,10 @@ from runwright.config.folders import GLOBAL_GROUPS
 from runwright.config.redaction import Redactor
 from runwright.config.secrets import conceal, reveal
 from runwright.dataset.checks import require_columns
+from runwright.dataset.readers.addresses import path_of
 from runwright.errors import ConfigError, Mistake, listed, raise_if_any
 from runwright.inference.load import FinishedRun, load_run
+from runwright.inference.records import FORMATS, OPTIONS
 from runwright.inference.zero_shot import ZeroShot
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
@@ -39,6 +41,7 @@ WHOLE = {
     "dataset.holdout": "{validation:0,test:0}",
     "dataset.subset": "{train:null,validation:null,test:null}",
 }
+FILES = "dataset.source.files."
 TAKEN = ("dataset", "metric", "seed", "seeds.data")
 # Options of tasks that change only how a model's scores become predictions, and how these are judged.
 JUDGING = (
@@ -63,6 +66,8 @@ def evaluate_run(
     With hypotheses the classes are others than the run's.
     """
     composed = _compose(folder, overrides, allow_shadow=allow_shadow) if overrides else {}
+    if composed and not any(override_key(text) == "dataset" for text in overrides):
+        refuse_other_formats(overrides, composed["dataset"]["source"])
     judging = _judging(overrides, composed)
     run = load_run(folder, device=device, hypotheses=hypotheses, judging=judging)
     config: dict[str, Any] = {**run.config, "task": {**run.config["task"], **judging}}
@@ -83,6 +88,8 @@ def evaluate_run(
         if isinstance(run.task, ZeroShot):
             run.task.fit(rows)
         other = any(_group(override_key(text)) in ("dataset", "seed", "seeds") for text in overrides)
+        for note in data.notes:
+            logger.info("data: %s", note)
         warnings = evaluation_warnings(folder, config, data, names, own=not other)
         for split, text in warnings.items():
             logger.warning("%s: %s", split, text)
@@ -157,6 +164,18 @@ def refuse_kept(overrides: Sequence[str], saved: Mapping[str, Any]) -> None:
     )
 
 
+def refuse_other_formats(overrides: Sequence[str], source: Mapping[str, Any]) -> None:
+    """Raise ConfigError for files whose ending names another format than `source`, the run's data, has."""
+    own, mistakes = str(source["_target_"]).rpartition(".read_")[2], []
+    keys = [key for key in map(override_key, overrides) if key.startswith(FILES)]
+    for key in keys if own in OPTIONS.values() else ():
+        ending = path_of(str(source["files"][key.removeprefix(FILES)])).suffix.lower()
+        if (option := OPTIONS.get(FORMATS.get(ending, ""), "text")) not in ("text", own):
+            expected = f"{own} as the run was trained on"
+            mistakes.append(Mistake(key, f"a {ending} file", expected, f"for this one add dataset={option}"))
+    raise_if_any(mistakes)
+
+
 def _group(key: str) -> str:
     return re.split(r"[./@]", key)[0]
 
@@ -189,7 +208,7 @@ def on_top_of(recorded: Sequence[str], overrides: Sequence[str]) -> list[str]:
     one that chose the best model.
     """
     keys = [override_key(text) for text in overrides]
-    files = [text for text in overrides if override_key(text).startswith("dataset.source.files.")]
+    files = [text for text in overrides if override_key(text).startswith(FILES)]
     train = "dataset.source.files.train"
     has_train = any(override_key(text) == train and not text.endswith("=null") for text in files)
     implied: dict[str, str] = {train: "null"} if files else {}

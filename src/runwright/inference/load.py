@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from runwright import build
 from runwright.config.secrets import reveal
 from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.errors import CheckpointError, ConfigError, DataError
-from runwright.inference.records import Columns, in_chunks, texts_of
+from runwright.inference.records import Columns, Records, in_chunks, texts_of
 from runwright.inference.zero_shot import ZeroShot
 from runwright.model.configuration import auto_class, quiet_transformers
 from runwright.report.progress import Progress
@@ -114,15 +115,33 @@ def _without_model(folder: Path) -> CheckpointError:
     )
 
 
-def choose_columns(task: Any, columns: Sequence[str] | None = None) -> Columns:
-    """The columns of a record that hold the task's texts: these, otherwise as in training."""
-    names = task.text_columns
+def choose_columns(run: FinishedRun, columns: Sequence[str] | None = None) -> Columns:
+    """The columns of a record that hold the task's texts: these, otherwise as in training.
+
+    One that training renamed may have its name in the file or the new one.
+    """
+    names, words = run.task.text_columns, run.task.words_column
     if columns and len(columns) != len(names):
         raise ConfigError(f"--text-column: given {len(columns)}, expected {len(names)}: {', '.join(names)}")
     if columns:
         return {name: (column,) for name, column in zip(names, columns, strict=True)}
-    words = task.words_column
-    return {name: (words, name) if words else (name,) for name in names}
+    renamed = run.config["dataset"].get("columns") or {}
+    return {
+        name: tuple(filter(None, (either for one in (words, name) for either in (renamed.get(one), one))))
+        for name in names
+    }
+
+
+def open_records(
+    run: FinishedRun, source: str | None, columns: Columns, reading: Mapping[str, str | None]
+) -> Records:
+    """Records of a file or of standard input, see `Records`; says on standard error how they are read."""
+    label_column = getattr(run.task, "tags_column", run.task.label_column)
+    labels = {label_column: run.task.label_names} if run.task.label_names else {}
+    records = Records(source, dataset=run.config["dataset"], columns=columns, labels=labels, **reading)
+    if records.note:
+        print(records.note, file=sys.stderr)
+    return records
 
 
 def predict_records(
@@ -138,7 +157,7 @@ def predict_records(
     A column of a record that is named like one of these becomes `input_…`. `columns` say which ones hold the
     texts. Only a chunk of records is in memory at a time.
     """
-    columns = columns or choose_columns(run.task)
+    columns = columns or choose_columns(run)
     done = 0
     num_examples = len(run.task.label_names) if isinstance(run.task, ZeroShot) else 1  # of a record
     for chunk in in_chunks(records, max(1, CHUNK_RECORDS // num_examples)):

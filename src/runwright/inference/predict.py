@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from runwright.errors import ConfigError
-from runwright.inference.load import choose_columns, load_run, predict_records
-from runwright.inference.records import as_records, dialects_of, read_records
+from runwright.inference.load import choose_columns, load_run, open_records, predict_records
+from runwright.inference.records import OBJECTS, as_records
 from runwright.report.progress import Progress
 from runwright.report.tables import RecordWriter, csv_columns
 from runwright.store import written_whole
@@ -25,27 +24,25 @@ def predict_to_stream(
     *,
     texts: Sequence[str],
     file: str | None,
-    input_format: str | None,
+    reading: Mapping[str, str | None],
     text_columns: Sequence[str] | None,
     output: Path | None,
     output_format: str,
     all_scores: bool,
     device: str | None,
     hypotheses: Hypotheses | None = None,
-    delimiter: str | None = None,
-    quote: str | None = None,
 ) -> int:
     """Predict texts, a file or standard input with the run in `folder`; returns the number of records."""
     if output is None and output_format == "npy":
         raise ConfigError("--output: given nothing, expected a file for the vectors")
     run = load_run(folder, device=device, hypotheses=hypotheses)
-    columns = choose_columns(run.task, text_columns)
-    dialects = dialects_of(run.config["dataset"], delimiter=delimiter, quote=quote)
-    read = partial(read_records, file, columns=columns, format_name=input_format, dialects=dialects)
-    records = as_records(texts, columns, file="arguments") if texts else read()
-    header = ()
-    if output_format == "csv" and file not in (None, "-"):  # read twice: any record may have one more
-        header = csv_columns(read())
+    columns = choose_columns(run, text_columns)
+    if any(OBJECTS.match(text.encode("utf-8", "replace")) for text in texts):
+        print("arguments: JSON is predicted as a text; records come by --file or input", file=sys.stderr)
+    records: Iterable[dict[str, Any]] = as_records(texts, columns, file="arguments")
+    records = records if texts else open_records(run, file, columns, reading)
+    # Read twice: any record may have one column more.
+    header = csv_columns(records) if output_format == "csv" and not texts else ()
     with Progress(enabled=output is not None) as progress, progress.counting("predict") as on_progress:
         predicted = predict_records(
             run, records, all_scores=all_scores, columns=columns, on_progress=on_progress

@@ -1,130 +1,296 @@
-"""Records to predict, read one by one from arguments, standard input or files of any size."""
+"""Records to predict: given in Python, or read from files and standard input as the run's own data were."""
 
 from __future__ import annotations
 
-import io
-import json
+import inspect
+import os
+import re
+import shutil
 import sys
+import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
-from pathlib import Path
-from typing import Any, TextIO
+from dataclasses import replace
+from itertools import islice
+from typing import Any
 
-from runwright.dataset.readers.csv_rows import Dialect, delimiter_of, quote_of, records_in, wrong_number
-from runwright.dataset.readers.json_rows import json_list
-from runwright.dataset.readers.reading import HALF_CHARACTER, Position, counted, holds_half_character
-from runwright.errors import ConfigError, DataError
+from runwright.config.options import TARGET
+from runwright.config.targets import instantiate, locate
+from runwright.dataset.readers.addresses import files_of_splits, open_bytes, path_of
+from runwright.dataset.readers.csv_rows import CsvReader, Dialect, delimiter_of, quote_of, records_in
+from runwright.dataset.readers.files import TextReader
+from runwright.dataset.readers.json_rows import JsonReader
+from runwright.dataset.readers.parquet_rows import ParquetReader
+from runwright.dataset.readers.reading import (
+    HALF_CHARACTER,
+    Position,
+    Reader,
+    counted,
+    holds_half_character,
+    known_encoding,
+    lines_of,
+)
+from runwright.dataset.readers.squad import SquadReader
+from runwright.dataset.readers.streams import reader_of
+from runwright.errors import ConfigError, DataError, listed
 
 FORMATS = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
     ".json": "jsonl",
     ".txt": "text",
     ".parquet": "parquet",
 }
-USUAL = {"csv": (",", '"'), "tsv": ("\t", None)}  # delimiter and quote
-READ_CSV = "runwright.dataset.readers.files.read_csv"
+OPTIONS = {"csv": "csv", "tsv": "csv", "jsonl": "json", "text": "text", "parquet": "parquet"}  # of `dataset`
+PLAIN = ("text", "a text in each file")  # of formats without columns
 STANDARD_INPUT = "standard input"
+BEGINNING = 1 << 16  # bytes of a file, which tell its encoding
+FEW_ROWS = 20  # which tell whether a file has columns
+OBJECTS = re.compile(rb'(\xef\xbb\xbf)?\s*(\{\s*["}]|\[\s*[{\]])')  # how JSON begins, and hardly any text
+
+_OPTION = re.compile(r"dataset\.source\.(delimiter|quote|encoding)")
+_Own = tuple[Reader, set[str]]
 
 Columns = Mapping[str, Sequence[str]]
 """For each text that a task wants, the columns of a record that may hold it: the first with a value."""
 
 
-def dialects_of(
-    dataset: Mapping[str, Any], *, delimiter: str | None = None, quote: str | None = None
-) -> dict[str, Dialect]:
-    """Dialects of csv and tsv: as the flags say, as in a run's data, or the usual ones.
+class Records:
+    """Records of a file, pattern, folder or standard input, read anew each time that they are iterated.
 
-    `dataset` is that of the run's configuration. Quote "null" means that quotes are ordinary characters.
+    They are read as the run's own data were, whatever the file's ending; as its format usually is, where the
+    ending names another one or the beginning does not fit; or as the arguments say. `note` tells which, where
+    that may surprise. A line of plain text is the first text of `columns`; a tab separates a pair. Raises
+    DataError naming file, row and column for a record without its texts.
     """
-    usual, source = dict(USUAL), dataset.get("source")
-    if isinstance(source, Mapping) and source.get("_target_") == READ_CSV:
-        character = delimiter_of(source["delimiter"], "dataset.source.delimiter")
-        usual["tsv" if character == "\t" else "csv"] = (character, source["quote"])
-    if delimiter is not None:
-        delimiter = delimiter_of(delimiter, "--delimiter")
-    if quote is not None:
-        usual = {kind: (usual_delimiter, None) for kind, (usual_delimiter, _) in usual.items()}
-        quote = None if quote == "null" else quote_of(quote, "--quote")
-    return {
-        kind: Dialect(
-            delimiter=delimiter or of_kind[0],
-            quote=quote or of_kind[1],
-            encoding="utf-8-sig",
-            header=True,
-            column_names=None,
-        )
-        for kind, of_kind in usual.items()
-    }
 
+    def __init__(
+        self,
+        source: str | None,
+        *,
+        dataset: Mapping[str, Any],  # of the run's configuration
+        columns: Columns,
+        labels: Mapping[str, Sequence[str]] | None = None,  # those that the run knows, by their column
+        format_name: str | None = None,
+        delimiter: str | None = None,
+        quote: str | None = None,  # "null": quotes are ordinary characters
+        encoding: str | None = None,
+    ) -> None:
+        self._columns, self._labels = columns, labels or {}
+        self._spool = _spooled(self) if source in (None, "-") else None
+        path = self._spool or str(source)
+        self.name = STANDARD_INPUT if self._spool else path
+        with self._naming():
+            self._files = files_of_splits({"": path}, None)[""]
+            self._beginning = _beginning_of(self._files[0])
+            own = list(_own_readers(dataset, path))
+            if format_name is None and (delimiter is not None or quote is not None):
+                format_name = "tsv" if path_of(path).suffix.lower() == ".tsv" else "csv"
+            candidates = self._candidates(own, format_name)
+            usual = next((name for reader, _ in own if (name := _encoding_of(reader))), "utf-8-sig")
+            chosen = known_encoding(encoding) if encoding else _sure_encoding(self._beginning, usual)
+            options = {"delimiter": delimiter, "quote": quote, "encoding": chosen}
+            readers = [self._adapted(_changed(reader, options)) for reader in candidates]
+            fits = [len(readers) == 1 or self._fits(reader) for reader in readers]
+        number = fits.index(True) if True in fits else 0
+        self._reader = readers[number]
+        self.note = "" if format_name else self._described(candidates[number], [reader for reader, _ in own])
 
-def read_records(
-    source: str | None, *, columns: Columns, format_name: str | None, dialects: Mapping[str, Dialect]
-) -> Iterator[dict[str, Any]]:
-    """Records of a file, or of standard input where `source` is None or "-".
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for address in self._files:
+            at, file = Position(address=address), self.name if self._spool else address
+            with self._naming():
+                records = counted(self._reader.records(at), at) if _beginning_of(address).strip() else ()
+                if format_of(self._reader) in PLAIN:
+                    texts = (record["text"] for record in records)
+                    records = (_text_record(text, self._columns, row, file) for row, text in enumerate(texts))
+                yield from _checked(records, self._columns, file)
 
-    A line of plain text is the first text of `columns`; a tab separates a pair. `dialects` are those of csv
-    and tsv. Raises DataError naming file, row and column for a record without its texts, or with a text of
-    no characters.
-    """
-    path = None if source in (None, "-") else Path(source).expanduser()
-    address = STANDARD_INPUT if path is None else str(path)
-    if path is not None and not path.is_file():
-        raise DataError("no such file", file=address)
-    kind = format_name
-    if path is not None and kind is None and (kind := FORMATS.get(path.suffix.lower())) is None:
-        choices = ", ".join(dict.fromkeys(FORMATS.values()))
-        problem = f"the format cannot be told from {path.suffix!r}; give --format with one of {choices}"
-        raise DataError(problem, file=address)
-    if kind == "parquet":
-        if path is None:
-            raise ConfigError("--format: parquet is not read from standard input, give --file FILE")
-        yield from _checked(_parquet(path), columns, address)
-        return
-    dialect = dialects.get(kind or "")
-    with _opened(path, newline="" if dialect else None) as stream:
-        at = Position(address=address)
-        lines = _decoded(stream, at)
-        if dialect:
-            records = _delimited(lines, dialect, at)
-        elif kind == "jsonl":
-            records = _json_records(lines, at)
-        else:  # without a format of its own, a line of standard input may be a record too
-            records = (
-                _json_record(line, row, address)
-                if kind is None and line.startswith("{")
-                else _text_record(line.rstrip("\r\n"), columns, row, address)
-                for row, line in enumerate(lines)
-            )
-        yield from _checked(records, columns, address)
-
-
-@contextmanager
-def _opened(path: Path | None, *, newline: str | None) -> Iterator[TextIO]:
-    """UTF-8 with or without a byte-order mark, whatever the terminal's encoding; see `_decoded`."""
-    how: Any = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": newline}
-    if path is not None:
-        with path.open(**how) as stream:
-            yield stream
-        return
-    stream = io.TextIOWrapper(sys.stdin.buffer, **how)
-    try:
-        yield stream
-    finally:
-        stream.detach()  # else it would close standard input with itself
-
-
-def _decoded(stream: TextIO, at: Position) -> Iterator[str]:
-    """The lines, counted in `at`; raises DataError at the first one with bytes that are not UTF-8."""
-    for at.num_lines, line in enumerate(stream, start=1):
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Errors of readers name the input and the flags."""
         try:
-            line.encode()  # what could not be decoded was read as surrogates, of which UTF-8 has none
-        except UnicodeEncodeError as error:
-            problem = "the text is not UTF-8: convert it first"
-            raise DataError(problem, file=at.address, line=at.num_lines) from error
-        yield line
+            yield
+        except ConfigError as error:
+            raise ConfigError(*(_OPTION.sub(r"--\1", text) for text in error.mistakes)) from error
+        except DataError as error:
+            place = {"row": error.row, "line": error.line, "column": error.column}
+            file = self.name if self._spool else error.file
+            raise DataError(_OPTION.sub(r"--\1", error.problem), file=file, **place) from error
+
+    def _candidates(self, own: Sequence[_Own], format_name: str | None) -> list[Reader]:
+        """The readers that may be meant, the likeliest first."""
+        if format_name is not None:
+            same = [reader for reader, _ in own if format_of(reader) == format_name]
+            return same[:1] or [_usual(format_name)]
+        ending = path_of(self._files[0]).suffix.lower()
+        named = "text" if self._spool else FORMATS.get(ending)
+        found = [
+            reader
+            for reader, endings in own
+            if ending in endings
+            or named is None
+            or ("" in endings and (named == "text" or not isinstance(reader, TextReader)))  # of a folder
+        ]
+        is_table = any(isinstance(reader, CsvReader) and len(self._fields(reader)) > 1 for reader in found)
+        for reader, _ in own:  # a header, objects or sentences of words show themselves
+            is_headless = isinstance(reader, CsvReader) and not reader.dialect.header
+            found += [] if is_headless or isinstance(reader, TextReader | ParquetReader) else [reader]
+        found += [reader for reader, _ in own if format_of(reader) == named]
+        found += [_usual("jsonl")] if self._spool else []
+        found += [_usual(named)] if named and not (named == "text" and is_table) else []
+        if not found:
+            choices = ", ".join(dict.fromkeys(FORMATS.values()))
+            problem = f"the format cannot be told from {ending!r}; give --format with one of {choices}"
+            raise DataError(problem, file=self.name)
+        return [reader for number, reader in enumerate(found) if reader not in found[:number]]
+
+    def _fields(self, reader: CsvReader) -> list[str]:
+        """The fields of the first record."""
+        at = Position(address=self._files[0])
+        try:
+            return next(records_in(lines_of(at, reader.dialect.encoding), reader.dialect, at), [])
+        except DataError:
+            return []
+
+    def _adapted(self, reader: Reader) -> Reader:
+        """Without a header in training, a file may have one all the same, or texts and nothing else."""
+        if not isinstance(reader, CsvReader) or reader.dialect.header:
+            return reader
+        fields, dialect = self._fields(reader), reader.dialect
+        if self._hold_texts(fields):
+            return replace(reader, dialect=replace(dialect, header=True, column_names=None))
+        if len(fields) == len(self._columns) < len(dialect.column_names or (0, 0, 0)):
+            names = tuple(choices[-1] for choices in self._columns.values())
+            return replace(reader, dialect=replace(dialect, column_names=names))
+        return reader
+
+    def _hold_texts(self, names: Sequence[str]) -> bool:
+        return all(any(name in names for name in choices) for choices in self._columns.values())
+
+    def _fits(self, reader: Reader) -> bool:
+        has_objects = OBJECTS.match(self._beginning) is not None
+        if format_of(reader) in PLAIN:
+            return not has_objects
+        at = Position(address=self._files[0])
+        try:
+            if isinstance(reader, CsvReader) and reader.dialect.header:
+                return self._hold_texts(reader.names(at.address, ""))
+            few = list(islice(reader.records(at), FEW_ROWS))
+        except DataError:
+            return False
+        if isinstance(reader, JsonReader | SquadReader | ParquetReader):
+            return has_objects or isinstance(reader, ParquetReader)
+        # A line of text could be a word with its tag, or a class with its text.
+        given = [record[name] for name in self._labels for record in few if record.get(name) is not None]
+        found = {
+            one for value in given for one in (value if isinstance(value, list) else str(value).split(","))
+        }
+        return not found or not found.isdisjoint(*self._labels.values())
+
+    def _described(self, chosen: Reader, own: Sequence[Reader]) -> str:
+        """How the records are read, where it is not as in training, or not as standard input usually is."""
+        trained, is_text = listed(map(format_of, own)), format_of(chosen) in PLAIN
+        name = (
+            f"csv with {chosen.dialect.delimiter!r}" if isinstance(chosen, CsvReader) else format_of(chosen)
+        )
+        if own and chosen not in own and not (self._spool and is_text):
+            return f"{self.name}: read as {name}; the run was trained on {trained} (--format)"
+        if own and _encoding_of(self._reader) == "utf-8-sig" != _encoding_of(chosen):
+            return f"{self.name}: read as UTF-8; the run's data were {_encoding_of(chosen)} (--encoding)"
+        if self._spool and own and not is_text:
+            return f"{self.name}: read as {trained}, as in training (--format text: a text on each line)"
+        return ""
+
+
+def format_of(reader: Reader) -> str:
+    """The format that a reader reads, as --format has it where it has it."""
+    if isinstance(reader, CsvReader):
+        return "tsv" if reader.dialect.delimiter == "\t" else "csv"
+    if isinstance(reader, JsonReader):
+        return "jsonl" if reader.field is None else f"json with field {reader.field!r}"
+    if isinstance(reader, TextReader):
+        label_is_in_line = str(reader.label_from) == "line"
+        return "a class, then a text" if label_is_in_line else PLAIN[reader.unit == "file"]
+    return type(reader).__name__.removesuffix("Reader").lower()
+
+
+def _usual(format_name: str) -> Reader:
+    """The reader of files of which nothing more is known."""
+    if format_name == "jsonl":
+        return JsonReader(encoding="utf-8-sig", field=None)
+    if format_name == "text":
+        return TextReader(encoding="utf-8-sig", unit="line", label_from=None)
+    if format_name == "parquet":
+        return ParquetReader()
+    delimiter, quote = ("\t", None) if format_name == "tsv" else (",", '"')
+    return CsvReader(
+        dialect=Dialect(
+            delimiter=delimiter, quote=quote, encoding="utf-8-sig", header=True, column_names=None
+        )
+    )
+
+
+def _own_readers(value: Any, path: str) -> Iterator[_Own]:
+    """The readers of the files in a run's configuration of its data, with the endings of those files."""
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if not isinstance(value, Mapping):
+        return
+    files = value.get("files")
+    if isinstance(files, Mapping) and str(value.get(TARGET)).startswith("runwright.dataset.readers."):
+        parameters = inspect.signature(locate(value[TARGET], group="dataset")).parameters
+        # An option that is newer than the run is null.
+        node = {**dict.fromkeys(parameters), **value, "files": {"": path}, "folder": None}
+        names = [
+            name for each in files.values() for name in ([each] if isinstance(each, str) else each or [])
+        ]
+        reader = reader_of(lambda: instantiate(node, group="dataset", key="dataset.source"))
+        yield reader, {path_of(name).suffix.lower() for name in names}
+        return
+    for inner in value.values():
+        yield from _own_readers(inner, path)
+
+
+def _encoding_of(reader: Reader) -> str | None:
+    return reader.dialect.encoding if isinstance(reader, CsvReader) else getattr(reader, "encoding", None)
+
+
+def _sure_encoding(beginning: bytes, usual: str) -> str:
+    """The usual encoding, unless a file that begins so is UTF-8 without a doubt."""
+    texts = [beginning.decode(name, errors="replace") for name in ("utf-8-sig", usual)]
+    is_utf_8 = not {"\ufffd", "\0"} & {*texts[0][:-1]}
+    return "utf-8-sig" if is_utf_8 and texts[0] != texts[1] else usual
+
+
+def _changed(reader: Reader, options: Mapping[str, str | None]) -> Reader:
+    """The reader with the encoding, and where it reads csv with the delimiter and quote that are given."""
+    if not isinstance(reader, CsvReader):
+        known: Any = reader
+        return replace(known, encoding=options["encoding"]) if _encoding_of(reader) else reader
+    dialect = replace(reader.dialect, encoding=options["encoding"] or "")
+    if (delimiter := options["delimiter"]) is not None:
+        dialect = replace(dialect, delimiter=delimiter_of(delimiter, "--delimiter"))
+    if (quote := options["quote"]) is not None:
+        dialect = replace(dialect, quote=None if quote == "null" else quote_of(quote, "--quote"))
+    return replace(reader, dialect=dialect)
+
+
+def _beginning_of(address: str) -> bytes:
+    with open_bytes(address) as stream:
+        return stream.read(BEGINNING)
+
+
+def _spooled(owner: Records) -> str:
+    """Standard input as a file that is removed with its owner."""
+    number, path = tempfile.mkstemp(prefix="runwright-")
+    weakref.finalize(owner, os.unlink, path)
+    with os.fdopen(number, "wb") as spool:
+        shutil.copyfileobj(sys.stdin.buffer, spool)
+    return path
 
 
 def as_records(
@@ -172,43 +338,6 @@ def in_chunks(records: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield chunk
 
 
-def _delimited(lines: Iterator[str], dialect: Dialect, at: Position) -> Iterator[dict[str, Any]]:
-    rows = records_in(lines, dialect, at)
-    names = [name.strip() for name in next(rows, [])]
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            raise DataError("the header names this column twice; rename one", file=at.address, column=name)
-    for fields in counted(rows, at):
-        if len(fields) != len(names):
-            at.row -= 1
-            raise wrong_number(fields, names, at)
-        yield dict(zip(names, fields, strict=True))
-
-
-def _json_records(lines: Iterator[str], at: Position) -> Iterator[dict[str, Any]]:
-    """Records of an object on each line, or of one list of objects, which is read as a whole."""
-    numbered = enumerate(lines)
-    first = next(((row, line) for row, line in numbered if line.strip()), (0, ""))
-    if first[1].lstrip().startswith("["):
-        text = "\n" * first[0] + first[1] + "".join(line for _, line in numbered)
-        yield from counted(json_list(text, at), at)
-        return
-    for row, line in chain([first], numbered):
-        if line.strip():
-            yield _json_record(line, row, at.address)
-
-
-def _json_record(line: str, row: int, address: str) -> dict[str, Any]:
-    line = line.rstrip("\r\n")
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"not a line of JSON: {error}", file=address, row=row) from error
-    if not isinstance(record, dict):
-        raise DataError(f"expected an object with named texts, given {line[:60]!r}", file=address, row=row)
-    return record
-
-
 def _text_record(text: str, columns: Columns, row: int, address: str | None) -> dict[str, Any]:
     names = [choices[-1] for choices in columns.values()]
     texts = text.split("\t") if len(names) > 1 else [text]
@@ -216,18 +345,6 @@ def _text_record(text: str, columns: Columns, row: int, address: str | None) -> 
         expected = f"{len(names)} texts ({', '.join(names)}) with a tab between them"
         raise DataError(f"this run takes {expected}, given {text[:60]!r}", file=address, row=row)
     return dict(zip(names, texts, strict=True))
-
-
-def _parquet(path: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow.lib
-    import pyarrow.parquet
-
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                yield from batch.to_pylist()
-    except pyarrow.lib.ArrowException as error:
-        raise DataError(f"not a parquet file: {error}", file=str(path)) from error
 
 
 def _checked(

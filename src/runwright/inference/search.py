@@ -8,7 +8,7 @@ whole or not at all.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +17,15 @@ import pyarrow as pa
 from datasets import Dataset, disable_progress_bars
 
 from runwright.errors import CheckpointError, ConfigError, DataError
-from runwright.inference.load import CHUNK_RECORDS, FinishedRun, load_run, predict_chunk
-from runwright.inference.records import dialects_of, in_chunks, read_records
+from runwright.inference.load import (
+    CHUNK_RECORDS,
+    FinishedRun,
+    choose_columns,
+    load_run,
+    open_records,
+    predict_chunk,
+)
+from runwright.inference.records import in_chunks, texts_of
 from runwright.report.progress import Progress
 from runwright.runs.folder import read_run
 from runwright.store import digest, file_sha256, folder_whole, write_json
@@ -80,12 +87,10 @@ def make_index(
     file: str,
     output: Path,
     *,
-    input_format: str | None,
+    reading: Mapping[str, str | None],
     text_column: str | None,
     kind: Kind,
     device: str | None,
-    delimiter: str | None = None,
-    quote: str | None = None,
 ) -> dict[str, Any]:
     """Encode the texts of a file block by block and write their index; returns its `index.json`.
 
@@ -96,11 +101,11 @@ def make_index(
     if output.exists():
         raise ConfigError(f"--output: {output} exists already; name another folder")
     run = _embedder(run_folder, device=device)
-    column = text_column or run.task.text_columns[0]
-    dialects = dialects_of(run.config["dataset"], delimiter=delimiter, quote=quote)
-    columns = {column: (column,)}
-    records = read_records(file, columns=columns, format_name=input_format, dialects=dialects)
-    texts = ("" if record[column] is None else str(record[column]) for record in records)
+    columns = choose_columns(run, [text_column] if text_column else None)
+    (column,) = columns
+    records = open_records(run, file, columns, reading)
+    found = (texts_of(record, columns, row=row)[column] for row, record in enumerate(records))
+    texts = ("" if text is None else str(text) for text in found)
     with folder_whole(output) as folder:
         vectors = _write_texts(run, texts, folder / TEXTS)
         if not len(vectors):
@@ -117,7 +122,7 @@ def make_index(
         about = {
             "format": FORMAT,
             "file": file,
-            "text_column": column,
+            "text_column": text_column or column,
             "texts": len(vectors),
             "kind": kind,
             "dimension": vectors.shape[1],

@@ -33,6 +33,7 @@ from runwright.config.permissions import worker_environment
 from runwright.config.redaction import redact
 from runwright.config.schema import check
 from runwright.config.secrets import conceal_overrides
+from runwright.dataset.readers.addresses import require_files
 from runwright.errors import ConfigError, Mistake, RunwrightError, raise_if_any, report
 from runwright.launch.group import blocked
 from runwright.runs.folder import CONFIG_FILE, claim_folder, create
@@ -120,6 +121,7 @@ def run_job(config: DictConfig) -> dict[str, Any]:
         plain, unresolved, mistakes = resolve(config)
         raise_if_any([*mistakes, *check(plain)])
         command = [*sys.orig_argv[:1], "-m", "runwright", "train", *overrides]
+        require_files(plain["dataset"])
         sweep = Path(hydra.sweep.dir).resolve()
         identity = f"{sweep.name}-{digest(str(sweep))[:8]}"  # the same for a multirun that is started again
         folder = create(plain, overrides=overrides, command=command, sweep=identity, unresolved=unresolved)

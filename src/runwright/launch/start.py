@@ -123,6 +123,7 @@ def _settle(folder: Path, reason: str) -> int:
 def _new_folder(overrides: Sequence[str], *, allow_shadow: bool) -> tuple[Path, dict[str, Any] | None]:
     """The newest unfinished run of the configuration with resume=auto, else a new folder."""
     from runwright.config.compose import compose_checked
+    from runwright.dataset.readers.addresses import require_files
 
     composed = compose_checked(list(overrides), allow_shadow=allow_shadow)
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0  # by torchrun, after a failure
@@ -133,18 +134,21 @@ def _new_folder(overrides: Sequence[str], *, allow_shadow: bool) -> tuple[Path, 
                 print(f"resuming {earlier}", file=sys.stderr)
             return earlier, config
     config, unresolved = composed.config, composed.unresolved
+    require_files(config["dataset"])
     return create(config, overrides=composed.overrides, command=sys.argv, unresolved=unresolved), None
 
 
 def _folder_of_resolved(file: Path) -> Path:
     """The run folder around the file; where there is none yet, a new one."""
     from runwright.config.schema import check
+    from runwright.dataset.readers.addresses import require_files
     from runwright.errors import raise_if_any
 
     config = read_config(file)
     raise_if_any(check(reveal(config)))
     if (file.parent / RUN_FILE).is_file():
         return file.parent.resolve()
+    require_files(reveal(config)["dataset"])
     return create(config, overrides=(), command=sys.argv)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.logging import RichHandler
 
+from runwright.errors import plain
 from runwright.report.terminal import console
 
 FILE_NAME = "log.txt"
@@ -64,14 +65,14 @@ def run_logging(folder: Path, *, first: bool, redact: Callable[[str], str] = str
 
 
 class _Redacting(logging.Formatter):
-    """Lines with secrets masked, tracebacks included."""
+    """Lines with secrets masked and control characters as code, tracebacks included."""
 
     def __init__(self, redact: Callable[[str], str], form: str, datefmt: str | None = None) -> None:
         super().__init__(form, datefmt)
         self._redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._redact(super().format(record))
+        return plain(self._redact(super().format(record)))
 
 
 def _terminal(level: int, redact: Callable[[str], str]) -> logging.Handler:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runwright.config.addresses import to_address, to_path
+from runwright.errors import plain
 from runwright.report.tables import strict
 from runwright.report.terminal import duration, number_text, plain_table, print_table, result_console
 from runwright.store import write_json
@@ -49,6 +50,7 @@ class RunSummary:
     peak_memory_bytes: int | None = None
     device: str = ""
     ledger: str = ""
+    data_warnings: Sequence[str] = ()  # rows that may spoil the metrics
     data_changes: Sequence[Mapping[str, Any]] = ()  # step and changes, where the run went on with other data
     paths: Mapping[str, Path] = field(default_factory=dict)
     tracked_at: str = ""  # where the tracker shows the run
@@ -102,7 +104,8 @@ def print_summary(summary: RunSummary, *, console: Console | None = None) -> Non
     console.print()
     # Paths and commands are for copying: never wrapped by us.
     for label, text in (*_effort(summary), *_files(summary), *_next_commands(summary)):
-        console.print(Text.assemble((f" {label:<12}", "dim"), text), soft_wrap=True)
+        style = "bold yellow" if label == "warning" else "dim"
+        console.print(Text.assemble((f" {label:<12}", style), text), soft_wrap=True)
 
 
 def print_metrics(
@@ -163,7 +166,9 @@ def _table(
             Text(name), justify="right", no_wrap=is_ours, style="bold" if name == "value" else ""
         )
     for key in keys:
-        table.add_row(Text(key.removeprefix(prefix)), *(Text(texts.get(key, "")) for _, texts in shown))
+        table.add_row(
+            Text(plain(key.removeprefix(prefix))), *(Text(texts.get(key, "")) for _, texts in shown)
+        )
     return table
 
 
@@ -195,6 +200,8 @@ def _effort(summary: RunSummary) -> Iterator[tuple[str, str]]:
     if summary.peak_memory_bytes:
         device = f" ({summary.device})" if summary.device else ""
         yield "memory", f"{summary.peak_memory_bytes / 2**30:.2f} GiB at most{device}"
+    for warning in summary.data_warnings:
+        yield "warning", warning
     for change in summary.data_changes:
         yield "data", f"changed at step {change['step']:,}: {'; '.join(change['changes'])}"
 

@@ -101,16 +101,28 @@ class RecordWriter:
 
 
 def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> Path:
-    """Write CSV, with the columns of all records, or JSON lines, by the suffix of the file."""
+    """Write CSV for spreadsheets, with the columns of all records, or JSON lines, by the file's suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     is_csv = path.suffix == ".csv"
-    records = list(records) if is_csv else records
+    if is_csv:
+        records = [{guarded(key): guarded(cell) for key, cell in _flat(each).items()} for each in records]
     with path.open("w", encoding="utf-8", newline="") as stream:
         columns = csv_columns(records) if is_csv else ()
         writer = RecordWriter(stream, format_name="csv" if is_csv else "jsonl", columns=columns)
         for record in records:
             writer.write(record)
     return path
+
+
+def guarded(cell: Any) -> Any:
+    """A cell, behind an apostrophe where a spreadsheet would run its text as a formula."""
+    if not isinstance(cell, str) or cell[:1] not in {*"=+-@\t\r"} or not cell:
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -54,6 +54,7 @@ def record_data(
         "learned": task.state_dict(),
         "files": _hash_files(config, data),
         "notes": data.notes,
+        "warnings": data.warnings,
         "sources": data.sources,
         **({"parts": data.parts} if data.parts else {}),
     }

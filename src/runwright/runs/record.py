@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -17,11 +17,13 @@ from typing import Any
 
 from runwright import build
 from runwright.config.redaction import redact
+from runwright.dataset.first_look import describe
 from runwright.dataset.load import LoadedData
+from runwright.report.page.records import read_json
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, peak_memory_bytes, write_summary
 from runwright.runs import outputs
-from runwright.runs.data_identity import check_data, record_data
+from runwright.runs.data_identity import DATA_FILE, check_data, record_data
 from runwright.runs.folder import CONFIG_FILE, OVERRIDES_FILE, read_run, this_process, update_status
 from runwright.runs.origins import MODELS_FILE, find_models, record_inputs, record_origin
 from runwright.runs.page import is_cheap, write_report
@@ -29,7 +31,6 @@ from runwright.runs.resume import record_resume
 from runwright.runs.states import TRACEBACK_FILE, ended_runs, mark_all
 from runwright.store import cache_root, write_json
 from runwright.tokenizer.source import keep_trained
-from runwright.tokenizer.statistics import describe_truncation
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
 from runwright.tracker.system import cpu_seconds
@@ -134,10 +135,10 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
     """Record the rows and what the task learned from them; for the first rank."""
     write_json(run.folder / TASK_FILE, prepared.task.state_dict())
     keep_trained(run.config["tokenizer"], prepared.tokenizer, run.folder)
-    for row in prepared.data.table():
-        logger.info("data: %s: %d rows", row["split"], row["rows"])
-    if train := prepared.examples.get("train"):  # a stream has told nothing yet
-        logger.info("train: %s", describe_truncation(train.column("full_length"), prepared.task.max_length))
+    for warning in prepared.data.warnings:
+        logger.warning("data: %s", warning)
+    for line in first_look(run.config, prepared):
+        logger.info("data: %s", line)
     if run.data_changes:
         _record_changes(run)  # first: what is recorded of the data itself is no longer compared after it
     changed = bool(run.data_changes)
@@ -145,6 +146,16 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
     run.tracker.log_artifact(file)
     run.tracker.log_tags({f"data.{split}": value for split, value in prepared.data.fingerprints.items()})
     record_inputs(run.config, prepared.data, tracker=run.tracker)
+
+
+def first_look(config: Mapping[str, Any], prepared: build.Prepared) -> Iterator[str]:
+    """Lines of a first look at the rows, with the share of inputs that are truncated."""
+    task, cut = prepared.task, {}
+    for split, examples in prepared.examples.items():
+        if not task.cuts_windows and len(examples):
+            cut[split] = float((examples.column("full_length") > task.max_length).mean())
+    source = config["dataset"].get("source") or {}
+    return describe(prepared.data, task, prepared.looks, source=source, cut=cut)
 
 
 def _record_changes(run: Run) -> None:
@@ -228,6 +239,7 @@ def record_summary(
         padded_tokens=state.padded_tokens,
         peak_memory_bytes=peak_memory_bytes(),
         device=str(run.ranks.device),
+        data_warnings=read_json(run.folder / DATA_FILE).get("warnings", []),
         data_changes=read_run(run.folder).get("data_changes", []),
         tracked_at=str(getattr(run.tracker, "location", "")),
     )

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 BATCH = 256
@@ -83,22 +82,6 @@ def measure(
             on_text(text, encoding)
     counts.num_used = len(used)
     return counts
-
-
-def describe_truncation(lengths: Sequence[int] | np.ndarray, max_length: int) -> str:
-    """Rows and tokens lost by cutting inputs of these lengths at `max_length`, in one sentence for the log.
-
-    Lengths are in tokens, special ones included.
-    """
-    lengths = np.asarray(lengths, dtype=np.int64)
-    lost, longest = np.maximum(lengths - max_length, 0), lengths.max(initial=0)
-    num_rows, num_cut, num_tokens = len(lengths), np.count_nonzero(lost), lengths.sum()
-    if not num_cut:
-        return f"max_length {max_length} cuts none of {num_rows} rows; the longest has {longest} tokens"
-    return (
-        f"max_length {max_length} cuts {num_cut} of {num_rows} rows ({num_cut / num_rows:.1%}) and loses "
-        f"{lost.sum()} of {num_tokens} tokens ({lost.sum() / num_tokens:.1%}); the longest has {longest}"
-    )
 
 
 def cut(tokenizer: PreTrainedTokenizerFast, text: str) -> list[Piece]:

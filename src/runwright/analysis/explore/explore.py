@@ -23,6 +23,7 @@ from runwright.analysis.explore.survey import (
     survey_tokens,
     texts_of,
 )
+from runwright.build import texts_in_rows
 from runwright.dataset.cleaning.columns import as_text, text_of
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID
@@ -141,7 +142,7 @@ def choose_columns(data: LoadedData, task: Any) -> Columns:
     if task is None:
         label = next((name for name in USUAL_LABELS if name in names), None)
         return Columns(text_columns=_longest_texts(rows, names), label_column=label)
-    notes, texts, label = [], task.row_texts, task.label_column
+    notes, texts, label = [], texts_in_rows(task), task.label_column or getattr(task, "tags_column", None)
     missing = ", ".join(name for name in texts if name not in names)
     if missing or not texts:
         texts = _longest_texts(rows, names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 
@@ -30,12 +31,24 @@ class Finding(NamedTuple):
     what: str
     hint: str = ""
     examples: tuple[str, ...] = ()
+    where: str = ""  # rows of a split: those of all splits stand together in place of PLACE
+
+
+PLACE = "\0"
 
 
 def find(exploration: Exploration) -> list[Finding]:
-    """All findings, problems first."""
+    """All findings, problems first, each once for all splits that it concerns."""
     checks = (_overlaps, _noise, _labels, _shifts, _odd, _scripts, _tokens, _columns)
-    findings = [finding for check in checks for finding in check(exploration)]
+    together: dict[tuple[str, str], list[Finding]] = {}
+    for check in checks:
+        for finding in check(exploration):
+            together.setdefault((finding.level, finding.what), []).append(finding)
+    findings = []
+    for (_, what), alike in together.items():
+        places = ", ".join(finding.where for finding in alike)
+        examples = tuple(example for finding in alike for example in finding.examples)[:MAX_EXAMPLES]
+        findings.append(alike[0]._replace(what=what.replace(PLACE, places), examples=examples))
     return sorted(findings, key=lambda finding: finding.level != "problem")
 
 
@@ -46,13 +59,14 @@ def _overlaps(exploration: Exploration) -> Iterator[Finding]:
         step = "DropNearDuplicates" if near else "DropDuplicates"
         leaks = other == "train" != split
         if split == other:
-            what, hint = f"{near}repeat an earlier one", f"{step} keeps the first of them"
+            what, hint = f"{near}repeat an earlier one of their split", f"{step} keeps the first of them"
         else:
             what = f"are {near}the same as a row of {other}"
             hint = f"{step} with across: true takes them out of train" if leaks else ""
         count = f"{overlap.rows:,} of {rows:,} rows of {split} ({share(overlap.rows, rows)})"
         examples = tuple(exploration.text(split, position) for position, _ in overlap.examples)
-        yield Finding("problem" if leaks and not near else "look", f"{count} {what}", hint, examples)
+        level = "problem" if leaks and not near else "look"
+        yield Finding(level, f"{PLACE} {what}", hint, examples, count)
 
 
 def _noise(exploration: Exploration) -> Iterator[Finding]:
@@ -62,8 +76,9 @@ def _noise(exploration: Exploration) -> Iterator[Finding]:
             f"{exploration.text(noise.split, first)}"
             for other, first in noise.examples
         ]
-        what = f"{noise.texts:,} texts of {noise.split} ({noise.rows:,} rows) come with different labels"
-        yield Finding("problem", what, "no model can be right about all of them", tuple(examples))
+        count = f"{noise.texts:,} texts of {noise.split} ({noise.rows:,} rows)"
+        hint = "no model can be right about all of them"
+        yield Finding("problem", f"{PLACE} come with different labels", hint, tuple(examples), count)
 
 
 def _labels(exploration: Exploration) -> Iterator[Finding]:
@@ -116,7 +131,7 @@ def _odd(exploration: Exploration) -> Iterator[Finding]:
                 count = f"{len(rows):,} texts of {split} ({share(len(rows), len(survey.characters))})"
                 level = "problem" if oddity.name in {"empty", "garbled"} else "look"
                 examples = tuple(exploration.text(split, position) for position in shown)
-                yield Finding(level, f"{count} {oddity.says}", oddity.hint, examples)
+                yield Finding(level, f"{PLACE} {oddity.says}", oddity.hint, examples, count)
 
 
 def _scripts(exploration: Exploration) -> Iterator[Finding]:
@@ -145,13 +160,17 @@ def _tokens(exploration: Exploration) -> Iterator[Finding]:
         if rows_cut > MUCH_CUT:
             lost = f"{rows_cut:.1%} of the {inputs} of {split} and {tokens_lost:.1%} of its tokens"
             hint = f"95 % of the {inputs} have at most {quantile(tokens.lengths, 0.95)} tokens"
-            yield Finding("look", f"task.max_length={limit} cuts {lost}", hint)
+            yield Finding("look", f"task.max_length={limit} cuts {PLACE}", hint, where=lost)
         num_unknown, num_tokens = tokens.counts.num_unknown, tokens.counts.num_tokens
         if num_unknown > MANY_UNKNOWN * num_tokens:
-            rate, hint = share(num_unknown, num_tokens), "another tokenizer, or NormalizeUnicode with NFKC"
-            what = f"{rate} of the tokens of {split} are unknown to the tokenizer"
+            rate = f"{share(num_unknown, num_tokens)} of the tokens of {split}"
+            pieces = tokens.unknown.items()
+            helps = (
+                sum(count for piece, count in pieces if normalize("NFKC", piece) != piece) > num_unknown / 2
+            )
+            hint = f"another tokenizer, or {'NormalizeUnicode with NFKC' if helps else 'MapCharacters'}"
             pieces = (f"{piece} ({count:,} times)" for piece, count in tokens.unknown.most_common(5))
-            yield Finding("look", what, hint, tuple(pieces))
+            yield Finding("look", f"{PLACE} are unknown to the tokenizer", hint, tuple(pieces), rate)
 
 
 def _columns(exploration: Exploration) -> Iterator[Finding]:
@@ -164,5 +183,5 @@ def _columns(exploration: Exploration) -> Iterator[Finding]:
             values = [*column.common[:1], ("null", column.nulls)]
             value, count = max(values, key=lambda item: item[1])
             if count >= NEAR_CONSTANT * column.num and column.num >= FEW_ROWS:
-                rows = share(count, column.num)
-                yield Finding("look", f"the column {name} of {split} is {value!r} in {rows} of the rows")
+                what = f"the column {name} is {value!r} in {PLACE}"
+                yield Finding("look", what, where=f"{share(count, column.num)} of the rows of {split}")

@@ -14,6 +14,7 @@ import pyarrow.compute
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
 
 VERY_LONG = 10_000  # characters
+KANA_SHARE = 0.1  # of the characters that Japanese texts are written in
 SCRIPT_CHARACTERS = 2000  # of each text, enough to tell its script
 
 # UTF-8 that was read as Latin-1 or Windows-1252: a leading byte, then trailing ones.
@@ -131,11 +132,12 @@ SCRIPTS = (
 def main_scripts(texts: Sequence[str]) -> np.ndarray:
     """The script of most letters of each text, a position in SCRIPTS, [N] uint8; 0: it has no letters.
 
-    Texts with kana are counted as kana, whatever their share: Japanese has Han characters too.
+    Of texts in kana and Han characters a tenth of kana makes kana: Japanese has both, Chinese quotes a kana.
     """
     begins = pc.utf8_slice_codeunits(pa.array(texts, pa.large_string()), 0, SCRIPT_CHARACTERS)
     patterns = {name: rf"\p{{{name}}}" for name in SCRIPTS[1:]} | {"Kana": r"[\p{Hiragana}\p{Katakana}]"}
     counts = {name: pc.count_substring_regex(begins, text).to_numpy() for name, text in patterns.items()}
-    counts["Kana"] = np.where(counts["Kana"] > 0, counts["Kana"] + counts["Han"], 0)
+    both = counts["Kana"] + counts["Han"]
+    counts["Kana"] = np.where(counts["Kana"] >= KANA_SHARE * both, both * (counts["Kana"] > 0), 0)
     table = np.stack([np.zeros(len(texts), np.int64), *counts.values()])
     return table.argmax(axis=0).astype(np.uint8)

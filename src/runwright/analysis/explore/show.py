@@ -19,7 +19,9 @@ from runwright.analysis.explore.findings import Finding, find
 from runwright.analysis.explore.tables import Share, Table, label_names, tables
 from runwright.config.compose import checked, compose
 from runwright.config.targets import GROUPS
-from runwright.errors import ConfigError
+from runwright.dataset.first_look import describe
+from runwright.dataset.load import LoadedData
+from runwright.errors import ConfigError, DataError, plain
 from runwright.report.page import document
 from runwright.report.page.charts import (
     classes_chart,
@@ -55,16 +57,17 @@ def explore_config(
             f"--sample-rows: given {token_rows}, expected at least 1; --no-tokens leaves them out"
         )
     config = _without_streams(composed.config)
-    name = str(composed.choices.get("dataset") or "dataset")
+    name = str(composed.choices.get("experiment") or composed.choices.get("dataset") or "dataset")
     stream = sys.stderr if as_json else sys.stdout
     console = Console(highlight=False, file=stream, width=None if stream.isatty() else WIDTH_OF_A_FILE)
     with console.status("reading") as status:
         data = build.load_data(config)
         tokenizer = build.build_tokenizer(config, data) if with_tokens else None
+        task = _build_task(config, tokenizer)
         exploration = explore(
             data,
             name=name,
-            columns=choose_columns(data, _build_task(config, tokenizer)),
+            columns=choose_columns(data, task),
             tokenizer=tokenizer,
             tokenizer_name=str(config["tokenizer"].get("name") or "the tokenizer") if tokenizer else None,
             max_length=config["task"].get("max_length"),
@@ -77,7 +80,8 @@ def explore_config(
     if as_json:
         print(to_json(exploration, findings))
     else:
-        print_exploration(exploration, findings, console=console)
+        lines = _first_look(config, data, task)
+        print_exploration(exploration, findings, lines, console=console)
         console.print(f"\n page     {file}", soft_wrap=True)
 
 
@@ -98,12 +102,26 @@ def _without_streams(value: Any) -> Any:
     return [_without_streams(inner) for inner in value] if isinstance(value, list) else value
 
 
-def print_exploration(exploration: Exploration, findings: Sequence[Finding], *, console: Console) -> None:
-    """Print the tables of the summary, then the findings."""
-    for note in (*exploration.columns.notes, *exploration.data.notes):
-        console.print(Text(f" {_line(note)}", style="dim"), soft_wrap=True)
+def _first_look(config: Mapping[str, Any], data: LoadedData, task: Any) -> list[str]:
+    """What `train` shows of the data, or why it would refuse it."""
+    if task is None:
+        return data.notes
+    try:
+        build.fit_task(task, data)
+        looks = build.look(data, task)
+    except DataError as error:
+        return [*data.notes, f"train would refuse this: {plain(str(error))}"]
+    return [*describe(data, task, looks, source=config["dataset"].get("source") or {}, cut={})]
+
+
+def print_exploration(
+    exploration: Exploration, findings: Sequence[Finding], lines: Sequence[str] = (), *, console: Console
+) -> None:
+    """Print a first look, the other tables of the summary, then the findings."""
+    for line in (*map(_line, exploration.columns.notes), *lines):
+        console.print(Text(f" {line}", style="dim"), soft_wrap=True)
     for table in tables(exploration):
-        if table.is_summary:
+        if table.is_summary and table.name != "splits":
             title = visible(table.title, longest=console.width - 1)
             console.print(Text(f"\n {title}", style="bold"), soft_wrap=True)
             print_table(_rich_table(table), console=console, left=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from runwright.config.hints import SPLITS
 from runwright.config.options import TARGET
 from runwright.config.rules.makers import Mistakes, as_dict, as_list, at_most_one, is_number, signature_of
 from runwright.errors import Mistake, did_you_mean, listed, shown
@@ -70,10 +71,13 @@ def pattern_can_be_read(pattern: Any) -> Mistakes:
 def splits_have_plain_names(files: Any, splits: Any, holdout: Any, subset: Any) -> Mistakes:
     """Files are named after splits."""
     options = {"files": files, "splits": splits, "holdout": holdout, "subset": subset}
-    named = [(option, split) for option, by_split in options.items() for split in as_dict(by_split)]
-    for option, split in named:
+    named = [(option, as_dict(each), split) for option, each in options.items() for split in as_dict(each)]
+    for option, by_split, split in named:
         if not re.fullmatch(r"\w[\w-]{0,60}", str(split)):
             yield Mistake(option, shown(split), "the name of a split: letters, digits, _ and -")
+        if split in SPLITS and by_split[split] is not None:
+            hint = "the best step is chosen on validation" if SPLITS[split] == "validation" else ""
+            yield Mistake(f"{option}.{split}", "a split of this name", f"the name {SPLITS[split]!r}", hint)
 
 
 def source_can_be_streamed(streaming: Any, source: Any) -> Mistakes:

@@ -67,6 +67,22 @@ def files_of_splits(files: Mapping[str, str | list[str] | None], folder: str | N
     return by_split
 
 
+def require_files(value: Any) -> None:
+    """Raise the error of a reader for local files that a configuration of data names and that are missing."""
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if not isinstance(value, Mapping):
+        return
+    files, folder = value.get("files"), value.get("folder")
+    if isinstance(files, Mapping) and "_target_" in value and not is_remote(str(folder)):
+        lists = {split: [each] if isinstance(each, str) else each or [] for split, each in files.items()}
+        local = {split: [name for name in names if not is_remote(name)] for split, names in lists.items()}
+        if any(lists.values()) is any(local.values()):
+            files_of_splits({split: names or None for split, names in local.items()}, folder)
+    for inner in value.values():
+        require_files(inner)
+
+
 def _files(split: str, value: str | list[str], root: Path | str) -> list[str]:
     patterns = [value] if isinstance(value, str) else value
     paths = [str(path) for pattern in patterns for path in _expand(split, pattern, root)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
 import pyarrow as pa
 
@@ -77,6 +78,16 @@ class ConllReader(Reader):
                 if problem:
                     raise at.error(f"{problem}: {lines[number]!r:.60}", line=(at.line or 0) + number)
             yield [[fields[number].strip() for fields in words] for number in numbers]
+
+    def records(self, at: Position, /) -> Iterator[dict[str, Any]]:
+        """Each sentence by column; of a file with a word on each line and nothing else the first column."""
+        first = next(sentences(Position(address=at.address), self.encoding), [""])[0]
+        columns = self.columns_on_line
+        if len(first.split(self.separator)) == 1:
+            columns = {name: number for name, number in columns.items() if number == 0} or columns
+        reader = replace(self, columns_on_line=columns)
+        for values in reader.rows(at, ()):
+            yield dict(zip(columns, values, strict=True))
 
 
 def sentences(at: Position, encoding: str) -> Iterator[list[str]]:

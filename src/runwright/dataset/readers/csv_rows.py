@@ -104,6 +104,11 @@ class CsvReader(Reader):
             elif not self.dialect.lenient:
                 raise wrong_number(fields, names, at)
 
+    def records(self, at: Position, /) -> Iterator[dict[str, Any]]:
+        names = self.names(at.address, at.split or "")
+        for fields in self.rows(at, names):
+            yield dict(zip(names, fields, strict=True))
+
     def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         """An empty number is null, an empty string stays a string."""
         strings = pa.array(values, pa.large_string())

@@ -49,6 +49,9 @@ class JsonReader(Reader):
         for row in self._objects(at):
             yield [row.get(name) for name in names]
 
+    def records(self, at: Position, /) -> Iterator[dict[str, Any]]:
+        return self._objects(at)
+
     def _objects(self, at: Position) -> Iterator[dict[str, Any]]:
         is_resumed = at.offset > 0
         lines = lines_of(at, self.encoding)

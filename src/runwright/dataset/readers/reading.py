@@ -61,6 +61,12 @@ class Reader:
         """The values of each row after a position; raises DataError at the first unreadable row."""
         raise NotImplementedError
 
+    def records(self, at: Position, /) -> Iterator[dict[str, Any]]:
+        """Each row of a file by column, with values as the file has them."""
+        names = self.schemas({"": [at.address]}, None)[""].names
+        for values in self.rows(at, names):
+            yield dict(zip(names, values, strict=True))
+
     def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         """The values of a column as Arrow has them."""
         return pa.array(values, kind)

@@ -84,6 +84,10 @@ class SquadReader(Reader):
         for row in self._questions(at, set()):
             yield row[: len(names)]
 
+    def records(self, at: Position, /) -> Iterator[dict[str, Any]]:
+        for row in self._questions(at, set()):
+            yield dict(zip([*TEXTS.names, "answers"], row, strict=True))
+
     def _questions(self, at: Position, titles: set[str]) -> Iterator[list[Any]]:
         """Id, title, context, question and answers (None: none are given); adds all titles to `titles`."""
         only = self.only_titles.get(at.split or "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice, repeat
 from typing import Any, NamedTuple, TypeAlias
@@ -38,6 +39,7 @@ BLOCK_ROWS = 1000  # read, cleaned and encoded together
 SAMPLED_TYPES = (
     f"the first {BATCH_ROWS:,} rows of the stream are; csv: dataset.source.column_types says what a column is"
 )
+_asked: ContextVar[list[Reader] | None] = ContextVar("_asked", default=None)
 Sources: TypeAlias = "dict[str, Any]"
 """What a reader gives for each split: a Dataset, and for train of a stream a RowStream."""
 
@@ -199,6 +201,9 @@ class _Taken(NamedTuple):
 
 def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sources:
     """Rows of files, from the cache where they were read before; with `streaming` train is a stream."""
+    if (asked := _asked.get()) is not None:
+        asked.append(reader)
+        return {}
     sampled = "train" if streaming and "train" in files else None
     if sampled and reader.line_encoding and not ends_lines_with_one_byte(reader.line_encoding):
         raise ConfigError(
@@ -223,6 +228,17 @@ def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sour
     key["types"] = [str(rows.schema) for rows in others.values()]
     stored = kept_rows(key, lambda: {split: rows.raw() for split, rows in others.items()}) if others else {}
     return {sampled: replace(train, fingerprint=fingerprint, types_of=SAMPLED_TYPES), **stored}
+
+
+def reader_of(read: Callable[[], object]) -> Reader:
+    """The reader of the files that `read` reads; nothing is read."""
+    asked: list[Reader] = []
+    token = _asked.set(asked)
+    try:
+        read()
+    finally:
+        _asked.reset(token)
+    return asked[0]
 
 
 def files_fingerprint(files: Sequence[str]) -> str:

@@ -224,6 +224,8 @@ def _data(record: RunRecord) -> Iterator[Table | Text | list[Chart | None]]:
         [str(change["step"]), "; ".join(change["changes"])] for change in record.run.get("data_changes", [])
     ]
     yield Table(title="The data changed while the run went on", columns=["at step", "change"], rows=rows)
+    if warnings := record.data.get("warnings", []):
+        yield Text(items=warnings, summary="Warnings on the data", is_open=True)
     notes = record.data.get("notes", [])
     if notes:
         yield Text(items=notes, summary=f"{len(notes)} note{'s' * (len(notes) > 1)} on the data")

@@ -1,0 +1,102 @@
+"""The first look at rows: what is counted, said once for all splits, and how columns and labels were read."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from datasets import Dataset
+
+from runwright.dataset import first_look
+from runwright.dataset.first_look import SplitLook, columns_of, describe, look_at, reading_of, warnings_of
+
+
+def test_leakage_label_noise_repeated_and_blank_texts_are_counted() -> None:
+    splits = {
+        "train": Dataset.from_dict({"text": ["a", "a", "b", "b", " "], "label": [0, 1, 1, 1, 0]}),
+        "test": Dataset.from_dict({"text": ["a", "c", "b"], "label": [0, 0, 0]}),
+    }
+    assert look_at(splits, text_columns=["text"], label_column="label") == {
+        "train": SplitLook(num_rows=5, empty=1, repeated=2, noisy=2),
+        "test": SplitLook(num_rows=3, in_train=2),
+    }
+
+
+def test_pairs_count_as_the_same_only_where_both_texts_are() -> None:
+    splits = {
+        "train": Dataset.from_dict({"a": ["x"], "b": ["y"]}),
+        "test": Dataset.from_dict({"a": ["x", "y"], "b": ["z", "x"]}),
+    }
+    assert look_at(splits, text_columns=["a", "b"], label_column=None)["test"].in_train == 0
+
+
+def test_a_warning_is_given_once_for_all_splits_and_the_same_file_twice_first() -> None:
+    looks = {
+        "train": SplitLook(num_rows=50, empty=1),
+        "validation": SplitLook(num_rows=40, in_train=40),
+        "dev": SplitLook(num_rows=10, in_train=2, empty=1),
+        "test": SplitLook(num_rows=10, in_train=1),
+    }
+    same, few, empty = warnings_of(looks)
+    assert same.startswith("40 of 40 rows of validation are rows of train too")
+    assert few.startswith("2 of 10 rows of dev, 1 of 10 rows of test have the same text as a row of train")
+    assert empty.startswith("1 of 50 rows of train, 1 of 10 rows of dev have an empty text")
+
+
+def test_labels_of_many_rows_are_counted_in_a_sample_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_look, "LABELS", 4)
+    rows = Dataset.from_dict({"text": list("abcdefgh"), "label": [0] * 4 + [1] * 4})
+    data = SimpleNamespace(splits={"test": rows}, notes=[])
+
+    def label_counts(rows: Dataset, split: str) -> list[int]:
+        return [rows["label"][:].count(number) for number in range(2)]
+
+    task = SimpleNamespace(
+        label_names=("no", "yes"), label_column="label", columns=("text",), label_counts=label_counts
+    )
+    looks = {"test": SplitLook(num_rows=8)}
+    assert [*describe(data, task, looks, source={}, cut={})][-1].endswith("no 2, yes 1 in 3 rows")
+
+
+def test_more_rows_than_are_worth_the_time_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_look, "MOST_ROWS", 2)
+    looks = look_at(
+        {"train": Dataset.from_dict({"text": ["a", "b", "b"]})}, text_columns=["text"], label_column=None
+    )
+    assert looks == {"train": SplitLook(num_rows=2)}
+
+
+@pytest.mark.parametrize(
+    ("labels", "form"),
+    [
+        (["a", None], "string, names"),
+        ([1, 0], "int64, ids"),
+        ([0.5, 1.0], "double, numbers"),
+        ([[0, 1, 1], [0, 0, 0]], "list<item: int64>, 0/1 vectors of 3"),
+        ([["a"], []], "list<item: string>, lists"),
+    ],
+)
+def test_columns_are_shown_with_their_types_and_the_form_of_the_labels(labels: list[Any], form: str) -> None:
+    rows = Dataset.from_dict({"text": ["x", "y"], "label": labels, "na\x1bme": [1, 2], "row_id": [0, 1]})
+    found = columns_of(rows, used=["text"], label_column="label")
+    assert found == f"text (string), label ({form}); not used: na\\x1bme"
+
+
+def test_the_table_has_classes_with_their_counts_and_leaves_out_what_was_not_measured() -> None:
+    data = SimpleNamespace(splits={"train": Dataset.from_dict({"text": ["x"] * 3})}, notes=["a\x1bnote"])
+    names = {"label_names": ("no", "yes"), "label_column": None, "columns": ("text",)}
+    task = SimpleNamespace(**names, label_counts=lambda rows, split: [1, len(rows) - 1])
+    looks = {"train": SplitLook(num_rows=3)}
+    first, note, heading, train = describe(data, task, looks, source={"_target_": "x.read_csv"}, cut={})
+    assert (first, note) == ("read as csv; train: text (string)", "a\\x1bnote")
+    assert heading.split() == ["split", "rows", "empty", "repeated", "labels"]
+    assert train.split() == ["train", "3", "0", "0", "no", "1,", "yes", "2"]
+    assert [*describe(data, task, looks, source={}, cut={"train": 1 / 3})][-1].split()[4] == "33.3%"
+
+
+def test_the_reading_names_separator_and_encoding_of_each_part() -> None:
+    csv = {"_target_": "runwright.dataset.readers.files.read_csv", "delimiter": "semicolon", "header": True}
+    assert reading_of(csv) == "csv (delimiter semicolon, header true)"
+    parts = {"a": {"source": csv}, "b": {"source": {"_target_": "x.read_parquet"}}}
+    assert reading_of({"parts": parts}) == "a: csv (delimiter semicolon, header true); b: parquet"
