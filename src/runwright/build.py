@@ -24,7 +24,7 @@ from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID, reporting_rows
 from runwright.dataset.readers.streams import Place
 from runwright.errors import ConfigError, DataError
-from runwright.metric.bootstrap import make_metric
+from runwright.metric.bootstrap import is_of_one_class, make_metric
 from runwright.report.progress import Progress
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tokenizer.source import TOKENIZER_FOLDER, is_trained, trained_tokenizer
@@ -96,8 +96,22 @@ def build_task(config: Config, tokenizer: Any) -> Any:
     return instantiate(config["task"], tokenizer, group="task", key="task")
 
 
-def build_metrics(config: Config) -> dict[str, Metric]:
-    return {name: make_metric(node, key=f"metric.{name}") for name, node in config["metric"].items()}
+def build_metrics(config: Config, task: Any = None) -> dict[str, Metric]:
+    """The metrics; those of one class of two are of the task's positive one, once it knows its classes."""
+    positive = getattr(task, "positive", None)
+    return {
+        name: make_metric(node, key=f"metric.{name}", positive=1 if positive is None else positive)
+        for name, node in config["metric"].items()
+    }
+
+
+def metric_notes(config: Config, task: Any) -> list[str]:
+    """A line that says of which class the metrics of one class are."""
+    names = [name for name, node in config["metric"].items() if is_of_one_class(node)]
+    if not names or task.positive is None:
+        return []
+    positive, other = task.label_names[task.positive], task.label_names[1 - task.positive]
+    return [f"{', '.join(names)}: of class {positive!r} (task.positive_label={other} for the other)"]
 
 
 def build_options(config: Config) -> TrainerOptions:
@@ -123,6 +137,7 @@ def prepare(
             check(data, task)
         # Texts, or lists of words where the task takes those.
         texts = [column for column in task.columns if column in task.row_texts] or task.columns
+        data.notes.extend(task.label_notes(data.splits))
         data.notes.extend(quality_notes(data.splits, text_columns=texts, label_column=task.label_column))
     for note in data.notes:
         logger.info("data: %s", note)

@@ -43,7 +43,7 @@ TAKEN = ("dataset", "metric", "seed", "seeds.data")
 # Options of tasks that change only how a model's scores become predictions, and how these are judged.
 JUDGING = (
     *("threshold", "repair", "aggregation", "no_answer_threshold", "max_answer_length", "n_best"),
-    *("normalization", "misplaced_answers"),
+    *("normalization", "misplaced_answers", "positive_label"),
 )
 
 
@@ -86,9 +86,15 @@ def evaluate_run(
         warnings = evaluation_warnings(folder, config, data, names, own=not other)
         for split, text in warnings.items():
             logger.warning("%s: %s", split, text)
-        run = replace(run, metrics=build.build_metrics(config), progress=progress)
+        run = replace(run, metrics=build.build_metrics(config, run.task), progress=progress)
+        of_metrics = build.metric_notes(config, run.task)
+        notes = {split: [*run.task.label_notes({split: rows[split]}), *of_metrics] for split in names}
         results = [
-            _evaluate(run, split, rows[split], config["seed"], folder=output, warning=warnings.get(split, ""))
+            replace(
+                _evaluate(run, split, rows[split], config["seed"], folder=output),
+                warning=warnings.get(split, ""),
+                notes=notes[split],
+            )
             for split in names
         ]
     write_json(output / "metrics.json", strict(_joined(result.metrics for result in results)))
@@ -99,9 +105,7 @@ def evaluate_run(
     return results
 
 
-def _evaluate(
-    run: FinishedRun, split: str, rows: Any, seed: int, *, folder: Path, warning: str
-) -> EvaluateResult:
+def _evaluate(run: FinishedRun, split: str, rows: Any, seed: int, *, folder: Path) -> EvaluateResult:
     """Evaluate one split; its predictions and tables are written to the folder."""
     key, cache, task = {"rows": rows._fingerprint}, cache_root() / "examples", run.task
     examples = build.encode_rows(run.config, rows, task, run.tokenizer, split=split, key=key, folder=cache)
@@ -116,7 +120,6 @@ def _evaluate(
             evaluation, split=split, metrics=run.metrics, group_names=task.group_names, seed=seed
         ),
         folder=folder,
-        warning=warning,
     )
 
 
@@ -128,6 +131,8 @@ def show_results(results: Sequence[EvaluateResult]) -> None:
     for result in results:
         if result.warning:
             print(f"\nwarning: {result.split}: {result.warning}")
+    for note in dict.fromkeys(note for result in results for note in result.notes):
+        print(f"\nnote: {note}")
     print(f"\npredictions and tables: {results[0].folder}")
 
 

@@ -51,6 +51,7 @@ class RunSummary:
     device: str = ""
     ledger: str = ""
     data_changes: Sequence[Mapping[str, Any]] = ()  # step and changes, where the run went on with other data
+    notes: Sequence[str] = ()  # on what the metrics mean
     paths: Mapping[str, Path] = field(default_factory=dict)
     tracked_at: str = ""  # where the tracker shows the run
 
@@ -102,7 +103,8 @@ def print_summary(summary: RunSummary, *, console: Console | None = None) -> Non
     )
     console.print()
     # Paths and commands are for copying: never wrapped by us.
-    for label, text in (*_effort(summary), *_files(summary), *_next_commands(summary)):
+    notes = (("note", note) for note in summary.notes)
+    for label, text in (*notes, *_effort(summary), *_files(summary), *_next_commands(summary)):
         console.print(Text.assemble((f" {label:<12}", "dim"), text), soft_wrap=True)
 
 

@@ -63,6 +63,7 @@ class Run:
     checkpoint: tuple[Path, Snapshot] | None = None  # to resume from, until it is restored
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
     data_changes: list[str] = field(default_factory=list)  # since it was last trained, allowed by the user
+    notes: list[str] = field(default_factory=list)  # on what the metrics mean, for summary and page
 
 
 def start_recording(run: Run) -> None:
@@ -132,6 +133,8 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
         logger.info("data: %s: %d rows", row["split"], row["rows"])
     if train := prepared.examples.get("train"):  # a stream has told nothing yet
         logger.info("train: %s", describe_truncation(train.column("full_length"), prepared.task.max_length))
+    for note in run.notes:
+        logger.info("metrics: %s", note)
     if run.data_changes:
         _record_changes(run)  # first: what is recorded of the data itself is no longer compared after it
     changed = bool(run.data_changes)
@@ -222,6 +225,7 @@ def record_summary(
         peak_memory_bytes=peak_memory_bytes(),
         device=str(run.ranks.device),
         data_changes=read_run(run.folder).get("data_changes", []),
+        notes=run.notes,
         tracked_at=str(getattr(run.tracker, "location", "")),
     )
     measured = {f"speed/{name}": value for name, value in summary.rates.items()}
