@@ -147,6 +147,12 @@ class LabelEncoder:
         self._ids = {label_name(name): index for index, name in enumerate(self.names)}
         self._takes_ids = not any(map(_is_number, self.names))
 
+    def named(self, value: Any) -> str:
+        """The class name of a value; the value as text where it is no class."""
+        with suppress(DataError):
+            return self.names[self.encode(value)]
+        return label_name(value)
+
     def encode(self, value: Any, **where: Any) -> int:
         """The class id; raises DataError, with split, row and column, for a value that is no class."""
         name = label_name(value)
@@ -212,11 +218,11 @@ def split_labels(value: Any, separator: str) -> list[Any]:
     return [value]
 
 
-def read_vector(row: Sequence[Any], size: int, **where: Any) -> list[int]:
+def read_vector(numbers: Sequence[Any], size: int, **where: Any) -> list[int]:
     """Ids of the classes whose number is 1; raises DataError, with split, row and column, for another row."""
-    flags = [FLAGS.get(label_name(item).lower()) for item in row]
+    flags = [FLAGS.get(label_name(item).lower()) for item in numbers]
     if len(flags) != size or None in flags:
-        problem = f"given {list(row)!r:.60}, expected {size} numbers, 0 or 1, as train has them"
+        problem = f"given {list(numbers)!r:.60}, expected {size} numbers, 0 or 1, as train has them"
         raise DataError(problem, **where)
     return [index for index, flag in enumerate(flags) if flag]
 

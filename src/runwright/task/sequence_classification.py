@@ -107,7 +107,7 @@ class SequenceClassification(Task):
     def fit(self, splits: Splits) -> None:
         """Learn class names, group names, class weights and a bias; every label is checked."""
         values = self._values(splits["train"], split="train") or []
-        self.label_form = self._form_of(values)
+        self.label_form = self._form_of(splits["train"], values)
         if self.problem != "regression":
             self.label_names = self.names_option or self._names_from(splits["train"], values)
         labels = {name: self.read_labels(rows, split=name) for name, rows in splits.items()}["train"] or []
@@ -155,17 +155,27 @@ class SequenceClassification(Task):
             raise missing_column(rows, missing[0], option="task.label_column")
         if missing:
             return None
-        columns = [rows[name][:] for name in self.label_columns]
+        columns = [self._column(rows, name) for name in self.label_columns]
         return columns[0] if len(columns) == 1 else list(map(list, zip(*columns, strict=True)))
+
+    def _column(self, rows: Dataset, name: str) -> list[Any]:
+        """The values of a column; ids by the names that it carries: another split may number them otherwise."""
+        values, names = rows[name][:], dict(enumerate(names_in(rows.features[name]) or ()))
+        if not names or self.names_option:
+            return values
+        lists = [value if isinstance(value, list) else [value] for value in values]
+        named = [[names.get(label, label) for label in labels] for labels in lists]
+        return named if isinstance(values[0], list) else list(chain.from_iterable(named))
 
     def _sets(self, values: Sequence[Any]) -> list[list[Any]]:
         return [split_labels(value, self.label_separator) for value in values]
 
-    def _form_of(self, values: Sequence[Any]) -> Literal["", "vector", "signed"]:
+    def _form_of(self, train: Dataset, values: Sequence[Any]) -> Literal["", "vector", "signed"]:
         """What the labels of train tell that a single one does not."""
         if self.problem == "regression":
             return "signed" if any(as_number(value) < 0 for value in values) else ""
-        width = vector_width(self._sets(values)) if self.problem == "multi_label" else 0
+        are_sets = self.problem == "multi_label" and not names_in(train.features.get(self.label_column))
+        width = vector_width(self._sets(values)) if are_sets else 0
         if width and len(self.names_option) != width:
             given = (
                 f"each row has {width} numbers, 0 or 1, one for each class; given {len(self.names_option)}"
@@ -175,7 +185,7 @@ class SequenceClassification(Task):
         return "vector" if width else ""
 
     def _names_from(self, train: Dataset, values: Sequence[Any]) -> tuple[str, ...]:
-        if names := names_in(train.features[self.label_column]):
+        if names := names_in(train.features.get(self.label_column)):
             return check_label_names(names, where=f"dataset column {self.label_column!r}")
         names = chain.from_iterable(self._sets(values)) if self.problem == "multi_label" else values
         return names_from_values(names, split="train", column=self.label_column)
