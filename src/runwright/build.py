@@ -96,19 +96,16 @@ def build_task(config: Config, tokenizer: Any) -> Any:
     return instantiate(config["task"], tokenizer, group="task", key="task")
 
 
-def build_metrics(config: Config, task: Any = None) -> dict[str, Metric]:
-    """The metrics; those of one class of two are of the task's positive one, once it knows its classes."""
-    positive = getattr(task, "positive", None)
-    return {
-        name: make_metric(node, key=f"metric.{name}", positive=1 if positive is None else positive)
-        for name, node in config["metric"].items()
-    }
+def build_metrics(config: Config, *, positive: int = 1) -> dict[str, Metric]:
+    """The metrics; those of one class of two are of class `positive`."""
+    nodes = config["metric"].items()
+    return {name: make_metric(node, key=f"metric.{name}", positive=positive) for name, node in nodes}
 
 
 def metric_notes(config: Config, task: Any) -> list[str]:
     """A line that says of which class the metrics of one class are."""
     names = [name for name, node in config["metric"].items() if is_of_one_class(node)]
-    if not names or task.positive is None:
+    if not names or len(task.label_names) != 2:
         return []
     positive, other = task.label_names[task.positive], task.label_names[1 - task.positive]
     return [f"{', '.join(names)}: of class {positive!r} (task.positive_label={other} for the other)"]

@@ -227,8 +227,8 @@ optimizer: {lr: 1e-3, eps: 1.e-8}
 @pytest.mark.parametrize(
     ("names", "line"),
     [
-        ("[1e3, b]", "0: given 1000.0, expected text; for text put it in quotes, as it is written"),
-        ("[a, true]", "1: given true, expected text; .* as it is written: \"'true'\""),
+        ("[1e3, b]", "0: given 1000.0, expected text; for text quote it as it is written"),
+        ("[a, true]", "1: given true, expected text; .* as it is written, such as \"'true'\""),
         ("[a, null]", "1: given null, expected text"),
     ],
 )

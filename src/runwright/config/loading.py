@@ -97,31 +97,31 @@ def register_plugins() -> None:
         OmegaConf.clear_resolver(name)
 
 
+YAML_TAG = "tag:yaml.org,2002:"
+PLAIN_SCALARS = {
+    "bool": "true|True|TRUE|false|False|FALSE",
+    "int": "[-+]?(0|[1-9][0-9_]*)",
+    "float": r"[-+]?((?=\.?\d)[\d_]*\.[\d_]*([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(inf|Inf|INF))|\.(nan|NaN|NAN)",
+    "null": "~|null|Null|NULL|",
+    "merge": "<<",
+}
+
+
 class YamlLoader(get_yaml_loader()):
     """OmegaConf's loader, to which a plain scalar is no more than in YAML 1.2, and a key always text.
 
     YAML 1.1 reads `no`, `off` and `NO` as false, 010 as 8 and 1:30 as 90: class names and values of columns.
     """
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[None, Any]] = {
+        None: [(YAML_TAG + tag, re.compile(rf"({of})\Z", re.ASCII)) for tag, of in PLAIN_SCALARS.items()]
+    }
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != f"{YAML_TAG}merge":
                 key.tag = f"{YAML_TAG}str"
         return super().construct_mapping(node, deep=deep)
-
-
-YAML_TAG = "tag:yaml.org,2002:"
-for _tag, _pattern, _first in (
-    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", "[-+]?(0|[1-9][0-9_]*)", "-+0123456789"),
-    ("float", r"[-+]?(?=\.?\d)[\d_]*\.[\d_]*([eE][-+]?\d+)?|[-+]?\d+[eE][-+]?\d+", "-+.0123456789"),
-    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
-    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("merge", "<<", "<"),
-):
-    YamlLoader.add_implicit_resolver(YAML_TAG + _tag, re.compile(rf"({_pattern})\Z", re.ASCII), list(_first))
 
 
 class YamlFiles(FileConfigSource):
@@ -132,9 +132,7 @@ class YamlFiles(FileConfigSource):
             header = ConfigSource._get_header_dict(file.read(512))
             file.seek(0)
             content = yaml.load(file, Loader=YamlLoader)  # noqa: S506 - it is a safe one
-        if content is not None and not isinstance(content, dict):
-            return super().load_config(config_path)  # which says what is wrong with it
-        config = OmegaConf.create(content or {})
+        config: Any = OmegaConf.create({} if content is None else content)
         return ConfigResult(config=config, path=f"file://{self.path}", provider=self.provider, header=header)
 
 

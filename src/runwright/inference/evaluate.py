@@ -86,15 +86,9 @@ def evaluate_run(
         warnings = evaluation_warnings(folder, config, data, names, own=not other)
         for split, text in warnings.items():
             logger.warning("%s: %s", split, text)
-        run = replace(run, metrics=build.build_metrics(config, run.task), progress=progress)
-        of_metrics = build.metric_notes(config, run.task)
-        notes = {split: [*run.task.label_notes({split: rows[split]}), *of_metrics] for split in names}
+        run = replace(run, metrics=build.build_metrics(config, positive=run.task.positive), progress=progress)
         results = [
-            replace(
-                _evaluate(run, split, rows[split], config["seed"], folder=output),
-                warning=warnings.get(split, ""),
-                notes=notes[split],
-            )
+            _evaluate(run, split, rows[split], config, folder=output, warning=warnings.get(split, ""))
             for split in names
         ]
     write_json(output / "metrics.json", strict(_joined(result.metrics for result in results)))
@@ -105,7 +99,9 @@ def evaluate_run(
     return results
 
 
-def _evaluate(run: FinishedRun, split: str, rows: Any, seed: int, *, folder: Path) -> EvaluateResult:
+def _evaluate(
+    run: FinishedRun, split: str, rows: Any, config: Mapping[str, Any], *, folder: Path, warning: str
+) -> EvaluateResult:
     """Evaluate one split; its predictions and tables are written to the folder."""
     key, cache, task = {"rows": rows._fingerprint}, cache_root() / "examples", run.task
     examples = build.encode_rows(run.config, rows, task, run.tokenizer, split=split, key=key, folder=cache)
@@ -117,9 +113,11 @@ def _evaluate(run: FinishedRun, split: str, rows: Any, seed: int, *, folder: Pat
         label_ids=getattr(evaluation.predictions, "expected", None),
         metrics={f"{split}/{name}": value for name, value in evaluation.metrics.items()},
         intervals=outputs.intervals(
-            evaluation, split=split, metrics=run.metrics, group_names=task.group_names, seed=seed
+            evaluation, split=split, metrics=run.metrics, group_names=task.group_names, seed=config["seed"]
         ),
         folder=folder,
+        warning=warning,
+        notes=[*task.label_notes({split: rows}), *build.metric_notes(config, task)],
     )
 
 

@@ -63,7 +63,7 @@ class ZeroShot(Task):
                     column=self.label_column,
                 )
             if names := names_in(rows.features[self.label_column]):
-                self.label_names = tuple(names)
+                self.label_names = names
                 return
             several, separator = self.hypotheses.multi_label, self.pairs.label_separator
             for value in rows[self.label_column]:

@@ -44,16 +44,8 @@ def _call_for_each_row(function: Callable[[Any], Any], predictions: Any, weights
 
 
 def _call_for_class_0(function: Metric, predictions: Any, weights: np.ndarray) -> np.ndarray:
-    scores, expected = predictions.scores, predictions.expected
-    if predictions.predicted.ndim > 1 or (scores is not None and scores.shape[1] != 2):
-        return function(predictions, weights)  # which says that there are not two classes
-    swapped = replace(
-        predictions,
-        predicted=1 - predictions.predicted,
-        expected=None if expected is None else 1 - expected,
-        scores=None if scores is None else scores[:, ::-1],
-    )
-    return function(swapped, weights)
+    classes = {name: 1 - getattr(predictions, name) for name in ("predicted", "expected")}
+    return function(replace(predictions, **classes, scores=predictions.scores[:, ::-1]), weights)
 
 
 def bootstrap_interval(

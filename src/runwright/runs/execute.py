@@ -136,7 +136,7 @@ def _guarded(run: Run) -> RunResult:
 
 def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, RunSummary | None]:
     """The result, and on the first rank the summary to print."""
-    run.metrics = build.build_metrics(run.config, prepared.task)
+    run.metrics = build.build_metrics(run.config, positive=prepared.task.positive)
     run.notes = build.metric_notes(run.config, prepared.task)
     if run.ranks.is_first:
         describe_data(run, prepared)
@@ -284,15 +284,14 @@ def _restore_best(run: Run, state: TrainingState, model: torch.nn.Module) -> int
 
 def _undefined_best(options: TrainerOptions, state: TrainingState) -> str:
     """What an undefined metric did to the choice of the best step, and to patience."""
-    count, patience = state.undefined_evaluations, options.early_stopping_patience
     best = f"best/ holds step {state.best_step}, the best of the others"
     if state.best_step is None:
         best = f"it was never defined, so that best/ holds the last step, {state.step}"
-    stopped = patience is not None and state.evaluations_without_improvement >= patience
+    if options.early_stopping_patience == state.evaluations_without_improvement:
+        best += ", and early stopping counted that as no improvement"
     return (
-        f"trainer.best_metric={options.best_metric} was undefined (NaN) at {count} evaluation"
-        f"{'s' * (count > 1)}, as where all labels of a split are the same, or predictions are NaN; {best}"
-        + (", and early stopping counted that as no improvement" if stopped else "")
+        f"trainer.best_metric={options.best_metric} was undefined (NaN) at {state.undefined_evaluations} "
+        f"evaluations, as where all labels of a split are the same, or predictions are NaN; {best}"
     )
 
 

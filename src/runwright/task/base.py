@@ -33,7 +33,7 @@ class Task:
 
     label_names: tuple[str, ...] = ()
     group_names: tuple[str, ...] = ()
-    positive: int | None = None  # the class of two that metrics of one class are of
+    positive = 1  # the class of two that metrics of one class are of
     label_column: Any = None  # where each row has one label
     label_separator: Any = None  # between the labels of a row, where they are one text
     words_column: str | None = None  # in which a record to predict may have words instead of the text

@@ -48,9 +48,9 @@ def label_name(value: Any) -> str:
     return unicodedata.normalize("NFC", str(value).strip())
 
 
-def names_in(feature: Any) -> list[str] | None:
+def names_in(feature: Any) -> tuple[str, ...]:
     """The class names that a column carries, alone or in lists."""
-    return getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
+    return tuple(getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", ()))
 
 
 def names_from_options(names: list[str] | None, file: str | None) -> tuple[str, ...]:
@@ -79,17 +79,15 @@ def check_label_names(names: Sequence[str], *, where: str) -> tuple[str, ...]:
     return tuple(map(label_name, names))
 
 
-def positive_class(name: str | None, names: Sequence[str], *, problem: str) -> int | None:
-    """The class that metrics of one class are of: the one named, else class 1; None unless there are two.
+def positive_class(name: str | None, names: Sequence[str]) -> int:
+    """The class that metrics of one class are of: the one named, else class 1.
 
     Raises ConfigError for a name that is none of two classes.
     """
-    if name is None:
-        return 1 if problem == "single_label" and len(names) == 2 else None
-    if problem != "single_label" or len(names) != 2 or label_name(name) not in names:
-        expected = f"expected one of two classes; there are {listed(names)}"
+    if name is not None and (len(names) != 2 or label_name(name) not in names):
+        expected = f"expected one of two classes; there are {listed(names) or 'none'}"
         raise ConfigError(f"task.positive_label: given {name!r}, {expected}")
-    return list(names).index(label_name(name))
+    return 1 if name is None else list(names).index(label_name(name))
 
 
 def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tuple[str, ...]:
@@ -108,10 +106,10 @@ def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tupl
             "give task.label_file"
         )
         raise DataError(problem, split=split, column=column)
-    if lists := sorted(filter(_is_of_a_list, distinct)):
-        problem = f"{lists[0]!r} reads as a list, or a piece of one: several classes of a row need "
-        problem += 'task.problem=multi_label, and names in a list quotes, ["a", "b"]'
-        raise DataError(problem, split=split, column=column)
+    for name in sorted(distinct):
+        if name.startswith("[") != name.endswith("]") or list_in(name) is not None:
+            problem = f"{name!r} reads as a list, or a piece of one: several classes need task.problem="
+            raise DataError(f'{problem}multi_label, and quotes: ["a", "b"]', split=split, column=column)
     if all(map(_is_number, distinct)):
         return tuple(sorted(distinct, key=lambda name: (float(name), name)))
     return tuple(sorted(distinct))
@@ -133,10 +131,6 @@ def doubtful_names(names: Sequence[str]) -> list[str]:
             what = f"{len(joined)} class names hold {mark!r}, such as {joined[0]!r}"
             notes.append(f"{what}; for several classes a row: task.problem=multi_label, task.label_separator")
     return notes
-
-
-def _is_of_a_list(name: str) -> bool:
-    return name.startswith("[") != name.endswith("]") or list_in(name) is not None
 
 
 class LabelEncoder:
@@ -198,11 +192,15 @@ def list_in(text: str) -> list[Any] | None:
     return items
 
 
-def vector_width(rows: Iterable[Sequence[Any]]) -> int:
+def vector_width(rows: Sequence[Sequence[Any]]) -> int:
     """C where every row is a number for each of C classes, 1 or 0; 0 where rows list their labels."""
     sizes = {len(row) for row in rows}
-    flags = {label_name(item).lower() for row in rows for item in row}
-    return max(sizes) if len(sizes) == 1 and min(sizes) > 1 and flags <= FLAGS.keys() else 0
+    width = sizes.pop() if len(sizes) == 1 else 0
+    return width if width > 1 and all(_flag(item) is not None for row in rows for item in row) else 0
+
+
+def _flag(value: Any) -> bool | None:
+    return FLAGS.get(label_name(value).lower())
 
 
 def split_labels(value: Any, separator: str) -> list[Any]:
@@ -220,7 +218,7 @@ def split_labels(value: Any, separator: str) -> list[Any]:
 
 def read_vector(numbers: Sequence[Any], size: int, **where: Any) -> list[int]:
     """Ids of the classes whose number is 1; raises DataError, with split, row and column, for another row."""
-    flags = [FLAGS.get(label_name(item).lower()) for item in numbers]
+    flags = list(map(_flag, numbers))
     if len(flags) != size or None in flags:
         problem = f"given {list(numbers)!r:.60}, expected {size} numbers, 0 or 1, as train has them"
         raise DataError(problem, **where)

@@ -93,9 +93,7 @@ class SequenceClassification(Task):
         self.label_separator = label_separator
         self.names_option = names_from_options(label_names, label_file)
         if len(self.label_columns) > 1:
-            self.names_option = self.names_option or check_label_names(
-                label_column, where="task.label_column"
-            )
+            self.names_option = self.names_option or self.label_columns
         self.positive_label = positive_label
         self.group_column = group_column
         self.label_smoothing = label_smoothing
@@ -127,7 +125,7 @@ class SequenceClassification(Task):
 
     def use_learned(self) -> None:
         """Make the objective of this problem, and find the positive class."""
-        self.positive = positive_class(self.positive_label, self.label_names, problem=self.problem)
+        self.positive = positive_class(self.positive_label, self.label_names)
         loss = loss_of_task(self.loss_option, self.label_names)
         if self.problem == "regression":
             self.objective = Regression(loss_function=loss)
@@ -159,8 +157,8 @@ class SequenceClassification(Task):
         return columns[0] if len(columns) == 1 else list(map(list, zip(*columns, strict=True)))
 
     def _column(self, rows: Dataset, name: str) -> list[Any]:
-        """The values of a column; ids by the names that it carries: another split may number them otherwise."""
-        values, names = rows[name][:], dict(enumerate(names_in(rows.features[name]) or ()))
+        """The values of a column, ids as the names that it carries: other splits may have another order."""
+        values, names = rows[name][:], dict(enumerate(names_in(rows.features[name])))
         if not names or self.names_option:
             return values
         lists = [value if isinstance(value, list) else [value] for value in values]
@@ -175,12 +173,10 @@ class SequenceClassification(Task):
         if self.problem == "regression":
             return "signed" if any(as_number(value) < 0 for value in values) else ""
         are_sets = self.problem == "multi_label" and not names_in(train.features.get(self.label_column))
-        width = vector_width(self._sets(values)) if are_sets else 0
-        if width and len(self.names_option) != width:
-            given = (
-                f"each row has {width} numbers, 0 or 1, one for each class; given {len(self.names_option)}"
-            )
-            problem = f"{given} names of classes, expected {width} in their order: task.label_names=[…]"
+        width, num_names = vector_width(self._sets(values)) if are_sets else 0, len(self.names_option)
+        if width and width != num_names:
+            problem = f"each row has {width} numbers, 0 or 1, one for each class; given {num_names} names of "
+            problem += f"classes, expected {width} in their order: task.label_names=[…]"
             raise DataError(problem, split="train", column=self.label_column)
         return "vector" if width else ""
 
@@ -191,12 +187,12 @@ class SequenceClassification(Task):
         return names_from_values(names, split="train", column=self.label_column)
 
     def label_notes(self, splits: Splits) -> list[str]:
-        others = {
-            split: self._values(rows, split=split) for split, rows in splits.items() if split != "train"
-        }
-        hidden = [split for split, values in others.items() if values is not None and self._is_hidden(values)]
-        notes = [f"no row of {split} has a label (-1 is none here): it gets no metrics" for split in hidden]
-        return [*notes, *doubtful_names(self.label_names)]
+        notes = doubtful_names(self.label_names)
+        for split, rows in splits.items():
+            values = self._values(rows, split=split) if split != "train" else None
+            if values is not None and self._is_hidden(values):
+                notes.append(f"no row of {split} has a label (-1 is none here): it gets no metrics")
+        return notes
 
     def _is_hidden(self, values: Sequence[Any]) -> bool:
         """Return True where no row has a label; -1 is one as a class, and where train has numbers below 0."""

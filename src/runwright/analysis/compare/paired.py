@@ -28,6 +28,7 @@ from runwright.errors import RunwrightError
 from runwright.metric.bootstrap import make_metric
 from runwright.predictions import select
 from runwright.runs.folder import CONFIG_FILE, read_config
+from runwright.task.labels import positive_class
 from runwright.types import Metric
 
 PAIRED = "paired bootstrap over rows"
@@ -91,10 +92,9 @@ def _compare_metrics(
     if labels != other_labels or any(whole is None for whole in wholes):
         return
     one, other = (select(whole, rows) for whole, rows in zip(wholes, pairs.positions, strict=True))
-    config, other_config = (read_config(side.folder / CONFIG_FILE) for side in sides)
-    nodes, others = (dict(of_run.get("metric") or {}) for of_run in (config, other_config))
-    positive = (config.get("task") or {}).get("positive_label")
-    positive = labels.index(positive) if positive in labels else 1
+    configs = [read_config(side.folder / CONFIG_FILE) for side in sides]
+    nodes, others = (dict(config.get("metric") or {}) for config in configs)
+    positive = positive_class(configs[0]["task"].get("positive_label"), labels)
     num_rows = len(pairs.positions[0])
     for name, node in nodes.items():
         full_name = f"{pairs.split}/{name}"

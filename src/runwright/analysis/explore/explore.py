@@ -25,15 +25,7 @@ from runwright.analysis.explore.survey import (
 from runwright.dataset.cleaning.columns import text_of
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID
-from runwright.task.labels import (
-    LabelEncoder,
-    is_missing,
-    label_name,
-    names_in,
-    read_vector,
-    split_labels,
-    vector_width,
-)
+from runwright.task import labels
 
 USUAL_LABELS = ("label", "labels", "tags", "class", "target", "score")
 USUAL_LIMITS = (32, 64, 128, 256, 512, 1024, 2048, 4096)  # tokens
@@ -55,16 +47,17 @@ class Columns:
     def reader(self) -> Callable[[Any], list[str]]:
         """A function from a value to its labels by name: sorted for a separator, of words in their order."""
         names, separator = self.label_names, self.label_separator
-        named = LabelEncoder(names).named if names else label_name
+        named = labels.LabelEncoder(names).named if names else labels.label_name
 
         def labels_of(value: Any) -> list[str]:
             if separator is not None:
-                labels = split_labels(value, separator)
-                is_vector = names and vector_width([labels]) == len(names)
-                return sorted(map(named, read_vector(labels, len(names)) if is_vector else labels))
+                several = labels.split_labels(value, separator)
+                if names and labels.vector_width([several]) == len(names):
+                    several = labels.read_vector(several, len(names))
+                return sorted(map(named, several))
             if isinstance(value, list):
                 return list(map(named, value))
-            return [] if is_missing(value) else [named(value)]
+            return [] if labels.is_missing(value) else [named(value)]
 
         return labels_of
 
@@ -181,7 +174,7 @@ def choose_columns(data: LoadedData, task: Any) -> Columns:
         text_columns=texts,
         label_column=label,
         label_separator=task.label_separator if task.problem == "multi_label" else None,
-        label_names=tuple(getattr(task, "names_option", ()) or names_in(rows.features.get(label)) or ()),
+        label_names=getattr(task, "names_option", ()) or labels.names_in(rows.features.get(label)),
         notes=tuple(notes),
         separate_texts=task.embeds_texts,
         in_windows=task.cuts_windows,

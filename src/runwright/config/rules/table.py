@@ -92,12 +92,6 @@ TASKS = (
     names_target("task.loss", null="null (cross-entropy)", hint=f"such as {FOCAL}"),
     only("task.label_smoothing", 0, {"task.loss": is_set}, "only cross-entropy is smoothed"),
     rule(task.focal_suits_the_problem, "task.loss", "task.problem?", "task.scheme?"),
-    only(
-        "task.positive_label",
-        None,
-        {"task.problem": ("multi_label", "regression")},
-        "only of two classes one is the positive one",
-    ),
     known_names("task.loss.alpha", "task.label_names"),
     known_names("task.class_weights", "task.label_names"),
     at_most_one("task.label_names", "task.label_file"),

@@ -44,11 +44,6 @@ class RunRecord:
         return f"{self.run.get('name', self.folder.parent.name)}/{self.folder.name}"
 
     @property
-    def intervals(self) -> dict[str, dict[str, float]]:
-        """`low` and `high` of each metric; NaN where it is undefined."""
-        return {name: numbers_of(of) for name, of in self.summary.get("intervals", {}).items()}
-
-    @property
     def group_column(self) -> str:
         """The column that metrics are grouped by; empty without one."""
         return str(self.config.get("task", {}).get("group_column") or "")

@@ -89,7 +89,7 @@ def _cards(record: RunRecord) -> Iterator[Card]:
     others.sort(key=lambda key: key.endswith("/loss"))  # it says least to a person
     keys = [key for key in dict.fromkeys([*main, *others]) if key in record.metrics]
     for key in keys[:MAX_CARDS]:
-        interval = record.intervals.get(key)
+        interval = record.summary.get("intervals", {}).get(key)
         about = f"{number_text(interval['low'])} to {number_text(interval['high'])}" if interval else ""
         split, _, metric = key.partition("/")
         yield Card(f"{metric}, {split}", number_text(record.metrics[key]), about, key in main[:1])
@@ -104,7 +104,7 @@ def _cards(record: RunRecord) -> Iterator[Card]:
 
 def _metrics(record: RunRecord) -> list[Table | Text | Sequence[Chart]]:
     metrics, references = record.metrics, record.summary.get("references", {})
-    intervals = record.intervals
+    intervals = record.summary.get("intervals", {})
     whole = [key for key in metrics if key.count("/") == 1]
     splits = list(dict.fromkeys(key.partition("/")[0] for key in whole))
     published = [name for name, values in references.items() if any(key in values for key in whole)]
