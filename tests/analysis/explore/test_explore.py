@@ -195,6 +195,12 @@ class Tags(HTMLParser):
         self.attributes |= {name for name, _ in attrs}
 
 
+def test_classes_that_look_the_same_are_told(make_data):
+    data = make_data(train={"text": list("abcd"), "label": ["caf\u00e9", "cafe\u0301", "Tea", "tea"]})
+    told = "classes that look the same: 'Tea', 'tea'; MapValues makes them one"
+    assert [what for what in sentences(data) if "look the same" in what] == [told]
+
+
 def test_labels_are_shown_by_name(make_data):
     names = ("soup", "sport")
     columns = Columns(text_columns=("text",), label_column="label", label_names=names)
