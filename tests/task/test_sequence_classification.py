@@ -175,6 +175,8 @@ def test_a_column_for_each_class_names_the_classes(make_task: Any) -> None:
         ['["a b", "c"]', '["c"]', "[]"],
         ["['a b', 'c']", "['c']", ""],
         ["['a b' 'c']", "['c']", None],
+        ["('a b', 'c')", "('c',)", "()"],
+        ["{'a b', 'c'}", "{'c'}", "{}"],
         [["a b", "c"], ["c"], []],
         ["a b, c", "c", None],
     ],
@@ -184,6 +186,11 @@ def test_lists_of_labels_are_read_in_any_notation(make_task: Any, labels: list[A
     task.fit(splits(labels))
     assert task.label_names == ("a b", "c")
     assert task.read_labels(splits(labels)["train"], split="train") == [[0, 1], [1], []]
+
+
+def test_vectors_of_unequal_length_are_no_ids(make_task: Any) -> None:
+    with pytest.raises(DataError, match=r"row 1.*given \[1, 0, 1\], a class twice"):
+        make_task("multi_label", label_names=["a", "b", "c"]).fit(splits([[1, 0], [1, 0, 1]]))
 
 
 @pytest.mark.parametrize(
@@ -199,7 +206,7 @@ def test_classes_that_may_be_meant_otherwise_are_pointed_out(make_task: Any) -> 
     task.fit(splits(["joy;anger", "joy", "Joy", "very good", "ok/no"]))
     first, second = task.label_notes({})
     assert first == "classes that look the same: 'Joy', 'joy'; MapValues makes them one"
-    assert second.startswith("1 class names hold ';', such as 'joy;anger'")
+    assert second.startswith("1 of 5 class names hold ';', such as 'joy;anger'")
     task = make_task()
     task.fit(splits(["pos", "\uff50os", "p\u200bos", "a\xa0b", "a b", "C", "C++"]))
     (note,) = task.label_notes({})

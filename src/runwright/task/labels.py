@@ -17,7 +17,7 @@ from runwright.errors import ConfigError, DataError, did_you_mean, listed
 
 MAX_NUMBER = 1e18  # its squared error is finite in float32
 MAX_CLASSES_FROM_DATA = 2000  # more distinct values than this are an id or a text, not a class
-SEPARATORS = ";|,\t/"  # that may stand between the classes of a row
+SEPARATORS = ";|,\t/ "  # that may stand between the classes of a row
 FLAGS = {"0": False, "1": True, "false": False, "true": True}
 _ITEM = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,'"\[\]]+""")  # of a list written as text
 UNSEEN = 0.5  # added to each count, so that a class without a row has a finite logarithm
@@ -126,9 +126,13 @@ def doubtful_names(names: Sequence[str]) -> list[str]:
     if alike := [", ".join(map(repr, group)) for group in looks.values() if len(group) > 1]:
         notes.append(f"classes that look the same: {listed(alike)}; MapValues makes them one")
     for mark in SEPARATORS:
-        joined = [name for name in names if mark in name and set(map(str.strip, name.split(mark))) & {*names}]
+        parts = {name: {*map(str.strip, name.split(mark))} for name in names if mark in name}
+        # A word of a name may be a class of its own.
+        joined = [
+            name for name, of in parts.items() if of <= {*names} or (mark not in "/ " and of & {*names})
+        ]
         if joined:
-            what = f"{len(joined)} class names hold {mark!r}, such as {joined[0]!r}"
+            what = f"{len(joined)} of {len(names)} class names hold {mark!r}, such as {joined[0]!r}"
             notes.append(f"{what}; for several classes a row: task.problem=multi_label, task.label_separator")
     return notes
 
@@ -177,9 +181,10 @@ def missing_column(rows: Any, column: str, *, option: str) -> DataError:
 
 
 def list_in(text: str) -> list[Any] | None:
-    """The list that a text is in the notation of JSON, Python or numpy, as of CSV cells; None for another."""
-    inner = text.strip()[1:-1]
-    if text.strip() != f"[{inner}]" or _ITEM.sub("", inner).strip(", \t\r\n"):
+    """The list, tuple or set that a text is to JSON, Python or numpy, as in CSV cells; None for another."""
+    text = text.strip()
+    inner = text[1:-1]
+    if text[:1] + text[-1:] not in ("[]", "()", "{}") or _ITEM.sub("", inner).strip(", \t\r\n"):
         return None
     items = []
     for item in _ITEM.findall(inner):

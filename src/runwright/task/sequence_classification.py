@@ -216,7 +216,13 @@ class SequenceClassification(Task):
             elif self.label_form == "vector":
                 labels.append(read_vector(value, len(self.label_names), **where))
             else:
-                labels.append(sorted({encoder.encode(name, **where) for name in value}))
+                ids = [encoder.encode(name, **where) for name in value]
+                if len({*ids}) < len(ids) and vector_width([value]):
+                    problem = (
+                        f"given {value}, which names a class twice; 0 or 1 for each class needs equal rows"
+                    )
+                    raise DataError(problem, **where)
+                labels.append(sorted({*ids}))
         return labels
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
