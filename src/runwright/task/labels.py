@@ -127,10 +127,8 @@ def doubtful_names(names: Sequence[str]) -> list[str]:
         notes.append(f"classes that look the same: {listed(alike)}; MapValues makes them one")
     for mark in SEPARATORS:
         parts = {name: {*map(str.strip, name.split(mark))} for name in names if mark in name}
-        # A word of a name may be a class of its own.
-        joined = [
-            name for name, of in parts.items() if of <= {*names} or (mark not in "/ " and of & {*names})
-        ]
+        # A name may well have a space, a slash or a comma, and a part that is a class too.
+        joined = [name for name, of_name in parts.items() if mark in ";|\t" or of_name <= {*names}]
         if joined:
             what = f"{len(joined)} of {len(names)} class names hold {mark!r}, such as {joined[0]!r}"
             notes.append(f"{what}; for several classes a row: task.problem=multi_label, task.label_separator")

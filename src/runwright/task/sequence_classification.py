@@ -218,9 +218,7 @@ class SequenceClassification(Task):
             else:
                 ids = [encoder.encode(name, **where) for name in value]
                 if len({*ids}) < len(ids) and vector_width([value]):
-                    problem = (
-                        f"given {value}, which names a class twice; 0 or 1 for each class needs equal rows"
-                    )
+                    problem = f"given {value}, a class twice; with 0 or 1 for each class all rows are as long"
                     raise DataError(problem, **where)
                 labels.append(sorted({*ids}))
         return labels
