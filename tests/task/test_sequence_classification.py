@@ -152,7 +152,7 @@ def test_vectors_of_0_and_1_are_one_number_for_each_class(make_task: Any, labels
     assert task.read_labels(splits(labels)["train"], split="train") == [[0, 2], [1], []]
     # One row of a test split tells as much: train has said what its numbers are.
     assert task.read_labels(splits(labels[1:2])["train"], split="test") == [[1]]
-    with pytest.raises(DataError, match=r"row 0.*expected 3 numbers, 0 or 1, as train has them"):
+    with pytest.raises(DataError, match=r"row 0.*expected 3 numbers, 0 or 1, one for each class"):
         task.read_labels(splits(["delay"])["train"], split="test")
     for names in (None, ["a", "b"]):
         with pytest.raises(DataError, match=r"given . names of classes, expected 3 in their order"):
@@ -165,6 +165,8 @@ def test_a_column_for_each_class_names_the_classes(make_task: Any) -> None:
     task.fit(data)
     assert task.label_names == ("toxic", "mild")
     assert task.read_labels(data["train"], split="train") == [[0, 1], []]
+    with pytest.raises(DataError, match=r"row 1.*given \[0, 'no'\], expected 2 numbers, 0 or 1, one for"):
+        task.fit(splits([0, 0], toxic=[1, 0], mild=["1", "no"]))
     with pytest.raises(DataError, match=r"column 'mld': no such column; .* did you mean 'mild'"):
         make_task("multi_label", label_column=["toxic", "mld"]).fit(data)
 

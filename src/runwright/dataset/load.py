@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from datasets import Value, disable_progress_bars
+from datasets import ClassLabel, Value, disable_progress_bars
 
 from runwright.dataset.checks import missing_column
 from runwright.dataset.cleaning.columns import as_text
@@ -115,7 +115,7 @@ def _stream(
 def _absent_values(splits: Splits, step: Any) -> list[str]:
     """A note where values that a step looks for are in no row: they may be meant otherwise."""
     column, values = getattr(step, "column", ""), getattr(step, "values", ())
-    columns = [rows for rows in splits.values() if isinstance(rows.features.get(column), Value)]
+    columns = [rows for rows in splits.values() if isinstance(rows.features.get(column), Value | ClassLabel)]
     present = {as_text(value) for rows in columns for value in rows.unique(column)} if values else set()
     absent = [repr(text) for text in map(as_text, values) if text not in present]
     there = f"in {column!r}; there are {listed(sorted(present))}"

@@ -223,7 +223,7 @@ def read_vector(numbers: Sequence[Any], size: int, **where: Any) -> list[int]:
     """Ids of the classes whose number is 1; raises DataError, with split, row and column, for another row."""
     flags = list(map(_flag, numbers))
     if len(flags) != size or None in flags:
-        problem = f"given {list(numbers)!r:.60}, expected {size} numbers, 0 or 1, as train has them"
+        problem = f"given {list(numbers)!r:.60}, expected {size} numbers, 0 or 1, one for each class"
         raise DataError(problem, **where)
     return [index for index, flag in enumerate(flags) if flag]
 

@@ -178,7 +178,7 @@ class SequenceClassification(Task):
             problem = f"each row has {width} numbers, 0 or 1, one for each class; given {num_names} names of "
             problem += f"classes, expected {width} in their order: task.label_names=[…]"
             raise DataError(problem, split="train", column=self.label_column)
-        return "vector" if width else ""
+        return "vector" if width or len(self.label_columns) > 1 else ""
 
     def _names_from(self, train: Dataset, values: Sequence[Any]) -> tuple[str, ...]:
         if names := names_in(train.features.get(self.label_column)):
