@@ -94,7 +94,7 @@ def _compare_metrics(
     one, other = (select(whole, rows) for whole, rows in zip(wholes, pairs.positions, strict=True))
     configs = [read_config(side.folder / CONFIG_FILE) for side in sides]
     nodes, others = (dict(config.get("metric") or {}) for config in configs)
-    positive = positive_class(configs[0]["task"].get("positive_label"), labels)
+    positive = positive_class(configs[0].get("task", {}).get("positive_label"), labels)
     num_rows = len(pairs.positions[0])
     for name, node in nodes.items():
         full_name = f"{pairs.split}/{name}"
