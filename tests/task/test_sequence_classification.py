@@ -55,12 +55,12 @@ def test_names_of_lists_of_classes_are_kept(make_task: Any) -> None:
         {"row_id": Value("int64"), "text": Value("string"), "label": Sequence(ClassLabel(names=["z", "a"]))}
     )
     rows = Dataset.from_dict(
-        {"row_id": [0, 1], "text": ["a", "b"], "label": [[0], [1, 0]]}, features=features
+        {"row_id": [0, 1, 2], "text": ["a", "b", "c"], "label": [[0], [1, 0], None]}, features=features
     )
     task = make_task("multi_label")
     task.fit({"train": rows})
     assert task.label_names == ("z", "a")
-    assert task.read_labels(rows, split="train") == [[0], [0, 1]]
+    assert task.read_labels(rows, split="train") == [[0], [0, 1], []]
 
 
 def test_a_label_file_names_the_ids(make_task: Any, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from runwright.errors import ConfigError, DataError, did_you_mean, listed
 MAX_NUMBER = 1e18  # its squared error is finite in float32
 MAX_CLASSES_FROM_DATA = 2000  # more distinct values than this are an id or a text, not a class
 SEPARATORS = ";|,\t/ "  # that may stand between the classes of a row
-FLAGS = {"0": False, "1": True, "false": False, "true": True}
+FLAGS = {"0": False, "False": False, "false": False, "1": True, "True": True, "true": True}
 _ITEM = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,'"\[\]]+""")  # of a list written as text
 UNSEEN = 0.5  # added to each count, so that a class without a row has a finite logarithm
 
@@ -117,8 +117,8 @@ def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tupl
 
 def doubtful_names(names: Sequence[str]) -> list[str]:
     """Class names that may be meant otherwise, one sentence for each kind."""
-    notes = ["-1 is a class; where it means that there is no label, DropValues drops such rows"]
-    notes = notes if "-1" in names else []
+    hidden = "-1 is a class; where it means that there is no label, DropValues drops such rows"
+    notes = [hidden] if "-1" in names else []
     looks: dict[str, list[str]] = {}
     for name in names:
         look = "".join(filter(str.isprintable, unicodedata.normalize("NFKC", name).casefold()))
@@ -199,11 +199,7 @@ def vector_width(rows: Sequence[Sequence[Any]]) -> int:
     """C where every row is a number for each of C classes, 1 or 0; 0 where rows list their labels."""
     sizes = {len(row) for row in rows}
     width = sizes.pop() if len(sizes) == 1 else 0
-    return width if width > 1 and all(_flag(item) is not None for row in rows for item in row) else 0
-
-
-def _flag(value: Any) -> bool | None:
-    return FLAGS.get(label_name(value).lower())
+    return width if width > 1 and all(label_name(item) in FLAGS for row in rows for item in row) else 0
 
 
 def split_labels(value: Any, separator: str) -> list[Any]:
@@ -221,7 +217,7 @@ def split_labels(value: Any, separator: str) -> list[Any]:
 
 def read_vector(numbers: Sequence[Any], size: int, **where: Any) -> list[int]:
     """Ids of the classes whose number is 1; raises DataError, with split, row and column, for another row."""
-    flags = list(map(_flag, numbers))
+    flags = [FLAGS.get(label_name(number)) for number in numbers]
     if len(flags) != size or None in flags:
         problem = f"given {list(numbers)!r:.60}, expected {size} numbers, 0 or 1, one for each class"
         raise DataError(problem, **where)

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, Literal
 
-from datasets import Dataset
+from datasets import ClassLabel, Dataset
 from torch import Tensor
 
 from runwright.errors import DataError
@@ -158,12 +158,11 @@ class SequenceClassification(Task):
 
     def _column(self, rows: Dataset, name: str) -> list[Any]:
         """The values of a column, ids as the names that it carries: other splits may have another order."""
-        values, names = rows[name][:], dict(enumerate(names_in(rows.features[name])))
-        if not names or self.names_option:
-            return values
-        lists = [value if isinstance(value, list) else [value] for value in values]
-        named = [[names.get(label, label) for label in labels] for labels in lists]
-        return named if isinstance(values[0], list) else list(chain.from_iterable(named))
+        values, feature = rows[name][:], rows.features[name]
+        names = {} if self.names_option else dict(enumerate(names_in(feature)))
+        if not names or isinstance(feature, ClassLabel):
+            return [names.get(value, value) for value in values] if names else values
+        return [value and [names.get(label, label) for label in value] for value in values]
 
     def _sets(self, values: Sequence[Any]) -> list[list[Any]]:
         return [split_labels(value, self.label_separator) for value in values]
