@@ -26,7 +26,7 @@ from runwright.dataset.readers.addresses import file_fingerprint
 from runwright.dataset.readers.raw import ROW_ID, reporting_rows
 from runwright.dataset.readers.streams import Place
 from runwright.errors import ConfigError, DataError, listed
-from runwright.metric.bootstrap import make_metric
+from runwright.metric.bootstrap import is_of_one_class, make_metric
 from runwright.model.padding_free import use_padding_free
 from runwright.report.progress import Progress
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
@@ -100,8 +100,19 @@ def build_task(config: Config, tokenizer: Any) -> Any:
     return instantiate(config["task"], tokenizer, group="task", key="task")
 
 
-def build_metrics(config: Config) -> dict[str, Metric]:
-    return {name: make_metric(node, key=f"metric.{name}") for name, node in config["metric"].items()}
+def build_metrics(config: Config, *, positive: int = 1) -> dict[str, Metric]:
+    """The metrics; those of one class of two are of class `positive`."""
+    nodes = config["metric"].items()
+    return {name: make_metric(node, key=f"metric.{name}", positive=positive) for name, node in nodes}
+
+
+def metric_notes(config: Config, task: Any) -> list[str]:
+    """A line that says of which class the metrics of one class are."""
+    names = [name for name, node in config["metric"].items() if is_of_one_class(node)]
+    if not names or len(task.label_names) != 2:
+        return []
+    positive, other = task.label_names[task.positive], task.label_names[1 - task.positive]
+    return [f"{', '.join(names)}: of class {positive!r} (task.positive_label={other} for the other)"]
 
 
 def build_options(config: Config) -> TrainerOptions:
@@ -125,6 +136,7 @@ def prepare(
         fit_task(task, data)
         if check is not None:
             check(data, task)
+        data.notes.extend(task.label_notes(data.splits))
         looks = look(data, task)
     prints = data.fingerprints
     total = sum(map(len, data.splits.values()))

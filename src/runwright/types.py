@@ -266,6 +266,7 @@ class EvaluateResult:
     intervals: dict[str, Interval]
     folder: Path | None  # where predictions and tables were written
     warning: str = ""  # where the rows are not those of the run's own split, or some were in train
+    notes: Sequence[str] = ()  # on what labels and metrics mean
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn import metrics as sk
 
 from runwright.config import permissions
 from runwright.errors import ConfigError
@@ -130,3 +131,16 @@ def test_options_that_a_metric_does_not_take_are_refused() -> None:
     node = {"_target_": "runwright.metric.correlation.pearson", "power": 2}
     with pytest.raises(ConfigError, match=r"metric\.own: given arguments that .*pearson does not take"):
         make_metric(node, key="metric.own")
+
+
+@pytest.mark.parametrize("name", ["precision", "recall", "f1", "roc_auc"])
+def test_metrics_of_class_0_are_scikit_learn_s_with_that_label(single_label: Make, name: str) -> None:
+    predictions = single_label(num_classes=2, seed=3)
+    expected, scores = np.asarray(predictions.expected), np.asarray(predictions.scores)
+    node = {"_target_": f"runwright.metric.classification.{name}", "average": "binary"}
+    metric = make_metric(node, key="metric.x", positive=0)
+    if name == "roc_auc":
+        theirs = sk.roc_auc_score(expected == 0, scores[:, 0])
+    else:
+        theirs = getattr(sk, f"{name}_score")(expected, predictions.predicted, pos_label=0)
+    assert metric(predictions, np.ones((1, len(expected))))[0] == pytest.approx(theirs, abs=1e-12)

@@ -16,6 +16,7 @@ from runwright.metric.classification import (
     accuracy,
     confusion_matrix,
     f1,
+    jaccard,
     label_accuracy,
     matthews,
     precision,
@@ -59,6 +60,12 @@ def test_averaged_metrics_are_those_of_scikit_learn(
     for predictions in (single_label(seed=seed), multi_label(seed=seed)):
         reference = partial(theirs, average=average, zero_division=0)
         assert_agrees(partial(ours, average=average), reference, predictions)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_jaccard_of_sets_is_scikit_learn_s_with_1_for_two_empty_sets(multi_label: Make, seed: int) -> None:
+    reference = partial(sk.jaccard_score, average="samples", zero_division=1)
+    assert_agrees(jaccard, reference, multi_label(seed=seed))
 
 
 @pytest.mark.parametrize("average", ["micro", "macro", "weighted"])

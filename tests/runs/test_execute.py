@@ -91,6 +91,18 @@ def test_a_run_learns_and_reports_it(finished: runwright.RunResult) -> None:
     assert re.search(rf" {finished.best_step}(  +[\d.]+)+  best\n", log)
 
 
+def test_the_class_that_metrics_are_of_is_named_and_can_be_chosen(finished: runwright.RunResult) -> None:
+    with (finished.folder / "tables/classes_test.csv").open(newline="") as stream:
+        recalls = {row["class"]: float(row["recall"]) for row in csv.DictReader(stream)}
+    for label, other, overrides in (("pos", "neg", []), ("neg", "pos", ["task.positive_label=neg"])):
+        changes = ["metric=[recall]", *overrides]
+        (result,) = runwright.evaluate(finished.folder, changes, splits=["test"])
+        assert list(result.notes) == [
+            f"recall: of class {label!r} (task.positive_label={other} for the other)"
+        ]
+        assert result.metrics["test/recall"] == pytest.approx(recalls[label], abs=1e-12)
+
+
 def test_a_run_leaves_everything_in_its_folder(finished: runwright.RunResult) -> None:
     folder = finished.folder
     for name in [
@@ -286,3 +298,22 @@ def test_every_validation_split_has_a_curve_and_one_chooses_the_best_step(home: 
         assert f"{split}/accuracy" in result.metrics
         assert (result.folder / "predictions" / f"{split}.jsonl").is_file()
     assert result.metrics["validation_other/loss"] == result.metrics["test_other/loss"]
+
+
+def test_an_undefined_best_metric_is_said_with_what_was_taken_for_the_best(tmp_path: Path) -> None:
+    train, constant = tmp_path / "reviews.csv", tmp_path / "constant.csv"
+    write_reviews(train, count=32, seed=0)
+    constant.write_text("text,rating,kind\ngood,2,a\nbad,2,a\nfine,2,b\n", encoding="utf-8")
+    result = runwright.run(
+        small(
+            tmp_path, f"dataset.source.files.validation={constant}", "dataset.holdout={validation:0,test:0}",
+            "task.problem=regression", "task.label_column=rating", "metric=[pearson]",
+            "trainer.best_metric=pearson", "trainer.best_mode=max", "trainer.evaluate_every_epochs=1",
+            "trainer.early_stopping_patience=2", "tracker=console",
+        )
+    )  # fmt: skip
+    assert (result.best_step, result.global_step) == (None, 4)
+    (note,) = json.loads((result.folder / "summary.json").read_text())["notes"]
+    assert "pearson was undefined (NaN) at 2 evaluations" in note
+    assert "best/ holds the last step, 4, and early stopping counted" in note
+    assert "pearson was undefined" in (result.folder / "report.html").read_text(encoding="utf-8")

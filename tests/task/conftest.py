@@ -47,6 +47,7 @@ def make_task(tokenizer: Any) -> Callable[..., Any]:
             "class_weights": None,
             "threshold": 0.5,
             "bias_from_labels": False,
+            "positive_label": None,
             "loss": None,
         }
         return SequenceClassification(tokenizer, problem=problem, **defaults | options)  # type: ignore[arg-type]

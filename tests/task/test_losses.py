@@ -170,7 +170,7 @@ def test_a_function_of_one_s_own_gets_its_options_now_and_logits_later(own_packa
             "problem": "single_label", "text_column": "text", "text_pair_column": None,
             "label_column": "label", "label_separator": ",", "label_names": NAMES, "label_file": None,
             "group_column": None, "max_length": 8, "label_smoothing": 0.0, "class_weights": None,
-            "threshold": 0.5, "bias_from_labels": False, "loss": node,
+            "threshold": 0.5, "bias_from_labels": False, "positive_label": None, "loss": node,
         },
         None,
         group="task",

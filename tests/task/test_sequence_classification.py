@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,6 +43,11 @@ def test_names_of_a_data_set_s_own_classes_are_kept(make_task: Any) -> None:
     task = make_task()
     task.fit({"train": rows})
     assert task.label_names == ("z", "a")
+    other = rows.cast_column("label", ClassLabel(names=["a", "z"]))
+    assert task.read_labels(other, split="test") == [1, 0]
+    task = make_task(label_names=["first", "second"])
+    task.fit({"train": rows})
+    assert task.read_labels(other, split="test") == [0, 1]
 
 
 def test_names_of_lists_of_classes_are_kept(make_task: Any) -> None:
@@ -49,12 +55,12 @@ def test_names_of_lists_of_classes_are_kept(make_task: Any) -> None:
         {"row_id": Value("int64"), "text": Value("string"), "label": Sequence(ClassLabel(names=["z", "a"]))}
     )
     rows = Dataset.from_dict(
-        {"row_id": [0, 1], "text": ["a", "b"], "label": [[0], [1, 0]]}, features=features
+        {"row_id": [0, 1, 2], "text": ["a", "b", "c"], "label": [[0], [1, 0], None]}, features=features
     )
     task = make_task("multi_label")
     task.fit({"train": rows})
     assert task.label_names == ("z", "a")
-    assert task.read_labels(rows, split="train") == [[0], [0, 1]]
+    assert task.read_labels(rows, split="train") == [[0], [0, 1], []]
 
 
 def test_a_label_file_names_the_ids(make_task: Any, tmp_path: Path) -> None:
@@ -96,6 +102,141 @@ def test_hidden_labels_of_a_test_split_are_no_labels(make_task: Any) -> None:
     task = make_task()
     task.fit(data)
     assert task.read_labels(data["test"], split="test") is None
+
+
+@pytest.mark.parametrize(
+    ("problem", "train", "expected"),
+    [("single_label", [-1, 0, 1], [0, 0]), ("regression", [-0.5, 1.0], [-1.0, -1.0])],
+)
+def test_minus_one_is_a_label_where_train_has_such(
+    make_task: Any, problem: str, train: list[Any], expected: list[Any]
+) -> None:
+    data = splits(train) | {"test": splits([-1, -1])["train"]}
+    task, loaded = make_task(problem), make_task(problem)
+    task.fit(data)
+    loaded.load_state_dict(json.loads(json.dumps(task.state_dict())))
+    assert loaded.read_labels(data["test"], split="test") == expected
+    assert not any("test" in note for note in loaded.label_notes(data))
+
+
+def test_hidden_and_half_hidden_labels_are_said(make_task: Any) -> None:
+    data = splits([0.5, 5.0]) | {"test": splits([-1.0, -1.0])["train"], "other": splits([None])["train"]}
+    task = make_task("regression")
+    task.fit(data)
+    assert [note.partition(" (")[0] for note in task.label_notes(data)] == [
+        "no row of test has a label",
+        "no row of other has a label",
+    ]
+    data = splits(["x", "y"]) | {"test": splits(["x", "-1"])["train"]}
+    with pytest.raises(DataError, match=r"unknown label '-1'.*DropValues drops such rows"):
+        make_task().fit(data)
+
+
+VECTORS = [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        VECTORS,
+        [list(map(float, row)) for row in VECTORS],
+        [list(map(bool, row)) for row in VECTORS],
+        [str(row) for row in VECTORS],
+        ["[1 0 1]", "[0 1 0]", "[0 0 0]"],
+        ["1,0,1", "0,1,0", "0,0,0"],
+    ],
+)
+def test_vectors_of_0_and_1_are_one_number_for_each_class(make_task: Any, labels: list[Any]) -> None:
+    task = make_task("multi_label", label_names=["price", "delay", "speed"])
+    task.fit(splits(labels))
+    assert task.read_labels(splits(labels)["train"], split="train") == [[0, 2], [1], []]
+    # One row of a test split tells as much: train has said what its numbers are.
+    assert task.read_labels(splits(labels[1:2])["train"], split="test") == [[1]]
+    with pytest.raises(DataError, match=r"row 0.*expected 3 numbers, 0 or 1, one for each class"):
+        task.read_labels(splits(["delay"])["train"], split="test")
+    for names in (None, ["a", "b"]):
+        with pytest.raises(DataError, match=r"given . names of classes, expected 3 in their order"):
+            make_task("multi_label", label_names=names).fit(splits(labels))
+
+
+def test_a_column_for_each_class_names_the_classes(make_task: Any) -> None:
+    data = splits([0, 0], toxic=["1", "0"], mild=[True, False])
+    task = make_task("multi_label", label_column=["toxic", "mild"])
+    task.fit(data)
+    assert task.label_names == ("toxic", "mild")
+    assert task.read_labels(data["train"], split="train") == [[0, 1], []]
+    with pytest.raises(DataError, match=r"row 1.*given \[0, 'no'\], expected 2 numbers, 0 or 1, one for"):
+        task.fit(splits([0, 0], toxic=[1, 0], mild=["1", "no"]))
+    with pytest.raises(DataError, match=r"column 'mld': no such column; .* did you mean 'mild'"):
+        make_task("multi_label", label_column=["toxic", "mld"]).fit(data)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ['["a b", "c"]', '["c"]', "[]"],
+        ["['a b', 'c']", "['c']", ""],
+        ["['a b' 'c']", "['c']", None],
+        ["('a b', 'c')", "('c',)", "()"],
+        ["{'a b', 'c'}", "{'c'}", "{}"],
+        [["a b", "c"], ["c"], []],
+        ["a b, c", "c", None],
+    ],
+)
+def test_lists_of_labels_are_read_in_any_notation(make_task: Any, labels: list[Any]) -> None:
+    task = make_task("multi_label")
+    task.fit(splits(labels))
+    assert task.label_names == ("a b", "c")
+    assert task.read_labels(splits(labels)["train"], split="train") == [[0, 1], [1], []]
+
+
+def test_vectors_of_unequal_length_are_no_ids(make_task: Any) -> None:
+    with pytest.raises(DataError, match=r"row 1.*given \[1, 0, 1\], a class twice"):
+        make_task("multi_label", label_names=["a", "b", "c"]).fit(splits([[1, 0], [1, 0, 1]]))
+
+
+@pytest.mark.parametrize(
+    ("problem", "labels"), [("multi_label", ["[joy, anger]", "[joy]"]), ("single_label", ["['a']", "['b']"])]
+)
+def test_what_is_half_a_list_is_no_class(make_task: Any, problem: str, labels: list[str]) -> None:
+    with pytest.raises(DataError, match="reads as a list, or a piece of one"):
+        make_task(problem).fit(splits(labels))
+
+
+def test_classes_that_may_be_meant_otherwise_are_pointed_out(make_task: Any) -> None:
+    task = make_task("multi_label")
+    task.fit(splits(["joy;anger", "joy", "Joy", "very good", "good", "ok/no"]))
+    first, second = task.label_notes({})
+    assert first == "classes that look the same: 'Joy', 'joy'; MapValues makes them one"
+    assert second.startswith("1 of 6 class names hold ';', such as 'joy;anger'")
+    task = make_task()
+    task.fit(splits(["pos", "\uff50os", "p\u200bos", "a\xa0b", "a b", "C", "C++"]))
+    (note,) = task.label_notes({})
+    assert "'pos'" in note
+    assert "'a b', 'a\\xa0b'" in note
+    assert "C++" not in note
+
+
+def test_a_class_is_the_same_composed_and_decomposed(make_task: Any) -> None:
+    data = splits(["caf\u00e9", "tea"]) | {"test": splits(["cafe\u0301"])["train"]}
+    for names in (None, ["cafe\u0301", "tea"]):
+        task = make_task(label_names=names)
+        task.fit(data)
+        assert task.label_names == ("caf\u00e9", "tea")
+        assert task.read_labels(data["test"], split="test") == [0]
+    with pytest.raises(ConfigError, match="doubled"):
+        make_task(label_names=["cafe\u0301", "caf\u00e9"])
+
+
+def test_the_positive_class_is_class_1_or_the_one_that_is_named(make_task: Any) -> None:
+    for name, index in ((None, 1), ("none", 1), ("hate", 0)):
+        task = make_task(positive_label=name)
+        task.fit(splits(["hate", "none"]))
+        assert task.positive == index
+    with pytest.raises(ConfigError, match="given 'Hate', expected one of two classes; there are hate, none"):
+        make_task(positive_label="Hate").fit(splits(["hate", "none"]))
+    with pytest.raises(ConfigError, match="given 'a', expected one of two classes; there are a, b, c"):
+        make_task(positive_label="a").fit(splits(["a", "b", "c"]))
 
 
 def test_a_missing_label_column_lists_the_columns(make_task: Any) -> None:

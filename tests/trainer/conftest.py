@@ -67,6 +67,7 @@ def make_task(tokenizer: Any) -> Callable[..., Any]:
             "class_weights": None,
             "threshold": 0.5,
             "bias_from_labels": False,
+            "positive_label": None,
             "loss": None,
         }
         weights = options.pop("weights", None)

@@ -141,6 +141,16 @@ def test_the_best_is_kept_and_nan_is_never_best(tmp_path: Path, fixtures: Any) -
     assert list(list_checkpoints(tmp_path)) == [10, 12]
 
 
+def test_an_undefined_metric_is_counted_and_said_once(
+    tmp_path: Path, fixtures: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = Run(tmp_path, fixtures, values=[float("nan")] * 3, early_stopping_patience=2)
+    run.train()
+    assert (run.state.step, run.state.best_step, run.state.undefined_evaluations) == (10, None, 2)
+    (record,) = [record.getMessage() for record in caplog.records if "undefined" in record.getMessage()]
+    assert record.startswith("step 5: validation/loss is undefined (NaN)")
+
+
 def test_early_stopping_counts_evaluations_without_improvement(tmp_path: Path, fixtures: Any) -> None:
     run = Run(
         tmp_path, fixtures, values=[2.0, 1.99, 2.0, 9.0], evaluate_every_steps=2, early_stopping_patience=2,

@@ -150,7 +150,7 @@ def _hint(value: Any, of: OptionType) -> str:
     if of.kind == "bool" and isinstance(value, str) and value.lower() in {"yes", "no", "on", "off"}:
         return f"write {'true' if value.lower() in {'yes', 'on'} else 'false'}"
     if of.kind == "str" and isinstance(value, bool | int | float):
-        return f"for text write \"'{value}'\""
+        return f"for text quote it as it is written, such as \"'{shown(value)}'\""
     if of.kind == "list" and value is not None and not isinstance(value, list | dict):
         return f"write [{value}]"
     return ""

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from datasets import disable_progress_bars
+from datasets import ClassLabel, Value, disable_progress_bars
 
 from runwright.dataset.checks import missing_column
+from runwright.dataset.cleaning.columns import as_text
 from runwright.dataset.cleaning.passes import contiguous, count_changed, renamed, take
 from runwright.dataset.fingerprint import column_fingerprints, column_numbers, combined
 from runwright.dataset.readers.raw import ROW_ID, files_of
 from runwright.dataset.readers.streams import RowStream
 from runwright.dataset.splits import hold_out, random_order, strata_of
-from runwright.errors import ConfigError, DataError
+from runwright.errors import ConfigError, DataError, listed
 from runwright.types import NonNegativeFloat, PositiveInt, Splits
 
 USUAL = ("train", "validation", "test")  # splits, in the order in which they are listed
@@ -73,6 +74,7 @@ def load_splits(
     raw = source if stream is None else {**source, "train": stream.raw_head()}
     splits, notes = renamed(raw, columns), list(getattr(source, "notes", []))
     for step in cleaning:
+        notes += [] if stream else _absent_values(splits, step)
         splits = _cleaned(splits, step, notes)
     if stream is not None:
         del splits["train"]
@@ -109,6 +111,16 @@ def _stream(
             "parquet, text and hub are, with source.streaming: true"
         )
     return replace(stream, columns=columns, cleaning=cleaning, limit=subset.get("train"))
+
+
+def _absent_values(splits: Splits, step: Any) -> list[str]:
+    """A note where values that a step looks for are in no row: they may be meant otherwise."""
+    column, values = getattr(step, "column", ""), getattr(step, "values", ())
+    columns = [rows for rows in splits.values() if isinstance(rows.features.get(column), Value | ClassLabel)]
+    present = {as_text(value) for rows in columns for value in rows.unique(column)} if values else set()
+    absent = [repr(text) for text in map(as_text, values) if text not in present]
+    there = f"in {column!r}; there are {listed(sorted(present))}"
+    return [f"{type(step).__name__}: no row has {listed(absent)} {there}"] if columns and absent else []
 
 
 def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str]) -> Splits:

@@ -46,7 +46,7 @@ TAKEN = ("dataset", "metric", "seed", "seeds.data")
 # Options of tasks that change only how a model's scores become predictions, and how these are judged.
 JUDGING = (
     *("threshold", "repair", "aggregation", "no_answer_threshold", "max_answer_length", "n_best"),
-    *("normalization", "misplaced_answers"),
+    *("normalization", "misplaced_answers", "positive_label"),
 )
 
 
@@ -93,9 +93,9 @@ def evaluate_run(
         warnings = evaluation_warnings(folder, config, data, names, own=not other)
         for split, text in warnings.items():
             logger.warning("%s: %s", split, text)
-        run = replace(run, metrics=build.build_metrics(config), progress=progress)
+        run = replace(run, metrics=build.build_metrics(config, positive=run.task.positive), progress=progress)
         results = [
-            _evaluate(run, split, rows[split], config["seed"], folder=output, warning=warnings.get(split, ""))
+            _evaluate(run, split, rows[split], config, folder=output, warning=warnings.get(split, ""))
             for split in names
         ]
     write_json(output / "metrics.json", strict(_joined(result.metrics for result in results)))
@@ -107,7 +107,7 @@ def evaluate_run(
 
 
 def _evaluate(
-    run: FinishedRun, split: str, rows: Any, seed: int, *, folder: Path, warning: str
+    run: FinishedRun, split: str, rows: Any, config: Mapping[str, Any], *, folder: Path, warning: str
 ) -> EvaluateResult:
     """Evaluate one split; its predictions and tables are written to the folder."""
     key, cache, task = {"rows": rows._fingerprint}, cache_root() / "examples", run.task
@@ -120,10 +120,11 @@ def _evaluate(
         label_ids=getattr(evaluation.predictions, "expected", None),
         metrics={f"{split}/{name}": value for name, value in evaluation.metrics.items()},
         intervals=outputs.intervals(
-            evaluation, split=split, metrics=run.metrics, group_names=task.group_names, seed=seed
+            evaluation, split=split, metrics=run.metrics, group_names=task.group_names, seed=config["seed"]
         ),
         folder=folder,
         warning=warning,
+        notes=[*task.label_notes({split: rows}), *build.metric_notes(config, task)],
     )
 
 
@@ -135,6 +136,8 @@ def show_results(results: Sequence[EvaluateResult]) -> None:
     for result in results:
         if result.warning:
             print(f"\nwarning: {result.split}: {result.warning}")
+    for note in dict.fromkeys(note for result in results for note in result.notes):
+        print(f"\nnote: {note}")
     print(f"\npredictions and tables: {results[0].folder}")
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from runwright.errors import ConfigError, DataError
 from runwright.task.base import Task
-from runwright.task.labels import names_from_values, split_labels
+from runwright.task.labels import names_from_values, names_in, split_labels
 from runwright.task.text import positions_of
 from runwright.types import Batch, Example, Hypotheses, PerExample, Predictions, Splits
 
@@ -62,8 +62,8 @@ class ZeroShot(Task):
                     split=split,
                     column=self.label_column,
                 )
-            if names := getattr(rows.features[self.label_column], "names", None):
-                self.label_names = tuple(names)
+            if names := names_in(rows.features[self.label_column]):
+                self.label_names = names
                 return
             several, separator = self.hypotheses.multi_label, self.pairs.label_separator
             for value in rows[self.label_column]:

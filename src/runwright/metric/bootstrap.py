@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,13 +17,20 @@ from runwright.types import Interval, Metric
 _CELLS = 4_000_000  # resamples times examples held at once: 32 MB in float64
 
 
-def make_metric(node: Mapping[str, Any], *, key: str) -> Metric:
-    """The metric that a node describes.
+def is_of_one_class(node: Mapping[str, Any]) -> bool:
+    """Return True for a metric of class 1 of two, which another class may take the place of."""
+    return node.get("average") == "binary"
+
+
+def make_metric(node: Mapping[str, Any], *, key: str, positive: int = 1) -> Metric:
+    """The metric that a node describes; `positive` is the class that metrics of one class of two are of.
 
     A function of predictions alone is called once for each row of weights, with each example as often as it
     counts.
     """
     function = instantiate(node, group="metric", key=key)
+    if positive == 0 and is_of_one_class(node):
+        return partial(_call_for_class_0, function)
     return function if "weights" in positional(function) else partial(_call_for_each_row, function)
 
 
@@ -33,6 +41,11 @@ def _call_for_each_row(function: Callable[[Any], Any], predictions: Any, weights
         predictions if (row == 1).all() else select(predictions, positions.repeat(row)) for row in counts
     )
     return np.array([function(sample) for sample in samples])
+
+
+def _call_for_class_0(function: Metric, predictions: Any, weights: np.ndarray) -> np.ndarray:
+    classes = {name: 1 - getattr(predictions, name) for name in ("predicted", "expected")}
+    return function(replace(predictions, **classes, scores=predictions.scores[:, ::-1]), weights)
 
 
 def bootstrap_interval(

@@ -37,6 +37,16 @@ def label_accuracy(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
     return weighted_mean((labels_of(predictions) == predictions.predicted).mean(axis=1), weights)
 
 
+def jaccard(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
+    """Mean over examples of the labels that are right among those expected or predicted; 1 where none are.
+
+    The official metric of SemEval-2018 E-c (Mohammad et al. 2018, "multi-label accuracy").
+    """
+    expected, predicted = labels_of(predictions), predictions.predicted
+    shared, either = (expected & predicted).sum(axis=1), (expected | predicted).sum(axis=1)
+    return weighted_mean(ratio(shared, either, undefined=1.0), weights)
+
+
 def precision(predictions: Predictions, weights: np.ndarray, *, average: Average) -> np.ndarray:
     """Share of the examples predicted as a class that are of that class."""
     return _of_classes("precision", predictions, weights, average)

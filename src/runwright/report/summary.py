@@ -52,6 +52,7 @@ class RunSummary:
     ledger: str = ""
     data_warnings: Sequence[str] = ()  # rows that may spoil the metrics
     data_changes: Sequence[Mapping[str, Any]] = ()  # step and changes, where the run went on with other data
+    notes: Sequence[str] = ()  # on what the metrics mean
     paths: Mapping[str, Path] = field(default_factory=dict)
     tracked_at: str = ""  # where the tracker shows the run
 
@@ -103,7 +104,8 @@ def print_summary(summary: RunSummary, *, console: Console | None = None) -> Non
     )
     console.print()
     # Paths and commands are for copying: never wrapped by us.
-    for label, text in (*_effort(summary), *_files(summary), *_next_commands(summary)):
+    notes = (("note", note) for note in summary.notes)
+    for label, text in (*notes, *_effort(summary), *_files(summary), *_next_commands(summary)):
         style = "bold yellow" if label == "warning" else "dim"
         console.print(Text.assemble((f" {label:<12}", style), text), soft_wrap=True)
 

@@ -78,9 +78,9 @@ def _text(cell: object) -> Text:
     return cell if isinstance(cell, Text) else Text.from_markup(str(cell))
 
 
-def number_text(value: float) -> str:
-    """A number with the digits that matter: 0.8312, 123.5, 12,345, 2e-05."""
-    if not math.isfinite(value):
+def number_text(value: float | str) -> str:
+    """A number with the digits that matter: 0.8312, 123.5, 12,345, 2e-05; NaN of a JSON file is a text."""
+    if isinstance(value, str) or not math.isfinite(value):
         return str(value)
     if isinstance(value, int) or abs(value) >= 10_000:
         return f"{value:,.0f}"

@@ -61,7 +61,7 @@ from runwright.trainer.environment import (
 )
 from runwright.trainer.evaluate import Evaluation
 from runwright.trainer.loop import Loop, TrainingState, restore_snapshot
-from runwright.trainer.options import USUAL, EvaluationSplits, choose_splits, make_plan
+from runwright.trainer.options import USUAL, EvaluationSplits, TrainerOptions, choose_splits, make_plan
 from runwright.trainer.processes import end_ranks, open_store
 from runwright.trainer.sharding import gathered, release
 from runwright.trainer.step import Stepper, StepResult
@@ -148,10 +148,15 @@ def _guarded(run: Run) -> RunResult:
 
 def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, RunSummary | None]:
     """The result, and on the first rank the summary to print."""
+    run.metrics = build.build_metrics(run.config, positive=prepared.task.positive)
+    run.notes = build.metric_notes(run.config, prepared.task)
     if run.ranks.is_first:
         describe_data(run, prepared)
     state, model = _train(run, prepared)
     best_step = _restore_best(run, state, model)
+    if state.undefined_evaluations:
+        run.notes.append(_undefined_best(run.options, state))
+        logger.warning("%s", run.notes[-1])
     evaluations = _evaluate_best(run, prepared, model, step=state.step)
     result = RunResult(
         run_id=run.run_id,
@@ -301,6 +306,19 @@ def _restore_best(run: Run, state: TrainingState, model: torch.nn.Module) -> int
         return state.best_step
     logger.warning("the checkpoint of the best step %s is gone; the last weights are used", state.best_step)
     return state.step
+
+
+def _undefined_best(options: TrainerOptions, state: TrainingState) -> str:
+    """What an undefined metric did to the choice of the best step, and to patience."""
+    best = f"best/ holds step {state.best_step}, the best of the others"
+    if state.best_step is None:
+        best = f"it was never defined, so that best/ holds the last step, {state.step}"
+    if options.early_stopping_patience == state.evaluations_without_improvement:
+        best += ", and early stopping counted that as no improvement"
+    return (
+        f"trainer.best_metric={options.best_metric} was undefined (NaN) at {state.undefined_evaluations} "
+        f"evaluations, as where all labels of a split are the same, or predictions are NaN; {best}"
+    )
 
 
 def _identity(run: Run, prepared: build.Prepared) -> dict[str, Any]:

@@ -66,6 +66,7 @@ class Run:
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
     data_changes: list[str] = field(default_factory=list)  # since it was last trained, allowed by the user
     end: dict[str, Any] = field(default_factory=dict)  # of the training: its step, of how many, and why there
+    notes: list[str] = field(default_factory=list)  # on what the metrics mean, for summary and page
 
 
 def start_recording(run: Run) -> None:
@@ -139,6 +140,8 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
         logger.warning("data: %s", warning)
     for line in first_look(run.config, prepared):
         logger.info("data: %s", line)
+    for note in run.notes:
+        logger.info("metrics: %s", note)
     if run.data_changes:
         _record_changes(run)  # first: what is recorded of the data itself is no longer compared after it
     changed = bool(run.data_changes)
@@ -241,6 +244,7 @@ def record_summary(
         device=str(run.ranks.device),
         data_warnings=read_json(run.folder / DATA_FILE).get("warnings", []),
         data_changes=read_run(run.folder).get("data_changes", []),
+        notes=run.notes,
         tracked_at=str(getattr(run.tracker, "location", "")),
     )
     measured = {f"speed/{name}": value for name, value in summary.rates.items()}

@@ -33,6 +33,7 @@ class Task:
 
     label_names: tuple[str, ...] = ()
     group_names: tuple[str, ...] = ()
+    positive = 1  # the class of two that metrics of one class are of
     label_column: Any = None  # where each row has one label
     label_separator: Any = None  # between the labels of a row, where they are one text
     words_column: str | None = None  # in which a record to predict may have words instead of the text
@@ -72,12 +73,16 @@ class Task:
         return {name: getattr(self, name) for name in self.learned}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for name in self.learned:
+        for name in filter(state.__contains__, self.learned):  # an earlier version learned less
             setattr(self, name, tuple(state[name]) if isinstance(state[name], list) else state[name])
         self.use_learned()
 
     def use_learned(self) -> None:
         """Make what follows from the learned attributes, such as an objective with class weights."""
+
+    def label_notes(self, splits: Splits) -> list[str]:
+        """How labels are read where they may be meant otherwise, one sentence each."""
+        return []
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[Any] | None:
         """A label for each row: a class id, a list of them or a number; None where the split has none.

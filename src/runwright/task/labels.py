@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import math
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +17,9 @@ from runwright.errors import ConfigError, DataError, did_you_mean, listed
 
 MAX_NUMBER = 1e18  # its squared error is finite in float32
 MAX_CLASSES_FROM_DATA = 2000  # more distinct values than this are an id or a text, not a class
+SEPARATORS = ";|,\t/ "  # that may stand between the classes of a row
+FLAGS = {"0": False, "False": False, "false": False, "1": True, "True": True, "true": True}
+_ITEM = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,'"\[\]]+""")  # of a list written as text
 UNSEEN = 0.5  # added to each count, so that a class without a row has a finite logarithm
 
 
@@ -33,10 +41,16 @@ def _is_number(name: str) -> bool:
     return not math.isnan(as_number(name))
 
 
-def _name(value: Any) -> str:
+def label_name(value: Any) -> str:
+    """The class name that a value stands for: 1.0 is 1, é is one letter however it is composed."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # a column of integers with gaps is read as float
-    return str(value).strip()
+    return unicodedata.normalize("NFC", str(value).strip())
+
+
+def names_in(feature: Any) -> tuple[str, ...]:
+    """The class names that a column carries, alone or in lists."""
+    return tuple(getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", ()))
 
 
 def names_from_options(names: list[str] | None, file: str | None) -> tuple[str, ...]:
@@ -57,12 +71,23 @@ def names_from_options(names: list[str] | None, file: str | None) -> tuple[str, 
 
 def check_label_names(names: Sequence[str], *, where: str) -> tuple[str, ...]:
     """The names as they are; raises ConfigError where one is empty, doubled or alone."""
-    doubled = sorted({name for name in names if list(names).count(name) > 1})
+    doubled = sorted(name for name, count in Counter(map(label_name, names)).items() if count > 1)
     if doubled or not all(names):
         raise ConfigError(f"{where}: names must be distinct and not empty; doubled: {doubled}")
     if len(names) < 2:
         raise ConfigError(f"{where}: a classification needs two classes or more, given {list(names)}")
-    return tuple(names)
+    return tuple(map(label_name, names))
+
+
+def positive_class(name: str | None, names: Sequence[str]) -> int:
+    """The class that metrics of one class are of: the one named, else class 1.
+
+    Raises ConfigError for a name that is none of two classes.
+    """
+    if name is not None and (len(names) != 2 or label_name(name) not in names):
+        expected = f"expected one of two classes; there are {listed(names) or 'none'}"
+        raise ConfigError(f"task.positive_label: given {name!r}, {expected}")
+    return 1 if name is None else list(names).index(label_name(name))
 
 
 def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tuple[str, ...]:
@@ -70,7 +95,7 @@ def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tupl
 
     Raises DataError where there is only one class, or so many that the column holds no classes.
     """
-    distinct = {_name(value) for value in values if not is_missing(value)}
+    distinct = {label_name(value) for value in values if not is_missing(value)}
     if len(distinct) < 2:
         problem = f"only one class, {distinct.pop()!r}" if distinct else "no label at all"
         raise DataError(f"{problem}: nothing can be learned from it", split=split, column=column)
@@ -81,9 +106,33 @@ def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tupl
             "give task.label_file"
         )
         raise DataError(problem, split=split, column=column)
+    for name in sorted(distinct):
+        if name.startswith("[") != name.endswith("]") or list_in(name) is not None:
+            problem = f"{name!r} reads as a list, or a piece of one: several classes need task.problem="
+            raise DataError(f'{problem}multi_label, and quotes: ["a", "b"]', split=split, column=column)
     if all(map(_is_number, distinct)):
         return tuple(sorted(distinct, key=lambda name: (float(name), name)))
     return tuple(sorted(distinct))
+
+
+def doubtful_names(names: Sequence[str]) -> list[str]:
+    """Class names that may be meant otherwise, one sentence for each kind."""
+    hidden = "-1 is a class; where it means that there is no label, DropValues drops such rows"
+    notes = [hidden] if "-1" in names else []
+    looks: dict[str, list[str]] = {}
+    for name in names:
+        look = "".join(filter(str.isprintable, unicodedata.normalize("NFKC", name).casefold()))
+        looks.setdefault("".join(look.split()), []).append(name)
+    if alike := [", ".join(map(repr, group)) for group in looks.values() if len(group) > 1]:
+        notes.append(f"classes that look the same: {listed(alike)}; MapValues makes them one")
+    for mark in SEPARATORS:
+        parts = {name: {*map(str.strip, name.split(mark))} for name in names if mark in name}
+        # A name may well have a space, a slash or a comma, and a part that is a class too.
+        joined = [name for name, of_name in parts.items() if mark in ";|\t" or of_name <= {*names}]
+        if joined:
+            what = f"{len(joined)} of {len(names)} class names hold {mark!r}, such as {joined[0]!r}"
+            notes.append(f"{what}; for several classes a row: task.problem=multi_label, task.label_separator")
+    return notes
 
 
 class LabelEncoder:
@@ -91,12 +140,18 @@ class LabelEncoder:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self._ids = {name: index for index, name in enumerate(self.names)}
+        self._ids = {label_name(name): index for index, name in enumerate(self.names)}
         self._takes_ids = not any(map(_is_number, self.names))
+
+    def named(self, value: Any) -> str:
+        """The class name of a value; the value as text where it is no class."""
+        with suppress(DataError):
+            return self.names[self.encode(value)]
+        return label_name(value)
 
     def encode(self, value: Any, **where: Any) -> int:
         """The class id; raises DataError, with split, row and column, for a value that is no class."""
-        name = _name(value)
+        name = label_name(value)
         if is_missing(value):
             problem = "the label is empty"
         elif not isinstance(value, Hashable) or isinstance(value, bytes | tuple):
@@ -111,7 +166,8 @@ class LabelEncoder:
         else:
             shown = ", ".join(map(repr, self.names[:8])) + (", …" if len(self.names) > 8 else "")
             problem = f"unknown label {value!r}; the {len(self.names)} classes are {shown}; "
-            problem += did_you_mean(name, self.names)
+            hidden = "where -1 means that there is no label, DropValues drops such rows"
+            problem += hidden if name == "-1" else did_you_mean(name, self.names)
         raise DataError(problem.rstrip("; "), **where)
 
 
@@ -122,15 +178,50 @@ def missing_column(rows: Any, column: str, *, option: str) -> DataError:
     return DataError(f"no such column; there are {listed(names)}; {hint}", split="train", column=column)
 
 
+def list_in(text: str) -> list[Any] | None:
+    """The list, tuple or set that a text is to JSON, Python or numpy, as in CSV cells; None for another."""
+    text = text.strip()
+    inner = text[1:-1]
+    if text[:1] + text[-1:] not in ("[]", "()", "{}") or _ITEM.sub("", inner).strip(", \t\r\n"):
+        return None
+    items = []
+    for item in _ITEM.findall(inner):
+        for read in (json.loads, ast.literal_eval):
+            with suppress(ValueError, SyntaxError):
+                items.append(read(item))
+                break
+        else:
+            return None
+    return items
+
+
+def vector_width(rows: Sequence[Sequence[Any]]) -> int:
+    """C where every row is a number for each of C classes, 1 or 0; 0 where rows list their labels."""
+    sizes = {len(row) for row in rows}
+    width = sizes.pop() if len(sizes) == 1 else 0
+    return width if width > 1 and all(label_name(item) in FLAGS for row in rows for item in row) else 0
+
+
 def split_labels(value: Any, separator: str) -> list[Any]:
-    """The labels of one multi-label value: a list, a string with separators, one label or none."""
+    """The labels of one multi-label value: a list, also as text, a string with separators, one or none."""
     if is_missing(value):
         return []
+    if isinstance(value, str) and (items := list_in(value)) is not None:
+        return items
     if isinstance(value, str):
         return [label.strip() for label in value.split(separator) if label.strip()]
     if isinstance(value, Iterable) and not isinstance(value, Mapping | bytes):
         return list(value)
     return [value]
+
+
+def read_vector(numbers: Sequence[Any], size: int, **where: Any) -> list[int]:
+    """Ids of the classes whose number is 1; raises DataError, with split, row and column, for another row."""
+    flags = [FLAGS.get(label_name(number)) for number in numbers]
+    if len(flags) != size or None in flags:
+        problem = f"given {list(numbers)!r:.60}, expected {size} numbers, 0 or 1, one for each class"
+        raise DataError(problem, **where)
+    return [index for index, flag in enumerate(flags) if flag]
 
 
 def read_number(value: Any, **where: Any) -> float:

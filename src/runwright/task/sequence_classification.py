@@ -5,23 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
-from datasets import Dataset
+from datasets import ClassLabel, Dataset
 from torch import Tensor
 
+from runwright.errors import DataError
 from runwright.task.base import Task
 from runwright.task.labels import (
     LabelEncoder,
+    as_number,
     bias_of_labels,
     check_label_names,
+    doubtful_names,
     is_missing,
+    label_name,
     learn_class_weights,
     missing_column,
     names_from_options,
     names_from_values,
+    names_in,
+    positive_class,
     read_number,
+    read_vector,
     split_labels,
+    vector_width,
 )
 from runwright.task.losses import MultiLabel, Objective, Regression, SingleLabel, loss_of_task
 from runwright.task.text import encode_texts
@@ -49,7 +58,8 @@ class SequenceClassification(Task):
     """Single-label, multi-label or regression targets for one text or a pair of texts."""
 
     auto_class = "AutoModelForSequenceClassification"
-    learned = ("label_names", "group_names", "class_weights")
+    learned = ("label_names", "group_names", "class_weights", "label_form")
+    label_form: Literal["", "vector", "signed"] = ""  # vector: 0 or 1 for each class; signed: below 0 too
     class_weights: tuple[float, ...] | None = None  # [C]
     initial_bias: tuple[float, ...] = ()
     objective: Objective
@@ -61,10 +71,11 @@ class SequenceClassification(Task):
         problem: Literal["single_label", "multi_label", "regression"],
         text_column: str,
         text_pair_column: str | None,
-        label_column: str,
+        label_column: str | list[str],
         label_separator: str,
         label_names: list[str] | None,
         label_file: str | None,
+        positive_label: str | None,
         group_column: str | None,
         max_length: PositiveInt,
         label_smoothing: OpenFraction,
@@ -77,9 +88,13 @@ class SequenceClassification(Task):
         super().__init__(tokenizer, text_columns=texts, max_length=max_length)
         self.columns = (*texts, group_column) if group_column else texts
         self.problem = problem
-        self.label_column = label_column
+        self.label_columns = (label_column,) if isinstance(label_column, str) else tuple(label_column)
+        self.label_column = ", ".join(self.label_columns)  # one that is no column where there are several
         self.label_separator = label_separator
         self.names_option = names_from_options(label_names, label_file)
+        if len(self.label_columns) > 1:
+            self.names_option = self.names_option or self.label_columns
+        self.positive_label = positive_label
         self.group_column = group_column
         self.label_smoothing = label_smoothing
         self.weights_option: Any = class_weights if problem != "regression" else None
@@ -89,8 +104,10 @@ class SequenceClassification(Task):
 
     def fit(self, splits: Splits) -> None:
         """Learn class names, group names, class weights and a bias; every label is checked."""
+        values = self._values(splits["train"], split="train") or []
+        self.label_form = self._form_of(splits["train"], values)
         if self.problem != "regression":
-            self.label_names = self.names_option or self._names_from(splits["train"])
+            self.label_names = self.names_option or self._names_from(splits["train"], values)
         labels = {name: self.read_labels(rows, split=name) for name, rows in splits.items()}["train"] or []
         if self.group_column:
             values = {str(value) for rows in splits.values() for value in rows[self.group_column]}
@@ -107,7 +124,8 @@ class SequenceClassification(Task):
         self.use_learned()
 
     def use_learned(self) -> None:
-        """Make the objective of this problem."""
+        """Make the objective of this problem, and find the positive class."""
+        self.positive = positive_class(self.positive_label, self.label_names)
         loss = loss_of_task(self.loss_option, self.label_names)
         if self.problem == "regression":
             self.objective = Regression(loss_function=loss)
@@ -129,28 +147,64 @@ class SequenceClassification(Task):
         )
 
     def _values(self, rows: Dataset, *, split: str) -> list[Any] | None:
-        if self.label_column in rows.column_names:
-            return rows[self.label_column][:]
-        if split == "train":
-            raise missing_column(rows, self.label_column, option="task.label_column")
-        return None
+        """The label of each row as it is in the data; of several columns a list."""
+        missing = [name for name in self.label_columns if name not in rows.column_names]
+        if missing and split == "train":
+            raise missing_column(rows, missing[0], option="task.label_column")
+        if missing:
+            return None
+        columns = [self._column(rows, name) for name in self.label_columns]
+        return columns[0] if len(columns) == 1 else list(map(list, zip(*columns, strict=True)))
 
-    def _names_from(self, train: Dataset) -> tuple[str, ...]:
-        values = self._values(train, split="train") or []
-        feature = train.features[self.label_column]
-        names = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
-        if names:
+    def _column(self, rows: Dataset, name: str) -> list[Any]:
+        """The values of a column, ids as the names that it carries: other splits may have another order."""
+        values, feature = rows[name][:], rows.features[name]
+        names = {} if self.names_option else dict(enumerate(names_in(feature)))
+        if not names or isinstance(feature, ClassLabel):
+            return [names.get(value, value) for value in values] if names else values
+        return [value and [names.get(label, label) for label in value] for value in values]
+
+    def _sets(self, values: Sequence[Any]) -> list[list[Any]]:
+        return [split_labels(value, self.label_separator) for value in values]
+
+    def _form_of(self, train: Dataset, values: Sequence[Any]) -> Literal["", "vector", "signed"]:
+        """What the labels of train tell that a single one does not."""
+        if self.problem == "regression":
+            return "signed" if any(as_number(value) < 0 for value in values) else ""
+        are_sets = self.problem == "multi_label" and not names_in(train.features.get(self.label_column))
+        width, num_names = vector_width(self._sets(values)) if are_sets else 0, len(self.names_option)
+        if width and width != num_names:
+            problem = f"each row has {width} numbers, 0 or 1, one for each class; given {num_names} names of "
+            problem += f"classes, expected {width} in their order: task.label_names=[…]"
+            raise DataError(problem, split="train", column=self.label_column)
+        return "vector" if width or len(self.label_columns) > 1 else ""
+
+    def _names_from(self, train: Dataset, values: Sequence[Any]) -> tuple[str, ...]:
+        if names := names_in(train.features.get(self.label_column)):
             return check_label_names(names, where=f"dataset column {self.label_column!r}")
-        if self.problem == "multi_label":
-            values = [label for value in values for label in split_labels(value, self.label_separator)]
-        return names_from_values(values, split="train", column=self.label_column)
+        names = chain.from_iterable(self._sets(values)) if self.problem == "multi_label" else values
+        return names_from_values(names, split="train", column=self.label_column)
+
+    def label_notes(self, splits: Splits) -> list[str]:
+        notes = doubtful_names(self.label_names)
+        for split, rows in splits.items():
+            values = self._values(rows, split=split) if split != "train" else None
+            if values is not None and self._is_hidden(values):
+                notes.append(f"no row of {split} has a label (-1 is none here): it gets no metrics")
+        return notes
+
+    def _is_hidden(self, values: Sequence[Any]) -> bool:
+        """Return True where no row has a label; -1 is one as a class, and where train has numbers below 0."""
+        is_label = self.label_form == "signed" or "-1" in self.label_names
+        return all(is_missing(value) or (not is_label and label_name(value) == "-1") for value in values)
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[Any] | None:
         """Class ids, lists of them or floats; None where a split other than train has no labels."""
         values = self._values(rows, split=split)
-        if values is None or (split != "train" and all(is_missing(value) or value == -1 for value in values)):
+        if values is None or (split != "train" and self._is_hidden(values)):
             return None  # hidden test labels, as GLUE publishes them
         encoder = LabelEncoder(self.label_names)
+        values = self._sets(values) if self.problem == "multi_label" else values
         labels: list[Any] = []
         for row, value in enumerate(values):
             where: dict[str, Any] = {"split": split, "row": row, "column": self.label_column}
@@ -158,9 +212,14 @@ class SequenceClassification(Task):
                 labels.append(read_number(value, **where))
             elif self.problem == "single_label":
                 labels.append(encoder.encode(value, **where))
+            elif self.label_form == "vector":
+                labels.append(read_vector(value, len(self.label_names), **where))
             else:
-                names = split_labels(value, self.label_separator)
-                labels.append(sorted({encoder.encode(name, **where) for name in names}))
+                ids = [encoder.encode(name, **where) for name in value]
+                if len({*ids}) < len(ids) and vector_width([value]):
+                    problem = f"given {value}, a class twice; with 0 or 1 for each class all rows are as long"
+                    raise DataError(problem, **where)
+                labels.append(sorted({*ids}))
         return labels
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:

@@ -45,6 +45,7 @@ class TrainingState:
     best_step: int | None = None
     best_value: float | None = None
     evaluations_without_improvement: int = 0
+    undefined_evaluations: int = 0  # of the metric that chooses the best step: NaN
     train_seconds: float = 0.0  # in steps alone; evaluation and saving are not in it
     evaluate_seconds: float = 0.0
     stream: Mapping[str, Any] | None = None  # position of streamed data after this step
@@ -176,6 +177,11 @@ class Loop:
                 "has no labels, perhaps; choose another split with trainer.best_split"
             )
         value, best = by_split[self.best_split][name], state.best_value
+        if math.isnan(value):
+            state.undefined_evaluations += 1
+            if state.undefined_evaluations == 1:
+                where = f"step {state.step}: {self.best_split}/{name}"
+                logger.warning("%s is undefined (NaN): no such step is the best, none an improvement", where)
         if follows_metric(self.scheduler):
             self.scheduler.step(value)
         gain = math.inf if best is None else value - best if self.options.best_mode == "max" else best - value

@@ -210,6 +210,23 @@ class Tags(HTMLParser):
         self.attributes |= {name for name, _ in attrs}
 
 
+def test_classes_that_look_the_same_are_told(make_data):
+    data = make_data(train={"text": list("abcd"), "label": ["caf\u00e9", "cafe\u0301", "Tea", "tea"]})
+    told = "classes that look the same: 'Tea', 'tea'; MapValues makes them one"
+    assert [what for what in sentences(data) if "look the same" in what] == [told]
+
+
+def test_labels_are_shown_by_name(make_data):
+    names = ("soup", "sport")
+    columns = Columns(text_columns=("text",), label_column="label", label_names=names)
+    data = make_data(train={"text": ["a", "b", "c"], "label": [0, 1, 1]})
+    assert explored(data, columns).surveys["train"].labels == {"soup": 1, "sport": 2}
+    several = Columns(text_columns=("text",), label_column="label", label_separator=",", label_names=names)
+    assert [several.reader()(value) for value in ([1, 1], "[0, 1]", "sport,soup", None)] == [
+        ["soup", "sport"], ["sport"], ["soup", "sport"], [],
+    ]  # fmt: skip
+
+
 def test_hostile_data_is_shown_and_does_nothing(make_data):
     twice = HOSTILE + HOSTILE
     data = make_data(

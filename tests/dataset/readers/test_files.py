@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import ClassLabel, Features, List, Value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -141,6 +142,18 @@ def test_parquet_files_give_their_rows(read, tmp_path):
     pq.write_table(table, tmp_path / "a.parquet")
     splits = read("parquet", str(tmp_path / "a.parquet"))
     assert columns(splits) == {"text": ["a", "b"], "label": ["x", "y"], "score": [1.5, None]}
+
+
+def test_class_names_that_datasets_left_in_a_parquet_file_are_kept(read, tmp_path):
+    label, labels = ClassLabel(names=["z", "a"]), List(ClassLabel(names=["joy", "fear"]))
+    features = Features({"text": Value("string"), "label": label, "labels": labels})
+    rows = {"text": ["a", "b"], "label": [1, 0], "labels": [[1], []]}
+    for name, of_file in (("a", features), ("b", features | {"label": ClassLabel(names=["a", "z"])})):
+        pq.write_table(pa.table(rows, schema=Features(of_file).arrow_schema), tmp_path / f"{name}.parquet")
+    kept = read("parquet", str(tmp_path / "a.parquet"))["train"].features
+    assert (kept["label"], kept["labels"]) == (label, labels)
+    with pytest.raises(DataError, match=r"b.parquet.*names of classes differ from those in a.parquet"):
+        read("parquet", str(tmp_path / "*.parquet"))
 
 
 def test_text_files_give_a_row_for_each_line_and_classes_by_name(read, write, tmp_path):

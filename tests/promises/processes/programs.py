@@ -335,6 +335,7 @@ def make_task(problem: str) -> Any:
         max_length=40, label_smoothing=0.1 if kind == "single_label" else 0.0, class_weights=None,
         threshold=0.5,
         bias_from_labels=False,
+        positive_label=None,
         loss=None,
     )  # fmt: skip
     names = [] if problem == "regression" else ["w", "x", "y", "z"]

@@ -28,6 +28,7 @@ from runwright.errors import RunwrightError
 from runwright.metric.bootstrap import make_metric
 from runwright.predictions import select
 from runwright.runs.folder import CONFIG_FILE, read_config
+from runwright.task.labels import positive_class
 from runwright.types import Metric
 
 PAIRED = "paired bootstrap over rows"
@@ -91,14 +92,16 @@ def _compare_metrics(
     if labels != other_labels or any(whole is None for whole in wholes):
         return
     one, other = (select(whole, rows) for whole, rows in zip(wholes, pairs.positions, strict=True))
-    nodes, others = (dict(read_config(side.folder / CONFIG_FILE).get("metric") or {}) for side in sides)
+    configs = [read_config(side.folder / CONFIG_FILE) for side in sides]
+    nodes, others = (dict(config.get("metric") or {}) for config in configs)
+    positive = positive_class(configs[0].get("task", {}).get("positive_label"), labels)
     num_rows = len(pairs.positions[0])
     for name, node in nodes.items():
         full_name = f"{pairs.split}/{name}"
         is_recorded = all(side.values(full_name) for side in sides)
         if full_name in tested or node != others.get(name) or not is_recorded:
             continue
-        metric = make_metric(node, key=f"metric.{name}")
+        metric = make_metric(node, key=f"metric.{name}", positive=positive)
         # A metric that needs more than the files have, such as scores of all classes, gives another value.
         if not _are_recorded([_evaluate(metric, whole) for whole in wholes], full_name, sides):
             continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,11 +23,11 @@ from runwright.analysis.explore.survey import (
     texts_of,
 )
 from runwright.build import texts_in_rows
-from runwright.dataset.cleaning.columns import as_text, text_of
+from runwright.dataset.cleaning.columns import text_of
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID
 from runwright.report.terminal import shorten
-from runwright.task.labels import is_missing, split_labels
+from runwright.task import labels
 
 USUAL_LABELS = ("label", "labels", "tags", "class", "target", "score")
 USUAL_LIMITS = (32, 64, 128, 256, 512, 1024, 2048, 4096)  # tokens
@@ -42,9 +41,27 @@ class Columns:
     text_columns: tuple[str, ...]
     label_column: str | None = None
     label_separator: str | None = None  # between several labels of one row
+    label_names: tuple[str, ...] = ()  # of the ids, where the task or the column has them
     notes: tuple[str, ...] = ()
     separate_texts: bool = False  # each text is an input; False: those of a row are one together
     in_windows: bool = False  # a long input becomes several, and nothing is cut off
+
+    def reader(self) -> Callable[[Any], list[str]]:
+        """A function from a value to its labels by name: sorted for a separator, of words in their order."""
+        names, separator = self.label_names, self.label_separator
+        named = labels.LabelEncoder(names).named if names else labels.label_name
+
+        def labels_of(value: Any) -> list[str]:
+            if separator is not None:
+                several = labels.split_labels(value, separator)
+                if names and labels.vector_width([several]) == len(names):
+                    several = labels.read_vector(several, len(names))
+                return sorted(map(named, several))
+            if isinstance(value, list):
+                return list(map(named, value))
+            return [] if labels.is_missing(value) else [named(value)]
+
+        return labels_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +95,8 @@ class Exploration:
 
     def label(self, split: str, position: int) -> str:
         """The label of a row as text."""
-        return as_text(self.data.splits[split][position][self.columns.label_column])
+        value = self.data.splits[split][position][self.columns.label_column]
+        return ", ".join(self.columns.reader()(value))
 
     @property
     def are_classes(self) -> bool:
@@ -109,7 +127,7 @@ def explore(
             split=split,
             text_columns=[column for column in columns.text_columns if column in rows.column_names],
             label_column=columns.label_column if columns.label_column in rows.column_names else None,
-            labels_of=partial(_labels_of, separator=columns.label_separator),
+            labels_of=columns.reader(),
             on_progress=on_progress,
         )
         if tokenizer is not None and set(columns.text_columns) <= set(rows.column_names):
@@ -157,6 +175,7 @@ def choose_columns(data: LoadedData, task: Any) -> Columns:
         text_columns=texts,
         label_column=label,
         label_separator=task.label_separator if task.problem == "multi_label" else None,
+        label_names=getattr(task, "names_option", ()) or labels.names_in(rows.features.get(label)),
         notes=tuple(notes),
         separate_texts=task.embeds_texts,
         in_windows=task.cuts_windows,
@@ -174,15 +193,6 @@ def _longest_texts(rows: Dataset, names: Sequence[str]) -> tuple[str, ...]:
         or pa.types.is_list(kind)
     }
     return (max(sizes, key=lambda name: sizes[name]),) if sizes else ()
-
-
-def _labels_of(value: Any, *, separator: str | None) -> list[str]:
-    """The labels of a value: sorted ones for a separator, those of words in their order for a list."""
-    if separator is not None:
-        return sorted(map(as_text, split_labels(value, separator)))
-    if isinstance(value, list):
-        return list(map(as_text, value))
-    return [] if is_missing(value) else [as_text(value)]
 
 
 def _label_numbers(surveys: Mapping[str, SplitSurvey], column: str | None) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from runwright.analysis.explore.oddities import ODDITIES, SCRIPTS
 from runwright.analysis.explore.survey import MAX_EXAMPLES, quantile
 from runwright.analysis.explore.tables import share
 from runwright.errors import listed
+from runwright.task.labels import doubtful_names
 
 RARE_SCRIPT = 0.01  # of the texts of all splits
 NEAR_CONSTANT = 0.99
@@ -91,6 +92,7 @@ def _labels(exploration: Exploration) -> Iterator[Finding]:
     counts = train.labels
     if not exploration.are_classes or len(counts) < 2:
         return
+    yield from (Finding("look", note) for note in doubtful_names(sorted(counts)))
     (name, count), *_ = counts.most_common(1)
     if count >= DOMINANT_CLASS * counts.total():
         rate = f"{count / counts.total():.1%}"

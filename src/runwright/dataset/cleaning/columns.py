@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from datasets import Dataset, Value
+from datasets import ClassLabel, Dataset, Value
 
 from runwright.dataset.checks import row_error
 from runwright.dataset.cleaning.passes import Step, filtered, new_values
@@ -74,7 +74,7 @@ class MapValues(Step):
         kind = _kind_of(list(new.values()))
         if self.others == "drop":
             rows = filtered(rows, columns, lambda value: as_text(value) in new, key=[*self.key, "drop"])
-        is_text = kind == "string" and isinstance(rows.features[self.column], Value)
+        is_text = kind == "string" and isinstance(rows.features[self.column], Value | ClassLabel)
         if self.others == "keep" and not is_text and not _is(rows, self.column, _TYPES[kind]):
             expected = "text" if kind == "string" else kind
             raise ConfigError(

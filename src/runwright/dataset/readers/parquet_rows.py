@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
@@ -39,19 +40,21 @@ class ParquetReader(Reader):
         for split, addresses in files.items():
             for address in addresses:
                 with _open_parquet(address, split) as file:
-                    schema = pa.schema([(field.name, _plain(field.type)) for field in file.schema_arrow])
+                    fields = [(field.name, _plain(field.type)) for field in file.schema_arrow]
+                    schema = pa.schema(fields, metadata=_class_names(file.schema_arrow))
                 twice = [name for name in schema.names if schema.names.count(name) > 1]
                 if twice:
                     problem = "the file has this column twice"
                     raise DataError(problem, file=address, split=split, column=twice[0])
                 first = result.setdefault(split, schema)
-                if schema != first:
-                    raise DataError(
-                        f"columns {_described(schema)} differ from {_described(first)} in "
-                        f"{PurePosixPath(addresses[0]).name}",
-                        file=address,
-                        split=split,
+                if not schema.equals(first, check_metadata=True):
+                    what = (
+                        "columns {} differ from {}"
+                        if schema != first
+                        else "names of classes differ from those"
                     )
+                    problem = f"{what.format(_described(schema), _described(first))} in "
+                    raise DataError(problem + PurePosixPath(addresses[0]).name, file=address, split=split)
         return result
 
 
@@ -65,6 +68,14 @@ def _open_parquet(address: str, split: str | None) -> Iterator[pq.ParquetFile]:
                 yield file
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"not a readable parquet file: {error}", file=address, split=split) from error
+
+
+def _class_names(schema: pa.Schema) -> dict[str, str] | None:
+    """The names of classes that the library datasets writes beside columns of ids, in its own form."""
+    about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info") or {}
+    features = (about.get("features") or {}).items()
+    kept = {name: feature for name, feature in features if '"ClassLabel"' in json.dumps(feature)}
+    return {"huggingface": json.dumps({"info": {"features": kept}})} if kept else None
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

@@ -102,7 +102,7 @@ def _cards(record: RunRecord) -> Iterator[Card]:
         yield Card("memory at most", f"{record.summary['peak_memory_bytes'] / 2**30:.2f} GiB")
 
 
-def _metrics(record: RunRecord) -> list[Table | Sequence[Chart]]:
+def _metrics(record: RunRecord) -> list[Table | Text | Sequence[Chart]]:
     metrics, references = record.metrics, record.summary.get("references", {})
     intervals = record.summary.get("intervals", {})
     whole = [key for key in metrics if key.count("/") == 1]
@@ -123,7 +123,8 @@ def _metrics(record: RunRecord) -> list[Table | Sequence[Chart]]:
     title = "Metrics of the best model, with 95 % intervals"
     # The groups of one split: the last one is the one to report.
     groups = (charts.group_charts(metrics, intervals, references, split=split) for split in reversed(splits))
-    return [Table(title=title, columns=columns, rows=rows), next(filter(None, groups), [])]
+    notes = [Text(items=record.summary["notes"])] if record.summary.get("notes") else []
+    return [Table(title=title, columns=columns, rows=rows), *notes, next(filter(None, groups), [])]
 
 
 def _prediction_chart(record: RunRecord, split: str, rows: list[dict[str, Any]]) -> Chart | None:
