@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from runwright.errors import ConfigError, RunwrightError, did_you_mean, report
+from runwright.report.streams import guard_streams
 from runwright.version import __version__
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ COMMANDS = {  # with what they do
     "init": "start a project of your own: configs, data, model, metric, test",
     "completion": "print the tab completion for bash, zsh or fish",
 }
+ALONE = ("evaluate", "predict", "search", "reproduce", "verify")  # one process, or processes of their own
 EXAMPLES = """examples:
   runwright train experiment=vader     a first run, minutes on a CPU
   runwright train experiment=vader optimizer.lr=1e-4 trainer.max_epochs=2
@@ -53,6 +55,7 @@ runwright <command> --help says more about each."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process."""
     if argv is None:  # as a program, not from a test or another program
+        guard_streams()
         sys.excepthook = _show_without_secrets
         if "_ARGCOMPLETE" in os.environ:  # the shell asks, on every tab
             from runwright.cli.completion import answer
@@ -124,13 +127,17 @@ def _run(name: str, *arguments: str) -> int:
             from runwright.cli.flags import grant_permissions
 
             grant_permissions(args)
+        if name in ALONE or getattr(args, "multirun", False):
+            from runwright.trainer.environment import join_launch
+
+            join_launch(f"{name} -m" if name == "train" else name)
         return import_module(f"runwright.cli.{name}").execute(args)
     except RunwrightError as error:
         print(_message(error), file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        print(error if error.args else "interrupted", file=sys.stderr)
+        return getattr(error, "code", 130)
     except BrokenPipeError:  # `runwright config show | head`
         sys.stderr.close()
         return 141
