@@ -205,6 +205,46 @@ def test_a_file_of_ones_own_is_an_option(tmp_path: Path) -> None:
     assert composed.choices["optimizer"] == "mine"
 
 
+def test_class_names_of_a_file_are_text_as_they_are_written(tmp_path: Path) -> None:
+    text = """# @package _global_
+dataset: {cleaning: [{_target_: a.KeepValues, column: label, values: [NO, 007, 1:30]}]}
+task:
+  label_names: [no, yes, on, y, 0x1F, 2020-01-01]
+  class_weights: {no: 1, yes: 1e0, on: 2.5, null: 3}
+trainer: {deterministic: true, max_steps: 1_000}
+optimizer: {lr: 1e-3, eps: 1.e-8}
+"""
+    write(tmp_path, "experiment/mine.yaml", text)
+    config = compose(["experiment=mine"], folder=tmp_path).config
+    assert config["dataset"]["cleaning"][0]["values"] == ["NO", "007", "1:30"]
+    assert config["task"]["label_names"] == ["no", "yes", "on", "y", "0x1F", "2020-01-01"]
+    assert config["task"]["class_weights"] == {"no": 1, "yes": 1.0, "on": 2.5, "null": 3}
+    assert config["trainer"]["deterministic"] is True
+    assert config["trainer"]["max_steps"] == 1000
+    assert (config["optimizer"]["lr"], config["optimizer"]["eps"]) == (1e-3, 1e-8)
+
+
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        ("[1e3, b]", "0: given 1000.0, expected text; for text put it in quotes, as it is written"),
+        ("[a, true]", "1: given true, expected text; .* as it is written: \"'true'\""),
+        ("[a, null]", "1: given null, expected text"),
+    ],
+)
+def test_a_class_name_that_is_no_text_is_told_to_be_quoted(names: str, line: str, tmp_path: Path) -> None:
+    write(tmp_path, "experiment/mine.yaml", f"# @package _global_\ntask: {{label_names: {names}}}\n")
+    for overrides in (["experiment=mine"], [f"task.label_names={names}"]):
+        with pytest.raises(ConfigError, match=rf"task\.label_names\.{line}"):
+            compose_checked(overrides, folder=tmp_path)
+
+
+def test_yes_for_a_switch_is_told_to_be_true(tmp_path: Path) -> None:
+    write(tmp_path, "experiment/mine.yaml", "# @package _global_\ntrainer: {deterministic: yes}\n")
+    with pytest.raises(ConfigError, match="given 'yes', expected true or false; write true"):
+        compose_checked(["experiment=mine"], folder=tmp_path)
+
+
 def test_an_experiment_without_its_package_line_is_told_so(tmp_path: Path) -> None:
     write(tmp_path, "experiment/mine.yaml", "defaults:\n  - override /optimizer: sgd\nname: m\n")
     with pytest.raises(ConfigError, match="first line must be '# @package _global_'"):

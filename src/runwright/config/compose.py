@@ -22,7 +22,7 @@ from runwright.config.overrides import apply_value, parse_overrides
 from runwright.config.schema import check
 from runwright.config.secrets import check_secrets
 from runwright.config.targets import GROUPS
-from runwright.errors import Mistake, did_you_mean, raise_if_any
+from runwright.errors import Mistake, did_you_mean, raise_if_any, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -64,7 +64,9 @@ def _resolve(node: Any, key: str, mistakes: list[Mistake], above: tuple[Any, ...
             continue
         is_inner = isinstance(value, DictConfig | ListConfig)
         values[name] = _resolve(value, inner_key, mistakes, (*above, value)) if is_inner else value
-    return list(values.values()) if isinstance(node, ListConfig) else {str(k): v for k, v in values.items()}
+    if isinstance(node, ListConfig):
+        return list(values.values())
+    return {name if isinstance(name, str) else shown(name): value for name, value in values.items()}
 
 
 def _bad_interpolation(key: str, text: str, error: Exception, root: DictConfig) -> Mistake:

@@ -11,7 +11,7 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
 from hydra import version
@@ -23,7 +23,9 @@ from hydra._internal.core_plugins.structured_config_source import StructuredConf
 from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.errors import HydraException, MissingConfigException
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
+from omegaconf._utils import get_yaml_loader
 from omegaconf.basecontainer import BaseContainer
 from omegaconf.errors import OmegaConfBaseException
 
@@ -95,6 +97,47 @@ def register_plugins() -> None:
         OmegaConf.clear_resolver(name)
 
 
+class YamlLoader(get_yaml_loader()):
+    """OmegaConf's loader, to which a plain scalar is no more than in YAML 1.2, and a key always text.
+
+    YAML 1.1 reads `no`, `off` and `NO` as false, 010 as 8 and 1:30 as 90: class names and values of columns.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != f"{YAML_TAG}merge":
+                key.tag = f"{YAML_TAG}str"
+        return super().construct_mapping(node, deep=deep)
+
+
+YAML_TAG = "tag:yaml.org,2002:"
+for _tag, _pattern, _first in (
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", "[-+]?(0|[1-9][0-9_]*)", "-+0123456789"),
+    ("float", r"[-+]?(?=\.?\d)[\d_]*\.[\d_]*([eE][-+]?\d+)?|[-+]?\d+[eE][-+]?\d+", "-+.0123456789"),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", "<<", "<"),
+):
+    YamlLoader.add_implicit_resolver(YAML_TAG + _tag, re.compile(rf"({_pattern})\Z", re.ASCII), list(_first))
+
+
+class YamlFiles(FileConfigSource):
+    """The files of a config folder, read by `YamlLoader`."""
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        with Path(self.path, self._normalize_file_name(config_path)).open(encoding="utf-8") as file:
+            header = ConfigSource._get_header_dict(file.read(512))
+            file.seek(0)
+            content = yaml.load(file, Loader=YamlLoader)  # noqa: S506 - it is a safe one
+        if content is not None and not isinstance(content, dict):
+            return super().load_config(config_path)  # which says what is wrong with it
+        config = OmegaConf.create(content or {})
+        return ConfigResult(config=config, path=f"file://{self.path}", provider=self.provider, header=header)
+
+
 class Loader(ConfigLoaderImpl):
     """Hydra's loader. A debug mode adds itself to the experiment's name: runs of `vader-debug`."""
 
@@ -119,7 +162,13 @@ def config_loader(folders: ConfFolders, *, full: bool = False) -> Loader:
         provider = "main" if folder == folders.shipped else "own"
         search_path.append(provider, f"file://{folder}")
     search_path.append("schema", "structured://")
-    return Loader(search_path)
+    loader = Loader(search_path)
+    # By scheme: Hydra's scan for plugins loads the class of these sources a second time.
+    loader.repository.sources = [
+        YamlFiles(source.provider, source.path) if source.scheme() == "file" else source
+        for source in loader.repository.sources
+    ]
+    return loader
 
 
 def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loaded | None:

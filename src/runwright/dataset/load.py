@@ -72,7 +72,7 @@ def load_splits(
     raw = source if stream is None else {**source, "train": stream.raw_head()}
     splits, notes = renamed(raw, columns), list(getattr(source, "notes", []))
     for step in cleaning:
-        splits = _cleaned(splits, step, notes)
+        splits = _cleaned(splits, step, notes, is_whole=stream is None)
     if stream is not None:
         del splits["train"]
         subset = {split: size for split, size in subset.items() if split != "train"}
@@ -110,9 +110,11 @@ def _stream(
     return replace(stream, columns=columns, cleaning=cleaning, limit=subset.get("train"))
 
 
-def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str]) -> Splits:
+def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str], *, is_whole: bool) -> Splits:
     cleaned = step(splits)
     name = type(step).__name__
+    if is_whole and (notes_of := getattr(step, "notes", None)):  # of a stream not all values are known
+        notes.extend(f"{name}: {note}" for note in notes_of(splits))
     for split, before in splits.items():
         after = cleaned[split]
         if len(after) < len(before):

@@ -30,6 +30,16 @@ def test_rows_are_chosen_by_value_range_and_pattern():
     assert kept(FilterPattern(column="a", pattern="^b", keep=False), ["ab", "ba", None]) == ["ab", None]
 
 
+def test_values_that_no_row_has_are_noted(read, write, load):
+    path = write("a.csv", "text,label\na,NO\nb,EN\nc,EN\n")
+    step = KeepValues(column="label", values=["no", "EN", "1e3"])
+    data = load(read("csv", files={"train": path}), cleaning=[step])
+    assert data.notes == [
+        "KeepValues: no row has 'no', '1e3' in 'label'; there are EN, NO",
+        "KeepValues dropped 1 of 3 rows of train",
+    ]
+
+
 def test_a_selection_that_cannot_work_says_why():
     with pytest.raises(DataError, match="column 'a': a range needs numbers; put CastColumns before it"):
         kept(FilterRange(column="a", min=1, max=None), ["x"])

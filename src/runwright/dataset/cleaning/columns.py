@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -12,7 +12,8 @@ from datasets import Dataset, Value
 
 from runwright.dataset.checks import row_error
 from runwright.dataset.cleaning.passes import Step, filtered, new_values
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, listed
+from runwright.types import Splits
 
 _TYPES = {"string": "large_string", "int": "int64", "float": "float64", "bool": "bool"}
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -95,6 +96,19 @@ class MapValues(Step):
             return new.get(text, text if kind == "string" and value is not None else value)
 
         return new_values(rows, columns, self.column, change, kind=_TYPES[kind], key=self.key)
+
+    def notes(self, splits: Splits) -> list[str]:
+        return note_absent(splits, self.column, self.values)
+
+
+def note_absent(splits: Splits, column: str, values: Iterable[Any]) -> list[str]:
+    """A note where values to look for, as they are written, are in no row: they may be meant otherwise."""
+    columns = [rows for rows in splits.values() if isinstance(rows.features.get(column), Value)]
+    present = {as_text(value) for rows in columns for value in rows.unique(column)}
+    absent = [text for text in map(as_text, values) if text not in present]
+    if not absent or not columns:
+        return []
+    return [f"no row has {listed(map(repr, absent))} in {column!r}; there are {listed(sorted(present))}"]
 
 
 def as_text(value: Any) -> str:

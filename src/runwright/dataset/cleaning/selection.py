@@ -12,7 +12,7 @@ import numpy as np
 from datasets import Dataset
 
 from runwright.dataset.checks import missing_column, row_error
-from runwright.dataset.cleaning.columns import as_text
+from runwright.dataset.cleaning.columns import as_text, note_absent
 from runwright.dataset.cleaning.passes import RepeatFilter, RowFilter, require_splits, take
 from runwright.dataset.fingerprint import bare, column_chunks, row_keys, row_numbers
 from runwright.dataset.splits import random_order
@@ -32,6 +32,9 @@ class KeepValues(RowFilter):
     @cached_property
     def _texts(self) -> frozenset[str]:
         return frozenset(map(as_text, self.values))
+
+    def notes(self, splits: Splits) -> list[str]:
+        return note_absent(splits, self.column, self.values)
 
 
 @dataclass(frozen=True, kw_only=True)
