@@ -112,7 +112,7 @@ def run_job(config: DictConfig) -> dict[str, Any]:
     outcome: dict[str, Any] = {"job": hydra.job.num, "overrides": overrides, "folder": None}
     started = time.time()
     try:
-        plain, _, mistakes = resolve(config)
+        plain, _, mistakes = resolve(config, overrides)
         raise_if_any([*mistakes, *check(plain)])
         command = [*sys.orig_argv[:1], "-m", "runwright", "train", *overrides]
         folder = create(plain, overrides=overrides, command=command)
