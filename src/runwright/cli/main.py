@@ -115,9 +115,18 @@ def takes_overrides(parser: argparse.ArgumentParser) -> bool:
 
 def _run(name: str, *arguments: str) -> int:
     parser = parser_of(name)
+    for word in arguments:
+        bare = word.lstrip("-–—−")  # a word processor makes one of two hyphens
+        for meant in (f"--{bare}", f"-{bare}") if set(word[: -len(bare)]) - {"-"} else ():
+            if meant.partition("=")[0] in parser._option_string_actions:
+                parser.error(f"unknown option {word}, whose dash is not a hyphen; write {meant}")
+        if not word.isascii() and any("\ud800" <= character <= "\udfff" for character in word):
+            encoding = sys.getfilesystemencoding()
+            parser.error(f"given {word!r}, expected text in {encoding}; LC_ALL=C.UTF-8 reads UTF-8")
     args, words = parser.parse_known_intermixed_args(arguments)
-    for word in filter(lambda word: word.startswith("-"), words):
-        _refuse_flag(parser, word)
+    for place, word in enumerate(words):
+        if word.startswith("-"):
+            _refuse_flag(parser, word, *words[place + 1 : place + 2])
     args.overrides = words
     try:
         if words and not takes_overrides(parser):
@@ -159,12 +168,21 @@ def _show_without_secrets(
     sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
 
 
-def _refuse_flag(parser: argparse.ArgumentParser, word: str) -> NoReturn:
+def _refuse_flag(parser: argparse.ArgumentParser, word: str, after: str = "") -> NoReturn:
     flag, _, value = word.partition("=")
-    hint = did_you_mean(flag, [text for action in parser._actions for text in action.option_strings])
+    key = flag.lstrip("-").replace("-", "_")
+    near = did_you_mean(key, [text.lstrip("-") for text in parser._option_string_actions])
+    hint = near and did_you_mean(flag, parser._option_string_actions)
     if takes_overrides(parser) and not hint:
-        key = flag.lstrip("-").replace("-", "_")
-        hint = f"an override has no dashes: {key}={value or '<value>'}"
+        from runwright.config.compose import compose
+        from runwright.config.folders import GLOBAL_GROUPS
+        from runwright.config.hints import same_key
+        from runwright.config.options import walk
+
+        keys = [name for name, _ in walk(compose().config)]
+        key = key if key in GLOBAL_GROUPS else same_key(key, keys) or key
+        after = "" if after.startswith("-") or "=" in after else after
+        hint = f"an override has no dashes: {key}={value or after or '<value>'}"
     parser.error(f"unknown option {word}; {hint}".rstrip("; "))
 
 

@@ -117,6 +117,8 @@ def _new_folder(overrides: Sequence[str], *, allow_shadow: bool) -> tuple[Path, 
     from runwright.config.compose import compose_checked
 
     composed = compose_checked(list(overrides), allow_shadow=allow_shadow)
+    if str(composed.hydra.get("hydra.mode")) == "RunMode.MULTIRUN":
+        raise ConfigError("hydra.mode: given MULTIRUN without -m, expected runwright train -m …")
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0  # by torchrun, after a failure
     if composed.config["resume"] == AUTO or restarted:
         config = conceal(composed.config)
