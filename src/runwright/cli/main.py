@@ -115,14 +115,7 @@ def takes_overrides(parser: argparse.ArgumentParser) -> bool:
 
 def _run(name: str, *arguments: str) -> int:
     parser = parser_of(name)
-    for word in arguments:
-        bare = word.lstrip("-–—−")  # a word processor makes one of two hyphens
-        for meant in (f"--{bare}", f"-{bare}") if set(word[: -len(bare)]) - {"-"} else ():
-            if meant.partition("=")[0] in parser._option_string_actions:
-                parser.error(f"unknown option {word}, whose dash is not a hyphen; write {meant}")
-        if not word.isascii() and any("\ud800" <= character <= "\udfff" for character in word):
-            encoding = sys.getfilesystemencoding()
-            parser.error(f"given {word!r}, expected text in {encoding}; LC_ALL=C.UTF-8 reads UTF-8")
+    _check_words(parser, arguments)
     args, words = parser.parse_known_intermixed_args(arguments)
     for place, word in enumerate(words):
         if word.startswith("-"):
@@ -150,6 +143,17 @@ def _run(name: str, *arguments: str) -> int:
     except BrokenPipeError:  # `runwright config show | head`
         sys.stderr.close()
         return 141
+
+
+def _check_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    for word in words:
+        bare = word.lstrip("-–—−")  # a word processor makes one of two hyphens
+        for meant in (f"--{bare}", f"-{bare}") if set(word[: -len(bare)]) - {"-"} else ():
+            if meant.partition("=")[0] in parser._option_string_actions:
+                parser.error(f"unknown option {word}, whose dash is not a hyphen; write {meant}")
+        if not word.isascii() and any("\ud800" <= character <= "\udfff" for character in word):
+            encoding = sys.getfilesystemencoding()
+            parser.error(f"given {word!r}, expected text in {encoding}; LC_ALL=C.UTF-8 reads UTF-8")
 
 
 def _message(error: RunwrightError) -> str:
