@@ -5,4 +5,5 @@ import sys
 from runwright.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main(["train", *sys.argv[1:]]))
+    sys.argv.insert(1, "train")
+    raise SystemExit(main())

@@ -68,9 +68,8 @@ def commands(program: str) -> list[Any]:
             for words in split(line):
                 if words and Path(words[0]).name == program:
                     found.setdefault(tuple(words[1:]), page.name)
-                elif program == "runwright" and "scripts/train.py" in words:
-                    after = words[words.index("scripts/train.py") + 1 :]
-                    found.setdefault(("train", *after), page.name)
+                elif program in words and words[0] in ("torchrun", "accelerate", "srun"):
+                    found.setdefault(tuple(words[words.index(program) + 1 :]), page.name)
     return [pytest.param(list(words), id=f"{page}: {' '.join(words)}") for words, page in found.items()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from functools import cache
 from pathlib import Path
@@ -227,8 +228,8 @@ optimizer: {lr: 1e-3, eps: 1.e-8}
 @pytest.mark.parametrize(
     ("names", "line"),
     [
-        ("[1e3, b]", "0: given 1000.0, expected text; for text quote it as it is written"),
-        ("[a, true]", "1: given true, expected text; .* as it is written, such as \"'true'\""),
+        ("[1e3, b]", "0: given 1000.0, expected text; for text put it in quotes, as it is written"),
+        ("[a, true]", "1: given true, expected text; .* as it is written: \"'true'\""),
         ("[a, null]", "1: given null, expected text"),
     ],
 )
@@ -304,3 +305,81 @@ def test_options_that_nothing_checks_do_not_exist() -> None:
             source = file.read_text(encoding="utf-8")
             assert all(f"{name}: {kind}" in source for name in unchecked for kind in free), (key, unchecked)
             assert check_options({}, signature, key=key) != [] or not signature.options
+
+
+def config_of(overrides: list[str], folder: Path, **files: str) -> Any:
+    (folder / "conf" / "experiment").mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / "conf" / "experiment" / f"{name}.yaml").write_text(text, encoding="utf-8")
+    composed = compose(overrides, folder=folder)
+    return composed.config if not (mistakes := all_mistakes(composed)) else [str(m) for m in mistakes]
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "text", "value"),
+    [
+        ("optimizer.lr=${oc.env:LIKE_LR}", "optimizer.lr", "1e-4", 1e-4),
+        ("trainer.batch_size=${oc.env:LIKE_LR,16}", "trainer.batch_size", None, 16),
+        ("trainer.deterministic=${oc.env:LIKE_LR}", "trainer.deterministic", "true", True),
+        ("trainer.max_grad_norm=${oc.env:LIKE_LR}", "trainer.max_grad_norm", "null", None),
+        ("task.label_names=${oc.env:LIKE_LR}", "task.label_names", "[a, b]", ["a", "b"]),
+        ("name=${oc.env:LIKE_LR}", "name", "1e3", "1e3"),  # an option that takes text gets text
+        ("name=1e3", "name", None, "1e3"),
+        ("name=1_000", "name", None, "1_000"),
+        ("name=true", "name", None, "true"),
+        ("task.text_column=1", "task.text_column", None, "1"),
+    ],
+)
+def test_values_are_read_as_their_options_take_them(
+    override: str, key: str, text: str | None, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if text is not None:
+        monkeypatch.setenv("LIKE_LR", text)
+    group, name = key.split(".") if "." in key else ("", key)
+    config = config_of([override, "task=sequence_classification"], tmp_path)
+    found = (config[group] if group else config)[name]
+    assert (type(found), found) == (type(value), value)
+
+
+HEAD = "# @package _global_\n"
+BOMB = "".join(
+    f"{name}: &{name} [{', '.join([f'*{of}'] * 9)}]\n" for of, name in zip("abcdefg", "bcdefgh", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("defaults: [own]\n", ["defaults lists that never end: experiment/own -> experiment/own"]),
+        ("defaults: [other]\n", ["experiment/own -> experiment/other -> experiment/own"]),
+        (f"x: {'{a: ' * 900}1{'}' * 900}\n", ["conf/experiment/own.yaml: given a larger document"]),
+        (f"a: &a [x, x, x]\n{BOMB}", ["at most 200,000 characters and 20,000 values"]),
+        ("x: &x {y: *x}\n", ["a larger document, or a deeper one"]),
+        ("trainer: [{max_steps: 5}]\n", ["trainer: given a list in experiment/own.yaml, expected a mapping"]),
+        ("dataset: {source: [a.csv]}\n", ["dataset.source: given a list", "expected a mapping of names"]),
+        ("", ["conf/experiment/own.yaml: given no values"]),
+        ("hello world\n", ["given 'hello world', expected a mapping"]),
+        ("trainer:\n\tmax_steps: 5\n", ["own.yaml, line 3", "YAML takes no tabs"]),
+        ("name: a\n---\nname: b\n", ["own.yaml, line 3", "leave out the line ---"]),
+        ("name: x\x00\n", ["conf/experiment/own.yaml: given a file that is not UTF-8"]),
+        ("name: “x”\n", ["own.yaml, line 2: given LEFT DOUBLE QUOTATION MARK"]),
+        ("trainer:\n\u00a0\u00a0max_steps: 5\n", ["own.yaml, line 3: given NO-BREAK SPACE"]),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_one_line(text: str, expected: list[str], tmp_path: Path) -> None:
+    began = time.perf_counter()
+    files = {"own": HEAD + text, "other": f"{HEAD}defaults: [own]\n"}
+    (line,) = config_of(["experiment=own"], tmp_path, **files)
+    assert all(words in line for words in expected), line
+    assert time.perf_counter() - began < 3
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
+    text = f"{HEAD}name: windows\n".replace("\n", "\r\n")
+    assert config_of(["experiment=own"], tmp_path, own="\ufeff" + text)["name"] == "windows"
+
+
+def test_a_folder_with_the_name_of_a_file_is_no_option(tmp_path: Path) -> None:
+    (tmp_path / "conf" / "experiment" / "own.yaml").mkdir(parents=True)
+    (line,) = config_of(["experiment=own"], tmp_path)
+    assert line.startswith("experiment=own: given 'own' for group 'experiment'")

@@ -113,7 +113,8 @@ def test_a_users_mistake_is_not_tried_again(folder: Path, run: Launch) -> None:
 
 def test_a_stop_is_not_tried_again_and_the_run_is_killed(folder: Path, run: Launch) -> None:
     # The launcher is this process; workers that cannot stop in time are ended.
-    what = f"if rank == 0: os.kill({os.getpid()}, signal.SIGTERM)\ntime.sleep(60)"
+    what = "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
+    what += f"if rank == 0: os.kill({os.getpid()}, signal.SIGTERM)\ntime.sleep(60)"
     assert run(what, max_restarts=5) == 143
     assert starts(folder) == [1, 1]
     assert read_run(folder)["status"] == "KILLED"

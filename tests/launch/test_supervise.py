@@ -118,7 +118,7 @@ def test_a_signal_to_the_launcher_reaches_every_worker(start: Start, number: int
 
 
 def test_workers_that_do_not_stop_are_ended_after_the_grace_time(start: Start) -> None:
-    launched = start("wait_for_ever()", grace=1.0)  # the signals stay blocked
+    launched = start("signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS); wait_for_ever()", grace=1.0)
     launched.pids()
     began = time.monotonic()
     launched.process.send_signal(signal.SIGTERM)

@@ -29,7 +29,7 @@ def execute(folder):
             time.sleep(0.01)
         time.sleep(0.3)
         update_status(folder, "KILLED")
-    raise SystemExit(128 + stop.code)
+    raise SystemExit(stop.code)
 """
 SITE = """
 import importlib.util, sys

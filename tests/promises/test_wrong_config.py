@@ -90,7 +90,11 @@ WRONG_FILES = {
     ),
     "a bad indent": ({"model/own.yaml": "a:\n  b: 1\n c: 2\n"}, "model=own", ["conf/model/own.yaml, line 3"]),
     "not UTF-8": ({}, "model=own", ["not UTF-8"]),
-    "a list": ({"model/own.yaml": "- 1\n- 2\n"}, "model=own", ["model: given [1, 2]", "model=<option>"]),
+    "a list": (
+        {"model/own.yaml": "- 1\n- 2\n"},
+        "model=own",
+        ["conf/model/own.yaml: given [1, 2]", "a mapping"],
+    ),
     "no target": ({"model/own.yaml": "name: x\n"}, "model=own", ["model: given a mapping without _target_"]),
     "a foreign target": (
         {"model/own.yaml": "_target_: os.system\ncommand: ls\n"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -11,15 +12,24 @@ import pytest
 from runwright.errors import ConfigError
 from runwright.launch.start import check_accelerate_settings
 from runwright.tracker.provenance import installed_packages
-from runwright.trainer.environment import check_num_processes, started_from_outside
+from runwright.trainer.environment import check_num_processes, join_launch
+
+TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "host", "MASTER_PORT": "29500"}
+
+
+def set_variables(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.mark.parametrize(
     ("variables", "outside"),
     [
         ({}, False),
-        ({"WORLD_SIZE": "1"}, True),
-        ({"ACCELERATE_USE_CPU": "true"}, True),  # `accelerate launch --cpu`: one process, no WORLD_SIZE
+        (TORCHRUN, True),  # also of a pod, and set by hand
+        ({**TORCHRUN, "OMPI_COMM_WORLD_SIZE": "2"}, True),  # `accelerate launch` through mpirun
+        ({"ACCELERATE_MIXED_PRECISION": "no"}, True),  # `accelerate launch --cpu`: one process, no WORLD_SIZE
+        ({"ACCELERATE_LOG_LEVEL": "info"}, False),  # a setting of a user
         ({"TORCHELASTIC_RUN_ID": "none"}, True),
         ({"WORLD_SIZE": "2", "RUNWRIGHT_WORKER": "1"}, False),
     ],
@@ -27,13 +37,83 @@ from runwright.trainer.environment import check_num_processes, started_from_outs
 def test_other_launchers_are_recognised(
     variables: dict[str, str], outside: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert started_from_outside() is outside
+    set_variables(monkeypatch, variables)
+    assert join_launch("train") is outside
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"},
+        {"LOCAL_RANK": "0"},
+        {"WORLD_SIZE": "1", "RANK": "0", "MASTER_ADDR": "pod-0", "MASTER_PORT": "23456"},
+        {"PMI_SIZE": "1"},
+        {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_NTASKS": "2"},  # the shell of salloc
+    ],
+)
+@pytest.mark.parametrize("command", ["train", "predict"])
+def test_what_a_launch_of_one_process_left_behind_is_named_and_ignored(
+    command: str,
+    variables: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    set_variables(monkeypatch, variables)
+    assert not join_launch(command)
+    (line,) = capsys.readouterr().err.splitlines()
+    named = {name: value for name, value in variables.items() if name not in ("SLURM_JOB_ID", "SLURM_PROCID")}
+    assert all(f"{name}={value}" in line for name, value in named.items())
+    assert not [name for name in variables if name in os.environ and not name.startswith("SLURM_")]
+
+
+@pytest.mark.parametrize(
+    ("command", "variables", "expected"),
+    [
+        ("train", {"RANK": "1"}, "RANK=1; .*env -u RANK runwright"),
+        ("train", {"WORLD_SIZE": "2", "RANK": "0"}, "RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT together"),
+        ("train", {**TORCHRUN, "RANK": "2"}, "RANK=2, WORLD_SIZE=2"),
+        ("train", {"WORLD_SIZE": "two"}, "WORLD_SIZE=two"),
+        ("train", {"OMPI_COMM_WORLD_SIZE": "2"}, "env -u OMPI_COMM_WORLD_SIZE runwright"),
+        ("predict", {"PMI_SIZE": "2"}, "PMI_SIZE=2; expected a single process for predict"),
+        ("verify", TORCHRUN, "a single process for verify; without a launcher: env -u RANK -u WORLD_SIZE"),
+        ("train -m", TORCHRUN, "a single process for train -m"),
+    ],
+)
+def test_variables_that_no_launcher_sets_so_are_refused_by_name(
+    command: str, variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_variables(monkeypatch, variables)
+    with pytest.raises(ConfigError, match=expected):
+        join_launch(command)
+
+
+def test_the_tasks_of_a_step_of_srun_share_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = {
+        "JOB_ID": "7",
+        "STEP_ID": "0",
+        "STEP_NUM_TASKS": "5",
+        "NTASKS": "5",
+        "PROCID": "4",
+        "LOCALID": "1",
+    }
+    step |= {"STEP_TASKS_PER_NODE": "1,2(x2)", "STEP_NODELIST": "gpu[07-08,11]", "NODEID": "2"}
+    set_variables(monkeypatch, {f"SLURM_{name}": value for name, value in step.items()})
+    assert join_launch("train")
+    assert {name: os.environ[name] for name in (*TORCHRUN, "LOCAL_RANK", "LOCAL_WORLD_SIZE")} == {
+        "RANK": "4",
+        "WORLD_SIZE": "5",
+        "MASTER_ADDR": "gpu07",
+        "MASTER_PORT": "20217",  # 20000 + 7 * 31
+        "LOCAL_RANK": "1",
+        "LOCAL_WORLD_SIZE": "2",
+    }
 
 
 def test_fewer_processes_than_asked_for_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="given 2, but the launcher started 1"):
+        check_num_processes(2)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with pytest.raises(ConfigError, match=r"torchrun.*env -u TORCHELASTIC_RUN_ID runwright train launch"):
         check_num_processes(2)
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(ConfigError, match="given 2, but the launcher started 4"):

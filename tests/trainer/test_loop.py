@@ -14,7 +14,7 @@ import torch
 from runwright.errors import ConfigError
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints
-from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag, catch_signals
+from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, Interrupted, StopFlag, catch_signals
 from runwright.trainer.loop import Loop, TrainingState, restore_snapshot
 from runwright.trainer.options import Plan, TrainerOptions, make_plan
 
@@ -262,12 +262,32 @@ def test_signals_set_the_flag_and_handlers_are_put_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with catch_signals(StopFlag()) as flag:
         signal.raise_signal(signal.SIGTERM)
-        assert flag.code == signal.SIGTERM
+        assert flag.code == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before
     with catch_signals(StopFlag()):
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_before_training_begins_a_signal_ends_at_once() -> None:
+    with catch_signals(StopFlag(at_once=True)) as flag:
+        with pytest.raises(Interrupted, match="SIGHUP: ended before training") as raised:
+            signal.raise_signal(signal.SIGHUP)
+        assert raised.value.code == 129
+        flag.at_once = False
+        signal.raise_signal(signal.SIGHUP)
+    assert flag.code == 129
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with catch_signals(StopFlag()) as flag:
+            signal.raise_signal(signal.SIGHUP)
+        assert flag.code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_split_without_the_figure_to_compare_is_named(tmp_path: Path, fixtures: Any) -> None:

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from runwright.errors import ConfigError, RunwrightError, did_you_mean, plain, report
+from runwright.report.streams import guard_streams
 from runwright.version import __version__
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ COMMANDS = {  # with what they do
     "init": "start a project of your own: configs, data, model, metric, test",
     "completion": "print the tab completion for bash, zsh or fish",
 }
+ALONE = ("evaluate", "predict", "search", "reproduce", "verify")  # one process, or processes of their own
 EXAMPLES = """examples:
   runwright train experiment=vader     a first run, minutes on a CPU
   runwright train experiment=vader optimizer.lr=1e-4 trainer.max_epochs=2
@@ -54,6 +56,7 @@ runwright <command> --help says more about each."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process."""
     if argv is None:  # as a program, not from a test or another program
+        guard_streams()
         sys.excepthook = _show_without_secrets
         if "_ARGCOMPLETE" in os.environ:  # the shell asks, on every tab
             from runwright.cli.completion import answer
@@ -113,9 +116,11 @@ def takes_overrides(parser: argparse.ArgumentParser) -> bool:
 
 def _run(name: str, *arguments: str) -> int:
     parser = parser_of(name)
+    _check_words(parser, arguments)
     args, words = parser.parse_known_intermixed_args(arguments)
-    for word in filter(lambda word: word.startswith("-"), words):
-        _refuse_flag(parser, word)
+    for place, word in enumerate(words):
+        if word.startswith("-"):
+            _refuse_flag(parser, word, *words[place + 1 : place + 2])
     args.overrides = words
     try:
         if words and not takes_overrides(parser):
@@ -125,13 +130,17 @@ def _run(name: str, *arguments: str) -> int:
             from runwright.cli.flags import grant_permissions
 
             grant_permissions(args)
+        if name in ALONE or getattr(args, "multirun", False):
+            from runwright.trainer.environment import join_launch
+
+            join_launch(f"{name} -m" if name == "train" else name)
         return import_module(f"runwright.cli.{name}").execute(args)
     except RunwrightError as error:
         print(_message(error), file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        print(error if error.args else "interrupted", file=sys.stderr)
+        return getattr(error, "code", 130)
     except BrokenPipeError:  # `runwright config show | head`
         sys.stderr.close()
         return 141
@@ -143,6 +152,17 @@ def _run(name: str, *arguments: str) -> int:
         place = error.filename or "the disk"
         print(f"{place}: {error.strerror}; free some space there, or choose another place", file=sys.stderr)
         return 1
+
+
+def _check_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    for word in words:
+        bare = word.lstrip("-–—−")  # a word processor makes one of two hyphens
+        for meant in (f"--{bare}", f"-{bare}") if set(word[: -len(bare)]) - {"-"} else ():
+            if meant.partition("=")[0] in parser._option_string_actions:
+                parser.error(f"unknown option {word}, whose dash is not a hyphen; write {meant}")
+        if not word.isascii() and any("\ud800" <= character <= "\udfff" for character in word):
+            encoding = sys.getfilesystemencoding()
+            parser.error(f"given {word!r}, expected text in {encoding}; LC_ALL=C.UTF-8 reads UTF-8")
 
 
 def _message(error: RunwrightError) -> str:
@@ -161,12 +181,21 @@ def _show_without_secrets(
     sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
 
 
-def _refuse_flag(parser: argparse.ArgumentParser, word: str) -> NoReturn:
+def _refuse_flag(parser: argparse.ArgumentParser, word: str, after: str = "") -> NoReturn:
     flag, _, value = word.partition("=")
-    hint = did_you_mean(flag, [text for action in parser._actions for text in action.option_strings])
+    key = flag.lstrip("-").replace("-", "_")
+    near = did_you_mean(key, [text.lstrip("-") for text in parser._option_string_actions])
+    hint = near and did_you_mean(flag, parser._option_string_actions)
     if takes_overrides(parser) and not hint:
-        key = flag.lstrip("-").replace("-", "_")
-        hint = f"an override has no dashes: {key}={value or '<value>'}"
+        from runwright.config.compose import compose
+        from runwright.config.folders import GLOBAL_GROUPS
+        from runwright.config.hints import same_key
+        from runwright.config.options import walk
+
+        keys = [name for name, _ in walk(compose().config)]
+        key = key if key in GLOBAL_GROUPS else same_key(key, keys) or key
+        after = "" if after.startswith("-") or "=" in after else after
+        hint = f"an override has no dashes: {key}={value or after or '<value>'}"
     parser.error(f"unknown option {word}; {hint}".rstrip("; "))
 
 

@@ -7,9 +7,14 @@ does. Nothing of Hydra's job folders or logging is touched.
 
 from __future__ import annotations
 
+import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -17,7 +22,8 @@ from omegaconf.errors import OmegaConfBaseException
 from runwright.config.folders import GLOBAL_GROUPS, ConfFolders, find_conf_folders
 from runwright.config.hints import flat_keys
 from runwright.config.hydra_settings import check_hydra
-from runwright.config.loading import UNPLACED, Loaded, hydra_leaves, load
+from runwright.config.loading import UNPLACED, Loaded, YamlLoader, hydra_leaves, load
+from runwright.config.options import leaves_of
 from runwright.config.overrides import apply_value, parse_overrides
 from runwright.config.schema import check
 from runwright.config.secrets import check_secrets
@@ -30,20 +36,47 @@ if TYPE_CHECKING:
 
 
 ENDLESS = "which contains itself"
+ENVIRONMENT = r"\$\{oc\.env:[^{}]*\}"
 INSTEAD = {  # of a value: another option that needs none
     "tokenizer.name": "; or train one on the run's own texts: tokenizer=train/wordpiece"
 }
 
 
-def resolve(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[Mistake]]:
-    """Resolved and unresolved configuration, and a mistake for each value that cannot be resolved."""
+def resolve(
+    config: DictConfig, overrides: Sequence[str] = ()
+) -> tuple[dict[str, Any], dict[str, Any], list[Mistake]]:
+    """Resolved and unresolved configuration, and a mistake for each value that cannot be resolved.
+
+    Text from the environment is read as a value where its option takes no text, and a value among the
+    `overrides` as the text that was typed where its option takes nothing else.
+    """
     mistakes: list[Mistake] = []
     resolved = _resolve(config, "", mistakes, (config,))
     unresolved: Any = OmegaConf.to_container(config, resolve=False)
     # Without references to a key that has a mistake itself.
     wrong = {mistake.key for mistake in mistakes}
     mistakes = [m for m in mistakes if ENDLESS in m.given or m.given[3:-2] not in wrong]
+    _reread(resolved, unresolved, overrides)
     return resolved, unresolved, mistakes + check_secrets(resolved, unresolved)
+
+
+def _reread(config: dict[str, Any], unresolved: dict[str, Any], overrides: Sequence[str]) -> None:
+    written, typed = leaves_of(unresolved), dict(text.partition("=")[::2] for text in overrides)
+    others: dict[str, Any] = {}
+    for key, value in leaves_of(config).items():
+        if isinstance(value, bool | int | float) and key in typed:
+            others[key] = typed[key]
+        elif isinstance(value, str) and re.fullmatch(ENVIRONMENT, str(written.get(key))):
+            with suppress(yaml.YAMLError):
+                others[key] = yaml.load(value, Loader=YamlLoader)  # noqa: S506 - it is a safe one
+    wrong = {mistake.key for mistake in check(config)} if others else set[str]()
+    for key in wrong & others.keys():
+        *names, last = key.split(".")
+        node = reduce(lambda node, name: node[int(name) if isinstance(node, list) else name], names, config)
+        place: Any = int(last) if isinstance(node, list) else last
+        before, node[place] = node[place], others[key]
+        if any(f"{mistake.key}.".startswith(f"{key}.") for mistake in check(config)):
+            node[place] = before
 
 
 def _resolve(node: Any, key: str, mistakes: list[Mistake], above: tuple[Any, ...]) -> Any:
@@ -74,6 +107,9 @@ def _bad_interpolation(key: str, text: str, error: Exception, root: DictConfig) 
         return Mistake(key, f"{text!r}, {ENDLESS}", "a value that ends")
     reason = str(error).strip().split("\n")[0]
     hint = f"set {key}=<value>{INSTEAD.get(key, '')}"
+    variable = re.fullmatch(r"\$\{(?:env:)?(\w+)\}", text)
+    if variable and variable[1] in os.environ:
+        hint = f"${{oc.env:{variable[1]}}} is the environment variable"
     target = "" if key in INSTEAD else _referenced_key(text) or ""
     if target and ":" not in target and (near := did_you_mean(target, flat_keys(root))):
         hint = f"{near} or {hint}"
@@ -132,8 +168,8 @@ def compose(
 def put_on_top(config: DictConfig, values: Sequence[Override]) -> Composed:
     """The configuration with these values set in it, which changes it."""
     wrong = [mistake for override in values for mistake in apply_value(override, config)]
-    resolved, unresolved, unresolvable = resolve(config)
     texts = tuple(str(override.input_line) for override in values)
+    resolved, unresolved, unresolvable = resolve(config, texts)
     mistakes = (*wrong, *unresolvable)
     return Composed(config=resolved, unresolved=unresolved, overrides=texts, mistakes=mistakes)
 
@@ -168,6 +204,9 @@ def all_mistakes(composed: Composed) -> list[Mistake]:
             value: Any = composed.unresolved
             for name in mistake.key.split("."):
                 value = value.get(name) if isinstance(value, dict) else None
+            if isinstance(value, str) and re.fullmatch(ENVIRONMENT, value):
+                hint = mistake.hint if "quotes" not in mistake.hint else ""
+                mistake = replace(mistake, given=f"{mistake.given} from {value}", hint=hint)
             if mistake.key not in reported and _referenced_key(value) not in wrong:
                 mistakes.append(mistake)
     return mistakes

@@ -32,14 +32,14 @@ class ConfFolders:
 
     def groups(self) -> list[str]:
         """Names of all groups, nested ones with a slash."""
-        files = [(folder, path) for folder in self.in_order for path in folder.rglob("*.yaml")]
+        files = [(folder, path) for folder in self.in_order for path in _files(folder)]
         names = {path.relative_to(folder).parent.as_posix() for folder, path in files}
         return sorted(name for name in names if name != "." and not name.startswith("hydra"))
 
     def options(self, group: str) -> list[str]:
         """Names of a group's files, nested ones with a slash; `_part.yaml` is not an option."""
         roots = [folder / group for folder in self.in_order]
-        files = [(root, path) for root in roots for path in root.rglob("*.yaml")]
+        files = [(root, path) for root in roots for path in _files(root)]
         names = {path.relative_to(root).with_suffix("").as_posix() for root, path in files}
         return sorted(name for name in names if not name.rpartition("/")[2].startswith("_"))
 
@@ -53,6 +53,10 @@ class ConfFolders:
             for file, shipped in pairs
             if shipped.is_file()
         ]
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*.yaml") if path.is_file()]
 
 
 def find_conf_folders(folder: Path | None = None) -> ConfFolders:

@@ -57,7 +57,7 @@ def hint_for_option(option: str, options: Sequence[str], group: str, folders: Co
             return f"Hydra reads .yaml only: rename {group}/{option}.yml"
     if group == "dataset" and _format_of(option):
         return f"a file is {_choice_of_file(option, 'train')}"
-    near = did_you_mean(option, options)
+    near = did_you_mean(option.removeprefix("conf/").removeprefix(f"{group}/"), options)
     if group in BY_NAME:
         near += f" by its name on the hub, or a folder: {group}.name={option}"
     elif not near or not folders.project:

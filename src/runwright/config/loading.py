@@ -8,8 +8,10 @@ plugins.
 from __future__ import annotations
 
 import re
+import unicodedata
 import warnings
 from dataclasses import dataclass
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,16 +24,16 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
 from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.sources_registry import SourcesRegistry
-from hydra.errors import HydraException, MissingConfigException
-from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_yaml_loader
 from omegaconf.basecontainer import BaseContainer
 from omegaconf.errors import OmegaConfBaseException
 
 from runwright.config.folders import GLOBAL_GROUPS
-from runwright.config.options import leaves_of
-from runwright.errors import Mistake, did_you_mean, listed
+from runwright.config.options import leaves_of, walk
+from runwright.errors import Mistake, did_you_mean, listed, shown
 
 if TYPE_CHECKING:
     from hydra.core.default_element import ResultDefault
@@ -40,6 +42,15 @@ if TYPE_CHECKING:
     from runwright.config.folders import ConfFolders
 
 WRONG_FILE = (OSError, ValueError, TypeError, AttributeError)
+CURES = {  # of broken YAML, by words of PyYAML's
+    r"'\t'": "indent with spaces: YAML takes no tabs there",
+    "duplicate key": "keep one of the two",
+    "another document": "leave out the line ---",
+    "cannot start any token": "put the value in '…'",
+    "alphabetic or numeric": "put the value in '…'",
+    "escape sequence": "in '…' a backslash is one",
+    "mapping values": "put a value with ': ' in '…'",
+}
 ROOT_NAME = "train"
 HYDRA = "hydra"  # the key of Hydra's own settings, and the start of its groups
 UNPLACED = "conf"  # the key of a mistake whose file Hydra does not name
@@ -124,16 +135,74 @@ class YamlLoader(get_yaml_loader()):
         return super().construct_mapping(node, deep=deep)
 
 
+MAX_CHARACTERS, MAX_VALUES, MAX_DEPTH = 200_000, 20_000, 50  # of a file, its aliases expanded
+# What looks like a space at the start of a line or value, or quotes that a word processor made around one.
+LOOKALIKE = re.compile(
+    r"^ *([\u00a0\u200b\u3000])|[:-] *([\u00a0\u200b\u3000]|[“”„«‘][^“”„»’\n]*[“”»’]$)", re.MULTILINE
+)
+
+
+class WrongFile(ValueError):  # noqa: N818 - caught where Hydra's own errors are
+    """A file that is no configuration; its arguments are those of a Mistake."""
+
+
 class YamlFiles(FileConfigSource):
     """The files of a config folder, read by `YamlLoader`."""
 
     def load_config(self, config_path: str) -> ConfigResult:
-        with Path(self.path, self._normalize_file_name(config_path)).open(encoding="utf-8") as file:
-            header = ConfigSource._get_header_dict(file.read(512))
-            file.seek(0)
-            content = yaml.load(file, Loader=YamlLoader)  # noqa: S506 - it is a safe one
-        config: Any = OmegaConf.create({} if content is None else content)
+        path = Path(self.path, self._normalize_file_name(config_path))
+        name = f"{Path(self.path).name}/{config_path.removesuffix('.yaml')}.yaml"
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+            content = yaml.load(text, Loader=YamlLoader) if len(text) <= MAX_CHARACTERS else text  # noqa: S506
+            num_values, depth = _measure(content, {})
+        except RecursionError:
+            num_values, depth, content = 0, MAX_DEPTH + 1, text
+        except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
+            raise WrongFile(name, f"a file that is not UTF-8 ({error})", "UTF-8 text") from error
+        except yaml.MarkedYAMLError as error:
+            error.problem_mark.name = str(path)
+            raise
+        if len(text) > MAX_CHARACTERS or num_values > MAX_VALUES or depth > MAX_DEPTH:
+            limits = f"{MAX_CHARACTERS:,} characters and {MAX_VALUES:,} values, {MAX_DEPTH} deep"
+            raise WrongFile(name, "a larger document, or a deeper one", f"at most {limits}")
+        if not isinstance(content, dict):
+            problem = "no values" if content is None else shown(content)
+            raise WrongFile(name, problem, "a mapping of names to values")
+        if match := LOOKALIKE.search(text):
+            line, character = text.count("\n", 0, match.start()) + 1, (match[1] or match[2])[0]
+            problem = f"{unicodedata.name(character)} where YAML takes a plain space or quote"
+            raise WrongFile(f"{name}, line {line}", problem, "plain ones; text with it goes in '…'")
+        config, header = OmegaConf.create(content), self._get_header_dict(text[:512])
         return ConfigResult(config=config, path=f"file://{self.path}", provider=self.provider, header=header)
+
+
+def _measure(value: Any, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """Number of values and depth with aliases expanded; each node is looked at once."""
+    if not isinstance(value, dict | list):
+        return 1, 0
+    if id(value) not in known:
+        inner = [_measure(item, known) for item in (value.values() if isinstance(value, dict) else value)]
+        known[id(value)] = 1 + sum(n for n, _ in inner), 1 + max((depth for _, depth in inner), default=0)
+    return known[id(value)]
+
+
+class Repository(CachingConfigRepository):
+    """Remembers which files were asked for, to name those that lead back to themselves."""
+
+    def __init__(self, delegate: Any) -> None:
+        super().__init__(delegate)
+        self.asked: list[str] = []
+
+    def load_config(self, config_path: str) -> Any:
+        self.asked.append(config_path)
+        return super().load_config(config_path)
+
+    def circle(self) -> str:
+        """The files of an endless defaults list, from one to itself."""
+        last, *before = [path for path, _ in groupby(self.asked[:-40:-1])]
+        inner = takewhile(lambda path: path != last, before)
+        return " -> ".join([last, *reversed(list(inner)), last])
 
 
 class Loader(ConfigLoaderImpl):
@@ -174,8 +243,16 @@ def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loade
     if full:
         register_plugins()
     loader = config_loader(folders, full=full)
-    repository = CachingConfigRepository(loader.repository)
-    defaults = create_defaults_list(repository, ROOT_NAME, choices, prepend_hydra=full, skip_missing=False)
+    repository = Repository(loader.repository)
+    try:
+        defaults = create_defaults_list(
+            repository, ROOT_NAME, choices, prepend_hydra=full, skip_missing=False
+        )
+    except RecursionError:
+        chain = repository.circle()
+        raise WrongFile(
+            UNPLACED, f"defaults lists that never end: {chain}", "files that name others"
+        ) from None
     files: dict[str, str] = {}
     # Before they are merged, which changes what the repository keeps.
     for default in defaults.defaults if full else ():
@@ -185,7 +262,11 @@ def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loade
             files |= dict.fromkeys(hydra_leaves(result.config), _relative(path, folders))
     root = repository.load_config(ROOT_NAME)
     shipped = hydra_leaves(root.config) if root else {}  # before the files are merged into it
-    config = loader._compose_config_from_defaults_list(defaults=defaults.defaults, repo=repository)
+    try:
+        config = loader._compose_config_from_defaults_list(defaults=defaults.defaults, repo=repository)
+    except ConfigCompositionException:
+        _check_kinds(loader, defaults.defaults)
+        raise
     hydra = OmegaConf.masked_copy(config, HYDRA)
     if HYDRA in list(config.keys()):
         del config[HYDRA]
@@ -198,6 +279,18 @@ def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loade
     return Loaded(config=config, choices=options, hydra=hydra if full else None, files=files)
 
 
+def _check_kinds(loader: Loader, defaults: list[ResultDefault]) -> None:
+    """Raise WrongFile for a list where an earlier file has a mapping, or the reverse."""
+    repository, kinds = CachingConfigRepository(loader.repository), dict[str, type]()
+    for default in defaults:
+        config = loader._load_single_config(default, repository).config
+        for key, value in walk(OmegaConf.to_container(config, resolve=False)):
+            kind = type(value)
+            if kinds.setdefault(key, kind) is not kind and {kind, kinds[key]} == {list, dict}:
+                names = {list: "a list", dict: "a mapping of names to values"}
+                raise WrongFile(key, f"{names[kind]} in {default.config_path}.yaml", names[kinds[key]])
+
+
 def explain(error: Exception, folders: ConfFolders) -> Mistake:
     """The innermost cause of an exception, with file and line if it has them."""
     chain: list[BaseException] = [error]
@@ -206,9 +299,10 @@ def explain(error: Exception, folders: ConfFolders) -> Mistake:
     for cause in chain:
         if isinstance(cause, yaml.MarkedYAMLError) and (mark := cause.problem_mark) is not None:
             key = f"{_relative(Path(mark.name), folders)}, line {mark.line + 1}, column {mark.column + 1}"
-            return Mistake(key, f"broken YAML ({cause.problem})", "a YAML mapping of names to values")
-        if isinstance(cause, UnicodeDecodeError):
-            return Mistake(UNPLACED, f"a file that is not UTF-8 ({cause})", "UTF-8 text")
+            hint = next((hint for words, hint in CURES.items() if words in str(cause.problem)), "")
+            return Mistake(key, f"broken YAML ({cause.problem})", "a YAML mapping of names to values", hint)
+        if isinstance(cause, WrongFile):
+            return Mistake(*cause.args)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     where = re.match(r"In '([^']+)': ?(.*)", lines[0] if lines else "")
     file = f"{where[1]}.yaml" if where else UNPLACED

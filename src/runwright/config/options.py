@@ -150,7 +150,9 @@ def _hint(value: Any, of: OptionType) -> str:
     if of.kind == "bool" and isinstance(value, str) and value.lower() in {"yes", "no", "on", "off"}:
         return f"write {'true' if value.lower() in {'yes', 'on'} else 'false'}"
     if of.kind == "str" and isinstance(value, bool | int | float):
-        return f"for text quote it as it is written, such as \"'{shown(value)}'\""
+        # 1e3 is 1000.0 by now, and what was written may be a class name.
+        spelled = f": \"'{shown(value)}'\"" if isinstance(value, int) else ""
+        return f"for text put it in quotes, as it is written{spelled}"
     if of.kind == "list" and value is not None and not isinstance(value, list | dict):
         return f"write [{value}]"
     return ""

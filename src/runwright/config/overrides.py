@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -27,6 +30,18 @@ if TYPE_CHECKING:
 
 # AssertionError is OmegaConf's, of a key below null.
 WRONG_VALUE = (ValueError, TypeError, AttributeError, AssertionError, IndexError)
+_KEY = r"([+~]{0,2}[a-zA-Z_][\w./@]*)"
+SLIPS = (  # what a shell cut into several words, and what other tools write; words end with a null character
+    rf"{_KEY}(?:\0=\0?|=\0)([^\0=~][^\0=]*)(?=\0|$)",  # key = value
+    rf"{_KEY}:\0?([^\0=]+)(?=\0|$)",  # key: value
+    rf"{_KEY}=([\[{{][^\]}}=]*\0[^\]}}=]*[\]}}])(?=\0|$)",  # key=[a, b]
+    r"([a-z_]+(?:\.\w+)+|experiment|debug)\0([^\0=~]+)(?=\0|$)",  # key value
+)
+# What word processors and web pages make of the characters of a command line.
+TYPEWRITER = str.maketrans(
+    {**dict.fromkeys("–—−‑", "-"), **dict.fromkeys("“”„«»", '"'), **dict.fromkeys("‘’", "'")}
+    | {**dict.fromkeys("\u00a0\u3000", " "), **dict.fromkeys("\u200b\ufeff\r\n", "")}
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,14 +61,23 @@ def parse_overrides(
     parser, groups, parsed = OverridesParser.create(), set(folders.groups()), Parsed()
     mistakes: list[Mistake] = []
     seen: dict[str, str] = {}
-    for text in overrides:
-        override = _parse(parser, text)
+    place = 0
+    while place < len(overrides):
+        rest = "\0".join(overrides[place:])
+        slip = next((match for pattern in SLIPS if (match := re.match(pattern, rest))), None)
+        text = slip[0].replace("\0", " ") if slip else overrides[place]
+        place += 1 + (slip[0].count("\0") if slip else 0)
+        if slip:
+            meant = shlex.quote(f"{slip[1]}={slip[2]}".replace("\0", " "))
+            mistakes.append(Mistake(text, "no key=value", "it in one word", f"write {meant}"))
+            continue
+        override = _parse(parser, text, folders)
         if isinstance(override, Mistake):
             mistakes.append(override)
             continue
         key, name = override.get_key_element(), override.key_or_group
         if is_hydra(override):
-            hint = "with -m it sets the sweep"
+            hint = "with runwright train -m it sets the sweep"
             refused = Mistake(text, "a setting of Hydra", "a key of the configuration", hint)
             wrong = check_override(override, folders) if multirun else [refused]
             mistakes += wrong
@@ -61,7 +85,12 @@ def parse_overrides(
         elif override.is_sweep_override():
             parsed.sweeps.append(override)
             if not multirun:
-                hint = f"-m runs each of them; a list is {key}=[{text.partition('=')[2]}]"
+                value = text.partition("=")[2]
+                hint = f"-m runs each of them; a list is {key}=[{value}]"
+                if re.fullmatch(r"[\d.,]+", value):
+                    hint = f"numbers have a point and no comma; {hint}"
+                elif name not in groups:
+                    hint = f"as one text: {quoted(key, value)}; {hint}"
                 mistakes.append(Mistake(text, "several values", "one value", hint))
         elif "/" in name or (name in groups and not isinstance(override.value(), dict)):
             # Hydra lets the last of two choices win without a word.
@@ -127,18 +156,46 @@ def apply_value(override: Override, config: DictConfig) -> list[Mistake]:
     return []
 
 
-def _parse(parser: OverridesParser, text: str) -> Override | Mistake:
+def quoted(key: str, value: str) -> str:
+    """What to type in a shell so that Hydra takes the value for this very text."""
+    escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
+    ending = re.search(r"\\*$", value)
+    return shlex.quote(f'{key}="{escaped}{ending[0] if ending else ""}"')
+
+
+def _parse(parser: OverridesParser, text: str, folders: ConfFolders) -> Override | Mistake:
     expected = "key=value or group=option"
     if "=" not in text and not text.startswith("~"):
-        hint = f"as in experiment={text}; options of the command start with --"
-        return Mistake(text, "no '='", expected, hint)
+        group, slash, option = re.sub(r"^(\./)?conf/|\.yaml$", "", text).partition("/")
+        group, option = (group, option) if slash else ("experiment", group)
+        is_option = option in folders.options(group)
+        hint = f"write {group}={option}" if is_option else f"as in experiment={text.strip() or '…'}"
+        return Mistake(
+            text.strip() or "''", "no '='", expected, f"{hint}; options of the command start with --"
+        )
     try:
         override = parser.parse_override(text)
     except (HydraException, ValueError, TypeError, RecursionError) as error:
-        reason = " ".join(str(error).split("\n")[0].split())
-        hint = "quote special characters for Hydra and for the shell: 'key=\"a, b\"'"
-        return Mistake(text, f"a form that Hydra cannot read ({reason})", expected, hint)
+        reason = " ".join(str(error).split("\n")[0].split()).partition(" expecting")[0]
+        if odd := [character for character in text if ord(character) in TYPEWRITER]:
+            reason = f"{unicodedata.name(odd[0], repr(odd[0]))}; {reason}"
+        return Mistake(text, f"a form that Hydra cannot read ({reason})", expected, _readable(parser, text))
     return override if override.key_or_group else Mistake(text, "no key", expected)
+
+
+def _readable(parser: OverridesParser, text: str) -> str:
+    """What to type in place of an override that Hydra cannot read."""
+    if len(text.split()) > 1 and all(re.match(r"[+~]*[a-z_.]+=", word) for word in text.split()):
+        return f"write several words, without quotes around them: {text}"
+    typed = text.translate(TYPEWRITER).strip()
+    key, _, value = (typed.strip("\"'") if typed[:1] in "\"'" else typed).partition("=")
+    plain = re.sub(r"[\[\]:]+", ".", key).strip(".") + "=" + (value.strip("=,; ") or value)
+    key, _, value = text.partition("=")
+    hints = [quoted(key, value)] if key.isascii() else []
+    with suppress(HydraException, ValueError, TypeError, RecursionError):
+        parser.parse_override(plain)
+        hints.insert(0, shlex.quote(plain))
+    return f"write {' or '.join(hints)}"
 
 
 def _check_key(override: Override, config: DictConfig) -> Mistake | None:

@@ -118,7 +118,7 @@ def run_job(config: DictConfig) -> dict[str, Any]:
     outcome: dict[str, Any] = {"job": hydra.job.num, "overrides": overrides, "folder": None}
     started = time.time()
     try:
-        plain, unresolved, mistakes = resolve(config)
+        plain, unresolved, mistakes = resolve(config, overrides)
         raise_if_any([*mistakes, *check(plain)])
         command = [*sys.orig_argv[:1], "-m", "runwright", "train", *overrides]
         require_files(plain["dataset"])

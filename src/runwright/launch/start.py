@@ -30,9 +30,12 @@ from runwright.runs.states import complete_journal, noting_the_end
 from runwright.tracker.mlflow.upload import read_state, unsent_bytes
 from runwright.trainer.environment import (
     STOP_VARIABLE,
+    StopFlag,
+    catch_signals,
     check_num_processes,
+    describe_launch,
+    join_launch,
     rank,
-    started_from_outside,
     world_size,
 )
 
@@ -62,14 +65,19 @@ def start(
             return _folder_of_resolved(resolved), None
         return _new_folder([*overrides, *([f"resume={AUTO}"] if resume else [])], allow_shadow=allow_shadow)
 
-    if started_from_outside():
+    if join_launch("train"):
         return _join_others(choose_folder)
     if os.environ.pop(STOP_VARIABLE, None):  # a job of a multirun
         die_with_parent(signal.SIGTERM)  # stopped in good order where that is killed
     folder, resumed = choose_folder()
     if resumed and (reason := why_finished(folder, resumed)):
         return _settle(folder, reason)
-    with run_lock(folder) as lock, noting_the_end(folder), resuming(folder, resumed):
+    with (
+        run_lock(folder) as lock,
+        noting_the_end(folder),
+        resuming(folder, resumed),
+        catch_signals(StopFlag(at_once=True)),
+    ):
         config = reveal(read_saved(folder))
         options = LaunchOptions(**config["launch"])
         noun = "process" if options.num_processes == 1 else "processes"
@@ -83,6 +91,10 @@ def start(
 def _join_others(choose_folder: Callable[[], tuple[Path, dict[str, Any] | None]]) -> int:
     """Execute as one of the processes of torchrun or `accelerate launch`; the first one composes."""
     die_with_parent(signal.SIGTERM)  # stopped in good order where the launcher is killed
+    if world_size() > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:  # whose agent has started the others
+        print(
+            f"waits for {world_size() - 1} other processes: {describe_launch()}", file=sys.stderr, flush=True
+        )
     with ExitStack() as stack:
         folder = None
         if rank() == 0:
@@ -91,6 +103,7 @@ def _join_others(choose_folder: Callable[[], tuple[Path, dict[str, Any] | None]]
                 return _settle(folder, reason)
             for context in (run_lock(folder), noting_the_end(folder), resuming(folder, resumed)):
                 stack.enter_context(context)
+            stack.enter_context(catch_signals(StopFlag(at_once=True)))
             # Before torch is imported: a wrong configuration costs nothing here either.
             config = reveal(read_saved(folder))
             check_num_processes(config["launch"]["num_processes"])
@@ -126,6 +139,8 @@ def _new_folder(overrides: Sequence[str], *, allow_shadow: bool) -> tuple[Path, 
     from runwright.dataset.readers.addresses import require_files
 
     composed = compose_checked(list(overrides), allow_shadow=allow_shadow)
+    if str(composed.hydra.get("hydra.mode")) == "RunMode.MULTIRUN":
+        raise ConfigError("hydra.mode: given MULTIRUN without -m, expected runwright train -m …")
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0  # by torchrun, after a failure
     if composed.config["resume"] == AUTO or restarted:
         config = conceal(composed.config)

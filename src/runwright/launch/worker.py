@@ -28,9 +28,16 @@ from runwright.config.redaction import redact
 from runwright.errors import ConfigError, RunwrightError
 from runwright.errors import report as report_mistakes
 from runwright.report.progress import Progress
+from runwright.report.streams import guard_streams
 from runwright.store import write_json
 from runwright.trainer import environment
-from runwright.trainer.environment import BEATS_VARIABLE, WORKER_VARIABLE
+from runwright.trainer.environment import (
+    BEATS_VARIABLE,
+    WORKER_VARIABLE,
+    Interrupted,
+    StopFlag,
+    catch_signals,
+)
 
 LOG, ERROR, STACKS = "log", "error.json", "stacks.txt"  # of a rank
 BEAT_SECONDS = 1.0
@@ -82,9 +89,10 @@ def work(function: Callable[[], object], *, reports: Path) -> int:
     faulthandler.enable(file=stacks)
     faulthandler.register(DUMP_SIGNAL, file=stacks, all_threads=True)
     try:
-        function()
-    except KeyboardInterrupt:
-        return 130
+        with catch_signals(StopFlag(at_once=True)):
+            function()
+    except KeyboardInterrupt as error:
+        return error.code if isinstance(error, Interrupted) else 130
     except Exception as error:  # noqa: BLE001 - the launcher shows the first one of all workers
         code = error.exit_code if isinstance(error, RunwrightError) else 1
         if code <= 128:
@@ -143,4 +151,5 @@ def _beat(beats: int) -> None:
 
 
 if __name__ == "__main__":
+    guard_streams()
     sys.exit(main(sys.argv[1:]))

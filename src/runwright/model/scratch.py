@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerFast
 
-_FROM_TASK = ("num_labels", "id2label", "label2id", "problem_type")
-
 
 def build(
     head: Head,
@@ -75,12 +73,8 @@ def build(
 
 
 def _check_options(config: dict[str, Any], architecture: str, choices: list[str]) -> None:
-    """Raise ConfigError for an option that tokenizer or task decide, or that the architecture lacks."""
+    """Raise ConfigError for an option that the architecture lacks."""
     for key in config:
-        if key == "vocab_size" or key.endswith("_token_id"):
-            raise ConfigError(f"model.config.{key}: this follows from the tokenizer; leave it out")
-        if key in _FROM_TASK:
-            raise ConfigError(f"model.config.{key}: this follows from the task; leave it out")
         if key not in choices:
             hint = did_you_mean(key, choices)
             raise ConfigError(f"model.config.{key}: {architecture!r} has no such option; {hint}".rstrip("; "))

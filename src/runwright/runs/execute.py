@@ -75,10 +75,10 @@ logger = logging.getLogger(__name__)
 class StoppedBySignalError(RunwrightError):
     """A signal ended the run after a whole step; everything is saved."""
 
-    def __init__(self, number: int, folder: Path, step: int) -> None:
-        name = signal.Signals(number).name
+    def __init__(self, code: int, folder: Path, step: int) -> None:
+        name = signal.Signals(code - 128).name
         super().__init__(f"{name} after step {step}: saved. Go on with: runwright train --resume {folder}")
-        self.exit_code = 128 + number  # what a shell reports for a process that a signal ended
+        self.exit_code = code  # what a shell reports for a process that a signal ended
 
 
 def execute(folder: Path) -> RunResult:
@@ -106,7 +106,7 @@ def _execute(folder: Path) -> RunResult:
             num_threads = options.num_threads or share_of_cores(local_world_size())
             ranks = build.join_ranks(config, num_threads=num_threads)
         tracker = instantiate(config["tracker"], group="tracker", key="tracker") if first else Silent()
-        with catch_signals(StopFlag()) as stop:
+        with catch_signals(StopFlag(at_once=True)) as stop:
             run = Run(
                 folder=folder,
                 run_id=read_run(folder)["run_id"],
@@ -225,6 +225,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         on_step=partial(_show_step, run, plan.total_steps),
         on_evaluation=partial(_show_evaluation, run, table),
     )
+    run.stop.at_once = False
     with run.progress.training(total=plan.total_steps, done=state.step):
         code = loop.run(state)
     checkpoints.wait()

@@ -130,6 +130,7 @@ def installed_packages() -> dict[str, str]:
 
     versions: dict[str, str] = {}
     for package in metadata.distributions():
-        if package.name:
-            versions.setdefault(package.name, package.version)
+        fields = package.metadata  # parsed anew each time, by .name and .version too
+        if name := fields["Name"]:
+            versions.setdefault(name, fields["Version"])
     return dict(sorted(versions.items(), key=lambda item: item[0].lower()))

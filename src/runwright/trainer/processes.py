@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 
@@ -13,10 +17,12 @@ from torch.distributed.rendezvous import rendezvous
 
 from runwright.errors import ConfigError
 from runwright.trainer import environment
-from runwright.trainer.environment import STORE_VARIABLE
+from runwright.trainer.environment import STORE_VARIABLE, WORKER_VARIABLE
 from runwright.trainer.ranks import Ranks
 
 START_SECONDS = 300.0  # for all processes to come up: the imports of one may take long on a busy machine
+LOCAL_START_SECONDS = 60.0
+LOCAL = ("127.0.0.1", "localhost", "::1")
 BACKENDS = {"cuda": "nccl", "xpu": "xccl"}  # others: gloo
 
 
@@ -80,21 +86,50 @@ def end_ranks(ranks: Ranks) -> None:
 
 @cache
 def open_store() -> Store:
-    """The store through which the processes of a group find one another; the first rank holds it."""
-    timeout = timedelta(seconds=START_SECONDS)
+    """The store through which the processes of a group find one another; the first rank holds it.
+
+    Raises ConfigError where it cannot be reached, or its port is taken.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # the agent holds it
+        return next(rendezvous("env://", timeout=timedelta(seconds=START_SECONDS)))[0]
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    # Our launcher holds the port open since before the first process started.
     descriptor = os.environ.pop(STORE_VARIABLE, None)
-    if descriptor is not None:  # our launcher holds the port open since before the first process started
+    if environment.rank():  # torch's own wait for the first rank cannot be interrupted
+        _wait(lambda: _answers(address, port), "the first process")
+    try:
         return dist.TCPStore(  # pyright: ignore[reportPrivateImportUsage] - documented
-            os.environ["MASTER_ADDR"],
-            int(os.environ["MASTER_PORT"]),
+            address,
+            port,
             environment.world_size(),
-            is_master=True,
-            timeout=timeout,
+            is_master=not environment.rank(),
+            timeout=timedelta(seconds=START_SECONDS),
             wait_for_workers=False,
-            master_listen_fd=int(descriptor),
+            master_listen_fd=None if descriptor is None else int(descriptor),
         )
-    store, _, _ = next(rendezvous("env://", timeout=timeout))
-    return store
+    except dist.DistNetworkError as error:
+        reason = str(error).split("\n")[0]
+        raise ConfigError(f"environment: {reason}; given {environment.describe_launch()}") from error
+
+
+def _answers(address: str, port: int) -> bool:
+    with suppress(OSError), socket.create_connection((address, port), timeout=1):
+        return True
+    return False
+
+
+def _wait(is_there: Callable[[], bool], what: str) -> None:
+    """Wait for other processes; a signal may end it. Raises ConfigError where they do not come."""
+    # Without a launcher of this machine all are started at once; a cluster may start them minutes apart.
+    by_hand = not {"TORCHELASTIC_RUN_ID", WORKER_VARIABLE} & {*os.environ}
+    by_hand = by_hand and os.environ["MASTER_ADDR"] in LOCAL
+    seconds = LOCAL_START_SECONDS if by_hand else START_SECONDS
+    until = time.monotonic() + seconds
+    while not is_there():
+        if time.monotonic() > until:
+            launch = environment.describe_launch()
+            raise ConfigError(f"environment: after {seconds:g} s {what} had not come; given {launch}")
+        time.sleep(0.02)
 
 
 def _join_group(backend: str, num_processes: int, *, timeout_seconds: float) -> None:
@@ -102,7 +137,7 @@ def _join_group(backend: str, num_processes: int, *, timeout_seconds: float) -> 
     # All are here before the clock of the group, which may be short, begins to count.
     store.set(f"runwright/here/{rank}", "")
     everyone = [f"runwright/here/{other}" for other in range(num_processes)]
-    store.wait(everyone, timedelta(seconds=START_SECONDS))
+    _wait(lambda: store.check(everyone), f"one of {num_processes} processes")
     dist.init_process_group(
         backend,
         store=PrefixStore("runwright/group", store),

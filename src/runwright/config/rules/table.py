@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from runwright.config.rules import data, task
+from runwright.config.rules import data, model, task
 from runwright.config.rules.makers import (
     at_most,
     at_most_one,
@@ -78,6 +78,7 @@ TRAINING = (
     ),
     names_target("model.lora", null="null", hint="choose model=lora"),
     only("model.freeze", [], {"model.lora": is_set}, "adapters freeze the rest by themselves"),
+    rule(model.sizes_fit, "model.architecture", "model.config", "task.max_length?"),
 )
 
 TASKS = (
