@@ -19,6 +19,9 @@ DEFAULTS: dict[str, tuple[Callable[..., Splits], dict[str, Any]]] = {
             "folder": None,
             "delimiter": "comma",
             "quote": '"',
+            "escape": None,
+            "comment": None,
+            "decimal": "point",
             "encoding": "utf-8",
             "header": True,
             "column_names": None,
@@ -26,7 +29,10 @@ DEFAULTS: dict[str, tuple[Callable[..., Splits], dict[str, Any]]] = {
             "streaming": False,
         },
     ),
-    "json": (read_json, {"folder": None, "encoding": "utf-8", "field": None, "streaming": False}),
+    "json": (
+        read_json,
+        {"folder": None, "encoding": "utf-8", "columns": None, "field": None, "streaming": False},
+    ),
     "parquet": (read_parquet, {"folder": None, "streaming": False}),
     "text": (
         read_text,

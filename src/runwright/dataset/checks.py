@@ -11,7 +11,8 @@ import pyarrow.compute
 from datasets import Dataset
 
 from runwright.dataset.fingerprint import column_chunks, row_keys
-from runwright.dataset.readers.raw import ROW_ID, files_of, locate
+from runwright.dataset.readers.csv_rows import other_dialect
+from runwright.dataset.readers.raw import ROW_ID, files_of, locate, why_left_out
 from runwright.errors import DataError, did_you_mean
 from runwright.types import Splits
 
@@ -70,10 +71,11 @@ def _is_blank(values: Any) -> Any:
 
 def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
     """The error for a missing column, with the nearest name and all names there are."""
+    if error := why_left_out(rows, column):
+        return error
     names = [name for name in rows.column_names if name != ROW_ID]
     hint = did_you_mean(column, names)
-    if len(names) == 1 and any(mark in names[0] for mark in "\t;,|"):
-        hint = "the only column looks like several: check dataset.source.delimiter"
+    hint = (names and other_dialect(names)) or hint
     file = locate(rows, 0).file
     problem = f"no such column; columns: {', '.join(map(repr, names))}{hint and '; '}{hint}"
     return DataError(problem, file=file, split=split, column=column)

@@ -12,7 +12,7 @@ from datasets import disable_progress_bars
 from runwright.dataset.checks import missing_column
 from runwright.dataset.cleaning.passes import contiguous, count_changed, renamed, take
 from runwright.dataset.fingerprint import column_fingerprints, column_numbers, combined
-from runwright.dataset.readers.raw import ROW_ID, files_of
+from runwright.dataset.readers.raw import ROW_ID, files_of, notes_of
 from runwright.dataset.readers.streams import RowStream
 from runwright.dataset.splits import hold_out, random_order, strata_of
 from runwright.errors import ConfigError, DataError
@@ -70,7 +70,7 @@ def load_splits(
     stream = _stream(source, columns, cleaning, subset) if streaming else None
     # Of a stream the first rows stand for all while columns are renamed and other splits cleaned.
     raw = source if stream is None else {**source, "train": stream.raw_head()}
-    splits, notes = renamed(raw, columns), list(getattr(source, "notes", []))
+    splits, notes = renamed(raw, columns), notes_of(source)
     for step in cleaning:
         splits = _cleaned(splits, step, notes)
     if stream is not None:

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from runwright.dataset.readers.raw import why_left_out
 from runwright.errors import ConfigError, DataError, did_you_mean, listed
 
 MAX_NUMBER = 1e18  # its squared error is finite in float32
@@ -117,6 +118,8 @@ class LabelEncoder:
 
 def missing_column(rows: Any, column: str, *, option: str) -> DataError:
     """The error for a train split without its column of labels."""
+    if error := why_left_out(rows, column):
+        return error
     names = [name for name in rows.column_names if name != "row_id"]
     hint = did_you_mean(column, names) or f"{option} names it"
     return DataError(f"no such column; there are {listed(names)}; {hint}", split="train", column=column)

@@ -29,18 +29,9 @@ _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zi
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 # Entries that differ between two states of a remote file, as the file systems of fsspec call them.
 _MARKS = (
-    "ETag",
-    "Content-MD5",
-    "Last-Modified",
-    "mtime",
-    "modified",
-    "created",
-    "LastModified",
-    "blob_id",
-    "CRC",
-    "md5Hash",
-    "generation",
-)
+    "ETag", "Content-MD5", "Last-Modified", "mtime", "modified", "created", "LastModified", "blob_id", "CRC",
+    "md5Hash", "generation",
+)  # fmt: skip
 _SAMPLES = 1024  # offsets in a file, evenly from its beginning to its end, that its fingerprint is made of
 _SAMPLE_BYTES = 1 << 16  # at each of them; smaller files are read whole
 

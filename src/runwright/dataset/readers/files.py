@@ -29,6 +29,9 @@ def read_csv(
     folder: str | None,
     delimiter: str,
     quote: str | None,
+    escape: str | None,
+    comment: str | None,
+    decimal: Literal["point", "comma"],
     encoding: str,
     header: bool,
     column_names: list[str] | None,
@@ -47,8 +50,11 @@ def read_csv(
         encoding=known_encoding(encoding),
         header=header,
         column_names=tuple(column_names) if column_names else None,
+        escape=quote_of(escape, "dataset.source.escape"),
+        comment=comment,
     )
-    reader = CsvReader(dialect=dialect, column_types=dict(column_types))
+    comma = decimal == "comma"
+    reader = CsvReader(dialect=dialect, column_types=dict(column_types), decimal_comma=comma)
     return read_files(reader, files_of_splits(files, folder), streaming=streaming)
 
 
@@ -57,11 +63,16 @@ def read_json(
     files: dict[str, str | list[str] | None],
     folder: str | None,
     encoding: str,
+    columns: list[str] | None,
     field: str | None,
     streaming: bool,
 ) -> Sources:
-    """Rows of JSON files: an object on each line, or one list of objects, which may lie in a `field`."""
-    reader = JsonReader(encoding=known_encoding(encoding), field=field)
+    """Rows of JSON files: an object on each line, or one list of objects, which may lie in a `field`.
+
+    A column with a value that does not fit the others is left out, with a note. NaN is null.
+    """
+    keys = tuple(columns) if columns else None
+    reader = JsonReader(encoding=known_encoding(encoding), field=field, columns=keys)
     return read_files(reader, files_of_splits(files, folder), streaming=streaming)
 
 
