@@ -78,7 +78,14 @@ def load() -> Callable[..., LoadedData]:
     """`load(source, seed=0, **options)`: what `load_splits` makes of raw splits."""
 
     def load_with_defaults(source: Splits, seed: int = 0, **options: Any) -> LoadedData:
-        defaults = {"columns": {}, "cleaning": [], "holdout": {}, "stratify_by": None, "subset": {}}
+        defaults = {
+            "columns": {},
+            "cleaning": [],
+            "holdout": {},
+            "holdout_by": "row_id",
+            "stratify_by": None,
+            "subset": {},
+        }
         defaults |= {"streaming": False, "shuffle_buffer": 10}
         return load_splits(seed, source=source, **(defaults | options))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from runwright.dataset.readers.raw import why_left_out
 from runwright.errors import ConfigError, DataError, did_you_mean, listed
+from runwright.store import local_path
 
 MAX_NUMBER = 1e18  # its squared error is finite in float32
 MAX_CLASSES_FROM_DATA = 2000  # more distinct values than this are an id or a text, not a class
@@ -49,7 +49,7 @@ def names_from_options(names: list[str] | None, file: str | None) -> tuple[str, 
         return check_label_names(names, where="task.label_names")
     if file is None:
         return ()
-    path = Path(file).expanduser()
+    path = local_path(file)
     if not path.is_file():
         raise ConfigError(f"task.label_file={file!r}: no such file (looked for {path.resolve()})")
     lines = path.read_text(encoding="utf-8").rstrip().splitlines()

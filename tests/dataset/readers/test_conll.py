@@ -17,6 +17,7 @@ def read(file: Path, **options: Any) -> Any:
         "folder": None,
         "columns": {"words": 0, "tags": -1},
         "separator": "whitespace",
+        "comment": None,
         "encoding": "utf-8",
     }
     return read_conll(**defaults | options)["train"]

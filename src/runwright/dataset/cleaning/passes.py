@@ -103,7 +103,7 @@ class TextStep(Step):
 def lines_of_file(path: str, name: str) -> list[str]:
     """The lines of a small UTF-8 file of the user, which an error calls `name`."""
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8-sig").split("\n")
+        return store.local_path(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{name} cannot be read: {error}", file=path) from error
 

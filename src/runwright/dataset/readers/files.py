@@ -8,6 +8,7 @@ batches, so files may be larger than memory.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from runwright.dataset.readers.json_rows import JsonReader
 from runwright.dataset.readers.parquet_rows import ParquetReader
 from runwright.dataset.readers.reading import Files, Position, Reader, known_encoding, lines_of, whole_text
 from runwright.dataset.readers.streams import Sources, read_files
+from runwright.errors import ConfigError, DataError
+
+_FASTTEXT_LABEL = re.compile(r"(?<!\S)__label__(\S+)\s*")
 
 
 def read_csv(
@@ -87,12 +91,13 @@ def read_text(
     folder: str | None,
     encoding: str,
     unit: Literal["line", "file"],
-    label_from: Literal["folder", "file"] | None,
+    label_from: Literal["folder", "file", "line"] | None,
     streaming: bool,
 ) -> Sources:
     """Rows with a column `text`: each line, or each file as a whole.
 
-    With `label_from` a column `label` holds the name of the file's folder, or of the file without its ending.
+    With `label_from` a column `label` holds the name of the file's folder, of the file without its ending, or
+    the first word of the line, in fastText's form all words that begin with `__label__`, joined by commas.
     """
     reader = TextReader(encoding=known_encoding(encoding), unit=unit, label_from=label_from)
     return read_files(reader, files_of_splits(files, folder), streaming=streaming)
@@ -104,7 +109,7 @@ class TextReader(Reader):
 
     encoding: str
     unit: Literal["line", "file"]
-    label_from: Literal["folder", "file"] | None
+    label_from: Literal["folder", "file", "line"] | None
 
     @property
     def line_encoding(self) -> str | None:
@@ -112,16 +117,44 @@ class TextReader(Reader):
 
     def schemas(self, files: Files, _: str | None, /) -> dict[str, pa.Schema]:
         names = ["text"] if self.label_from is None else ["text", "label"]
+        if self.label_from == "line" and self.unit == "file":
+            raise ConfigError("dataset.source.label_from: given 'line', which needs unit=line")
+        for split, addresses in files.items() if self.label_from == "folder" else ():
+            folders = {path_of(address).parent for address in addresses}
+            for folder in [folder for folder in folders if any(folder in other.parents for other in folders)]:
+                problem = (
+                    "holds files beside the folders of classes: its name would be a class; give the folders"
+                )
+                raise DataError(problem, file=str(folder), split=split)
         return dict.fromkeys(files, pa.schema([(name, pa.large_string()) for name in names]))
 
     def rows(self, at: Position, _: Sequence[str], /) -> Iterator[list[str]]:
         """Lines without their ends, empty ones too, or the one text of the file."""
         label = []
-        if self.label_from is not None:
+        if self.label_from in ("folder", "file"):
             path = path_of(at.address if is_remote(at.address) else str(Path(at.address).absolute()))
             label = [path.parent.name if self.label_from == "folder" else path.stem]
-        if self.unit == "line":
+        if self.label_from == "line":
+            yield from _labelled(lines_of(at, self.encoding), at)
+        elif self.unit == "line":
             for line in lines_of(at, self.encoding):
                 yield [line.rstrip("\r\n"), *label]
         elif not at.row:
             yield [whole_text(at, self.encoding), *label]
+
+
+def _labelled(lines: Iterator[str], at: Position) -> Iterator[list[str]]:
+    """Text and label of each line that is not blank; raises DataError where only some lines have fastText's."""
+    is_fasttext = None
+    for line in filter(str.strip, lines):
+        labels = _FASTTEXT_LABEL.findall(line)
+        is_fasttext = bool(labels) if is_fasttext is None else is_fasttext
+        if bool(labels) != is_fasttext:
+            raise at.error(
+                f"{'no' if is_fasttext else 'a'} word begins with __label__, unlike the lines before"
+            )
+        if is_fasttext:
+            yield [_FASTTEXT_LABEL.sub("", line).strip(), ",".join(labels)]
+        else:
+            label, *text = line.split(maxsplit=1)
+            yield ["".join(text).strip(), label]

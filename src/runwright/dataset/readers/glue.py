@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 
+from runwright import store
 from runwright.dataset.readers.csv_rows import CsvReader, Dialect
 from runwright.dataset.readers.hub import read_hub
 from runwright.dataset.readers.reading import Files, Position
@@ -60,6 +60,11 @@ _TASKS = {
         texts={"sentence1": "#1 String", "sentence2": "#2 String"},
         label="Quality",
         classes={"0": "not_equivalent", "1": "equivalent"},
+        splits={  # or as Microsoft published it, without a validation split
+            "train": ("train.tsv", "msr_paraphrase_train.txt"),
+            "validation": ("dev.tsv",),
+            "test": ("test.tsv", "msr_paraphrase_test.txt"),
+        },
     ),
     "stsb": _Task(texts=_SENTENCES, label="score", classes=None),
     "qqp": _Task(
@@ -99,7 +104,7 @@ def read_glue(
     """
     if folder is None:
         return _from_hub(task, hub_name, revision)
-    root = Path(folder).expanduser()
+    root = store.local_path(folder)
     if not root.is_dir():
         raise DataError(f"no such folder (looked in {root.absolute()})", file=folder)
     layout = _TASKS[task]
@@ -108,7 +113,7 @@ def read_glue(
         for split, names in layout.splits.items()
     }
     if not any(paths.values()) or paths.get("train", "") is None:
-        names = [names[0] for names in layout.splits.values()]
+        names = [" or ".join(names) for names in layout.splits.values()]
         raise DataError(f"the folder has no {names[0]}; expected {', '.join(names)}", file=folder)
     rows: dict[str, Any] = {}
     for split, path in paths.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -40,12 +39,12 @@ def read_hub(
     wanted = {ours: theirs for ours, theirs in splits.items() if theirs is not None}
     if not wanted:
         raise ConfigError("dataset.source.splits: no split is chosen; set for example splits.train=train")
-    folder = Path(name).expanduser()
+    folder = store.local_path(name)
     if folder.is_dir():
         files = [str(path) for path in sorted(folder.rglob("*")) if path.is_file()]
         state: list[Any] = [file_state(path) for path in files]
         source = _Source(name=str(folder.resolve()), config=config, commit=None, origin=str(folder))
-    elif name.startswith((".", "/", "~")):
+    elif name.startswith((".", "/", "~", "$")):
         raise ConfigError(
             f"dataset.source.name: folder {name!r} does not exist (looked in {folder.resolve()})"
         )

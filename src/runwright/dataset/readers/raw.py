@@ -82,11 +82,9 @@ def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]
         manifest = store.read_manifest(entry) or {"splits": []}
         store.touch(entry)
         splits = {}
-        left_out = {  # by one split: from all, or the others would look as if they had no labels
-            column: [split["name"], *why]
-            for split in manifest["splits"]
-            for column, *why in split["about"].get("left_out", ())
-        }
+        left_out = {}  # by one split: from all, or the others would look as if they had no labels
+        for split in manifest["splits"]:
+            left_out |= split["about"].get("left_out", {})
         for number, split in enumerate(manifest["splits"]):
             about = split["about"]
             if about["numbers"]:
@@ -160,19 +158,14 @@ def notes_of(source: Any) -> list[str]:
         about = about_of(rows) if isinstance(rows, Dataset) else getattr(rows, "about", {})
         for note in about.get("notes", ()):
             notes.setdefault(note, []).append(split)
-    return [
-        *getattr(source, "notes", ()),
-        *(f"{', '.join(splits)}: {note}" for note, splits in notes.items()),
-    ]
+    of_rows = [f"{', '.join(splits)}: {note}" for note, splits in notes.items()]
+    return [*getattr(source, "notes", ()), *of_rows]
 
 
 def why_left_out(rows: Dataset, column: str) -> DataError | None:
     """The reason why the reader left out a column, if it did."""
     why = about_of(rows).get("left_out", {}).get(column)
-    if why is None:
-        return None
-    split, problem, file, row, line = why
-    return DataError(problem, file=file, split=split, row=row, line=line, column=column)
+    return why and DataError(**why)
 
 
 def files_of(rows: Dataset) -> list[str]:

@@ -26,11 +26,10 @@ _BINARY = {  # first bytes of files that are no text, and what to do
     b"PK\x03\x04": "a zip archive, as Excel's .xlsx is: save the sheet as CSV (UTF-8); name an archive .zip",
     b"\xd0\xcf\x11\xe0": "an old Office file, as Excel's .xls is: save the sheet as CSV (UTF-8)",
     b"PAR1": "parquet: set dataset=parquet",
-    b"ARROW1": "Arrow: set dataset=parquet, which reads it too",
     b"\x1f\x8b": "gzip: give it a name that ends in .gz",
-    b"BZh": "bzip2: give it a name that ends in .bz2",
-    b"\xfd7zXZ": "xz: give it a name that ends in .xz",
-    b"\x28\xb5\x2f\xfd": "Zstandard: give it a name that ends in .zst",
+    **dict.fromkeys(
+        (b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"), "packed: its name must end in .bz2, .xz or .zst"
+    ),
 }
 _NOTED_BYTES = 1 << 20  # of a file, looked at for a note on its encoding
 _AFTER_RETURN = re.compile(rb"(?<=\r)(?=[^\n])")

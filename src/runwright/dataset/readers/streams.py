@@ -107,13 +107,9 @@ class RowStream:
                 lines.extend(taken.lines)
                 yield self._batch(taken, left_out)
             about["files"] = list(counts.items())
-            about["left_out"] = [
-                [name, e.problem, e.file, e.row, e.line] for name, e in (left_out or {}).items()
-            ]
-            unfit = [
-                f"left out a column whose values do not fit each other: {e}"
-                for e in (left_out or {}).values()
-            ]
+            errors = (left_out or {}).values()
+            about["left_out"] = {e.column: {"problem": e.problem, **e.where} for e in errors}
+            unfit = [f"left out a column whose values do not fit each other: {error}" for error in errors]
             about["notes"] = [*self.about.get("notes", ()), *unfit]
             if max(lines, default=-1) < 0:
                 del lines[:]
@@ -173,8 +169,7 @@ class RowStream:
         arrays = []
         for values, column in zip(zip(*taken.values, strict=True), self.schema, strict=True):
             try:
-                is_out = column.name in (left_out or ())
-                kept = [None] * len(values) if is_out else values
+                kept = values if column.name not in (left_out or ()) else [None] * len(values)
                 arrays.append(self.reader.array(kept, column.type))
             except UNFIT as error:
                 problem = self._unfit(values, column, taken)
