@@ -65,8 +65,8 @@ def load_splits(
     `source` is what a reader gave: rows by split. `columns` renames (new name: name in the file). Each
     cleaning step takes and returns all splits. `holdout` makes splits that the source lacks out of train:
     a share of it below 1, a number of rows, or those that a file lists: on each line the value of the column
-    `holdout_by`, or the values of several with tabs between them. `subset` keeps so many rows of a split, drawn by the seed.
-    With `streaming`, train is read as a stream, of which a subset is the beginning.
+    `holdout_by`, or those of several with tabs between them. `subset` keeps so many rows of a split, drawn
+    by the seed. With `streaming`, train is read as a stream, of which a subset is the beginning.
     """
     disable_progress_bars()
     stream = _stream(source, columns, cleaning, subset) if streaming else None
@@ -150,9 +150,8 @@ def _held_out(
     for column in (*id_columns, *([] if stratify_by is None else [stratify_by])):
         if column not in rows.column_names:
             raise missing_column(column, rows, split="train")
-    positions = _listed(
-        rows, {s: path for s, path in wanted.items() if isinstance(path, str)}, id_columns, notes
-    )
+    files = {split: path for split, path in wanted.items() if isinstance(path, str)}
+    positions = _listed(rows, files, id_columns, notes)
     if shares := {split: share for split, share in wanted.items() if not isinstance(share, str)}:
         rest = positions["train"]
         strata = None if stratify_by is None else strata_of(rows[stratify_by][:], column=stratify_by)[rest]
@@ -170,23 +169,22 @@ def _held_out(
 def _listed(
     rows: Dataset, paths: Mapping[str, str], columns: list[str], notes: list[str]
 ) -> dict[str, np.ndarray]:
-    """Positions of the rows that files list by the values of columns, and of the rest as `train`, [N] int64."""
+    """Positions of rows that files list by their values of columns, and of the rest as `train`, [N] int64."""
     split_of: dict[str, str] = {}
     for split, path in paths.items():
         for number, name in enumerate(map(str.strip, lines_of_file(path, "the file of ids")), start=1):
             if name and split_of.setdefault(name, split) != split:
                 raise DataError(f"{name!r} is listed for {split_of[name]} too", file=path, line=number)
-    values = [rows[column][:] for column in columns] if paths else []
-    ids = ["\t".join(map(str, row)) for row in zip(*values, strict=True)] if paths else [""] * len(rows)
-    if absent := [name for name in split_of if name not in set(ids)]:
-        problem = f"{len(absent)} of {len(split_of)} listed ids are no {' and '.join(columns)} of train"
+    if not split_of:
+        return {"train": np.arange(len(rows)), **dict.fromkeys(paths, np.arange(0))}
+    ids = ["\t".join(map(str, row)) for row in zip(*(rows[column][:] for column in columns), strict=True)]
+    if absent := sorted(split_of.keys() - set(ids)):
+        problem = f"{len(absent)} of {len(split_of)} listed ids are no {' and '.join(columns)} of train, as "
         if len(absent) == len(split_of):
-            raise DataError(
-                f"{problem}, as {absent[0]!r}; dataset.holdout_by names the column", split="train"
-            )
-        notes.append(f"{problem}, as {absent[0]!r}")
-    splits = np.array([split_of.get(name, "train") for name in ids])
-    return {split: np.flatnonzero(splits == split) for split in ("train", *paths)}
+            raise DataError(f"{problem}{absent[0]!r}; dataset.holdout_by names the column", split="train")
+        notes.append(f"{problem}{absent[0]!r}")
+    names = np.array([split_of.get(name, "train") for name in ids])
+    return {split: np.flatnonzero(names == split) for split in ("train", *paths)}
 
 
 def _subsets(splits: Splits, subset: Mapping[str, int | None], seed: int) -> Splits:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, Value
-from datasets.table import MemoryMappedTable
+import pyarrow.compute
+from datasets import Dataset, DatasetInfo, Value
+from datasets.table import InMemoryTable, MemoryMappedTable
 
 from runwright import store
 from runwright.dataset.checks import missing_column, row_error
@@ -18,6 +19,8 @@ from runwright.dataset.fingerprint import column_chunks, row_keys
 from runwright.dataset.readers.raw import readers_code
 from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
+
+pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
 
 
 def renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
@@ -27,6 +30,8 @@ def renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
         raise ConfigError(f"dataset.columns: {doubled[0]!r} is given two names: {', '.join(columns)}")
     result = {}
     for split, rows in splits.items():
+        for old in columns.values():
+            rows = _with_field(rows, old)
         mapping = {old: new for new, old in columns.items() if old in rows.column_names and old != new}
         for new, old in columns.items():
             if old not in rows.column_names and not (split != "train" and "train" in splits):
@@ -37,6 +42,20 @@ def renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
                 )
         result[split] = rows.rename_columns(mapping) if mapping else rows
     return result
+
+
+def _with_field(rows: Dataset, name: str) -> Dataset:
+    """The rows with a column of a field of objects, where it has a name such as `review.body`."""
+    column, *fields = name.split(".")
+    if not fields or name in rows.column_names or column not in rows.column_names:
+        return rows
+    table = rows.data.table
+    try:
+        table = table.append_column(name, pc.struct_field(table.column(column), fields))
+    except (pa.ArrowException, TypeError):  # there is no such field: the caller says so
+        return rows
+    info = DatasetInfo(description=rows.info.description)
+    return Dataset(InMemoryTable(table), info=info, fingerprint=store.digest([rows._fingerprint, name]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,8 +82,8 @@ class ConllReader(Reader):
                         f"{len(fields)} columns, lines before have {usual}; for words with spaces "
                         "separator=tab"
                     )
-                if problem and lines[number].startswith("#"):
-                    problem += "; of comments, set dataset.source.comment='#'"
+                if problem and any(line.startswith("#") for line in lines[: number + 1]):
+                    problem += "; where lines with # are comments, set dataset.source.comment='#'"
                 if problem:
                     raise at.error(f"{problem}: {lines[number]!r:.60}", line=(at.line or 0) + number)
             if len(words[0]) >= _CONLLU_COLUMNS:

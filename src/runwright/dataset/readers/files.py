@@ -122,9 +122,7 @@ class TextReader(Reader):
         for split, addresses in files.items() if self.label_from == "folder" else ():
             folders = {path_of(address).parent for address in addresses}
             for folder in [folder for folder in folders if any(folder in other.parents for other in folders)]:
-                problem = (
-                    "holds files beside the folders of classes: its name would be a class; give the folders"
-                )
+                problem = "holds files beside folders of classes: its name would be a class; give the folders"
                 raise DataError(problem, file=str(folder), split=split)
         return dict.fromkeys(files, pa.schema([(name, pa.large_string()) for name in names]))
 
@@ -144,16 +142,14 @@ class TextReader(Reader):
 
 
 def _labelled(lines: Iterator[str], at: Position) -> Iterator[list[str]]:
-    """Text and label of each line that is not blank; raises DataError where only some lines have fastText's."""
-    is_fasttext = None
+    """Text and label of each line that is not blank; raises DataError where only some have fastText's."""
+    has_labels: set[bool] = set()
     for line in filter(str.strip, lines):
         labels = _FASTTEXT_LABEL.findall(line)
-        is_fasttext = bool(labels) if is_fasttext is None else is_fasttext
-        if bool(labels) != is_fasttext:
-            raise at.error(
-                f"{'no' if is_fasttext else 'a'} word begins with __label__, unlike the lines before"
-            )
-        if is_fasttext:
+        has_labels.add(bool(labels))
+        if len(has_labels) > 1:
+            raise at.error("a word begins with __label__ here or in the lines before, not in both")
+        if labels:
             yield [_FASTTEXT_LABEL.sub("", line).strip(), ",".join(labels)]
         else:
             label, *text = line.split(maxsplit=1)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from datasets import ClassLabel, Dataset, Features, IterableDataset, load_dataset
+from datasets import ClassLabel, Dataset, Features, IterableDataset, load_dataset, load_from_disk
 
 from runwright import store
 from runwright.dataset.readers.addresses import file_state
@@ -93,7 +94,13 @@ class _Source:
 
     def open(self, ours: str, theirs: str, *, streaming: bool) -> Dataset | IterableDataset:
         cache = None if streaming else str(store.cache_root() / "hub")
+        saved = [
+            path for path in (Path(self.name) / theirs, Path(self.name)) if (path / "state.json").is_file()
+        ]
         try:
+            if saved:  # by save_to_disk, one data set or several by the names of their splits
+                rows: Any = load_from_disk(str(saved[0]))
+                return rows.to_iterable_dataset() if streaming else rows
             options: Any = {"split": theirs, "revision": self.commit, "streaming": streaming}
             return load_dataset(self.name, self.config, cache_dir=cache, **options)
         except Exception as error:

@@ -213,7 +213,7 @@ def _undecodable(content: bytes, start: int, at: Position, encoding: str) -> Dat
     line = content[content.rfind(b"\n", 0, start) + 1 :].partition(b"\n")[0]
     ascii_bytes = len(line) - len(line.lstrip(bytes(range(128))))
     texts = {name: _decoded(line, name)[max(ascii_bytes - 5, 0) :][:12].strip() for name in _ENCODINGS}
-    fitting = [f"{name} {text!r}" for name, text in texts.items() if text]
+    fitting = [f"{name} {text!r}" for name, text in texts.items() if text and text.isprintable()]
     return at.error(
         f"the text is not {shown} (byte 0x{content[start : start + 1].hex()}); set dataset.source.encoding "
         f"to the one in which it reads right: {', '.join(fitting) or 'no usual one fits'}"
