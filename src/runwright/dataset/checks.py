@@ -78,12 +78,11 @@ def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
     for name, kind in zip(rows.column_names, rows.data.schema.types, strict=True):
         inner = kind.value_type if pa.types.is_list(kind) and len(rows) == 1 else kind
         if pa.types.is_struct(inner) and inner.get_field_index(column) >= 0:
-            option = (
-                f"++dataset.columns.{column}={name}.{column}"
-                if inner is kind
-                else f"dataset.source.field={name}"
+            is_object = inner is kind
+            hint = (
+                f"++dataset.columns.{column}={name}.{column}" if is_object else f"dataset.source.field={name}"
             )
-            hint = f"set {option}"
+            hint = f"set {hint}"
     hint = (names and other_dialect(names)) or hint
     file = locate(rows, 0).file
     problem = f"no such column; columns: {', '.join(map(repr, names))}{hint and '; '}{hint}"

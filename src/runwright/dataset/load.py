@@ -81,8 +81,8 @@ def load_splits(
         notes = [note.replace(" rows of train", " first rows of train") for note in notes]
         files = f"{len(stream.files)} files" if len(stream.files) > 1 else stream.files[0]
         notes.append(f"train is a stream of {files}, shuffled within {shuffle_buffer} rows")
-    id_columns = [holdout_by] if isinstance(holdout_by, str) else holdout_by
-    splits = _held_out(splits, holdout, id_columns, stratify_by, seed, notes)
+    ids = [holdout_by] if isinstance(holdout_by, str) else holdout_by
+    splits = _held_out(splits, holdout, ids, stratify_by, seed, notes)
     splits = {split: contiguous(rows) for split, rows in _subsets(splits, subset, seed).items()}
     by_column = {split: column_fingerprints(rows) for split, rows in splits.items()}
     fingerprints = {split: combined(columns) for split, columns in by_column.items()}
@@ -128,8 +128,8 @@ def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str])
 
 def _held_out(
     splits: Splits,
-    holdout: Mapping[str, float | str],
-    id_columns: list[str],
+    holdout: Mapping[str, Any],
+    ids: list[str],
     stratify_by: str | None,
     seed: int,
     notes: list[str],
@@ -147,11 +147,11 @@ def _held_out(
             split="train",
         )
     rows = splits["train"]
-    for column in (*id_columns, *([] if stratify_by is None else [stratify_by])):
+    for column in (*ids, *([] if stratify_by is None else [stratify_by])):
         if column not in rows.column_names:
             raise missing_column(column, rows, split="train")
     files = {split: path for split, path in wanted.items() if isinstance(path, str)}
-    positions = _listed(rows, files, id_columns, notes)
+    positions = _listed(rows, files, ids, notes)
     if shares := {split: share for split, share in wanted.items() if not isinstance(share, str)}:
         rest = positions["train"]
         strata = None if stratify_by is None else strata_of(rows[stratify_by][:], column=stratify_by)[rest]

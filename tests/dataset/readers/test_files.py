@@ -290,4 +290,5 @@ def test_a_parquet_column_of_a_type_that_cannot_be_stored_is_left_out(read, writ
     pq.write_table(pa.table({"m": pairs, "text": ["t"], "label": kinds}), tmp_path / "a.parquet")
     data = load(read("parquet", str(tmp_path / "a.parquet")))
     assert data.splits["train"].to_dict() == {"text": ["t"], "label": ["x"], "row_id": [0]}
-    assert "left out column 'm'" in data.notes[0]
+    assert "left out" in data.notes[0]
+    assert "column 'm': [('a', 1)] is not null, as values of this type cannot be kept" in data.notes[0]

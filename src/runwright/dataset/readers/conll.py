@@ -19,9 +19,7 @@ from runwright.types import Splits
 BLANK = " \t\r\n\ufeff"  # files that were put together hold byte-order marks between their parts
 DOCUMENT_MARK = "-DOCSTART-"  # a line of its own in CoNLL-2003
 _CONLLU_COLUMNS = 10
-_NO_WORD = re.compile(
-    r"\d+[-.]\d+"
-)  # CoNLL-U: a word of several, 1-2, whose parts follow; an empty node, 8.1
+_NO_WORD = re.compile(r"\d+[-.]\d+")  # CoNLL-U: 1-2, a word of several that follow; 8.1, an empty node
 _SPACES = re.compile(r"[ \t]+")  # spaces of other kinds are a part of words
 
 

@@ -69,19 +69,17 @@ def records_in(lines: Iterable[str], dialect: Dialect, at: Position) -> Iterator
     csv.field_size_limit(MAX_FIELD_CHARACTERS)  # of the process: others may have set another
     quoting: Any = {"quoting": csv.QUOTE_NONE} if dialect.quote is None else {"quotechar": dialect.quote}
     escape = dialect.escape and re.compile(re.escape(dialect.escape) + "(.)")
-    hidden = {
-        mark: chr(_HIDDEN + ord(mark)) for mark in (dialect.quote, dialect.escape, dialect.delimiter) if mark
-    }
+    marks = (dialect.quote, dialect.escape, dialect.delimiter)
+    hidden = {mark: chr(_HIDDEN + ord(mark)) for mark in marks if mark}
     shown = {ord(code): mark for mark, code in hidden.items()}
     first, line, is_new = 0, "", True
 
     def prepared() -> Iterator[str]:
         nonlocal first, line, is_new
         for line in lines:
-            if is_new:
-                if dialect.comment and line.startswith(dialect.comment):
-                    continue
-                first, is_new = at.num_lines, False
+            if is_new and dialect.comment and line.startswith(dialect.comment):
+                continue
+            first, is_new = at.num_lines if is_new else first, False
             yield escape.sub(lambda found: hidden.get(found[1], found[0]), line) if escape else line
 
     try:
@@ -148,9 +146,7 @@ class CsvReader(Reader):
         for fields in records_in(lines_of(at, self.dialect.encoding), self.dialect, at):
             if header:
                 header = False
-            elif len(fields) == len(names) or (
-                len(fields) > len(names) and (self.dialect.lenient or not any(fields[len(names) :]))
-            ):
+            elif len(fields) >= len(names) and (self.dialect.lenient or not any(fields[len(names) :])):
                 yield fields[: len(names)]
             elif not self.dialect.lenient:
                 raise wrong_number(fields, names, at)

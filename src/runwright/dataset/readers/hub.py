@@ -94,13 +94,12 @@ class _Source:
 
     def open(self, ours: str, theirs: str, *, streaming: bool) -> Dataset | IterableDataset:
         cache = None if streaming else str(store.cache_root() / "hub")
-        saved = [
-            path for path in (Path(self.name) / theirs, Path(self.name)) if (path / "state.json").is_file()
-        ]
+        folders = (Path(self.name, theirs), Path(self.name))
         try:
-            if saved:  # by save_to_disk, one data set or several by the names of their splits
-                rows: Any = load_from_disk(str(saved[0]))
-                return rows.to_iterable_dataset() if streaming else rows
+            for folder in folders:  # of save_to_disk: one data set, or several by the names of their splits
+                if (folder / "state.json").is_file():
+                    rows: Any = load_from_disk(str(folder))
+                    return rows.to_iterable_dataset() if streaming else rows
             options: Any = {"split": theirs, "revision": self.commit, "streaming": streaming}
             return load_dataset(self.name, self.config, cache_dir=cache, **options)
         except Exception as error:

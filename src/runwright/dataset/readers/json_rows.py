@@ -56,15 +56,17 @@ class JsonReader(Reader):
         lines = lines_of(at, self.encoding)
         first = "" if is_resumed else next(filter(str.strip, lines), "")
         if is_resumed or (self.field is None and first.lstrip().startswith("{")):
-            for number, line in enumerate(filter(str.strip, chain([first], lines))):
+            is_first = not is_resumed
+            for line in filter(str.strip, chain([first], lines)):
                 place = at.line
                 try:
                     row = json.loads(line, parse_constant=_constant)
                 except (ValueError, RecursionError) as error:
-                    hint = "" if number or is_resumed else _hint_of_whole(first + "".join(lines))
+                    hint = _hint_of_whole(first + "".join(lines)) if is_first else ""
                     raise at.error(f"broken JSON: {error}{hint}", line=place) from error
-                if not (number or is_resumed):
+                if is_first:
                     _require_rows(row, at)
+                is_first = False
                 yield _object(row, at)
         else:
             text, at.line = "\n" * (at.num_lines - 1) + first + "".join(lines), None
@@ -160,17 +162,12 @@ def _hint_of_whole(text: str) -> str:
         content = json.loads(text)
     except (ValueError, RecursionError):
         return ""
-    lists = [name for name, value in content.items() if isinstance(value, list)]
-    return f"; the file is one object, with lists in {listed(lists)}: set dataset.source.field=NAME" * bool(
-        lists
-    )
+    lists = listed(name for name, value in content.items() if isinstance(value, list))
+    return lists and f"; the file is one object, with lists in {lists}: set dataset.source.field=NAME"
 
 
 def _require_rows(first: Any, at: Position) -> None:
     """Raise DataError where the first object holds columns by name, as DataFrame.to_json writes them."""
-    values = list(first.values()) if isinstance(first, dict) else []
-    keys = (
-        {str(number) for number in range(len(values[0]))} if values and isinstance(values[0], dict) else set()
-    )
-    if keys and all(isinstance(value, dict) and set(value) == keys for value in values):
+    values = first.values() if isinstance(first, dict) else ()
+    if values and all(isinstance(value, dict) and "0" in value for value in values):
         raise at.error("an object of columns, not of one row: write to_json(orient='records', lines=True)")

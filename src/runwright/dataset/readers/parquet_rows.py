@@ -21,7 +21,10 @@ _BATCH_ROWS = 1000
 class ParquetReader(Reader):
     """Rows of parquet files, which have no lines."""
 
-    def rows(self, at: Position, names: Sequence[str], /) -> Iterator[tuple[Any, ...]]:
+    leaves_out = True
+    types_of = "values of this type cannot be kept"
+
+    def rows(self, at: Position, _: Sequence[str], /) -> Iterator[tuple[Any, ...]]:
         skipped, group = at.row, 0
         with _open_parquet(at.address, at.split) as file:
             sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
@@ -32,7 +35,7 @@ class ParquetReader(Reader):
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=groups) if groups else ():
                 rest = batch.slice(min(skipped, batch.num_rows))
                 skipped -= batch.num_rows - rest.num_rows
-                yield from zip(*(rest.column(name).to_pylist() for name in names), strict=True)
+                yield from zip(*(column.to_pylist() for column in rest.columns), strict=True)
 
     def schemas(self, files: Files, _: str | None, /) -> dict[str, pa.Schema]:
         """The columns that all files of a split have; raises DataError where they differ."""
@@ -53,17 +56,7 @@ class ParquetReader(Reader):
                         file=address,
                         split=split,
                     )
-        return {
-            split: pa.schema([field for field in schema if _can_be_stored(field)])
-            for split, schema in result.items()
-        }
-
-    def notes(self, split: str, address: str, _: pa.Schema, /) -> Iterator[str]:
-        with _open_parquet(address, split) as file:
-            fields = [pa.field(field.name, _plain(field.type)) for field in file.schema_arrow]
-        for field in fields:
-            if not _can_be_stored(field):
-                yield f"left out column {field.name!r}: its type is {field.type}"
+        return result
 
 
 @contextmanager
@@ -79,17 +72,13 @@ def _open_parquet(address: str, split: str | None) -> Iterator[pq.ParquetFile]:
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    """The type of the values themselves where the file stores them as a dictionary."""
+    """The type of the values themselves where the file stores them as a dictionary; null: left out."""
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.large_string() if kind == pa.string_view() else kind
-
-
-def _can_be_stored(field: pa.Field) -> bool:
     try:
-        Features.from_arrow_schema(pa.schema([field]))
-    except ValueError:
-        return False
-    return True
+        Features.from_arrow_schema(pa.schema([("", kind)]))
+    except ValueError:  # a map, for example
+        return pa.null()
+    return pa.large_string() if kind == pa.string_view() else kind
 
 
 def _described(schema: pa.Schema) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 
@@ -27,9 +27,8 @@ _BINARY = {  # first bytes of files that are no text, and what to do
     b"\xd0\xcf\x11\xe0": "an old Office file, as Excel's .xls is: save the sheet as CSV (UTF-8)",
     b"PAR1": "parquet: set dataset=parquet",
     b"\x1f\x8b": "gzip: give it a name that ends in .gz",
-    **dict.fromkeys(
-        (b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"), "packed: its name must end in .bz2, .xz or .zst"
-    ),
+    b"BZh": "bzip2: give it a name that ends in .bz2",
+    b"\xfd7zXZ": "xz: give it a name that ends in .xz",
 }
 _NOTED_BYTES = 1 << 20  # of a file, looked at for a note on its encoding
 _AFTER_RETURN = re.compile(rb"(?<=\r)(?=[^\n])")
@@ -95,7 +94,6 @@ def lines_of(at: Position, encoding: str) -> Iterator[str]:
     one, the file is decoded as a whole.
     """
     with open_bytes(at.address, split=at.split) as stream:
-        _require_text(stream, at, encoding)
         stream.seek(at.offset)
         if not ends_lines_with_one_byte(encoding):
             for line in _decoded_whole(stream.read(), at, encoding):
@@ -104,6 +102,8 @@ def lines_of(at: Position, encoding: str) -> Iterator[str]:
                 yield line
             return
         for whole in stream:
+            if not at.offset:
+                _require_text(whole, at, encoding)
             inside = b"\r" in (whole[:-2] if whole.endswith(b"\n") else whole)
             for line in _AFTER_RETURN.split(whole) if inside else (whole,):
                 # a byte-order mark is none but at the beginning of the file
@@ -135,8 +135,6 @@ def known_encoding(encoding: str) -> str:
 def whole_text(at: Position, encoding: str) -> str:
     """The file as one text; raises DataError where it is not in this encoding."""
     with open_bytes(at.address, split=at.split) as stream:
-        _require_text(stream, at, encoding)
-        stream.seek(0)
         content = stream.read()
     at.offset = len(content)
     return _decoded_whole(content, at, encoding).read()
@@ -179,6 +177,7 @@ def holds_half_character(value: Any) -> bool:
 
 
 def _decoded_whole(content: bytes, at: Position, encoding: str) -> io.StringIO:
+    _require_text(content, at, encoding)
     try:
         return io.StringIO(content.decode(encoding), newline="")
     except UnicodeDecodeError as error:
@@ -186,9 +185,8 @@ def _decoded_whole(content: bytes, at: Position, encoding: str) -> io.StringIO:
         raise _undecodable(content, error.start, at, encoding) from error
 
 
-def _require_text(stream: BinaryIO, at: Position, encoding: str) -> None:
+def _require_text(start: bytes, at: Position, encoding: str) -> None:
     """Raise DataError for a file that begins as one that is no text does, or as UTF-16 does."""
-    start = stream.read(6)
     for mark, advice in _BINARY.items():
         if start.startswith(mark):
             raise at.error(f"the file is no text but {advice}", line=1)

@@ -220,13 +220,10 @@ def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sour
 
     def streams() -> dict[str, RowStream]:
         schemas = reader.schemas(files, sampled)
+        about = {s: {"notes": [*reader.notes(s, files[s][0], schema)]} for s, schema in schemas.items()}
         return {
             split: RowStream(
-                files=files[split],
-                schema=schema,
-                reader=reader,
-                split=split,
-                about={"notes": list(reader.notes(split, files[split][0], schema))},
+                files=files[split], schema=schema, reader=reader, split=split, about=about[split]
             )
             for split, schema in schemas.items()
         }
