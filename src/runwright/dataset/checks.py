@@ -73,16 +73,14 @@ def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
     """The error for a missing column, with the nearest name and all names there are."""
     if error := why_left_out(rows, column):
         return error
-    names = [name for name in rows.column_names if name != ROW_ID]
+    names = [name for name in rows.flatten().column_names if name != ROW_ID]
     hint = did_you_mean(column, names)
-    for name, kind in zip(rows.column_names, rows.data.schema.types, strict=True):
-        inner = kind.value_type if pa.types.is_list(kind) and len(rows) == 1 else kind
-        if pa.types.is_struct(inner) and inner.get_field_index(column) >= 0:
-            is_object = inner is kind
-            hint = (
-                f"++dataset.columns.{column}={name}.{column}" if is_object else f"dataset.source.field={name}"
-            )
-            hint = f"set {hint}"
+    if inside := [name for name in names if name.endswith(f".{column}")]:
+        hint = f"set ++dataset.columns.{column}={inside[0]}"
+    if lists := [
+        name for name, kind in rows.features.items() if isinstance(getattr(kind, "feature", None), dict)
+    ]:
+        hint = f"set dataset.source.field={lists[0]}" if len(rows) == 1 else hint
     hint = (names and other_dialect(names)) or hint
     file = locate(rows, 0).file
     problem = f"no such column; columns: {', '.join(map(repr, names))}{hint and '; '}{hint}"

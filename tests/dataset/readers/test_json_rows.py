@@ -15,9 +15,7 @@ def columns(data, split="train"):
     return {name: values for name, values in data.splits[split].to_dict().items() if name != "row_id"}
 
 
-@pytest.mark.parametrize(
-    "meta", ['"n0"|1', "1|true", '[[0, 3, "COLOUR"]]|[]', '{"k": 1}|{"k": "x"}', '[1]|{"k": 1}', f"1|{2**70}"]
-)
+@pytest.mark.parametrize("meta", ['"n0"|1', "1|true", '{"k": 1}|{"k": "x"}', '[1]|{"k": 1}', f"1|{2**70}"])
 def test_a_column_of_several_types_that_nothing_reads_is_left_out(read, write, load, meta):
     rows = "".join(f'{{"text": "a", "meta": {value}}}\n' for value in meta.split("|"))
     data = load(read("json", write("a.jsonl", rows)))
@@ -54,7 +52,7 @@ def test_a_field_of_nested_objects_becomes_a_column(read, write, load):
     path = write("a.jsonl", '{"d": {"text": "a", "by": {"n": 1}}}\n{"d": {"text": "b", "by": {"n": 2}}}\n')
     data = load(read("json", path), columns={"text": "d.text", "label": "d.by.n"})
     assert [data.splits["train"][name][:] for name in ("text", "label")] == [["a", "b"], [1, 2]]
-    with pytest.raises(DataError, match="no such column; columns: 'd'"):
+    with pytest.raises(DataError, match="did you mean 'd.text'"):
         load(read("json", path), columns={"text": "d.txt"})
 
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
-from datasets import Dataset, DatasetInfo, Value
-from datasets.table import InMemoryTable, MemoryMappedTable
+from datasets import Dataset, Value
+from datasets.table import MemoryMappedTable
 
 from runwright import store
 from runwright.dataset.checks import missing_column, row_error
@@ -20,18 +19,16 @@ from runwright.dataset.readers.raw import readers_code
 from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
 
-pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
-
 
 def renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
-    """The splits with columns renamed (new name: old name); train must have the old ones."""
+    """The splits with columns renamed (new name: old name, a.b for b in a); train must have the old ones."""
     doubled = [old for old in columns.values() if list(columns.values()).count(old) > 1]
     if doubled:
         raise ConfigError(f"dataset.columns: {doubled[0]!r} is given two names: {', '.join(columns)}")
     result = {}
     for split, rows in splits.items():
-        for old in columns.values():
-            rows = _with_field(rows, old)
+        if any(old not in rows.column_names for old in columns.values()):
+            rows = rows.flatten()
         mapping = {old: new for new, old in columns.items() if old in rows.column_names and old != new}
         for new, old in columns.items():
             if old not in rows.column_names and not (split != "train" and "train" in splits):
@@ -42,20 +39,6 @@ def renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
                 )
         result[split] = rows.rename_columns(mapping) if mapping else rows
     return result
-
-
-def _with_field(rows: Dataset, name: str) -> Dataset:
-    """The rows with a column of a field of objects, where it has a name such as `review.body`."""
-    column, *fields = name.split(".")
-    if not fields or name in rows.column_names or column not in rows.column_names:
-        return rows
-    table = rows.data.table
-    try:
-        table = table.append_column(name, pc.struct_field(table.column(column), fields))
-    except (pa.ArrowException, TypeError):  # there is no such field: the caller says so
-        return rows
-    info = DatasetInfo(description=rows.info.description)
-    return Dataset(InMemoryTable(table), info=info, fingerprint=store.digest([rows._fingerprint, name]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,8 +54,8 @@ class ConllReader(Reader):
 
     columns_on_line: Mapping[str, int]  # name: place on the line
     separator: str | None  # None: blanks and tabs
-    comment: str | None
     encoding: str
+    comment: str | None = None
 
     def schemas(self, files: Files, _: str | None, /) -> dict[str, pa.Schema]:
         schema = pa.schema([(name, pa.list_(pa.string())) for name in self.columns_on_line])
@@ -92,7 +92,7 @@ class ConllReader(Reader):
             yield [[fields[number].strip() for fields in words] for number in numbers]
 
 
-def sentences(at: Position, encoding: str, comment: str | None) -> Iterator[list[str]]:
+def sentences(at: Position, encoding: str, comment: str | None = None) -> Iterator[list[str]]:
     """The lines of each sentence; `at.line` is where it begins."""
     lines: list[str] = []
     first = 0

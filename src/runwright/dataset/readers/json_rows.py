@@ -40,7 +40,7 @@ class JsonReader(Reader):
     leaves_out = True
     encoding: str
     field: str | None
-    columns: tuple[str, ...] | None  # None: all
+    columns: tuple[str, ...] | None = None  # None: all
 
     @property
     def line_encoding(self) -> str:
