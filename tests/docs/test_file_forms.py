@@ -23,7 +23,7 @@ FILE = re.compile(
     r'^```text title="(?P<name>[^"]+)"(?: encoding="(?P<encoding>[^"]+)")?\n(?P<content>.*?)^```$',
     re.M | re.S,
 )
-DATASET = re.compile(r"^```yaml\n# conf/dataset/mine.yaml\n(.*?)^```$", re.M | re.S)
+DATASET = re.compile(r"^```yaml\n# conf/dataset/(?P<name>\w+).yaml\n(?P<content>.*?)^```$", re.M | re.S)
 FIRST_ROW = re.compile(r"^The first row: `(.+)`$", re.M)
 
 
@@ -31,7 +31,7 @@ FIRST_ROW = re.compile(r"^The first row: `(.+)`$", re.M)
 class Form:
     title: str
     files: list[dict[str, str]]
-    dataset: str
+    dataset: dict[str, str]
     first_row: dict[str, Any]
 
 
@@ -41,7 +41,7 @@ def forms() -> list[Form]:
         Form(
             title=text.partition("\n")[0],
             files=[found.groupdict() for found in FILE.finditer(text)],
-            dataset="".join(DATASET.findall(text)),
+            dataset=next(found.groupdict() for found in DATASET.finditer(text)),
             first_row=yaml.safe_load("".join(FIRST_ROW.findall(text))),
         )
         for text in section.split("\n### ")[1:]
@@ -65,8 +65,8 @@ def test_a_file_is_read_as_the_page_says(form: Form, tmp_path: Path, monkeypatch
     monkeypatch.setenv("RUNWRIGHT_CACHE", str(tmp_path / "cache"))
     for file in form.files:
         write(**file)
-    write("conf/dataset/mine.yaml", form.dataset, None)
-    composed = compose(["dataset=mine"])
+    write(f"conf/dataset/{form.dataset['name']}.yaml", form.dataset["content"], None)
+    composed = compose([f"dataset={form.dataset['name']}"])
     assert composed.mistakes == ()
     node = composed.config["dataset"]
     if form.files[0]["content"].count("\n") < 10 and node["holdout"]["validation"] == 0.1:

@@ -81,6 +81,8 @@ def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
         name for name, kind in rows.features.items() if isinstance(getattr(kind, "feature", None), dict)
     ]:
         hint = f"set dataset.source.field={lists[0]}" if len(rows) == 1 else hint
+    if not hint and any(len(name.split()) > 3 for name in names):
+        hint = "where the first line of csv is a row, set dataset.source.header=false"
     hint = (names and other_dialect(names)) or hint
     file = locate(rows, 0).file
     problem = f"no such column; columns: {', '.join(map(repr, names))}{hint and '; '}{hint}"

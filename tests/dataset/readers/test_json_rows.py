@@ -52,7 +52,7 @@ def test_a_field_of_nested_objects_becomes_a_column(read, write, load):
     path = write("a.jsonl", '{"d": {"text": "a", "by": {"n": 1}}}\n{"d": {"text": "b", "by": {"n": 2}}}\n')
     data = load(read("json", path), columns={"text": "d.text", "label": "d.by.n"})
     assert [data.splits["train"][name][:] for name in ("text", "label")] == [["a", "b"], [1, 2]]
-    with pytest.raises(DataError, match="did you mean 'd.text'"):
+    with pytest.raises(DataError, match=r"did you mean 'd\.text'"):
         load(read("json", path), columns={"text": "d.txt"})
 
 

@@ -90,7 +90,7 @@ def records_in(lines: Iterable[str], dialect: Dialect, at: Position) -> Iterator
             if fields:
                 yield fields
     except csv.Error as error:
-        hint = "where quotes are ordinary characters, set dataset.source.quote=null"
+        hint = "where quotes are ordinary characters, set quote to null"
         raise at.error(f"{error}; {_escaped(line) or hint}", line=at.num_lines) from error
 
 
@@ -122,8 +122,6 @@ def other_dialect(names: Sequence[str]) -> str:
         return f"the only column looks like several: set dataset.source.delimiter={counts[max(counts)]}"
     if all(len(name) > 1 and name[0] == name[-1] == "'" for name in names):
         return "the names are in single quotes: set dataset.source.quote=single"
-    if any(len(name.split()) > 3 for name in names):
-        return "if the first line is a row, set dataset.source.header=false dataset.source.column_names=[…]"
     return ""
 
 
@@ -196,12 +194,10 @@ class CsvReader(Reader):
         """The names given, or those in the first line; raises DataError where they are not distinct."""
         at = Position(address=address, split=split)
         first = next(records_in(lines_of(at, self.dialect.encoding), self.dialect, at), [])
-        names = self.dialect.column_names or tuple(name.strip() for name in first)
-        if self.dialect.column_names is None and not self.dialect.header:
-            names = tuple(f"column_{number}" for number in range(1, len(first) + 1))
-        if names in {(), ("",)}:
+        if len(first) < 2 and not "".join(first).strip():
             raise DataError("the file is empty", file=address, split=split)
-        names = tuple(name or f"column_{number}" for number, name in enumerate(names, start=1))
+        named = self.dialect.column_names or [name.strip() if self.dialect.header else "" for name in first]
+        names = tuple(name or f"column_{number}" for number, name in enumerate(named, start=1))
         for number, name in enumerate(names):
             if name in names[:number]:
                 problem = "the header names this column twice; give dataset.source.column_names"
