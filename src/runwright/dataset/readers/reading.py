@@ -190,9 +190,8 @@ def _require_text(start: bytes, at: Position, encoding: str) -> None:
     for mark, advice in _BINARY.items():
         if start.startswith(mark):
             raise at.error(f"the file is no text but {advice}", line=1)
-    expected = "utf-16" if start[:2] in {b"\xff\xfe", b"\xfe\xff"} else None
-    if b"\0" in start[:2]:  # ASCII letters of two bytes, without a byte-order mark
-        expected = "utf-16-be" if start[:1] == b"\0" else "utf-16-le"
+    forms = {"utf-16": rb"\xff\xfe|\xfe\xff", "utf-16-le": rb"([^\0]\0){3}", "utf-16-be": rb"(\0[^\0]){3}"}
+    expected = next((name for name, form in forms.items() if re.match(form, start)), None)
     if expected and ends_lines_with_one_byte(encoding):
         raise at.error(f"the text is {expected}: set dataset.source.encoding={expected}", line=1)
 
