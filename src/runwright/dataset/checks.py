@@ -56,8 +56,8 @@ def _check_values(rows: Dataset, start: int, values: Any, *, split: str, column:
     if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
         shown = getattr(rows.features[column], "dtype", rows.features[column])
         raise DataError(
-            f"expected text, found {shown} (first value {values[0].as_py()!r}); choose another "
-            f"column, or read it as text (csv: column_types)",
+            f"expected text, found {shown} (first value {values[0].as_py()!r:.80}); choose another column, "
+            "or read it as text (csv: column_types; pandas: to_json(orient='records', lines=True))",
             file=locate(rows, 0).file,
             split=split,
             column=column,
@@ -81,6 +81,8 @@ def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
         name for name, kind in rows.features.items() if isinstance(getattr(kind, "feature", None), dict)
     ]:
         hint = f"set dataset.source.field={lists[0]}" if len(rows) == 1 else hint
+    if names == ["text"]:
+        hint = "dataset=text takes labels from folders, files or lines: dataset.source.label_from"
     if not hint and any(len(name.split()) > 3 for name in names):
         hint = "where the first line of csv is a row, set dataset.source.header=false"
     hint = (names and other_dialect(names)) or hint

@@ -62,7 +62,7 @@ def test_a_field_of_nested_objects_becomes_a_column(read, write, load):
         (json.dumps({"data": [{"text": "a"}], "n": 1}), "set dataset.source.field=data"),
         (json.dumps({"data": [{"text": "a"}], "n": 1}, indent=1), "lists in data: set dataset.source.field"),
         ('{"d": {"text": "a"}}\n', "set ++dataset.columns.text=d.text"),
-        ('{"text": {"0": "a", "1": "b"}, "n": {"0": 1, "1": 2}}', "orient='records', lines=True"),
+        ('{"text": {"0": "a", "1": "b"}, "n": {"0": 1, "1": 2}}', "to_json(orient='records', lines=True)"),
     ],
 )
 def test_what_to_set_for_another_form_is_named(read, write, load, content, says):

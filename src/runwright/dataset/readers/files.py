@@ -57,8 +57,7 @@ def read_csv(
         escape=quote_of(escape, "dataset.source.escape"),
         comment=comment,
     )
-    comma = decimal == "comma"
-    reader = CsvReader(dialect=dialect, column_types=dict(column_types), decimal_comma=comma)
+    reader = CsvReader(dialect=dialect, column_types=dict(column_types), decimal_comma=decimal == "comma")
     return read_files(reader, files_of_splits(files, folder), streaming=streaming)
 
 

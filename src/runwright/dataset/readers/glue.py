@@ -25,7 +25,11 @@ from runwright.types import Splits
 _DIALECT = Dialect(
     delimiter="\t", quote=None, encoding="utf-8-sig", header=True, column_names=None, lenient=True
 )
-_SPLITS = {"train": ("train.tsv",), "validation": ("dev.tsv",), "test": ("test.tsv",)}
+_SPLITS = {  # MRPC also as Microsoft published it, without a validation split
+    "train": ("train.tsv", "msr_paraphrase_train.txt"),
+    "validation": ("dev.tsv",),
+    "test": ("test.tsv", "msr_paraphrase_test.txt"),
+}
 _MATCHED = {
     "train": ("train.tsv",),
     "validation": ("dev_matched.tsv",),
@@ -60,11 +64,6 @@ _TASKS = {
         texts={"sentence1": "#1 String", "sentence2": "#2 String"},
         label="Quality",
         classes={"0": "not_equivalent", "1": "equivalent"},
-        splits={  # or as Microsoft published it, without a validation split
-            "train": ("train.tsv", "msr_paraphrase_train.txt"),
-            "validation": ("dev.tsv",),
-            "test": ("test.tsv", "msr_paraphrase_test.txt"),
-        },
     ),
     "stsb": _Task(texts=_SENTENCES, label="score", classes=None),
     "qqp": _Task(
@@ -113,7 +112,7 @@ def read_glue(
         for split, names in layout.splits.items()
     }
     if not any(paths.values()) or paths.get("train", "") is None:
-        names = [" or ".join(names) for names in layout.splits.values()]
+        names = [names[0] for names in layout.splits.values()]
         raise DataError(f"the folder has no {names[0]}; expected {', '.join(names)}", file=folder)
     rows: dict[str, Any] = {}
     for split, path in paths.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from types import NoneType
 from typing import Any
 
@@ -23,6 +23,7 @@ from runwright.dataset.readers.reading import (
 )
 from runwright.errors import ConfigError, DataError, did_you_mean, listed
 
+_HINT_LINES = 100_000  # of a file whose first line is no object: it may be one over many lines
 _PYTHON_TYPES: dict[Callable[[pa.DataType], bool], set[type]] = {
     pa.types.is_boolean: {bool, NoneType},
     pa.types.is_integer: {int, NoneType},
@@ -56,17 +57,15 @@ class JsonReader(Reader):
         lines = lines_of(at, self.encoding)
         first = "" if is_resumed else next(filter(str.strip, lines), "")
         if is_resumed or (self.field is None and first.lstrip().startswith("{")):
-            is_first = not is_resumed
             for line in filter(str.strip, chain([first], lines)):
                 place = at.line
                 try:
                     row = json.loads(line, parse_constant=_constant)
                 except (ValueError, RecursionError) as error:
-                    hint = _hint_of_whole(first + "".join(lines)) if is_first else ""
+                    hint = (
+                        _hint_of_whole(first + "".join(islice(lines, _HINT_LINES))) if line is first else ""
+                    )
                     raise at.error(f"broken JSON: {error}{hint}", line=place) from error
-                if is_first:
-                    _require_rows(row, at)
-                is_first = False
                 yield _object(row, at)
         else:
             text, at.line = "\n" * (at.num_lines - 1) + first + "".join(lines), None
@@ -161,13 +160,6 @@ def _hint_of_whole(text: str) -> str:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
-        return ""
+        return "; a list inside an object needs its name as dataset.source.field"
     lists = listed(name for name, value in content.items() if isinstance(value, list))
     return lists and f"; the file is one object, with lists in {lists}: set dataset.source.field=NAME"
-
-
-def _require_rows(first: Any, at: Position) -> None:
-    """Raise DataError where the first object holds columns by name, as DataFrame.to_json writes them."""
-    values = first.values() if isinstance(first, dict) else ()
-    if values and all(isinstance(value, dict) and "0" in value for value in values):
-        raise at.error("an object of columns, not of one row: write to_json(orient='records', lines=True)")

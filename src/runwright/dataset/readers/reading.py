@@ -27,8 +27,6 @@ _BINARY = {  # first bytes of files that are no text, and what to do
     b"\xd0\xcf\x11\xe0": "an old Office file, as Excel's .xls is: save the sheet as CSV (UTF-8)",
     b"PAR1": "parquet: set dataset=parquet",
     b"\x1f\x8b": "gzip: give it a name that ends in .gz",
-    b"BZh": "bzip2: give it a name that ends in .bz2",
-    b"\xfd7zXZ": "xz: give it a name that ends in .xz",
 }
 _NOTED_BYTES = 1 << 20  # of a file, looked at for a note on its encoding
 _AFTER_RETURN = re.compile(rb"(?<=\r)(?=[^\n])")
