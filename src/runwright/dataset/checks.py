@@ -77,10 +77,11 @@ def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
     hint = did_you_mean(column, names)
     if inside := [name for name in names if name.endswith(f".{column}")]:
         hint = f"set ++dataset.columns.{column}={inside[0]}"
-    if lists := [
-        name for name, kind in rows.features.items() if isinstance(getattr(kind, "feature", None), dict)
-    ]:
-        hint = f"set dataset.source.field={lists[0]}" if len(rows) == 1 else hint
+    for name, kind in rows.features.items() if len(rows) == 1 else ():
+        if isinstance(getattr(kind, "feature", None), dict):
+            hint = f"set dataset.source.field={name}"
+    if "paragraphs" in str(rows.features):
+        hint = "SQuAD's nested files are read by dataset=squad"
     if names == ["text"]:
         hint = "dataset=text takes labels from folders, files or lines: dataset.source.label_from"
     if not hint and any(len(name.split()) > 3 for name in names):
