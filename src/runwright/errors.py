@@ -54,8 +54,8 @@ class DataError(RunwrightError):
         line: int | None = None,
         column: str | None = None,
     ) -> None:
-        places = {"file": file, "line": line, "split": split, "row": row, "column": column}
-        where = ", ".join(f"{name} {value!r}" for name, value in places.items() if value is not None)
+        self.where = {"file": file, "line": line, "split": split, "row": row, "column": column}
+        where = ", ".join(f"{name} {value!r}" for name, value in self.where.items() if value is not None)
         super().__init__(f"{where}: {problem}" if where else problem)
         self.problem = problem
         self.file, self.line, self.split, self.row, self.column = file, line, split, row, column

@@ -33,6 +33,11 @@ _ABANDONED_SECONDS = 24 * 3600
 DISK_REFUSES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
+def local_path(text: str) -> Path:
+    """The path that was typed, with `~` and $VARIABLES replaced unless there is a file of that very name."""
+    return Path(os.path.expanduser(text if os.path.exists(text) else os.path.expandvars(text)))  # noqa: PTH110, PTH111 - a text that is no path raises nothing
+
+
 @contextmanager
 def written_whole(file: Path) -> Iterator[Path]:
     """A path to write to that replaces `file` when the block ends without an error; synced to the disk."""

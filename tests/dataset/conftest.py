@@ -19,6 +19,9 @@ DEFAULTS: dict[str, tuple[Callable[..., Splits], dict[str, Any]]] = {
             "folder": None,
             "delimiter": "comma",
             "quote": '"',
+            "escape": None,
+            "comment": None,
+            "decimal": "point",
             "encoding": "utf-8",
             "header": True,
             "column_names": None,
@@ -26,7 +29,10 @@ DEFAULTS: dict[str, tuple[Callable[..., Splits], dict[str, Any]]] = {
             "streaming": False,
         },
     ),
-    "json": (read_json, {"folder": None, "encoding": "utf-8", "field": None, "streaming": False}),
+    "json": (
+        read_json,
+        {"folder": None, "encoding": "utf-8", "columns": None, "field": None, "streaming": False},
+    ),
     "parquet": (read_parquet, {"folder": None, "streaming": False}),
     "text": (
         read_text,
@@ -72,7 +78,14 @@ def load() -> Callable[..., LoadedData]:
     """`load(source, seed=0, **options)`: what `load_splits` makes of raw splits."""
 
     def load_with_defaults(source: Splits, seed: int = 0, **options: Any) -> LoadedData:
-        defaults = {"columns": {}, "cleaning": [], "holdout": {}, "stratify_by": None, "subset": {}}
+        defaults = {
+            "columns": {},
+            "cleaning": [],
+            "holdout": {},
+            "holdout_by": "row_id",
+            "stratify_by": None,
+            "subset": {},
+        }
         defaults |= {"streaming": False, "shuffle_buffer": 10}
         return load_splits(seed, source=source, **(defaults | options))
 

@@ -26,7 +26,16 @@ def test_a_file_describes_the_rows_and_their_source(name):
     node = compose([f"dataset={name}"]).config["dataset"]
     assert node["_target_"] == "runwright.dataset.load.load_splits"
     assert node["source"]["_target_"].startswith("runwright.dataset.")
-    of_rows = {"columns", "cleaning", "holdout", "stratify_by", "subset", "streaming", "shuffle_buffer"}
+    of_rows = {
+        "columns",
+        "cleaning",
+        "holdout",
+        "holdout_by",
+        "stratify_by",
+        "subset",
+        "streaming",
+        "shuffle_buffer",
+    }
     assert set(node) == {"_target_", "source", *of_rows}
 
 

@@ -38,7 +38,8 @@ class Counts:
     def collate(self, examples):
         return {}
 
-source = read_json(files={"train": sys.argv[1]}, folder=None, encoding="utf-8", field=None, streaming=True)
+options = {"encoding": "utf-8", "columns": None, "field": None, "streaming": True}
+source = read_json(files={"train": sys.argv[1]}, folder=None, **options)
 task = Counts()
 stream = EncodedStream(
     rows=source["train"], kinds={"text": "text"}, inputs_of=task.inputs_of, encode=task.encode

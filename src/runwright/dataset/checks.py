@@ -11,7 +11,8 @@ import pyarrow.compute
 from datasets import Dataset
 
 from runwright.dataset.fingerprint import column_chunks
-from runwright.dataset.readers.raw import ROW_ID, files_of, locate
+from runwright.dataset.readers.csv_rows import other_dialect
+from runwright.dataset.readers.raw import ROW_ID, files_of, locate, why_left_out
 from runwright.errors import DataError, did_you_mean
 from runwright.types import Splits
 
@@ -55,8 +56,8 @@ def _check_values(rows: Dataset, start: int, values: Any, *, split: str, column:
     if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
         shown = getattr(rows.features[column], "dtype", rows.features[column])
         raise DataError(
-            f"expected text, found {shown} (first value {values[0].as_py()!r}); choose another "
-            f"column, or read it as text (csv: column_types)",
+            f"expected text, found {shown} (first value {values[0].as_py()!r:.80}); choose another column, "
+            "or read it as text (csv: column_types; pandas: to_json(orient='records', lines=True))",
             file=locate(rows, 0).file,
             split=split,
             column=column,
@@ -70,10 +71,22 @@ def _is_blank(values: Any) -> Any:
 
 def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
     """The error for a missing column, with the nearest name and all names there are."""
-    names = [name for name in rows.column_names if name != ROW_ID]
+    if error := why_left_out(rows, column):
+        return error
+    names = [name for name in rows.flatten().column_names if name != ROW_ID]
     hint = did_you_mean(column, names)
-    if len(names) == 1 and any(mark in names[0] for mark in "\t;,|"):
-        hint = "the only column looks like several: check dataset.source.delimiter"
+    if inside := [name for name in names if name.endswith(f".{column}")]:
+        hint = f"set ++dataset.columns.{column}={inside[0]}"
+    for name, kind in rows.features.items() if len(rows) == 1 else ():
+        if isinstance(getattr(kind, "feature", None), dict):
+            hint = f"set dataset.source.field={name}"
+    if "paragraphs" in str(rows.features):
+        hint = "SQuAD's nested files are read by dataset=squad"
+    if names == ["text"]:
+        hint = "dataset=text takes labels from folders, files or lines: dataset.source.label_from"
+    if not hint and any(len(name.split()) > 3 for name in names):
+        hint = "where the first line of csv is a row, set dataset.source.header=false"
+    hint = (names and other_dialect(names)) or hint
     file = locate(rows, 0).file
     problem = f"no such column; columns: {', '.join(map(repr, names))}{hint and '; '}{hint}"
     return DataError(problem, file=file, split=split, column=column)

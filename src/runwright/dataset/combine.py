@@ -19,7 +19,7 @@ from runwright import store
 from runwright.dataset.checks import missing_column
 from runwright.dataset.fingerprint import content_fingerprint, row_numbers
 from runwright.dataset.load import LoadedData
-from runwright.dataset.readers.raw import ROW_ID, RawSplit, about_of, files_of, kept_rows
+from runwright.dataset.readers.raw import ROW_ID, RawSplit, about_of, files_of, kept_rows, notes_of
 from runwright.dataset.readers.reading import BATCH_ROWS
 from runwright.dataset.splits import random_order, whole_counts
 from runwright.errors import ConfigError, DataError
@@ -139,7 +139,7 @@ def _loaded(name: str, part: Any) -> LoadedData:
     return LoadedData(
         splits=dict(part),
         fingerprints={split: content_fingerprint(rows) for split, rows in part.items()},
-        notes=list(getattr(part, "notes", [])),
+        notes=notes_of(part),
         sources={split: files_of(rows) for split, rows in part.items()},
     )
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Value, disable_progress_bars
+from datasets import ClassLabel, Dataset, Value, disable_progress_bars
 
 from runwright.dataset.checks import missing_column
 from runwright.dataset.cleaning.columns import as_text
-from runwright.dataset.cleaning.passes import contiguous, count_changed, renamed, take
+from runwright.dataset.cleaning.passes import contiguous, count_changed, lines_of_file, renamed, take
 from runwright.dataset.fingerprint import column_fingerprints, column_numbers, combined
-from runwright.dataset.readers.raw import ROW_ID, files_of
+from runwright.dataset.readers.raw import ROW_ID, files_of, notes_of
 from runwright.dataset.readers.streams import RowStream
 from runwright.dataset.splits import hold_out, random_order, strata_of
 from runwright.errors import ConfigError, DataError, listed
@@ -55,7 +55,8 @@ def load_splits(
     source: Any,
     columns: dict[str, str],
     cleaning: list[Any],
-    holdout: dict[str, NonNegativeFloat],
+    holdout: dict[str, NonNegativeFloat | str],
+    holdout_by: str | list[str],
     stratify_by: str | None,
     subset: dict[str, PositiveInt | None],
     streaming: bool,
@@ -65,14 +66,15 @@ def load_splits(
 
     `source` is what a reader gave: rows by split. `columns` renames (new name: name in the file). Each
     cleaning step takes and returns all splits. `holdout` makes splits that the source lacks out of train:
-    a share of it below 1, or a number of rows. `subset` keeps so many rows of a split, drawn by the seed.
-    With `streaming`, train is read as a stream, of which a subset is the beginning.
+    a share of it below 1, a number of rows, or those that a file lists: on each line the value of the column
+    `holdout_by`, or those of several with tabs between them. `subset` keeps so many rows of a split, drawn
+    by the seed. With `streaming`, train is read as a stream, of which a subset is the beginning.
     """
     disable_progress_bars()
     stream = _stream(source, columns, cleaning, subset) if streaming else None
     # Of a stream the first rows stand for all while columns are renamed and other splits cleaned.
     raw = source if stream is None else {**source, "train": stream.raw_head()}
-    splits, notes = renamed(raw, columns), list(getattr(source, "notes", []))
+    splits, notes = renamed(raw, columns), notes_of(source)
     for step in cleaning:
         notes += [] if stream else _absent_values(splits, step)
         splits = _cleaned(splits, step, notes)
@@ -82,7 +84,8 @@ def load_splits(
         notes = [note.replace(" rows of train", " first rows of train") for note in notes]
         files = f"{len(stream.files)} files" if len(stream.files) > 1 else stream.files[0]
         notes.append(f"train is a stream of {files}, shuffled within {shuffle_buffer} rows")
-    splits = _held_out(splits, holdout, stratify_by, seed, notes)
+    ids = [holdout_by] if isinstance(holdout_by, str) else holdout_by
+    splits = _held_out(splits, holdout, ids, stratify_by, seed, notes)
     splits = {split: contiguous(rows) for split, rows in _subsets(splits, subset, seed).items()}
     by_column = {split: column_fingerprints(rows) for split, rows in splits.items()}
     fingerprints = {split: combined(columns) for split, columns in by_column.items()}
@@ -137,9 +140,17 @@ def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str])
 
 
 def _held_out(
-    splits: Splits, holdout: Mapping[str, float], stratify_by: str | None, seed: int, notes: list[str]
+    splits: Splits,
+    holdout: Mapping[str, Any],
+    ids: list[str],
+    stratify_by: str | None,
+    seed: int,
+    notes: list[str],
 ) -> Splits:
     wanted = {split: share for split, share in holdout.items() if share and split not in splits}
+    for split, share in holdout.items():
+        if isinstance(share, str) and split in splits:
+            raise ConfigError(f"dataset.holdout.{split}: given a file of ids, but the source has this split")
     if not wanted:
         return splits
     if "train" not in splits:
@@ -149,12 +160,16 @@ def _held_out(
             split="train",
         )
     rows = splits["train"]
-    strata = None
-    if stratify_by is not None:
-        if stratify_by not in rows.column_names:
-            raise missing_column(stratify_by, rows, split="train")
-        strata = strata_of(rows[stratify_by][:], column=stratify_by)
-    positions = hold_out(column_numbers(rows, ROW_ID), wanted, seed=seed, strata=strata)
+    for column in (*ids, *([] if stratify_by is None else [stratify_by])):
+        if column not in rows.column_names:
+            raise missing_column(column, rows, split="train")
+    files = {split: path for split, path in wanted.items() if isinstance(path, str)}
+    positions = _listed(rows, files, ids, notes)
+    if shares := {split: share for split, share in wanted.items() if not isinstance(share, str)}:
+        rest = positions["train"]
+        strata = None if stratify_by is None else strata_of(rows[stratify_by][:], column=stratify_by)[rest]
+        drawn = hold_out(column_numbers(rows, ROW_ID)[rest], shares, seed=seed, strata=strata)
+        positions |= {split: rest[of_split] for split, of_split in drawn.items()}
     sizes = [f"{len(of_split)} for {split}" for split, of_split in positions.items() if split != "train"]
     notes.append(f"held out of {len(rows)} rows of train: {', '.join(sizes)}")
     together = {**splits, **{split: take(rows, of_split) for split, of_split in positions.items()}}
@@ -162,6 +177,27 @@ def _held_out(
         split: together[split]
         for split in sorted(together, key=lambda split: [not split.startswith(name) for name in USUAL])
     }
+
+
+def _listed(
+    rows: Dataset, paths: Mapping[str, str], columns: list[str], notes: list[str]
+) -> dict[str, np.ndarray]:
+    """Positions of rows that files list by their values of columns, and of the rest as `train`, [N] int64."""
+    split_of: dict[str, str] = {}
+    for split, path in paths.items():
+        for number, name in enumerate(map(str.strip, lines_of_file(path, "the file of ids")), start=1):
+            if name and split_of.setdefault(name, split) != split:
+                raise DataError(f"{name!r} is listed for {split_of[name]} too", file=path, line=number)
+    if not split_of:
+        return {"train": np.arange(len(rows)), **dict.fromkeys(paths, np.arange(0))}
+    ids = ["\t".join(map(str, row)) for row in zip(*(rows[column][:] for column in columns), strict=True)]
+    if absent := sorted(split_of.keys() - set(ids)):
+        problem = f"{len(absent)} of {len(split_of)} listed ids are no {' and '.join(columns)} of train, as "
+        if len(absent) == len(split_of):
+            raise DataError(f"{problem}{absent[0]!r}; dataset.holdout_by names the column", split="train")
+        notes.append(f"{problem}{absent[0]!r}")
+    names = np.array([split_of.get(name, "train") for name in ids])
+    return {split: np.flatnonzero(names == split) for split in ("train", *paths)}
 
 
 def _subsets(splits: Splits, subset: Mapping[str, int | None], seed: int) -> Splits:

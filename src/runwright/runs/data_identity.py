@@ -28,7 +28,7 @@ from runwright.dataset.row_hashes import (
 from runwright.errors import CheckpointError, listed, shown
 from runwright.report.page.records import read_json
 from runwright.runs.resume import differences
-from runwright.store import write_json
+from runwright.store import local_path, write_json
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import UNREPEATABLE, read_curves
 from runwright.trainer.checkpoint import list_checkpoints
@@ -168,9 +168,9 @@ def _texts(value: Any) -> Iterator[str]:
 def _file(name: str) -> Path | None:
     """The file of this name; of a part of a combination, the one behind the part's name."""
     for text in (name, name.rpartition(": ")[2]):
-        path = os.path.expanduser(text)  # noqa: PTH111 - a text that is no path raises nothing
-        if os.path.isfile(path):  # noqa: PTH113 - the same
-            return Path(path)
+        path = local_path(text)
+        if os.path.isfile(path):  # noqa: PTH113 - a text that is no path raises nothing
+            return path
     return None
 
 

@@ -10,10 +10,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Literal
 
+from runwright.dataset.readers.raw import why_left_out
 from runwright.errors import ConfigError, DataError, did_you_mean, listed
+from runwright.store import local_path
 
 MAX_NUMBER = 1e18  # its squared error is finite in float32
 MAX_CLASSES_FROM_DATA = 2000  # more distinct values than this are an id or a text, not a class
@@ -62,7 +63,7 @@ def names_from_options(names: list[str] | None, file: str | None) -> tuple[str, 
         return check_label_names(names, where="task.label_names")
     if file is None:
         return ()
-    path = Path(file).expanduser()
+    path = local_path(file)
     if not path.is_file():
         raise ConfigError(f"task.label_file={file!r}: no such file (looked for {path.resolve()})")
     lines = path.read_text(encoding="utf-8").rstrip().splitlines()
@@ -173,6 +174,8 @@ class LabelEncoder:
 
 def missing_column(rows: Any, column: str, *, option: str) -> DataError:
     """The error for a train split without its column of labels."""
+    if error := why_left_out(rows, column):
+        return error
     names = [name for name in rows.column_names if name != "row_id"]
     hint = did_you_mean(column, names) or f"{option} names it"
     return DataError(f"no such column; there are {listed(names)}; {hint}", split="train", column=column)

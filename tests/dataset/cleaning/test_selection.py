@@ -82,7 +82,8 @@ def test_a_sample_gets_the_seed_of_the_data_from_the_configuration():
         "columns": {},
         "cleaning": [node],
     }
-    options = {"holdout": {}, "stratify_by": None, "subset": {}, "streaming": False, "shuffle_buffer": None}
+    options = {"holdout": {}, "holdout_by": "row_id", "stratify_by": None, "subset": {}}
+    options |= {"streaming": False, "shuffle_buffer": None}
     assert instantiate(nested | options, 7, group="dataset").splits == {}
 
 

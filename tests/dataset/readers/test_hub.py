@@ -98,3 +98,14 @@ def test_a_branch_is_resolved_to_its_commit(load):
     assert len(data.splits["train"]) == 635
     name, _, commit = data.sources["train"][0].partition("@")
     assert (name, len(commit)) == ("nyu-mll/glue", 40)
+
+
+def test_a_folder_of_save_to_disk_is_read(tmp_path):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["neg", "pos"])})
+    rows = Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=features)
+    DatasetDict({"train": rows, "test": rows}).save_to_disk(str(tmp_path / "several"))
+    rows.save_to_disk(str(tmp_path / "one"))
+    for name, splits in (("several", SPLITS), ("one", {"train": "train"})):
+        assert read(str(tmp_path / name), splits=splits)["train"]["label"][:] == ["pos", "neg"]
+    stream = read(str(tmp_path / "several"), splits={"train": "train"}, streaming=True)["train"]
+    assert stream.raw_head()["text"][:] == ["a", "b"]

@@ -93,7 +93,12 @@ def test_the_words_of_a_tagged_sentence_begin_on_its_line(write: Source, rewritt
     blocks = [f"{text_of(n)}\tO\nis\tO\n" for n in range(NUM_ROWS)]
     path = write("a.conll", "-DOCSTART- O\n\n" + "\n\n".join(blocks))
     source = read_conll(
-        files={"train": path}, folder=None, columns={"words": 0}, separator="tab", encoding="utf-8-sig"
+        files={"train": path},
+        folder=None,
+        columns={"words": 0},
+        separator="tab",
+        comment=None,
+        encoding="utf-8-sig",
     )
     train = source["train"].map(lambda row: {"text": row["words"][0]}, new_fingerprint="with text")
     lines = Path(path).read_text().split("\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -12,7 +12,9 @@ from datasets import ClassLabel, Dataset, Value
 
 from runwright.dataset.checks import row_error
 from runwright.dataset.cleaning.passes import Step, filtered, new_values
+from runwright.dataset.readers.raw import why_left_out
 from runwright.errors import ConfigError
+from runwright.types import Splits
 
 _TYPES = {"string": "large_string", "int": "int64", "float": "float64", "bool": "bool"}
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -24,6 +26,11 @@ class DropColumns(Step):
 
     needs_all_columns = False
     columns: list[str]
+
+    def __call__(self, splits: Splits) -> Splits:
+        rows = next(iter(splits.values()))
+        present = [name for name in self.columns if not why_left_out(rows, name)]
+        return Step.__call__(replace(self, columns=present), splits)
 
     def change_split(self, rows: Dataset, columns: list[str], _: str, /) -> Dataset:
         return rows.remove_columns(columns)

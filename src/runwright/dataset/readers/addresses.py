@@ -9,6 +9,7 @@ import glob
 import hashlib
 import io
 import lzma
+import re
 import shutil
 import tempfile
 import zipfile
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 
 import fsspec.compression
 
+from runwright import store
 from runwright.errors import ConfigError, DataError, did_you_mean
 
 _UNPACK: Any = fsspec.compression.compr  # by name: a function from a packed stream to its content
@@ -29,18 +31,9 @@ _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zi
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 # Entries that differ between two states of a remote file, as the file systems of fsspec call them.
 _MARKS = (
-    "ETag",
-    "Content-MD5",
-    "Last-Modified",
-    "mtime",
-    "modified",
-    "created",
-    "LastModified",
-    "blob_id",
-    "CRC",
-    "md5Hash",
-    "generation",
-)
+    "ETag", "Content-MD5", "Last-Modified", "mtime", "modified", "created", "LastModified", "blob_id", "CRC",
+    "md5Hash", "generation",
+)  # fmt: skip
 _SAMPLES = 1024  # offsets in a file, evenly from its beginning to its end, that its fingerprint is made of
 _SAMPLE_BYTES = 1 << 16  # at each of them; smaller files are read whole
 
@@ -58,7 +51,7 @@ def path_of(address: str) -> PurePosixPath:
 
 def files_of_splits(files: Mapping[str, str | list[str] | None], folder: str | None) -> dict[str, list[str]]:
     """The files of each split, in a fixed order; splits given as null are left out."""
-    root = folder if folder and is_remote(folder) else Path(folder or ".").expanduser()
+    root = folder if folder and is_remote(folder) else store.local_path(folder or ".")
     if isinstance(root, Path) and not root.is_dir():
         raise DataError(f"no such folder (looked in {root.absolute()})", file=folder)
     by_split = {split: _files(split, value, root) for split, value in files.items() if value is not None}
@@ -100,7 +93,7 @@ def _expand(split: str, pattern: str, root: Path | str) -> Sequence[str | Path]:
     if is_remote(pattern) or isinstance(root, str):
         address = pattern if is_remote(pattern) else f"{str(root).rstrip('/')}/{pattern}"
         return _remote_files(address, split=split)
-    path = root / Path(pattern).expanduser()
+    path = root / store.local_path(pattern)
     if path.is_file():
         return [path]
     wanted = f"{glob.escape(str(path))}/**" if path.is_dir() else str(path)
@@ -123,6 +116,8 @@ def _missing(path: Path) -> str:
         return "neither a file nor a folder"
     if glob.has_magic(str(path)):
         return f"no file matches this pattern (looked in {Path.cwd()})"
+    if variables := re.findall(r"\$\w+|\$\{\w+\}", str(path)):
+        return f"no such file: the environment has no variable {variables[0]}"
     folder = path.parent
     if not folder.is_dir():
         return f"no such file: the folder {str(folder.absolute())!r} does not exist"

@@ -19,6 +19,8 @@ from runwright.types import Splits
 
 BLANK = " \t\r\n\ufeff"  # files that were put together hold byte-order marks between their parts
 DOCUMENT_MARK = "-DOCSTART-"  # a line of its own in CoNLL-2003
+_CONLLU_COLUMNS = 10
+_NO_WORD = re.compile(r"\d+[-.]\d+")  # CoNLL-U: 1-2, a word of several that follow; 8.1, an empty node
 _SPACES = re.compile(r"[ \t]+")  # spaces of other kinds are a part of words
 
 
@@ -28,19 +30,22 @@ def read_conll(
     folder: str | None,
     columns: dict[str, int],
     separator: str,
+    comment: str | None,
     encoding: str,
 ) -> Splits:
     """Rows with a list of strings for each of `columns`, which says where it stands on a line.
 
-    Lines without a word end a sentence; lines that begin with `-DOCSTART-` are left out. Raises DataError
-    naming file, row and line for a line with too few columns.
+    Lines without a word end a sentence; left out are lines that begin with `-DOCSTART-`, those that begin
+    with `comment` before the first word of a sentence, and the ranges and empty nodes of CoNLL-U. Raises
+    DataError naming file, row and line for a line with too few columns.
     """
     mark = None if separator == "whitespace" else delimiter_of(separator, "dataset.source.separator")
     if not columns:
         raise ConfigError(
             "dataset.source.columns: expected at least one name with its column number from 0, as in words: 0"
         )
-    reader = ConllReader(columns_on_line=columns, separator=mark, encoding=known_encoding(encoding))
+    encoding = known_encoding(encoding)
+    reader = ConllReader(columns_on_line=columns, separator=mark, comment=comment, encoding=encoding)
     return read_files(reader, files_of_splits(files, folder))
 
 
@@ -51,6 +56,7 @@ class ConllReader(Reader):
     columns_on_line: Mapping[str, int]  # name: place on the line
     separator: str | None  # None: blanks and tabs
     encoding: str
+    comment: str | None = None
 
     def schemas(self, files: Files, _: str | None, /) -> dict[str, pa.Schema]:
         schema = pa.schema([(name, pa.list_(pa.string())) for name in self.columns_on_line])
@@ -61,7 +67,7 @@ class ConllReader(Reader):
         numbers = list(self.columns_on_line.values())
         usual = 0  # columns of the first line
         least = max(len(numbers), *(number + 1 if number >= 0 else -number for number in numbers))
-        for lines in sentences(at, self.encoding):
+        for lines in sentences(at, self.encoding, self.comment):
             words = [
                 line.split(self.separator) if self.separator else _SPACES.split(line.strip(BLANK))
                 for line in lines
@@ -75,8 +81,15 @@ class ConllReader(Reader):
                         f"{len(fields)} columns, lines before have {usual}; for words with spaces "
                         "separator=tab"
                     )
+                if problem and any(line.startswith("#") for line in lines[: number + 1]):
+                    problem += "; where lines with # are comments, set dataset.source.comment='#'"
                 if problem:
                     raise at.error(f"{problem}: {lines[number]!r:.60}", line=(at.line or 0) + number)
+            if len(words[0]) >= _CONLLU_COLUMNS:
+                words = [fields for fields in words if not _NO_WORD.fullmatch(fields[0])]
+                if len(words) > 2 and 0 in numbers and [fields[0] for fields in words[:3]] == ["1", "2", "3"]:
+                    problem = "the first column numbers the words: set dataset.source.separator=tab"
+                    raise at.error(f"{problem} 'dataset.source.columns={{words: 1, tags: 3}}'")
             yield [[fields[number].strip() for fields in words] for number in numbers]
 
     def records(self, at: Position, /) -> Iterator[dict[str, Any]]:
@@ -90,11 +103,13 @@ class ConllReader(Reader):
             yield dict(zip(columns, values, strict=True))
 
 
-def sentences(at: Position, encoding: str) -> Iterator[list[str]]:
+def sentences(at: Position, encoding: str, comment: str | None = None) -> Iterator[list[str]]:
     """The lines of each sentence; `at.line` is where it begins."""
     lines: list[str] = []
     first = 0
     for line in chain(lines_of(at, encoding), [""]):
+        if comment and not lines and line.startswith(comment):
+            continue
         if line.strip(BLANK) and not line.startswith(DOCUMENT_MARK):
             first = first if lines else at.num_lines
             lines.append(line.rstrip("\r\n"))

@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -17,11 +18,15 @@ from runwright.errors import ConfigError, DataError
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
 MAX_FIELD_CHARACTERS = 10_000_000  # a longer field means an unclosed quote, not a text
 DELIMITERS = {"comma": ",", "tab": "\t", "\\t": "\t", "semicolon": ";", "pipe": "|", "space": " "}
+QUOTES = {"single": "'", "double": '"', "backslash": "\\"}
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")  # what int64 holds and str(int(x)) gives back: "007" is text
 _DECIMAL = re.compile(
     r"-?(?=\.?\d)(0|[1-9]\d*)?\.\d*([eE][+-]?\d{1,2})?|-?(0|[1-9]\d*)[eE][+-]?\d{1,2}", re.ASCII
 )
 _TYPES = {"string": pa.large_string(), "int": pa.int64(), "float": pa.float64()}
+_HIDDEN = 0xDC00  # plus the code of a character that is escaped, while lines are split: in no decoded text
+_DECIMAL_COMMA = str.maketrans(",.", ".,")
+_NOTED_ROWS = 1000  # looked at for notes on how they were read
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +38,8 @@ class Dialect:
     encoding: str  # as `known_encoding` gives it
     header: bool
     column_names: tuple[str, ...] | None
+    escape: str | None = None  # makes a quote, a delimiter or itself an ordinary character
+    comment: str | None = None  # what lines begin with that hold no row
     lenient: bool = False  # pass over rows with too few fields, ignore fields too many
 
 
@@ -46,39 +53,76 @@ def delimiter_of(delimiter: str, option: str) -> str:
 
 
 def quote_of(quote: str | None, option: str) -> str | None:
-    """The quote itself; raises ConfigError unless it is null or one character."""
-    if quote is not None and len(quote) != 1:
-        raise ConfigError(f"{option}: expected one character or null, got {quote!r}")
-    return quote
+    """The quote, or an escape, itself; raises ConfigError unless it is null or one character."""
+    character = QUOTES.get(quote or "", quote)
+    if character is not None and len(character) != 1:
+        choices = ", ".join(QUOTES)
+        raise ConfigError(f"{option}: expected one character, null or one of {choices}, got {quote!r}")
+    return character
 
 
 def records_in(lines: Iterable[str], dialect: Dialect, at: Position) -> Iterator[list[str]]:
-    """The fields of each record, the header too; blank lines are passed over.
+    """The fields of each record, the header too; blank lines and comments are passed over.
 
     `lines` must count themselves in `at.num_lines`; sets `at.line` to the first line of the record.
     """
     csv.field_size_limit(MAX_FIELD_CHARACTERS)  # of the process: others may have set another
     quoting: Any = {"quoting": csv.QUOTE_NONE} if dialect.quote is None else {"quotechar": dialect.quote}
-    first = at.num_lines + 1
+    escape = dialect.escape and re.compile(re.escape(dialect.escape) + "(.)")
+    marks = (dialect.quote, dialect.escape, dialect.delimiter)
+    hidden = {mark: chr(_HIDDEN + ord(mark)) for mark in marks if mark}
+    shown = {ord(code): mark for mark, code in hidden.items()}
+    first, line, is_new = 0, "", True
+
+    def prepared() -> Iterator[str]:
+        nonlocal first, line, is_new
+        for line in lines:
+            if is_new and dialect.comment and line.startswith(dialect.comment):
+                continue
+            first, is_new = at.num_lines if is_new else first, False
+            yield escape.sub(lambda found: hidden.get(found[1], found[0]), line) if escape else line
+
     try:
-        for fields in csv.reader(lines, delimiter=dialect.delimiter, strict=True, **quoting):
-            at.line = first
+        for fields in csv.reader(prepared(), delimiter=dialect.delimiter, strict=True, **quoting):
+            at.line, is_new = first, True
+            if fields and escape:  # \\N is null where exports of databases escape
+                fields = ["" if text == f"{dialect.escape}N" else text.translate(shown) for text in fields]
             if fields:
                 yield fields
-            first = at.num_lines + 1
     except csv.Error as error:
         hint = "where quotes are ordinary characters, set quote to null"
-        raise at.error(f"{error}; {hint}", line=at.num_lines) from error
+        raise at.error(f"{error}; {_escaped(line) or hint}", line=at.num_lines) from error
+
+
+def _escaped(text: str) -> str:
+    """The option to set where a text shows a quote after a backslash."""
+    return 'the row shows \\": set dataset.source.escape=backslash' if '\\"' in text else ""
 
 
 def wrong_number(fields: Sequence[str], names: Sequence[str], at: Position) -> DataError:
     """The error for a row with too few or too many fields."""
     text = " | ".join(fields)
+    hint = _escaped(text) or other_dialect(names)
+    if not hint and len(fields) == len(names) + 1 and fields[0].strip("'\"").isdecimal():
+        hint = f"rows are numbered: set dataset.source.column_names=[row,{','.join(names)}]"
     text = text if len(text) <= 80 else text[:77] + "..."
     return at.error(
-        f"the row has {len(fields)} fields, expected {len(names)} ({', '.join(names)}): {text!r}; check "
-        "delimiter and quote"
+        f"the row has {len(fields)} fields, expected {len(names)} ({', '.join(names)}): {text!r}; "
+        f"{hint or 'check delimiter and quote'}"
     )
+
+
+def other_dialect(names: Sequence[str]) -> str:
+    """The option to set where the names in a header show that it is read in another format than its own."""
+    for mark in ("#", "sep="):
+        if names[0].startswith(mark):
+            return f"the first line holds no names: set 'dataset.source.comment=\"{mark}\"'"
+    counts = {names[0].count(DELIMITERS[name]): name for name in ("pipe", "comma", "semicolon", "tab")}
+    if len(names) == 1 and max(counts):
+        return f"the only column looks like several: set dataset.source.delimiter={counts[max(counts)]}"
+    if all(len(name) > 1 and name[0] == name[-1] == "'" for name in names):
+        return "the names are in single quotes: set dataset.source.quote=single"
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +132,7 @@ class CsvReader(Reader):
     types_of = "dataset.source.column_types asks"
     dialect: Dialect
     column_types: Mapping[str, Any] = field(default_factory=dict)  # string, int or float, of some columns
+    decimal_comma: bool = False  # numbers are written 3,5
 
     @property
     def line_encoding(self) -> str:
@@ -99,7 +144,7 @@ class CsvReader(Reader):
         for fields in records_in(lines_of(at, self.dialect.encoding), self.dialect, at):
             if header:
                 header = False
-            elif len(fields) == len(names) or (self.dialect.lenient and len(fields) > len(names)):
+            elif len(fields) >= len(names) and (self.dialect.lenient or not any(fields[len(names) :])):
                 yield fields[: len(names)]
             elif not self.dialect.lenient:
                 raise wrong_number(fields, names, at)
@@ -111,9 +156,9 @@ class CsvReader(Reader):
 
     def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         """An empty number is null, an empty string stays a string."""
-        strings = pa.array(values, pa.large_string())
         if pa.types.is_large_string(kind):
-            return strings
+            return pa.array(values, pa.large_string())
+        strings = pa.array(map(self._number, values), pa.large_string())
         return pc.cast(pc.if_else(pc.equal(strings, ""), None, strings), kind)
 
     def schemas(self, files: Files, sampled: str | None, /) -> dict[str, pa.Schema]:
@@ -139,7 +184,7 @@ class CsvReader(Reader):
             for name, values in zip(names[at.split or ""], zip(*batch, strict=True), strict=True):
                 filled |= {name} if any(values) else set()
                 if name not in self.column_types:
-                    kinds[name] = _narrowest(values, kinds.get(name, "int"))
+                    kinds[name] = _narrowest([*map(self._number, values)], kinds.get(name, "int"))
         empty = {name: "string" for name in kinds if name not in filled and name not in self.column_types}
         types = {name: _TYPES[kind] for name, kind in (kinds | empty).items()}
         return {
@@ -147,23 +192,38 @@ class CsvReader(Reader):
             for split in names
         }
 
+    def _number(self, text: str) -> str:
+        return text.translate(_DECIMAL_COMMA) if self.decimal_comma else text
+
     def names(self, address: str, split: str) -> tuple[str, ...]:
         """The names given, or those in the first line; raises DataError where they are not distinct."""
         at = Position(address=address, split=split)
         first = next(records_in(lines_of(at, self.dialect.encoding), self.dialect, at), [])
-        names = self.dialect.column_names or tuple(name.strip() for name in first)
-        if self.dialect.column_names is None and not self.dialect.header:
-            names = tuple(f"column_{number}" for number in range(1, len(first) + 1))
-        if names in {(), ("",)}:
+        if len(first) < 2 and not "".join(first).strip():
             raise DataError("the file is empty", file=address, split=split)
+        named = self.dialect.column_names or [name.strip() if self.dialect.header else "" for name in first]
+        names = tuple(name or f"column_{number}" for number, name in enumerate(named, start=1))
         for number, name in enumerate(names):
-            if not name:
-                problem = f"column {number + 1} of the header has no name; give column_names"
-                raise DataError(problem, file=address, split=split)
             if name in names[:number]:
-                problem = "the header names this column twice; give column_names"
+                problem = "the header names this column twice; give dataset.source.column_names"
                 raise DataError(problem, file=address, split=split, column=name)
         return names
+
+    def notes(self, split: str, address: str, schema: pa.Schema, /) -> Iterator[str]:
+        yield from super().notes(split, address, schema)
+        at = Position(address=address, split=split)
+        records = records_in(lines_of(at, self.dialect.encoding), self.dialect, at)
+        first = next(records) if self.dialect.header else []
+        unnamed = [f"column_{n}" for n, name in enumerate(first, start=1) if not name.strip()]
+        if unnamed and self.dialect.column_names is None:
+            yield f"columns without a name in the header are called {', '.join(unnamed)}"
+        for name, values in zip(schema.names, zip(*islice(records, _NOTED_ROWS), strict=False), strict=False):
+            texts = [text for text in values if text]
+            if texts and all(len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" for text in texts):
+                yield f"values of {name!r} keep their quotes ({texts[0]:.40}): see dataset.source.quote"
+            numbers = [text.translate(_DECIMAL_COMMA) for text in texts]
+            if not self.decimal_comma and numbers != texts and _narrowest(numbers, "int") == "float":
+                yield f"{name!r} is text ({texts[0]:.40}), not numbers: see dataset.source.decimal"
 
 
 def _narrowest(values: Sequence[str], kind: str) -> str:

@@ -8,6 +8,7 @@ batches, so files may be larger than memory.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from runwright.dataset.readers.json_rows import JsonReader
 from runwright.dataset.readers.parquet_rows import ParquetReader
 from runwright.dataset.readers.reading import Files, Position, Reader, known_encoding, lines_of, whole_text
 from runwright.dataset.readers.streams import Sources, read_files
+from runwright.errors import ConfigError, DataError
+
+_FASTTEXT_LABEL = re.compile(r"(?<!\S)__label__(\S+)\s*")
 
 
 def read_csv(
@@ -29,6 +33,9 @@ def read_csv(
     folder: str | None,
     delimiter: str,
     quote: str | None,
+    escape: str | None,
+    comment: str | None,
+    decimal: Literal["point", "comma"],
     encoding: str,
     header: bool,
     column_names: list[str] | None,
@@ -47,8 +54,10 @@ def read_csv(
         encoding=known_encoding(encoding),
         header=header,
         column_names=tuple(column_names) if column_names else None,
+        escape=quote_of(escape, "dataset.source.escape"),
+        comment=comment,
     )
-    reader = CsvReader(dialect=dialect, column_types=dict(column_types))
+    reader = CsvReader(dialect=dialect, column_types=dict(column_types), decimal_comma=decimal == "comma")
     return read_files(reader, files_of_splits(files, folder), streaming=streaming)
 
 
@@ -57,11 +66,16 @@ def read_json(
     files: dict[str, str | list[str] | None],
     folder: str | None,
     encoding: str,
+    columns: list[str] | None,
     field: str | None,
     streaming: bool,
 ) -> Sources:
-    """Rows of JSON files: an object on each line, or one list of objects, which may lie in a `field`."""
-    reader = JsonReader(encoding=known_encoding(encoding), field=field)
+    """Rows of JSON files: an object on each line, or one list of objects, which may lie in a `field`.
+
+    A column with a value that does not fit the others is left out, with a note. NaN is null.
+    """
+    keys = tuple(columns) if columns else None
+    reader = JsonReader(encoding=known_encoding(encoding), field=field, columns=keys)
     return read_files(reader, files_of_splits(files, folder), streaming=streaming)
 
 
@@ -76,12 +90,13 @@ def read_text(
     folder: str | None,
     encoding: str,
     unit: Literal["line", "file"],
-    label_from: Literal["folder", "file"] | None,
+    label_from: Literal["folder", "file", "line"] | None,
     streaming: bool,
 ) -> Sources:
     """Rows with a column `text`: each line, or each file as a whole.
 
-    With `label_from` a column `label` holds the name of the file's folder, or of the file without its ending.
+    With `label_from` a column `label` holds the name of the file's folder, of the file without its ending, or
+    the first word of the line, in fastText's form all words that begin with `__label__`, joined by commas.
     """
     reader = TextReader(encoding=known_encoding(encoding), unit=unit, label_from=label_from)
     return read_files(reader, files_of_splits(files, folder), streaming=streaming)
@@ -93,7 +108,7 @@ class TextReader(Reader):
 
     encoding: str
     unit: Literal["line", "file"]
-    label_from: Literal["folder", "file"] | None
+    label_from: Literal["folder", "file", "line"] | None
 
     @property
     def line_encoding(self) -> str | None:
@@ -101,16 +116,40 @@ class TextReader(Reader):
 
     def schemas(self, files: Files, _: str | None, /) -> dict[str, pa.Schema]:
         names = ["text"] if self.label_from is None else ["text", "label"]
+        if self.label_from == "line" and self.unit == "file":
+            raise ConfigError("dataset.source.label_from: given 'line', which needs unit=line")
+        for split, addresses in files.items() if self.label_from == "folder" else ():
+            folders = {path_of(address).parent for address in addresses}
+            for folder in [folder for folder in folders if any(folder in other.parents for other in folders)]:
+                problem = "holds files beside folders of classes: its name would be a class; give the folders"
+                raise DataError(problem, file=str(folder), split=split)
         return dict.fromkeys(files, pa.schema([(name, pa.large_string()) for name in names]))
 
     def rows(self, at: Position, _: Sequence[str], /) -> Iterator[list[str]]:
         """Lines without their ends, empty ones too, or the one text of the file."""
         label = []
-        if self.label_from is not None:
+        if self.label_from in ("folder", "file"):
             path = path_of(at.address if is_remote(at.address) else str(Path(at.address).absolute()))
             label = [path.parent.name if self.label_from == "folder" else path.stem]
-        if self.unit == "line":
+        if self.label_from == "line":
+            yield from _labelled(lines_of(at, self.encoding), at)
+        elif self.unit == "line":
             for line in lines_of(at, self.encoding):
                 yield [line.rstrip("\r\n"), *label]
         elif not at.row:
             yield [whole_text(at, self.encoding), *label]
+
+
+def _labelled(lines: Iterator[str], at: Position) -> Iterator[list[str]]:
+    """Text and label of each line that is not blank; raises DataError where only some have fastText's."""
+    has_labels: set[bool] = set()
+    for line in filter(str.strip, lines):
+        labels = _FASTTEXT_LABEL.findall(line)
+        has_labels.add(bool(labels))
+        if len(has_labels) > 1:
+            raise at.error("a word begins with __label__ here or in the lines before, not in both")
+        if labels:
+            yield [_FASTTEXT_LABEL.sub("", line).strip(), ",".join(labels)]
+        else:
+            label, *text = line.split(maxsplit=1)
+            yield ["".join(text).strip(), label]

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 
+from runwright import store
 from runwright.dataset.readers.csv_rows import CsvReader, Dialect
 from runwright.dataset.readers.hub import read_hub
 from runwright.dataset.readers.reading import Files, Position
@@ -25,7 +25,11 @@ from runwright.types import Splits
 _DIALECT = Dialect(
     delimiter="\t", quote=None, encoding="utf-8-sig", header=True, column_names=None, lenient=True
 )
-_SPLITS = {"train": ("train.tsv",), "validation": ("dev.tsv",), "test": ("test.tsv",)}
+_SPLITS = {  # MRPC also as Microsoft published it, without a validation split
+    "train": ("train.tsv", "msr_paraphrase_train.txt"),
+    "validation": ("dev.tsv",),
+    "test": ("test.tsv", "msr_paraphrase_test.txt"),
+}
 _MATCHED = {
     "train": ("train.tsv",),
     "validation": ("dev_matched.tsv",),
@@ -99,7 +103,7 @@ def read_glue(
     """
     if folder is None:
         return _from_hub(task, hub_name, revision)
-    root = Path(folder).expanduser()
+    root = store.local_path(folder)
     if not root.is_dir():
         raise DataError(f"no such folder (looked in {root.absolute()})", file=folder)
     layout = _TASKS[task]

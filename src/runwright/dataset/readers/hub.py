@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from datasets import ClassLabel, Dataset, Features, IterableDataset, load_dataset
+from datasets import ClassLabel, Dataset, Features, IterableDataset, load_dataset, load_from_disk
 
 from runwright import store
 from runwright.dataset.readers.addresses import file_state
@@ -40,12 +40,12 @@ def read_hub(
     wanted = {ours: theirs for ours, theirs in splits.items() if theirs is not None}
     if not wanted:
         raise ConfigError("dataset.source.splits: no split is chosen; set for example splits.train=train")
-    folder = Path(name).expanduser()
+    folder = store.local_path(name)
     if folder.is_dir():
         files = [str(path) for path in sorted(folder.rglob("*")) if path.is_file()]
         state: list[Any] = [file_state(path) for path in files]
         source = _Source(name=str(folder.resolve()), config=config, commit=None, origin=str(folder))
-    elif name.startswith((".", "/", "~")):
+    elif name.startswith((".", "/", "~", "$")):
         raise ConfigError(
             f"dataset.source.name: folder {name!r} does not exist (looked in {folder.resolve()})"
         )
@@ -94,7 +94,12 @@ class _Source:
 
     def open(self, ours: str, theirs: str, *, streaming: bool) -> Dataset | IterableDataset:
         cache = None if streaming else str(store.cache_root() / "hub")
+        folders = (Path(self.name, theirs), Path(self.name))
         try:
+            for folder in folders:  # of save_to_disk: one data set, or several by the names of their splits
+                if (folder / "state.json").is_file():
+                    rows: Any = load_from_disk(str(folder))
+                    return rows.to_iterable_dataset() if streaming else rows
             options: Any = {"split": theirs, "revision": self.commit, "streaming": streaming}
             return load_dataset(self.name, self.config, cache_dir=cache, **options)
         except Exception as error:

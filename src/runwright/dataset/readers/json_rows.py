@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from types import NoneType
-from typing import Any, NoReturn
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,8 +21,9 @@ from runwright.dataset.readers.reading import (
     holds_half_character,
     lines_of,
 )
-from runwright.errors import ConfigError, DataError
+from runwright.errors import ConfigError, DataError, did_you_mean, listed
 
+_HINT_LINES = 100_000  # of a file whose first line is no object: it may be one over many lines
 _PYTHON_TYPES: dict[Callable[[pa.DataType], bool], set[type]] = {
     pa.types.is_boolean: {bool, NoneType},
     pa.types.is_integer: {int, NoneType},
@@ -37,8 +38,10 @@ _PYTHON_TYPES: dict[Callable[[pa.DataType], bool], set[type]] = {
 class JsonReader(Reader):
     """Objects on lines of their own, in one list, or in a list in a `field` of one object."""
 
+    leaves_out = True
     encoding: str
     field: str | None
+    columns: tuple[str, ...] | None = None  # None: all
 
     @property
     def line_encoding(self) -> str:
@@ -58,12 +61,14 @@ class JsonReader(Reader):
         first = "" if is_resumed else next(filter(str.strip, lines), "")
         if is_resumed or (self.field is None and first.lstrip().startswith("{")):
             for line in filter(str.strip, chain([first], lines)):
+                place = at.line
                 try:
-                    row = json.loads(line, parse_constant=_refuse)
+                    row = json.loads(line, parse_constant=_constant)
                 except (ValueError, RecursionError) as error:
-                    may_be_list = line is first and isinstance(error, json.JSONDecodeError)
-                    hint = "; a list inside an object needs its name as dataset.source.field"
-                    raise at.error(f"broken JSON: {error}{hint * may_be_list}") from error
+                    hint = (
+                        _hint_of_whole(first + "".join(islice(lines, _HINT_LINES))) if line is first else ""
+                    )
+                    raise at.error(f"broken JSON: {error}{hint}", line=place) from error
                 yield _object(row, at)
         else:
             text, at.line = "\n" * (at.num_lines - 1) + first + "".join(lines), None
@@ -72,13 +77,20 @@ class JsonReader(Reader):
     def schemas(self, files: Files, sampled: str | None, /) -> dict[str, pa.Schema]:
         """All keys in any split with the types of their values; of `sampled` the first 10,000 rows count."""
         types: dict[str, pa.DataType] = {}
+        others: set[str] = set()
         if sampled:
             self._require_lines(files[sampled], sampled)
         for at, batch in batches_to_learn(files, sampled, self._objects):
             for name in dict.fromkeys(name for row in batch for name in row):
+                if self.columns is not None and name not in self.columns:
+                    others.add(name)
+                    continue
                 if holds_half_character(name):
                     raise DataError(HALF_CHARACTER, file=at.address, split=at.split, column=ascii(name))
                 types[name] = _widened(types.get(name, pa.null()), [row.get(name) for row in batch])
+        if unknown := [name for name in self.columns or () if name not in types]:
+            hint = did_you_mean(unknown[0], others) or f"others are {listed(sorted(others))}"
+            raise ConfigError(f"dataset.source.columns: no row has {unknown[0]!r}; {hint}")
         fields = [(name, pa.string() if pa.types.is_null(kind) else kind) for name, kind in types.items()]
         return dict.fromkeys(files, pa.schema(fields))
 
@@ -116,7 +128,7 @@ def json_list(text: str, at: Position, *, field: str | None = None) -> Iterator[
     if not text.strip():
         raise DataError("the file is empty", file=file, split=split)
     try:
-        content = json.loads(text, parse_constant=_refuse)
+        content = json.loads(text, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None)
         raise DataError(f"broken JSON: {error}", file=file, split=split, line=line) from error
@@ -140,5 +152,17 @@ def _object(row: Any, at: Position) -> dict[str, Any]:
     return row
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON; write null for a missing number")
+def _constant(name: str) -> None:
+    """NaN, as pandas and Python write a missing number, is null; raises ValueError for what is infinite."""
+    if name != "NaN":
+        raise ValueError(f"{name} is not JSON; write null for a missing number")
+
+
+def _hint_of_whole(text: str) -> str:
+    """The option to set where the file is one object that holds the rows as a list."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return "; a list inside an object needs its name as dataset.source.field"
+    lists = listed(name for name, value in content.items() if isinstance(value, list))
+    return lists and f"; the file is one object, with lists in {lists}: set dataset.source.field=NAME"

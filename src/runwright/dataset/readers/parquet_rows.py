@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from datasets import Features
 
 from runwright.dataset.readers.addresses import open_bytes
 from runwright.dataset.readers.reading import Files, Position, Reader
@@ -20,6 +21,9 @@ _BATCH_ROWS = 1000
 
 class ParquetReader(Reader):
     """Rows of parquet files, which have no lines."""
+
+    leaves_out = True
+    types_of = "values of this type cannot be kept"
 
     def rows(self, at: Position, _: Sequence[str], /) -> Iterator[tuple[Any, ...]]:
         skipped, group = at.row, 0
@@ -79,8 +83,12 @@ def _class_names(schema: pa.Schema) -> dict[str, str] | None:
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    """The type of the values themselves where the file stores them as a dictionary."""
+    """The type of the values themselves where the file stores them as a dictionary; null: left out."""
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    try:
+        Features.from_arrow_schema(pa.schema([("", kind)]))
+    except ValueError:  # a map, for example
+        return pa.null()
     return pa.large_string() if kind == pa.string_view() else kind
 
 

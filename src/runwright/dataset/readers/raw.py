@@ -3,7 +3,8 @@
 Every row keeps its `row_id` through all steps of a data set, and every split a description of its sources in
 `info`: `files`, (name, number of rows) in row order, or of a combination `parts`: name, number of rows and
 description of each; and `numbers`, a .npy file with the line of each row, or of a combination its row_id in
-its part. So an error about a row can name its file and line.
+its part. So an error about a row can name its file and line. `notes` are those of the reader, `left_out` has
+the columns whose values do not fit each other, with the first that does not.
 """
 
 from __future__ import annotations
@@ -81,11 +82,16 @@ def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]
             manifest = store.read_manifest(entry) or {"splits": []}
         store.touch(entry)
         splits = {}
+        left_out = {}  # by one split: from all, or the others would look as if they had no labels
+        for split in manifest["splits"]:
+            left_out |= split["about"].get("left_out", {})
         for number, split in enumerate(manifest["splits"]):
             about = split["about"]
             if about["numbers"]:
                 about["numbers"] = str(entry / f"{number}.npy")
+            about["left_out"] = left_out
             table = MemoryMappedTable.from_file(str(entry / f"{number}.arrow"))
+            table = table.drop([column for column in left_out if column in table.column_names])
             info = DatasetInfo(description=json.dumps(about))
             splits[split["name"]] = Dataset(table, info=info, fingerprint=f"{name}-{number}")
     return splits
@@ -143,6 +149,23 @@ def about_of(rows: Dataset) -> dict[str, Any]:
     except (ValueError, TypeError):
         return {}
     return about if isinstance(about, dict) else {}
+
+
+def notes_of(source: Any) -> list[str]:
+    """What a reader says of how it read its splits, each note once."""
+    notes: dict[str, list[str]] = {}
+    for split, rows in source.items():
+        about = about_of(rows) if isinstance(rows, Dataset) else getattr(rows, "about", {})
+        for note in about.get("notes", ()):
+            notes.setdefault(note, []).append(split)
+    of_rows = [f"{', '.join(splits)}: {note}" for note, splits in notes.items()]
+    return [*getattr(source, "notes", ()), *of_rows]
+
+
+def why_left_out(rows: Dataset, column: str) -> DataError | None:
+    """The reason why the reader left out a column, if it did."""
+    why = about_of(rows).get("left_out", {}).get(column)
+    return why and DataError(**why)
 
 
 def files_of(rows: Dataset) -> list[str]:

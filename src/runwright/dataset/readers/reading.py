@@ -21,6 +21,14 @@ Files = Mapping[str, Sequence[str]]
 BATCH_ROWS = 10_000  # stored together; of a stream that is read later the first so many decide on types
 HALF_CHARACTER = "the text holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
 UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError)
+_ENCODINGS = ("utf-8", "cp1252", "gb18030", "shift_jis", "big5", "euc_kr", "cp1251")  # to try
+_BINARY = {  # first bytes of files that are no text, and what to do
+    b"PK\x03\x04": "a zip archive, as Excel's .xlsx is: save the sheet as CSV (UTF-8); name an archive .zip",
+    b"\xd0\xcf\x11\xe0": "an old Office file, as Excel's .xls is: save the sheet as CSV (UTF-8)",
+    b"PAR1": "parquet: set dataset=parquet",
+    b"\x1f\x8b": "gzip: give it a name that ends in .gz",
+}
+_NOTED_BYTES = 1 << 20  # of a file, looked at for a note on its encoding
 _AFTER_RETURN = re.compile(rb"(?<=\r)(?=[^\n])")
 
 
@@ -46,6 +54,7 @@ class Reader:
     """Rows of files of one format; its fields are all that they depend on."""
 
     may_be_empty = False  # a file without rows is no mistake
+    leaves_out = False  # a column with a value that does not fit the others is left out, not refused
     types_of = "other rows are; whole numbers hold 64 bits"  # why a column has its type, for errors
 
     @property
@@ -71,6 +80,16 @@ class Reader:
         """The values of a column as Arrow has them."""
         return pa.array(values, kind)
 
+    def notes(self, split: str, address: str, _: pa.Schema, /) -> Iterator[str]:
+        """What the beginning of a file shows that is read as something else than it may be meant."""
+        if self.line_encoding in (None, "utf-8-sig"):
+            return
+        with open_bytes(address, split=split) as stream:
+            content = stream.read(_NOTED_BYTES)
+        content = content if len(content) < _NOTED_BYTES else content.rpartition(b"\n")[0]
+        if not content.isascii() and _decoded(content, "utf-8"):
+            yield f"the text is UTF-8, and read as {self.line_encoding}: see dataset.source.encoding"
+
 
 def lines_of(at: Position, encoding: str) -> Iterator[str]:
     """The lines of a text file after a position, with their ends; moves the position behind each.
@@ -87,6 +106,8 @@ def lines_of(at: Position, encoding: str) -> Iterator[str]:
                 yield line
             return
         for whole in stream:
+            if not at.offset:
+                _require_text(whole, at, encoding)
             inside = b"\r" in (whole[:-2] if whole.endswith(b"\n") else whole)
             for line in _AFTER_RETURN.split(whole) if inside else (whole,):
                 # a byte-order mark is none but at the beginning of the file
@@ -160,6 +181,7 @@ def holds_half_character(value: Any) -> bool:
 
 
 def _decoded_whole(content: bytes, at: Position, encoding: str) -> io.StringIO:
+    _require_text(content, at, encoding)
     try:
         return io.StringIO(content.decode(encoding), newline="")
     except UnicodeDecodeError as error:
@@ -167,12 +189,33 @@ def _decoded_whole(content: bytes, at: Position, encoding: str) -> io.StringIO:
         raise _undecodable(content, error.start, at, encoding) from error
 
 
+def _require_text(start: bytes, at: Position, encoding: str) -> None:
+    """Raise DataError for a file that begins as one that is no text does, or as UTF-16 does."""
+    for mark, advice in _BINARY.items():
+        if start.startswith(mark):
+            raise at.error(f"the file is no text but {advice}", line=1)
+    forms = {"utf-16": rb"\xff\xfe|\xfe\xff", "utf-16-le": rb"([^\0]\0){3}", "utf-16-be": rb"(\0[^\0]){3}"}
+    expected = next((name for name, form in forms.items() if re.match(form, start)), None)
+    if expected and ends_lines_with_one_byte(encoding):
+        raise at.error(f"the text is {expected}: set dataset.source.encoding={expected}", line=1)
+
+
+def _decoded(content: bytes, encoding: str) -> str:
+    """The text; empty where the bytes are not in this encoding."""
+    try:
+        return content.decode(encoding)
+    except UnicodeError:
+        return ""
+
+
 def _undecodable(content: bytes, start: int, at: Position, encoding: str) -> DataError:
+    """The error for a wrong byte, which shows how its line reads in the encodings in which it does."""
     shown = "utf-8" if encoding == "utf-8-sig" else encoding
-    starts_with_mark = content[:2] in {b"\xff\xfe", b"\xfe\xff"} and at.offset in {0, len(content)}
-    expected = "utf-16" if starts_with_mark else "latin-1 or cp1252, perhaps"
+    line = content[content.rfind(b"\n", 0, start) + 1 :].partition(b"\n")[0]
+    ascii_bytes = len(line) - len(line.lstrip(bytes(range(128))))
+    texts = {name: _decoded(line, name)[max(ascii_bytes - 5, 0) :][:12].strip() for name in _ENCODINGS}
+    fitting = [f"{name} {text!r}" for name, text in texts.items() if text and text.isprintable()]
     return at.error(
         f"the text is not {shown} (byte 0x{content[start : start + 1].hex()}); set dataset.source.encoding "
-        f"to the file's own: {expected}. Is it no text? gzip and the like need a name that ends in .gz, "
-        ".bz2, .xz, .zst or .zip, parquet needs dataset=parquet"
+        f"to the one in which it reads right: {', '.join(fitting) or 'no usual one fits'}"
     )

@@ -37,7 +37,8 @@ from runwright.types import Splits
 
 BLOCK_ROWS = 1000  # read, cleaned and encoded together
 SAMPLED_TYPES = (
-    f"the first {BATCH_ROWS:,} rows of the stream are; csv: dataset.source.column_types says what a column is"
+    f"the first {BATCH_ROWS:,} rows of the stream are; csv: dataset.source.column_types says what a column "
+    "is, json: dataset.source.columns which are read"
 )
 _asked: ContextVar[list[Reader] | None] = ContextVar("_asked", default=None)
 Sources: TypeAlias = "dict[str, Any]"
@@ -99,14 +100,19 @@ class RowStream:
         """All rows as the files have them, to be stored."""
         about: dict[str, Any] = {**self.about, "files": []}
         lines = array("q")
+        left_out: dict[str, DataError] | None = {} if self.reader.leaves_out else None
 
         def batches() -> Iterator[pa.RecordBatch]:
             counts = dict[str, int]()
             for taken in self._taken(Place(), repeat(BATCH_ROWS)):
                 counts |= dict(taken.origins[1:])
                 lines.extend(taken.lines)
-                yield self._batch(taken)
+                yield self._batch(taken, left_out)
             about["files"] = list(counts.items())
+            errors = (left_out or {}).values()
+            about["left_out"] = {e.column: {"problem": e.problem, **e.where} for e in errors}
+            unfit = [f"left out a column whose values do not fit each other: {error}" for error in errors]
+            about["notes"] = [*self.about.get("notes", ()), *unfit]
             if max(lines, default=-1) < 0:
                 del lines[:]
 
@@ -160,13 +166,19 @@ class RowStream:
             end = Place(number, at.row, at.offset, row_id, at.num_lines)
             yield _Taken(values, first_id, [before, *finished, (at.address, at.row)], lines, end)
 
-    def _batch(self, taken: _Taken) -> pa.RecordBatch:
+    def _batch(self, taken: _Taken, left_out: dict[str, DataError] | None = None) -> pa.RecordBatch:
+        """The values as columns; of nulls where one does not fit, unless `left_out` is None."""
         arrays = []
         for values, column in zip(zip(*taken.values, strict=True), self.schema, strict=True):
             try:
-                arrays.append(self.reader.array(values, column.type))
+                kept = values if column.name not in (left_out or ()) else [None] * len(values)
+                arrays.append(self.reader.array(kept, column.type))
             except UNFIT as error:
-                raise self._unfit(values, column, taken) from error
+                problem = self._unfit(values, column, taken)
+                if left_out is None:
+                    raise problem from error
+                left_out[column.name] = problem
+                arrays.append(pa.nulls(len(values), column.type))
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def _unfit(self, values: Sequence[Any], column: pa.Field, taken: _Taken) -> DataError:
@@ -213,8 +225,11 @@ def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sour
 
     def streams() -> dict[str, RowStream]:
         schemas = reader.schemas(files, sampled)
+        about = {s: {"notes": [*reader.notes(s, files[s][0], schema)]} for s, schema in schemas.items()}
         return {
-            split: RowStream(files=files[split], schema=schema, reader=reader, split=split)
+            split: RowStream(
+                files=files[split], schema=schema, reader=reader, split=split, about=about[split]
+            )
             for split, schema in schemas.items()
         }
 

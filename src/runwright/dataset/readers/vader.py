@@ -66,7 +66,7 @@ def read_vader(
         raise ConfigError(
             f"dataset.source.domains: expected some of {list(_FILES)}, each once, got {domains}"
         )
-    content = _verified(Path(archive).expanduser()) if archive else fetch_archive()
+    content = _verified(store.local_path(archive)) if archive else fetch_archive()
     key = {"reader": "vader", "sha256": SHA256, "options": [domains, negative_at_most, positive_at_least]}
     return kept_rows(key, lambda: {"train": _read(content, domains, negative_at_most, positive_at_least)})
 

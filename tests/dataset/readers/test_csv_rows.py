@@ -1,0 +1,104 @@
+"""Delimited files as spreadsheets, databases, pandas and R write them."""
+
+import pytest
+
+from runwright.dataset.checks import require_columns
+from runwright.errors import DataError
+
+HEAD = "text,label\n"
+
+
+def columns(data):
+    return {name: values for name, values in data.splits["train"].to_dict().items() if name != "row_id"}
+
+
+def test_an_escaped_quote_is_a_quote_and_other_backslashes_stay(read, write, load):
+    rows = ['"she said \\"fine\\" and left",pos', '"ends\\\\",neg', "C:\\new,pos", "\\N,neg"]
+    data = load(read("csv", write("a.csv", HEAD + "\n".join(rows)), escape="backslash"))
+    assert columns(data)["text"] == ['she said "fine" and left', "ends\\", "C:\\new", ""]
+
+
+def test_an_escaped_delimiter_is_a_part_of_the_field(read, write, load):
+    path = write("a.tsv", "text\tlabel\na\\\tb\tpos\n")
+    assert columns(load(read("csv", path, delimiter="tab", quote=None, escape="backslash")))["text"] == [
+        "a\tb"
+    ]
+
+
+def test_comments_are_passed_over_but_not_inside_quotes(read, write, load):
+    path = write("a.csv", f'# made by x\n# "\n{HEAD}a,1\n#c\n"d\n# in",2\n,\n')
+    data = load(read("csv", path, comment="#", column_types={"label": "string"}))
+    assert columns(data) == {"text": ["a", "d\n# in", ""], "label": ["1", "2", ""]}
+
+
+def test_a_row_after_comments_is_named_by_its_own_line(read, write, load):
+    source = read("csv", write("a.csv", f"#1\n{HEAD}a,1\n#3\n#4\nb,\n"), comment="#")
+    with pytest.raises(DataError, match="line 6"):
+        require_columns(load(source).splits, {"label": "any"})
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        (",text,label\n0,a,b\n", ["column_1", "text", "label"]),  # DataFrame.to_csv with its index
+        (",Unnamed: 0,text,label\n0,0,a,b\n", ["column_1", "Unnamed: 0", "text", "label"]),
+        ("text,label,\na,b,\n", ["text", "label", "column_3"]),  # a spreadsheet with an empty column
+    ],
+)
+def test_a_column_without_a_name_gets_its_number_and_is_noted(read, write, load, content, names):
+    data = load(read("csv", write("a.csv", content)))
+    assert list(columns(data)) == names
+    unnamed = next(name for name in names if name.startswith("column_"))
+    assert data.notes == [f"train: columns without a name in the header are called {unnamed}"]
+
+
+def test_a_delimiter_at_the_end_of_rows_alone_adds_no_column(read, write, load):
+    assert columns(load(read("csv", write("a.csv", "text,label\na,b,\nc,d,,\n")))) == {
+        "text": ["a", "c"],
+        "label": ["b", "d"],
+    }
+
+
+def test_numbers_with_a_decimal_comma_are_noted_and_read_where_it_is_set(read, write, load):
+    path = write("a.csv", "text;score\na;3,5\nb;4\n")
+    as_text = load(read("csv", path, delimiter="semicolon"))
+    assert as_text.notes == ["train: 'score' is text (3,5), not numbers: see dataset.source.decimal"]
+    assert columns(load(read("csv", path, delimiter="semicolon", decimal="comma")))["score"] == [3.5, 4.0]
+    mixed = write("b.csv", "text;version\na;1.5\nb;3,5\n")
+    assert columns(load(read("csv", mixed, delimiter="semicolon", decimal="comma")))["version"] == [
+        "1.5",
+        "3,5",
+    ]
+
+
+@pytest.mark.parametrize(("quote", "row"), [('"', "'it''s',pos"), (None, '"she said ""no""",pos')])
+def test_quotes_that_stay_in_every_value_are_noted(read, write, load, quote, row):
+    (note,) = load(read("csv", write("a.csv", HEAD + row + "\n"), quote=quote)).notes
+    assert "'text' keep their quotes" in note
+    assert "dataset.source.quote" in note
+
+
+def test_single_quotes_have_a_name(read, write, load):
+    data = load(read("csv", write("a.csv", HEAD + "'it''s, b',pos\n"), quote="single"))
+    assert columns(data)["text"] == ["it's, b"]
+
+
+@pytest.mark.parametrize(
+    ("content", "option"),
+    [
+        (HEAD + '"a \\"b\\" c",x\n', "escape=backslash"),
+        ("text;label\na, b;x\n", "delimiter=semicolon"),
+        ("text;label\na;x\n", "delimiter=semicolon"),
+        ("text\tlabel\na, b\tx\n", "delimiter=tab"),
+        ("text|label\na|x\n", "delimiter=pipe"),
+        ("sep=;\ntext;label\na;x\n", 'comment="sep="'),
+        ("# made by x\ntext,label\na,x\n", 'comment="#"'),
+        ("'text','label'\n'a, b','x'\n", "quote=single"),
+        ('"text","label"\n"1","a","x"\n', "column_names=[row,text,label]"),  # write.table of R
+        ("I like this very much,x\nno,y\n", "header=false"),
+    ],
+)
+def test_the_option_for_another_dialect_is_named(read, write, load, content, option):
+    with pytest.raises(DataError) as caught:
+        require_columns(load(read("csv", write("a.csv", content))).splits, {"text": "text"})
+    assert f"dataset.source.{option}" in str(caught.value)

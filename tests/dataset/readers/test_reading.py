@@ -1,0 +1,49 @@
+"""Bytes as text: encodings that do not fit, and files that are no text."""
+
+import io
+import zipfile
+
+import pytest
+
+from runwright.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Grüße aus Köln", "cp1252"),
+        ("这家店很好吃", "gb18030"),
+        ("これは良い", "shift_jis"),
+        ("좋아요", "euc_kr"),
+        ("хорошо", "cp1251"),
+        ("這家店", "big5"),
+    ],
+)
+def test_a_wrong_byte_is_shown_in_the_encodings_in_which_it_reads_right(read, write, text, encoding):
+    with pytest.raises(DataError) as caught:
+        read("csv", write("a.csv", f"text,label\n{text},b\n".encode(encoding)))
+    assert f"{encoding} '{text[:5]}" in str(caught.value)
+    assert "set dataset.source.encoding" in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_told_with_and_without_a_mark(read, write, encoding):
+    path = write("a.csv", "text,label\nä,b\n".encode(encoding))
+    with pytest.raises(DataError, match=f"dataset.source.encoding={encoding}$"):
+        read("csv", path)
+    assert read("csv", path, encoding=encoding)["train"]["text"][:] == ["ä"]
+
+
+def test_utf_8_read_in_another_encoding_is_noted(read, write, load):
+    data = load(read("csv", write("a.csv", "text\nGrüße\n"), encoding="latin-1"))
+    assert data.notes == ["train: the text is UTF-8, and read as latin-1: see dataset.source.encoding"]
+    assert load(read("csv", write("b.csv", "text\nGruss\n"), encoding="latin-1")).notes == []
+
+
+@pytest.mark.parametrize("reader", ["csv", "json", "text"])
+def test_a_spreadsheet_is_refused_with_what_to_do(read, write, reader):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    with pytest.raises(DataError, match="save the sheet as CSV"):
+        read(reader, write("reviews.xlsx", content.getvalue()))
