@@ -121,8 +121,7 @@ def prepare(
         fit_task(task, data)
         if check is not None:
             check(data, task)
-        # Texts, or lists of words where the task takes those.
-        texts = [column for column in task.columns if column in task.row_texts] or task.columns
+        texts = task.texts_in(_rows_to_fit(data)["train"].column_names)
         data.notes.extend(quality_notes(data.splits, text_columns=texts, label_column=task.label_column))
     for note in data.notes:
         logger.info("data: %s", note)
@@ -138,7 +137,7 @@ def prepare(
     stream = None
     if data.stream is not None:
         inputs_of = partial(task.inputs_of, split="train")
-        kinds = column_kinds(task)
+        kinds = column_kinds(task, _rows_to_fit(data))
         stream = EncodedStream(rows=data.stream, kinds=kinds, inputs_of=inputs_of, encode=task.encode)
     return Prepared(data=data, tokenizer=tokenizer, task=task, examples=examples, stream=stream)
 
@@ -146,9 +145,10 @@ def prepare(
 def fit_task(task: Any, data: LoadedData) -> None:
     """Let the task learn from the rows; raises DataError for a column or a label that cannot be used."""
     splits = _rows_to_fit(data)
-    require_columns(splits, column_kinds(task))
+    require_columns(splits, column_kinds(task, splits))
     with naming_rows(splits):
         task.fit(splits)
+    data.notes.extend(task.notes)
 
 
 def _rows_to_fit(data: LoadedData) -> Splits:
@@ -160,10 +160,10 @@ def _rows_to_fit(data: LoadedData) -> Splits:
     return data.splits
 
 
-def column_kinds(task: Any) -> dict[str, Kind]:
-    """The columns that every split must have, and which of them must hold text."""
-    texts = set(task.row_texts)
-    return {column: "text" if column in texts else "any" for column in task.columns}
+def column_kinds(task: Any, splits: Splits) -> dict[str, Kind]:
+    """The columns that every split must have, as the first has them, and which of them must hold text."""
+    columns = task.columns_in(next(iter(splits.values())).column_names)
+    return {column: "text" if column in task.row_texts else "any" for column in columns}
 
 
 def encode_rows(

@@ -66,6 +66,8 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
 
     data = load_data(config)
     yield "data: " + ", ".join(f"{split} {len(rows)} rows" for split, rows in data.splits.items())
-    fit_task(build_task(config, stand_in()), data)  # no task needs its tokenizer before it encodes
+    task = build_task(config, stand_in())  # none needs its tokenizer before it encodes
+    fit_task(task, data)
+    yield from (f"task: {note}" for note in task.notes)
     rows = "rows" if data.stream is None else "first rows of the stream"
     yield f"task: the {rows} have the columns that it reads, and labels that it can use"

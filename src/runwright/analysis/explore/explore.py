@@ -141,7 +141,7 @@ def choose_columns(data: LoadedData, task: Any) -> Columns:
     if task is None:
         label = next((name for name in USUAL_LABELS if name in names), None)
         return Columns(text_columns=_longest_texts(rows, names), label_column=label)
-    notes, texts, label = [], task.row_texts, task.label_column
+    notes, texts, label = [], task.texts_in(names), task.label_column
     missing = ", ".join(name for name in texts if name not in names)
     if missing or not texts:
         texts = _longest_texts(rows, names)
