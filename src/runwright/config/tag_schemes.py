@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -39,7 +38,7 @@ class Tag(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def read_tag(tag: str, scheme: Scheme) -> Tag | None:
+def read_tag(tag: str, scheme: str) -> Tag | None:
     """What a tag says; None for a word outside. Raises ValueError for none of the scheme."""
     if scheme == "plain":
         return None if tag == OUTSIDE else Tag("I", tag, "{type}")  # neighbours are one span
@@ -54,14 +53,14 @@ def read_tag(tag: str, scheme: Scheme) -> Tag | None:
     raise ValueError(tag)
 
 
-def tags_of_type(kind: str, scheme: Scheme, *, form: str) -> list[str]:
+def tags_of_type(kind: str, scheme: str, *, form: str) -> list[str]:
     """All tags that a scheme has for a type, in this form."""
     if scheme == "plain":
         return [kind]
     return [form.format(letter=letter, lower=letter.lower(), type=kind) for letter in LETTERS[scheme]]
 
 
-def tags_over(tag: Tag, length: int, scheme: Scheme) -> list[str]:
+def tags_over(tag: Tag, length: int, scheme: str) -> list[str]:
     """The tags of so many words that together are what one word with this tag is."""
     first, last = "B" if tag.letter in "BS" else "I", "E" if tag.letter in "ES" else "I"
     roles = [tag.letter] if length == 1 else [first, *["I"] * (length - 2), last]
@@ -70,48 +69,33 @@ def tags_over(tag: Tag, length: int, scheme: Scheme) -> list[str]:
     return [tag.form.format(letter=name, lower=name.lower(), type=tag.type) for name in names]
 
 
-def misfits(tags: Iterable[str], scheme: Scheme) -> list[str]:
-    """The tags that the scheme does not have, or that are written otherwise than most of the others."""
-    forms: dict[str, str | None] = {}
+def misfits(tags: Iterable[str], scheme: str) -> list[str]:
+    """The tags that the scheme does not have."""
+    wrong = []
     for tag in tags:
         try:
-            forms[tag] = found.form if (found := read_tag(tag, scheme)) else None
+            read_tag(tag, scheme)
         except ValueError:
-            forms[tag] = ""
-    usual = Counter(form for form in forms.values() if form).most_common(1)
-    return [tag for tag, form in forms.items() if form is not None and [form] != [each for each, _ in usual]]
+            wrong.append(tag)
+    return wrong
 
 
-def scheme_problem(tag: str, tags: Iterable[str], scheme: Scheme) -> str:
-    """Why a tag is a misfit among these, and the scheme that would read them."""
-    tags = list(tags)
-    left = {other: misfits(tags, other) for other in LETTERS if other != "plain"}
-    fitting = [other for other, wrong in left.items() if not wrong]
-    nearest = min(left, key=lambda other: len(left[other]))
-    if fitting:
-        advice = f"task.scheme={' or '.join(fitting)} has all of these tags"
-    elif len(left[nearest]) < len([each for each in tags if each.upper() != OUTSIDE]):
-        advice = f"task.scheme={nearest} has all but {', '.join(map(repr, left[nearest][:4]))}"
-    else:
-        advice = "task.scheme=plain takes each tag as a type, as for parts of speech"
-    try:
-        read_tag(tag, scheme)
-    except ValueError:
-        shapes = ", ".join([OUTSIDE, *tags_of_type("type", scheme, form="{letter}-{type}")])
-        return f"{tag!r} is no tag of task.scheme={scheme}, which has {shapes}; {advice}"
-    return f"{tag!r} is written in another way than the other tags; {advice}"
+def scheme_problem(tag: str, tags: Collection[str], scheme: str) -> str:
+    """Why a tag among these is a misfit, and the schemes that would read them."""
+    shapes = ", ".join([OUTSIDE, *tags_of_type("type", scheme, form="{letter}-{type}")])
+    *fitting, plain = [other for other in LETTERS if not misfits(tags, other)]
+    advice = (
+        f"{' or '.join(fitting)} has all of these tags" if fitting else f"{plain} takes each tag as a type"
+    )
+    return f"{tag!r} is no tag of task.scheme={scheme}, which has {shapes}; task.scheme={advice}"
 
 
-def scheme_note(tags: Iterable[str], scheme: Scheme) -> str | None:
+def scheme_note(tags: Collection[str], scheme: str) -> str | None:
     """A sentence on tags that `plain` takes as types, but that are letters and types of another scheme."""
-    tags = list(tags)
-    if scheme == "plain":
-        for other in LETTERS:
-            if other != "plain" and not misfits(tags, other):
-                found = [each for tag in tags if (each := read_tag(tag, other)) is not None]
-                if len(found) > len({each.type for each in found}) > 0:
-                    return (
-                        f"task.scheme=plain counts {', '.join(map(repr, tags[:4]))} as types of their own; "
-                        f"task.scheme={other} reads them as spans, which gives another span_f1"
-                    )
+    for other in [each for each in LETTERS if scheme == "plain" != each and not misfits(tags, each)]:
+        types = [tag.type for each in tags if (tag := read_tag(each, other)) is not None]
+        if len(types) > len({*types}):
+            return (
+                f"task.scheme=plain takes {', '.join(tags)} as types; task.scheme={other} makes spans of them"
+            )
     return None

@@ -70,10 +70,12 @@ def _is_blank(values: Any) -> Any:
 
 def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
     """The error for a missing column, with the nearest name and all names there are."""
-    names = [name for name in rows.column_names if name != ROW_ID]
+    names = [name for name in rows.flatten().column_names if name != ROW_ID]
     hint = did_you_mean(column, names)
     if len(names) == 1 and any(mark in names[0] for mark in "\t;,|"):
         hint = "the only column looks like several: check dataset.source.delimiter"
+    if "paragraphs" in str(rows.features):
+        hint = "SQuAD's nested files are read by dataset=squad"
     file = locate(rows, 0).file
     problem = f"no such column; columns: {', '.join(map(repr, names))}{hint and '; '}{hint}"
     return DataError(problem, file=file, split=split, column=column)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -17,8 +18,8 @@ from runwright.errors import DataError, did_you_mean, listed
 from runwright.metric.classification import count_spans
 from runwright.task.labels import missing_column
 from runwright.task.offsets import Unit, are_marks, read_marks, tags_of_marks
-from runwright.task.text import Span, as_texts
-from runwright.task.written_lists import looks_written, read_written
+from runwright.task.text import Said, Span, as_texts, say
+from runwright.task.written_lists import WRITTEN, looks_written, read_written
 
 # Characters that belong to the one before them: vowel signs, accents, joiners.
 _MARK = r"[\p{M}\u200c\u200d]"
@@ -76,10 +77,6 @@ def word_of_pieces(pieces: Sequence[Span], words: Sequence[Span]) -> list[int]:
     return numbers
 
 
-Said = dict[str, list[int]]
-"""What was read as something else than it looks, in words, and the rows where it was."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowReader:
     """Reads words and tags from rows, which are a Dataset, or for words lists by name."""
@@ -108,14 +105,14 @@ class RowReader:
             where, read = {"row": row, "column": column}, read_written(value)
             if isinstance(read, list | tuple):
                 text, words = join_words(_cells(read, "word", where))
-                _say(said, WRITTEN, row, if_=read is not value)
+                say(said, WRITTEN, row, if_=read is not value)
             elif column == self.words_column and (looks_written(value) or not isinstance(value, str)):
                 raise _no_list(value, "word", where)
             else:
                 (text,) = as_texts([value])
                 is_split = self.at_spaces or column == self.words_column
                 text, words = join_words(text.split()) if is_split else (text, split_words(text))
-                _say(said, AT_SPACES, row, if_=is_split)
+                say(said, AT_SPACES, row, if_=is_split)
             texts.append(text)
             spans.append(words)
         return texts, spans
@@ -127,64 +124,37 @@ class RowReader:
 
         Whole numbers are positions in `names`, if the column does not have names of its own.
         """
-        column = self.tags_column
-        if column not in rows.column_names:
+        column, lists = self.tags_column, []
+        values = rows[column][:] if column in rows.column_names else [None]
+        if column not in rows.column_names or (split != "train" and all(tags is None for tags in values)):
             return None
-        found = rows[column][:]
-        if split != "train" and all(tags is None for tags in found):
-            return None
-        values = [read_written(tags) for tags in found]
-        for row, (value, read) in enumerate(zip(found, values, strict=True)):
-            _say(said, WRITTEN, row, if_=read is not value)
+        read = [read_written(tags) for tags in values]
         has_words = self.words_column in rows.column_names
-        if any(map(are_marks, values)) or not (has_words or any(values)):
-            return self._tags_of_marks(rows, values, split=split, said=said)
+        are_spans = any(map(are_marks, read)) or not (has_words or any(read))
+        if are_spans and has_words:
+            problem = f"spans of characters need a text: drop the column {self.words_column!r} (DropColumns)"
+            raise DataError(problem, split=split, column=column)
+        texts, words = self.words(rows) if are_spans else ([], [])
         names = feature_names(rows, column) or names
-        lists: list[list[str]] = []
-        for row, value in enumerate(values):
+        for row, value in enumerate(read):
             where = {"split": split, "row": row, "column": column}
-            tags = value.split() if isinstance(value, str) and not looks_written(value) else value
-            if not isinstance(tags, list | tuple):
-                raise _no_list(value, "tag", where)
-            lists.append(_cells(tags, "tag", where, names))
-        return lists
-
-    def _tags_of_marks(
-        self, rows: Dataset, values: Sequence[Any], *, split: str, said: Said | None
-    ) -> list[list[str]]:
-        column = self.tags_column
-        where: dict[str, Any] = {"split": split, "column": self.tags_column}
-        if self.input_column(rows.column_names) == self.words_column:
-            problem = (
-                f"spans of characters need a text: leave out the column {self.words_column!r} (DropColumns)"
-            )
-            raise DataError(problem, **where)
-        lists: list[list[str]] = []
-        for row, (text, words) in enumerate(zip(*self.words(rows), strict=True)):
-            at = {**where, "row": row}
-            tags, is_mended = tags_of_marks(
-                text,
-                words,
-                read_marks(values[row], at),
-                scheme=self.scheme,
-                unit=self.offsets,
-                misplaced=self.misplaced,
-                where=at,
-            )
-            _say(said, f"{column}: null is read as no span", row, if_=values[row] is None)
-            _say(said, MENDED, row, if_=is_mended)
+            if are_spans:
+                options: Any = {"scheme": self.scheme, "unit": self.offsets, "misplaced": self.misplaced}
+                tags, is_mended = tags_of_marks(texts[row], words[row], value, **options, where=where)
+                say(said, MENDED, row, if_=is_mended)
+                say(said, f"{column}: null is read as no span", row, if_=value is None)
+            else:
+                tags = value.split() if isinstance(value, str) and not looks_written(value) else value
+                if not isinstance(tags, list | tuple):
+                    raise _no_list(value, "tag", where)
+                tags = _cells(tags, "tag", where, names)
+            say(said, WRITTEN, row, if_=value is not values[row])
             lists.append(tags)
         return lists
 
 
-WRITTEN = "a list written as text is read as a list"
 AT_SPACES = "a text of words is split at spaces"
 MENDED = "spans that cut a word take all of it, and of spans that overlap the longest counts"
-
-
-def _say(said: Said | None, sentence: str, row: int, *, if_: bool = True) -> None:
-    if said is not None and if_:
-        said.setdefault(sentence, []).append(row)
 
 
 def _no_list(value: Any, kind: str, where: Mapping[str, Any]) -> DataError:
@@ -201,11 +171,12 @@ def learn_tags(reader: RowReader, train: Dataset) -> tuple[str, ...]:
     column, scheme = reader.tags_column, reader.scheme
     rows = reader.tags(train, split="train")
     if rows is None:
-        marked = [name for name in train.column_names if are_marks(read_written(train[0][name]))]
-        if not marked:
-            raise missing_column(train, column, option="task.tags_column")
-        problem = f"no such column; {marked[0]!r} looks like spans: task.tags_column={marked[0]} reads it"
-        raise DataError(problem, split="train", column=column)
+        option = "task.tags_column"
+        for name, value in train[0].items():
+            with suppress(DataError):
+                if are_marks(read := read_written(value)) and read_marks(read, {}):
+                    option = f"task.tags_column={name}"
+        raise missing_column(train, column, option=option)
     names = feature_names(train, column)
     first_rows: dict[str, int | None] = dict.fromkeys(names or ())
     if not names:

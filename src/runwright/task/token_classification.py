@@ -20,7 +20,6 @@ from runwright.task.offsets import Unit
 from runwright.task.tags import (
     AT_SPACES,
     RowReader,
-    Said,
     find_spans,
     learn_tags,
     read_tags,
@@ -31,7 +30,9 @@ from runwright.task.tags import (
 )
 from runwright.task.text import (
     IGNORED,
+    Said,
     cut_windows,
+    notes_of,
     positions_of,
     rows_of_windows,
     special_tokens,
@@ -153,23 +154,15 @@ class TokenClassification(Task):
 
     def _notes(self, splits: Splits, said: Mapping[str, Said], tags: Sequence[Sequence[int]]) -> list[str]:
         """What was read as something else than it looks, tags of another scheme, spans that do not count."""
-        notes = [
-            f"{split}: {sentence} ({len(rows):,} rows, the first is row {splits[split][rows[0]]['row_id']})"
-            for split, sentences in said.items()
-            for sentence, rows in sentences.items()
-        ]
+        notes = notes_of(said, splits)
         notes += filter(None, [scheme_note(self.label_names, self.scheme)])
-        if not self.repair:
-            by_row = [[self.label_names[tag] for tag in row] for row in tags]
-            repaired, strict = (
-                sum(len(find_spans(row, scheme=self.scheme, repair=repair)) for row in by_row)
-                for repair in (True, False)
-            )
-            if strict < repaired:
-                notes.append(
-                    f"train: {repaired - strict:,} of {repaired:,} spans do not begin or end as "
-                    f"task.scheme={self.scheme} says; with task.repair=false they do not count"
-                )
+        names = [[self.label_names[tag] for tag in row] for row in tags if not self.repair]
+        spans, kept = (
+            sum(len(find_spans(row, scheme=self.scheme, repair=repair)) for row in names)
+            for repair in (True, False)
+        )
+        if kept < spans:
+            notes.append(f"train: task.repair=false ignores {spans - kept:,} of {spans:,} spans")
         return notes
 
     def use_learned(self) -> None:

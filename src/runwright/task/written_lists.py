@@ -16,6 +16,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _AS_PYTHON = {"call": "(", "type": "", "null": "None", "space": ", ", "cut": "?"}  # "?" cannot be read
+WRITTEN = "a list written as text is read as a list"
 
 
 def looks_written(value: Any) -> bool:

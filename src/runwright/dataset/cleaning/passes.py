@@ -21,12 +21,14 @@ from runwright.types import Splits
 
 
 def renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
-    """The splits with columns renamed (new name: old name); train must have the old ones."""
+    """The splits with columns renamed (new name: old name, a.b for b in a); train must have the old ones."""
     doubled = [old for old in columns.values() if list(columns.values()).count(old) > 1]
     if doubled:
         raise ConfigError(f"dataset.columns: {doubled[0]!r} is given two names: {', '.join(columns)}")
     result = {}
     for split, rows in splits.items():
+        if any(old not in rows.column_names for old in columns.values()):
+            rows = rows.flatten()
         mapping = {old: new for new, old in columns.items() if old in rows.column_names and old != new}
         for new, old in columns.items():
             if old not in rows.column_names and not (split != "train" and "train" in splits):
