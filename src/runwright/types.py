@@ -270,4 +270,4 @@ class EvaluateResult:
 class PredictResult:
     """Predictions in the order of the input."""
 
-    predictions: list[dict[str, Any]]  # the record with `prediction`, `score`, on demand `scores`
+    predictions: list[dict[str, Any]]  # the record with `predicted`, `score`, on demand `scores`

@@ -310,7 +310,7 @@ class TokenClassification(Task):
     def describe(
         self, predictions: TagResults, index: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
-        """The spans with type, text, characters and score; with all scores also the tag of each word."""
+        """The spans with type, text, characters and score, and the tags; with all scores those by word."""
         (text,), (words,) = self.reader.words({name: [value] for name, value in row.items()})
 
         def spans(column: Ragged, scores: np.ndarray | None = None) -> list[dict[str, Any]]:
@@ -323,13 +323,17 @@ class TokenClassification(Task):
                 described.append(span)
             return described
 
+        tags = [self.label_names[tag] for tag in predictions.predicted.row(index).tolist()]
         described: dict[str, Any] = {"predicted": spans(predictions.spans, predictions.scores.row(index))}
-        if predictions.expected_spans is not None:
+        if predictions.expected is not None and predictions.expected_spans is not None:
             described["expected"] = spans(predictions.expected_spans)
+            expected = predictions.expected.row(index).tolist()
+            described["expected_tags"] = [self.label_names[tag] for tag in expected]
+        described["predicted_tags"] = tags
         if all_scores:
-            tags, shares = predictions.predicted.row(index).tolist(), predictions.scores.row(index).tolist()
+            shares = predictions.scores.row(index).tolist()
             described["scores"] = [
-                {"word": text[start:end], "tag": self.label_names[tag], "score": round(share, 6)}
+                {"word": text[start:end], "tag": tag, "score": round(share, 6)}
                 for (start, end), tag, share in zip(words, tags, shares, strict=True)
             ]
         return described

@@ -16,7 +16,20 @@ from runwright.types import Predictions
 
 Records = Sequence[Mapping[str, Any]]
 # Fields of a record that a model wrote; the rest of it is the row.
-OUTPUTS = {"predicted", "score", "scores", "loss", "start", "end", "no_answer_margin", "exact", "f1"}
+OUTPUTS = {
+    *(
+        "predicted",
+        "predicted_tags",
+        "score",
+        "scores",
+        "loss",
+        "start",
+        "end",
+        "no_answer_margin",
+        "exact",
+        "f1",
+    )
+}
 MIN_SHARE = 0.5  # of the smaller of both: below, they are other data
 
 
@@ -39,7 +52,9 @@ class Recorded:
     exact: np.ndarray | None = None  # [N] float64
     f1: np.ndarray | None = None  # [N] float64
     spans: Ragged | None = None  # [N] rows of [S, 3] int64: first character, one past the last, type
-    expected_spans: Ragged | None = None  # as `spans`; tags of words are not recorded
+    expected_spans: Ragged | None = None  # as `spans`
+    predicted: Ragged | None = None  # [N] rows of [W] int64 tags
+    expected: Ragged | None = None  # as `predicted`
 
 
 def read_pairs(one: Path, other: Path, split: str) -> Pairs | str:
@@ -136,7 +151,13 @@ def as_predictions(records: Records, labels: tuple[str, ...]) -> Predictions | R
             )
             for rows in (predicted, expected)
         )
-        return Recorded(example_ids=ids, spans=spans, expected_spans=expected_spans)
+        numbers = {name: number for number, name in enumerate(labels)}
+        tags = {
+            name: Ragged.of([[numbers[tag] for tag in record[key]] for record in records], dtype=np.int64)
+            for name, key in (("predicted", "predicted_tags"), ("expected", "expected_tags"))
+            if all(key in record for record in records)
+        }
+        return Recorded(example_ids=ids, spans=spans, expected_spans=expected_spans, **tags)
     columns = [_column(values, labels) for values in (predicted, expected)]
     if columns[0] is None or columns[1] is None:
         return None
