@@ -18,13 +18,20 @@ import torch
 
 from runwright.config.options import TARGET
 from runwright.config.targets import code_of, instantiate
-from runwright.dataset.checks import Kind, naming_rows, quality_notes, require_columns
+from runwright.dataset.checks import (
+    Kind,
+    naming_rows,
+    quality_notes,
+    require_columns,
+    special_token_note,
+)
 from runwright.dataset.examples import EncodedStream, PreparedExamples, prepare_examples
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID, reporting_rows
 from runwright.dataset.readers.streams import Place
 from runwright.errors import ConfigError, DataError
 from runwright.metric.bootstrap import make_metric
+from runwright.model.parameters import check_tables
 from runwright.report.progress import Progress
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tokenizer.source import TOKENIZER_FOLDER, is_trained, trained_tokenizer
@@ -182,6 +189,9 @@ def encode_rows(
         with naming_rows({split: rows}, row_ids=columns.get(ROW_ID)):
             return task.encode(columns)
 
+    texts = [name for name in task.texts_in(rows.column_names) if name in rows.column_names]
+    if note := special_token_note(rows, texts, tokenizer.all_special_tokens):
+        logger.info("data: %s: %s", split, note)
     with naming_rows({split: rows}):
         return prepare_examples(
             task.inputs_of(rows, split=split),
@@ -202,6 +212,9 @@ def build_model(config: Config, prepared: Prepared, *, device: torch.device) -> 
     """The model on its device; what is newly initialised is a function of the init seed alone."""
     torch.manual_seed(derive_seed("init", config["seeds"]["init"]))
     model = instantiate(config["model"], prepared.task.head, prepared.tokenizer, group="model", key="model")
+    firsts = [part.fetch([0])[0] for part in prepared.examples.values() if len(part)]
+    num_types = max((max(first.get("token_type_ids", [0])) + 1 for first in firsts), default=1)
+    check_tables(model, num_tokens=len(prepared.tokenizer), num_types=num_types)
     options = build_options(config)
     if options.gradient_checkpointing:
         if not getattr(model, "supports_gradient_checkpointing", False):

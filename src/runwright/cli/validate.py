@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from runwright.config.schema import nodes_of
@@ -68,6 +69,11 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
     yield "data: " + ", ".join(f"{split} {len(rows)} rows" for split, rows in data.splits.items())
     task = build_task(config, stand_in())  # none needs its tokenizer before it encodes
     fit_task(task, data)
+    name = config["model"].get("name")
+    if isinstance(name, str) and Path(resolve_source(name)).is_dir():  # what is not here yet is not fetched
+        from runwright.model.pretrained import check_length
+
+        check_length(task.head, name=name)
     yield from (f"task: {note}" for note in task.notes)
     rows = "rows" if data.stream is None else "first rows of the stream"
     yield f"task: the {rows} have the columns that it reads, and labels that it can use"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -131,6 +132,22 @@ def quality_notes(splits: Splits, *, text_columns: Sequence[str], label_column: 
         if label_column is not None and label_column in rows.column_names:
             notes += _noise_notes(keys[split], rows[label_column][:], split=split)
     return notes
+
+
+def special_token_note(rows: Dataset, columns: Sequence[str], tokens: Sequence[str]) -> str | None:
+    """A sentence on texts that hold special tokens of the tokenizer, which takes them for these."""
+    counts: Counter[str] = Counter()
+    for _, values in (chunk for column in columns for chunk in column_chunks(rows, column)):
+        texts = values.flatten() if pa.types.is_list(values.type) else values
+        if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type):
+            for token in tokens:
+                counts[token] += pc.sum(pc.match_substring(texts, token)).as_py() or 0
+    found = [f"{token} in {count:,}" for token, count in counts.items() if count]
+    return (
+        f"special tokens of the tokenizer stand in texts and count as such: {', '.join(found)}"
+        if found
+        else None
+    )
 
 
 def _blank_notes(rows: Dataset, columns: Sequence[str], *, split: str) -> list[str]:

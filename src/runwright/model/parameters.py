@@ -128,3 +128,15 @@ def check_positions(model: Any, max_length: int) -> None:
             f"task.max_length: given {max_length}, but {type(model).__name__} has positions for {limit} "
             f"tokens; set task.max_length={limit} or less"
         )
+
+
+def check_tables(model: Any, *, num_tokens: int, num_types: int) -> None:
+    """Raise ConfigError where a model has no vector for the last tokens, or for a kind of token."""
+    needed = {"word_embeddings": num_tokens, "wte": num_tokens, "token_type_embeddings": num_types}
+    for name, module in model.named_modules():
+        wanted, size = needed.get(name.rpartition(".")[2], 0), getattr(module, "num_embeddings", None)
+        if size is not None and size < wanted:
+            raise ConfigError(
+                f"tokenizer: its tokens need {wanted} rows of {name}, but {type(model).__name__} has {size}; "
+                "take the tokenizer that belongs to the model"
+            )

@@ -89,6 +89,14 @@ def load(
     return model
 
 
+def check_length(head: Head, *, name: str) -> None:
+    """Raise ConfigError where a saved model has too few positions, which its config.json tells."""
+    config, _ = _load_config(name, resolve_source(name), head, {"trust_remote_code": code_allowed()})
+    with torch.device("meta"), quiet_transformers():
+        model = auto_class(head).from_config(config, trust_remote_code=code_allowed())
+    check_positions(model, head.max_length)
+
+
 def _load_config(
     name: str, source: str, head: Head, options: dict[str, Any]
 ) -> tuple[PreTrainedConfig, tuple[str, ...]]:
