@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runwright.build import build_task
+from runwright.config.compose import compose_checked
 from runwright.config.tag_schemes import LETTERS, Scheme, Tag, misfits, scheme_problem, tags_over
 from runwright.errors import DataError
 from runwright.task.tags import RowReader, find_spans, learn_tags, read_tags, shared_pieces, split_words
@@ -196,6 +199,26 @@ def test_words_and_tags_in_cells_are_read_and_said(words: Any, tags: Any) -> Non
     assert read_tags(reader(), rows, ["O", "B-PER"], split="train", said=said) == [[1, 0]]
     assert reader().words(rows)[0] == ["Ana lives"]
     assert bool(said) == isinstance(words, str)
+
+
+def test_a_text_of_words_keeps_its_characters() -> None:
+    assert reader().words({"words": ["Ana  lives, here"]}) == (
+        ["Ana  lives, here"],
+        [[(0, 3), (5, 11), (12, 16)]],
+    )
+    at_spaces = replace(reader(), at_spaces=True).words({"text": ["Ana, [1]"]})
+    assert at_spaces == (["Ana, [1]"], [[(0, 4), (5, 8)]])
+    assert reader().words({"text": ["[1]"]})[0] == ["[1]"]  # no list of words, but a text
+
+
+def test_words_or_texts_are_what_explore_shows() -> None:
+    config = compose_checked(
+        [*"dataset=conll dataset.source.files.train=x task=token_classification metric=[]".split()]
+    ).config
+    task = build_task(config, None)
+    assert task.texts_in(["words", "tags", "text"]) == task.columns_in(["words"]) == ("words",)
+    assert task.texts_in(["text", "entities"]) == ("text",)
+    assert task.texts_in(["tokens"]) == ("words",)
 
 
 def test_a_list_that_cannot_be_read_for_certain_is_refused() -> None:

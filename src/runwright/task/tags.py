@@ -93,7 +93,9 @@ class RowReader:
         """The column to read words from: of words, or where there is none of texts."""
         return self.words_column if self.words_column in names else self.text_column
 
-    def words(self, rows: Any, *, said: Said | None = None) -> tuple[list[str], list[list[Span]]]:
+    def words(
+        self, rows: Any, *, split: str | None = None, said: Said | None = None
+    ) -> tuple[list[str], list[list[Span]]]:
         """The text of each row and the spans of its words, which are a list or a text.
 
         A text in the column of words is split at spaces alone. Raises DataError for a word that is no text.
@@ -101,18 +103,23 @@ class RowReader:
         texts: list[str] = []
         spans: list[list[Span]] = []
         column = self.input_column(getattr(rows, "column_names", rows))
+        are_words = column == self.words_column
         for row, value in enumerate(rows[column][:]):
-            where, read = {"row": row, "column": column}, read_written(value)
-            if isinstance(read, list | tuple):
+            where: dict[str, Any] = {"split": split, "row": row, "column": column}
+            read = read_written(value)
+            is_list = isinstance(read, list | tuple)
+            if is_list and (are_words or read is value or all(isinstance(word, str) for word in read or [0])):
                 text, words = join_words(_cells(read, "word", where))
                 say(said, WRITTEN, row, if_=read is not value)
-            elif column == self.words_column and (looks_written(value) or not isinstance(value, str)):
+            elif are_words and (looks_written(value) or not isinstance(value, str)):
                 raise _no_list(value, "word", where)
             else:
                 (text,) = as_texts([value])
-                is_split = self.at_spaces or column == self.words_column
-                text, words = join_words(text.split()) if is_split else (text, split_words(text))
-                say(said, AT_SPACES, row, if_=is_split)
+                at_spaces = are_words or self.at_spaces
+                words = (
+                    [each.span() for each in re.finditer(r"\S+", text)] if at_spaces else split_words(text)
+                )
+                say(said, AT_SPACES, row, if_=at_spaces)
             texts.append(text)
             spans.append(words)
         return texts, spans
@@ -134,7 +141,7 @@ class RowReader:
         if are_spans and has_words:
             problem = f"spans of characters need a text: drop the column {self.words_column!r} (DropColumns)"
             raise DataError(problem, split=split, column=column)
-        texts, words = self.words(rows) if are_spans else ([], [])
+        texts, words = self.words(rows, split=split) if are_spans else ([], [])
         names = feature_names(rows, column) or names
         for row, value in enumerate(read):
             where = {"split": split, "row": row, "column": column}
@@ -179,10 +186,9 @@ def learn_tags(reader: RowReader, train: Dataset) -> tuple[str, ...]:
         raise missing_column(train, column, option=option)
     names = feature_names(train, column)
     first_rows: dict[str, int | None] = dict.fromkeys(names or ())
-    if not names:
-        for row, tags in enumerate(rows):
-            for tag in tags:
-                first_rows.setdefault(tag, row)
+    for row, tags in enumerate([] if names else rows):
+        for tag in tags:
+            first_rows.setdefault(tag, row)
     if wrong := misfits(first_rows, scheme):
         problem = scheme_problem(wrong[0], first_rows, scheme)
         raise DataError(problem, split="train", row=first_rows[wrong[0]], column=column)
@@ -209,10 +215,7 @@ def read_tags(
         return None
     words = None
     if reader.input_column(rows.column_names) in rows.column_names:
-        try:
-            words = reader.words(rows, said=said)[1]
-        except DataError as error:
-            raise DataError(error.problem, split=split, row=error.row, column=error.column) from None
+        words = reader.words(rows, split=split, said=said)[1]
     ids = {name: index for index, name in enumerate(names)}
     ids_by_row: list[list[int]] = []
     for number, row in enumerate(tags):
