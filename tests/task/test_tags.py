@@ -213,7 +213,7 @@ def test_a_text_of_words_keeps_its_characters() -> None:
 
 def test_words_or_texts_are_what_explore_shows() -> None:
     config = compose_checked(
-        [*"dataset=conll dataset.source.files.train=x task=token_classification metric=[]".split()]
+        [*["dataset=conll", "dataset.source.files.train=x", "task=token_classification", "metric=[]"]]
     ).config
     task = build_task(config, None)
     assert task.texts_in(["words", "tags", "text"]) == task.columns_in(["words"]) == ("words",)

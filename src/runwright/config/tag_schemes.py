@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from functools import lru_cache
+from itertools import repeat
 from typing import Literal, NamedTuple
+
+from runwright.errors import listed
 
 OUTSIDE = "O"
 Scheme = Literal["bio", "bioes", "bilou", "bmes", "bmewo", "ioe", "plain"]
@@ -90,12 +93,12 @@ def scheme_problem(tag: str, tags: Collection[str], scheme: str) -> str:
     return f"{tag!r} is no tag of task.scheme={scheme}, which has {shapes}; task.scheme={advice}"
 
 
-def scheme_note(tags: Collection[str], scheme: str) -> str | None:
+def scheme_note(tags: Iterable[str], scheme: str) -> str | None:
     """A sentence on tags that `plain` takes as types, but that are letters and types of another scheme."""
-    for other in [each for each in LETTERS if scheme == "plain" != each and not misfits(tags, each)]:
-        types = [tag.type for each in tags if (tag := read_tag(each, other)) is not None]
-        if len(types) > len({*types}):
+    names = [tag for tag in tags if tag.upper() != OUTSIDE]
+    for other in [each for each in LETTERS if scheme == "plain" != each and not misfits(names, each)]:
+        if len({tag.type for tag in map(read_tag, names, repeat(other)) if tag}) < len(names):
             return (
-                f"task.scheme=plain takes {', '.join(tags)} as types; task.scheme={other} makes spans of them"
+                f"task.scheme=plain takes {listed(names)} as types; task.scheme={other} makes spans of them"
             )
     return None

@@ -54,7 +54,7 @@ def read_answers(
     for row, (context, value) in enumerate(zip(contexts, values, strict=True)):
         where: dict[str, Any] = {"split": split, "row": row, "column": column}
         read, is_impossible = read_written(value), str(flags[row]).lower() in ("true", "1")
-        say(said, WRITTEN, row, if_=read is not value)
+        say(said, f"{column}: {WRITTEN}", row, if_=read is not value)
         pairs = [] if is_impossible and not read else _pairs(read, starts[row], where)
         if is_impossible and pairs:
             raise DataError("is_impossible is true, but there are answers", **where)

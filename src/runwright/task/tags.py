@@ -110,7 +110,7 @@ class RowReader:
             is_list = isinstance(read, list | tuple)
             if is_list and (are_words or read is value or all(isinstance(word, str) for word in read or [0])):
                 text, words = join_words(_cells(read, "word", where))
-                say(said, WRITTEN, row, if_=read is not value)
+                say(said, f"{column}: {WRITTEN}", row, if_=read is not value)
             elif are_words and (looks_written(value) or not isinstance(value, str)):
                 raise _no_list(value, "word", where)
             else:
@@ -155,7 +155,7 @@ class RowReader:
                 if not isinstance(tags, list | tuple):
                     raise _no_list(value, "tag", where)
                 tags = _cells(tags, "tag", where, names)
-            say(said, WRITTEN, row, if_=value is not values[row])
+                say(said, f"{column}: {WRITTEN}", row, if_=value is not values[row])
             lists.append(tags)
         return lists
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,7 +27,10 @@ from runwright.analysis.explore.survey import (
 from runwright.dataset.cleaning.columns import as_text, text_of
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID
+from runwright.errors import DataError
 from runwright.task.labels import is_missing, split_labels
+from runwright.task.offsets import are_marks, read_marks
+from runwright.task.written_lists import read_written
 
 USUAL_LABELS = ("label", "labels", "tags", "class", "target", "score")
 USUAL_LIMITS = (32, 64, 128, 256, 512, 1024, 2048, 4096)  # tokens
@@ -141,7 +145,7 @@ def choose_columns(data: LoadedData, task: Any) -> Columns:
     if task is None:
         label = next((name for name in USUAL_LABELS if name in names), None)
         return Columns(text_columns=_longest_texts(rows, names), label_column=label)
-    notes, texts, label = [], task.texts_in(names), task.label_column
+    notes, texts, label = [], task.texts_in(names), getattr(task, "tags_column", task.label_column)
     missing = ", ".join(name for name in texts if name not in names)
     if missing or not texts:
         texts = _longest_texts(rows, names)
@@ -176,7 +180,10 @@ def _longest_texts(rows: Dataset, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _labels_of(value: Any, *, separator: str | None) -> list[str]:
-    """The labels of a value: sorted ones for a separator, those of words in their order for a list."""
+    """The labels of a value: sorted ones for a separator, those of words or spans in their order."""
+    with suppress(DataError):
+        if are_marks(read := read_written(value)):
+            return [kind for _, _, kind, _ in read_marks(read, {})]
     if separator is not None:
         return sorted(map(as_text, split_labels(value, separator)))
     if isinstance(value, list):
