@@ -18,13 +18,7 @@ import torch
 
 from runwright.config.options import TARGET
 from runwright.config.targets import code_of, instantiate
-from runwright.dataset.checks import (
-    Kind,
-    naming_rows,
-    quality_notes,
-    require_columns,
-    special_token_note,
-)
+from runwright.dataset.checks import Kind, naming_rows, quality_notes, require_columns, special_token_note
 from runwright.dataset.examples import EncodedStream, PreparedExamples, prepare_examples
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID, reporting_rows

@@ -1,6 +1,6 @@
 from datasets import Dataset
 
-from runwright.dataset.checks import quality_notes, require_columns
+from runwright.dataset.checks import quality_notes, require_columns, special_token_note
 
 
 def test_rows_that_are_right_pass():
@@ -27,3 +27,12 @@ def test_pairs_count_as_the_same_only_where_both_texts_are():
         "test": Dataset.from_dict({"a": ["x", "y"], "b": ["z", "x"]}),
     }
     assert quality_notes(splits, text_columns=["a", "b"], label_column=None) == []
+
+
+def test_special_tokens_in_texts_and_words_are_counted():
+    rows = Dataset.from_dict({"text": ["a [SEP] b", "[MASK]", None], "words": [["[SEP]", "x"], [], ["y"]]})
+    tokens = ["[SEP]", "[MASK]", "</s>"]
+    assert special_token_note(rows, ["text", "words"], tokens).endswith(
+        "count as such: [SEP] in 2, [MASK] in 1"
+    )
+    assert special_token_note(rows.select([2]), ["text"], tokens) is None

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError
-from runwright.model.parameters import check_positions, max_positions, parameter_counts
+from runwright.model.parameters import check_positions, check_tables, max_positions, parameter_counts
 from runwright.model.scratch import build
 from runwright.types import Head
 
@@ -119,3 +119,12 @@ def test_the_room_for_tokens_is_known(
         message = rf"task.max_length: given {expected + 1}, but \w+ has positions for {expected} tokens; set"
         with pytest.raises(ConfigError, match=message):
             check_positions(model, expected + 1)
+
+
+def test_token_types_that_a_model_lacks_are_refused(make_small: Callable[..., Any]) -> None:
+    model = make_small("bert", config={"type_vocab_size": 1})
+    check_tables(model, num_tokens=30522, num_types=1)
+    with pytest.raises(ConfigError, match=r"need 2 rows of \S+token_type_embeddings, but Bert\w+ has 1"):
+        check_tables(model, num_tokens=30522, num_types=2)
+    with pytest.raises(ConfigError, match="need 30523 rows"):
+        check_tables(make_small("distilbert"), num_tokens=30523, num_types=2)

@@ -25,6 +25,7 @@ def answers_of(*answers: Any, context: str = CONTEXT, more: Any = (), **options:
         ([{"text": "Ida", "answer_start": 18}], {}),
         ({"text": "Ida", "answer_start": 18}, {}),
         ("Ida", {"answer_start": 18}),
+        ("Ida", {"answer_start": 18.0}),
         ("{'text': array(['Ida'], dtype=object), 'answer_start': array([18], dtype=int32)}", {}),
         ('[{"text": "Ida", "answer_start": 18}]', {}),
         ({"text": ["Ida", "not Ida"], "answer_start": [18, 14]}, {}),

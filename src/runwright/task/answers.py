@@ -94,6 +94,7 @@ def _pairs(value: Any, start: Any, where: Mapping[str, Any]) -> list[tuple[str, 
         raise DataError(f"expected as many answer_start as text, given {value!r:.80}", **where)
     pairs: list[tuple[str, int | None]] = []
     for text, each in zip(texts, starts, strict=True):
+        each = int(each) if isinstance(each, float) and each.is_integer() else each
         if not isinstance(text, str) or text.isspace() or not isinstance(each, int | None):
             problem = f"expected a text and a whole number for each answer, given {text!r:.40}, {each!r}"
             raise DataError(problem, **where)
@@ -103,24 +104,19 @@ def _pairs(value: Any, start: Any, where: Mapping[str, Any]) -> list[tuple[str, 
 
 def _span(text: str, start: int | None, context: str, misplaced: str, where: Mapping[str, Any]) -> Span:
     """Characters of an answer without the spaces around it."""
+    there = context[start : start + len(text)] if start is not None and start >= 0 else ""
+    if there == text and start is not None:
+        return trimmed(context, start, start + len(text))
     places = [match.start() for match in re.finditer(f"(?={re.escape(text)})", context)]
-    if start in places or (start is None and len(places) == 1):
-        return trimmed(context, first := places[0] if start is None else start, first + len(text))
-    if misplaced == "mend":
-        return trimmed(context, first := nearest(places, start), first + len(text)) if places else UNKNOWN
+    nearest = min(places, key=lambda place: abs(place - (start or 0)), default=-1)
+    if misplaced == "mend" or (start is None and len(places) == 1):
+        return trimmed(context, nearest, nearest + len(text)) if places else UNKNOWN
+    problem = f"is not at answer_start {start}: there is {there!r:.60}"
     if start is None:
-        problem = f"the answer {text!r:.60} has no answer_start and occurs {len(places)} times in the context"
-    else:
-        there = context[start : start + len(text)] if start >= 0 else ""
-        problem = f"the answer {text!r:.60} is not at answer_start {start}: there is {there!r:.60}"
-    hint = f"it is at {nearest(places, start)}, which " if places else ""
+        problem = f"has no answer_start and occurs {len(places)} times in the context"
+    hint = f"it is at {nearest}, which " if places else ""
     hint += f"task.misplaced_answers=mend {'takes' if places else 'keeps such answers for evaluation alone'}"
-    raise DataError(f"{problem}; {hint}", **where)
-
-
-def nearest(places: Sequence[int], start: int | None) -> int:
-    """The place that is nearest to `start`, or without one the first."""
-    return min(places, key=lambda place: abs(place - (start or 0)))
+    raise DataError(f"the answer {text!r:.60} {problem}; {hint}", **where)
 
 
 def answer_windows(

@@ -16,20 +16,7 @@ from runwright.types import Predictions
 
 Records = Sequence[Mapping[str, Any]]
 # Fields of a record that a model wrote; the rest of it is the row.
-OUTPUTS = {
-    *(
-        "predicted",
-        "predicted_tags",
-        "score",
-        "scores",
-        "loss",
-        "start",
-        "end",
-        "no_answer_margin",
-        "exact",
-        "f1",
-    )
-}
+OUTPUTS = {*["predicted", "predicted_tags", "score", "scores", "loss", "start", "end", "no_answer_margin", "exact", "f1"]}
 MIN_SHARE = 0.5  # of the smaller of both: below, they are other data
 
 
