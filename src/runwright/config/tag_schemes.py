@@ -20,7 +20,7 @@ LETTERS: dict[str, dict[str, str]] = {
     "bmes": {"B": "B", "M": "I", "E": "E", "S": "S"},
     "bmewo": {"B": "B", "M": "I", "E": "E", "W": "S"},
     "ioe": {"I": "I", "E": "E"},
-    "plain": {},
+    "plain": {"": "I"},
 }
 _INSTEAD = {"B": "BI", "I": "I", "E": "EI", "S": "SBE"}  # letters of BIOES for one that a scheme lacks
 ONLY_TYPE = "span"  # the type of tags that name none: B, I, O
@@ -37,7 +37,7 @@ class Tag(NamedTuple):
 
     letter: str  # B, I, E or S, whatever the letters of the scheme
     type: str
-    form: str  # how it is written, see `written`
+    form: str  # how it is written, with places for letter and type
 
 
 @lru_cache(maxsize=4096)
@@ -49,17 +49,14 @@ def read_tag(tag: str, scheme: str) -> Tag | None:
         return None
     for form, pattern in _FORMS.items():
         match = pattern.fullmatch(tag)
-        letter = match[1].upper() if match else ""
-        if match and letter in LETTERS[scheme]:
+        if match and (letter := LETTERS[scheme].get(match[1].upper())):
             kind = tag[: match.start(1)][:-1] or tag[match.end(1) :][1:] or ONLY_TYPE
-            return Tag(LETTERS[scheme][letter], kind, form)
+            return Tag(letter, kind, form)
     raise ValueError(tag)
 
 
 def tags_of_type(kind: str, scheme: str, *, form: str) -> list[str]:
     """All tags that a scheme has for a type, in this form."""
-    if scheme == "plain":
-        return [kind]
     return [form.format(letter=letter, lower=letter.lower(), type=kind) for letter in LETTERS[scheme]]
 
 
@@ -87,9 +84,7 @@ def scheme_problem(tag: str, tags: Collection[str], scheme: str) -> str:
     """Why a tag among these is a misfit, and the schemes that would read them."""
     shapes = ", ".join([OUTSIDE, *tags_of_type("type", scheme, form="{letter}-{type}")])
     *fitting, plain = [other for other in LETTERS if not misfits(tags, other)]
-    advice = (
-        f"{' or '.join(fitting)} has all of these tags" if fitting else f"{plain} takes each tag as a type"
-    )
+    advice = f"{' or '.join(fitting)} has all of them" if fitting else f"{plain} takes each tag as a type"
     return f"{tag!r} is no tag of task.scheme={scheme}, which has {shapes}; task.scheme={advice}"
 
 
@@ -98,7 +93,5 @@ def scheme_note(tags: Iterable[str], scheme: str) -> str | None:
     names = [tag for tag in tags if tag.upper() != OUTSIDE]
     for other in [each for each in LETTERS if scheme == "plain" != each and not misfits(names, each)]:
         if len({tag.type for tag in map(read_tag, names, repeat(other)) if tag}) < len(names):
-            return (
-                f"task.scheme=plain takes {listed(names)} as types; task.scheme={other} makes spans of them"
-            )
+            return f"task.scheme=plain takes {listed(names)} as types; {other} makes spans of them"
     return None

@@ -93,7 +93,7 @@ def _tags(
     tags, wrong = [OUTSIDE] * len(words), {}
     for first, last, kind, expected in sorted(marks, key=lambda mark: (mark[0] - mark[1], mark[0])):
         start, end = positions.get(first, -1), positions.get(last, -1)
-        shown = f"the span {first} to {last} ({kind}), {text[start:end]!r:.60},"
+        shown = f"the span {first} to {last} ({kind})" + f", {text[start:end]!r:.60}," * (0 <= start < end)
         covered = [n for n, (begin, stop) in enumerate(words) if begin < end and start < stop]
         if not 0 <= start < end:
             wrong[f"the span {first} to {last} ({kind}) is not in the text of {max(positions)} {unit}"] = (
@@ -107,7 +107,7 @@ def _tags(
             wrong[f"{shown} overlaps another one"] = True
         else:
             tags[covered[0] : covered[-1] + 1] = tags_over(Tag("S", kind, form), len(covered), scheme)
-            if words[covered[0]][0] < start or end < words[covered[-1]][1]:
-                whole = text[words[covered[0]][0] : words[covered[-1]][1]]
-                wrong[f"{shown} cuts a word of {whole!r:.60}"] = True
+            begin, stop = words[covered[0]][0], words[covered[-1]][1]
+            if begin < start or end < stop:
+                wrong[f"{shown} cuts a word of {text[begin:stop]!r:.60}"] = True
     return tags, wrong

@@ -16,7 +16,7 @@ from runwright.types import Predictions
 
 Records = Sequence[Mapping[str, Any]]
 # Fields of a record that a model wrote; the rest of it is the row.
-OUTPUTS = {*["predicted", "predicted_tags", "score", "scores", "loss", "start", "end", "no_answer_margin", "exact", "f1"]}
+OUTPUTS = {"predicted", "score", "scores", "loss", "start", "end", "no_answer_margin", "exact", "f1"}
 MIN_SHARE = 0.5  # of the smaller of both: below, they are other data
 
 
@@ -53,7 +53,9 @@ def read_pairs(one: Path, other: Path, split: str) -> Pairs | str:
         [json.loads(line) for line in file.read_bytes().splitlines() if line.strip()] for file in files
     )
     heads = [records[0].keys() if records else set() for records in (first, second)]
-    columns = sorted((heads[0] & heads[1]) - OUTPUTS)  # one run may record more of a row than the other
+    columns = sorted(
+        (heads[0] & heads[1]) - OUTPUTS - {"predicted_tags"}
+    )  # one run may record more of a row than the other
 
     def identity(record: Mapping[str, Any]) -> str:
         return json.dumps([record.get(column) for column in columns], ensure_ascii=False)
