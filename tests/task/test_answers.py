@@ -50,6 +50,7 @@ def test_an_answer_without_a_start_is_where_it_occurs_once(answers: Any) -> None
         ({"text": [""], "answer_start": [-1]}, {}),
         ("", {"is_impossible": "True"}),
         (None, {"is_impossible": True}),
+        ({"text": None, "answer_start": None}, {"is_impossible": True}),
     ],
 )
 def test_a_question_without_an_answer_needs_a_threshold(answers: Any, more: dict[str, Any]) -> None:

@@ -55,7 +55,8 @@ def read_answers(
         where: dict[str, Any] = {"split": split, "row": row, "column": column}
         read, is_impossible = read_written(value), str(flags[row]).lower() in ("true", "1")
         say(said, f"{column}: {WRITTEN}", row, if_=read is not value)
-        pairs = [] if is_impossible and not read else _pairs(read, starts[row], where)
+        is_empty = not (any(read.values()) if isinstance(read, Mapping) else read)
+        pairs = [] if is_impossible and is_empty else _pairs(read, starts[row], where)
         if is_impossible and pairs:
             raise DataError("is_impossible is true, but there are answers", **where)
         if not pairs and not may_lack:
