@@ -25,7 +25,6 @@ from runwright.dataset.readers.raw import ROW_ID, reporting_rows
 from runwright.dataset.readers.streams import Place
 from runwright.errors import ConfigError, DataError
 from runwright.metric.bootstrap import make_metric
-from runwright.model.parameters import check_tables
 from runwright.report.progress import Progress
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tokenizer.source import TOKENIZER_FOLDER, is_trained, trained_tokenizer
@@ -206,9 +205,6 @@ def build_model(config: Config, prepared: Prepared, *, device: torch.device) -> 
     """The model on its device; what is newly initialised is a function of the init seed alone."""
     torch.manual_seed(derive_seed("init", config["seeds"]["init"]))
     model = instantiate(config["model"], prepared.task.head, prepared.tokenizer, group="model", key="model")
-    firsts = [part.fetch([0])[0] for part in prepared.examples.values() if len(part)]
-    num_types = max((max(first.get("token_type_ids", [0])) + 1 for first in firsts), default=1)
-    check_tables(model, num_tokens=len(prepared.tokenizer), num_types=num_types)
     options = build_options(config)
     if options.gradient_checkpointing:
         if not getattr(model, "supports_gradient_checkpointing", False):

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError
-from runwright.model.parameters import check_positions, check_tables, max_positions, parameter_counts
+from runwright.model.parameters import check_positions, check_types, max_positions, parameter_counts
 from runwright.model.scratch import build
 from runwright.types import Head
 
@@ -123,8 +123,7 @@ def test_the_room_for_tokens_is_known(
 
 def test_token_types_that_a_model_lacks_are_refused(make_small: Callable[..., Any]) -> None:
     model = make_small("bert", config={"type_vocab_size": 1})
-    check_tables(model, num_tokens=30522, num_types=1)
-    with pytest.raises(ConfigError, match=r"need 2 rows of \S+token_type_embeddings, but Bert\w+ has 1"):
-        check_tables(model, num_tokens=30522, num_types=2)
-    with pytest.raises(ConfigError, match="need 30523 rows"):
-        check_tables(make_small("distilbert"), num_tokens=30523, num_types=2)
+    check_types(model, 1)
+    check_types(make_small("distilbert"), 2)  # it takes none at all
+    with pytest.raises(ConfigError, match="2 types of tokens apart in pairs, and Bert"):
+        check_types(model, 2)

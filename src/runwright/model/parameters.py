@@ -130,13 +130,11 @@ def check_positions(model: Any, max_length: int) -> None:
         )
 
 
-def check_tables(model: Any, *, num_tokens: int, num_types: int) -> None:
-    """Raise ConfigError where a model has no vector for the last tokens, or for a kind of token."""
-    needed = {"word_embeddings": num_tokens, "wte": num_tokens, "token_type_embeddings": num_types}
+def check_types(model: Any, num_types: int) -> None:
+    """Raise ConfigError where a model has no vector for a kind of token that the tokenizer tells apart."""
     for name, module in model.named_modules():
-        wanted, size = needed.get(name.rpartition(".")[2], 0), getattr(module, "num_embeddings", None)
-        if size is not None and size < wanted:
+        if name.endswith("token_type_embeddings") and module.num_embeddings < num_types:
             raise ConfigError(
-                f"tokenizer: its tokens need {wanted} rows of {name}, but {type(model).__name__} has {size}; "
-                "take the tokenizer that belongs to the model"
+                f"tokenizer: it tells {num_types} types of tokens apart in pairs, and {type(model).__name__} "
+                f"has {module.num_embeddings}; take the tokenizer that belongs to the model"
             )

@@ -61,6 +61,8 @@ class Task:
             label_names=self.label_names,
             problem_type=None,
             max_length=self.max_length,
+            num_types=1
+            + (len(self.text_columns) > 1 and "token_type_ids" in self.tokenizer.model_input_names),
         )
 
     def fit(self, splits: Splits) -> None:
