@@ -141,7 +141,7 @@ def as_predictions(records: Records, labels: tuple[str, ...]) -> Predictions | R
             for rows in (predicted, expected)
         )
         numbers = {name: number for number, name in enumerate(labels)}
-        tags = {
+        tags: dict[str, Any] = {
             name: Ragged.of([[numbers[tag] for tag in record[key]] for record in records], dtype=np.int64)
             for name, key in (("predicted", "predicted_tags"), ("expected", "expected_tags"))
             if all(key in record for record in records)
