@@ -272,7 +272,7 @@ BAD = [
     Bad("answers squad", "nowhere", squad(asked(answer="Bob")), "anything to train on",
         options=("task.misplaced_answers=mend",)),
     Bad("answers squad", "half an offset", squad(asked(start=0.5)), "a whole number", 0, "answers"),
-    Bad("answers squad", "empty answer", squad(asked(answer="")), "expected a text", 0, "answers"),
+    Bad("answers squad", "empty answer", squad(asked(answer="")), "no answer; ", 0, "answers"),
     Bad("answers squad", "no answer", squad(asked(), asked() | {"answers": []}), "no_answer_threshold", 1,
         "answers"),
     Bad("answers squad", "null question", squad(asked(None)), "expected text under", 0, "question"),
