@@ -148,6 +148,8 @@ def test_offsets_count_what_the_option_says(unit: Any, start: int, end: int) -> 
         ([[3, 3, "A"]], "not in the text", None),
         ([{"start": 0, "end": 3, "label": "A", "text": "Bea"}], "'Ana', should be 'Bea'$", None),
         ([{"start": 0, "end": 3}], "expected a span", None),
+        ({"start": 0, "end": 3, "label": "A"}, "expected lists of as many", None),
+        ({"start": [0], "end": [3, 4], "label": ["A"]}, "expected lists of as many", None),
         ([{"start": 0, "end": 3, "labels": ["A", "B"]}], "expected a span", None),
         ([{"result": RESULT}, {"result": []}], "2 annotations of one text", None),
     ],

@@ -64,7 +64,9 @@ def read_marks(values: Any, where: Mapping[str, Any]) -> list[tuple[int, int, st
     """Start, end, type and text, where it is given, of each span."""
     if isinstance(values, Mapping):
         columns = {name: column for name, column in values.items() if isinstance(column, list)}
-        values = [dict(zip(columns, row, strict=False)) for row in zip(*columns.values(), strict=False)]
+        if len({*map(len, columns.values())}) > 1 or not (columns or None in values.values()):
+            raise DataError(f"expected lists of as many start, end and label, given {values!r:.80}", **where)
+        values = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     results = [item["result"] for item in values or () if isinstance(item, Mapping) and "result" in item]
     if len(results) > 1:
         raise DataError(f"{len(results)} annotations of one text; keep one of them", **where)
@@ -96,9 +98,7 @@ def _tags(
         shown = f"the span {first} to {last} ({kind})" + f", {text[start:end]!r:.60}," * (0 <= start < end)
         covered = [n for n, (begin, stop) in enumerate(words) if begin < end and start < stop]
         if not 0 <= start < end:
-            wrong[f"the span {first} to {last} ({kind}) is not in the text of {max(positions)} {unit}"] = (
-                False
-            )
+            wrong[f"{shown} is not in the text of {max(positions)} {unit}"] = False
         elif expected is not None and expected.strip() != text[start:end].strip():
             wrong[f"{shown} should be {expected!r:.60}"] = False
         elif not covered:
