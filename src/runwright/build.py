@@ -18,7 +18,7 @@ import torch
 
 from runwright.config.options import TARGET
 from runwright.config.targets import code_of, instantiate
-from runwright.dataset.checks import Kind, naming_rows, require_columns
+from runwright.dataset.checks import Kind, naming_rows, require_columns, special_token_note
 from runwright.dataset.examples import EncodedStream, PreparedExamples, prepare_examples
 from runwright.dataset.first_look import SplitLook, look_at, warnings_of
 from runwright.dataset.load import LoadedData
@@ -153,14 +153,15 @@ def prepare(
     stream = None
     if data.stream is not None:
         inputs_of = partial(task.inputs_of, split="train")
-        kinds = column_kinds(task)
+        kinds = column_kinds(task, _rows_to_fit(data))
         stream = EncodedStream(rows=data.stream, kinds=kinds, inputs_of=inputs_of, encode=task.encode)
     return Prepared(data=data, tokenizer=tokenizer, task=task, looks=looks, examples=examples, stream=stream)
 
 
 def look(data: LoadedData, task: Any) -> dict[str, SplitLook]:
     """A first look at the rows; what needs a warning is added to the data."""
-    looks = look_at(data.splits, text_columns=texts_in_rows(task), label_column=task.label_column)
+    texts = task.texts_in(_rows_to_fit(data)["train"].column_names)
+    looks = look_at(data.splits, text_columns=texts, label_column=task.label_column)
     data.warnings.extend(warnings_of(looks))
     if data.stream is not None:  # whose rows nobody has read yet
         trained = {file_fingerprint(file) for file in data.stream.files}
@@ -171,17 +172,13 @@ def look(data: LoadedData, task: Any) -> dict[str, SplitLook]:
     return looks
 
 
-def texts_in_rows(task: Any) -> tuple[str, ...]:
-    """The columns of a task's texts in rows to train on, or of lists of words where it takes those."""
-    return tuple(column for column in task.columns if column in task.row_texts) or tuple(task.columns)
-
-
 def fit_task(task: Any, data: LoadedData) -> None:
     """Let the task learn from the rows; raises DataError for a column or a label that cannot be used."""
     splits = _rows_to_fit(data)
-    require_columns(splits, column_kinds(task))
+    require_columns(splits, column_kinds(task, splits))
     with naming_rows(splits):
         task.fit(splits)
+    data.notes.extend(task.notes)
 
 
 def _rows_to_fit(data: LoadedData) -> Splits:
@@ -193,10 +190,10 @@ def _rows_to_fit(data: LoadedData) -> Splits:
     return data.splits
 
 
-def column_kinds(task: Any) -> dict[str, Kind]:
-    """The columns that every split must have, and which of them must hold text."""
-    texts = set(task.row_texts)
-    return {column: "text" if column in texts else "any" for column in task.columns}
+def column_kinds(task: Any, splits: Splits) -> dict[str, Kind]:
+    """The columns that every split must have, as the first has them, and which of them must hold text."""
+    columns = task.columns_in(next(iter(splits.values())).column_names)
+    return {column: "text" if column in task.row_texts else "any" for column in columns}
 
 
 def encode_rows(
@@ -215,6 +212,9 @@ def encode_rows(
         with naming_rows({split: rows}, row_ids=columns.get(ROW_ID)):
             return task.encode(columns)
 
+    texts = [name for name in task.texts_in(rows.column_names) if name in rows.column_names]
+    if note := special_token_note(rows, texts, tokenizer.all_special_tokens):
+        logger.info("data: %s: %s", split, note)
     with naming_rows({split: rows}):
         return prepare_examples(
             task.inputs_of(rows, split=split),

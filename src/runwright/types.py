@@ -89,6 +89,7 @@ class Head:
     problem_type: str | None  # transformers' name of it, stored in the saved model
     initial_bias: tuple[float, ...] = ()  # [C] of a new output layer; empty: as the architecture makes it
     max_length: int = 0  # most tokens of an input, for which the model must have positions
+    num_types: int = 1  # of tokens: 2 where the tokenizer tells the texts of a pair apart
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -273,4 +274,4 @@ class EvaluateResult:
 class PredictResult:
     """Predictions in the order of the input."""
 
-    predictions: list[dict[str, Any]]  # the record with `prediction`, `score`, on demand `scores`
+    predictions: list[dict[str, Any]]  # the record with `predicted`, `score`, on demand `scores`

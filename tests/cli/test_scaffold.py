@@ -47,7 +47,7 @@ def test_the_documented_example_runs(tmp_path: Path) -> None:
     assert "test/worst_recall" in summary["metrics"]
     process = run_in(folder, "runwright", "predict", "latest:tiny", "the soup was cold and dull")
     assert process.returncode == 0, process.stderr
-    assert json.loads(process.stdout)["prediction"] in {"negative", "positive"}
+    assert json.loads(process.stdout)["predicted"] in {"negative", "positive"}
 
 
 @pytest.mark.slow

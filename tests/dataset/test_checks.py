@@ -1,8 +1,17 @@
 from datasets import Dataset
 
-from runwright.dataset.checks import require_columns
+from runwright.dataset.checks import require_columns, special_token_note
 
 
 def test_rows_that_are_right_pass():
     rows = Dataset.from_dict({"text": ["a", ""], "label": [1, 0], "other": [None, None]})
     require_columns({"train": rows, "test": rows}, {"text": "text", "label": "any"})
+
+
+def test_special_tokens_in_texts_and_words_are_counted():
+    rows = Dataset.from_dict({"text": ["a [SEP] b", "[MASK]", None], "words": [["[SEP]", "x"], [], ["y"]]})
+    tokens = ["[SEP]", "[MASK]", "</s>"]
+    assert special_token_note(rows, ["text", "words"], tokens).endswith(
+        "count as such: [SEP] in 2, [MASK] in 1"
+    )
+    assert special_token_note(rows.select([2]), ["text"], tokens) is None

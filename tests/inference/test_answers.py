@@ -110,7 +110,7 @@ def test_evaluating_and_predicting_again_give_the_same(finished: runwright.RunRe
     given = [{"question": record["question"], "context": record["context"]} for record in records]
     lines = ["\t".join(record.values()) for record in given]
     again = runwright.predict(finished.folder, lines).predictions
-    assert [record["prediction"] for record in again] == [record["predicted"] for record in records]
+    assert [record["predicted"] for record in again] == [record["predicted"] for record in records]
     assert [record["start"] for record in again] == [record["start"] for record in records]
 
 

@@ -44,16 +44,16 @@ def predict(run: FinishedRun, texts: list[str]) -> list[dict[str, Any]]:
 def test_every_record_gets_the_guesses_for_its_own_masks(guesser: FinishedRun) -> None:
     texts = ["the [MASK] sat", "on the [MASK] [MASK]", "cat", "", "the [MASK] " * 40]
     together = predict(guesser, texts)
-    assert [len(record["prediction"]) for record in together] == [1, 2, 0, 0, 40]
+    assert [len(record["predicted"]) for record in together] == [1, 2, 0, 0, 40]
     assert [len(record["scores"]) for record in together] == [1, 2, 0, 0, 40]
     for text, record in zip(texts, together, strict=True):
         (alone,) = predict(guesser, [text])
-        assert alone["prediction"] == record["prediction"]
+        assert alone["predicted"] == record["predicted"]
         assert alone["score"] == pytest.approx(record["score"], abs=2e-6)
 
 
 def test_records_of_which_none_has_a_token_have_no_guesses(guesser: FinishedRun) -> None:
-    assert [record["prediction"] for record in predict(guesser, ["", " "])] == [[], []]
+    assert [record["predicted"] for record in predict(guesser, ["", " "])] == [[], []]
 
 
 @pytest.mark.parametrize(

@@ -94,18 +94,18 @@ def test_texts_may_stand_in_columns_of_each_other_s_name(pairs: Path) -> None:
 
 
 def test_columns_named_like_the_results_are_kept_under_another_name(pairs: Path) -> None:
-    record = {"score": 7, "a": "good", "b": "plot", "prediction": "gold", "input_score": 8}
+    record = {"score": 7, "a": "good", "b": "plot", "predicted": "gold", "input_score": 8}
     found = predicted(pairs, record)
     assert list(found) == [
         "input_input_score",
         "a",
         "b",
-        "input_prediction",
+        "input_predicted",
         "input_score",
-        "prediction",
+        "predicted",
         "score",
     ]
-    assert (found["input_input_score"], found["input_prediction"], found["input_score"]) == (7, "gold", 8)
+    assert (found["input_input_score"], found["input_predicted"], found["input_score"]) == (7, "gold", 8)
     assert found["score"] == predicted(pairs, {"a": "good", "b": "plot"})["score"]
 
 

@@ -269,9 +269,9 @@ def test_too_many_brackets_are_no_line_of_json(tmp_path: Path) -> None:
 
 
 def test_spans_in_csv_are_json_and_labels_are_joined() -> None:
-    (row,) = csv_rows([{"prediction": SPANS, "labels": ["a", "b"], "none": []}])
-    assert json.loads(row["prediction"]) == SPANS
-    assert "Zürich" in row["prediction"]
+    (row,) = csv_rows([{"predicted": SPANS, "labels": ["a", "b"], "none": []}])
+    assert json.loads(row["predicted"]) == SPANS
+    assert "Zürich" in row["predicted"]
     assert (row["labels"], row["none"]) == ("a,b", "")
 
 

@@ -75,7 +75,7 @@ def test_scores_are_those_of_transformers(run_folder: Path, multi_label: bool) -
         scores = [record["scores"][label] for label in LABELS]
         np.testing.assert_allclose(scores, [expected[label] for label in spoken], atol=2e-6)
         if not multi_label:
-            assert record["prediction"].replace("_", " ") == found["labels"][0]
+            assert record["predicted"].replace("_", " ") == found["labels"][0]
 
 
 def test_the_command_line_reads_a_file_and_keeps_its_order(run_folder: Path, tmp_path: Path) -> None:
@@ -85,13 +85,13 @@ def test_the_command_line_reads_a_file_and_keeps_its_order(run_folder: Path, tmp
     assert main([*arguments, "--file", str(given), "--text-column", "body", "--output", str(output)]) == 0
     found = [json.loads(line) for line in output.read_text().splitlines()]
     assert [(record["id"], record["body"]) for record in found] == list(enumerate(TEXTS))
-    assert [record["prediction"] for record in found] == [
-        record["prediction"] for record in ours(run_folder, multi_label=False)
+    assert [record["predicted"] for record in found] == [
+        record["predicted"] for record in ours(run_folder, multi_label=False)
     ]
 
 
 def test_a_labelled_file_is_judged_by_its_own_labels(run_folder: Path, tmp_path: Path) -> None:
-    predicted = [record["prediction"] for record in ours(run_folder, multi_label=False)]
+    predicted = [record["predicted"] for record in ours(run_folder, multi_label=False)]
     others = [next(label for label in LABELS if label != name) for name in predicted]
     rows = [
         {"text": text, "label": label}

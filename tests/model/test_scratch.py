@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError
-from runwright.model.parameters import check_positions, max_positions, parameter_counts
+from runwright.model.parameters import check_positions, check_types, max_positions, parameter_counts
 from runwright.model.scratch import build
 from runwright.types import Head
 
@@ -116,3 +116,11 @@ def test_the_room_for_tokens_is_known(
         message = rf"task.max_length: given {expected + 1}, but \w+ has positions for {expected} tokens; set"
         with pytest.raises(ConfigError, match=message):
             check_positions(model, expected + 1)
+
+
+def test_token_types_that_a_model_lacks_are_refused(make_small: Callable[..., Any]) -> None:
+    model = make_small("bert", config={"type_vocab_size": 1})
+    check_types(model, 1)
+    check_types(make_small("distilbert"), 2)  # it takes none at all
+    with pytest.raises(ConfigError, match="2 types of tokens apart in pairs, and Bert"):
+        check_types(model, 2)

@@ -201,7 +201,7 @@ def test_mlflow_has_what_the_journal_has(finished: runwright.RunResult, home: Pa
 def test_predicting_gives_what_the_run_predicted(finished: runwright.RunResult) -> None:
     records = [json.loads(line) for line in finished.paths["predictions/test"].read_text().splitlines()]
     result = runwright.predict(finished.folder, [record["text"] for record in records], all_scores=True)
-    assert [record["prediction"] for record in result.predictions] == [r["predicted"] for r in records]
+    assert [record["predicted"] for record in result.predictions] == [r["predicted"] for r in records]
     assert [r["score"] for r in result.predictions] == pytest.approx([r["score"] for r in records], abs=1e-5)
     assert sum(result.predictions[0]["scores"].values()) == pytest.approx(1, abs=1e-5)
 

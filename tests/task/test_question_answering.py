@@ -368,12 +368,6 @@ def test_an_empty_question_is_no_reason_to_stop(tokenizer: Any) -> None:
     assert [(each["input_ids"], each["start"]) for each in encoded(task, rows)] == [([2, 3, 5, 6, 3], 3)]
 
 
-def test_answers_may_be_a_list_of_pairs(tokenizer: Any) -> None:
-    rows = rows_of(("a", "b c", [])).remove_columns("answers")
-    rows = rows.add_column("answers", [[{"text": "c", "answer_start": 2}]])  # pyright: ignore
-    assert [(each["start"], each["end"]) for each in encoded(make(tokenizer), rows)] == [(4, 4)]
-
-
 @pytest.mark.parametrize(
     ("context", "answers", "message", "column"),
     [
@@ -384,8 +378,6 @@ def test_answers_may_be_a_list_of_pairs(tokenizer: Any) -> None:
         ("b c", {"text": ["c"], "answer_start": [2, 0]}, "as many answer_start as text", "answers"),
         ("b c", {"text": [" "], "answer_start": [1]}, "expected a text and a whole number", "answers"),
         ("b c", {"text": ["c"], "answer_start": ["2"]}, "expected a text and a whole number", "answers"),
-        ("b c", {"text": ["c"]}, "expected {text", "answers"),
-        ("b c", "c", "expected {text", "answers"),
         (" ", {"text": [], "answer_start": []}, "the context is empty", "context"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from runwright.config.schema import nodes_of
@@ -74,5 +75,10 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
     looks, source = look(data, task), config["dataset"].get("source") or {}
     yield from (f"data: warning: {text}" for text in data.warnings)
     yield from (f"data: {text}" for text in describe(data, task, looks, source=source, cut={}))
+    name = config["model"].get("name")
+    if isinstance(name, str) and Path(resolve_source(name)).is_dir():  # what is not here yet is not fetched
+        from runwright.model.pretrained import check_length
+
+        check_length(task.head, name=name)
     rows = "rows" if data.stream is None else "first rows of the stream"
     yield f"task: the {rows} have the columns that it reads, and labels that it can use"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -123,3 +124,19 @@ def naming_rows(splits: Splits, *, row_ids: Sequence[int] | None = None) -> Iter
             raise row_error(error.problem, rows, error.row, split=split, column=error.column) from error
         where = locate(rows, int(row_ids[error.row]))
         raise DataError(error.problem, split=split, column=error.column, **where._asdict()) from error
+
+
+def special_token_note(rows: Dataset, columns: Sequence[str], tokens: Sequence[str]) -> str | None:
+    """A sentence on texts that hold special tokens of the tokenizer, which takes them for these."""
+    counts: Counter[str] = Counter()
+    for _, values in (chunk for column in columns for chunk in column_chunks(rows, column)):
+        texts = values.flatten() if pa.types.is_list(values.type) else values
+        if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type):
+            for token in tokens:
+                counts[token] += pc.sum(pc.match_substring(texts, token)).as_py() or 0
+    found = [f"{token} in {count:,}" for token, count in counts.items() if count]
+    return (
+        f"special tokens of the tokenizer stand in texts and count as such: {', '.join(found)}"
+        if found
+        else None
+    )

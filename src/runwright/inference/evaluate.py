@@ -84,7 +84,7 @@ def evaluate_run(
         data = build.load_data(config)
         names = _splits(list(data.splits), splits)
         rows = {split: data.splits[split] for split in names}
-        require_columns(rows, build.column_kinds(run.task))
+        require_columns(rows, build.column_kinds(run.task, rows))
         if isinstance(run.task, ZeroShot):
             run.task.fit(rows)
         other = any(_group(override_key(text)) in ("dataset", "seed", "seeds") for text in overrides)

@@ -152,7 +152,7 @@ def predict_records(
     columns: Columns | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Each record with `prediction`, `score` and on demand `scores`, in the order they came.
+    """Each record with `predicted`, `score` and on demand `scores`, in the order they came.
 
     A column of a record that is named like one of these becomes `input_…`. `columns` say which ones hold the
     texts. Only a chunk of records is in memory at a time.
@@ -170,7 +170,7 @@ def predict_records(
             raise DataError(error.problem, row=done + error.row, column=error.column) from error
         for index, record in enumerate(chunk):
             answer = run.task.describe(predictions, index, row=texts[index], all_scores=all_scores)
-            yield _beside(record, {"prediction": answer.pop("predicted"), **answer})
+            yield _beside(record, answer)
         done += len(chunk)
         if on_progress:
             on_progress(done)

@@ -70,7 +70,7 @@ def _opened(output: Path | None) -> Iterator[Any]:
 
 def _write_vectors(file: Path, records: Iterable[Mapping[str, Any]]) -> int:
     """Write the predictions of records, which are vectors, as one array [N, D] float32; their number."""
-    vectors = [record["prediction"] for record in records]
+    vectors = [record["predicted"] for record in records]
     if not all(isinstance(vector, list) and {*map(type, vector)} == {float} for vector in vectors):
         raise ConfigError("--output: a .npy file takes vectors, which task=sentence_embedding predicts")
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ BATCH_SIZE = 32
 
 
 class BestModel(PythonModel):
-    """A run's best model: a table with `prediction`, and `score` where there are probabilities."""
+    """A run's best model: a table with `predicted`, and `score` where there are probabilities."""
 
     def load_context(self, context: Any) -> None:
         """Read the weights, which are safetensors, and the tokenizer; nothing is fetched."""
@@ -61,7 +61,7 @@ class Classifier:
         self.model = model.to(self.device).eval()
 
     def predict(self, columns: dict[str, list[str]]) -> dict[str, list[Any]]:
-        """`prediction` and, for classes, `score`; texts of like length go through the model together."""
+        """`predicted` and, for classes, `score`; texts of like length go through the model together."""
         texts = [columns[name] for name in self.settings["text_columns"]]
         order = sorted(range(len(texts[0])), key=lambda row: sum(len(column[row]) for column in texts))
         described: dict[int, dict[str, Any]] = {}
@@ -69,7 +69,7 @@ class Classifier:
             rows = order[start : start + BATCH_SIZE]
             logits = self._logits([[column[row] for row in rows] for column in texts])
             described |= {row: self._describe(scores) for row, scores in zip(rows, logits, strict=True)}
-        names = ["prediction"] if self.settings["problem"] == "regression" else ["prediction", "score"]
+        names = ["predicted"] if self.settings["problem"] == "regression" else ["predicted", "score"]
         return {name: [described[row][name] for row in range(len(order))] for name in names}
 
     def _logits(self, texts: list[list[str]]) -> Any:
@@ -86,14 +86,14 @@ class Classifier:
     def _describe(self, logits: Any) -> dict[str, Any]:
         names, problem = self.settings["label_names"], self.settings["problem"]
         if problem == "regression":
-            return {"prediction": float(logits[0])}
+            return {"predicted": float(logits[0])}
         if problem == "single_label":
             scores = logits.softmax(dim=-1)
             best = int(scores.argmax())
-            return {"prediction": names[best], "score": float(scores[best])}
+            return {"predicted": names[best], "score": float(scores[best])}
         scores = logits.sigmoid().tolist()
         above = [index for index, score in enumerate(scores) if score >= self.settings["threshold"]]
-        return {"prediction": [names[index] for index in above], "score": [scores[index] for index in above]}
+        return {"predicted": [names[index] for index in above], "score": [scores[index] for index in above]}
 
 
 class ThroughRunwright:
@@ -113,7 +113,7 @@ class ThroughRunwright:
         records = [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         rows = list(predict_records(self.run, records, all_scores=False))
         return {
-            key: [row.get(key) for row in rows] for key in ("prediction", "score") if rows and key in rows[0]
+            key: [row.get(key) for row in rows] for key in ("predicted", "score") if rows and key in rows[0]
         }
 
 

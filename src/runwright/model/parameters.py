@@ -128,3 +128,13 @@ def check_positions(model: Any, max_length: int) -> None:
             f"task.max_length: given {max_length}, but {type(model).__name__} has positions for {limit} "
             f"tokens; set task.max_length={limit} or less"
         )
+
+
+def check_types(model: Any, num_types: int) -> None:
+    """Raise ConfigError where a model has no vector for a kind of token that the tokenizer tells apart."""
+    for name, module in model.named_modules():
+        if name.endswith("token_type_embeddings") and module.num_embeddings < num_types:
+            raise ConfigError(
+                f"tokenizer: it tells {num_types} types of tokens apart in pairs, and {type(model).__name__} "
+                f"has {module.num_embeddings}; take the tokenizer that belongs to the model"
+            )

@@ -23,7 +23,13 @@ from runwright.model.configuration import (
     set_padding,
 )
 from runwright.model.lora import Lora, add_adapters
-from runwright.model.parameters import check_positions, encoder_prefix, freeze_parts, parameter_counts
+from runwright.model.parameters import (
+    check_positions,
+    check_types,
+    encoder_prefix,
+    freeze_parts,
+    parameter_counts,
+)
 from runwright.model.vocabulary import fit_vocabulary, move_positions
 from runwright.types import Head, OpenFraction
 
@@ -75,6 +81,7 @@ def load(
     _check_encoder(name, model, new)
     check_padding(model)
     check_positions(model, head.max_length)
+    check_types(model, head.num_types)
     move_positions(model, moved)
     _report(model, new, head, former_names=former_names, unused=sorted(report["unexpected_keys"]))
     set_initial_bias(model, head, new=new)
@@ -87,6 +94,14 @@ def load(
     model = model if lora is None else add_adapters(model, lora, new=new)
     log.info("%s: %s", type(model).__name__, parameter_counts(model))
     return model
+
+
+def check_length(head: Head, *, name: str) -> None:
+    """Raise ConfigError where a saved model has too few positions, which its config.json tells."""
+    config, _ = _load_config(name, resolve_source(name), head, {"trust_remote_code": code_allowed()})
+    with torch.device("meta"), quiet_transformers():
+        model = auto_class(head).from_config(config, trust_remote_code=code_allowed())
+    check_positions(model, head.max_length)
 
 
 def _load_config(

@@ -17,7 +17,7 @@ from runwright.model.configuration import (
     set_initial_bias,
     special_token_ids,
 )
-from runwright.model.parameters import check_positions, parameter_counts
+from runwright.model.parameters import check_positions, check_types, parameter_counts
 from runwright.types import Head, OpenFraction
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def build(
         raise ConfigError(f"model: cannot build {architecture!r}: {reason}") from error
     check_padding(model)
     check_positions(model, head.max_length)
+    check_types(model, head.num_types)
     set_initial_bias(model, head, new=None)
     log.info("new: all weights of %s, %s", type(model).__name__, parameter_counts(model))
     return model

@@ -167,7 +167,7 @@ def _records(predictions: Any, indices: Iterable[int], *, rows: Any, task: Any) 
     for index in indices:
         row = rows[positions[int(predictions.example_ids[index])]]
         record: dict[str, Any] = {"row_id": row["row_id"]}
-        record |= {column: row[column] for column in task.columns}
+        record |= {column: row[column] for column in task.columns_in(row)}
         record |= task.describe(predictions, index, row=row, all_scores=False)
         if predictions.losses is not None:
             record["loss"] = float(predictions.losses[index])

@@ -11,7 +11,8 @@ import numpy as np
 
 from runwright.errors import DataError
 from runwright.predictions import Ragged
-from runwright.task.text import IGNORED, Span, cut_windows, trimmed, window_id
+from runwright.task.text import IGNORED, Said, Span, cut_windows, say, trimmed, window_id
+from runwright.task.written_lists import WRITTEN, read_written
 from runwright.types import Example, PerExample
 
 NO_ANSWER = (-1, -1)
@@ -28,72 +29,95 @@ class Answers(NamedTuple):
 
 
 def read_answers(
-    answers: Sequence[Any],
-    contexts: Sequence[str],
+    rows: Any,
     *,
-    split: str,
     column: str,
+    context_column: str,
+    split: str,
     may_lack: bool,
     misplaced: Literal["refuse", "mend"],
+    said: Said | None = None,
 ) -> list[Answers]:
-    """The answers of each row.
+    """The answers of each row, which are lists by name, records by name, or texts.
 
-    `may_lack`: a question may have no answer. An answer that is not where `answer_start` says is refused, or
-    looked for in the context; one that is nowhere still counts as an expected text. Raises DataError naming
-    split, row and column.
+    A single text has its start in the column `answer_start`, if there is one; where there is no start, the
+    answer has to occur once. `may_lack`: a question may have no answer; its answers are empty, or
+    `is_impossible` is true. An answer that is not where `answer_start` says is refused, or looked for in the
+    context; one that is nowhere still counts as an expected text. Raises DataError naming split, row, column.
     """
-    rows: list[Answers] = []
-    for row, (context, value) in enumerate(zip(contexts, answers, strict=True)):
+    names = getattr(rows, "column_names", rows)
+    values, contexts = rows[column][:], rows[context_column][:]
+    starts, flags = (
+        rows[name][:] if name in names else [None] * len(values) for name in ("answer_start", "is_impossible")
+    )
+    found: list[Answers] = []
+    for row, (context, value) in enumerate(zip(contexts, values, strict=True)):
         where: dict[str, Any] = {"split": split, "row": row, "column": column}
-        pairs = _pairs(value, where)
+        read, is_impossible = read_written(value), str(flags[row]).lower() in ("true", "1")
+        say(said, f"{column}: {WRITTEN}", row, if_=read is not value)
+        is_empty = not (any(read.values()) if isinstance(read, Mapping) else read)
+        pairs = [] if is_impossible and is_empty else _pairs(read, starts[row], where)
+        if is_impossible and pairs:
+            raise DataError("is_impossible is true, but there are answers", **where)
         if not pairs and not may_lack:
             hint = "questions without one need task.no_answer_threshold: a number, or tune in training"
             raise DataError(f"no answer; {hint}", **where)
         spans = [_span(text, start, context, misplaced, where) for text, start in pairs]
+        for (text, start), (first, last) in zip(pairs, spans, strict=True):
+            moved = start is not None and context[start : start + len(text)].strip() != context[first:last]
+            say(said, NOWHERE if first < 0 else MOVED if moved else SOUGHT, row, if_=moved or start is None)
         span = next((span for span in spans if span != UNKNOWN), UNKNOWN if pairs else NO_ANSWER)
-        rows.append(Answers(texts=tuple(text for text, _ in pairs), span=span))
-    return rows
+        found.append(Answers(texts=tuple(text for text, _ in pairs), span=span))
+    return found
 
 
-def _pairs(value: Any, where: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Texts with their starts, of lists by name or of a list of pairs by name."""
-    names = ("text", "answer_start")
-    try:
-        if isinstance(value, list | tuple):
-            value = {name: [record[name] for record in value] for name in names}
-        texts, starts = (value[name] for name in names)
-    except (KeyError, TypeError, IndexError):
+NOWHERE = "an answer that does not occur in its context is judged, and not trained on"
+MOVED = "an answer that is not at its answer_start is taken from where it occurs nearest to it"
+SOUGHT = "an answer without answer_start is taken from where it occurs"
+
+
+def _pairs(value: Any, start: Any, where: Mapping[str, Any]) -> list[tuple[str, int | None]]:
+    """Texts with their starts, where known: of one text with its start, of texts or records."""
+    columns: Mapping[str, Any] = {"text": value, "answer_start": start}
+    if isinstance(value, Mapping):
+        columns = value
+    elif isinstance(value, list | tuple) and all(isinstance(each, Mapping) for each in value):
+        columns = {name: [each.get(name) for each in value] for name in columns}
+    texts = columns.get("text")
+    starts = columns.get("answer_start")
+    if isinstance(texts, str):
+        texts, starts = [texts], starts if isinstance(starts, list | tuple) else [starts]
+    starts = [None] * len(texts) if isinstance(texts, list | tuple) and starts is None else starts
+    if not isinstance(texts, list | tuple) or not isinstance(starts, list | tuple):
         problem = "expected {text: [...], answer_start: [...]}, empty lists where there is no answer; "
-        raise DataError(f"{problem}given {value!r:.60}", **where) from None
-    if not isinstance(texts, Sequence) or not isinstance(starts, Sequence) or len(texts) != len(starts):
+        raise DataError(f"{problem}given {value!r:.60}", **where)
+    if len(texts) != len(starts):
         raise DataError(f"expected as many answer_start as text, given {value!r:.80}", **where)
-    for text, start in zip(texts, starts, strict=True):
-        if not isinstance(text, str) or not text.strip() or not isinstance(start, int):
-            problem = f"expected a text and a whole number for each answer, given {text!r:.40}, {start!r}"
+    pairs: list[tuple[str, int | None]] = []
+    for text, each in zip(texts, starts, strict=True):
+        each = int(each) if isinstance(each, float) and each.is_integer() else each
+        if not isinstance(text, str) or text.isspace() or not isinstance(each, int | None):
+            problem = f"expected a text and a whole number for each answer, given {text!r:.40}, {each!r}"
             raise DataError(problem, **where)
-    return list(zip(texts, starts, strict=True))
+        pairs += [(text, each)] if text else []
+    return pairs
 
 
-def _span(text: str, start: int, context: str, misplaced: str, where: Mapping[str, Any]) -> Span:
+def _span(text: str, start: int | None, context: str, misplaced: str, where: Mapping[str, Any]) -> Span:
     """Characters of an answer without the spaces around it."""
-    if start < 0 or context[start : start + len(text)] != text:
-        if misplaced == "refuse":
-            there = context[start : start + len(text)] if start >= 0 else ""
-            raise DataError(
-                f"the answer {text!r:.60} is not at answer_start {start}: there is {there!r:.60}; "
-                "task.misplaced_answers=mend looks for such answers",
-                **where,
-            )
-        start = nearest(text, context, start)
-        if start < 0:
-            return UNKNOWN
-    return trimmed(context, start, start + len(text))
-
-
-def nearest(text: str, context: str, start: int) -> int:
-    """The position of the text in the context that is nearest to `start`; -1 where it does not occur."""
-    positions = (match.start() for match in re.finditer(f"(?={re.escape(text)})", context))
-    return min(positions, key=lambda position: abs(position - start), default=-1)
+    there = context[start : start + len(text)] if start is not None and start >= 0 else ""
+    if there == text and start is not None:
+        return trimmed(context, start, start + len(text))
+    places = [match.start() for match in re.finditer(f"(?={re.escape(text)})", context)]
+    nearest = min(places, key=lambda place: abs(place - (start or 0)), default=-1)
+    if misplaced == "mend" or (start is None and len(places) == 1):
+        return trimmed(context, nearest, nearest + len(text)) if places else UNKNOWN
+    problem = f"is not at answer_start {start}: there is {there!r:.60}"
+    if start is None:
+        problem = f"has no answer_start and occurs {len(places)} times in the context"
+    hint = f"it is at {nearest}, which " if places else ""
+    hint += f"task.misplaced_answers=mend {'takes' if places else 'keeps such answers for evaluation alone'}"
+    raise DataError(f"the answer {text!r:.60} {problem}; {hint}", **where)
 
 
 def answer_windows(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,6 +31,7 @@ class Task:
     token_fields: ClassVar[Mapping[str, int]] = {}
     learned: ClassVar[tuple[str, ...]] = ()  # attributes that `fit` sets, kept as JSON beside the model
 
+    notes: Sequence[str] = ()  # what `fit` found in the data that should be known
     label_names: tuple[str, ...] = ()
     group_names: tuple[str, ...] = ()
     positive = 1  # the class of two that metrics of one class are of
@@ -50,7 +51,7 @@ class Task:
         self.tokenizer = tokenizer
         self.text_columns = tuple(text_columns)  # columns that a record to predict must have
         self.row_texts = self.text_columns  # of a row to train on, which may have more
-        self.columns = self.text_columns  # that every split must have, besides labels; shown with predictions
+        self.columns = self.text_columns  # see `columns_in`
         self.max_length = max_length
 
     @property
@@ -61,6 +62,8 @@ class Task:
             label_names=self.label_names,
             problem_type=None,
             max_length=self.max_length,
+            num_types=1
+            + (len(self.text_columns) > 1 and "token_type_ids" in self.tokenizer.model_input_names),
         )
 
     def fit(self, splits: Splits) -> None:
@@ -68,13 +71,24 @@ class Task:
         for split, rows in splits.items():
             self.read_labels(rows, split=split)
 
+    def columns_in(self, names: Collection[str]) -> tuple[str, ...]:
+        """Columns that rows with columns of these names must have, besides labels; shown with predictions."""
+        return self.columns
+
+    def texts_in(self, names: Collection[str]) -> tuple[str, ...]:
+        """Those of them that hold texts, or lists of words where the task takes those."""
+        columns = self.columns_in(names)
+        return tuple(column for column in columns if column in self.row_texts) or columns
+
     def state_dict(self) -> dict[str, Any]:
         """Attributes that were learned from the data, for JSON."""
         return {name: getattr(self, name) for name in self.learned}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for name in filter(state.__contains__, self.learned):  # an earlier version learned less
-            setattr(self, name, tuple(state[name]) if isinstance(state[name], list) else state[name])
+        for name in self.learned:
+            # Older runs have not learned all of them.
+            value = state[name] if name in state else getattr(type(self), name)
+            setattr(self, name, tuple(value) if isinstance(value, list) else value)
         self.use_learned()
 
     def use_learned(self) -> None:
@@ -92,9 +106,10 @@ class Task:
         return None
 
     def inputs_of(self, rows: Dataset, *, split: str) -> Dataset:
-        """The columns that `encode` takes: `row_id`, `columns`, and `labels` where there are some."""
+        """What `encode` takes: `row_id`, the columns of `columns_in`, and `labels` where there are some."""
         labels = self.read_labels(rows, split=split)
-        names = [name for name in ("row_id", *self.columns) if name in rows.column_names]
+        wanted = ("row_id", *self.columns_in(rows.column_names))
+        names = [name for name in wanted if name in rows.column_names]
         inputs = rows.select_columns(names)
         return inputs if labels is None else inputs.add_column("labels", labels)  # pyright: ignore
 

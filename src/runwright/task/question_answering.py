@@ -27,8 +27,10 @@ from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.labels import missing_column
 from runwright.task.text import (
     IGNORED,
+    Said,
     Span,
     as_texts,
+    notes_of,
     positions_of,
     rows_of_windows,
     sums_of_windows,
@@ -91,11 +93,13 @@ class QuestionAnswering(Task):
         """Check every context and answer; raises DataError naming split, row and column."""
         if "train" in splits and self.answers_column not in splits["train"].column_names:
             raise missing_column(splits["train"], self.answers_column, option="task.answers_column")
+        said: dict[str, Said] = {split: {} for split in splits}
         for split, rows in splits.items():
             for row, text in enumerate(rows[self.context_column][:]):
                 if not str(text or "").strip():
                     raise DataError("the context is empty", split=split, row=row, column=self.context_column)
-            self._answers(rows, split=split)
+            self._answers(rows, split=split, said=said[split])
+        self.notes = notes_of(said, splits)
 
     def state_dict(self) -> dict[str, Any]:
         return {"no_answer_threshold": self.threshold}
@@ -123,17 +127,18 @@ class QuestionAnswering(Task):
             inputs = inputs.add_column("from", list(starts)).add_column("to", list(ends))  # pyright: ignore
         return inputs
 
-    def _answers(self, rows: Any, *, split: str) -> list[Answers] | None:
+    def _answers(self, rows: Any, *, split: str, said: Said | None = None) -> list[Answers] | None:
         """The answers of each row; None where the rows have no such column."""
         if self.answers_column not in getattr(rows, "column_names", rows):
             return None
         return read_answers(
-            rows[self.answers_column][:],
-            rows[self.context_column][:],
-            split=split,
+            rows,
             column=self.answers_column,
+            context_column=self.context_column,
+            split=split,
             may_lack=self.threshold is not None,
             misplaced=self.misplaced,
+            said=said,
         )
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:

@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import regex
 from datasets import Dataset
 
-from runwright.config.tag_schemes import OUTSIDE, PREFIXES, Scheme, is_tag, other_schemes, tag_shapes, type_of
+from runwright.config.tag_schemes import OUTSIDE, Scheme, misfits, read_tag, scheme_problem, tags_of_type
 from runwright.errors import DataError, did_you_mean, listed
 from runwright.metric.classification import count_spans
 from runwright.task.labels import missing_column
-from runwright.task.text import Span, as_texts
+from runwright.task.offsets import Unit, are_marks, read_marks, tags_of_marks
+from runwright.task.text import Said, Span, as_texts, say
+from runwright.task.written_lists import WRITTEN, looks_written, read_written
 
 # Characters that belong to the one before them: vowel signs, accents, joiners.
 _MARK = r"[\p{M}\u200c\u200d]"
-_LETTER = r"[\p{L}\p{N}_]"
+_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"  # no spaces between words
+_LETTER = rf"(?:(?!{_UNSPACED})[\p{{L}}\p{{N}}_])"
 _WORD = regex.compile(
-    rf"{_LETTER}+(?:{_MARK}+{_LETTER}*)*(?:[.,]\d+{_MARK}*)*|[^\p{{L}}\p{{N}}_\s\x1c-\x1f]{_MARK}*"
+    rf"{_UNSPACED}{_MARK}*|{_LETTER}+(?:{_MARK}+{_LETTER}*)*(?:[.,]\d+{_MARK}*)*"
+    rf"|[^\p{{L}}\p{{N}}_\s\x1c-\x1f]{_MARK}*"
 )
 
 
 def split_words(text: str) -> list[Span]:
     """Spans of the words of a text: runs of letters and digits, and each other character but spaces.
 
-    Numbers keep their points and commas, and every character the marks that combine with it.
+    Of scripts that put no space between words each letter is one. Numbers keep their points and
+    commas, and every character the marks that combine with it.
     """
     return [match.span() for match in _WORD.finditer(text)]
+
+
+def shared_pieces(text: str, words: Sequence[Span], begun: Collection[int]) -> list[range]:
+    """Runs of words of which only the first is `begun` by a piece, which holds the others as well.
+
+    Such pieces are of scripts without spaces, whose words are letters.
+    """
+    runs: list[range] = []
+    for word in range(1, len(words)) if len(begun) < len(words) else ():
+        start = words[word][0]
+        if word not in begun and words[word - 1][1] == start and regex.match(_UNSPACED, text[start]):
+            first = runs.pop().start if runs and runs[-1].stop == word else word - 1
+            runs.append(range(first, word + 1))
+    return [run for run in runs if run.start in begun]
 
 
 def join_words(words: Sequence[str]) -> tuple[str, list[Span]]:
@@ -55,78 +77,153 @@ def word_of_pieces(pieces: Sequence[Span], words: Sequence[Span]) -> list[int]:
     return numbers
 
 
-def words_of_rows(rows: Any, column: str) -> tuple[list[str], list[list[Span]]]:
-    """The text of each row and the spans of its words, from a column of texts or of lists of words.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowReader:
+    """Reads words and tags from rows, which are a Dataset, or for words lists by name."""
 
-    `rows` are a Dataset, or lists by name. Raises DataError for a word that is no text.
-    """
-    texts: list[str] = []
-    spans: list[list[Span]] = []
-    for row, value in enumerate(rows[column][:]):
-        if isinstance(value, list | tuple):
-            text, words = join_words(_cells(value, "word", {"row": row, "column": column}))
-        else:
-            (text,) = as_texts([value])
-            words = split_words(text)
-        texts.append(text)
-        spans.append(words)
-    return texts, spans
+    words_column: str
+    text_column: str
+    tags_column: str
+    scheme: Scheme
+    offsets: Unit
+    misplaced: Literal["refuse", "mend"]
+    at_spaces: bool = False  # words of texts are what spaces separate; False: see `split_words`
+
+    def input_column(self, names: Iterable[str]) -> str:
+        """The column to read words from: of words, or where there is none of texts."""
+        return self.words_column if self.words_column in names else self.text_column
+
+    def words(
+        self, rows: Any, *, split: str | None = None, said: Said | None = None
+    ) -> tuple[list[str], list[list[Span]]]:
+        """The text of each row and the spans of its words, which are a list or a text.
+
+        A text in the column of words is split at spaces alone. Raises DataError for a word that is no text.
+        """
+        texts: list[str] = []
+        spans: list[list[Span]] = []
+        column = self.input_column(getattr(rows, "column_names", rows))
+        are_words = column == self.words_column
+        for row, value in enumerate(rows[column][:]):
+            where: dict[str, Any] = {"split": split, "row": row, "column": column}
+            read = read_written(value)
+            is_list = isinstance(read, list | tuple)
+            if is_list and (are_words or read is value or all(isinstance(word, str) for word in read or [0])):
+                text, words = join_words(_cells(read, "word", where))
+                say(said, f"{column}: {WRITTEN}", row, if_=read is not value)
+            elif are_words and (looks_written(value) or not isinstance(value, str)):
+                raise _no_list(value, "word", where)
+            else:
+                (text,) = as_texts([value])
+                at_spaces = are_words or self.at_spaces
+                words = (
+                    [each.span() for each in re.finditer(r"\S+", text)] if at_spaces else split_words(text)
+                )
+                say(said, AT_SPACES, row, if_=at_spaces)
+            texts.append(text)
+            spans.append(words)
+        return texts, spans
+
+    def tags(
+        self, rows: Dataset, *, split: str, names: Sequence[str] | None = None, said: Said | None = None
+    ) -> list[list[str]] | None:
+        """The tags of each row; None without the column, or where only other splits have filled it.
+
+        Whole numbers are positions in `names`, if the column does not have names of its own.
+        """
+        column, lists = self.tags_column, []
+        values = rows[column][:] if column in rows.column_names else [None]
+        if column not in rows.column_names or (split != "train" and all(tags is None for tags in values)):
+            return None
+        read = [read_written(tags) for tags in values]
+        has_words = self.words_column in rows.column_names
+        are_spans = any(map(are_marks, read)) or not (has_words or any(read))
+        if are_spans and has_words:
+            problem = f"spans of characters need a text: drop the column {self.words_column!r} (DropColumns)"
+            raise DataError(problem, split=split, column=column)
+        texts, words = self.words(rows, split=split) if are_spans else ([], [])
+        names = feature_names(rows, column) or names
+        for row, value in enumerate(read):
+            where = {"split": split, "row": row, "column": column}
+            if are_spans:
+                options: Any = {"scheme": self.scheme, "unit": self.offsets, "misplaced": self.misplaced}
+                tags, is_mended = tags_of_marks(texts[row], words[row], value, **options, where=where)
+                say(said, MENDED, row, if_=is_mended)
+                say(said, f"{column}: null is read as no span", row, if_=value is None)
+            else:
+                tags = value.split() if isinstance(value, str) and not looks_written(value) else value
+                if not isinstance(tags, list | tuple):
+                    raise _no_list(value, "tag", where)
+                tags = _cells(tags, "tag", where, names)
+                say(said, f"{column}: {WRITTEN}", row, if_=value is not values[row])
+            lists.append(tags)
+        return lists
 
 
-def learn_tags(train: Dataset, column: str, scheme: Scheme) -> tuple[str, ...]:
+AT_SPACES = "a text of words is split at spaces"
+MENDED = "spans that cut a word take all of it, and of spans that overlap the longest counts"
+
+
+def _no_list(value: Any, kind: str, where: Mapping[str, Any]) -> DataError:
+    expected = "words" if kind == "word" else "tags, one for each word, or of spans [start, end, type]"
+    hint = "; a list written as text that cannot be read for certain; write it as JSON" * looks_written(value)
+    return DataError(f"expected a list of {expected}, given {value!r:.60}{hint}", **where)
+
+
+def learn_tags(reader: RowReader, train: Dataset) -> tuple[str, ...]:
     """O and all tags of the types that occur, those of one type together; or as the data set names them.
 
     Raises DataError naming column and row, where there is one, for a tag that the scheme does not have.
     """
-    rows = _tag_lists(train, column, split="train")
+    column, scheme = reader.tags_column, reader.scheme
+    rows = reader.tags(train, split="train")
     if rows is None:
-        raise missing_column(train, column, option="task.tags_column")
-    names = _feature_names(train, column)
+        option = "task.tags_column"
+        for name, value in train[0].items():
+            with suppress(DataError):
+                if are_marks(read := read_written(value)) and read_marks(read, {}):
+                    option = f"task.tags_column={name}"
+        raise missing_column(train, column, option=option)
+    names = feature_names(train, column)
     first_rows: dict[str, int | None] = dict.fromkeys(names or ())
-    if not names:
-        for row, tags in enumerate(rows):
-            for tag in tags:
-                first_rows.setdefault(tag, row)
-    for tag, row in first_rows.items():
-        if not is_tag(tag, scheme):
-            raise DataError(
-                f"{tag!r} is no tag of task.scheme={scheme}, which has {tag_shapes(scheme)}; others are read "
-                f"with {other_schemes(scheme)}",
-                split="train",
-                row=row,
-                column=column,
-            )
+    for row, tags in enumerate([] if names else rows):
+        for tag in tags:
+            first_rows.setdefault(tag, row)
+    if wrong := misfits(first_rows, scheme):
+        problem = scheme_problem(wrong[0], first_rows, scheme)
+        raise DataError(problem, split="train", row=first_rows[wrong[0]], column=column)
     if names:
         return tuple(names)
-    if scheme == "plain":
-        return (OUTSIDE, *sorted(first_rows.keys() - {OUTSIDE}))
+    read = [tag for each in first_rows if (tag := read_tag(each, scheme)) is not None]
+    outside = next((each for each in first_rows if read_tag(each, scheme) is None), OUTSIDE)
     # All tags of a type, since another split may have the one that this one lacks.
-    types = span_types(list(first_rows), scheme)
-    return (OUTSIDE, *(f"{prefix}-{kind}" for kind in types for prefix in PREFIXES[scheme]))
+    types = dict(sorted((tag.type, tag.form) for tag in read))
+    return (outside, *(tag for kind, form in types.items() for tag in tags_of_type(kind, scheme, form=form)))
 
 
 def read_tags(
-    rows: Dataset, column: str, names: Sequence[str], *, words_column: str, split: str
+    reader: RowReader, rows: Dataset, names: Sequence[str], *, split: str, said: Said | None = None
 ) -> list[list[int]] | None:
     """The ids of the tags of each row; None where a split other than train has none.
 
     Raises DataError naming split, row and column for an unknown tag, or another number of tags than words.
     """
     # Whole numbers are positions in the list of names, unless names are numbers themselves.
-    tags = _tag_lists(
-        rows, column, split=split, names=None if any(name.isdecimal() for name in names) else names
-    )
+    are_numbers = any(name.isdecimal() for name in names)
+    tags = reader.tags(rows, split=split, names=None if are_numbers else names, said=said)
     if tags is None:
         return None
     words = None
-    if words_column in rows.column_names:
-        words = _lists(rows, words_column, "word", split=split)
+    if reader.input_column(rows.column_names) in rows.column_names:
+        words = reader.words(rows, split=split, said=said)[1]
     ids = {name: index for index, name in enumerate(names)}
     ids_by_row: list[list[int]] = []
     for number, row in enumerate(tags):
-        where: dict[str, Any] = {"split": split, "row": number, "column": column}
+        where: dict[str, Any] = {"split": split, "row": number, "column": reader.tags_column}
         if words is not None and len(words[number]) != len(row):
-            raise DataError(f"{len(row)} tags for {len(words[number])} words", **where)
+            hint = "; texts in task.words_column are split at spaces alone"
+            hint *= reader.input_column(rows.column_names) != reader.words_column
+            raise DataError(f"{len(row)} tags for {len(words[number])} words{hint}", **where)
         try:
             ids_by_row.append([ids[tag] for tag in row])
         except KeyError as error:
@@ -136,35 +233,9 @@ def read_tags(
     return ids_by_row
 
 
-def _tag_lists(
-    rows: Dataset, column: str, *, split: str, names: Sequence[str] | None = None
-) -> list[list[str]] | None:
-    """The tags of each row as text; None without the column, or where only other splits have filled it."""
-    if column not in rows.column_names:
-        return None
-    if split != "train" and all(tags is None for tags in rows[column]):
-        return None
-    return _lists(rows, column, "tag", split=split, names=_feature_names(rows, column) or names)
-
-
-def _feature_names(rows: Dataset, column: str) -> Sequence[str] | None:
+def feature_names(rows: Dataset, column: str) -> Sequence[str] | None:
+    """The names of tags that are numbers, where the data set has some."""
     return getattr(getattr(rows.features[column], "feature", None), "names", None)
-
-
-def _lists(
-    rows: Dataset, column: str, kind: str, *, split: str, names: Sequence[str] | None = None
-) -> list[list[str]]:
-    """A column of lists of words or of tags, which may be one text with spaces."""
-    lists: list[list[str]] = []
-    for row, values in enumerate(rows[column][:]):
-        where: dict[str, Any] = {"split": split, "row": row, "column": column}
-        if kind == "tag" and isinstance(values, str):
-            values = values.split()
-        if not isinstance(values, list | tuple):
-            expected = "words" if kind == "word" else "tags, one for each word"
-            raise DataError(f"expected a list of {expected}, given {values!r:.60}", **where)
-        lists.append(_cells(values, kind, where, names))
-    return lists
 
 
 def _cells(
@@ -188,6 +259,10 @@ def _cells(
     return texts
 
 
+# Letters of a whole span in schemes that do not say both where it begins and where it ends.
+_LEGAL = {"bio": "BI*", "ioe": "I*E", "plain": "I+"}
+
+
 class TagSpan(NamedTuple):
     """Words `start` to `end` - 1 are of this type."""
 
@@ -198,7 +273,7 @@ class TagSpan(NamedTuple):
 
 def span_types(names: Sequence[str], scheme: Scheme) -> list[str]:
     """The types of spans that tags of these names can make, sorted."""
-    return sorted({kind for name in names if (kind := type_of(name, scheme)) is not None})
+    return sorted({tag.type for name in names if (tag := read_tag(name, scheme)) is not None})
 
 
 def find_spans(tags: Sequence[str], *, scheme: Scheme, repair: bool) -> list[TagSpan]:
@@ -209,26 +284,22 @@ def find_spans(tags: Sequence[str], *, scheme: Scheme, repair: bool) -> list[Tag
     mode; otherwise such a span is none, as in its strict mode.
     """
     spans: list[TagSpan] = []
+    letters: list[str] = []  # of each span, from its first to its last tag
     is_open = False
-    for position, tag in enumerate(tags):
-        kind = type_of(tag, scheme)
-        if kind is None:
+    for position, each in enumerate(tags):
+        tag = read_tag(each, scheme)
+        if tag is None:
             is_open = False
             continue
-        prefix = "I" if scheme == "plain" else tag.partition("-")[0]  # plain: neighbours are one span
-        if is_open and prefix in "IE" and spans[-1].type == kind:
+        if is_open and tag.letter in "IE" and spans[-1].type == tag.type:
             spans[-1] = spans[-1]._replace(end=position + 1)
+            letters[-1] += tag.letter
         else:
-            spans.append(TagSpan(position, position + 1, kind))
-        is_open = prefix not in "ES"
-    return spans if repair or scheme == "plain" else [span for span in spans if _is_legal(tags, span, scheme)]
-
-
-def _is_legal(tags: Sequence[str], span: TagSpan, scheme: Scheme) -> bool:
-    first, last = (tags[position].partition("-")[0] for position in (span.start, span.end - 1))
-    if scheme == "bio":  # only BIOES says where a span ends
-        return first == "B"
-    return (first, last) == ("B", "E") or first == last == "S"
+            spans.append(TagSpan(position, position + 1, tag.type))
+            letters.append(tag.letter)
+        is_open = tag.letter not in "ES"
+    legal = _LEGAL.get(scheme, r"BI*E|S")
+    return [span for span, read in zip(spans, letters, strict=True) if repair or re.fullmatch(legal, read)]
 
 
 def span_tables(predictions: Any, types: Sequence[str]) -> dict[str, list[dict[str, Any]]]:

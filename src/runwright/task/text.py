@@ -9,12 +9,30 @@ import numpy as np
 import torch
 
 from runwright.errors import DataError
-from runwright.types import Batch, Example
+from runwright.types import Batch, Example, Splits
 
 IGNORED = -100  # a label that is not trained on
 MAX_WINDOWS = 1 << 16  # of one row: leaves 47 bits of an example id for the row
 
 Span = tuple[int, int]  # first character, one past the last
+
+Said = dict[str, list[int]]
+"""What was read as something else than it looks, in words, and the rows where it was."""
+
+
+def say(said: Said | None, sentence: str, row: int, *, if_: bool = True) -> None:
+    """Note a sentence for a row."""
+    if said is not None and if_:
+        said.setdefault(sentence, []).append(row)
+
+
+def notes_of(said: Mapping[str, Said], splits: Splits) -> list[str]:
+    """The sentences of each split, with how many rows they are about and the first."""
+    return [
+        f"{split}: {sentence} ({len(rows):,} rows, the first is row {splits[split][rows[0]]['row_id']})"
+        for split, sentences in said.items()
+        for sentence, rows in sentences.items()
+    ]
 
 
 def as_texts(values: Iterable[Any]) -> list[str]:

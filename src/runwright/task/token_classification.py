@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -11,23 +11,28 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 
-from runwright.config.tag_schemes import OUTSIDE
+from runwright.config.tag_schemes import Scheme, read_tag, scheme_note, tags_over
 from runwright.predictions import Ragged
 from runwright.task.base import Task
 from runwright.task.labels import learn_class_weights
 from runwright.task.losses import SingleLabel, loss_of_task
+from runwright.task.offsets import Unit
 from runwright.task.tags import (
+    AT_SPACES,
+    RowReader,
     find_spans,
     learn_tags,
     read_tags,
+    shared_pieces,
     span_tables,
     span_types,
     word_of_pieces,
-    words_of_rows,
 )
 from runwright.task.text import (
     IGNORED,
+    Said,
     cut_windows,
+    notes_of,
     positions_of,
     rows_of_windows,
     special_tokens,
@@ -68,17 +73,19 @@ class TagResults(PerExample):
 class TokenClassification(Task):
     """Encodes words in windows, sums losses over tagged pieces, and turns scores into tags and spans.
 
-    A row without a column of words may have a text, which is split at spaces and punctuation. Long rows are
-    cut into windows that overlap; each piece is trained on and judged in one of them.
+    A row without a column of words may have a text, which is split at spaces and punctuation; its tags may be
+    spans of characters. Long rows are cut into windows that overlap; each piece is trained on and judged in
+    one of them.
     """
 
     problem = "tags"
     auto_class = "AutoModelForTokenClassification"
     prediction_type = PiecePredictions
     token_fields: ClassVar = {"words": -1, "labels": IGNORED}
-    learned = ("label_names", "class_weights")
+    learned = ("label_names", "class_weights", "at_spaces")
     cuts_windows = True
     class_weights: tuple[float, ...] | None = None  # [C]
+    at_spaces = False  # words of a text are what spaces separate
 
     def __init__(
         self,
@@ -87,8 +94,10 @@ class TokenClassification(Task):
         words_column: str,
         text_column: str,
         tags_column: str,
+        offsets: Unit,
+        misplaced_spans: Literal["refuse", "mend"],
         tag_names: list[str] | None,
-        scheme: Literal["bio", "bioes", "plain"],
+        scheme: Scheme,
         repair: bool,
         train_on: Literal["first", "all"],
         aggregation: Literal["first", "average", "max"],
@@ -102,8 +111,16 @@ class TokenClassification(Task):
         self.words_column = words_column
         self.columns = (words_column,)
         self.tags_column = tags_column
+        self.reader = RowReader(
+            words_column=words_column,
+            text_column=text_column,
+            tags_column=tags_column,
+            scheme=scheme,
+            offsets=offsets,
+            misplaced=misplaced_spans,
+        )
         self.tag_names = tuple(tag_names or ())
-        self.scheme: Literal["bio", "bioes", "plain"] = scheme
+        self.scheme: Scheme = scheme
         self.repair = repair
         self.train_on = train_on
         self.aggregation = aggregation
@@ -112,10 +129,19 @@ class TokenClassification(Task):
         self.weights_option: Any = class_weights
         self.loss_option = loss
 
+    def columns_in(self, names: Collection[str]) -> tuple[str, ...]:
+        """Words, or texts where there are no words."""
+        return (self.reader.input_column(names if self.reader.text_column in names else [*self.columns]),)
+
     def fit(self, splits: Splits) -> None:
-        """Learn tags and weights; every tag is checked."""
-        self.label_names = self.tag_names or learn_tags(splits["train"], self.tags_column, self.scheme)
-        tags = {split: self.read_labels(rows, split=split) for split, rows in splits.items()}
+        """Learn tags, weights and how texts are split; every tag is checked."""
+        self.label_names = self.tag_names or learn_tags(self.reader, splits["train"])
+        said: dict[str, Said] = {split: {} for split in splits}
+        tags = {
+            split: read_tags(self.reader, rows, self.label_names, split=split, said=said[split])
+            for split, rows in splits.items()
+        }
+        self.at_spaces = AT_SPACES in said["train"]
         self.class_weights = learn_class_weights(
             self.weights_option,
             tags["train"],
@@ -124,6 +150,20 @@ class TokenClassification(Task):
             problem=self.problem,
         )
         self.use_learned()
+        self.notes = self._notes(splits, said, tags["train"] or [])
+
+    def _notes(self, splits: Splits, said: Mapping[str, Said], tags: Sequence[Sequence[int]]) -> list[str]:
+        """What was read as something else than it looks, tags of another scheme, spans that do not count."""
+        notes = notes_of(said, splits)
+        notes += filter(None, [scheme_note(self.label_names, self.scheme)])
+        names = [[self.label_names[tag] for tag in row] for row in tags if not self.repair]
+        spans, kept = (
+            sum(len(find_spans(row, scheme=self.scheme, repair=repair)) for row in names)
+            for repair in (True, False)
+        )
+        if kept < spans:
+            notes.append(f"train: task.repair=false ignores {spans - kept:,} of {spans:,} spans")
+        return notes
 
     def use_learned(self) -> None:
         """Make the objective and the span types of the tags."""
@@ -133,13 +173,10 @@ class TokenClassification(Task):
             loss_function=loss_of_task(self.loss_option, self.label_names),
         )
         self.types = span_types(self.label_names, self.scheme)
+        self.reader = replace(self.reader, at_spaces=self.at_spaces)
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[list[int]] | None:
-        return read_tags(rows, self.tags_column, self.label_names, words_column=self.columns[0], split=split)
-
-    def _words(self, rows: Any) -> tuple[list[str], list[list[tuple[int, int]]]]:
-        has_words = self.columns[0] in getattr(rows, "column_names", rows)
-        return words_of_rows(rows, self.columns[0] if has_words else self.text_columns[0])
+        return read_tags(self.reader, rows, self.label_names, split=split)
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each window of each row.
@@ -147,7 +184,7 @@ class TokenClassification(Task):
         `words` holds for each position the word in the row, -1 where the window does not speak for the
         position. `labels` is -100 where there is no loss.
         """
-        texts, spans = self._words(columns)
+        texts, spans = self.reader.words(columns)
         encoded = self.tokenizer(
             texts,
             add_special_tokens=False,
@@ -221,21 +258,29 @@ class TokenClassification(Task):
     def assemble(self, predictions: PiecePredictions, rows: Any) -> TagResults:
         """Tags and spans of each row from the pieces of its windows, which come in the order of their ids.
 
-        A word without a piece is outside.
+        A word without a piece is outside, or has part in that of the word before, see `shared_pieces`.
         """
         row_ids, firsts = rows_of_windows(predictions.example_ids)
         order = positions_of(row_ids, rows)
         words_of_pieces, scores = predictions.words.joined(firsts), predictions.scores.joined(firsts)
-        _, words_by_row = self._words(rows)
-        outside = self.label_names.index(OUTSIDE) if OUTSIDE in self.label_names else 0
+        texts, words_by_row = self.reader.words(rows)
+        ids = {name: number for number, name in enumerate(self.label_names)}
+        meanings = [read_tag(name, self.scheme) for name in self.label_names]
+        outside = meanings.index(None) if None in meanings else 0
         tags = [np.full(len(words_by_row[row]), outside, dtype=np.int64) for row in order]
         confidence = [np.zeros(len(words_by_row[row]), dtype=np.float32) for row in order]
-        results = zip(words_of_pieces.rows(), scores.rows(), tags, confidence, strict=True)
-        for row_words, row_scores, row_tags, row_confidence in results:
+        results = zip(order, words_of_pieces.rows(), scores.rows(), tags, confidence, strict=True)
+        for row, row_words, row_scores, row_tags, row_confidence in results:
             words, starts = np.unique(row_words, return_index=True)
             if len(words):
                 of_words = _scores_of_words(row_scores, starts, self.aggregation)
                 row_tags[words], row_confidence[words] = of_words.argmax(axis=1), of_words.max(axis=1)
+            for run in shared_pieces(texts[row], words_by_row[row], set(words.tolist())):
+                first = int(row_tags[run.start])
+                tag = meanings[first]
+                names = tags_over(tag, len(run), self.scheme) if tag else [self.label_names[first]] * len(run)
+                row_tags[run] = [ids.get(name, first) for name in names]
+                row_confidence[run] = row_confidence[run.start]
         has_tags = self.tags_column in getattr(rows, "column_names", ())  # records to predict have none
         labels = self.read_labels(rows, split="evaluation") if has_tags else None
         judged: dict[str, Any] = {}
@@ -265,8 +310,8 @@ class TokenClassification(Task):
     def describe(
         self, predictions: TagResults, index: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
-        """The spans with type, text, characters and score; with all scores also the tag of each word."""
-        (text,), (words,) = self._words({name: [value] for name, value in row.items()})
+        """The spans with type, text, characters and score, and the tags; with all scores those by word."""
+        (text,), (words,) = self.reader.words({name: [value] for name, value in row.items()})
 
         def spans(column: Ragged, scores: np.ndarray | None = None) -> list[dict[str, Any]]:
             described = []
@@ -278,13 +323,17 @@ class TokenClassification(Task):
                 described.append(span)
             return described
 
+        tags = [self.label_names[tag] for tag in predictions.predicted.row(index).tolist()]
         described: dict[str, Any] = {"predicted": spans(predictions.spans, predictions.scores.row(index))}
-        if predictions.expected_spans is not None:
+        if predictions.expected is not None and predictions.expected_spans is not None:
             described["expected"] = spans(predictions.expected_spans)
+            expected = predictions.expected.row(index).tolist()
+            described["expected_tags"] = [self.label_names[tag] for tag in expected]
+        described["predicted_tags"] = tags
         if all_scores:
-            tags, shares = predictions.predicted.row(index).tolist(), predictions.scores.row(index).tolist()
+            shares = predictions.scores.row(index).tolist()
             described["scores"] = [
-                {"word": text[start:end], "tag": self.label_names[tag], "score": round(share, 6)}
+                {"word": text[start:end], "tag": tag, "score": round(share, 6)}
                 for (start, end), tag, share in zip(words, tags, shares, strict=True)
             ]
         return described

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
+from runwright.analysis.compare.pairs import as_predictions
 from runwright.analysis.compare.sides import Difference, find_sides
 from runwright.analysis.compare.verdict import Verdict, judge
 from runwright.cli.main import main
+from runwright.metric.classification import tag_accuracy
 
 MakeRun = Callable[..., Path]
 
@@ -55,6 +57,14 @@ def test_spans_are_compared_without_their_scores_and_tested_by_span_f1(make_run:
     assert (found["test/span_f1"].first, found["test/span_f1"].second) == pytest.approx(figures)
     assert (found["test/accuracy"].first, found["test/accuracy"].second) == pytest.approx(shares)
     assert any(note.endswith("give them: test/loss, test/tag_accuracy") for note in verdict.notes)
+
+
+def test_tags_are_recorded_beside_their_spans() -> None:
+    span = {"type": "x", "text": "Ulm", "start": 3, "end": 6}
+    record = {"predicted": [span], "predicted_tags": ["O", "B-x", "O"], "expected": []}
+    record |= {"expected_tags": ["O", "O", "O"]}
+    found: Any = as_predictions([record, record], ("O", "B-x", "I-x"))
+    assert tag_accuracy(found, np.ones((1, 2))).tolist() == [4 / 6]
 
 
 def answers(skill: float, seed: int) -> list[dict[str, Any]]:

@@ -187,6 +187,9 @@ def test_labels_may_be_several_numbers_or_words_of_a_list(make_data):
     found = explored(make_data(train={"words": [["New", "York"]], "tags": [["B", "I"]]}), tagged)
     assert found.surveys["train"].labels == Counter(B=1, I=1)
     assert found.text("train", 0) == "New York"
+    marked = Columns(text_columns=("text",), label_column="label")
+    found = explored(make_data(train={"text": ["New York"], "label": ['[[0, 8, "LOC"]]']}), marked)
+    assert found.surveys["train"].labels == Counter(LOC=1)
 
 
 HOSTILE = [

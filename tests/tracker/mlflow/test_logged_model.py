@@ -134,12 +134,12 @@ def test_a_model_is_loaded_without_runwright_a_network_or_a_pickle(
     found = load("models:/demo@best", TEXTS, store=to_address(tmp_path / "outputs" / "mlflow.db", "sqlite"))
     scores, names = logits(TEXTS).softmax(dim=-1), ["no", "yes", "maybe"]
     for predictions in found["predictions"]:
-        assert predictions["prediction"] == [names[index] for index in scores.argmax(dim=-1)]
+        assert predictions["predicted"] == [names[index] for index in scores.argmax(dim=-1)]
         assert predictions["score"] == pytest.approx(scores.max(dim=-1).values.tolist(), abs=1e-6)
     assert found["modules"] == []
     assert found["example"] == {"text": ["good film"]}
     assert found["inputs"] == [{"type": "string", "required": True}]
-    assert [each["name"] for each in found["outputs"]] == ["prediction", "score"]
+    assert [each["name"] for each in found["outputs"]] == ["predicted", "score"]
 
 
 @pytest.mark.parametrize("problem", ["single_label", "multi_label", "regression"])
@@ -157,12 +157,12 @@ def test_the_script_says_what_the_logits_say(make_best: Any, tmp_path: Path, pro
     assert list(found.index) == [5, 1, 9]
     names = settings["label_names"]
     if problem == "regression":
-        assert found["prediction"].tolist() == pytest.approx(logits[:, 0].tolist(), abs=1e-5)
+        assert found["predicted"].tolist() == pytest.approx(logits[:, 0].tolist(), abs=1e-5)
     elif problem == "single_label":
-        assert found["prediction"].tolist() == [names[index] for index in logits.argmax(dim=-1)]
+        assert found["predicted"].tolist() == [names[index] for index in logits.argmax(dim=-1)]
     else:
         rows = [[name for name, on in zip(names, row, strict=True) if on] for row in logits > 0]
-        assert found["prediction"].tolist() == rows
+        assert found["predicted"].tolist() == rows
     gap = model.predict(None, pd.DataFrame({"a": [None, float("nan")], "b": ["good", "bad"]}))
     assert len(gap) == 2
 

@@ -39,7 +39,9 @@ class Recorded:
     exact: np.ndarray | None = None  # [N] float64
     f1: np.ndarray | None = None  # [N] float64
     spans: Ragged | None = None  # [N] rows of [S, 3] int64: first character, one past the last, type
-    expected_spans: Ragged | None = None  # as `spans`; tags of words are not recorded
+    expected_spans: Ragged | None = None  # as `spans`
+    predicted: Ragged | None = None  # [N] rows of [W] int64 tags
+    expected: Ragged | None = None  # as `predicted`
 
 
 def read_pairs(one: Path, other: Path, split: str) -> Pairs | str:
@@ -51,7 +53,9 @@ def read_pairs(one: Path, other: Path, split: str) -> Pairs | str:
         [json.loads(line) for line in file.read_bytes().splitlines() if line.strip()] for file in files
     )
     heads = [records[0].keys() if records else set() for records in (first, second)]
-    columns = sorted((heads[0] & heads[1]) - OUTPUTS)  # one run may record more of a row than the other
+    columns = sorted(
+        (heads[0] & heads[1]) - OUTPUTS - {"predicted_tags"}
+    )  # one run may record more of a row than the other
 
     def identity(record: Mapping[str, Any]) -> str:
         return json.dumps([record.get(column) for column in columns], ensure_ascii=False)
@@ -136,7 +140,13 @@ def as_predictions(records: Records, labels: tuple[str, ...]) -> Predictions | R
             )
             for rows in (predicted, expected)
         )
-        return Recorded(example_ids=ids, spans=spans, expected_spans=expected_spans)
+        numbers = {name: number for number, name in enumerate(labels)}
+        tags: dict[str, Any] = {
+            name: Ragged.of([[numbers[tag] for tag in record[key]] for record in records], dtype=np.int64)
+            for name, key in (("predicted", "predicted_tags"), ("expected", "expected_tags"))
+            if all(key in record for record in records)
+        }
+        return Recorded(example_ids=ids, spans=spans, expected_spans=expected_spans, **tags)
     columns = [_column(values, labels) for values in (predicted, expected)]
     if columns[0] is None or columns[1] is None:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +23,14 @@ from runwright.analysis.explore.survey import (
     survey_tokens,
     texts_of,
 )
-from runwright.build import texts_in_rows
 from runwright.dataset.cleaning.columns import text_of
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID
+from runwright.errors import DataError
 from runwright.report.terminal import shorten
 from runwright.task import labels
+from runwright.task.offsets import are_marks, read_marks
+from runwright.task.written_lists import read_written
 
 USUAL_LABELS = ("label", "labels", "tags", "class", "target", "score")
 USUAL_LIMITS = (32, 64, 128, 256, 512, 1024, 2048, 4096)  # tokens
@@ -52,6 +55,9 @@ class Columns:
         named = labels.LabelEncoder(names).named if names else labels.label_name
 
         def labels_of(value: Any) -> list[str]:
+            with suppress(DataError):
+                if are_marks(marks := read_written(value)):
+                    return [kind for _, _, kind, _ in read_marks(marks, {})]
             if separator is not None:
                 several = labels.split_labels(value, separator)
                 if names and labels.vector_width([several]) == len(names):
@@ -160,7 +166,7 @@ def choose_columns(data: LoadedData, task: Any) -> Columns:
     if task is None:
         label = next((name for name in USUAL_LABELS if name in names), None)
         return Columns(text_columns=_longest_texts(rows, names), label_column=label)
-    notes, texts, label = [], texts_in_rows(task), task.label_column or getattr(task, "tags_column", None)
+    notes, texts, label = [], task.texts_in(names), getattr(task, "tags_column", task.label_column)
     missing = ", ".join(name for name in texts if name not in names)
     if missing or not texts:
         texts = _longest_texts(rows, names)

@@ -6,7 +6,7 @@ from typing import Any
 
 from runwright.config.options import TARGET
 from runwright.config.rules.makers import Mistakes, as_dict, as_list, is_number, signature_of
-from runwright.config.tag_schemes import PREFIXES, is_tag, other_schemes, tag_shapes
+from runwright.config.tag_schemes import LETTERS, misfits, scheme_problem
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
 LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity"}  # of the shipped metrics
@@ -83,13 +83,11 @@ def focal_suits_the_problem(loss: Any, problem: Any, scheme: Any) -> Mistakes:
 
 
 def tags_are_of_the_scheme(names: Any, scheme: Any) -> Mistakes:
-    if scheme not in list(PREFIXES):
-        return
-    wrong = [name for name in as_list(names) if not is_tag(str(name), scheme)]
+    tags = [str(name) for name in as_list(names)]
+    wrong = misfits(tags, scheme) if scheme in list(LETTERS) else []
     if wrong:
-        expected = f"tags of task.scheme={scheme}: {tag_shapes(scheme)}"
-        hint = f"others are read with {other_schemes(scheme)}"
-        yield Mistake("task.tag_names", listed(wrong), expected, hint)
+        problem = scheme_problem(wrong[0], tags, scheme)
+        yield Mistake("task.tag_names", listed(wrong), f"tags of task.scheme={scheme}", problem)
 
 
 def window_has_room_for_new_text(length: Any, question: Any, overlap: Any) -> Mistakes:

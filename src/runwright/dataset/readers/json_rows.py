@@ -96,6 +96,8 @@ class JsonReader(Reader):
 
     def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         # Arrow alone reads 2.5 as a whole number 2, true as 1.0 and "b" as ["b"].
+        if pa.types.is_string(kind) and _are_spans(values):
+            values = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
         python_types = next(types for is_kind, types in _PYTHON_TYPES.items() if is_kind(kind))
         if odd := {*map(type, values)} - python_types:
             raise pa.ArrowTypeError(f"{odd.pop().__name__} is not {kind}")
@@ -114,12 +116,25 @@ class JsonReader(Reader):
 
 def _widened(kind: pa.DataType, values: list[Any]) -> pa.DataType:
     """The narrowest type for these values and those of a type; where there is none, that type."""
+    if _are_spans(values) and (pa.types.is_string(kind) or any(map(_is_mixed, chain(*filter(None, values))))):
+        return pa.string()
     try:
         pair = [pa.schema([("", kind)]), pa.schema([("", pa.infer_type(values))])]
         return pa.unify_schemas(pair, promote_options="permissive").field(0).type
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         # Storing the rows names the value that differs from the first.
         return kind if not pa.types.is_null(kind) else pa.infer_type([v for v in values if v is not None][:1])
+
+
+def _are_spans(values: Sequence[Any]) -> bool:
+    """Return True for lists of lists, which are kept as JSON where one is like [0, 8, "PER"]."""
+    lists = [value for value in values if value is not None]
+    return bool(lists) and all(isinstance(v, list) and all(isinstance(i, list) for i in v) for v in lists)
+
+
+def _is_mixed(values: list[Any]) -> bool:
+    """Return True for texts among numbers, for which Arrow has no type."""
+    return any(isinstance(value, str) for value in values) and any(isinstance(value, int) for value in values)
 
 
 def json_list(text: str, at: Position, *, field: str | None = None) -> Iterator[dict[str, Any]]:

@@ -211,8 +211,8 @@ def _short(value: object) -> Cell:
 
 def _text_of(record: RunRecord, example: Mapping[str, Any]) -> str:
     """The texts of an example, one after the other."""
-    names = [name for name in example if name not in NOT_TEXT and name != record.group_column]
-    texts = (example[name] for name in names)
+    others = NOT_TEXT | {"expected_tags", "predicted_tags", record.group_column}
+    texts = (example[name] for name in example if name not in others)
     return "\n".join(value_text(text) for text in texts if isinstance(text, str | list) and text)
 
 

@@ -178,12 +178,12 @@ def _signature(about: Mapping[str, Any]) -> dict[str, Any]:
         }
         for name in columns
     ]
-    prediction, score = {
+    predicted, score = {
         "regression": ({"type": "double"}, None),
         "single_label": ({"type": "string"}, {"type": "double"}),
         "multi_label": (texts, {"type": "array", "items": {"type": "double"}}),
     }.get(about["problem"], (None, None))  # other tasks name what suits them
-    columns = {"prediction": prediction, "score": score}.items()
+    columns = {"predicted": predicted, "score": score}.items()
     outputs = [{"name": name, **kind} for name, kind in columns if kind]
     schemas = [
         json.dumps([{"required": True, **column} for column in schema]) for schema in (inputs, outputs)
