@@ -27,7 +27,6 @@ from runwright.dataset.readers.raw import ROW_ID, reporting_rows
 from runwright.dataset.readers.streams import Place
 from runwright.errors import ConfigError, DataError, listed
 from runwright.metric.bootstrap import is_of_one_class, make_metric
-from runwright.model.padding_free import use_padding_free
 from runwright.report.progress import Progress
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tokenizer.source import TOKENIZER_FOLDER, is_trained, trained_tokenizer
@@ -240,16 +239,7 @@ def build_model(config: Config, prepared: Prepared, *, device: torch.device) -> 
         if not getattr(model, "supports_gradient_checkpointing", False):
             raise ConfigError(f"trainer.gradient_checkpointing: {type(model).__name__} does not support it")
         model.activation_checkpointing_enable({"use_reentrant": False})
-    return place_model(config, model, device=device)
-
-
-def place_model(config: Config, model: torch.nn.Module, *, device: torch.device) -> torch.nn.Module:
-    """The model on its device, without padding where `model.attention=auto` can have that."""
-    model = model.to(device)
-    if config["model"].get("attention") == "auto" and device.type == "cpu":
-        reason = use_padding_free(model)
-        logger.info("attention: %s", f"with padding, since {reason}" if reason else "without padding")
-    return model
+    return model.to(device)
 
 
 def build_stepper(config: Config, *, model: torch.nn.Module, task: Any, ranks: Ranks) -> Stepper:

@@ -19,6 +19,7 @@ from runwright.errors import CheckpointError, ConfigError, DataError
 from runwright.inference.records import Columns, Records, in_chunks, texts_of
 from runwright.inference.zero_shot import ZeroShot
 from runwright.model.configuration import auto_class, quiet_transformers
+from runwright.model.padding_free import use_padding_free
 from runwright.report.progress import Progress
 from runwright.runs.folder import RUN_FILE, has_model, read_run, read_saved
 from runwright.runs.states import TRACEBACK_FILE, UNENDED, look_at
@@ -83,6 +84,8 @@ def load_run(
             f"{best}: given what is not as the run wrote it ({reason}), expected config.json and "
             f"model.safetensors, with task.json beside it; put them back, or train again"
         ) from error
+    if config["model"].get("attention") == "auto":
+        use_padding_free(model)
     zero_shot = ZeroShot(task, hypotheses=hypotheses) if hypotheses else None
     options = build.build_options(config)
     ranks = start_ranks(device or options.device, precision=options.precision)
@@ -92,7 +95,7 @@ def load_run(
         config=config,
         tokenizer=tokenizer,
         task=zero_shot or task,
-        model=build.place_model(config, model, device=ranks.device).eval(),
+        model=model.to(ranks.device).eval(),
         ranks=ranks,
         options=options,
     )

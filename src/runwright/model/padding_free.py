@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from runwright.model.configuration import log
+
 NAME = "padding_free"  # as transformers calls this attention; it is not saved in a config.json
 
 # Architectures whose attention takes its keywords from the call and whose positions are an argument. Not T5
@@ -37,10 +39,18 @@ class Documents:
 
 
 def use_padding_free(model: Any) -> str:
-    """Let a transformers model run without padding; the reason where it cannot, else an empty text.
+    """Let a transformers model run without padding on a CPU; the reason where it cannot, else an empty text.
 
-    The model is compared with itself on two documents first, and left as it was where it differs.
+    The model is compared with itself on two documents first, and left as it was where it differs. On another
+    device it runs padded: a call for each document would cost more there than the padding.
     """
+    reason = _use(model)
+    if reason:
+        log.info("texts are padded: %s", reason)
+    return reason
+
+
+def _use(model: Any) -> str:
     if hasattr(model, "get_base_model"):  # adapters around it
         model = model.get_base_model()
     config: Any = getattr(model, "config", None)
@@ -71,7 +81,8 @@ def use_padding_free(model: Any) -> str:
 
 def is_padding_free(model: Any) -> bool:
     """Return True where the model runs without padding."""
-    return getattr(getattr(model, "config", None), "_attn_implementation", None) == NAME
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    return on_cpu and getattr(getattr(model, "config", None), "_attn_implementation", None) == NAME
 
 
 def _two_documents(config: Any, device: torch.device) -> dict[str, Tensor]:
@@ -95,9 +106,12 @@ def _outputs(model: Any, batch: dict[str, Tensor]) -> Tensor:
 
 def _flatten(body: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A hook before the body: the real tokens as one row, with positions that restart."""
-    if not is_padding_free(body):
-        return None
     ids = args[0] if args else kwargs["input_ids"]
+    if body.config._attn_implementation != NAME:
+        return None
+    if ids.device.type != "cpu":
+        body.set_attn_implementation("sdpa")
+        return None
     mask = kwargs.get("attention_mask")
     mask = torch.ones_like(ids) if mask is None else mask
     index = mask.flatten().nonzero()[:, 0]

@@ -23,6 +23,7 @@ from runwright.model.configuration import (
     set_padding,
 )
 from runwright.model.lora import Lora, add_adapters
+from runwright.model.padding_free import use_padding_free
 from runwright.model.parameters import (
     check_positions,
     check_types,
@@ -93,6 +94,8 @@ def load(
         log.info("frozen: %s", listed(frozen))
     model = model if lora is None else add_adapters(model, lora, new=new)
     log.info("%s: %s", type(model).__name__, parameter_counts(model))
+    if attention == "auto":
+        use_padding_free(model)
     return model
 
 

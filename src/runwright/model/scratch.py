@@ -17,6 +17,7 @@ from runwright.model.configuration import (
     set_initial_bias,
     special_token_ids,
 )
+from runwright.model.padding_free import use_padding_free
 from runwright.model.parameters import check_positions, check_types, parameter_counts
 from runwright.types import Head, OpenFraction
 
@@ -70,6 +71,8 @@ def build(
     check_types(model, head.num_types)
     set_initial_bias(model, head, new=None)
     log.info("new: all weights of %s, %s", type(model).__name__, parameter_counts(model))
+    if attention == "auto":
+        use_padding_free(model)
     return model
 
 
