@@ -83,7 +83,7 @@ def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
             hint = f"set dataset.source.field={name}"
     if "paragraphs" in str(rows.features):
         hint = "SQuAD's nested files are read by dataset=squad"
-    if names == ["text"]:
+    if names == ["text"] and not hint:
         hint = "dataset=text takes labels from folders, files or lines: dataset.source.label_from"
     if not hint and any(len(name.split()) > 3 for name in names):
         hint = "where the first line of csv is a row, set dataset.source.header=false"

@@ -100,7 +100,7 @@ def test_comments_before_a_sentence_are_left_out_and_a_word_may_be_the_same_mark
     rows = read(file, comment="# ")
     assert rows["words"][:] == [["a", "#"], ["b"]]
     assert rows["tags"][:] == [["O", "B-x"], ["O"]]
-    with pytest.raises(DataError, match=r"dataset.source.comment='#'"):
+    with pytest.raises(DataError, match=r"dataset\.source\.comment=.#."):
         read(file)
 
 

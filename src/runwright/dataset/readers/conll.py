@@ -82,7 +82,7 @@ class ConllReader(Reader):
                         "separator=tab"
                     )
                 if problem and any(line.startswith("#") for line in lines[: number + 1]):
-                    problem += "; where lines with # are comments, set dataset.source.comment='#'"
+                    problem += "; where lines with # are comments, set 'dataset.source.comment=\"#\"'"
                 if problem:
                     raise at.error(f"{problem}: {lines[number]!r:.60}", line=(at.line or 0) + number)
             if len(words[0]) >= _CONLLU_COLUMNS:

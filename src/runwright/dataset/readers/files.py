@@ -54,7 +54,7 @@ def read_csv(
         encoding=known_encoding(encoding),
         header=header,
         column_names=tuple(column_names) if column_names else None,
-        escape=quote_of(escape, "dataset.source.escape"),
+        escape=None if escape == quote else quote_of(escape, "dataset.source.escape"),  # doubled, as ever
         comment=comment,
     )
     reader = CsvReader(dialect=dialect, column_types=dict(column_types), decimal_comma=decimal == "comma")

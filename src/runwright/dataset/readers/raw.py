@@ -91,7 +91,8 @@ def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]
                 about["numbers"] = str(entry / f"{number}.npy")
             about["left_out"] = left_out
             table = MemoryMappedTable.from_file(str(entry / f"{number}.arrow"))
-            table = table.drop([column for column in left_out if column in table.column_names])
+            if dropped := [column for column in left_out if column in table.column_names]:
+                table = table.drop(dropped)
             info = DatasetInfo(description=json.dumps(about))
             splits[split["name"]] = Dataset(table, info=info, fingerprint=f"{name}-{number}")
     return splits

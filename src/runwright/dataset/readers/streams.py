@@ -110,7 +110,7 @@ class RowStream:
                 yield self._batch(taken, left_out)
             about["files"] = list(counts.items())
             errors = (left_out or {}).values()
-            about["left_out"] = {e.column: {"problem": e.problem, **e.where} for e in errors}
+            about["left_out"] = {error.column: {"problem": error.problem, **error.where} for error in errors}
             unfit = [f"left out a column whose values do not fit each other: {error}" for error in errors]
             about["notes"] = [*self.about.get("notes", ()), *unfit]
             if max(lines, default=-1) < 0:
@@ -225,10 +225,10 @@ def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sour
 
     def streams() -> dict[str, RowStream]:
         schemas = reader.schemas(files, sampled)
-        about = {s: {"notes": [*reader.notes(s, files[s][0], schema)]} for s, schema in schemas.items()}
+        notes = {split: [*reader.notes(split, files[split][0], kinds)] for split, kinds in schemas.items()}
         return {
             split: RowStream(
-                files=files[split], schema=schema, reader=reader, split=split, about=about[split]
+                files=files[split], schema=schema, reader=reader, split=split, about={"notes": notes[split]}
             )
             for split, schema in schemas.items()
         }
