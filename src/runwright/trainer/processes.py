@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 
@@ -19,7 +22,6 @@ from runwright.trainer.ranks import Ranks
 
 START_SECONDS = 300.0  # for all processes to come up: the imports of one may take long on a busy machine
 LOCAL_START_SECONDS = 60.0
-LOCAL = ("127.0.0.1", "localhost", "::1")
 BACKENDS = {"cuda": "nccl", "xpu": "xccl"}  # others: gloo
 
 
@@ -92,25 +94,41 @@ def open_store() -> Store:
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     # Our launcher holds the port open since before the first process started.
     descriptor = os.environ.pop(STORE_VARIABLE, None)
+    if environment.rank():  # torch's own wait for the first rank cannot be interrupted
+        _wait(lambda: _answers(address, port), "the first process")
     try:
         return dist.TCPStore(  # pyright: ignore[reportPrivateImportUsage] - documented
             address,
             port,
             environment.world_size(),
             is_master=not environment.rank(),
-            timeout=timedelta(seconds=_start_seconds()),
+            timeout=timedelta(seconds=START_SECONDS),
             wait_for_workers=False,
             master_listen_fd=None if descriptor is None else int(descriptor),
         )
     except dist.DistNetworkError as error:
-        problem = str(error).split("\n")[0]
-        raise ConfigError(f"environment: {problem}; given {environment.describe_launch()}") from error
+        reason = str(error).split("\n")[0]
+        raise ConfigError(f"environment: {reason}; given {environment.describe_launch()}") from error
 
 
-def _start_seconds() -> float:
-    """Without a launcher of this machine all are started at once; a cluster may start them minutes apart."""
+def _answers(address: str, port: int) -> bool:
+    with suppress(OSError), socket.create_connection((address, port), timeout=1):
+        return True
+    return False
+
+
+def _wait(is_there: Callable[[], bool], what: str) -> None:
+    """Wait for other processes; a signal may end it. Raises ConfigError where they do not come."""
+    # Without a launcher of this machine all are started at once; a cluster may start them minutes apart.
     has_launcher = not {"TORCHELASTIC_RUN_ID", WORKER_VARIABLE}.isdisjoint(os.environ)
-    return START_SECONDS if has_launcher or os.environ["MASTER_ADDR"] not in LOCAL else LOCAL_START_SECONDS
+    by_hand = not has_launcher and os.environ["MASTER_ADDR"] in ("127.0.0.1", "localhost", "::1")
+    seconds = LOCAL_START_SECONDS if by_hand else START_SECONDS
+    until = time.monotonic() + seconds
+    while not is_there():
+        if time.monotonic() > until:
+            launch = environment.describe_launch()
+            raise ConfigError(f"environment: after {seconds:g} s {what} had not come; given {launch}")
+        time.sleep(0.02)
 
 
 def _join_group(backend: str, num_processes: int, *, timeout_seconds: float) -> None:
@@ -118,12 +136,7 @@ def _join_group(backend: str, num_processes: int, *, timeout_seconds: float) -> 
     # All are here before the clock of the group, which may be short, begins to count.
     store.set(f"runwright/here/{rank}", "")
     everyone = [f"runwright/here/{other}" for other in range(num_processes)]
-    until = time.monotonic() + (seconds := _start_seconds())
-    while not store.check(everyone):  # torch's own wait cannot be interrupted
-        if time.monotonic() > until:
-            problem = f"after {seconds:g} s one of {num_processes} processes had not come"
-            raise ConfigError(f"environment: {problem}; given {environment.describe_launch()}")
-        time.sleep(0.02)
+    _wait(lambda: store.check(everyone), f"one of {num_processes} processes")
     dist.init_process_group(
         backend,
         store=PrefixStore("runwright/group", store),
