@@ -83,7 +83,7 @@ def statuses(folder: Path) -> list[str]:
     return [json.loads(run.read_text())["status"] for run in runs]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_the_job_saves_and_no_other_one_starts(start: Start, tmp_path: Path, number: int) -> None:
     process = start()
     wait_for_jobs(process, tmp_path, 1)

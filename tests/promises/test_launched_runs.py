@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +20,19 @@ import psutil
 import pytest
 
 Run = Callable[..., Any]
+
+# Starts two processes with the variables that srun sets in the tasks of a step.
+SRUN = """
+import os, subprocess, sys
+step = {"JOB_ID": os.getpid(), "STEP_ID": 0, "NTASKS": 2, "STEP_NUM_TASKS": 2, "STEP_TASKS_PER_NODE": 2}
+step |= {"STEP_NODELIST": "node7", "NODEID": 0}
+tasks = []
+for rank in range(2):
+    named = {f"SLURM_{name}": str(value) for name, value in {**step, "PROCID": rank, "LOCALID": rank}.items()}
+    environment = {**os.environ, **named, "PMI_SIZE": "2"}
+    tasks.append(subprocess.Popen([sys.executable, *sys.argv[1:]], env=environment))
+sys.exit(max(task.wait() for task in tasks))
+"""
 
 pytestmark = pytest.mark.timeout(900)  # imports of torch in several new processes, on a busy machine
 
@@ -117,7 +133,7 @@ def test_a_hung_worker_ends_the_run_with_the_stacks_of_all(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_to_the_launcher_saves_and_nothing_is_lost(launch: Run, whole_run: Run, number: int) -> None:
     launched = launch("launch.num_processes=2")
     launched.run.wait_for_step(12, launched)
@@ -131,6 +147,29 @@ def test_a_signal_to_the_launcher_saves_and_nothing_is_lost(launch: Run, whole_r
     assert again.process.wait(timeout=200) == 0, again.output()
     assert again.run.metrics() == whole_run(2).metrics()
     assert again.run.weights() == whole_run(2).weights()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_a_run_whose_terminal_is_closed_while_it_draws_bars_is_saved(
+    new_run: Run, num_processes: int
+) -> None:
+    run, launch = new_run(), f"launch.num_processes={num_processes}"
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runwright", "train", "--resume", str(run.folder), launch],
+        stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(terminal)
+    until = time.monotonic() + 120
+    while run.last_step() < 5:
+        os.read(controller, 10_000)  # or the program would wait for room
+        assert time.monotonic() < until
+    os.close(controller)
+    assert process.wait(timeout=60) == 129
+    assert run.status() == "KILLED"
+    assert run.training()["step"] == run.last_step() >= 5
 
 
 @pytest.mark.slow
@@ -163,10 +202,9 @@ def test_a_workers_own_mistake_is_shown_once_without_a_restart(launch: Run) -> N
 
 
 @pytest.mark.slow
-def test_torchrun_and_accelerate_launch_make_one_run_that_is_the_same(
-    experiment: list[str], whole_run: Run, tmp_path: Path, repository: Path
+def test_other_launchers_make_one_run_that_is_the_same(
+    experiment: list[str], whole_run: Run, tmp_path: Path
 ) -> None:
-    script = str(repository / "scripts" / "train.py")
     scripts = Path(sys.executable).parent
     config = tmp_path / "accelerate.yaml"
     config.write_text("distributed_type: MULTI_GPU\nuse_cpu: true\nnum_processes: 2\n")
@@ -175,10 +213,11 @@ def test_torchrun_and_accelerate_launch_make_one_run_that_is_the_same(
         # --standalone takes a free port; with --master_port 0 the workers are told port 0, and wait for ever
         "torchrun": ["torchrun", "--standalone", "--nproc_per_node", "2"],
         "accelerate": ["accelerate", "launch", "--config_file", str(config), "--main_process_port", "0"],
+        "srun": ["python", "-c", SRUN],
     }.items():
         arguments = [*experiment, f"output_dir={tmp_path}/{name}", "launch.num_processes=2"]
         done = subprocess.run(
-            [str(scripts / command[0]), *command[1:], script, *arguments],
+            [str(scripts / command[0]), *command[1:], "-m", "runwright", "train", *arguments],
             capture_output=True, text=True, env=environment, timeout=250,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+from typing import Any
 
 PROGRAM = """
 import os, sys
@@ -19,7 +20,7 @@ os.write(int(os.environ["RESULT"]), b"alive")
 """
 
 
-def run_program(**streams: int) -> tuple[subprocess.Popen[bytes], int]:
+def run_program(**streams: Any) -> tuple[subprocess.Popen[Any], int]:
     read_end, write_end = os.pipe()
     environment = {**os.environ, "RESULT": str(write_end), "PYTHONIOENCODING": "ascii"}
     process = subprocess.Popen(

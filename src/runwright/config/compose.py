@@ -11,7 +11,6 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -61,8 +60,8 @@ def resolve(
 
 
 def _reread(config: dict[str, Any], unresolved: dict[str, Any], overrides: Sequence[str]) -> None:
-    written, typed = leaves_of(unresolved), dict(text.partition("=")[::2] for text in overrides)
-    others: dict[str, Any] = {}
+    written, others = leaves_of(unresolved), dict[str, Any]()
+    typed = {key: text for key, _, text in (text.partition("=") for text in overrides)}
     for key, value in leaves_of(config).items():
         if isinstance(value, bool | int | float) and key in typed:
             others[key] = typed[key]
@@ -71,8 +70,10 @@ def _reread(config: dict[str, Any], unresolved: dict[str, Any], overrides: Seque
                 others[key] = yaml.load(value, Loader=YamlLoader)  # noqa: S506 - it is a safe one
     wrong = {mistake.key for mistake in check(config)} if others else set[str]()
     for key in wrong & others.keys():
+        node: Any = config
         *names, last = key.split(".")
-        node = reduce(lambda node, name: node[int(name) if isinstance(node, list) else name], names, config)
+        for name in names:
+            node = node[int(name)] if isinstance(node, list) else node[name]
         place: Any = int(last) if isinstance(node, list) else last
         before, node[place] = node[place], others[key]
         if any(f"{mistake.key}.".startswith(f"{key}.") for mistake in check(config)):

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 import unicodedata
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
+from io import StringIO
 from itertools import groupby, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -151,28 +153,27 @@ class YamlFiles(FileConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         path = Path(self.path, self._normalize_file_name(config_path))
-        name = f"{Path(self.path).name}/{config_path.removesuffix('.yaml')}.yaml"
+        name, content = f"{Path(self.path).name}/{config_path.removesuffix('.yaml')}.yaml", None
+        num_values = depth = MAX_VALUES + 1
         try:
-            text = path.read_text(encoding="utf-8-sig")
-            content = yaml.load(text, Loader=YamlLoader) if len(text) <= MAX_CHARACTERS else text  # noqa: S506
-            num_values, depth = _measure(content, {})
-        except RecursionError:
-            num_values, depth, content = 0, MAX_DEPTH + 1, text
+            stream = StringIO(text := path.read_text(encoding="utf-8-sig"))
+            stream.name = str(path)  # for PyYAML's messages
+            with suppress(RecursionError):
+                if len(text) <= MAX_CHARACTERS:
+                    content = yaml.load(stream, Loader=YamlLoader)  # noqa: S506 - it is a safe one
+                    num_values, depth = _measure(content, {})
         except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
             raise WrongFile(name, f"a file that is not UTF-8 ({error})", "UTF-8 text") from error
-        except yaml.MarkedYAMLError as error:
-            error.problem_mark.name = str(path)
-            raise
-        if len(text) > MAX_CHARACTERS or num_values > MAX_VALUES or depth > MAX_DEPTH:
+        if num_values > MAX_VALUES or depth > MAX_DEPTH:
             limits = f"{MAX_CHARACTERS:,} characters and {MAX_VALUES:,} values, {MAX_DEPTH} deep"
             raise WrongFile(name, "a larger document, or a deeper one", f"at most {limits}")
         if not isinstance(content, dict):
             problem = "no values" if content is None else shown(content)
             raise WrongFile(name, problem, "a mapping of names to values")
         if match := LOOKALIKE.search(text):
-            line, character = text.count("\n", 0, match.start()) + 1, (match[1] or match[2])[0]
-            problem = f"{unicodedata.name(character)} where YAML takes a plain space or quote"
-            raise WrongFile(f"{name}, line {line}", problem, "plain ones; text with it goes in '…'")
+            place = f"{name}, line {text.count(chr(10), 0, match.start()) + 1}"
+            problem = unicodedata.name((match[1] or match[2])[0])
+            raise WrongFile(place, problem, "plain spaces and quotes; text with it goes in '…'")
         config, header = OmegaConf.create(content), self._get_header_dict(text[:512])
         return ConfigResult(config=config, path=f"file://{self.path}", provider=self.provider, header=header)
 

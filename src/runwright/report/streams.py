@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import sys
-from typing import IO, Any
+from typing import Any, TextIO
 
 
 class _Lasting(io.FileIO):
@@ -36,7 +36,7 @@ def guard_streams() -> None:
     sys.stdout, sys.stderr = _lasting(1, sys.stdout), _lasting(2, sys.stderr)
 
 
-def _lasting(number: int, before: IO[str] | None) -> io.TextIOWrapper:
+def _lasting(number: int, before: TextIO | None) -> io.TextIOWrapper:
     raw = _Lasting(number, "w", closefd=False)
     is_terminal = raw.isatty()
     return io.TextIOWrapper(

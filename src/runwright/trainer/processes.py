@@ -22,7 +22,6 @@ from runwright.trainer.ranks import Ranks
 
 START_SECONDS = 300.0  # for all processes to come up: the imports of one may take long on a busy machine
 LOCAL_START_SECONDS = 60.0
-LOCAL = ("127.0.0.1", "localhost", "::1")
 BACKENDS = {"cuda": "nccl", "xpu": "xccl"}  # others: gloo
 
 
@@ -121,8 +120,8 @@ def _answers(address: str, port: int) -> bool:
 def _wait(is_there: Callable[[], bool], what: str) -> None:
     """Wait for other processes; a signal may end it. Raises ConfigError where they do not come."""
     # Without a launcher of this machine all are started at once; a cluster may start them minutes apart.
-    by_hand = not {"TORCHELASTIC_RUN_ID", WORKER_VARIABLE} & {*os.environ}
-    by_hand = by_hand and os.environ["MASTER_ADDR"] in LOCAL
+    has_launcher = not {"TORCHELASTIC_RUN_ID", WORKER_VARIABLE}.isdisjoint(os.environ)
+    by_hand = not has_launcher and os.environ["MASTER_ADDR"] in ("127.0.0.1", "localhost", "::1")
     seconds = LOCAL_START_SECONDS if by_hand else START_SECONDS
     until = time.monotonic() + seconds
     while not is_there():
