@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runwright.task.written_lists import read_written
@@ -21,6 +21,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(VALUES) | st.dictionaries(st.text(), VALUES))
 def test_what_json_and_python_write_is_read_back(value: Any) -> None:
     assert read_written(json.dumps(value)) == read_written(repr(value)) == value
