@@ -26,7 +26,7 @@ def sizes_fit(architecture: Any, config: Any, length: Any) -> Mistakes:
             yield Mistake(key, shown(value), "a whole number >= 1")
         elif ("dropout" in name or "pdrop" in name) and is_number(value) and not 0 <= value <= 1:
             yield Mistake(key, shown(value), "a probability from 0 to 1")
-    if architecture not in SHARED:
+    if architecture not in list(SHARED):
         return
     for name, of in (("hidden_size", "num_attention_heads"), ("dim", "n_heads"), ("n_embd", "n_head")):
         size, heads = config.get(name), config.get(of)
