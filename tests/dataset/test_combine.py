@@ -215,11 +215,11 @@ def test_the_fingerprint_follows_every_part(nested, write):
 
 def test_a_mistake_in_a_part_is_reported_by_its_key(nested):
     overrides = [
-        "dataset.source.parts.shop.source.delimiter=5",
+        "dataset.source.parts.shop.source.header=5",
         "++dataset.source.parts.forum.holdout.test=2.5",
     ]
     keys = {mistake.key for mistake in all_mistakes(nested(overrides[0]))}
-    assert keys == {"dataset.source.parts.shop.source.delimiter"}
+    assert keys == {"dataset.source.parts.shop.source.header"}
     keys = {mistake.key for mistake in all_mistakes(nested(overrides[1]))}
     assert keys == {"dataset.source.parts.forum.holdout.test"}
 

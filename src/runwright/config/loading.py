@@ -200,10 +200,11 @@ class Repository(CachingConfigRepository):
         return super().load_config(config_path)
 
     def circle(self) -> str:
-        """The files of an endless defaults list, from one to itself."""
+        """The files of an endless defaults list, from the first that was asked for to itself."""
         last, *before = [path for path, _ in groupby(self.asked[:-40:-1])]
-        inner = takewhile(lambda path: path != last, before)
-        return " -> ".join([last, *reversed(list(inner)), last])
+        files = [last, *reversed(list(takewhile(lambda path: path != last, before)))]
+        start = files.index(min(files, key=self.asked.index))
+        return " -> ".join([*files[start:], *files[:start], files[start]])
 
 
 class Loader(ConfigLoaderImpl):

@@ -92,9 +92,8 @@ def _join_others(choose_folder: Callable[[], tuple[Path, dict[str, Any] | None]]
     """Execute as one of the processes of torchrun or `accelerate launch`; the first one composes."""
     die_with_parent(signal.SIGTERM)  # stopped in good order where the launcher is killed
     if world_size() > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:  # whose agent has started the others
-        print(
-            f"waits for {world_size() - 1} other processes: {describe_launch()}", file=sys.stderr, flush=True
-        )
+        text = f"environment: waiting for {world_size() - 1} other processes: {describe_launch()}"
+        print(text, file=sys.stderr, flush=True)
     with ExitStack() as stack:
         folder = None
         if rank() == 0:
