@@ -27,7 +27,7 @@ from runwright.runs.lock import (
     read_holder,
 )
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
-from runwright.tracker.journal import Journal, last_line
+from runwright.tracker.journal import Journal, last_status
 
 UNENDED = ("CREATED", "RUNNING")
 TRACEBACK_FILE = "traceback.txt"
@@ -102,18 +102,14 @@ def ended_runs(output_dir: str | Path) -> Iterator[Path]:
 def complete_journal(folder: Path) -> None:
     """Write the end of a run into its journal, where it was killed between its status and that."""
     journal = folder / JOURNAL_FILE
-    if not journal.is_file() or _has_end(journal, read_run(folder)):
+    if not journal.is_file() or last_status(journal) == read_run(folder)["status"]:
         return
     with held_for_a_moment(folder) as held:
         record = read_run(folder)
-        if held and record["status"] not in UNENDED and not _has_end(journal, record):
+        if held and record["status"] not in UNENDED and last_status(journal) != record["status"]:
             end_journal(
                 folder, record["status"], at=record.get("end_time"), reason=record.get("reason") or ""
             )
-
-
-def _has_end(journal: Path, record: dict[str, Any]) -> bool:
-    return f'"status":"{record["status"]}"'.encode() in last_line(journal)
 
 
 def end_journal(folder: Path, status: str, *, at: float | None = None, reason: str = "") -> None:

@@ -232,11 +232,11 @@ def _is_record(record: Any) -> bool:
     )
 
 
-def last_line(path: Path) -> bytes:
-    """The last line of a journal, without its beginning where it is long; a torn one counts too."""
+def last_status(path: Path) -> str:
+    """The last status near the end of a journal; empty where there is none."""
     with path.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
-        return file.read().rstrip(b"\n").rpartition(b"\n")[2]
+        return file.read().rpartition(b'"status":"')[2].partition(b'"')[0].decode(errors="replace")
 
 
 def read_curves(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
