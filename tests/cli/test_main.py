@@ -279,11 +279,12 @@ def test_a_resolved_file_is_run_as_it_is(stand_in: Path) -> None:
     assert "seed: given -2" in process.stderr
 
 
-def test_a_run_is_resumed_by_name_and_takes_no_overrides(stand_in: Path) -> None:
+def test_a_finished_run_is_found_by_name_and_takes_no_other_seed(stand_in: Path) -> None:
     environment = {"PYTHONPATH": str(stand_in / "site")}
     runwright("train", "seed=2", folder=stand_in, **environment)
     process = runwright("train", "--resume", "latest", folder=stand_in, **environment)
-    assert (process.returncode, process.stdout) == (0, "ran seed 2\n")
+    assert (process.returncode, process.stdout) == (0, "")
+    assert "finished, nothing is left to do" in process.stderr
     assert runwright("train", "--resume", "latest", "seed=3", folder=stand_in, **environment).returncode == 2
 
 

@@ -93,7 +93,7 @@ def test_a_signal_to_any_rank_ends_all_after_the_same_step(
     job = processes.start("execute_run", run.folder, num_processes=3)
     run.wait_for_step(9, job)
     job.kill(number, ranks=ranks)
-    assert job.wait(seconds=30) == [128 + number] * 3
+    assert job.wait(seconds=30) == [128 + number] * 3, job.output()
     assert run.status() == "KILLED"
     assert run.training()["step"] == run.last_step() < 60  # no step is lost
     processes.call("execute_run", run.folder, num_processes=3)

@@ -96,7 +96,8 @@ def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tupl
 
     Raises DataError where there is only one class, or so many that the column holds no classes.
     """
-    distinct = {label_name(value) for value in values if not is_missing(value)}
+    values = [value for value in values if not is_missing(value)]
+    distinct = {label_name(value) for value in values}
     if len(distinct) < 2:
         problem = f"only one class, {distinct.pop()!r}" if distinct else "no label at all"
         raise DataError(f"{problem}: nothing can be learned from it", split=split, column=column)
@@ -107,7 +108,7 @@ def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tupl
             "give task.label_file"
         )
         raise DataError(problem, split=split, column=column)
-    for name in sorted(distinct):
+    for name in sorted({value for value in values if isinstance(value, str)}):
         if name.startswith("[") != name.endswith("]") or list_in(name) is not None:
             problem = f"{name!r} reads as a list, or a piece of one: several classes need task.problem="
             raise DataError(f'{problem}multi_label, and quotes: ["a", "b"]', split=split, column=column)

@@ -56,7 +56,8 @@ def join_launch(command: str) -> bool:
         return False
     _adopt_srun()
     given = [name for name in VARIABLES if name in os.environ]
-    is_launched = any(name in os.environ for name in MARKS)
+    # `accelerate launch` of one process sets nothing else of a launch.
+    is_launched = any(name in MARKS or name.startswith("ACCELERATE_USE_") for name in os.environ)
     wrong = [name for name in given if name != "MASTER_ADDR" and not os.environ[name].isdecimal()]
     several = [name for name in ("WORLD_SIZE", *MPI) if name in given and os.environ[name] not in ("0", "1")]
     is_whole = "WORLD_SIZE" in several and not set(JOINING) - set(given)

@@ -130,7 +130,7 @@ class Loop:
     def why_ended(self, state: TrainingState, code: int) -> str:
         """The reason why the training ended at this step: its length, early stopping, time or a signal."""
         if code > TIME_LIMIT:
-            return signal.Signals(code).name
+            return signal.Signals(code - 128).name
         if state.step >= self.plan.total_steps:
             return "length"
         return "max_minutes" if code == TIME_LIMIT else "early_stopping"

@@ -160,7 +160,10 @@ def test_mlflows_settings_are_ours_for_a_while_and_the_users_stay(monkeypatch: p
 
 
 def test_a_store_that_is_there_is_left_alone(tmp_path: Path, empty_store: Path) -> None:
-    before = Path(shutil.copy(empty_store, tmp_path)).stat()
+    shutil.copy(empty_store, tmp_path)
+    store = locate(None, artifacts=None, output_dir=tmp_path)
     with client_settings():
-        prepare(locate(None, artifacts=None, output_dir=tmp_path), timeout_seconds=60)
+        prepare(store, timeout_seconds=60)  # a copied one gets the address of its files here
+        before = (tmp_path / "mlflow.db").stat()
+        prepare(store, timeout_seconds=60)
     assert (tmp_path / "mlflow.db").stat().st_mtime_ns == before.st_mtime_ns
