@@ -75,7 +75,12 @@ def write_text(file: Path, text: str) -> None:
 
 def write_json(file: Path, value: Any) -> None:
     """Write one indented JSON document whole or not at all; what JSON does not know is written as text."""
-    write_text(file, json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
+    write_text(file, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """The content of a file that `write_json` writes."""
+    return json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n"
 
 
 def file_sha256(file: Path) -> str:

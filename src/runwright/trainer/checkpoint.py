@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from runwright.errors import CheckpointError
-from runwright.store import file_sha256, write_json
+from runwright.store import file_sha256, json_text, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -178,9 +178,11 @@ def list_checkpoints(folder: Path) -> dict[int, Path]:
 def verify(folder: Path) -> dict[str, Any]:
     """The manifest; raises CheckpointError naming the first file that is not as it was written."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
+        manifest = json.loads(text)
+        is_as_written = text == json_text(manifest)  # to the last line end
         expected = manifest.pop("sha256")
-        if _hash_of(manifest) != expected:
+        if not is_as_written or _hash_of(manifest) != expected:
             raise CheckpointError(f"{folder}: {MANIFEST} is damaged")
         if (version := manifest["format_version"]) != FORMAT_VERSION:
             raise CheckpointError(f"{folder}: format {version}, this version reads {FORMAT_VERSION}")
