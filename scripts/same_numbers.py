@@ -36,7 +36,7 @@ TINY = (
     "model.config={hidden_size:16,num_hidden_layers:2,num_attention_heads:2,intermediate_size:32}",
     "optimizer.lr=0.01",
     *("trainer=steps", "trainer.device=cpu", "trainer.num_threads=1", "trainer.evaluate_every_steps=10"),
-    *("trainer.batch_size=8", "trainer.microbatch_size=3"),
+    *("trainer.batch_size=8", "trainer.microbatch_size=3", "trainer.microbatch_tokens=null"),
 )
 VECTORS = ("task=sentence_embedding", "task.max_length=16", "task.text_column=text")
 KINDS: dict[str, tuple[str, ...]] = {
