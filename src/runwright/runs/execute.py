@@ -179,7 +179,8 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
     result = write_results(run, prepared, model, evaluations, result)
     # From the start_time in run.json, and finish_recording writes the matching end_time: the summary and
     # `runwright runs` show the same duration.
-    run.seconds["all"] = time.time() - read_run(run.folder)["start_time"]
+    record = read_run(run.folder)
+    run.seconds["all"] = time.time() - record["start_time"] - record.get("idle_seconds", 0.0)
     return result, record_summary(run, state, result, effort=effort)
 
 
@@ -247,9 +248,22 @@ def _load_newest(run: Run, prepared: build.Prepared) -> tuple[Path, Snapshot] | 
     if len(set(run.ranks.per_rank(newest[1].step if newest else 0))) > 1:
         raise CheckpointError(f"{store.folder}: not all processes read the same checkpoint there")
     if newest is not None:
+        _require_steps_left(run, prepared, newest[1].step)
         for reason in check_identity(read_identity(newest[0]), store.identity):
             logger.warning("resuming, but not bit for bit: %s", reason)
     return newest
+
+
+def _require_steps_left(run: Run, prepared: build.Prepared, step: int) -> None:
+    """Raise ConfigError where the run was made shorter than it has been trained already."""
+    train = prepared.examples.get("train")
+    per_epoch = None if train is None else -(-len(train) // run.options.batch_size)
+    total = make_plan(run.options, steps_per_epoch=per_epoch).total_steps
+    if step > total:
+        key = "trainer.max_steps" if run.options.max_epochs is None else "trainer.max_epochs"
+        raise ConfigError(
+            f"{key}: given {total} steps, but {step} are done already, expected at least as many"
+        )
 
 
 def _restore(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler: Any) -> TrainingState:

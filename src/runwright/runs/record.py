@@ -91,6 +91,9 @@ def start_recording(run: Run) -> None:
     )
     # Of a resumed run the record has an earlier end, which is no longer so.
     earlier = dict.fromkeys(sorted({"end", "end_time", "error", "reason"} & record.keys()))
+    if "end_time" in record:  # until now nobody worked at it
+        idle = record.get("idle_seconds", 0.0) + max(0.0, time.time() - record["end_time"])
+        earlier["idle_seconds"] = idle
     update_status(run.folder, "RUNNING", **earlier, **this_process(), device=str(run.ranks.device))
     run.tracker.log_params({key: value for key, value in run.config.items() if key != "references"})
     for name in (CONFIG_FILE, OVERRIDES_FILE):
@@ -100,7 +103,9 @@ def start_recording(run: Run) -> None:
 
 def finish_recording(run: Run, status: str, *, error: BaseException | None = None) -> None:
     """Record the final status and close the tracker; a failure leaves traceback.txt. For the first rank."""
-    end = read_run(run.folder)["start_time"] + run.seconds["all"] if status == "FINISHED" else time.time()
+    record = read_run(run.folder)
+    began = record["start_time"] + record.get("idle_seconds", 0.0)
+    end = began + run.seconds["all"] if status == "FINISHED" else time.time()
     fields: dict[str, Any] = {"end_time": end, **({"end": run.end} if run.end else {})}
     if error is not None and status == "FAILED":
         fields["error"] = redact(f"{type(error).__name__}: {error}")

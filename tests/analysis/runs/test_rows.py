@@ -22,6 +22,8 @@ def test_a_row_has_fields_figures_and_settings(make_folder: MakeFolder) -> None:
     row = read_row(folder)
     assert row is not None
     assert (row.name, row.status, row.step, row.seconds) == ("vader", "FINISHED", 2, 90)
+    update_status(folder, "FINISHED", idle_seconds=30.0)  # a pause before it was resumed
+    assert getattr(read_row(folder), "seconds", None) == 60
     assert row.short_id == folder.name[-6:]
     assert row.value("test/f1") == 0.5
     assert float(row.value("optimizer.lr")) == 1e-5

@@ -53,10 +53,10 @@ class RunRow:
 
     @property
     def seconds(self) -> float | None:
-        """Duration, up to now for a run that goes on; None for one whose end is unknown."""
+        """Duration without pauses before a resume; up to now for a run that goes on, None if unknown."""
         if self.end_time is None and self.status not in UNENDED:
             return None
-        return (self.end_time or time.time()) - self.start_time
+        return (self.end_time or time.time()) - self.start_time - float(self.record.get("idle_seconds", 0.0))
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:

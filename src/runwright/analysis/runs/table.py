@@ -116,7 +116,7 @@ def facts_of(row: RunRow) -> Iterator[tuple[str, str]]:
     """Labels and texts of one run, a line each."""
     yield "started", _moment(row.start_time)
     if row.end_time is not None:
-        yield "ended", f"{_moment(row.end_time)}, after {duration(row.end_time - row.start_time)}"
+        yield "ended", f"{_moment(row.end_time)}, after {duration(row.seconds or 0.0)}"
     elif row.seconds is not None:
         yield "for", duration(row.seconds)
     if row.reason:
