@@ -11,7 +11,8 @@ import shutil
 import sqlite3
 from contextlib import redirect_stdout
 from pathlib import Path
-from unittest.mock import Mock
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -330,8 +331,10 @@ def test_an_undefined_best_metric_is_said_with_what_was_taken_for_the_best(tmp_p
     ("length", "key"), [({"max_steps": 3}, "trainer.max_steps"), ({"max_epochs": 0.4}, "trainer.max_epochs")]
 )
 def test_a_run_is_not_made_shorter_than_it_has_been_trained(length: dict[str, float], key: str) -> None:
-    run = Mock(options=build_options({"trainer": TRAINER | {"max_epochs": None} | length}))
-    prepared = Mock(examples={"train": range(20)})  # 5 steps in an epoch
+    run: Any = SimpleNamespace(
+        options=build_options({"trainer": TRAINER | {"batch_size": 4, "max_epochs": None} | length})
+    )
+    prepared: Any = SimpleNamespace(examples={"train": range(20)})  # 5 steps in an epoch
     _require_steps_left(run, prepared, 2)
     with pytest.raises(ConfigError, match=f"{key}: given .* steps, but 4 are done already"):
         _require_steps_left(run, prepared, 4)
