@@ -355,6 +355,8 @@ BOMB = "".join(
         (f"x: {'{a: ' * 900}1{'}' * 900}\n", ["conf/experiment/own.yaml: given a larger document"]),
         (f"a: &a [x, x, x]\n{BOMB}", ["at most 200,000 characters and 20,000 values"]),
         ("x: &x {y: *x}\n", ["a larger document, or a deeper one"]),
+        ("metric: [mae]\n", ["choose under defaults: - override /metric: [name, …]"]),
+        ("defaults: [dataset: csv]\n", ["write: - override /dataset: csv"]),
         ("trainer: [{max_steps: 5}]\n", ["trainer: given a list in experiment/own.yaml, expected a mapping"]),
         ("dataset: {source: [a.csv]}\n", ["dataset.source: given a list", "expected a mapping of names"]),
         ("", ["conf/experiment/own.yaml: given no values"]),

@@ -290,7 +290,10 @@ def _check_kinds(loader: Loader, defaults: list[ResultDefault]) -> None:
             kind = type(value)
             if kinds.setdefault(key, kind) is not kind and {kind, kinds[key]} == {list, dict}:
                 names = {list: "a list", dict: "a mapping of names to values"}
-                raise WrongFile(key, f"{names[kind]} in {default.config_path}.yaml", names[kinds[key]])
+                chosen = "; choose under defaults: - override /metric: [name, …]" if key == "metric" else ""
+                raise WrongFile(
+                    key, f"{names[kind]} in {default.config_path}.yaml", f"{names[kinds[key]]}{chosen}"
+                )
 
 
 def explain(error: Exception, folders: ConfFolders) -> Mistake:
@@ -311,11 +314,14 @@ def explain(error: Exception, folders: ConfFolders) -> Mistake:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         options = folders.options(group) if group else []
+        hint = did_you_mean(option, options) if options else did_you_mean(group, folders.groups())
+        if (inner := group.partition("/")[2]) in folders.groups():  # relative to the file's own folder
+            hint = f"write: - override /{inner}: {option}"
         return Mistake(
             _find_choice(group, option, folders) or (file if where else str(error.missing_cfg_file)),
             f"{option!r} for group {group!r}" if group else f"{option!r}",
             f"one of the options {listed(options)}" if options else "a group that exists",
-            did_you_mean(option, options) if options else did_you_mean(group, folders.groups()),
+            hint,
         )
     reason = " ".join([where[2], *lines[1:]] if where else lines).strip()
     package = re.search(r"'[\w/]+@(\w+)[.\w]*'", reason)
