@@ -8,6 +8,7 @@ reached and nothing is imported before it is allowed.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def check_target(target: Any, *, key: str, group: str | None = None) -> Signatur
         expected = f"a module that Python can read ({error.filename}, line {error.lineno})"
         return Mistake(key, shown(target), expected)
     if source is None:
-        expected, hint = f"a module that exists: {module!r} does not", _nearest_module(module)
+        expected, hint = f"a module that exists: {module!r} does not", _nearest_module(module, name)
         return Mistake(key, shown(target), expected, hint)
     if signature is None or name.startswith("_"):
         public = [public for public in source.definitions if not public.startswith("_")]
@@ -198,8 +199,14 @@ def door_openers(config: Any, key: str = "") -> list[Mistake]:
     ]
 
 
-def _nearest_module(module: str) -> str:
+def _nearest_module(module: str, name: str) -> str:
+    """A hint on where a name is defined, else on the module of the nearest name."""
     parent, _, _ = module.rpartition(".")
+    group = find_file(".".join(module.split(".")[:2]))
+    for path in sorted(group.parent.rglob("*.py")) if group is not None else ():
+        if re.search(rf"^(class|def) {name}\b", path.read_text(encoding="utf-8"), re.MULTILINE):
+            inside = path.relative_to(group.parent).with_suffix("").parts if group else ()
+            return f"{name} is in {'.'.join([*module.split('.')[:2], *inside])}"
     file = find_file(parent) if parent else None
     if file is None or file.name != "__init__.py":
         return ""
