@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import fsspec.compression
 
 from runwright import store
-from runwright.errors import ConfigError, DataError, did_you_mean
+from runwright.errors import ConfigError, DataError, nearest
 
 _UNPACK: Any = fsspec.compression.compr  # by name: a function from a packed stream to its content
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zip": "zip"}
@@ -121,9 +121,11 @@ def _missing(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
         return f"no such file: the folder {str(folder.absolute())!r} does not exist"
-    hint = did_you_mean(path.name, [item.name for item in folder.iterdir()])
-    hint = hint or "dataset.source.folder=PATH says where it is"
-    return f"no such file (looked in {str(folder.absolute())!r}); {hint}"
+    names = {item.stem: item.name for item in sorted(folder.iterdir())}  # endings make all files look alike
+    match = nearest(path.stem, names)
+    hint = f"did you mean {names[match]!r}? " if match else ""
+    moved = "where it is: dataset.source.folder=PATH, or dataset.source.files.SPLIT=PATH"
+    return f"no such file (looked in {str(folder.absolute())!r}); {hint}{moved}"
 
 
 def _remote_files(address: str, *, split: str) -> list[str]:
