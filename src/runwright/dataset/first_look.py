@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow.compute
@@ -29,6 +29,7 @@ class SplitLook(NamedTuple):
     repeated: int = 0  # rows whose texts an earlier row of the split has
     in_train: int = 0  # rows whose texts a row of train has
     noisy: int = 0  # rows whose text comes with several labels
+    garbled: int = 0  # texts with characters that a wrong encoding leaves
 
 
 def look_at(splits: Splits, *, text_columns: Sequence[str], label_column: str | None) -> dict[str, SplitLook]:
@@ -39,20 +40,29 @@ def look_at(splits: Splits, *, text_columns: Sequence[str], label_column: str | 
     return {
         name: SplitLook(
             num_rows=len(rows),
-            empty=sum(_num_blank(rows, column) for column in text_columns),
+            empty=sum(_num_texts(rows, column, _is_blank) for column in text_columns),
             repeated=len(rows) - len(set(keys[name])),
             in_train=0 if name == "train" else sum(key in trained for key in keys[name]),
             noisy=_num_noisy(keys[name], rows, label_column),
+            garbled=sum(_num_texts(rows, column, _is_garbled) for column in text_columns),
         )
         for name, rows in heads.items()
     }
 
 
-def _num_blank(rows: Dataset, column: str) -> int:
+def _num_texts(rows: Dataset, column: str, test: Callable[[Any], Any]) -> int:
     if getattr(rows.features[column], "dtype", None) not in ("string", "large_string"):
         return 0  # lists of words
-    blank = (pc.equal(pc.utf8_trim_whitespace(values), "") for _, values in column_chunks(rows, column))
-    return sum(pc.sum(values).as_py() or 0 for values in blank)
+    return sum(pc.sum(test(values)).as_py() or 0 for _, values in column_chunks(rows, column))
+
+
+def _is_blank(texts: Any) -> Any:
+    return pc.equal(pc.utf8_trim_whitespace(texts), "")
+
+
+def _is_garbled(texts: Any) -> Any:
+    # cp1252 read as Latin-1 has control characters where € and “ were; others are put in for bytes that fail.
+    return pc.match_substring_regex(texts, "[\u0080-\u009f\ufffd]")
 
 
 def _num_noisy(keys: Sequence[bytes], rows: Dataset, label_column: str | None) -> int:
@@ -75,10 +85,12 @@ def warnings_of(looks: Mapping[str, SplitLook]) -> list[str]:
     few = {name: count for name, count in leaks.items() if name not in same}
     empty = {name: look.empty for name, look in looks.items()}
     noisy = {name: look.noisy for name, look in looks.items()}
+    garbled = {name: look.garbled for name, look in looks.items()}
     sentences = {
         "are rows of train too: is it the same file? Metrics of what was trained on say nothing": same,
         "have the same text as a row of train (dataset.cleaning: DropDuplicates with across: true)": few,
         "have a text that comes with different labels": noisy,
+        "have characters that a wrong encoding leaves (dataset.source.encoding, such as cp1252)": garbled,
         "have an empty text (dataset.cleaning: DropEmpty)": empty,
     }
     return [f"{found} {what}" for what, counts in sentences.items() if (found := of_splits(counts))]
