@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -209,3 +211,21 @@ def test_what_may_not_be_meant_is_said(
     shown = capsys.readouterr()
     assert "new.csv\tb is a file: --file" in shown.err
     assert json.loads(shown.out)["a"] == "new.csv"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_prediction_with_a_line_and_writes_nothing(
+    pairs: Path, number: signal.Signals, tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            assert callable(signal.getsignal(number))
+            signal.raise_signal(number)
+            return b""
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(Terminal()))
+    assert main(["predict", str(pairs), "--output", str(tmp_path / "out.csv")]) == 128 + number
+    assert capsys.readouterr().err == f"{number.name}: ended before there was anything to save\n"
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(number) == before
