@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from runwright.errors import DataError
+from runwright.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,8 +40,14 @@ def local_path(text: str) -> Path:
 
 @contextmanager
 def written_whole(file: Path) -> Iterator[Path]:
-    """A path to write to that replaces `file` when the block ends without an error; synced to the disk."""
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    """A path to write to that replaces `file` when the block ends without an error; synced to the disk.
+
+    What is there and no regular file, a device or a FIFO, is itself written to.
+    """
+    if file.exists() and not file.is_file():
+        yield file
+        return
+    unfinished = _unfinished(file)
     try:
         yield unfinished
         with unfinished.open("rb") as stream:
@@ -49,6 +55,31 @@ def written_whole(file: Path) -> Iterator[Path]:
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _unfinished(file: Path) -> Path:
+    return file.with_name(f".{file.name}.{os.getpid()}.tmp")
+
+
+def output_path(path: Path, *, folder: bool = False) -> Path:
+    """The file (or new folder) to write for the flag --output, or what a link leads to; makes its parents.
+
+    Raises ConfigError where it cannot be written.
+    """
+    try:
+        if path.is_dir() and not folder:
+            raise ConfigError(f"--output: given the folder {str(path)!r}, expected the name of a file")
+        if path.exists() and not path.is_file():
+            return path
+        file = Path(os.path.realpath(path))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _unfinished(file).touch()
+        _unfinished(file).unlink()
+    except OSError as error:
+        if error.errno in DISK_REFUSES:
+            raise
+        raise ConfigError(f"--output: {str(path)!r:.200} cannot be written: {error.strerror}") from error
+    return file
 
 
 @contextmanager

@@ -99,6 +99,31 @@ def test_a_key_typed_as_an_option_is_answered_with_the_override(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--resume", ""], "--resume: given '', expected RUN\n"),
+        (["train", "--resume="], "--resume: given '', expected RUN\n"),
+        (["predict", "latest", "--file", ""], "--file: given '', expected FILE\n"),
+        (["predict", "latest", "--text-column", "", "x"], "--text-column: given '', expected NAME\n"),
+        (["predict", "", "x"], "RUN: given '', expected RUN\n"),
+        (["validate", "dataset=csv", "dataset.source.files.train="], "files.train: given an empty text"),
+        (["validate", "dataset=csv", 'dataset.source.files.train=[a.csv,""]'], "given an empty text"),
+    ],
+)
+def test_an_empty_text_is_no_run_file_or_column(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_command_prints_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert "usage: runwright" in capsys.readouterr().out

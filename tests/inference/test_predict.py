@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -147,3 +151,81 @@ def test_words_may_be_in_a_column_of_another_name(tags: Path) -> None:
 def test_what_is_neither_words_nor_a_text_is_refused(tags: Path, record: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         runwright.predict(tags, ["in film", record])
+
+
+def test_what_is_no_regular_file_is_written_to_and_a_link_followed(pairs: Path, tmp_path: Path) -> None:
+    link, target, fifo = tmp_path / "link.csv", tmp_path / "target.csv", tmp_path / "fifo"
+    link.symlink_to(target.name)
+    os.mkfifo(fifo)
+    assert main(["predict", str(pairs), "good\tbad", "--output", str(link)]) == 0
+    assert link.is_symlink()
+    assert target.read_text().startswith("a,b,predicted")
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(fifo.read_text)
+        assert main(["predict", str(pairs), "good\tbad", "--output", str(fifo)]) == 0
+        assert json.loads(read.result(timeout=30))["a"] == "good"
+    assert fifo.is_fifo()
+
+
+def test_an_input_is_not_overwritten_through_a_link_either(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, link, hard = (tmp_path / name for name in ("io.csv", "link.csv", "hard.csv"))
+    file.write_text("a,b\ngood,bad\n")
+    link.symlink_to(file)
+    hard.hardlink_to(file)
+    for output in (file, link, hard):
+        assert main(["predict", str(pairs), "--file", str(file), "--output", str(output)]) == 2
+        assert "which is the input" in capsys.readouterr().err
+    assert file.read_text() == "a,b\ngood,bad\n"
+
+
+@pytest.mark.parametrize(
+    "output", [".", "..", "FOLDER", "x" * 300, "/proc/x", "a.xlsx", "b.parquet", "c.csv.gz"]
+)
+def test_an_output_that_cannot_be_written_is_refused_in_one_line(
+    pairs: Path, output: str, tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FOLDER").mkdir()
+    commands = [["predict", str(pairs), "good\tbad"]]
+    commands += [] if "." in output[1:] else [["report", str(pairs)], ["explore"]]
+    for command in commands:
+        assert main([*command, "--output", output]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith("--output: ")
+        assert told.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["FOLDER"]
+
+
+def test_what_may_not_be_meant_is_said(
+    pairs: Path, tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in (("head.csv", "a,b\n"), ("empty.csv", "")):
+        Path(name).write_text(content)
+        assert main(["predict", str(pairs), "--file", name]) == 0
+        assert capsys.readouterr().err.splitlines()[-1] == f"{name}: no row to predict"
+    Path("new.csv\tb").write_text("")
+    assert main(["predict", str(pairs), "new.csv\tb"]) == 0
+    shown = capsys.readouterr()
+    assert "new.csv\tb is a file: --file" in shown.err
+    assert json.loads(shown.out)["a"] == "new.csv"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_prediction_with_a_line_and_writes_nothing(
+    pairs: Path, number: signal.Signals, tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            assert callable(signal.getsignal(number))
+            signal.raise_signal(number)
+            return b""
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(Terminal()))
+    assert main(["predict", str(pairs), "--output", str(tmp_path / "out.csv")]) == 128 + number
+    assert capsys.readouterr().err == f"{number.name}: ended before there was anything to save\n"
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(number) == before

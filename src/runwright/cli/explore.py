@@ -40,10 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from runwright.analysis.explore.show import explore_config
+    from runwright.store import output_path
 
     explore_config(
         args.overrides,
-        output=args.output,
+        output=output_path(args.output) if args.output else None,
         as_json=args.json,
         with_tokens=not args.no_tokens,
         token_rows=args.sample_rows,

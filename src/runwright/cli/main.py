@@ -10,6 +10,7 @@ import errno
 import gc
 import os
 import sys
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -128,7 +129,9 @@ def _run(name: str, *arguments: str) -> int:
         if word.startswith("-"):
             _refuse_flag(parser, word, *words[place + 1 : place + 2])
     args.overrides = words
+    stack = ExitStack()
     try:
+        _refuse_empty(parser, args)
         if words and not takes_overrides(parser):
             usage = parser.format_usage().strip()
             raise ConfigError(f"{words[0]}: given an override, expected none; {usage}")
@@ -137,9 +140,11 @@ def _run(name: str, *arguments: str) -> int:
 
             grant_permissions(args)
         if name in ALONE or getattr(args, "multirun", False):
-            from runwright.trainer.environment import join_launch
+            from runwright.trainer.environment import StopFlag, catch_signals, join_launch
 
             join_launch(f"{name} -m" if name == "train" else name)
+            if name in ALONE[:3]:  # nothing else catches signals there
+                stack.enter_context(catch_signals(StopFlag(at_once=True)))
         return import_module(f"runwright.cli.{name}").execute(args)
     except RunwrightError as error:
         print(_message(error), file=sys.stderr)
@@ -158,6 +163,18 @@ def _run(name: str, *arguments: str) -> int:
         place = error.filename or "the disk"
         print(f"{place}: {error.strerror}; free some space there, or choose another place", file=sys.stderr)
         return 1
+    finally:
+        stack.close()
+
+
+def _refuse_empty(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """An empty text is what a shell makes of a variable that is not set."""
+    for action in parser._actions:
+        value = getattr(args, action.dest, None)
+        is_named = action.option_strings or action.dest == "run"
+        if is_named and "" in (value if isinstance(value, list) else [value]):
+            name = (action.option_strings or [action.dest.upper()])[0]
+            raise ConfigError(f"{name}: given '', expected {action.metavar or 'a value'}")
 
 
 def _check_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -57,26 +58,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from runwright.errors import ConfigError
     from runwright.runs.folder import BEST_MODEL, resolve_run
+    from runwright.store import output_path
 
     if args.texts and args.file:
         raise ConfigError("--file and texts are both given; expected one of them")
+    suffix = args.output.suffix.lower() if args.output else ""
+    if suffix and not args.output_format and suffix not in OUTPUT_FORMATS:
+        choices = f"{', '.join(OUTPUT_FORMATS)}, or --output-format for another name"
+        raise ConfigError(f"--output: given a file of {suffix[:20]}, expected one of {choices}")
     hypotheses = hypotheses_of(args)
     folder = resolve_run(args.run, needs=BEST_MODEL)
+    output = output_path(args.output) if args.output else None
+    for text in filter(os.path.isfile, args.texts):
+        print(f"{text} is a file: --file {text} reads it", file=sys.stderr)
     from runwright.inference.predict import predict_to_stream
 
-    suffix = args.output.suffix.lower() if args.output else ""
     count = predict_to_stream(
         folder,
         texts=args.texts,
         file=args.file,
         reading={name: getattr(args, name) for name in READING},
         text_columns=args.text_column,
-        output=args.output,
+        output=output,
         output_format=args.output_format or OUTPUT_FORMATS.get(suffix, "jsonl"),
         all_scores=args.all_scores,
         device=args.device,
         hypotheses=hypotheses,
     )
-    if args.output:
+    if not count:
+        print(f"{args.file or 'standard input'}: no row to predict", file=sys.stderr)
+    elif args.output:
         print(f"{count:,} predictions in {args.output}", file=sys.stderr)
     return 0

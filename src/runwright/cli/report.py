@@ -29,9 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Write the page and print its path."""
     from runwright.runs.page import find, write_report
+    from runwright.store import output_path
 
+    file = output_path(args.output) if args.output else None
     folder, is_sweep = find(args.run, output_dir=args.output_dir)
-    page = write_report(folder, is_sweep=is_sweep, file=args.output)
+    page = write_report(folder, is_sweep=is_sweep, file=file)
     print(page)
     if args.open:
         import webbrowser

@@ -51,18 +51,20 @@ def execute(args: argparse.Namespace) -> int:
 
 def _index(args: argparse.Namespace, words: list[str]) -> int:
     from runwright.runs.folder import BEST_MODEL, resolve_run
+    from runwright.store import output_path
 
     if len(words) != 2:
         raise ConfigError(f"runwright search index: given {len(words)} words, expected RUN and FILE")
     if args.output is None:
         raise ConfigError("--output: given nothing, expected the folder to save the index in")
     folder = resolve_run(words[0], needs=BEST_MODEL)
+    output = output_path(args.output, folder=True)
     from runwright.inference.search import make_index
 
     about = make_index(
         folder,
         words[1],
-        args.output,
+        output,
         reading={name: getattr(args, name) for name in READING},
         text_column=args.text_column,
         kind=args.kind,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,7 +41,12 @@ def predict_to_stream(
     if any(OBJECTS.match(text.encode("utf-8", "replace")) for text in texts):
         print("arguments: JSON is predicted as a text; records come by --file or input", file=sys.stderr)
     records: Iterable[dict[str, Any]] = as_records(texts, columns, file="arguments")
-    records = records if texts else open_records(run, file, columns, reading)
+    if not texts:
+        records = open_records(run, file, columns, reading)
+        inputs = [0] if file in (None, "-") else list(filter(os.path.exists, records.files))
+        is_input = [output and output.is_file() and os.path.samefile(each, output) for each in inputs]  # noqa: PTH121 - a Path is no descriptor
+        if any(is_input):
+            raise ConfigError(f"--output: given {str(output)!r}, which is the input; expected another file")
     # Read twice: any record may have one column more.
     header = csv_columns(records) if output_format == "csv" and not texts else ()
     with Progress(enabled=output is not None) as progress, progress.counting("predict") as on_progress:
@@ -63,7 +69,6 @@ def _opened(output: Path | None) -> Iterator[Any]:
     if output is None:
         yield sys.stdout
         return
-    output.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(output) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as stream:
         yield stream
 
@@ -73,7 +78,8 @@ def _write_vectors(file: Path, records: Iterable[Mapping[str, Any]]) -> int:
     vectors = [record["predicted"] for record in records]
     if not all(isinstance(vector, list) and {*map(type, vector)} == {float} for vector in vectors):
         raise ConfigError("--output: a .npy file takes vectors, which task=sentence_embedding predicts")
-    file.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(file) as unfinished, unfinished.open("wb") as stream:
-        np.save(stream, np.array(vectors, dtype="<f4").reshape(len(vectors), -1), allow_pickle=False)
+        array = np.array(vectors, dtype="<f4").reshape(len(vectors), len(vectors[0]) if vectors else 0)
+        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
+        stream.write(array.tobytes())  # np.save asks for a position, which a FIFO has not
     return len(vectors)

@@ -84,8 +84,8 @@ class Records:
         path = self._spool or str(source)
         self.name = STANDARD_INPUT if self._spool else path
         with self._naming():
-            self._files = files_of_splits({"": path}, None)[""]
-            self._beginning = _beginning_of(self._files[0])
+            self.files = files_of_splits({"": path}, None)[""]
+            self._beginning = _beginning_of(self.files[0])
             own = list(_own_readers(dataset, path))
             if format_name is None and (delimiter is not None or quote is not None):
                 format_name = "tsv" if path_of(path).suffix.lower() == ".tsv" else "csv"
@@ -100,7 +100,7 @@ class Records:
         self.note = "" if format_name else self._described(candidates[number], [reader for reader, _ in own])
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for address in self._files:
+        for address in self.files:
             at, file = Position(address=address), self.name if self._spool else address
             with self._naming():
                 records = counted(self._reader.records(at), at) if _beginning_of(address).strip() else ()
@@ -126,7 +126,7 @@ class Records:
         if format_name is not None:
             same = [reader for reader, _ in own if format_of(reader) == format_name]
             return same[:1] or [_usual(format_name)]
-        ending = path_of(self._files[0]).suffix.lower()
+        ending = path_of(self.files[0]).suffix.lower()
         named = "text" if self._spool else FORMATS.get(ending)
         found = [
             reader
@@ -150,7 +150,7 @@ class Records:
 
     def _fields(self, reader: CsvReader) -> list[str]:
         """The fields of the first record."""
-        at = Position(address=self._files[0])
+        at = Position(address=self.files[0])
         try:
             return next(records_in(lines_of(at, reader.dialect.encoding), reader.dialect, at), [])
         except DataError:
@@ -175,7 +175,7 @@ class Records:
         has_objects = OBJECTS.match(self._beginning) is not None
         if format_of(reader) in PLAIN:
             return not has_objects
-        at = Position(address=self._files[0])
+        at = Position(address=self.files[0])
         try:
             if isinstance(reader, CsvReader) and reader.dialect.header:
                 return self._hold_texts(reader.names(at.address, ""))

@@ -146,12 +146,10 @@ class EvaluationStopped(Exception):  # noqa: N818 - not an error
 
 
 class Interrupted(KeyboardInterrupt):  # no `except Exception` of a library holds it up
-    """A signal came before the training began."""
+    """A signal came before the training began, or where there is none."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(
-            f"{signal.Signals(number).name}: ended before training began, nothing had to be saved"
-        )
+        super().__init__(f"{signal.Signals(number).name}: ended before there was anything to save")
         self.code = 128 + number
 
 

@@ -84,6 +84,9 @@ def splits_have_plain_names(files: Any, splits: Any, holdout: Any, subset: Any) 
         if split in SPLITS and by_split[split] is not None:
             hint = "the best step is chosen on validation" if SPLITS[split] == "validation" else ""
             yield Mistake(f"{option}.{split}", "a split of this name", f"the name {SPLITS[split]!r}", hint)
+        names = as_list(by_split[split]) or [by_split[split]]
+        if option == "files" and not all(str(name).strip() for name in names):
+            yield Mistake(f"{option}.{split}", "an empty text", "a file, a pattern or a folder")
 
 
 def source_can_be_streamed(streaming: Any, source: Any) -> Mistakes:
