@@ -217,6 +217,22 @@ def test_classes_that_may_be_meant_otherwise_are_pointed_out(make_task: Any) -> 
     assert "C++" not in note
 
 
+@pytest.mark.parametrize("form", [str, int])
+def test_ids_are_refused_where_the_names_of_classes_came_out_of_train(make_task: Any, form: type) -> None:
+    test = splits([form(0), form(1)])["train"]
+    data = splits(["none", "hate"])
+    with pytest.raises(DataError, match=r"'hate', 'none'; train has names.*MapValues.*task\.label_names="):
+        make_task().fit(data | {"validation": test})
+    task, later = make_task(), make_task()
+    task.fit(data)
+    later.load_state_dict(json.loads(json.dumps(task.state_dict())))
+    with pytest.raises(DataError, match="train has names"):
+        later.read_labels(test, split="test")
+    named = make_task(label_names=["none", "hate"])
+    named.fit(data)
+    assert named.read_labels(test, split="test") == [0, 1]
+
+
 def test_a_class_is_the_same_composed_and_decomposed(make_task: Any) -> None:
     data = splits(["caf\u00e9", "tea"]) | {"test": splits(["cafe\u0301"])["train"]}
     for names in (None, ["cafe\u0301", "tea"]):

@@ -138,18 +138,25 @@ def doubtful_names(names: Sequence[str]) -> list[str]:
 
 
 class LabelEncoder:
-    """Turns a label value into its class id; a value may be a name, or an id where no name is a number."""
+    """Turns a label value into its class id; a value may be a name, or an id where no name is a number.
 
-    def __init__(self, names: Sequence[str]) -> None:
+    Without `ordered` the names came out of labels, and their order says nothing of ids.
+    """
+
+    def __init__(self, names: Sequence[str], *, ordered: bool = True) -> None:
         self.names = tuple(names)
         self._ids = {label_name(name): index for index, name in enumerate(self.names)}
-        self._takes_ids = not any(map(_is_number, self.names))
+        self._num_ids = 0 if any(map(_is_number, self.names)) else len(self.names)
+        self._ordered = ordered
 
     def named(self, value: Any) -> str:
         """The class name of a value; the value as text where it is no class."""
         with suppress(DataError):
             return self.names[self.encode(value)]
         return label_name(value)
+
+    def _is_id(self, name: str) -> bool:
+        return name.isdecimal() and int(name) < self._num_ids
 
     def encode(self, value: Any, **where: Any) -> int:
         """The class id; raises DataError, with split, row and column, for a value that is no class."""
@@ -163,13 +170,16 @@ class LabelEncoder:
             )
         elif name in self._ids:
             return self._ids[name]
-        elif self._takes_ids and name.isdecimal() and int(name) < len(self.names):
+        elif (is_id := self._is_id(name)) and self._ordered:
             return int(name)
         else:
             shown = ", ".join(map(repr, self.names[:8])) + (", …" if len(self.names) > 8 else "")
             problem = f"unknown label {value!r}; the {len(self.names)} classes are {shown}; "
             hidden = "where -1 means that there is no label, DropValues drops such rows"
             problem += hidden if name == "-1" else did_you_mean(name, self.names)
+            if is_id:
+                problem += "train has names, which tell no ids: dataset.cleaning MapValues makes ids names, "
+                problem += "or train with task.label_names=[…], the names in the order of the ids"
         raise DataError(problem.rstrip("; "), **where)
 
 

@@ -58,7 +58,8 @@ class SequenceClassification(Task):
     """Single-label, multi-label or regression targets for one text or a pair of texts."""
 
     auto_class = "AutoModelForSequenceClassification"
-    learned = ("label_names", "group_names", "class_weights", "label_form")
+    learned = ("label_names", "group_names", "class_weights", "label_form", "names_ordered")
+    names_ordered = True  # the class names were given in the order of ids
     label_form: Literal["", "vector", "signed"] = ""  # vector: 0 or 1 for each class; signed: below 0 too
     class_weights: tuple[float, ...] | None = None  # [C]
     initial_bias: tuple[float, ...] = ()
@@ -107,6 +108,8 @@ class SequenceClassification(Task):
         values = self._values(splits["train"], split="train") or []
         self.label_form = self._form_of(splits["train"], values)
         if self.problem != "regression":
+            given = self.names_option or names_in(splits["train"].features.get(self.label_column))
+            self.names_ordered = bool(given)
             self.label_names = self.names_option or self._names_from(splits["train"], values)
         labels = {name: self.read_labels(rows, split=name) for name, rows in splits.items()}["train"] or []
         if self.group_column:
@@ -203,7 +206,7 @@ class SequenceClassification(Task):
         values = self._values(rows, split=split)
         if values is None or (split != "train" and self._is_hidden(values)):
             return None  # hidden test labels, as GLUE publishes them
-        encoder = LabelEncoder(self.label_names)
+        encoder = LabelEncoder(self.label_names, ordered=self.names_ordered)
         values = self._sets(values) if self.problem == "multi_label" else values
         labels: list[Any] = []
         for row, value in enumerate(values):

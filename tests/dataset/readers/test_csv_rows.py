@@ -78,6 +78,13 @@ def test_quotes_that_stay_in_every_value_are_noted(read, write, load, quote, row
     assert "dataset.source.quote" in note
 
 
+def test_a_header_in_the_middle_is_no_row(read, write, load):
+    joined = write("a.csv", HEAD + "a,1\n" + HEAD + "b,0\n")
+    with pytest.raises(DataError, match=r"line 3.*repeats the header.*dataset\.source\.files\.train="):
+        load(read("csv", joined))
+    assert columns(load(read("csv", write("b.csv", "text\na\ntext\n"))))["text"] == ["a", "text"]
+
+
 def test_single_quotes_have_a_name(read, write, load):
     data = load(read("csv", write("a.csv", HEAD + "'it''s, b',pos\n"), quote="single"))
     assert columns(data)["text"] == ["it's, b"]

@@ -55,7 +55,7 @@ def nothing_is_held_out_of_a_mixture(source: Any, holdout: Any) -> Mistakes:
 def holdout_leaves_something(holdout: Any) -> Mistakes:
     numbers = {split: share for split, share in as_dict(holdout).items() if is_number(share)}
     for split, share in numbers.items():
-        if share < 0 or (share > 1 and share != int(share)):
+        if share < 0 or (share > 1 and share != int(share)) or (share == 1 and isinstance(share, float)):
             expected = "a share from 0 to below 1, or a whole number of rows"
             yield Mistake(f"holdout.{split}", shown(share), expected)
     for split, file in as_dict(holdout).items():

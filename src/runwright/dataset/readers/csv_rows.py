@@ -140,10 +140,14 @@ class CsvReader(Reader):
 
     def rows(self, at: Position, names: Sequence[str], /) -> Iterator[list[str]]:
         """The fields of each record; raises DataError at the first that has too few or too many."""
-        header = self.dialect.header and not at.offset
+        header, head = self.dialect.header and not at.offset, list(names)
         for fields in records_in(lines_of(at, self.dialect.encoding), self.dialect, at):
             if header:
-                header = False
+                header, head = False, fields
+            elif fields == head and len(head) > 1:
+                if not self.dialect.lenient:
+                    problem = "the row repeats the header, as where files were joined: delete it, or list "
+                    raise at.error(f"{problem}the files: dataset.source.files.{at.split}=[a.csv,b.csv]")
             elif len(fields) >= len(names) and (self.dialect.lenient or not any(fields[len(names) :])):
                 yield fields[: len(names)]
             elif not self.dialect.lenient:
