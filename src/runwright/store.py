@@ -15,7 +15,7 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
+PAGE = (".html", ".htm")
 _ABANDONED_SECONDS = 24 * 3600
 DISK_REFUSES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
@@ -40,11 +41,8 @@ def local_path(text: str) -> Path:
 
 @contextmanager
 def written_whole(file: Path) -> Iterator[Path]:
-    """A path to write to that replaces `file` when the block ends without an error; synced to the disk.
-
-    What is there and no regular file, a device or a FIFO, is itself written to.
-    """
-    if file.exists() and not file.is_file():
+    """A path to write to that replaces `file` when the block ends without an error; synced to the disk."""
+    if file.exists() and not file.is_file():  # a device, a FIFO
         yield file
         return
     unfinished = _unfinished(file)
@@ -61,14 +59,16 @@ def _unfinished(file: Path) -> Path:
     return file.with_name(f".{file.name}.{os.getpid()}.tmp")
 
 
-def output_path(path: Path, *, folder: bool = False) -> Path:
+def output_path(path: Path, *, endings: Collection[str] = (), is_folder: bool = False) -> Path:
     """The file (or new folder) to write for the flag --output, or what a link leads to; makes its parents.
 
-    Raises ConfigError where it cannot be written.
+    Raises ConfigError where it cannot be written, or ends in what is none of the formats.
     """
     try:
-        if path.is_dir() and not folder:
+        if path.is_dir() and not is_folder:
             raise ConfigError(f"--output: given the folder {str(path)!r}, expected the name of a file")
+        if endings and path.suffix and path.suffix.lower() not in endings:
+            raise ConfigError(f"--output: given {path.suffix!r:.40}, expected one of {', '.join(endings)}")
         if path.exists() and not path.is_file():
             return path
         file = Path(os.path.realpath(path))

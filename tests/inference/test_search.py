@@ -6,8 +6,10 @@ import csv
 import io
 import itertools
 import json
+import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +160,16 @@ def test_vectors_of_a_file_are_one_array(run: Path, tmp_path: Path) -> None:
     assert main(["predict", str(run), "--file", str(file), "--output", str(target)]) == 0
     vectors = np.load(target, allow_pickle=False)
     np.testing.assert_allclose(vectors, embed(load_run(run), TEXTS), atol=1e-6)
+
+
+def test_vectors_may_go_into_a_fifo_and_be_none(run: Path, tmp_path: Path) -> None:
+    fifo, empty = tmp_path / "fifo", tmp_path / "empty.txt"
+    os.mkfifo(fifo)
+    empty.touch()
+    for file, shape in ((run.parents[2] / "texts.txt", len(TEXTS)), (empty, 0)):
+        flags = ["--file", str(file), "--output-format", "npy", "--output", str(fifo)]
+        with ThreadPoolExecutor() as pool:
+            read = pool.submit(fifo.read_bytes)
+            assert main(["predict", str(run), *flags]) == 0
+            assert len(np.load(io.BytesIO(read.result(timeout=30)), allow_pickle=False)) == shape
+    assert fifo.is_fifo()

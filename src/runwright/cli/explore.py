@@ -40,11 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from runwright.analysis.explore.show import explore_config
-    from runwright.store import output_path
+    from runwright.store import PAGE, output_path
 
     explore_config(
         args.overrides,
-        output=output_path(args.output) if args.output else None,
+        output=args.output and output_path(args.output, endings=PAGE),
         as_json=args.json,
         with_tokens=not args.no_tokens,
         token_rows=args.sample_rows,

@@ -173,8 +173,7 @@ def _refuse_empty(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
         value = getattr(args, action.dest, None)
         is_named = action.option_strings or action.dest == "run"
         if is_named and "" in (value if isinstance(value, list) else [value]):
-            name = (action.option_strings or [action.dest.upper()])[0]
-            raise ConfigError(f"{name}: given '', expected {action.metavar or 'a value'}")
+            raise ConfigError(f"{[*action.option_strings, 'RUN'][0]}: given '', expected {action.metavar}")
 
 
 def _check_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:

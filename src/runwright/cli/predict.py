@@ -63,12 +63,10 @@ def execute(args: argparse.Namespace) -> int:
     if args.texts and args.file:
         raise ConfigError("--file and texts are both given; expected one of them")
     suffix = args.output.suffix.lower() if args.output else ""
-    if suffix and not args.output_format and suffix not in OUTPUT_FORMATS:
-        choices = f"{', '.join(OUTPUT_FORMATS)}, or --output-format for another name"
-        raise ConfigError(f"--output: given a file of {suffix[:20]}, expected one of {choices}")
     hypotheses = hypotheses_of(args)
     folder = resolve_run(args.run, needs=BEST_MODEL)
-    output = output_path(args.output) if args.output else None
+    endings = () if args.output_format else OUTPUT_FORMATS
+    output = args.output and output_path(args.output, endings=endings)
     for text in filter(os.path.isfile, args.texts):
         print(f"{text} is a file: --file {text} reads it", file=sys.stderr)
     from runwright.inference.predict import predict_to_stream

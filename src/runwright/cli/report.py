@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Write the page and print its path."""
     from runwright.runs.page import find, write_report
-    from runwright.store import output_path
+    from runwright.store import PAGE, output_path
 
-    file = output_path(args.output) if args.output else None
+    file = args.output and output_path(args.output, endings=PAGE)
     folder, is_sweep = find(args.run, output_dir=args.output_dir)
     page = write_report(folder, is_sweep=is_sweep, file=file)
     print(page)

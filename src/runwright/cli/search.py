@@ -58,13 +58,12 @@ def _index(args: argparse.Namespace, words: list[str]) -> int:
     if args.output is None:
         raise ConfigError("--output: given nothing, expected the folder to save the index in")
     folder = resolve_run(words[0], needs=BEST_MODEL)
-    output = output_path(args.output, folder=True)
     from runwright.inference.search import make_index
 
     about = make_index(
         folder,
         words[1],
-        output,
+        output_path(args.output, is_folder=True),
         reading={name: getattr(args, name) for name in READING},
         text_column=args.text_column,
         kind=args.kind,

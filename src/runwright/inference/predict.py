@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,7 @@ def predict_to_stream(
     if not texts:
         records = open_records(run, file, columns, reading)
         inputs = [0] if file in (None, "-") else list(filter(os.path.exists, records.files))
-        is_input = [output and output.is_file() and os.path.samefile(each, output) for each in inputs]  # noqa: PTH121 - a Path is no descriptor
-        if any(is_input):
+        if output and output.is_file() and any(os.path.samefile(each, output) for each in inputs):  # noqa: PTH121 - a descriptor is no Path
             raise ConfigError(f"--output: given {str(output)!r}, which is the input; expected another file")
     # Read twice: any record may have one column more.
     header = csv_columns(records) if output_format == "csv" and not texts else ()
@@ -80,6 +80,6 @@ def _write_vectors(file: Path, records: Iterable[Mapping[str, Any]]) -> int:
         raise ConfigError("--output: a .npy file takes vectors, which task=sentence_embedding predicts")
     with written_whole(file) as unfinished, unfinished.open("wb") as stream:
         array = np.array(vectors, dtype="<f4").reshape(len(vectors), len(vectors[0]) if vectors else 0)
-        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
-        stream.write(array.tobytes())  # np.save asks for a position, which a FIFO has not
+        writer: Any = SimpleNamespace(write=stream.write)  # a FIFO has no position, which np.save asks for
+        np.save(writer, array, allow_pickle=False)
     return len(vectors)
