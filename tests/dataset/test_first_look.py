@@ -60,7 +60,10 @@ def test_labels_of_many_rows_are_counted_in_a_sample_of_the_whole(monkeypatch: p
         return [rows["label"][:].count(number) for number in range(2)]
 
     task = SimpleNamespace(
-        label_names=("no", "yes"), label_column="label", columns=("text",), label_counts=label_counts
+        label_names=("no", "yes"),
+        label_column="label",
+        columns_in=lambda names: ("text",),
+        label_counts=label_counts,
     )
     looks = {"test": SplitLook(num_rows=8)}
     assert [*describe(data, task, looks, source={}, cut={})][-1].endswith("no 2, yes 1 in 3 rows")
@@ -81,18 +84,29 @@ def test_more_rows_than_are_worth_the_time_are_not_looked_at(monkeypatch: pytest
         ([1, 0], "int64, ids"),
         ([0.5, 1.0], "double, numbers"),
         ([[0, 1, 1], [0, 0, 0]], "list<item: int64>, 0/1 vectors of 3"),
+        (['[{"start": 0}]', "[]"], "string, lists as text"),
         ([["a"], []], "list<item: string>, lists"),
     ],
 )
 def test_columns_are_shown_with_their_types_and_the_form_of_the_labels(labels: list[Any], form: str) -> None:
     rows = Dataset.from_dict({"text": ["x", "y"], "label": labels, "na\x1bme": [1, 2], "row_id": [0, 1]})
-    found = columns_of(rows, used=["text"], label_column="label")
+    found = columns_of(rows, used=["text"], label_columns=["label"])
     assert found == f"text (string), label ({form}); not used: na\\x1bme"
+
+
+def test_every_column_of_labels_is_a_used_one() -> None:
+    rows = Dataset.from_dict({"words": ["x"], "price": [1], "speed": [0], "id": ["a"]})
+    task = SimpleNamespace(
+        label_columns=("price", "speed"), label_column="price, speed", columns_in=lambda names: ("words",)
+    )
+    data = SimpleNamespace(splits={"train": rows}, notes=[])
+    (first, *_) = describe(data, task, {}, source={"_target_": "x.read_csv"}, cut={})
+    assert first.endswith("words (string), price (int64, ids), speed (int64, ids); not used: id")
 
 
 def test_the_table_has_classes_with_their_counts_and_leaves_out_what_was_not_measured() -> None:
     data = SimpleNamespace(splits={"train": Dataset.from_dict({"text": ["x"] * 3})}, notes=["a\x1bnote"])
-    names = {"label_names": ("no", "yes"), "label_column": None, "columns": ("text",)}
+    names = {"label_names": ("no", "yes"), "label_column": None, "columns_in": lambda names: ("text",)}
     task = SimpleNamespace(**names, label_counts=lambda rows, split: [1, len(rows) - 1])
     looks = {"train": SplitLook(num_rows=3)}
     first, note, heading, train = describe(data, task, looks, source={"_target_": "x.read_csv"}, cut={})

@@ -209,6 +209,7 @@ def test_classes_that_may_be_meant_otherwise_are_pointed_out(make_task: Any) -> 
     first, second = task.label_notes({})
     assert first == "classes that look the same: 'Joy', 'joy'; MapValues makes them one"
     assert second.startswith("1 of 6 class names hold ';', such as 'joy;anger'")
+    assert second.endswith("; for several classes a row: 'task.label_separator=\";\"'")
     task = make_task()
     task.fit(splits(["pos", "\uff50os", "p\u200bos", "a\xa0b", "a b", "C", "C++"]))
     (note,) = task.label_notes({})
@@ -231,6 +232,37 @@ def test_ids_are_refused_where_the_names_of_classes_came_out_of_train(make_task:
     named = make_task(label_names=["none", "hate"])
     named.fit(data)
     assert named.read_labels(test, split="test") == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "option"),
+    [
+        (["1 0 1", "0 1 0"], r"'task\.label_separator=\" \"'"),
+        (["1;0;1", "0;1;0"], r"'task\.label_separator=\";\"'"),
+        (["101", "010"], r"cells \[1, 0, 1\]"),
+        ([101, 110, 100], r"cells \[1, 0, 1\]"),
+    ],
+)
+@pytest.mark.parametrize("names", [None, ["a", "b", "c"]])
+def test_numbers_for_each_class_in_one_text_are_no_class(
+    make_task: Any, labels: list[Any], option: str, names: list[str] | None
+) -> None:
+    with pytest.raises(DataError, match=option + r".*task\.label_names"):
+        make_task("multi_label", label_names=names).fit(splits(labels))
+    for classes in (["10", "11"], ["1", "0"], ["101", "20"]):
+        make_task("multi_label").fit(splits(classes))
+
+
+def test_decimal_numbers_as_classes_are_said_and_so_is_a_class_with_one_row(make_task: Any) -> None:
+    task, data = make_task(), splits([1.1] * 10 + [1.2], place=[2.0] * 11)
+    task.fit(data)
+    assert task.notes == ["classes with a single row of train: '1.2'"]
+    (note,) = task.label_notes(data)
+    assert note.startswith("'label' is read as decimal numbers: 1.1 and 1.10,")
+    assert "++dataset.source.column_types.label=string" in note
+    task = make_task("regression", group_column="place")
+    task.fit(data)
+    assert [note.partition(" ")[0] for note in task.label_notes(data)] == ["'place'"]
 
 
 def test_a_class_is_the_same_composed_and_decomposed(make_task: Any) -> None:

@@ -105,7 +105,8 @@ def describe(
     """
     name, rows = next(iter((data.splits or {"train": data.stream.head()}).items()))
     label = task.label_column or getattr(task, "tags_column", getattr(task, "answers_column", None))
-    yield f"read as {reading_of(source)}; {name}: {columns_of(rows, used=task.columns, label_column=label)}"
+    labels, used = getattr(task, "label_columns", (label,)), task.columns_in(rows.column_names)
+    yield f"read as {reading_of(source)}; {name}: {columns_of(rows, used=used, label_columns=labels)}"
     yield from map(plain, data.notes)
     lines = [["split", "rows", "empty", "repeated", "in train", "cut", "labels"]]
     for name, look in looks.items():
@@ -131,12 +132,13 @@ def _classes(rows: Dataset, split: str, task: Any) -> str:
     return ", ".join(f"{plain(name)} {count:,}" for name, count in named) + of * bool(counts)
 
 
-def columns_of(rows: Dataset, *, used: Sequence[str], label_column: str | None) -> str:
+def columns_of(rows: Dataset, *, used: Sequence[str], label_columns: Sequence[str | None]) -> str:
     """The columns with their types and the form of the labels, then those that are not used."""
     kinds = {name: str(rows.features.arrow_schema.field(name).type) for name in rows.column_names}
-    if label_column in kinds:
-        kinds[label_column] += f", {_form(rows[:1000][label_column])}"
-    named = [name for name in dict.fromkeys([*used, label_column]) if name in kinds]
+    for name in label_columns:
+        if name in kinds:
+            kinds[name] += f", {_form(rows[:1000][name])}"
+    named = [name for name in dict.fromkeys([*used, *label_columns]) if name in kinds]
     rest = [plain(name) for name in kinds if name not in (*named, ROW_ID)]
     text = ", ".join(f"{plain(str(name))} ({kinds[str(name)].replace('large_', '')})" for name in named)
     return f"{text}; not used: {', '.join(rest[:8])}{', …' * (len(rest) > 8)}" if rest else text
@@ -149,6 +151,8 @@ def _form(values: Sequence[Any]) -> str:
         widths, members = {len(value) for value in present}, {str(one) for value in present for one in value}
         return f"0/1 vectors of {max(widths)}" if len(widths) == 1 and members <= {"0", "1"} else "lists"
     kinds = {type(value) for value in present}
+    if kinds == {str} and all(value.lstrip()[:1] in "[{(" for value in present):
+        return "lists as text"
     return "ids" if kinds == {int} else "numbers" if kinds == {float} else "names"
 
 

@@ -21,6 +21,7 @@ MAX_CLASSES_FROM_DATA = 2000  # more distinct values than this are an id or a te
 SEPARATORS = ";|,\t/ "  # that may stand between the classes of a row
 FLAGS = {"0": False, "False": False, "false": False, "1": True, "True": True, "true": True}
 _ITEM = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,'"\[\]]+""")  # of a list written as text
+_VECTOR = re.compile(r"[01](?:([ ,;|/\t])[01](?:\1[01])*|[01]+)")  # 0 or 1 for each class in a text
 UNSEEN = 0.5  # added to each count, so that a class without a row has a finite logarithm
 
 
@@ -117,8 +118,9 @@ def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tupl
     return tuple(sorted(distinct))
 
 
-def doubtful_names(names: Sequence[str]) -> list[str]:
+def doubtful_names(names: Sequence[str], problem: str) -> list[str]:
     """Class names that may be meant otherwise, one sentence for each kind."""
+    multi = "" if problem == "multi_label" else "task.problem=multi_label "
     hidden = "-1 is a class; where it means that there is no label, DropValues drops such rows"
     notes = [hidden] if "-1" in names else []
     looks: dict[str, list[str]] = {}
@@ -133,7 +135,7 @@ def doubtful_names(names: Sequence[str]) -> list[str]:
         joined = [name for name, of_name in parts.items() if mark in ";|\t" or of_name <= {*names}]
         if joined:
             what = f"{len(joined)} of {len(names)} class names hold {mark!r}, such as {joined[0]!r}"
-            notes.append(f"{what}; for several classes a row: task.problem=multi_label, task.label_separator")
+            notes.append(f"{what}; for several classes a row: {multi}'task.label_separator=\"{mark}\"'")
     return notes
 
 
@@ -155,12 +157,10 @@ class LabelEncoder:
             return self.names[self.encode(value)]
         return label_name(value)
 
-    def _is_id(self, name: str) -> bool:
-        return name.isdecimal() and int(name) < self._num_ids
-
     def encode(self, value: Any, **where: Any) -> int:
         """The class id; raises DataError, with split, row and column, for a value that is no class."""
         name = label_name(value)
+        is_id = name.isdecimal() and int(name) < self._num_ids
         if is_missing(value):
             problem = "the label is empty"
         elif not isinstance(value, Hashable) or isinstance(value, bytes | tuple):
@@ -170,7 +170,7 @@ class LabelEncoder:
             )
         elif name in self._ids:
             return self._ids[name]
-        elif (is_id := self._is_id(name)) and self._ordered:
+        elif is_id and self._ordered:
             return int(name)
         else:
             shown = ", ".join(map(repr, self.names[:8])) + (", …" if len(self.names) > 8 else "")
@@ -214,6 +214,14 @@ def vector_width(rows: Sequence[Sequence[Any]]) -> int:
     sizes = {len(row) for row in rows}
     width = sizes.pop() if len(sizes) == 1 else 0
     return width if width > 1 and all(label_name(item) in FLAGS for row in rows for item in row) else 0
+
+
+def vector_text(values: Iterable[Any]) -> re.Match[str] | None:
+    """The first of values that are as long and all written 1 0 1 or 101, with the mark between as group 1."""
+    texts = [label_name(value) for value in values if not is_missing(value)]
+    # 10 and 11 alone are more likely two classes
+    is_vector = len({*map(len, texts)}) == 1 and (len(texts[0]) > 2 or any(text[0] == "0" for text in texts))
+    return _VECTOR.fullmatch(texts[0]) if is_vector and all(map(_VECTOR.fullmatch, texts)) else None
 
 
 def split_labels(value: Any, separator: str) -> list[Any]:

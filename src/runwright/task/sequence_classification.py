@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any, Literal
 from datasets import ClassLabel, Dataset
 from torch import Tensor
 
-from runwright.errors import DataError
+from runwright.errors import DataError, listed
 from runwright.task.base import Task
 from runwright.task.labels import (
     LabelEncoder,
@@ -19,6 +20,7 @@ from runwright.task.labels import (
     bias_of_labels,
     check_label_names,
     doubtful_names,
+    each_label,
     is_missing,
     label_name,
     learn_class_weights,
@@ -30,6 +32,7 @@ from runwright.task.labels import (
     read_number,
     read_vector,
     split_labels,
+    vector_text,
     vector_width,
 )
 from runwright.task.losses import MultiLabel, Objective, Regression, SingleLabel, loss_of_task
@@ -47,6 +50,7 @@ from runwright.types import (
     Splits,
 )
 
+FEW_ROWS = 10  # of the largest class: with fewer, a class with a single row is nothing to point out
 PROBLEM_TYPES = {  # transformers' names, stored in the saved model
     "single_label": "single_label_classification",
     "multi_label": "multi_label_classification",
@@ -112,6 +116,10 @@ class SequenceClassification(Task):
             self.names_ordered = bool(given)
             self.label_names = self.names_option or self._names_from(splits["train"], values)
         labels = {name: self.read_labels(rows, split=name) for name, rows in splits.items()}["train"] or []
+        counts = Counter(each_label(labels) if self.label_names else ())
+        alone = [repr(self.label_names[index]) for index, count in sorted(counts.items()) if count == 1]
+        if alone and max(counts.values()) >= FEW_ROWS:
+            self.notes = [f"classes with a single row of train: {listed(alone)}"]
         if self.group_column:
             values = {str(value) for rows in splits.values() for value in rows[self.group_column]}
             self.group_names = tuple(sorted(values))
@@ -180,6 +188,12 @@ class SequenceClassification(Task):
             problem = f"each row has {width} numbers, 0 or 1, one for each class; given {num_names} names of "
             problem += f"classes, expected {width} in their order: task.label_names=[…]"
             raise DataError(problem, split="train", column=self.label_column)
+        text = vector_text(values) if are_sets and not width else None
+        if text and not {*map(label_name, values)} <= {"", *self.names_option}:
+            write = f"'task.label_separator=\"{text[1]}\"'" if text[1] else f"cells [{', '.join(text[0])}]"
+            problem = f"{text[0]!r} reads as numbers, 0 or 1, one for each class: write {write}, and "
+            problem += "task.label_names=[…], the names of the classes in their order"
+            raise DataError(problem, split="train", column=self.label_column)
         return "vector" if width or len(self.label_columns) > 1 else ""
 
     def _names_from(self, train: Dataset, values: Sequence[Any]) -> tuple[str, ...]:
@@ -189,7 +203,13 @@ class SequenceClassification(Task):
         return names_from_values(names, split="train", column=self.label_column)
 
     def label_notes(self, splits: Splits) -> list[str]:
-        notes = doubtful_names(self.label_names)
+        notes = doubtful_names(self.label_names, self.problem)
+        classes = () if self.problem == "regression" or self.label_form == "vector" else self.label_columns
+        features = {name: kind for rows in splits.values() for name, kind in rows.features.items()}
+        for name in filter(None, (*classes, self.group_column)):
+            if "float" in str(getattr(features.get(name), "dtype", "")):
+                same = f"{name!r} is read as decimal numbers: 1.1 and 1.10, 10 and 10.0 are the same"
+                notes.append(f"{same}; of CSV ++dataset.source.column_types.{name}=string keeps them apart")
         for split, rows in splits.items():
             values = self._values(rows, split=split) if split != "train" else None
             if values is not None and self._is_hidden(values):
