@@ -76,8 +76,6 @@ def output_path(path: Path, *, endings: Collection[str] = (), is_folder: bool = 
         _unfinished(file).touch()
         _unfinished(file).unlink()
     except OSError as error:
-        if error.errno in DISK_REFUSES:
-            raise
         raise ConfigError(f"--output: {str(path)!r:.200} cannot be written: {error.strerror}") from error
     return file
 
