@@ -67,17 +67,15 @@ def output_path(path: Path, *, endings: Collection[str] = (), is_folder: bool = 
     try:
         if path.is_dir() and not is_folder:
             raise ConfigError(f"--output: given the folder {str(path)!r}, expected the name of a file")
-        if endings and path.suffix and path.suffix.lower() not in endings:
-            raise ConfigError(f"--output: given {path.suffix!r:.40}, expected one of {', '.join(endings)}")
         if path.exists() and not path.is_file():
             return path
+        if endings and path.suffix and path.suffix.lower() not in endings:
+            raise ConfigError(f"--output: given {path.suffix!r:.40}, expected one of {', '.join(endings)}")
         file = Path(os.path.realpath(path))
         file.parent.mkdir(parents=True, exist_ok=True)
         _unfinished(file).touch()
         _unfinished(file).unlink()
     except OSError as error:
-        if error.errno in DISK_REFUSES:
-            raise
         raise ConfigError(f"--output: {str(path)!r:.200} cannot be written: {error.strerror}") from error
     return file
 

@@ -39,12 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    from runwright.analysis.explore.show import explore_config
     from runwright.store import PAGE, output_path
+
+    output = args.output and output_path(args.output, endings=PAGE)
+    from runwright.analysis.explore.show import explore_config
 
     explore_config(
         args.overrides,
-        output=args.output and output_path(args.output, endings=PAGE),
+        output=output,
         as_json=args.json,
         with_tokens=not args.no_tokens,
         token_rows=args.sample_rows,

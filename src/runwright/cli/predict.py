@@ -65,8 +65,7 @@ def execute(args: argparse.Namespace) -> int:
     suffix = args.output.suffix.lower() if args.output else ""
     hypotheses = hypotheses_of(args)
     folder = resolve_run(args.run, needs=BEST_MODEL)
-    endings = () if args.output_format else OUTPUT_FORMATS
-    output = args.output and output_path(args.output, endings=endings)
+    output = args.output and output_path(args.output, endings=() if args.output_format else OUTPUT_FORMATS)
     for text in filter(os.path.isfile, args.texts):
         print(f"{text} is a file: --file {text} reads it", file=sys.stderr)
     from runwright.inference.predict import predict_to_stream

@@ -28,10 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Write the page and print its path."""
-    from runwright.runs.page import find, write_report
     from runwright.store import PAGE, output_path
 
     file = args.output and output_path(args.output, endings=PAGE)
+    from runwright.runs.page import find, write_report
+
     folder, is_sweep = find(args.run, output_dir=args.output_dir)
     page = write_report(folder, is_sweep=is_sweep, file=file)
     print(page)

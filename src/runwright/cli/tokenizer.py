@@ -74,7 +74,10 @@ def _train(args: argparse.Namespace, values: list[str], words: list[str]) -> int
         raise ConfigError(
             f"runwright tokenizer train: given {words[0]!r}, expected key=value; --output FOLDER"
         )
+    from runwright.store import output_path
+
     folder = args.output or Path("tokenizer")
+    output_path(folder, is_folder=True)
     if folder.exists():
         raise ConfigError(f"--output: {folder} exists already; name another folder")
     if not any(text.startswith(("tokenizer=", "experiment=")) for text in values):
