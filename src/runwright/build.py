@@ -178,8 +178,7 @@ def fit_task(task: Any, data: LoadedData) -> None:
     with naming_rows(splits):
         task.fit(splits)
     if task.problem == "multi_label":  # the comma of "1,2" stands between two labels
-        hint = f"{task.label_column!r} is text ("
-        data.notes[:] = [note for note in data.notes if hint not in note]
+        data.notes[:] = [note for note in data.notes if f"{task.label_column!r} is text (" not in note]
     data.notes.extend(task.notes)
 
 
