@@ -135,6 +135,7 @@ def prepare(
         fit_task(task, data)
         if check is not None:
             check(data, task)
+        data.notes.extend(task.label_notes(data.splits))
         looks = look(data, task)
     prints = data.fingerprints
     total = sum(map(len, data.splits.values()))
@@ -157,8 +158,7 @@ def prepare(
 
 
 def look(data: LoadedData, task: Any) -> dict[str, SplitLook]:
-    """A first look at the rows; what needs a warning or may be meant otherwise is added to the data."""
-    data.notes.extend(task.label_notes(data.splits))
+    """A first look at the rows; what needs a warning is added to the data."""
     texts = task.texts_in(_rows_to_fit(data)["train"].column_names)
     looks = look_at(data.splits, text_columns=texts, label_column=task.label_column)
     data.warnings.extend(warnings_of(looks))
@@ -178,8 +178,7 @@ def fit_task(task: Any, data: LoadedData) -> None:
     with naming_rows(splits):
         task.fit(splits)
     if task.problem == "multi_label":  # the comma of "1,2" stands between two labels
-        hint = f"{task.label_column!r} is text ("
-        data.notes[:] = [note for note in data.notes if hint not in note]
+        data.notes[:] = [note for note in data.notes if f"{task.label_column!r} is text (" not in note]
     data.notes.extend(task.notes)
 
 

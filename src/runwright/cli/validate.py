@@ -74,6 +74,7 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
 
     data, task = load_data(config), build_task(config, stand_in())  # no task needs it before it encodes
     fit_task(task, data)
+    data.notes.extend(task.label_notes(data.splits))
     looks, source = look(data, task), config["dataset"].get("source") or {}
     yield from (f"data: warning: {text}" for text in data.warnings)
     yield from (f"data: {text}" for text in describe(data, task, looks, source=source, cut={}))

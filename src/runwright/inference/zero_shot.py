@@ -121,7 +121,7 @@ class ZeroShot(Task):
         if self.label_column not in getattr(rows, "column_names", ()):  # records to predict have none
             return None
         reader = copy(self.pairs)  # with these classes in place of entailment and its contrary
-        reader.label_names, reader.problem = self.label_names, self.problem
+        reader.label_names, reader.problem, reader.names_ordered = self.label_names, self.problem, True
         labels = reader.read_labels(rows, split="evaluation")
         if labels is None:
             return None

@@ -140,10 +140,7 @@ def doubtful_names(names: Sequence[str], problem: str) -> list[str]:
 
 
 class LabelEncoder:
-    """Turns a label value into its class id; a value may be a name, or an id where no name is a number.
-
-    Without `ordered` the names came out of labels, and their order says nothing of ids.
-    """
+    """Turns a label value, a name, into its class id; `ordered` names that are no numbers take ids too."""
 
     def __init__(self, names: Sequence[str], *, ordered: bool = True) -> None:
         self.names = tuple(names)

@@ -112,8 +112,8 @@ class SequenceClassification(Task):
         values = self._values(splits["train"], split="train") or []
         self.label_form = self._form_of(splits["train"], values)
         if self.problem != "regression":
-            given = self.names_option or names_in(splits["train"].features.get(self.label_column))
-            self.names_ordered = bool(given)
+            feature = splits["train"].features.get(self.label_column)
+            self.names_ordered = bool(self.names_option or names_in(feature))
             self.label_names = self.names_option or self._names_from(splits["train"], values)
         labels = {name: self.read_labels(rows, split=name) for name, rows in splits.items()}["train"] or []
         counts = Counter(each_label(labels) if self.label_names else ())

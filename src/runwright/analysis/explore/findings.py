@@ -92,7 +92,8 @@ def _labels(exploration: Exploration) -> Iterator[Finding]:
     counts = train.labels
     if not exploration.are_classes or len(counts) < 2:
         return
-    yield from (Finding("look", note) for note in doubtful_names(sorted(counts)))
+    problem = "multi_label" if exploration.columns.label_separator else "single_label"
+    yield from (Finding("look", note) for note in doubtful_names(sorted(counts), problem))
     (name, count), *_ = counts.most_common(1)
     if count >= DOMINANT_CLASS * counts.total():
         rate = f"{count / counts.total():.1%}"

@@ -144,10 +144,9 @@ class CsvReader(Reader):
         for fields in records_in(lines_of(at, self.dialect.encoding), self.dialect, at):
             if header:
                 header, head = False, fields
-            elif fields == head and len(head) > 1:
-                if not self.dialect.lenient:
-                    problem = "the row repeats the header, as where files were joined: delete it, or list "
-                    raise at.error(f"{problem}the files: dataset.source.files.{at.split}=[a.csv,b.csv]")
+            elif fields == head and len(head) > 1 and not self.dialect.lenient:
+                problem = "the row repeats the header, as where files were joined: delete it, or list "
+                raise at.error(f"{problem}the files: dataset.source.files.{at.split}=[a.csv,b.csv]")
             elif len(fields) >= len(names) and (self.dialect.lenient or not any(fields[len(names) :])):
                 yield fields[: len(names)]
             elif not self.dialect.lenient:
