@@ -9,11 +9,12 @@ import sys
 from typing import Any
 
 PROGRAM = """
-import os, sys
+import contextlib, os, sys
 from runwright.report.streams import guard_streams
 guard_streams()
 print("größe")
-sys.stdin.read(1)  # until the terminal is closed
+with contextlib.suppress(OSError):  # where the terminal is closed before this
+    sys.stdin.read(1)
 print("lost", flush=True)
 print("lost too", file=sys.stderr)
 os.write(int(os.environ["RESULT"]), b"alive")

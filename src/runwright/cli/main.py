@@ -171,7 +171,7 @@ def _refuse_empty(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
     """An empty text is what a shell makes of a variable that is not set."""
     for action in parser._actions:
         value = getattr(args, action.dest, None)
-        is_named = action.option_strings or action.dest == "run"
+        is_named = (action.option_strings or action.dest == "run") and action.const != ""
         if is_named and "" in (value if isinstance(value, list) else [value]):
             raise ConfigError(f"{[*action.option_strings, 'RUN'][0]}: given '', expected {action.metavar}")
 
