@@ -6,6 +6,7 @@ error before it ends, with the time and whether it looks like an echo, so that t
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import faulthandler
@@ -152,4 +153,10 @@ def _beat(beats: int) -> None:
 
 if __name__ == "__main__":
     guard_streams()
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    # All is written. Python's own end once aborted a worker of a run that had finished ("terminate called
+    # without an active exception": a thread of a library was left), so what remains is done here.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
