@@ -63,10 +63,11 @@ def _check_values(rows: Dataset, start: int, values: Any, *, split: str, column:
             split=split,
             column=column,
         )
-    return bool(pc.all(_is_blank(values)).as_py())
+    return bool(pc.all(is_blank(values)).as_py())
 
 
-def _is_blank(values: Any) -> Any:
+def is_blank(values: Any) -> Any:
+    """True where an Arrow array of texts has white space alone or nothing."""
     return pc.equal(pc.utf8_trim_whitespace(values), "")
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow.compute
 from datasets import Dataset
 
+from runwright.dataset.checks import is_blank
 from runwright.dataset.fingerprint import column_chunks, row_keys
 from runwright.dataset.readers.raw import ROW_ID
 from runwright.errors import plain
@@ -40,7 +41,7 @@ def look_at(splits: Splits, *, text_columns: Sequence[str], label_column: str | 
     return {
         name: SplitLook(
             num_rows=len(rows),
-            empty=sum(_num_texts(rows, column, _is_blank) for column in text_columns),
+            empty=sum(_num_texts(rows, column, is_blank) for column in text_columns),
             repeated=len(rows) - len(set(keys[name])),
             in_train=0 if name == "train" else sum(key in trained for key in keys[name]),
             noisy=_num_noisy(keys[name], rows, label_column),
@@ -54,10 +55,6 @@ def _num_texts(rows: Dataset, column: str, test: Callable[[Any], Any]) -> int:
     if getattr(rows.features[column], "dtype", None) not in ("string", "large_string"):
         return 0  # lists of words
     return sum(pc.sum(test(values)).as_py() or 0 for _, values in column_chunks(rows, column))
-
-
-def _is_blank(texts: Any) -> Any:
-    return pc.equal(pc.utf8_trim_whitespace(texts), "")
 
 
 def _is_garbled(texts: Any) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import math
 import re
 import unicodedata
@@ -15,12 +13,12 @@ from typing import Any, Literal
 from runwright.dataset.readers.raw import why_left_out
 from runwright.errors import ConfigError, DataError, did_you_mean, listed
 from runwright.store import local_path
+from runwright.task.written_lists import read_written
 
 MAX_NUMBER = 1e18  # its squared error is finite in float32
 MAX_CLASSES_FROM_DATA = 2000  # more distinct values than this are an id or a text, not a class
 SEPARATORS = ";|,\t/ "  # that may stand between the classes of a row
 FLAGS = {"0": False, "False": False, "false": False, "1": True, "True": True, "true": True}
-_ITEM = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,'"\[\]]+""")  # of a list written as text
 _VECTOR = re.compile(r"[01](?:([ ,;|/\t])[01](?:\1[01])*|[01]+)")  # 0 or 1 for each class in a text
 UNSEEN = 0.5  # added to each count, so that a class without a row has a finite logarithm
 
@@ -192,18 +190,11 @@ def missing_column(rows: Any, column: str, *, option: str) -> DataError:
 def list_in(text: str) -> list[Any] | None:
     """The list, tuple or set that a text is to JSON, Python or numpy, as in CSV cells; None for another."""
     text = text.strip()
-    inner = text[1:-1]
-    if text[:1] + text[-1:] not in ("[]", "()", "{}") or _ITEM.sub("", inner).strip(", \t\r\n"):
+    if text[:1] + text[-1:] not in ("[]", "()", "{}"):
         return None
-    items = []
-    for item in _ITEM.findall(inner):
-        for read in (json.loads, ast.literal_eval):
-            with suppress(ValueError, SyntaxError):
-                items.append(read(item))
-                break
-        else:
-            return None
-    return items
+    items = read_written(f"[{text[1:-1]}]")
+    is_flat = isinstance(items, list) and not any(isinstance(item, list | dict) for item in items)
+    return items if is_flat else None
 
 
 def vector_width(rows: Sequence[Sequence[Any]]) -> int:
