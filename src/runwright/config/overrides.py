@@ -157,7 +157,7 @@ def apply_value(override: Override, config: DictConfig) -> list[Mistake]:
 
 
 def quoted(key: str, value: str) -> str:
-    """What to type in a shell so that Hydra takes the value for this very text."""
+    """Quote a value for a shell so that Hydra takes it for this very text."""
     escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
     ending = re.search(r"\\*$", value)
     return shlex.quote(f'{key}="{escaped}{ending[0] if ending else ""}"')
@@ -184,7 +184,7 @@ def _parse(parser: OverridesParser, text: str, folders: ConfFolders) -> Override
 
 
 def _readable(parser: OverridesParser, text: str) -> str:
-    """What to type in place of an override that Hydra cannot read."""
+    """Suggest the override to type in place of one that Hydra cannot read."""
     if len(text.split()) > 1 and all(re.match(r"[+~]*[a-z_.]+=", word) for word in text.split()):
         return f"write several words, without quotes around them: {text}"
     typed = text.translate(TYPEWRITER).strip()

@@ -42,7 +42,7 @@ class Tag(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def read_tag(tag: str, scheme: str) -> Tag | None:
-    """What a tag says; None for a word outside. Raises ValueError for none of the scheme."""
+    """Letter, type and form of a tag; None for a word outside. Raises ValueError for none of the scheme."""
     if scheme == "plain":
         return None if tag == OUTSIDE else Tag("I", tag, "{type}")  # neighbours are one span
     if tag.upper() == OUTSIDE:

@@ -71,7 +71,7 @@ def _num_noisy(keys: Sequence[bytes], rows: Dataset, label_column: str | None) -
 
 
 def warnings_of(looks: Mapping[str, SplitLook]) -> list[str]:
-    """What may spoil training or metrics, worst first: each once, with the splits that it concerns."""
+    """Warnings of what may spoil training or metrics, worst first, each once with the splits it concerns."""
 
     def of_splits(counts: Mapping[str, int]) -> str:
         found = [(name, count) for name, count in counts.items() if count]
@@ -154,7 +154,7 @@ def _form(values: Sequence[Any]) -> str:
 
 
 def reading_of(node: Any) -> str:
-    """How the files of a data set are read, from its configuration: format, separator, encoding."""
+    """Format, separator and encoding with which the files of a data set are read, from its configuration."""
     if parts := node.get("parts"):
         return "; ".join(f"{name}: {reading_of(part.get('source') or {})}" for name, part in parts.items())
     options = [f"{name} {node[name]}".lower() for name in READING if node.get(name) is not None]

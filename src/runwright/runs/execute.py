@@ -324,7 +324,7 @@ def _restore_best(run: Run, state: TrainingState, model: torch.nn.Module) -> int
 
 
 def _undefined_best(options: TrainerOptions, state: TrainingState) -> str:
-    """What an undefined metric did to the choice of the best step, and to patience."""
+    """A sentence on what an undefined metric did to the choice of the best step, and to patience."""
     best = f"best/ holds step {state.best_step}, the best of the others"
     if state.best_step is None:
         best = f"it was never defined, so that best/ holds the last step, {state.step}"

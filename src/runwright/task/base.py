@@ -95,7 +95,7 @@ class Task:
         """Make what follows from the learned attributes, such as an objective with class weights."""
 
     def label_notes(self, splits: Splits) -> list[str]:
-        """How labels are read where they may be meant otherwise, one sentence each."""
+        """Notes on labels that may be meant otherwise than they are read, one sentence each."""
         return []
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[Any] | None:
@@ -106,7 +106,7 @@ class Task:
         return None
 
     def inputs_of(self, rows: Dataset, *, split: str) -> Dataset:
-        """What `encode` takes: `row_id`, the columns of `columns_in`, and `labels` where there are some."""
+        """The input of `encode`: `row_id`, the columns of `columns_in`, and `labels` where there are some."""
         labels = self.read_labels(rows, split=split)
         wanted = ("row_id", *self.columns_in(rows.column_names))
         names = [name for name in wanted if name in rows.column_names]

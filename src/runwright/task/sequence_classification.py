@@ -179,7 +179,7 @@ class SequenceClassification(Task):
         return [split_labels(value, self.label_separator) for value in values]
 
     def _form_of(self, train: Dataset, values: Sequence[Any]) -> Literal["", "vector", "signed"]:
-        """What the labels of train tell that a single one does not."""
+        """The form of the labels, which all of train together tell and a single one does not."""
         if self.problem == "regression":
             return "signed" if any(as_number(value) < 0 for value in values) else ""
         are_sets = self.problem == "multi_label" and not names_in(train.features.get(self.label_column))

@@ -153,7 +153,7 @@ class TokenClassification(Task):
         self.notes = self._notes(splits, said, tags["train"] or [])
 
     def _notes(self, splits: Splits, said: Mapping[str, Said], tags: Sequence[Sequence[int]]) -> list[str]:
-        """What was read as something else than it looks, tags of another scheme, spans that do not count."""
+        """Notes on values read otherwise than they look, tags of another scheme, spans that do not count."""
         notes = notes_of(said, splits)
         notes += filter(None, [scheme_note(self.label_names, self.scheme)])
         names = [[self.label_names[tag] for tag in row] for row in tags if not self.repair]

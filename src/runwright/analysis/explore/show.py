@@ -103,7 +103,7 @@ def _without_streams(value: Any) -> Any:
 
 
 def _first_look(config: Mapping[str, Any], data: LoadedData, task: Any) -> list[str]:
-    """What `train` shows of the data, or why it would refuse it."""
+    """Lines that `train` shows of the data, or the reason for which it would refuse it."""
     if task is None:
         return data.notes
     try:

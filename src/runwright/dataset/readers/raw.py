@@ -153,7 +153,7 @@ def about_of(rows: Dataset) -> dict[str, Any]:
 
 
 def notes_of(source: Any) -> list[str]:
-    """What a reader says of how it read its splits, each note once."""
+    """Notes of a reader on how it read its splits, each once."""
     notes: dict[str, list[str]] = {}
     for split, rows in source.items():
         about = about_of(rows) if isinstance(rows, Dataset) else getattr(rows, "about", {})

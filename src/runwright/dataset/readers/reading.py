@@ -81,7 +81,7 @@ class Reader:
         return pa.array(values, kind)
 
     def notes(self, split: str, address: str, _: pa.Schema, /) -> Iterator[str]:
-        """What the beginning of a file shows that is read as something else than it may be meant."""
+        """Notes on what is read as something else than it may be meant, from the beginning of a file."""
         if self.line_encoding in (None, "utf-8-sig"):
             return
         with open_bytes(address, split=split) as stream:
