@@ -192,7 +192,7 @@ class Records:
         return not found or not found.isdisjoint(*self._labels.values())
 
     def _described(self, chosen: Reader, own: Sequence[Reader]) -> str:
-        """A line on how the records are read, where that is not as in training or usual for standard input."""
+        """A line on how records are read, where that is not as in training or usual for standard input."""
         trained, is_text = listed(map(format_of, own)), format_of(chosen) in PLAIN
         name = (
             f"csv with {chosen.dialect.delimiter!r}" if isinstance(chosen, CsvReader) else format_of(chosen)
