@@ -53,11 +53,7 @@ def trainer(setting: Setting, *, batch_size: int) -> float:
 
     stepper, _, _ = setting.with_attention("sdpa").parts()
     examples = _examples(setting)
-    fields = ("input_ids", "token_type_ids", "labels")
-    rows = [
-        {name: example[name] for name in fields if name in example}
-        for example in examples.fetch(range(len(examples)))
-    ]
+    rows = setting.rows(examples, range(len(examples)))
     with tempfile.TemporaryDirectory() as folder:
         made = transformers.Trainer(
             model=stepper.model,  # type: ignore[arg-type] - it is a model of transformers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,6 +49,16 @@ class Setting:
         with torch.inference_mode():
             loss = task.loss(task.forward(model.eval(), batch), batch)
         return float(loss.total / loss.count)
+
+    def rows(self, examples: Any, places: Sequence[int]) -> list[dict[str, Any]]:
+        """Rows as transformers' collators take them, with the labels of the task's own batches."""
+        rows = []
+        for example in examples.fetch(places):
+            row = {name: example[name] for name in ("input_ids", "token_type_ids") if name in example}
+            if "labels" in example:
+                row["labels"] = self.prepared.task.collate([example])["labels"][0].tolist()
+            rows.append(row)
+        return rows
 
     def with_attention(self, attention: str) -> Setting:
         """The same with another execution of the model; auto is without padding."""

@@ -69,13 +69,18 @@ def trainer(setting: Setting, *, strategy: str = "sequential") -> tuple[float, A
                 disable_tqdm=True,
                 use_cpu=stepper.ranks.device.type == "cpu",
             ),
-            train_dataset=rows_of(setting, batches),  # type: ignore[arg-type] - any sized sequence of rows does
+            train_dataset=_rows_of_all_steps(setting, batches),  # type: ignore[arg-type] - any sized sequence of rows does
             data_collator=transformers.DataCollatorWithPadding(setting.prepared.tokenizer),
             optimizers=(stepper.optimizer, scheduler),
         )
         began = time.perf_counter()
         loop.train()
         return time.perf_counter() - began, stepper.model
+
+
+def _rows_of_all_steps(setting: Setting, batches: Any) -> list[dict[str, Any]]:
+    places = [int(place) for step in range(setting.steps) for place in batches.order.positions(step)]
+    return setting.rows(setting.prepared.examples["train"], places)
 
 
 def trainer_by_length(setting: Setting) -> tuple[float, Any]:
@@ -91,7 +96,7 @@ def accelerate_loop(setting: Setting) -> tuple[float, Any]:
 
     stepper, scheduler, batches = setting.with_attention("sdpa").parts()
     loader: Any = torch.utils.data.DataLoader(
-        rows_of(setting, batches),  # type: ignore[arg-type] - any sized sequence of rows does
+        _rows_of_all_steps(setting, batches),  # type: ignore[arg-type] - any sized sequence of rows does
         batch_size=setting.config["trainer"]["batch_size"],
         collate_fn=transformers.DataCollatorWithPadding(setting.prepared.tokenizer),
     )
@@ -108,14 +113,6 @@ def accelerate_loop(setting: Setting) -> tuple[float, Any]:
         scheduler.step()
         optimizer.zero_grad()
     return time.perf_counter() - began, accelerator.unwrap_model(model)
-
-
-def rows_of(setting: Setting, batches: Any) -> list[dict[str, Any]]:
-    """The rows of all steps, in their order, as transformers' collators take them."""
-    places = [int(place) for step in range(setting.steps) for place in batches.order.positions(step)]
-    fields = ("input_ids", "token_type_ids", "labels")
-    examples = setting.prepared.examples["train"].fetch(places)
-    return [{name: example[name] for name in fields if name in example} for example in examples]
 
 
 CONTENDERS: Mapping[str, Contender] = {
