@@ -97,6 +97,47 @@ def test_padding_on_the_left_and_checkpointed_layers_are_no_exception(architectu
     torch.testing.assert_close(outputs_and_gradients(model, batch), expected, rtol=1e-10, atol=1e-10)
 
 
+def losses_of_training(
+    architecture: str, *, steps: int, dtype: torch.dtype, padding_free: bool
+) -> list[float]:
+    """Losses over some steps of AdamW, with other lengths and tokens each; a label is a token's parity."""
+    model = small(architecture, "ForTokenClassification").to(dtype).train()
+    if padding_free:
+        assert use_padding_free(model) == ""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    numbers = torch.Generator().manual_seed(3)
+    losses = []
+    for _ in range(steps):
+        lengths = torch.randint(1, 24, (4, 1), generator=numbers)
+        mask = torch.arange(24).expand(4, -1) < lengths
+        ids = torch.randint(5, 100, mask.shape, generator=numbers).where(mask, 1)
+        logits = model(input_ids=ids, attention_mask=mask.long()).logits
+        loss = torch.nn.functional.cross_entropy(logits[mask], ids[mask] % 2)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.parametrize(
+    ("dtype", "steps", "tolerance"), [(torch.float64, 200, 1e-8), (torch.float32, 50, 1e-5)], ids=str
+)
+@pytest.mark.parametrize("architecture", ["bert", "llama"])
+def test_a_training_follows_the_curve_of_the_padded_one(
+    architecture: str, dtype: torch.dtype, steps: int, tolerance: float
+) -> None:
+    padded, flat = (
+        losses_of_training(architecture, steps=steps, dtype=dtype, padding_free=padding_free)
+        for padding_free in (False, True)
+    )
+    assert padded[-1] < 0.95 * padded[0]
+    assert flat == pytest.approx(padded, rel=tolerance)
+
+
 @pytest.mark.parametrize("architecture", ["t5", "mpnet", "deberta-v2", "opt"])
 def test_an_architecture_that_would_compute_other_numbers_stays_padded(architecture: str) -> None:
     import transformers
