@@ -24,18 +24,13 @@ for a sample of the rows."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--output", metavar="FILE", type=Path, help="the page; default: outputs/explore/<dataset>.html"
-    )
-    parser.add_argument("--json", action="store_true", help="everything as JSON on standard output")
-    parser.add_argument("--no-tokens", action="store_true", help="no tokenizer")
-    parser.add_argument(
-        "--sample-rows",
-        metavar="N",
-        type=int,
-        default=20_000,
-        help="rows of each split whose tokens are counted, evenly from the whole (default: 20000)",
-    )
+    add = parser.add_argument
+    help_text = "the page; default: outputs/explore/<dataset>.html"
+    add("--output", metavar="FILE", type=Path, help=help_text)
+    add("--json", action="store_true", help="everything as JSON on standard output")
+    add("--no-tokens", action="store_true", help="no tokenizer")
+    help_text = "rows of each split whose tokens are counted, evenly from the whole (default: 20000)"
+    add("--sample-rows", metavar="N", type=int, default=20_000, help=help_text)
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from runwright.cli.flags import add_permission_flags
 from runwright.errors import ConfigError, RunwrightError, did_you_mean, plain, report
 from runwright.report.streams import guard_streams
 from runwright.version import __version__
@@ -61,10 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         guard_streams()
         sys.excepthook = _show_without_secrets
         if "_ARGCOMPLETE" in os.environ:  # the shell asks, on every tab
-            from runwright.cli.completion import answer
+            from runwright.cli.completion import make_finder
 
             gc.disable()
-            answer(COMMANDS, parser_of)
+            make_finder(COMMANDS, parser_of).answer()
             gc.freeze()
             return 0
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -82,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] not in COMMANDS:
         print(_unknown(arguments[0]), file=sys.stderr)
         return 2
-    if argv is not None or not _ends_in_a_moment(arguments):
+    is_check = arguments[0] in {"config", "validate"} and "--deep" not in arguments
+    if argv is not None or not (is_check or "--cfg" in arguments):
         return _run(*arguments)
     # Collecting garbage takes a quarter of the time of `validate`, part of it when the process ends, which
     # passes over what is frozen.
@@ -90,12 +92,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = _run(*arguments)
     gc.freeze()
     return code
-
-
-def _ends_in_a_moment(arguments: list[str]) -> bool:
-    if arguments[0] == "train":
-        return "--cfg" in arguments
-    return arguments[0] in {"config", "validate"} and "--deep" not in arguments
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:
@@ -111,8 +107,6 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     )
     module.add_arguments(parser)
     if takes_overrides(parser):
-        from runwright.cli.flags import add_permission_flags
-
         add_permission_flags(parser)
     return parser
 
@@ -136,9 +130,14 @@ def _run(name: str, *arguments: str) -> int:
             usage = parser.format_usage().strip()
             raise ConfigError(f"{words[0]}: given an override, expected none; {usage}")
         if "allow_package" in args:
-            from runwright.cli.flags import grant_permissions
+            from runwright.config.permissions import grant
 
-            grant_permissions(args)
+            changed_data = getattr(args, "allow_changed_data", False)  # train's
+            grant(
+                packages=args.allow_package,
+                trust_remote_code=args.trust_remote_code,
+                changed_data=changed_data,
+            )
         if name in ALONE or getattr(args, "multirun", False):
             from runwright.trainer.environment import StopFlag, catch_signals, join_launch
 
@@ -147,7 +146,9 @@ def _run(name: str, *arguments: str) -> int:
                 stack.enter_context(catch_signals(StopFlag(at_once=True)))
         return import_module(f"runwright.cli.{name}").execute(args)
     except RunwrightError as error:
-        print(_message(error), file=sys.stderr)
+        from runwright.config.redaction import redact
+
+        print(redact(plain(report(error))), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as error:
         print(error if error.args else "interrupted", file=sys.stderr)
@@ -187,12 +188,6 @@ def _check_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
             parser.error(f"given {word!r}, expected text in {encoding}; LC_ALL=C.UTF-8 reads UTF-8")
 
 
-def _message(error: RunwrightError) -> str:
-    from runwright.config.redaction import redact
-
-    return redact(plain(report(error) if isinstance(error, ConfigError) else str(error)))
-
-
 def _show_without_secrets(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
@@ -222,9 +217,7 @@ def _refuse_flag(parser: argparse.ArgumentParser, word: str, after: str = "") ->
 
 
 def _help() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
-    listing = "\n".join(lines)
+    listing = "\n".join(f"  {name:<10}  {summary}" for name, summary in COMMANDS.items())
     return (
         "usage: runwright <command> [options] [group=option] [key=value]\n\n"
         "Config-driven NLP experiments whose numbers do not depend on how they ran.\n\n"

@@ -11,7 +11,7 @@ import re
 import unicodedata
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from itertools import groupby, takewhile
 from pathlib import Path
@@ -85,6 +85,23 @@ def load(folders: ConfFolders, choices: list[Override], *, full: bool = False) -
             return explain(error, folders)
         loaded = None
     return load(folders, choices, full=True) if loaded is None else loaded
+
+
+def load_what_works(folders: ConfFolders, choices: list[Override]) -> tuple[Loaded | None, list[Mistake]]:
+    """The configuration of these options, without those that Hydra refuses, and their mistakes."""
+    loaded = load(folders, choices)
+    if isinstance(loaded, Loaded):
+        return loaded, []
+    mistakes, accepted = [] if choices else [loaded], list[Any]()
+    for override in choices:
+        attempt = load(folders, [*accepted, override])
+        if isinstance(attempt, Loaded):
+            accepted.append(override)
+        else:
+            is_unplaced = attempt.key == UNPLACED
+            mistakes.append(replace(attempt, key=str(override.input_line)) if is_unplaced else attempt)
+    loaded = load(folders, accepted)
+    return (loaded if isinstance(loaded, Loaded) else None), list(dict.fromkeys(mistakes))
 
 
 def is_hydra(override: Override) -> bool:

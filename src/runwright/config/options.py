@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -85,6 +85,16 @@ def walk(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     items = enumerate(value) if isinstance(value, list | tuple) else ()
     for name, inner in value.items() if isinstance(value, Mapping) else items:
         yield from walk(inner, f"{key}.{name}" if key else str(name))
+
+
+def with_values(value: Any, change: Callable[[str, Any], Any], key: str = "") -> Any:
+    """A copy of nested mappings and lists with each value changed, which is handed over with its key."""
+    if isinstance(value, Mapping):
+        prefix = f"{key}." if key else ""
+        return {name: with_values(inner, change, f"{prefix}{name}") for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_values(inner, change, f"{key}.{number}") for number, inner in enumerate(value)]
+    return change(key, value)
 
 
 def leaves_of(value: Any) -> dict[str, Any]:

@@ -13,9 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
-from io import StringIO
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -42,7 +41,6 @@ from runwright.store import digest, write_json
 from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, catch_signals
 
 if TYPE_CHECKING:
-    from hydra._internal.hydra import Hydra
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
@@ -57,21 +55,9 @@ class SweepStopped(BaseException):  # no `except Exception` of Hydra holds it up
     """A signal ended a multirun between two jobs."""
 
 
-def run_hydra(
-    overrides: list[str], *, multirun: bool, cfg: str | None, resolve: bool, allow_shadow: bool
-) -> int:
-    """Hand the command line to Hydra: a multirun, or `--cfg hydra|all`."""
+def run_many(overrides: list[str], *, allow_shadow: bool) -> int:
+    """Hand the command line to Hydra, which calls `run_job` for each job; returns the exit code."""
     folders = find_conf_folders()
-    if cfg is not None:
-        mistakes = compose(overrides, allow_shadow=allow_shadow, multirun=True).mistakes
-        raise_if_any([mistake for mistake in mistakes if resolve or not mistake.given.startswith("???")])
-        with redirect_stdout(StringIO()) as printed:
-            _call_hydra(
-                folders, overrides, lambda hydra: hydra.show_cfg(ROOT_NAME, overrides, cfg, None, resolve)
-            )
-        print(redact(printed.getvalue()), end="")
-        return 0
-    assert multirun
     output = Path(_check_all(overrides, folders, allow_shadow=allow_shadow).config["output_dir"])
     # Hydra writes its configuration down: it gets references in the place of secrets.
     arguments = conceal_overrides(overrides)
@@ -86,7 +72,7 @@ def run_hydra(
     started = time.time()
     with catch_stops():
         with suppress(SweepStopped):
-            _call_hydra(folders, arguments, lambda hydra: hydra.multirun(ROOT_NAME, run_job, arguments))
+            _call_hydra(folders, arguments)
         stopped_by = stop_number()
     outcomes = read_outcomes(sweep, since=started)
     if outcomes:
@@ -131,7 +117,7 @@ def run_job(config: DictConfig) -> dict[str, Any]:
         code = _run_stoppable(command, None if is_alone else job_folder / "output.txt")
         outcome |= {"exit_code": code, "status": STATUSES.get(code, "failed")}
     except RunwrightError as error:
-        text = redact(report(error) if isinstance(error, ConfigError) else str(error))
+        text = redact(report(error))
         outcome |= {"exit_code": error.exit_code, "status": "refused", "reason": text}
         print(f"job {hydra.job.num}: {' '.join(overrides)} refused\n{text}", file=sys.stderr)
     outcome["seconds"] = time.time() - started
@@ -236,7 +222,7 @@ def _values(sweep: Override, folders: ConfFolders) -> list[str]:
     return [f"{key}={value}" for value in sweep.sweep_string_iterator()]
 
 
-def _call_hydra(folders: ConfFolders, overrides: list[str], act: Callable[[Hydra], object]) -> None:
+def _call_hydra(folders: ConfFolders, overrides: list[str]) -> None:
     """Do what `hydra.main` does, with a loader that refuses what a configuration may not set."""
     from hydra._internal.hydra import Hydra
     from hydra.core.global_hydra import GlobalHydra
@@ -247,7 +233,7 @@ def _call_hydra(folders: ConfFolders, overrides: list[str], act: Callable[[Hydra
     hydra = Hydra(task_name="runwright", config_loader=loader)
     GlobalHydra.instance().initialize(hydra)
     try:
-        act(hydra)
+        hydra.multirun(ROOT_NAME, run_job, overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(str(explain(error, folders))) from error
     finally:

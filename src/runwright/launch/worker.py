@@ -26,8 +26,8 @@ from types import ModuleType
 from typing import Literal
 
 from runwright.config.redaction import redact
-from runwright.errors import ConfigError, RunwrightError
-from runwright.errors import report as report_mistakes
+from runwright.errors import RunwrightError
+from runwright.errors import report as report_error
 from runwright.report.progress import Progress
 from runwright.report.streams import guard_streams
 from runwright.store import write_json
@@ -104,7 +104,7 @@ def work(function: Callable[[], object], *, reports: Path) -> int:
     return 0
 
 
-def write_report(folder: Path, rank: int, error: BaseException, *, exit_code: int) -> None:
+def write_report(folder: Path, rank: int, error: Exception, *, exit_code: int) -> None:
     """Write down the error that ends this worker."""
     text = str(error)
     if isinstance(error, RunwrightError):
@@ -117,7 +117,7 @@ def write_report(folder: Path, rank: int, error: BaseException, *, exit_code: in
         time=time.time(),
         kind=kind,
         exit_code=exit_code,
-        message=redact(report_mistakes(error) if isinstance(error, ConfigError) else text),
+        message=redact(report_error(error)),
         trace=redact("".join(traceback.format_exception(error))),
     )
     write_json(rank_file(folder, rank, ERROR), asdict(report))
