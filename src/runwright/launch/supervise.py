@@ -76,7 +76,7 @@ def _stop_code(group: WorkerGroup, stops: Sequence[int]) -> int:
 
 
 def _fail(group: WorkerGroup, *, timeout_seconds: float) -> Outcome:
-    """End the rest of a group in which something failed."""
+    """End the rest of a group in which something failed; the failure that all others followed from."""
     waited = any(worker.report and worker.report.kind == "timeout" for worker in group.ended)
     if waited or any(worker.hung for worker in group.running):
         group.dump_stacks(seconds=DUMP_SECONDS)
@@ -84,21 +84,20 @@ def _fail(group: WorkerGroup, *, timeout_seconds: float) -> Outcome:
     group.wait(seconds=AFTER_FAILURE_SECONDS)
     group.kill(group.running)
     group.wait(seconds=5)
-    return first_failure(group.workers, group.folder, timeout_seconds=timeout_seconds)
-
-
-def first_failure(workers: Sequence[Worker], folder: Path, *, timeout_seconds: float) -> Outcome:
-    """The failure that all others followed from."""
-    first = min(workers, key=_precedence)
-    report = first.report
-    who = f"rank {first.rank} of {len(workers)} (process {first.process.pid})"
+    first = min(group.workers, key=_precedence)
+    report, code = first.report, first.code
+    who = f"rank {first.rank} of {len(group.workers)} (process {first.process.pid})"
     if first.hung or (report and report.kind == "timeout"):
-        return _hang(workers, folder, timeout_seconds=timeout_seconds)
+        return _hang(group, timeout_seconds=timeout_seconds)
     if report is None:
-        failure = f"{who} {_how(first.code)}"
-        stacks = _tail(rank_file(folder, first.rank, STACKS)) if -first.code in FATAL_SIGNALS else []
-        text = "\n".join([failure, *stacks, *_tail(rank_file(folder, first.rank, LOG))])
-        code = first.code if first.code >= 0 else 128 - first.code  # as a shell says it
+        failure = f"{who} ended with exit code {code} and no error of its own"
+        if code < 0:
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+            hint = "; often the machine ran out of memory (see dmesg)" if -code == signal.SIGKILL else ""
+            failure = f"{who} was killed by {name}{hint}"
+        stacks = _tail(rank_file(group.folder, first.rank, STACKS)) if -code in FATAL_SIGNALS else []
+        text = "\n".join([failure, *stacks, *_tail(rank_file(group.folder, first.rank, LOG))])
+        code = code if code >= 0 else 128 - code  # as a shell says it
         return Outcome(code=code, failure=failure, text=text)
     is_mistake, first_line = report.kind == "mistake", report.message.partition("\n")[0]
     return Outcome(
@@ -119,33 +118,24 @@ def _precedence(worker: Worker) -> tuple[int, float]:
     return {"mistake": 1, "error": 1, "timeout": 2, "echo": 3}[worker.report.kind], worker.report.time
 
 
-def _hang(workers: Sequence[Worker], folder: Path, *, timeout_seconds: float) -> Outcome:
-    silent = [str(worker.rank) for worker in workers if worker.hung]
+def _hang(group: WorkerGroup, *, timeout_seconds: float) -> Outcome:
+    silent = [str(worker.rank) for worker in group.workers if worker.hung]
+    failure = f"the {len(group.workers)} ranks waited for one another"
     if silent:
-        failure = f"rank {', '.join(silent)} of {len(workers)} sent no heartbeat"
-    else:
-        failure = f"the {len(workers)} ranks waited for one another"
+        failure = f"rank {', '.join(silent)} of {len(group.workers)} sent no heartbeat"
     failure += f" for {timeout_seconds:g} s (launch.timeout_seconds)"
     lines = [f"{failure}; stacks of all:"]
-    for worker in workers:
-        stacks = _tail(rank_file(folder, worker.rank, STACKS), limit=None)
+    for worker in group.workers:
+        stacks = _tail(rank_file(group.folder, worker.rank, STACKS), limit=0)
         trace = worker.report.trace.rstrip().splitlines() if worker.report else []
         head = f"--- rank {worker.rank} (process {worker.process.pid})"
         lines += [head, *(stacks or trace or ["no stacks and no error of its own"])]
     return Outcome(code=1, failure=failure, text="\n".join(lines))
 
 
-def _how(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code} and no error of its own"
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    hint = "; often the machine ran out of memory (see dmesg)" if -code == signal.SIGKILL else ""
-    return f"was killed by {name}{hint}"
-
-
-def _tail(file: Path, *, limit: int | None = TAIL_LINES) -> list[str]:
+def _tail(file: Path, *, limit: int = TAIL_LINES) -> list[str]:
+    """The last lines of a file that may not be there; all of them for 0."""
     try:
-        lines = file.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
+        return file.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()[-limit:]
     except OSError:
         return []
-    return lines[-limit:] if limit else lines
