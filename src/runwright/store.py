@@ -292,7 +292,8 @@ def why_missed(entry: Path, key: Mapping[str, Any], *, same: Sequence[str]) -> s
         old = flatten((read_manifest(other) or {}).get("key", {}))
         changes: dict[str, str] = {}
         for name in sorted(old.keys() | new.keys()):
-            if (before := old.get(name, "nothing")) != (now := new.get(name, "nothing")):
+            if (before := old.get(name)) != (now := new.get(name)):
+                before, now = ("nothing" if value is None else value for value in (before, now))
                 is_short = name != "code" and max(len(str(before)), len(str(now))) <= _LONGEST_VALUE
                 changes[name] = f"{name} ({before} → {now})" if is_short else _IN_WORDS.get(name, name)
         comparable = not any(f"{name}.".startswith(f"{whole}.") for name in changes for whole in same)

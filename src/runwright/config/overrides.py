@@ -81,7 +81,7 @@ def parse_overrides(
             refused = Mistake(text, "a setting of Hydra", "a key of the configuration", hint)
             wrong = check_override(override, folders) if multirun else [refused]
             mistakes += wrong
-            parsed.hydra.extend([override] if not wrong else [])
+            parsed.hydra.extend([] if wrong else [override])
         elif override.is_sweep_override():
             parsed.sweeps.append(override)
             if not multirun:
