@@ -15,13 +15,10 @@ if TYPE_CHECKING:
 USAGE = "runwright compare [options] RUN[,RUN …] RUN[,RUN …] …"
 EXAMPLES = """examples:
   runwright compare 1a2b3c 4d5e6f  two runs on the same rows: a paired bootstrap
-  runwright compare latest:small latest:large latest:huge
-      # each of the others against the first
+  runwright compare latest:small latest:large latest:huge  the first and others
   runwright compare 1a2b3c,2b3c4d,3c4d5e 4d5e6f,5e6f7a,6f7a8b
       # three seeds on either side: Welch's test
-  runwright compare name:small name:large
-      # all finished runs of two experiments
-  runwright compare 1a2b3c 4d5e6f --json
+  runwright compare name:small name:large  all finished runs of two experiments
 
 RUN is a folder, an id, latest or latest:NAME; runs with commas between them, or
 name:NAME, count as one side. An interval that holds 0 means that no difference

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from runwright.config.loading import Loaded
 
 EXAMPLES = """examples:
-  eval "$(runwright completion bash)"
-      # in this shell; for all: add it to ~/.bashrc
+  eval "$(runwright completion bash)"  in ~/.bashrc
   eval "$(runwright completion zsh)"  after compinit, in ~/.zshrc
   runwright completion fish > ~/.config/fish/completions/runwright.fish
 

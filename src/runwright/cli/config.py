@@ -19,8 +19,7 @@ EXAMPLES = """examples:
   runwright config diff "" "optimizer=sgd"               against the defaults
   runwright config diff latest:vader outputs/vader/2026-01-31_12-00-00-1a2b3c
   runwright config diff one/config.yaml other/config.yaml
-  runwright config schema > .vscode/schemas/config.json
-      # JSON Schema of experiment files; $defs has one for each group
+  runwright config schema > .vscode/schemas/config.json  of experiment files
 
 Lines of diff: '~' changed, '+' only in the second, '-' only in the first."""
 

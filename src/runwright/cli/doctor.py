@@ -12,12 +12,9 @@ from runwright.cli.flags import print_json
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 EXAMPLES = """examples:
   runwright doctor
-  runwright doctor --fix
-      # give runs that died their true status
-  runwright doctor --json
+  runwright doctor --fix  give runs that died their true status
 
-Exit code 0: nothing but warnings; 1: a problem. Without --fix nothing is
-changed."""
+Exit code 0: nothing but warnings; 1: a problem."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,6 @@ EXAMPLES = """examples:
       'metric=[accuracy,roc_auc]'
   runwright evaluate latest:mnli --labels-from-data dataset=csv \\
       dataset.source.files.test=topics.csv 'dataset.columns={premise:text}'
-      # zero-shot: classes the run does not know
 
 Overrides are put on top of the run's own. They may change dataset, metric,
 seed, seeds.data, and of the task how predictions are judged: threshold, repair,

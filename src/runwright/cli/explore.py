@@ -15,12 +15,10 @@ EXAMPLES = """examples:
       > data.json
 
 Rows are those of a run: after cleaning, with its held-out splits. Looked at:
-lengths in characters, words and tokens, what several max_length cut, what the
-tokenizer does not know, classes, columns that say nothing, rows that come twice
-or in two splits (equal, and equal but for case, spaces and punctuation), equal
-texts with different labels, and texts that are empty, garbled, full of markup
-or in another script. Memory does not grow with the texts; tokens are counted
-for a sample of the rows."""
+lengths, what several max_length cut, what the tokenizer does not know, classes,
+columns that say nothing, rows that come twice or in two splits, equal texts with
+different labels, and texts that are empty, garbled, full of markup or in another
+script."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

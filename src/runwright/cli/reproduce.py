@@ -9,11 +9,8 @@ from runwright.cli.flags import add_permission_flags
 USAGE = "runwright reproduce [options] [--set KEY=VALUE] RUN"
 EXAMPLES = """examples:
   runwright reproduce latest:vader
-  runwright reproduce latest --check-only
-      # is anything different around it? (nothing is run)
-  runwright reproduce latest --set seed=1 --set trainer.max_epochs=null \\
-      --set trainer.max_steps=100
-  runwright reproduce latest --tolerance 1e-3
+  runwright reproduce latest --check-only  is anything different around it?
+  runwright reproduce latest --set seed=1 --tolerance 1e-3
 
 The second run gets a folder of its own, with the comparison in
 reproduction.json. Compared are the data of each step, every metric and the

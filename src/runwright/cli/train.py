@@ -12,17 +12,13 @@ EXAMPLES = """examples:
   runwright train optimizer=sgd 'metric=[accuracy,f1_macro]'
   runwright train dataset=csv dataset.source.files.train=reviews.csv \\
       task.label_column=stars
-  runwright train experiment=vader debug=five_steps
-      # does it run at all?
-  runwright train experiment=vader --cfg job
-      # what would run
+  runwright train experiment=vader debug=five_steps   does it run at all?
+  runwright train experiment=vader --cfg job          what would run
   runwright train -m experiment=vader optimizer.lr=1e-5,3e-5 seed=1,2
       # four runs, each a new process
-  runwright train --resume latest:vader  go on where a run was stopped
-  runwright train experiment=vader resume=auto
-      # the same, or a new run where there is none
+  runwright train --resume latest:vader         go on where a run was stopped
+  runwright train experiment=vader resume=auto  the same, or a new run
   runwright train experiment=vader launch.num_processes=2
-      # two processes, the same numbers
   runwright train -m seed=1,2 hydra/launcher=joblib hydra.launcher.n_jobs=2
 
 group=option chooses a file of conf/ (shipped, or your own ./conf), key=value

@@ -16,8 +16,7 @@ USAGE = "runwright validate [options] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright validate  the defaults
   runwright validate experiment=vader optimizer.lr=1e-4
-  runwright validate --deep experiment=vader
-      # imports every target and reads the data as well
+  runwright validate --deep experiment=vader  reads the data as well
 
 All mistakes are shown at once (beyond nine, a count). Exit code 0: none; 2: a
 mistake; 3: a file that is missing or, with --deep, data that cannot be used."""

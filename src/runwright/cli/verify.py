@@ -16,12 +16,10 @@ EXAMPLES = """examples:
   runwright verify model=mine.Model --allow-package mine
 
 checks:
-  parity      loss and gradient of a batch, cut in several ways and shared by
-              several processes
-  evaluation  metrics with other batches and on several processes, each example
-              once
-  resume      a run that is killed at random moments and resumed, against an
-              unbroken one
+  parity      loss and gradient of a batch, cut in several ways
+  evaluation  metrics with other batches, each example once
+  resume      a run that is killed and resumed, against an unbroken one
+parity and evaluation also compare one process with several.
 
 Nothing is written but a temporary folder, which stays where something does not
 hold. Exit code 0: everything holds; 1: something does not."""

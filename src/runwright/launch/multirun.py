@@ -41,7 +41,6 @@ from runwright.store import digest, write_json
 from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, catch_signals
 
 if TYPE_CHECKING:
-    from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
 MAX_CHECKED = 64  # compositions before a sweep starts: 64 take about three seconds, with a launcher seven
@@ -194,32 +193,28 @@ def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool
     in_files = {key.removeprefix(PARAMS): v for key, v in base.hydra.items() if key.startswith(PARAMS)}
     params = [f"{key}={value}" for key, value in in_files.items() if key not in keys]
     parsed, mistakes = parse_overrides([*params, *overrides], folders, multirun=True)
-    sweeps = {str(sweep.input_line): _values(sweep, folders) for sweep in parsed.sweeps}
+    sweeps: dict[
+        str, list[str]
+    ] = {}  # the overrides that an axis stands for; none where a sweeper draws them
+    for sweep in parsed.sweeps:
+        sweep.config_loader = config_loader(folders)
+        values = sweep.sweep_string_iterator() if sweep.is_discrete_sweep() else ()
+        sweeps[str(sweep.input_line)] = [f"{sweep.get_key_element()}={value}" for value in values]
     fixed = [text for text in [*params, *fixed] if text not in sweeps]
-    first = [values[0] for values in sweeps.values() if values]
-    composed = compose([*fixed, *first], allow_shadow=allow_shadow, multirun=True)
+    first = {text: values[0] for text, values in sweeps.items() if values}
+    others = [first | {text: value} for text, values in sweeps.items() for value in values[1:]]
+    composed = [
+        compose([*fixed, *jobs.values()], allow_shadow=allow_shadow, multirun=True)
+        for jobs in [first, *others[:MAX_CHECKED]]
+    ]
     mistakes += [mistake for mistake in base.mistakes if mistake.key.startswith(f"{HYDRA}.")]
-    mistakes += all_mistakes(composed)
-    others = [(text, value) for text, values in sweeps.items() for value in values[1:]][:MAX_CHECKED]
-    for text, value in others:
-        rest = [values[0] for other, values in sweeps.items() if other != text and values]
-        mistakes += all_mistakes(compose([*fixed, *rest, value], allow_shadow=allow_shadow, multirun=True))
+    mistakes += [mistake for job in composed for mistake in all_mistakes(job)]
     if base.hydra.get("hydra.sweeper._target_", BASIC_SWEEPER) == BASIC_SWEEPER:
         endless = [str(sweep.input_line) for sweep in parsed.sweeps if not sweep.is_discrete_sweep()]
-        expected = "values to go through: a,b or range(…)"
-        hint = "or hydra/sweeper=…"
-        mistakes += [Mistake(key=text, given="an interval", expected=expected, hint=hint) for text in endless]
-    raise_if_any(list({str(mistake): mistake for mistake in mistakes}.values()))  # each once
-    return composed
-
-
-def _values(sweep: Override, folders: ConfFolders) -> list[str]:
-    """The overrides that an axis stands for; none where a sweeper will draw them."""
-    if not sweep.is_discrete_sweep():
-        return []
-    sweep.config_loader = config_loader(folders)
-    key = sweep.get_key_element()
-    return [f"{key}={value}" for value in sweep.sweep_string_iterator()]
+        expected, hint = "values to go through: a,b or range(…)", "or hydra/sweeper=…"
+        mistakes += [Mistake(text, "an interval", expected, hint) for text in endless]
+    raise_if_any(mistakes)
+    return composed[0]
 
 
 def _call_hydra(folders: ConfFolders, overrides: list[str]) -> None:
