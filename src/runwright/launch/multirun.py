@@ -193,9 +193,7 @@ def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool
     in_files = {key.removeprefix(PARAMS): v for key, v in base.hydra.items() if key.startswith(PARAMS)}
     params = [f"{key}={value}" for key, value in in_files.items() if key not in keys]
     parsed, mistakes = parse_overrides([*params, *overrides], folders, multirun=True)
-    sweeps: dict[
-        str, list[str]
-    ] = {}  # the overrides that an axis stands for; none where a sweeper draws them
+    sweeps: dict[str, list[str]] = {}  # what an axis stands for; nothing where a sweeper draws it
     for sweep in parsed.sweeps:
         sweep.config_loader = config_loader(folders)
         values = sweep.sweep_string_iterator() if sweep.is_discrete_sweep() else ()
