@@ -10,19 +10,17 @@ import errno
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from types import TracebackType
+from typing import NoReturn
 
 from runwright.cli.flags import add_permission_flags
 from runwright.errors import ConfigError, RunwrightError, did_you_mean, plain, report
 from runwright.report.streams import guard_streams
 from runwright.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import TracebackType
 
 COMMANDS = {  # with what they do
     "train": "compose an experiment, check all of it, run it (-m: many of them)",

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import yaml
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -27,13 +30,6 @@ from runwright.config.schema import check
 from runwright.config.secrets import check_secrets
 from runwright.config.targets import GROUPS
 from runwright.errors import Mistake, did_you_mean, raise_if_any, shown
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-    from pathlib import Path
-
-    from hydra.core.override_parser.types import Override
-
 
 ENDLESS = "which contains itself"
 ENVIRONMENT = r"\$\{oc\.env:[^{}]*\}"

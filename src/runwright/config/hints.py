@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
+from runwright.config.folders import ConfFolders
 from runwright.config.options import walk
 from runwright.errors import did_you_mean, nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from runwright.config.folders import ConfFolders
 
 SYNONYMS = {  # names of other tools, by the last word of what was typed
     "learning_rate": "optimizer.lr",

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
+from runwright.config.folders import ConfFolders
 from runwright.config.options import OptionType, is_node, limits_of, walk
 from runwright.config.rules.makers import signature_of
 from runwright.config.schema import ROOT_NODES, root_signature
+from runwright.config.signature import Signature
 from runwright.config.targets import GROUPS
-
-if TYPE_CHECKING:
-    from runwright.config.folders import ConfFolders
-    from runwright.config.signature import Signature
 
 KEYWORDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 TYPES = {"bool": "boolean", "int": "integer", "float": "number", "str": "string", "none": "null"}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from io import StringIO
 from itertools import groupby, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import yaml
 from hydra import version
@@ -26,6 +26,8 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
 from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.default_element import ResultDefault
+from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
@@ -33,15 +35,9 @@ from omegaconf._utils import get_yaml_loader
 from omegaconf.basecontainer import BaseContainer
 from omegaconf.errors import OmegaConfBaseException
 
-from runwright.config.folders import GLOBAL_GROUPS
+from runwright.config.folders import GLOBAL_GROUPS, ConfFolders
 from runwright.config.options import leaves_of, walk
 from runwright.errors import Mistake, did_you_mean, listed, shown
-
-if TYPE_CHECKING:
-    from hydra.core.default_element import ResultDefault
-    from hydra.core.override_parser.types import Override
-
-    from runwright.config.folders import ConfFolders
 
 WRONG_FILE = (OSError, ValueError, TypeError, AttributeError)
 CURES = {  # of broken YAML, by words of PyYAML's

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from runwright.config.options import ANY, NULL, OptionType, bounded
 from runwright.types import Range
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 Definition: TypeAlias = ast.FunctionDef | ast.ClassDef
 SIMPLE = {name: OptionType(kind=name) for name in ("bool", "int", "float", "str")} | {

@@ -17,10 +17,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from runwright.config.compose import Composed, all_mistakes, compose, resolve
@@ -39,9 +40,6 @@ from runwright.runs.folder import CONFIG_FILE, claim_folder, create
 from runwright.runs.sweep import OUTCOME_FILE, print_table, read_outcomes
 from runwright.store import digest, write_json
 from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, catch_signals
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 MAX_CHECKED = 64  # compositions before a sweep starts: 64 take about three seconds, with a launcher seven
 EXIT_FAILED_JOB = 1
