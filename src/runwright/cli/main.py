@@ -43,6 +43,10 @@ COMMANDS = {  # with what they do
     "completion": "print the tab completion for bash, zsh or fish",
 }
 ALONE = ("evaluate", "predict", "search", "reproduce", "verify")  # one process, or processes of their own
+USAGE = """usage: runwright <command> [options] [group=option] [key=value]
+       runwright --help | --version
+
+Config-driven NLP experiments whose numbers do not depend on how they ran."""
 EXAMPLES = """examples:
   runwright train experiment=vader     a first run, minutes on a CPU
   runwright train experiment=vader optimizer.lr=1e-4 trainer.max_epochs=2
@@ -73,13 +77,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("the current folder no longer exists; cd to another one", file=sys.stderr)
         return 2
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
-        print(_help())
+        commands = "\n".join(f"  {name:<10}  {summary}" for name, summary in COMMANDS.items())
+        print(f"{USAGE}\n\ncommands:\n{commands}\n\n{EXAMPLES}")
         return 0 if arguments else 2
     if arguments[0] == "--version":
         print(f"runwright {__version__}")
         return 0
     if arguments[0] not in COMMANDS:
-        print(_unknown(arguments[0]), file=sys.stderr)
+        name = arguments[0]
+        hint = f"did you mean 'runwright train {name}'?" if "=" in name else did_you_mean(name, COMMANDS)
+        text = f"runwright: unknown command {name!r}; {hint} commands: {', '.join(COMMANDS)}"
+        print(text.replace("  ", " "), file=sys.stderr)
         return 2
     is_check = arguments[0] in {"config", "validate"} and "--deep" not in arguments
     if argv is not None or not (is_check or "--cfg" in arguments):
@@ -212,17 +220,3 @@ def _refuse_flag(parser: argparse.ArgumentParser, word: str, after: str = "") ->
         after = "" if after.startswith("-") or "=" in after else after
         hint = f"an override has no dashes: {key}={value or after or '<value>'}"
     parser.error(f"unknown option {word}; {hint}".rstrip("; "))
-
-
-def _help() -> str:
-    listing = "\n".join(f"  {name:<10}  {summary}" for name, summary in COMMANDS.items())
-    return (
-        "usage: runwright <command> [options] [group=option] [key=value]\n\n"
-        "Config-driven NLP experiments whose numbers do not depend on how they ran.\n\n"
-        f"commands:\n{listing}\n\noptions:\n  -h, --help  this text\n  --version   the version\n\n{EXAMPLES}"
-    )
-
-
-def _unknown(name: str) -> str:
-    hint = f"did you mean 'runwright train {name}'?" if "=" in name else did_you_mean(name, COMMANDS)
-    return f"runwright: unknown command {name!r}; {hint} commands: {', '.join(COMMANDS)}".replace("  ", " ")

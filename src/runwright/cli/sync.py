@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from runwright.errors import ConfigError, TrackingError
+
 USAGE = "runwright sync [options] [RUN]"
 EXAMPLES = """examples:
   runwright sync                          the newest run
@@ -23,7 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    from runwright.errors import ConfigError, TrackingError
     from runwright.runs import folder as run_folder
     from runwright.runs.states import complete_journal, look_at, mark
 

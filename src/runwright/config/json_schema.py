@@ -32,6 +32,11 @@ def json_schema(folders: ConfFolders) -> dict[str, Any]:
         properties[key] = {"type": "object", "properties": options} | CLOSED
     properties |= {group: {"$ref": f"#/$defs/{group}"} for group in GROUPS}
     properties["metric"] = {"type": ["object", "null"], "additionalProperties": {"$ref": "#/$defs/metric"}}
+    choices: dict[str, Any] = {}
+    for group in folders.groups():
+        options = {"enum": [*folders.options(group), None]}
+        choice = {"anyOf": [options, REFERENCE, {"type": "array", "items": options}]}
+        choices |= {f"{start}{group}": choice for start in ("", "/", "override ", "override /")}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Runwright configuration",
@@ -41,20 +46,11 @@ def json_schema(folders: ConfFolders) -> dict[str, Any]:
         "$defs": {
             # An interpolation, or a value that somebody has to give.
             "reference": {"type": "string", "pattern": r"\$\{|^\?\?\?$"},
-            "defaults": _defaults(folders),
+            # A defaults list: its group keys with the options that are there.
+            "defaults": {"type": "array", "items": {"type": ["string", "object"], "properties": choices}},
             **{group: _group(group, folders) for group in GROUPS},
         },
     }
-
-
-def _defaults(folders: ConfFolders) -> dict[str, Any]:
-    """A defaults list: its group keys with the options that are there."""
-    properties: dict[str, Any] = {}
-    for group in folders.groups():
-        options: list[str | None] = [*folders.options(group), None]
-        choice = {"anyOf": [{"enum": options}, REFERENCE, {"type": "array", "items": {"enum": options}}]}
-        properties |= {f"{start}{group}": choice for start in ("", "/", "override ", "override /")}
-    return {"type": "array", "items": {"type": ["string", "object"], "properties": properties}}
 
 
 def _group(group: str, folders: ConfFolders) -> dict[str, Any]:

@@ -20,8 +20,11 @@ from types import FrameType
 from typing import Any
 
 import psutil
+from hydra._internal.hydra import Hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runwright.config.compose import Composed, all_mistakes, compose, resolve
@@ -85,9 +88,6 @@ def run_many(overrides: list[str], *, allow_shadow: bool) -> int:
 
 def run_job(config: DictConfig) -> dict[str, Any]:
     """One job: what Hydra calls, here or in a launcher's process. Never raises for a job that fails."""
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
-
     hydra = HydraConfig.get()
     is_alone = hydra.runtime.choices.get("hydra/launcher") == "basic"
     if stop_number():
@@ -215,9 +215,6 @@ def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool
 
 def _call_hydra(folders: ConfFolders, overrides: list[str]) -> None:
     """Do what `hydra.main` does, with a loader that refuses what a configuration may not set."""
-    from hydra._internal.hydra import Hydra
-    from hydra.core.global_hydra import GlobalHydra
-
     register_plugins()
     search_path = config_loader(folders, full=True).config_search_path
     loader = CheckedLoader(search_path, overrides, shipped=folders.shipped)
