@@ -33,9 +33,8 @@ from runwright.errors import Mistake, did_you_mean, raise_if_any, shown
 
 ENDLESS = "which contains itself"
 ENVIRONMENT = r"\$\{oc\.env:[^{}]*\}"
-INSTEAD = {  # of a value: another option that needs none
-    "tokenizer.name": "; or train one on the run's own texts: tokenizer=train/wordpiece"
-}
+# Options that need no value where another is chosen.
+INSTEAD = {"tokenizer.name": "; or train one on the run's own texts: tokenizer=train/wordpiece"}
 
 
 def resolve(
@@ -128,6 +127,12 @@ class Composed:
     choices: dict[str, Any] = field(default_factory=dict)  # option, or options, of each group
     hydra: dict[str, Any] = field(default_factory=dict)  # leaves of Hydra's node, if anything sets one
 
+    def __str__(self) -> str:
+        """The options of all groups in one line."""
+        groups = dict.fromkeys([*GLOBAL_GROUPS, *GROUPS, *self.choices])
+        texts = [f"{g}={self.choices[g]}" for g in groups if self.choices.get(g) and g != "metric"]
+        return f"{', '.join(texts)}, metrics: {', '.join(self.config.get('metric') or {}) or 'none'}"
+
 
 def compose(
     overrides: Sequence[str] = (),
@@ -209,12 +214,3 @@ def all_mistakes(composed: Composed) -> list[Mistake]:
             if mistake.key not in reported and _referenced_key(value) not in wrong:
                 mistakes.append(mistake)
     return mistakes
-
-
-def summarize(composed: Composed) -> str:
-    """The options of all groups in one line."""
-    metrics = ", ".join(composed.config.get("metric") or {}) or "none"
-    groups = dict.fromkeys([*GLOBAL_GROUPS, *GROUPS, *composed.choices])
-    options = {group: composed.choices.get(group) for group in groups if group != "metric"}
-    choices = ", ".join(f"{group}={option}" for group, option in options.items() if option)
-    return f"{choices}, metrics: {metrics}"

@@ -57,17 +57,14 @@ GROUPS: dict[str, Group] = {
 }
 
 # A value of one of these runs code that is not in the configuration.
+_IF_TRUSTED = "it lets a download run its own code; if you trust it: --trust-remote-code"
 DOOR_OPENERS = {
-    "trust_remote_code": "it lets a download run its own code; if you trust it: --trust-remote-code",
-    "use_remote_code": "it lets a download run its own code; if you trust it: --trust-remote-code",
-    "code_revision": "it chooses which remote code runs; if you trust it: --trust-remote-code",
-    "custom_generate": "it names generation code to download and run",
+    **dict.fromkeys(("trust_remote_code", "use_remote_code", "code_revision"), _IF_TRUSTED),
+    **dict.fromkeys(("custom_generate", "auto_map"), "it names code to download and run"),
     "weights_only": "anything but true unpickles, which runs code; Runwright reads safetensors only",
-    "allow_pickle": "unpickling runs code",
-    "pickle_module": "unpickling runs code",
-    "pickle_load_args": "unpickling runs code",
-    "unpickler": "unpickling runs code",
-    "auto_map": "it names code to download and run",
+    **dict.fromkeys(
+        ("allow_pickle", "pickle_module", "pickle_load_args", "unpickler"), "unpickling runs code"
+    ),
 }
 
 
