@@ -59,7 +59,8 @@ GROUPS: dict[str, Group] = {
 # A value of one of these runs code that is not in the configuration.
 _IF_TRUSTED = "it lets a download run its own code; if you trust it: --trust-remote-code"
 DOOR_OPENERS = {
-    **dict.fromkeys(("trust_remote_code", "use_remote_code", "code_revision"), _IF_TRUSTED),
+    **dict.fromkeys(("trust_remote_code", "use_remote_code"), _IF_TRUSTED),
+    "code_revision": "it chooses which remote code runs; if you trust it: --trust-remote-code",
     **dict.fromkeys(("custom_generate", "auto_map"), "it names code to download and run"),
     "weights_only": "anything but true unpickles, which runs code; Runwright reads safetensors only",
     **dict.fromkeys(
