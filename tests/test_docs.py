@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from runwright.cli.init import scaffold
 from runwright.cli.main import COMMANDS, parser_of
-from runwright.cli.scaffold import scaffold
 from runwright.config.compose import all_mistakes, compose
 from runwright.config.folders import find_conf_folders
 from runwright.config.permissions import grant, revoke

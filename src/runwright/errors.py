@@ -12,11 +12,9 @@ A message says what was given, what was expected and what to change.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class RunwrightError(Exception):
@@ -140,10 +138,10 @@ def raise_if_any(mistakes: Sequence[Mistake]) -> None:
         raise ConfigError(*dict.fromkeys(str(mistake) for mistake in mistakes))
 
 
-def report(error: ConfigError) -> str:
-    """The error as at most ten lines: beyond nine mistakes, a count."""
-    lines = [line for mistake in error.mistakes for line in mistake.splitlines()]
-    if len(lines) < MAX_LINES:
-        return "\n".join(lines)
-    kept = lines[: MAX_LINES - 1]
-    return "\n".join([*kept, f"… and {len(lines) - len(kept)} more mistakes ({len(lines)} in all)"])
+def report(error: Exception) -> str:
+    """The message; that of a configuration as at most ten lines: beyond nine mistakes, a count."""
+    lines = str(error).splitlines()
+    if len(lines) < MAX_LINES or not isinstance(error, ConfigError):
+        return str(error)
+    more = f"… and {len(lines) - MAX_LINES + 1} more mistakes ({len(lines)} in all)"
+    return "\n".join([*lines[: MAX_LINES - 1], more])

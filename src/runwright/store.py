@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from runwright.errors import ConfigError, DataError
+from runwright.errors import ConfigError, DataError, listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 PAGE = (".html", ".htm")
-_ABANDONED_SECONDS = 24 * 3600
+_ABANDONED_SECONDS = 24 * 3600  # nobody prepares one set for a day
 DISK_REFUSES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
@@ -238,34 +238,24 @@ def entries(folder: Path) -> list[Path]:
 
 def evict(folder: Path, *, max_bytes: int, keep: Path | None = None) -> list[Path]:
     """Remove entries, unused for longest first, until the rest fits; entries in use and `keep` stay."""
-    _remove_abandoned(folder)
-    sizes = {entry: _size(entry) for entry in entries(folder)}
-    total, removed = sum(sizes.values()), []
-    for entry, size in sizes.items():
-        if total <= max_bytes:
-            break
-        if entry != keep and _remove(entry):
-            total -= size
-            removed.append(entry)
-    return removed
-
-
-def _remove(entry: Path) -> bool:
-    """Remove an entry unless a process holds its lock; whoever has mapped its files keeps reading them."""
-    try:
-        with FileLock(_lock_path(entry), timeout=0):
-            shutil.rmtree(entry, ignore_errors=True)
-    except (Timeout, OSError):
-        return False
-    return True
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what processes that were killed had begun; nobody prepares one set for a day."""
-    for unfinished in folder.glob(".*.partial"):
+    for unfinished in folder.glob(".*.partial"):  # of processes that were killed
         with suppress(OSError):  # finished or removed meanwhile
             if unfinished.is_dir() and unfinished.stat().st_mtime < time.time() - _ABANDONED_SECONDS:
                 shutil.rmtree(unfinished, ignore_errors=True)
+    sizes: dict[Path, int] = {}
+    for entry in entries(folder):
+        with suppress(OSError):  # removed meanwhile
+            sizes[entry] = sum(path.stat().st_size for path in entry.rglob("*"))
+    removed: list[Path] = []
+    for entry in [entry for entry in sizes if entry != keep]:
+        if sum(sizes.values()) <= max_bytes:
+            break
+        # Whoever has mapped its files keeps reading them.
+        with suppress(Timeout, OSError), FileLock(_lock_path(entry), timeout=0):
+            shutil.rmtree(entry, ignore_errors=True)
+            removed.append(entry)
+            del sizes[entry]
+    return removed
 
 
 def _lock_path(entry: Path) -> Path:
@@ -279,13 +269,6 @@ def _last_use(entry: Path) -> float:
         return 0.0
 
 
-def _size(entry: Path) -> int:
-    try:
-        return sum(path.stat().st_size for path in entry.rglob("*"))
-    except OSError:  # removed meanwhile
-        return 0
-
-
 def _unwritable(entry: Path, error: OSError) -> DataError:
     return DataError(
         f"the cache cannot be written ({error.strerror or error}); free some space, or choose another folder "
@@ -294,7 +277,6 @@ def _unwritable(entry: Path, error: OSError) -> DataError:
     )
 
 
-_MOST_NAMED = 4  # keys that differ, in one line of the log
 _IN_WORDS = {"code": "the code (Runwright's or your own)", "tokenizer": "the tokenizer"}
 _LONGEST_VALUE = 24  # characters; longer ones are hashes, or of no help
 
@@ -308,19 +290,16 @@ def why_missed(entry: Path, key: Mapping[str, Any], *, same: Sequence[str]) -> s
     new, nearest = flatten(json.loads(json.dumps(key))), None
     for other in entries(entry.parent):
         old = flatten((read_manifest(other) or {}).get("key", {}))
-        changes = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
+        changes: dict[str, str] = {}
+        for name in sorted(old.keys() | new.keys()):
+            if (before := old.get(name)) != (now := new.get(name)):
+                before, now = ("nothing" if value is None else value for value in (before, now))
+                is_short = name != "code" and max(len(str(before)), len(str(now))) <= _LONGEST_VALUE
+                changes[name] = f"{name} ({before} → {now})" if is_short else _IN_WORDS.get(name, name)
         comparable = not any(f"{name}.".startswith(f"{whole}.") for name in changes for whole in same)
         # Of equally near sets the one used last counts; `entries` lists it last.
         if old and comparable and (nearest is None or len(changes) <= len(nearest)):
-            nearest = {name: (old.get(name), new.get(name)) for name in sorted(changes)}
-    if nearest is None:
-        return ""
+            nearest = changes
     if not nearest:
-        return "the set that was there is damaged"
-    texts = []
-    for name, values in nearest.items():
-        old, new = ("nothing" if value is None else str(value) for value in values)
-        is_short = name != "code" and max(len(old), len(new)) <= _LONGEST_VALUE
-        texts.append(f"{name} ({old} → {new})" if is_short else _IN_WORDS.get(name, name))
-    more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
-    return f"{', '.join(texts[:_MOST_NAMED])}{more} changed since"
+        return "" if nearest is None else "the set that was there is damaged"
+    return f"{listed(nearest.values())} changed since"

@@ -25,7 +25,7 @@ BASH = shutil.which("bash")
         ("runwright tr", ["train"]),
         ("runwright --v", ["--version"]),
         ("runwright train --mul", ["--multirun"]),
-        ("runwright train --cfg ", ["all", "hydra", "job"]),
+        ("runwright train --cfg ", ["job"]),
         ("runwright config ", ["diff", "schema", "show"]),
         ("runwright completion ", ["bash", "fish", "zsh"]),
         ("runwright train optimi", ["optimizer.", "optimizer="]),

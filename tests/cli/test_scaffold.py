@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runwright.cli.scaffold import scaffold
+from runwright.cli.init import scaffold
 from runwright.errors import ConfigError
 
 PIPES = {"capture_output": True, "text": True, "check": False}

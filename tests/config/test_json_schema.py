@@ -9,7 +9,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from runwright.cli.scaffold import scaffold
+from runwright.cli.init import scaffold
 from runwright.config.folders import find_conf_folders
 from runwright.config.json_schema import json_schema
 from runwright.config.targets import GROUPS

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from runwright.cli.scaffold import scaffold
+from runwright.cli.init import scaffold
 
 WORDS = {
     "good": ["lovely", "warm", "fresh", "kind", "quick", "fine", "bright", "sweet"],

@@ -44,8 +44,8 @@ import json, os, sys
 from dataclasses import asdict
 from pathlib import Path
 from runwright.launch.group import WorkerGroup
-from runwright.launch import supervise as module
-from runwright.launch.supervise import supervise
+from runwright.launch import local as module
+from runwright.launch.local import supervise
 from runwright.trainer.environment import catch_signals
 
 module.AFTER_FAILURE_SECONDS = 1.5  # these workers have nothing to close

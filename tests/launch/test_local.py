@@ -12,7 +12,6 @@ import pytest
 
 from runwright.config.options import LaunchOptions
 from runwright.launch import local as module
-from runwright.launch import supervise as supervise_module
 from runwright.launch.local import launch
 from runwright.runs.folder import RUN_FILE, read_run
 from runwright.runs.lock import is_busy, run_lock
@@ -62,7 +61,7 @@ def run(folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
     (modules / "little_worker.py").write_text(WORKER)
     monkeypatch.setenv("PYTHONPATH", str(modules))
     monkeypatch.setattr(module, "MODULE", "little_worker")
-    monkeypatch.setattr(supervise_module, "AFTER_FAILURE_SECONDS", 1.0)
+    monkeypatch.setattr(module, "AFTER_FAILURE_SECONDS", 1.0)
 
     def run(what: str, **options: Any) -> int:
         monkeypatch.setenv("WHAT_TO_DO", what)

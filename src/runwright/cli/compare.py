@@ -10,18 +10,15 @@ from runwright.cli.flags import print_json
 from runwright.errors import ConfigError
 
 if TYPE_CHECKING:
-    from runwright.analysis.compare.sides import Side
+    from runwright.analysis.compare.verdict import Verdict
 
 USAGE = "runwright compare [options] RUN[,RUN …] RUN[,RUN …] …"
 EXAMPLES = """examples:
   runwright compare 1a2b3c 4d5e6f  two runs on the same rows: a paired bootstrap
-  runwright compare latest:small latest:large latest:huge
-      # each of the others against the first
+  runwright compare latest:small latest:large latest:huge  the first and others
   runwright compare 1a2b3c,2b3c4d,3c4d5e 4d5e6f,5e6f7a,6f7a8b
       # three seeds on either side: Welch's test
-  runwright compare name:small name:large
-      # all finished runs of two experiments
-  runwright compare 1a2b3c 4d5e6f --json
+  runwright compare name:small name:large  all finished runs of two experiments
 
 RUN is a folder, an id, latest or latest:NAME; runs with commas between them, or
 name:NAME, count as one side. An interval that holds 0 means that no difference
@@ -29,17 +26,14 @@ can be told."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", nargs="+", help="a run, several with commas, or name:NAME")
-    parser.add_argument(
-        "--confidence", type=float, default=0.95, metavar="C", help="of the intervals; default: 0.95"
-    )
-    parser.add_argument("--groups", action="store_true", help="metrics of groups of rows as well")
-    parser.add_argument(
-        "--plot", metavar="FILE", help="of the curves; default: a file in outputs/comparisons"
-    )
-    parser.add_argument("--no-plot", action="store_true", help="no picture")
-    parser.add_argument("--json", action="store_true", help="for other programs; no picture unless --plot")
-    parser.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
+    add = parser.add_argument
+    add("run", metavar="RUN", nargs="+", help="a run, several with commas, or name:NAME")
+    add("--confidence", type=float, default=0.95, metavar="C", help="of the intervals; default: 0.95")
+    add("--groups", action="store_true", help="metrics of groups of rows as well")
+    add("--plot", metavar="FILE", help="of the curves; default: a file in outputs/comparisons")
+    add("--no-plot", action="store_true", help="no picture")
+    add("--json", action="store_true", help="for other programs; no picture unless --plot")
+    add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -54,45 +48,29 @@ def execute(args: argparse.Namespace) -> int:
     sides = find_sides(references, output_dir=args.output_dir)
     settings = differing_settings(sides)
     verdicts = [judge(sides[0], side, confidence=args.confidence) for side in sides[1:]]
-    plot = _plot(args, sides)
-    if args.json:
-        print_json(_as_json(sides, settings, verdicts, plot))
-        return 0
-    from runwright.analysis.compare.show import print_comparison
+    from runwright.analysis.compare.show import plot_curves, print_comparison
 
+    plot = None
+    if args.plot or not (args.json or args.no_plot):
+        ids = "-".join(side.rows[0].short_id for side in sides[:6])
+        file = Path(args.plot or Path(args.output_dir).expanduser() / "comparisons" / f"{ids}.png")
+        plot = plot_curves(file, sides)
+    if args.json:
+        record = {"sides": {side.letter: [row.as_json() for row in side.rows] for side in sides}}
+        print_json(record | {"settings": settings, "verdicts": [*map(_as_json, verdicts)], "plot": plot})
+        return 0
     print_comparison(sides, settings, verdicts, with_groups=args.groups)
     if plot is not None:
         print(f"curves: {plot}")
     return 0
 
 
-def _plot(args: argparse.Namespace, sides: list[Side]) -> Path | None:
-    if args.no_plot or (args.json and not args.plot):
-        return None
-    from runwright.analysis.compare.show import plot_curves
-
-    ids = "-".join(side.rows[0].short_id for side in sides[:6])
-    default = Path(args.output_dir).expanduser() / "comparisons" / f"{ids}.png"
-    return plot_curves(Path(args.plot) if args.plot else default, sides)
-
-
-def _as_json(
-    sides: list[Side], settings: dict[str, list[str]], verdicts: list[Any], plot: Path | None
-) -> dict[str, Any]:
+def _as_json(verdict: Verdict) -> dict[str, Any]:
+    better = verdict.main.better if verdict.main else None
     return {
-        "sides": {side.letter: [row.as_json() for row in side.rows] for side in sides},
-        "settings": settings,
-        "verdicts": [
-            {
-                "letters": verdict.letters,
-                "words": verdict.words,
-                "better": verdict.letters[verdict.main.better]
-                if verdict.main and verdict.main.better is not None
-                else None,
-                "differences": [difference.as_json() for difference in verdict.differences],
-                "notes": verdict.notes,
-            }
-            for verdict in verdicts
-        ],
-        "plot": plot,
+        "letters": verdict.letters,
+        "words": verdict.words,
+        "better": None if better is None else verdict.letters[better],
+        "differences": [difference.as_json() for difference in verdict.differences],
+        "notes": verdict.notes,
     }

@@ -12,12 +12,10 @@ from argcomplete.shell_integration import shellcode
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from runwright.config.folders import ConfFolders
     from runwright.config.loading import Loaded
 
 EXAMPLES = """examples:
-  eval "$(runwright completion bash)"
-      # in this shell; for all: add it to ~/.bashrc
+  eval "$(runwright completion bash)"  in ~/.bashrc
   eval "$(runwright completion zsh)"  after compinit, in ~/.zshrc
   runwright completion fish > ~/.config/fish/completions/runwright.fish
 
@@ -41,7 +39,7 @@ OPTIONS: dict[str, Any] = {"always_complete_options": False, "default_completer"
 
 
 class Finder(CompletionFinder):
-    """Completes the line of a command, whose module alone is imported."""
+    """Completes the line of a command, whose module alone is imported; files are left to the shell."""
 
     commands: Collection[str]
     parser_of: Callable[[str], argparse.ArgumentParser]
@@ -70,17 +68,15 @@ class Finder(CompletionFinder):
             candidates += complete_override(self.words[1:], cword_prefix)
         return sorted(candidates)
 
+    def answer(self) -> None:
+        """Write the candidates for the line in COMP_LINE to where the shell's function reads them."""
+        self(argparse.ArgumentParser(), exit_method=lambda _: None, **OPTIONS)
+
 
 def make_finder(commands: Collection[str], parser_of: Callable[[str], argparse.ArgumentParser]) -> Finder:
-    """The finder for these commands, which leaves files to the shell."""
-    finder = Finder(**OPTIONS)
+    finder = Finder(**OPTIONS)  # argcomplete calls its `__init__` once more, which therefore stays
     finder.commands, finder.parser_of = commands, parser_of
     return finder
-
-
-def answer(commands: Collection[str], parser_of: Callable[[str], argparse.ArgumentParser]) -> None:
-    """Write the candidates for the line in COMP_LINE to where the shell's function reads them."""
-    make_finder(commands, parser_of)(argparse.ArgumentParser(), exit_method=lambda _: None, **OPTIONS)
 
 
 def _runs(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
@@ -96,6 +92,8 @@ def _runs(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
 def complete_override(before: list[str], word: str) -> list[str]:
     """Candidates for `group=option` and `key=value`, in the configuration that the words before it make."""
     from runwright.config.folders import find_conf_folders
+    from runwright.config.loading import load_what_works
+    from runwright.config.overrides import parse_overrides
 
     folders = find_conf_folders()
     name, equals, value = word.lstrip("+~").partition("=")
@@ -106,7 +104,8 @@ def complete_override(before: list[str], word: str) -> list[str]:
         head, last = value[:start], value[start:]
         options = [option for option in folders.options(group) if option not in head.strip("[,").split(",")]
         return [f"{prefix}{name}={head}{option}" for option in options if option.startswith(last)]
-    loaded = _load(folders, before)
+    texts = [text for text in before if "=" in text and not text.startswith("-")]
+    loaded, _ = load_what_works(folders, parse_overrides(texts, folders, multirun=True)[0].choices)
     if loaded is None:
         return []
     if equals:
@@ -119,17 +118,6 @@ def complete_override(before: list[str], word: str) -> list[str]:
     if not endings and len(keys) == 1 and keys[0].endswith("."):  # or the shell would end it with a space
         keys = _keys(loaded, keys[0])
     return [f"{prefix}{text}" for text in [*endings, *keys]]
-
-
-def _load(folders: ConfFolders, words: list[str]) -> Loaded | None:
-    """The configuration of the group options typed so far, without invalid ones."""
-    from runwright.config.loading import Loaded, load
-    from runwright.config.overrides import parse_overrides
-
-    texts = [text for text in words if "=" in text and not text.startswith("-")]
-    parsed, _ = parse_overrides(texts, folders, multirun=True)
-    attempts = (load(folders, choices) for choices in (parsed.choices, []))
-    return next((loaded for loaded in attempts if isinstance(loaded, Loaded)), None)
 
 
 def _keys(loaded: Loaded, start: str) -> list[str]:

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from runwright.cli.flags import print_json
-
-if TYPE_CHECKING:
-    from runwright.analysis.doctor import Finding
 
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 EXAMPLES = """examples:
   runwright doctor
-  runwright doctor --fix
-      # give runs that died their true status
-  runwright doctor --json
+  runwright doctor --fix  give runs that died their true status
 
-Exit code 0: nothing but warnings; 1: a problem. Without --fix nothing is
-changed."""
+Exit code 0: nothing but warnings; 1: a problem."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,28 +24,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Print the result of each check; with --fix, mark dead runs first."""
     from runwright.analysis.doctor import examine
 
     findings = list(examine(Path(args.output_dir).expanduser(), fix=args.fix))
+    counts = Counter(finding.level for finding in findings)
     if args.json:
         print_json([asdict(finding) for finding in findings])
     else:
-        _print_findings(findings)
-    return 1 if any(finding.level == "problem" for finding in findings) else 0
+        from rich.console import Console
+        from rich.text import Text
 
-
-def _print_findings(findings: Sequence[Finding]) -> None:
-    """Print each finding and its advice on a line, and the number of findings by level."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    width = max(len(finding.what) for finding in findings)
-    for finding in findings:
-        line = Text.assemble((f"{finding.level:<8}", STYLES[finding.level]), f"{finding.what:<{width}}  ")
-        console.print(line + Text(finding.text), soft_wrap=True)
-        if finding.advice:
-            console.print(Text(f"{'':<8}{'':<{width}}  → {finding.advice}"), soft_wrap=True)
-    counts = {level: sum(finding.level == level for finding in findings) for level in STYLES}
-    console.print(f"{counts['problem']} problems, {counts['warning']} warnings, {counts['ok']} ok")
+        console = Console(highlight=False)
+        width = max(len(finding.what) for finding in findings)
+        for finding in findings:
+            line = Text.assemble((f"{finding.level:<8}", STYLES[finding.level]), f"{finding.what:<{width}}  ")
+            console.print(line + Text(finding.text), soft_wrap=True)
+            if finding.advice:
+                console.print(Text(f"{'':<8}{'':<{width}}  → {finding.advice}"), soft_wrap=True)
+        console.print(f"{counts['problem']} problems, {counts['warning']} warnings, {counts['ok']} ok")
+    return 1 if counts["problem"] else 0

@@ -14,40 +14,29 @@ EXAMPLES = """examples:
       'metric=[accuracy,roc_auc]'
   runwright evaluate latest:mnli --labels-from-data dataset=csv \\
       dataset.source.files.test=topics.csv 'dataset.columns={premise:text}'
-      # zero-shot: classes the run does not know
 
 Overrides are put on top of the run's own. They may change dataset, metric,
 seed, seeds.data, and of the task how predictions are judged: threshold, repair,
 aggregation, no_answer_threshold, max_answer_length, n_best, normalization,
-misplaced_answers. All else is the run's.
-RUN is a folder, an id, latest or latest:NAME. The run itself is not changed:
+misplaced_answers. All else is the run's. The run itself is not changed:
 results go to its evaluations/ folder."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="run folder, id, latest or latest:NAME")
-    parser.add_argument(
-        "--split", metavar="NAME", action="append", help="may be repeated; default: all but train"
-    )
+    help_text = "may be repeated; default: all but train"
+    parser.add_argument("--split", metavar="NAME", action="append", help=help_text)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
     add_zero_shot_flags(parser, from_data=True)
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Evaluate and show a table."""
     from runwright.runs.folder import BEST_MODEL, resolve_run
 
     hypotheses = hypotheses_of(args)
     folder = resolve_run(args.run, needs=BEST_MODEL)
     from runwright.inference.evaluate import evaluate_run, show_results
 
-    results = evaluate_run(
-        folder,
-        args.overrides,
-        splits=args.split,
-        device=args.device,
-        allow_shadow=args.allow_shadow,
-        hypotheses=hypotheses,
-    )
-    show_results(results)
+    options = {"splits": args.split, "device": args.device, "allow_shadow": args.allow_shadow}
+    show_results(evaluate_run(folder, args.overrides, hypotheses=hypotheses, **options))
     return 0

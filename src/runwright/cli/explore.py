@@ -15,27 +15,20 @@ EXAMPLES = """examples:
       > data.json
 
 Rows are those of a run: after cleaning, with its held-out splits. Looked at:
-lengths in characters, words and tokens, what several max_length cut, what the
-tokenizer does not know, classes, columns that say nothing, rows that come twice
-or in two splits (equal, and equal but for case, spaces and punctuation), equal
-texts with different labels, and texts that are empty, garbled, full of markup
-or in another script. Memory does not grow with the texts; tokens are counted
-for a sample of the rows."""
+lengths, what several max_length cut, what the tokenizer does not know, classes,
+columns that say nothing, rows that come twice or in two splits, equal texts
+with different labels, and texts that are empty, garbled, full of markup or in
+another script."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--output", metavar="FILE", type=Path, help="the page; default: outputs/explore/<dataset>.html"
-    )
-    parser.add_argument("--json", action="store_true", help="everything as JSON on standard output")
-    parser.add_argument("--no-tokens", action="store_true", help="no tokenizer")
-    parser.add_argument(
-        "--sample-rows",
-        metavar="N",
-        type=int,
-        default=20_000,
-        help="rows of each split whose tokens are counted, evenly from the whole (default: 20000)",
-    )
+    add = parser.add_argument
+    help_text = "the page; default: outputs/explore/<dataset>.html"
+    add("--output", metavar="FILE", type=Path, help=help_text)
+    add("--json", action="store_true", help="everything as JSON on standard output")
+    add("--no-tokens", action="store_true", help="no tokenizer")
+    help_text = "rows of each split whose tokens are counted, evenly from the whole (default: 20000)"
+    add("--sample-rows", metavar="N", type=int, default=20_000, help=help_text)
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -10,25 +10,16 @@ from runwright.types import HYPOTHESIS, Hypotheses
 
 def add_permission_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags for permissions, which no configuration can grant."""
-    group = parser.add_argument_group("permissions")
-    group.add_argument(
-        "--allow-package",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="a configuration may name classes and functions of this package of yours (may be repeated; "
-        "always: packages in [tool.runwright] of ./pyproject.toml)",
+    add = parser.add_argument_group("permissions").add_argument
+    help_text = (
+        "a configuration may name classes and functions of this package of yours (may be repeated; "
+        "always: packages in [tool.runwright] of ./pyproject.toml)"
     )
-    group.add_argument(
-        "--trust-remote-code",
-        action="store_true",
-        help="code that comes with a model, data set or metric may run; recorded with the run",
-    )
-    group.add_argument(
-        "--allow-shadow",
-        action="store_true",
-        help="a file in ./conf may replace a shipped one of the same name",
-    )
+    add("--allow-package", metavar="NAME", action="append", default=[], help=help_text)
+    help_text = "code that comes with a model, data set or metric may run; recorded with the run"
+    add("--trust-remote-code", action="store_true", help=help_text)
+    help_text = "a file in ./conf may replace a shipped one of the same name"
+    add("--allow-shadow", action="store_true", help=help_text)
 
 
 READING = ("format_name", "delimiter", "quote", "encoding")
@@ -39,30 +30,15 @@ def add_reading_flags(parser: argparse.ArgumentParser, *, of: str = "") -> None:
     choices = ("csv", "tsv", "jsonl", "text", "parquet")
     help_text = f"{of}of the input; default: as in training, unless its ending says another one"
     parser.add_argument("--format", dest="format_name", choices=choices, help=help_text)
-    parser.add_argument(
-        "--delimiter",
-        metavar="CHARACTER",
-        help=f"{of}of csv and tsv, or its name, as semicolon; default: as in training, else comma and tab",
+    help_text = f"{of}of csv and tsv, or its name, as semicolon; default: as in training, else comma and tab"
+    parser.add_argument("--delimiter", metavar="CHARACTER", help=help_text)
+    help_text = (
+        f"{of}of csv and tsv; null: quotes are ordinary characters; default: as in training where that "
+        'was csv with this delimiter, else " for csv and null for tsv'
     )
-    parser.add_argument(
-        "--quote",
-        metavar="CHARACTER",
-        help=f"{of}of csv and tsv; null: quotes are ordinary characters; default: as in training where that "
-        'was csv with this delimiter, else " for csv and null for tsv',
-    )
-    parser.add_argument(
-        "--encoding", metavar="NAME", help=f"{of}of the file; default: UTF-8 where it is, else as in training"
-    )
-
-
-def grant_permissions(args: argparse.Namespace) -> None:
-    from runwright.config.permissions import grant
-
-    grant(
-        packages=args.allow_package,
-        trust_remote_code=args.trust_remote_code,
-        changed_data=getattr(args, "allow_changed_data", False),  # train's
-    )
+    parser.add_argument("--quote", metavar="CHARACTER", help=help_text)
+    help_text = f"{of}of the file; default: UTF-8 where it is, else as in training"
+    parser.add_argument("--encoding", metavar="NAME", help=help_text)
 
 
 def require_at_least(args: argparse.Namespace, **bounds: int) -> None:
@@ -83,18 +59,14 @@ def print_json(value: object) -> None:
 
 
 def add_zero_shot_flags(parser: argparse.ArgumentParser, *, from_data: bool) -> None:
-    group = parser.add_argument_group("zero-shot classification, with a run of pairs such as MNLI's")
-    group.add_argument("--labels", metavar="A,B,C", help="classes to choose from; the run need not know them")
+    title = "zero-shot classification, with a run of pairs such as MNLI's"
+    add = parser.add_argument_group(title).add_argument
+    add("--labels", metavar="A,B,C", help="classes to choose from; the run need not know them")
     if from_data:
-        group.add_argument("--labels-from-data", action="store_true", help="classes: the labels of the data")
-    group.add_argument(
-        "--hypothesis",
-        metavar="SENTENCE",
-        help=f"what a class says of a text, {{}} stands for the class; default: {HYPOTHESIS!r}",
-    )
-    group.add_argument(
-        "--multi-label", action="store_true", help="none, one or several classes; default: exactly one"
-    )
+        add("--labels-from-data", action="store_true", help="classes: the labels of the data")
+    help_text = f"what a class says of a text, {{}} stands for the class; default: {HYPOTHESIS!r}"
+    add("--hypothesis", metavar="SENTENCE", help=help_text)
+    add("--multi-label", action="store_true", help="none, one or several classes; default: exactly one")
 
 
 def hypotheses_of(args: argparse.Namespace) -> Hypotheses | None:

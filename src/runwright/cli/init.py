@@ -1,14 +1,20 @@
-"""`runwright init`: create a project that is ready to run."""
+"""`runwright init`: create a project that is ready to run, from the templates in scaffold/."""
 
 from __future__ import annotations
 
 import argparse
+import keyword
+import re
+import sys
 from pathlib import Path
+
+from runwright.errors import ConfigError
 
 EXAMPLES = """examples:
   runwright init my-project
   cd my-project
   runwright train experiment=tiny          seconds on a CPU, no download"""
+SUFFIX = ".template"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,11 +22,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Create the folder and list its files."""
-    from runwright.cli.scaffold import scaffold
-
     folder = Path(args.name)
     for file in scaffold(folder):
         print(f"  {folder / file}")
     print(f"\nNext:\n  cd {folder}\n  runwright train experiment=tiny\n\nREADME.md says where things are.")
     return 0
+
+
+def scaffold(folder: Path) -> list[Path]:
+    """Write a project into a new folder; returns its files. Raises ConfigError for a name that cannot be."""
+    name = folder.resolve().name
+    package = re.sub(r"[^0-9a-z]+", "_", name.lower()).strip("_")
+    _check(folder, name, package)
+    root = Path(__file__).with_name("scaffold")
+    written: list[Path] = []
+    for template in sorted(root.rglob(f"*{SUFFIX}")):
+        relative = template.relative_to(root).with_name(template.name.removesuffix(SUFFIX))
+        if relative.name == "gitignore":  # a real one would hide files from our own git
+            relative = relative.with_name(".gitignore")
+        if relative.parent.name == "src":
+            relative = relative.parent / package / relative.name
+        text = template.read_text(encoding="utf-8")
+        if relative.suffix != ".tsv":
+            text = text.format(name=name, package=package)
+        (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+        (folder / relative).write_text(text, encoding="utf-8")
+        written.append(relative)
+    return written + _write_schemas(folder)
+
+
+def _check(folder: Path, name: str, package: str) -> None:
+    from runwright.config.signature import find_file
+
+    problem = ""
+    if not package.isidentifier() or keyword.iskeyword(package):
+        problem = f"{name!r}, expected a name that starts with a letter"
+    elif package in sys.stdlib_module_names or package == "runwright" or find_file(package) is not None:
+        expected = f"a name that no installed package has: 'import {package}' means another one here"
+        problem = f"{name!r}, expected {expected}"
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        problem = f"{str(folder)!r}, which exists, expected a new folder"
+    if problem:
+        raise ConfigError(f"runwright init: given {problem}")
+
+
+def _write_schemas(folder: Path) -> list[Path]:
+    """Write JSON Schemas of the project's YAML files, and the settings that tell an editor of them."""
+    from runwright.config.folders import GLOBAL_GROUPS, find_conf_folders
+    from runwright.config.json_schema import json_schema
+    from runwright.config.targets import GROUPS
+    from runwright.store import write_json
+
+    (folder / ".vscode" / "schemas").mkdir(parents=True)
+    settings: dict[str, list[str]] = {}
+    for name, groups in {**{group: [group] for group in GROUPS}, "config": GLOBAL_GROUPS}.items():
+        schema = {"$ref": f"config.json#/$defs/{name}"}
+        if name == "config":
+            schema = json_schema(find_conf_folders(folder))
+        write_json(folder / ".vscode" / "schemas" / f"{name}.json", schema)
+        settings[f".vscode/schemas/{name}.json"] = [f"conf/{group}/**/*.yaml" for group in groups]
+    write_json(folder / ".vscode" / "settings.json", {"yaml.schemas": settings})
+    return [Path(".vscode", "settings.json"), Path(".vscode", "schemas")]

@@ -10,18 +10,17 @@ import errno
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from types import TracebackType
+from typing import NoReturn
 
+from runwright.cli.flags import add_permission_flags
 from runwright.errors import ConfigError, RunwrightError, did_you_mean, plain, report
 from runwright.report.streams import guard_streams
 from runwright.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import TracebackType
 
 COMMANDS = {  # with what they do
     "train": "compose an experiment, check all of it, run it (-m: many of them)",
@@ -44,6 +43,10 @@ COMMANDS = {  # with what they do
     "completion": "print the tab completion for bash, zsh or fish",
 }
 ALONE = ("evaluate", "predict", "search", "reproduce", "verify")  # one process, or processes of their own
+USAGE = """usage: runwright <command> [options] [group=option] [key=value]
+       runwright --help | --version
+
+Config-driven NLP experiments whose numbers do not depend on how they ran."""
 EXAMPLES = """examples:
   runwright train experiment=vader     a first run, minutes on a CPU
   runwright train experiment=vader optimizer.lr=1e-4 trainer.max_epochs=2
@@ -61,10 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         guard_streams()
         sys.excepthook = _show_without_secrets
         if "_ARGCOMPLETE" in os.environ:  # the shell asks, on every tab
-            from runwright.cli.completion import answer
+            from runwright.cli.completion import make_finder
 
             gc.disable()
-            answer(COMMANDS, parser_of)
+            make_finder(COMMANDS, parser_of).answer()
             gc.freeze()
             return 0
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -74,15 +77,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("the current folder no longer exists; cd to another one", file=sys.stderr)
         return 2
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
-        print(_help())
+        commands = "\n".join(f"  {name:<10}  {summary}" for name, summary in COMMANDS.items())
+        print(f"{USAGE}\n\ncommands:\n{commands}\n\n{EXAMPLES}")
         return 0 if arguments else 2
     if arguments[0] == "--version":
         print(f"runwright {__version__}")
         return 0
     if arguments[0] not in COMMANDS:
-        print(_unknown(arguments[0]), file=sys.stderr)
+        name = arguments[0]
+        hint = f"did you mean 'runwright train {name}'?" if "=" in name else did_you_mean(name, COMMANDS)
+        text = f"runwright: unknown command {name!r}; {hint} commands: {', '.join(COMMANDS)}"
+        print(text.replace("  ", " "), file=sys.stderr)
         return 2
-    if argv is not None or not _ends_in_a_moment(arguments):
+    is_check = arguments[0] in {"config", "validate"} and "--deep" not in arguments
+    if argv is not None or not (is_check or "--cfg" in arguments):
         return _run(*arguments)
     # Collecting garbage takes a quarter of the time of `validate`, part of it when the process ends, which
     # passes over what is frozen.
@@ -90,12 +98,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = _run(*arguments)
     gc.freeze()
     return code
-
-
-def _ends_in_a_moment(arguments: list[str]) -> bool:
-    if arguments[0] == "train":
-        return "--cfg" in arguments
-    return arguments[0] in {"config", "validate"} and "--deep" not in arguments
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:
@@ -111,8 +113,6 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     )
     module.add_arguments(parser)
     if takes_overrides(parser):
-        from runwright.cli.flags import add_permission_flags
-
         add_permission_flags(parser)
     return parser
 
@@ -136,9 +136,14 @@ def _run(name: str, *arguments: str) -> int:
             usage = parser.format_usage().strip()
             raise ConfigError(f"{words[0]}: given an override, expected none; {usage}")
         if "allow_package" in args:
-            from runwright.cli.flags import grant_permissions
+            from runwright.config.permissions import grant
 
-            grant_permissions(args)
+            changed_data = getattr(args, "allow_changed_data", False)  # train's
+            grant(
+                packages=args.allow_package,
+                trust_remote_code=args.trust_remote_code,
+                changed_data=changed_data,
+            )
         if name in ALONE or getattr(args, "multirun", False):
             from runwright.trainer.environment import StopFlag, catch_signals, join_launch
 
@@ -147,7 +152,9 @@ def _run(name: str, *arguments: str) -> int:
                 stack.enter_context(catch_signals(StopFlag(at_once=True)))
         return import_module(f"runwright.cli.{name}").execute(args)
     except RunwrightError as error:
-        print(_message(error), file=sys.stderr)
+        from runwright.config.redaction import redact
+
+        print(redact(plain(report(error))), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as error:
         print(error if error.args else "interrupted", file=sys.stderr)
@@ -187,12 +194,6 @@ def _check_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
             parser.error(f"given {word!r}, expected text in {encoding}; LC_ALL=C.UTF-8 reads UTF-8")
 
 
-def _message(error: RunwrightError) -> str:
-    from runwright.config.redaction import redact
-
-    return redact(plain(report(error) if isinstance(error, ConfigError) else str(error)))
-
-
 def _show_without_secrets(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
@@ -219,19 +220,3 @@ def _refuse_flag(parser: argparse.ArgumentParser, word: str, after: str = "") ->
         after = "" if after.startswith("-") or "=" in after else after
         hint = f"an override has no dashes: {key}={value or after or '<value>'}"
     parser.error(f"unknown option {word}; {hint}".rstrip("; "))
-
-
-def _help() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
-    listing = "\n".join(lines)
-    return (
-        "usage: runwright <command> [options] [group=option] [key=value]\n\n"
-        "Config-driven NLP experiments whose numbers do not depend on how they ran.\n\n"
-        f"commands:\n{listing}\n\noptions:\n  -h, --help  this text\n  --version   the version\n\n{EXAMPLES}"
-    )
-
-
-def _unknown(name: str) -> str:
-    hint = f"did you mean 'runwright train {name}'?" if "=" in name else did_you_mean(name, COMMANDS)
-    return f"runwright: unknown command {name!r}; {hint} commands: {', '.join(COMMANDS)}".replace("  ", " ")

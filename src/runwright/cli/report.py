@@ -12,22 +12,19 @@ EXAMPLES = """examples:
   runwright report latest:sweeps  the newest sweep
   runwright report outputs/sweeps/2026-01-31_12-00-00-1a2b3c
 
-RUN is a folder, an id, latest or latest:NAME; a SWEEP is a folder, an id or
-latest:sweeps. The page is report.html in that folder and loads nothing from
+The page is report.html in the folder of the run or sweep and loads nothing from
 anywhere: it can be sent by mail."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "run", metavar="RUN|SWEEP", nargs="?", default="latest", help="default: the newest run"
-    )
+    help_text = "a folder, an id, latest (default), latest:NAME or latest:sweeps"
+    parser.add_argument("run", metavar="RUN|SWEEP", nargs="?", default="latest", help=help_text)
     parser.add_argument("--open", action="store_true", help="show it in the browser")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write it there instead")
     parser.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Write the page and print its path."""
     from runwright.store import PAGE, output_path
 
     file = args.output and output_path(args.output, endings=PAGE)

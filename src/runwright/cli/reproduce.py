@@ -9,34 +9,26 @@ from runwright.cli.flags import add_permission_flags
 USAGE = "runwright reproduce [options] [--set KEY=VALUE] RUN"
 EXAMPLES = """examples:
   runwright reproduce latest:vader
-  runwright reproduce latest --check-only
-      # is anything different around it? (nothing is run)
-  runwright reproduce latest --set seed=1 --set trainer.max_epochs=null \\
-      --set trainer.max_steps=100
-  runwright reproduce latest --tolerance 1e-3
+  runwright reproduce latest --check-only  is anything different around it?
+  runwright reproduce latest --set seed=1 --tolerance 1e-3
 
 The second run gets a folder of its own, with the comparison in
 reproduction.json. Compared are the data of each step, every metric and the
 weights; named is what differs around the two: settings, source files, rows,
 model files, packages, machine.
-Exit code 0: identical or within tolerance; 1: different.
-RUN is a folder, an id, latest or latest:NAME."""
+Exit code 0: identical or within tolerance; 1: different."""
 
 TOLERANCE = 1e-5  # what another order of summation does to metrics in float32 over some dozens of steps
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run folder, id, latest or latest:NAME")
-    parser.add_argument("--check-only", action="store_true", help="only say what is different around the run")
-    parser.add_argument(
-        "--set", metavar="KEY=VALUE", action="append", default=[], help="change this first; may be repeated"
-    )
-    parser.add_argument(
-        "--tolerance",
-        type=float,
-        default=TOLERANCE,
-        help=f"relative difference of metrics that counts as agreement (default {TOLERANCE:g})",
-    )
+    add = parser.add_argument
+    add("run", metavar="RUN", help="run folder, id, latest or latest:NAME")
+    add("--check-only", action="store_true", help="only say what is different around the run")
+    help_text = "change this first; may be repeated"
+    add("--set", metavar="KEY=VALUE", action="append", default=[], help=help_text)
+    help_text = f"relative difference of metrics that counts as agreement (default {TOLERANCE:g})"
+    add("--tolerance", type=float, default=TOLERANCE, help=help_text)
     add_permission_flags(parser)
 
 

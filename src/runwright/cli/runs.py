@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from runwright.cli.flags import print_json
 from runwright.errors import ConfigError
@@ -20,54 +21,38 @@ EXAMPLES = """examples:
 
 KEY is a metric (test/pearson), a setting (optimizer.lr) or one of id, name,
 status, started, seconds, step, host, device, overrides, folder.
-RUN is a folder, an id, latest or latest:NAME. DIED is a run that says it is at
-work and is not."""
+DIED is a run that says it is at work and is not."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", nargs="?", choices=("list", "show"), default="list", help="default: list")
-    parser.add_argument(
-        "run", nargs="?", metavar="RUN", help="of show: a run folder, id, latest or latest:NAME"
-    )
-    parser.add_argument("--name", action="append", default=[], metavar="NAME", help="of the experiment")
-    parser.add_argument("--status", action="append", default=[], choices=STATUSES, help="may be repeated")
-    parser.add_argument("--sort", metavar="KEY", help="rising; default: by start")
-    parser.add_argument("--reverse", action="store_true", help="falling")
-    parser.add_argument("--columns", metavar="KEY,…", help="what to show")
-    parser.add_argument("--limit", type=int, default=50, metavar="N", help="the last N; 0: all; default: 50")
-    parser.add_argument("--json", action="store_true", help="for other programs")
-    parser.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
-    parser.add_argument(
-        "--store",
-        nargs="?",
-        const="",
-        metavar="URI",
-        help="from MLflow instead of folders: this store, or the one that runs use by default",
-    )
+    add = parser.add_argument
+    add("action", nargs="?", choices=("list", "show"), default="list", help="default: list")
+    add("run", nargs="?", metavar="RUN", help="of show: a run folder, id, latest or latest:NAME")
+    add("--name", action="append", default=[], metavar="NAME", help="of the experiment")
+    add("--status", action="append", default=[], choices=STATUSES, help="may be repeated")
+    add("--sort", metavar="KEY", help="rising; default: by start")
+    add("--reverse", action="store_true", help="falling")
+    add("--columns", metavar="KEY,…", help="what to show")
+    add("--limit", type=int, default=50, metavar="N", help="the last N; 0: all; default: 50")
+    add("--json", action="store_true", help="for other programs")
+    add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
+    help_text = "from MLflow instead of folders: this store, or the one that runs use by default"
+    add("--store", nargs="?", const="", metavar="URI", help=help_text)
 
 
 def execute(args: argparse.Namespace) -> int:
     if args.action == "list" and args.run:
         raise ConfigError(f"{args.run}: given a run to list, expected: runwright runs show {args.run}")
-    return _show(args) if args.action == "show" else _list(args)
-
-
-def _list(args: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from runwright.analysis.runs.rows import read_rows, require_key, sort
+    if args.action == "show":
+        return _show(args)
+    from runwright.analysis.runs.rows import read_rows, read_store, require_key, sort
 
     if args.store is None:
         rows = read_rows(args.output_dir)
     else:
-        from runwright.analysis.runs.rows import read_store
-
         rows = read_store(args.store or None, output_dir=Path(args.output_dir))
-    rows = [
-        row
-        for row in rows
-        if (not args.name or row.name in args.name) and (not args.status or row.status in args.status)
-    ]
+    rows = [row for row in rows if not args.name or row.name in args.name]
+    rows = [row for row in rows if not args.status or row.status in args.status]
     if args.sort:
         rows = sort(rows, args.sort, reverse=args.reverse)
     elif args.reverse:

@@ -17,65 +17,46 @@ EXAMPLES = """examples:
       --output titles
   runwright search query my-index "a man plays music"
   runwright search query my-index "first query" "second query" --k 3 --json
-  runwright search query my-index
-      # reads queries from standard input, one a line
+  runwright search query my-index < queries.txt
 
-index: texts are encoded block by block; csv, tsv, jsonl, parquet or text, one a
-line.
-query: the score is the inner product of the vectors, the cosine where the task
+The score is the inner product of the vectors, the cosine where the task
 normalises them. An index whose run has changed since is refused."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("index", "query"), help="what to do")
-    parser.add_argument("words", nargs="*", metavar="WORD", help="index: RUN FILE; query: FOLDER TEXT …")
-    parser.add_argument("--output", metavar="FOLDER", type=Path, help="index: where to save")
+    add = parser.add_argument
+    add("action", choices=("index", "query"), help="what to do")
+    add("words", nargs="*", metavar="WORD", help="index: RUN FILE; query: FOLDER TEXT …")
+    add("--output", metavar="FOLDER", type=Path, help="index: where to save")
     add_reading_flags(parser, of="index: ")
-    parser.add_argument("--text-column", metavar="NAME", help="index: of FILE; default: as in training")
-    parser.add_argument(
-        "--kind",
-        choices=("flat", "hnsw"),
-        default="flat",
-        help="index: flat (default) compares with every text; hnsw is faster for millions and may miss some",
-    )
-    parser.add_argument("--k", type=int, default=10, metavar="K", help="query: texts to find (default: 10)")
-    parser.add_argument("--json", action="store_true", help="query: one JSON object a query")
-    parser.add_argument("--run", metavar="RUN", help="query: the run that made the index, if it was moved")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
+    add("--text-column", metavar="NAME", help="index: of FILE; default: as in training")
+    help_text = "index: flat (default) compares with every text; hnsw is faster for millions, may miss some"
+    add("--kind", choices=("flat", "hnsw"), default="flat", help=help_text)
+    add("--k", type=int, default=10, metavar="K", help="query: texts to find (default: 10)")
+    add("--json", action="store_true", help="query: one JSON object a query")
+    add("--run", metavar="RUN", help="query: the run that made the index, if it was moved")
+    add("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Build an index, or query one."""
-    return _index(args, args.words) if args.action == "index" else _query(args, args.words)
-
-
-def _index(args: argparse.Namespace, words: list[str]) -> int:
     from runwright.runs.folder import BEST_MODEL, resolve_run
     from runwright.store import output_path
 
-    if len(words) != 2:
-        raise ConfigError(f"runwright search index: given {len(words)} words, expected RUN and FILE")
-    if args.output is None:
-        raise ConfigError("--output: given nothing, expected the folder to save the index in")
-    folder = resolve_run(words[0], needs=BEST_MODEL)
-    from runwright.inference.search import make_index
+    words = args.words
+    if args.action == "index":
+        if len(words) != 2:
+            raise ConfigError(f"runwright search index: given {len(words)} words, expected RUN and FILE")
+        if args.output is None:
+            raise ConfigError("--output: given nothing, expected the folder to save the index in")
+        folder = resolve_run(words[0], needs=BEST_MODEL)
+        from runwright.inference.search import make_index
 
-    about = make_index(
-        folder,
-        words[1],
-        output_path(args.output, is_folder=True),
-        reading={name: getattr(args, name) for name in READING},
-        text_column=args.text_column,
-        kind=args.kind,
-        device=args.device,
-    )
-    print(f"{args.output}: {about['texts']:,} texts; runwright search query {args.output} 'a text'")
-    return 0
-
-
-def _query(args: argparse.Namespace, words: list[str]) -> int:
-    from runwright.runs.folder import BEST_MODEL, resolve_run
-
+        output = output_path(args.output, is_folder=True)
+        reading = {name: getattr(args, name) for name in READING}
+        options = {"text_column": args.text_column, "kind": args.kind, "device": args.device}
+        about = make_index(folder, words[1], output, reading=reading, **options)
+        print(f"{args.output}: {about['texts']:,} texts; runwright search query {args.output} 'a text'")
+        return 0
     if not words:
         raise ConfigError("runwright search query: expected the folder of an index, then texts")
     require_at_least(args, k=1)

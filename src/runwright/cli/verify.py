@@ -16,25 +16,23 @@ EXAMPLES = """examples:
   runwright verify model=mine.Model --allow-package mine
 
 checks:
-  parity      loss and gradient of a batch, cut in several ways and shared by
-              several processes
-  evaluation  metrics with other batches and on several processes, each example
-              once
-  resume      a run that is killed at random moments and resumed, against an
-              unbroken one
+  parity      loss and gradient of a batch, cut in several ways
+  evaluation  metrics with other batches, each example once
+  resume      a run that is killed and resumed, against an unbroken one
+parity and evaluation also compare one process with several.
 
 Nothing is written but a temporary folder, which stays where something does not
 hold. Exit code 0: everything holds; 1: something does not."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--steps", type=int, default=20, help="of each short run of resume (default: 20)")
-    parser.add_argument("--kills", type=int, default=2, help="of the run that resume kills (default: 2)")
-    parser.add_argument("--rows", type=int, default=64, help="that are evaluated (default: 64)")
-    processes = "that share a batch (default: launch.num_processes, at least 2)"
-    parser.add_argument("--processes", type=int, help=processes)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills (default: 0)")
-    parser.add_argument("--keep", action="store_true", help="keep the temporary folder in any case")
+    add = parser.add_argument
+    add("--steps", type=int, default=20, help="of each short run of resume (default: 20)")
+    add("--kills", type=int, default=2, help="of the run that resume kills (default: 2)")
+    add("--rows", type=int, default=64, help="that are evaluated (default: 64)")
+    add("--processes", type=int, help="that share a batch (default: launch.num_processes, at least 2)")
+    add("--seed", type=int, default=0, help="of the moments of the kills (default: 0)")
+    add("--keep", action="store_true", help="keep the temporary folder in any case")
 
 
 def execute(args: argparse.Namespace) -> int:

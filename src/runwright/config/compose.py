@@ -9,36 +9,32 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runwright.config.folders import GLOBAL_GROUPS, ConfFolders, find_conf_folders
+from runwright.config.folders import GLOBAL_GROUPS, find_conf_folders
 from runwright.config.hints import flat_keys
 from runwright.config.hydra_settings import check_hydra
-from runwright.config.loading import UNPLACED, Loaded, YamlLoader, hydra_leaves, load
-from runwright.config.options import leaves_of
+from runwright.config.loading import YamlLoader, hydra_leaves, load_what_works
+from runwright.config.options import leaves_of, with_values
 from runwright.config.overrides import apply_value, parse_overrides
 from runwright.config.schema import check
 from runwright.config.secrets import check_secrets
 from runwright.config.targets import GROUPS
 from runwright.errors import Mistake, did_you_mean, raise_if_any, shown
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-    from pathlib import Path
-
-
 ENDLESS = "which contains itself"
 ENVIRONMENT = r"\$\{oc\.env:[^{}]*\}"
-INSTEAD = {  # of a value: another option that needs none
-    "tokenizer.name": "; or train one on the run's own texts: tokenizer=train/wordpiece"
-}
+# Options that need no value where another is chosen.
+INSTEAD = {"tokenizer.name": "; or train one on the run's own texts: tokenizer=train/wordpiece"}
 
 
 def resolve(
@@ -50,16 +46,15 @@ def resolve(
     `overrides` as the text that was typed where its option takes nothing else.
     """
     mistakes: list[Mistake] = []
-    resolved = _resolve(config, "", mistakes, (config,))
     unresolved: Any = OmegaConf.to_container(config, resolve=False)
+    resolved = _reread(_resolve(config, "", mistakes, (config,)), unresolved, overrides)
     # Without references to a key that has a mistake itself.
     wrong = {mistake.key for mistake in mistakes}
     mistakes = [m for m in mistakes if ENDLESS in m.given or m.given[3:-2] not in wrong]
-    _reread(resolved, unresolved, overrides)
     return resolved, unresolved, mistakes + check_secrets(resolved, unresolved)
 
 
-def _reread(config: dict[str, Any], unresolved: dict[str, Any], overrides: Sequence[str]) -> None:
+def _reread(config: dict[str, Any], unresolved: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     written, others = leaves_of(unresolved), dict[str, Any]()
     typed = {key: text for key, _, text in (text.partition("=") for text in overrides)}
     for key, value in leaves_of(config).items():
@@ -69,15 +64,13 @@ def _reread(config: dict[str, Any], unresolved: dict[str, Any], overrides: Seque
             with suppress(yaml.YAMLError):
                 others[key] = yaml.load(value, Loader=YamlLoader)  # noqa: S506 - it is a safe one
     wrong = {mistake.key for mistake in check(config)} if others else set[str]()
-    for key in wrong & others.keys():
-        node: Any = config
-        *names, last = key.split(".")
-        for name in names:
-            node = node[int(name)] if isinstance(node, list) else node[name]
-        place: Any = int(last) if isinstance(node, list) else last
-        before, node[place] = node[place], others[key]
-        if any(f"{mistake.key}.".startswith(f"{key}.") for mistake in check(config)):
-            node[place] = before
+    others = {key: others[key] for key in wrong & others.keys()}
+    if not others:
+        return config
+    reread = with_values(config, lambda key, value: others.get(key, value))
+    wrong = {f"{mistake.key}." for mistake in check(reread)}
+    others = {key: value for key, value in others.items() if not any(w.startswith(f"{key}.") for w in wrong)}
+    return with_values(config, lambda key, value: others.get(key, value))
 
 
 def _resolve(node: Any, key: str, mistakes: list[Mistake], above: tuple[Any, ...]) -> Any:
@@ -111,16 +104,16 @@ def _bad_interpolation(key: str, text: str, error: Exception, root: DictConfig) 
     variable = re.fullmatch(r"\$\{(?:env:)?(\w+)\}", text)
     if variable and variable[1] in os.environ:
         hint = f"${{oc.env:{variable[1]}}} is the environment variable"
-    target = "" if key in INSTEAD else _referenced_key(text) or ""
+    target = "" if key in INSTEAD else _referenced_key(text)
     if target and ":" not in target and (near := did_you_mean(target, flat_keys(root))):
         hint = f"{near} or {hint}"
     return Mistake(key, f"{text!r}", f"a reference that resolves ({reason})", hint)
 
 
-def _referenced_key(value: Any) -> str | None:
+def _referenced_key(value: Any) -> str:
     """The key that a value refers to if it is a single interpolation."""
-    text = value if isinstance(value, str) else ""
-    return text[2:-1] if text.startswith("${") and text.endswith("}") else None
+    match = re.fullmatch(r"(?s)\$\{(.*)\}", str(value))
+    return match[1] if match else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,6 +126,12 @@ class Composed:
     unresolved: dict[str, Any] = field(default_factory=dict)  # with its interpolations
     choices: dict[str, Any] = field(default_factory=dict)  # option, or options, of each group
     hydra: dict[str, Any] = field(default_factory=dict)  # leaves of Hydra's node, if anything sets one
+
+    def __str__(self) -> str:
+        """The options of all groups in one line."""
+        groups = dict.fromkeys([*GLOBAL_GROUPS, *GROUPS, *self.choices])
+        texts = [f"{g}={self.choices[g]}" for g in groups if self.choices.get(g) and g != "metric"]
+        return f"{', '.join(texts)}, metrics: {', '.join(self.config.get('metric') or {}) or 'none'}"
 
 
 def compose(
@@ -150,13 +149,19 @@ def compose(
     mistakes = [] if allow_shadow else folders.shadows()
     parsed, wrong = parse_overrides(overrides, folders, multirun=multirun)
     mistakes += wrong
-    loaded, wrong = _load_what_works(folders, [*parsed.choices, *parsed.hydra])
+    loaded, wrong = load_what_works(folders, [*parsed.choices, *parsed.hydra])
     mistakes += wrong
     if loaded is None:
         return Composed(overrides=tuple(overrides), mistakes=tuple(mistakes))
     composed = put_on_top(loaded.config, parsed.values)
-    if loaded.hydra is not None:
-        mistakes += _settle_hydra(loaded, loaded.hydra, parsed.hydra, shipped=folders.shipped)
+    if (hydra := loaded.hydra) is not None:  # settings that files and overrides may not change are mistakes
+        refused = check_hydra(hydra_leaves(hydra), shipped=folders.shipped, files=loaded.files)
+        typed = [override for override in parsed.hydra if "/" not in override.key_or_group]
+        refused += [mistake for override in typed for mistake in apply_value(override, hydra)]
+        if typed and not refused:
+            keys = {override.key_or_group for override in typed}
+            refused = check_hydra(hydra_leaves(hydra), shipped=folders.shipped, typed=keys)
+        mistakes += refused
     return replace(
         composed,
         choices=loaded.choices,
@@ -198,55 +203,14 @@ def all_mistakes(composed: Composed) -> list[Mistake]:
     """Mistakes of composing and of the schema, one for each key, without references to a wrong key."""
     mistakes = list(composed.mistakes)
     if composed.config:
-        of_schema = check(composed.config)
+        of_schema, written = check(composed.config), leaves_of(composed.unresolved)
         reported = {mistake.key for mistake in mistakes}
         wrong = reported | {mistake.key for mistake in of_schema}
         for mistake in of_schema:
-            value: Any = composed.unresolved
-            for name in mistake.key.split("."):
-                value = value.get(name) if isinstance(value, dict) else None
+            value = written.get(mistake.key)
             if isinstance(value, str) and re.fullmatch(ENVIRONMENT, value):
                 hint = mistake.hint if "quotes" not in mistake.hint else ""
                 mistake = replace(mistake, given=f"{mistake.given} from {value}", hint=hint)
             if mistake.key not in reported and _referenced_key(value) not in wrong:
                 mistakes.append(mistake)
     return mistakes
-
-
-def summarize(composed: Composed) -> str:
-    """The options of all groups in one line."""
-    metrics = ", ".join(composed.config.get("metric") or {}) or "none"
-    groups = dict.fromkeys([*GLOBAL_GROUPS, *GROUPS, *composed.choices])
-    options = {group: composed.choices.get(group) for group in groups if group != "metric"}
-    choices = ", ".join(f"{group}={option}" for group, option in options.items() if option)
-    return f"{choices}, metrics: {metrics}"
-
-
-def _settle_hydra(
-    loaded: Loaded, hydra: DictConfig, overrides: list[Override], *, shipped: Path
-) -> list[Mistake]:
-    """Apply the overrides of Hydra's node; returns the settings that overrides and files may not change."""
-    mistakes = check_hydra(hydra_leaves(hydra), shipped=shipped, files=loaded.files)
-    values = [override for override in overrides if "/" not in override.key_or_group]
-    mistakes += [mistake for override in values for mistake in apply_value(override, hydra)]
-    typed = {override.key_or_group for override in values}
-    if typed and not mistakes:
-        mistakes = check_hydra(hydra_leaves(hydra), shipped=shipped, typed=typed)
-    return mistakes
-
-
-def _load_what_works(folders: ConfFolders, choices: list[Override]) -> tuple[Loaded | None, list[Mistake]]:
-    """The configuration of these options, without those that Hydra refuses, and their mistakes."""
-    loaded = load(folders, choices)
-    if isinstance(loaded, Loaded):
-        return loaded, []
-    mistakes, accepted = [] if choices else [loaded], list[Override]()
-    for override in choices:
-        attempt = load(folders, [*accepted, override])
-        if isinstance(attempt, Loaded):
-            accepted.append(override)
-        else:
-            is_unplaced = attempt.key == UNPLACED
-            mistakes.append(replace(attempt, key=str(override.input_line)) if is_unplaced else attempt)
-    loaded = load(folders, accepted)
-    return (loaded if isinstance(loaded, Loaded) else None), list(dict.fromkeys(mistakes))

@@ -45,14 +45,13 @@ class ConfFolders:
 
     def shadows(self) -> list[Mistake]:
         """Files of the user's folder that have the name of a shipped one."""
-        files = sorted(self.project.rglob("*.yaml")) if self.project else []
-        pairs = [(file, self.shipped / file.relative_to(self.looked_in)) for file in files]
         problem, hint = "a file with the name of a shipped one", "to replace the shipped one: --allow-shadow"
-        return [
-            Mistake(str(file), problem, f"another name than {shipped}", hint)
-            for file, shipped in pairs
-            if shipped.is_file()
-        ]
+        mistakes: list[Mistake] = []
+        for file in sorted(self.project.rglob("*.yaml")) if self.project else []:
+            shipped = self.shipped / file.relative_to(self.looked_in)
+            if shipped.is_file():
+                mistakes.append(Mistake(str(file), problem, f"another name than {shipped}", hint))
+        return mistakes
 
 
 def _files(folder: Path) -> list[Path]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
+from runwright.config.folders import ConfFolders
 from runwright.config.options import walk
 from runwright.errors import did_you_mean, nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from runwright.config.folders import ConfFolders
 
 SYNONYMS = {  # names of other tools, by the last word of what was typed
     "learning_rate": "optimizer.lr",
@@ -47,7 +43,6 @@ SPLIT_OF_FILE = {  # by the last word of a key that is given a file
     **dict.fromkeys(("test_file", "test"), "test"),
 }
 FILES = "dataset.source.files"
-BY_NAME = ("model", "tokenizer")  # groups whose options take what was trained elsewhere by its name
 
 
 def hint_for_option(option: str, options: Sequence[str], group: str, folders: ConfFolders) -> str:
@@ -55,10 +50,10 @@ def hint_for_option(option: str, options: Sequence[str], group: str, folders: Co
     for folder in folders.in_order:
         if (folder / group / f"{option}.yml").is_file():
             return f"Hydra reads .yaml only: rename {group}/{option}.yml"
-    if group == "dataset" and _format_of(option):
-        return f"a file is {_choice_of_file(option, 'train')}"
+    if group == "dataset" and (choice := _choice_of_file(option, "train")):
+        return f"a file is {choice}"
     near = did_you_mean(option.removeprefix("conf/").removeprefix(f"{group}/"), options)
-    if group in BY_NAME:
+    if group in ("model", "tokenizer"):
         near += f" by its name on the hub, or a folder: {group}.name={option}"
     elif not near or not folders.project:
         near += f" looked in {folders.searched()}"
@@ -72,9 +67,8 @@ def hint_for_key(
     keys, last = flat_keys(config), key.split(".")[-1]
     if (usual := f"{where}.{SPLITS.get(last)}") in keys:
         return f"did you mean {usual!r}?"
-    if _format_of(value) and last in SPLIT_OF_FILE:
-        split = SPLIT_OF_FILE[last]
-        return f"did you mean {f'{FILES}.{split}' if FILES in keys else _choice_of_file(value, split)!r}?"
+    if (split := SPLIT_OF_FILE.get(last)) and (choice := _choice_of_file(value, split)):
+        return f"did you mean {f'{FILES}.{split}' if FILES in keys else choice!r}?"
     match = same_key(key, keys)
     rest = key[len(where) + 1 if where else 0 :]
     if match is None and "." not in rest and (near := nearest(rest, siblings)):
@@ -87,13 +81,11 @@ def hint_for_key(
     return f"did you mean {match!r}?" if match else ""
 
 
-def same_key(name: str, keys: Iterable[str]) -> str | None:
+def same_key(name: str, keys: Sequence[str]) -> str | None:
     """The key that others call so, or the shortest one whose dotted path ends so."""
-    keys = list(keys)
-    synonym = SYNONYMS.get(name.split(".")[-1])
-    if synonym in keys:
+    if (synonym := SYNONYMS.get(name.split(".")[-1])) in keys:
         return synonym
-    ending = [key for key in keys if key == name or key.endswith(f".{name}")]
+    ending = [key for key in keys if f".{key}".endswith(f".{name}")]
     return min(ending, key=lambda key: key.count("."), default=None)
 
 
@@ -103,12 +95,9 @@ def flat_keys(config: DictConfig) -> list[str]:
 
 
 def _choice_of_file(value: str, split: str) -> str:
-    """The overrides that read a file as a split."""
-    tabs = " dataset.source.delimiter=tab" if value.lower().endswith(".tsv") else ""
-    return f"dataset={_format_of(value)}{tabs} {FILES}.{split}={value}"
-
-
-def _format_of(value: str) -> str | None:
-    """The option of `dataset` that reads a file of this name, if it is the name of one."""
+    """The overrides that read a file of this name as a split; empty where it is the name of none."""
     _, dot, ending = value.strip("'\"[]").rpartition(".")
-    return FORMATS.get(ending.lower()) if dot else None
+    if not dot or ending.lower() not in FORMATS:
+        return ""
+    tabs = " dataset.source.delimiter=tab" if ending.lower() == "tsv" else ""
+    return f"dataset={FORMATS[ending.lower()]}{tabs} {FILES}.{split}={value}"

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from typing import Any
 
 import yaml
 
+from runwright.config.folders import ConfFolders
 from runwright.config.options import OptionType, is_node, limits_of, walk
 from runwright.config.rules.makers import signature_of
 from runwright.config.schema import ROOT_NODES, root_signature
+from runwright.config.signature import Signature
 from runwright.config.targets import GROUPS
-
-if TYPE_CHECKING:
-    from runwright.config.folders import ConfFolders
-    from runwright.config.signature import Signature
 
 KEYWORDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 TYPES = {"bool": "boolean", "int": "integer", "float": "number", "str": "string", "none": "null"}
 DEFAULTS, REFERENCE = {"$ref": "#/$defs/defaults"}, {"$ref": "#/$defs/reference"}
+CLOSED = {"additionalProperties": False}
 
 
 def json_schema(folders: ConfFolders) -> dict[str, Any]:
@@ -29,9 +29,14 @@ def json_schema(folders: ConfFolders) -> dict[str, Any]:
     properties |= _options(root_signature(""), [root], text, group="")
     for key in filter(None, ROOT_NODES):
         options = _options(root_signature(key), [root[key]], text, group="")
-        properties[key] = {"type": "object", "properties": options, "additionalProperties": False}
+        properties[key] = {"type": "object", "properties": options} | CLOSED
     properties |= {group: {"$ref": f"#/$defs/{group}"} for group in GROUPS}
     properties["metric"] = {"type": ["object", "null"], "additionalProperties": {"$ref": "#/$defs/metric"}}
+    choices: dict[str, Any] = {}
+    for group in folders.groups():
+        options = {"enum": [*folders.options(group), None]}
+        choice = {"anyOf": [options, REFERENCE, {"type": "array", "items": options}]}
+        choices |= {f"{start}{group}": choice for start in ("", "/", "override ", "override /")}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Runwright configuration",
@@ -41,32 +46,23 @@ def json_schema(folders: ConfFolders) -> dict[str, Any]:
         "$defs": {
             # An interpolation, or a value that somebody has to give.
             "reference": {"type": "string", "pattern": r"\$\{|^\?\?\?$"},
-            "defaults": _defaults(folders),
+            # A defaults list: its group keys with the options that are there.
+            "defaults": {"type": "array", "items": {"type": ["string", "object"], "properties": choices}},
             **{group: _group(group, folders) for group in GROUPS},
         },
     }
 
 
-def _defaults(folders: ConfFolders) -> dict[str, Any]:
-    """A defaults list: its group keys with the options that are there."""
-    properties: dict[str, Any] = {}
-    for group in folders.groups():
-        options: list[str | None] = [*folders.options(group), None]
-        choice = {"anyOf": [{"enum": options}, REFERENCE, {"type": "array", "items": {"enum": options}}]}
-        properties |= {f"{start}{group}": choice for start in ("", "/", "override ", "override /")}
-    return {"type": "array", "items": {"type": ["string", "object"], "properties": properties}}
-
-
 def _group(group: str, folders: ConfFolders) -> dict[str, Any]:
     """A node of a group: the options of its target, or of any target in the group's files."""
     nodes: dict[str, list[dict[str, Any]]] = {}
-    texts: dict[str, str] = {}
+    texts: defaultdict[str, str] = defaultdict(str)
     for file in [file for folder in folders.in_order for file in sorted((folder / group).rglob("*.yaml"))]:
         text = file.read_text(encoding="utf-8")
         for _, node in walk(yaml.safe_load(text)):
             if is_node(node) and isinstance(node["_target_"], str):
                 nodes.setdefault(node["_target_"], []).append(node)
-                texts[node["_target_"]] = texts.get(node["_target_"], "") + text
+                texts[node["_target_"]] += text
     common = {"defaults": DEFAULTS, "_target_": {"type": "string"}} | {key: {} for key in GROUPS[group].notes}
     cases: list[dict[str, Any]] = []
     of_any: dict[str, list[Any]] = {}
@@ -78,16 +74,12 @@ def _group(group: str, folders: ConfFolders) -> dict[str, Any]:
         for name, schema in options.items():
             of_any.setdefault(name, []).append({"anyOf": schema["anyOf"]})
         is_target = {"properties": {"_target_": {"const": target}}, "required": ["_target_"]}
-        cases.append({"if": is_target, "then": _closed(common | options)})
-    partial = {name: {"anyOf": schemas} for name, schemas in of_any.items()}
-    cases.append({"if": {"not": {"required": ["_target_"]}}, "then": _closed(common | partial)})
+        cases.append({"if": is_target, "then": {"properties": common | options} | CLOSED})
+    partial = common | {name: {"anyOf": schemas} for name, schemas in of_any.items()}
+    cases.append({"if": {"not": {"required": ["_target_"]}}, "then": {"properties": partial} | CLOSED})
     other = rf"^(?!runwright\.)\w+\.|^{re.escape(GROUPS[group].module)}\b"  # your own, or not in any file
     named = {"anyOf": [{"enum": sorted(nodes)}, {"type": "string", "pattern": other}]}
     return {"type": "object", "properties": {"_target_": named}, "allOf": cases}
-
-
-def _closed(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"properties": properties, "additionalProperties": False}
 
 
 def _options(

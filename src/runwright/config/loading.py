@@ -11,11 +11,11 @@ import re
 import unicodedata
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from itertools import groupby, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import yaml
 from hydra import version
@@ -26,6 +26,8 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
 from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.default_element import ResultDefault
+from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
@@ -33,15 +35,9 @@ from omegaconf._utils import get_yaml_loader
 from omegaconf.basecontainer import BaseContainer
 from omegaconf.errors import OmegaConfBaseException
 
-from runwright.config.folders import GLOBAL_GROUPS
+from runwright.config.folders import GLOBAL_GROUPS, ConfFolders
 from runwright.config.options import leaves_of, walk
 from runwright.errors import Mistake, did_you_mean, listed, shown
-
-if TYPE_CHECKING:
-    from hydra.core.default_element import ResultDefault
-    from hydra.core.override_parser.types import Override
-
-    from runwright.config.folders import ConfFolders
 
 WRONG_FILE = (OSError, ValueError, TypeError, AttributeError)
 CURES = {  # of broken YAML, by words of PyYAML's
@@ -85,6 +81,23 @@ def load(folders: ConfFolders, choices: list[Override], *, full: bool = False) -
             return explain(error, folders)
         loaded = None
     return load(folders, choices, full=True) if loaded is None else loaded
+
+
+def load_what_works(folders: ConfFolders, choices: list[Override]) -> tuple[Loaded | None, list[Mistake]]:
+    """The configuration of these options, without those that Hydra refuses, and their mistakes."""
+    loaded = load(folders, choices)
+    if isinstance(loaded, Loaded):
+        return loaded, []
+    mistakes, accepted = [] if choices else [loaded], list[Any]()
+    for override in choices:
+        attempt = load(folders, [*accepted, override])
+        if isinstance(attempt, Loaded):
+            accepted.append(override)
+        else:
+            is_unplaced = attempt.key == UNPLACED
+            mistakes.append(replace(attempt, key=str(override.input_line)) if is_unplaced else attempt)
+    loaded = load(folders, accepted)
+    return (loaded if isinstance(loaded, Loaded) else None), list(dict.fromkeys(mistakes))
 
 
 def is_hydra(override: Override) -> bool:

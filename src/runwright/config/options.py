@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -87,6 +87,16 @@ def walk(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield from walk(inner, f"{key}.{name}" if key else str(name))
 
 
+def with_values(value: Any, change: Callable[[str, Any], Any], key: str = "") -> Any:
+    """A copy of nested mappings and lists with each value changed, which is handed over with its key."""
+    if isinstance(value, Mapping):
+        prefix = f"{key}." if key else ""
+        return {name: with_values(inner, change, f"{prefix}{name}") for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_values(inner, change, f"{key}.{number}") for number, inner in enumerate(value)]
+    return change(key, value)
+
+
 def leaves_of(value: Any) -> dict[str, Any]:
     """The values at the ends of mappings and lists by dotted key; an empty container is one."""
     inner = {key: item for key, item in walk(value) if key}
@@ -94,14 +104,12 @@ def leaves_of(value: Any) -> dict[str, Any]:
 
 
 def is_node(value: Any) -> bool:
-    """Return True for a mapping that names a target."""
     return isinstance(value, dict) and TARGET in value
 
 
 def check_value(value: Any, of: OptionType, key: str) -> list[Mistake]:
     """Mistakes of a plain value; nested nodes with their own target are checked elsewhere."""
-    if of.kind == "any":
-        # No option means anything by NaN or infinity.
+    if of.kind == "any":  # no option means anything by NaN or infinity
         is_finite = not isinstance(value, float) or math.isfinite(value)
         return [] if is_finite else [Mistake(key, shown(value), "a finite number")]
     if of.kind == "union":
@@ -117,10 +125,9 @@ def check_value(value: Any, of: OptionType, key: str) -> list[Mistake]:
         return [mistake for name, item in items for mistake in check_value(item, of.items[0], name)]
     elif _fits(value, of):
         return []
-    hint = REFUSED.get((key, value.lower()), "") if isinstance(value, str) else ""
-    for member in of.items if of.kind == "union" else (of,):
-        hint = hint or _hint(value, member)
-    return [Mistake(key, shown(value), str(of), hint)]
+    hints = [REFUSED.get((key, str(value).lower()), "")]
+    hints += [_hint(value, member) for member in (of.items if of.kind == "union" else (of,))]
+    return [Mistake(key, shown(value), str(of), next(filter(None, hints), ""))]
 
 
 def _fits(value: Any, of: OptionType) -> bool:

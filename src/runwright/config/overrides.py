@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 import unicodedata
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -16,17 +16,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from runwright.config.folders import ConfFolders
 from runwright.config.hints import SPLITS, flat_keys, hint_for_key, hint_for_option
 from runwright.config.hydra_settings import check_override
 from runwright.config.loading import is_hydra
 from runwright.config.options import TARGET
 from runwright.errors import Mistake, did_you_mean, listed, nearest, shown
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from runwright.config.folders import ConfFolders
-
 
 # AssertionError is OmegaConf's, of a key below null.
 WRONG_VALUE = (ValueError, TypeError, AttributeError, AssertionError, IndexError)
@@ -81,7 +76,7 @@ def parse_overrides(
             refused = Mistake(text, "a setting of Hydra", "a key of the configuration", hint)
             wrong = check_override(override, folders) if multirun else [refused]
             mistakes += wrong
-            parsed.hydra.extend([override] if not wrong else [])
+            parsed.hydra.extend([] if wrong else [override])
         elif override.is_sweep_override():
             parsed.sweeps.append(override)
             if not multirun:

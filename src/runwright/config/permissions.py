@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runwright.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 CODE_VARIABLE = "RUNWRIGHT_ALLOW_CODE"
 PACKAGES_VARIABLE = "RUNWRIGHT_ALLOW_PACKAGES"

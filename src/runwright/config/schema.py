@@ -92,13 +92,8 @@ def check_options(
     return mistakes
 
 
-ROW_OPTIONS = (
-    "holdout",
-    "subset",
-    "cleaning",
-    "stratify_by",
-    "streaming",
-)  # that stand a level too high or low
+# Options that may stand a level too high or low.
+ROW_OPTIONS = ("holdout", "subset", "cleaning", "stratify_by", "streaming")
 
 
 def _unknown_key(key: str, choices: list[str]) -> list[Mistake]:

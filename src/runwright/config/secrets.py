@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
-from runwright.config.options import walk
+from runwright.config.options import leaves_of, with_values
 from runwright.config.redaction import (
     MIN_SECRET_LENGTH,
     NAMES_VARIABLE,
@@ -33,9 +34,10 @@ def check_secrets(config: Mapping[str, Any], unresolved: Mapping[str, Any]) -> l
 
     The variables that the others come from are masked from now on, whatever they are called.
     """
-    for key, value in walk(config):
+    written = leaves_of(unresolved)
+    for key, value in leaves_of(config).items():
         if _is_secret(key, value) or (isinstance(value, str) and secrets_of_address(value)):
-            _register(_REFERENCE.findall(str(_source(unresolved, key))))
+            _register(_REFERENCE.findall(_source(written, key)))
     return _conceal(config)[1]
 
 
@@ -111,12 +113,10 @@ def reveal(config: Mapping[str, Any], *, but: str = "") -> dict[str, Any]:
 
 def keep_references(config: Any) -> Any:
     """Unresolved containers in which references to variables are escaped, so that resolving keeps them."""
-
-    def escaped(_: str, value: Any) -> Any:
-        is_reference = isinstance(value, str) and _REFERENCE.search(value)
-        return value.replace("${", "\\${") if is_reference else value
-
-    return with_values(config, escaped)
+    return with_values(
+        config,
+        lambda _, value: value.replace("${", "\\${") if _REFERENCE.search(str(value)) else value,
+    )
 
 
 def _with_references(text: str, variables: Mapping[str, str], secrets: Sequence[str] = ()) -> str:
@@ -128,16 +128,12 @@ def _with_references(text: str, variables: Mapping[str, str], secrets: Sequence[
     return text
 
 
-def _source(unresolved: Mapping[str, Any], key: str) -> Any:
+def _source(written: Mapping[str, Any], key: str) -> str:
     """The text written under a key; where it refers to another key, the text written there."""
-    raw: Any = unresolved
-    names = key.split(".")
-    for depth, name in enumerate(names, start=1):
-        items = {str(number): item for number, item in enumerate(raw)} if isinstance(raw, list) else raw
-        raw = items.get(name) if isinstance(items, Mapping) else None
-        if isinstance(raw, str) and (other := re.fullmatch(r"\$\{([\w.]+)\}", raw)):
-            return _source(unresolved, ".".join([other[1], *names[depth:]]))
-    return raw
+    for outer in accumulate(key.split("."), "{}.{}".format):
+        if other := re.fullmatch(r"\$\{([\w.]+)\}", str(written.get(outer))):
+            return _source(written, f"{other[1]}{key.removeprefix(outer)}")
+    return str(written.get(key))
 
 
 def _register(names: Sequence[str]) -> None:
@@ -147,15 +143,4 @@ def _register(names: Sequence[str]) -> None:
 
 
 def _is_secret(key: str, value: Any) -> bool:
-    is_container = isinstance(value, Mapping | list | tuple)
-    return not is_container and is_secret(key, value) and not _NAMES_OF_DATA.search(key)
-
-
-def with_values(value: Any, change: Callable[[str, Any], Any], key: str = "") -> Any:
-    """A copy of nested mappings and lists with each value changed, which is handed over with its key."""
-    if isinstance(value, Mapping):
-        prefix = f"{key}." if key else ""
-        return {name: with_values(inner, change, f"{prefix}{name}") for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [with_values(inner, change, f"{key}.{number}") for number, inner in enumerate(value)]
-    return change(key, value)
+    return is_secret(key, value) and not _NAMES_OF_DATA.search(key)

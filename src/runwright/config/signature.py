@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from runwright.config.options import ANY, NULL, OptionType, bounded
 from runwright.types import Range
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 Definition: TypeAlias = ast.FunctionDef | ast.ClassDef
 SIMPLE = {name: OptionType(kind=name) for name in ("bool", "int", "float", "str")} | {
@@ -195,13 +193,11 @@ def _with_bases(source: Source, definition: ast.ClassDef) -> list[tuple[Source, 
     """A class and its bases whose source can be read, nearest first."""
     classes = [(source, definition)]
     for owner, current in classes:
-        for base in current.bases:
-            if not isinstance(base, ast.Name) or len(classes) == MAX_CLASSES:
-                continue
-            module, name = owner.imports.get(base.id, (owner.name, base.id))
+        for base in [base.id for base in current.bases if isinstance(base, ast.Name)]:
+            module, name = owner.imports.get(base, (owner.name, base))
             home = read_source(module)
             inherited = home.definitions.get(name) if home else None
-            if home is not None and isinstance(inherited, ast.ClassDef):
+            if home and isinstance(inherited, ast.ClassDef) and len(classes) < MAX_CLASSES:
                 classes.append((home, inherited))
     return classes
 
@@ -212,17 +208,16 @@ def _constructor(classes: list[tuple[Source, ast.ClassDef]]) -> tuple[ast.argume
         for method in node.body:
             if isinstance(method, ast.FunctionDef) and method.name == "__init__":
                 return method.args, _keywords(source, method.args)
-        decorators = [d.func if isinstance(d, ast.Call) else d for d in node.decorator_list]
-        if any(ast.unparse(decorator).rpartition(".")[2] == "dataclass" for decorator in decorators):
-            options: dict[str, Option] = {}
-            for owner, base in reversed(classes):
-                for field in base.body:
-                    match field:
-                        case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=value):
-                            if "ClassVar" not in ast.unparse(annotation):
-                                of = read_annotation(annotation, owner)
-                                options[name] = Option(type=of, required=value is None)
-            return NO_PARAMETERS, options
+        if not any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+            continue
+        options: dict[str, Option] = {}
+        for owner, field in [(owner, field) for owner, base in reversed(classes) for field in base.body]:
+            match field:
+                case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=value):
+                    if "ClassVar" not in ast.unparse(annotation):
+                        of = read_annotation(annotation, owner)
+                        options[name] = Option(type=of, required=value is None)
+        return NO_PARAMETERS, options
     return NO_PARAMETERS, {}
 
 

@@ -17,26 +17,20 @@ def resolve_source(name: str) -> str:
     imported. `./folder`, `../folder`, `~/folder` and `/folder` are local; any other name that exists as a
     folder here is local too. Raises ConfigError where a package or folder is not there.
     """
-    if name.startswith(PACKAGE_PREFIX):
-        return str(_package_folder(name.removeprefix(PACKAGE_PREFIX)))
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return str(folder.resolve())
-    if name.startswith((".", "/", "~")):
-        raise ConfigError(f"folder {name!r} does not exist (looked in {folder.resolve()})")
-    return name
-
-
-def _package_folder(reference: str) -> Path:
-    package, _, inside = reference.partition("/")
+    if not name.startswith(PACKAGE_PREFIX):
+        folder = Path(name).expanduser()
+        if not folder.is_dir() and name.startswith((".", "/", "~")):
+            raise ConfigError(f"folder {name!r} does not exist (looked in {folder.resolve()})")
+        return str(folder.resolve()) if folder.is_dir() else name
+    package, _, inside = name.removeprefix(PACKAGE_PREFIX).partition("/")
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError(
-            f"package {package!r} in {PACKAGE_PREFIX + reference!r} is not installed; "
+            f"package {package!r} in {name!r} is not installed; "
             f"install it (for the built-in default: pip install 'runwright[demo]')"
         )
     root = Path(next(iter(spec.submodule_search_locations))).resolve()
     folder = (root / inside).resolve()
     if not folder.is_relative_to(root) or not folder.is_dir():
         raise ConfigError(f"package {package!r} has no folder {inside!r}")
-    return folder
+    return str(folder)

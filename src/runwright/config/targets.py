@@ -57,17 +57,15 @@ GROUPS: dict[str, Group] = {
 }
 
 # A value of one of these runs code that is not in the configuration.
+_IF_TRUSTED = "it lets a download run its own code; if you trust it: --trust-remote-code"
 DOOR_OPENERS = {
-    "trust_remote_code": "it lets a download run its own code; if you trust it: --trust-remote-code",
-    "use_remote_code": "it lets a download run its own code; if you trust it: --trust-remote-code",
+    **dict.fromkeys(("trust_remote_code", "use_remote_code"), _IF_TRUSTED),
     "code_revision": "it chooses which remote code runs; if you trust it: --trust-remote-code",
-    "custom_generate": "it names generation code to download and run",
+    **dict.fromkeys(("custom_generate", "auto_map"), "it names code to download and run"),
     "weights_only": "anything but true unpickles, which runs code; Runwright reads safetensors only",
-    "allow_pickle": "unpickling runs code",
-    "pickle_module": "unpickling runs code",
-    "pickle_load_args": "unpickling runs code",
-    "unpickler": "unpickling runs code",
-    "auto_map": "it names code to download and run",
+    **dict.fromkeys(
+        ("allow_pickle", "pickle_module", "pickle_load_args", "unpickler"), "unpickling runs code"
+    ),
 }
 
 
@@ -166,11 +164,13 @@ def import_node(
     function = locate(target, group=group, key=f"{key}.{TARGET}" if key else TARGET)
     notes = (TARGET, *(GROUPS[group].notes if group else ()))
     options = {name: value for name, value in node.items() if name not in notes}
-    module, _, name = target.rpartition(".")
-    signature = read_signature(module, name)
+    signature = read_signature(*target.rsplit(".", 1))
     assert signature is not None
     arguments = objects_for(signature, group, objects, nested=nested)
-    bind(function, signature.objects if arguments is None else arguments, options, key=key)
+    try:
+        inspect.signature(function).bind(*(signature.objects if arguments is None else arguments), **options)
+    except TypeError as error:
+        raise ConfigError(f"{key or target}: given arguments that {target} does not take: {error}") from error
     return function, arguments, options
 
 
@@ -180,39 +180,29 @@ def positional(function: Any) -> tuple[str, ...]:
     return tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
 
 
-def bind(function: Any, objects: tuple[Any, ...], options: Mapping[str, Any], *, key: str) -> None:
-    """Check the arguments against the real signature. Raises ConfigError."""
-    try:
-        inspect.signature(function).bind(*objects, **options)
-    except TypeError as error:
-        name = f"{function.__module__}.{function.__qualname__}"
-        raise ConfigError(f"{key or name}: given arguments that {name} does not take: {error}") from error
-
-
 def door_openers(config: Any, key: str = "") -> list[Mistake]:
     """Every argument in a configuration that would let foreign code run."""
-    options = [(key, key.rpartition(".")[2].lower(), value) for key, value in walk(config, key)]
     return [
-        Mistake(key, shown(value), "no such key in a config", DOOR_OPENERS[name])
-        for key, name, value in options
-        if name in DOOR_OPENERS
+        Mistake(inner, shown(value), "no such key in a config", why)
+        for inner, value in walk(config, key)
+        if (why := DOOR_OPENERS.get(inner.rpartition(".")[2].lower()))
     ]
 
 
 def _nearest_module(module: str, name: str) -> str:
-    """A hint on where a name is defined, else on the module of the nearest name."""
-    parent, _, _ = module.rpartition(".")
-    group = find_file(".".join(module.split(".")[:2]))
-    for path in sorted(group.parent.rglob("*.py")) if group is not None else ():
-        if re.search(rf"^(class|def) {name}\b", path.read_text(encoding="utf-8"), re.MULTILINE):
-            inside = path.relative_to(group.parent).with_suffix("").parts if group else ()
-            return f"{name} is in {'.'.join([*module.split('.')[:2], *inside])}"
-    file = find_file(parent) if parent else None
-    if file is None or file.name != "__init__.py":
+    """A hint on the module of the package that defines a name, else on the module of the nearest name."""
+    for package in (".".join(module.split(".")[:2]), module.split(".")[0]):
+        file = find_file(package)
+        if file is not None and file.name == "__init__.py":
+            break
+    else:
         return ""
-    names = [f"{parent}.{path.stem}" for path in file.parent.glob("*.py") if not path.stem.startswith("_")]
-    names += [f"{parent}.{path.parent.name}" for path in file.parent.glob("*/__init__.py")]
-    return did_you_mean(module, names)
+    modules: list[str] = []
+    for path in sorted(file.parent.rglob("*.py")):
+        modules.append(".".join([package, *path.relative_to(file.parent).with_suffix("").parts]))
+        if re.search(rf"^(class|def) {name}\b", path.read_text(encoding="utf-8"), re.MULTILINE):
+            return f"{name} is in {modules[-1]}"
+    return did_you_mean(module, [other.removesuffix(".__init__") for other in modules])
 
 
 @cache  # keyed by the object: a module that is reloaded makes a new one, whose sources are hashed anew

@@ -12,23 +12,42 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from runwright.config.options import LaunchOptions
 from runwright.config.permissions import worker_environment
-from runwright.launch.group import WorkerGroup
-from runwright.launch.supervise import Outcome, supervise
+from runwright.launch.group import Worker, WorkerGroup
+from runwright.launch.worker import LOG, STACKS, rank_file
 from runwright.runs.folder import read_run, update_status
 from runwright.runs.resume import record_resume
 from runwright.runs.states import UNENDED, end_journal
-from runwright.trainer.environment import catch_signals, share_of_cores
+from runwright.trainer.environment import SIGNALS, catch_signals, share_of_cores
 
 LOG_FILE = "log.txt"
 REPORTS_FOLDER = "workers"
 MODULE = "runwright.launch.worker"
+POLL_SECONDS = 0.05
+DUMP_SECONDS = 2.0  # for the stacks of a group that hangs
+AFTER_FAILURE_SECONDS = 7.0  # for the others to notice and to close the run; with the dump, under 10
+STOP_CODES = {128 + number for number in SIGNALS}
+MAX_SIGNALS = 3  # the first is passed on, the second as well and hurries the workers, the third ends them
+TAIL_LINES = 20
+FATAL_SIGNALS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """End of a group of workers."""
+
+    code: int  # exit code: 0; 130, 138 or 143 after a signal; else of the first failure
+    failure: str = ""  # the reason in one line
+    text: str = ""  # all that is shown of a failure, the first traceback included
+    is_mistake: bool = False  # the user's to mend: the same would come again
+    was_too_slow: bool = False  # to stop within the grace time: killed
 
 
 def launch(folder: Path, options: LaunchOptions, *, num_threads: int | None, lock: int) -> int:
@@ -95,3 +114,112 @@ def _say(folder: Path, text: str) -> None:
     print(text, file=sys.stderr, flush=True)
     with (folder / LOG_FILE).open("a", encoding="utf-8") as log:
         log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} launcher: {text}\n")
+
+
+def supervise(
+    group: WorkerGroup,
+    stops: Sequence[int],
+    *,
+    timeout_seconds: float,
+    grace_seconds: float,
+    say: Callable[[str], None],
+) -> Outcome:
+    """Wait for a started group; in the end no process of it is left. `stops` grows with signals that come."""
+    passed_on, deadline = 0, None
+    while group.running:
+        time.sleep(POLL_SECONDS)
+        group.look()
+        for number in stops[passed_on:]:
+            passed_on += 1
+            for worker in group.running:
+                worker.send(number)
+            name = signal.Signals(number).name
+            say(f"{name}: the workers end after this step and save; {grace_seconds:g} s for that")
+        stopping = bool(stops) or any(worker.code in STOP_CODES for worker in group.ended)
+        # A worker that is still starting, or closing, dies of the signal itself.
+        good = {0, *STOP_CODES, *((-number for number in SIGNALS) if stopping else ())}
+        now = time.monotonic()
+        for worker in group.running:
+            worker.hung = now - worker.heard > timeout_seconds
+        if any(worker.hung for worker in group.running) or any(w.code not in good for w in group.ended):
+            return _fail(group, timeout_seconds=timeout_seconds)
+        if stopping:
+            deadline = deadline or now + grace_seconds
+            if now > deadline or len(stops) >= MAX_SIGNALS:
+                group.kill(group.running)
+                group.wait(seconds=5)
+                return Outcome(code=_stop_code(group, stops), was_too_slow=True)
+    code = _stop_code(group, stops) if any(worker.code for worker in group.ended) else 0
+    return Outcome(code=code)
+
+
+def _stop_code(group: WorkerGroup, stops: Sequence[int]) -> int:
+    """128 + the signal that ended the run."""
+    codes = [worker.code for worker in group.ended if worker.code in STOP_CODES]
+    return (codes or [128 + n for n in stops] or [128 - w.code for w in group.ended if w.code < 0])[0]
+
+
+def _fail(group: WorkerGroup, *, timeout_seconds: float) -> Outcome:
+    """End the rest of a group in which something failed; the failure that all others followed from."""
+    waited = any(worker.report and worker.report.kind == "timeout" for worker in group.ended)
+    if waited or any(worker.hung for worker in group.running):
+        group.dump_stacks(seconds=DUMP_SECONDS)
+    group.kill([worker for worker in group.running if worker.hung])
+    group.wait(seconds=AFTER_FAILURE_SECONDS)
+    group.kill(group.running)
+    group.wait(seconds=5)
+    first = min(group.workers, key=_precedence)
+    report, code = first.report, first.code
+    who = f"rank {first.rank} of {len(group.workers)} (process {first.process.pid})"
+    if first.hung or (report and report.kind == "timeout"):
+        return _hang(group, timeout_seconds=timeout_seconds)
+    if report is None:
+        failure = f"{who} ended with exit code {code} and no error of its own"
+        if code < 0:
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+            hint = "; often the machine ran out of memory (see dmesg)" if -code == signal.SIGKILL else ""
+            failure = f"{who} was killed by {name}{hint}"
+        stacks = _tail(rank_file(group.folder, first.rank, STACKS)) if -code in FATAL_SIGNALS else []
+        text = "\n".join([failure, *stacks, *_tail(rank_file(group.folder, first.rank, LOG))])
+        code = code if code >= 0 else 128 - code  # as a shell says it
+        return Outcome(code=code, failure=failure, text=text)
+    is_mistake, first_line = report.kind == "mistake", report.message.partition("\n")[0]
+    return Outcome(
+        code=report.exit_code,
+        failure=f"{who} failed: {first_line}",
+        text=report.message if is_mistake else f"{who} failed:\n{report.trace.rstrip()}",
+        is_mistake=is_mistake,
+    )
+
+
+def _precedence(worker: Worker) -> tuple[int, float]:
+    """Silent ranks first, then own errors and deaths by time, then waiting in vain, then echoes."""
+    ended = worker.ended or 0.0
+    if worker.hung:
+        return 0, ended
+    if worker.report is None:
+        return (9 if worker.was_killed or worker.code == 0 else 1), ended
+    return {"mistake": 1, "error": 1, "timeout": 2, "echo": 3}[worker.report.kind], worker.report.time
+
+
+def _hang(group: WorkerGroup, *, timeout_seconds: float) -> Outcome:
+    silent = [str(worker.rank) for worker in group.workers if worker.hung]
+    failure = f"the {len(group.workers)} ranks waited for one another"
+    if silent:
+        failure = f"rank {', '.join(silent)} of {len(group.workers)} sent no heartbeat"
+    failure += f" for {timeout_seconds:g} s (launch.timeout_seconds)"
+    lines = [f"{failure}; stacks of all:"]
+    for worker in group.workers:
+        stacks = _tail(rank_file(group.folder, worker.rank, STACKS), limit=0)
+        trace = worker.report.trace.rstrip().splitlines() if worker.report else []
+        head = f"--- rank {worker.rank} (process {worker.process.pid})"
+        lines += [head, *(stacks or trace or ["no stacks and no error of its own"])]
+    return Outcome(code=1, failure=failure, text="\n".join(lines))
+
+
+def _tail(file: Path, *, limit: int = TAIL_LINES) -> list[str]:
+    """The last lines of a file that may not be there; all of them for 0."""
+    try:
+        return file.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()[-limit:]
+    except OSError:
+        return []

@@ -13,15 +13,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
-from io import StringIO
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
+from hydra._internal.hydra import Hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runwright.config.compose import Composed, all_mistakes, compose, resolve
@@ -41,11 +44,6 @@ from runwright.runs.sweep import OUTCOME_FILE, print_table, read_outcomes
 from runwright.store import digest, write_json
 from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, catch_signals
 
-if TYPE_CHECKING:
-    from hydra._internal.hydra import Hydra
-    from hydra.core.override_parser.types import Override
-    from omegaconf import DictConfig
-
 MAX_CHECKED = 64  # compositions before a sweep starts: 64 take about three seconds, with a launcher seven
 EXIT_FAILED_JOB = 1
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -57,21 +55,9 @@ class SweepStopped(BaseException):  # no `except Exception` of Hydra holds it up
     """A signal ended a multirun between two jobs."""
 
 
-def run_hydra(
-    overrides: list[str], *, multirun: bool, cfg: str | None, resolve: bool, allow_shadow: bool
-) -> int:
-    """Hand the command line to Hydra: a multirun, or `--cfg hydra|all`."""
+def run_many(overrides: list[str], *, allow_shadow: bool) -> int:
+    """Hand the command line to Hydra, which calls `run_job` for each job; returns the exit code."""
     folders = find_conf_folders()
-    if cfg is not None:
-        mistakes = compose(overrides, allow_shadow=allow_shadow, multirun=True).mistakes
-        raise_if_any([mistake for mistake in mistakes if resolve or not mistake.given.startswith("???")])
-        with redirect_stdout(StringIO()) as printed:
-            _call_hydra(
-                folders, overrides, lambda hydra: hydra.show_cfg(ROOT_NAME, overrides, cfg, None, resolve)
-            )
-        print(redact(printed.getvalue()), end="")
-        return 0
-    assert multirun
     output = Path(_check_all(overrides, folders, allow_shadow=allow_shadow).config["output_dir"])
     # Hydra writes its configuration down: it gets references in the place of secrets.
     arguments = conceal_overrides(overrides)
@@ -86,7 +72,7 @@ def run_hydra(
     started = time.time()
     with catch_stops():
         with suppress(SweepStopped):
-            _call_hydra(folders, arguments, lambda hydra: hydra.multirun(ROOT_NAME, run_job, arguments))
+            _call_hydra(folders, arguments)
         stopped_by = stop_number()
     outcomes = read_outcomes(sweep, since=started)
     if outcomes:
@@ -102,9 +88,6 @@ def run_hydra(
 
 def run_job(config: DictConfig) -> dict[str, Any]:
     """One job: what Hydra calls, here or in a launcher's process. Never raises for a job that fails."""
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
-
     hydra = HydraConfig.get()
     is_alone = hydra.runtime.choices.get("hydra/launcher") == "basic"
     if stop_number():
@@ -131,7 +114,7 @@ def run_job(config: DictConfig) -> dict[str, Any]:
         code = _run_stoppable(command, None if is_alone else job_folder / "output.txt")
         outcome |= {"exit_code": code, "status": STATUSES.get(code, "failed")}
     except RunwrightError as error:
-        text = redact(report(error) if isinstance(error, ConfigError) else str(error))
+        text = redact(report(error))
         outcome |= {"exit_code": error.exit_code, "status": "refused", "reason": text}
         print(f"job {hydra.job.num}: {' '.join(overrides)} refused\n{text}", file=sys.stderr)
     outcome["seconds"] = time.time() - started
@@ -208,46 +191,37 @@ def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool
     in_files = {key.removeprefix(PARAMS): v for key, v in base.hydra.items() if key.startswith(PARAMS)}
     params = [f"{key}={value}" for key, value in in_files.items() if key not in keys]
     parsed, mistakes = parse_overrides([*params, *overrides], folders, multirun=True)
-    sweeps = {str(sweep.input_line): _values(sweep, folders) for sweep in parsed.sweeps}
+    sweeps: dict[str, list[str]] = {}  # what an axis stands for; nothing where a sweeper draws it
+    for sweep in parsed.sweeps:
+        sweep.config_loader = config_loader(folders)
+        values = sweep.sweep_string_iterator() if sweep.is_discrete_sweep() else ()
+        sweeps[str(sweep.input_line)] = [f"{sweep.get_key_element()}={value}" for value in values]
     fixed = [text for text in [*params, *fixed] if text not in sweeps]
-    first = [values[0] for values in sweeps.values() if values]
-    composed = compose([*fixed, *first], allow_shadow=allow_shadow, multirun=True)
+    first = {text: values[0] for text, values in sweeps.items() if values}
+    others = [first | {text: value} for text, values in sweeps.items() for value in values[1:]]
+    composed = [
+        compose([*fixed, *jobs.values()], allow_shadow=allow_shadow, multirun=True)
+        for jobs in [first, *others[:MAX_CHECKED]]
+    ]
     mistakes += [mistake for mistake in base.mistakes if mistake.key.startswith(f"{HYDRA}.")]
-    mistakes += all_mistakes(composed)
-    others = [(text, value) for text, values in sweeps.items() for value in values[1:]][:MAX_CHECKED]
-    for text, value in others:
-        rest = [values[0] for other, values in sweeps.items() if other != text and values]
-        mistakes += all_mistakes(compose([*fixed, *rest, value], allow_shadow=allow_shadow, multirun=True))
+    mistakes += [mistake for job in composed for mistake in all_mistakes(job)]
     if base.hydra.get("hydra.sweeper._target_", BASIC_SWEEPER) == BASIC_SWEEPER:
         endless = [str(sweep.input_line) for sweep in parsed.sweeps if not sweep.is_discrete_sweep()]
-        expected = "values to go through: a,b or range(…)"
-        hint = "or hydra/sweeper=…"
-        mistakes += [Mistake(key=text, given="an interval", expected=expected, hint=hint) for text in endless]
-    raise_if_any(list({str(mistake): mistake for mistake in mistakes}.values()))  # each once
-    return composed
+        expected, hint = "values to go through: a,b or range(…)", "or hydra/sweeper=…"
+        mistakes += [Mistake(text, "an interval", expected, hint) for text in endless]
+    raise_if_any(mistakes)
+    return composed[0]
 
 
-def _values(sweep: Override, folders: ConfFolders) -> list[str]:
-    """The overrides that an axis stands for; none where a sweeper will draw them."""
-    if not sweep.is_discrete_sweep():
-        return []
-    sweep.config_loader = config_loader(folders)
-    key = sweep.get_key_element()
-    return [f"{key}={value}" for value in sweep.sweep_string_iterator()]
-
-
-def _call_hydra(folders: ConfFolders, overrides: list[str], act: Callable[[Hydra], object]) -> None:
+def _call_hydra(folders: ConfFolders, overrides: list[str]) -> None:
     """Do what `hydra.main` does, with a loader that refuses what a configuration may not set."""
-    from hydra._internal.hydra import Hydra
-    from hydra.core.global_hydra import GlobalHydra
-
     register_plugins()
     search_path = config_loader(folders, full=True).config_search_path
     loader = CheckedLoader(search_path, overrides, shipped=folders.shipped)
     hydra = Hydra(task_name="runwright", config_loader=loader)
     GlobalHydra.instance().initialize(hydra)
     try:
-        act(hydra)
+        hydra.multirun(ROOT_NAME, run_job, overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(str(explain(error, folders))) from error
     finally:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from runwright.config.options import WHY_NOT_DEEPSPEED, LaunchOptions
+from runwright.config.schema import check
 from runwright.config.secrets import conceal, reveal
-from runwright.errors import ConfigError, TrackingError
+from runwright.errors import ConfigError, TrackingError, raise_if_any
 from runwright.launch.local import launch
 from runwright.launch.worker import die_with_parent, import_execute
 from runwright.runs.folder import (
@@ -49,70 +50,40 @@ def start(
     resolved: Path | None = None,
     allow_shadow: bool = False,
 ) -> int:
-    """Begin or resume a run; returns the exit code of the process.
+    """Begin or resume a run, or join the processes of torchrun or `accelerate launch`; returns the exit code.
 
     `resume` is a run, or auto; `resolved` a resolved config.yaml.
     """
-
-    def choose_folder() -> tuple[Path, dict[str, Any] | None]:
-        """The folder of the run to begin or to resume; with the new configuration of a resumed one."""
-        if resume and resume != AUTO:
-            folder = resolve_run(resume)
-            require_format(folder)
-            changed = change_config(folder, overrides, allow_shadow=allow_shadow) if overrides else None
-            return folder, changed or read_config(folder / CONFIG_FILE)
-        if resolved:
-            return _folder_of_resolved(resolved), None
-        return _new_folder([*overrides, *([f"resume={AUTO}"] if resume else [])], allow_shadow=allow_shadow)
-
-    if join_launch("train"):
-        return _join_others(choose_folder)
-    if os.environ.pop(STOP_VARIABLE, None):  # a job of a multirun
+    is_joined = join_launch("train")
+    if is_joined or os.environ.pop(STOP_VARIABLE, None):  # or a job of a multirun
         die_with_parent(signal.SIGTERM)  # stopped in good order where that is killed
-    folder, resumed = choose_folder()
-    if resumed and (reason := why_finished(folder, resumed)):
-        return _settle(folder, reason)
-    with (
-        run_lock(folder) as lock,
-        noting_the_end(folder),
-        resuming(folder, resumed),
-        catch_signals(StopFlag(at_once=True)),
-    ):
-        config = reveal(read_saved(folder))
-        options = LaunchOptions(**config["launch"])
-        noun = "process" if options.num_processes == 1 else "processes"
-        print(f"run {folder}: starting {options.num_processes} {noun}", file=sys.stderr, flush=True)
-        if options.num_processes > 1 or options.max_restarts > 0:
-            return launch(folder, options, num_threads=config["trainer"]["num_threads"], lock=lock)
-        import_execute().execute(folder)
-    return 0
-
-
-def _join_others(choose_folder: Callable[[], tuple[Path, dict[str, Any] | None]]) -> int:
-    """Execute as one of the processes of torchrun or `accelerate launch`; the first one composes."""
-    die_with_parent(signal.SIGTERM)  # stopped in good order where the launcher is killed
-    if world_size() > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:  # whose agent has started the others
+    if is_joined and world_size() > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:  # whose agent starts all
         text = f"environment: waiting for {world_size() - 1} other processes: {describe_launch()}"
         print(text, file=sys.stderr, flush=True)
     with ExitStack() as stack:
         folder = None
         if rank() == 0:
-            folder, resumed = choose_folder()
+            folder, resumed = _choose_folder(overrides, resume, resolved, allow_shadow=allow_shadow)
             if world_size() == 1 and resumed and (reason := why_finished(folder, resumed)):
                 return _settle(folder, reason)
-            for context in (run_lock(folder), noting_the_end(folder), resuming(folder, resumed)):
-                stack.enter_context(context)
+            lock = stack.enter_context(run_lock(folder))
+            stack.enter_context(noting_the_end(folder))
+            stack.enter_context(resuming(folder, resumed))
             stack.enter_context(catch_signals(StopFlag(at_once=True)))
             # Before torch is imported: a wrong configuration costs nothing here either.
             config = reveal(read_saved(folder))
-            check_num_processes(config["launch"]["num_processes"])
-            check_accelerate_settings(
-                precision=config["trainer"]["precision"],
-                device=config["trainer"]["device"],
-                strategy=config["launch"]["strategy"],
-            )
+            options = LaunchOptions(**config["launch"])
+            if is_joined:
+                check_num_processes(options.num_processes)
+                precision, device = config["trainer"]["precision"], config["trainer"]["device"]
+                check_accelerate_settings(precision=precision, device=device, strategy=options.strategy)
+            else:
+                noun = "process" if options.num_processes == 1 else "processes"
+                print(f"run {folder}: starting {options.num_processes} {noun}", file=sys.stderr, flush=True)
+                if options.num_processes > 1 or options.max_restarts > 0:
+                    return launch(folder, options, num_threads=config["trainer"]["num_threads"], lock=lock)
         module = import_execute()
-        module.execute(module.share_folder(folder))
+        module.execute(module.share_folder(folder) if is_joined else folder)
     return 0
 
 
@@ -132,12 +103,28 @@ def _settle(folder: Path, reason: str) -> int:
         return 0  # and it is given back, if the process that finished the run could not
 
 
-def _new_folder(overrides: Sequence[str], *, allow_shadow: bool) -> tuple[Path, dict[str, Any] | None]:
-    """The newest unfinished run of the configuration with resume=auto, else a new folder."""
-    from runwright.config.compose import compose_checked
+def _choose_folder(
+    overrides: Sequence[str], resume: str | None, resolved: Path | None, *, allow_shadow: bool
+) -> tuple[Path, dict[str, Any] | None]:
+    """The folder of the run to begin or to resume; with the new configuration of a resumed one."""
     from runwright.dataset.readers.addresses import require_files
 
-    composed = compose_checked(list(overrides), allow_shadow=allow_shadow)
+    if resume and resume != AUTO:
+        folder = resolve_run(resume)
+        require_format(folder)
+        changed = change_config(folder, overrides, allow_shadow=allow_shadow) if overrides else None
+        return folder, changed or read_config(folder / CONFIG_FILE)
+    if resolved:
+        config = read_config(resolved)
+        raise_if_any(check(reveal(config)))
+        if (resolved.parent / RUN_FILE).is_file():  # it is a run's own
+            return resolved.parent.resolve(), None
+        require_files(reveal(config)["dataset"])
+        return create(config, overrides=(), command=sys.argv), None
+    from runwright.config.compose import compose_checked
+
+    texts = [*overrides, f"resume={AUTO}"] if resume else list(overrides)
+    composed = compose_checked(texts, allow_shadow=allow_shadow)
     if str(composed.hydra.get("hydra.mode")) == "RunMode.MULTIRUN":
         raise ConfigError("hydra.mode: given MULTIRUN without -m, expected runwright train -m …")
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0  # by torchrun, after a failure
@@ -150,20 +137,6 @@ def _new_folder(overrides: Sequence[str], *, allow_shadow: bool) -> tuple[Path, 
     config, unresolved = composed.config, composed.unresolved
     require_files(config["dataset"])
     return create(config, overrides=composed.overrides, command=sys.argv, unresolved=unresolved), None
-
-
-def _folder_of_resolved(file: Path) -> Path:
-    """The run folder around the file; where there is none yet, a new one."""
-    from runwright.config.schema import check
-    from runwright.dataset.readers.addresses import require_files
-    from runwright.errors import raise_if_any
-
-    config = read_config(file)
-    raise_if_any(check(reveal(config)))
-    if (file.parent / RUN_FILE).is_file():
-        return file.parent.resolve()
-    require_files(reveal(config)["dataset"])
-    return create(config, overrides=(), command=sys.argv)
 
 
 # Settings of `accelerate launch` that have no counterpart here, and what to do instead.

@@ -26,19 +26,13 @@ from types import ModuleType
 from typing import Literal
 
 from runwright.config.redaction import redact
-from runwright.errors import ConfigError, RunwrightError
-from runwright.errors import report as report_mistakes
+from runwright.errors import RunwrightError
+from runwright.errors import report as report_error
 from runwright.report.progress import Progress
 from runwright.report.streams import guard_streams
 from runwright.store import write_json
 from runwright.trainer import environment
-from runwright.trainer.environment import (
-    BEATS_VARIABLE,
-    WORKER_VARIABLE,
-    Interrupted,
-    StopFlag,
-    catch_signals,
-)
+from runwright.trainer.environment import Interrupted, StopFlag, catch_signals
 
 LOG, ERROR, STACKS = "log", "error.json", "stacks.txt"  # of a rank
 BEAT_SECONDS = 1.0
@@ -68,7 +62,6 @@ def rank_file(folder: Path, rank: int, ending: str) -> Path:
 def main(arguments: list[str]) -> int:
     """Execute the run in a folder as one of its workers."""
     folder, reports = map(Path, arguments)
-
     return work(lambda: import_execute().execute(folder), reports=reports)
 
 
@@ -82,7 +75,8 @@ def import_execute() -> ModuleType:
 
 def work(function: Callable[[], object], *, reports: Path) -> int:
     """Call the function with heartbeats, stacks on demand and an error report; returns the exit code."""
-    rank, beats = int(os.environ[WORKER_VARIABLE]), int(os.environ[BEATS_VARIABLE])
+    rank = int(os.environ[environment.WORKER_VARIABLE])
+    beats = int(os.environ[environment.BEATS_VARIABLE])
     die_with_parent(signal.SIGKILL)
     os.set_inheritable(beats, False)  # noqa: FBT003 - the system's signature
     threading.Thread(target=_beat, args=(beats,), name="beat", daemon=True).start()
@@ -104,7 +98,7 @@ def work(function: Callable[[], object], *, reports: Path) -> int:
     return 0
 
 
-def write_report(folder: Path, rank: int, error: BaseException, *, exit_code: int) -> None:
+def write_report(folder: Path, rank: int, error: Exception, *, exit_code: int) -> None:
     """Write down the error that ends this worker."""
     text = str(error)
     if isinstance(error, RunwrightError):
@@ -117,7 +111,7 @@ def write_report(folder: Path, rank: int, error: BaseException, *, exit_code: in
         time=time.time(),
         kind=kind,
         exit_code=exit_code,
-        message=redact(report_mistakes(error) if isinstance(error, ConfigError) else text),
+        message=redact(report_error(error)),
         trace=redact("".join(traceback.format_exception(error))),
     )
     write_json(rank_file(folder, rank, ERROR), asdict(report))

@@ -23,9 +23,10 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
+from runwright.config.options import with_values
 from runwright.config.permissions import granted
 from runwright.config.redaction import redact
-from runwright.config.secrets import conceal, conceal_overrides, keep_references, with_values
+from runwright.config.secrets import conceal, conceal_overrides, keep_references
 from runwright.errors import ConfigError, did_you_mean, shown
 from runwright.store import DISK_REFUSES, flatten, write_json, write_text
 from runwright.version import __version__

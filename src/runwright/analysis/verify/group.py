@@ -15,7 +15,7 @@ from typing import Any
 from runwright.analysis.verify.subject import Finding, Subject
 from runwright.config.permissions import worker_environment
 from runwright.launch.group import WorkerGroup
-from runwright.launch.supervise import supervise
+from runwright.launch.local import supervise
 from runwright.launch.worker import work
 from runwright.runs.folder import CONFIG_FILE, read_config, write_config
 from runwright.store import cache_root, write_json

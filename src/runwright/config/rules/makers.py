@@ -21,7 +21,6 @@ _ABSENT = object()
 
 
 def is_set(value: Any) -> bool:
-    """Return True for any value but null."""
     return value is not None
 
 
@@ -114,13 +113,8 @@ def forbids(key: str, forbidden: Any, when: When, expected: str, hint: str = "")
 
     def check(value: Any, *others: Any) -> Mistakes:
         if all(map(_is, (value, *others), (forbidden, *when.values()))):
-            texts = [
-                name
-                if callable(when[name])
-                else f"{name}={other if isinstance(other, str) else shown(other)}"
-                for name, other in zip(when, others, strict=True)
-                if not name.endswith("?")
-            ]
+            named = [pair for pair in zip(when, others, strict=True) if not pair[0].endswith("?")]
+            texts = [n if callable(when[n]) else f"{n}={shown(other).strip(chr(39))}" for n, other in named]
             problem = f"{shown(value)} with {' and '.join(texts)}" if texts else shown(value)
             yield Mistake(key, problem, expected, hint)
 

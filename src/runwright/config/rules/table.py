@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from runwright.config.rules import data, model, task
+from runwright.config.rules import data, task
 from runwright.config.rules.makers import (
     at_most,
     at_most_one,
@@ -19,9 +19,30 @@ from runwright.config.rules.makers import (
     unique,
 )
 
-STREAMED = {"dataset.streaming": True}
+# Conditions: keys with their values.
+NEVER_EVALUATED = {"trainer.evaluate_every_steps": None, "trainer.evaluate_every_epochs": None}
+ON_CPU, SHARDED = {"trainer.device": "cpu"}, {"launch.strategy": "fsdp"}
 REGRESSION = {"task.problem": "regression"}
+SIMILARITY, TRIPLET = {"task.problem": "similarity"}, {"task.objective": "triplet"}
+IN_BATCH = {"task.objective": "in_batch_negatives"}
+RETRIEVAL = {"task.problem": "retrieval", "task.objective": ("in_batch_negatives", "triplet")}
+RETRIEVAL_BY_SCORES = {"task.problem": "retrieval", "task.objective": "cosine_regression"}
+STREAMED = {"dataset.streaming": True}
+UNNAMED = {"task.label_file?": None, "task.problem?": (None, "single_label", "multi_label")}
+
+INTERVAL = "an evaluation interval: trainer.evaluate_every_steps or trainer.evaluate_every_epochs"
+NUMBERWISE = "an optimizer that treats each number on its own"
+MATRICES = "adafactor takes means over whole matrices; use optimizer=adamw or sgd, or replicated"
+FLATTERED = "metrics of a split that chose the model flatter it"
+ALIAS = "an alias is not `latest` or a version such as v1"
+NAME = "NAME or NAME@ALIAS of letters, digits, _ and -, in a name also dots and spaces"
+FOLDER_NAME = 'a name for a folder, without / \\ : * ? " < > | or a leading dot'
 NOT_COUNTED = "the classes of a stream are not counted"
+WEIGHTS = f"null, or a weight for each class name: {NOT_COUNTED}"
+WHOLE = "a whole split: a slice needs the length"
+FIRST, BOTH = "dataset.subset.train takes the first rows", "trainer=steps sets both"
+NAMES = "the class names, or task.label_file: a stream is not read before it is trained on"
+STEPS = "nobody knows how many steps an epoch of a stream has; set trainer.max_steps"
 FOCAL = "{_target_: runwright.task.losses.Focal, gamma: 2.0, alpha: null}"
 SCORES = "the column with the score of a pair"
 WITHOUT_SCORES = "without scores: task.problem=retrieval task.objective=in_batch_negatives"
@@ -33,52 +54,22 @@ TRAINING = (
     at_most_one("trainer.evaluate_every_steps", "trainer.evaluate_every_epochs"),
     at_most_one("trainer.save_every_steps", "trainer.save_every_epochs"),
     at_most("trainer.microbatch_size", "trainer.batch_size", hint="null: one microbatch"),
-    forbids(
-        "trainer.early_stopping_patience",
-        is_set,
-        {"trainer.evaluate_every_steps": None, "trainer.evaluate_every_epochs": None},
-        "an evaluation interval: trainer.evaluate_every_steps or trainer.evaluate_every_epochs",
-    ),
-    only(
-        "trainer.precision",
-        ("fp32", "bf16"),
-        {"trainer.device": "cpu"},
-        "on a CPU fp16 has no gradient scaler",
-    ),
-    only(
-        "trainer.precision",
-        ("fp32", "bf16"),
-        {"launch.strategy": "fsdp"},
-        "each process would scale its own part of the gradient",
-    ),
-    forbids(
-        "optimizer._target_",
-        "runwright.optimizer.adafactor",
-        {"launch.strategy": "fsdp"},
-        "an optimizer that treats each number on its own",
-        "adafactor takes means over whole matrices; use optimizer=adamw or sgd, or replicated",
-    ),
+    forbids("trainer.early_stopping_patience", is_set, NEVER_EVALUATED, INTERVAL),
+    only("trainer.precision", ("fp32", "bf16"), ON_CPU, "on a CPU fp16 has no gradient scaler"),
+    only("trainer.precision", ("fp32", "bf16"), SHARDED, "each process would scale its part of the gradient"),
+    forbids("optimizer._target_", "runwright.optimizer.adafactor", SHARDED, NUMBERWISE, MATRICES),
     only("optimizer.nesterov", False, {"optimizer.momentum": 0}, "it needs a momentum above 0"),
     at_most_one("scheduler.warmup_ratio", "scheduler.warmup_steps"),
     at_most("scheduler.warmup_steps", "trainer.max_steps"),
-    matches(
-        "name",
-        r'(?![.\-])(?=.*\S)[^/\\:*?"<>|\0-\x1f]+',
-        'a name for a folder, without / \\ : * ? " < > | or a leading dot',
-    ),
+    matches("name", r'(?![.\-])(?=.*\S)[^/\\:*?"<>|\0-\x1f]+', FOLDER_NAME),
     # A folder's name takes 255 bytes on most disks, a character up to four.
     matches("name", r"(?s:[\x00-\x7f]{0,120}|.{0,60})", "at most 120 ASCII characters or 60 of any kind"),
     matches("name", r"(?!\s*(?i:sweeps)\s*$)(?s:.*)", "another name: multiruns are kept there"),
     matches("output_dir", r"(?s:.*\S.*)", "a folder, not an empty text"),
-    matches(
-        "tracker.register_as",
-        REGISTERED,
-        "NAME or NAME@ALIAS of letters, digits, _ and -, in a name also dots and spaces",
-        "an alias is not `latest` or a version such as v1",
-    ),
+    matches("tracker.register_as", REGISTERED, NAME, ALIAS),
     names_target("model.lora", null="null", hint="choose model=lora"),
     only("model.freeze", [], {"model.lora": is_set}, "adapters freeze the rest by themselves"),
-    rule(model.sizes_fit, "model.architecture", "model.config", "task.max_length?"),
+    rule(task.sizes_fit, "model.architecture", "model.config", "task.max_length?"),
 )
 
 TASKS = (
@@ -103,40 +94,14 @@ TASKS = (
     rule(task.window_has_room_for_new_text, "task.max_length", "task.max_question_length", "task.overlap"),
     at_most("task.max_answer_length", "task.max_length", less=True),
     rule(task.unanswerable_needs_a_threshold, "metric", "task.no_answer_threshold"),
-    rule(
-        task.threshold_is_tuned_on_something,
-        "task.no_answer_threshold",
-        "dataset.holdout.validation",
-        "dataset.source.files",
-    ),
+    rule(task.threshold_is_tuned, "task.no_answer_threshold", "dataset.holdout", "dataset.source.files"),
     # vectors of texts
-    forbids("task.label_column", None, {"task.problem": "similarity"}, SCORES, WITHOUT_SCORES),
-    forbids(
-        "task.label_column",
-        None,
-        {"task.problem": "retrieval", "task.objective": "cosine_regression"},
-        SCORES,
-        WITHOUT_SCORES,
-    ),
-    only(
-        "task.label_column",
-        None,
-        {"task.problem": "retrieval", "task.objective": ("in_batch_negatives", "triplet")},
-        "what is looked for is known without scores",
-    ),
-    forbids(
-        "task.negative_column",
-        None,
-        {"task.objective": "triplet"},
-        "the column of the text that does not belong",
-    ),
+    forbids("task.label_column", None, SIMILARITY, SCORES, WITHOUT_SCORES),
+    forbids("task.label_column", None, RETRIEVAL_BY_SCORES, SCORES, WITHOUT_SCORES),
+    only("task.label_column", None, RETRIEVAL, "what is looked for is known without scores"),
+    forbids("task.negative_column", None, TRIPLET, "the column of the text that does not belong"),
     at_most("task.label_min", "task.label_max", less=True),
-    forbids(
-        "trainer.batch_size",
-        1,
-        {"task.objective": "in_batch_negatives"},
-        "at least 2: the negatives of an example are the others of its batch",
-    ),
+    forbids("trainer.batch_size", 1, IN_BATCH, "at least 2: negatives are the others of the batch"),
 )
 
 TOKENIZERS = (
@@ -160,59 +125,22 @@ DATA = (
     at_most("min", "max", within="dataset"),
     at_most("dataset.source.negative_at_most", "dataset.source.positive_at_least", less=True),
     rule(data.titles_are_not_in_both_lists, "dataset.source.only_titles", "dataset.source.exclude_titles"),
-    matches(
-        "trainer.best_split",
-        r"(?!train$|test)(?s:.*)",
-        "a validation split, or null",
-        "metrics of a split that chose the model flatter it",
-    ),
+    matches("trainer.best_split", r"(?!train$|test)(?s:.*)", "a validation split, or null", FLATTERED),
 )
 
 STREAMS = (
     rule(data.source_can_be_streamed, "dataset.streaming", "dataset.source"),
     rule(data.nothing_is_held_out_of_a_stream, "dataset.streaming", "dataset.holdout", "dataset.source"),
     rule(data.stream_is_cleaned_row_by_row, "dataset.streaming", "dataset.cleaning"),
-    forbids(
-        "dataset.source.streaming",
-        True,
-        {"dataset.streaming": False},
-        "dataset.streaming=true, which sets both",
-    ),
+    only("dataset.source.streaming", False, {"dataset.streaming": False}, "dataset.streaming=true sets both"),
     only("dataset.source.streaming", True, STREAMED, "set dataset.streaming alone"),
     only("dataset.source.field", None, STREAMED, "a stream is JSON Lines, not a list in an object"),
-    matches(
-        "dataset.source.splits.train",
-        r"[^\[]*",
-        "a whole split: a slice needs the length",
-        "dataset.subset.train takes the first rows",
-        STREAMED,
-    ),
-    only(
-        "trainer.max_epochs",
-        None,
-        STREAMED,
-        "nobody knows how many steps an epoch of a stream has; set trainer.max_steps",
-        "trainer=steps trainer.max_steps=<number>",
-    ),
-    *(
-        only(
-            f"trainer.{name}_epochs",
-            None,
-            STREAMED,
-            f"trainer.{name}_steps counts steps",
-            "trainer=steps sets both",
-        )
-        for name in ("evaluate_every", "save_every")
-    ),
-    forbids(
-        "task.label_names",
-        None,
-        STREAMED | {"task.label_file?": None, "task.problem?": (None, "single_label", "multi_label")},
-        "the class names, or task.label_file: a stream is not read before it is trained on",
-    ),
-    forbids(
-        "task.class_weights", "balanced", STREAMED, f"null, or a weight for each class name: {NOT_COUNTED}"
-    ),
+    matches("dataset.source.splits.train", r"[^\[]*", WHOLE, FIRST, STREAMED),
+    only("trainer.max_epochs", None, STREAMED, STEPS, "trainer=steps trainer.max_steps=<number>"),
+    only("trainer.evaluate_every_epochs", None, STREAMED, "trainer.evaluate_every_steps counts steps", BOTH),
+    only("trainer.save_every_epochs", None, STREAMED, "trainer.save_every_steps counts steps", BOTH),
+    forbids("task.label_names", None, STREAMED | UNNAMED, NAMES),
+    forbids("task.class_weights", "balanced", STREAMED, WEIGHTS),
     only("task.bias_from_labels", False, STREAMED, NOT_COUNTED),
 )
 

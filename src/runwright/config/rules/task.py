@@ -1,4 +1,4 @@
-"""Rules about metrics, classes, tags, answers and tokenizers that are more than a line of the table."""
+"""Rules about metrics, classes, tags, answers, tokenizers and sizes that are no line of the table."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ FOCAL = "runwright.task.losses.Focal"
 ANSWER_METRICS = "runwright.metric.answers."
 TRAINED = "runwright.tokenizer.trained."
 NUM_BYTES = 256
+SIZES = ("hidden_size", "embedding_size", "intermediate_size", "num_attention_heads", "dim", "hidden_dim")
+SIZES += ("n_heads", "n_embd", "n_head", "n_positions", "max_position_embeddings")
+# Architectures whose heads share the hidden size, with the positions that padding takes from the text.
+PADDED = dict.fromkeys(("roberta", "xlm-roberta", "camembert", "mpnet"), 2)
+SHARED = PADDED | dict.fromkeys(("bert", "electra", "albert", "distilbert", "gpt2", "ernie"), 0)
+FROM_TASK = ("num_labels", "id2label", "label2id", "problem_type")
 WHOLE = ("byte_level", "metaspace")  # steps that change the text, and the decoders that change it back
 
 
@@ -110,10 +116,10 @@ def unanswerable_needs_a_threshold(metrics: Any, threshold: Any) -> Mistakes:
             )
 
 
-def threshold_is_tuned_on_something(threshold: Any, share: Any, files: Any) -> Mistakes:
+def threshold_is_tuned(threshold: Any, holdout: Any, files: Any) -> Mistakes:
     # Without a file of train nothing is trained: an evaluation on other data.
     train, validation = as_dict(files).get("train"), as_dict(files).get("validation")
-    if threshold == "tune" and train and not share and not validation:
+    if threshold == "tune" and train and not as_dict(holdout).get("validation") and not validation:
         problem, hint = "'tune' without a validation split", "or set dataset.holdout.validation"
         yield Mistake("task.no_answer_threshold", problem, "null or a number", hint)
 
@@ -140,9 +146,12 @@ def algorithm_can_be_trained(target: Any) -> Mistakes:
 
 def decoder_undoes_the_steps(steps: Any, decoder: Any) -> Mistakes:
     for name in [name for name in WHOLE if (name in as_list(steps)) != (decoder == name)][:1]:
-        out = "" if name in as_list(steps) else "out"
-        problem = f"{shown(decoder)} with{out} {name} in tokenizer.pre_tokenizer"
-        yield Mistake("tokenizer.decoder", problem, f"{name} in both or in neither: one undoes the other")
+        where = f"with{'' if name in as_list(steps) else 'out'} {name} in tokenizer.pre_tokenizer"
+        yield Mistake(
+            "tokenizer.decoder",
+            f"{shown(decoder)} {where}",
+            f"{name} in both or in neither: one undoes the other",
+        )
 
 
 def bytes_come_last(steps: Any) -> Mistakes:
@@ -165,3 +174,30 @@ def templates_hold_the_texts(templates: Any) -> Mistakes:
             yield Mistake(key, "an unknown key", "single or pair")
         elif template is not None and not all(text in str(template) for text in texts[name]):
             yield Mistake(key, shown(template), f"a place for {' and '.join(texts[name])}")
+
+
+def sizes_fit(architecture: Any, config: Any, length: Any) -> Mistakes:
+    """Sizes in `model.config` of a model from scratch, in the names of transformers."""
+    config = as_dict(config)
+    for name, value in config.items():
+        key = f"model.config.{name}"
+        if name in (*FROM_TASK, "vocab_size") or name.endswith("_token_id"):
+            source = "the task" if name in FROM_TASK else "the tokenizer"
+            yield Mistake(key, shown(value), f"no such key: this follows from {source}; leave it out")
+        elif name in SIZES and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            yield Mistake(key, shown(value), "a whole number >= 1")
+        elif ("dropout" in name or "pdrop" in name) and is_number(value) and not 0 <= value <= 1:
+            yield Mistake(key, shown(value), "a probability from 0 to 1")
+    if not isinstance(architecture, str) or architecture not in SHARED:
+        return
+    for name, of in (("hidden_size", "num_attention_heads"), ("dim", "n_heads"), ("n_embd", "n_head")):
+        size, heads = config.get(name), config.get(of)
+        if isinstance(size, int) and isinstance(heads, int) and heads > 0 < size and size % heads:
+            near = max(number for number in range(1, heads) if size % number == 0)
+            yield Mistake(
+                f"model.config.{of}", shown(heads), f"one that divides {name}={size}, such as {near}"
+            )
+    positions = config.get("n_positions" if architecture == "gpt2" else "max_position_embeddings")
+    if is_number(positions) and is_number(length) and length > (limit := positions - SHARED[architecture]):
+        expected = f"at most {limit}: {architecture} has model.config.max_position_embeddings={positions}"
+        yield Mistake("task.max_length", shown(length), expected)
