@@ -255,6 +255,7 @@ def test_a_repository_that_the_user_names_is_read(
 
 def test_what_is_not_compared_is_named(commit: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     folder = commit({"big.csv": b"1" * 50, "long.txt": b"1\n" * 10, "short.txt": b"1\n"})
+    (folder / "big.csv").write_bytes(b"2" * 50)
     (folder / "long.txt").write_bytes(b"2\n" * 10)
     (folder / "short.txt").write_bytes(b"2\n")
     (folder / "new.bin").write_bytes(b"1" * 50)
@@ -266,12 +267,24 @@ def test_what_is_not_compared_is_named(commit: Callable[..., Path], monkeypatch:
     assert found.untracked == {"new.bin": "not read: 50 bytes"}
     assert "Binary files a/long.txt and b/long.txt differ" in found.diff
     assert "-1\n+2\n" in found.diff
-    monkeypatch.setattr(repository_module, "MAX_ALL_SHOWN_BYTES", 3)
-    assert "Binary files a/short.txt and b/short.txt differ" in read(folder).diff
-    monkeypatch.setattr(repository_module, "MAX_ALL_TRACKED_BYTES", 21)
-    found = read(folder)
-    assert found.not_compared[1:] == ["short.txt (more than 21 bytes with those before it)"]
-    assert "short.txt" not in found.diff
+    assert "big.csv" not in found.diff
+
+
+def test_a_file_that_git_was_told_to_take_for_unchanged_is_compared(commit: Callable[..., Path]) -> None:
+    folder = commit({"a.py": b"1\n"})
+    git(folder, "update-index", "--assume-unchanged", "a.py")
+    (folder / "a.py").write_bytes(b"2\n")
+    assert "-1\n+2\n" in read(folder).diff
+
+
+def test_an_index_in_two_files_is_read_and_left_alone(commit: Callable[..., Path]) -> None:
+    folder = commit({"a.py": b"1\n", "b.py": b"1\n"})
+    git(folder, "update-index", "--split-index")
+    (folder / "a.py").write_bytes(b"2\n")
+    before = {file.name: file.read_bytes() for file in (folder / ".git").glob("*index*")}
+    assert len(before) == 2
+    assert "-1\n+2\n" in read(folder).diff
+    assert {file.name: file.read_bytes() for file in (folder / ".git").glob("*index*")} == before
 
 
 def test_a_damaged_repository_is_recorded_with_the_reason(commit: Callable[..., Path]) -> None:
