@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from runwright.errors import ConfigError
 from runwright.report.page.document import save
@@ -16,10 +15,10 @@ from runwright.report.page.records import (
     read_tables,
 )
 from runwright.report.page.run_page import run_page
-from runwright.report.page.sweep_page import Job, sweep_page
+from runwright.report.page.sweep_page import sweep_page
 from runwright.report.summary import REPORT_NAME
 from runwright.runs.folder import CONFIG_FILE, RUN_FILE, read_config, resolve_run
-from runwright.runs.sweep import OUTCOME_FILE, read_outcomes
+from runwright.runs.sweep import OUTCOME_FILE, read_jobs
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
 
@@ -52,9 +51,8 @@ def find(reference: str, *, output_dir: str = "outputs") -> tuple[Path, bool]:
 
 def write_report(folder: Path, *, is_sweep: bool, file: Path | None = None) -> Path:
     """Write the page; by default into the folder itself."""
-    text = sweep_report(folder) if is_sweep else run_page(read_run_record(folder))
     target = file or folder / REPORT_NAME
-    save(text, target)
+    save(sweep_report(folder) if is_sweep else run_page(read_run_record(folder)), target)
     return target
 
 
@@ -86,37 +84,11 @@ def read_run_record(folder: Path) -> RunRecord:
 
 def sweep_report(folder: Path) -> str:
     """The page of a sweep from what its jobs left."""
-    outcomes = read_outcomes(folder)
-    if not outcomes:
+    jobs = read_jobs(folder)
+    if not jobs:
         raise ConfigError(
             f"{folder}: given a sweep none of whose jobs has ended, expected {OUTCOME_FILE} files"
         )
-    jobs = [_job(folder, outcome) for outcome in outcomes]
-    config = next((read_config(job.folder / CONFIG_FILE) for job in jobs if job.folder is not None), {})
-    trainer: dict[str, Any] = config.get("trainer", {})
-    return sweep_page(
-        folder,
-        jobs,
-        metric=f"validation/{trainer.get('best_metric', 'loss')}",
-        mode=str(trainer.get("best_mode", "min")),
-        report_name=REPORT_NAME,
-    )
-
-
-def _job(sweep: Path, outcome: dict[str, Any]) -> Job:
-    recorded = Path(outcome["folder"]) if outcome["folder"] else None
-    # The whole of outputs/ may have been moved since.
-    folders = [recorded, sweep.parent.parent / recorded.parent.name / recorded.name] if recorded else []
-    folder = next((folder for folder in folders if (folder / CONFIG_FILE).is_file()), None)
-    journal = folder / JOURNAL_FILE if folder else None
-    overrides = (str(text).lstrip("+~").partition("=") for text in outcome["overrides"])
-    return Job(
-        number=outcome["job"],
-        status=outcome.get("status", "failed"),
-        reason=str(outcome.get("reason") or "").strip().partition("\n")[0][:200],
-        overrides={key: value for key, _, value in overrides},
-        seconds=float(outcome.get("seconds", 0.0)),
-        metrics=outcome["metrics"],
-        folder=folder,
-        curves=read_curves(journal) if journal is not None and journal.is_file() else {},
-    )
+    journals = {job.number: job.folder / JOURNAL_FILE for job in jobs if job.folder}
+    curves = {number: read_curves(journal) for number, journal in journals.items() if journal.is_file()}
+    return sweep_page(folder, jobs, curves=curves, report_name=REPORT_NAME)
