@@ -86,12 +86,7 @@ class JournaledTracker:
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record nested settings under dotted names."""
-
-        def write(journal: Journal) -> None:
-            settings = flatten(self._redactor.value(params))
-            journal.params({key: _text(value) for key, value in settings.items()})
-
-        self._write("params", write)
+        self._write("params", lambda journal: journal.params(self._texts(flatten(params))))
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Record metrics of a step; what is not a number is left out with a warning."""
@@ -109,11 +104,7 @@ class JournaledTracker:
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags of the run; the last value of a name stands."""
-
-        def write(journal: Journal) -> None:
-            journal.record(tags={str(name): _text(self._redactor.value(tags[name])) for name in tags})
-
-        self._write("tags", write)
+        self._write("tags", lambda journal: journal.record(tags=self._texts(tags)))
 
     def log_inputs(self, inputs: Sequence[Mapping[str, Any]]) -> None:
         """Record which data sets the run reads."""
@@ -121,26 +112,12 @@ class JournaledTracker:
 
     def log_artifact(self, path: Path, *, folder: str = "") -> None:
         """Record a file or folder to keep; it is read later, so it must stay where it is."""
-
-        def write(journal: Journal) -> None:
-            absolute = path.resolve()
-            # A run folder may be moved before it is synced.
-            inside = absolute.is_relative_to(self._folder)
-            journal.record(
-                artifact=str(absolute.relative_to(self._folder) if inside else absolute), folder=folder
-            )
-
-        self._write("artifact", write)
+        self._write("artifact", lambda journal: journal.record(artifact=self._address(path), folder=folder))
 
     def log_model(self, path: Path, *, about: Mapping[str, Any]) -> None:
         """Record the folder of the best model, inside the run folder; `about` says how it is used."""
-
-        def write(journal: Journal) -> None:
-            relative = str(path.resolve().relative_to(self._folder))
-            fields = {"about": self._redactor.value(dict(about)), "register_as": self.register_as}
-            journal.record(model=relative, **fields)
-
-        self._write("model", write)
+        fields = {"about": self._redactor.value(dict(about)), "register_as": self.register_as}
+        self._write("model", lambda journal: journal.record(model=self._address(path), **fields))
 
     def sync(self) -> int:
         """Put everything recorded so far on the disk; the journal's length, for a checkpoint."""
@@ -164,6 +141,16 @@ class JournaledTracker:
             if kind not in self._warned:
                 self._warned.add(kind)
                 logger.warning("the tracker could not record %s: %s: %s", kind, type(error).__name__, error)
+
+    def _texts(self, values: Mapping[str, Any]) -> dict[str, str]:
+        masked = self._redactor.value({str(name): value for name, value in values.items()})
+        return {name: _text(value) for name, value in masked.items()}
+
+    def _address(self, path: Path) -> str:
+        """The path as seen from the run folder, which may be moved before it is synced, if it is inside."""
+        absolute = path.resolve()
+        inside = absolute.is_relative_to(self._folder)
+        return str(absolute.relative_to(self._folder) if inside else absolute)
 
     def _numbers(self, metrics: Mapping[str, Any]) -> dict[str, float]:
         values: dict[str, float] = {}
