@@ -238,7 +238,6 @@ def record_summary(
     summary = RunSummary(
         **{entry.name: getattr(result, entry.name) for entry in fields(result)},
         name=run.config["name"],
-        status="FINISHED",
         before=_metrics_before(run, result) if run.options.evaluate_at_start else {},
         references=run.config.get("references", {}),
         seconds=run.seconds,
