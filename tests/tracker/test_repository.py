@@ -16,8 +16,6 @@ from runwright.tracker import repository as repository_module
 from runwright.tracker.repository import Repository, read_repository
 from runwright.tracker.source_files import copy_sources
 
-LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"
-
 
 def git(folder: Path, *arguments: str, given: str | None = None) -> str:
     command = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
@@ -189,18 +187,14 @@ def test_line_ends_that_git_converts_are_no_difference(commit: Callable[..., Pat
     assert git(folder, "diff", "--name-only").split() == names
 
 
-def test_a_file_of_git_lfs_is_compared_with_its_pointer(commit: Callable[..., Path]) -> None:
-    old, new = b"\0weights" * 400_000, b"\0weights!"
-    pointers = [LFS.format(hashlib.sha256(content).hexdigest(), len(content)) for content in (old, new)]
-    pointed = {name: pointers[0].encode() for name in ("same.bin", "other.bin", "pointer.bin")}
-    folder = commit({".gitattributes": b"*.bin filter=lfs diff=lfs -text\n"} | pointed)
-    (folder / "same.bin").write_bytes(old)
-    (folder / "other.bin").write_bytes(new)
-    diff = read(folder).diff
-    assert "same.bin" not in diff
-    assert "pointer.bin" not in diff  # not downloaded
-    assert all(f"-{line}\n" in diff for line in pointers[0].splitlines()[1:])
-    assert all(f"+{line}\n" in diff for line in pointers[1].splitlines()[1:])
+def test_a_file_of_git_lfs_that_was_touched_is_named_and_not_compared(commit: Callable[..., Path]) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    folder = commit(
+        {".gitattributes": b"*.bin filter=lfs diff=lfs -text\n", "a.bin": pointer, "b.bin": pointer}
+    )
+    (folder / "a.bin").write_bytes(b"\0weights!")
+    repository = read(folder)
+    assert (repository.diff, repository.not_compared) == ("", ["a.bin (a file of Git LFS)"])
 
 
 def test_links_are_compared_as_links_and_never_followed(commit: Callable[..., Path], tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 import shutil
 import stat
 import subprocess
@@ -37,8 +36,6 @@ MAX_SECONDS = 10  # of reading untracked files
 SUBMODULE = "160000"  # its mode
 # Settings that decide what counts as a difference and that cannot name a program.
 SETTINGS = ("core.autocrlf", "core.eol", "core.filemode")
-_LFS_POINTER = re.compile(rb"(version https://git-lfs\.\S+\n(?:.*\n)*oid sha256:)[0-9a-f]{64}(\nsize )\d+\n")
-MAX_POINTER_BYTES = 1024  # Git LFS's own limit
 
 Entries = dict[str, str]  # `mode oid` by the name of a file, as in a tree or an index
 
@@ -161,8 +158,8 @@ def _as_utf8(name: str) -> str:
 def _compare(git: Git, root: Path, commit: str | None) -> tuple[str, list[str]]:
     """The difference of tracked files from the commit, and the files left out of it, each with the reason.
 
-    Line ends are converted as git does, and files of Git LFS stand for their pointers. Other filters are
-    programs, which are not run: what they change is a difference.
+    Line ends are converted as git does. Filters are programs, which are not run: what they change is a
+    difference.
     """
     with tempfile.TemporaryDirectory(prefix="runwright-git-") as temporary:
         shadow = _shadow_repository(git, root, Path(temporary))
@@ -218,15 +215,19 @@ def _difference(shadow: Git, root: Path, tree: str, not_compared: dict[str, str]
     stdin = "".join(f"{oid}\n" for oid in olds.values()).encode()
     answer = shadow.ask("cat-file", "--batch-check=%(objectname)", stdin=stdin).decode()
     missing = {line.removesuffix(" missing") for line in answer.splitlines() if line.endswith(" missing")}
+    filters = shadow.ask_fields("check-attr", "-z", "--stdin", "filter", stdin=_joined(facts))
+    pointers = {name for name, value in zip(filters[::3], filters[2::3], strict=True) if value == "lfs"}
     entries = {}
     for name, (mode, _, old, *_) in facts.items():
-        is_lost = old in missing  # where a clone is partial
-        obstacle = "its committed content is not in this clone" if is_lost else _obstacle(root / name)
+        obstacle = _obstacle(root / name)
+        if old in missing:  # where a clone is partial
+            obstacle = "its committed content is not in this clone"
+        elif name in pointers:
+            obstacle = "a file of Git LFS"
         if obstacle:
             entries[name], not_compared[name] = f"{mode} {old}", obstacle
         elif obstacle is None:
             entries[name] = f"0 {'0' * len(old)}"  # no entry
-    entries |= _lfs_entries(shadow, root, {name: old for name, old in olds.items() if name not in entries})
     _stage(shadow, entries)
     shadow.settings = [
         *shadow.settings,
@@ -263,23 +264,3 @@ def _stage(shadow: Git, entries: Entries) -> None:
 
 def _joined(names: Iterable[str]) -> bytes:
     return b"".join(os.fsencode(name) + b"\0" for name in names)
-
-
-def _lfs_entries(shadow: Git, root: Path, oids: Mapping[str, str]) -> Entries:
-    """Entries of changed files of Git LFS, as it would commit them: a pointer with the hash of the file."""
-    fields = shadow.ask_fields("check-attr", "-z", "--stdin", "filter", stdin=_joined(oids))
-    entries = {}
-    for name in (name for name, value in zip(fields[::3], fields[2::3], strict=True) if value == "lfs"):
-        pointer = _LFS_POINTER.fullmatch(shadow.ask("cat-file", "blob", oids[name]))
-        try:
-            with open_regular(root / name) as file:
-                if not pointer or _LFS_POINTER.fullmatch(file.read(MAX_POINTER_BYTES)):
-                    continue
-                size = file.seek(0, os.SEEK_END)
-                file.seek(0)
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:  # gone, or a link
-            continue
-        content = pointer[1] + digest.encode() + pointer[2] + b"%d\n" % size
-        entries[name] = f"100644 {shadow.ask_line('hash-object', '-w', '--stdin', stdin=content)}"
-    return entries

@@ -12,7 +12,7 @@ import os
 import shlex
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -44,31 +44,21 @@ logger = logging.getLogger(__name__)
 MAX_BACKOFF_SECONDS = 60.0
 
 
+@dataclass(kw_only=True, eq=False)
 class MLflowTracker(JournaledTracker):
     """Records to the journal and uploads it to MLflow in a background thread."""
 
-    def __init__(
-        self,
-        *,
-        uri: str | None,
-        experiment: str | None,
-        artifact_uri: str | None,
-        policy: Literal["spool", "fail"],
-        start_timeout_seconds: PositiveFloat,
-        finish_timeout_seconds: PositiveFloat,
-        upload_every_seconds: PositiveFloat,
-        system_every_seconds: PositiveFloat | None,
-        register_as: str | None,
-    ) -> None:
-        super().__init__(system_every_seconds=system_every_seconds)
-        self.register_as = register_as
-        self._uri = uri
-        self._experiment = experiment
-        self._artifact_uri = artifact_uri
-        self._policy = policy
-        self._start_timeout_seconds = start_timeout_seconds
-        self._finish_timeout_seconds = finish_timeout_seconds
-        self._upload_every_seconds = upload_every_seconds
+    uri: str | None
+    experiment: str | None
+    artifact_uri: str | None
+    policy: Literal["spool", "fail"]
+    start_timeout_seconds: PositiveFloat
+    finish_timeout_seconds: PositiveFloat
+    upload_every_seconds: PositiveFloat
+    register_as: str | None  # name in the model registry, with @alias or without
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._uploader: Uploader | None = None
         self._thread: threading.Thread | None = None
         self._connected = threading.Event()
@@ -96,28 +86,28 @@ class MLflowTracker(JournaledTracker):
         """
         began = time.monotonic()
         output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent)).expanduser()
-        store = locate(self._uri, artifacts=self._artifact_uri, output_dir=output_dir)
+        store = locate(self.uri, artifacts=self.artifact_uri, output_dir=output_dir)
         require_driver(store)
         trainer = run.config.get("trainer", {})
         metric, split = trainer.get("best_metric"), trainer.get("best_split") or USUAL
         target = Target(
             run_id=run.run_id,
             run_name=f"{run.name}-{run.folder.name.rpartition('-')[2]}",
-            experiment=redact(self._experiment or run.name),
+            experiment=redact(self.experiment or run.name),
             start_time=run.start_time,
             sweep=run.sweep,
             metric=f"{split}/{metric}" if metric else None,
         )
         _remember(self._folder, store=store, target=target, output_dir=output_dir)
-        self._trouble = probe(store, timeout_seconds=self._start_timeout_seconds) or ""
-        if self._trouble and self._policy == "fail":
+        self._trouble = probe(store, timeout_seconds=self.start_timeout_seconds) or ""
+        if self._trouble and self.policy == "fail":
             raise TrackingError(self._refusal(store))
         self._uploader = Uploader(self._folder, store=store, target=target)
         if self._trouble:
             logger.warning("MLflow at %s: %s; the run goes on", redact(store.uri), self._trouble)
         work = partial(self._work, self._uploader, run.ended_runs)
         self._thread = threading.Thread(target=work, name="runwright-mlflow", daemon=True)
-        if self._policy == "fail":
+        if self.policy == "fail":
             self._connect_now(store, began=began)
 
     def _connect_now(self, store: Store, *, began: float) -> None:
@@ -125,7 +115,7 @@ class MLflowTracker(JournaledTracker):
         self._load_mlflow(store)
         self._start_uploading()
         # A store that has answered gets a moment even if making it took the whole time.
-        patience = max(5.0, began + self._start_timeout_seconds - time.monotonic())
+        patience = max(5.0, began + self.start_timeout_seconds - time.monotonic())
         if not self._connected.wait(patience):
             self._deadline = time.monotonic()
             self._stop.set()
@@ -156,7 +146,7 @@ class MLflowTracker(JournaledTracker):
         thread, uploader = self._thread, self._uploader
         if thread is not None and uploader is not None:
             self._start_uploading()
-            limit = self._finish_timeout_seconds
+            limit = self.finish_timeout_seconds
             # Importing MLflow and making a store have a limit of their own.
             if not self._loaded.wait(limit):
                 self._trouble, limit = f"it was not ready in {limit:g} s", 0.0
@@ -179,7 +169,7 @@ class MLflowTracker(JournaledTracker):
         )
 
     def _work(self, uploader: Uploader, ended_runs: Callable[[], Iterable[Path]]) -> None:
-        if self._policy == "spool":
+        if self.policy == "spool":
             self._load_mlflow(uploader.store)
         num_failures, stopping, settled = 0, False, False
         while True:
@@ -190,7 +180,7 @@ class MLflowTracker(JournaledTracker):
                 settled = True
                 settle_others(ended_runs(), store=uploader.store, but=self._folder, go_on=self._has_time)
             # After the stop there is exactly one more attempt, for what was recorded last.
-            stopping = self._stop.wait(min(self._upload_every_seconds * 2**num_failures, MAX_BACKOFF_SECONDS))
+            stopping = self._stop.wait(min(self.upload_every_seconds * 2**num_failures, MAX_BACKOFF_SECONDS))
         uploader.close()
 
     def _attempt(self, uploader: Uploader) -> bool:
