@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from runwright.tracker import repository as repository_module
+from runwright.tracker.provenance import copy_sources
 from runwright.tracker.repository import Repository, read_repository
-from runwright.tracker.source_files import copy_sources
 
 
 def git(folder: Path, *arguments: str, given: str | None = None) -> str:

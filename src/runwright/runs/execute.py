@@ -25,10 +25,10 @@ from runwright.config.secrets import reveal
 from runwright.config.targets import instantiate
 from runwright.errors import CheckpointError, ConfigError, RunwrightError
 from runwright.model.padding_free import is_padding_free
-from runwright.report.evaluations import EvaluationTable
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, print_summary
+from runwright.report.terminal import EvaluationTable
 from runwright.runs.data_identity import has_begun
 from runwright.runs.evaluate import check_examples, check_splits, evaluate_splits
 from runwright.runs.folder import CONFIG_FILE, read_config, read_run, read_saved

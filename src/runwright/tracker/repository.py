@@ -7,6 +7,7 @@ the same objects and files but without its configuration, its hooks and names th
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -17,10 +18,9 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from io import BufferedReader
 from itertools import islice
 from pathlib import Path
-
-from runwright.tracker.source_files import open_regular
 
 logger = logging.getLogger(__name__)
 
@@ -264,3 +264,12 @@ def _stage(shadow: Git, entries: Entries) -> None:
 
 def _joined(names: Iterable[str]) -> bytes:
     return b"".join(os.fsencode(name) + b"\0" for name in names)
+
+
+def open_regular(file: Path) -> BufferedReader:
+    """A file opened for reading; raises OSError for a link, pipe, device or folder."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no regular file", str(file))
+    return open(descriptor, "rb")  # noqa: PTH123 - a descriptor has no path
