@@ -158,16 +158,13 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
         run.notes.append(_undefined_best(run.options, state))
         logger.warning("%s", run.notes[-1])
     evaluations = _evaluate_best(run, prepared, model, step=state.step)
+    metrics = {split: evaluation.metrics for split, evaluation in evaluations.items()}
     result = RunResult(
         run_id=run.run_id,
         folder=run.folder,
         global_step=state.step,
         training_loss=state.loss_sum / max(state.step, 1),
-        metrics={
-            f"{split}/{name}": value
-            for split, evaluation in evaluations.items()
-            for name, value in evaluation.metrics.items()
-        },
+        metrics={f"{split}/{name}": value for split in metrics for name, value in metrics[split].items()},
         intervals={},
         best_step=best_step,
         ledger=state.ledger,
@@ -212,6 +209,11 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     if isinstance(batches, StreamBatches):
         batches.resume(state.stream)
     table = EvaluationTable(split=splits.best or USUAL, metric=options.best_metric)
+
+    def show(state: TrainingState, by_split: Mapping[str, Mapping[str, float]]) -> None:
+        for line in table.lines(state.step, by_split, is_best=state.best_step == state.step):
+            run.progress.keep(line)
+
     loop = Loop(
         batches=batches,
         stepper=stepper,
@@ -224,7 +226,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         evaluate=partial(_validate, run, prepared, stepper, splits) if splits.best else None,
         best_split=splits.best or USUAL,
         on_step=partial(_show_step, run, plan.total_steps),
-        on_evaluation=partial(_show_evaluation, run, table),
+        on_evaluation=show,
     )
     run.stop.at_once = False
     with run.progress.training(total=plan.total_steps, done=state.step):
@@ -256,11 +258,10 @@ def _load_newest(run: Run, prepared: build.Prepared) -> tuple[Path, Snapshot] | 
 
 def _require_steps_left(run: Run, prepared: build.Prepared, step: int) -> None:
     """Raise ConfigError where the run was made shorter than it has been trained already."""
-    train = prepared.examples.get("train")
-    per_epoch = None if train is None else -(-len(train) // run.options.batch_size)
-    total = make_plan(run.options, steps_per_epoch=per_epoch).total_steps
-    if step > total:
-        key = "trainer.max_steps" if run.options.max_epochs is None else "trainer.max_epochs"
+    train, options = prepared.examples.get("train"), run.options
+    per_epoch = None if train is None else -(-len(train) // options.batch_size)
+    if step > (total := make_plan(options, steps_per_epoch=per_epoch).total_steps):
+        key = "trainer.max_steps" if options.max_epochs is None else "trainer.max_epochs"
         raise ConfigError(
             f"{key}: given {total} steps, but {step} are done already, expected at least as many"
         )
@@ -351,19 +352,8 @@ def _identity(run: Run, prepared: build.Prepared) -> dict[str, Any]:
 
 def _show_step(run: Run, total: int, state: TrainingState, result: StepResult) -> None:
     seconds = max(state.train_seconds, 1e-9)
-    fields = {
-        "loss": result.loss,
-        "samples/s": state.num_examples / seconds,
-        "tokens/s": state.real_tokens / seconds,
-    }
-    run.progress.step(state.step, total, fields)
-
-
-def _show_evaluation(
-    run: Run, table: EvaluationTable, state: TrainingState, by_split: Mapping[str, Mapping[str, float]]
-) -> None:
-    for line in table.lines(state.step, by_split, is_best=state.best_step == state.step):
-        run.progress.keep(line)
+    rates = {"samples/s": state.num_examples / seconds, "tokens/s": state.real_tokens / seconds}
+    run.progress.step(state.step, total, {"loss": result.loss, **rates})
 
 
 SHARED_FOLDER_SECONDS = 30.0  # for a network file system to show what another machine wrote

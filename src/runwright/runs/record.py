@@ -239,10 +239,12 @@ def record_summary(
     run: Run, state: TrainingState, result: RunResult, *, effort: Mapping[str, float]
 ) -> RunSummary:
     """The summary as a file and its rates as metrics; not printed yet."""
+    curves = read_curves(run.folder / JOURNAL_FILE) if run.options.evaluate_at_start else {}
+    at_start = {name: values[0] for name, (steps, values) in curves.items() if len(steps) and not steps[0]}
     summary = RunSummary(
         **{entry.name: getattr(result, entry.name) for entry in fields(result)},
         name=run.config["name"],
-        before=_metrics_before(run, result) if run.options.evaluate_at_start else {},
+        before={name: float(at_start[name]) for name in result.metrics if name in at_start},
         references=run.config.get("references", {}),
         seconds=run.seconds,
         num_examples=state.num_examples,
@@ -264,13 +266,6 @@ def record_summary(
     run.tracker.log_artifact(write_summary(summary))
     _write_page(run)
     return summary
-
-
-def _metrics_before(run: Run, result: RunResult) -> dict[str, float]:
-    """Metrics of step 0, of those that the result has; from the journal, since runs are resumed."""
-    curves = read_curves(run.folder / JOURNAL_FILE)
-    common = {name: curves[name] for name in result.metrics if name in curves}
-    return {name: float(values[0]) for name, (steps, values) in common.items() if len(steps) and not steps[0]}
 
 
 def _write_page(run: Run) -> None:

@@ -141,16 +141,13 @@ def noting_the_end(folder: Path) -> Iterator[None]:
         raise
 
 
-def _signs(folder: Path) -> list[Path]:
-    """Files that a living run writes to; the heartbeat renews the lock."""
-    return [file for name in (LOCK_FILE, JOURNAL_FILE, RUN_FILE) if (file := folder / name).is_file()]
-
-
 def _describe(folder: Path, record: dict[str, Any], holder: dict[str, Any]) -> Death:
     process = holder or record
     host, is_new = process.get("host", "an unknown machine"), record["status"] == "CREATED"
     name = f"process {process.get('pid', '?')}"
-    last_sign = max(file.stat().st_mtime for file in _signs(folder))
+    # Files that a living run writes to; the heartbeat renews the lock.
+    files = [folder / name for name in (LOCK_FILE, JOURNAL_FILE, RUN_FILE)]
+    last_sign = max(file.stat().st_mtime for file in files if file.is_file())
     sign = f"last sign of life at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(last_sign))}"
     traceback = folder / TRACEBACK_FILE
     began = float(holder.get("time", record.get("start_time", 0.0)))

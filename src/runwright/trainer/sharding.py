@@ -165,17 +165,12 @@ def read_optimizer(
                 tensors[name] = copy_whole(value, wanted=wanted)
             else:
                 values[name] = value
-    groups = [
-        {
-            "parameters": [names[id(p)] for p in group["params"]],
-            "options": {
-                key: value
-                for key, value in group.items()
-                if key not in ("params", "param_names") and isinstance(value, PLAIN)
-            },
-        }
-        for group in optimizer.param_groups
-    ]
+    groups = []
+    for group in optimizer.param_groups:
+        options = {key: value for key, value in group.items() if isinstance(value, PLAIN)}
+        del options["params"]
+        options.pop("param_names", None)
+        groups.append({"parameters": [names[id(p)] for p in group["params"]], "options": options})
     return tensors, {"values": values, "groups": groups}
 
 
