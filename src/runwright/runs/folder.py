@@ -249,13 +249,9 @@ def claim_folder(root: Path) -> tuple[Path, str, float]:
 
 def this_process() -> dict[str, Any]:
     """Host, number and boot of this process, by which others tell whether it lives."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id()}
-
-
-def boot_id() -> str:
-    """The id of this boot of the machine; empty where the system does not say."""
-    file = Path("/proc/sys/kernel/random/boot_id")
-    return file.read_text(encoding="ascii").strip() if file.is_file() else ""
+    file = Path("/proc/sys/kernel/random/boot_id")  # not on macOS
+    boot = file.read_text(encoding="ascii").strip() if file.is_file() else ""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot}
 
 
 def _is_called(folder: Path, record: Mapping[str, Any], text: str) -> bool:

@@ -156,13 +156,9 @@ def _prediction_chart(record: RunRecord, split: str, rows: list[dict[str, Any]])
 def _thresholds(record: RunRecord) -> Iterator[Chart]:
     for name, rows in record.tables.items():
         if rows and charts.THRESHOLD in rows[0]:
-            numbers = [
-                {
-                    column: text == "True" if column in charts.MARKS else as_number(text)
-                    for column, text in row.items()
-                }
-                for row in rows
-            ]
+            of_rows = [{column: as_number(text) for column, text in row.items()} for row in rows]
+            marks = [{mark: row.get(mark) == "True" for mark in charts.MARKS} for row in rows]
+            numbers = [values | marked for values, marked in zip(of_rows, marks, strict=True)]
             yield charts.threshold_chart(name.replace("_", " ").capitalize(), numbers)
 
 
