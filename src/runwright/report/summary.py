@@ -89,8 +89,7 @@ def print_summary(summary: RunSummary, *, console: Console | None = None) -> Non
     )
     console.print()
     # Paths and commands are for copying: never wrapped by us.
-    notes = (("note", note) for note in summary.notes)
-    for label, text in (*notes, *_effort(summary), *_files(summary), *_next_commands(summary)):
+    for label, text in (*_effort(summary), *_files(summary), *_next_commands(summary)):
         style = "bold yellow" if label == "warning" else "dim"
         console.print(Text.assemble((f" {label:<12}", style), text), soft_wrap=True)
 
@@ -173,6 +172,7 @@ def peak_memory_bytes() -> int:
 
 
 def _effort(summary: RunSummary) -> Iterator[tuple[str, str]]:
+    yield from (("note", note) for note in summary.notes)
     yield (
         "time",
         ", ".join(f"{name} {duration(spent)}" for name, spent in summary.seconds.items() if name != "all"),

@@ -106,12 +106,11 @@ def _read(file: Path, locked_seconds: float) -> tuple[set[str], str | None]:
 
 def publish(new: Path, file: Path) -> None:
     """Give a whole file its name, where no other has it: a program that knows nothing of our lock may."""
-    with contextlib.suppress(FileExistsError):
-        try:
-            os.link(new, file)
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without links
-            with file.open("xb") as target:
-                target.write(new.read_bytes())
+    try:
+        os.link(new, file)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        with contextlib.suppress(FileExistsError), file.open("xb") as target:
+            target.write(new.read_bytes())
     new.unlink()
