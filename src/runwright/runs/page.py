@@ -5,15 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from runwright.errors import ConfigError
+from runwright.report.page import records
 from runwright.report.page.document import save
-from runwright.report.page.records import (
-    NUMBERS_FILE,
-    RunRecord,
-    numbers_of,
-    read_json,
-    read_predictions,
-    read_tables,
-)
+from runwright.report.page.records import RunRecord
 from runwright.report.page.run_page import run_page
 from runwright.report.page.sweep_page import sweep_page
 from runwright.report.summary import REPORT_NAME
@@ -63,22 +57,22 @@ def is_cheap(folder: Path) -> bool:
 
 def read_run_record(folder: Path) -> RunRecord:
     """The files of a run, read as data."""
-    summary, journal = read_json(folder / "summary.json"), folder / JOURNAL_FILE
+    summary, journal = records.read_json(folder / "summary.json"), folder / JOURNAL_FILE
     file = folder / CONFIG_FILE
     return RunRecord(
         folder=folder,
-        run=read_json(folder / RUN_FILE),
+        run=records.read_json(folder / RUN_FILE),
         config=read_config(file),
         config_text=file.read_text(encoding="utf-8"),
         curves=read_curves(journal) if journal.is_file() else {},
         summary=summary,
-        provenance=read_json(folder / "provenance.json"),
-        data=read_json(folder / "data.json"),
-        task=read_json(folder / "task.json"),
-        numbers=read_json(folder / "plots" / NUMBERS_FILE),
-        predictions=read_predictions(folder / "predictions"),
-        tables=read_tables(folder / "tables"),
-        metrics=numbers_of(summary.get("metrics")),
+        provenance=records.read_json(folder / "provenance.json"),
+        data=records.read_json(folder / "data.json"),
+        task=records.read_json(folder / "task.json"),
+        numbers=records.read_json(folder / "plots" / records.NUMBERS_FILE),
+        predictions=records.read_predictions(folder / "predictions"),
+        tables=records.read_tables(folder / "tables"),
+        metrics=records.numbers_of(summary.get("metrics")),
     )
 
 

@@ -21,15 +21,8 @@ from runwright.config.redaction import MASK, redact
 from runwright.errors import TrackingError
 from runwright.store import write_json
 from runwright.tracker.console import JournaledTracker
-from runwright.tracker.mlflow.store import (
-    Store,
-    client_settings,
-    default_address,
-    locate,
-    prepare,
-    probe,
-    require_driver,
-)
+from runwright.tracker.mlflow import store as stores
+from runwright.tracker.mlflow.store import Store, client_settings, locate
 from runwright.tracker.mlflow.upload import STATE_NAME, Target, Uploader, read_state, settle_others
 from runwright.tracker.system import PREFIX
 from runwright.trainer.options import USUAL
@@ -87,7 +80,7 @@ class MLflowTracker(JournaledTracker):
         began = time.monotonic()
         output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent)).expanduser()
         store = locate(self.uri, artifacts=self.artifact_uri, output_dir=output_dir)
-        require_driver(store)
+        stores.require_driver(store)
         trainer = run.config.get("trainer", {})
         metric, split = trainer.get("best_metric"), trainer.get("best_split") or USUAL
         target = Target(
@@ -99,7 +92,7 @@ class MLflowTracker(JournaledTracker):
             metric=f"{split}/{metric}" if metric else None,
         )
         _remember(self._folder, store=store, target=target, output_dir=output_dir)
-        self._trouble = probe(store, timeout_seconds=self.start_timeout_seconds) or ""
+        self._trouble = stores.probe(store, timeout_seconds=self.start_timeout_seconds) or ""
         if self._trouble and self.policy == "fail":
             raise TrackingError(self._refusal(store))
         self._uploader = Uploader(self._folder, store=store, target=target)
@@ -126,7 +119,7 @@ class MLflowTracker(JournaledTracker):
         try:
             self._settings.enter_context(client_settings())
             if not self._trouble:
-                prepare(store, timeout_seconds=60)
+                stores.prepare(store, timeout_seconds=60)
         except Exception as error:  # noqa: BLE001 - nothing that MLflow does may stop the run
             self._note(error)
         finally:
@@ -224,7 +217,7 @@ def sync(folder: Path, *, uri: str | None = None, output_dir: Path | None = None
     if address is not None and MASK in address:
         raise TrackingError(f"the address {address} was kept without its password; set MLFLOW_TRACKING_URI")
     store = locate(address, artifacts=run["artifacts"], output_dir=output_dir or folder / run["output_dir"])
-    trouble = probe(store, timeout_seconds=10)
+    trouble = stores.probe(store, timeout_seconds=10)
     if trouble:
         raise TrackingError(f"MLflow at {redact(store.uri)}: {trouble}")
     with client_settings(timeout_seconds=60):  # nothing but the user waits for it: a busy server has time
@@ -241,7 +234,7 @@ def sync(folder: Path, *, uri: str | None = None, output_dir: Path | None = None
 
 def _remember(folder: Path, *, store: Store, target: Target, output_dir: Path) -> None:
     """Write what `sync` needs later; paths are relative to the run, so that `outputs/` can be moved."""
-    default = store.uri == default_address(output_dir)
+    default = store.uri == stores.default_address(output_dir)
     states = read_state(folder)
     states["run"] = {
         "target": asdict(target),

@@ -21,15 +21,8 @@ from runwright.config.redaction import redact
 from runwright.errors import TrackingError
 from runwright.store import cache_root, digest, write_json
 from runwright.tracker.journal import FILE_NAME, read
-from runwright.tracker.mlflow.batch import (
-    MAX_METRICS,
-    MAX_PARAMS,
-    MAX_TAG_LENGTH,
-    MAX_TAGS,
-    Batch,
-    mlflow_name,
-    mlflow_text,
-)
+from runwright.tracker.mlflow import batch as batches
+from runwright.tracker.mlflow.batch import Batch, mlflow_name, mlflow_text
 from runwright.tracker.mlflow.logged_model import is_own, send_model
 from runwright.tracker.mlflow.store import Store, default_address, prepare
 
@@ -185,7 +178,7 @@ class Uploader:
             user = "unknown"
         tags |= {RUN_ID_TAG: our_id, "mlflow.source.type": "LOCAL", "mlflow.user": user}
         start = round(1000 * self.target.start_time) if self.target.start_time else None
-        name = mlflow_text(name, max_length=MAX_TAG_LENGTH)
+        name = mlflow_text(name, max_length=batches.MAX_TAG_LENGTH)
         return client.create_run(self.experiment_id, start, tags, run_name=name).info.run_id
 
     def _settle_parent(self, client: MlflowClient) -> None:
@@ -208,9 +201,9 @@ class Uploader:
 
         run_id, last = self.mlflow_run_id, batch.last
         calls = (
-            ("metrics", batch.metrics, MAX_METRICS),
-            ("params", [Param(*item) for item in batch.params.items()], MAX_PARAMS),
-            ("tags", [RunTag(*item) for item in batch.tags.items()], MAX_TAGS),
+            ("metrics", batch.metrics, batches.MAX_METRICS),
+            ("params", [Param(*item) for item in batch.params.items()], batches.MAX_PARAMS),
+            ("tags", [RunTag(*item) for item in batch.tags.items()], batches.MAX_TAGS),
         )
         for kind, entries, limit in calls:
             for start in range(0, len(entries), limit):
