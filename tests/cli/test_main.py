@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from runwright.cli.main import COMMANDS, main
-from runwright.runs.sweep import read_jobs
+from runwright.runs.page import read_jobs
 
 
 def runwright(*arguments: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:

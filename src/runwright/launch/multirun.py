@@ -37,7 +37,7 @@ from runwright.dataset.readers.addresses import require_files
 from runwright.errors import ConfigError, Mistake, RunwrightError, raise_if_any, report
 from runwright.launch.group import blocked
 from runwright.runs.folder import CONFIG_FILE, claim_folder, create
-from runwright.runs.sweep import OUTCOME_FILE, print_table, read_jobs
+from runwright.runs.page import OUTCOME_FILE, print_table, read_jobs, write_report
 from runwright.store import digest, write_json
 from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, catch_signals
 
@@ -90,8 +90,6 @@ def run_hydra(
         stopped_by = stop_number()
     jobs = read_jobs(sweep, since=started)
     if jobs:
-        from runwright.runs.page import write_report  # what it imports takes half a second
-
         with suppress(OSError, ValueError, RunwrightError):  # the jobs are what counts
             write_report(sweep, is_sweep=True)
     print_table(jobs, sweep)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runwright.runs.sweep import print_table, read_jobs
+from runwright.runs.page import print_table, read_jobs
 
 
 def write_job(folder: Path, number: int, overrides: list[str], value: float | None) -> None:
