@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from runwright.cli.main import COMMANDS, main
-from runwright.runs.sweep import read_outcomes
+from runwright.runs.page import read_jobs
 
 
 def runwright(*arguments: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
@@ -344,15 +344,15 @@ def test_a_multirun_goes_on_after_failures_and_ranks_the_rest(stand_in: Path) ->
     process = runwright(*arguments, folder=stand_in, PYTHONPATH=str(stand_in / "site"))
     assert process.returncode == 1
     (sweep,) = (stand_in / "outputs" / "sweeps").iterdir()
-    outcomes = read_outcomes(sweep)
+    jobs = read_jobs(sweep)
     # Best first by the validation loss 1/seed, then those that failed: exit code 7 and signal 9.
-    assert [outcome["overrides"][0] for outcome in outcomes] == ["seed=4", "seed=2", "seed=13", "seed=9"]
-    assert [outcome["exit_code"] for outcome in outcomes] == [0, 0, 7, -9]
+    assert [job.overrides[0] for job in jobs] == ["seed=4", "seed=2", "seed=13", "seed=9"]
+    assert [job.exit_code for job in jobs] == [0, 0, 7, -9]
     assert process.stdout.index("seed=4", process.stdout.index("4 jobs")) > 0
     assert len(list((stand_in / "outputs" / "sweep").iterdir())) == 4
     assert f"outputs/sweeps/{sweep.name}/report.html" in process.stdout
     assert (sweep / "report.html").is_file()
-    best = Path(outcomes[0]["folder"]).relative_to(stand_in)
+    best = (jobs[0].folder or Path()).relative_to(stand_in)
     assert f" next        runwright evaluate {best}\n" in process.stdout
     pids = [json.loads(file.read_text())["pid"] for file in stand_in.rglob("summary.json")]
     assert len(set(pids)) == 2  # each job was a process of its own

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from runwright.report.evaluations import EvaluationTable
+from runwright.report.terminal import EvaluationTable
 
 
 def test_each_evaluation_is_a_line_and_the_best_so_far_is_marked() -> None:

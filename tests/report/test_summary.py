@@ -27,7 +27,6 @@ def summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunSummary:
     return RunSummary(
         name="vader",
         run_id="7f3a9c",
-        status="FINISHED",
         folder=folder,
         global_step=250,
         best_step=200,
@@ -45,6 +44,7 @@ def summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunSummary:
         padded_tokens=100_000,
         peak_memory_bytes=3 * 2**30,
         device="cpu",
+        ledger="",
         paths={"best": folder / "best", "plots/loss": folder / "plots" / "loss.png"},
         tracked_at=f"sqlite:///{tmp_path}/outputs/mlflow.db",
     )
@@ -108,14 +108,6 @@ def test_the_store_is_named_from_here_in_a_folder_of_an_odd_name(
     text = printed(replace(summary, tracked_at=address), 80)
     assert f"tracked     sqlite:///outputs/mlflow.db{query}\n" in text
     assert ("runwright ui\n" in text) is (not query)
-
-
-def test_a_run_that_was_stopped_says_how_to_go_on(summary: RunSummary) -> None:
-    stopped = RunSummary(name="x", run_id="1", status="KILLED", folder=summary.folder, global_step=3)
-    text = printed(stopped, 80)
-    assert "KILLED" in text
-    assert "runwright train --resume outputs/vader" in text
-    assert "evaluate" not in text
 
 
 def test_the_file_is_strict_json_with_paths_inside_the_run(summary: RunSummary) -> None:

@@ -134,9 +134,9 @@ def test_what_a_submodule_configures_is_not_run(tmp_path: Path, canaries: Path) 
     assert (repository.diff, repository.not_compared) == ("", ["lib (files of a submodule)"])
     subprocess.run(["git", "-C", folder, "diff", "HEAD"], capture_output=True, check=False)
     assert {file.name for file in canaries.iterdir()} >= {"lib-fsmonitor", "lib-process"}
-    # Another recorded commit is a difference, in git's own words.
+    # Another commit that is checked out there is a difference, in git's own words.
     before, after = git(library, "rev-parse", "HEAD").strip(), "1" * 40
-    git(folder, "update-index", "--cacheinfo", f"160000,{after},lib")
+    (folder / ".git" / "modules" / "lib" / "HEAD").write_text(f"{after}\n")
     repository = read_repository(folder)
     assert repository is not None
     assert f"-Subproject commit {before}\n+Subproject commit {after}\n" in repository.diff
@@ -210,7 +210,8 @@ def test_a_file_outside_is_not_read_whatever_the_repository_says(
     git(folder, "update-ref", "refs/heads/main", commit)
     _stage_unchecked(folder, "../lab/key.txt", instead_of="aa/lab/key.txt")
     record = collect(folder)
-    assert record["git"]["not_compared"] == ["../lab/key.txt (no name of a file inside the repository)"]
+    reason = "'../lab/key.txt' is no name of a file inside the repository"
+    assert record["git"]["not_compared"] == [f"all files ({reason})"]
     assert "canary" not in json.dumps(record)
     # A working tree that is not the folder with the repository in it.
     git(folder, "config", "core.worktree", str(home))

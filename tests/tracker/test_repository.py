@@ -13,10 +13,8 @@ from pathlib import Path
 import pytest
 
 from runwright.tracker import repository as repository_module
+from runwright.tracker.provenance import copy_sources
 from runwright.tracker.repository import Repository, read_repository
-from runwright.tracker.source_files import copy_sources
-
-LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"
 
 
 def git(folder: Path, *arguments: str, given: str | None = None) -> str:
@@ -189,18 +187,14 @@ def test_line_ends_that_git_converts_are_no_difference(commit: Callable[..., Pat
     assert git(folder, "diff", "--name-only").split() == names
 
 
-def test_a_file_of_git_lfs_is_compared_with_its_pointer(commit: Callable[..., Path]) -> None:
-    old, new = b"\0weights" * 400_000, b"\0weights!"
-    pointers = [LFS.format(hashlib.sha256(content).hexdigest(), len(content)) for content in (old, new)]
-    pointed = {name: pointers[0].encode() for name in ("same.bin", "other.bin", "pointer.bin")}
-    folder = commit({".gitattributes": b"*.bin filter=lfs diff=lfs -text\n"} | pointed)
-    (folder / "same.bin").write_bytes(old)
-    (folder / "other.bin").write_bytes(new)
-    diff = read(folder).diff
-    assert "same.bin" not in diff
-    assert "pointer.bin" not in diff  # not downloaded
-    assert all(f"-{line}\n" in diff for line in pointers[0].splitlines()[1:])
-    assert all(f"+{line}\n" in diff for line in pointers[1].splitlines()[1:])
+def test_a_file_of_git_lfs_that_was_touched_is_named_and_not_compared(commit: Callable[..., Path]) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    folder = commit(
+        {".gitattributes": b"*.bin filter=lfs diff=lfs -text\n", "a.bin": pointer, "b.bin": pointer}
+    )
+    (folder / "a.bin").write_bytes(b"\0weights!")
+    repository = read(folder)
+    assert (repository.diff, repository.not_compared) == ("", ["a.bin (a file of Git LFS)"])
 
 
 def test_links_are_compared_as_links_and_never_followed(commit: Callable[..., Path], tmp_path: Path) -> None:
@@ -255,6 +249,7 @@ def test_a_repository_that_the_user_names_is_read(
 
 def test_what_is_not_compared_is_named(commit: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     folder = commit({"big.csv": b"1" * 50, "long.txt": b"1\n" * 10, "short.txt": b"1\n"})
+    (folder / "big.csv").write_bytes(b"2" * 50)
     (folder / "long.txt").write_bytes(b"2\n" * 10)
     (folder / "short.txt").write_bytes(b"2\n")
     (folder / "new.bin").write_bytes(b"1" * 50)
@@ -266,12 +261,24 @@ def test_what_is_not_compared_is_named(commit: Callable[..., Path], monkeypatch:
     assert found.untracked == {"new.bin": "not read: 50 bytes"}
     assert "Binary files a/long.txt and b/long.txt differ" in found.diff
     assert "-1\n+2\n" in found.diff
-    monkeypatch.setattr(repository_module, "MAX_ALL_SHOWN_BYTES", 3)
-    assert "Binary files a/short.txt and b/short.txt differ" in read(folder).diff
-    monkeypatch.setattr(repository_module, "MAX_ALL_TRACKED_BYTES", 21)
-    found = read(folder)
-    assert found.not_compared[1:] == ["short.txt (more than 21 bytes with those before it)"]
-    assert "short.txt" not in found.diff
+    assert "big.csv" not in found.diff
+
+
+def test_a_file_that_git_was_told_to_take_for_unchanged_is_compared(commit: Callable[..., Path]) -> None:
+    folder = commit({"a.py": b"1\n"})
+    git(folder, "update-index", "--assume-unchanged", "a.py")
+    (folder / "a.py").write_bytes(b"2\n")
+    assert "-1\n+2\n" in read(folder).diff
+
+
+def test_an_index_in_two_files_is_read_and_left_alone(commit: Callable[..., Path]) -> None:
+    folder = commit({"a.py": b"1\n", "b.py": b"1\n"})
+    git(folder, "update-index", "--split-index")
+    (folder / "a.py").write_bytes(b"2\n")
+    before = {file.name: file.read_bytes() for file in (folder / ".git").glob("*index*")}
+    assert len(before) == 2
+    assert "-1\n+2\n" in read(folder).diff
+    assert {file.name: file.read_bytes() for file in (folder / ".git").glob("*index*")} == before
 
 
 def test_a_damaged_repository_is_recorded_with_the_reason(commit: Callable[..., Path]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runwright.tracker.source_files import code_folders, copy_sources, hash_code, hash_model
+from runwright.tracker.provenance import code_folders, copy_sources, hash_code, hash_model
 
 
 def digest(text: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from runwright.errors import CheckpointError
-from runwright.trainer.optimizer_state import read_optimizer, write_optimizer
+from runwright.trainer.sharding import read_optimizer, write_optimizer
 
 MAKERS = {
     "adamw": lambda p: torch.optim.AdamW(p, lr=1e-2),

@@ -15,7 +15,7 @@ from runwright.errors import TrackingError, listed
 from runwright.runs.folder import find_runs
 from runwright.runs.lock import is_busy
 from runwright.runs.states import find_dead, mark
-from runwright.tracker.mlflow.sqlite_file import LOCKED_ADVICE, find_fault
+from runwright.tracker.mlflow.database import LOCKED_ADVICE, find_fault
 from runwright.tracker.mlflow.store import Store, client_settings, locate, probe
 from runwright.tracker.mlflow.upload import read_state, unsent_bytes
 

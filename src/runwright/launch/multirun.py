@@ -40,7 +40,7 @@ from runwright.dataset.readers.addresses import require_files
 from runwright.errors import ConfigError, Mistake, RunwrightError, raise_if_any, report
 from runwright.launch.group import blocked
 from runwright.runs.folder import CONFIG_FILE, claim_folder, create
-from runwright.runs.sweep import OUTCOME_FILE, print_table, read_outcomes
+from runwright.runs.page import OUTCOME_FILE, print_table, read_jobs, write_report
 from runwright.store import digest, write_json
 from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, catch_signals
 
@@ -74,16 +74,14 @@ def run_many(overrides: list[str], *, allow_shadow: bool) -> int:
         with suppress(SweepStopped):
             _call_hydra(folders, arguments)
         stopped_by = stop_number()
-    outcomes = read_outcomes(sweep, since=started)
-    if outcomes:
-        from runwright.runs.page import write_report  # what it imports takes half a second
-
+    jobs = read_jobs(sweep, since=started)
+    if jobs:
         with suppress(OSError, ValueError, RunwrightError):  # the jobs are what counts
             write_report(sweep, is_sweep=True)
-    print_table(outcomes, sweep)
+    print_table(jobs, sweep)
     if stopped_by:
         return 128 + stopped_by
-    return 0 if all(outcome["exit_code"] == 0 for outcome in outcomes) else EXIT_FAILED_JOB
+    return 0 if all(job.exit_code == 0 for job in jobs) else EXIT_FAILED_JOB
 
 
 def run_job(config: DictConfig) -> dict[str, Any]:

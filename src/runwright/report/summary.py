@@ -20,40 +20,29 @@ from runwright.errors import plain
 from runwright.report.tables import strict
 from runwright.report.terminal import duration, number_text, plain_table, print_table, result_console
 from runwright.store import write_json
-from runwright.types import Interval
+from runwright.types import Interval, RunResult
 
 FILE_NAME = "summary.json"
 REPORT_NAME = "report.html"
 DEFAULT_STORE = to_address(Path("outputs/mlflow.db"), "sqlite")  # what `runwright ui` shows by itself
-_STATUS_STYLES = {"FINISHED": "bold green", "FAILED": "bold red", "KILLED": "bold yellow"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunSummary:
+class RunSummary(RunResult):
     """Everything that the end of a run shows; metrics are named `split/metric` or `split/metric/group`."""
 
     name: str
-    run_id: str
-    status: str  # FINISHED, FAILED or KILLED
-    folder: Path
-    global_step: int
-    best_step: int | None = None
-    training_loss: float | None = None  # mean over all steps
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    before: Mapping[str, float] = field(default_factory=dict)  # the same before the first update, if measured
-    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    before: Mapping[str, float] = field(default_factory=dict)  # metrics before the first update, if measured
     references: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # published: column -> metric
-    seconds: Mapping[str, float] = field(default_factory=dict)  # data, train, evaluate, save; all
-    num_examples: int = 0  # trained on, each as often as it was seen
-    real_tokens: int = 0
-    padded_tokens: int = 0  # real ones and padding
-    peak_memory_bytes: int | None = None
-    device: str = ""
-    ledger: str = ""
+    seconds: Mapping[str, float]  # data, train, evaluate, save; all
+    num_examples: int  # trained on, each as often as it was seen
+    real_tokens: int
+    padded_tokens: int  # real ones and padding
+    peak_memory_bytes: int
+    device: str
     data_warnings: Sequence[str] = ()  # rows that may spoil the metrics
     data_changes: Sequence[Mapping[str, Any]] = ()  # step and changes, where the run went on with other data
     notes: Sequence[str] = ()  # on what the metrics mean
-    paths: Mapping[str, Path] = field(default_factory=dict)
     tracked_at: str = ""  # where the tracker shows the run
 
     @property
@@ -71,7 +60,7 @@ class RunSummary:
 def write_summary(summary: RunSummary) -> Path:
     """The summary as `summary.json` in the run folder; paths are relative to it, NaN and inf are strings."""
     folder, path = summary.folder, summary.folder / FILE_NAME
-    content = asdict(summary) | {"rates": summary.rates}
+    content = asdict(summary) | {"status": "FINISHED", "rates": summary.rates}
     content["paths"] = {
         name: file.relative_to(folder) if file.is_relative_to(folder) else file
         for name, file in summary.paths.items()
@@ -84,16 +73,12 @@ def write_summary(summary: RunSummary) -> Path:
 def print_summary(summary: RunSummary, *, console: Console | None = None) -> None:
     """Print the summary to standard output."""
     console = console or result_console()
-    facts = [f"{summary.global_step:,} steps"]
-    if "all" in summary.seconds:
-        facts.append(f"{duration(summary.seconds['all'])} in all")
+    facts = [f"{summary.global_step:,} steps", f"{duration(summary.seconds['all'])} in all"]
     if summary.best_step is not None:
         facts.append(f"best at step {summary.best_step:,}")
-    if summary.training_loss is not None:
-        facts.append(f"mean training loss {summary.training_loss:.4g}")
-    status = summary.status, _STATUS_STYLES.get(summary.status, "bold")
+    facts.append(f"mean training loss {summary.training_loss:.4g}")
     console.print()
-    console.print(Text.assemble((summary.name, "bold"), f" {summary.run_id} ", status))
+    console.print(Text.assemble((summary.name, "bold"), f" {summary.run_id} ", ("FINISHED", "bold green")))
     console.print(Text(", ".join(facts), style="dim"))
     print_metrics(
         summary.metrics,
@@ -104,8 +89,7 @@ def print_summary(summary: RunSummary, *, console: Console | None = None) -> Non
     )
     console.print()
     # Paths and commands are for copying: never wrapped by us.
-    notes = (("note", note) for note in summary.notes)
-    for label, text in (*notes, *_effort(summary), *_files(summary), *_next_commands(summary)):
+    for label, text in (*_effort(summary), *_files(summary), *_next_commands(summary)):
         style = "bold yellow" if label == "warning" else "dim"
         console.print(Text.assemble((f" {label:<12}", style), text), soft_wrap=True)
 
@@ -188,9 +172,11 @@ def peak_memory_bytes() -> int:
 
 
 def _effort(summary: RunSummary) -> Iterator[tuple[str, str]]:
-    stages = [f"{name} {duration(spent)}" for name, spent in summary.seconds.items() if name != "all"]
-    if stages:
-        yield "time", ", ".join(stages)
+    yield from (("note", note) for note in summary.notes)
+    yield (
+        "time",
+        ", ".join(f"{name} {duration(spent)}" for name, spent in summary.seconds.items() if name != "all"),
+    )
     rates, facts = summary.rates, []
     if "samples_per_second" in rates:
         facts.append(f"{rates['samples_per_second']:,.1f} samples/s")
@@ -199,9 +185,7 @@ def _effort(summary: RunSummary) -> Iterator[tuple[str, str]]:
         facts.append(f"{rates['padding_share']:.1%} padding")
     if facts:
         yield "training", ", ".join(facts)
-    if summary.peak_memory_bytes:
-        device = f" ({summary.device})" if summary.device else ""
-        yield "memory", f"{summary.peak_memory_bytes / 2**30:.2f} GiB at most{device}"
+    yield "memory", f"{summary.peak_memory_bytes / 2**30:.2f} GiB at most ({summary.device})"
     for warning in summary.data_warnings:
         yield "warning", warning
     for change in summary.data_changes:
@@ -224,9 +208,6 @@ def _files(summary: RunSummary) -> Iterator[tuple[str, str]]:
 
 def _next_commands(summary: RunSummary) -> Iterator[tuple[str, str]]:
     folder = shlex.quote(shown_path(summary.folder))
-    if summary.status != "FINISHED":
-        yield "next", f"runwright train --resume {folder}"
-        return
     yield "next", f"runwright evaluate {folder}"
     yield "", f"runwright predict {folder} 'a text'"
     if summary.tracked_at.startswith("sqlite"):

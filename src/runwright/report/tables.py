@@ -34,17 +34,9 @@ def class_report(predicted: np.ndarray, expected: np.ndarray, labels: Sequence[s
     claimed, support = predicted.sum(axis=0), expected.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         precision, recall, f1 = right / claimed, right / support, 2 * right / (claimed + support)
-    return [
-        {
-            "class": label,
-            "precision": float(precision[index]),
-            "recall": float(recall[index]),
-            "f1": float(f1[index]),
-            "support": int(support[index]),
-            "predicted": int(claimed[index]),
-        }
-        for index, label in enumerate(labels)
-    ]
+    names = ("class", "precision", "recall", "f1", "support", "predicted")
+    columns = (column.tolist() for column in (precision, recall, f1, support, claimed))
+    return [dict(zip(names, row, strict=True)) for row in zip(labels, *columns, strict=True)]
 
 
 def group_rows(metrics: Mapping[str, float]) -> Rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 from rich.box import SIMPLE_HEAD
@@ -16,6 +16,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 WIDTH_OF_A_FILE = 120  # characters, where the output is no terminal
+LOG_WIDTH = 62  # characters: what the time and level of a log line leave of 80
+HEAD_EVERY = 20  # evaluations: who reads the end of a log need not look for the names
+BEST = "  best"
 BETWEEN = 3  # characters between two columns of a table without an edge
 
 
@@ -117,3 +120,37 @@ def duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
     return f"{whole // 86400}d {whole % 86400 // 3600}h"
+
+
+class EvaluationTable:
+    """The evaluations of a training as a table of the log that grows by a line for each.
+
+    Metrics of the split that chooses the best step: the choosing one, also of other splits, loss, others.
+
+    What 80 columns have no room for is in the journal alone, as are metrics of groups.
+    """
+
+    def __init__(self, *, split: str, metric: str) -> None:
+        self._split, self._metric, self._num_lines = split, metric, 0
+
+    def lines(
+        self, step: int, by_split: Mapping[str, Mapping[str, float]], *, is_best: bool
+    ) -> Iterator[str]:
+        """The line of one evaluation, after the head of the table where it is due."""
+        of_split = by_split.get(self._split, {})
+        values = {name: of_split[name] for name in (self._metric, "loss") if name in of_split}
+        for split, metrics in by_split.items():
+            if split != self._split and self._metric in metrics:
+                values[f"{split.removeprefix(f'{self._split}_')}/{self._metric}"] = metrics[self._metric]
+        values |= {name: value for name, value in of_split.items() if "/" not in name}
+        head, line = f"{'step':>8}", f"{step:>8,}"
+        for name, value in values.items():
+            width = 2 + max(8, len(name))
+            if len(head) + width <= LOG_WIDTH - len(BEST):
+                head, line = f"{head}{name:>{width}}", f"{line}{number_text(value):>{width}}"
+        if self._num_lines == 0:
+            yield f"evaluations of {self._split}:"
+        if self._num_lines % HEAD_EVERY == 0:
+            yield head
+        self._num_lines += 1
+        yield line + (BEST if is_best else "")

@@ -25,40 +25,22 @@ from runwright.config.secrets import reveal
 from runwright.config.targets import instantiate
 from runwright.errors import CheckpointError, ConfigError, RunwrightError
 from runwright.model.padding_free import is_padding_free
-from runwright.report.evaluations import EvaluationTable
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, print_summary
+from runwright.report.terminal import EvaluationTable
+from runwright.runs import record
 from runwright.runs.data_identity import has_begun
 from runwright.runs.evaluate import check_examples, check_splits, evaluate_splits
 from runwright.runs.folder import CONFIG_FILE, read_config, read_run, read_saved
-from runwright.runs.record import (
-    TASK_FILE,
-    Run,
-    describe_data,
-    finish_recording,
-    measure_effort,
-    prepare_data,
-    record_models,
-    record_summary,
-    start_recording,
-    write_results,
-)
+from runwright.runs.record import TASK_FILE, Run
 from runwright.runs.resume import check_identity, config_hash
 from runwright.store import file_sha256, write_json
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tracker.console import Silent
 from runwright.trainer import environment
 from runwright.trainer.checkpoint import CheckpointStore, Snapshot, list_checkpoints, load, read_identity
-from runwright.trainer.environment import (
-    TIME_LIMIT,
-    EvaluationStopped,
-    StopFlag,
-    catch_signals,
-    local_world_size,
-    rank,
-    share_of_cores,
-)
+from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag, catch_signals
 from runwright.trainer.evaluate import Evaluation
 from runwright.trainer.loop import Loop, TrainingState, restore_snapshot
 from runwright.trainer.options import USUAL, EvaluationSplits, TrainerOptions, choose_splits, make_plan
@@ -96,14 +78,14 @@ _ALONE = threading.RLock()
 
 def _execute(folder: Path) -> RunResult:
     # Only the first process tracks the run.
-    config = reveal(read_saved(folder), but="tracker" if rank() else "")
-    options, first = build.build_options(config), not rank()
+    config = reveal(read_saved(folder), but="tracker" if environment.rank() else "")
+    options, first = build.build_options(config), not environment.rank()
     with (
         run_logging(folder, first=first, redact=Redactor().text),
         Progress(enabled=first, stages_before=1) as progress,
     ):
         with progress.starting("starting the processes"):
-            num_threads = options.num_threads or share_of_cores(local_world_size())
+            num_threads = options.num_threads or environment.share_of_cores(environment.local_world_size())
             ranks = build.join_ranks(config, num_threads=num_threads)
         tracker = instantiate(config["tracker"], group="tracker", key="tracker") if first else Silent()
         with catch_signals(StopFlag(at_once=True)) as stop:
@@ -127,20 +109,20 @@ def _guarded(run: Run) -> RunResult:
     """The result, with the recorded status true whatever happens."""
     prepared = None
     if has_begun(run.folder):  # what refuses to resume is found before the run's record is touched
-        prepared = prepare_data(run)
+        prepared = record.prepare_data(run)
         run.checkpoint = _load_newest(run, prepared)
     try:
         if run.ranks.is_first:
             with run.progress.starting("opening the tracker, recording code and packages"):
-                start_recording(run)
-        result, summary = _train_and_report(run, prepared or prepare_data(run))
+                record.start_recording(run)
+        result, summary = _train_and_report(run, prepared or record.prepare_data(run))
     except BaseException as error:
         killed = isinstance(error, StoppedBySignalError | KeyboardInterrupt)
         if run.ranks.is_first:
-            finish_recording(run, "KILLED" if killed else "FAILED", error=error)
+            record.finish_recording(run, "KILLED" if killed else "FAILED", error=error)
         raise
     if run.ranks.is_first:
-        finish_recording(run, "FINISHED")
+        record.finish_recording(run, "FINISHED")
     if summary is not None:
         print_summary(summary)
     return result
@@ -151,37 +133,34 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
     run.metrics = build.build_metrics(run.config, positive=prepared.task.positive)
     run.notes = build.metric_notes(run.config, prepared.task)
     if run.ranks.is_first:
-        describe_data(run, prepared)
+        record.describe_data(run, prepared)
     state, model = _train(run, prepared)
     best_step = _restore_best(run, state, model)
     if state.undefined_evaluations:
         run.notes.append(_undefined_best(run.options, state))
         logger.warning("%s", run.notes[-1])
     evaluations = _evaluate_best(run, prepared, model, step=state.step)
+    metrics = {split: evaluation.metrics for split, evaluation in evaluations.items()}
     result = RunResult(
         run_id=run.run_id,
         folder=run.folder,
         global_step=state.step,
         training_loss=state.loss_sum / max(state.step, 1),
-        metrics={
-            f"{split}/{name}": value
-            for split, evaluation in evaluations.items()
-            for name, value in evaluation.metrics.items()
-        },
+        metrics={f"{split}/{name}": value for split in metrics for name, value in metrics[split].items()},
         intervals={},
         best_step=best_step,
         ledger=state.ledger,
         paths={},
     )
-    effort = measure_effort(run)
+    effort = record.measure_effort(run)
     if not run.ranks.is_first:
         return result, None  # nobody waits for the first one's files and plots: they may take long
-    result = write_results(run, prepared, model, evaluations, result)
+    result = record.write_results(run, prepared, model, evaluations, result)
     # From the start_time in run.json, and finish_recording writes the matching end_time: the summary and
     # `runwright runs` show the same duration.
-    record = read_run(run.folder)
-    run.seconds["all"] = time.time() - record["start_time"] - record.get("idle_seconds", 0.0)
-    return result, record_summary(run, state, result, effort=effort)
+    entry = read_run(run.folder)
+    run.seconds["all"] = time.time() - entry["start_time"] - entry.get("idle_seconds", 0.0)
+    return result, record.record_summary(run, state, result, effort=effort)
 
 
 # --- training ---------------------------------------------------------------------------------------------
@@ -198,7 +177,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         stepper = build.build_stepper(run.config, model=make_model(), task=task, ranks=run.ranks)
     attention = "padding_free" if is_padding_free(stepper.model) else "padded"
     if run.ranks.is_first:
-        record_models(run)
+        record.record_models(run)
         run.tracker.log_tags({"attention": attention})
     batches = build.build_batches(run.config, prepared, ranks=run.ranks, padded=attention == "padded")
     plan = make_plan(options, steps_per_epoch=batches.steps_per_epoch)
@@ -212,6 +191,11 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     if isinstance(batches, StreamBatches):
         batches.resume(state.stream)
     table = EvaluationTable(split=splits.best or USUAL, metric=options.best_metric)
+
+    def show(state: TrainingState, by_split: Mapping[str, Mapping[str, float]]) -> None:
+        for line in table.lines(state.step, by_split, is_best=state.best_step == state.step):
+            run.progress.keep(line)
+
     loop = Loop(
         batches=batches,
         stepper=stepper,
@@ -224,7 +208,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         evaluate=partial(_validate, run, prepared, stepper, splits) if splits.best else None,
         best_split=splits.best or USUAL,
         on_step=partial(_show_step, run, plan.total_steps),
-        on_evaluation=partial(_show_evaluation, run, table),
+        on_evaluation=show,
     )
     run.stop.at_once = False
     with run.progress.training(total=plan.total_steps, done=state.step):
@@ -256,11 +240,10 @@ def _load_newest(run: Run, prepared: build.Prepared) -> tuple[Path, Snapshot] | 
 
 def _require_steps_left(run: Run, prepared: build.Prepared, step: int) -> None:
     """Raise ConfigError where the run was made shorter than it has been trained already."""
-    train = prepared.examples.get("train")
-    per_epoch = None if train is None else -(-len(train) // run.options.batch_size)
-    total = make_plan(run.options, steps_per_epoch=per_epoch).total_steps
-    if step > total:
-        key = "trainer.max_steps" if run.options.max_epochs is None else "trainer.max_epochs"
+    train, options = prepared.examples.get("train"), run.options
+    per_epoch = None if train is None else -(-len(train) // options.batch_size)
+    if step > (total := make_plan(options, steps_per_epoch=per_epoch).total_steps):
+        key = "trainer.max_steps" if options.max_epochs is None else "trainer.max_epochs"
         raise ConfigError(
             f"{key}: given {total} steps, but {step} are done already, expected at least as many"
         )
@@ -351,19 +334,8 @@ def _identity(run: Run, prepared: build.Prepared) -> dict[str, Any]:
 
 def _show_step(run: Run, total: int, state: TrainingState, result: StepResult) -> None:
     seconds = max(state.train_seconds, 1e-9)
-    fields = {
-        "loss": result.loss,
-        "samples/s": state.num_examples / seconds,
-        "tokens/s": state.real_tokens / seconds,
-    }
-    run.progress.step(state.step, total, fields)
-
-
-def _show_evaluation(
-    run: Run, table: EvaluationTable, state: TrainingState, by_split: Mapping[str, Mapping[str, float]]
-) -> None:
-    for line in table.lines(state.step, by_split, is_best=state.best_step == state.step):
-        run.progress.keep(line)
+    rates = {"samples/s": state.num_examples / seconds, "tokens/s": state.real_tokens / seconds}
+    run.progress.step(state.step, total, {"loss": result.loss, **rates})
 
 
 SHARED_FOLDER_SECONDS = 30.0  # for a network file system to show what another machine wrote

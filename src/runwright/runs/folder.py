@@ -144,16 +144,12 @@ def read_run(folder: Path) -> dict[str, Any]:
         record = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise DamagedRunError(f"{folder / RUN_FILE}: given no JSON, expected the record of a run") from error
-    types = {"status": str, "run_id": str, "start_time": (int, float)}
-    whole = isinstance(record, dict) and all(
-        name not in record or isinstance(record[name], kind) for name, kind in types.items()
+    match {"run_id": "", "start_time": 0.0} | record if isinstance(record, dict) else None:
+        case {"status": str(), "run_id": str(), "start_time": int() | float()}:
+            return record
+    raise DamagedRunError(
+        f"{folder / RUN_FILE}: given {shown(record)[:80]}, expected the record of a run; move its folder away"
     )
-    if not whole or "status" not in record:
-        raise DamagedRunError(
-            f"{folder / RUN_FILE}: given {shown(record)[:80]}, expected the record of a run; "
-            "move its folder away"
-        )
-    return record
 
 
 def update_status(folder: Path, status: str, **fields: Any) -> dict[str, Any]:
@@ -254,22 +250,15 @@ def claim_folder(root: Path) -> tuple[Path, str, float]:
 
 def this_process() -> dict[str, Any]:
     """Host, number and boot of this process, by which others tell whether it lives."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id()}
-
-
-def boot_id() -> str:
-    """The id of this boot of the machine; empty where the system does not say."""
-    file = Path("/proc/sys/kernel/random/boot_id")
-    return file.read_text(encoding="ascii").strip() if file.is_file() else ""
+    file = Path("/proc/sys/kernel/random/boot_id")  # not on macOS
+    boot = file.read_text(encoding="ascii").strip() if file.is_file() else ""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot}
 
 
 def _is_called(folder: Path, record: Mapping[str, Any], text: str) -> bool:
-    if folder.name == text or f"{folder.parent.name}/{folder.name}" == text:
-        return True
     short = folder.name.rpartition("-")[2]
-    if short.startswith(text):
-        return True
-    return text.startswith(short) and str(record.get("run_id", "")).startswith(text)
+    is_id = short.startswith(text) or (text.startswith(short) and str(record.get("run_id")).startswith(text))
+    return is_id or text in (folder.name, f"{folder.parent.name}/{folder.name}")
 
 
 def _newest(text: str, runs: Mapping[Path, Mapping[str, Any]], needs: Need | None) -> Path:

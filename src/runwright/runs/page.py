@@ -1,28 +1,32 @@
-"""A run or a sweep as one HTML page in its folder."""
+"""Runs and sweeps as HTML pages in their folders, and the jobs of a sweep as a table on the terminal."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shlex import quote
+from statistics import fmean
 from typing import Any
 
+from rich.table import Column
+from rich.text import Text
+
 from runwright.errors import ConfigError
+from runwright.report import terminal
+from runwright.report.page import records
 from runwright.report.page.document import save
-from runwright.report.page.records import (
-    NUMBERS_FILE,
-    RunRecord,
-    numbers_of,
-    read_json,
-    read_predictions,
-    read_tables,
-)
+from runwright.report.page.records import RunRecord
 from runwright.report.page.run_page import run_page
 from runwright.report.page.sweep_page import Job, sweep_page
-from runwright.report.summary import REPORT_NAME
+from runwright.report.summary import REPORT_NAME, shown_path
+from runwright.report.terminal import duration, mean_text, plain_table, result_console
 from runwright.runs.folder import CONFIG_FILE, RUN_FILE, read_config, resolve_run
-from runwright.runs.sweep import OUTCOME_FILE, read_outcomes
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
 
+OUTCOME_FILE = "outcome.json"
+MAX_METRICS = 4
 SWEEPS = "sweeps"
 LATEST_SWEEP = "latest:sweeps"
 MAX_AT_THE_END = 25 * 2**20  # bytes of predictions: reading them takes about half a second
@@ -33,18 +37,13 @@ def find(reference: str, *, output_dir: str = "outputs") -> tuple[Path, bool]:
     path = Path(reference).expanduser()
     if path.is_dir() and not (path / RUN_FILE).is_file() and next(path.glob(f"**/{OUTCOME_FILE}"), None):
         return path.resolve(), True
-    sweeps = sorted(
-        folder for folder in (Path(output_dir).expanduser() / SWEEPS).glob("*/") if folder.is_dir()
-    )
+    sweeps = sorted(filter(Path.is_dir, (Path(output_dir).expanduser() / SWEEPS).glob("*/")))
+    ids = {sweep: sweep.name.rpartition("-")[2] for sweep in sweeps}
     matches = [
-        sweep
-        for sweep in sweeps
-        if reference and (sweep.name == reference or sweep.name.rpartition("-")[2].startswith(reference))
+        sweep for sweep in sweeps if reference == sweep.name or ids[sweep].startswith(reference or "-")
     ]
-    if reference == LATEST_SWEEP:
-        matches = sweeps[-1:]
-        if not matches:
-            raise ConfigError(f"{reference}: given no sweep, expected one in {output_dir}/{SWEEPS}")
+    if reference == LATEST_SWEEP and not (matches := sweeps[-1:]):
+        raise ConfigError(f"{reference}: given no sweep, expected one in {output_dir}/{SWEEPS}")
     if len(matches) == 1:
         return matches[0].resolve(), True
     return resolve_run(reference, output_dir=output_dir), False
@@ -52,9 +51,8 @@ def find(reference: str, *, output_dir: str = "outputs") -> tuple[Path, bool]:
 
 def write_report(folder: Path, *, is_sweep: bool, file: Path | None = None) -> Path:
     """Write the page; by default into the folder itself."""
-    text = sweep_report(folder) if is_sweep else run_page(read_run_record(folder))
     target = file or folder / REPORT_NAME
-    save(text, target)
+    save(sweep_report(folder) if is_sweep else run_page(read_run_record(folder)), target)
     return target
 
 
@@ -65,58 +63,115 @@ def is_cheap(folder: Path) -> bool:
 
 def read_run_record(folder: Path) -> RunRecord:
     """The files of a run, read as data."""
-    summary, journal = read_json(folder / "summary.json"), folder / JOURNAL_FILE
+    summary, journal = records.read_json(folder / "summary.json"), folder / JOURNAL_FILE
     file = folder / CONFIG_FILE
     return RunRecord(
         folder=folder,
-        run=read_json(folder / RUN_FILE),
+        run=records.read_json(folder / RUN_FILE),
         config=read_config(file),
         config_text=file.read_text(encoding="utf-8"),
         curves=read_curves(journal) if journal.is_file() else {},
         summary=summary,
-        provenance=read_json(folder / "provenance.json"),
-        data=read_json(folder / "data.json"),
-        task=read_json(folder / "task.json"),
-        numbers=read_json(folder / "plots" / NUMBERS_FILE),
-        predictions=read_predictions(folder / "predictions"),
-        tables=read_tables(folder / "tables"),
-        metrics=numbers_of(summary.get("metrics")),
+        provenance=records.read_json(folder / "provenance.json"),
+        data=records.read_json(folder / "data.json"),
+        task=records.read_json(folder / "task.json"),
+        numbers=records.read_json(folder / "plots" / records.NUMBERS_FILE),
+        predictions=records.read_predictions(folder / "predictions"),
+        tables=records.read_tables(folder / "tables"),
+        metrics=records.numbers_of(summary.get("metrics")),
     )
 
 
 def sweep_report(folder: Path) -> str:
     """The page of a sweep from what its jobs left."""
-    outcomes = read_outcomes(folder)
-    if not outcomes:
+    jobs = read_jobs(folder)
+    if not jobs:
         raise ConfigError(
             f"{folder}: given a sweep none of whose jobs has ended, expected {OUTCOME_FILE} files"
         )
-    jobs = [_job(folder, outcome) for outcome in outcomes]
-    config = next((read_config(job.folder / CONFIG_FILE) for job in jobs if job.folder is not None), {})
-    trainer: dict[str, Any] = config.get("trainer", {})
-    return sweep_page(
-        folder,
-        jobs,
-        metric=f"validation/{trainer.get('best_metric', 'loss')}",
-        mode=str(trainer.get("best_mode", "min")),
-        report_name=REPORT_NAME,
-    )
+    journals = {job.number: job.folder / JOURNAL_FILE for job in jobs if job.folder}
+    curves = {number: read_curves(journal) for number, journal in journals.items() if journal.is_file()}
+    return sweep_page(folder, jobs, curves=curves, report_name=REPORT_NAME)
 
 
-def _job(sweep: Path, outcome: dict[str, Any]) -> Job:
-    recorded = Path(outcome["folder"]) if outcome["folder"] else None
-    # The whole of outputs/ may have been moved since.
-    folders = [recorded, sweep.parent.parent / recorded.parent.name / recorded.name] if recorded else []
-    folder = next((folder for folder in folders if (folder / CONFIG_FILE).is_file()), None)
-    journal = folder / JOURNAL_FILE if folder else None
-    overrides = (str(text).lstrip("+~").partition("=") for text in outcome["overrides"])
+# --- the jobs of a sweep ----------------------------------------------------------------------------------
+
+
+def read_jobs(sweep: Path, *, since: float = 0.0) -> list[Job]:
+    """The jobs that have ended, best first; those that failed last."""
+    files = [file for file in sweep.rglob(OUTCOME_FILE) if file.stat().st_mtime >= since - 1]
+    jobs = [_read_job(sweep, json.loads(file.read_text(encoding="utf-8"))) for file in files]
+    return sorted(jobs, key=lambda job: (job.exit_code != 0, job.rank, job.number))
+
+
+def _read_job(sweep: Path, outcome: dict[str, Any]) -> Job:
+    folder = Path(outcome["folder"]) if outcome["folder"] else None
+    if folder and not (folder / CONFIG_FILE).is_file():  # the whole of outputs/ may have been moved since
+        moved = sweep.parent.parent / folder.parent.name / folder.name
+        folder = moved if moved.is_dir() else folder
+    summary = records.read_json(folder / "summary.json") if folder else {}
+    metrics = records.numbers_of(summary.get("metrics"))
+    trainer = read_config(folder / CONFIG_FILE).get("trainer", {}) if folder and metrics else {}
+    best_metric = str(trainer.get("best_metric", "loss"))
+    splits = [name.partition("/")[0] for name in metrics if name.startswith("validation")]
+    usual = "validation" if "validation" in splits or not splits else splits[0]
     return Job(
         number=outcome["job"],
+        overrides=outcome["overrides"],
         status=outcome.get("status", "failed"),
+        exit_code=outcome.get("exit_code", 1),
         reason=str(outcome.get("reason") or "").strip().partition("\n")[0][:200],
-        overrides={key: value for key, _, value in overrides},
-        seconds=float(outcome.get("seconds", 0.0)),
-        metrics=outcome["metrics"],
+        # As `runwright runs` shows it: without the start of the process.
+        seconds=records.numbers_of(summary.get("seconds")).get("all", float(outcome.get("seconds", 0.0))),
         folder=folder,
-        curves=read_curves(journal) if journal is not None and journal.is_file() else {},
+        metrics=dict(sorted(metrics.items(), key=lambda item: item[0].partition("/")[2] != best_metric)),
+        metric=f"{trainer.get('best_split') or usual}/{best_metric}",
+        mode=str(trainer.get("best_mode", "min")),
     )
+
+
+def print_table(jobs: Sequence[Job], sweep: Path) -> None:
+    """Print the jobs of a sweep, the best first, means over seeds, and what to do with the best one."""
+    console = result_console()
+    console.print(f"{len(jobs)} jobs")
+    for rows in _tables(jobs):
+        table = plain_table(
+            *(Column(name.replace("/", "/\n"), no_wrap=name != "overrides") for name in rows[0])
+        )
+        for row in rows:
+            table.add_row(*map(Text, row.values()))
+        terminal.print_table(table, console=console, below=1)
+    lines = {"sweep": shown_path(sweep)}
+    if (sweep / REPORT_NAME).is_file():
+        lines["report"] = shown_path(sweep / REPORT_NAME)
+    if jobs and jobs[0].metrics and jobs[0].folder:
+        best = shown_path(jobs[0].folder)
+        lines |= {"best": f"job {jobs[0].number}, {best}", "next": f"runwright evaluate {quote(best)}"}
+    for label, text in lines.items():
+        console.print(Text.assemble((f" {label:<12}", "dim"), text), soft_wrap=True)
+
+
+def _tables(jobs: Sequence[Job]) -> Iterator[list[dict[str, str]]]:
+    """The rows of the jobs, then means over jobs that differ in their seeds alone where there are such."""
+    names = list(dict.fromkeys(name for job in jobs for name in job.metrics))[:MAX_METRICS]
+    common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+    seeds: dict[str, list[Job]] = {}
+    rows = []
+    for job in jobs:
+        different = [text for text in job.overrides if text not in common]
+        if job.metrics:
+            setting = " ".join(text for text in different if not text.startswith(("seed=", "seeds.")))
+            seeds.setdefault(setting or "-", []).append(job)
+        row = {"job": str(job.number), "overrides": " ".join(different) or "-"}
+        row["status"] = job.status + (f" ({job.exit_code})" if job.exit_code else "")
+        row |= {name: mean_text([job.metrics[name]] if name in job.metrics else []) for name in names}
+        rows.append(row | {"time": duration(job.seconds), "run": job.folder.name if job.folder else "-"})
+    if rows:
+        yield rows
+    if any(len(same) > 1 for same in seeds.values()):
+        settings = sorted(seeds.items(), key=lambda pair: fmean(job.rank for job in pair[1]))
+        yield [
+            {"mean ± standard deviation": setting, "jobs": str(len(same))}
+            | {name: mean_text([job.metrics[name] for job in same if name in job.metrics]) for name in names}
+            for setting, same in settings
+        ]

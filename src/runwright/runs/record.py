@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from runwright import build
+from runwright.config.permissions import granted
 from runwright.config.redaction import redact
 from runwright.dataset.first_look import describe
 from runwright.dataset.load import LoadedData
@@ -25,7 +26,6 @@ from runwright.report.summary import RunSummary, peak_memory_bytes, write_summar
 from runwright.runs import outputs
 from runwright.runs.data_identity import DATA_FILE, check_data, record_data
 from runwright.runs.folder import CONFIG_FILE, OVERRIDES_FILE, read_run, this_process, update_status
-from runwright.runs.origins import MODELS_FILE, find_models, record_inputs, record_origin
 from runwright.runs.page import is_cheap, write_report
 from runwright.runs.resume import record_resume
 from runwright.runs.states import TRACEBACK_FILE, ended_runs, mark_all
@@ -33,6 +33,7 @@ from runwright.store import cache_root, write_json
 from runwright.tokenizer.source import keep_trained
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
+from runwright.tracker.provenance import code_folders, collect, copy_sources, hash_model, tags
 from runwright.tracker.system import cpu_seconds
 from runwright.trainer.checkpoint import Snapshot, is_valid, list_checkpoints
 from runwright.trainer.environment import StopFlag
@@ -46,6 +47,9 @@ logger = logging.getLogger(__name__)
 
 TASK_FILE = "task.json"
 LOG_FILE = "log.txt"
+PROVENANCE_FILE = "provenance.json"
+MODELS_FILE = "models.json"
+SOURCE_FOLDER = "source"
 MAX_DEATHS_NAMED = 2  # of earlier runs that died; a reader of a log wants to know of its own
 
 
@@ -235,11 +239,12 @@ def record_summary(
     run: Run, state: TrainingState, result: RunResult, *, effort: Mapping[str, float]
 ) -> RunSummary:
     """The summary as a file and its rates as metrics; not printed yet."""
+    curves = read_curves(run.folder / JOURNAL_FILE) if run.options.evaluate_at_start else {}
+    at_start = {name: values[0] for name, (steps, values) in curves.items() if len(steps) and not steps[0]}
     summary = RunSummary(
         **{entry.name: getattr(result, entry.name) for entry in fields(result)},
         name=run.config["name"],
-        status="FINISHED",
-        before=_metrics_before(run, result) if run.options.evaluate_at_start else {},
+        before={name: float(at_start[name]) for name in result.metrics if name in at_start},
         references=run.config.get("references", {}),
         seconds=run.seconds,
         num_examples=state.num_examples,
@@ -263,13 +268,6 @@ def record_summary(
     return summary
 
 
-def _metrics_before(run: Run, result: RunResult) -> dict[str, float]:
-    """Metrics of step 0, of those that the result has; from the journal, since runs are resumed."""
-    curves = read_curves(run.folder / JOURNAL_FILE)
-    common = {name: curves[name] for name in result.metrics if name in curves}
-    return {name: float(values[0]) for name, (steps, values) in common.items() if len(steps) and not steps[0]}
-
-
 def _write_page(run: Run) -> None:
     """Write report.html, where that takes less than a second; an error in it is no error of the run."""
     if not is_cheap(run.folder):
@@ -279,3 +277,63 @@ def _write_page(run: Run) -> None:
         run.tracker.log_artifact(write_report(run.folder, is_sweep=False))
     except Exception:
         logger.warning("no report.html could be made", exc_info=True)
+
+
+# --- origin -----------------------------------------------------------------------------------------------
+
+
+def surroundings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Code, packages, machine and seeds that a run of this configuration would have here and now."""
+    code = code_folders(granted().packages, conf=Path.cwd() / "conf")
+    outputs = Path(config["output_dir"]).expanduser().resolve()
+    return {**collect(code=code, but=outputs), "seeds": config["seeds"]}
+
+
+def record_origin(folder: Path, config: Mapping[str, Any], *, num_processes: int, tracker: Tracker) -> None:
+    """Record the provenance of a run that starts, and tell its tracker.
+
+    That of its first start is never rewritten: a run that is resumed writes provenance-2.json.
+    """
+    record: dict[str, Any] = {**surroundings(config), "num_processes": num_processes}
+    file, number = folder / PROVENANCE_FILE, 2
+    while file.exists():
+        file, number = folder / f"provenance-{number}.json", number + 1
+    write_json(file, record)
+    source, git = folder / SOURCE_FOLDER, record["git"]
+    root = Path(git["root"]) if git and not source.exists() else None
+    if root and copy_sources(record["untracked"], root=root, folder=source):
+        tracker.log_artifact(source)
+    tracker.log_artifact(file)
+    original = read_run(folder).get("reproduces")
+    tracker.log_tags(tags(record) | ({"runwright.reproduces": original} if original else {}))
+
+
+def record_inputs(config: Mapping[str, Any], data: Any, *, tracker: Tracker) -> None:
+    """Tell the tracker which data sets the run reads."""
+    profiles = {line["split"]: {"rows": line["rows"], "columns": line["columns"]} for line in data.table()}
+    files = sorted({file for files in data.sources.values() for file in files})
+    source = config["dataset"].get("source")
+    target = source.get("_target_", "") if isinstance(source, Mapping) else config["dataset"]["_target_"]
+    reader = str(target).rpartition(".")[2].removeprefix("read_") or "rows"  # `csv` for `read_csv`
+    tracker.log_inputs(
+        [
+            {
+                "name": f"{reader}/{split}",
+                "digest": digest,
+                "source": data.sources.get(split) or files,
+                "profile": profiles.get(split, {}),  # nobody has counted the rows of a stream
+                "context": split,
+            }
+            for split, digest in data.fingerprints.items()
+        ]
+    )
+
+
+def find_models(config: Mapping[str, Any], *, cache: Path) -> dict[str, Any]:
+    """Sources of model and tokenizer, and the sha256 of each of their files."""
+    nodes = {group: config.get(group) for group in ("model", "tokenizer")}
+    return {
+        group: hash_model(node["name"], revision=node.get("revision"), cache=cache)
+        for group, node in nodes.items()
+        if isinstance(node, Mapping) and isinstance(node.get("name"), str)
+    }

@@ -19,21 +19,7 @@ from runwright.config.permissions import granted
 from runwright.config.redaction import Redactor
 from runwright.config.secrets import conceal, keep_references, reveal
 from runwright.errors import CheckpointError, Mistake, raise_if_any, shown
-from runwright.runs.folder import (
-    CONFIG_FILE,
-    FORMAT,
-    OVERRIDES_FILE,
-    PLACE,
-    RUN_FILE,
-    SOURCES,
-    find_copies,
-    read_config,
-    read_run,
-    this_process,
-    update_status,
-    whole_runs,
-    write_config,
-)
+from runwright.runs import folder as folders
 from runwright.runs.lock import read_holder
 from runwright.store import flatten, write_text
 
@@ -72,12 +58,12 @@ def with_overrides(
     from runwright.config.folders import GLOBAL_GROUPS, find_conf_folders
     from runwright.config.overrides import parse_overrides
 
-    folders, stored = find_conf_folders(), read_config(folder / CONFIG_FILE)
+    conf, stored = find_conf_folders(), folders.read_config(folder / folders.CONFIG_FILE)
     repeated = {text for text in recorded_overrides(folder) if override_key(text) in GLOBAL_GROUPS}
-    parsed, mistakes = parse_overrides([text for text in overrides if text not in repeated], folders)
-    raise_if_any([*mistakes, *([] if allow_shadow else folders.shadows())])
+    parsed, mistakes = parse_overrides([text for text in overrides if text not in repeated], conf)
+    raise_if_any([*mistakes, *([] if allow_shadow else conf.shadows())])
     seeds = dict.fromkeys((f"seeds.{name}" for name in stored.get("seeds", {})), "${seed}")
-    base = _with_interpolations(stored, read_run(folder).get("interpolations") or seeds)
+    base = _with_interpolations(stored, folders.read_run(folder).get("interpolations") or seeds)
     choices = [str(choice.input_line) for choice in parsed.choices]
     config = DictConfig(_with_options(folder, base, choices), flags={"struct": True})
     composed = put_on_top(config, parsed.values)
@@ -147,7 +133,7 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
     Raises ConfigError, naming each key with both values, where a change would make it another run.
     """
     config, changed = with_overrides(folder, overrides, allow_shadow=allow_shadow)
-    stored = flatten(read_config(folder / CONFIG_FILE))
+    stored = flatten(folders.read_config(folder / folders.CONFIG_FILE))
     raise_if_any(
         [
             Mistake(
@@ -173,17 +159,17 @@ def resuming(folder: Path, config: Mapping[str, Any] | None) -> Iterator[None]:
         yield
         return
     _adopt_copy(folder)
-    record = (folder / RUN_FILE).read_bytes()
-    files = [file for name in (CONFIG_FILE, RESUMES_FILE) if (file := folder / name).is_file()]
+    record = (folder / folders.RUN_FILE).read_bytes()
+    files = [file for name in (folders.CONFIG_FILE, RESUMES_FILE) if (file := folder / name).is_file()]
     before = {file: file.read_text(encoding="utf-8") for file in files}
-    changed = differences(read_config(folder / CONFIG_FILE), config)
+    changed = differences(folders.read_config(folder / folders.CONFIG_FILE), config)
     if changed:
-        write_config(folder, config)
+        folders.write_config(folder, config)
     record_resume(folder, changed)
     try:
         yield
     finally:
-        if (folder / RUN_FILE).read_bytes() == record:
+        if (folder / folders.RUN_FILE).read_bytes() == record:
             (folder / RESUMES_FILE).unlink(missing_ok=True)
             for file, text in before.items():
                 write_text(file, text)
@@ -191,9 +177,9 @@ def resuming(folder: Path, config: Mapping[str, Any] | None) -> Iterator[None]:
 
 def _adopt_copy(folder: Path) -> None:
     """Give a run that was copied an id of its own: what it does is not its original's, in MLflow too."""
-    runs = {run.resolve(): record for run, record in whole_runs(folder.parents[1]).items()}
-    if folder in find_copies(runs):
-        update_status(folder, runs[folder]["status"], run_id=uuid.uuid4().hex)
+    runs = {run.resolve(): record for run, record in folders.whole_runs(folder.parents[1]).items()}
+    if folder in folders.find_copies(runs):
+        folders.update_status(folder, runs[folder]["status"], run_id=uuid.uuid4().hex)
         (folder / "mlflow.json").unlink(missing_ok=True)
 
 
@@ -206,7 +192,7 @@ def record_resume(
     """
     record = {
         "time": time.time(),
-        **this_process(),
+        **folders.this_process(),
         "command": sys.argv,
         "changed": {key: list(values) for key, values in changed.items()},
         **({"data": data} if data else {}),
@@ -221,10 +207,10 @@ def find_unfinished(config: Mapping[str, Any]) -> Path | None:
     One that was killed when it had finished, but MLflow perhaps lacked its end, counts too.
     """
     wanted = comparable(config)
-    for folder, record in reversed(whole_runs(config["output_dir"]).items()):
-        if folder.parent.name != config["name"] or record.get("format") != FORMAT:
+    for folder, record in reversed(folders.whole_runs(config["output_dir"]).items()):
+        if folder.parent.name != config["name"] or record.get("format") != folders.FORMAT:
             continue
-        if comparable(read_config(folder / CONFIG_FILE)) == wanted:
+        if comparable(folders.read_config(folder / folders.CONFIG_FILE)) == wanted:
             # A lock that was not given back: the process was killed, or is still at it.
             return folder.resolve() if record["status"] != "FINISHED" or read_holder(folder) else None
     return None
@@ -232,9 +218,9 @@ def find_unfinished(config: Mapping[str, Any]) -> Path | None:
 
 def why_finished(folder: Path, config: Mapping[str, Any]) -> str:
     """The reason why a run has nothing left to do with this configuration, with what continues it."""
-    record, trainer = read_run(folder), config["trainer"]
+    record, trainer = folders.read_run(folder), config["trainer"]
     end = record.get("end") or {"reason": "length"}
-    changed = differences(read_config(folder / CONFIG_FILE), config).keys() - {"resume"}
+    changed = differences(folders.read_config(folder / folders.CONFIG_FILE), config).keys() - {"resume"}
     goes_on = changed or end["reason"] == "max_minutes" or granted().changed_data
     if record["status"] != "FINISHED" or goes_on:
         return ""
@@ -250,8 +236,8 @@ def why_finished(folder: Path, config: Mapping[str, Any]) -> str:
 
 def same_data_elsewhere(key: str, new: Any) -> bool:
     """Return True for a place: what lies there is compared by its content once it is read."""
-    is_folder = key in SOURCES and isinstance(new, str) and Path(new).expanduser().is_dir()
-    return is_folder or bool(PLACE.match(key))
+    is_folder = key in folders.SOURCES and isinstance(new, str) and Path(new).expanduser().is_dir()
+    return is_folder or bool(folders.PLACE.match(key))
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -279,8 +265,8 @@ def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
     """
     if saved.get("config", now["config"]) != now["config"]:
         raise CheckpointError(
-            f"{CONFIG_FILE} is not the one that the checkpoint was made with: it was changed by hand. Change "
-            "it back; `runwright train --resume RUN key=value` changes what may change"
+            f"{folders.CONFIG_FILE} is not the one that the checkpoint was made with: it was changed by hand."
+            " Change it back; `runwright train --resume RUN key=value` changes what may change"
         )
     if saved.get("tokenizer", now.get("tokenizer")) != now.get("tokenizer"):
         raise CheckpointError(
@@ -298,7 +284,7 @@ def recorded_overrides(folder: Path) -> list[str]:
     """The overrides that a run was composed with."""
     from omegaconf import OmegaConf
 
-    file = folder / OVERRIDES_FILE
+    file = folder / folders.OVERRIDES_FILE
     return [str(text) for text in OmegaConf.load(file)] if file.is_file() else []
 
 
@@ -309,8 +295,10 @@ def override_key(override: str) -> str:
 
 def config_hash(config: Mapping[str, Any]) -> str:
     """A hash of everything in the configuration that must stay as it is when a run is resumed."""
-    others = ("name", "output_dir", *SOURCES)  # whose files are compared in other ways
+    others = ("name", "output_dir", *folders.SOURCES)  # whose files are compared in other ways
     relevant = {
-        key: value for key, value in comparable(config).items() if key not in others and not PLACE.match(key)
+        key: value
+        for key, value in comparable(config).items()
+        if key not in others and not folders.PLACE.match(key)
     }
     return hashlib.sha256(json.dumps(relevant, sort_keys=True, default=str).encode()).hexdigest()[:16]

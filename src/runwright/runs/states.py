@@ -17,15 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from runwright.config.redaction import Redactor
+from runwright.runs import lock
 from runwright.runs.folder import RUN_FILE, find_runs, read_run, update_status
-from runwright.runs.lock import (
-    DEAD_AFTER_SECONDS,
-    LOCK_FILE,
-    age_seconds,
-    held_for_a_moment,
-    is_here,
-    read_holder,
-)
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import Journal, last_status
 
@@ -55,11 +48,11 @@ def look_at(folder: Path, record: dict[str, Any] | None = None) -> Death | None:
         record = record or read_run(folder)
         if record.get("status") not in UNENDED:
             return None
-        holder = read_holder(folder)
-        if not (folder / LOCK_FILE).exists():  # who made the folder takes its lock a moment later
-            is_old = age_seconds(folder / RUN_FILE) >= DEAD_AFTER_SECONDS
+        holder = lock.read_holder(folder)
+        if not (folder / lock.LOCK_FILE).exists():  # who made the folder takes its lock a moment later
+            is_old = lock.age_seconds(folder / RUN_FILE) >= lock.DEAD_AFTER_SECONDS
             return _describe(folder, record, holder) if is_old else None
-        with held_for_a_moment(folder) as held:
+        with lock.held_for_a_moment(folder) as held:
             return _describe(folder, record, holder) if held else None
     except (OSError, ValueError):  # being made or removed at this moment, or not ours to read
         return None
@@ -71,7 +64,7 @@ def mark(death: Death) -> bool:
     Raises OSError where the folder cannot be written.
     """
     folder = death.folder
-    with held_for_a_moment(folder) as held:
+    with lock.held_for_a_moment(folder) as held:
         if not held or read_run(folder).get("status") not in UNENDED:
             return False
         end_journal(folder, death.status, at=death.last_sign, reason=death.reason)
@@ -104,7 +97,7 @@ def complete_journal(folder: Path) -> None:
     journal = folder / JOURNAL_FILE
     if not journal.is_file() or last_status(journal) == read_run(folder)["status"]:
         return
-    with held_for_a_moment(folder) as held:
+    with lock.held_for_a_moment(folder) as held:
         record = read_run(folder)
         if held and record["status"] not in UNENDED and last_status(journal) != record["status"]:
             end_journal(
@@ -141,28 +134,25 @@ def noting_the_end(folder: Path) -> Iterator[None]:
         raise
 
 
-def _signs(folder: Path) -> list[Path]:
-    """Files that a living run writes to; the heartbeat renews the lock."""
-    return [file for name in (LOCK_FILE, JOURNAL_FILE, RUN_FILE) if (file := folder / name).is_file()]
-
-
 def _describe(folder: Path, record: dict[str, Any], holder: dict[str, Any]) -> Death:
     process = holder or record
     host, is_new = process.get("host", "an unknown machine"), record["status"] == "CREATED"
     name = f"process {process.get('pid', '?')}"
-    last_sign = max(file.stat().st_mtime for file in _signs(folder))
+    # Files that a living run writes to; the heartbeat renews the lock.
+    files = [folder / name for name in (lock.LOCK_FILE, JOURNAL_FILE, RUN_FILE)]
+    last_sign = max(file.stat().st_mtime for file in files if file.is_file())
     sign = f"last sign of life at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(last_sign))}"
     traceback = folder / TRACEBACK_FILE
     began = float(holder.get("time", record.get("start_time", 0.0)))
     # A lock file without a holder: the process released it, so an error ended it and not a kill.
-    gave_back = (folder / LOCK_FILE).is_file() and not holder
+    gave_back = (folder / lock.LOCK_FILE).is_file() and not holder
     failed = gave_back or (traceback.is_file() and traceback.stat().st_mtime >= began)
     if failed:
         when = "before it began" if is_new else "and could not write it down"
         reason = f"{name} on {host} failed {when}; see its output, log.txt or {TRACEBACK_FILE}"
     elif host != socket.gethostname():
         reason = f"{name} on {host} gave its {sign}"
-    elif not is_here(process):
+    elif not lock.is_here(process):
         reason = f"{host} was restarted while {name} was at work; {sign}"
     else:
         how = "was gone before it began" if is_new else "is gone without a word"

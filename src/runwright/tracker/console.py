@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import math
 import numbers
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +28,16 @@ logger = logging.getLogger(__name__)
 MAX_STEP = 2**63 - 1  # what the journal's index and MLflow's databases hold
 
 
+@dataclass(kw_only=True, eq=False)
 class JournaledTracker:
     """Keeps a run in its journal; subclasses show it elsewhere by overriding the hooks `on_…`.
 
     Calls before the start and after the end do nothing.
     """
 
-    def __init__(self, *, system_every_seconds: float | None) -> None:
-        self.register_as: str | None = None  # name in the model registry, with @alias or without
-        self._system_every_seconds = system_every_seconds
+    system_every_seconds: PositiveFloat | None
+
+    def __post_init__(self) -> None:
         self._sampler: SystemSampler | None = None
         self._journal: Journal | None = None
         self._redactor = Redactor({})
@@ -52,14 +55,14 @@ class JournaledTracker:
             self._journal.close()
             self._journal = None
             raise
-        if self._system_every_seconds is None:
+        if self.system_every_seconds is None:
             return
         # How busy the machine is; a resumed run goes on counting.
         before = [steps[-1] for name, (steps, _) in self.curves().items() if name.startswith(PREFIX)]
         numbers = itertools.count(max(map(int, before), default=-1) + 1)
         self._sampler = SystemSampler(
             lambda metrics: self.log_metrics(metrics, step=next(numbers)),
-            every_seconds=self._system_every_seconds,
+            every_seconds=self.system_every_seconds,
             folder=self._folder,
         )
 
@@ -86,12 +89,7 @@ class JournaledTracker:
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record nested settings under dotted names."""
-
-        def write(journal: Journal) -> None:
-            settings = flatten(self._redactor.value(params))
-            journal.params({key: _text(value) for key, value in settings.items()})
-
-        self._write("params", write)
+        self._write("params", lambda journal: journal.params(self._texts(flatten(params))))
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Record metrics of a step; what is not a number is left out with a warning."""
@@ -109,11 +107,7 @@ class JournaledTracker:
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags of the run; the last value of a name stands."""
-
-        def write(journal: Journal) -> None:
-            journal.record(tags={str(name): _text(self._redactor.value(tags[name])) for name in tags})
-
-        self._write("tags", write)
+        self._write("tags", lambda journal: journal.record(tags=self._texts(tags)))
 
     def log_inputs(self, inputs: Sequence[Mapping[str, Any]]) -> None:
         """Record which data sets the run reads."""
@@ -121,26 +115,15 @@ class JournaledTracker:
 
     def log_artifact(self, path: Path, *, folder: str = "") -> None:
         """Record a file or folder to keep; it is read later, so it must stay where it is."""
-
-        def write(journal: Journal) -> None:
-            absolute = path.resolve()
-            # A run folder may be moved before it is synced.
-            inside = absolute.is_relative_to(self._folder)
-            journal.record(
-                artifact=str(absolute.relative_to(self._folder) if inside else absolute), folder=folder
-            )
-
-        self._write("artifact", write)
+        self._write("artifact", lambda journal: journal.record(artifact=self._address(path), folder=folder))
 
     def log_model(self, path: Path, *, about: Mapping[str, Any]) -> None:
         """Record the folder of the best model, inside the run folder; `about` says how it is used."""
-
-        def write(journal: Journal) -> None:
-            relative = str(path.resolve().relative_to(self._folder))
-            fields = {"about": self._redactor.value(dict(about)), "register_as": self.register_as}
-            journal.record(model=relative, **fields)
-
-        self._write("model", write)
+        fields = {
+            "about": self._redactor.value(dict(about)),
+            "register_as": getattr(self, "register_as", None),
+        }
+        self._write("model", lambda journal: journal.record(model=self._address(path), **fields))
 
     def sync(self) -> int:
         """Put everything recorded so far on the disk; the journal's length, for a checkpoint."""
@@ -165,6 +148,16 @@ class JournaledTracker:
                 self._warned.add(kind)
                 logger.warning("the tracker could not record %s: %s: %s", kind, type(error).__name__, error)
 
+    def _texts(self, values: Mapping[str, Any]) -> dict[str, str]:
+        masked = self._redactor.value({str(name): value for name, value in values.items()})
+        return {name: _text(value) for name, value in masked.items()}
+
+    def _address(self, path: Path) -> str:
+        """The path as seen from the run folder, which may be moved before it is synced, if it is inside."""
+        absolute = path.resolve()
+        inside = absolute.is_relative_to(self._folder)
+        return str(absolute.relative_to(self._folder) if inside else absolute)
+
     def _numbers(self, metrics: Mapping[str, Any]) -> dict[str, float]:
         values: dict[str, float] = {}
         for name, value in metrics.items():
@@ -177,33 +170,30 @@ class JournaledTracker:
         return values
 
 
+@dataclass(kw_only=True, eq=False)
 class Silent(JournaledTracker):
     """The tracker of the processes that are not the first: records nothing."""
 
-    def __init__(self) -> None:
-        super().__init__(system_every_seconds=None)
+    system_every_seconds: PositiveFloat | None = None
 
     def start(self, run: RunInfo) -> None:
         """Open no journal, so that all other calls do nothing."""
 
 
+@dataclass(kw_only=True, eq=False)
 class ConsoleTracker(JournaledTracker):
     """Records to the journal and logs metrics of training, at most once in `interval_seconds`.
 
     A run shows its evaluations and results by itself.
     """
 
-    def __init__(
-        self, *, interval_seconds: NonNegativeFloat, system_every_seconds: PositiveFloat | None
-    ) -> None:
-        super().__init__(system_every_seconds=system_every_seconds)
-        self._interval_seconds = interval_seconds
-        self._last_seconds = -float("inf")
+    interval_seconds: NonNegativeFloat
+    _last_seconds = -math.inf
 
     def on_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
         words = [f"{name} {value:.5g}" for name, value in metrics.items() if name.startswith("train/")]
         now = time.monotonic()
-        if words and now - self._last_seconds >= self._interval_seconds:
+        if words and now - self._last_seconds >= self.interval_seconds:
             self._last_seconds = now
             logger.info("step %d: %s", step, ", ".join(words))
 

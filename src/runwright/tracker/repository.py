@@ -7,20 +7,20 @@ the same objects and files but without its configuration, its hooks and names th
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
-import re
+import shutil
 import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from io import BufferedReader
 from itertools import islice
 from pathlib import Path
-
-from runwright.tracker.source_files import open_regular
 
 logger = logging.getLogger(__name__)
 
@@ -31,15 +31,11 @@ _NO_FETCH = {"GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1"}
 MAX_UNTRACKED = 2000  # files; of source code there are fewer, and data belongs into its own fingerprint
 MAX_UNTRACKED_BYTES = 20_000_000
 MAX_TRACKED_BYTES = 100_000_000  # GitHub's limit of a file; a larger one is named, not read
-MAX_ALL_TRACKED_BYTES = 1_000_000_000  # of all files: git hashes them in 2 to 4 seconds
 MAX_SHOWN_BYTES = 2_000_000  # of a version of a file; a larger one is shown as its hash
-MAX_ALL_SHOWN_BYTES = 20_000_000  # of all versions; where there is more, all are shown as hashes
 MAX_SECONDS = 10  # of reading untracked files
 SUBMODULE = "160000"  # its mode
 # Settings that decide what counts as a difference and that cannot name a program.
 SETTINGS = ("core.autocrlf", "core.eol", "core.filemode")
-_LFS_POINTER = re.compile(rb"(version https://git-lfs\.\S+\n(?:.*\n)*oid sha256:)[0-9a-f]{64}(\nsize )\d+\n")
-MAX_POINTER_BYTES = 1024  # Git LFS's own limit
 
 Entries = dict[str, str]  # `mode oid` by the name of a file, as in a tree or an index
 
@@ -162,72 +158,41 @@ def _as_utf8(name: str) -> str:
 def _compare(git: Git, root: Path, commit: str | None) -> tuple[str, list[str]]:
     """The difference of tracked files from the commit, and the files left out of it, each with the reason.
 
-    Line ends are converted as git does, and files of Git LFS stand for their pointers. Other filters are
-    programs, which are not run: what they change is a difference.
+    Line ends are converted as git does. Filters are programs, which are not run: what they change is a
+    difference.
     """
-    trees = git.ask_fields("ls-tree", "-r", "-z", "--full-tree", commit) if commit else []
-    committed = {name: f"{mode} {oid}" for name, (mode, _, oid) in _fields_by_name(trees)}
-    index = list(_fields_by_name(git.ask_fields("ls-files", "-t", "-s", "-z")))
-    staged = {name: f"{mode} {oid}" for name, (_, mode, oid, _) in index}
-    sparse = {name for name, (tag, *_) in index if tag == "S"}
-    not_compared, fixed, num_bytes = {}, set(), 0
-    for name in sorted({*committed, *staged}):
-        path = root / name
-        if any(folder.lower() in ("", ".", "..", ".git") for folder in name.split("/")):
-            not_compared[name] = "no name of a file inside the repository"
-            committed.pop(name, None)
-            staged.pop(name, None)
-        elif staged.get(name, "").startswith(SUBMODULE):  # its files are those of another repository
-            fixed.add(name)
-            if os.path.lexists(path / ".git"):
-                not_compared[name] = "files of a submodule"
-        elif name in staged:
-            size, obstacle = _measure(path, num_bytes)
-            num_bytes += size or 0
-            if obstacle:
-                not_compared[name] = obstacle
-                staged |= {name: committed.get(name, staged[name])}
-                fixed.add(name)
-            elif size is None and name in sparse:  # a sparse checkout leaves it out
-                fixed.add(name)
-            elif size is None:
-                del staged[name]
     with tempfile.TemporaryDirectory(prefix="runwright-git-") as temporary:
         shadow = _shadow_repository(git, root, Path(temporary))
-        diff = _difference(shadow, root, committed, staged, fixed, not_compared)
+        lines = (line.partition("\t") for line in shadow.ask_fields("ls-files", "-t", "-s", "-z"))
+        index = {name: fields.split() for fields, _, name in lines}  # tag, mode, …
+        for name in index:
+            if any(folder.lower() in ("", ".", "..", ".git") for folder in name.split("/")):
+                raise GitError(f"{name!a} is no name of a file inside the repository")
+        # Whatever the user told git to take for unchanged: it may be source code that runs.
+        shadow.ask("update-index", "--no-assume-unchanged", "-z", "--stdin", stdin=_joined(index))
+        present = [name for name, (tag, *_) in index.items() if tag == "S" and os.path.lexists(root / name)]
+        shadow.ask("update-index", "--no-skip-worktree", "-z", "--stdin", stdin=_joined(present))
+        shadow.ask("update-index", "-q", "--refresh")
+        tree = commit or shadow.ask_line("hash-object", "-t", "tree", "--stdin")
+        submodules = [name for name, (_, mode, *_) in index.items() if mode == SUBMODULE]
+        checked_out = [name for name in submodules if os.path.lexists(root / name / ".git")]
+        not_compared = dict.fromkeys(checked_out, "files of a submodule")
+        diff = _difference(shadow, root, tree, not_compared)
     return diff, [f"{_as_utf8(name)} ({reason})" for name, reason in not_compared.items()]
 
 
-def _fields_by_name(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
-    yield from ((name, fields.split()) for fields, _, name in (line.partition("\t") for line in lines))
-
-
-def _measure(path: Path, num_bytes: int) -> tuple[int | None, str]:
-    """Bytes of a file or link to read, None where neither is there, and a reason not to read it."""
-    try:
-        status = path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None, ""
-    except OSError as error:
-        return None, f"unreadable: {error.strerror}"
-    if stat.S_ISLNK(status.st_mode):
-        return 0, ""
-    if not stat.S_ISREG(status.st_mode):  # a pipe would never end
-        return None, ""
-    if status.st_size > MAX_TRACKED_BYTES:
-        return 0, f"more than {MAX_TRACKED_BYTES:,} bytes"
-    if num_bytes + status.st_size > MAX_ALL_TRACKED_BYTES:
-        return 0, f"more than {MAX_ALL_TRACKED_BYTES:,} bytes with those before it"
-    return status.st_size, "" if os.access(path, os.R_OK) else "unreadable"
-
-
 def _shadow_repository(git: Git, root: Path, folder: Path) -> Git:
-    """Make a repository without configuration over the same objects and files."""
-    objects = (root / git.ask_line("rev-parse", "--git-path", "objects")).resolve()
+    """Make a repository without configuration over the same objects, files and index."""
+    objects, index = (
+        (root / git.ask_line("rev-parse", "--git-path", name)).resolve() for name in ("objects", "index")
+    )
     hash_name = git.ask_line("rev-parse", "--show-object-format")
     for name in ("objects/info", "refs"):
         (folder / name).mkdir(parents=True)
     (folder / "objects/info/alternates").write_bytes(os.fsencode(objects) + b"\n")
+    for file in (index, *index.parent.glob("sharedindex.*")):
+        if file.exists():  # with its time, by which git tells what has changed since
+            shutil.copy2(file, folder / file.name)
     (folder / "HEAD").write_text("ref: refs/heads/main\n")
     config = f"[core]\nrepositoryFormatVersion = 1\n[extensions]\nobjectFormat = {hash_name}\n"
     (folder / "config").write_text(config)
@@ -240,79 +205,71 @@ def _shadow_repository(git: Git, root: Path, folder: Path) -> Git:
     return Git(root, settings=taken_over, environment=environment)
 
 
-def _difference(
-    shadow: Git,
-    root: Path,
-    committed: Entries,
-    staged: Entries,
-    fixed: set[str],
-    not_compared: dict[str, str],
-) -> str:
-    """The difference of the working tree from the committed entries; adds to `not_compared`."""
-    _stage(shadow, committed)
-    tree = shadow.ask_line("write-tree", "--missing-ok")
-    shadow.ask("read-tree", "--empty")
-    _stage(shadow, staged, fixed=fixed)
-    shadow.ask("update-index", "-q", "--refresh")
-    diff_index = [
-        "diff-index",
-        "--no-renames",
-        "--ignore-submodules=dirty",
-    ]  # no look inside: it runs git there
+def _difference(shadow: Git, root: Path, tree: str, not_compared: dict[str, str]) -> str:
+    """The difference of the working tree from the committed one; adds to `not_compared`."""
+    # `dirty`: no look inside submodules, since git would run there.
+    diff_index = ["diff-index", "--no-renames", "--ignore-submodules=dirty"]
     fields = shadow.ask_fields(*diff_index, "--raw", "-z", tree)
-    facts = [(name, *line[1:].split()) for line, name in zip(fields[::2], fields[1::2], strict=True)]
-    olds = {name: old for name, mode, _, old, *_ in facts if mode not in (SUBMODULE, "000000")}
+    facts = {name: line[1:].split() for line, name in zip(fields[::2], fields[1::2], strict=True)}
+    olds = {name: old for name, (mode, _, old, *_) in facts.items() if mode not in (SUBMODULE, "000000")}
     stdin = "".join(f"{oid}\n" for oid in olds.values()).encode()
-    answer = shadow.ask("cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=stdin).decode()
-    sizes = dict(line.split() for line in answer.splitlines())  # `missing` where a clone is partial
-    old_bytes = {oid: int(size) for oid, size in sizes.items() if size.isdecimal()}
-    entries = {name: committed[name] for name, oid in olds.items() if oid not in old_bytes}
-    not_compared |= dict.fromkeys(entries, "its committed content is not in this clone")
-    small = {
-        name: oid
-        for name, oid in olds.items()
-        if old_bytes.get(oid, MAX_ALL_SHOWN_BYTES) <= MAX_POINTER_BYTES
-    }
-    entries |= _lfs_entries(shadow, root, small)
-    _stage(shadow, entries, fixed=entries)
-    shown = [*old_bytes.values(), *(_measure(root / name, 0)[0] or 0 for name, *_ in facts)]
-    is_too_much = sum(size for size in shown if size <= MAX_SHOWN_BYTES) > MAX_ALL_SHOWN_BYTES
+    answer = shadow.ask("cat-file", "--batch-check=%(objectname)", stdin=stdin).decode()
+    missing = {line.removesuffix(" missing") for line in answer.splitlines() if line.endswith(" missing")}
+    filters = shadow.ask_fields("check-attr", "-z", "--stdin", "filter", stdin=_joined(facts))
+    pointers = {name for name, value in zip(filters[::3], filters[2::3], strict=True) if value == "lfs"}
+    entries = {}
+    for name, (mode, _, old, *_) in facts.items():
+        obstacle = _obstacle(root / name)
+        if old in missing:  # where a clone is partial
+            obstacle = "its committed content is not in this clone"
+        elif name in pointers:
+            obstacle = "a file of Git LFS"
+        if obstacle:
+            entries[name], not_compared[name] = f"{mode} {old}", obstacle
+        elif obstacle is None:
+            entries[name] = f"0 {'0' * len(old)}"  # no entry
+    _stage(shadow, entries)
     shadow.settings = [
         *shadow.settings,
-        f"core.bigFileThreshold={1 if is_too_much else MAX_SHOWN_BYTES}",
+        f"core.bigFileThreshold={MAX_SHOWN_BYTES}",
         # As git quotes them: `git apply` must find names that are no UTF-8.
-        f"core.quotePath={'true' if any(name != _as_utf8(name) for name, *_ in facts) else 'false'}",
+        f"core.quotePath={'true' if any(name != _as_utf8(name) for name in facts) else 'false'}",
     ]
     options = ["--patch", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color"]
     return shadow.ask(*diff_index, *options, tree).decode(errors="backslashreplace")
 
 
-def _stage(shadow: Git, entries: Entries, *, fixed: Iterable[str] = ()) -> None:
-    """Put entries into the index; those of `fixed` count, whatever is in the working tree."""
+def _obstacle(path: Path) -> str | None:
+    """The reason not to read a file that changed, or ""; None for a pipe or device, which counts as gone."""
+    try:
+        status = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
+    if not stat.S_ISREG(status.st_mode):
+        return "" if stat.S_ISLNK(status.st_mode) or stat.S_ISDIR(status.st_mode) else None
+    if status.st_size > MAX_TRACKED_BYTES:
+        return f"more than {MAX_TRACKED_BYTES:,} bytes"
+    return "" if os.access(path, os.R_OK) else "unreadable"
+
+
+def _stage(shadow: Git, entries: Entries) -> None:
+    """Put entries into the index, which count whatever is in the working tree."""
     lines = "".join(f"{entry}\t{name}\0" for name, entry in entries.items())
     shadow.ask("update-index", "-z", "--index-info", stdin=os.fsencode(lines))
-    shadow.ask("update-index", "-z", "--skip-worktree", "--stdin", stdin=_joined(fixed))
+    whole = (name for name, entry in entries.items() if not entry.startswith("0"))
+    shadow.ask("update-index", "-z", "--skip-worktree", "--stdin", stdin=_joined(whole))
 
 
 def _joined(names: Iterable[str]) -> bytes:
     return b"".join(os.fsencode(name) + b"\0" for name in names)
 
 
-def _lfs_entries(shadow: Git, root: Path, oids: Mapping[str, str]) -> Entries:
-    """Entries of changed files of Git LFS, as it would commit them: a pointer with the hash of the file."""
-    fields = shadow.ask_fields("check-attr", "-z", "--stdin", "filter", stdin=_joined(oids))
-    entries = {}
-    for name in (name for name, value in zip(fields[::3], fields[2::3], strict=True) if value == "lfs"):
-        pointer = _LFS_POINTER.fullmatch(shadow.ask("cat-file", "blob", oids[name]))
-        try:
-            with open_regular(root / name) as file:
-                if not pointer or _LFS_POINTER.fullmatch(file.read(MAX_POINTER_BYTES)):
-                    continue
-                size = file.seek(0, os.SEEK_END)
-                file.seek(0)
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:  # gone, or a link
-            continue
-        content = pointer[1] + digest.encode() + pointer[2] + b"%d\n" % size
-        entries[name] = f"100644 {shadow.ask_line('hash-object', '-w', '--stdin', stdin=content)}"
-    return entries
+def open_regular(file: Path) -> BufferedReader:
+    """A file opened for reading; raises OSError for a link, pipe, device or folder."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no regular file", str(file))
+    return open(descriptor, "rb")  # noqa: PTH123 - a descriptor has no path

@@ -54,9 +54,8 @@ class SystemSampler:
             "process_memory_bytes": float(process.memory_info().rss),
         }
         if hasattr(process, "io_counters"):  # not on macOS
-            counters = process.io_counters()
-            metrics["process_read_bytes"] = float(counters.read_bytes)
-            metrics["process_written_bytes"] = float(counters.write_bytes)
+            _, _, read, written, *_ = process.io_counters()
+            metrics |= {"process_read_bytes": float(read), "process_written_bytes": float(written)}
         return {f"{PREFIX}{name}": value for name, value in (metrics | _gpus()).items()}
 
 

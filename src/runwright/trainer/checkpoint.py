@@ -114,12 +114,8 @@ class CheckpointStore:
                 file.name: {"sha256": file_sha256(file), "bytes": file.stat().st_size}
                 for file in sorted(partial.iterdir())
             }
-            manifest = {
-                "format_version": FORMAT_VERSION,
-                "step": snapshot.step,
-                "files": files,
-                "identity": dict(self.identity),
-            }
+            manifest = {"format_version": FORMAT_VERSION, "step": snapshot.step, "files": files}
+            manifest["identity"] = dict(self.identity)
             write_json(partial / MANIFEST, {**manifest, "sha256": _hash_of(manifest)})
             for path in (*partial.iterdir(), partial):
                 _sync(path)

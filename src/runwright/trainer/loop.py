@@ -21,9 +21,8 @@ from runwright.scheduler import follows_metric
 from runwright.trainer.batches import LEDGER_START, Batches, StepBatch, extend_ledger
 from runwright.trainer.checkpoint import CheckpointStore, Snapshot
 from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag
-from runwright.trainer.optimizer_state import read_optimizer, write_optimizer
 from runwright.trainer.options import USUAL, Plan, TrainerOptions
-from runwright.trainer.sharding import copy_weights, spread_like
+from runwright.trainer.sharding import copy_weights, read_optimizer, spread_like, write_optimizer
 from runwright.trainer.step import Stepper, StepResult
 from runwright.trainer.stream import StreamBatches
 from runwright.types import Tracker
@@ -83,7 +82,8 @@ class Loop:
     def _run(self, state: TrainingState) -> int:
         started = time.monotonic()
         if self.options.evaluate_at_start and not state.step:
-            self._measure_start(state)
+            # Never the best, and of no effect: the training is bit for bit the one without.
+            self.on_evaluation(state, self._measure(state))
         if state.step and self.plan.evaluates_at(state.step) and state.evaluated_step != state.step:
             self._evaluate(state)  # a signal came between this step and its evaluation
         if state.step and (state.step >= self.plan.total_steps or self._is_over(state)):
@@ -119,8 +119,7 @@ class Loop:
         return 0
 
     def _stop_code(self, started: float) -> int:
-        limit = self.options.max_minutes
-        late = limit is not None and time.monotonic() - started > 60 * limit
+        late = time.monotonic() - started > 60 * (self.options.max_minutes or math.inf)
         return self.stop.code or (TIME_LIMIT if late else 0)
 
     def _is_over(self, state: TrainingState) -> bool:
@@ -146,23 +145,12 @@ class Loop:
         state.train_seconds += seconds
 
     def _log(self, state: TrainingState, result: StepResult, rate: float) -> None:
-        metrics = {
-            "train/loss": result.loss,
-            "train/gradient_norm": result.gradient_norm,
-            "train/learning_rate": rate,
-        }
+        metrics = {"train/loss": result.loss, "train/gradient_norm": result.gradient_norm}
+        metrics["train/learning_rate"] = rate
         if self.plan.steps_per_epoch is not None:
             metrics["train/epoch"] = state.step / self.plan.steps_per_epoch
         self.log.log_metrics(metrics, step=state.step)
         self.log.log_ledger(state.ledger, step=state.step)
-
-    def _measure_start(self, state: TrainingState) -> None:
-        """Metrics before the first update; no weights were trained, so they are never the best ones.
-
-        Neither patience nor a schedule that follows a metric counts them, and no randomness depends on them:
-        the training is bit for bit the one without.
-        """
-        self.on_evaluation(state, self._measure(state))
 
     def _evaluate(self, state: TrainingState) -> bool:
         """Evaluate the validation splits; returns True if this is the best step so far."""

@@ -57,13 +57,11 @@ class Plan:
 
     def evaluates_at(self, step: int) -> bool:
         """Return True if the validation splits are evaluated after this many steps, as after the last one."""
-        return step == self.total_steps or (
-            self.evaluate_every is not None and not step % self.evaluate_every
-        )
+        return step == self.total_steps or bool(self.evaluate_every and not step % self.evaluate_every)
 
     def saves_at(self, step: int) -> bool:
         """Return True if a checkpoint is due after this many steps, as after the last one."""
-        return step == self.total_steps or (self.save_every is not None and step % self.save_every == 0)
+        return step == self.total_steps or bool(self.save_every and not step % self.save_every)
 
 
 def make_plan(options: TrainerOptions, *, steps_per_epoch: int | None) -> Plan:

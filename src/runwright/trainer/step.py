@@ -151,11 +151,10 @@ class Stepper:
 
     def _update(self, step: int, *, loss: float, norm: float) -> bool:
         finite = math.isfinite(loss) and math.isfinite(norm)
-        if (
-            self.ranks.scaler
-        ):  # fp16: an infinite gradient is expected now and then; the scaler skips and adapts
-            self.ranks.scaler.step(self.optimizer)
-            self.ranks.scaler.update()
+        if scaler := self.ranks.scaler:
+            # fp16: an infinite gradient is expected now and then; the scaler skips and adapts
+            scaler.step(self.optimizer)
+            scaler.update()
             return finite
         if not finite and self.non_finite != "warn":
             if self.non_finite == "stop":

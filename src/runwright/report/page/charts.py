@@ -131,24 +131,14 @@ def prediction_chart(
     groups: np.ndarray | None = None,
     group_names: Sequence[str] = (),
 ) -> Chart | None:
-    """A scatter of numbers [N] float, a confusion matrix of classes [N] int, None for sets [N, C]."""
+    """A scatter of numbers [N] float, a confusion matrix of classes [N] int, None for sets [N, C].
+
+    A point of the scatter has its text and its group, an index of `group_names`.
+    """
     if predicted.ndim != 1 or len(predicted) == 0:
         return None
-    if np.issubdtype(predicted.dtype, np.floating):
-        return scatter_chart(split, predicted, expected, texts=texts, groups=groups, group_names=group_names)
-    return matrix_chart(split, predicted, expected, labels)
-
-
-def scatter_chart(
-    split: str,
-    predicted: np.ndarray,
-    expected: np.ndarray,
-    *,
-    texts: Sequence[str] | None = None,
-    groups: np.ndarray | None = None,
-    group_names: Sequence[str] = (),
-) -> Chart:
-    """Predicted against expected numbers [N], each with its text and its group, an index of `group_names`."""
+    if not np.issubdtype(predicted.dtype, np.floating):
+        return matrix_chart(split, predicted, expected, labels)
     error, r = float(np.abs(predicted - expected).mean()), correlation(predicted, expected)
     about = f"{len(predicted):,} examples, r = {r:.3f}, mean error {error:.3g}"
     shown = np.arange(len(predicted))
@@ -286,19 +276,16 @@ def lengths_chart(numbers: Mapping[str, Any]) -> Chart | None:
     if not lengths:
         return None
     limit, stats = numbers.get("max_length"), list(lengths.values())
-    over = sum(split["num_over"] for split in stats) / sum(split["num"] for split in stats)
     about = f"longest {max(split['longest'] for split in stats):,} tokens"
+    names = [f"{name} ({split['num']:,}, median {split['median']:.0f})" for name, split in lengths.items()]
     series = [
-        bins(
-            f"{name} ({split['num']:,}, median {split['median']:.0f})",
-            split["edges"],
-            split["counts"],
-            split["num"],
-        )
-        for name, split in lengths.items()
+        bins(name, split["edges"], split["counts"], split["num"])
+        for name, split in zip(names, stats, strict=True)
     ]
     marks = [{"x": limit, "text": f"max_length {limit}"}] if limit and limit <= series[0]["x"][-1] else []
-    about += f"; cut at {limit}: {over:.2%} of texts" if limit else ""
+    if limit:
+        over = sum(split["num_over"] for split in stats) / sum(split["num"] for split in stats)
+        about += f"; cut at {limit}: {over:.2%} of texts"
     data = {"series": series, "x": "tokens", "y": "% of texts", "marks": marks, "zero": True, "height": 280}
     return Chart(kind="curves", title="Text lengths", about=about, data=data)
 
@@ -327,15 +314,13 @@ def numbers_chart(numbers: Mapping[str, np.ndarray]) -> Chart | None:
         return None
     lowest, highest = min(map(np.min, numbers.values())), max(map(np.max, numbers.values()))
     edges = np.linspace(lowest, highest, 41) if highest > lowest else np.array([lowest - 0.5, lowest + 0.5])
-    series = [
-        bins(
+    series = []
+    for split, values in numbers.items():
+        name, counts = (
             f"{split} (mean {values.mean():.3g}, sd {values.std():.3g})",
-            edges.tolist(),
-            np.histogram(values, edges)[0].tolist(),
-            len(values),
+            np.histogram(values, edges)[0],
         )
-        for split, values in numbers.items()
-    ]
+        series.append(bins(name, edges.tolist(), counts.tolist(), len(values)))
     data = {"series": series, "x": "label", "y": "% of rows", "marks": [], "zero": True, "height": 280}
     return Chart(kind="curves", title="Labels", about=f"from {lowest:.4g} to {highest:.4g}", data=data)
 

@@ -10,19 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from runwright.report.page import charts
-from runwright.report.page.document import (
-    Card,
-    Cell,
-    Chart,
-    Page,
-    Section,
-    Table,
-    Text,
-    cell_of,
-    render,
-    value_text,
-)
+from runwright.report.page import charts, document
+from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, value_text
 from runwright.report.page.records import RunRecord, as_number, numbers_of
 from runwright.report.terminal import duration, number_text
 
@@ -54,7 +43,7 @@ def run_page(record: RunRecord) -> str:
         Section("origin", "What ran", list(_origin(record))),
         Section("next", "Next", _commands(record, status)),
     ]
-    return render(
+    return document.render(
         Page(
             title=f"{record.name} - Runwright",
             heading=record.name,
@@ -112,7 +101,7 @@ def _metrics(record: RunRecord) -> list[Table | Text | Sequence[Chart]]:
     def cell(key: str) -> Cell:
         interval = intervals.get(key)
         about = f"[{number_text(interval['low'])}, {number_text(interval['high'])}]" if interval else ""
-        return cell_of(metrics.get(key))._replace(about=about)
+        return document.cell_of(metrics.get(key))._replace(about=about)
 
     rows = [
         [name, *(cell(f"{split}/{name}") for split in splits)]
@@ -156,13 +145,9 @@ def _prediction_chart(record: RunRecord, split: str, rows: list[dict[str, Any]])
 def _thresholds(record: RunRecord) -> Iterator[Chart]:
     for name, rows in record.tables.items():
         if rows and charts.THRESHOLD in rows[0]:
-            numbers = [
-                {
-                    column: text == "True" if column in charts.MARKS else as_number(text)
-                    for column, text in row.items()
-                }
-                for row in rows
-            ]
+            of_rows = [{column: as_number(text) for column, text in row.items()} for row in rows]
+            marks = [{mark: row.get(mark) == "True" for mark in charts.MARKS} for row in rows]
+            numbers = [values | marked for values, marked in zip(of_rows, marks, strict=True)]
             yield charts.threshold_chart(name.replace("_", " ").capitalize(), numbers)
 
 
@@ -205,7 +190,7 @@ def _worst_examples(record: RunRecord) -> Table:
 
 
 def _short(value: object) -> Cell:
-    cell = cell_of(value)
+    cell = document.cell_of(value)
     return cell._replace(text=f"{cell.text[:300]}…") if len(cell.text) > 300 else cell
 
 

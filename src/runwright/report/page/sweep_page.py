@@ -24,25 +24,44 @@ LOG_FROM = 10  # a parameter whose largest value is that many times its smallest
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
+    """A job of a sweep and what came of it."""
+
     number: int
+    overrides: Sequence[str]
     status: str  # finished, failed or refused
+    exit_code: int
     reason: str
-    overrides: Mapping[str, str]  # by key
     seconds: float
-    metrics: Mapping[str, float]
     folder: Path | None
-    curves: Mapping[str, Curve]
+    metrics: Mapping[str, float]  # the one that jobs are ranked by first; empty where it did not finish
+    metric: str  # that one, as `split/name`
+    mode: str  # max where a larger one is better
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The overrides by key."""
+        pairs = (text.lstrip("+~").partition("=") for text in self.overrides)
+        return {key: value for key, _, value in pairs}
+
+    @property
+    def rank(self) -> float:
+        """A number that is smaller for a better job."""
+        value = self.metrics.get(self.metric, math.nan)
+        return math.inf if math.isnan(value) else -value if self.mode == "max" else value
 
 
-def sweep_page(folder: Path, jobs: Sequence[Job], *, metric: str, mode: str, report_name: str) -> str:
-    """The whole file; the jobs come best first, `metric` is what they were ranked by."""
-    keys = dict.fromkeys(key for job in jobs for key in job.overrides)
-    varied = [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
+def sweep_page(
+    folder: Path, jobs: Sequence[Job], *, curves: Mapping[int, Mapping[str, Curve]], report_name: str
+) -> str:
+    """The whole file; the jobs come best first, `curves` are those of each job by its number."""
+    metric, mode = jobs[0].metric, jobs[0].mode
+    keys = dict.fromkeys(key for job in jobs for key in job.values)
+    varied = [key for key in keys if len({job.values.get(key) for job in jobs}) > 1]
     parameters = [_parameter_chart(jobs, key, metric) for key in varied]
     sections = [
         Section("jobs", "Jobs", [_table(folder, jobs, varied, metric=metric, report_name=report_name)]),
         Section("parameters", "Parameters and the metric", [parameters]),
-        Section("curves", "Curves", [list(_curve_charts(jobs, varied))]),
+        Section("curves", "Curves", [list(_curve_charts(jobs, varied, curves))]),
         Section("next", "Next", [_commands(jobs)]),
     ]
     return render(
@@ -57,7 +76,7 @@ def sweep_page(folder: Path, jobs: Sequence[Job], *, metric: str, mode: str, rep
 
 
 def _name(job: Job, varied: Sequence[str]) -> str:
-    words = (f"{key.rpartition('.')[2]}={job.overrides[key]}" for key in varied if key in job.overrides)
+    words = (f"{key.rpartition('.')[2]}={job.values[key]}" for key in varied if key in job.values)
     return f"{job.number}: {', '.join(words)}".removesuffix(": ")
 
 
@@ -83,7 +102,7 @@ def _table(
     rows = [
         [
             str(job.number),
-            *(Cell(job.overrides.get(key, ""), _number(job.overrides.get(key))) for key in varied),
+            *(Cell(job.values.get(key, ""), _number(job.values.get(key))) for key in varied),
             Cell(job.status, kind=job.status, about=job.reason),
             *(job.metrics.get(name) for name in shown),
             Cell(f"{job.seconds:.1f}", job.seconds, "number"),
@@ -103,8 +122,8 @@ def _run_cell(sweep: Path, run: Path, report_name: str) -> Cell:
 
 def _parameter_chart(jobs: Sequence[Job], key: str, metric: str) -> Chart | None:
     """The metric over a parameter: over numbers on a line, over words side by side."""
-    drawn = [job for job in jobs if key in job.overrides and math.isfinite(job.metrics.get(metric, math.nan))]
-    values = [job.overrides[key] for job in drawn]
+    drawn = [job for job in jobs if key in job.values and math.isfinite(job.metrics.get(metric, math.nan))]
+    values = [job.values[key] for job in drawn]
     if len(set(values)) < 2:
         return None
     numbers = [number for value in values if (number := _number(value)) is not None]
@@ -116,7 +135,7 @@ def _parameter_chart(jobs: Sequence[Job], key: str, metric: str) -> Chart | None
     data = {
         **across,
         "py": [job.metrics[metric] for job in drawn],
-        "texts": [_name(job, list(job.overrides)) for job in drawn],
+        "texts": [_name(job, list(job.values)) for job in drawn],
         "x": key,
         "y": metric,
     }
@@ -124,27 +143,24 @@ def _parameter_chart(jobs: Sequence[Job], key: str, metric: str) -> Chart | None
     return Chart(kind="scatter", title=key, about=about, data=data)
 
 
-def _curve_charts(jobs: Sequence[Job], varied: Sequence[str]) -> Iterator[Chart]:
+def _curve_charts(
+    jobs: Sequence[Job], varied: Sequence[str], curves: Mapping[int, Mapping[str, Curve]]
+) -> Iterator[Chart]:
     """The losses of all, then each metric of the validation split that was computed more than once."""
-    drawn = [job for job in jobs if job.curves][:MAX_DRAWN]
+    drawn = [(_name(job, varied), curves[job.number]) for job in jobs if curves.get(job.number)][:MAX_DRAWN]
     about = f"the {len(drawn)} best of {len(jobs)} jobs" if len(drawn) < len(jobs) else f"{len(drawn)} jobs"
-    losses = [
-        line(_name(job, varied), job.curves["train/loss"][0], smoothed(job.curves["train/loss"][1]))
-        | {"points": False}
-        for job in drawn
-        if "train/loss" in job.curves
-    ]
+    losses = [(name, of_job["train/loss"]) for name, of_job in drawn if "train/loss" in of_job]
     if losses:
-        yield curves_chart("Training loss, smoothed", about, losses, whole=True)
+        series = [line(name, steps, smoothed(values)) | {"points": False} for name, (steps, values) in losses]
+        yield curves_chart("Training loss, smoothed", about, series, whole=True)
     names = dict.fromkeys(
         name
-        for job in drawn
-        for name, (steps, _) in job.curves.items()
+        for _, of_job in drawn
+        for name, (steps, _) in of_job.items()
         if name.startswith("validation/") and name.count("/") == 1 and len(steps) > 1
     )
     for name in list(names)[:MAX_METRIC_CHARTS]:
-        series = [line(_name(job, varied), *job.curves[name]) for job in drawn if name in job.curves]
-        yield curves_chart(name, about, series)
+        yield curves_chart(name, about, [line(job, *of_job[name]) for job, of_job in drawn if name in of_job])
 
 
 def _commands(jobs: Sequence[Job]) -> Text | None:

@@ -56,8 +56,12 @@ class Batch:
 
     def take(self, record: dict[str, Any], *, offset: int) -> None:
         """Take in the journal record that ends at `offset`."""
+        from mlflow.entities import Metric
+
         for name, value in record.get("m", {}).items():
-            self._take_metric(name, float(value), step=record["s"], timestamp=record["t"])
+            self.metrics.append(Metric(key := self._name(name), float(value), record["t"], record["s"]))
+            if math.isinf(float(value)):
+                self._note(f"runwright.infinite.{key}", f"{value} at step {record['s']}; shown as ±1.8e308")
         for name, text in record.get("params", {}).items():
             self.params[self._name(name)] = mlflow_text(text, max_length=MAX_PARAM_LENGTH)
         for name, text in record.get("tags", {}).items():
@@ -71,14 +75,6 @@ class Batch:
             self.last = record
         self.offset = offset
         self.num_records += 1
-
-    def _take_metric(self, name: str, value: float, *, step: int, timestamp: int) -> None:
-        from mlflow.entities import Metric
-
-        key = self._name(name)
-        self.metrics.append(Metric(key, value, timestamp, step))
-        if math.isinf(value):
-            self._note(f"runwright.infinite.{key}", f"{value} at step {step}; shown as ±1.8e308")
 
     def _name(self, name: str) -> str:
         key = mlflow_name(name)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
+    from mlflow.models import ModelSignature
     from mlflow.tracking import MlflowClient
 
 
@@ -128,7 +129,7 @@ def _is_newer(client: MlflowClient, name: str, alias: str, *, than: int) -> bool
 def _staged(folder: Path, record: Mapping[str, Any], logged: LoggedModel) -> Iterator[Path]:
     """The model's folder as MLflow wants it; the weights are linked, not copied, where links are possible."""
     import pandas as pd
-    from mlflow.models import Model, ModelSignature
+    from mlflow.models import Model
     from mlflow.pyfunc import save_model
 
     about: Mapping[str, Any] = record["about"]
@@ -142,7 +143,7 @@ def _staged(folder: Path, record: Mapping[str, Any], logged: LoggedModel) -> Ite
             python_model=str(SCRIPT),
             artifacts={"run": str(settings)},
             pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
-            signature=ModelSignature.from_dict(_signature(about)),
+            signature=_signature(about),
             input_example=example,
             # By name and not by path, which would be a path of this machine.
             mlflow_model=Model(artifact_path=NAME, run_id=logged.source_run_id, model_id=logged.model_id),
@@ -167,25 +168,20 @@ def _link(source: str | Path, target: str | Path) -> None:
         shutil.copy(source, target)
 
 
-def _signature(about: Mapping[str, Any]) -> dict[str, Any]:
+def _signature(about: Mapping[str, Any]) -> ModelSignature:
     """One text column has no name in it: MLflow then takes a list of texts, too."""
-    columns, texts = about["text_columns"], {"type": "array", "items": {"type": "string"}}
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Array
+
+    text, number, columns = DataType.string, DataType.double, about["text_columns"]
     first = about["example"][0] if about["example"] else {}
-    inputs = [
-        {
-            **({"name": name} if len(columns) > 1 else {}),
-            **(texts if isinstance(first.get(name), list) else {"type": "string"}),
-        }
-        for name in columns
-    ]
-    predicted, score = {
-        "regression": ({"type": "double"}, None),
-        "single_label": ({"type": "string"}, {"type": "double"}),
-        "multi_label": (texts, {"type": "array", "items": {"type": "double"}}),
-    }.get(about["problem"], (None, None))  # other tasks name what suits them
-    columns = {"predicted": predicted, "score": score}.items()
-    outputs = [{"name": name, **kind} for name, kind in columns if kind]
-    schemas = [
-        json.dumps([{"required": True, **column} for column in schema]) for schema in (inputs, outputs)
-    ]
-    return {"inputs": schemas[0], "outputs": schemas[1] if outputs else None, "params": None}
+    kinds = [Array(text) if isinstance(first.get(name), list) else text for name in columns]
+    names = columns if len(columns) > 1 else [None]
+    outputs = {
+        "regression": [ColSpec(number, "predicted")],
+        "single_label": [ColSpec(text, "predicted"), ColSpec(number, "score")],
+        "multi_label": [ColSpec(Array(text), "predicted"), ColSpec(Array(number), "score")],
+    }.get(about["problem"])  # other tasks name what suits them
+    inputs = Schema([ColSpec(kind, name) for kind, name in zip(kinds, names, strict=True)])
+    return ModelSignature(inputs, Schema([*outputs]) if outputs else None)

@@ -18,8 +18,14 @@ from urllib.parse import urlsplit
 from runwright.config.addresses import to_address, to_path
 from runwright.config.redaction import redact, secrets_of_address
 from runwright.errors import TrackingError
-from runwright.tracker.mlflow.database import ask, make_tables, missing_driver
-from runwright.tracker.mlflow.sqlite_file import find_fault, follow_move, make_store
+from runwright.tracker.mlflow.database import (
+    ask,
+    find_fault,
+    follow_move,
+    make_store,
+    make_tables,
+    missing_driver,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

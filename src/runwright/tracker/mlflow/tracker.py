@@ -12,7 +12,7 @@ import os
 import shlex
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,15 +21,8 @@ from runwright.config.redaction import MASK, redact
 from runwright.errors import TrackingError
 from runwright.store import write_json
 from runwright.tracker.console import JournaledTracker
-from runwright.tracker.mlflow.store import (
-    Store,
-    client_settings,
-    default_address,
-    locate,
-    prepare,
-    probe,
-    require_driver,
-)
+from runwright.tracker.mlflow import store as stores
+from runwright.tracker.mlflow.store import Store, client_settings, locate
 from runwright.tracker.mlflow.upload import STATE_NAME, Target, Uploader, read_state, settle_others
 from runwright.tracker.system import PREFIX
 from runwright.trainer.options import USUAL
@@ -44,31 +37,21 @@ logger = logging.getLogger(__name__)
 MAX_BACKOFF_SECONDS = 60.0
 
 
+@dataclass(kw_only=True, eq=False)
 class MLflowTracker(JournaledTracker):
     """Records to the journal and uploads it to MLflow in a background thread."""
 
-    def __init__(
-        self,
-        *,
-        uri: str | None,
-        experiment: str | None,
-        artifact_uri: str | None,
-        policy: Literal["spool", "fail"],
-        start_timeout_seconds: PositiveFloat,
-        finish_timeout_seconds: PositiveFloat,
-        upload_every_seconds: PositiveFloat,
-        system_every_seconds: PositiveFloat | None,
-        register_as: str | None,
-    ) -> None:
-        super().__init__(system_every_seconds=system_every_seconds)
-        self.register_as = register_as
-        self._uri = uri
-        self._experiment = experiment
-        self._artifact_uri = artifact_uri
-        self._policy = policy
-        self._start_timeout_seconds = start_timeout_seconds
-        self._finish_timeout_seconds = finish_timeout_seconds
-        self._upload_every_seconds = upload_every_seconds
+    uri: str | None
+    experiment: str | None
+    artifact_uri: str | None
+    policy: Literal["spool", "fail"]
+    start_timeout_seconds: PositiveFloat
+    finish_timeout_seconds: PositiveFloat
+    upload_every_seconds: PositiveFloat
+    register_as: str | None  # name in the model registry, with @alias or without
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._uploader: Uploader | None = None
         self._thread: threading.Thread | None = None
         self._connected = threading.Event()
@@ -96,28 +79,28 @@ class MLflowTracker(JournaledTracker):
         """
         began = time.monotonic()
         output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent)).expanduser()
-        store = locate(self._uri, artifacts=self._artifact_uri, output_dir=output_dir)
-        require_driver(store)
+        store = locate(self.uri, artifacts=self.artifact_uri, output_dir=output_dir)
+        stores.require_driver(store)
         trainer = run.config.get("trainer", {})
         metric, split = trainer.get("best_metric"), trainer.get("best_split") or USUAL
         target = Target(
             run_id=run.run_id,
             run_name=f"{run.name}-{run.folder.name.rpartition('-')[2]}",
-            experiment=redact(self._experiment or run.name),
+            experiment=redact(self.experiment or run.name),
             start_time=run.start_time,
             sweep=run.sweep,
             metric=f"{split}/{metric}" if metric else None,
         )
         _remember(self._folder, store=store, target=target, output_dir=output_dir)
-        self._trouble = probe(store, timeout_seconds=self._start_timeout_seconds) or ""
-        if self._trouble and self._policy == "fail":
+        self._trouble = stores.probe(store, timeout_seconds=self.start_timeout_seconds) or ""
+        if self._trouble and self.policy == "fail":
             raise TrackingError(self._refusal(store))
         self._uploader = Uploader(self._folder, store=store, target=target)
         if self._trouble:
             logger.warning("MLflow at %s: %s; the run goes on", redact(store.uri), self._trouble)
         work = partial(self._work, self._uploader, run.ended_runs)
         self._thread = threading.Thread(target=work, name="runwright-mlflow", daemon=True)
-        if self._policy == "fail":
+        if self.policy == "fail":
             self._connect_now(store, began=began)
 
     def _connect_now(self, store: Store, *, began: float) -> None:
@@ -125,7 +108,7 @@ class MLflowTracker(JournaledTracker):
         self._load_mlflow(store)
         self._start_uploading()
         # A store that has answered gets a moment even if making it took the whole time.
-        patience = max(5.0, began + self._start_timeout_seconds - time.monotonic())
+        patience = max(5.0, began + self.start_timeout_seconds - time.monotonic())
         if not self._connected.wait(patience):
             self._deadline = time.monotonic()
             self._stop.set()
@@ -136,7 +119,7 @@ class MLflowTracker(JournaledTracker):
         try:
             self._settings.enter_context(client_settings())
             if not self._trouble:
-                prepare(store, timeout_seconds=60)
+                stores.prepare(store, timeout_seconds=60)
         except Exception as error:  # noqa: BLE001 - nothing that MLflow does may stop the run
             self._note(error)
         finally:
@@ -156,7 +139,7 @@ class MLflowTracker(JournaledTracker):
         thread, uploader = self._thread, self._uploader
         if thread is not None and uploader is not None:
             self._start_uploading()
-            limit = self._finish_timeout_seconds
+            limit = self.finish_timeout_seconds
             # Importing MLflow and making a store have a limit of their own.
             if not self._loaded.wait(limit):
                 self._trouble, limit = f"it was not ready in {limit:g} s", 0.0
@@ -179,7 +162,7 @@ class MLflowTracker(JournaledTracker):
         )
 
     def _work(self, uploader: Uploader, ended_runs: Callable[[], Iterable[Path]]) -> None:
-        if self._policy == "spool":
+        if self.policy == "spool":
             self._load_mlflow(uploader.store)
         num_failures, stopping, settled = 0, False, False
         while True:
@@ -190,7 +173,7 @@ class MLflowTracker(JournaledTracker):
                 settled = True
                 settle_others(ended_runs(), store=uploader.store, but=self._folder, go_on=self._has_time)
             # After the stop there is exactly one more attempt, for what was recorded last.
-            stopping = self._stop.wait(min(self._upload_every_seconds * 2**num_failures, MAX_BACKOFF_SECONDS))
+            stopping = self._stop.wait(min(self.upload_every_seconds * 2**num_failures, MAX_BACKOFF_SECONDS))
         uploader.close()
 
     def _attempt(self, uploader: Uploader) -> bool:
@@ -234,7 +217,7 @@ def sync(folder: Path, *, uri: str | None = None, output_dir: Path | None = None
     if address is not None and MASK in address:
         raise TrackingError(f"the address {address} was kept without its password; set MLFLOW_TRACKING_URI")
     store = locate(address, artifacts=run["artifacts"], output_dir=output_dir or folder / run["output_dir"])
-    trouble = probe(store, timeout_seconds=10)
+    trouble = stores.probe(store, timeout_seconds=10)
     if trouble:
         raise TrackingError(f"MLflow at {redact(store.uri)}: {trouble}")
     with client_settings(timeout_seconds=60):  # nothing but the user waits for it: a busy server has time
@@ -251,7 +234,7 @@ def sync(folder: Path, *, uri: str | None = None, output_dir: Path | None = None
 
 def _remember(folder: Path, *, store: Store, target: Target, output_dir: Path) -> None:
     """Write what `sync` needs later; paths are relative to the run, so that `outputs/` can be moved."""
-    default = store.uri == default_address(output_dir)
+    default = store.uri == stores.default_address(output_dir)
     states = read_state(folder)
     states["run"] = {
         "target": asdict(target),

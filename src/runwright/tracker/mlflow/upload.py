@@ -21,15 +21,8 @@ from runwright.config.redaction import redact
 from runwright.errors import TrackingError
 from runwright.store import cache_root, digest, write_json
 from runwright.tracker.journal import FILE_NAME, read
-from runwright.tracker.mlflow.batch import (
-    MAX_METRICS,
-    MAX_PARAMS,
-    MAX_TAG_LENGTH,
-    MAX_TAGS,
-    Batch,
-    mlflow_name,
-    mlflow_text,
-)
+from runwright.tracker.mlflow import batch as batches
+from runwright.tracker.mlflow.batch import Batch, mlflow_name, mlflow_text
 from runwright.tracker.mlflow.logged_model import is_own, send_model
 from runwright.tracker.mlflow.store import Store, default_address, prepare
 
@@ -98,7 +91,8 @@ class Uploader:
             self._describe_experiment(client, self.target.metric)
         run_id = self._find_run(client, state.get("mlflow_run_id"))
         if run_id is None:
-            run_id, state = self._create_run(client), {}
+            tags = {PARENT_TAG: self._find_parent(client, self.target.sweep)} if self.target.sweep else {}
+            run_id, state = self._create(client, self.target.run_id, self.target.run_name, tags), {}
         self.mlflow_run_id = run_id
         length = (self.folder / FILE_NAME).stat().st_size
         self._offset = state.get("offset", 0) if state.get("offset", 0) <= length else 0
@@ -167,10 +161,6 @@ class Uploader:
         runs = client.search_runs([self.experiment_id], query, max_results=1)
         return runs[0].info.run_id if runs else None
 
-    def _create_run(self, client: MlflowClient) -> str:
-        tags = {PARENT_TAG: self._find_parent(client, self.target.sweep)} if self.target.sweep else {}
-        return self._create(client, self.target.run_id, name=self.target.run_name, tags=tags)
-
     def _find_parent(self, client: MlflowClient, sweep: str) -> str:
         """The run of the multirun, made by the first of its jobs that comes here."""
         our_id = digest(sweep)  # a folder's name may hold what a search does not take
@@ -179,21 +169,17 @@ class Uploader:
         lock.parent.mkdir(parents=True, exist_ok=True)
         name, tags = f"{self.target.experiment} sweep {sweep.rpartition('-')[0]}", {SWEEP_TAG: sweep}
         with FileLock(lock, timeout=60):
-            return self._search(client, our_id) or self._create(client, our_id, name=name, tags=tags)
+            return self._search(client, our_id) or self._create(client, our_id, name, tags)
 
-    def _create(self, client: MlflowClient, our_id: str, *, name: str, tags: dict[str, str]) -> str:
+    def _create(self, client: MlflowClient, our_id: str, name: str, tags: dict[str, str]) -> str:
         try:
             user = getpass.getuser()
         except (OSError, KeyError):  # a container's user need not have a name
             user = "unknown"
         tags |= {RUN_ID_TAG: our_id, "mlflow.source.type": "LOCAL", "mlflow.user": user}
-        run = client.create_run(
-            self.experiment_id,
-            start_time=round(1000 * self.target.start_time) if self.target.start_time else None,
-            tags=tags,
-            run_name=mlflow_text(name, max_length=MAX_TAG_LENGTH),
-        )
-        return run.info.run_id
+        start = round(1000 * self.target.start_time) if self.target.start_time else None
+        name = mlflow_text(name, max_length=batches.MAX_TAG_LENGTH)
+        return client.create_run(self.experiment_id, start, tags, run_name=name).info.run_id
 
     def _settle_parent(self, client: MlflowClient) -> None:
         """Give the run of the multirun the status of its jobs together; it ends while none of them runs."""
@@ -215,9 +201,9 @@ class Uploader:
 
         run_id, last = self.mlflow_run_id, batch.last
         calls = (
-            ("metrics", batch.metrics, MAX_METRICS),
-            ("params", [Param(*item) for item in batch.params.items()], MAX_PARAMS),
-            ("tags", [RunTag(*item) for item in batch.tags.items()], MAX_TAGS),
+            ("metrics", batch.metrics, batches.MAX_METRICS),
+            ("params", [Param(*item) for item in batch.params.items()], batches.MAX_PARAMS),
+            ("tags", [RunTag(*item) for item in batch.tags.items()], batches.MAX_TAGS),
         )
         for kind, entries, limit in calls:
             for start in range(0, len(entries), limit):
@@ -270,20 +256,13 @@ def _log_inputs(client: MlflowClient, run_id: str, inputs: list[dict[str, Any]])
     from mlflow.entities import Dataset, DatasetInput, InputTag
     from mlflow.exceptions import MlflowException
 
-    datasets = [
-        DatasetInput(
-            Dataset(
-                name=mlflow_text(data["name"], max_length=MAX_INPUT_NAME_LENGTH),
-                digest=data["digest"][:MAX_DIGEST_LENGTH],
-                source_type="local",
-                source=mlflow_text(json.dumps(data["source"]), max_length=MAX_SOURCE_LENGTH),
-                schema=None,
-                profile=json.dumps(data["profile"]),
-            ),
-            [InputTag("mlflow.data.context", data["context"])],
-        )
-        for data in inputs
-    ]
+    datasets = []
+    for data in inputs:
+        name = mlflow_text(data["name"], max_length=MAX_INPUT_NAME_LENGTH)
+        source = mlflow_text(json.dumps(data["source"]), max_length=MAX_SOURCE_LENGTH)
+        profile, context = json.dumps(data["profile"]), InputTag("mlflow.data.context", data["context"])
+        dataset = Dataset(name, data["digest"][:MAX_DIGEST_LENGTH], "local", source, profile=profile)
+        datasets.append(DatasetInput(dataset, [context]))
     try:
         client.log_inputs(run_id, datasets=datasets)
     except MlflowException as error:

@@ -21,8 +21,14 @@ from runwright.analysis.doctor import check_store
 from runwright.config.addresses import to_address, to_path
 from runwright.errors import TrackingError
 from runwright.tracker.journal import read
-from runwright.tracker.mlflow.database import latest_version
-from runwright.tracker.mlflow.sqlite_file import ADDRESSES, TABLES, find_fault, follow_move, publish
+from runwright.tracker.mlflow.database import (
+    ADDRESSES,
+    TABLES,
+    find_fault,
+    follow_move,
+    latest_version,
+    publish,
+)
 from runwright.tracker.mlflow.store import Store, client_settings, locate, prepare, require_store
 from runwright.tracker.mlflow.tracker import MLflowTracker, sync
 from runwright.types import RunInfo

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runwright.runs.sweep import print_table, read_outcomes
+from runwright.runs.page import print_table, read_jobs
 
 
 def write_job(folder: Path, number: int, overrides: list[str], value: float | None) -> None:
@@ -28,7 +28,7 @@ def test_a_sweep_ends_with_means_over_seeds_and_the_best_job(
     values = {("lr=1", 1): 0.75, ("lr=1", 2): 0.25, ("lr=2", 1): 0.625, ("lr=2", 2): 0.875, ("lr=3", 1): None}
     for number, ((lr, seed), value) in enumerate(values.items()):
         write_job(tmp_path, number, ["experiment=demo", lr, f"seed={seed}"], value)
-    print_table(read_outcomes(tmp_path / "sweep"), tmp_path / "sweep")
+    print_table(read_jobs(tmp_path / "sweep"), tmp_path / "sweep")
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "5 jobs"
     assert "3 lr=2 seed=2 finished 0.8750 1.0000 13s run-3" in lines
@@ -44,5 +44,5 @@ def test_jobs_without_a_seed_axis_have_no_table_of_means(
 ) -> None:
     for number in range(2):
         write_job(tmp_path, number, [f"lr={number}"], 0.5)
-    print_table(read_outcomes(tmp_path / "sweep"), tmp_path / "sweep")
+    print_table(read_jobs(tmp_path / "sweep"), tmp_path / "sweep")
     assert "±" not in capsys.readouterr().out
