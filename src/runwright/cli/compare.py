@@ -58,7 +58,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.json:
         print_json(_as_json(sides, settings, verdicts, plot))
         return 0
-    from runwright.analysis.compare.show import print_comparison
+    from runwright.analysis.compare.verdict import print_comparison
 
     print_comparison(sides, settings, verdicts, with_groups=args.groups)
     if plot is not None:
@@ -69,7 +69,7 @@ def execute(args: argparse.Namespace) -> int:
 def _plot(args: argparse.Namespace, sides: list[Side]) -> Path | None:
     if args.no_plot or (args.json and not args.plot):
         return None
-    from runwright.analysis.compare.show import plot_curves
+    from runwright.analysis.compare.verdict import plot_curves
 
     ids = "-".join(side.rows[0].short_id for side in sides[:6])
     default = Path(args.output_dir).expanduser() / "comparisons" / f"{ids}.png"

@@ -55,12 +55,12 @@ def execute(args: argparse.Namespace) -> int:
 def _list(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from runwright.analysis.runs.rows import read_rows, require_key, sort
+    from runwright.analysis.runs import read_rows, require_key, sort
 
     if args.store is None:
         rows = read_rows(args.output_dir)
     else:
-        from runwright.analysis.runs.rows import read_store
+        from runwright.analysis.runs import read_store
 
         rows = read_store(args.store or None, output_dir=Path(args.output_dir))
     rows = [
@@ -82,14 +82,14 @@ def _list(args: argparse.Namespace) -> int:
     if not rows:
         print("no such runs" if args.name or args.status else "no runs yet")
         return 0
-    from runwright.analysis.runs.table import default_columns, print_rows
+    from runwright.analysis.runs import default_columns, print_rows
 
     print_rows(shown, columns or default_columns(shown), num_hidden=len(rows) - len(shown))
     return 0
 
 
 def _show(args: argparse.Namespace) -> int:
-    from runwright.analysis.runs.rows import read_row
+    from runwright.analysis.runs import read_row
     from runwright.runs.folder import resolve_run
 
     folder = resolve_run(args.run or "latest", output_dir=args.output_dir)
@@ -99,7 +99,7 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         print_json(row.as_json() | {"settings": dict(row.settings), "record": dict(row.record)})
         return 0
-    from runwright.analysis.runs.table import facts_of, print_run
+    from runwright.analysis.runs import facts_of, print_run
     from runwright.tracker.mlflow.upload import unsent_bytes
 
     facts = list(facts_of(row))

@@ -19,9 +19,8 @@ from runwright.config.options import TARGET
 from runwright.config.targets import instantiate, locate
 from runwright.dataset.readers.addresses import files_of_splits, open_bytes, path_of
 from runwright.dataset.readers.csv_rows import CsvReader, Dialect, delimiter_of, quote_of, records_in
-from runwright.dataset.readers.files import TextReader
+from runwright.dataset.readers.files import ParquetReader, TextReader
 from runwright.dataset.readers.json_rows import JsonReader
-from runwright.dataset.readers.parquet_rows import ParquetReader
 from runwright.dataset.readers.reading import (
     HALF_CHARACTER,
     Position,

@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 
 from runwright.config.permissions import granted
-from runwright.dataset.load import LoadedData
-from runwright.dataset.readers.addresses import file_fingerprint
-from runwright.dataset.row_hashes import (
+from runwright.dataset.fingerprint import (
     FILE_NAME,
     RowRecord,
     hash_rows,
@@ -25,6 +23,8 @@ from runwright.dataset.row_hashes import (
     row_changes,
     write_row_hashes,
 )
+from runwright.dataset.load import LoadedData
+from runwright.dataset.readers.addresses import file_fingerprint
 from runwright.errors import CheckpointError, listed, shown
 from runwright.report.page.records import read_json
 from runwright.runs.resume import differences

@@ -11,8 +11,8 @@ import numpy as np
 
 from runwright.errors import DataError
 from runwright.predictions import Ragged
+from runwright.task.labels import WRITTEN, read_written
 from runwright.task.text import IGNORED, Said, Span, cut_windows, say, trimmed, window_id
-from runwright.task.written_lists import WRITTEN, read_written
 from runwright.types import Example, PerExample
 
 NO_ANSWER = (-1, -1)

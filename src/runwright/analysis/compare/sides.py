@@ -9,7 +9,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from runwright.analysis.runs.rows import RunRow, as_text, read_row
+from runwright.analysis.runs import RunRow, as_text, read_row
 from runwright.errors import ConfigError
 from runwright.runs.folder import resolve_run, whole_runs
 from runwright.types import Interval

@@ -1,9 +1,10 @@
-"""Findings in a data set that need a look, with the cure for each; the worst first."""
+"""What an exploration tells: its tables, and findings that need a look, with the cure for each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 from unicodedata import normalize
 
 import numpy as np
@@ -11,9 +12,167 @@ import numpy as np
 from runwright.analysis.explore.explore import Exploration
 from runwright.analysis.explore.oddities import ODDITIES, SCRIPTS
 from runwright.analysis.explore.survey import MAX_EXAMPLES, quantile
-from runwright.analysis.explore.tables import share
 from runwright.errors import listed
 from runwright.task.labels import doubtful_names
+
+MAX_LABELS = 1000  # rows of the table of labels
+NUMBERS = ("mean", "deviation", "lowest", "median", "highest")
+NUM_UNKNOWN = 20  # pieces of each split
+REDUCERS: Any = dict(zip(NUMBERS, (np.mean, np.std, np.min, np.median, np.max), strict=True))
+Rows = Iterator[dict[str, Any]]
+
+
+class Share(float):
+    """A share of a whole: a number in JSON, percent for people, never 0 for something."""
+
+    def __str__(self) -> str:
+        return f"{100 * self:.1f} %" if self >= 0.001 or not self else "under 0.1 %"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Rows by column: text, numbers, shares or None."""
+
+    name: str
+    title: str
+    rows: list[dict[str, Any]]  # all with the same columns
+    is_summary: bool  # printed on the terminal too
+
+
+def share(count: float, whole: float) -> Share:
+    """The share of a count; 0 of nothing is 0."""
+    return Share(count / whole if whole else 0.0)
+
+
+def tables(exploration: Exploration) -> list[Table]:
+    """The tables that have rows; first those of the summary."""
+    surveys, label = exploration.surveys, exploration.columns.label_column
+    names = label_names(exploration)
+    shown = f", {MAX_LABELS:,} shown" if len(names) > MAX_LABELS else ""
+
+    def by_split(rows_of: Callable[[Exploration, str], Rows]) -> Rows:
+        for split in surveys:
+            yield from ({"split": split, **row} for row in rows_of(exploration, split))
+
+    def by_count(kind: str, counts: Mapping[str, Mapping[str, int]]) -> Rows:
+        yield from ({kind: name, **row} for name, row in counts.items() if any(row.values()))
+
+    odd = {
+        kind.name: {split: len(survey.odd.get(kind.name, ())) for split, survey in surveys.items()}
+        for kind in ODDITIES
+    }
+    scripts = {
+        script: {split: int((survey.scripts == number).sum()) for split, survey in surveys.items()}
+        for number, script in enumerate(SCRIPTS)
+    }
+    summary = {
+        "splits": ("Splits", by_split(_split)),
+        "lengths": ("Lengths of the texts", by_split(_lengths)),
+        "truncation": ("What max_length cuts", _truncation(exploration)),
+        "tokens": (f"Tokens of {exploration.tokenizer_name}", by_split(_token_rows)),
+        "labels": (f"{label}, {len(names):,} classes{shown}", _label_rows(exploration, names[:MAX_LABELS])),
+        "numbers": (f"{label}, numbers", by_split(_numbers)),
+    }
+    details = {
+        "unknown": ("Pieces that the tokenizer does not know", by_split(_unknown)),
+        "columns": ("Columns", by_split(_column_rows)),
+        "values": ("Most frequent values", by_split(_values)),
+        "odd": ("Odd texts", by_count("text", odd)),
+        "scripts": ("Scripts", by_count("script", scripts)),
+    }
+    every = [
+        Table(name=name, title=title, rows=list(rows), is_summary=name in summary)
+        for name, (title, rows) in (summary | details).items()
+    ]
+    return [table for table in every if table.rows]
+
+
+def label_names(exploration: Exploration) -> list[str]:
+    """The classes, the most frequent of the first split first; none where labels are numbers."""
+    if not exploration.are_classes:
+        return []
+    first, *others = (survey.labels for survey in exploration.surveys.values() if survey.labels)
+    return [
+        *sorted(first, key=lambda name: (-first[name], name)),
+        *sorted({name for labels in others for name in labels} - first.keys()),
+    ]
+
+
+def _split(exploration: Exploration, split: str) -> Rows:
+    repeated = {one.kind: one.rows for one in exploration.overlaps if one.split == one.other == split}
+    yield {
+        "rows": exploration.surveys[split].num_rows,
+        "equal to earlier": repeated.get("exact", 0),
+        "nearly equal": repeated.get("near", 0),
+        "without label": exploration.surveys[split].unlabelled,
+    }
+
+
+def _lengths(exploration: Exploration, split: str) -> Rows:
+    units = {unit: getattr(exploration.surveys[split], unit) for unit in ("characters", "words")}
+    if split in exploration.tokens:
+        units["tokens"] = exploration.tokens[split].lengths
+    for unit, lengths in units.items():
+        shares = {"median": 0.5, "95 %": 0.95, "99 %": 0.99, "longest": 1}
+        quantiles = {name: quantile(lengths, value) for name, value in shares.items()}
+        yield {"unit": unit, "mean": float(lengths.mean()) if len(lengths) else 0.0, **quantiles}
+
+
+def _truncation(exploration: Exploration) -> Rows:
+    for limit in exploration.limits:
+        row: dict[str, Any] = {"max_length": limit}
+        for split, tokens in exploration.tokens.items():
+            row[f"{split} rows"], row[f"{split} tokens"] = map(Share, tokens.cut_by(limit))
+        yield row
+
+
+def _token_rows(exploration: Exploration, split: str) -> Rows:
+    if (tokens := exploration.tokens.get(split)) is not None:
+        rates = tokens.counts.rates()
+        yield {
+            "rows read": tokens.num_rows,
+            "tokens a word": rates["tokens_per_word"],
+            "characters a token": rates["characters_per_token"],
+            "unknown": Share(rates["unknown_rate"]),
+            "tokens used": tokens.counts.num_used,
+            "vocabulary": tokens.counts.vocab_size,
+        }
+
+
+def _unknown(exploration: Exploration, split: str) -> Rows:
+    if split in exploration.tokens:
+        for piece, count in exploration.tokens[split].unknown.most_common(NUM_UNKNOWN):
+            yield {"piece": piece, "times": count}
+
+
+def _label_rows(exploration: Exploration, names: list[str]) -> Rows:
+    counts = {split: survey.labels for split, survey in exploration.surveys.items() if survey.labels}
+    for name in names:
+        row: dict[str, Any] = {"label": name}
+        for split, labels in counts.items():
+            row[split], row[f"{split} share"] = labels[name], share(labels[name], labels.total())
+        yield row
+
+
+def _numbers(exploration: Exploration, split: str) -> Rows:
+    values = exploration.numbers.get(split, np.empty(0))
+    if len(values):
+        yield {name: float(reduce(values)) for name, reduce in REDUCERS.items()}
+
+
+def _column_rows(exploration: Exploration, split: str) -> Rows:
+    for name, column in exploration.surveys[split].columns.items():
+        counts = {"column": name, "type": column.kind, "null": column.nulls, "different": column.distinct}
+        for kind in ("lowest", "mean", "highest"):
+            counts[kind] = float(REDUCERS[kind](column.numbers)) if len(column.numbers) else None
+        yield counts
+
+
+def _values(exploration: Exploration, split: str) -> Rows:
+    for name, column in exploration.surveys[split].columns.items():
+        for value, count in column.common:
+            yield {"column": name, "value": value, "rows": count}
+
 
 RARE_SCRIPT = 0.01  # of the texts of all splits
 NEAR_CONSTANT = 0.99

@@ -15,8 +15,7 @@ from rich.text import Text
 
 from runwright import build
 from runwright.analysis.explore.explore import Exploration, choose_columns, explore
-from runwright.analysis.explore.findings import Finding, find
-from runwright.analysis.explore.tables import Share, Table, label_names, tables
+from runwright.analysis.explore.findings import Finding, Share, Table, find, label_names, tables
 from runwright.config.compose import checked, compose
 from runwright.config.targets import GROUPS
 from runwright.dataset.first_look import describe

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runwright.analysis.verify.subject import Finding, Subject
+from runwright.analysis.verify.parity import Finding, Subject
 from runwright.config.permissions import worker_environment
 from runwright.launch.group import WorkerGroup
 from runwright.launch.supervise import supervise
@@ -66,8 +66,7 @@ def measure(
 def measure_as_worker(folder: Path, *, checks: Sequence[str], num_rows: int, num_threads: int) -> None:
     """Measure as one of the processes; the first writes the findings of all."""
     from runwright import build
-    from runwright.analysis.verify.evaluation import check_evaluation
-    from runwright.analysis.verify.parity import check_parity
+    from runwright.analysis.verify.parity import check_evaluation, check_parity
     from runwright.trainer.processes import end_ranks
 
     config = read_config(folder / CONFIG_FILE)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from runwright.analysis.steps import LOSS, compare
-from runwright.analysis.verify.subject import BITS, Finding
+from runwright.analysis.verify.parity import BITS, Finding
 from runwright.config.permissions import worker_environment
 from runwright.runs.folder import CONFIG_FILE, create
 from runwright.runs.lock import is_busy

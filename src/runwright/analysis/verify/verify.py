@@ -16,8 +16,8 @@ from rich.text import Text
 
 from runwright import build
 from runwright.analysis.verify.group import MEASURED, measure
+from runwright.analysis.verify.parity import Finding, Verdict
 from runwright.analysis.verify.resume import check_resume, shorten
-from runwright.analysis.verify.subject import Finding, Verdict
 from runwright.config.compose import compose_checked
 from runwright.report.terminal import plain_table
 from runwright.store import cache_root
