@@ -36,7 +36,7 @@ def split_words(text: str, *, at_spaces: bool = False) -> list[Span]:
     Of scripts that put no space between words each letter is one. Numbers keep their points and
     commas, and every character the marks that combine with it. Or words are what spaces separate.
     """
-    return [match.span() for match in (regex.finditer(r"\S+", text) if at_spaces else _WORD.finditer(text))]
+    return [match.span() for match in (re.finditer(r"\S+", text) if at_spaces else _WORD.finditer(text))]
 
 
 def shared_pieces(text: str, words: Sequence[Span], begun: Collection[int]) -> list[range]:

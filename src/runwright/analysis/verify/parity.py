@@ -27,6 +27,33 @@ from runwright.types import Examples
 STREAM_ROWS = 200  # of a stream are looked at
 BITS = "bit for bit"
 Verdict = Literal["holds", "fails", "reported", "not checked"]
+PARITY, EVALUATION = "parity", "evaluation"
+# The promise, relative to the norm of the whole gradient; the more exact first.
+LIMITS = {torch.float64: 1e-10, torch.float32: 1e-5}
+# Where sums nearly cancel, rounding weighs more than a fixed limit can know: a cut may then differ by so many
+# times the difference between the uncut batch and the more exact precision.
+ROUNDING = 4
+BATCH_SIZE = 16  # enough for cuts of 4 and 1 to be others than the whole; a large one might not fit uncut
+CUTS = (4, 1)  # examples of a microbatch
+SHARED = Cut(microbatch_size=4)  # as many microbatches as processes, or more
+DEPENDS = (
+    "The loss or the gradient depends on how a batch is cut: {reason}. Until that is mended, results depend "
+    "on trainer.microbatch_size and launch.num_processes: keep both as they are."
+)
+PROCESSES = (
+    "One process and several do not compute the same: does the model or the task keep something of earlier "
+    "batches, or draw random numbers that torch's seed does not decide?"
+)
+PREDICTION_LIMIT = 1e-5  # between batches of other shapes, in float32; of metrics and of predictions
+BATCHING = (
+    "What is predicted for an example depends on the others in its batch: padding that is not masked, or "
+    "statistics over the batch in eval mode. Until that is mended, keep trainer.evaluate_tokens as it is."
+)
+OTHER_PREDICTIONS = (
+    "One process and several predict other numbers for the same batches: does the model keep something of "
+    "earlier batches, or draw random numbers in eval mode?"
+)
+ONCE = "An example was lost or counted twice: are the example ids that task.encode gives distinct?"
 
 
 class Finding(NamedTuple):
@@ -77,33 +104,6 @@ class Subject:
         return examples
 
 
-def sample(examples: Examples, count: int) -> PreparedExamples:
-    """At most so many examples, evenly from the whole split."""
-    total = len(examples)
-    positions = np.unique(np.linspace(0, total - 1, min(count, total)).astype(np.int64))
-    rows = examples.fetch(positions.tolist())
-    return PreparedExamples([record_batch(rows)], cache_note="")
-
-
-PARITY, EVALUATION = "parity", "evaluation"
-# The promise, relative to the norm of the whole gradient; the more exact first.
-LIMITS = {torch.float64: 1e-10, torch.float32: 1e-5}
-# Where sums nearly cancel, rounding weighs more than a fixed limit can know: a cut may then differ by so many
-# times the difference between the uncut batch and the more exact precision.
-ROUNDING = 4
-BATCH_SIZE = 16  # enough for cuts of 4 and 1 to be others than the whole; a large one might not fit uncut
-CUTS = (4, 1)  # examples of a microbatch
-SHARED = Cut(microbatch_size=4)  # as many microbatches as processes, or more
-DEPENDS = (
-    "The loss or the gradient depends on how a batch is cut: {reason}. Until that is mended, results depend "
-    "on trainer.microbatch_size and launch.num_processes: keep both as they are."
-)
-PROCESSES = (
-    "One process and several do not compute the same: does the model or the task keep something of earlier "
-    "batches, or draw random numbers that torch's seed does not decide?"
-)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gradient:
     """Loss and gradient of one update."""
@@ -137,9 +137,9 @@ class Measurement:
         except (RuntimeError, TypeError, ValueError) as error:  # kernels that know no float64, for example
             return None, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
-    def together(self, cut: Cut) -> Gradient:
+    def together(self) -> Gradient:
         """Measure in all processes."""
-        return measure_gradient(self.subject, self.model, cut=cut, ranks=self.subject.ranks)
+        return measure_gradient(self.subject, self.model, cut=SHARED, ranks=self.subject.ranks)
 
     def not_checked(self, reason: str) -> Finding:
         return Finding(PARITY, self.name, reason, allowed=f"{self.limit:.0e}", verdict="not checked")
@@ -163,7 +163,7 @@ def _check(run: Measurement, *, exact: Gradient | None) -> Generator[Finding, No
         yield run.not_checked(problem or "a process failed")
         return None
     several = ranks.num_ranks > 1
-    shared = run.together(SHARED) if several else None
+    shared = run.together() if several else None
     _switch_off_dropout(run.model)
     (plain, _), (again, _) = run.alone(SHARED), run.alone(SHARED, seed=1)
     chance = compare_gradients(plain, again)[0] if plain and again else 0.0
@@ -180,7 +180,7 @@ def _check(run: Measurement, *, exact: Gradient | None) -> Generator[Finding, No
         cut, problem = run.alone(Cut(microbatch_size=size))
         yield from _compare(run, whole, cut, f"cut by {size}", problem)
     if several:
-        yield from _compare(run, whole, run.together(SHARED), f"cut by 4 on {ranks.num_ranks} processes")
+        yield from _compare(run, whole, run.together(), f"cut by 4 on {ranks.num_ranks} processes")
     return whole
 
 
@@ -199,10 +199,9 @@ def _compare(
 
 def _diagnose(run: Measurement) -> str:
     """The likely reason: statistics over the batch, examples that are coupled, padding, or the loss."""
-    norms = {name: module for name, module in run.model.named_modules() if isinstance(module, _BatchNorm)}
-    if norms:
-        names = [f"{name}: {type(module).__name__}" for name, module in norms.items()]
-        return f"the model has statistics over the batch ({', '.join(names[:3])})"
+    modules = run.model.named_modules()
+    if norms := [f"{name}: {type(norm).__name__}" for name, norm in modules if isinstance(norm, _BatchNorm)]:
+        return f"the model has statistics over the batch ({', '.join(norms[:3])})"
     if run.subject.prepared.task.coupled_loss is not None:
         return "the outputs of an example depend on the others in its microbatch, or on padding"
     return "padding that is not masked, or a loss that is not a sum over the examples of a microbatch"
@@ -279,28 +278,17 @@ def _switch_off_dropout(model: torch.nn.Module) -> None:
                 setattr(module, name, 0.0)
 
 
-PREDICTION_LIMIT = 1e-5  # between batches of other shapes, in float32; of metrics and of predictions
-BATCHING = (
-    "What is predicted for an example depends on the others in its batch: padding that is not masked, or "
-    "statistics over the batch in eval mode. Until that is mended, keep trainer.evaluate_tokens as it is."
-)
-OTHER_PREDICTIONS = (
-    "One process and several predict other numbers for the same batches: does the model keep something of "
-    "earlier batches, or draw random numbers in eval mode?"
-)
-ONCE = "An example was lost or counted twice: are the example ids that task.encode gives distinct?"
-
-
 def check_evaluation(subject: Subject, *, num_rows: int) -> Iterator[Finding]:
     """One process against all, and other sizes of batches; findings on the first process."""
     ranks, task = subject.ranks, subject.prepared.task
     split = next((name for name in subject.prepared.examples if name != "train"), "train")
     if split not in subject.prepared.examples:
-        if ranks.is_first:
-            what, reason = "no split to evaluate", "train is a stream"
-            yield Finding(EVALUATION, what, reason, allowed="", verdict="not checked")
+        what, reason = "no split to evaluate", "train is a stream"
+        yield Finding(EVALUATION, what, reason, allowed="", verdict="not checked")
         return
-    examples = sample(subject.prepared.examples[split], num_rows)
+    whole = subject.prepared.examples[split]
+    rows = np.unique(np.linspace(0, len(whole) - 1, min(num_rows, len(whole))).astype(np.int64))
+    examples = PreparedExamples([record_batch(whole.fetch(rows.tolist()))], cache_note="")
     model = build.build_model(subject.config, subject.prepared, device=ranks.device)
     options = build.build_options(subject.config)
     tokens = options.evaluate_tokens
@@ -313,9 +301,11 @@ def check_evaluation(subject: Subject, *, num_rows: int) -> Iterator[Finding]:
         return
     reference = run(tokens)
     once = np.array_equal(np.unique(reference.example_ids), np.sort(examples.example_ids))
-    text, verdict, advice = ("each once", "holds", "") if once else ("not each once", "fails", ONCE)
-    what = f"{len(examples)} examples of {split}"
-    yield Finding(EVALUATION, what, text, allowed="each once", verdict=verdict, advice=advice)
+    what, text = f"{len(examples)} examples of {split}", "each once"
+    if once:
+        yield Finding(EVALUATION, what, text, text, "holds")
+    else:
+        yield Finding(EVALUATION, what, f"not {text}", text, "fails", ONCE)
     if ranks.num_ranks > 1:
         difference, where = _difference(subject, split, reference, run(tokens, ranks))
         what = f"{split} on {ranks.num_ranks} processes"
@@ -348,14 +338,11 @@ def _difference(subject: Subject, split: str, one: Any, other: Any) -> tuple[flo
         whole = evaluate(task.assemble(predictions, rows), metrics=metrics, group_names=groups)
         return columns | {name: np.asarray(value) for name, value in whole.metrics.items()}
 
-    values, others = numbers(one), numbers(other)
-    return max(((_largest(values[name], others[name]), name) for name in values), key=lambda pair: pair[0])
-
-
-def _largest(one: np.ndarray, other: np.ndarray) -> float:
-    """The largest difference; not a number in both is none, in one only an infinite one."""
-    missing = np.isnan(one), np.isnan(other)
-    if (missing[0] != missing[1]).any():
-        return math.inf
-    change = np.abs(one - other) / np.maximum(1.0, np.abs(one))
-    return float(np.max(np.where(missing[0], 0.0, change), initial=0.0))
+    others, changes = numbers(other), []
+    for name, values in numbers(one).items():
+        # not a number in both is no difference, in one only an infinite one
+        change = np.abs(values - others[name]) / np.maximum(1.0, np.abs(values))
+        change = np.where(np.isnan(change), math.inf, change)
+        same = np.isnan(values) & np.isnan(others[name])
+        changes.append((float(np.max(np.where(same, 0.0, change), initial=0.0)), name))
+    return max(changes, key=lambda pair: pair[0])
