@@ -48,12 +48,18 @@ def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> It
     """Differences of two records of provenance; a field that only one of them has is no difference."""
     yield from _source_changes(before, now)
     yield from _package_changes(before["packages"], now["packages"])
-    facts = [("python", before["python"]["version"], now["python"]["version"])]
-    facts += [(HARDWARE[key], before["hardware"][key], now["hardware"][key]) for key in HARDWARE]
-    facts += [("processes", before.get("num_processes"), now.get("num_processes"))]
-    for name, old, new in facts:
+    facts = [
+        {
+            "python": record["python"]["version"],
+            **record["hardware"],
+            "processes": record.get("num_processes"),
+        }
+        for record in (before, now)
+    ]
+    for key in ("python", *HARDWARE, "processes"):
+        old, new = (fact[key] for fact in facts)
         if old is not None and new is not None and old != new:
-            yield Change("machine", f"{name} {_plain(old)} → {_plain(new)}")
+            yield Change("machine", f"{HARDWARE.get(key, key)} {_plain(old)} → {_plain(new)}")
     if before["folder"] != now["folder"]:
         yield Change("machine", f"started in {now['folder']}, not in {before['folder']}", matters=False)
     old, new = ((record["git"] or {}).get("commit") for record in (before, now))
@@ -118,10 +124,9 @@ class Reproduction:
     def __str__(self) -> str:
         causes = "; ".join(str(change) for change in self.changes if change.matters)
         if self.verdict == "identical":
-            return "identical" + (f", although {causes}" if causes else "")
-        verdict = "different" if self.verdict == "different" else f"within tolerance ({self.tolerance:g})"
-        causes = causes or UNDETERMINED
-        return f"{verdict}, first at {self.first}, because {causes}"
+            return f"identical, although {causes}" if causes else "identical"
+        verdict = self.verdict + f" ({self.tolerance:g})" * (self.verdict == "within tolerance")
+        return f"{verdict}, first at {self.first}, because {causes or UNDETERMINED}"
 
 
 def reproduce(
@@ -176,12 +181,11 @@ def changes_around(folder: Path, config: Mapping[str, Any]) -> list[Change]:
     data = build.load_data(revealed)
     rows = rows_of(data, splits=other_splits(data, recorded_rows(folder).fingerprints))
     models, provenance = find_models(revealed, cache=cache_root()), surroundings(revealed)
-    return _changes(folder, config=config, rows=rows, models=models, provenance=provenance)
+    return _changes(folder, config, rows, models, provenance)
 
 
 def _changes(
     folder: Path,
-    *,
     config: Mapping[str, Any],
     rows: RowRecord,
     models: Mapping[str, Any],
@@ -208,26 +212,19 @@ def _judge(folder: Path, other: Path, *, tolerance: float) -> Reproduction:
     """Compare two finished runs of what should be the same."""
     comparisons = compare(folder, other)
     different = [row for row in comparisons if not row.is_equal]
-    row = min(
-        different, key=lambda row: row.step, default=None
-    )  # of several at one step the data, then the loss
+    # of several at one step the data, then the loss
+    row = min(different, key=lambda row: row.step, default=None)
     verdict: Verdict = "identical"
     if row is not None:
         verdict = "within tolerance" if _is_close(folder, other, tolerance) else "different"
-    changes = _changes(
-        folder,
-        config=read_config(other / CONFIG_FILE),
-        rows=recorded_rows(other),
-        models=read_json(other / MODELS_FILE),
-        provenance=read_json(other / PROVENANCE_FILE),
-    )
+    models, provenance = read_json(other / MODELS_FILE), read_json(other / PROVENANCE_FILE)
     return Reproduction(
         original=folder,
         folder=other,
         verdict=verdict,
         first=f"{row.where} ({row.what} {row.values[0]} → {row.values[1]})" if row else "",
         step=int(row.step) if row and math.isfinite(row.step) else None,
-        changes=changes,
+        changes=_changes(folder, read_config(other / CONFIG_FILE), recorded_rows(other), models, provenance),
         comparisons=comparisons,
         tolerance=tolerance,
     )
@@ -236,15 +233,13 @@ def _judge(folder: Path, other: Path, *, tolerance: float) -> Reproduction:
 def _is_close(folder: Path, other: Path, tolerance: float) -> bool:
     """Return True for the same data and every metric of every step within the tolerance."""
     (ledger, curves), (other_ledger, other_curves) = read_record(folder), read_record(other)
-    if ledger != other_ledger or curves.keys() != other_curves.keys() or LOSS not in curves:
+    one, two = flatten(curves), flatten(other_curves)
+    if ledger != other_ledger or one.keys() != two.keys() or LOSS not in curves:
         return False
-
-    if any(curve.keys() != other_curves[name].keys() for name, curve in curves.items()):
-        return False
-    pairs = ((v, other_curves[name][step]) for name, curve in curves.items() for step, v in curve.items())
     return all(
-        math.isclose(one, two, rel_tol=tolerance, abs_tol=tolerance) or (math.isnan(one) and math.isnan(two))
-        for one, two in pairs
+        math.isclose(value, two[key], rel_tol=tolerance, abs_tol=tolerance)
+        or (math.isnan(value) and math.isnan(two[key]))
+        for key, value in one.items()
     )
 
 

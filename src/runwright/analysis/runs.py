@@ -286,15 +286,12 @@ def print_rows(rows: Sequence[RunRow], columns: Sequence[str], *, num_hidden: in
 
     def fitted(headings: Mapping[str, str]) -> tuple[dict[str, int], bool]:
         """Widths of the columns, and if they fit; of the overrides alone the cells may be cut."""
-        widths = {
-            column: max(*map(len, headings[column].split("\n")), *map(len, cells[column]), 0)
-            for column in columns
-        }
-        free = console.width - sum(widths.values()) - BETWEEN * (len(widths) - 1)
-        if "overrides" in widths:
-            widths["overrides"] = min(widths["overrides"], max(MIN_OVERRIDES, widths["overrides"] + free))
-            free = console.width - sum(widths.values()) - BETWEEN * (len(widths) - 1)
-        return widths, free >= 0
+        lines = {name: [*headings[name].split("\n"), *cells[name]] for name in columns}
+        widths = {name: max(map(len, texts)) for name, texts in lines.items()}
+        wide, free = widths.get("overrides", 0), console.width - BETWEEN * (len(widths) - 1)
+        if wide:
+            widths["overrides"] = min(wide, max(MIN_OVERRIDES, wide + free - sum(widths.values())))
+        return widths, free >= sum(widths.values())
 
     headings = whole
     if not fitted(whole)[1] and (fitted(broken)[1] or not console.is_terminal):
@@ -327,10 +324,7 @@ def _cell(row: RunRow, column: str, *, common: set[str]) -> Text:
         case "folder":
             return Text(str(value or "-").removeprefix(f"{Path.cwd()}/"))
     text = "-" if value is None else number_text(value) if isinstance(value, float) else as_text(value)
-    return Text(
-        shorten(text, MAX_CELL),
-        style=STYLES.get(text, "") if column == "status" else "",
-    )
+    return Text(shorten(text, MAX_CELL), style=STYLES.get(text, "") if column == "status" else "")
 
 
 def print_run(row: RunRow, facts: Sequence[tuple[str, str]]) -> None:

@@ -28,7 +28,10 @@ from runwright.types import Metric, Predictions
 
 Records = Sequence[Mapping[str, Any]]
 # Fields of a record that a model wrote; the rest of it is the row.
-OUTPUTS = {"predicted", "score", "scores", "loss", "start", "end", "no_answer_margin", "exact", "f1"}
+OUTPUTS = {
+    *("predicted", "predicted_tags", "score", "scores", "loss"),
+    *("start", "end", "no_answer_margin", "exact", "f1"),
+}
 MIN_SHARE = 0.5  # of the smaller of both: below, they are other data
 
 
@@ -61,36 +64,27 @@ def read_pairs(one: Path, other: Path, split: str) -> Pairs | str:
     files = [folder / "predictions" / f"{split}.jsonl" for folder in (one, other)]
     if not all(file.is_file() for file in files):
         return f"not both have predictions of the {split} split"
-    first, second = (
-        [json.loads(line) for line in file.read_bytes().splitlines() if line.strip()] for file in files
-    )
+    first, second = ([*map(json.loads, filter(None, file.read_bytes().split(b"\n")))] for file in files)
     heads = [records[0].keys() if records else set() for records in (first, second)]
-    columns = sorted(
-        (heads[0] & heads[1]) - OUTPUTS - {"predicted_tags"}
-    )  # one run may record more of a row than the other
-
-    def identity(record: Mapping[str, Any]) -> str:
-        return json.dumps([record.get(column) for column in columns], ensure_ascii=False)
-
-    partners = {identity(record): position for position, record in enumerate(second)}
-    pairs = [(n, partners[key]) for n, record in enumerate(first) if (key := identity(record)) in partners]
+    columns = sorted((heads[0] & heads[1]) - OUTPUTS)  # one run may record more of a row than the other
+    keys = [
+        [json.dumps([record.get(name) for name in columns]) for record in side] for side in (first, second)
+    ]
+    partners = {key: position for position, key in enumerate(keys[1])}
+    pairs = [(n, partners[key]) for n, key in enumerate(keys[0]) if key in partners]
     smaller = min(len(first), len(second))
     if len(pairs) < MIN_SHARE * smaller or not pairs:
         return f"their {split} splits are not the same rows ({len(pairs):,} of {smaller:,} are in both)"
     positions = np.array(pairs, dtype=np.int64).T
-    return Pairs(
-        split=split,
-        records=(first, second),
-        positions=(positions[0], positions[1]),
-        num_left_out=len(first) + len(second) - 2 * len(pairs),
-    )
+    left_out = len(first) + len(second) - 2 * len(pairs)
+    rows = positions[0], positions[1]
+    return Pairs(split=split, records=(first, second), positions=rows, num_left_out=left_out)
 
 
 def losses_of(records: Records) -> np.ndarray | None:
     """The loss of each row, [N] float64; None where a row has none."""
-    if not all("loss" in record for record in records):
-        return None
-    return np.array([float(record["loss"]) for record in records])
+    has_losses = all("loss" in record for record in records)
+    return np.array([float(record["loss"]) for record in records]) if has_losses else None
 
 
 def correctness_of(records: Records) -> np.ndarray | None:
@@ -99,7 +93,13 @@ def correctness_of(records: Records) -> np.ndarray | None:
         return None
     if are_answers(records):
         return np.array([float(record["exact"]) for record in records])
-    return np.array([float(_unscored(record["predicted"]) == record["expected"]) for record in records])
+
+    def unscored(item: Any) -> Any:  # a span as labels are written
+        return {key: item[key] for key in item if key != "score"} if isinstance(item, Mapping) else item
+
+    pairs = ((record["predicted"], record["expected"]) for record in records)
+    values = ((list(map(unscored, one)) if isinstance(one, list) else one, other) for one, other in pairs)
+    return np.array([float(one == other) for one, other in values])
 
 
 def _are_labelled(records: Records) -> bool:
@@ -111,16 +111,6 @@ def are_answers(records: Records) -> bool:
     return all(record.keys() >= {"predicted", "expected", "exact", "f1"} for record in records) and all(
         isinstance(record["predicted"], str) and isinstance(record["expected"], list) for record in records
     )
-
-
-def _unscored(value: Any) -> Any:
-    """A prediction as labels are written: spans without their scores."""
-    if not isinstance(value, list):
-        return value
-    return [
-        {key: entry for key, entry in item.items() if key != "score"} if isinstance(item, Mapping) else item
-        for item in value
-    ]
 
 
 def label_names(folder: Path) -> tuple[str, ...]:
@@ -143,36 +133,32 @@ def as_predictions(records: Records, labels: tuple[str, ...]) -> Predictions | R
     predicted, expected = ([record[key] for record in records] for key in ("predicted", "expected"))
     items = [item for value in (*predicted, *expected) if isinstance(value, list) for item in value]
     if any(isinstance(item, Mapping) for item in items):
-        types = {name: number for number, name in enumerate(sorted({span["type"] for span in items}))}
-        spans, expected_spans = (
-            Ragged.of(
-                [[(span["start"], span["end"], types[span["type"]]) for span in row] for row in rows],
-                dtype=np.int64,
-                width=3,
-            )
-            for rows in (predicted, expected)
-        )
-        numbers = {name: number for number, name in enumerate(labels)}
-        tags: dict[str, Any] = {
-            name: Ragged.of([[numbers[tag] for tag in record[key]] for record in records], dtype=np.int64)
-            for name, key in (("predicted", "predicted_tags"), ("expected", "expected_tags"))
-            if all(key in record for record in records)
-        }
-        return Recorded(example_ids=ids, spans=spans, expected_spans=expected_spans, **tags)
-    columns = [_column(values, labels) for values in (predicted, expected)]
-    if columns[0] is None or columns[1] is None:
+        types = sorted({span["type"] for span in items})
+        columns: dict[str, Any] = {}
+        for name, rows in (("spans", predicted), ("expected_spans", expected)):
+            spans = [
+                [(span["start"], span["end"], types.index(span["type"])) for span in row] for row in rows
+            ]
+            columns[name] = Ragged.of(spans, dtype=np.int64, width=3)
+        for name in ("predicted", "expected"):
+            if all(f"{name}_tags" in record for record in records):
+                tags = [list(map(labels.index, record[f"{name}_tags"])) for record in records]
+                columns[name] = Ragged.of(tags, dtype=np.int64)
+        return Recorded(example_ids=ids, **columns)
+    one, other = (_column(values, labels) for values in (predicted, expected))
+    if one is None or other is None:
         return None
     # Metrics take the number of classes from the scores; those of each class are not in the file, so a
     # metric that needs them is NaN.
-    scores = np.full((len(ids), len(labels)), np.nan) if columns[0].dtype != np.float64 else None
-    return Predictions(example_ids=ids, predicted=columns[0], expected=columns[1], scores=scores, losses=None)
+    scores = np.full((len(ids), len(labels)), np.nan) if one.dtype != np.float64 else None
+    return Predictions(example_ids=ids, predicted=one, expected=other, scores=scores, losses=None)
 
 
 def _column(values: list[Any], labels: tuple[str, ...]) -> np.ndarray | None:
     """Numbers, class ids or sets of classes [N, C] bool; None for anything else."""
-    classes = {name: number for number, name in enumerate(labels)}
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return np.array(values, dtype=np.float64)
+    classes = {name: number for number, name in enumerate(labels)}
     if all(isinstance(value, str) and value in classes for value in values):
         return np.array([classes[value] for value in values], dtype=np.int64)
     if all(isinstance(value, list) and classes.keys() >= set(map(str, value)) for value in values):
@@ -200,8 +186,7 @@ def compare_rows(first: Side, second: Side, *, confidence: float) -> tuple[list[
         tested = {difference.metric for difference in differences}
         recorded = [name for name in metric_names([first]) if second.values(name)]
         # without the metrics of groups
-        untested = [name for name in recorded if name.rpartition("/")[0] == split and name not in tested]
-        if untested:
+        if untested := [n for n in recorded if n.rpartition("/")[0] == split and n not in tested]:
             notes.append(f"not tested, for the predictions of both do not give them: {', '.join(untested)}")
     return differences, notes
 
@@ -276,10 +261,7 @@ def _compare_metrics(
 def _are_recorded(values: list[float], name: str, sides: tuple[Side, Side]) -> bool:
     """Return True if values over all rows are the ones that the runs recorded, where they recorded any."""
     recorded = [side.rows[0].metrics.get(name, value) for value, side in zip(values, sides, strict=True)]
-    return all(
-        math.isfinite(value) and math.isclose(value, expected, rel_tol=1e-6, abs_tol=1e-9)
-        for value, expected in zip(values, recorded, strict=True)
-    )
+    return bool(np.isfinite(values).all() and np.allclose(values, recorded, rtol=1e-6, atol=1e-9))
 
 
 def _evaluate(metric: Metric, predictions: Any) -> float:

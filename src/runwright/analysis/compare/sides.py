@@ -39,9 +39,8 @@ class Side:
     def label(self) -> str:
         """Names and ids of the runs for people."""
         names = ", ".join(dict.fromkeys(row.name for row in self.rows))
-        ids = " ".join(row.short_id for row in self.rows[:4])
         more = f" and {len(self.rows) - 4} more" if len(self.rows) > 4 else ""
-        return f"{names} ({ids}{more})"
+        return f"{names} ({' '.join(row.short_id for row in self.rows[:4])}{more})"
 
     @property
     def best_metric(self) -> str:

@@ -7,12 +7,15 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from rich.table import Table
+from rich.text import Text
 
 from runwright.analysis.compare.paired import compare_rows
 from runwright.analysis.compare.sides import (
+    SEEDS,
     Difference,
     Side,
     less_is_better,
@@ -21,10 +24,19 @@ from runwright.analysis.compare.sides import (
     split_rank,
 )
 from runwright.analysis.compare.statistics import permutation_p, welch
-from runwright.report.terminal import mean_text, number_text
+from runwright.report.terminal import (
+    mean_text,
+    number_text,
+    plain_table,
+    print_table,
+    result_console,
+    shorten,
+)
 from runwright.tracker.journal import FILE_NAME, read_curves
 
 SEEDED = "Welch's test over runs"
+MAX_VALUE = 40  # characters of a setting
+MAX_POINTS = 50  # of the curve of the training loss
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +55,7 @@ class Verdict:
     @property
     def words(self) -> str:
         """The answer in a sentence."""
-        first, second = self.letters
-        main = self.main
+        (first, second), main = self.letters, self.main
         if main is None:
             return f"Whether {second} is better than {first} cannot be tested."
         interval = main.interval
@@ -107,24 +118,12 @@ def _compare_seeds(first: Side, second: Side, *, confidence: float) -> Iterator[
 
 def _notes_on_seeds(first: Side, second: Side) -> Iterator[str]:
     for side in (first, second):
-        mixed = mixed_settings(side)
-        if mixed:
+        if mixed := mixed_settings(side):
             yield f"the runs of {side.letter} differ in more than seeds: {', '.join(mixed[:5])}"
-        seeds = [
-            tuple(str(row.settings.get(f"seeds.{name}")) for name in ("data", "init", "dropout"))
-            for row in side.rows
-        ]
-        if len(set(seeds)) < len(seeds):
+        seeds = {tuple(str(row.settings.get(key)) for key in SEEDS[1:]) for row in side.rows}
+        if len(seeds) < len(side.rows):
             yield f"some runs of {side.letter} have the same seeds: they count as several and may be one"
     yield "the interval says what other seeds would change, not what other test rows would"
-
-
-if TYPE_CHECKING:
-    from rich.table import Table
-    from rich.text import Text
-
-MAX_VALUE = 40  # characters of a setting
-MAX_POINTS = 50  # of the curve of the training loss
 
 
 def print_comparison(
@@ -135,15 +134,11 @@ def print_comparison(
     with_groups: bool,
 ) -> None:
     """Print sides, differing settings, metrics with their differences, and the verdicts."""
-    from rich.text import Text
-
-    from runwright.report.terminal import print_table, result_console, shorten
-
     console = result_console()
     for side in sides:
         console.print(Text.assemble((f"{side.letter}  ", "bold"), side.label), soft_wrap=True)
     if settings:
-        table = _table("what differs", sides, justify="left")
+        table = _table("what differs", sides)
         for key, values in settings.items():
             table.add_row(Text(key), *(Text(shorten(text, MAX_VALUE)) for text in values))
         print_table(table, console=console, above=1)
@@ -151,16 +146,13 @@ def print_comparison(
         console.print("no setting differs")
     print_table(_metrics_table(sides, verdicts, with_groups=with_groups), console=console, above=1, below=1)
     for verdict in verdicts:
-        main = verdict.main
-        style = "bold" if main is not None and main.better is not None else ""
-        console.print(Text(verdict.words, style=style), soft_wrap=True)
+        is_sure = verdict.main is not None and verdict.main.better is not None
+        console.print(Text(verdict.words, style="bold" if is_sure else ""), soft_wrap=True)
     for note in dict.fromkeys(note for verdict in verdicts for note in verdict.notes):
         console.print(Text(f"  note: {note}", style="dim"), soft_wrap=True)
 
 
 def _metrics_table(sides: Sequence[Side], verdicts: Sequence[Verdict], *, with_groups: bool) -> Table:
-    from rich.text import Text
-
     table = _table("metric", sides, justify="right")
     for verdict in verdicts:
         table.add_column(Text(f"{verdict.letters[1]} - {verdict.letters[0]}"), no_wrap=True)
@@ -178,20 +170,16 @@ def _metrics_table(sides: Sequence[Side], verdicts: Sequence[Verdict], *, with_g
     return table
 
 
-def _table(heading: str, sides: Sequence[Side], *, justify: str) -> Table:
-    from runwright.report.terminal import plain_table
-
+def _table(heading: str, sides: Sequence[Side], *, justify: Any = "left") -> Table:
     table = plain_table()
     table.add_column(heading, no_wrap=True)
     for side in sides:
-        table.add_column(side.letter, justify="right" if justify == "right" else "left", no_wrap=True)
+        table.add_column(side.letter, justify=justify, no_wrap=True)
     return table
 
 
 def _difference_cell(difference: Difference | None, second: Sequence[float], first: Sequence[float]) -> Text:
     """The difference with its interval, and its two values where the columns show others."""
-    from rich.text import Text
-
     if difference is None:
         return Text("-")
     interval = difference.interval

@@ -201,9 +201,8 @@ def find(exploration: Exploration) -> list[Finding]:
     """All findings, problems first, each once for all splits that it concerns."""
     checks = (_overlaps, _noise, _labels, _shifts, _odd, _scripts, _tokens, _columns)
     together: dict[tuple[str, str], list[Finding]] = {}
-    for check in checks:
-        for finding in check(exploration):
-            together.setdefault((finding.level, finding.what), []).append(finding)
+    for finding in (finding for check in checks for finding in check(exploration)):
+        together.setdefault((finding.level, finding.what), []).append(finding)
     findings = []
     for (_, what), alike in together.items():
         places = ", ".join(finding.where for finding in alike)
@@ -253,14 +252,13 @@ def _labels(exploration: Exploration) -> Iterator[Finding]:
         return
     problem = "multi_label" if exploration.columns.label_separator else "single_label"
     yield from (Finding("look", note) for note in doubtful_names(sorted(counts), problem))
-    (name, count), *_ = counts.most_common(1)
+    ((name, count),) = counts.most_common(1)
     if count >= DOMINANT_CLASS * counts.total():
         rate = f"{count / counts.total():.1%}"
         what = f"{rate} of the labels of train are {name!r}: always saying so is right that often"
         hint = "judge by f1_macro or matthews; task.class_weights=balanced, or SamplePerClass"
         yield Finding("look", what, hint)
-    rare = sorted(name for name, count in counts.items() if count < RARE_CLASS)
-    if rare:
+    if rare := sorted(name for name, count in counts.items() if count < RARE_CLASS):
         names = listed(map(repr, rare))
         yield Finding("look", f"{len(rare)} of {len(counts)} classes have under {RARE_CLASS} rows: {names}")
 
@@ -326,13 +324,11 @@ def _tokens(exploration: Exploration) -> Iterator[Finding]:
         num_unknown, num_tokens = tokens.counts.num_unknown, tokens.counts.num_tokens
         if num_unknown > MANY_UNKNOWN * num_tokens:
             rate = f"{share(num_unknown, num_tokens)} of the tokens of {split}"
-            pieces = tokens.unknown.items()
-            helps = (
-                sum(count for piece, count in pieces if normalize("NFKC", piece) != piece) > num_unknown / 2
-            )
-            hint = f"another tokenizer, or {'NormalizeUnicode with NFKC' if helps else 'MapCharacters'}"
+            changed = [n for piece, n in tokens.unknown.items() if normalize("NFKC", piece) != piece]
+            step = "NormalizeUnicode with NFKC" if sum(changed) > num_unknown / 2 else "MapCharacters"
+            hint, what = f"another tokenizer, or {step}", f"{PLACE} are unknown to the tokenizer"
             pieces = (f"{piece} ({count:,} times)" for piece, count in tokens.unknown.most_common(5))
-            yield Finding("look", f"{PLACE} are unknown to the tokenizer", hint, tuple(pieces), rate)
+            yield Finding("look", what, hint, tuple(pieces), rate)
 
 
 def _columns(exploration: Exploration) -> Iterator[Finding]:

@@ -161,8 +161,7 @@ def survey_column(rows: Dataset, name: str) -> ColumnSurvey:
     """Count the different values of a column by their hashes."""
     kind = rows.features.arrow_schema.field(name).type
     hashes, numbers = [np.empty(0, np.uint64)], [np.empty(0)]
-    for _, batch in batches(rows.select_columns([name])):
-        values = batch[name]
+    for values in (batch[name] for _, batch in batches(rows.select_columns([name]))):
         hashes.append(hashes_of(value_texts(values)))
         if pa.types.is_integer(kind) or pa.types.is_floating(kind):
             floats = values.to_numpy(zero_copy_only=False).astype(np.float64)

@@ -152,10 +152,8 @@ class CsvReader(Reader):
             elif not self.dialect.lenient:
                 raise wrong_number(fields, names, at)
 
-    def records(self, at: Position, /) -> Iterator[dict[str, Any]]:
-        names = self.names(at.address, at.split or "")
-        for fields in self.rows(at, names):
-            yield dict(zip(names, fields, strict=True))
+    def columns_of(self, address: str, /) -> tuple[str, ...]:
+        return self.names(address, "")
 
     def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         """An empty number is null, an empty string stays a string."""
@@ -181,18 +179,15 @@ class CsvReader(Reader):
         if unknown:
             shown = list(next(iter(names.values())))
             raise ConfigError(f"dataset.source.column_types names {unknown[0]!r}; columns: {shown}")
-        kinds = dict(self.column_types)
-        filled: set[str] = set()
+        kinds: dict[str, str] = {}  # of columns with a value
         for at, batch in batches_to_learn(files, sampled, lambda at: self.rows(at, names[at.split or ""])):
             for name, values in zip(names[at.split or ""], zip(*batch, strict=True), strict=True):
-                filled |= {name} if any(values) else set()
-                if name not in self.column_types:
+                if any(values):
                     kinds[name] = _narrowest([*map(self._number, values)], kinds.get(name, "int"))
-        empty = {name: "string" for name in kinds if name not in filled and name not in self.column_types}
-        types = {name: _TYPES[kind] for name, kind in (kinds | empty).items()}
+        types = {name: _TYPES[kind] for name, kind in (kinds | dict(self.column_types)).items()}
         return {
-            split: pa.schema([(name, types.get(name, _TYPES["string"])) for name in names[split]])
-            for split in names
+            split: pa.schema([(name, types.get(name, _TYPES["string"])) for name in columns])
+            for split, columns in names.items()
         }
 
     def _number(self, text: str) -> str:
@@ -231,12 +226,7 @@ class CsvReader(Reader):
 
 def _narrowest(values: Sequence[str], kind: str) -> str:
     """The narrowest of int, float and string that holds these and what `kind` held; "" fits all."""
-    if kind == "int":
-        if all(_WHOLE.fullmatch(value) for value in values if value):
-            return "int"
-        kind = "float"
-    if kind == "float" and all(
-        _WHOLE.fullmatch(value) or _DECIMAL.fullmatch(value) for value in values if value
-    ):
-        return "float"
-    return "string"
+    if kind == "int" and all(map(_WHOLE.fullmatch, filter(None, values))):
+        return "int"
+    numbers = (_WHOLE.fullmatch(value) or _DECIMAL.fullmatch(value) for value in values if value)
+    return "float" if kind != "string" and all(numbers) else "string"
