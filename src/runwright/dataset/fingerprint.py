@@ -111,8 +111,7 @@ def _column(rows: Dataset, column: str) -> str:
             array = np.ascontiguousarray(pc.fill_null(values, zero).to_numpy(zero_copy_only=False))
             content = array.astype(array.dtype.newbyteorder("<")).tobytes()
         else:
-            text = json.dumps(values.to_pylist(), sort_keys=True, ensure_ascii=False, default=str)
-            content = text.encode()
+            content = json.dumps(values.to_pylist(), sort_keys=True, ensure_ascii=False, default=str).encode()
         hasher.update(content)
     return hasher.hexdigest()
 
@@ -169,11 +168,8 @@ def write_row_hashes(
 def read_row_hashes(folder: Path) -> dict[str, RowHashes]:
     """The recorded hashes of a run's rows, by split."""
     arrays = _read(folder / FILE_NAME)
-    splits = [name.removesuffix("/hash") for name in arrays if name.endswith("/hash")]
-    return {
-        split: RowHashes(row_ids=arrays[f"{split}/row_id"], hashes=arrays[f"{split}/hash"])
-        for split in splits
-    }
+    named = {name.removesuffix("/hash"): array for name, array in arrays.items() if name.endswith("/hash")}
+    return {split: RowHashes(row_ids=arrays[f"{split}/row_id"], hashes=one) for split, one in named.items()}
 
 
 def read_trained(folder: Path) -> np.ndarray:

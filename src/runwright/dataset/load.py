@@ -109,10 +109,10 @@ def _stream(
 ) -> RowStream:
     stream = source.get("train")
     if not isinstance(stream, RowStream):
-        raise ConfigError(
+        problem = (
             "dataset.streaming: given true, but train of this source is not read as a stream; csv, json, "
-            "parquet, text and hub are, with source.streaming: true"
         )
+        raise ConfigError(f"{problem}parquet, text and hub are, with source.streaming: true")
     return replace(stream, columns=columns, cleaning=cleaning, limit=subset.get("train"))
 
 
@@ -154,11 +154,9 @@ def _held_out(
     if not wanted:
         return splits
     if "train" not in splits:
-        raise DataError(
-            f"there is no train split to hold out from; splits: {', '.join(splits)}; set "
-            f"{' '.join(f'dataset.holdout.{split}=0' for split in wanted)}",
-            split="train",
-        )
+        none = " ".join(f"dataset.holdout.{split}=0" for split in wanted)
+        problem = f"there is no train split to hold out from; splits: {', '.join(splits)}; set {none}"
+        raise DataError(problem, split="train")
     rows = splits["train"]
     for column in (*ids, *([] if stratify_by is None else [stratify_by])):
         if column not in rows.column_names:
@@ -173,10 +171,8 @@ def _held_out(
     sizes = [f"{len(of_split)} for {split}" for split, of_split in positions.items() if split != "train"]
     notes.append(f"held out of {len(rows)} rows of train: {', '.join(sizes)}")
     together = {**splits, **{split: take(rows, of_split) for split, of_split in positions.items()}}
-    return {
-        split: together[split]
-        for split in sorted(together, key=lambda split: [not split.startswith(name) for name in USUAL])
-    }
+    order = sorted(together, key=lambda split: [not split.startswith(name) for name in USUAL])
+    return {split: together[split] for split in order}
 
 
 def _listed(

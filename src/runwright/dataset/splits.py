@@ -40,11 +40,9 @@ def hold_out(
     """
     counts = {name: _count(name, share, len(row_ids)) for name, share in shares.items()}
     if sum(counts.values()) >= len(row_ids):
-        raise DataError(
-            f"{' + '.join(f'{count} for {name}' for name, count in counts.items())} leaves nothing of "
-            f"{len(row_ids)} rows to train on; lower dataset.holdout",
-            split="train",
-        )
+        taken = " + ".join(f"{count} for {name}" for name, count in counts.items())
+        problem = f"{taken} leaves nothing of {len(row_ids)} rows to train on; lower dataset.holdout"
+        raise DataError(problem, split="train")
     order = random_order(row_ids, seed=seed, purpose="holdout")
     groups = [order] if strata is None else [order[strata[order] == stratum] for stratum in np.unique(strata)]
     sizes = np.array([len(group) for group in groups])
@@ -99,8 +97,6 @@ def strata_of(values: Sequence[object], *, column: str) -> np.ndarray:
     codes: dict[str, int] = {}
     strata = np.array([codes.setdefault(repr(value), len(codes)) for value in values], dtype=np.int64)
     if len(codes) > _MAX_STRATA:
-        raise DataError(
-            f"{len(codes)} different values are too many to stratify by (at most {_MAX_STRATA})",
-            column=column,
-        )
+        problem = f"{len(codes)} different values are too many to stratify by (at most {_MAX_STRATA})"
+        raise DataError(problem, column=column)
     return strata

@@ -88,10 +88,7 @@ class SamplePerClass:
 
     def __call__(self, splits: Splits) -> Splits:
         require_splits(splits, self.within, option="SamplePerClass.within")
-        return {
-            split: self._sampled(rows, split) if split in self.within else rows
-            for split, rows in splits.items()
-        }
+        return splits | {split: self._sampled(splits[split], split) for split in self.within}
 
     def _sampled(self, rows: Dataset, split: str) -> Dataset:
         if self.column not in rows.column_names:
@@ -119,5 +116,4 @@ class Within:
 
     def __call__(self, splits: Splits) -> Splits:
         require_splits(splits, self.splits, option="Within.splits")
-        changed = self.step({split: splits[split] for split in self.splits})
-        return {split: changed.get(split, rows) for split, rows in splits.items()}
+        return splits | self.step({split: splits[split] for split in self.splits})

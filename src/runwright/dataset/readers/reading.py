@@ -104,8 +104,8 @@ def lines_of(at: Position, encoding: str) -> Iterator[str]:
     with open_bytes(at.address, split=at.split) as stream:
         stream.seek(at.offset)
         if not ends_lines_with_one_byte(encoding):
-            for at.num_lines, line in enumerate(_decoded_whole(stream.read(), at, encoding), start=1):
-                at.line = at.num_lines
+            for line in _decoded_whole(stream.read(), at, encoding):
+                at.line = at.num_lines = at.num_lines + 1
                 yield line
             return
         for whole in stream:
@@ -115,8 +115,7 @@ def lines_of(at: Position, encoding: str) -> Iterator[str]:
             for line in _AFTER_RETURN.split(whole) if inside else (whole,):
                 # a byte-order mark is none but at the beginning of the file
                 codec = "utf-8" if at.offset and encoding == "utf-8-sig" else encoding
-                at.num_lines += 1
-                at.line = at.num_lines
+                at.line = at.num_lines = at.num_lines + 1
                 try:
                     text = line.decode(codec)
                 except UnicodeDecodeError as error:
