@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from runwright.dataset.readers.addresses import files_of_splits
-from runwright.dataset.readers.csv_rows import delimiter_of
+from runwright.dataset.readers.csv_rows import DELIMITERS, character_of
 from runwright.dataset.readers.reading import Files, Position, Reader, known_encoding, lines_of
 from runwright.dataset.readers.streams import read_files
 from runwright.errors import ConfigError
@@ -39,7 +39,8 @@ def read_conll(
     with `comment` before the first word of a sentence, and the ranges and empty nodes of CoNLL-U. Raises
     DataError naming file, row and line for a line with too few columns.
     """
-    mark = None if separator == "whitespace" else delimiter_of(separator, "dataset.source.separator")
+    mark = None if separator == "whitespace" else separator
+    mark = mark and character_of(mark, "dataset.source.separator", DELIMITERS)
     if not columns:
         raise ConfigError(
             "dataset.source.columns: expected at least one name with its column number from 0, as in words: 0"

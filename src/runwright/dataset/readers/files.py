@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from datasets import Features
 
 from runwright.dataset.readers.addresses import files_of_splits, is_remote, open_bytes, path_of
-from runwright.dataset.readers.csv_rows import CsvReader, Dialect, delimiter_of, quote_of
+from runwright.dataset.readers.csv_rows import DELIMITERS, QUOTES, CsvReader, character_of
 from runwright.dataset.readers.json_rows import JsonReader
 from runwright.dataset.readers.reading import Files, Position, Reader, known_encoding, lines_of, whole_text
 from runwright.dataset.readers.streams import Sources, read_files
@@ -51,16 +51,18 @@ def read_csv(
     says which; an empty number is null. With a header, `column_names` replaces the names in it. Of a stream
     the first 10,000 values of train count.
     """
-    dialect = Dialect(
-        delimiter=delimiter_of(delimiter, "dataset.source.delimiter"),
-        quote=quote_of(quote, "dataset.source.quote"),
+    reader = CsvReader(
+        delimiter=character_of(delimiter, "dataset.source.delimiter", DELIMITERS),
+        quote=character_of(quote, "dataset.source.quote", QUOTES),
         encoding=known_encoding(encoding),
         header=header,
         column_names=tuple(column_names) if column_names else None,
-        escape=None if escape == quote else quote_of(escape, "dataset.source.escape"),  # doubled, as ever
+        # the same: doubled, as ever
+        escape=None if escape == quote else character_of(escape, "dataset.source.escape", QUOTES),
         comment=comment,
+        column_types=dict(column_types),
+        decimal_comma=decimal == "comma",
     )
-    reader = CsvReader(dialect=dialect, column_types=dict(column_types), decimal_comma=decimal == "comma")
     return read_files(reader, files_of_splits(files, folder), streaming=streaming)
 
 

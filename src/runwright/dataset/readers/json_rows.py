@@ -43,10 +43,6 @@ class JsonReader(Reader):
     field: str | None
     columns: tuple[str, ...] | None = None  # None: all
 
-    @property
-    def line_encoding(self) -> str:
-        return self.encoding
-
     def rows(self, at: Position, names: Sequence[str], /) -> Iterator[list[Any]]:
         """The values of each object; a key that it lacks is null."""
         for row in self._objects(at):

@@ -60,7 +60,7 @@ class Reader:
     @property
     def line_encoding(self) -> str | None:
         """The encoding of files that are read by lines."""
-        return None
+        return getattr(self, "encoding", None)
 
     def schemas(self, files: Files, sampled: str | None, /) -> dict[str, pa.Schema]:
         """The columns of each split; of the split `sampled` only the first rows count."""
