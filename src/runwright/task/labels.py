@@ -41,22 +41,20 @@ def read_written(value: Any) -> Any:
     if not looks_written(value):
         return value
     text = value.strip()
-    try:
+    with suppress(ValueError, RecursionError):
         return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of Python, about a backslash in a text
-            read = ast.literal_eval(_TOKEN.sub(_as_python, text))
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        return value
-    return read if isinstance(read, list | dict) else value
 
+    def as_python(token: re.Match[str]) -> str:
+        if token["text"]:
+            return token["text"] + "," * bool(token["gap"])
+        return _AS_PYTHON[token.lastgroup or ""]
 
-def _as_python(token: re.Match[str]) -> str:
-    if token["text"]:
-        return token["text"] + ("," if token["gap"] else "")
-    return _AS_PYTHON[token.lastgroup or ""]
+    # Python warns of a backslash in a text
+    with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        with warnings.catch_warnings(action="ignore"):
+            read = ast.literal_eval(_TOKEN.sub(as_python, text))
+        return read if isinstance(read, list | dict) else value
+    return value
 
 
 MAX_NUMBER = 1e18  # its squared error is finite in float32
@@ -74,11 +72,10 @@ def is_missing(value: Any) -> bool:
 
 def as_number(value: Any) -> float:
     """The value as a float; NaN where it is no finite number."""
-    try:
-        number = math.nan if is_missing(value) else float(value)
-    except (TypeError, ValueError):
-        return math.nan
-    return number if math.isfinite(number) else math.nan
+    with suppress(TypeError, ValueError):
+        if not is_missing(value) and math.isfinite(number := float(value)):
+            return number
+    return math.nan
 
 
 def _is_number(name: str) -> bool:
@@ -147,10 +144,11 @@ def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tupl
     if len(distinct) > MAX_CLASSES_FROM_DATA:
         problem = (
             f"{len(distinct)} distinct values; at most {MAX_CLASSES_FROM_DATA} classes are taken from the "
-            "data. Is this the label column? For numbers use task.problem=regression; for more classes "
-            "give task.label_file"
         )
-        raise DataError(problem, split=split, column=column)
+        problem += (
+            "data. Is this the label column? For numbers use task.problem=regression; for more classes "
+        )
+        raise DataError(f"{problem}give task.label_file", split=split, column=column)
     for name in sorted({value for value in values if isinstance(value, str)}):
         if name.startswith("[") != name.endswith("]") or list_in(name) is not None:
             problem = f"{name!r} reads as a list, or a piece of one: several classes need task.problem="
@@ -203,10 +201,8 @@ class LabelEncoder:
         if is_missing(value):
             problem = "the label is empty"
         elif not isinstance(value, Hashable) or isinstance(value, bytes | tuple):
-            problem = (
-                f"expected one class, given {value!r:.60}; a row with several of them needs "
-                "task.problem=multi_label and a list"
-            )
+            problem = f"expected one class, given {value!r:.60}; a row with several of them needs "
+            problem += "task.problem=multi_label and a list"
         elif name in self._ids:
             return self._ids[name]
         elif is_id and self._ordered:
@@ -260,10 +256,9 @@ def split_labels(value: Any, separator: str) -> list[Any]:
     """The labels of one multi-label value: a list, also as text, a string with separators, one or none."""
     if is_missing(value):
         return []
-    if isinstance(value, str) and (items := list_in(value)) is not None:
-        return items
     if isinstance(value, str):
-        return [label.strip() for label in value.split(separator) if label.strip()]
+        items = list_in(value)
+        return items if items is not None else list(filter(None, map(str.strip, value.split(separator))))
     if isinstance(value, Iterable) and not isinstance(value, Mapping | bytes):
         return list(value)
     return [value]
@@ -292,10 +287,7 @@ def read_number(value: Any, **where: Any) -> float:
 def each_label(labels: Iterable[Any]) -> Iterator[int]:
     """All class ids of labels that are one class each, sets of them, or a tag for each word."""
     for label in labels:
-        if isinstance(label, int):
-            yield label
-        else:
-            yield from label
+        yield from [label] if isinstance(label, int) else label
 
 
 def by_class(values: Mapping[str, float], names: Sequence[str], *, option: str) -> tuple[float, ...]:

@@ -90,12 +90,8 @@ class SentenceEmbedding(Task):
 
     def model_files(self, model: Any) -> dict[str, str]:
         """Files with which sentence-transformers makes the same vectors."""
-        return sentence_transformers_files(
-            pooling=self.pooling,
-            normalize=self.normalize,
-            dimension=model.config.hidden_size,
-            max_length=self.max_length,
-        )
+        options: Any = {name: getattr(self, name) for name in self.learned}
+        return sentence_transformers_files(dimension=model.config.hidden_size, **options)
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[float] | None:
         """Scores of a split, 0 for `label_min` and 1 for `label_max`; None where there are none."""
@@ -139,12 +135,11 @@ class SentenceEmbedding(Task):
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """`input_ids`, `attention_mask` [B * K, L], `example_ids` [B]; perhaps `labels` [B] float64."""
-        texts: list[Example] = []
-        for example in examples:
-            texts += [
-                {"input_ids": example["input_ids"][start:end], "example_id": example["example_id"]}
-                for start, end in pairwise(accumulate(example["text_lengths"], initial=0))
-            ]
+        texts: list[Example] = [
+            {"input_ids": example["input_ids"][start:end], "example_id": example["example_id"]}
+            for example in examples
+            for start, end in pairwise(accumulate(example["text_lengths"], initial=0))
+        ]
         batch = super().collate(texts)
         batch["example_ids"] = torch.tensor([example["example_id"] for example in examples])
         if "label" in examples[0]:
@@ -322,11 +317,8 @@ def find_candidates(queries: Sequence[Hashable], positives: Sequence[Hashable]) 
     of_query: dict[Hashable, set[int]] = {}
     for query, number in zip(queries, right.tolist(), strict=True):
         of_query.setdefault(query, set()).add(number)
-    hidden = [
-        (row, other)
-        for row, query in enumerate(queries)
-        for other in sorted(of_query[query] - {int(right[row])})
-    ]
+    others = (sorted(of_query[query] - {int(right[row])}) for row, query in enumerate(queries))
+    hidden = [(row, other) for row, of_row in enumerate(others) for other in of_row]
     pairs = np.array(hidden, dtype=np.int64).reshape(-1, 2)
     return Candidates(first_rows=first_rows, right=right, hidden=pairs)
 

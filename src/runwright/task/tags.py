@@ -207,19 +207,17 @@ def read_tags(
     """
     # Whole numbers are positions in the list of names, unless names are numbers themselves.
     are_numbers = any(name.isdecimal() for name in names)
-    tags = reader.tags(rows, split=split, names=None if are_numbers else names, said=said)
-    if tags is None:
+    if (tags := reader.tags(rows, split=split, names=None if are_numbers else names, said=said)) is None:
         return None
-    words = None
-    if reader.input_column(rows.column_names) in rows.column_names:
+    column, words = reader.input_column(rows.column_names), None
+    if column in rows.column_names:
         words = reader.words(rows, split=split, said=said)[1]
     ids = {name: index for index, name in enumerate(names)}
     ids_by_row: list[list[int]] = []
     for number, row in enumerate(tags):
         where: dict[str, Any] = {"split": split, "row": number, "column": reader.tags_column}
         if words is not None and len(words[number]) != len(row):
-            hint = "; texts in task.words_column are split at spaces alone"
-            hint *= reader.input_column(rows.column_names) != reader.words_column
+            hint = "; texts in task.words_column are split at spaces alone" * (column != reader.words_column)
             raise DataError(f"{len(row)} tags for {len(words[number])} words{hint}", **where)
         try:
             ids_by_row.append([ids[tag] for tag in row])
@@ -323,14 +321,10 @@ def span_tables(predictions: Any, types: Sequence[str]) -> dict[str, list[dict[s
         }
         for name, (right, predicted, expected) in zip(types, counts, strict=True)
     ]
+    names = dict(enumerate(types)) | {None: "nothing"}
     confusion = [
-        {
-            "expected": "nothing" if one is None else types[one],
-            "predicted": "nothing" if other is None else types[other],
-            "boundaries": boundaries,
-            "count": count,
-        }
-        for (one, other, boundaries), count in sorted(pairs.items(), key=lambda item: -item[1])
+        {"expected": names[one], "predicted": names[other], "boundaries": boundaries, "count": count}
+        for (one, other, boundaries), count in pairs.most_common()
     ]
     return {"spans": table, "span_confusion": confusion}
 
