@@ -18,10 +18,9 @@ from datasets import Dataset
 from runwright import store
 from runwright.dataset.checks import missing_column
 from runwright.dataset.fingerprint import content_fingerprint, row_numbers
-from runwright.dataset.load import LoadedData
+from runwright.dataset.load import LoadedData, random_order, whole_counts
 from runwright.dataset.readers.raw import ROW_ID, RawSplit, about_of, files_of, kept_rows, notes_of
 from runwright.dataset.readers.reading import BATCH_ROWS
-from runwright.dataset.splits import random_order, whole_counts
 from runwright.errors import ConfigError, DataError
 from runwright.types import PositiveFloat, PositiveInt, Splits
 

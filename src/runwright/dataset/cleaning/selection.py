@@ -15,7 +15,7 @@ from runwright.dataset.checks import missing_column, row_error
 from runwright.dataset.cleaning.columns import as_text
 from runwright.dataset.cleaning.passes import RepeatFilter, RowFilter, require_splits, take
 from runwright.dataset.fingerprint import bare, column_chunks, row_keys, row_numbers
-from runwright.dataset.splits import random_order
+from runwright.dataset.load import random_order
 from runwright.types import PositiveInt, Splits
 
 
