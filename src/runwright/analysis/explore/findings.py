@@ -1,4 +1,4 @@
-"""What an exploration tells: its tables, and findings that need a look, with the cure for each."""
+"""Tables of an exploration, and findings that need a look with the cure for each; the worst first."""
 
 from __future__ import annotations
 
