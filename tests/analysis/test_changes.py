@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runwright.analysis.changes import model_changes, surrounding_changes
+from runwright.analysis.reproduce import model_changes, surrounding_changes
 
 
 def surroundings(**changed: Any) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def test_one_changed_row_is_named_and_where_it_first_showed(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = next((home / "outputs" / "first").iterdir())
-    from runwright.dataset.row_hashes import read_row_hashes
+    from runwright.dataset.fingerprint import read_row_hashes
 
     row_id = int(read_row_hashes(run)["train"].row_ids[5])
     lines = (home / "reviews.csv").read_text().splitlines()

@@ -116,7 +116,7 @@ def make_subject(project: Path) -> Callable[..., Any]:
     def make(flaw: str | None = None, *more: str) -> Any:
         import torch
 
-        from runwright.analysis.verify.subject import Subject
+        from runwright.analysis.verify.parity import Subject
         from runwright.trainer.ranks import Ranks
 
         config = compose_checked([*overrides(project), *more]).config
@@ -198,7 +198,7 @@ def test_measuring_leaves_the_model_as_it_was(make_subject: Any) -> None:
 
 
 def test_an_evaluation_does_not_depend_on_its_batches(make_subject: Any) -> None:
-    from runwright.analysis.verify.evaluation import check_evaluation
+    from runwright.analysis.verify.parity import check_evaluation
 
     findings = list(check_evaluation(make_subject(), num_rows=16))
     assert verdicts(findings) == {"holds": 3}
@@ -206,14 +206,14 @@ def test_an_evaluation_does_not_depend_on_its_batches(make_subject: Any) -> None
 
 
 def test_a_lower_precision_is_reported_beside_float32(make_subject: Any) -> None:
-    from runwright.analysis.verify.evaluation import check_evaluation
+    from runwright.analysis.verify.parity import check_evaluation
 
     findings = list(check_evaluation(make_subject(None, "trainer.precision=bf16"), num_rows=16))
     assert verdicts(findings) == {"holds": 3, "reported": 2}
 
 
 def test_padding_in_an_evaluation_is_found(make_subject: Any) -> None:
-    from runwright.analysis.verify.evaluation import check_evaluation
+    from runwright.analysis.verify.parity import check_evaluation
 
     findings = list(check_evaluation(make_subject("pads"), num_rows=16))
     assert findings[-1].verdict == "fails"
@@ -221,7 +221,7 @@ def test_padding_in_an_evaluation_is_found(make_subject: Any) -> None:
 
 
 def test_examples_with_the_same_id_are_found(make_subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from runwright.analysis.verify.evaluation import check_evaluation
+    from runwright.analysis.verify.parity import check_evaluation
 
     subject = make_subject()
     task = subject.prepared.task

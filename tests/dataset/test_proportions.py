@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runwright.dataset.combine import largest_without_repeats, shares_by_temperature
-from runwright.dataset.splits import whole_counts
+from runwright.dataset.load import whole_counts
 
 WEIGHTS = st.lists(st.floats(0.01, 100), min_size=1, max_size=6)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
-from runwright.dataset.fingerprint import column_fingerprints, content_fingerprint
-from runwright.dataset.row_hashes import (
+from runwright.dataset.fingerprint import (
     FILE_NAME,
     RowRecord,
+    column_fingerprints,
+    content_fingerprint,
     hash_rows,
     read_row_hashes,
     read_trained,

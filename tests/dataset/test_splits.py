@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runwright.dataset.splits import hold_out, random_order, strata_of
+from runwright.dataset.load import hold_out, random_order, strata_of
 from runwright.errors import DataError
 
 ids = st.lists(st.integers(0, 10**9), min_size=4, max_size=300, unique=True).map(np.array)

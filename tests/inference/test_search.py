@@ -43,7 +43,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         assert code == 0
         (found,) = (folder / "outputs" / "tiny").iterdir()
         patch.setattr("runwright.inference.load.CHUNK_RECORDS", 7)
-        patch.setattr("runwright.inference.search.CHUNK_RECORDS", 7)  # many blocks
         assert main(["search", "index", str(found), "texts.txt", "--output", "index"]) == 0
         yield found
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from runwright.analysis.runs.rows import read_rows
+from runwright.analysis.runs import read_rows
 from runwright.errors import ConfigError
 from runwright.runs.folder import (
     BEST_MODEL,

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from runwright.errors import DataError
 from runwright.predictions import join
-from runwright.task import embeddings
-from runwright.task.embeddings import (
+from runwright.task import sentence_embedding as embeddings
+from runwright.task.sentence_embedding import (
+    Embedded,
+    SentenceEmbedding,
     cosine,
     cosine_regression,
     find_candidates,
@@ -26,7 +28,6 @@ from runwright.task.embeddings import (
     rank,
     triplet,
 )
-from runwright.task.sentence_embedding import Embedded, SentenceEmbedding
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.step import Stepper

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runwright.task.written_lists import read_written
+from runwright.task.labels import read_written
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(alphabet="ab ,'\"[]{}\\\n é😀"),

@@ -42,8 +42,8 @@ def examine(output_dir: Path, *, fix: bool) -> Iterator[Finding]:
     runs = find_runs(output_dir)
     yield from _check_dead_runs(output_dir, len(runs), fix=fix)
     yield from _check_stores(output_dir, runs)
-    num_tracked, unsent = sum("run" in read_state(folder) for folder in runs), find_unsent(runs)
-    if unsent:
+    num_tracked = sum("run" in read_state(folder) for folder in runs)
+    if unsent := find_unsent(runs):
         names = listed(folder.name for folder in unsent)
         text = f"{len(unsent)} of {num_tracked} tracked runs are not wholly uploaded ({names})"
         yield Finding("warning", "uploads", text, "runwright sync --all")
@@ -138,19 +138,14 @@ def _file_system(file: Path) -> str:
     """The kind of file system that holds a file; empty where the machine does not say."""
     import psutil
 
-    mounts = [
-        (len(mount.mountpoint), mount.fstype)
-        for mount in psutil.disk_partitions(all=True)
-        if file.resolve().is_relative_to(mount.mountpoint)
-    ]
-    return max(mounts, default=(0, ""))[1]
+    mounts = {mount.mountpoint: mount.fstype for mount in psutil.disk_partitions(all=True)}
+    inside = [mount for mount in mounts if file.resolve().is_relative_to(mount)]
+    return mounts[max(inside, key=len)] if inside else ""
 
 
 def find_unsent(runs: Sequence[Path]) -> list[Path]:
     """The tracked runs whose journal is not wholly uploaded; those that are running are left out."""
-    unsent = []
-    for folder in runs:
-        lacking = unsent_bytes(folder)
-        if "run" in read_state(folder) and (not lacking or any(lacking.values())) and not is_busy(folder):
-            unsent.append(folder)
-    return unsent
+    lacking = {folder: unsent_bytes(folder) for folder in runs if "run" in read_state(folder)}
+    return [
+        run for run, stores in lacking.items() if (not stores or any(stores.values())) and not is_busy(run)
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +13,11 @@ from typing import Any, Literal
 from rich.console import Console
 
 from runwright import build
-from runwright.analysis.changes import Change, model_changes, surrounding_changes
 from runwright.analysis.steps import LOSS, Comparison, compare, comparison_table, read_record
 from runwright.config.schema import check
 from runwright.config.secrets import reveal
-from runwright.dataset.row_hashes import RowRecord, row_changes
-from runwright.errors import ConfigError, RunwrightError, raise_if_any, shown
+from runwright.dataset.fingerprint import RowRecord, row_changes
+from runwright.errors import ConfigError, RunwrightError, listed, raise_if_any, shown
 from runwright.launch.start import start
 from runwright.report.page.records import read_json
 from runwright.runs.data_identity import other_splits, recorded_rows, rows_of
@@ -26,6 +25,82 @@ from runwright.runs.folder import CONFIG_FILE, create, read_config, read_run, re
 from runwright.runs.record import MODELS_FILE, PROVENANCE_FILE, find_models, surroundings
 from runwright.runs.resume import differences, override_key, recorded_overrides, with_overrides
 from runwright.store import cache_root, flatten, write_json
+
+# Named first: packages that compute the numbers.
+NUMERIC = ("torch", "transformers", "tokenizers", "numpy", "accelerate", "datasets", "safetensors", "peft")
+HARDWARE = {"cpu": "processor", "gpus": "GPUs", "num_torch_threads": "threads"}
+MAX_PACKAGES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference; `what` is config, source, data, model, package, machine or commit."""
+
+    what: str
+    text: str
+    matters: bool = True  # False: no number depends on it
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.text}"
+
+
+def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
+    """Differences of two records of provenance; a field that only one of them has is no difference."""
+    yield from _source_changes(before, now)
+    yield from _package_changes(before["packages"], now["packages"])
+    facts = [
+        {
+            "python": record["python"]["version"],
+            **record["hardware"],
+            "processes": record.get("num_processes"),
+        }
+        for record in (before, now)
+    ]
+    for key in ("python", *HARDWARE, "processes"):
+        old, new = (fact[key] for fact in facts)
+        if old is not None and new is not None and old != new:
+            yield Change("machine", f"{HARDWARE.get(key, key)} {_plain(old)} → {_plain(new)}")
+    if before["folder"] != now["folder"]:
+        yield Change("machine", f"started in {now['folder']}, not in {before['folder']}", matters=False)
+    old, new = ((record["git"] or {}).get("commit") for record in (before, now))
+    if old and new and old != new:
+        yield Change("commit", f"{old[:12]} → {new[:12]}", matters=False)
+
+
+def model_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
+    """Files of the model or tokenizer that have another content."""
+    for group in before.keys() & now.keys():
+        old, new = before[group]["files"], now[group]["files"]
+        names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+        if names and old and new:
+            yield Change("model", f"other files of the {group}: {listed(names)}")
+
+
+def _source_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
+    for package in before.get("code", {}).keys() & now.get("code", {}).keys():
+        old, new = before["code"][package], now["code"][package]
+        edits = {
+            "edited": [name for name in old if name in new and old[name] != new[name]],
+            "new": [name for name in new if name not in old],
+            "gone": [name for name in old if name not in new],
+        }
+        for word, names in edits.items():
+            if names:
+                yield Change("source", f"{word}: {listed(f'{package}/{name}' for name in names)}")
+
+
+def _package_changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Change]:
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    names.sort(key=lambda name: (name.lower() not in NUMERIC, name.lower()))
+    for name in names[:MAX_PACKAGES]:
+        yield Change("package", f"{name} {before.get(name, 'none')} → {now.get(name, 'none')}")
+    if len(names) > MAX_PACKAGES:
+        yield Change("package", f"and {len(names) - MAX_PACKAGES} more")
+
+
+def _plain(value: Any) -> str:
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
+
 
 FILE_NAME = "reproduction.json"
 Verdict = Literal["identical", "within tolerance", "different"]
@@ -49,10 +124,9 @@ class Reproduction:
     def __str__(self) -> str:
         causes = "; ".join(str(change) for change in self.changes if change.matters)
         if self.verdict == "identical":
-            return "identical" + (f", although {causes}" if causes else "")
-        verdict = "different" if self.verdict == "different" else f"within tolerance ({self.tolerance:g})"
-        causes = causes or UNDETERMINED
-        return f"{verdict}, first at {self.first}, because {causes}"
+            return f"identical, although {causes}" if causes else "identical"
+        verdict = self.verdict + f" ({self.tolerance:g})" * (self.verdict == "within tolerance")
+        return f"{verdict}, first at {self.first}, because {causes or UNDETERMINED}"
 
 
 def reproduce(
@@ -107,12 +181,11 @@ def changes_around(folder: Path, config: Mapping[str, Any]) -> list[Change]:
     data = build.load_data(revealed)
     rows = rows_of(data, splits=other_splits(data, recorded_rows(folder).fingerprints))
     models, provenance = find_models(revealed, cache=cache_root()), surroundings(revealed)
-    return _changes(folder, config=config, rows=rows, models=models, provenance=provenance)
+    return _changes(folder, config, rows, models, provenance)
 
 
 def _changes(
     folder: Path,
-    *,
     config: Mapping[str, Any],
     rows: RowRecord,
     models: Mapping[str, Any],
@@ -139,26 +212,19 @@ def _judge(folder: Path, other: Path, *, tolerance: float) -> Reproduction:
     """Compare two finished runs of what should be the same."""
     comparisons = compare(folder, other)
     different = [row for row in comparisons if not row.is_equal]
-    row = min(
-        different, key=lambda row: row.step, default=None
-    )  # of several at one step the data, then the loss
+    # of several at one step the data, then the loss
+    row = min(different, key=lambda row: row.step, default=None)
     verdict: Verdict = "identical"
     if row is not None:
         verdict = "within tolerance" if _is_close(folder, other, tolerance) else "different"
-    changes = _changes(
-        folder,
-        config=read_config(other / CONFIG_FILE),
-        rows=recorded_rows(other),
-        models=read_json(other / MODELS_FILE),
-        provenance=read_json(other / PROVENANCE_FILE),
-    )
+    models, provenance = read_json(other / MODELS_FILE), read_json(other / PROVENANCE_FILE)
     return Reproduction(
         original=folder,
         folder=other,
         verdict=verdict,
         first=f"{row.where} ({row.what} {row.values[0]} → {row.values[1]})" if row else "",
         step=int(row.step) if row and math.isfinite(row.step) else None,
-        changes=changes,
+        changes=_changes(folder, read_config(other / CONFIG_FILE), recorded_rows(other), models, provenance),
         comparisons=comparisons,
         tolerance=tolerance,
     )
@@ -167,15 +233,13 @@ def _judge(folder: Path, other: Path, *, tolerance: float) -> Reproduction:
 def _is_close(folder: Path, other: Path, tolerance: float) -> bool:
     """Return True for the same data and every metric of every step within the tolerance."""
     (ledger, curves), (other_ledger, other_curves) = read_record(folder), read_record(other)
-    if ledger != other_ledger or curves.keys() != other_curves.keys() or LOSS not in curves:
+    one, two = flatten(curves), flatten(other_curves)
+    if ledger != other_ledger or one.keys() != two.keys() or LOSS not in curves:
         return False
-
-    if any(curve.keys() != other_curves[name].keys() for name, curve in curves.items()):
-        return False
-    pairs = ((v, other_curves[name][step]) for name, curve in curves.items() for step, v in curve.items())
     return all(
-        math.isclose(one, two, rel_tol=tolerance, abs_tol=tolerance) or (math.isnan(one) and math.isnan(two))
-        for one, two in pairs
+        math.isclose(value, two[key], rel_tol=tolerance, abs_tol=tolerance)
+        or (math.isnan(value) and math.isnan(two[key]))
+        for key, value in one.items()
     )
 
 

@@ -81,10 +81,8 @@ def weight_hashes(folder: Path) -> dict[int, str]:
     for file in sorted(folder.glob("checkpoints/step-*/manifest.json")):
         manifest = json.loads(file.read_text(encoding="utf-8"))
         # Clocks and paths, which differ from run to run, are in other files.
-        tensors = {
-            name: e["sha256"] for name, e in manifest["files"].items() if name.endswith(".safetensors")
-        }
-        hashes[manifest["step"]] = digest(tensors)
+        tensors = [name for name in manifest["files"] if name.endswith(".safetensors")]
+        hashes[manifest["step"]] = digest({name: manifest["files"][name]["sha256"] for name in tensors})
     return hashes
 
 
@@ -112,8 +110,7 @@ def _compare_steps(what: str, one: Mapping[int, Any], other: Mapping[int, Any]) 
     common = len(one.keys() & other.keys())
     num_unmatched = sum(step <= min(ends) for step in one.keys() ^ other.keys())
     compared = f"{common:,} steps" if common else NOTHING
-    if num_unmatched:
-        compared += f"; {num_unmatched:,} are in one only"
+    compared += f"; {num_unmatched:,} are in one only" * (num_unmatched > 0)
     return Comparison(what=what, compared=compared, where=where, values=values, num_unmatched=num_unmatched)
 
 
@@ -151,8 +148,7 @@ def _compare_weights(one: Path, other: Path) -> Comparison:
     if not where and best[0] and best[1] and best[0] != best[1]:
         where, values = BEST, (best[0][:SHOWN_DIGITS], best[1][:SHOWN_DIGITS])
     count = len(hashes[0].keys() & hashes[1].keys())
-    compared = [f"{count} checkpoint{'s' if count > 1 else ''}"] if count else []
-    compared += [BEST] if all(best) else []
+    compared = [f"{count} checkpoint{'s' * (count > 1)}"] * (count > 0) + [BEST] * all(best)
     return Comparison(what="weights", compared=", ".join(compared) or NOTHING, where=where, values=values)
 
 

@@ -16,7 +16,7 @@ from runwright.report.terminal import plain_table, print_table, result_console
 from runwright.runs.folder import LATEST, Need, resolve_run
 from runwright.tokenizer.pretrained import open_saved
 from runwright.tokenizer.source import TOKENIZER_FOLDER
-from runwright.tokenizer.statistics import cut, describe, measure
+from runwright.tokenizer.statistics import STEPS, cut, describe, measure
 
 COLORS = ("on blue", "on dark_green", "on dark_magenta", "on dark_cyan")
 COLUMNS = {  # heading and format
@@ -56,11 +56,10 @@ def compare(names: Sequence[str], texts: Iterable[str], shown: Sequence[str]) ->
     if not texts:
         raise ConfigError("runwright tokenizer compare: there is no text to compare on")
     reports = []
-    for name in names:
-        tokenizer = _open(name)
+    for name, tokenizer in zip(names, map(_open, names), strict=True):
         counts = measure(tokenizer, texts)
-        rows = {"name": name, **asdict(counts), **counts.rates()}
-        reports.append({**rows, "texts": _pieces_of(tokenizer, shown)})
+        report = {"name": name, **asdict(counts), **counts.rates()}
+        reports.append(report | {"texts": _pieces_of(tokenizer, shown)})
     return reports
 
 
@@ -79,10 +78,7 @@ def show(report: Mapping[str, Any]) -> None:
     lines = {
         "tokenizer": report["name"],
         "model": f"{report['model']}, {report['vocab_size']:,} tokens",
-        **{
-            name: " → ".join(report[name]) or "none"
-            for name in ("normalizer", "pre_tokenizer", "post_processor", "decoder")
-        },
+        **{name: " → ".join(report[name]) or "none" for name in STEPS},
         "special": ", ".join(f"{k.removesuffix('_token')} {v['token']} ({v['id']})" for k, v in special),
         "extra": ", ".join(report["extra_special_tokens"]) or "none",
         "A and B": " ".join(report["pair"]),
@@ -99,8 +95,7 @@ def show_comparison(reports: Sequence[Mapping[str, Any]]) -> None:
     """Print the result of `compare`."""
     console = result_console()
     columns = [Column(heading, justify="right", no_wrap=True) for heading, _ in COLUMNS.values()]
-    name_column = Column("tokenizer", no_wrap=True)
-    table = plain_table(name_column, *columns)
+    table = plain_table(Column("tokenizer", no_wrap=True), *columns)
     for report in reports:
         cells = (format(report[name], spec) for name, (_, spec) in COLUMNS.items())
         table.add_row(Text(report["name"]), *cells)
@@ -125,9 +120,7 @@ def _show_pieces(console: Console, reports: Sequence[Mapping[str, Any]]) -> None
             line = Text()
             for number, piece in enumerate(text["pieces"]):
                 shown = " ".join(piece["tokens"]) if piece["unknown"] else piece["text"].replace("\n", "⏎")
-                if console.is_terminal:
-                    color = COLORS[number % len(COLORS)]
-                    line.append(shown, style="bold white on red" if piece["unknown"] else color)
-                else:
-                    line.append(("|" if number else "") + shown)
+                color = "bold white on red" if piece["unknown"] else COLORS[number % len(COLORS)]
+                bar = "|" * (number > 0 and not console.is_terminal)
+                line.append(bar + shown, style=color if console.is_terminal else None)
             console.print(line, soft_wrap=True)

@@ -48,7 +48,7 @@ def execute(args: argparse.Namespace) -> int:
     sides = find_sides(references, output_dir=args.output_dir)
     settings = differing_settings(sides)
     verdicts = [judge(sides[0], side, confidence=args.confidence) for side in sides[1:]]
-    from runwright.analysis.compare.show import plot_curves, print_comparison
+    from runwright.analysis.compare.verdict import plot_curves, print_comparison
 
     plot = None
     if args.plot or not (args.json or args.no_plot):

@@ -45,7 +45,7 @@ def execute(args: argparse.Namespace) -> int:
         raise ConfigError(f"{args.run}: given a run to list, expected: runwright runs show {args.run}")
     if args.action == "show":
         return _show(args)
-    from runwright.analysis.runs.rows import read_rows, read_store, require_key, sort
+    from runwright.analysis.runs import read_rows, read_store, require_key, sort
 
     if args.store is None:
         rows = read_rows(args.output_dir)
@@ -67,14 +67,14 @@ def execute(args: argparse.Namespace) -> int:
     if not rows:
         print("no such runs" if args.name or args.status else "no runs yet")
         return 0
-    from runwright.analysis.runs.table import default_columns, print_rows
+    from runwright.analysis.runs import default_columns, print_rows
 
     print_rows(shown, columns or default_columns(shown), num_hidden=len(rows) - len(shown))
     return 0
 
 
 def _show(args: argparse.Namespace) -> int:
-    from runwright.analysis.runs.rows import read_row
+    from runwright.analysis.runs import read_row
     from runwright.runs.folder import resolve_run
 
     folder = resolve_run(args.run or "latest", output_dir=args.output_dir)
@@ -84,7 +84,7 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         print_json(row.as_json() | {"settings": dict(row.settings), "record": dict(row.record)})
         return 0
-    from runwright.analysis.runs.table import facts_of, print_run
+    from runwright.analysis.runs import facts_of, print_run
     from runwright.tracker.mlflow.upload import unsent_bytes
 
     facts = list(facts_of(row))

@@ -45,24 +45,18 @@ def require_columns(splits: Splits, columns: Mapping[str, Kind], *, whole: bool 
 def _check_values(rows: Dataset, start: int, values: Any, *, split: str, column: str, kind: Kind) -> bool:
     """Return True if all values are blank texts; raises DataError for a value that cannot be used."""
     if values.null_count:
-        raise row_error(
-            "the value is missing (null); fill it in, or drop such rows with a cleaning step",
-            rows,
-            start + pc.index(pc.is_null(values), value=True).as_py(),
-            split=split,
-            column=column,
-        )
+        problem = "the value is missing (null); fill it in, or drop such rows with a cleaning step"
+        position = start + pc.index(pc.is_null(values), value=True).as_py()
+        raise row_error(problem, rows, position, split=split, column=column)
     if kind != "text":
         return False
     if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
         shown = getattr(rows.features[column], "dtype", rows.features[column])
-        raise DataError(
-            f"expected text, found {shown} (first value {values[0].as_py()!r:.80}); choose another column, "
-            "or read it as text (csv: column_types; pandas: to_json(orient='records', lines=True))",
-            file=locate(rows, 0).file,
-            split=split,
-            column=column,
+        problem = f"expected text, found {shown} (first value {values[0].as_py()!r:.80}); choose another "
+        problem += (
+            "column, or read it as text (csv: column_types; pandas: to_json(orient='records', lines=True))"
         )
+        raise DataError(problem, file=locate(rows, 0).file, split=split, column=column)
     return bool(pc.all(is_blank(values)).as_py())
 
 
@@ -135,9 +129,5 @@ def special_token_note(rows: Dataset, columns: Sequence[str], tokens: Sequence[s
         if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type):
             for token in tokens:
                 counts[token] += pc.sum(pc.match_substring(texts, token)).as_py() or 0
-    found = [f"{token} in {count:,}" for token, count in counts.items() if count]
-    return (
-        f"special tokens of the tokenizer stand in texts and count as such: {', '.join(found)}"
-        if found
-        else None
-    )
+    named = ", ".join(f"{token} in {count:,}" for token, count in counts.items() if count)
+    return f"special tokens of the tokenizer stand in texts and count as such: {named}" if named else None

@@ -18,10 +18,9 @@ from datasets import Dataset
 from runwright import store
 from runwright.dataset.checks import missing_column
 from runwright.dataset.fingerprint import content_fingerprint, row_numbers
-from runwright.dataset.load import LoadedData
+from runwright.dataset.load import LoadedData, random_order, whole_counts
 from runwright.dataset.readers.raw import ROW_ID, RawSplit, about_of, files_of, kept_rows, notes_of
 from runwright.dataset.readers.reading import BATCH_ROWS
-from runwright.dataset.splits import random_order, whole_counts
 from runwright.errors import ConfigError, DataError
 from runwright.types import PositiveFloat, PositiveInt, Splits
 
@@ -76,24 +75,19 @@ def mix(
         if missing := [name for name in loaded if name not in selected[split]]:
             raise DataError(f"the part {missing[0]!r} has no such split to mix", split=split)
         sizes = np.array([len(rows) for rows, _ in selected[split].values()])
-        if temperature:
-            shares = shares_by_temperature(sizes, temperature)
-        else:
-            numbers = np.array([(weights or {})[name] for name in selected[split]], dtype=np.float64)
-            shares = numbers / numbers.sum()
+        shares = np.array([(weights or {}).get(name, 0) for name in selected[split]], dtype=np.float64)
+        shares = shares_by_temperature(sizes, temperature) if temperature else shares / shares.sum()
         total = num_rows or largest_without_repeats(shares, sizes)
-        counts = whole_counts(shares, total)
-        texts = []
-        for (name, (rows, _)), count, share in zip(
-            selected[split].items(), counts.tolist(), shares, strict=True
-        ):
+        counts, texts = whole_counts(shares, total).tolist(), []
+        for (name, (rows, _)), count, share in zip(selected[split].items(), counts, shares, strict=True):
             if not count:
-                raise DataError(
-                    f"no row of part {name!r} in a mixture of {total} rows; raise dataset.source.num_rows",
-                    split=split,
-                )
-            positions = _draw(rows, count, seed=seed, purpose=f"mixture of {split}: {name}")
-            selected[split][name] = rows, positions
+                problem = f"no row of part {name!r} in a mixture of {total} rows"
+                raise DataError(f"{problem}; raise dataset.source.num_rows", split=split)
+            # each row as often as any other, to within one
+            rounds, rest = divmod(count, len(rows))
+            order = random_order(row_numbers(rows), seed=seed, purpose=f"mixture of {split}: {name}")
+            positions = np.sort(np.concatenate([np.tile(np.arange(len(rows)), rounds), order[:rest]]))
+            selected[split][name] = rows, positions.astype(np.int64)
             repeats = f", each {count / len(rows):.3g} times" if count > len(rows) else ""
             proportion = f"({count / total:.4%}, asked for {share:.4%})"
             texts.append(f"{name} {count} of {len(rows)} rows {proportion}{repeats}")
@@ -117,25 +111,15 @@ def largest_without_repeats(shares: np.ndarray, sizes: np.ndarray) -> int:
     return total
 
 
-def _draw(rows: Dataset, count: int, *, seed: int, purpose: str) -> np.ndarray:
-    """Ascending positions of `count` rows, each as often as any other, to within one."""
-    rounds, rest = divmod(count, len(rows))
-    order = random_order(row_numbers(rows), seed=seed, purpose=purpose)
-    return np.sort(np.concatenate([np.tile(np.arange(len(rows)), rounds), order[:rest]])).astype(np.int64)
-
-
 def _loaded(name: str, part: Any) -> LoadedData:
     """A part as a data set; raises ConfigError for what is none."""
+    key = f"dataset.source.parts.{name}"
     if isinstance(part, LoadedData):
         if part.stream is not None:
-            raise ConfigError(
-                f"dataset.source.parts.{name}: a combination cannot hold a stream; set its streaming to false"
-            )
+            raise ConfigError(f"{key}: a combination cannot hold a stream; set its streaming to false")
         return part
     if not isinstance(part, Mapping):
-        raise ConfigError(
-            f"dataset.source.parts.{name}: expected a data set or a reader, given {type(part).__name__}"
-        )
+        raise ConfigError(f"{key}: expected a data set or a reader, given {type(part).__name__}")
     return LoadedData(
         splits=dict(part),
         fingerprints={split: content_fingerprint(rows) for split, rows in part.items()},
@@ -182,9 +166,7 @@ def _combined(
     described = {
         name: {
             "rows": {split: len(rows) for split, rows in part.splits.items()},
-            "fingerprints": part.fingerprints,
-            "sources": part.sources,
-            "notes": part.notes,
+            **{key: getattr(part, key) for key in ("fingerprints", "sources", "notes")},
             **({"parts": part.parts} if part.parts else {}),
         }
         for name, part in loaded.items()
@@ -230,22 +212,18 @@ def _common_schema(
         wanted = [name for name in columns if name in wanted]
     if not wanted:
         shown = "; ".join(f"{name}: {', '.join(schema.names)}" for name, schema in schemas.items())
-        raise DataError(
-            f"the parts have no column in common; rename some with columns ({shown})", split=split
-        )
+        problem = f"the parts have no column in common; rename some with columns ({shown})"
+        raise DataError(problem, split=split)
     if source_column in wanted:
-        raise ConfigError(
-            f"dataset.source.source_column: the parts have a column {source_column!r}; choose another name"
-        )
+        problem = f"the parts have a column {source_column!r}; choose another name"
+        raise ConfigError(f"dataset.source.source_column: {problem}")
     alike = [pa.schema([(name, schema.field(name).type) for name in wanted]) for schema in schemas.values()]
     try:
         common = pa.unify_schemas(alike, promote_options="permissive")
     except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
-        raise DataError(
-            f"parts {', '.join(schemas)} have different types in a column: {error}; make them the same with "
-            "CastColumns among the cleaning steps of a part",
-            split=split,
-        ) from error
+        problem = f"parts {', '.join(schemas)} have different types in a column: {error}; make them the same "
+        problem += "with CastColumns among the cleaning steps of a part"
+        raise DataError(problem, split=split) from error
     if source_column is not None:
         common = common.append(pa.field(source_column, pa.string()))
     lost = {name: [c for c in schema.names if c not in (*wanted, ROW_ID)] for name, schema in schemas.items()}
@@ -264,9 +242,7 @@ def _in_schema(table: pa.Table, schema: pa.Schema, source_column: str | None, na
         try:
             columns.append(column.cast(field.type))
         except pa.ArrowInvalid as error:
-            raise DataError(
-                f"part {name!r} holds {column.type} that {field.type}, which other parts have, cannot hold "
-                f"({error}); CastColumns among its cleaning steps makes them text",
-                column=field.name,
-            ) from error
+            problem = f"part {name!r} holds {column.type} that {field.type}, which other parts have, cannot "
+            problem += f"hold ({error}); CastColumns among its cleaning steps makes them text"
+            raise DataError(problem, column=field.name) from error
     return pa.Table.from_arrays(columns, schema=schema)

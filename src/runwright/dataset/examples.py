@@ -89,15 +89,14 @@ def record_batch(examples: Sequence[Example], schema: pa.Schema | None = None) -
         for name, kind in kinds.items():
             if pa.types.is_list(kind):
                 kinds[name] = pa.list_(pa.float32() if pa.types.is_floating(kind.value_type) else pa.int32())
-        return record_batch(examples, pa.schema(list(kinds.items())))
+        return record_batch(examples, pa.schema(kinds))
     columns = []
     for field in schema:
         try:
             columns.append(pa.array([example[field.name] for example in examples], field.type))
         except (KeyError, TypeError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise DataError(
-                f"encoded {field.name!r} is not {field.type} as in the first examples: {error}"
-            ) from error
+            problem = f"encoded {field.name!r} is not {field.type} as in the first examples: {error}"
+            raise DataError(problem) from error
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
@@ -118,8 +117,7 @@ def prepare_examples(
     full_key = {**key, "format": _FORMAT}
     entry = folder.absolute() / store.digest(full_key)
     with store.locked(entry):
-        batches = _read(entry)
-        if batches is not None:
+        if batches := _read(entry):
             store.touch(entry)
             return PreparedExamples(batches, cache_note="taken from the cache")
         reason = store.why_missed(entry, full_key, same=SAME_ROWS)
@@ -127,10 +125,9 @@ def prepare_examples(
         _log.debug("%s", note)
         store.write_entry(entry, lambda target: _write(target, _encoded(rows, encode), full_key))
         store.evict(entry.parent, max_bytes=MAX_CACHE_BYTES, keep=entry)
-        batches = _read(entry)
-        if batches is None:
-            raise DataError("the prepared data cannot be read back; is the disk failing?", file=str(entry))
-        return PreparedExamples(batches, cache_note=note)
+        if batches := _read(entry):
+            return PreparedExamples(batches, cache_note=note)
+    raise DataError("the prepared data cannot be read back; is the disk failing?", file=str(entry))
 
 
 def _encoded(rows: Dataset, encode: Encode) -> Iterator[pa.RecordBatch]:
@@ -148,8 +145,7 @@ def _encoded(rows: Dataset, encode: Encode) -> Iterator[pa.RecordBatch]:
 
 def _write(target: Path, batches: Iterator[pa.RecordBatch], key: Mapping[str, Any]) -> dict[str, Any]:
     first = next(batches)
-    path = target / _FILE
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, first.schema) as writer:
+    with pa.ipc.new_file(target / _FILE, first.schema) as writer:
         for batch in chain([first], batches):
             writer.write_batch(batch)
     return {"key": key}
@@ -208,8 +204,7 @@ class Cursor:
         stream, batches, left = self._stream, [], num_rows
         while left and not is_cancelled():
             self._size = min(left, BLOCK_ROWS)
-            block = next(self._blocks, None)
-            if block is None:
+            if (block := next(self._blocks, None)) is None:
                 break
             splits = {stream.rows.split: block.rows}
             with naming_rows(splits):

@@ -77,12 +77,12 @@ def warnings_of(looks: Mapping[str, SplitLook]) -> list[str]:
         found = [(name, count) for name, count in counts.items() if count]
         return ", ".join(f"{count:,} of {looks[name].num_rows:,} rows of {name}" for name, count in found)
 
-    leaks = {name: look.in_train for name, look in looks.items()}
+    empty, leaks, noisy, garbled = (
+        {name: getattr(look, kind) for name, look in looks.items()}
+        for kind in ("empty", "in_train", "noisy", "garbled")
+    )
     same = {name: count for name, count in leaks.items() if count > LEAK * looks[name].num_rows}
     few = {name: count for name, count in leaks.items() if name not in same}
-    empty = {name: look.empty for name, look in looks.items()}
-    noisy = {name: look.noisy for name, look in looks.items()}
-    garbled = {name: look.garbled for name, look in looks.items()}
     sentences = {
         "are rows of train too: is it the same file? Metrics of what was trained on say nothing": same,
         "have the same text as a row of train (dataset.cleaning: DropDuplicates with across: true)": few,

@@ -72,11 +72,7 @@ def evaluate_run(
     run = load_run(folder, device=device, hypotheses=hypotheses, judging=judging)
     config: dict[str, Any] = {**run.config, "task": {**run.config["task"], **judging}}
     if composed:
-        config |= {
-            "dataset": composed["dataset"],
-            "metric": composed.get("metric", {}),
-            "seed": composed["seed"],
-        }
+        config |= {"metric": {}} | {key: composed[key] for key in TAKEN[:3] if key in composed}
         config["seeds"] = {**run.config["seeds"], "data": composed["seeds"]["data"]}
     output, _, _ = claim_folder(folder / "evaluations")
     concealed = conceal(config)  # before the log is opened: it masks the secrets that are in it
@@ -114,14 +110,13 @@ def _evaluate(
     examples = build.encode_rows(run.config, rows, task, run.tokenizer, split=split, key=key, folder=cache)
     evaluation = evaluate_split(run, split, model=run.model, task=task, examples=examples, rows=rows)
     outputs.write_split(folder, split, rows=rows, task=task, evaluation=evaluation)
+    options = {"metrics": run.metrics, "group_names": task.group_names, "seed": config["seed"]}
     return EvaluateResult(
         split=split,
         predictions=getattr(evaluation.predictions, "predicted", None),
         label_ids=getattr(evaluation.predictions, "expected", None),
         metrics={f"{split}/{name}": value for name, value in evaluation.metrics.items()},
-        intervals=outputs.intervals(
-            evaluation, split=split, metrics=run.metrics, group_names=task.group_names, seed=config["seed"]
-        ),
+        intervals=outputs.intervals(evaluation, split=split, **options),
         folder=folder,
         warning=warning,
         notes=[*task.label_notes({split: rows}), *build.metric_notes(config, task)],
@@ -130,9 +125,8 @@ def _evaluate(
 
 def show_results(results: Sequence[EvaluateResult]) -> None:
     """Print the metrics of each split, and where everything is."""
-    print_metrics(
-        _joined(result.metrics for result in results), _joined(result.intervals for result in results)
-    )
+    intervals = _joined(result.intervals for result in results)
+    print_metrics(_joined(result.metrics for result in results), intervals)
     for result in results:
         if result.warning:
             print(f"\nwarning: {result.split}: {result.warning}")
@@ -151,20 +145,10 @@ def refuse_kept(overrides: Sequence[str], saved: Mapping[str, Any]) -> None:
     `saved` is the run's configuration. Names that are not in it are left to whoever composes.
     """
     allowed = [*TAKEN, *(f"task.{name}" for name in JUDGING if name in saved["task"])]
-    raise_if_any(
-        [
-            Mistake(
-                key=override_key(text),
-                given="what an evaluation keeps as the run has it",
-                expected=f"a change of {listed(allowed)}",
-                hint="for another one train with it",
-            )
-            for text in overrides
-            if (key := override_key(text)) not in allowed
-            and _group(key) not in allowed
-            and _group(key) in {*saved, *GLOBAL_GROUPS}
-        ]
-    )
+    keys = {key: _group(key) for key in map(override_key, overrides) if key not in allowed}
+    refused = [k for k, group in keys.items() if group not in allowed and group in {*saved, *GLOBAL_GROUPS}]
+    given, hint = "what an evaluation keeps as the run has it", "for another one train with it"
+    raise_if_any([Mistake(key, given, f"a change of {listed(allowed)}", hint) for key in refused])
 
 
 def refuse_other_formats(overrides: Sequence[str], source: Mapping[str, Any]) -> None:
@@ -185,7 +169,7 @@ def _group(key: str) -> str:
 
 def _judging(overrides: Sequence[str], composed: Mapping[str, Any]) -> dict[str, Any]:
     """Options of the task that overrides set, by name."""
-    keys = [override_key(text) for text in overrides]
+    keys = {*map(override_key, overrides)}
     options = {name: composed["task"][name] for name in JUDGING if f"task.{name}" in keys}
     if tuned := [name for name, value in options.items() if value == "tune"]:
         raise ConfigError(f"task.{tuned[0]}: given tune, expected a number or null: only training tunes it")
@@ -210,24 +194,23 @@ def on_top_of(recorded: Sequence[str], overrides: Sequence[str]) -> list[str]:
     files, none of their rows are left out, and they need no training split. Other metrics need not have the
     one that chose the best model.
     """
-    keys = [override_key(text) for text in overrides]
-    files = [text for text in overrides if override_key(text).startswith(FILES)]
-    train = "dataset.source.files.train"
-    has_train = any(override_key(text) == train and not text.endswith("=null") for text in files)
-    implied: dict[str, str] = {train: "null"} if files else {}
-    if "dataset" in keys or (files and not has_train):
+    keys = {override_key(text): text for text in overrides}
+    has_files = any(key.startswith(FILES) for key in keys)
+    train = f"{FILES}train"
+    implied = {train: "null"} if has_files else {}
+    if "dataset" in keys or (has_files and keys.get(train, "=null").endswith("=null")):
         implied |= WHOLE
     if any(key.partition(".")[0] == "metric" for key in keys):
         implied |= {"trainer.best_metric": "loss", "trainer.best_mode": "min"}
-
-    def is_replaced(key: str) -> bool:
-        return key in keys or key in implied or ("dataset" in keys and key.startswith("dataset."))
-
-    remaining = [text for text in recorded if not is_replaced(override_key(text))]
-    added = [
-        f"{key}={value}" for key, value in implied.items() if not any(name.startswith(key) for name in keys)
+    replaced = {*keys, *implied}
+    remaining = [
+        text
+        for text in recorded
+        if (key := override_key(text)) not in replaced
+        and not ("dataset" in keys and key.startswith("dataset."))
     ]
-    return [*remaining, *added, *overrides]
+    implied = {key: value for key, value in implied.items() if not any(name.startswith(key) for name in keys)}
+    return [*remaining, *(f"{key}={value}" for key, value in implied.items()), *overrides]
 
 
 def _splits(names: list[str], wanted: Sequence[str] | None) -> list[str]:

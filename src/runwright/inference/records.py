@@ -12,38 +12,23 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from runwright.config.options import TARGET
 from runwright.config.targets import instantiate, locate
+from runwright.dataset.readers import reading
 from runwright.dataset.readers.addresses import files_of_splits, open_bytes, path_of
-from runwright.dataset.readers.csv_rows import CsvReader, Dialect, delimiter_of, quote_of, records_in
-from runwright.dataset.readers.files import TextReader
+from runwright.dataset.readers.csv_rows import DELIMITERS, QUOTES, CsvReader, character_of
+from runwright.dataset.readers.files import ParquetReader, TextReader
 from runwright.dataset.readers.json_rows import JsonReader
-from runwright.dataset.readers.parquet_rows import ParquetReader
-from runwright.dataset.readers.reading import (
-    HALF_CHARACTER,
-    Position,
-    Reader,
-    counted,
-    holds_half_character,
-    known_encoding,
-    lines_of,
-)
+from runwright.dataset.readers.reading import Position, Reader, counted, known_encoding
 from runwright.dataset.readers.squad import SquadReader
 from runwright.dataset.readers.streams import reader_of
 from runwright.errors import ConfigError, DataError, listed
 
-FORMATS = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".txt": "text",
-    ".parquet": "parquet",
-}
+FORMATS = {f".{name}": name for name in ("csv", "tsv", "jsonl", "parquet")}
+FORMATS |= {".ndjson": "jsonl", ".json": "jsonl", ".txt": "text"}
 OPTIONS = {"csv": "csv", "tsv": "csv", "jsonl": "json", "text": "text", "parquet": "parquet"}  # of `dataset`
 PLAIN = ("text", "a text in each file")  # of formats without columns
 STANDARD_INPUT = "standard input"
@@ -91,11 +76,10 @@ class Records:
                 format_name = "tsv" if path_of(path).suffix.lower() == ".tsv" else "csv"
             candidates = self._candidates(own, format_name)
             usual = next((name for reader, _ in own if (name := _encoding_of(reader))), "utf-8-sig")
-            chosen = known_encoding(encoding) if encoding else _sure_encoding(self._beginning, usual)
-            options = {"delimiter": delimiter, "quote": quote, "encoding": chosen}
-            readers = [self._adapted(_changed(reader, options)) for reader in candidates]
-            fits = [len(readers) == 1 or self._fits(reader) for reader in readers]
-        number = fits.index(True) if True in fits else 0
+            encoding = known_encoding(encoding) if encoding else _sure_encoding(self._beginning, usual)
+            readers = [self._adapted(_changed(one, encoding, delimiter, quote)) for one in candidates]
+            fits = (number for number, one in enumerate(readers) if len(readers) == 1 or self._fits(one))
+            number = next(fits, 0)
         self._reader = readers[number]
         self.note = "" if format_name else self._described(candidates[number], [reader for reader, _ in own])
 
@@ -117,9 +101,10 @@ class Records:
         except ConfigError as error:
             raise ConfigError(*(_OPTION.sub(r"--\1", text) for text in error.mistakes)) from error
         except DataError as error:
-            place = {"row": error.row, "line": error.line, "column": error.column}
-            file = self.name if self._spool else error.file
-            raise DataError(_OPTION.sub(r"--\1", error.problem), file=file, **place) from error
+            where: dict[str, Any] = (
+                error.where | {"split": None} | ({"file": self.name} if self._spool else {})
+            )
+            raise DataError(_OPTION.sub(r"--\1", error.problem), **where) from error
 
     def _candidates(self, own: Sequence[_Own], format_name: str | None) -> list[Reader]:
         """The readers that may be meant, the likeliest first."""
@@ -130,17 +115,17 @@ class Records:
         named = "text" if self._spool else FORMATS.get(ending)
         found = [
             reader
-            for reader, endings in own
-            if ending in endings
-            or named is None
-            or ("" in endings and (named == "text" or not isinstance(reader, TextReader)))  # of a folder
+            for reader, endings in own  # the last case is that of a folder
+            if (ending in endings or named is None)
+            or ("" in endings and (named == "text" or not isinstance(reader, TextReader)))
         ]
         is_table = any(isinstance(reader, CsvReader) and len(self._fields(reader)) > 1 for reader in found)
-        for reader, _ in own:  # a header, objects or sentences of words show themselves
-            is_headless = isinstance(reader, CsvReader) and not reader.dialect.header
-            found += [] if is_headless or isinstance(reader, TextReader | ParquetReader) else [reader]
+        # a header, objects or sentences of words show themselves
+        headless = [reader for reader, _ in own if isinstance(reader, CsvReader) and not reader.header]
+        silent = (TextReader, ParquetReader)
+        found += [one for one, _ in own if one not in headless and not isinstance(one, silent)]
         found += [reader for reader, _ in own if format_of(reader) == named]
-        found += [_usual("jsonl")] if self._spool else []
+        found += [_usual("jsonl")] * bool(self._spool)
         found += [_usual(named)] if named and not (named == "text" and is_table) else []
         if not found:
             choices = ", ".join(dict.fromkeys(FORMATS.values()))
@@ -150,22 +135,20 @@ class Records:
 
     def _fields(self, reader: CsvReader) -> list[str]:
         """The fields of the first record."""
-        at = Position(address=self.files[0])
         try:
-            return next(records_in(lines_of(at, reader.dialect.encoding), reader.dialect, at), [])
+            return next(reader.fields(Position(address=self.files[0])), [])
         except DataError:
             return []
 
     def _adapted(self, reader: Reader) -> Reader:
         """Without a header in training, a file may have one all the same, or texts and nothing else."""
-        if not isinstance(reader, CsvReader) or reader.dialect.header:
+        if not isinstance(reader, CsvReader) or reader.header:
             return reader
-        fields, dialect = self._fields(reader), reader.dialect
+        fields = self._fields(reader)
         if self._hold_texts(fields):
-            return replace(reader, dialect=replace(dialect, header=True, column_names=None))
-        if len(fields) == len(self._columns) < len(dialect.column_names or (0, 0, 0)):
-            names = tuple(choices[-1] for choices in self._columns.values())
-            return replace(reader, dialect=replace(dialect, column_names=names))
+            return replace(reader, header=True, column_names=None)
+        if len(fields) == len(self._columns) < len(reader.column_names or (0, 0, 0)):
+            return replace(reader, column_names=tuple(choices[-1] for choices in self._columns.values()))
         return reader
 
     def _hold_texts(self, names: Sequence[str]) -> bool:
@@ -177,7 +160,7 @@ class Records:
             return not has_objects
         at = Position(address=self.files[0])
         try:
-            if isinstance(reader, CsvReader) and reader.dialect.header:
+            if isinstance(reader, CsvReader) and reader.header:
                 return self._hold_texts(reader.names(at.address, ""))
             few = list(islice(reader.records(at), FEW_ROWS))
         except DataError:
@@ -185,18 +168,14 @@ class Records:
         if isinstance(reader, JsonReader | SquadReader | ParquetReader):
             return has_objects or isinstance(reader, ParquetReader)
         # A line of text could be a word with its tag, or a class with its text.
-        given = [record[name] for name in self._labels for record in few if record.get(name) is not None]
-        found = {
-            one for value in given for one in (value if isinstance(value, list) else str(value).split(","))
-        }
-        return not found or not found.isdisjoint(*self._labels.values())
+        values = [record[name] for name in self._labels for record in few if record.get(name) is not None]
+        labels = chain(*(value if isinstance(value, list) else str(value).split(",") for value in values))
+        return not values or not {*labels}.isdisjoint(*self._labels.values())
 
     def _described(self, chosen: Reader, own: Sequence[Reader]) -> str:
         """A line on how records are read, where that is not as in training or usual for standard input."""
         trained, is_text = listed(map(format_of, own)), format_of(chosen) in PLAIN
-        name = (
-            f"csv with {chosen.dialect.delimiter!r}" if isinstance(chosen, CsvReader) else format_of(chosen)
-        )
+        name = f"csv with {chosen.delimiter!r}" if isinstance(chosen, CsvReader) else format_of(chosen)
         if own and chosen not in own and not (self._spool and is_text):
             return f"{self.name}: read as {name}; the run was trained on {trained} (--format)"
         if own and _encoding_of(self._reader) == "utf-8-sig" != _encoding_of(chosen):
@@ -209,7 +188,7 @@ class Records:
 def format_of(reader: Reader) -> str:
     """The format that a reader reads, as --format has it where it has it."""
     if isinstance(reader, CsvReader):
-        return "tsv" if reader.dialect.delimiter == "\t" else "csv"
+        return "tsv" if reader.delimiter == "\t" else "csv"
     if isinstance(reader, JsonReader):
         return "jsonl" if reader.field is None else f"json with field {reader.field!r}"
     if isinstance(reader, TextReader):
@@ -226,12 +205,8 @@ def _usual(format_name: str) -> Reader:
         return TextReader(encoding="utf-8-sig", unit="line", label_from=None)
     if format_name == "parquet":
         return ParquetReader()
-    delimiter, quote = ("\t", None) if format_name == "tsv" else (",", '"')
-    return CsvReader(
-        dialect=Dialect(
-            delimiter=delimiter, quote=quote, encoding="utf-8-sig", header=True, column_names=None
-        )
-    )
+    is_tsv = format_name == "tsv"
+    return CsvReader(delimiter="\t" if is_tsv else ",", quote=None if is_tsv else '"')
 
 
 def _own_readers(value: Any, path: str) -> Iterator[_Own]:
@@ -245,18 +220,16 @@ def _own_readers(value: Any, path: str) -> Iterator[_Own]:
         parameters = inspect.signature(locate(value[TARGET], group="dataset")).parameters
         # An option that is newer than the run is null.
         node = {**dict.fromkeys(parameters), **value, "files": {"": path}, "folder": None}
-        names = [
-            name for each in files.values() for name in ([each] if isinstance(each, str) else each or [])
-        ]
+        lists = ([value] if isinstance(value, str) else value or [] for value in files.values())
         reader = reader_of(lambda: instantiate(node, group="dataset", key="dataset.source"))
-        yield reader, {path_of(name).suffix.lower() for name in names}
+        yield reader, {path_of(name).suffix.lower() for name in chain(*lists)}
         return
     for inner in value.values():
         yield from _own_readers(inner, path)
 
 
 def _encoding_of(reader: Reader) -> str | None:
-    return reader.dialect.encoding if isinstance(reader, CsvReader) else getattr(reader, "encoding", None)
+    return getattr(reader, "encoding", None)
 
 
 def _sure_encoding(beginning: bytes, usual: str) -> str:
@@ -266,17 +239,14 @@ def _sure_encoding(beginning: bytes, usual: str) -> str:
     return "utf-8-sig" if is_utf_8 and texts[0] != texts[1] else usual
 
 
-def _changed(reader: Reader, options: Mapping[str, str | None]) -> Reader:
+def _changed(reader: Any, encoding: str, delimiter: str | None, quote: str | None) -> Reader:
     """The reader with the encoding, and where it reads csv with the delimiter and quote that are given."""
-    if not isinstance(reader, CsvReader):
-        known: Any = reader
-        return replace(known, encoding=options["encoding"]) if _encoding_of(reader) else reader
-    dialect = replace(reader.dialect, encoding=options["encoding"] or "")
-    if (delimiter := options["delimiter"]) is not None:
-        dialect = replace(dialect, delimiter=delimiter_of(delimiter, "--delimiter"))
-    if (quote := options["quote"]) is not None:
-        dialect = replace(dialect, quote=None if quote == "null" else quote_of(quote, "--quote"))
-    return replace(reader, dialect=dialect)
+    changes = {"encoding": encoding} if _encoding_of(reader) else {}
+    if isinstance(reader, CsvReader) and delimiter is not None:
+        changes["delimiter"] = character_of(delimiter, "--delimiter", DELIMITERS)
+    if isinstance(reader, CsvReader) and quote is not None:
+        changes["quote"] = character_of(None if quote == "null" else quote, "--quote", QUOTES)
+    return replace(reader, **changes)
 
 
 def _beginning_of(address: str) -> bytes:
@@ -301,9 +271,8 @@ def as_records(
     Raises DataError, which names the `file` they come from, for what is neither and as `read_records` does.
     """
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise DataError(
-            f"expected a list of texts or records, given {values!r:.60}; put it into brackets: [...]"
-        )
+        problem = f"expected a list of texts or records, given {values!r:.60}; put it into brackets: [...]"
+        raise DataError(problem)
 
     def as_record(row: int, value: Any) -> dict[str, Any]:
         if isinstance(value, str):
@@ -353,6 +322,6 @@ def _checked(
     for row, record in enumerate(records):
         texts_of(record, columns, row=row, file=address)
         for column, value in record.items():
-            if holds_half_character(value):
-                raise DataError(HALF_CHARACTER, file=address, row=row, column=column)
+            if reading.holds_half_character(value):
+                raise DataError(reading.HALF_CHARACTER, file=address, row=row, column=column)
         yield record

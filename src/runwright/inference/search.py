@@ -17,14 +17,8 @@ import pyarrow as pa
 from datasets import Dataset, disable_progress_bars
 
 from runwright.errors import CheckpointError, ConfigError, DataError
-from runwright.inference.load import (
-    CHUNK_RECORDS,
-    FinishedRun,
-    choose_columns,
-    load_run,
-    open_records,
-    predict_chunk,
-)
+from runwright.inference import load
+from runwright.inference.load import FinishedRun
 from runwright.inference.records import in_chunks, texts_of
 from runwright.report.progress import Progress
 from runwright.runs.folder import read_run
@@ -47,10 +41,9 @@ class Index:
         run_folder = run or Path(about["run_folder"])
         self.run = _embedder(run_folder, device=device)
         if model_hash(run_folder) != about["model_hash"]:
-            raise CheckpointError(
-                f"{folder}: made with another model than run {run_folder} has now; its vectors do not fit. "
-                f"Make it again: runwright search index {run_folder} {about['file']} --output NEW_FOLDER"
-            )
+            problem = f"made with another model than run {run_folder} has now; its vectors do not fit"
+            command = f"runwright search index {run_folder} {about['file']} --output NEW_FOLDER"
+            raise CheckpointError(f"{folder}: {problem}. Make it again: {command}")
         self._rows = Dataset.from_file(str(folder / TEXTS))
         self._vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
         if not len(self._rows) == len(self._vectors) == about["texts"]:
@@ -71,15 +64,12 @@ class Index:
             products = queries @ self._vectors.T
             indices = np.argsort(-products, kind="stable")[:, :k]
             scores = np.take_along_axis(products, indices, axis=1)
-        return [self._hits(*row) for row in zip(scores, indices, strict=True)]
-
-    def _hits(self, scores: np.ndarray, indices: np.ndarray) -> list[dict[str, Any]]:
-        rows = self._rows[[index for index in indices if index >= 0]]  # a graph may have fewer
-        nearest = zip(scores.tolist(), rows["id"], rows["text"], strict=False)
-        return [
-            {"rank": rank, "score": round(score, 6), "id": row, "text": text}
-            for rank, (score, row, text) in enumerate(nearest, start=1)
-        ]
+        hits = []
+        for row_scores, row_indices in zip(scores.tolist(), indices.tolist(), strict=True):
+            rows = self._rows[[index for index in row_indices if index >= 0]]  # a graph may have fewer
+            best = enumerate(zip(row_scores, rows["id"], rows["text"], strict=False), start=1)
+            hits.append([{"rank": n, "score": round(s, 6), "id": i, "text": t} for n, (s, i, t) in best])
+        return hits
 
 
 def make_index(
@@ -101,9 +91,9 @@ def make_index(
     if output.exists():
         raise ConfigError(f"--output: {output} exists already; name another folder")
     run = _embedder(run_folder, device=device)
-    columns = choose_columns(run, [text_column] if text_column else None)
+    columns = load.choose_columns(run, [text_column] if text_column else None)
     (column,) = columns
-    records = open_records(run, file, columns, reading)
+    records = load.open_records(run, file, columns, reading)
     found = (texts_of(record, columns, row=row)[column] for row, record in enumerate(records))
     texts = ("" if text is None else str(text) for text in found)
     with folder_whole(output) as folder:
@@ -115,9 +105,8 @@ def make_index(
             disable_progress_bars()
             rows = Dataset.from_file(str(folder / TEXTS))
             # 32 neighbours of a node are the usual choice; metric 0 is the inner product.
-            rows.add_faiss_index_from_external_arrays(
-                vectors, "vectors", string_factory="HNSW32", metric_type=0
-            )
+            graph: Any = {"string_factory": "HNSW32", "metric_type": 0}
+            rows.add_faiss_index_from_external_arrays(vectors, "vectors", **graph)
             rows.save_faiss_index("vectors", str(folder / GRAPH))
         about = {
             "format": FORMAT,
@@ -145,7 +134,7 @@ def _write_texts(run: FinishedRun, texts: Iterable[str], file: Path) -> np.ndarr
         Progress(enabled=True) as progress,
         progress.counting("index") as on_progress,
     ):
-        for chunk in in_chunks(enumerate(texts), CHUNK_RECORDS):
+        for chunk in in_chunks(enumerate(texts), load.CHUNK_RECORDS):
             num_read += len(chunk)
             filled = [(row, text) for row, text in chunk if text.strip()]
             if filled:
@@ -157,7 +146,7 @@ def _write_texts(run: FinishedRun, texts: Iterable[str], file: Path) -> np.ndarr
 
 def embed(run: FinishedRun, texts: Sequence[str]) -> np.ndarray:
     """Vectors [N, D] float32 of texts."""
-    predictions = predict_chunk(run, [{run.task.text_columns[0]: text} for text in texts])
+    predictions = load.predict_chunk(run, [{run.task.text_columns[0]: text} for text in texts])
     return np.ascontiguousarray(predictions.vectors[:, 0])
 
 
@@ -180,7 +169,7 @@ def model_hash(run_folder: Path) -> str:
 
 
 def _embedder(folder: Path, *, device: str | None) -> FinishedRun:
-    run = load_run(folder, device=device)
+    run = load.load_run(folder, device=device)
     if not run.task.embeds_texts:
         raise ConfigError(f"run {folder}: its task is {type(run.task).__name__}, expected sentence_embedding")
     return run

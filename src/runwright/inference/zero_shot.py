@@ -56,12 +56,9 @@ class ZeroShot(Task):
         values: list[Any] = []
         for split, rows in splits.items():
             if self.label_column not in rows.column_names:
-                raise DataError(
-                    f"no such column; there are {', '.join(rows.column_names)} "
-                    f"(dataset.columns={{{self.label_column}: NAME}} renames one, or give --labels)",
-                    split=split,
-                    column=self.label_column,
-                )
+                hint = f"dataset.columns={{{self.label_column}: NAME}} renames one, or give --labels"
+                problem = f"no such column; there are {', '.join(rows.column_names)} ({hint})"
+                raise DataError(problem, split=split, column=self.label_column)
             if names := names_in(rows.features[self.label_column]):
                 self.label_names = names
                 return
@@ -86,13 +83,9 @@ class ZeroShot(Task):
         # Names of classes are often written with underscores; sentences are not.
         asked = [self.hypotheses.template.replace("{}", name.replace("_", " ")) for name in self.label_names]
         count = len(asked)
-        return self.pairs.encode(
-            {
-                "row_id": [row * count + label for row in columns["row_id"] for label in range(count)],
-                text: [value for value in columns[text] for _ in asked],
-                hypothesis: asked * len(columns[text]),
-            }
-        )
+        ids = [row * count + label for row in columns["row_id"] for label in range(count)]
+        texts = [value for value in columns[text] for _ in asked]
+        return self.pairs.encode({"row_id": ids, text: texts, hypothesis: asked * len(columns[text])})
 
     def predictions(self, outputs: Tensor, batch: Batch) -> Entailments:
         logits = outputs[:, [self.entailment, self.contradiction]].double().cpu().numpy()
@@ -108,13 +101,9 @@ class ZeroShot(Task):
         scores = softmax(logits, axis=-1)[..., 0] if multi_label else softmax(logits[..., 0], axis=-1)
         expected = self._expected(rows, row_ids)
         predicted = scores >= self.pairs.threshold if multi_label else scores.argmax(axis=1)
-        return Predictions(
-            example_ids=row_ids,
-            predicted=predicted,
-            expected=expected,
-            scores=scores,
-            losses=None if expected is None else _losses(scores, expected),
-        )
+        losses = None if expected is None else _losses(scores, expected)
+        columns: Any = {"predicted": predicted, "expected": expected, "scores": scores, "losses": losses}
+        return Predictions(example_ids=row_ids, **columns)
 
     def _expected(self, rows: Any, row_ids: np.ndarray) -> np.ndarray | None:
         """Classes [N] int64, or sets of them [N, C] bool; None for rows without labels."""
@@ -122,8 +111,7 @@ class ZeroShot(Task):
             return None
         reader = copy(self.pairs)  # with these classes in place of entailment and its contrary
         reader.label_names, reader.problem, reader.names_ordered = self.label_names, self.problem, True
-        labels = reader.read_labels(rows, split="evaluation")
-        if labels is None:
+        if (labels := reader.read_labels(rows, split="evaluation")) is None:
             return None
         ids = [labels[position] for position in positions_of(row_ids, rows)]
         if self.problem == "single_label":
@@ -137,19 +125,17 @@ def _classes_of(pairs: Any, *, multi_label: bool) -> tuple[int, int]:
     kind, texts = pairs.problem, pairs.text_columns
     if kind != "single_label" or len(texts) != 2 or "entailment" not in names:
         about = f"{kind} over {', '.join(texts)} with {', '.join(names) or 'no classes'}"
-        raise ConfigError(
-            f"RUN: given a run of {about}; expected one of pairs of texts with a class named entailment, as "
-            "experiment=glue/mnli makes it: only such a one can be asked for classes it was not trained on"
-        )
+        problem = f"RUN: given a run of {about}; expected one of pairs of texts with a class named entailment"
+        problem += ", as experiment=glue/mnli makes it: only such a one can be asked for classes it was not "
+        raise ConfigError(f"{problem}trained on")
     entailment = names.index("entailment")
     if "contradiction" in names:
         return entailment, names.index("contradiction")
     if len(names) == 2:
         return entailment, 1 - entailment
     if multi_label:
-        raise ConfigError(
-            f"--multi-label: given a run with {', '.join(names)}; expected a class named contradiction"
-        )
+        problem = f"given a run with {', '.join(names)}; expected a class named contradiction"
+        raise ConfigError(f"--multi-label: {problem}")
     return entailment, entailment
 
 

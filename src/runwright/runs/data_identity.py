@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from runwright.config.permissions import granted
-from runwright.dataset import row_hashes
+from runwright.dataset import fingerprint
+from runwright.dataset.fingerprint import FILE_NAME, RowRecord, read_trained, row_changes
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.addresses import file_fingerprint
-from runwright.dataset.row_hashes import FILE_NAME, RowRecord, read_trained, row_changes
 from runwright.errors import CheckpointError, listed, shown
 from runwright.report.page.records import read_json
 from runwright.runs.resume import differences
@@ -40,7 +40,7 @@ def record_data(
 ) -> Path:
     """Write data.json and rows.npz; the first. `changed`: the run was trained on other data before."""
     if _read(folder).get("fingerprints") != data.fingerprints or not (folder / FILE_NAME).is_file():
-        row_hashes.write_row_hashes(
+        fingerprint.write_row_hashes(
             folder, data.splits, trained_before=read_trained(folder) if changed else None
         )
     record = {
@@ -59,7 +59,7 @@ def record_data(
 
 def recorded_rows(folder: Path) -> RowRecord:
     """The rows of a run as it recorded them."""
-    record, hashes = _read(folder), row_hashes.read_row_hashes(folder)
+    record, hashes = _read(folder), fingerprint.read_row_hashes(folder)
     return RowRecord(
         fingerprints=record.get("fingerprints", {}), columns=record.get("columns", {}), hashes=hashes
     )
@@ -67,7 +67,7 @@ def recorded_rows(folder: Path) -> RowRecord:
 
 def rows_of(data: LoadedData, *, splits: Iterable[str]) -> RowRecord:
     """The rows of loaded data; hashes of single rows in these splits only, since they take time."""
-    hashes = {split: row_hashes.hash_rows(data.splits[split]) for split in splits}
+    hashes = {split: fingerprint.hash_rows(data.splits[split]) for split in splits}
     few = {split: values for split, values in hashes.items() if values is not None}
     return RowRecord(fingerprints=data.fingerprints, columns=data.columns, hashes=few)
 

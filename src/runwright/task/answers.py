@@ -11,8 +11,8 @@ import numpy as np
 
 from runwright.errors import DataError
 from runwright.predictions import Ragged
+from runwright.task.labels import WRITTEN, read_written
 from runwright.task.text import IGNORED, Said, Span, cut_windows, say, trimmed, window_id
-from runwright.task.written_lists import WRITTEN, read_written
 from runwright.types import Example, PerExample
 
 NO_ANSWER = (-1, -1)
@@ -50,7 +50,7 @@ def read_answers(
     starts, flags = (
         rows[name][:] if name in names else [None] * len(values) for name in ("answer_start", "is_impossible")
     )
-    found: list[Answers] = []
+    answers: list[Answers] = []
     for row, (context, value) in enumerate(zip(contexts, values, strict=True)):
         where: dict[str, Any] = {"split": split, "row": row, "column": column}
         read, is_impossible = read_written(value), str(flags[row]).lower() in ("true", "1")
@@ -67,8 +67,8 @@ def read_answers(
             moved = start is not None and context[start : start + len(text)].strip() != context[first:last]
             say(said, NOWHERE if first < 0 else MOVED if moved else SOUGHT, row, if_=moved or start is None)
         span = next((span for span in spans if span != UNKNOWN), UNKNOWN if pairs else NO_ANSWER)
-        found.append(Answers(texts=tuple(text for text, _ in pairs), span=span))
-    return found
+        answers.append(Answers(texts=tuple(text for text, _ in pairs), span=span))
+    return answers
 
 
 NOWHERE = "an answer that does not occur in its context is judged, and not trained on"
@@ -83,8 +83,7 @@ def _pairs(value: Any, start: Any, where: Mapping[str, Any]) -> list[tuple[str, 
         columns = value
     elif isinstance(value, list | tuple) and all(isinstance(each, Mapping) for each in value):
         columns = {name: [each.get(name) for each in value] for name in columns}
-    texts = columns.get("text")
-    starts = columns.get("answer_start")
+    texts, starts = columns.get("text"), columns.get("answer_start")
     if isinstance(texts, str):
         texts, starts = [texts], starts if isinstance(starts, list | tuple) else [starts]
     starts = [None] * len(texts) if isinstance(texts, list | tuple) and starts is None else starts
@@ -141,12 +140,10 @@ def answer_windows(
     does not have all of it, -100 where nobody knows.
     """
     num_tokens = len(parts)
-    context = [token for token in range(num_tokens) if parts[token] == 1]
+    context = [token for token, part in enumerate(parts) if part == 1]
     first, last = (context[0], context[-1] + 1) if context else (num_tokens, num_tokens)
-    question = [token for token in range(first) if parts[token] == 0]
-    dropped = set(question[max_question_length:])
-    head = [token for token in range(first) if token not in dropped]
-    tail = list(range(last, num_tokens))
+    dropped = [token for token in range(first) if parts[token] == 0][max_question_length:]
+    head, tail = sorted({*range(first)} - {*dropped}), [*range(last, num_tokens)]
     size = max(1, max_length - len(head) - len(tail))
     covering = None if answer is None else tokens_of(answer, offsets[first:last])
     examples: list[Example] = []
@@ -154,19 +151,12 @@ def answer_windows(
         tokens = [*head, *range(first + cut.start, first + cut.end), *tail]
         example: Example = {name: [values[token] for token in tokens] for name, values in fields.items()}
         spans = [offsets[token] if parts[token] == 1 else (-1, -1) for token in tokens]
-        example |= {
-            "example_id": window_id(row_id, number),
-            "full_length": num_tokens,
-            "starts": [start for start, _ in spans],
-            "ends": [end for _, end in spans],
-        }
+        example |= {"example_id": window_id(row_id, number), "full_length": num_tokens}
+        example |= {"starts": [start for start, _ in spans], "ends": [end for _, end in spans]}
         if answer is not None:
-            labels = (0, 0)
-            if answer == UNKNOWN:
-                labels = (IGNORED, IGNORED)
-            elif covering is not None and cut.start <= covering[0] and covering[1] < cut.end:
-                labels = tuple(token - cut.start + len(head) for token in covering)
-            example["start"], example["end"] = labels
+            example["start"] = example["end"] = IGNORED if answer == UNKNOWN else 0
+            if covering is not None and cut.start <= covering[0] and covering[1] < cut.end:
+                example["start"], example["end"] = (token - cut.start + len(head) for token in covering)
         examples.append(example)
     return examples
 
@@ -174,9 +164,7 @@ def answer_windows(
 def tokens_of(answer: Span, offsets: Sequence[Span]) -> Span | None:
     """The first and the last token that hold characters of an answer; None where none does."""
     covering = [
-        token
-        for token, (start, end) in enumerate(offsets)
-        if start < end and start < answer[1] and answer[0] < end
+        n for n, (start, end) in enumerate(offsets) if start < min(end, answer[1]) and answer[0] < end
     ]
     return (covering[0], covering[-1]) if covering else None
 
@@ -223,15 +211,11 @@ class ThresholdCurve:
         used = int(np.abs(self.answered - (margins <= threshold).mean()).argmin())
         num = len(self.thresholds)
         rows = {*np.linspace(0, num - 1, min(num, MAX_TABLE_ROWS)).astype(int).tolist(), self.best, used}
+        columns = {"threshold": self.thresholds, "exact_match": self.exact, "f1": self.f1}
+        columns["answered"] = self.answered
         return [
-            {
-                "threshold": float(self.thresholds[row]),
-                "exact_match": float(self.exact[row]),
-                "f1": float(self.f1[row]),
-                "answered": float(self.answered[row]),
-                "best": row == self.best,
-                "used": row == used,
-            }
+            {name: float(values[row]) for name, values in columns.items()}
+            | {"best": row == self.best, "used": row == used}
             for row in sorted(rows)
         ]
 
@@ -260,12 +244,12 @@ def answer_table(results: AnswerResults) -> list[dict[str, Any]]:
     """Exact match and F1 of all questions, by whether there is an answer, and by how long it is."""
     judged: Any = results  # which has all columns
     lengths = np.array([len(texts[0]) if texts else 0 for texts in judged.expected], dtype=np.int64)
-    kinds: list[tuple[str, np.ndarray]] = [("all", np.ones(len(lengths), dtype=bool))]
+    kinds = {"all": np.ones(len(lengths), dtype=bool)}
     if not judged.answerable.all():
-        kinds += [("with an answer", judged.answerable), ("without an answer", ~judged.answerable)]
+        kinds |= {"with an answer": judged.answerable, "without an answer": ~judged.answerable}
     for low, high in LENGTHS:
         name = f"answer of {low} to {high} characters" if high else f"answer of {low} characters and more"
-        kinds.append((name, (lengths >= low) & (lengths <= (high or lengths.max(initial=0)))))
+        kinds[name] = (lengths >= low) & (lengths <= (high or lengths.max(initial=0)))
     return [
         {
             "questions": name,
@@ -274,6 +258,6 @@ def answer_table(results: AnswerResults) -> list[dict[str, Any]]:
             "f1": float(judged.f1[mask].mean()),
             "answered": float((results.predicted[mask] != "").mean()),
         }
-        for name, mask in kinds
+        for name, mask in kinds.items()
         if mask.any()
     ]

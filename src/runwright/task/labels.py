@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import math
 import re
 import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -13,7 +16,46 @@ from typing import Any, Literal
 from runwright.dataset.readers.raw import why_left_out
 from runwright.errors import ConfigError, DataError, did_you_mean, listed
 from runwright.store import local_path
-from runwright.task.written_lists import read_written
+
+# A quoted text is kept whole; numpy puts no comma between two of them, and a name around each list or value.
+_TOKEN = re.compile(
+    r"""(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(?P<gap>\s+(?=['"]))?"""
+    r"""|(?P<call>\b(?:array|np\.\w+)\()|(?P<type>,\s*dtype=[^)]*)|(?P<null>\b(?:null|nan)\b)"""
+    r"""|(?P<space>(?<=[\d.])\s+(?=-?\d))|(?P<cut>\.\.\.)""",
+    re.DOTALL,
+)
+_AS_PYTHON = {"call": "(", "type": "", "null": "None", "space": ", ", "cut": "?"}  # "?" cannot be read
+WRITTEN = "a list written as text is read as a list"
+
+
+def looks_written(value: Any) -> bool:
+    """Return True for a text in brackets or braces."""
+    return isinstance(value, str) and value.strip()[:1] + value.strip()[-1:] in ("[]", "{}")
+
+
+def read_written(value: Any) -> Any:
+    """The list or mapping that a text is; other values, and texts that are not for certain one, as they are.
+
+    Not certain are words without quotes, and a list that numpy has cut.
+    """
+    if not looks_written(value):
+        return value
+    text = value.strip()
+    with suppress(ValueError, RecursionError):
+        return json.loads(text)
+
+    def as_python(token: re.Match[str]) -> str:
+        if token["text"]:
+            return token["text"] + "," * bool(token["gap"])
+        return _AS_PYTHON[token.lastgroup or ""]
+
+    # Python warns of a backslash in a text
+    with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        with warnings.catch_warnings(action="ignore"):
+            read = ast.literal_eval(_TOKEN.sub(as_python, text))
+        return read if isinstance(read, list | dict) else value
+    return value
+
 
 MAX_NUMBER = 1e18  # its squared error is finite in float32
 MAX_CLASSES_FROM_DATA = 2000  # more distinct values than this are an id or a text, not a class
@@ -30,11 +72,10 @@ def is_missing(value: Any) -> bool:
 
 def as_number(value: Any) -> float:
     """The value as a float; NaN where it is no finite number."""
-    try:
-        number = math.nan if is_missing(value) else float(value)
-    except (TypeError, ValueError):
-        return math.nan
-    return number if math.isfinite(number) else math.nan
+    with suppress(TypeError, ValueError):
+        if not is_missing(value) and math.isfinite(number := float(value)):
+            return number
+    return math.nan
 
 
 def _is_number(name: str) -> bool:
@@ -103,10 +144,11 @@ def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tupl
     if len(distinct) > MAX_CLASSES_FROM_DATA:
         problem = (
             f"{len(distinct)} distinct values; at most {MAX_CLASSES_FROM_DATA} classes are taken from the "
-            "data. Is this the label column? For numbers use task.problem=regression; for more classes "
-            "give task.label_file"
         )
-        raise DataError(problem, split=split, column=column)
+        problem += (
+            "data. Is this the label column? For numbers use task.problem=regression; for more classes "
+        )
+        raise DataError(f"{problem}give task.label_file", split=split, column=column)
     for name in sorted({value for value in values if isinstance(value, str)}):
         if name.startswith("[") != name.endswith("]") or list_in(name) is not None:
             problem = f"{name!r} reads as a list, or a piece of one: several classes need task.problem="
@@ -159,10 +201,8 @@ class LabelEncoder:
         if is_missing(value):
             problem = "the label is empty"
         elif not isinstance(value, Hashable) or isinstance(value, bytes | tuple):
-            problem = (
-                f"expected one class, given {value!r:.60}; a row with several of them needs "
-                "task.problem=multi_label and a list"
-            )
+            problem = f"expected one class, given {value!r:.60}; a row with several of them needs "
+            problem += "task.problem=multi_label and a list"
         elif name in self._ids:
             return self._ids[name]
         elif is_id and self._ordered:
@@ -216,10 +256,9 @@ def split_labels(value: Any, separator: str) -> list[Any]:
     """The labels of one multi-label value: a list, also as text, a string with separators, one or none."""
     if is_missing(value):
         return []
-    if isinstance(value, str) and (items := list_in(value)) is not None:
-        return items
     if isinstance(value, str):
-        return [label.strip() for label in value.split(separator) if label.strip()]
+        items = list_in(value)
+        return items if items is not None else list(filter(None, map(str.strip, value.split(separator))))
     if isinstance(value, Iterable) and not isinstance(value, Mapping | bytes):
         return list(value)
     return [value]
@@ -248,10 +287,7 @@ def read_number(value: Any, **where: Any) -> float:
 def each_label(labels: Iterable[Any]) -> Iterator[int]:
     """All class ids of labels that are one class each, sets of them, or a tag for each word."""
     for label in labels:
-        if isinstance(label, int):
-            yield label
-        else:
-            yield from label
+        yield from [label] if isinstance(label, int) else label
 
 
 def by_class(values: Mapping[str, float], names: Sequence[str], *, option: str) -> tuple[float, ...]:

@@ -65,10 +65,8 @@ class Focal:
 def loss_of_task(loss: Any, names: Sequence[str]) -> Any:
     """The loss of a task's options, told the classes; raises ConfigError where it is none."""
     if loss is not None and not callable(loss):
-        raise ConfigError(
-            f"task.loss: given {type(loss).__name__}, expected a function of logits and labels, or a class "
-            "whose instances are called with them"
-        )
+        expected = "expected a function of logits and labels, or a class whose instances are called with them"
+        raise ConfigError(f"task.loss: given {type(loss).__name__}, {expected}")
     if use_classes := getattr(loss, "use_classes", None):
         use_classes(names)
     return loss
@@ -80,10 +78,8 @@ def _one_by_one(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
     if isinstance(losses, Tensor) and losses.shape == labels.shape:
         return losses
     result = f"a tensor {list(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
-    raise ConfigError(
-        f"task.loss: given {result}, expected {list(labels.shape)}, the shape of the labels: one loss each "
-        "(reduction='none'), the sum is taken by the task"
-    )
+    expected = f"expected {list(labels.shape)}, the shape of the labels: one loss each (reduction='none')"
+    raise ConfigError(f"task.loss: given {result}, {expected}, the sum is taken by the task")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,15 +164,9 @@ class MultiLabel:
         """Every label whose probability reaches the threshold, and all probabilities."""
         scores, losses = logits.sigmoid(), None
         if labels is not None:
-            losses = F.binary_cross_entropy_with_logits(logits, labels.to(logits), reduction="none").mean(
-                dim=1
-            )
-        return {
-            "predicted": scores >= self.threshold,
-            "expected": None if labels is None else labels.bool(),
-            "scores": scores,
-            "losses": losses,
-        }
+            losses = F.binary_cross_entropy_with_logits(logits, labels.to(logits), reduction="none").mean(1)
+            labels = labels.bool()
+        return {"predicted": scores >= self.threshold, "expected": labels, "scores": scores, "losses": losses}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -109,8 +109,7 @@ class QuestionAnswering(Task):
 
     def tune(self, predictions: SpanPredictions, rows: Any) -> None:
         """Take the threshold with the best F1 over these rows."""
-        curve = threshold_curve(self.assemble(predictions, rows))
-        if curve is not None:
+        if (curve := threshold_curve(self.assemble(predictions, rows))) is not None:
             self.threshold = float(curve.thresholds[curve.best])
 
     @property
@@ -121,8 +120,7 @@ class QuestionAnswering(Task):
     def inputs_of(self, rows: Dataset, *, split: str) -> Dataset:
         """`row_id`, question, context, and where there are answers `from` and `to`, its characters."""
         inputs = super().inputs_of(rows, split=split)
-        answers = self._answers(rows, split=split)
-        if answers is not None:
+        if (answers := self._answers(rows, split=split)) is not None:
             starts, ends = zip(*(answer.span for answer in answers), strict=True)
             inputs = inputs.add_column("from", list(starts)).add_column("to", list(ends))  # pyright: ignore
         return inputs
@@ -131,15 +129,9 @@ class QuestionAnswering(Task):
         """The answers of each row; None where the rows have no such column."""
         if self.answers_column not in getattr(rows, "column_names", rows):
             return None
-        return read_answers(
-            rows,
-            column=self.answers_column,
-            context_column=self.context_column,
-            split=split,
-            may_lack=self.threshold is not None,
-            misplaced=self.misplaced,
-            said=said,
-        )
+        columns = {"column": self.answers_column, "context_column": self.context_column}
+        lacking: Any = {"may_lack": self.threshold is not None, "misplaced": self.misplaced}
+        return read_answers(rows, split=split, said=said, **columns, **lacking)
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each window of each row, see `answer_windows`."""
@@ -147,6 +139,7 @@ class QuestionAnswering(Task):
         options = {"return_offsets_mapping": True, "return_attention_mask": False, "verbose": False}
         encoded = self.tokenizer(*texts, **options)
         names = [name for name in ("input_ids", "token_type_ids") if name in encoded]
+        sizes = {name: getattr(self, name) for name in ("max_length", "overlap", "max_question_length")}
         examples: list[Example] = []
         for row, row_id in enumerate(columns["row_id"]):
             if not encoded["input_ids"][row]:
@@ -158,9 +151,7 @@ class QuestionAnswering(Task):
                 parts=encoded.sequence_ids(row),
                 offsets=encoded["offset_mapping"][row],
                 answer=(columns["from"][row], columns["to"][row]) if "from" in columns else None,
-                max_length=self.max_length,
-                overlap=self.overlap,
-                max_question_length=self.max_question_length,
+                **sizes,
             )
         return examples
 
@@ -256,14 +247,10 @@ class QuestionAnswering(Task):
             no_answer_scores=np.minimum.reduceat(predictions.no_answer_scores.astype(np.float64), firsts),
         )
         if self.threshold is not None:
-            answered = (results.margins <= self.threshold).tolist()
-            predicted = [text if is_given else "" for text, is_given in zip(best, answered, strict=True)]
-            results = replace(results, predicted=_objects(predicted))
-        answers = self._answers(rows, split="evaluation")
-        if answers is None:
+            results.predicted[results.margins > self.threshold] = ""
+        if (answers := self._answers(rows, split="evaluation")) is None:
             return results
         expected = [answers[row].texts for row in order]
-
         judged: dict[str, Any] = {}
         for prefix, answer in (("", results.predicted.tolist()), ("best_", best)):
             for name, judge in (("exact", text_exact_match), ("f1", text_f1)):
@@ -316,8 +303,7 @@ class QuestionAnswering(Task):
         if not predictions.labelled:
             return {}
         tables = {"answers": answer_table(predictions)}
-        curve = threshold_curve(predictions) if self.threshold is not None else None
-        if curve is not None and self.threshold is not None:
+        if self.threshold is not None and (curve := threshold_curve(predictions)) is not None:
             tables["no_answer"] = curve.table(self.threshold, predictions.margins)
         return tables
 

@@ -13,28 +13,8 @@ from datasets import ClassLabel, Dataset
 from torch import Tensor
 
 from runwright.errors import DataError, listed
+from runwright.task import labels
 from runwright.task.base import Task
-from runwright.task.labels import (
-    LabelEncoder,
-    as_number,
-    bias_of_labels,
-    check_label_names,
-    doubtful_names,
-    each_label,
-    is_missing,
-    label_name,
-    learn_class_weights,
-    missing_column,
-    names_from_options,
-    names_from_values,
-    names_in,
-    positive_class,
-    read_number,
-    read_vector,
-    split_labels,
-    vector_text,
-    vector_width,
-)
 from runwright.task.losses import MultiLabel, Objective, Regression, SingleLabel, loss_of_task
 from runwright.task.text import encode_texts
 from runwright.types import (
@@ -96,7 +76,7 @@ class SequenceClassification(Task):
         self.label_columns = (label_column,) if isinstance(label_column, str) else tuple(label_column)
         self.label_column = ", ".join(self.label_columns)  # one that is no column where there are several
         self.label_separator = label_separator
-        self.names_option = names_from_options(label_names, label_file)
+        self.names_option = labels.names_from_options(label_names, label_file)
         if len(self.label_columns) > 1:
             self.names_option = self.names_option or self.label_columns
         self.positive_label = positive_label
@@ -113,30 +93,26 @@ class SequenceClassification(Task):
         self.label_form = self._form_of(splits["train"], values)
         if self.problem != "regression":
             feature = splits["train"].features.get(self.label_column)
-            self.names_ordered = bool(self.names_option or names_in(feature))
+            self.names_ordered = bool(self.names_option or labels.names_in(feature))
             self.label_names = self.names_option or self._names_from(splits["train"], values)
-        labels = {name: self.read_labels(rows, split=name) for name, rows in splits.items()}["train"] or []
-        counts = Counter(each_label(labels) if self.label_names else ())
+        targets = {name: self.read_labels(rows, split=name) for name, rows in splits.items()}["train"] or []
+        counts = Counter(labels.each_label(targets) if self.label_names else ())
         alone = [repr(self.label_names[index]) for index, count in sorted(counts.items()) if count == 1]
         if alone and max(counts.values()) >= FEW_ROWS:
             self.notes = [f"classes with a single row of train: {listed(alone)}"]
         if self.group_column:
             values = {str(value) for rows in splits.values() for value in rows[self.group_column]}
             self.group_names = tuple(sorted(values))
-        self.class_weights = learn_class_weights(
-            self.weights_option,
-            labels,
-            names=self.label_names,
-            column=self.label_column,
-            problem=self.problem,
-        )
+        options = {"names": self.label_names, "column": self.label_column, "problem": self.problem}
+        self.class_weights = labels.learn_class_weights(self.weights_option, targets, **options)
         if self.bias_from_labels:
-            self.initial_bias = bias_of_labels(self.problem, labels, num_classes=len(self.label_names))
+            num_classes = len(self.label_names)
+            self.initial_bias = labels.bias_of_labels(self.problem, targets, num_classes=num_classes)
         self.use_learned()
 
     def use_learned(self) -> None:
         """Make the objective of this problem, and find the positive class."""
-        self.positive = positive_class(self.positive_label, self.label_names)
+        self.positive = labels.positive_class(self.positive_label, self.label_names)
         loss = loss_of_task(self.loss_option, self.label_names)
         if self.problem == "regression":
             self.objective = Regression(loss_function=loss)
@@ -161,7 +137,7 @@ class SequenceClassification(Task):
         """The label of each row as it is in the data; of several columns a list."""
         missing = [name for name in self.label_columns if name not in rows.column_names]
         if missing and split == "train":
-            raise missing_column(rows, missing[0], option="task.label_column")
+            raise labels.missing_column(rows, missing[0], option="task.label_column")
         if missing:
             return None
         columns = [self._column(rows, name) for name in self.label_columns]
@@ -170,26 +146,28 @@ class SequenceClassification(Task):
     def _column(self, rows: Dataset, name: str) -> list[Any]:
         """The values of a column, ids as the names that it carries: other splits may have another order."""
         values, feature = rows[name][:], rows.features[name]
-        names = {} if self.names_option else dict(enumerate(names_in(feature)))
+        names = {} if self.names_option else dict(enumerate(labels.names_in(feature)))
         if not names or isinstance(feature, ClassLabel):
             return [names.get(value, value) for value in values] if names else values
         return [value and [names.get(label, label) for label in value] for value in values]
 
     def _sets(self, values: Sequence[Any]) -> list[list[Any]]:
-        return [split_labels(value, self.label_separator) for value in values]
+        return [labels.split_labels(value, self.label_separator) for value in values]
 
     def _form_of(self, train: Dataset, values: Sequence[Any]) -> Literal["", "vector", "signed"]:
         """The form of the labels, which all of train together tell and a single one does not."""
         if self.problem == "regression":
-            return "signed" if any(as_number(value) < 0 for value in values) else ""
-        are_sets = self.problem == "multi_label" and not names_in(train.features.get(self.label_column))
-        width, num_names = vector_width(self._sets(values)) if are_sets else 0, len(self.names_option)
+            return "signed" if any(labels.as_number(value) < 0 for value in values) else ""
+        are_sets = self.problem == "multi_label" and not labels.names_in(
+            train.features.get(self.label_column)
+        )
+        width, num_names = labels.vector_width(self._sets(values)) if are_sets else 0, len(self.names_option)
         if width and width != num_names:
             problem = f"each row has {width} numbers, 0 or 1, one for each class; given {num_names} names of "
             problem += f"classes, expected {width} in their order: task.label_names=[…]"
             raise DataError(problem, split="train", column=self.label_column)
-        text = vector_text(values) if are_sets and not width else None
-        if text and not {*map(label_name, values)} <= {"", *self.names_option}:
+        text = labels.vector_text(values) if are_sets and not width else None
+        if text and not {*map(labels.label_name, values)} <= {"", *self.names_option}:
             write = f"'task.label_separator=\"{text[1]}\"'" if text[1] else f"cells [{', '.join(text[0])}]"
             problem = f"{text[0]!r} reads as numbers, 0 or 1, one for each class: write {write}, and "
             problem += "task.label_names=[…], the names of the classes in their order"
@@ -197,13 +175,13 @@ class SequenceClassification(Task):
         return "vector" if width or len(self.label_columns) > 1 else ""
 
     def _names_from(self, train: Dataset, values: Sequence[Any]) -> tuple[str, ...]:
-        if names := names_in(train.features.get(self.label_column)):
-            return check_label_names(names, where=f"dataset column {self.label_column!r}")
+        if names := labels.names_in(train.features.get(self.label_column)):
+            return labels.check_label_names(names, where=f"dataset column {self.label_column!r}")
         names = chain.from_iterable(self._sets(values)) if self.problem == "multi_label" else values
-        return names_from_values(names, split="train", column=self.label_column)
+        return labels.names_from_values(names, split="train", column=self.label_column)
 
     def label_notes(self, splits: Splits) -> list[str]:
-        notes = doubtful_names(self.label_names, self.problem)
+        notes = labels.doubtful_names(self.label_names, self.problem)
         classes = () if self.problem == "regression" or self.label_form == "vector" else self.label_columns
         features = {name: kind for rows in splits.values() for name, kind in rows.features.items()}
         for name in filter(None, (*classes, self.group_column)):
@@ -219,31 +197,34 @@ class SequenceClassification(Task):
     def _is_hidden(self, values: Sequence[Any]) -> bool:
         """Return True where no row has a label; -1 is one as a class, and where train has numbers below 0."""
         is_label = self.label_form == "signed" or "-1" in self.label_names
-        return all(is_missing(value) or (not is_label and label_name(value) == "-1") for value in values)
+        return all(
+            labels.is_missing(value) or (not is_label and labels.label_name(value) == "-1")
+            for value in values
+        )
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[Any] | None:
         """Class ids, lists of them or floats; None where a split other than train has no labels."""
         values = self._values(rows, split=split)
         if values is None or (split != "train" and self._is_hidden(values)):
             return None  # hidden test labels, as GLUE publishes them
-        encoder = LabelEncoder(self.label_names, ordered=self.names_ordered)
+        encoder = labels.LabelEncoder(self.label_names, ordered=self.names_ordered)
         values = self._sets(values) if self.problem == "multi_label" else values
-        labels: list[Any] = []
+        targets: list[Any] = []
         for row, value in enumerate(values):
             where: dict[str, Any] = {"split": split, "row": row, "column": self.label_column}
             if self.problem == "regression":
-                labels.append(read_number(value, **where))
+                targets.append(labels.read_number(value, **where))
             elif self.problem == "single_label":
-                labels.append(encoder.encode(value, **where))
+                targets.append(encoder.encode(value, **where))
             elif self.label_form == "vector":
-                labels.append(read_vector(value, len(self.label_names), **where))
+                targets.append(labels.read_vector(value, len(self.label_names), **where))
             else:
                 ids = [encoder.encode(name, **where) for name in value]
-                if len({*ids}) < len(ids) and vector_width([value]):
+                if len({*ids}) < len(ids) and labels.vector_width([value]):
                     problem = f"given {value}, a class twice; with 0 or 1 for each class all rows are as long"
                     raise DataError(problem, **where)
-                labels.append(sorted({*ids}))
-        return labels
+                targets.append(sorted({*ids}))
+        return targets
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each row, with `labels` and `group` where the columns have them."""

@@ -16,10 +16,9 @@ from datasets import Dataset
 from runwright.config.tag_schemes import OUTSIDE, Scheme, misfits, read_tag, scheme_problem, tags_of_type
 from runwright.errors import DataError, did_you_mean, listed
 from runwright.metric.classification import count_spans
-from runwright.task.labels import missing_column
+from runwright.task.labels import WRITTEN, looks_written, missing_column, read_written
 from runwright.task.offsets import Unit, are_marks, read_marks, tags_of_marks
 from runwright.task.text import Said, Span, as_texts, say
-from runwright.task.written_lists import WRITTEN, looks_written, read_written
 
 # Characters that belong to the one before them: vowel signs, accents, joiners.
 _MARK = r"[\p{M}\u200c\u200d]"
@@ -31,13 +30,13 @@ _WORD = regex.compile(
 )
 
 
-def split_words(text: str) -> list[Span]:
+def split_words(text: str, *, at_spaces: bool = False) -> list[Span]:
     """Spans of the words of a text: runs of letters and digits, and each other character but spaces.
 
     Of scripts that put no space between words each letter is one. Numbers keep their points and
-    commas, and every character the marks that combine with it.
+    commas, and every character the marks that combine with it. Or words are what spaces separate.
     """
-    return [match.span() for match in _WORD.finditer(text)]
+    return [match.span() for match in (re.finditer(r"\S+", text) if at_spaces else _WORD.finditer(text))]
 
 
 def shared_pieces(text: str, words: Sequence[Span], begun: Collection[int]) -> list[range]:
@@ -116,9 +115,7 @@ class RowReader:
             else:
                 (text,) = as_texts([value])
                 at_spaces = are_words or self.at_spaces
-                words = (
-                    [each.span() for each in re.finditer(r"\S+", text)] if at_spaces else split_words(text)
-                )
+                words = split_words(text, at_spaces=at_spaces)
                 say(said, AT_SPACES, row, if_=at_spaces)
             texts.append(text)
             spans.append(words)
@@ -210,19 +207,17 @@ def read_tags(
     """
     # Whole numbers are positions in the list of names, unless names are numbers themselves.
     are_numbers = any(name.isdecimal() for name in names)
-    tags = reader.tags(rows, split=split, names=None if are_numbers else names, said=said)
-    if tags is None:
+    if (tags := reader.tags(rows, split=split, names=None if are_numbers else names, said=said)) is None:
         return None
-    words = None
-    if reader.input_column(rows.column_names) in rows.column_names:
+    column, words = reader.input_column(rows.column_names), None
+    if column in rows.column_names:
         words = reader.words(rows, split=split, said=said)[1]
     ids = {name: index for index, name in enumerate(names)}
     ids_by_row: list[list[int]] = []
     for number, row in enumerate(tags):
         where: dict[str, Any] = {"split": split, "row": number, "column": reader.tags_column}
         if words is not None and len(words[number]) != len(row):
-            hint = "; texts in task.words_column are split at spaces alone"
-            hint *= reader.input_column(rows.column_names) != reader.words_column
+            hint = "; texts in task.words_column are split at spaces alone" * (column != reader.words_column)
             raise DataError(f"{len(row)} tags for {len(words[number])} words{hint}", **where)
         try:
             ids_by_row.append([ids[tag] for tag in row])
@@ -250,12 +245,11 @@ def _cells(
         if value is None or isinstance(value, list | tuple | Mapping | bytes):
             shown = "missing (null)" if value is None else f"{value!r:.60}"
             raise DataError(f"{subject} is {shown}, expected text", **where)
-        if names is None or not isinstance(value, int):
-            texts.append(str(value))
-        elif 0 <= value < len(names):
-            texts.append(names[value])
-        else:
-            raise DataError(f"{subject} is {value}, expected 0 to {len(names) - 1}", **where)
+        if names is not None and isinstance(value, int):
+            if not 0 <= value < len(names):
+                raise DataError(f"{subject} is {value}, expected 0 to {len(names) - 1}", **where)
+            value = names[value]
+        texts.append(str(value))
     return texts
 
 
@@ -327,14 +321,10 @@ def span_tables(predictions: Any, types: Sequence[str]) -> dict[str, list[dict[s
         }
         for name, (right, predicted, expected) in zip(types, counts, strict=True)
     ]
+    names = dict(enumerate(types)) | {None: "nothing"}
     confusion = [
-        {
-            "expected": "nothing" if one is None else types[one],
-            "predicted": "nothing" if other is None else types[other],
-            "boundaries": boundaries,
-            "count": count,
-        }
-        for (one, other, boundaries), count in sorted(pairs.items(), key=lambda item: -item[1])
+        {"expected": names[one], "predicted": names[other], "boundaries": boundaries, "count": count}
+        for (one, other, boundaries), count in pairs.most_common()
     ]
     return {"spans": table, "span_confusion": confusion}
 
@@ -348,13 +338,8 @@ def _pairs(
     for wanted in expected:
         overlapping = [span for span in predicted if span[0] < wanted[1] and wanted[0] < span[1]]
         touched.update(overlapping)
-        if not overlapping:
-            pairs.append((wanted[2], None, ""))
-            continue
-        overlaps = [
-            (span[:2] == wanted[:2], min(span[1], wanted[1]) - max(span[0], wanted[0]))
-            for span in overlapping
-        ]
-        best = overlapping[overlaps.index(max(overlaps))]
-        pairs.append((wanted[2], best[2], "same" if best[:2] == wanted[:2] else "other"))
+        sizes = [min(span[1], wanted[1]) - max(span[0], wanted[0]) for span in overlapping]
+        same = [span for span in overlapping if span[:2] == wanted[:2]]
+        best = same[0] if same else overlapping[int(np.argmax(sizes))] if overlapping else (None,) * 3
+        pairs.append((wanted[2], best[2], "same" if same else "other" if overlapping else ""))
     return pairs + [(None, span[2], "") for span in predicted if span not in touched]

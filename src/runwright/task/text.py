@@ -55,15 +55,14 @@ def encode_texts(tokenizer: Any, columns: Mapping[str, Sequence[Any]], *, max_le
     """
     texts = [as_texts(values) for values in columns.values()]
     encoded = tokenizer(*texts, verbose=False, return_attention_mask=False)
-    full_lengths = [len(ids) for ids in encoded["input_ids"]]
+    full_lengths = list(map(len, encoded["input_ids"]))
     if 0 in full_lengths:
         problem = "the text makes no token; drop such rows (dataset.cleaning)"
         raise DataError(problem, row=full_lengths.index(0), column=next(iter(columns)))
     fields = {name: list(encoded[name]) for name in ("input_ids", "token_type_ids") if name in encoded}
     if len(texts) == 1:
         fields.pop("token_type_ids", None)  # all zero: what every model assumes
-    long_rows = [row for row, length in enumerate(full_lengths) if length > max_length]
-    if long_rows:
+    if long_rows := [row for row, length in enumerate(full_lengths) if length > max_length]:
         long_texts = [[column[row] for row in long_rows] for column in texts]
         options = {"truncation": True, "max_length": max_length, "return_attention_mask": False}
         cut = tokenizer(*long_texts, **options)

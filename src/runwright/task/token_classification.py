@@ -142,13 +142,8 @@ class TokenClassification(Task):
             for split, rows in splits.items()
         }
         self.at_spaces = AT_SPACES in said["train"]
-        self.class_weights = learn_class_weights(
-            self.weights_option,
-            tags["train"],
-            names=self.label_names,
-            column=self.tags_column,
-            problem=self.problem,
-        )
+        options = {"names": self.label_names, "column": self.tags_column, "problem": self.problem}
+        self.class_weights = learn_class_weights(self.weights_option, tags["train"], **options)
         self.use_learned()
         self.notes = self._notes(splits, said, tags["train"] or [])
 
@@ -157,12 +152,10 @@ class TokenClassification(Task):
         notes = notes_of(said, splits)
         notes += filter(None, [scheme_note(self.label_names, self.scheme)])
         names = [[self.label_names[tag] for tag in row] for row in tags if not self.repair]
-        spans, kept = (
-            sum(len(find_spans(row, scheme=self.scheme, repair=repair)) for row in names)
-            for repair in (True, False)
-        )
-        if kept < spans:
-            notes.append(f"train: task.repair=false ignores {spans - kept:,} of {spans:,} spans")
+        spans = [len(find_spans(row, scheme=self.scheme, repair=True)) for row in names]
+        legal = [len(find_spans(row, scheme=self.scheme, repair=False)) for row in names]
+        if ignored := sum(spans) - sum(legal):
+            notes.append(f"train: task.repair=false ignores {ignored:,} of {sum(spans):,} spans")
         return notes
 
     def use_learned(self) -> None:
@@ -185,13 +178,8 @@ class TokenClassification(Task):
         position. `labels` is -100 where there is no loss.
         """
         texts, spans = self.reader.words(columns)
-        encoded = self.tokenizer(
-            texts,
-            add_special_tokens=False,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            verbose=False,
-        )
+        options = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
+        encoded = self.tokenizer(texts, return_attention_mask=False, **options)
         examples: list[Example] = []
         for row, row_id in enumerate(columns["row_id"]):
             words = word_of_pieces(encoded["offset_mapping"][row], spans[row])
@@ -242,11 +230,12 @@ class TokenClassification(Task):
         lengths = speaks.sum(dim=1).cpu().numpy()
         losses = counts = None
         if "labels" in batch:
+            targets = batch["labels"]
             by_piece = F.cross_entropy(
-                outputs.transpose(1, 2), batch["labels"], ignore_index=IGNORED, reduction="none"
+                outputs.transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
             )
             losses = by_piece.double().sum(dim=1).cpu().numpy()
-            counts = (batch["labels"] != IGNORED).double().sum(dim=1).cpu().numpy()
+            counts = (targets != IGNORED).double().sum(dim=1).cpu().numpy()
         return PiecePredictions(
             example_ids=batch["example_ids"].cpu().numpy(),
             words=Ragged(batch["words"][speaks].int().cpu().numpy(), lengths),
@@ -323,26 +312,25 @@ class TokenClassification(Task):
                 described.append(span)
             return described
 
-        tags = [self.label_names[tag] for tag in predictions.predicted.row(index).tolist()]
+        def tags(column: Ragged) -> list[str]:
+            return [self.label_names[tag] for tag in column.row(index).tolist()]
+
         described: dict[str, Any] = {"predicted": spans(predictions.spans, predictions.scores.row(index))}
         if predictions.expected is not None and predictions.expected_spans is not None:
             described["expected"] = spans(predictions.expected_spans)
-            expected = predictions.expected.row(index).tolist()
-            described["expected_tags"] = [self.label_names[tag] for tag in expected]
-        described["predicted_tags"] = tags
+            described["expected_tags"] = tags(predictions.expected)
+        described["predicted_tags"] = tags(predictions.predicted)
         if all_scores:
             shares = predictions.scores.row(index).tolist()
             described["scores"] = [
                 {"word": text[start:end], "tag": tag, "score": round(share, 6)}
-                for (start, end), tag, share in zip(words, tags, shares, strict=True)
+                for (start, end), tag, share in zip(words, described["predicted_tags"], shares, strict=True)
             ]
         return described
 
     def tables(self, predictions: TagResults) -> dict[str, list[dict[str, Any]]]:
         """`spans`: precision, recall and F1 of each type; `span_confusion`: expected and predicted types."""
-        if predictions.expected_spans is None:
-            return {}
-        return span_tables(predictions, self.types)
+        return {} if predictions.expected_spans is None else span_tables(predictions, self.types)
 
 
 def _scores_of_words(scores: np.ndarray, firsts: np.ndarray, aggregation: str) -> np.ndarray:

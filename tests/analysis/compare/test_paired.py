@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
-from runwright.analysis.compare.pairs import as_predictions
+from runwright.analysis.compare.paired import as_predictions
 from runwright.analysis.compare.sides import Difference, find_sides
 from runwright.analysis.compare.verdict import Verdict, judge
 from runwright.cli.main import main

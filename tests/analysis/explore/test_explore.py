@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from runwright.analysis.explore.explore import Columns, choose_columns, explore
-from runwright.analysis.explore.findings import find
+from runwright.analysis.explore.findings import find, tables
 from runwright.analysis.explore.show import page, print_exploration, to_json, visible
-from runwright.analysis.explore.tables import tables
 from runwright.cli.main import main
 from runwright.dataset.fingerprint import bare
 from runwright.task.base import Task

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runwright.analysis.runs.rows import DIED, RunRow, last_metrics, read_row, read_rows, require_key, sort
+from runwright.analysis.runs import DIED, RunRow, last_metrics, read_row, read_rows, require_key, sort
 from runwright.errors import ConfigError
 from runwright.runs.folder import read_run, update_status
 from runwright.tracker.journal import Journal

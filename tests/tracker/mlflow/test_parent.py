@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runwright.analysis.runs.rows import read_store
+from runwright.analysis.runs import read_store
 from runwright.tracker.mlflow.store import client_settings
 from runwright.tracker.mlflow.tracker import MLflowTracker, sync
 from runwright.types import RunInfo

@@ -1,22 +1,16 @@
-"""Paired tests of two runs on the same rows: means over rows, and the metrics of their configuration."""
+"""Paired tests of two runs on the same rows: their recorded predictions, means over rows, and metrics."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from runwright.analysis.compare.pairs import (
-    Pairs,
-    are_answers,
-    as_predictions,
-    correctness_of,
-    label_names,
-    losses_of,
-    read_pairs,
-)
 from runwright.analysis.compare.sides import SPLITS, Difference, Side, less_is_better, metric_names
 from runwright.analysis.compare.statistics import (
     bootstrap_difference,
@@ -26,10 +20,151 @@ from runwright.analysis.compare.statistics import (
 )
 from runwright.errors import RunwrightError
 from runwright.metric.bootstrap import make_metric
-from runwright.predictions import select
+from runwright.predictions import Ragged, select
+from runwright.report.page.records import read_json
 from runwright.runs.folder import CONFIG_FILE, read_config
 from runwright.task.labels import positive_class
-from runwright.types import Metric
+from runwright.types import Metric, Predictions
+
+Records = Sequence[Mapping[str, Any]]
+# Fields of a record that a model wrote; the rest of it is the row.
+OUTPUTS = {
+    *("predicted", "predicted_tags", "score", "scores", "loss"),
+    *("start", "end", "no_answer_margin", "exact", "f1"),
+}
+MIN_SHARE = 0.5  # of the smaller of both: below, they are other data
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pairs:
+    """Rows that both runs predicted."""
+
+    split: str
+    records: tuple[Records, Records]  # all predictions of either run
+    positions: tuple[np.ndarray, np.ndarray]  # [N] int64 each: the same rows among these
+    num_left_out: int  # rows that only one has, or has otherwise
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recorded:
+    """Recorded answers to N questions, or spans of N rows, as their metrics read them."""
+
+    example_ids: np.ndarray  # [N] int64
+    answerable: np.ndarray | None = None  # [N] bool
+    exact: np.ndarray | None = None  # [N] float64
+    f1: np.ndarray | None = None  # [N] float64
+    spans: Ragged | None = None  # [N] rows of [S, 3] int64: first character, one past the last, type
+    expected_spans: Ragged | None = None  # as `spans`
+    predicted: Ragged | None = None  # [N] rows of [W] int64 tags
+    expected: Ragged | None = None  # as `predicted`
+
+
+def read_pairs(one: Path, other: Path, split: str) -> Pairs | str:
+    """The rows that both runs predicted, or in words why they cannot be paired."""
+    files = [folder / "predictions" / f"{split}.jsonl" for folder in (one, other)]
+    if not all(file.is_file() for file in files):
+        return f"not both have predictions of the {split} split"
+    first, second = ([*map(json.loads, filter(None, file.read_bytes().split(b"\n")))] for file in files)
+    heads = [records[0].keys() if records else set() for records in (first, second)]
+    columns = sorted((heads[0] & heads[1]) - OUTPUTS)  # one run may record more of a row than the other
+    keys = [
+        [json.dumps([record.get(name) for name in columns]) for record in side] for side in (first, second)
+    ]
+    partners = {key: position for position, key in enumerate(keys[1])}
+    pairs = [(n, partners[key]) for n, key in enumerate(keys[0]) if key in partners]
+    smaller = min(len(first), len(second))
+    if len(pairs) < MIN_SHARE * smaller or not pairs:
+        return f"their {split} splits are not the same rows ({len(pairs):,} of {smaller:,} are in both)"
+    positions = np.array(pairs, dtype=np.int64).T
+    left_out = len(first) + len(second) - 2 * len(pairs)
+    rows = positions[0], positions[1]
+    return Pairs(split=split, records=(first, second), positions=rows, num_left_out=left_out)
+
+
+def losses_of(records: Records) -> np.ndarray | None:
+    """The loss of each row, [N] float64; None where a row has none."""
+    has_losses = all("loss" in record for record in records)
+    return np.array([float(record["loss"]) for record in records]) if has_losses else None
+
+
+def correctness_of(records: Records) -> np.ndarray | None:
+    """1 for each row that is wholly right, else 0, [N] float64; None for numbers and without labels."""
+    if not _are_labelled(records) or any(isinstance(record["expected"], float) for record in records):
+        return None
+    if are_answers(records):
+        return np.array([float(record["exact"]) for record in records])
+
+    def unscored(item: Any) -> Any:  # a span as labels are written
+        return {key: item[key] for key in item if key != "score"} if isinstance(item, Mapping) else item
+
+    pairs = ((record["predicted"], record["expected"]) for record in records)
+    values = ((list(map(unscored, one)) if isinstance(one, list) else one, other) for one, other in pairs)
+    return np.array([float(one == other) for one, other in values])
+
+
+def _are_labelled(records: Records) -> bool:
+    return all("expected" in record and "predicted" in record for record in records)
+
+
+def are_answers(records: Records) -> bool:
+    """Return True for questions with one predicted text, several right ones, and `exact` and `f1`."""
+    return all(record.keys() >= {"predicted", "expected", "exact", "f1"} for record in records) and all(
+        isinstance(record["predicted"], str) and isinstance(record["expected"], list) for record in records
+    )
+
+
+def label_names(folder: Path) -> tuple[str, ...]:
+    """The classes of a run in their order, as its task learned them."""
+    return tuple(map(str, read_json(folder / "task.json").get("label_names", ())))
+
+
+def as_predictions(records: Records, labels: tuple[str, ...]) -> Predictions | Recorded | None:
+    """Records in the form that metrics read; None for an unknown kind and without labels."""
+    if not _are_labelled(records):
+        return None
+    ids = np.arange(len(records))
+    if are_answers(records):
+        return Recorded(
+            example_ids=ids,
+            answerable=np.array([bool(record["expected"]) for record in records]),
+            exact=np.array([float(record["exact"]) for record in records]),
+            f1=np.array([float(record["f1"]) for record in records]),
+        )
+    predicted, expected = ([record[key] for record in records] for key in ("predicted", "expected"))
+    items = [item for value in (*predicted, *expected) if isinstance(value, list) for item in value]
+    if any(isinstance(item, Mapping) for item in items):
+        types = sorted({span["type"] for span in items})
+        columns: dict[str, Any] = {}
+        for name, rows in (("spans", predicted), ("expected_spans", expected)):
+            spans = [
+                [(span["start"], span["end"], types.index(span["type"])) for span in row] for row in rows
+            ]
+            columns[name] = Ragged.of(spans, dtype=np.int64, width=3)
+        for name in ("predicted", "expected"):
+            if all(f"{name}_tags" in record for record in records):
+                tags = [list(map(labels.index, record[f"{name}_tags"])) for record in records]
+                columns[name] = Ragged.of(tags, dtype=np.int64)
+        return Recorded(example_ids=ids, **columns)
+    one, other = (_column(values, labels) for values in (predicted, expected))
+    if one is None or other is None:
+        return None
+    # Metrics take the number of classes from the scores; those of each class are not in the file, so a
+    # metric that needs them is NaN.
+    scores = np.full((len(ids), len(labels)), np.nan) if one.dtype != np.float64 else None
+    return Predictions(example_ids=ids, predicted=one, expected=other, scores=scores, losses=None)
+
+
+def _column(values: list[Any], labels: tuple[str, ...]) -> np.ndarray | None:
+    """Numbers, class ids or sets of classes [N, C] bool; None for anything else."""
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return np.array(values, dtype=np.float64)
+    classes = {name: number for number, name in enumerate(labels)}
+    if all(isinstance(value, str) and value in classes for value in values):
+        return np.array([classes[value] for value in values], dtype=np.int64)
+    if all(isinstance(value, list) and classes.keys() >= set(map(str, value)) for value in values):
+        return np.array([[name in value for name in labels] for value in values], dtype=bool)
+    return None
+
 
 PAIRED = "paired bootstrap over rows"
 
@@ -51,8 +186,7 @@ def compare_rows(first: Side, second: Side, *, confidence: float) -> tuple[list[
         tested = {difference.metric for difference in differences}
         recorded = [name for name in metric_names([first]) if second.values(name)]
         # without the metrics of groups
-        untested = [name for name in recorded if name.rpartition("/")[0] == split and name not in tested]
-        if untested:
+        if untested := [n for n in recorded if n.rpartition("/")[0] == split and n not in tested]:
             notes.append(f"not tested, for the predictions of both do not give them: {', '.join(untested)}")
     return differences, notes
 
@@ -127,10 +261,7 @@ def _compare_metrics(
 def _are_recorded(values: list[float], name: str, sides: tuple[Side, Side]) -> bool:
     """Return True if values over all rows are the ones that the runs recorded, where they recorded any."""
     recorded = [side.rows[0].metrics.get(name, value) for value, side in zip(values, sides, strict=True)]
-    return all(
-        math.isfinite(value) and math.isclose(value, expected, rel_tol=1e-6, abs_tol=1e-9)
-        for value, expected in zip(values, recorded, strict=True)
-    )
+    return bool(np.isfinite(values).all() and np.allclose(values, recorded, rtol=1e-6, atol=1e-9))
 
 
 def _evaluate(metric: Metric, predictions: Any) -> float:

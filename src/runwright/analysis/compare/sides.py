@@ -9,7 +9,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from runwright.analysis.runs.rows import RunRow, as_text, read_row
+from runwright.analysis.runs import RunRow, as_text, read_row
 from runwright.errors import ConfigError
 from runwright.runs.folder import resolve_run, whole_runs
 from runwright.types import Interval
@@ -39,9 +39,8 @@ class Side:
     def label(self) -> str:
         """Names and ids of the runs for people."""
         names = ", ".join(dict.fromkeys(row.name for row in self.rows))
-        ids = " ".join(row.short_id for row in self.rows[:4])
         more = f" and {len(self.rows) - 4} more" if len(self.rows) > 4 else ""
-        return f"{names} ({ids}{more})"
+        return f"{names} ({' '.join(row.short_id for row in self.rows[:4])}{more})"
 
     @property
     def best_metric(self) -> str:

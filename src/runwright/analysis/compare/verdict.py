@@ -1,14 +1,21 @@
-"""Verdicts on two sides: which is better, by how much and how surely, as numbers and in words."""
+"""Verdicts on two sides, and a comparison on the terminal with the curves of all its runs in one plot."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from rich.table import Table
+from rich.text import Text
 
 from runwright.analysis.compare.paired import compare_rows
 from runwright.analysis.compare.sides import (
+    SEEDS,
     Difference,
     Side,
     less_is_better,
@@ -17,9 +24,19 @@ from runwright.analysis.compare.sides import (
     split_rank,
 )
 from runwright.analysis.compare.statistics import permutation_p, welch
-from runwright.report.terminal import number_text
+from runwright.report.terminal import (
+    mean_text,
+    number_text,
+    plain_table,
+    print_table,
+    result_console,
+    shorten,
+)
+from runwright.tracker.journal import FILE_NAME, read_curves
 
 SEEDED = "Welch's test over runs"
+MAX_VALUE = 40  # characters of a setting
+MAX_POINTS = 50  # of the curve of the training loss
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,8 +55,7 @@ class Verdict:
     @property
     def words(self) -> str:
         """The answer in a sentence."""
-        first, second = self.letters
-        main = self.main
+        (first, second), main = self.letters, self.main
         if main is None:
             return f"Whether {second} is better than {first} cannot be tested."
         interval = main.interval
@@ -102,13 +118,95 @@ def _compare_seeds(first: Side, second: Side, *, confidence: float) -> Iterator[
 
 def _notes_on_seeds(first: Side, second: Side) -> Iterator[str]:
     for side in (first, second):
-        mixed = mixed_settings(side)
-        if mixed:
+        if mixed := mixed_settings(side):
             yield f"the runs of {side.letter} differ in more than seeds: {', '.join(mixed[:5])}"
-        seeds = [
-            tuple(str(row.settings.get(f"seeds.{name}")) for name in ("data", "init", "dropout"))
-            for row in side.rows
-        ]
-        if len(set(seeds)) < len(seeds):
+        seeds = {tuple(str(row.settings.get(key)) for key in SEEDS[1:]) for row in side.rows}
+        if len(seeds) < len(side.rows):
             yield f"some runs of {side.letter} have the same seeds: they count as several and may be one"
     yield "the interval says what other seeds would change, not what other test rows would"
+
+
+def print_comparison(
+    sides: Sequence[Side],
+    settings: Mapping[str, Sequence[str]],
+    verdicts: Sequence[Verdict],
+    *,
+    with_groups: bool,
+) -> None:
+    """Print sides, differing settings, metrics with their differences, and the verdicts."""
+    console = result_console()
+    for side in sides:
+        console.print(Text.assemble((f"{side.letter}  ", "bold"), side.label), soft_wrap=True)
+    if settings:
+        table = _table("what differs", sides)
+        for key, values in settings.items():
+            table.add_row(Text(key), *(Text(shorten(text, MAX_VALUE)) for text in values))
+        print_table(table, console=console, above=1)
+    else:
+        console.print("no setting differs")
+    print_table(_metrics_table(sides, verdicts, with_groups=with_groups), console=console, above=1, below=1)
+    for verdict in verdicts:
+        is_sure = verdict.main is not None and verdict.main.better is not None
+        console.print(Text(verdict.words, style="bold" if is_sure else ""), soft_wrap=True)
+    for note in dict.fromkeys(note for verdict in verdicts for note in verdict.notes):
+        console.print(Text(f"  note: {note}", style="dim"), soft_wrap=True)
+
+
+def _metrics_table(sides: Sequence[Side], verdicts: Sequence[Verdict], *, with_groups: bool) -> Table:
+    table = _table("metric", sides, justify="right")
+    for verdict in verdicts:
+        table.add_column(Text(f"{verdict.letters[1]} - {verdict.letters[0]}"), no_wrap=True)
+    by_name = [{difference.metric: difference for difference in verdict.differences} for verdict in verdicts]
+    recorded = [name for name in metric_names(sides) if with_groups or name.count("/") == 1]
+    for name in dict.fromkeys([*recorded, *(name for tested in by_name for name in tested)]):
+        differences = [tested.get(name) for tested in by_name]
+        values = [side.values(name) for side in sides]
+        for index, difference in enumerate(differences, start=1):
+            if difference is not None:  # a metric that was not recorded was computed from the predictions
+                values[0] = values[0] or [difference.first]
+                values[index] = values[index] or [difference.second]
+        cells = [_difference_cell(*pair, values[0]) for pair in zip(differences, values[1:], strict=True)]
+        table.add_row(Text(name), *(Text(mean_text(of_side)) for of_side in values), *cells)
+    return table
+
+
+def _table(heading: str, sides: Sequence[Side], *, justify: Any = "left") -> Table:
+    table = plain_table()
+    table.add_column(heading, no_wrap=True)
+    for side in sides:
+        table.add_column(side.letter, justify=justify, no_wrap=True)
+    return table
+
+
+def _difference_cell(difference: Difference | None, second: Sequence[float], first: Sequence[float]) -> Text:
+    """The difference with its interval, and its two values where the columns show others."""
+    if difference is None:
+        return Text("-")
+    interval = difference.interval
+    value, low, high = map(number_text, (interval.value, interval.low, interval.high))
+    words = f"{value} [{low}, {high}]"
+    pairs = (difference.first, first), (difference.second, second)
+    if not all(math.isclose(x, statistics.fmean(shown), rel_tol=1e-6, abs_tol=1e-9) for x, shown in pairs):
+        words += f" of {number_text(difference.first)} and {number_text(difference.second)}"
+    return Text(words, style={None: "", 0: "red", 1: "green"}[difference.better])
+
+
+def plot_curves(path: Path, sides: Sequence[Side]) -> Path | None:
+    """Write a plot with a panel for each metric and a line for each run; None without a curve."""
+    from runwright.report.page.charts import metric_charts, smoothed
+    from runwright.report.plots import draw
+
+    curves = {}
+    for letter, row in ((side.letter, row) for side in sides for row in side.rows):
+        journal = row.folder / FILE_NAME if row.folder else None
+        recorded = read_curves(journal) if journal and journal.is_file() else {}
+        for name, (steps, values) in sorted(recorded.items(), key=lambda item: not item[0].endswith("/loss")):
+            split, _, metric = name.partition("/")
+            line = f"{letter} {row.short_id}"
+            if name == "train/loss" and len(steps):
+                every = max(1, len(steps) // MAX_POINTS)
+                curves[f"{line}/train loss, smoothed"] = steps[::every], smoothed(values)[::every]
+            elif split == "validation" and "/" not in metric:
+                curves[f"{line}/validation {metric}"] = steps, values
+    panels = metric_charts(curves, best_step=None)
+    return draw(path, panels) if panels else None

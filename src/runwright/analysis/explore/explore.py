@@ -11,26 +11,16 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from runwright.analysis.explore.survey import (
-    Noise,
-    Overlap,
-    SplitSurvey,
-    TokenSurvey,
-    batches,
-    find_noise,
-    find_overlaps,
-    survey,
-    survey_tokens,
-    texts_of,
-)
+from runwright.analysis.explore import survey
+from runwright.analysis.explore.survey import Noise, Overlap, SplitSurvey, TokenSurvey
 from runwright.dataset.cleaning.columns import text_of
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID
 from runwright.errors import DataError
 from runwright.report.terminal import shorten
 from runwright.task import labels
+from runwright.task.labels import read_written
 from runwright.task.offsets import are_marks, read_marks
-from runwright.task.written_lists import read_written
 
 USUAL_LABELS = ("label", "labels", "tags", "class", "target", "score")
 USUAL_LIMITS = (32, 64, 128, 256, 512, 1024, 2048, 4096)  # tokens
@@ -107,7 +97,7 @@ class Exploration:
     @property
     def are_classes(self) -> bool:
         """False for labels that are numbers, and without labels."""
-        return not self.numbers and any(survey.labels for survey in self.surveys.values())
+        return not self.numbers and any(one.labels for one in self.surveys.values())
 
 
 def explore(
@@ -128,7 +118,7 @@ def explore(
     surveys: dict[str, SplitSurvey] = {}
     tokens: dict[str, TokenSurvey] = {}
     for split, rows in data.splits.items():
-        surveys[split] = survey(
+        surveys[split] = survey.survey(
             rows,
             split=split,
             text_columns=[column for column in columns.text_columns if column in rows.column_names],
@@ -138,13 +128,8 @@ def explore(
         )
         if tokenizer is not None and set(columns.text_columns) <= set(rows.column_names):
             on_progress(f"{split}: tokens")
-            tokens[split] = survey_tokens(
-                rows,
-                tokenizer,
-                text_columns=columns.text_columns,
-                separate_texts=columns.separate_texts,
-                max_rows=token_rows,
-            )
+            texts: Any = {"text_columns": columns.text_columns, "separate_texts": columns.separate_texts}
+            tokens[split] = survey.survey_tokens(rows, tokenizer, **texts, max_rows=token_rows)
     return Exploration(
         name=name,
         data=data,
@@ -153,8 +138,8 @@ def explore(
         tokens=tokens,
         tokenizer_name=tokenizer_name,
         max_length=max_length,
-        overlaps=find_overlaps(surveys),
-        noise=[noise for survey in surveys.values() if (noise := find_noise(survey))],
+        overlaps=survey.find_overlaps(surveys),
+        noise=[noise for one in surveys.values() if (noise := survey.find_noise(one))],
         numbers=_label_numbers(surveys, columns.label_column),
     )
 
@@ -163,18 +148,17 @@ def choose_columns(data: LoadedData, task: Any) -> Columns:
     """The task's columns where the data has them; else texts and labels by what the columns hold."""
     rows = data.splits.get("train") or next(iter(data.splits.values()))
     names = [name for name in rows.column_names if name != ROW_ID]
+    usual_label = next((name for name in USUAL_LABELS if name in names), None)
     if task is None:
-        label = next((name for name in USUAL_LABELS if name in names), None)
-        return Columns(text_columns=_longest_texts(rows, names), label_column=label)
+        return Columns(text_columns=_longest_texts(rows, names), label_column=usual_label)
     notes, texts, label = [], task.texts_in(names), getattr(task, "tags_column", task.label_column)
-    missing = ", ".join(name for name in texts if name not in names)
-    if missing or not texts:
+    if (missing := ", ".join(name for name in texts if name not in names)) or not texts:
         texts = _longest_texts(rows, names)
     if missing:
         instead = ", ".join(texts) or "nothing"
         notes.append(f"there is no column {missing}, which the task wants; taken for texts: {instead}")
     if label not in names:
-        label = next((name for name in USUAL_LABELS if name in names), None)
+        label = usual_label
         if task.label_column is not None:
             notes.append(f"there is no column {task.label_column}; taken for labels: {label or 'nothing'}")
     return Columns(
@@ -190,20 +174,16 @@ def choose_columns(data: LoadedData, task: Any) -> Columns:
 
 def _longest_texts(rows: Dataset, names: Sequence[str]) -> tuple[str, ...]:
     """The text column whose first rows have the most characters."""
-    _, head = next(batches(rows))
-    sizes = {
-        name: sum(len(text or "") for text in texts_of(head[name]).to_pylist())
-        for name in names
-        if pa.types.is_string(kind := head[name].type)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_list(kind)
-    }
-    return (max(sizes, key=lambda name: sizes[name]),) if sizes else ()
+    _, head = next(survey.batches(rows))
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_list)
+    wanted = [name for name in names if any(test(head[name].type) for test in tests)]
+    sizes = [sum(len(text or "") for text in survey.texts_of(head[name]).to_pylist()) for name in wanted]
+    return (wanted[sizes.index(max(sizes))],) if wanted else ()
 
 
 def _label_numbers(surveys: Mapping[str, SplitSurvey], column: str | None) -> dict[str, np.ndarray]:
     """Labels of each split where they are numbers and not classes."""
-    columns = {split: survey.columns[column] for split, survey in surveys.items() if column in survey.columns}
+    columns = {split: one.columns[column] for split, one in surveys.items() if column in one.columns}
     if not all(column.kind in ("float", "double", "halffloat") for column in columns.values()):
         return {}
     numbers = {split: column.numbers for split, column in columns.items()}

@@ -1,9 +1,10 @@
-"""Findings in a data set that need a look, with the cure for each; the worst first."""
+"""Tables of an exploration, and findings that need a look with the cure for each; the worst first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 from unicodedata import normalize
 
 import numpy as np
@@ -11,9 +12,167 @@ import numpy as np
 from runwright.analysis.explore.explore import Exploration
 from runwright.analysis.explore.oddities import ODDITIES, SCRIPTS
 from runwright.analysis.explore.survey import MAX_EXAMPLES, quantile
-from runwright.analysis.explore.tables import share
 from runwright.errors import listed
 from runwright.task.labels import doubtful_names
+
+MAX_LABELS = 1000  # rows of the table of labels
+NUMBERS = ("mean", "deviation", "lowest", "median", "highest")
+NUM_UNKNOWN = 20  # pieces of each split
+REDUCERS: Any = dict(zip(NUMBERS, (np.mean, np.std, np.min, np.median, np.max), strict=True))
+Rows = Iterator[dict[str, Any]]
+
+
+class Share(float):
+    """A share of a whole: a number in JSON, percent for people, never 0 for something."""
+
+    def __str__(self) -> str:
+        return f"{100 * self:.1f} %" if self >= 0.001 or not self else "under 0.1 %"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Rows by column: text, numbers, shares or None."""
+
+    name: str
+    title: str
+    rows: list[dict[str, Any]]  # all with the same columns
+    is_summary: bool  # printed on the terminal too
+
+
+def share(count: float, whole: float) -> Share:
+    """The share of a count; 0 of nothing is 0."""
+    return Share(count / whole if whole else 0.0)
+
+
+def tables(exploration: Exploration) -> list[Table]:
+    """The tables that have rows; first those of the summary."""
+    surveys, label = exploration.surveys, exploration.columns.label_column
+    names = label_names(exploration)
+    shown = f", {MAX_LABELS:,} shown" if len(names) > MAX_LABELS else ""
+
+    def by_split(rows_of: Callable[[Exploration, str], Rows]) -> Rows:
+        for split in surveys:
+            yield from ({"split": split, **row} for row in rows_of(exploration, split))
+
+    def by_count(kind: str, counts: Mapping[str, Mapping[str, int]]) -> Rows:
+        yield from ({kind: name, **row} for name, row in counts.items() if any(row.values()))
+
+    odd = {
+        kind.name: {split: len(survey.odd.get(kind.name, ())) for split, survey in surveys.items()}
+        for kind in ODDITIES
+    }
+    scripts = {
+        script: {split: int((survey.scripts == number).sum()) for split, survey in surveys.items()}
+        for number, script in enumerate(SCRIPTS)
+    }
+    summary = {
+        "splits": ("Splits", by_split(_split)),
+        "lengths": ("Lengths of the texts", by_split(_lengths)),
+        "truncation": ("What max_length cuts", _truncation(exploration)),
+        "tokens": (f"Tokens of {exploration.tokenizer_name}", by_split(_token_rows)),
+        "labels": (f"{label}, {len(names):,} classes{shown}", _label_rows(exploration, names[:MAX_LABELS])),
+        "numbers": (f"{label}, numbers", by_split(_numbers)),
+    }
+    details = {
+        "unknown": ("Pieces that the tokenizer does not know", by_split(_unknown)),
+        "columns": ("Columns", by_split(_column_rows)),
+        "values": ("Most frequent values", by_split(_values)),
+        "odd": ("Odd texts", by_count("text", odd)),
+        "scripts": ("Scripts", by_count("script", scripts)),
+    }
+    every = [
+        Table(name=name, title=title, rows=list(rows), is_summary=name in summary)
+        for name, (title, rows) in (summary | details).items()
+    ]
+    return [table for table in every if table.rows]
+
+
+def label_names(exploration: Exploration) -> list[str]:
+    """The classes, the most frequent of the first split first; none where labels are numbers."""
+    if not exploration.are_classes:
+        return []
+    first, *others = (survey.labels for survey in exploration.surveys.values() if survey.labels)
+    return [
+        *sorted(first, key=lambda name: (-first[name], name)),
+        *sorted({name for labels in others for name in labels} - first.keys()),
+    ]
+
+
+def _split(exploration: Exploration, split: str) -> Rows:
+    repeated = {one.kind: one.rows for one in exploration.overlaps if one.split == one.other == split}
+    yield {
+        "rows": exploration.surveys[split].num_rows,
+        "equal to earlier": repeated.get("exact", 0),
+        "nearly equal": repeated.get("near", 0),
+        "without label": exploration.surveys[split].unlabelled,
+    }
+
+
+def _lengths(exploration: Exploration, split: str) -> Rows:
+    units = {unit: getattr(exploration.surveys[split], unit) for unit in ("characters", "words")}
+    if split in exploration.tokens:
+        units["tokens"] = exploration.tokens[split].lengths
+    for unit, lengths in units.items():
+        shares = {"median": 0.5, "95 %": 0.95, "99 %": 0.99, "longest": 1}
+        quantiles = {name: quantile(lengths, value) for name, value in shares.items()}
+        yield {"unit": unit, "mean": float(lengths.mean()) if len(lengths) else 0.0, **quantiles}
+
+
+def _truncation(exploration: Exploration) -> Rows:
+    for limit in exploration.limits:
+        row: dict[str, Any] = {"max_length": limit}
+        for split, tokens in exploration.tokens.items():
+            row[f"{split} rows"], row[f"{split} tokens"] = map(Share, tokens.cut_by(limit))
+        yield row
+
+
+def _token_rows(exploration: Exploration, split: str) -> Rows:
+    if (tokens := exploration.tokens.get(split)) is not None:
+        rates = tokens.counts.rates()
+        yield {
+            "rows read": tokens.num_rows,
+            "tokens a word": rates["tokens_per_word"],
+            "characters a token": rates["characters_per_token"],
+            "unknown": Share(rates["unknown_rate"]),
+            "tokens used": tokens.counts.num_used,
+            "vocabulary": tokens.counts.vocab_size,
+        }
+
+
+def _unknown(exploration: Exploration, split: str) -> Rows:
+    if split in exploration.tokens:
+        for piece, count in exploration.tokens[split].unknown.most_common(NUM_UNKNOWN):
+            yield {"piece": piece, "times": count}
+
+
+def _label_rows(exploration: Exploration, names: list[str]) -> Rows:
+    counts = {split: survey.labels for split, survey in exploration.surveys.items() if survey.labels}
+    for name in names:
+        row: dict[str, Any] = {"label": name}
+        for split, labels in counts.items():
+            row[split], row[f"{split} share"] = labels[name], share(labels[name], labels.total())
+        yield row
+
+
+def _numbers(exploration: Exploration, split: str) -> Rows:
+    values = exploration.numbers.get(split, np.empty(0))
+    if len(values):
+        yield {name: float(reduce(values)) for name, reduce in REDUCERS.items()}
+
+
+def _column_rows(exploration: Exploration, split: str) -> Rows:
+    for name, column in exploration.surveys[split].columns.items():
+        counts = {"column": name, "type": column.kind, "null": column.nulls, "different": column.distinct}
+        for kind in ("lowest", "mean", "highest"):
+            counts[kind] = float(REDUCERS[kind](column.numbers)) if len(column.numbers) else None
+        yield counts
+
+
+def _values(exploration: Exploration, split: str) -> Rows:
+    for name, column in exploration.surveys[split].columns.items():
+        for value, count in column.common:
+            yield {"column": name, "value": value, "rows": count}
+
 
 RARE_SCRIPT = 0.01  # of the texts of all splits
 NEAR_CONSTANT = 0.99
@@ -42,9 +201,8 @@ def find(exploration: Exploration) -> list[Finding]:
     """All findings, problems first, each once for all splits that it concerns."""
     checks = (_overlaps, _noise, _labels, _shifts, _odd, _scripts, _tokens, _columns)
     together: dict[tuple[str, str], list[Finding]] = {}
-    for check in checks:
-        for finding in check(exploration):
-            together.setdefault((finding.level, finding.what), []).append(finding)
+    for finding in (finding for check in checks for finding in check(exploration)):
+        together.setdefault((finding.level, finding.what), []).append(finding)
     findings = []
     for (_, what), alike in together.items():
         places = ", ".join(finding.where for finding in alike)
@@ -94,14 +252,13 @@ def _labels(exploration: Exploration) -> Iterator[Finding]:
         return
     problem = "multi_label" if exploration.columns.label_separator else "single_label"
     yield from (Finding("look", note) for note in doubtful_names(sorted(counts), problem))
-    (name, count), *_ = counts.most_common(1)
+    ((name, count),) = counts.most_common(1)
     if count >= DOMINANT_CLASS * counts.total():
         rate = f"{count / counts.total():.1%}"
         what = f"{rate} of the labels of train are {name!r}: always saying so is right that often"
         hint = "judge by f1_macro or matthews; task.class_weights=balanced, or SamplePerClass"
         yield Finding("look", what, hint)
-    rare = sorted(name for name, count in counts.items() if count < RARE_CLASS)
-    if rare:
+    if rare := sorted(name for name, count in counts.items() if count < RARE_CLASS):
         names = listed(map(repr, rare))
         yield Finding("look", f"{len(rare)} of {len(counts)} classes have under {RARE_CLASS} rows: {names}")
 
@@ -167,13 +324,11 @@ def _tokens(exploration: Exploration) -> Iterator[Finding]:
         num_unknown, num_tokens = tokens.counts.num_unknown, tokens.counts.num_tokens
         if num_unknown > MANY_UNKNOWN * num_tokens:
             rate = f"{share(num_unknown, num_tokens)} of the tokens of {split}"
-            pieces = tokens.unknown.items()
-            helps = (
-                sum(count for piece, count in pieces if normalize("NFKC", piece) != piece) > num_unknown / 2
-            )
-            hint = f"another tokenizer, or {'NormalizeUnicode with NFKC' if helps else 'MapCharacters'}"
+            changed = [n for piece, n in tokens.unknown.items() if normalize("NFKC", piece) != piece]
+            step = "NormalizeUnicode with NFKC" if sum(changed) > num_unknown / 2 else "MapCharacters"
+            hint, what = f"another tokenizer, or {step}", f"{PLACE} are unknown to the tokenizer"
             pieces = (f"{piece} ({count:,} times)" for piece, count in tokens.unknown.most_common(5))
-            yield Finding("look", f"{PLACE} are unknown to the tokenizer", hint, tuple(pieces), rate)
+            yield Finding("look", what, hint, tuple(pieces), rate)
 
 
 def _columns(exploration: Exploration) -> Iterator[Finding]:

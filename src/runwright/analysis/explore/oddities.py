@@ -112,20 +112,9 @@ def is_garbled(text: str) -> bool:
 
 # Those of most of the world's writing; texts in any other count as having no letters.
 SCRIPTS = (
-    *(
-        "none",
-        "Latin",
-        "Greek",
-        "Cyrillic",
-        "Armenian",
-        "Hebrew",
-        "Arabic",
-        "Devanagari",
-        "Bengali",
-        "Gurmukhi",
-    ),
-    *("Gujarati", "Oriya", "Tamil", "Telugu", "Kannada", "Malayalam", "Sinhala", "Thai", "Lao", "Tibetan"),
-    *("Myanmar", "Georgian", "Ethiopic", "Khmer", "Hangul", "Kana", "Han"),
+    *("none", "Latin", "Greek", "Cyrillic", "Armenian", "Hebrew", "Arabic", "Devanagari", "Bengali"),
+    *("Gurmukhi", "Gujarati", "Oriya", "Tamil", "Telugu", "Kannada", "Malayalam", "Sinhala", "Thai", "Lao"),
+    *("Tibetan", "Myanmar", "Georgian", "Ethiopic", "Khmer", "Hangul", "Kana", "Han"),
 )
 
 

@@ -15,21 +15,13 @@ from rich.text import Text
 
 from runwright import build
 from runwright.analysis.explore.explore import Exploration, choose_columns, explore
-from runwright.analysis.explore.findings import Finding, find
-from runwright.analysis.explore.tables import Share, Table, label_names, tables
+from runwright.analysis.explore.findings import Finding, Share, Table, find, label_names, tables
 from runwright.config.compose import checked, compose
 from runwright.config.targets import GROUPS
 from runwright.dataset.first_look import describe
 from runwright.dataset.load import LoadedData
 from runwright.errors import ConfigError, DataError, plain
-from runwright.report.page import document
-from runwright.report.page.charts import (
-    classes_chart,
-    data_numbers,
-    lengths_chart,
-    numbers_chart,
-    truncation_chart,
-)
+from runwright.report.page import charts, document
 from runwright.report.page.document import Section, cell_of
 from runwright.report.terminal import WIDTH_OF_A_FILE, number_text, plain_table, print_table, shorten
 
@@ -50,8 +42,7 @@ def explore_config(
     allow_shadow: bool = False,
 ) -> None:
     """Explore the data that a run with these overrides would train on; print the findings, write the page."""
-    composed = compose(overrides, allow_shadow=allow_shadow)
-    composed = checked(composed, idle=GROUPS.keys() - USED_GROUPS)
+    composed = checked(compose(overrides, allow_shadow=allow_shadow), idle=GROUPS.keys() - USED_GROUPS)
     if token_rows < 1:
         raise ConfigError(
             f"--sample-rows: given {token_rows}, expected at least 1; --no-tokens leaves them out"
@@ -79,10 +70,9 @@ def explore_config(
         document.save(page(exploration, findings), file)
     if as_json:
         print(to_json(exploration, findings))
-    else:
-        lines = _first_look(config, data, task)
-        print_exploration(exploration, findings, lines, console=console)
-        console.print(f"\n page     {file}", soft_wrap=True)
+        return
+    print_exploration(exploration, findings, _first_look(config, data, task), console=console)
+    console.print(f"\n page     {file}", soft_wrap=True)
 
 
 def _build_task(config: Mapping[str, Any], tokenizer: Any | None) -> Any | None:
@@ -130,8 +120,7 @@ def print_exploration(
         console.print(Text(" nothing needs a look", style="bold green"))
     for finding in findings:
         style = "bold red" if finding.level == "problem" else "bold yellow"
-        line = Text.assemble((f" {finding.level:<8}", style), _line(finding.what))
-        console.print(line, soft_wrap=True)
+        console.print(Text.assemble((f" {finding.level:<8}", style), _line(finding.what)), soft_wrap=True)
         if finding.hint:
             console.print(Text(f"{'':9}{visible(finding.hint, longest=200)}", style="dim"), soft_wrap=True)
         for example in finding.examples[:MAX_EXAMPLES]:
@@ -146,10 +135,8 @@ def _rich_table(table: Table) -> RichTable:
         rows[MAX_ROWS - 3 : -2] = [["…"]]
     shown = plain_table()
     for name in table.rows[0]:
-        is_text = any(isinstance(row[name], str) for row in table.rows)
-        shown.add_column(
-            Text(visible(name, longest=40)), justify="left" if is_text else "right", no_wrap=True
-        )
+        justify = "left" if any(isinstance(row[name], str) for row in table.rows) else "right"
+        shown.add_column(Text(visible(name, longest=40)), justify=justify, no_wrap=True)
     for row in rows:
         shown.add_row(*map(Text, row))
     return shown
@@ -168,7 +155,7 @@ def page(exploration: Exploration, findings: Sequence[Finding]) -> str:
         )
         for finding in findings
     ]
-    charts, notes, details = _charts(exploration), list(map(_line, exploration.data.notes)), []
+    by_name, notes, details = _charts(exploration), list(map(_line, exploration.data.notes)), []
     sections = [Section("findings", "What needs a look", blocks or [document.Text(text="Nothing.")])]
     for table in tables(exploration):
         title = _line(table.title)
@@ -179,28 +166,21 @@ def page(exploration: Exploration, findings: Sequence[Finding]) -> str:
             summary="" if table.is_summary else title,
         )
         if table.is_summary:
-            sections.append(Section(table.name, table.name.capitalize(), [[charts.get(table.name)], shown]))
+            sections.append(Section(table.name, table.name.capitalize(), [[by_name.get(table.name)], shown]))
         else:
             details.append(shown)
     sections.append(Section("details", "Details", details))
-    sections.append(
-        Section("notes", "How the rows came about", [document.Text(items=notes)] if notes else [])
-    )
-    return document.render(
-        document.Page(
-            title=f"{exploration.name}: {num_rows:,} rows",
-            heading=_line(exploration.name),
-            lines=[about, *map(_line, exploration.columns.notes)],
-            sections=sections,
-        )
-    )
+    sections.append(Section("notes", "How the rows came about", [document.Text(items=notes)] * bool(notes)))
+    title, lines = f"{exploration.name}: {num_rows:,} rows", [about, *map(_line, exploration.columns.notes)]
+    heading = _line(exploration.name)
+    return document.render(document.Page(title=title, heading=heading, lines=lines, sections=sections))
 
 
 def _charts(exploration: Exploration) -> dict[str, document.Chart | None]:
     """The chart of a table, by its name."""
     names, limits, max_length = label_names(exploration), exploration.limits, exploration.max_length
     labels = {split: survey.labels for split, survey in exploration.surveys.items() if survey.labels}
-    numbers = data_numbers(
+    numbers = charts.data_numbers(
         {split: tokens.lengths for split, tokens in exploration.tokens.items()},
         max_length=max_length,
         class_counts={split: [counts[name] for name in names] for split, counts in labels.items()},
@@ -208,10 +188,10 @@ def _charts(exploration: Exploration) -> dict[str, document.Chart | None]:
     )
     cut = {split: [tokens.cut_by(n) for n in limits] for split, tokens in exploration.tokens.items()}
     return {
-        "lengths": lengths_chart(numbers),
-        "truncation": truncation_chart(cut, limits, max_length=max_length),
-        "labels": classes_chart(numbers),
-        "numbers": numbers_chart(exploration.numbers),
+        "lengths": charts.lengths_chart(numbers),
+        "truncation": charts.truncation_chart(cut, limits, max_length=max_length),
+        "labels": charts.classes_chart(numbers),
+        "numbers": charts.numbers_chart(exploration.numbers),
     }
 
 
@@ -221,14 +201,11 @@ def to_json(exploration: Exploration, findings: Sequence[Finding]) -> str:
     content = {
         "format": FORMAT,
         "name": exploration.name,
-        "text_columns": exploration.columns.text_columns,
-        "label_column": exploration.columns.label_column,
+        **{name: getattr(exploration.columns, name) for name in ("text_columns", "label_column")},
         "tokenizer": exploration.tokenizer_name,
         "max_length": exploration.max_length,
         "notes": [*exploration.columns.notes, *data.notes],
-        "sources": data.sources,
-        "parts": data.parts,
-        "fingerprints": data.fingerprints,
+        **{name: getattr(data, name) for name in ("sources", "parts", "fingerprints")},
         "findings": [finding._asdict() for finding in findings],
         "overlaps": [asdict(overlap) for overlap in exploration.overlaps],
         "noise": [asdict(noise) for noise in exploration.noise],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,11 +32,6 @@ MAX_CHARACTERS = 100_000  # of one text: beyond, its tokens are not worth the ti
 MAX_PIECES = 100_000  # different unknown ones: a text may be in a script that the tokenizer does not know
 MAX_CLASSES = 10_000  # more different labels are no classes
 NO_VALUE = 0  # in place of a hash
-ARRAYS: dict[str, Any] = {  # of SplitSurvey
-    **dict.fromkeys(("characters", "words"), np.int64),
-    **dict.fromkeys(("exact", "near", "label_hashes"), np.uint64),
-    "scripts": np.uint8,
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,26 +118,20 @@ def survey(
 
     `labels_of` turns a value of the label column into labels, none where it is missing.
     """
-    arrays = {name: [np.empty(0, dtype)] for name, dtype in ARRAYS.items()}
-    odd: dict[str, list[np.ndarray]] = defaultdict(list)
     labels: Counter[str] = Counter()
-    names = [*text_columns, *([label_column] if label_column not in (None, *text_columns) else [])]
+    odd: dict[str, list[np.ndarray]] = defaultdict(list)
+    blocks = [_describe([pa.array([], pa.large_string())], [])]  # arrays of the right types, if no row comes
+    names = list(dict.fromkeys(name for name in (*text_columns, label_column) if name))
     for start, batch in batches(rows.select_columns(names)) if text_columns else ():
         texts = [texts_of(batch[name]) for name in text_columns]
-        values = [None] * len(texts[0]) if label_column is None else batch[label_column].to_pylist()
-        row_labels = list(map(labels_of, values))
-        arrays["label_hashes"].append(
-            hashes_of("\x1f".join(names) if names else None for names in row_labels)
-        )
-        for name, array in _describe(texts).items():
-            arrays[name].append(array)
-        for column in texts:
-            for name, positions in find_odd(column).items():
-                odd[name].append(positions + start)
+        values = batch[label_column].to_pylist() if label_column else [None] * len(texts[0])
+        blocks.append(_describe(texts, row_labels := list(map(labels_of, values))))
+        for name, positions in (item for column in texts for item in find_odd(column).items()):
+            odd[name].append(positions + start)
         if len(labels) <= MAX_CLASSES:
             labels.update(label for names in row_labels for label in names)
         on_progress(f"{split}: {start + len(values):,} of {len(rows):,} rows")
-    joined = {name: np.concatenate(blocks) for name, blocks in arrays.items()}
+    joined = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     return SplitSurvey(
         split=split,
         num_rows=len(rows),
@@ -155,16 +143,17 @@ def survey(
     )
 
 
-def _describe(columns: Sequence[pa.Array]) -> dict[str, np.ndarray]:
-    """The arrays of SplitSurvey that come from the texts of some rows."""
+def _describe(columns: Sequence[pa.Array], labels: Sequence[list[str]]) -> dict[str, np.ndarray]:
+    """The arrays of SplitSurvey for some rows, from their texts and labels."""
     words = [pc.utf8_split_whitespace(pc.utf8_trim_whitespace(column)) for column in columns]
     rows = list(zip(*([text or "" for text in column.to_pylist()] for column in columns), strict=True))
     return {
         "characters": np.concatenate([_lengths(pc.utf8_length(column)) for column in columns]),
         "words": np.concatenate([_lengths(pc.list_value_length(column)) for column in words]),
         "scripts": main_scripts([" ".join(row) for row in rows]),
-        "exact": hashes_of(map(key_of, rows)),
-        "near": hashes_of(key_of([bare(text) for text in row]) for row in rows),
+        "exact": hashes_of(rows),
+        "near": hashes_of([bare(text) for text in row] for row in rows),
+        "label_hashes": hashes_of(names or None for names in labels),
     }
 
 
@@ -172,8 +161,7 @@ def survey_column(rows: Dataset, name: str) -> ColumnSurvey:
     """Count the different values of a column by their hashes."""
     kind = rows.features.arrow_schema.field(name).type
     hashes, numbers = [np.empty(0, np.uint64)], [np.empty(0)]
-    for _, batch in batches(rows.select_columns([name])):
-        values = batch[name]
+    for values in (batch[name] for _, batch in batches(rows.select_columns([name]))):
         hashes.append(hashes_of(value_texts(values)))
         if pa.types.is_integer(kind) or pa.types.is_floating(kind):
             floats = values.to_numpy(zero_copy_only=False).astype(np.float64)
@@ -182,8 +170,7 @@ def survey_column(rows: Dataset, name: str) -> ColumnSurvey:
     first, counts = first[different != NO_VALUE], counts[different != NO_VALUE]
     order = np.lexsort((first, -counts))[:MAX_VALUES]
     top = rows.select_columns([name]).select(first[order], keep_in_memory=True)
-    texts = [str(text) for _, batch in batches(top) for text in value_texts(batch[name])]
-    texts = [shorten(text, MAX_VALUE) for text in texts]
+    texts = [shorten(str(text), MAX_VALUE) for _, batch in batches(top) for text in value_texts(batch[name])]
     return ColumnSurvey(
         kind=str(kind),
         num=len(rows),
@@ -248,16 +235,10 @@ def value_texts(values: Any) -> list[str | None]:
     return [None if value is None else convert(value) for value in values.to_pylist()]
 
 
-def hashes_of(texts: Iterable[str | bytes | None]) -> np.ndarray:
-    """64 bits for each text, [N] uint64; NO_VALUE for None."""
-
-    def hash_of(text: str | bytes | None) -> int:
-        if text is None:
-            return NO_VALUE
-        content = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-        return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
-
-    return np.fromiter(map(hash_of, texts), dtype=np.uint64)
+def hashes_of(values: Iterable[Any]) -> np.ndarray:
+    """64 bits for each value, [N] uint64; NO_VALUE for None."""
+    keys = (bytes(8) if value is None else key_of(value, size=8) for value in values)
+    return np.frombuffer(b"".join(keys), dtype="<u8").astype(np.uint64)
 
 
 def quantile(lengths: np.ndarray, share: float) -> int:

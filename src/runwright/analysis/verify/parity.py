@@ -7,18 +7,27 @@ import math
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from runwright import build
-from runwright.analysis.verify.subject import Finding, Subject, judge
+from runwright.build import Prepared
+from runwright.dataset.examples import PreparedExamples, record_batch
+from runwright.predictions import Ragged, columns_of
 from runwright.trainer.batches import Batches, BatchOrder, Cut
+from runwright.trainer.evaluate import evaluate, predict
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.sharding import copy_whole
+from runwright.types import Examples
 
-CHECK = "parity"
+STREAM_ROWS = 200  # of a stream are looked at
+BITS = "bit for bit"
+Verdict = Literal["holds", "fails", "reported", "not checked"]
+PARITY, EVALUATION = "parity", "evaluation"
 # The promise, relative to the norm of the whole gradient; the more exact first.
 LIMITS = {torch.float64: 1e-10, torch.float32: 1e-5}
 # Where sums nearly cancel, rounding weighs more than a fixed limit can know: a cut may then differ by so many
@@ -35,6 +44,64 @@ PROCESSES = (
     "One process and several do not compute the same: does the model or the task keep something of earlier "
     "batches, or draw random numbers that torch's seed does not decide?"
 )
+PREDICTION_LIMIT = 1e-5  # between batches of other shapes, in float32; of metrics and of predictions
+BATCHING = (
+    "What is predicted for an example depends on the others in its batch: padding that is not masked, or "
+    "statistics over the batch in eval mode. Until that is mended, keep trainer.evaluate_tokens as it is."
+)
+OTHER_PREDICTIONS = (
+    "One process and several predict other numbers for the same batches: does the model keep something of "
+    "earlier batches, or draw random numbers in eval mode?"
+)
+ONCE = "An example was lost or counted twice: are the example ids that task.encode gives distinct?"
+
+
+class Finding(NamedTuple):
+    """Result of one measurement or comparison."""
+
+    check: str  # parity, evaluation or resume
+    what: str
+    difference: str  # a number, or in words
+    allowed: str
+    verdict: Verdict
+    advice: str = ""  # where it does not hold
+
+
+def judge(check: str, what: str, difference: float, *, limit: float, where: str, advice: str) -> Finding:
+    """Compare a difference with its limit; `where` names what has the largest one."""
+    holds = difference <= limit  # False for NaN
+    text = f"{difference:.1e}" if difference else "0"
+    return Finding(
+        check,
+        what,
+        f"{text} ({where})" if difference and where else text,
+        allowed=f"{limit:.0e}" if limit else BITS,
+        verdict="holds" if holds else "fails",
+        advice="" if holds else advice,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """A configuration with its data, and this process among those that measure it."""
+
+    config: Mapping[str, Any]
+    prepared: Prepared
+    ranks: Ranks
+
+    @property
+    def alone(self) -> Ranks:
+        """This process as if it were the only one."""
+        return replace(self.ranks, rank=0, num_ranks=1, sharded=False)
+
+    @property
+    def train(self) -> Examples:
+        """Training examples; of a stream those of its first rows."""
+        if self.prepared.stream is None:
+            return self.prepared.examples["train"]
+        _, examples = self.prepared.stream.open(None).read(STREAM_ROWS, is_cancelled=lambda: False)
+        assert examples is not None, "the first rows of the stream were fit for the task a moment ago"
+        return examples
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,12 +137,12 @@ class Measurement:
         except (RuntimeError, TypeError, ValueError) as error:  # kernels that know no float64, for example
             return None, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
-    def together(self, cut: Cut) -> Gradient:
+    def together(self) -> Gradient:
         """Measure in all processes."""
-        return measure_gradient(self.subject, self.model, cut=cut, ranks=self.subject.ranks)
+        return measure_gradient(self.subject, self.model, cut=SHARED, ranks=self.subject.ranks)
 
     def not_checked(self, reason: str) -> Finding:
-        return Finding(CHECK, self.name, reason, allowed=f"{self.limit:.0e}", verdict="not checked")
+        return Finding(PARITY, self.name, reason, allowed=f"{self.limit:.0e}", verdict="not checked")
 
 
 def check_parity(subject: Subject) -> Iterator[Finding]:
@@ -96,7 +163,7 @@ def _check(run: Measurement, *, exact: Gradient | None) -> Generator[Finding, No
         yield run.not_checked(problem or "a process failed")
         return None
     several = ranks.num_ranks > 1
-    shared = run.together(SHARED) if several else None
+    shared = run.together() if several else None
     _switch_off_dropout(run.model)
     (plain, _), (again, _) = run.alone(SHARED), run.alone(SHARED, seed=1)
     chance = compare_gradients(plain, again)[0] if plain and again else 0.0
@@ -113,7 +180,7 @@ def _check(run: Measurement, *, exact: Gradient | None) -> Generator[Finding, No
         cut, problem = run.alone(Cut(microbatch_size=size))
         yield from _compare(run, whole, cut, f"cut by {size}", problem)
     if several:
-        yield from _compare(run, whole, run.together(SHARED), f"cut by 4 on {ranks.num_ranks} processes")
+        yield from _compare(run, whole, run.together(), f"cut by 4 on {ranks.num_ranks} processes")
     return whole
 
 
@@ -127,15 +194,14 @@ def _compare(
     if not difference <= run.limit:
         advice = PROCESSES if "dropout" in what else DEPENDS.format(reason=_diagnose(run))
     what = f"{run.name}, {_batch_size(run.subject)} examples {what}"
-    yield judge(CHECK, what, difference, limit=run.limit, where=where, advice=advice)
+    yield judge(PARITY, what, difference, limit=run.limit, where=where, advice=advice)
 
 
 def _diagnose(run: Measurement) -> str:
     """The likely reason: statistics over the batch, examples that are coupled, padding, or the loss."""
-    norms = {name: module for name, module in run.model.named_modules() if isinstance(module, _BatchNorm)}
-    if norms:
-        names = [f"{name}: {type(module).__name__}" for name, module in norms.items()]
-        return f"the model has statistics over the batch ({', '.join(names[:3])})"
+    modules = run.model.named_modules()
+    if norms := [f"{name}: {type(norm).__name__}" for name, norm in modules if isinstance(norm, _BatchNorm)]:
+        return f"the model has statistics over the batch ({', '.join(norms[:3])})"
     if run.subject.prepared.task.coupled_loss is not None:
         return "the outputs of an example depend on the others in its microbatch, or on padding"
     return "padding that is not masked, or a loss that is not a sum over the examples of a microbatch"
@@ -210,3 +276,73 @@ def _switch_off_dropout(model: torch.nn.Module) -> None:
         for name, value in vars(module).items():
             if "drop" in name and isinstance(value, float):  # attention_dropout, hidden_dropout_prob, …
                 setattr(module, name, 0.0)
+
+
+def check_evaluation(subject: Subject, *, num_rows: int) -> Iterator[Finding]:
+    """One process against all, and other sizes of batches; findings on the first process."""
+    ranks, task = subject.ranks, subject.prepared.task
+    split = next((name for name in subject.prepared.examples if name != "train"), "train")
+    if split not in subject.prepared.examples:
+        what, reason = "no split to evaluate", "train is a stream"
+        yield Finding(EVALUATION, what, reason, allowed="", verdict="not checked")
+        return
+    whole = subject.prepared.examples[split]
+    rows = np.unique(np.linspace(0, len(whole) - 1, min(num_rows, len(whole))).astype(np.int64))
+    examples = PreparedExamples([record_batch(whole.fetch(rows.tolist()))], cache_note="")
+    model = build.build_model(subject.config, subject.prepared, device=ranks.device)
+    options = build.build_options(subject.config)
+    tokens = options.evaluate_tokens
+
+    def run(tokens: int, ranks: Ranks = subject.alone) -> Any:
+        return predict(model, task, examples, max_tokens=max(1, tokens), ranks=ranks)
+
+    if not ranks.is_first:
+        run(tokens, ranks)
+        return
+    reference = run(tokens)
+    once = np.array_equal(np.unique(reference.example_ids), np.sort(examples.example_ids))
+    what, text = f"{len(examples)} examples of {split}", "each once"
+    if once:
+        yield Finding(EVALUATION, what, text, text, "holds")
+    else:
+        yield Finding(EVALUATION, what, f"not {text}", text, "fails", ONCE)
+    if ranks.num_ranks > 1:
+        difference, where = _difference(subject, split, reference, run(tokens, ranks))
+        what = f"{split} on {ranks.num_ranks} processes"
+        yield judge(EVALUATION, what, difference, limit=0.0, where=where, advice=OTHER_PREDICTIONS)
+    float32 = replace(subject.alone, accelerator=None)  # without its autocast
+    exact = run(tokens, float32)
+    for other in (tokens // 4, 1):
+        what = f"batches of {other} tokens instead of {tokens}" if other > 1 else "one example at a time"
+        difference, where = _difference(subject, split, exact, run(other, float32))
+        yield judge(EVALUATION, what, difference, limit=PREDICTION_LIMIT, where=where, advice=BATCHING)
+        if options.precision != "fp32":
+            difference, where = _difference(subject, split, reference, run(other))
+            text, what = f"{difference:.1e} ({where})", f"{what}, {options.precision}"
+            yield Finding(EVALUATION, what, text, allowed="not promised", verdict="reported")
+
+
+def _difference(subject: Subject, split: str, one: Any, other: Any) -> tuple[float, str]:
+    """The largest difference of predictions and metrics, with its name.
+
+    Relative to the value where that is above 1.
+    """
+    task, rows = subject.prepared.task, subject.prepared.data.splits[split]
+    metrics, groups = build.build_metrics(subject.config, positive=task.positive), task.group_names
+
+    def numbers(predictions: Any) -> dict[str, np.ndarray]:
+        columns = {
+            name: (column.values if isinstance(column, Ragged) else column).astype(np.float64)
+            for name, column in columns_of(predictions).items()
+        }
+        whole = evaluate(task.assemble(predictions, rows), metrics=metrics, group_names=groups)
+        return columns | {name: np.asarray(value) for name, value in whole.metrics.items()}
+
+    others, changes = numbers(other), []
+    for name, values in numbers(one).items():
+        # not a number in both is no difference, in one only an infinite one
+        change = np.abs(values - others[name]) / np.maximum(1.0, np.abs(values))
+        change = np.where(np.isnan(change), math.inf, change)
+        same = np.isnan(values) & np.isnan(others[name])
+        changes.append((float(np.max(np.where(same, 0.0, change), initial=0.0)), name))
+    return max(changes, key=lambda pair: pair[0])

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from runwright.analysis.steps import LOSS, compare
-from runwright.analysis.verify.subject import BITS, Finding
+from runwright.analysis.verify.parity import BITS, Finding
 from runwright.config.permissions import worker_environment
 from runwright.runs.folder import CONFIG_FILE, create
 from runwright.runs.lock import is_busy
@@ -86,14 +86,10 @@ def check_resume(
     if code := _start(whole, resume=False).wait():
         yield _failed_run(whole, code)
         return
-    killed, code = _run_with_kills(
-        broken,
-        num_kills=num_kills,
-        last_step=config["trainer"]["max_steps"] - 1,
-        timeout_seconds=60 + 10 * (time.monotonic() - began),
-        generator=random.Random(seed),  # noqa: S311 - no secret
-        say=say,
-    )
+    timeout_seconds = 60 + 10 * (time.monotonic() - began)  # for each start of the run
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    last_step = config["trainer"]["max_steps"] - 1
+    killed, code = _run_with_kills(broken, num_kills, last_step, timeout_seconds, chance, say)
     if code:
         yield _failed_run(broken, code)
     elif not killed:
@@ -108,13 +104,10 @@ def _judge(config: Mapping[str, Any], whole: Path, broken: Path, steps: str) -> 
     advice = ADVICE.format(cuda=cuda, folders=f"{whole} {broken}")
     for comparison in compare(whole, broken):
         holds = comparison.is_equal and not comparison.num_unmatched
-        first, second = comparison.values
-        text = f"{comparison.where}: {first} and {second}" if comparison.where else "none"
-        if comparison.num_unmatched:
-            text += f"; {comparison.compared}"
+        text = f"{comparison.where}: {' and '.join(comparison.values)}" if comparison.where else "none"
+        text += f"; {comparison.compared}" * (comparison.num_unmatched > 0)
         what = f"{comparison.what} ({comparison.compared}), killed after step {steps}"
-        verdict = "holds" if holds else "fails"
-        yield Finding(CHECK, what, text, allowed=BITS, verdict=verdict, advice="" if holds else advice)
+        yield Finding(CHECK, what, text, BITS, "holds" if holds else "fails", "" if holds else advice)
     text, verdict = "each once", "holds"
     if doubled := count_doubled(broken):
         text, verdict = f"{doubled} are doubled or contradict each other", "fails"
@@ -134,10 +127,9 @@ def count_doubled(folder: Path) -> int:
 
 def _run_with_kills(
     folder: Path,
-    *,
     num_kills: int,
     last_step: int,
-    timeout_seconds: float,  # for each start of the run
+    timeout_seconds: float,
     generator: random.Random,
     say: Callable[[str], None],
 ) -> tuple[list[int], int]:
@@ -217,5 +209,4 @@ def _failed_run(folder: Path, code: int) -> Finding:
     output = folder / OUTPUT_FILE
     tail = "\n".join(output.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:])
     advice = f"The short run itself failed; the end of {output}:\n{tail}"
-    text = f"exit code {code}"
-    return Finding(CHECK, "a short run", text, allowed="0", verdict="fails", advice=advice)
+    return Finding(CHECK, "a short run", f"exit code {code}", "0", "fails", advice)

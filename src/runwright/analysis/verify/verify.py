@@ -1,8 +1,14 @@
-"""`runwright verify`: check the promises for a user's own experiment, on a short version of it."""
+"""`runwright verify`: check the promises for a user's own experiment, on a short version of it.
+
+`python -m runwright.analysis.verify.verify FOLDER REPORTS ORDER` is one process of the group that measures
+parity and evaluation: one of them alone first, then all together.
+"""
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -15,14 +21,23 @@ from rich.table import Column
 from rich.text import Text
 
 from runwright import build
-from runwright.analysis.verify.group import MEASURED, measure
+from runwright.analysis.verify.parity import Finding, Subject, Verdict, check_evaluation, check_parity
 from runwright.analysis.verify.resume import check_resume, shorten
-from runwright.analysis.verify.subject import Finding, Verdict
 from runwright.config.compose import compose_checked
+from runwright.config.permissions import worker_environment
+from runwright.launch.group import WorkerGroup
+from runwright.launch.local import supervise
+from runwright.launch.worker import work
 from runwright.report.terminal import plain_table
-from runwright.store import cache_root
-from runwright.trainer.environment import share_of_cores
+from runwright.runs.folder import CONFIG_FILE, read_config, write_config
+from runwright.store import cache_root, write_json
+from runwright.trainer.environment import catch_signals, share_of_cores
+from runwright.trainer.processes import end_ranks
 
+MEASURED = ("parity", "evaluation")
+FINDINGS_FILE = "findings.json"
+SILENT_SECONDS = 3600.0  # for the others to wait while the first process measures alone
+GRACE_SECONDS = 5.0
 STYLES: dict[Verdict, str] = {"holds": "green", "fails": "bold red", "reported": "", "not checked": "yellow"}
 CONCLUSIONS = {  # of a check in which nothing failed, and of one in which something did
     "parity": (
@@ -92,6 +107,7 @@ def _measure(
     num_rows: int,
     num_processes: int | None,
 ) -> Iterator[Finding]:
+    """Findings of a group of processes; `folder` is made for it. Raises KeyboardInterrupt after Ctrl-C."""
     wanted = num_processes = num_processes or max(2, config["launch"]["num_processes"])
     num_gpus = torch.cuda.device_count() if config["trainer"]["device"] != "cpu" else 0
     if 0 < num_gpus < wanted:
@@ -99,14 +115,45 @@ def _measure(
         text = f"there are {num_gpus} GPUs; trainer.device=cpu has no such limit"
         yield Finding(checks[0], f"{wanted} processes", text, allowed="", verdict="not checked")
     say(f"{' and '.join(checks)}: in {num_processes} processes")
-    yield from measure(
-        folder,
-        config,
-        checks=checks,
-        num_rows=num_rows,
-        num_processes=num_processes,
-        num_threads=config["trainer"]["num_threads"] or share_of_cores(num_processes),
-    )
+    folder.mkdir(parents=True)
+    launch = {"num_processes": num_processes, "timeout_seconds": SILENT_SECONDS}
+    write_config(folder, {**config, "launch": config["launch"] | launch})
+    num_threads = config["trainer"]["num_threads"] or share_of_cores(num_processes)
+    order = json.dumps({"checks": checks, "num_rows": num_rows, "num_threads": num_threads})
+    command = [sys.executable, "-P", "-m", "runwright.analysis.verify.verify", str(folder)]
+    reports, stops = folder / "reports", list[int]()
+    environment = worker_environment() | {"OMP_NUM_THREADS": str(num_threads)}
+    with catch_signals(lambda number, _: stops.append(number)):
+        group = WorkerGroup(
+            [*command, str(reports), order],
+            num_processes=num_processes,
+            folder=reports,
+            environment=environment,
+        )
+        with group:
+            times = {"timeout_seconds": SILENT_SECONDS, "grace_seconds": GRACE_SECONDS}
+            outcome = supervise(group, stops, **times, say=lambda _: None)
+    if outcome.failure:
+        code, advice = f"exit code {outcome.code}", outcome.text
+        yield Finding(checks[0], "the measurement", code, allowed="0", verdict="fails", advice=advice)
+    elif outcome.code:
+        raise KeyboardInterrupt
+    else:
+        findings = json.loads((folder / FINDINGS_FILE).read_text(encoding="utf-8"))
+        yield from (Finding(*finding) for finding in findings)
+
+
+def measure_as_worker(folder: Path, *, checks: Sequence[str], num_rows: int, num_threads: int) -> None:
+    """Measure as one of the processes; the first writes the findings of all."""
+    config = read_config(folder / CONFIG_FILE)
+    ranks = build.join_ranks(config, num_threads=num_threads)
+    prepared = build.prepare(config, cache_folder=cache_root() / "examples")
+    subject = Subject(config=config, prepared=prepared, ranks=ranks)
+    findings = list(check_parity(subject)) if "parity" in checks else []
+    findings += check_evaluation(subject, num_rows=num_rows) if "evaluation" in checks else []
+    if ranks.is_first:
+        write_json(folder / FINDINGS_FILE, findings)
+    end_ranks(ranks)
 
 
 def _print(findings: Sequence[Finding], *, names: Mapping[str, str]) -> None:
@@ -134,3 +181,9 @@ def _print(findings: Sequence[Finding], *, names: Mapping[str, str]) -> None:
 def _name(node: Mapping[str, Any]) -> str:
     """The name of a task or a model in a configuration."""
     return node.get("name") or node["_target_"].removeprefix("runwright.").removeprefix("task.")
+
+
+if __name__ == "__main__":
+    run_folder, reports_folder = map(Path, sys.argv[1:3])
+    order = json.loads(sys.argv[3])
+    sys.exit(work(lambda: measure_as_worker(run_folder, **order), reports=reports_folder))

@@ -83,22 +83,14 @@ class MapValues(Step):
             rows = filtered(rows, columns, lambda value: as_text(value) in new, key=[*self.key, "drop"])
         is_text = kind == "string" and isinstance(rows.features[self.column], Value | ClassLabel)
         if self.others == "keep" and not is_text and not _is(rows, self.column, _TYPES[kind]):
-            expected = "text" if kind == "string" else kind
-            raise ConfigError(
-                f"MapValues: {self.column!r} has values that are not listed and no {expected}; say error or "
-                "drop"
-            )
+            problem = f"has values that are not listed and no {'text' if kind == 'string' else kind}"
+            raise ConfigError(f"MapValues: {self.column!r} {problem}; say error or drop")
 
         def change(value: Any, position: int) -> Any:
             text = as_text(value)
             if text not in new and self.others == "error":
-                raise row_error(
-                    f"{value!r} is none of the values to map: {', '.join(map(repr, new))}",
-                    rows,
-                    position,
-                    split=split,
-                    column=self.column,
-                )
+                problem = f"{value!r} is none of the values to map: {', '.join(map(repr, new))}"
+                raise row_error(problem, rows, position, split=split, column=self.column)
             return new.get(text, text if kind == "string" and value is not None else value)
 
         return new_values(rows, columns, self.column, change, kind=_TYPES[kind], key=self.key)

@@ -22,8 +22,7 @@ from runwright.types import Splits
 
 def renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
     """The splits with columns renamed (new name: old name, a.b for b in a); train must have the old ones."""
-    doubled = [old for old in columns.values() if list(columns.values()).count(old) > 1]
-    if doubled:
+    if doubled := [old for old in columns.values() if list(columns.values()).count(old) > 1]:
         raise ConfigError(f"dataset.columns: {doubled[0]!r} is given two names: {', '.join(columns)}")
     result = {}
     for split, rows in splits.items():
@@ -34,9 +33,8 @@ def renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
             if old not in rows.column_names and not (split != "train" and "train" in splits):
                 raise missing_column(old, rows, split=split)
             if new in rows.column_names and old in mapping and new not in mapping:
-                raise ConfigError(
-                    f"dataset.columns.{new}: the source has a column of this name already; rename that too"
-                )
+                problem = "the source has a column of this name already; rename that too"
+                raise ConfigError(f"dataset.columns.{new}: {problem}")
         result[split] = rows.rename_columns(mapping) if mapping else rows
     return result
 
@@ -85,21 +83,15 @@ class TextStep(Step):
     def change_split(self, rows: Dataset, columns: list[str], split: str, /) -> Dataset:
         for column in columns:
             if getattr(rows.features[column], "dtype", None) not in {"string", "large_string"}:
-                raise row_error(
-                    "a cleaning step for text cannot change this", rows, 0, split=split, column=column
-                )
+                problem = "a cleaning step for text cannot change this"
+                raise row_error(problem, rows, 0, split=split, column=column)
 
         def change_batch(*batch: list[str | None]) -> dict[str, list[str | None]]:
             changed = [[None if text is None else self.change(text) for text in texts] for texts in batch]
             return dict(zip(columns, changed, strict=True))
 
-        return rows.map(
-            change_batch,
-            input_columns=columns,
-            batched=True,
-            features=rows.features,
-            new_fingerprint=fingerprint(rows, columns, self.key),
-        )
+        options: Any = {"batched": True, "features": rows.features, "input_columns": columns}
+        return rows.map(change_batch, **options, new_fingerprint=fingerprint(rows, columns, self.key))
 
 
 def lines_of_file(path: str, name: str) -> list[str]:
@@ -175,16 +167,14 @@ class RepeatFilter:
             for position, key in enumerate(self.keys(rows)):
                 if key not in seen:
                     positions.append(position)
-                if split in self.within:
-                    seen.add(key)
+                    seen |= {key} if split in self.within else set()
             if len(positions) < len(rows):
                 result[split] = take(rows, positions)
         return result
 
 
 def require_splits(splits: Splits, names: Sequence[str], *, option: str) -> None:
-    unknown = [split for split in names if split not in splits]
-    if unknown:
+    if unknown := [split for split in names if split not in splits]:
         raise ConfigError(f"{option} names {unknown[0]!r}; splits: {', '.join(splits)}")
 
 
@@ -226,9 +216,8 @@ def count_changed(before: Dataset, after: Dataset) -> int:
         return len(after)
     different = np.zeros(len(before), dtype=bool)
     for column in before.column_names:
-        for (start, old), (_, new) in zip(
-            column_chunks(before, column), column_chunks(after, column), strict=True
-        ):
+        chunks = zip(column_chunks(before, column), column_chunks(after, column), strict=True)
+        for (start, old), (_, new) in chunks:
             if not old.equals(new):
                 unequal = [x != y for x, y in zip(old.to_pylist(), new.to_pylist(), strict=True)]
                 different[start : start + len(old)] |= np.array(unequal)

@@ -15,7 +15,7 @@ from runwright.dataset.checks import missing_column, row_error
 from runwright.dataset.cleaning.columns import as_text
 from runwright.dataset.cleaning.passes import RepeatFilter, RowFilter, require_splits, take
 from runwright.dataset.fingerprint import bare, column_chunks, row_keys, row_numbers
-from runwright.dataset.splits import random_order
+from runwright.dataset.load import random_order
 from runwright.types import PositiveInt, Splits
 
 
@@ -88,10 +88,7 @@ class SamplePerClass:
 
     def __call__(self, splits: Splits) -> Splits:
         require_splits(splits, self.within, option="SamplePerClass.within")
-        return {
-            split: self._sampled(rows, split) if split in self.within else rows
-            for split, rows in splits.items()
-        }
+        return splits | {split: self._sampled(splits[split], split) for split in self.within}
 
     def _sampled(self, rows: Dataset, split: str) -> Dataset:
         if self.column not in rows.column_names:
@@ -119,5 +116,4 @@ class Within:
 
     def __call__(self, splits: Splits) -> Splits:
         require_splits(splits, self.splits, option="Within.splits")
-        changed = self.step({split: splits[split] for split in self.splits})
-        return {split: changed.get(split, rows) for split, rows in splits.items()}
+        return splits | self.step({split: splits[split] for split in self.splits})

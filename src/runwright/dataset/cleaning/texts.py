@@ -141,9 +141,8 @@ class MapCharacters(TextStep):
             if not tab or not old:
                 raise DataError(f"line {number}: expected old<tab>new, given {line!r}", file=self.path)
             if pairs.setdefault(old, new) != new:
-                raise DataError(
-                    f"line {number}: {old!r} becomes {new!r} here and {pairs[old]!r} before", file=self.path
-                )
+                problem = f"line {number}: {old!r} becomes {new!r} here and {pairs[old]!r} before"
+                raise DataError(problem, file=self.path)
         if not pairs:
             raise DataError("the map of characters is empty", file=self.path)
         return pairs

@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ from runwright.errors import ConfigError, DataError, nearest
 
 _UNPACK: Any = fsspec.compression.compr  # by name: a function from a packed stream to its content
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zip": "zip"}
+_LIBRARIES = ("aiohttp", "zstandard", "botocore", "httpx")  # whose errors may come while a file is read
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 # Entries that differ between two states of a remote file, as the file systems of fsspec call them.
 _MARKS = (
@@ -81,11 +82,9 @@ def _files(split: str, value: str | list[str], root: Path | str) -> list[str]:
     paths = [str(path) for pattern in patterns for path in _expand(split, pattern, root)]
     if not paths:
         raise DataError("the list of files is empty", split=split)
-    doubled = sorted(path for path, count in Counter(paths).items() if count > 1)
-    if doubled:
-        raise ConfigError(
-            f"dataset.source.files.{split}: {doubled[0]!r} is named twice; dataset=mixture repeats rows"
-        )
+    if doubled := sorted(path for path, count in Counter(paths).items() if count > 1):
+        problem = f"{doubled[0]!r} is named twice; dataset=mixture repeats rows"
+        raise ConfigError(f"dataset.source.files.{split}: {problem}")
     return paths
 
 
@@ -103,13 +102,14 @@ def _expand(split: str, pattern: str, root: Path | str) -> Sequence[str | Path]:
     by_folder = {(match.parent.resolve(), match.name): match for match in matches if match.is_file()}
     files = sorted(by_folder.values())
     if not files:
-        problem = "the folder holds no files" if path.is_dir() else _missing(path)
-        raise DataError(problem, file=str(path), split=split)
+        raise DataError(_missing(path), file=str(path), split=split)
     return files
 
 
 def _missing(path: Path) -> str:
     """The reason why there is no file, with the nearest name."""
+    if path.is_dir():
+        return "the folder holds no files"
     if path.is_symlink() and not path.exists():
         return f"a link to a file that does not exist ({path.readlink()})"
     if path.exists():
@@ -146,18 +146,16 @@ def _remote_files(address: str, *, split: str) -> list[str]:
 @contextmanager
 def open_bytes(address: str, *, split: str | None = None, unpacked: bool = True) -> Iterator[BinaryIO]:
     """The content of a file, as it is stored or unpacked; raises DataError where it cannot be read."""
-    with ExitStack() as stack:
-        try:
-            stream = stack.enter_context(_opened(address, split, unpacked=unpacked))
-        except Exception as error:
-            raise _unreadable(address, split, error) from error
-        try:
+    is_open = False
+    try:
+        with _opened(address, split, unpacked=unpacked) as stream:
+            is_open = True
             yield stream
-        except Exception as error:
-            library = type(error).__module__.split(".")[0]
-            if isinstance(error, _BROKEN) or library in {"aiohttp", "zstandard", "botocore", "httpx"}:
-                raise _unreadable(address, split, error) from error
+    except Exception as error:
+        library = type(error).__module__.split(".")[0]
+        if is_open and not isinstance(error, _BROKEN) and library not in _LIBRARIES:
             raise
+        raise _unreadable(address, split, error) from error
 
 
 def file_state(address: str | Path) -> list[Any]:
@@ -191,26 +189,20 @@ def _opened(address: str, split: str | None, *, unpacked: bool) -> Iterator[Any]
     path = urlsplit(address).path if address.startswith("http") else address.split("::")[0]
     compression = _COMPRESSIONS.get(PurePosixPath(path).suffix.lower()) if unpacked else None
     if compression == "zstd" and compression not in _UNPACK:
-        raise DataError(
-            "the file is compressed with Zstandard, which needs a package: pip install zstandard",
-            file=address,
-            split=split,
-        )
+        problem = "the file is compressed with Zstandard, which needs a package: pip install zstandard"
+        raise DataError(problem, file=address, split=split)
     with _stored(address) as stored:
-        if compression is None:
-            yield stored
-        elif compression == "zip":
-            with zipfile.ZipFile(stored) as archive:
-                names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-                if len(names) != 1:
-                    first = names[0] if names else "NAME"
-                    problem = f"the archive holds {len(names)} files; name one: zip://{first}::{address}"
-                    raise DataError(problem, file=address, split=split)
-                with archive.open(names[0]) as stream:
-                    yield stream
-        else:
-            with _UNPACK[compression](stored, mode="rb") as stream:
-                yield stream
+        options = {}
+        if compression == "zip":
+            names = [name for name in zipfile.ZipFile(stored).namelist() if not name.endswith("/")]
+            if len(names) != 1:
+                first = names[0] if names else "NAME"
+                problem = f"the archive holds {len(names)} files; name one: zip://{first}::{address}"
+                raise DataError(problem, file=address, split=split)
+            options = {"filename": names[0]}
+        unpack = _UNPACK[compression] if compression else nullcontext
+        with unpack(stored, **({"mode": "rb"} | options if compression else {})) as stream:
+            yield stream
 
 
 @contextmanager

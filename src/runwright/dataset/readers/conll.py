@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from runwright.dataset.readers.addresses import files_of_splits
-from runwright.dataset.readers.csv_rows import delimiter_of
+from runwright.dataset.readers.csv_rows import DELIMITERS, character_of
 from runwright.dataset.readers.reading import Files, Position, Reader, known_encoding, lines_of
 from runwright.dataset.readers.streams import read_files
 from runwright.errors import ConfigError
@@ -39,7 +39,8 @@ def read_conll(
     with `comment` before the first word of a sentence, and the ranges and empty nodes of CoNLL-U. Raises
     DataError naming file, row and line for a line with too few columns.
     """
-    mark = None if separator == "whitespace" else delimiter_of(separator, "dataset.source.separator")
+    mark = None if separator == "whitespace" else separator
+    mark = mark and character_of(mark, "dataset.source.separator", DELIMITERS)
     if not columns:
         raise ConfigError(
             "dataset.source.columns: expected at least one name with its column number from 0, as in words: 0"
@@ -68,23 +69,19 @@ class ConllReader(Reader):
         usual = 0  # columns of the first line
         least = max(len(numbers), *(number + 1 if number >= 0 else -number for number in numbers))
         for lines in sentences(at, self.encoding, self.comment):
-            words = [
-                line.split(self.separator) if self.separator else _SPACES.split(line.strip(BLANK))
-                for line in lines
-            ]
+            by_mark = self.separator and [line.split(self.separator) for line in lines]
+            words = by_mark or [_SPACES.split(line.strip(BLANK)) for line in lines]
             for number, fields in enumerate(words):
-                problem = None
+                usual, problem = usual or len(fields), f"{len(fields)} columns, "
                 if len(fields) < least:
-                    problem = f"{len(fields)} columns, dataset.source.columns asks for {least}"
-                elif self.separator is None and len(fields) != (usual := usual or len(fields)):
-                    problem = (
-                        f"{len(fields)} columns, lines before have {usual}; for words with spaces "
-                        "separator=tab"
-                    )
-                if problem and any(line.startswith("#") for line in lines[: number + 1]):
+                    problem += f"dataset.source.columns asks for {least}"
+                elif self.separator is None and len(fields) != usual:
+                    problem += f"lines before have {usual}; for words with spaces separator=tab"
+                else:
+                    continue
+                if any(line.startswith("#") for line in lines[: number + 1]):
                     problem += "; where lines with # are comments, set 'dataset.source.comment=\"#\"'"
-                if problem:
-                    raise at.error(f"{problem}: {lines[number]!r:.60}", line=(at.line or 0) + number)
+                raise at.error(f"{problem}: {lines[number]!r:.60}", line=(at.line or 0) + number)
             if len(words[0]) >= _CONLLU_COLUMNS:
                 words = [fields for fields in words if not _NO_WORD.fullmatch(fields[0])]
                 if len(words) > 2 and 0 in numbers and [fields[0] for fields in words[:3]] == ["1", "2", "3"]:
@@ -98,8 +95,7 @@ class ConllReader(Reader):
         columns = self.columns_on_line
         if len(first.split(self.separator)) == 1:
             columns = {name: number for name, number in columns.items() if number == 0} or columns
-        reader = replace(self, columns_on_line=columns)
-        for values in reader.rows(at, ()):
+        for values in replace(self, columns_on_line=columns).rows(at, ()):
             yield dict(zip(columns, values, strict=True))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -29,69 +29,13 @@ _DECIMAL_COMMA = str.maketrans(",.", ".,")
 _NOTED_ROWS = 1000  # looked at for notes on how they were read
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Dialect:
-    """Format of a delimited file; `quote` None means that quotes are ordinary characters."""
-
-    delimiter: str
-    quote: str | None
-    encoding: str  # as `known_encoding` gives it
-    header: bool
-    column_names: tuple[str, ...] | None
-    escape: str | None = None  # makes a quote, a delimiter or itself an ordinary character
-    comment: str | None = None  # what lines begin with that hold no row
-    lenient: bool = False  # pass over rows with too few fields, ignore fields too many
-
-
-def delimiter_of(delimiter: str, option: str) -> str:
-    """The delimiter itself, which may be given by its name."""
-    character = DELIMITERS.get(delimiter, delimiter)
-    if len(character) != 1:
-        choices = ", ".join(DELIMITERS)
-        raise ConfigError(f"{option}: expected one character or one of {choices}, got {delimiter!r}")
+def character_of(text: Any, option: str, names: Mapping[str, str]) -> Any:
+    """The delimiter, quote or escape that is given by itself or by its name; a quote may be null."""
+    character, null = names.get(text or "", text), ", null" * (names is QUOTES)
+    if len(character or "-") != 1:
+        choices = ", ".join(names)
+        raise ConfigError(f"{option}: expected one character{null} or one of {choices}, got {text!r}")
     return character
-
-
-def quote_of(quote: str | None, option: str) -> str | None:
-    """The quote, or an escape, itself; raises ConfigError unless it is null or one character."""
-    character = QUOTES.get(quote or "", quote)
-    if character is not None and len(character) != 1:
-        choices = ", ".join(QUOTES)
-        raise ConfigError(f"{option}: expected one character, null or one of {choices}, got {quote!r}")
-    return character
-
-
-def records_in(lines: Iterable[str], dialect: Dialect, at: Position) -> Iterator[list[str]]:
-    """The fields of each record, the header too; blank lines and comments are passed over.
-
-    `lines` must count themselves in `at.num_lines`; sets `at.line` to the first line of the record.
-    """
-    csv.field_size_limit(MAX_FIELD_CHARACTERS)  # of the process: others may have set another
-    quoting: Any = {"quoting": csv.QUOTE_NONE} if dialect.quote is None else {"quotechar": dialect.quote}
-    escape = dialect.escape and re.compile(re.escape(dialect.escape) + "(.)")
-    marks = (dialect.quote, dialect.escape, dialect.delimiter)
-    hidden = {mark: chr(_HIDDEN + ord(mark)) for mark in marks if mark}
-    shown = {ord(code): mark for mark, code in hidden.items()}
-    first, line, is_new = 0, "", True
-
-    def prepared() -> Iterator[str]:
-        nonlocal first, line, is_new
-        for line in lines:
-            if is_new and dialect.comment and line.startswith(dialect.comment):
-                continue
-            first, is_new = at.num_lines if is_new else first, False
-            yield escape.sub(lambda found: hidden.get(found[1], found[0]), line) if escape else line
-
-    try:
-        for fields in csv.reader(prepared(), delimiter=dialect.delimiter, strict=True, **quoting):
-            at.line, is_new = first, True
-            if fields and escape:  # \\N is null where exports of databases escape
-                fields = ["" if text == f"{dialect.escape}N" else text.translate(shown) for text in fields]
-            if fields:
-                yield fields
-    except csv.Error as error:
-        hint = "where quotes are ordinary characters, set quote to null"
-        raise at.error(f"{error}; {_escaped(line) or hint}", line=at.num_lines) from error
 
 
 def _escaped(text: str) -> str:
@@ -130,32 +74,65 @@ class CsvReader(Reader):
     """Rows of delimited files, their cells as typed columns."""
 
     types_of = "dataset.source.column_types asks"
-    dialect: Dialect
+    delimiter: str
+    quote: str | None  # None: quotes are ordinary characters
+    encoding: str = "utf-8-sig"  # as `known_encoding` gives it
+    header: bool = True
+    column_names: tuple[str, ...] | None = None
+    escape: str | None = None  # makes a quote, a delimiter or itself an ordinary character
+    comment: str | None = None  # what lines begin with that hold no row
+    lenient: bool = False  # pass over rows with too few fields, ignore fields too many
     column_types: Mapping[str, Any] = field(default_factory=dict)  # string, int or float, of some columns
     decimal_comma: bool = False  # numbers are written 3,5
 
-    @property
-    def line_encoding(self) -> str:
-        return self.dialect.encoding
+    def fields(self, at: Position) -> Iterator[list[str]]:
+        """The fields of each record, the header too; blank lines and comments are passed over.
+
+        Sets `at.line` to the first line of the record.
+        """
+        csv.field_size_limit(MAX_FIELD_CHARACTERS)  # of the process: others may have set another
+        quoting: Any = {"quoting": csv.QUOTE_NONE} if self.quote is None else {"quotechar": self.quote}
+        escape = self.escape and re.compile(re.escape(self.escape) + "(.)")
+        marks = (self.quote, self.escape, self.delimiter)
+        hidden = {mark: chr(_HIDDEN + ord(mark)) for mark in marks if mark}
+        shown = {ord(code): mark for mark, code in hidden.items()}
+        first, line, is_new = 0, "", True
+
+        def prepared() -> Iterator[str]:
+            nonlocal first, line, is_new
+            for line in lines_of(at, self.encoding):
+                if is_new and self.comment and line.startswith(self.comment):
+                    continue
+                first, is_new = at.num_lines if is_new else first, False
+                yield escape.sub(lambda found: hidden.get(found[1], found[0]), line) if escape else line
+
+        try:
+            for fields in csv.reader(prepared(), delimiter=self.delimiter, strict=True, **quoting):
+                at.line, is_new = first, True
+                if fields and escape:  # \N is null where exports of databases escape
+                    fields = ["" if text == f"{self.escape}N" else text.translate(shown) for text in fields]
+                if fields:
+                    yield fields
+        except csv.Error as error:
+            hint = "where quotes are ordinary characters, set quote to null"
+            raise at.error(f"{error}; {_escaped(line) or hint}", line=at.num_lines) from error
 
     def rows(self, at: Position, names: Sequence[str], /) -> Iterator[list[str]]:
         """The fields of each record; raises DataError at the first that has too few or too many."""
-        header, head = self.dialect.header and not at.offset, list(names)
-        for fields in records_in(lines_of(at, self.dialect.encoding), self.dialect, at):
+        header, head = self.header and not at.offset, list(names)
+        for fields in self.fields(at):
             if header:
                 header, head = False, fields
-            elif fields == head and len(head) > 1 and not self.dialect.lenient:
+            elif fields == head and len(head) > 1 and not self.lenient:
                 problem = "the row repeats the header, as where files were joined: delete it, or list "
                 raise at.error(f"{problem}the files: dataset.source.files.{at.split}=[a.csv,b.csv]")
-            elif len(fields) >= len(names) and (self.dialect.lenient or not any(fields[len(names) :])):
+            elif len(fields) >= len(names) and (self.lenient or not any(fields[len(names) :])):
                 yield fields[: len(names)]
-            elif not self.dialect.lenient:
+            elif not self.lenient:
                 raise wrong_number(fields, names, at)
 
-    def records(self, at: Position, /) -> Iterator[dict[str, Any]]:
-        names = self.names(at.address, at.split or "")
-        for fields in self.rows(at, names):
-            yield dict(zip(names, fields, strict=True))
+    def columns_of(self, address: str, /) -> tuple[str, ...]:
+        return self.names(address, "")
 
     def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         """An empty number is null, an empty string stays a string."""
@@ -181,18 +158,15 @@ class CsvReader(Reader):
         if unknown:
             shown = list(next(iter(names.values())))
             raise ConfigError(f"dataset.source.column_types names {unknown[0]!r}; columns: {shown}")
-        kinds = dict(self.column_types)
-        filled: set[str] = set()
+        kinds: dict[str, str] = {}  # of columns with a value
         for at, batch in batches_to_learn(files, sampled, lambda at: self.rows(at, names[at.split or ""])):
             for name, values in zip(names[at.split or ""], zip(*batch, strict=True), strict=True):
-                filled |= {name} if any(values) else set()
-                if name not in self.column_types:
+                if any(values):
                     kinds[name] = _narrowest([*map(self._number, values)], kinds.get(name, "int"))
-        empty = {name: "string" for name in kinds if name not in filled and name not in self.column_types}
-        types = {name: _TYPES[kind] for name, kind in (kinds | empty).items()}
+        types = {name: _TYPES[kind] for name, kind in (kinds | dict(self.column_types)).items()}
         return {
-            split: pa.schema([(name, types.get(name, _TYPES["string"])) for name in names[split]])
-            for split in names
+            split: pa.schema([(name, types.get(name, _TYPES["string"])) for name in columns])
+            for split, columns in names.items()
         }
 
     def _number(self, text: str) -> str:
@@ -201,10 +175,10 @@ class CsvReader(Reader):
     def names(self, address: str, split: str) -> tuple[str, ...]:
         """The names given, or those in the first line; raises DataError where they are not distinct."""
         at = Position(address=address, split=split)
-        first = next(records_in(lines_of(at, self.dialect.encoding), self.dialect, at), [])
+        first = next(self.fields(at), [])
         if len(first) < 2 and not "".join(first).strip():
             raise DataError("the file is empty", file=address, split=split)
-        named = self.dialect.column_names or [name.strip() if self.dialect.header else "" for name in first]
+        named = self.column_names or [name.strip() if self.header else "" for name in first]
         names = tuple(name or f"column_{number}" for number, name in enumerate(named, start=1))
         for number, name in enumerate(names):
             if name in names[:number]:
@@ -215,10 +189,10 @@ class CsvReader(Reader):
     def notes(self, split: str, address: str, schema: pa.Schema, /) -> Iterator[str]:
         yield from super().notes(split, address, schema)
         at = Position(address=address, split=split)
-        records = records_in(lines_of(at, self.dialect.encoding), self.dialect, at)
-        first = next(records) if self.dialect.header else []
+        records = self.fields(at)
+        first = next(records) if self.header else []
         unnamed = [f"column_{n}" for n, name in enumerate(first, start=1) if not name.strip()]
-        if unnamed and self.dialect.column_names is None:
+        if unnamed and self.column_names is None:
             yield f"columns without a name in the header are called {', '.join(unnamed)}"
         for name, values in zip(schema.names, zip(*islice(records, _NOTED_ROWS), strict=False), strict=False):
             texts = [text for text in values if text]
@@ -231,12 +205,7 @@ class CsvReader(Reader):
 
 def _narrowest(values: Sequence[str], kind: str) -> str:
     """The narrowest of int, float and string that holds these and what `kind` held; "" fits all."""
-    if kind == "int":
-        if all(_WHOLE.fullmatch(value) for value in values if value):
-            return "int"
-        kind = "float"
-    if kind == "float" and all(
-        _WHOLE.fullmatch(value) or _DECIMAL.fullmatch(value) for value in values if value
-    ):
-        return "float"
-    return "string"
+    if kind == "int" and all(map(_WHOLE.fullmatch, filter(None, values))):
+        return "int"
+    numbers = (_WHOLE.fullmatch(value) or _DECIMAL.fullmatch(value) for value in values if value)
+    return "float" if kind != "string" and all(numbers) else "string"

@@ -8,23 +8,19 @@ Both ways give the same columns, and classes by the same names; unlabelled test 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from runwright import store
-from runwright.dataset.readers.csv_rows import CsvReader, Dialect
+from runwright.dataset.readers.csv_rows import CsvReader
 from runwright.dataset.readers.hub import read_hub
 from runwright.dataset.readers.reading import Files, Position
 from runwright.dataset.readers.streams import read_files
 from runwright.errors import DataError
 from runwright.types import Splits
 
-# Lenient as the hub's copy is: QQP has a few broken lines, and the published row counts are without them.
-_DIALECT = Dialect(
-    delimiter="\t", quote=None, encoding="utf-8-sig", header=True, column_names=None, lenient=True
-)
 _SPLITS = {  # MRPC also as Microsoft published it, without a validation split
     "train": ("train.tsv", "msr_paraphrase_train.txt"),
     "validation": ("dev.tsv",),
@@ -116,11 +112,12 @@ def read_glue(
         raise DataError(f"the folder has no {names[0]}; expected {', '.join(names)}", file=folder)
     rows: dict[str, Any] = {}
     for split, path in paths.items():
-        dialect = _DIALECT
-        if layout.headerless and split != "test":
-            dialect = replace(dialect, header=False, column_names=layout.headerless)
+        names = layout.headerless if split != "test" else ()
+        # Lenient as the hub's copy is: QQP has a few broken lines, which the published counts leave out.
+        form: Any = {"delimiter": "\t", "quote": None, "lenient": True}
+        form |= {"header": not names, "column_names": names}
         if path is not None:
-            rows |= read_files(_GlueReader(dialect=dialect, task=layout), {split: [path]})
+            rows |= read_files(_GlueReader(task=layout, **form), {split: [path]})
     return rows
 
 

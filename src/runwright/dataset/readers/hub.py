@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from datasets import ClassLabel, Dataset, Features, IterableDataset, load_dataset, load_from_disk
+from datasets import ClassLabel, Dataset, IterableDataset, load_dataset, load_from_disk
 
 from runwright import store
 from runwright.dataset.readers.addresses import file_state
@@ -118,11 +118,16 @@ class _Source:
             raise DataError(f"split {theirs!r} has no rows", file=self.origin, split=ours)
         inner = {name: getattr(kind, "feature", kind) for name, kind in features.items()}
         classes = {name: kind.names for name, kind in inner.items() if isinstance(kind, ClassLabel)}
-        columns: Any = {name: rows[name][:] for name in classes} if isinstance(rows, Dataset) else {}
-        hidden = {name for name, values in columns.items() if all(map(_is_hidden, values))}
+        schema = features.arrow_schema
+        for name in classes:
+            if isinstance(rows, Dataset) and all(map(_is_hidden, rows[name][:])):
+                schema = schema.remove(schema.get_field_index(name))
+                continue
+            kind = pa.list_(pa.string()) if hasattr(features[name], "feature") else pa.string()
+            schema = schema.set(schema.get_field_index(name), pa.field(name, kind))
         return RowStream(
             files=[self.origin],
-            schema=_schema(features, classes, without=hidden),
+            schema=schema.remove_metadata(),
             reader=_HubReader(open=lambda: self.open(ours, theirs, streaming=streaming), classes=classes),
             about={"split": f"split {theirs}" if self.config is None else f"{self.config}, split {theirs}"},
             fingerprint=fingerprint,
@@ -137,16 +142,11 @@ class _HubReader(Reader):
 
     def rows(self, at: Position, names: Sequence[str], /) -> Iterator[tuple[Any, ...]]:
         # The library has no other way to a row of a stream than to read those before it.
-        tables = self.open().skip(at.row).with_format("arrow").iter(batch_size=_BATCH_ROWS)
-        for table in tables:
-            columns = [
-                table.column(name).to_pylist() if name in table.column_names else [None] * table.num_rows
-                for name in names
-            ]
-            for number, name in enumerate(names):
-                if name in self.classes:
-                    columns[number] = [_named(value, self.classes[name]) for value in columns[number]]
-            yield from zip(*columns, strict=True)
+        for table in self.open().skip(at.row).with_format("arrow").iter(batch_size=_BATCH_ROWS):
+            columns = {name: table.column(name).to_pylist() for name in table.column_names}
+            for name in columns.keys() & self.classes.keys():
+                columns[name] = [_named(value, self.classes[name]) for value in columns[name]]
+            yield from zip(*(columns.get(name, [None] * table.num_rows) for name in names), strict=True)
 
 
 def _first_line(error: Exception) -> str:
@@ -164,16 +164,3 @@ def _named(value: Any, names: list[str]) -> Any:
     if isinstance(value, list):
         return [_named(item, names) for item in value]
     return None if value is None or value < 0 else names[value]
-
-
-def _schema(features: Features, classes: Mapping[str, Any], *, without: set[str]) -> pa.Schema:
-    """The columns as Arrow has them, with names in place of classes."""
-    fields = []
-    for field in features.arrow_schema:
-        kind = field.type
-        if field.name in classes:
-            is_list = hasattr(features[field.name], "feature")
-            kind = pa.list_(pa.string()) if is_list else pa.string()
-        if field.name not in without:
-            fields.append(pa.field(field.name, kind))
-    return pa.schema(fields)

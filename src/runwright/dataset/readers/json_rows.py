@@ -43,10 +43,6 @@ class JsonReader(Reader):
     field: str | None
     columns: tuple[str, ...] | None = None  # None: all
 
-    @property
-    def line_encoding(self) -> str:
-        return self.encoding
-
     def rows(self, at: Position, names: Sequence[str], /) -> Iterator[list[Any]]:
         """The values of each object; a key that it lacks is null."""
         for row in self._objects(at):
@@ -65,9 +61,8 @@ class JsonReader(Reader):
                 try:
                     row = json.loads(line, parse_constant=_constant)
                 except (ValueError, RecursionError) as error:
-                    hint = (
-                        _hint_of_whole(first + "".join(islice(lines, _HINT_LINES))) if line is first else ""
-                    )
+                    rest = "".join(islice(lines, _HINT_LINES)) if line is first else ""
+                    hint = _hint_of_whole(first + rest) if line is first else ""
                     raise at.error(f"broken JSON: {error}{hint}", line=place) from error
                 yield _object(row, at)
         else:
@@ -157,8 +152,7 @@ def json_list(text: str, at: Position, *, field: str | None = None) -> Iterator[
     if not isinstance(content, list):
         problem = "expected a list of objects, or an object on each line"
         raise DataError(problem, file=file, split=split)
-    for row in content:
-        yield _object(row, at)
+    yield from (_object(row, at) for row in content)
 
 
 def _object(row: Any, at: Position) -> dict[str, Any]:

@@ -86,14 +86,12 @@ def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]
         for split in manifest["splits"]:
             left_out |= split["about"].get("left_out", {})
         for number, split in enumerate(manifest["splits"]):
-            about = split["about"]
-            if about["numbers"]:
-                about["numbers"] = str(entry / f"{number}.npy")
-            about["left_out"] = left_out
+            numbers = split["about"]["numbers"] and str(entry / split["about"]["numbers"])
+            about = {**split["about"], "numbers": numbers, "left_out": left_out}
+            info = DatasetInfo(description=json.dumps(about))
             table = MemoryMappedTable.from_file(str(entry / f"{number}.arrow"))
             if dropped := [column for column in left_out if column in table.column_names]:
                 table = table.drop(dropped)
-            info = DatasetInfo(description=json.dumps(about))
             splits[split["name"]] = Dataset(table, info=info, fingerprint=f"{name}-{number}")
     return splits
 
@@ -101,13 +99,8 @@ def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]
 def with_row_id(schema: pa.Schema, *, split: str, file: str | None) -> pa.Schema:
     """The columns with that of the row's number; raises DataError where there is one of its name."""
     if ROW_ID in schema.names:
-        raise DataError(
-            "this name is taken: rows are numbered in such a column; rename yours in the file (csv: "
-            "dataset.source.column_names)",
-            file=file,
-            split=split,
-            column=ROW_ID,
-        )
+        problem = "this name is taken: rows are numbered in such a column; rename yours in the file (csv: "
+        raise DataError(f"{problem}dataset.source.column_names)", file=file, split=split, column=ROW_ID)
     return schema.append(pa.field(ROW_ID, pa.int64()))
 
 

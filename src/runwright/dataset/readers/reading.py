@@ -60,7 +60,7 @@ class Reader:
     @property
     def line_encoding(self) -> str | None:
         """The encoding of files that are read by lines."""
-        return None
+        return getattr(self, "encoding", None)
 
     def schemas(self, files: Files, sampled: str | None, /) -> dict[str, pa.Schema]:
         """The columns of each split; of the split `sampled` only the first rows count."""
@@ -70,9 +70,13 @@ class Reader:
         """The values of each row after a position; raises DataError at the first unreadable row."""
         raise NotImplementedError
 
+    def columns_of(self, address: str, /) -> Sequence[str]:
+        """The names of the columns of a file."""
+        return self.schemas({"": [address]}, None)[""].names
+
     def records(self, at: Position, /) -> Iterator[dict[str, Any]]:
         """Each row of a file by column, with values as the file has them."""
-        names = self.schemas({"": [at.address]}, None)[""].names
+        names = self.columns_of(at.address)
         for values in self.rows(at, names):
             yield dict(zip(names, values, strict=True))
 
@@ -101,8 +105,7 @@ def lines_of(at: Position, encoding: str) -> Iterator[str]:
         stream.seek(at.offset)
         if not ends_lines_with_one_byte(encoding):
             for line in _decoded_whole(stream.read(), at, encoding):
-                at.num_lines += 1
-                at.line = at.num_lines
+                at.line = at.num_lines = at.num_lines + 1
                 yield line
             return
         for whole in stream:
@@ -112,8 +115,7 @@ def lines_of(at: Position, encoding: str) -> Iterator[str]:
             for line in _AFTER_RETURN.split(whole) if inside else (whole,):
                 # a byte-order mark is none but at the beginning of the file
                 codec = "utf-8" if at.offset and encoding == "utf-8-sig" else encoding
-                at.num_lines += 1
-                at.line = at.num_lines
+                at.line = at.num_lines = at.num_lines + 1
                 try:
                     text = line.decode(codec)
                 except UnicodeDecodeError as error:
@@ -151,14 +153,6 @@ def counted(rows: Iterator[Any], at: Position) -> Iterator[Any]:
         yield values
 
 
-def batches_of(rows: Iterator[Any], at: Position) -> Iterator[list[Any]]:
-    """The rows of one file in lists of at most 10,000, counted in `at.row`."""
-    rows = counted(rows, at)
-    while batch := list(islice(rows, BATCH_ROWS)):
-        report_rows(len(batch))
-        yield batch
-
-
 def batches_to_learn(
     files: Files, sampled: str | None, rows: Callable[[Position], Iterator[Any]]
 ) -> Iterator[tuple[Position, list[Any]]]:
@@ -167,7 +161,9 @@ def batches_to_learn(
         most = 1 if split == sampled else None
         for address in addresses[:most]:
             at = Position(address=address, split=split)
-            for batch in islice(batches_of(rows(at), at), most):
+            waiting = counted(rows(at), at)
+            for batch in islice(iter(lambda: list(islice(waiting, BATCH_ROWS)), []), most):  # noqa: B023
+                report_rows(len(batch))
                 yield at, batch
 
 

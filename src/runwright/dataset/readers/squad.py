@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -54,17 +54,14 @@ class SquadReader(Reader):
 
     def _schema(self, split: str, addresses: Sequence[str]) -> pa.Schema:
         titles: set[str] = set()
-        first_without: Position | None = None
-        num_rows = num_answered = 0
+        first: dict[bool, Position] = {}  # question with answers, and without
         for address in addresses:
             at = Position(address=address, split=split)
             for *_, answers in counted(self._questions(at, titles), at):
-                num_rows += 1
-                num_answered += answers is not None
-                if answers is None and first_without is None:
-                    first_without = Position(address=address, split=split, row=at.row - 1)
-        if first_without is not None and num_answered:
-            raise first_without.error(
+                if (answers is not None) not in first:
+                    first[answers is not None] = replace(at, row=at.row - 1)
+        if len(first) == 2:
+            raise first[False].error(
                 "no answers, while other questions have some; one that cannot be answered has is_impossible: "
                 "true, or an empty list",
                 column="answers",
@@ -72,21 +69,19 @@ class SquadReader(Reader):
         for option, by_split in (("only_titles", self.only_titles), ("exclude_titles", self.exclude_titles)):
             for name in by_split.get(split) or ():
                 if name not in titles:
-                    hint = did_you_mean(name, sorted(titles))
-                    problem = f"no article has the title {name!r} of dataset.source.{option}.{split}"
-                    problem = f"{problem}; {hint}" if hint else problem
-                    raise DataError(problem, split=split, column="title")
-        if not num_rows:
+                    problem = f"no article has the title {name!r} of dataset.source.{option}.{split}; "
+                    problem += did_you_mean(name, sorted(titles))
+                    raise DataError(problem.rstrip("; "), split=split, column="title")
+        if not first:
             raise DataError("no questions in these files", file=addresses[0], split=split)
-        return TEXTS.append(pa.field("answers", ANSWERS)) if num_answered else TEXTS
+        return TEXTS.append(pa.field("answers", ANSWERS)) if True in first else TEXTS
 
     def rows(self, at: Position, names: Sequence[str], /) -> Iterator[list[Any]]:
         for row in self._questions(at, set()):
             yield row[: len(names)]
 
-    def records(self, at: Position, /) -> Iterator[dict[str, Any]]:
-        for row in self._questions(at, set()):
-            yield dict(zip([*TEXTS.names, "answers"], row, strict=True))
+    def columns_of(self, _: str, /) -> list[str]:
+        return [*TEXTS.names, "answers"]
 
     def _questions(self, at: Position, titles: set[str]) -> Iterator[list[Any]]:
         """Id, title, context, question and answers (None: none are given); adds all titles to `titles`."""
@@ -127,10 +122,8 @@ def _value(
     column = column or name
     if not isinstance(mapping, dict):
         raise at.error(f"expected an object with {name!r}, found {mapping!r:.60}", column=column)
-    value = mapping.get(name)
-    value = default if value is None else value
-    wrong_bool = isinstance(value, bool) and kind is not bool
-    if not isinstance(value, kind) or wrong_bool:
+    value = default if mapping.get(name) is None else mapping[name]
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         shown = "nothing" if value is None else f"{value!r:.60}"
         expected = _KINDS.get(kind, "a name")
         raise at.error(f"expected {expected} under {name!r}, given {shown}", column=column)

@@ -20,18 +20,10 @@ from datasets.table import InMemoryTable
 
 from runwright import store
 from runwright.dataset.cleaning.passes import renamed
+from runwright.dataset.readers import reading
 from runwright.dataset.readers.addresses import file_fingerprint, file_state
 from runwright.dataset.readers.raw import RawSplit, kept_rows, position_in, with_row_id
-from runwright.dataset.readers.reading import (
-    BATCH_ROWS,
-    HALF_CHARACTER,
-    UNFIT,
-    Files,
-    Position,
-    Reader,
-    ends_lines_with_one_byte,
-    holds_half_character,
-)
+from runwright.dataset.readers.reading import BATCH_ROWS, UNFIT, Files, Position, Reader
 from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
 
@@ -133,13 +125,8 @@ class RowStream:
     def _taken(self, place: Place, sizes: Iterator[int]) -> Iterator[_Taken]:
         """So many rows at a time from a position to the end."""
         number, row_id = place.file, place.row_id
-        at = Position(
-            address=self.files[number],
-            split=self.split,
-            row=place.row,
-            offset=place.offset,
-            num_lines=place.num_lines,
-        )
+        inside = {"row": place.row, "offset": place.offset, "num_lines": place.num_lines}
+        at = Position(address=self.files[number], split=self.split, **inside)
 
         def read() -> Iterator[Sequence[Any]]:
             nonlocal number, row_id, at
@@ -194,8 +181,8 @@ class RowStream:
         number, value = next((number, value) for number, value in enumerate(values) if not fits(value))
         kind = str(column.type).replace("double", "float64")
         problem = f"{value!r:.80} is not {kind}, as {self.types_of or self.reader.types_of}"
-        if holds_half_character(value):
-            problem = f"{value!a:.80}: {HALF_CHARACTER}"
+        if reading.holds_half_character(value):
+            problem = f"{value!a:.80}: {reading.HALF_CHARACTER}"
         file, row = position_in(taken.origins, taken.first_id + number)
         line = taken.lines[number] if taken.lines[number] >= 0 else None
         return DataError(problem, file=file, line=line, split=self.split, row=row, column=column.name)
@@ -217,32 +204,32 @@ def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sour
         asked.append(reader)
         return {}
     sampled = "train" if streaming and "train" in files else None
-    if sampled and reader.line_encoding and not ends_lines_with_one_byte(reader.line_encoding):
+    if sampled and reader.line_encoding and not reading.ends_lines_with_one_byte(reader.line_encoding):
         raise ConfigError(
             f"dataset.source.encoding: given {reader.line_encoding!r} with dataset.streaming=true; expected "
             "an encoding in which a line ends with one byte: convert the file to UTF-8"
         )
 
     def streams() -> dict[str, RowStream]:
-        schemas = reader.schemas(files, sampled)
-        notes = {split: [*reader.notes(split, files[split][0], kinds)] for split, kinds in schemas.items()}
-        return {
-            split: RowStream(
-                files=files[split], schema=schema, reader=reader, split=split, about={"notes": notes[split]}
+        result = {}
+        for split, schema in reader.schemas(files, sampled).items():
+            about = {"notes": [*reader.notes(split, files[split][0], schema)]}
+            result[split] = RowStream(
+                files=files[split], schema=schema, reader=reader, split=split, about=about
             )
-            for split, schema in schemas.items()
-        }
+        return result
 
     states = {split: [file_state(file) for file in files[split]] for split in files if split != sampled}
     key = {"reader": type(reader).__name__, "files": states, "options": asdict(reader)}
     if sampled is None:
         return dict(kept_rows(key, lambda: {split: rows.raw() for split, rows in streams().items()}))
     others = streams()
-    train = others.pop(sampled)
-    fingerprint = files_fingerprint(files[sampled])
+    train = replace(
+        others.pop(sampled), fingerprint=files_fingerprint(files[sampled]), types_of=SAMPLED_TYPES
+    )
     key["types"] = [str(rows.schema) for rows in others.values()]
     stored = kept_rows(key, lambda: {split: rows.raw() for split, rows in others.items()}) if others else {}
-    return {sampled: replace(train, fingerprint=fingerprint, types_of=SAMPLED_TYPES), **stored}
+    return {sampled: train, **stored}
 
 
 def reader_of(read: Callable[[], object]) -> Reader:

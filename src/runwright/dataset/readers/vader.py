@@ -31,21 +31,10 @@ _log = logging.getLogger(__name__)
 ARCHIVE = "vaderSentiment-3.3.2.tar.gz"
 SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
 _INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
-_FILES = {
-    "tweets": "tweets",
-    "products": "amazonReviewSnippets",
-    "movies": "movieReviewSnippets",
-    "news": "nytEditorialSnippets",
-}
-_SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("domain", pa.string()),
-        ("text", pa.string()),
-        ("rating", pa.float64()),
-        ("label", pa.string()),
-    ]
-)
+_SNIPPETS = {"products": "amazonReview", "movies": "movieReview", "news": "nytEditorial"}
+_FILES = {"tweets": "tweets"} | {domain: f"{name}Snippets" for domain, name in _SNIPPETS.items()}
+_TYPES = dict.fromkeys(("id", "domain", "text", "rating", "label"), pa.string()) | {"rating": pa.float64()}
+_SCHEMA = pa.schema(_TYPES)
 _PIP_SECONDS = 600
 
 
@@ -104,12 +93,9 @@ def _download(archive: Path) -> None:
         except (OSError, subprocess.SubprocessError) as error:
             output = str(getattr(error, "stderr", None) or error).strip().splitlines()
             first = next((line for line in output if "error" in line.lower()), output[0])
-            raise DataError(
-                f"pip could not fetch this archive ({first.strip()[:300]}); check pip's index settings, or "
-                "get the source archive of vaderSentiment 3.3.2 elsewhere and set dataset.source.archive to "
-                "its path",
-                file=ARCHIVE,
-            ) from error
+            advice = "check pip's index settings, or get the source archive of vaderSentiment 3.3.2 elsewhere"
+            problem = f"pip could not fetch this archive ({first.strip()[:300]}); {advice}"
+            raise DataError(f"{problem} and set dataset.source.archive to its path", file=ARCHIVE) from error
 
 
 def _verified(path: Path) -> bytes:
@@ -118,11 +104,8 @@ def _verified(path: Path) -> bytes:
     except OSError as error:
         raise DataError(f"the archive cannot be read: {error.strerror}", file=str(path)) from error
     if (sha256 := hashlib.sha256(content).hexdigest()) != SHA256:
-        raise DataError(
-            f"damaged, or not the source archive of vaderSentiment 3.3.2: expected sha256 {SHA256}, "
-            f"given {sha256}",
-            file=str(path),
-        )
+        problem = "damaged, or not the source archive of vaderSentiment 3.3.2"
+        raise DataError(f"{problem}: expected sha256 {SHA256}, given {sha256}", file=str(path))
     return content
 
 
@@ -139,13 +122,12 @@ def _read(content: bytes, domains: list[Any], low: float, high: float) -> RawSpl
                 name = f"{_FILES[domain]}_GroundTruth.txt"
                 text = _member(inner, f"hutto_ICWSM_2014/{name}").decode("utf-8")
                 rows = [line.split("\t", 2) for line in text.split("\r\n") if line]
-                ids, ratings, texts = zip(*rows, strict=True)
+                ids, ratings, texts = map(list, zip(*rows, strict=True))
                 values = [float(rating) for rating in ratings]
                 labels = ["negative" if v <= low else "positive" if v >= high else "neutral" for v in values]
-                columns = [list(ids), [domain] * len(rows), list(texts), values, labels]
                 about["files"].append((f"{ARCHIVE}:{name}", len(rows)))
                 lines.extend(range(1, len(rows) + 1))
-                yield pa.RecordBatch.from_pydict(dict(zip(_SCHEMA.names, columns, strict=True)), _SCHEMA)
+                yield pa.record_batch([ids, [domain] * len(rows), texts, values, labels], schema=_SCHEMA)
 
     return RawSplit(schema=_SCHEMA, batches=batches(), about=about, numbers=lines)
 
@@ -153,5 +135,4 @@ def _read(content: bytes, domains: list[Any], low: float, high: float) -> RawSpl
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
     stream = archive.extractfile(name)
     assert stream is not None, name  # the archive's hash was checked: its files are known
-    with stream:
-        return stream.read()
+    return stream.read()

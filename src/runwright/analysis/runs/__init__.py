@@ -1,1 +1,0 @@
-"""List runs as rows, from their folders or from MLflow, and show them as tables."""
