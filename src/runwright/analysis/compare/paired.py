@@ -11,6 +11,7 @@ import numpy as np
 from runwright.analysis.compare.pairs import (
     Pairs,
     are_answers,
+    are_texts,
     as_predictions,
     correctness_of,
     label_names,
@@ -59,7 +60,8 @@ def compare_rows(first: Side, second: Side, *, confidence: float) -> tuple[list[
 
 def _compare_means(pairs: Pairs, sides: tuple[Side, Side], *, confidence: float) -> Iterator[Difference]:
     """Means over rows: the loss, and the share that is right; not where a run recorded another value."""
-    share = "exact_match" if are_answers(pairs.records[0]) else "accuracy"
+    records = pairs.records[0]
+    share = "exact_match" if are_answers(records) or are_texts(records) else "accuracy"
     for name, values_of in (("loss", losses_of), (share, correctness_of)):
         columns = [column for records in pairs.records if (column := values_of(records)) is not None]
         means = [float(column.mean()) for column in columns]

@@ -40,8 +40,8 @@ class Recorded:
     f1: np.ndarray | None = None  # [N] float64
     spans: Ragged | None = None  # [N] rows of [S, 3] int64: first character, one past the last, type
     expected_spans: Ragged | None = None  # as `spans`
-    predicted: Ragged | None = None  # [N] rows of [W] int64 tags
-    expected: Ragged | None = None  # as `predicted`
+    predicted: Ragged | np.ndarray | None = None  # [N] rows of [W] int64 tags, or [N] object: str
+    expected: Ragged | np.ndarray | None = None  # as `predicted`; of texts [N] object: list of str
 
 
 def read_pairs(one: Path, other: Path, split: str) -> Pairs | str:
@@ -87,6 +87,8 @@ def correctness_of(records: Records) -> np.ndarray | None:
         return None
     if are_answers(records):
         return np.array([float(record["exact"]) for record in records])
+    if are_texts(records):
+        return np.array([float(record["predicted"] in as_list(record["expected"])) for record in records])
     return np.array([float(_unscored(record["predicted"]) == record["expected"]) for record in records])
 
 
@@ -99,6 +101,18 @@ def are_answers(records: Records) -> bool:
     return all(record.keys() >= {"predicted", "expected", "exact", "f1"} for record in records) and all(
         isinstance(record["predicted"], str) and isinstance(record["expected"], list) for record in records
     )
+
+
+def are_texts(records: Records) -> bool:
+    """Return True for generated texts beside one expected text or a list of them."""
+    return all(
+        isinstance(record.get("predicted"), str) and "score" not in record and "expected" in record
+        for record in records
+    ) and all(isinstance(text, str) for record in records for text in as_list(record["expected"]))
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _unscored(value: Any) -> Any:
@@ -129,6 +143,10 @@ def as_predictions(records: Records, labels: tuple[str, ...]) -> Predictions | R
             f1=np.array([float(record["f1"]) for record in records]),
         )
     predicted, expected = ([record[key] for record in records] for key in ("predicted", "expected"))
+    if are_texts(records) and not labels:
+        references = [as_list(value) for value in expected]
+        columns = [np.fromiter(values, dtype=object, count=len(ids)) for values in (predicted, references)]
+        return Recorded(example_ids=ids, predicted=columns[0], expected=columns[1])
     items = [item for value in (*predicted, *expected) if isinstance(value, list) for item in value]
     if any(isinstance(item, Mapping) for item in items):
         types = {name: number for number, name in enumerate(sorted({span["type"] for span in items}))}
