@@ -203,6 +203,8 @@ def _column(predictions: Any, key: Hashable, value_of: Callable[[str, Sequence[s
 def _per_example(predictions: Any, key: Hashable, extract: Extract) -> np.ndarray:
     """Statistics of each example, [N, K] float64, computed once for the same texts."""
     texts, references = predictions.predicted, labels_of(predictions)
+    if texts is None:
+        raise DataError("no texts were generated; set a strategy, such as generation=greedy")
     if not len(texts):
         return np.zeros((0, 24))  # as many as any metric has
     if id(texts) not in _COMPUTED:
