@@ -96,7 +96,10 @@ def texts_of(config: Config, data: LoadedData) -> RunTexts:
 
 def build_task(config: Config, tokenizer: Any) -> Any:
     """The task, which has not seen any data."""
-    return instantiate(config["task"], tokenizer, group="task", key="task")
+    task = instantiate(config["task"], tokenizer, group="task", key="task")
+    if config.get("generation") is not None:  # absent: runs from before there was such a group
+        task.strategy = instantiate(config["generation"], group="generation", key="generation")
+    return task
 
 
 def build_metrics(config: Config, *, positive: int = 1) -> dict[str, Metric]:

@@ -61,8 +61,7 @@ def predict(
         some = task.augment(examples.fetch(places), seed=0, epoch=0)
         batch = to_device(task.collate(some), ranks.device)
         with ranks.autocast():
-            outputs = task.forward(model, batch)
-        parts.append(task.predictions(outputs, batch))
+            parts.append(task.evaluate_batch(model, batch))
         done += len(places)
         if on_progress:
             on_progress(done, share)
