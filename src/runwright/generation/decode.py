@@ -179,14 +179,16 @@ def _generate(
         processors.append(Gumbel(strategy, seeds=seeds))
         input_ids = input_ids.repeat_interleave(len(copies), dim=0)
         attention_mask = attention_mask.repeat_interleave(len(copies), dim=0)
-    streams = on_tokens is not None and strategy.num_sequences == 1 and not isinstance(strategy, Beam)
+    streamer = None
+    if on_tokens is not None and strategy.num_sequences == 1 and not isinstance(strategy, Beam):
+        streamer = Stream(on_tokens, ends)
     output = model.generate(
         input_ids=input_ids,
         attention_mask=attention_mask,
         generation_config=config,
         logits_processor=processors,
         **({"tokenizer": tokenizer} if strategy.stop_strings else {}),
-        **({"streamer": Stream(on_tokens, ends)} if streams else {}),
+        **({"streamer": streamer} if streamer else {}),
     )
     texts = [
         _cut(row, ends, pad=config.pad_token_id)
