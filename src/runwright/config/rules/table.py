@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from runwright.config.rules import data, model, task
+from runwright.config.rules.generation import GENERATION
 from runwright.config.rules.makers import (
     at_most,
     at_most_one,
@@ -102,6 +103,7 @@ TASKS = (
     # answers to questions
     rule(task.window_has_room_for_new_text, "task.max_length", "task.max_question_length", "task.overlap"),
     at_most("task.max_answer_length", "task.max_length", less=True),
+    rule(task.texts_are_generated, "metric", "task._target_", "generation?"),
     rule(task.unanswerable_needs_a_threshold, "metric", "task.no_answer_threshold"),
     rule(
         task.threshold_is_tuned_on_something,
@@ -216,4 +218,4 @@ STREAMS = (
     only("task.bias_from_labels", False, STREAMED, NOT_COUNTED),
 )
 
-RULES = (*TRAINING, *TASKS, *TOKENIZERS, *DATA, *STREAMS)
+RULES = (*TRAINING, *TASKS, *GENERATION, *TOKENIZERS, *DATA, *STREAMS)
