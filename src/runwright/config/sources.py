@@ -8,6 +8,7 @@ from pathlib import Path
 from runwright.errors import ConfigError
 
 PACKAGE_PREFIX = "package:"
+GGUF = ".gguf"  # one file with a whole model in it, which counts as a folder here
 
 
 def resolve_source(name: str) -> str:
@@ -20,7 +21,7 @@ def resolve_source(name: str) -> str:
     if name.startswith(PACKAGE_PREFIX):
         return str(_package_folder(name.removeprefix(PACKAGE_PREFIX)))
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if folder.is_dir() or (folder.suffix == GGUF and folder.is_file()):
         return str(folder.resolve())
     if name.startswith((".", "/", "~")):
         raise ConfigError(f"folder {name!r} does not exist (looked in {folder.resolve()})")
@@ -37,6 +38,7 @@ def _package_folder(reference: str) -> Path:
         )
     root = Path(next(iter(spec.submodule_search_locations))).resolve()
     folder = (root / inside).resolve()
-    if not folder.is_relative_to(root) or not folder.is_dir():
+    is_there = folder.is_dir() or (folder.suffix == GGUF and folder.is_file())
+    if not folder.is_relative_to(root) or not is_there:
         raise ConfigError(f"package {package!r} has no folder {inside!r}")
     return folder

@@ -78,7 +78,7 @@ def set_padding(
     if former is None:
         config.pad_token_id = None if is_new else wanted  # a new token gets its vector first
         return 0
-    if embeddings == "by_number":
+    if embeddings == "by_number" and wanted != tokenizer.eos_token_id:
         raise ConfigError(
             f"tokenizer.name: the tokenizer pads with token {wanted}, the model with {former}; "
             "take the tokenizer that belongs to the model (tokenizer.name: ${model.name}), or with "
@@ -96,10 +96,14 @@ def set_padding(
 def check_padding(model: PreTrainedModel) -> None:
     """Raise ConfigError where an architecture takes another token for the padding, whatever it is told.
 
-    That token would never be trained.
+    That token would never be trained. Where texts end with the token that pads, its vector is trained like
+    any other: masks tell the padding from the end.
     """
     padding = getattr(model.config, "pad_token_id", None)
-    untrained = getattr(model.get_input_embeddings(), "padding_idx", None)
+    vectors: Any = model.get_input_embeddings()
+    untrained = getattr(vectors, "padding_idx", None)
+    if untrained is not None and untrained == getattr(model.config, "eos_token_id", None) == padding:
+        vectors.padding_idx = None
     if None not in (padding, untrained) and padding != untrained:
         raise ConfigError(
             f"tokenizer: it pads with token {padding}, and {type(model).__name__} takes token {untrained} "

@@ -32,6 +32,7 @@ from runwright.model.parameters import (
     parameter_counts,
 )
 from runwright.model.vocabulary import fit_vocabulary, move_positions
+from runwright.tokenizer.gguf import in_safetensors
 from runwright.types import Head, OpenFraction
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def load(
         raise ConfigError("model.lora: expected null or a node of runwright.model.lora.Lora; try model=lora")
     if lora is not None and freeze:
         raise ConfigError("model.freeze: adapters freeze everything else by themselves; set it to []")
-    source = resolve_source(name)
+    source = in_safetensors(resolve_source(name))
     options = {"revision": revision or "main", "trust_remote_code": code_allowed()}
     config, former_names = _load_config(name, source, head, options)
     set_dropout(config, dropout)
@@ -101,7 +102,8 @@ def load(
 
 def check_length(head: Head, *, name: str) -> None:
     """Raise ConfigError where a saved model has too few positions, which its config.json tells."""
-    config, _ = _load_config(name, resolve_source(name), head, {"trust_remote_code": code_allowed()})
+    source, options = in_safetensors(resolve_source(name)), {"trust_remote_code": code_allowed()}
+    config, _ = _load_config(name, source, head, options)
     with torch.device("meta"), quiet_transformers():
         model = auto_class(head).from_config(config, trust_remote_code=code_allowed())
     check_positions(model, head.max_length)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
+POSITIONS = "max_position_embeddings"
+
+
 def build(
     head: Head,
     tokenizer: PreTrainedTokenizerFast,
@@ -38,7 +41,8 @@ def build(
 ) -> nn.Module:
     """A model of any architecture that transformers has; `config` holds what differs from its defaults.
 
-    Vocabulary and special tokens come from the tokenizer. Weights are drawn from torch's global generator.
+    Vocabulary and special tokens come from the tokenizer, a number of positions that is null from the task.
+    Weights are drawn from torch's global generator.
     """
     from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
@@ -48,8 +52,16 @@ def build(
         raise ConfigError(f"model.architecture: transformers has no {architecture!r}; {hint}".rstrip("; "))
     config_class = CONFIG_MAPPING[architecture]
     defaults = config_class()
-    _check_options(config, architecture, [*defaults.to_dict(), *defaults.attribute_map])
+    names = [*defaults.to_dict(), *defaults.attribute_map]
+    if "n_inner" in names and "intermediate_size" in config:  # GPT-2's name for it
+        config = {**config, "n_inner": config["intermediate_size"]}
+        del config["intermediate_size"]
+    _check_options(config, architecture, names)
     options: dict[str, Any] = {**config, **special_token_ids(defaults, tokenizer), **head_options(head)}
+    if options.get(POSITIONS, 0) is None:
+        options[POSITIONS] = head.max_length
+    if "num_key_value_heads" in names and "num_attention_heads" in config:  # the default has its own size
+        options.setdefault("num_key_value_heads", config["num_attention_heads"])
     options["vocab_size"] = len(tokenizer)
     try:
         if architecture == "encoder-decoder":
