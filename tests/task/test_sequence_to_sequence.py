@@ -58,8 +58,8 @@ def tokenizer() -> Any:
     texts_of: Any = type("Texts", (), {"choose": lambda *_, **__: corpus})()
     return train(
         texts_of, files=None, columns=None, family="roberta", extra_tokens=["<fr>"], normalizer=[],
-        replace={}, pre_tokenizer=["whitespace"], model=Words(vocab_size=20, min_frequency=1), post_processor=None,
-        decoder=None, padding_side="right",
+        replace={}, pre_tokenizer=["whitespace"], model=Words(vocab_size=20, min_frequency=1),
+        post_processor=None, decoder=None, padding_side="right",
     )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ def build(
 
 
 def _part(config: Any, name: str, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """The configuration of an encoder or decoder, from its `model_type` and what differs from the defaults."""
+    """The configuration of an encoder or a decoder: its `model_type` and what differs from the defaults."""
     from transformers import CONFIG_MAPPING
 
     architecture = str(config.get("model_type")) if isinstance(config, dict) else ""

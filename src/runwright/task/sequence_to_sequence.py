@@ -107,7 +107,7 @@ class SequenceToSequence(GeneratingTask):
         return self.read_labels(rows, split="evaluation")
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
-        """`input_ids` of the source behind the prefix, `target_ids` of the first target where there is one."""
+        """`input_ids` of the source behind the prefix, and `target_ids` of the first target, if any."""
         (column,) = self.text_columns
         texts = [self.prefix + text for text in as_texts(columns[column])]
         examples = encode_texts(self.tokenizer, {column: texts}, max_length=self.max_length)
