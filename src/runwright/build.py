@@ -27,6 +27,7 @@ from runwright.dataset.readers.raw import ROW_ID, reporting_rows
 from runwright.dataset.readers.streams import Place
 from runwright.errors import ConfigError, DataError, listed
 from runwright.metric.bootstrap import is_of_one_class, make_metric
+from runwright.metric.texts import signature_notes
 from runwright.report.progress import Progress
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tokenizer.source import TOKENIZER_FOLDER, is_trained, trained_tokenizer
@@ -108,13 +109,17 @@ def build_metrics(config: Config, *, positive: int = 1) -> dict[str, Metric]:
     return {name: make_metric(node, key=f"metric.{name}", positive=positive) for name, node in nodes}
 
 
-def metric_notes(config: Config, task: Any) -> list[str]:
-    """A line that says of which class the metrics of one class are."""
+def metric_notes(config: Config, task: Any, splits: Mapping[str, Any]) -> list[str]:
+    """Lines on what the metrics of these splits are of, and how those of texts compare texts."""
+    notes = []
+    if task.generates:
+        references = [texts for rows in splits.values() for texts in task.references(rows) or ()]
+        notes = signature_notes(config["metric"], references) if references else []
     names = [name for name, node in config["metric"].items() if is_of_one_class(node)]
     if not names or len(task.label_names) != 2:
-        return []
+        return notes
     positive, other = task.label_names[task.positive], task.label_names[1 - task.positive]
-    return [f"{', '.join(names)}: of class {positive!r} (task.positive_label={other} for the other)"]
+    return [*notes, f"{', '.join(names)}: of class {positive!r} (task.positive_label={other} for the other)"]
 
 
 def build_options(config: Config) -> TrainerOptions:

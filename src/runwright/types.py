@@ -61,7 +61,10 @@ class Examples(Protocol):
 
     @property
     def widths(self) -> np.ndarray:
-        """Tokens in a batch with padding, [N] int64; several texts take as many rows of the longest."""
+        """Tokens in a batch with padding, [N] int64; several texts take as many rows of the longest.
+
+        [N, 2] where source and target are padded one by one.
+        """
         ...
 
     @property

@@ -124,7 +124,7 @@ def _evaluate(
         ),
         folder=folder,
         warning=warning,
-        notes=[*task.label_notes({split: rows}), *build.metric_notes(config, task)],
+        notes=[*task.label_notes({split: rows}), *build.metric_notes(config, task, {split: rows})],
     )
 
 

@@ -42,19 +42,25 @@ def set_dropout(config: PreTrainedConfig, dropout: float | None) -> None:
     """Give every kind of dropout of this architecture the same probability; None leaves them as they are."""
     if dropout is None:
         return
-    names = [
-        name
-        for name, value in config.to_dict().items()
-        # Layer drop skips whole layers: another thing. None means "as hidden dropout" for classifiers.
-        if ("dropout" in name or name.endswith("pdrop"))
-        and (value is None or (isinstance(value, int | float) and not isinstance(value, bool)))
-    ]
-    if not names:
+    found = False
+    for part in parts_of(config):
+        for name, value in part.to_dict().items():
+            # Layer drop skips whole layers: another thing. None means "as hidden dropout" for classifiers.
+            if ("dropout" in name or name.endswith("pdrop")) and (
+                value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+            ):
+                setattr(part, name, dropout)
+                found = True
+    if not found:
         raise ConfigError(
             f"model.dropout: {type(config).__name__} has no dropout to set; set model.dropout to null"
         )
-    for name in names:
-        setattr(config, name, dropout)
+
+
+def parts_of(config: PreTrainedConfig) -> list[Any]:
+    """The configurations of encoder and decoder where a model is made of two, else its own."""
+    joined: Any = config
+    return [joined.encoder, joined.decoder] if config.model_type == "encoder-decoder" else [config]
 
 
 def set_padding(
@@ -119,6 +125,9 @@ def special_token_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFa
         start = getattr(config, "decoder_start_token_id", None)
         starts_with_end = start is not None and start == getattr(config, "eos_token_id", None)
         ids["decoder_start_token_id"] = end if starts_with_end else pad
+    if config.model_type == "encoder-decoder":  # BERT's decoder sees no padding
+        start = pad if begin is None else begin
+        ids |= {"decoder_start_token_id": start, "bos_token_id": begin, "eos_token_id": end}
     return ids
 
 

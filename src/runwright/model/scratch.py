@@ -64,6 +64,8 @@ def build(
         options.setdefault("num_key_value_heads", config["num_attention_heads"])
     options["vocab_size"] = len(tokenizer)
     try:
+        if architecture == "encoder-decoder":
+            options |= {name: _part(config.get(name), name, tokenizer) for name in ("encoder", "decoder")}
         filled = config_class(**options)
         set_dropout(filled, dropout)
         with quiet_transformers():
@@ -88,9 +90,26 @@ def build(
     return model
 
 
-def _check_options(config: dict[str, Any], architecture: str, choices: list[str]) -> None:
+def _part(config: Any, name: str, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """The configuration of an encoder or a decoder: its `model_type` and what differs from the defaults."""
+    from transformers import CONFIG_MAPPING
+
+    architecture = str(config.get("model_type")) if isinstance(config, dict) else ""
+    if architecture not in CONFIG_MAPPING:
+        expected = "options with a model_type, as {model_type: bert, hidden_size: 128}"
+        raise ConfigError(f"model.config.{name}: given {config!r}, expected {expected}")
+    defaults = CONFIG_MAPPING[architecture]()
+    choices = ["model_type", *defaults.to_dict(), *defaults.attribute_map]
+    _check_options(config, architecture, choices, key=f"model.config.{name}")
+    options = {**config, **special_token_ids(defaults, tokenizer), "vocab_size": len(tokenizer)}
+    return options | ({"is_decoder": True, "add_cross_attention": True} if name == "decoder" else {})
+
+
+def _check_options(
+    config: dict[str, Any], architecture: str, choices: list[str], *, key: str = "model.config"
+) -> None:
     """Raise ConfigError for an option that the architecture lacks."""
-    for key in config:
-        if key not in choices:
-            hint = did_you_mean(key, choices)
-            raise ConfigError(f"model.config.{key}: {architecture!r} has no such option; {hint}".rstrip("; "))
+    for name in config:
+        if name not in choices:
+            hint = did_you_mean(name, choices)
+            raise ConfigError(f"{key}.{name}: {architecture!r} has no such option; {hint}".rstrip("; "))

@@ -149,7 +149,8 @@ def _guarded(run: Run) -> RunResult:
 def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, RunSummary | None]:
     """The result, and on the first rank the summary to print."""
     run.metrics = build.build_metrics(run.config, positive=prepared.task.positive)
-    run.notes = build.metric_notes(run.config, prepared.task)
+    judged = {split: rows for split, rows in prepared.data.splits.items() if split != "train"}
+    run.notes = build.metric_notes(run.config, prepared.task, judged)
     if run.ranks.is_first:
         describe_data(run, prepared)
     state, model = _train(run, prepared)

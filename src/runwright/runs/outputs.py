@@ -171,6 +171,8 @@ def _records(predictions: Any, indices: Iterable[int], *, rows: Any, task: Any) 
         record |= task.describe(predictions, index, row=row, all_scores=False)
         if predictions.losses is not None:
             record["loss"] = float(predictions.losses[index])
+            if predictions.loss_counts is not None:  # of a sum over tokens or words
+                record["loss_count"] = float(predictions.loss_counts[index])
         yield record
 
 

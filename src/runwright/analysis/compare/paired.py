@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,11 @@ from runwright.analysis.compare.statistics import (
 )
 from runwright.errors import RunwrightError
 from runwright.metric.bootstrap import make_metric
+from runwright.metric.means import ratio
 from runwright.predictions import select
 from runwright.runs.folder import CONFIG_FILE, read_config
 from runwright.task.labels import positive_class
-from runwright.types import Metric
+from runwright.types import Interval, Metric
 
 PAIRED = "paired bootstrap over rows"
 
@@ -60,27 +62,49 @@ def compare_rows(first: Side, second: Side, *, confidence: float) -> tuple[list[
 def _compare_means(pairs: Pairs, sides: tuple[Side, Side], *, confidence: float) -> Iterator[Difference]:
     """Means over rows: the loss, and the share that is right; not where a run recorded another value."""
     share = "exact_match" if are_answers(pairs.records[0]) else "accuracy"
-    for name, values_of in (("loss", losses_of), (share, correctness_of)):
+    right = partial(correctness_of, labels=label_names(sides[0].folder))
+    for name, values_of in (("loss", losses_of), (share, right)):
         columns = [column for records in pairs.records if (column := values_of(records)) is not None]
-        means = [float(column.mean()) for column in columns]
-        if len(columns) < 2 or not _are_recorded(means, f"{pairs.split}/{name}", sides):
+        if len(columns) < 2 or not _are_recorded(list(map(_mean, columns)), f"{pairs.split}/{name}", sides):
             continue
         one, other = (column[rows] for column, rows in zip(columns, pairs.positions, strict=True))
-        if name == "loss":
-            p, p_method = sign_flip_p(other - one), "sign flips"
-        else:
-            p, p_method = mcnemar_p(int((one > other).sum()), int((other > one).sum())), "McNemar, exact"
+        differences = other[:, 0] - one[:, 0]
+        p, p_method = None, ""
+        if name != "loss":
+            p, p_method = (
+                mcnemar_p(int((differences < 0).sum()), int((differences > 0).sum())),
+                "McNemar, exact",
+            )
+        elif np.array_equal(one[:, 1], other[:, 1]):
+            p, p_method = sign_flip_p(differences), "sign flips"
         yield Difference(
             metric=f"{pairs.split}/{name}",
-            first=float(one.mean()),
-            second=float(other.mean()),
-            interval=paired_bootstrap(other - one, confidence=confidence),
+            first=_mean(one),
+            second=_mean(other),
+            interval=_difference_of_means(one, other, confidence=confidence),
             less_is_better=name == "loss",
             method=f"{PAIRED}, {confidence:.0%}",
             n=f"{len(one):,} rows",
             p=p,
             p_method=p_method,
         )
+
+
+def _mean(column: np.ndarray) -> float:
+    """Mean of sums [N, 2] with how many each is a sum of."""
+    return float(ratio(*column.sum(axis=0), undefined=math.nan))
+
+
+def _difference_of_means(one: np.ndarray, other: np.ndarray, *, confidence: float) -> Interval:
+    if (one[:, 1] == 1).all() and (other[:, 1] == 1).all():
+        return paired_bootstrap(other[:, 0] - one[:, 0], confidence=confidence)
+
+    def difference(weights: np.ndarray) -> np.ndarray:
+        means = [ratio(*(weights @ column).T, undefined=math.nan) for column in (one, other)]
+        return means[1] - means[0]
+
+    value = _mean(other) - _mean(one)
+    return bootstrap_difference(difference, value, num_rows=len(one), confidence=confidence)
 
 
 def _compare_metrics(

@@ -16,7 +16,8 @@ from runwright.types import Predictions
 
 Records = Sequence[Mapping[str, Any]]
 # Fields of a record that a model wrote; the rest of it is the row.
-OUTPUTS = {"predicted", "score", "scores", "loss", "start", "end", "no_answer_margin", "exact", "f1"}
+OUTPUTS = {"predicted", "score", "scores", "loss", "loss_count", "start", "end", "no_answer_margin"}
+OUTPUTS |= {"exact", "f1", "predicted_tags"}
 MIN_SHARE = 0.5  # of the smaller of both: below, they are other data
 
 
@@ -32,16 +33,18 @@ class Pairs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recorded:
-    """Recorded answers to N questions, or spans of N rows, as their metrics read them."""
+    """Recorded answers to N questions, or spans or texts of N rows, as their metrics read them."""
 
     example_ids: np.ndarray  # [N] int64
+    losses: np.ndarray | None = None  # [N] float64, sums
+    loss_counts: np.ndarray | None = None  # [N] float64, of how many
     answerable: np.ndarray | None = None  # [N] bool
     exact: np.ndarray | None = None  # [N] float64
     f1: np.ndarray | None = None  # [N] float64
     spans: Ragged | None = None  # [N] rows of [S, 3] int64: first character, one past the last, type
     expected_spans: Ragged | None = None  # as `spans`
-    predicted: Ragged | None = None  # [N] rows of [W] int64 tags
-    expected: Ragged | None = None  # as `predicted`
+    predicted: Ragged | np.ndarray | None = None  # [N] rows of [W] int64 tags; [N] object: texts
+    expected: Ragged | np.ndarray | None = None  # as `predicted`; of texts lists of references
 
 
 def read_pairs(one: Path, other: Path, split: str) -> Pairs | str:
@@ -53,9 +56,7 @@ def read_pairs(one: Path, other: Path, split: str) -> Pairs | str:
         [json.loads(line) for line in file.read_bytes().splitlines() if line.strip()] for file in files
     )
     heads = [records[0].keys() if records else set() for records in (first, second)]
-    columns = sorted(
-        (heads[0] & heads[1]) - OUTPUTS - {"predicted_tags"}
-    )  # one run may record more of a row than the other
+    columns = sorted((heads[0] & heads[1]) - OUTPUTS)  # one run may record more of a row than the other
 
     def identity(record: Mapping[str, Any]) -> str:
         return json.dumps([record.get(column) for column in columns], ensure_ascii=False)
@@ -75,19 +76,25 @@ def read_pairs(one: Path, other: Path, split: str) -> Pairs | str:
 
 
 def losses_of(records: Records) -> np.ndarray | None:
-    """The loss of each row, [N] float64; None where a row has none."""
+    """The loss of each row and how many it is a sum of, [N, 2] float64; None where a row has none."""
     if not all("loss" in record for record in records):
         return None
-    return np.array([float(record["loss"]) for record in records])
+    return np.array([(record["loss"], record.get("loss_count", 1)) for record in records], dtype=np.float64)
 
 
-def correctness_of(records: Records) -> np.ndarray | None:
-    """1 for each row that is wholly right, else 0, [N] float64; None for numbers and without labels."""
+def correctness_of(records: Records, labels: tuple[str, ...]) -> np.ndarray | None:
+    """1 for each row that is wholly right, else 0, and 1, [N, 2] float64 as of `losses_of`.
+
+    None for numbers, for texts, many of which may be right, and without labels.
+    """
     if not _are_labelled(records) or any(isinstance(record["expected"], float) for record in records):
         return None
+    if _are_texts(records, labels):
+        return None
     if are_answers(records):
-        return np.array([float(record["exact"]) for record in records])
-    return np.array([float(_unscored(record["predicted"]) == record["expected"]) for record in records])
+        return np.array([(record["exact"], 1) for record in records], dtype=np.float64)
+    right = [_unscored(record["predicted"]) == record["expected"] for record in records]
+    return np.array([(is_right, 1) for is_right in right], dtype=np.float64)
 
 
 def _are_labelled(records: Records) -> bool:
@@ -99,6 +106,13 @@ def are_answers(records: Records) -> bool:
     return all(record.keys() >= {"predicted", "expected", "exact", "f1"} for record in records) and all(
         isinstance(record["predicted"], str) and isinstance(record["expected"], list) for record in records
     )
+
+
+def _are_texts(records: Records, labels: tuple[str, ...]) -> bool:
+    """Return True for texts that a model wrote, one or several a row."""
+    predicted = [record["predicted"] for record in records]
+    predicted = [value[0] if isinstance(value, list) and value else value for value in predicted]
+    return not labels and not are_answers(records) and all(isinstance(value, str) for value in predicted)
 
 
 def _unscored(value: Any) -> Any:
@@ -129,6 +143,16 @@ def as_predictions(records: Records, labels: tuple[str, ...]) -> Predictions | R
             f1=np.array([float(record["f1"]) for record in records]),
         )
     predicted, expected = ([record[key] for record in records] for key in ("predicted", "expected"))
+    if _are_texts(records, labels):
+        losses = losses_of(records)
+        references = ([value] if isinstance(value, str) else value for value in expected)
+        return Recorded(
+            example_ids=ids,
+            losses=None if losses is None else losses[:, 0],
+            loss_counts=None if losses is None else losses[:, 1],
+            predicted=np.fromiter(predicted, dtype=object),
+            expected=np.fromiter(references, dtype=object),
+        )
     items = [item for value in (*predicted, *expected) if isinstance(value, list) for item in value]
     if any(isinstance(item, Mapping) for item in items):
         types = {name: number for number, name in enumerate(sorted({span["type"] for span in items}))}
