@@ -17,9 +17,9 @@ EXAMPLES = """examples:
       # zero-shot: classes the run does not know
 
 Overrides are put on top of the run's own. They may change dataset, metric,
-seed, seeds.data, and of the task how predictions are judged: threshold, repair,
-aggregation, no_answer_threshold, max_answer_length, n_best, normalization,
-misplaced_answers. All else is the run's.
+generation, seed, seeds.data, and of the task how predictions are judged:
+threshold, repair, aggregation, no_answer_threshold, max_answer_length, n_best,
+normalization, misplaced_answers. All else is the run's.
 RUN is a folder, an id, latest or latest:NAME. The run itself is not changed:
 results go to its evaluations/ folder."""
 

@@ -6,9 +6,9 @@ way here: penalties see a prompt without its padding, and chance is drawn for ea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,16 +23,14 @@ from transformers import (
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
+from transformers.generation.streamers import BaseStreamer
 
 from runwright.errors import DataError
-from runwright.generation.strategies import PromptLookup, Sample, Strategy
+from runwright.generation.strategies import Beam, PromptLookup, Sample, Strategy
 from runwright.model.configuration import quiet_transformers
 from runwright.model.padding_free import NAME as PADDING_FREE
 from runwright.model.parameters import max_positions
 from runwright.trainer.batches import derive_seed
-
-if TYPE_CHECKING:
-    from transformers.generation.streamers import BaseStreamer
 
 
 class Penalties(LogitsProcessor):
@@ -55,6 +53,23 @@ class Penalties(LogitsProcessor):
             for row in range(len(scores))
         ]
         return torch.cat(rows)
+
+
+class Stream(BaseStreamer):
+    """Hands on the new tokens of one prompt; the first that transformers puts are the prompt."""
+
+    def __init__(self, on_tokens: Callable[[list[int]], None], ends: set[int]) -> None:
+        self.on_tokens = on_tokens
+        self.ends = ends
+        self.has_begun = False
+
+    def put(self, value: Tensor) -> None:
+        if self.has_begun:
+            self.on_tokens([token for token in value.flatten().tolist() if token not in self.ends])
+        self.has_begun = True
+
+    def end(self) -> None:
+        pass
 
 
 class Gumbel(LogitsProcessor):
@@ -93,13 +108,14 @@ def generate(
     tokenizer: Any,
     example_ids: Sequence[int],
     forced_bos: int | None = None,
-    streamer: BaseStreamer | None = None,
+    on_tokens: Callable[[list[int]], None] | None = None,
 ) -> list[list[list[int]]]:
     """The new tokens of each prompt, without the one that ended them: B lists of K sequences of ids.
 
     `input_ids` and `attention_mask` are [B, P], padded on either side. `forced_bos` is the first token of an
-    encoder-decoder's text, as of its language. A streamer takes one prompt. Raises DataError for a prompt
-    that leaves the model no position for a token.
+    encoder-decoder's text, as of its language. `on_tokens` gets the tokens of one prompt as they come, where
+    it has one text and that is not searched with a beam. Raises DataError for a prompt that leaves the model
+    no position for a token.
     """
     model = model.get_base_model() if hasattr(model, "get_base_model") else model  # inside adapters
     config = strategy.to_config(model, tokenizer)
@@ -115,7 +131,7 @@ def generate(
                 config.min_new_tokens = min(strategy.min_new_tokens, room)
                 ids = [example_ids[row] for row in some]
                 texts = _generate(
-                    model, input_ids[some], attention_mask[some], strategy, config, tokenizer, ids, streamer
+                    model, input_ids[some], attention_mask[some], strategy, config, tokenizer, ids, on_tokens
                 )
                 for row, sequences in zip(some, texts, strict=True):
                     results[row] = sequences
@@ -144,7 +160,7 @@ def _generate(
     config: GenerationConfig,
     tokenizer: Any,
     example_ids: Sequence[int],
-    streamer: BaseStreamer | None,
+    on_tokens: Callable[[list[int]], None] | None,
 ) -> list[list[list[int]]]:
     """Sequences for prompts that have room for equally many tokens."""
     is_decoder = not model.config.is_encoder_decoder
@@ -163,6 +179,9 @@ def _generate(
         processors.append(Gumbel(strategy, seeds=seeds))
         input_ids = input_ids.repeat_interleave(len(copies), dim=0)
         attention_mask = attention_mask.repeat_interleave(len(copies), dim=0)
+    streamer = None
+    if on_tokens is not None and strategy.num_sequences == 1 and not isinstance(strategy, Beam):
+        streamer = Stream(on_tokens, ends)
     output = model.generate(
         input_ids=input_ids,
         attention_mask=attention_mask,

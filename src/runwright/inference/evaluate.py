@@ -42,7 +42,7 @@ WHOLE = {
     "dataset.subset": "{train:null,validation:null,test:null}",
 }
 FILES = "dataset.source.files."
-TAKEN = ("dataset", "metric", "seed", "seeds.data")
+TAKEN = ("dataset", "metric", "generation", "seed", "seeds.data")
 # Options of tasks that change only how a model's scores become predictions, and how these are judged.
 JUDGING = (
     *("threshold", "repair", "aggregation", "no_answer_threshold", "max_answer_length", "n_best"),
@@ -69,7 +69,8 @@ def evaluate_run(
     if composed and not any(override_key(text) == "dataset" for text in overrides):
         refuse_other_formats(overrides, composed["dataset"]["source"])
     judging = _judging(overrides, composed)
-    run = load_run(folder, device=device, hypotheses=hypotheses, judging=judging)
+    strategy = composed.get("generation") or {} if composed else None
+    run = load_run(folder, device=device, hypotheses=hypotheses, judging=judging, generation=strategy)
     config: dict[str, Any] = {**run.config, "task": {**run.config["task"], **judging}}
     if composed:
         config |= {
@@ -162,7 +163,7 @@ def refuse_kept(overrides: Sequence[str], saved: Mapping[str, Any]) -> None:
             for text in overrides
             if (key := override_key(text)) not in allowed
             and _group(key) not in allowed
-            and _group(key) in {*saved, *GLOBAL_GROUPS}
+            and _group(key) in {*saved, "generation", *GLOBAL_GROUPS}
         ]
     )
 

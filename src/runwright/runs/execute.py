@@ -40,6 +40,7 @@ from runwright.runs.record import (
     measure_effort,
     prepare_data,
     record_models,
+    record_samples,
     record_summary,
     start_recording,
     write_results,
@@ -292,6 +293,8 @@ def _validate(
     """Metrics by split; those of the first rank on all, since all must decide alike."""
     with gathered(stepper.model):
         evaluations = evaluate_splits(run, prepared, stepper.model, splits.names, best=splits.best)
+    if (task := prepared.task).generates:
+        run.samples = {split: task.samples(one.predictions) for split, one in evaluations.items()}
     metrics = {split: evaluation.metrics for split, evaluation in evaluations.items()}
     return json.loads(run.ranks.gather(json.dumps(metrics).encode())[0])
 
@@ -365,6 +368,8 @@ def _show_evaluation(
 ) -> None:
     for line in table.lines(state.step, by_split, is_best=state.best_step == state.step):
         run.progress.keep(line)
+    if run.ranks.is_first and run.samples:
+        record_samples(run, state.step)
 
 
 SHARED_FOLDER_SECONDS = 30.0  # for a network file system to show what another machine wrote

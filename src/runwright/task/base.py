@@ -163,6 +163,10 @@ class Task:
         """A record of `prediction_type` for the examples of a batch; never the logits themselves."""
         raise NotImplementedError
 
+    def evaluation_widths(self, widths: np.ndarray) -> np.ndarray:
+        """Tokens that each example takes in an evaluation, from those of a batch with padding."""
+        return widths
+
     def evaluate_batch(self, model: Any, batch: Batch) -> Any:
         """Predictions from the model itself, under the precision of the run."""
         outputs = self.forward(model, batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,6 +84,13 @@ class GeneratingTask(Task):
             groups=batch["groups"].cpu().numpy() if "groups" in batch else None,
         )
 
+    def evaluation_widths(self, widths: np.ndarray) -> np.ndarray:
+        """With the new tokens of each of its texts."""
+        if self.strategy is None:
+            return widths
+        copies = max(self.strategy.num_sequences, getattr(self.strategy, "num_beams", 1))
+        return (widths.reshape(len(widths), -1).sum(axis=1) + self.strategy.max_new_tokens) * copies
+
     def evaluate_batch(self, model: Any, batch: Batch) -> GeneratedTexts:
         """Losses where targets are known, and texts where there is a strategy."""
         if "labels" in batch:
@@ -94,8 +101,10 @@ class GeneratingTask(Task):
             return results
         return replace(results, generated=self.generate(model, batch))
 
-    def generate(self, model: Any, batch: Batch) -> Ragged:
-        """The texts of each prompt of a batch as ids, END after each."""
+    def generate(
+        self, model: Any, batch: Batch, *, on_tokens: Callable[[list[int]], None] | None = None
+    ) -> Ragged:
+        """The texts of each prompt of a batch as ids, END after each; `on_tokens` as `decode.generate`."""
         texts = generate(
             model,
             *self.prompts(batch),
@@ -103,6 +112,7 @@ class GeneratingTask(Task):
             tokenizer=self.tokenizer,
             example_ids=batch["example_ids"].tolist(),
             forced_bos=self.forced_bos(),
+            on_tokens=on_tokens,
         )
         rows = [[token for ids in sequences for token in (*ids, END)] for sequences in texts]
         return Ragged.of(rows, dtype=np.int64)
@@ -158,11 +168,15 @@ class GeneratingTask(Task):
         return None
 
     def tables(self, predictions: Texts) -> dict[str, list[dict[str, Any]]]:
-        """Some of the texts, always of the same rows."""
+        return {"samples": samples} if (samples := self.samples(predictions)) else {}
+
+    def samples(self, predictions: Texts) -> list[dict[str, Any]]:
+        """The texts of some rows, always the same ones, with the end of each prompt."""
         if predictions.predicted is None:
-            return {}
-        chosen = range(min(NUM_SAMPLES, len(predictions.example_ids)))
-        return {"samples": [self._sample(predictions, index) for index in chosen]}
+            return []
+        total = len(predictions.example_ids)
+        spread = np.unique(np.linspace(0, total - 1, min(NUM_SAMPLES, total)).astype(np.int64)).tolist()
+        return [self._sample(predictions, index) for index in spread]
 
     def _sample(self, predictions: Texts, index: int) -> dict[str, Any]:
         described = self.describe(predictions, index, row={}, all_scores=False)

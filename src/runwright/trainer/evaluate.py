@@ -49,7 +49,7 @@ def predict(
     """
     was_training = model.training
     model.eval()
-    batches = cut_batch(examples.widths, Cut(microbatch_tokens=max_tokens))
+    batches = cut_batch(task.evaluation_widths(examples.widths), Cut(microbatch_tokens=max_tokens))
     mine = batches[ranks.rank :: ranks.num_ranks]
     share = sum(len(places) for places in mine)
     parts: list[Any] = []

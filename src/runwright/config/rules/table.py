@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from runwright.config.rules import data, model, task
+from runwright.config.rules.generation import GENERATION
 from runwright.config.rules.makers import (
     at_most,
     at_most_one,
@@ -217,4 +218,4 @@ STREAMS = (
     only("task.bias_from_labels", False, STREAMED, NOT_COUNTED),
 )
 
-RULES = (*TRAINING, *TASKS, *TOKENIZERS, *DATA, *STREAMS)
+RULES = (*TRAINING, *TASKS, *GENERATION, *TOKENIZERS, *DATA, *STREAMS)
