@@ -1,9 +1,10 @@
-"""Chats in the rows of a data set: a list of messages, or a prompt with its response in columns of their own."""
+"""Chats in the rows of a data set: lists of messages, or prompts and responses in columns of their own."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from runwright.errors import ConfigError, DataError, listed
@@ -20,7 +21,9 @@ def check_forms(forms: Mapping[str, Form]) -> None:
     """Raise ConfigError for a form that is neither of messages nor of pairs."""
     for name, form in forms.items():
         if {*form} != CHAT and not PAIR <= {*form} <= PAIR | {"input", "system"}:
-            expected = "messages, role and content; or prompt, response, and where there are such input, system"
+            expected = (
+                "messages, role and content; or prompt, response, and where there are such input, system"
+            )
             raise ConfigError(f"task.forms.{name}: given the keys {listed(form)}, expected {expected}")
 
 
@@ -33,11 +36,13 @@ def form_of(forms: Mapping[str, Form], names: Collection[str]) -> Form | None:
     return None
 
 
-def chat_of(row: Mapping[str, Any], form: Form, *, roles: Mapping[str, str], system: str | None) -> list[Message]:
+def chat_of(
+    row: Mapping[str, Any], form: Form, *, roles: Mapping[str, str], system: str | None
+) -> list[Message]:
     """The messages of one row, by its columns; `system` begins those that begin otherwise.
 
-    Raises DataError for what is no chat and for a message without text. A row without a response, and a record
-    to predict that is a plain text, end with what is to be answered.
+    Without a response the last one is to be answered. Raises DataError for what is no chat, and for a message
+    without text.
     """
     if "messages" in form:
         chat = _messages(row[form["messages"]], form, roles)
@@ -62,10 +67,8 @@ def chat_of(row: Mapping[str, Any], form: Form, *, roles: Mapping[str, str], sys
 def _messages(value: Any, form: Form, roles: Mapping[str, str], *, role: str = "user") -> list[Message]:
     """A text as a message of that role; a list of messages, which may be written as JSON, as it is."""
     if isinstance(value, str) and value.lstrip().startswith(("[{", "[ {")):
-        try:
+        with suppress(ValueError):  # a text that begins so
             value = json.loads(value)
-        except ValueError:
-            pass  # a text that begins so
     if value is None or isinstance(value, str):
         return [{"role": role, "content": value or ""}]
     role_key, content_key = form.get("role", "role"), form.get("content", "content")
@@ -82,7 +85,7 @@ def _messages(value: Any, form: Form, roles: Mapping[str, str], *, role: str = "
 
 
 def without_oldest(chat: Sequence[Message]) -> list[Message] | None:
-    """The chat without its oldest prompt and the answers to it; None where nothing would be left to answer."""
+    """The chat without its oldest prompt and the answers to it; None where there is no other prompt."""
     start = int(chat[0]["role"] == "system")
     answers = [index for index, message in enumerate(chat) if message["role"] == ANSWER]
     rest = next(

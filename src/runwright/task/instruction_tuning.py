@@ -1,4 +1,4 @@
-"""Answers to instructions: pairs of a prompt and a response, or chats, in the form that a chat template gives."""
+"""Answers to instructions: pairs of a prompt and a response, or chats, written by a chat template."""
 
 from __future__ import annotations
 
@@ -35,8 +35,6 @@ class InstructionTuning(GeneratingTask):
     auto_class = "AutoModelForCausalLM"
     token_fields: ClassVar = {"labels": IGNORED}
     learned: ClassVar = ("form", "template")
-    form: ClassVar[Form] = {}  # of train
-    template: ClassVar[str | None] = None  # the text of the chat template
 
     def __init__(
         self,
@@ -54,16 +52,18 @@ class InstructionTuning(GeneratingTask):
         if tokenizer.eos_token_id is None:
             raise ConfigError("tokenizer.name: it has no end token, so no answer could end; take another one")
         self.forms, self.roles, self.system = forms, roles, system
+        self.form: Form = {}  # of the first split
         self.template_option = chat_template
+        self.template: str | None = None  # its text
         self.too_long = too_long
         self.label_columns: tuple[str, ...] = ()
 
     def fit(self, splits: Splits) -> None:
         """Read every chat and the template; raises DataError naming split, row and column."""
-        first = next(iter(splits.values()))
+        split, first = next(iter(splits.items()))
         self.form = dict(self._form(first.column_names))
-        if "response" in self.form and self.form["response"] not in first.column_names:
-            raise DataError("no answers to learn from", split=next(iter(splits)), column=self.form["response"])
+        if (answers := self.form.get("response", "")) not in ("", *first.column_names):
+            raise DataError("no answers to learn from", split=split, column=answers)
         self.template = _read_template(self.template_option) or self.tokenizer.chat_template
         self.use_learned()
         said: dict[str, Said] = {split: {} for split in splits}
@@ -143,7 +143,7 @@ class InstructionTuning(GeneratingTask):
         for row, text in enumerate(columns["messages"]):
             try:
                 example = self._example(json.loads(text))
-            except (TemplateError, TypeError, ValueError, LookupError) as error:
+            except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
                 reason = str(error).strip() or type(error).__name__
                 raise DataError(f"the chat template fails: {reason.splitlines()[0]}", row=row) from error
             except DataError as error:
