@@ -75,6 +75,6 @@ def test_metrics_of_texts_need_a_strategy_of_generation() -> None:
         "task": {"_target_": "runwright.task.sequence_to_sequence.SequenceToSequence"},
     }
     (mistake,) = check_rules(RULES, config, [])
-    assert str(mistake).startswith("metric.bleu: given a metric of generated texts, with generation null")
+    assert str(mistake).startswith("metric.bleu: given a metric of texts with generation null")
     greedy = {"_target_": "runwright.generation.strategies.Greedy"}
     assert check_rules(RULES, config | {"generation": greedy}, []) == []
