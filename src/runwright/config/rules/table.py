@@ -103,7 +103,6 @@ TASKS = (
     # answers to questions
     rule(task.window_has_room_for_new_text, "task.max_length", "task.max_question_length", "task.overlap"),
     at_most("task.max_answer_length", "task.max_length", less=True),
-    rule(task.texts_are_generated, "metric", "task._target_", "generation?"),
     rule(task.unanswerable_needs_a_threshold, "metric", "task.no_answer_threshold"),
     rule(
         task.threshold_is_tuned_on_something,
