@@ -26,6 +26,10 @@ ENCODER_DECODER = [
     "model.config={d_model:8,encoder_layers:1,decoder_layers:1,encoder_attention_heads:2,"
     "decoder_attention_heads:2,encoder_ffn_dim:16,decoder_ffn_dim:16}",
 ]
+DECODER = [
+    "model=scratch_decoder", "model.architecture=gpt2",
+    "model.config={hidden_size:8,num_hidden_layers:1,num_attention_heads:2,intermediate_size:16}",
+]  # fmt: skip
 FOCAL = "task.loss={_target_: runwright.task.losses.Focal, gamma: 2.0, alpha: null}"
 OWN = "task.loss={_target_: own_losses.squared}"
 VECTORS = ["task=sentence_embedding", "task.max_length=16"]
@@ -44,6 +48,14 @@ TASKS: dict[str, list[str]] = {
         "metric=[exact_match]",
     ],
     "hidden tokens": ["task=masked_language_modeling", "task.max_length=16", "metric=[perplexity]"],
+    "next tokens": [
+        "task=causal_language_modeling", "task.max_length=16", "task.evaluation_stride=8", "generation=greedy",
+        "generation.max_new_tokens=4", "metric=[perplexity,bits_per_byte]",
+    ],
+    "next tokens of each text": [
+        "task=causal_language_modeling", "task.max_length=16", "task.join_rows=false",
+        "model.architecture=llama", "metric=[bits_per_byte]",
+    ],
     "texts from texts": [
         "task=translation", "task.source_column=text", "task.target_column=other", "task.label_smoothing=0.1",
         "task.max_length=16", "generation.max_new_tokens=4", "metric=[chrf]",
@@ -98,6 +110,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", TASKS)
 def test_verify_holds_for_each_task_on_two_processes(name: str, project: Path) -> None:
     model = ENCODER_DECODER if name == "texts from texts" else ENCODER
+    model = DECODER if name.startswith("next tokens") else model
     words = [*TINY, *model, *TASKS[name], f"dataset.source.files.train={project}/rows.jsonl"]
     flags = ["--processes", "2", "--kills", "1", "--steps", "12", "--rows", "24"]
     if OWN in words:
