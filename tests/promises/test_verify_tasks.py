@@ -49,8 +49,8 @@ TASKS: dict[str, list[str]] = {
     ],
     "hidden tokens": ["task=masked_language_modeling", "task.max_length=16", "metric=[perplexity]"],
     "next tokens": [
-        "task=causal_language_modeling", "task.max_length=16", "task.evaluation_stride=8", "generation=greedy",
-        "generation.max_new_tokens=4", "metric=[perplexity,bits_per_byte]",
+        "task=causal_language_modeling", "task.max_length=16", "task.evaluation_stride=8",
+        "generation=greedy", "generation.max_new_tokens=4", "metric=[perplexity,bits_per_byte]",
     ],
     "next tokens of each text": [
         "task=causal_language_modeling", "task.max_length=16", "task.join_rows=false",
