@@ -83,10 +83,12 @@ def texts_of(config: Config, data: LoadedData) -> RunTexts:
             return [data.splits["train"]]
         return (block.rows for block in stream.blocks(Place(), repeat(BATCH)))
 
-    columns = build_task(config, stand_in()).row_texts
+    task = build_task(config, stand_in())
+    names = [name for name in _rows_to_fit(data)["train"].column_names if name != ROW_ID]
+    columns = task.row_texts or task.texts_in(names)
     return RunTexts(
         tables=tables,
-        column_names=[name for name in _rows_to_fit(data)["train"].column_names if name != ROW_ID],
+        column_names=names,
         columns=columns,
         options={
             name: f"task.{key}" for key, name in config["task"].items() if key != TARGET and name in columns
@@ -159,6 +161,8 @@ def prepare(
             )
             for split, rows in data.splits.items()
         }
+    for split, encoded in examples.items():
+        data.notes.extend(task.example_notes(encoded, split=split, num_rows=len(data.splits[split])))
     for note in dict.fromkeys(each.cache_note for each in examples.values()):
         if note.startswith("prepared anew") and "the code" not in note:
             logger.info("%s", note)
