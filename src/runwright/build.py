@@ -157,7 +157,7 @@ def prepare(
             for split, rows in data.splits.items()
         }
     for split, encoded in examples.items():
-        data.notes += task.example_notes(encoded, split=split, num_rows=len(data.splits[split]))
+        data.notes.extend(task.example_notes(encoded, split=split, num_rows=len(data.splits[split])))
     for note in dict.fromkeys(each.cache_note for each in examples.values()):
         if note.startswith("prepared anew") and "the code" not in note:
             logger.info("%s", note)
