@@ -263,7 +263,7 @@ def write_decoder(folder: Path) -> None:
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     ends = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
     torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=len(tokens), max_position_embeddings=512, **sizes, **ends)
+    config = LlamaConfig(vocab_size=len(tokens), max_position_embeddings=2048, **sizes, **ends)
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
