@@ -98,7 +98,7 @@ def _answer(run: FinishedRun, messages: list[dict[str, str]], stream: TextIO, *,
             break
         if len(messages) == 1:
             raise DataError(
-                f"a message of {len(ids)} tokens and {strategy.max_new_tokens} of its answer, and the model has "
+                f"a message of {len(ids)} tokens, {strategy.max_new_tokens} of its answer, and the model has "
                 f"room for {room}; shorten it, or --set max_new_tokens=N"
             )
         del messages[:2]

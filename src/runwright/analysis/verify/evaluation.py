@@ -26,9 +26,9 @@ PROCESSES = (
     "earlier batches, or draw random numbers in eval mode?"
 )
 TEXTS = (
-    "Texts depend on the batch that they are generated in: in float32 on a CPU only where two tokens are within "
-    "rounding, or where the architecture does not leave out the padding before a prompt. Generate one text at "
-    "a time there: trainer.evaluate_tokens=1."
+    "Texts depend on the batch that they are generated in. In float32 on a CPU that happens only where two "
+    "tokens are within rounding, or where the architecture does not leave out the padding before a prompt. "
+    "Generate one text at a time there: trainer.evaluate_tokens=1."
 )
 ONCE = "An example was lost or counted twice: are the example ids that task.encode gives distinct?"
 

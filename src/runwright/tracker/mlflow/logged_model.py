@@ -179,6 +179,7 @@ def _signature(about: Mapping[str, Any]) -> dict[str, Any]:
         for name in columns
     ]
     predicted, score = {
+        "texts": ({"type": "string"}, None),
         "regression": ({"type": "double"}, None),
         "single_label": ({"type": "string"}, {"type": "double"}),
         "multi_label": (texts, {"type": "array", "items": {"type": "double"}}),
