@@ -41,6 +41,14 @@ CONF = {
         lora: null
     """,
 }
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHORTENED = {
+    "eng_fra": {
+        "{validation: 200, test: 400}": "{validation: 8, test: 8}",
+        "max_epochs: 15": "max_epochs: 1",
+        "evaluate_every_epochs: 5": "evaluate_every_epochs: 1",
+    }
+}
 METRIC = """
 import datasets
 import evaluate
@@ -66,6 +74,14 @@ def prepared_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file = folder / "conf" / f"{name}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text.replace("\n        ", "\n"), encoding="utf-8")
+    for name, changes in SHORTENED.items():
+        text = (REPOSITORY / "conf" / "experiment" / f"{name}.yaml").read_text(encoding="utf-8")
+        for whole, short in changes.items():
+            assert whole in text
+            text = text.replace(whole, short)
+        file = folder / "conf" / "experiment" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
     write_reviews(folder)
     write_texts(folder)
     write_known_sets(folder / "PATH")
@@ -233,6 +249,7 @@ def write_prompts(folder: Path) -> None:
     texts = [text for text, _ in sentences(60)]
     pairs = [{"source": t, "target": " ".join(swaps.get(w, w) for w in t.split())} for t in texts]
     write_rows(folder / "pairs_fr.csv", pairs)
+    write_rows(folder / "PATH" / "eng-fra.txt", pairs, delimiter="\t", header=False)
     summaries = [{"text": f"{text}. So we left.", "summary": text[:20]} for text in texts]
     write_rows(folder / "articles.jsonl", summaries)
     turns = [({"role": "user", "content": t}, {"role": "assistant", "content": t.split()[1]}) for t in texts]
