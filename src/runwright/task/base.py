@@ -167,6 +167,9 @@ class Task:
         """A record of `prediction_type` for the examples of a batch; never the logits themselves."""
         raise NotImplementedError
 
+    def start_evaluation(self, example_ids: np.ndarray) -> None:
+        """Comes before the batches of an evaluation, with the ids of all its examples."""
+
     def evaluation_widths(self, widths: np.ndarray) -> np.ndarray:
         """Tokens that each example takes in an evaluation, from those of a batch with padding."""
         return widths

@@ -9,7 +9,8 @@ from runwright.config.rules.makers import Mistakes, as_dict, as_list, is_number,
 from runwright.config.tag_schemes import LETTERS, misfits, scheme_problem
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
-LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity", "ter"}  # of the shipped metrics
+# Of the shipped metrics.
+LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity", "bits_per_byte", "ter"}
 OWN_DIRECTION = {"runwright.metric.evaluate_adapter.script_metric"}  # it may be any metric
 SPECIAL_TOKENS = 8  # more than any tokenizer puts around a question and a text
 FOCAL = "runwright.task.losses.Focal"
