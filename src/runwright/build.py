@@ -119,7 +119,7 @@ def _metrics(config: Config) -> Mapping[str, Any]:
 def metric_notes(config: Config, task: Any, splits: Mapping[str, Any]) -> list[str]:
     """Lines on what the metrics of these splits are of, and how those of texts compare texts."""
     notes = []
-    if task.generates:
+    if task.problem == "texts":
         references = [texts for rows in splits.values() for texts in task.references(rows) or ()]
         notes = signature_notes(_metrics(config), references) if references else []
     names = [name for name, node in _metrics(config).items() if is_of_one_class(node)]
