@@ -107,17 +107,22 @@ def build_task(config: Config, tokenizer: Any) -> Any:
 
 def build_metrics(config: Config, *, positive: int = 1) -> dict[str, Metric]:
     """The metrics; those of one class of two are of class `positive`."""
-    nodes = config["metric"].items()
+    nodes = _metrics(config).items()
     return {name: make_metric(node, key=f"metric.{name}", positive=positive) for name, node in nodes}
+
+
+def _metrics(config: Config) -> Mapping[str, Any]:
+    """The nodes of the metrics by name; none are the loss alone."""
+    return config.get("metric") or {}
 
 
 def metric_notes(config: Config, task: Any, splits: Mapping[str, Any]) -> list[str]:
     """Lines on what the metrics of these splits are of, and how those of texts compare texts."""
     notes = []
-    if task.generates:
+    if task.problem == "texts":
         references = [texts for rows in splits.values() for texts in task.references(rows) or ()]
-        notes = signature_notes(config["metric"], references) if references else []
-    names = [name for name, node in config["metric"].items() if is_of_one_class(node)]
+        notes = signature_notes(_metrics(config), references) if references else []
+    names = [name for name, node in _metrics(config).items() if is_of_one_class(node)]
     if not names or len(task.label_names) != 2:
         return notes
     positive, other = task.label_names[task.positive], task.label_names[1 - task.positive]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -41,6 +42,9 @@ CONF = {
         lora: null
     """,
 }
+REPOSITORY = Path(__file__).resolve().parents[2]
+# Recipes that are shortened: numbers of epochs, steps and rows held out.
+SHORTENED = {"eng_fra": (r"((?:max|evaluate_every)_epochs): \d+", r"\1: 1")}
 METRIC = """
 import datasets
 import evaluate
@@ -66,6 +70,14 @@ def prepared_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file = folder / "conf" / f"{name}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text.replace("\n        ", "\n"), encoding="utf-8")
+    for name, (lengths, short) in SHORTENED.items():
+        text = (REPOSITORY / "conf" / "experiment" / f"{name}.yaml").read_text(encoding="utf-8")
+        text = re.sub(lengths, short, text).replace(
+            "{validation: 200, test: 400}", "{validation: 8, test: 8}"
+        )
+        file = folder / "conf" / "experiment" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
     write_reviews(folder)
     write_texts(folder)
     write_known_sets(folder / "PATH")
@@ -233,6 +245,7 @@ def write_prompts(folder: Path) -> None:
     texts = [text for text, _ in sentences(60)]
     pairs = [{"source": t, "target": " ".join(swaps.get(w, w) for w in t.split())} for t in texts]
     write_rows(folder / "pairs_fr.csv", pairs)
+    write_rows(folder / "PATH" / "eng-fra.txt", pairs, delimiter="\t", header=False)
     summaries = [{"text": f"{text}. So we left.", "summary": text[:20]} for text in texts]
     write_rows(folder / "articles.jsonl", summaries)
     turns = [({"role": "user", "content": t}, {"role": "assistant", "content": t.split()[1]}) for t in texts]
@@ -263,7 +276,7 @@ def write_decoder(folder: Path) -> None:
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     ends = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
     torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=len(tokens), max_position_embeddings=512, **sizes, **ends)
+    config = LlamaConfig(vocab_size=len(tokens), max_position_embeddings=2048, **sizes, **ends)
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

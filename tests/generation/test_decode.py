@@ -1,4 +1,4 @@
-"""Decoding: a prompt gets the tokens that plain transformers gives it alone, whatever else is in its batch."""
+"""Decoding: a prompt gets the tokens that plain transformers gives it alone, whatever is in its batch."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def plain(model: Any, strategy: Strategy, row: int) -> list[list[int]]:
 def test_tokens_are_drawn_as_often_as_their_probabilities_say() -> None:
     model, num_draws = make("llama"), 4000
     options: dict[str, Any] = {"temperature": 1.5, "top_k": 5, "top_p": None, "min_p": None, "seed": 0}
-    strategy = Sample(**COMMON | {"max_new_tokens": 1}, **options, num_return_sequences=num_draws)
+    strategy = Sample(**dict(COMMON, max_new_tokens=1), **options, num_return_sequences=num_draws)
     counts = Counter(ids[0] if ids else END for ids in run(model, strategy, [2])[0])
     with torch.no_grad():
         logits = model(torch.tensor([PROMPTS[2]])).logits[0, -1] / 1.5
@@ -130,7 +130,7 @@ def test_a_seed_an_example_and_a_number_of_a_text_each_draw_anew() -> None:
     model = make("llama")
     first, second = run(model, STRATEGIES["sample"], [2])[0]
     assert first != second
-    other = Sample(**PENALTIES, **SAMPLING | {"seed": 4})
+    other = Sample(**PENALTIES, **dict(SAMPLING, seed=4))
     assert run(model, other, [2])[0] != [first, second]
     assert run(model, STRATEGIES["sample"], [2])[0] == [first, second]
 
@@ -144,7 +144,7 @@ def test_a_model_without_padding_generates_as_with_it_and_stays_without() -> Non
 
 
 def test_a_long_prompt_gets_what_its_model_has_positions_for_and_no_other_loses_by_it() -> None:
-    model, strategy = make("gpt2"), Greedy(**COMMON | {"max_new_tokens": 30, "min_new_tokens": 30})
+    model, strategy = make("gpt2"), Greedy(**dict(COMMON, max_new_tokens=30, min_new_tokens=30))
     texts = run(model, strategy, range(8))
     assert [len(ids) for [ids] in texts] == [30, 18, 30, 30, 30, 23, 30, 30]
     assert texts == [run(model, strategy, [row])[0] for row in range(8)]

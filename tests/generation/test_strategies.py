@@ -23,7 +23,7 @@ BEAMS: dict[str, Any] = {"length_penalty": 1.0, "early_stopping": "never"}
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Greedy(**COMMON | {"min_new_tokens": 13}), "min_new_tokens: given 13, expected at most"),
+        (lambda: Greedy(**dict(COMMON, min_new_tokens=13)), "min_new_tokens: given 13, expected at most"),
         (
             lambda: Beam(**COMMON, **BEAMS, num_beams=1, num_return_sequences=1),
             "one beam is generation=greedy",
@@ -43,7 +43,7 @@ def test_a_saved_model_decodes_by_the_strategy_and_with_its_own_tokens(tmp_path:
     own = GenerationConfig(eos_token_id=[7, 8], decoder_start_token_id=2, num_beams=4, temperature=0.2)
     model, tokenizer = SimpleNamespace(generation_config=own), SimpleNamespace(pad_token_id=0, eos_token_id=9)
     strategy = Sample(
-        **COMMON | {"stop_strings": ["\n"]}, temperature=0.7, top_k=None, top_p=0.9, min_p=None,
+        **dict(COMMON, stop_strings=["\n"]), temperature=0.7, top_k=None, top_p=0.9, min_p=None,
         num_return_sequences=2, seed=5,
     )  # fmt: skip
     strategy.to_config(model, tokenizer).save_pretrained(tmp_path)

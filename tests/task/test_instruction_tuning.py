@@ -140,6 +140,20 @@ def test_an_input_and_a_system_text_join_the_prompt(make: Callable[..., Instruct
     assert task.text_columns == ("instruction", "input")
 
 
+def test_the_form_is_the_one_whose_columns_are_all_there(make: Callable[..., InstructionTuning]) -> None:
+    columns = {"instruction": ["Add."], "context": ["2, 2"]}
+    for rows in (rows_of(**columns, response=["4"]), rows_of(**columns)):
+        assert make().prompt_texts(rows) == ["Add.\n\n2, 2"]
+    assert make().references(rows_of(**columns)) is None
+
+
+def test_of_several_good_answers_the_first_is_trained_on(make: Callable[..., InstructionTuning]) -> None:
+    rows = rows_of(prompt=["2 + 2?", "1 + 1?"], response=[["4", "four"], ["2"]], system=["", None])
+    task = make()
+    assert [answers_in(task, example) for example in encode(task, rows)] == ["4<|im_end|>", "2<|im_end|>"]
+    assert task.references(rows) == [["4", "four"], ["2"]]
+
+
 def test_what_follows_the_last_answer_is_left_out_with_a_note(make: Callable[..., InstructionTuning]) -> None:
     task = make()
     examples = encode(task, rows_of(messages=[CHAT[1:3], CHAT[1:4]]))
@@ -152,6 +166,7 @@ BAD_ROWS = {
     "the prompt is empty": {"prompt": ["a", ""], "response": ["b", "b"]},
     "a chat without a turn of 'assistant'": {"messages": [CHAT, CHAT[:2]]},
     "no prompt before the first answer": {"messages": [CHAT, CHAT[2:]]},
+    "there is no prompt before": {"messages": [CHAT, []]},
     r"expected messages with 'role' and 'content'": {"messages": [json.dumps(CHAT), '[{"who": "me"}]']},
 }
 

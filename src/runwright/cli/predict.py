@@ -25,7 +25,7 @@ EXAMPLES = """examples:
   runwright predict latest:mnli --labels sport,politics,science \\
       "The rover has landed."
   runwright predict latest:stsb_bi --file lines.txt --output vectors.npy
-  runwright predict latest:stories "Once upon a time" --generation sample \
+  runwright predict latest:stories "Once upon a time" --generation sample \\
       --set temperature=0.8 --set max_new_tokens=50
 
 Input: read as the run's own data were, with their separator, encoding, header

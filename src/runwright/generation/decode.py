@@ -19,6 +19,8 @@ from transformers import (
     MinPLogitsWarper,
     NoRepeatNGramLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
+    StoppingCriteria,
+    StoppingCriteriaList,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -70,6 +72,22 @@ class Stream(BaseStreamer):
 
     def end(self) -> None:
         pass
+
+
+class Stops(StoppingCriteria):
+    """Ends each sequence of which the new text has a stop string."""
+
+    def __init__(self, stops: Sequence[str], tokenizer: Any, *, start: int) -> None:
+        self.stops = stops
+        self.tokenizer = tokenizer
+        self.start = start  # where the new tokens begin
+        self.num_tokens = 4 * max(map(len, stops)) + 8  # that are looked at: up to four make a character
+
+    def __call__(self, input_ids: Any, *_: Any, **__: Any) -> Any:
+        tails = input_ids[:, max(self.start, input_ids.shape[1] - self.num_tokens) :]
+        texts = self.tokenizer.batch_decode(tails, skip_special_tokens=True)
+        ended = [any(stop in text for stop in self.stops) for text in texts]
+        return torch.tensor(ended, device=input_ids.device)
 
 
 class Gumbel(LogitsProcessor):
@@ -166,8 +184,8 @@ def _generate(
     is_decoder = not model.config.is_encoder_decoder
     ends: Any = config.eos_token_id
     ends = {ends} if isinstance(ends, int) else {*(ends or ())}
-    start = next((i for i in (config.bos_token_id, *ends, config.pad_token_id) if i is not None), 0)
-    input_ids, attention_mask = _padded(input_ids, attention_mask, left=is_decoder, start=start)
+    first = next((i for i in (config.bos_token_id, *ends, config.pad_token_id) if i is not None), 0)
+    input_ids, attention_mask = _padded(input_ids, attention_mask, left=is_decoder, first=first)
     config, processors = _settings(strategy, config)
     num_pads = (attention_mask == 0).sum(dim=1).tolist() if is_decoder else [0] * len(input_ids)
     if strategy.repetition_penalty != 1 or strategy.no_repeat_ngram_size:
@@ -182,18 +200,19 @@ def _generate(
     streamer = None
     if on_tokens is not None and strategy.num_sequences == 1 and not isinstance(strategy, Beam):
         streamer = Stream(on_tokens, ends)
+    start = input_ids.shape[1] if is_decoder else 1
+    stopping = StoppingCriteriaList()
+    if strategy.stop_strings:
+        stopping.append(Stops(strategy.stop_strings, tokenizer, start=start))
     output = model.generate(
         input_ids=input_ids,
         attention_mask=attention_mask,
         generation_config=config,
         logits_processor=processors,
-        **({"tokenizer": tokenizer} if strategy.stop_strings else {}),
-        **({"streamer": streamer} if streamer else {}),
+        stopping_criteria=stopping,
+        streamer=streamer,
     )
-    texts = [
-        _cut(row, ends, pad=config.pad_token_id)
-        for row in output[:, input_ids.shape[1] if is_decoder else 1 :].tolist()
-    ]
+    texts = [_cut(row, ends, pad=config.pad_token_id) for row in output[:, start:].tolist()]
     size = strategy.num_sequences
     return [texts[first : first + size] for first in range(0, len(texts), size)]
 
@@ -201,24 +220,24 @@ def _generate(
 def _settings(strategy: Strategy, config: GenerationConfig) -> tuple[GenerationConfig, LogitsProcessorList]:
     """The search of transformers, without what our processors do instead."""
     options = config.to_diff_dict()
-    own = ("repetition_penalty", "no_repeat_ngram_size", "temperature", "top_k", "top_p", "min_p")
+    own = ("repetition_penalty", "no_repeat_ngram_size", "stop_strings")
+    own += ("temperature", "top_k", "top_p", "min_p")
     for name in (*own, "do_sample", *(["num_return_sequences"] if isinstance(strategy, Sample) else [])):
         options.pop(name, None)
     options.pop("transformers_version", None)
     return GenerationConfig(**options), LogitsProcessorList()
 
 
-def _padded(input_ids: Tensor, attention_mask: Tensor, *, left: bool, start: int) -> tuple[Tensor, Tensor]:
+def _padded(input_ids: Tensor, attention_mask: Tensor, *, left: bool, first: int) -> tuple[Tensor, Tensor]:
     """The same prompts padded on one side, no wider than the longest; an empty one gets a token."""
     order = attention_mask.argsort(dim=1, stable=True, descending=not left)
     input_ids, attention_mask = input_ids.gather(1, order), attention_mask.gather(1, order)
     width = max(1, int(attention_mask.sum(dim=1).max()))
     cut = slice(-width, None) if left else slice(width)
     input_ids, attention_mask = input_ids[:, cut].clone(), attention_mask[:, cut].clone()
-    first = -1 if left else 0
     empty = attention_mask.sum(dim=1) == 0
-    input_ids[empty, first] = start
-    attention_mask[empty, first] = 1
+    input_ids[empty, -1 if left else 0] = first
+    attention_mask[empty, -1 if left else 0] = 1
     return input_ids, attention_mask
 
 

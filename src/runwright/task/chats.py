@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from runwright.errors import ConfigError, DataError, listed
+from runwright.store import local_path
 
 Message = dict[str, str]  # role and content
 Form = Mapping[str, str]  # what a column holds (for messages also a key): its name
@@ -28,9 +29,10 @@ def check_forms(forms: Mapping[str, Form]) -> None:
 
 
 def form_of(forms: Mapping[str, Form], names: Collection[str]) -> Form | None:
-    """The first form whose columns are there; without responses the first whose prompts are."""
-    for needed in ({"messages", "prompt", "response"}, {"messages", "prompt"}):
+    """The first form whose columns are all there; else without the input, then without the response."""
+    for lacking in (set(), {"input"}, {"response"}, {"input", "response"}):
         for form in forms.values():
+            needed = {"messages", "prompt", "input", "response"} - lacking
             if all(form[key] in names for key in needed & form.keys()):
                 return form
     return None
@@ -49,23 +51,36 @@ def chat_of(
     else:
         chat = _messages(row[form["prompt"]], form, roles)
         more = row.get(form.get("input", ""))
-        if more is not None and str(more).strip():
+        if chat and more is not None and str(more).strip():
             chat[-1]["content"] += f"\n\n{more}"
         if form["response"] in row:
             chat += _messages(row[form["response"]], form, roles, role=ANSWER)
-        first = row.get(form.get("system", ""))
-        system = str(first) if first is not None and str(first).strip() else system
+        system = row.get(form.get("system", "")) or system
+    if system and chat and chat[0]["role"] != "system":
+        chat = [{"role": "system", "content": system}, *chat]
+    chat = [message for message in chat if message["role"] != "system" or message["content"].strip()]
     for message in chat:
         if not message["content"].strip():
             noun = "answer" if message["role"] == ANSWER else "prompt"
             raise DataError(f"the {noun} is empty (a message of {message['role']}); drop such rows")
-    if not chat or chat[0]["role"] == ANSWER:
+    if next((message["role"] for message in chat if message["role"] != "system"), ANSWER) == ANSWER:
         raise DataError("there is no prompt before the first answer; drop such rows")
-    return [{"role": "system", "content": system}, *chat] if system and chat[0]["role"] != "system" else chat
+    return chat
+
+
+def texts_of(value: Any) -> list[str]:
+    """The texts of a list that holds nothing else, as several good answers; of other values none."""
+    is_list = isinstance(value, list) and all(isinstance(text, str) for text in value)
+    return [text for text in value if text.strip()] if is_list else []
+
+
+def is_answered(chat: Sequence[Message]) -> bool:
+    return chat[-1]["role"] == ANSWER
 
 
 def _messages(value: Any, form: Form, roles: Mapping[str, str], *, role: str = "user") -> list[Message]:
-    """A text as a message of that role; a list of messages, which may be written as JSON, as it is."""
+    """A text (of several the first) as a message of that role; a list of messages, also as JSON, as it is."""
+    value = next(iter(texts_of(value)), value)
     if isinstance(value, str) and value.lstrip().startswith(("[{", "[ {")):
         with suppress(ValueError):  # a text that begins so
             value = json.loads(value)
@@ -82,6 +97,17 @@ def _messages(value: Any, form: Form, roles: Mapping[str, str], *, role: str = "
             raise DataError(f"{content_key!r} is {content!r:.60}, expected a text")
         chat.append({"role": roles.get(str(name), str(name)), "content": content or ""})
     return chat
+
+
+def read_template(option: str | None) -> str | None:
+    """The text of a chat template: the option itself, or what the file that it names holds."""
+    if option is None or "{{" in option or "{%" in option:
+        return option
+    try:
+        return local_path(option).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"task.chat_template: cannot read {option!r}: {reason}") from error
 
 
 def without_oldest(chat: Sequence[Message]) -> list[Message] | None:

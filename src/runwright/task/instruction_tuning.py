@@ -13,9 +13,19 @@ from jinja2 import TemplateError
 from torch import Tensor
 
 from runwright.errors import ConfigError, DataError, listed
-from runwright.store import local_path
 from runwright.task.base import model_inputs
-from runwright.task.chats import ANSWER, Form, Message, chat_of, check_forms, form_of, without_oldest
+from runwright.task.chats import (
+    ANSWER,
+    Form,
+    Message,
+    chat_of,
+    check_forms,
+    form_of,
+    is_answered,
+    read_template,
+    texts_of,
+    without_oldest,
+)
 from runwright.task.generating import GeneratingTask
 from runwright.task.text import IGNORED, Said, notes_of, say
 from runwright.task.token_losses import token_losses
@@ -56,7 +66,6 @@ class InstructionTuning(GeneratingTask):
         self.template_option = chat_template
         self.template: str | None = None  # its text
         self.too_long = too_long
-        self.label_columns: tuple[str, ...] = ()
 
     def fit(self, splits: Splits) -> None:
         """Read every chat and the template; raises DataError naming split, row and column."""
@@ -64,7 +73,7 @@ class InstructionTuning(GeneratingTask):
         self.form = dict(self._form(first.column_names))
         if (answers := self.form.get("response", "")) not in ("", *first.column_names):
             raise DataError("no answers to learn from", split=split, column=answers)
-        self.template = _read_template(self.template_option) or self.tokenizer.chat_template
+        self.template = read_template(self.template_option) or self.tokenizer.chat_template
         self.use_learned()
         said: dict[str, Said] = {split: {} for split in splits}
         for split, rows in splits.items():
@@ -74,7 +83,6 @@ class InstructionTuning(GeneratingTask):
     def use_learned(self) -> None:
         keys = ("messages", "prompt", "input")
         self.text_columns = tuple(self.form[key] for key in keys if key in self.form)
-        self.label_columns = (self.form["response"],) if "response" in self.form else ()
         self.tokenizer.chat_template = self.template  # saved with it
 
     def _form(self, names: Collection[str]) -> Form:
@@ -94,12 +102,14 @@ class InstructionTuning(GeneratingTask):
         keys = ("messages", "system", "prompt", "input", "response")
         return tuple(form[key] for key in keys if key in form and form[key] in names)
 
-    def _chats(self, rows: Any, *, split: str, said: Said | None = None) -> list[list[Message]]:
-        """The messages of each row, which end with an answer unless the rows have no column of them."""
+    def _chats(
+        self, rows: Any, *, split: str | None = None, said: Said | None = None, to_answer: bool = False
+    ) -> list[list[Message]]:
+        """The messages of each row up to the last answer, or to the prompt before it."""
         names = getattr(rows, "column_names", rows)
         form = self._form(names)
         used = self.texts_in(names)
-        is_answered = "messages" in form or form["response"] in names
+        has_answers = "messages" in form or form["response"] in names
         chats: list[list[Message]] = []
         for row, values in enumerate(zip(*(rows[name][:] for name in used), strict=True)):
             columns = dict(zip(used, values, strict=True))
@@ -107,12 +117,14 @@ class InstructionTuning(GeneratingTask):
                 chat = chat_of(columns, form, roles=self.roles, system=self.system)
             except DataError as error:
                 raise DataError(error.problem, split=split, row=row, column=used[0]) from error
+            while to_answer and is_answered(chat):
+                chat.pop()
             end = max((i + 1 for i, message in enumerate(chat) if message["role"] == ANSWER), default=0)
-            if is_answered and not end:
+            if has_answers and not end and not to_answer:
                 problem = f"a chat without a turn of {ANSWER!r} (task.roles gives other names of it)"
                 raise DataError(problem, split=split, row=row, column=used[0])
             say(said, "turns after the last answer are left out", row, if_=0 < end < len(chat))
-            chats.append(chat[:end] if end else chat)
+            chats.append(chat[:end] if end and not to_answer else chat)
         return chats
 
     def inputs_of(self, rows: Dataset, *, split: str) -> Dataset:
@@ -121,14 +133,17 @@ class InstructionTuning(GeneratingTask):
         return rows.select_columns(["row_id"]).add_column("messages", chats)  # pyright: ignore
 
     def references(self, rows: Any) -> list[list[str]] | None:
-        """The last answer of each row."""
-        chats = self._chats(rows, split="evaluation")
-        return [[chat[-1]["content"]] for chat in chats] if chats and chats[0][-1]["role"] == ANSWER else None
+        """The last answer of each row, or all of those that its response lists."""
+        chats = self._chats(rows)
+        if not all(map(is_answered, chats)):
+            return None
+        column = self._form(getattr(rows, "column_names", rows)).get("response")
+        values = rows[column][:] if column else [None] * len(chats)
+        return [texts_of(value) or [chat[-1]["content"]] for value, chat in zip(values, chats, strict=True)]
 
     def prompt_texts(self, rows: Any) -> list[str]:
         """What stands before the last answer of each row."""
-        chats = self._chats(rows, split="evaluation")
-        return ["\n".join(m["content"] for m in chat[: len(chat) - _is_answered(chat)]) for chat in chats]
+        return ["\n".join(turn["content"] for turn in chat) for chat in self._chats(rows, to_answer=True)]
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each chat, with the target token of each position as `labels` where it has answers.
@@ -154,17 +169,7 @@ class InstructionTuning(GeneratingTask):
 
     def encode_records(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """Examples of records to predict: what stands before the last answer, where they have one."""
-        form = {key: name for key, name in self.form.items() if key != "response"} | {"response": ""}
-        chats: list[str] = []
-        for row in range(len(columns["row_id"])):
-            record = {name: columns[name][row] for name in self.text_columns}
-            try:
-                chat = chat_of(record, form, roles=self.roles, system=self.system)
-            except DataError as error:
-                raise DataError(error.problem, row=row, column=self.text_columns[0]) from error
-            while _is_answered(chat):
-                chat = chat[:-1]
-            chats.append(json.dumps(chat))
+        chats = [json.dumps(chat) for chat in self._chats(columns, to_answer=True)]
         return self.encode({"row_id": columns["row_id"], "messages": chats})
 
     def _example(self, chat: list[Message]) -> Example | None:
@@ -172,7 +177,7 @@ class InstructionTuning(GeneratingTask):
         ids, answers = self._tokens(chat)
         full_length = len(ids)
         while len(ids) > self.max_length:
-            if self.too_long == "drop" and _is_answered(chat):
+            if self.too_long == "drop" and is_answered(chat):
                 return None
             shorter = without_oldest(chat) if self.too_long == "cut_turns" else None
             if shorter is None:
@@ -181,7 +186,7 @@ class InstructionTuning(GeneratingTask):
             chat = shorter
             ids, answers = self._tokens(chat)
         example: Example = {"input_ids": ids, "full_length": full_length, "prompt_length": len(ids)}
-        if not _is_answered(chat):
+        if not is_answered(chat):
             return example
         start = max((i for i in range(1, len(ids)) if answers[i] and not answers[i - 1]), default=0)
         if not start:
@@ -191,14 +196,14 @@ class InstructionTuning(GeneratingTask):
 
     def _tokens(self, chat: list[Message]) -> tuple[list[int], list[int]]:
         """The tokens of a chat, and a 1 for each that belongs to an answer."""
-        render, is_answered = self.tokenizer.apply_chat_template, _is_answered(chat)
-        if is_answered and MARKS_ANSWERS.search(self.tokenizer.chat_template):
+        render, answered = self.tokenizer.apply_chat_template, is_answered(chat)
+        if answered and MARKS_ANSWERS.search(self.tokenizer.chat_template):
             marked = render(chat, return_dict=True, return_assistant_tokens_mask=True)
             return marked["input_ids"], marked["assistant_masks"]
-        text = render(chat, tokenize=False, add_generation_prompt=not is_answered)
+        text = render(chat, tokenize=False, add_generation_prompt=not answered)
         options = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
         encoded = self.tokenizer(text, **options)
-        spans = self._answers(chat, text) if is_answered else []
+        spans = self._answers(chat, text) if answered else []
         inside = [any(a < end and b > start for start, end in spans) for a, b in encoded["offset_mapping"]]
         return encoded["input_ids"], [*map(int, inside)]
 
@@ -248,17 +253,3 @@ class InstructionTuning(GeneratingTask):
         """The tokens before the last answers, [B, L], and the mask that leaves out the rest."""
         mask = batch["attention_mask"]
         return batch["input_ids"], mask * (mask.cumsum(dim=1) <= batch["prompt_lengths"][:, None])
-
-
-def _is_answered(chat: Sequence[Message]) -> bool:
-    return chat[-1]["role"] == ANSWER
-
-
-def _read_template(option: str | None) -> str | None:
-    """The text of a template: the option itself, or what the file that it names holds."""
-    if option is None or "{{" in option or "{%" in option:
-        return option
-    try:
-        return local_path(option).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"task.chat_template: cannot read {option!r}: {error}") from error
