@@ -26,7 +26,9 @@ cli
 analysis, api
 launch, inference
 runs, optimizer
-task, model, build
+task, build
+generation
+model
 tokenizer, metric, tracker, report
 config, dataset, trainer
 store, predictions, scheduler

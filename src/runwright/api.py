@@ -54,16 +54,22 @@ def evaluate(
 
 
 def predict(
-    run: str | Path, records: Iterable[str | Mapping[str, Any]], *, all_scores: bool = False
+    run: str | Path,
+    records: Iterable[str | Mapping[str, Any]],
+    overrides: Sequence[str] = (),
+    *,
+    all_scores: bool = False,
 ) -> PredictResult:
     """Predict texts, or records with the columns that the run was trained on.
 
+    Overrides such as `generation=sample` and `generation.temperature=0.8` change how texts are generated.
     Raises DataError for what is neither, or a record without its texts.
     """
-    from runwright.inference.load import choose_columns, load_run, predict_records
+    from runwright.inference.load import choose_columns, load_run, predict_records, strategy_of
     from runwright.inference.records import as_records
     from runwright.runs.folder import BEST_MODEL, resolve_run
 
-    finished = load_run(resolve_run(str(run), needs=BEST_MODEL))
+    folder = resolve_run(str(run), needs=BEST_MODEL)
+    finished = load_run(folder, generation=strategy_of(folder, overrides))
     checked = as_records(records, choose_columns(finished))
     return PredictResult(predictions=list(predict_records(finished, checked, all_scores=all_scores)))

@@ -27,6 +27,7 @@ from runwright.dataset.readers.raw import ROW_ID, reporting_rows
 from runwright.dataset.readers.streams import Place
 from runwright.errors import ConfigError, DataError, listed
 from runwright.metric.bootstrap import is_of_one_class, make_metric
+from runwright.metric.texts import signature_notes
 from runwright.report.progress import Progress
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tokenizer.source import TOKENIZER_FOLDER, is_trained, trained_tokenizer
@@ -82,10 +83,12 @@ def texts_of(config: Config, data: LoadedData) -> RunTexts:
             return [data.splits["train"]]
         return (block.rows for block in stream.blocks(Place(), repeat(BATCH)))
 
-    columns = build_task(config, stand_in()).row_texts
+    task = build_task(config, stand_in())
+    names = [name for name in _rows_to_fit(data)["train"].column_names if name != ROW_ID]
+    columns = task.row_texts or task.texts_in(names)
     return RunTexts(
         tables=tables,
-        column_names=[name for name in _rows_to_fit(data)["train"].column_names if name != ROW_ID],
+        column_names=names,
         columns=columns,
         options={
             name: f"task.{key}" for key, name in config["task"].items() if key != TARGET and name in columns
@@ -96,22 +99,34 @@ def texts_of(config: Config, data: LoadedData) -> RunTexts:
 
 def build_task(config: Config, tokenizer: Any) -> Any:
     """The task, which has not seen any data."""
-    return instantiate(config["task"], tokenizer, group="task", key="task")
+    task = instantiate(config["task"], tokenizer, group="task", key="task")
+    if config.get("generation") is not None:  # absent: runs from before there was such a group
+        task.strategy = instantiate(config["generation"], group="generation", key="generation")
+    return task
 
 
 def build_metrics(config: Config, *, positive: int = 1) -> dict[str, Metric]:
     """The metrics; those of one class of two are of class `positive`."""
-    nodes = config["metric"].items()
+    nodes = _metrics(config).items()
     return {name: make_metric(node, key=f"metric.{name}", positive=positive) for name, node in nodes}
 
 
-def metric_notes(config: Config, task: Any) -> list[str]:
-    """A line that says of which class the metrics of one class are."""
-    names = [name for name, node in config["metric"].items() if is_of_one_class(node)]
+def _metrics(config: Config) -> Mapping[str, Any]:
+    """The nodes of the metrics by name; none are the loss alone."""
+    return config.get("metric") or {}
+
+
+def metric_notes(config: Config, task: Any, splits: Mapping[str, Any]) -> list[str]:
+    """Lines on what the metrics of these splits are of, and how those of texts compare texts."""
+    notes = []
+    if task.problem == "texts":
+        references = [texts for rows in splits.values() for texts in task.references(rows) or ()]
+        notes = signature_notes(_metrics(config), references) if references else []
+    names = [name for name, node in _metrics(config).items() if is_of_one_class(node)]
     if not names or len(task.label_names) != 2:
-        return []
+        return notes
     positive, other = task.label_names[task.positive], task.label_names[1 - task.positive]
-    return [f"{', '.join(names)}: of class {positive!r} (task.positive_label={other} for the other)"]
+    return [*notes, f"{', '.join(names)}: of class {positive!r} (task.positive_label={other} for the other)"]
 
 
 def build_options(config: Config) -> TrainerOptions:
@@ -146,6 +161,8 @@ def prepare(
             )
             for split, rows in data.splits.items()
         }
+    for split, encoded in examples.items():
+        data.notes.extend(task.example_notes(encoded, split=split, num_rows=len(data.splits[split])))
     for note in dict.fromkeys(each.cache_note for each in examples.values()):
         if note.startswith("prepared anew") and "the code" not in note:
             logger.info("%s", note)

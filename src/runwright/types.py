@@ -61,7 +61,10 @@ class Examples(Protocol):
 
     @property
     def widths(self) -> np.ndarray:
-        """Tokens in a batch with padding, [N] int64; several texts take as many rows of the longest."""
+        """Tokens in a batch with padding, [N] int64; several texts take as many rows of the longest.
+
+        [N, 2] where source and target are padded one by one.
+        """
         ...
 
     @property
@@ -146,7 +149,11 @@ class Task(Protocol):
 
     def loss(self, outputs: Tensor, batch: Batch) -> LossSum: ...
 
-    def predictions(self, outputs: Tensor, batch: Batch) -> Any: ...
+    def start_evaluation(self, example_ids: np.ndarray) -> None: ...
+
+    def evaluation_widths(self, widths: np.ndarray) -> np.ndarray: ...
+
+    def evaluate_batch(self, model: Any, batch: Batch) -> Any: ...
 
 
 # --- metrics ------------------------------------------------------------------------------------------

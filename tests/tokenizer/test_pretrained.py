@@ -37,15 +37,15 @@ def test_a_tokenizer_saved_in_a_folder_encodes(save):
     assert tokenizer("a b c")["input_ids"] == [3, 4, 0]
 
 
-def test_a_tokenizer_without_a_token_to_pad_with_needs_one_of_its_own(save):
+def test_a_tokenizer_without_a_token_to_pad_with_takes_its_end_token_or_one_that_is_named(save):
     folder = save(WORDS, unk_token="[UNK]", eos_token="</s>")
-    with pytest.raises(ConfigError, match=r"tokenizer\.pad_token: .* for example </s> or \[UNK\]"):
-        load(folder)
     with pytest.raises(ConfigError, match=r"'<pad>' is not in the tokenizer's vocabulary"):
         load(folder, pad_token="<pad>")
-    tokenizer = load(folder, pad_token="</s>")
-    assert tokenizer.pad_token_id == 2
-    assert len(tokenizer) == len(WORDS)
+    for tokenizer, padding in ((load(folder), 2), (load(folder, pad_token="[UNK]"), 0)):
+        assert tokenizer.pad_token_id == padding
+        assert len(tokenizer) == len(WORDS)
+    with pytest.raises(ConfigError, match=r"tokenizer\.pad_token: .* for example \[UNK\]"):
+        load(save(WORDS, name="endless", unk_token="[UNK]"))
 
 
 def test_the_padding_side_is_as_saved_unless_given(save):

@@ -16,9 +16,10 @@ EXAMPLES = """examples:
       dataset.source.files.test=topics.csv 'dataset.columns={premise:text}'
 
 Overrides are put on top of the run's own. They may change dataset, metric,
-seed, seeds.data, and of the task how predictions are judged: threshold, repair,
-aggregation, no_answer_threshold, max_answer_length, n_best, normalization,
-misplaced_answers. All else is the run's. The run itself is not changed:
+generation, seed, seeds.data, and of the task how predictions are judged:
+threshold, repair, aggregation, no_answer_threshold, max_answer_length, n_best,
+normalization, misplaced_answers. All else is the run's. The run itself is not
+changed:
 results go to its evaluations/ folder."""
 
 

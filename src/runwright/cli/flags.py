@@ -88,3 +88,28 @@ def hypotheses_of(args: argparse.Namespace) -> Hypotheses | None:
     if template.count("{}") != 1:
         raise ConfigError(f"--hypothesis: given {template!r}, expected a sentence with {{}} for the class")
     return Hypotheses(labels=labels, template=template, multi_label=args.multi_label)
+
+
+def add_generation_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "texts of a run that generates them; one prompt is answered as it is read"
+    )
+    group.add_argument("--generation", metavar="NAME", help="greedy, beam, …; default: as in training")
+    group.add_argument(
+        "--set",
+        dest="settings",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="an option of generation, such as max_new_tokens=50 (may be repeated)",
+    )
+    group.add_argument("--chat", action="store_true", help="answer the lines of standard input as one talk")
+
+
+def generation_overrides(args: argparse.Namespace) -> list[str]:
+    """The overrides that the flags stand for."""
+    for text in args.settings:
+        if "=" not in text:
+            raise ConfigError(f"--set: given {text!r}, expected KEY=VALUE, such as max_new_tokens=50")
+    choice = [f"generation={args.generation}"] if args.generation else []
+    return [*choice, *(f"generation.{text}" for text in args.settings)]

@@ -7,7 +7,14 @@ import os
 import sys
 from pathlib import Path
 
-from runwright.cli.flags import READING, add_reading_flags, add_zero_shot_flags, hypotheses_of
+from runwright.cli.flags import (
+    READING,
+    add_generation_flags,
+    add_reading_flags,
+    add_zero_shot_flags,
+    generation_overrides,
+    hypotheses_of,
+)
 
 USAGE = "runwright predict [options] RUN [TEXT ...]"
 EXAMPLES = """examples:
@@ -18,6 +25,8 @@ EXAMPLES = """examples:
   runwright predict latest:mnli --labels sport,politics,science \\
       "The rover has landed."
   runwright predict latest:stsb_bi --file lines.txt --output vectors.npy
+  runwright predict latest:stories "Once upon a time" --generation sample \\
+      --set temperature=0.8 --set max_new_tokens=50
 
 Input: read as the run's own data were, with their separator, encoding, header
 and columns; or as csv, tsv, jsonl, parquet or text where the ending says so. A
@@ -53,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all-scores", action="store_true", help="the score of every class")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
     add_zero_shot_flags(parser, from_data=False)
+    add_generation_flags(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -60,6 +70,8 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.runs.folder import BEST_MODEL, resolve_run
     from runwright.store import output_path
 
+    if args.chat and (args.texts or args.file or args.output):
+        raise ConfigError("--chat reads lines of standard input and answers there; expected no other input")
     if args.texts and args.file:
         raise ConfigError("--file and texts are both given; expected one of them")
     suffix = args.output.suffix.lower() if args.output else ""
@@ -77,12 +89,14 @@ def execute(args: argparse.Namespace) -> int:
         reading={name: getattr(args, name) for name in READING},
         text_columns=args.text_column,
         output=output,
-        output_format=args.output_format or OUTPUT_FORMATS.get(suffix, "jsonl"),
+        output_format=args.output_format or OUTPUT_FORMATS.get(suffix),
         all_scores=args.all_scores,
         device=args.device,
         hypotheses=hypotheses,
+        generation=generation_overrides(args),
+        converse=args.chat,
     )
-    if not count:
+    if not count and not args.chat:
         print(f"{args.file or 'standard input'}: no row to predict", file=sys.stderr)
     elif args.output:
         print(f"{count:,} predictions in {args.output}", file=sys.stderr)

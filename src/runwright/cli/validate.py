@@ -78,7 +78,8 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
     yield from (f"data: warning: {text}" for text in data.warnings)
     yield from (f"data: {text}" for text in describe(data, task, looks, source=source, cut={}))
     name = config["model"].get("name")
-    if isinstance(name, str) and Path(resolve_source(name)).is_dir():  # what is not here yet is not fetched
+    # What is not here yet is not fetched, nor converted.
+    if isinstance(name, str) and (Path(resolve_source(name)) / "config.json").is_file():
         from runwright.model.pretrained import check_length
 
         check_length(task.head, name=name)

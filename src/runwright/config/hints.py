@@ -42,6 +42,11 @@ SPLIT_OF_FILE = {  # by the last word of a key that is given a file
     **dict.fromkeys(("validation_file", "validation", "valid", "dev"), "validation"),
     **dict.fromkeys(("test_file", "test"), "test"),
 }
+STRATEGY_OF_OPTION = {  # of generation
+    **dict.fromkeys(("temperature", "top_k", "top_p", "min_p", "seed", "num_return_sequences"), "sample"),
+    **dict.fromkeys(("num_beams", "length_penalty", "early_stopping"), "beam"),
+    **dict.fromkeys(("prompt_lookup_num_tokens", "max_matching_ngram_size"), "prompt_lookup"),
+}
 FILES = "dataset.source.files"
 
 
@@ -67,6 +72,8 @@ def hint_for_key(
     keys, last = flat_keys(config), key.split(".")[-1]
     if (usual := f"{where}.{SPLITS.get(last)}") in keys:
         return f"did you mean {usual!r}?"
+    if key.startswith("generation.") and last in STRATEGY_OF_OPTION:
+        return f"it is an option of generation={STRATEGY_OF_OPTION[last]}"
     if (split := SPLIT_OF_FILE.get(last)) and (choice := _choice_of_file(value, split)):
         return f"did you mean {f'{FILES}.{split}' if FILES in keys else choice!r}?"
     match = same_key(key, keys)

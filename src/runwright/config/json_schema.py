@@ -31,6 +31,7 @@ def json_schema(folders: ConfFolders) -> dict[str, Any]:
         options = _options(root_signature(key), [root[key]], text, group="")
         properties[key] = {"type": "object", "properties": options} | CLOSED
     properties |= {group: {"$ref": f"#/$defs/{group}"} for group in GROUPS}
+    properties["generation"] = {"anyOf": [properties["generation"], {"type": "null"}]}
     properties["metric"] = {"type": ["object", "null"], "additionalProperties": {"$ref": "#/$defs/metric"}}
     choices: dict[str, Any] = {}
     for group in folders.groups():

@@ -31,6 +31,8 @@ def root_signature(key: str) -> Signature:
 def nodes_of(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool]]:
     """The key and value of each group, of each metric, and of each node inside one, which is nested."""
     for group in [group for group in GROUPS if group in config]:
+        if GROUPS[group].optional and config[group] is None:
+            continue
         outer = [f"metric.{name}" for name in config[group] or ()] if group == "metric" else [group]
         for key, value in walk(config[group], group):
             if key in outer or is_node(value):
@@ -46,7 +48,7 @@ def check(config: dict[str, Any]) -> list[Mistake]:
         mistakes.append(Mistake("metric", shown(metrics), expected))
         metrics = {}
     config = {**config, "metric": metrics}
-    absent = [group for group in GROUPS if group not in config]
+    absent = [group for group in GROUPS if group not in config and not GROUPS[group].optional]
     mistakes += [Mistake(group, "nothing", f"one option of the group: {group}=<option>") for group in absent]
     for key, node, nested in nodes_of(config):
         mistakes += check_node(node, key=key, group=key.partition(".")[0], nested=nested)

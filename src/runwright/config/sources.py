@@ -8,6 +8,7 @@ from pathlib import Path
 from runwright.errors import ConfigError
 
 PACKAGE_PREFIX = "package:"
+GGUF = ".gguf"  # one file with a whole model in it, which counts as a folder here
 
 
 def resolve_source(name: str) -> str:
@@ -19,9 +20,10 @@ def resolve_source(name: str) -> str:
     """
     if not name.startswith(PACKAGE_PREFIX):
         folder = Path(name).expanduser()
-        if not folder.is_dir() and name.startswith((".", "/", "~")):
+        is_there = folder.is_dir() or (folder.suffix == GGUF and folder.is_file())
+        if not is_there and name.startswith((".", "/", "~")):
             raise ConfigError(f"folder {name!r} does not exist (looked in {folder.resolve()})")
-        return str(folder.resolve()) if folder.is_dir() else name
+        return str(folder.resolve()) if is_there else name
     package, _, inside = name.removeprefix(PACKAGE_PREFIX).partition("/")
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
@@ -31,6 +33,7 @@ def resolve_source(name: str) -> str:
         )
     root = Path(next(iter(spec.submodule_search_locations))).resolve()
     folder = (root / inside).resolve()
-    if not folder.is_relative_to(root) or not folder.is_dir():
+    is_there = folder.is_dir() or (folder.suffix == GGUF and folder.is_file())
+    if not folder.is_relative_to(root) or not is_there:
         raise ConfigError(f"package {package!r} has no folder {inside!r}")
     return str(folder)

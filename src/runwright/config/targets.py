@@ -35,6 +35,7 @@ class Group:
     only_if_needed: bool = False  # a target that needs no objects is passed none
     # Parameters of functions that are given their options at first and called by their group later.
     called_later: tuple[tuple[str, ...], ...] = ()
+    optional: bool = False  # null is an option too
     notes: tuple[str, ...] = ()  # keys that describe a target and are not passed to it
 
 
@@ -43,6 +44,7 @@ GROUPS: dict[str, Group] = {
     "tokenizer": Group(module="runwright.tokenizer", objects=("texts",), only_if_needed=True),
     # a loss is a function of the user's: the task calls it
     "task": Group(module="runwright.task", objects=("tokenizer",), called_later=(("logits", "labels"),)),
+    "generation": Group(module="runwright.generation", optional=True),
     "model": Group(module="runwright.model", objects=("head", "tokenizer")),
     "optimizer": Group(module="runwright.optimizer", objects=("model",)),
     "scheduler": Group(module="runwright.scheduler", objects=("optimizer", "num_training_steps")),

@@ -43,10 +43,17 @@ class PreparedExamples:
         self.names = tuple(batches[0].schema.names)  # of the values of each example
         self._starts = np.cumsum([0, *(len(batch) for batch in batches)])
         self._columns = [[_reader(batch.column(name)) for name in self.names] for batch in batches]
-        tokens: list[Any] = [batch.column("input_ids") for batch in batches]
-        self.lengths = np.concatenate([np.diff(ids.offsets.to_numpy()) for ids in tokens]).astype(np.int64)
-        self.widths = self.column("padded_length") if "padded_length" in self.names else self.lengths
+        sides = [self._sizes(name) for name in ("input_ids", "target_ids") if name in self.names]
+        self.lengths = np.sum(sides, axis=0)
+        self.widths = np.stack(sides, axis=1) if len(sides) > 1 else self.lengths
+        if "padded_length" in self.names:
+            self.widths = self.column("padded_length")
         self.example_ids = self.column("example_id") if "example_id" in self.names else np.arange(len(self))
+
+    def _sizes(self, name: str) -> np.ndarray:
+        """The number of values in each list of a column, [N] int64."""
+        columns: list[Any] = [batch.column(name) for batch in self._batches]
+        return np.concatenate([np.diff(column.offsets.to_numpy()) for column in columns]).astype(np.int64)
 
     def column(self, name: str) -> np.ndarray:
         """One number for each example, [N], in the order of positions."""

@@ -42,7 +42,7 @@ WHOLE = {
     "dataset.subset": "{train:null,validation:null,test:null}",
 }
 FILES = "dataset.source.files."
-TAKEN = ("dataset", "metric", "seed", "seeds.data")
+TAKEN = ("dataset", "metric", "generation", "seed", "seeds.data")
 # Options of tasks that change only how a model's scores become predictions, and how these are judged.
 JUDGING = (
     *("threshold", "repair", "aggregation", "no_answer_threshold", "max_answer_length", "n_best"),
@@ -69,10 +69,11 @@ def evaluate_run(
     if composed and not any(override_key(text) == "dataset" for text in overrides):
         refuse_other_formats(overrides, composed["dataset"]["source"])
     judging = _judging(overrides, composed)
-    run = load_run(folder, device=device, hypotheses=hypotheses, judging=judging)
+    strategy = composed.get("generation") or {} if composed else None
+    run = load_run(folder, device=device, hypotheses=hypotheses, judging=judging, generation=strategy)
     config: dict[str, Any] = {**run.config, "task": {**run.config["task"], **judging}}
     if composed:
-        config |= {"metric": {}} | {key: composed[key] for key in TAKEN[:3] if key in composed}
+        config |= {"metric": {}} | {key: composed[key] for key in TAKEN[:4] if key in composed}
         config["seeds"] = {**run.config["seeds"], "data": composed["seeds"]["data"]}
     output, _, _ = claim_folder(folder / "evaluations")
     concealed = conceal(config)  # before the log is opened: it masks the secrets that are in it
@@ -119,7 +120,7 @@ def _evaluate(
         intervals=outputs.intervals(evaluation, split=split, **options),
         folder=folder,
         warning=warning,
-        notes=[*task.label_notes({split: rows}), *build.metric_notes(config, task)],
+        notes=[*task.label_notes({split: rows}), *build.metric_notes(config, task, {split: rows})],
     )
 
 
@@ -146,7 +147,8 @@ def refuse_kept(overrides: Sequence[str], saved: Mapping[str, Any]) -> None:
     """
     allowed = [*TAKEN, *(f"task.{name}" for name in JUDGING if name in saved["task"])]
     keys = {key: _group(key) for key in map(override_key, overrides) if key not in allowed}
-    refused = [k for k, group in keys.items() if group not in allowed and group in {*saved, *GLOBAL_GROUPS}]
+    known_groups = {*saved, "generation", *GLOBAL_GROUPS}
+    refused = [key for key, group in keys.items() if group in known_groups.difference(allowed)]
     given, hint = "what an evaluation keeps as the run has it", "for another one train with it"
     raise_if_any([Mistake(key, given, f"a change of {listed(allowed)}", hint) for key in refused])
 

@@ -13,6 +13,9 @@ import torch
 from safetensors import SafetensorError
 
 from runwright import build
+from runwright.config.compose import compose
+from runwright.config.options import TARGET
+from runwright.config.rules.makers import signature_of
 from runwright.config.secrets import reveal
 from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.errors import CheckpointError, ConfigError, DataError
@@ -22,6 +25,7 @@ from runwright.model.configuration import auto_class, quiet_transformers
 from runwright.model.padding_free import use_padding_free
 from runwright.report.progress import Progress
 from runwright.runs.folder import RUN_FILE, has_model, read_run, read_saved
+from runwright.runs.resume import override_key, with_overrides
 from runwright.runs.states import TRACEBACK_FILE, UNENDED, look_at
 from runwright.tokenizer.pretrained import load_pretrained
 from runwright.trainer.environment import share_of_cores
@@ -56,17 +60,20 @@ def load_run(
     device: str | None = None,
     hypotheses: Hypotheses | None = None,
     judging: Mapping[str, Any] | None = None,
+    generation: Mapping[str, Any] | None = None,
 ) -> FinishedRun:
     """The best model of a run with its tokenizer and task; raises CheckpointError where it has none.
 
     With hypotheses the task is to choose among classes that the run was not trained on. `judging` are options
     of the task that stand instead of the run's, and of what training learned under the same name.
+    `generation` is a strategy instead of the run's; an empty one is none.
     """
     if not has_model(folder):
         raise _without_model(folder)
     best, state = folder / "best", folder / "task.json"
     # Nothing is tracked here: the store's secrets are not needed.
     config = reveal(read_saved(folder), but="tracker")
+    config = config if generation is None else {**config, "generation": generation or None}
     # Saved beside the model, whichever function of the user's made it.
     tokenizer = load_pretrained(name=str(best.resolve()), revision=None, padding_side=None, pad_token=None)
     judging = judging or {}
@@ -99,6 +106,26 @@ def load_run(
         ranks=ranks,
         options=options,
     )
+
+
+def strategy_of(folder: Path, overrides: Sequence[str] = ()) -> Mapping[str, Any] | None:
+    """The decoding strategy for texts of a run: its own, else greedy, with overrides of `generation` on top.
+
+    None where the task of the run generates no texts; raises ConfigError for overrides then.
+    """
+    saved = read_saved(folder)
+    signature = signature_of(saved["task"])
+    if signature is None or not signature.literals.get("generates"):
+        if overrides:
+            name = saved["task"][TARGET].rpartition(".")[2]
+            raise ConfigError(f"--generation: given {overrides[0]}, but {name} generates no texts")
+        return None
+    own = saved.get("generation")
+    chosen = own is not None or "generation" in map(override_key, overrides)
+    if overrides:
+        usual = [] if chosen else ["generation=greedy"]
+        return reveal(with_overrides(folder, [*usual, *overrides])[0], but="tracker")["generation"]
+    return own if chosen else compose(["generation=greedy"]).config["generation"]
 
 
 def _without_model(folder: Path) -> CheckpointError:

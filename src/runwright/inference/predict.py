@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from runwright.errors import ConfigError
-from runwright.inference.load import choose_columns, load_run, open_records, predict_records
-from runwright.inference.records import OBJECTS, as_records
+from runwright.inference.load import choose_columns, load_run, open_records, predict_records, strategy_of
+from runwright.inference.records import OBJECTS, as_records, texts_of
+from runwright.inference.stream import chat, stream_text
 from runwright.report.progress import Progress
 from runwright.report.tables import RecordWriter, csv_columns
 from runwright.store import written_whole
@@ -29,19 +30,35 @@ def predict_to_stream(
     reading: Mapping[str, str | None],
     text_columns: Sequence[str] | None,
     output: Path | None,
-    output_format: str,
+    output_format: str | None,
     all_scores: bool,
     device: str | None,
     hypotheses: Hypotheses | None = None,
+    generation: Sequence[str] = (),
+    converse: bool = False,
 ) -> int:
-    """Predict texts, a file or standard input with the run in `folder`; returns the number of records."""
+    """Predict texts, a file or standard input with the run in `folder`; returns the number of records.
+
+    `generation` are overrides of how texts are generated. One prompt is answered by its text alone, token by
+    token, unless a format is asked for; to `converse` is to answer the lines of standard input as one talk.
+    """
     if output is None and output_format == "npy":
         raise ConfigError("--output: given nothing, expected a file for the vectors")
-    run = load_run(folder, device=device, hypotheses=hypotheses)
+    strategy = strategy_of(folder, generation)
+    if converse and strategy is None:
+        raise ConfigError("--chat: the task of this run generates no texts")
+    run = load_run(folder, device=device, hypotheses=hypotheses, generation=strategy)
+    if converse:
+        return chat(run, sys.stdin, sys.stdout)
     columns = choose_columns(run, text_columns)
     if any(OBJECTS.match(text.encode("utf-8", "replace")) for text in texts):
         print("arguments: JSON is predicted as a text; records come by --file or input", file=sys.stderr)
     records: Iterable[dict[str, Any]] = as_records(texts, columns, file="arguments")
+    if len(texts) == 1 and strategy and not output and not output_format and not _gives_several(strategy):
+        for record in records:
+            stream_text(run, texts_of(record, columns, row=0), sys.stdout)
+        return 1
+    output_format = output_format or "jsonl"
     if not texts:
         records = open_records(run, file, columns, reading)
         inputs = [0] if file in (None, "-") else list(filter(os.path.exists, records.files))
@@ -61,6 +78,10 @@ def predict_to_stream(
                 writer.write(record)
                 count += 1
     return count
+
+
+def _gives_several(strategy: Mapping[str, Any]) -> bool:
+    return strategy.get("num_return_sequences", 1) > 1
 
 
 @contextmanager

@@ -100,10 +100,10 @@ class ThroughRunwright:
     """Any other task, as `runwright predict` does it."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        from runwright.inference.load import load_run
+        from runwright.inference.load import load_run, strategy_of
 
         self.settings = settings
-        self.run = load_run(folder)
+        self.run = load_run(folder, generation=strategy_of(folder))
 
     def predict(self, columns: dict[str, list[str]]) -> dict[str, list[Any]]:
         """The predictions of the task, by column."""

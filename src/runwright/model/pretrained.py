@@ -14,6 +14,7 @@ from runwright.errors import ConfigError, listed
 from runwright.model.configuration import (
     Embeddings,
     auto_class,
+    check_causal,
     check_padding,
     head_options,
     log,
@@ -32,6 +33,7 @@ from runwright.model.parameters import (
     parameter_counts,
 )
 from runwright.model.vocabulary import fit_vocabulary, move_positions
+from runwright.tokenizer.gguf import in_safetensors
 from runwright.types import Head, OpenFraction
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def load(
         raise ConfigError("model.lora: expected null or a node of runwright.model.lora.Lora; try model=lora")
     if lora is not None and freeze:
         raise ConfigError("model.freeze: adapters freeze everything else by themselves; set it to []")
-    source = resolve_source(name)
+    source = in_safetensors(resolve_source(name))
     options = {"revision": revision or "main", "trust_remote_code": code_allowed()}
     config, former_names = _load_config(name, source, head, options)
     set_dropout(config, dropout)
@@ -81,6 +83,7 @@ def load(
     new = set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]}
     _check_encoder(name, model, new)
     check_padding(model)
+    check_causal(model, head)
     check_positions(model, head.max_length)
     check_types(model, head.num_types)
     move_positions(model, moved)
@@ -101,7 +104,8 @@ def load(
 
 def check_length(head: Head, *, name: str) -> None:
     """Raise ConfigError where a saved model has too few positions, which its config.json tells."""
-    config, _ = _load_config(name, resolve_source(name), head, {"trust_remote_code": code_allowed()})
+    source, options = in_safetensors(resolve_source(name)), {"trust_remote_code": code_allowed()}
+    config, _ = _load_config(name, source, head, options)
     with torch.device("meta"), quiet_transformers():
         model = auto_class(head).from_config(config, trust_remote_code=code_allowed())
     check_positions(model, head.max_length)

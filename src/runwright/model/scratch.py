@@ -9,6 +9,7 @@ import torch
 from runwright.errors import ConfigError, did_you_mean
 from runwright.model.configuration import (
     auto_class,
+    check_causal,
     check_padding,
     head_options,
     log,
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
+POSITIONS = "max_position_embeddings"
+
+
 def build(
     head: Head,
     tokenizer: PreTrainedTokenizerFast,
@@ -38,7 +42,8 @@ def build(
 ) -> nn.Module:
     """A model of any architecture that transformers has; `config` holds what differs from its defaults.
 
-    Vocabulary and special tokens come from the tokenizer. Weights are drawn from torch's global generator.
+    Vocabulary and special tokens come from the tokenizer, a number of positions that is null from the task.
+    Weights are drawn from torch's global generator.
     """
     from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
@@ -48,10 +53,20 @@ def build(
         raise ConfigError(f"model.architecture: transformers has no {architecture!r}; {hint}".rstrip("; "))
     config_class = CONFIG_MAPPING[architecture]
     defaults = config_class()
-    _check_options(config, architecture, [*defaults.to_dict(), *defaults.attribute_map])
+    names = [*defaults.to_dict(), *defaults.attribute_map]
+    if "n_inner" in names and "intermediate_size" in config:  # GPT-2's name for it
+        config = {**config, "n_inner": config["intermediate_size"]}
+        del config["intermediate_size"]
+    _check_options(config, architecture, names)
     options: dict[str, Any] = {**config, **special_token_ids(defaults, tokenizer), **head_options(head)}
+    if options.get(POSITIONS, 0) is None:
+        options[POSITIONS] = head.max_length
+    if "num_key_value_heads" in names and "num_attention_heads" in config:  # the default has its own size
+        options.setdefault("num_key_value_heads", config["num_attention_heads"])
     options["vocab_size"] = len(tokenizer)
     try:
+        if architecture == "encoder-decoder":
+            options |= {name: _part(config.get(name), name, tokenizer) for name in ("encoder", "decoder")}
         filled = config_class(**options)
         set_dropout(filled, dropout)
         with quiet_transformers():
@@ -67,6 +82,7 @@ def build(
         reason = " ".join(str(error).split()).partition(" Model type should be one of")[0]
         raise ConfigError(f"model: cannot build {architecture!r}: {reason}") from error
     check_padding(model)
+    check_causal(model, head)
     check_positions(model, head.max_length)
     check_types(model, head.num_types)
     set_initial_bias(model, head, new=None)
@@ -76,9 +92,26 @@ def build(
     return model
 
 
-def _check_options(config: dict[str, Any], architecture: str, choices: list[str]) -> None:
+def _part(config: Any, name: str, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """The configuration of an encoder or a decoder: its `model_type` and what differs from the defaults."""
+    from transformers import CONFIG_MAPPING
+
+    architecture = str(config.get("model_type")) if isinstance(config, dict) else ""
+    if architecture not in CONFIG_MAPPING:
+        expected = "options with a model_type, as {model_type: bert, hidden_size: 128}"
+        raise ConfigError(f"model.config.{name}: given {config!r}, expected {expected}")
+    defaults = CONFIG_MAPPING[architecture]()
+    choices = ["model_type", *defaults.to_dict(), *defaults.attribute_map]
+    _check_options(config, architecture, choices, key=f"model.config.{name}")
+    options = {**config, **special_token_ids(defaults, tokenizer), "vocab_size": len(tokenizer)}
+    return options | ({"is_decoder": True, "add_cross_attention": True} if name == "decoder" else {})
+
+
+def _check_options(
+    config: dict[str, Any], architecture: str, choices: list[str], *, key: str = "model.config"
+) -> None:
     """Raise ConfigError for an option that the architecture lacks."""
-    for key in config:
-        if key not in choices:
-            hint = did_you_mean(key, choices)
-            raise ConfigError(f"model.config.{key}: {architecture!r} has no such option; {hint}".rstrip("; "))
+    for name in config:
+        if name not in choices:
+            hint = did_you_mean(name, choices)
+            raise ConfigError(f"{key}.{name}: {architecture!r} has no such option; {hint}".rstrip("; "))

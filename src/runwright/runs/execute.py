@@ -131,7 +131,8 @@ def _guarded(run: Run) -> RunResult:
 def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, RunSummary | None]:
     """The result, and on the first rank the summary to print."""
     run.metrics = build.build_metrics(run.config, positive=prepared.task.positive)
-    run.notes = build.metric_notes(run.config, prepared.task)
+    judged = {split: rows for split, rows in prepared.data.splits.items() if split != "train"}
+    run.notes = build.metric_notes(run.config, prepared.task, judged)
     if run.ranks.is_first:
         record.describe_data(run, prepared)
     state, model = _train(run, prepared)
@@ -195,6 +196,8 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     def show(state: TrainingState, by_split: Mapping[str, Mapping[str, float]]) -> None:
         for line in table.lines(state.step, by_split, is_best=state.best_step == state.step):
             run.progress.keep(line)
+        if run.ranks.is_first and run.samples:
+            record.record_samples(run, state.step)
 
     loop = Loop(
         batches=batches,
@@ -274,6 +277,8 @@ def _validate(
     """Metrics by split; those of the first rank on all, since all must decide alike."""
     with gathered(stepper.model):
         evaluations = evaluate_splits(run, prepared, stepper.model, splits.names, best=splits.best)
+    if (task := prepared.task).generates:
+        run.samples = {split: task.samples(one.predictions) for split, one in evaluations.items()}
     metrics = {split: evaluation.metrics for split, evaluation in evaluations.items()}
     return json.loads(run.ranks.gather(json.dumps(metrics).encode())[0])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from runwright.types import Interval, Metric
 logger = logging.getLogger(__name__)
 
 NUM_WORST = 50  # rows in the table of worst examples: as many as a person reads
+NUM_LOGGED = 2  # texts of an evaluation in the log
 BEST = "best"
 
 
@@ -49,6 +50,8 @@ def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any) -> Path:
             number = re.search(r"os error (\d+)", str(error))
             raise OSError(int(number[1]) if number else errno.EIO, str(error), str(best)) from error
         tokenizer.save_pretrained(unfinished)
+        if task.strategy is not None:
+            task.strategy.to_config(merged, tokenizer).save_pretrained(unfinished)
         for path, text in task.model_files(merged).items():
             (unfinished / path).parent.mkdir(exist_ok=True)
             (unfinished / path).write_text(text, encoding="utf-8")
@@ -115,6 +118,20 @@ def write_split(folder: Path, split: str, *, rows: Any, task: Any, evaluation: E
     }
 
 
+def write_samples(folder: Path, step: int, samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Path]:
+    """Write the texts of each split that an evaluation at this step shows; the files."""
+    files = [
+        write_records(folder / "samples" / f"{split}_step_{step:06}.csv", rows)
+        for split, rows in samples.items()
+        if rows
+    ]
+    for split, rows in samples.items():
+        for row in rows[:NUM_LOGGED]:
+            texts = (f"{name} {str(text)!r:.300}" for name, text in row.items() if name != "row_id")
+            logger.info("%s, row %s: %s", split, row["row_id"], ", ".join(texts))
+    return files
+
+
 def write_plots(
     folder: Path, *, prepared: Any, evaluations: Mapping[str, Evaluation], curves: Any, best_step: int | None
 ) -> dict[str, Path]:
@@ -171,6 +188,8 @@ def _records(predictions: Any, indices: Iterable[int], *, rows: Any, task: Any) 
         record |= task.describe(predictions, index, row=row, all_scores=False)
         if predictions.losses is not None:
             record["loss"] = float(predictions.losses[index])
+            if predictions.loss_counts is not None:  # of a sum over tokens or words
+                record["loss_count"] = float(predictions.loss_counts[index])
         yield record
 
 

@@ -70,6 +70,7 @@ class Run:
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
     data_changes: list[str] = field(default_factory=list)  # since it was last trained, allowed by the user
     end: dict[str, Any] = field(default_factory=dict)  # of the training: its step, of how many, and why there
+    samples: Mapping[str, Any] = field(default_factory=dict)  # texts of the last evaluation, by split
     notes: list[str] = field(default_factory=list)  # on what the metrics mean, for summary and page
 
 
@@ -165,7 +166,10 @@ def first_look(config: Mapping[str, Any], prepared: build.Prepared) -> Iterator[
     task, cut = prepared.task, {}
     for split, examples in prepared.examples.items():
         if not task.cuts_windows and len(examples):
-            cut[split] = float((examples.column("full_length") > task.max_length).mean())
+            is_cut = examples.column("full_length") > task.max_length
+            if "full_target_length" in examples.names:
+                is_cut |= examples.column("full_target_length") > task.max_target_length
+            cut[split] = float(is_cut.mean())
     source = config["dataset"].get("source") or {}
     return describe(prepared.data, task, prepared.looks, source=source, cut=cut)
 
@@ -233,6 +237,12 @@ def write_results(
         if name != "best":
             run.tracker.log_artifact(path, folder=name.partition("/")[0])
     return replace(result, intervals=intervals, paths=paths)
+
+
+def record_samples(run: Run, step: int) -> None:
+    """Show, write and track the texts that an evaluation at this step generated; for the first rank."""
+    for file in outputs.write_samples(run.folder, step, run.samples):
+        run.tracker.log_artifact(file, folder="samples")
 
 
 def record_summary(

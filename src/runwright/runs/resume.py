@@ -101,11 +101,18 @@ def _with_options(folder: Path, base: dict[str, Any], choices: list[str]) -> dic
     replaced = set(map(override_key, choices))
     remaining = [text for text in recorded if override_key(text) not in replaced]
     after = compose([*remaining, *choices], allow_shadow=True)
+    wrong = {mistake.key for mistake in after.mistakes}  # an option that only the old choice has, perhaps
+    dropped = [text for text in remaining if text in wrong and override_key(text).split(".")[0] in replaced]
+    if dropped:
+        remaining = [text for text in remaining if text not in dropped]
+        after = compose([*remaining, *choices], allow_shadow=True)
     # What is missing yet, the values of the command line may bring.
     raise_if_any([m for m in after.mistakes if m not in before.mistakes and "???" not in m.given])
     patched = _patch(base, before.unresolved, after.unresolved)
     for group in replaced & patched.keys():
-        if patched[group].get(TARGET) != after.unresolved[group].get(TARGET):  # since an earlier resume
+        if group not in after.unresolved:
+            del patched[group]
+        elif patched[group].get(TARGET) != after.unresolved[group].get(TARGET):  # since an earlier resume
             patched[group] = after.unresolved[group]
     return patched
 

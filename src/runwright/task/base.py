@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from datasets import Dataset
 from torch import Tensor
 
@@ -42,6 +43,8 @@ class Task:
     tuned_option: str | None = None  # the option that a method `tune(predictions, rows)` sets, if any
     predicts_rows = True  # False: predictions are not of single rows, as in language modelling
     cuts_windows = False  # a long row becomes several inputs, and nothing of it is lost
+    generates = False  # texts are predicted, by a strategy of the group `generation`
+    strategy: Any = None  # of a task that generates, a `generation.strategies.Strategy`; None: losses alone
     embeds_texts = False  # each text of a row is an input of its own and makes a vector
     # The loss over the outputs [N, …] of a whole global batch, for losses that compare its examples with each
     # other, as in-batch negatives do; `loss` is not called then. It must not depend on their order.
@@ -96,6 +99,10 @@ class Task:
 
     def label_notes(self, splits: Splits) -> list[str]:
         """Notes on labels that may be meant otherwise than they are read, one sentence each."""
+        return []
+
+    def example_notes(self, examples: Any, *, split: str, num_rows: int) -> list[str]:
+        """Notes on the encoded examples of so many rows, one sentence each."""
         return []
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[Any] | None:
@@ -159,6 +166,19 @@ class Task:
     def predictions(self, outputs: Tensor, batch: Batch) -> Any:
         """A record of `prediction_type` for the examples of a batch; never the logits themselves."""
         raise NotImplementedError
+
+    def start_evaluation(self, example_ids: np.ndarray) -> None:
+        """Comes before the batches of an evaluation, with the ids of all its examples."""
+
+    def evaluation_widths(self, widths: np.ndarray) -> np.ndarray:
+        """Tokens that each example takes in an evaluation, from those of a batch with padding."""
+        return widths
+
+    def evaluate_batch(self, model: Any, batch: Batch) -> Any:
+        """Predictions from the model itself, under the precision of the run."""
+        outputs = self.forward(model, batch)
+        with torch.autocast(batch["input_ids"].device.type, enabled=False):
+            return self.predictions(outputs, batch)
 
     def assemble(self, predictions: Any, rows: Any) -> Any:
         """Predictions by row, with row ids as `example_ids`, from those by example.

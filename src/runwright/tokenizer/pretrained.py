@@ -13,6 +13,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError
+from runwright.tokenizer.gguf import in_safetensors
 
 
 def load_pretrained(
@@ -20,7 +21,8 @@ def load_pretrained(
 ) -> PreTrainedTokenizerFast:
     """The tokenizer saved under `name`, ready to pad; no code that came with it is run.
 
-    Raises ConfigError where it cannot be loaded or has no token to pad with.
+    One that was saved without a token to pad with pads with its end token. Raises ConfigError where it cannot
+    be loaded, or has neither.
     """
     tokenizer = open_saved(name, revision=revision)
     if padding_side is not None:
@@ -31,11 +33,11 @@ def load_pretrained(
             raise ConfigError(f"tokenizer.pad_token: {pad_token!r} is not in the tokenizer's vocabulary")
         tokenizer.pad_token = pad_token
     if tokenizer.pad_token_id is None:
-        candidates = [str(token) for token in (tokenizer.eos_token, tokenizer.unk_token) if token]
-        raise ConfigError(
-            f"tokenizer.pad_token: {name!r} was saved without a token to pad with; name one of its own"
-            + (f", for example {' or '.join(candidates)}" if candidates else "")
-        )
+        if tokenizer.eos_token_id is None:
+            problem = f"{name!r} was saved without a token to pad with and without an end token"
+            hint = f", for example {tokenizer.unk_token}" if tokenizer.unk_token else ""
+            raise ConfigError(f"tokenizer.pad_token: {problem}; name one of its own{hint}")
+        tokenizer.pad_token = tokenizer.eos_token  # masks tell the padding from the end of a text
     return tokenizer
 
 
@@ -45,7 +47,7 @@ def open_saved(name: str, *, revision: str | None = None) -> PreTrainedTokenizer
     One that transformers 5 saved is read as it was, also where a model lies beside it for which AutoTokenizer
     would take another class (see `other_class`). Raises ConfigError where none can be loaded.
     """
-    source = resolve_source(name)
+    source = in_safetensors(resolve_source(name))
     options: dict[str, Any] = {"revision": revision or "main"}
     try:
         if "backend" in get_tokenizer_config(source, **options):  # as transformers 5 writes

@@ -95,22 +95,27 @@ class BatchOrder:
 def cut_batch(lengths: Sequence[int] | np.ndarray, cut: Cut) -> list[list[int]]:
     """Microbatches as lists of positions in the batch, longest first; equal lengths keep their order.
 
-    A single example longer than `microbatch_tokens` is a microbatch of its own.
+    `lengths` are [B], or [B, S] where an example has S sequences, which are padded one by one. A single
+    example longer than `microbatch_tokens` is a microbatch of its own.
     """
-    order = np.argsort(-np.asarray(lengths), kind="stable").tolist()
+    table = np.asarray(lengths, dtype=np.int64)
+    sides = (table if table.ndim == 2 else table[:, None]).tolist()
+    sizes = [sum(side) for side in sides]
+    order = sorted(range(len(sizes)), key=lambda position: -sizes[position])
     size = cut.microbatch_size or len(order)
     tokens = cut.microbatch_tokens or math.inf
     microbatches: list[list[int]] = []
-    total = 0  # tokens of the last microbatch
+    total, widest = 0, [0]  # tokens of the last microbatch, and its longest sequence of each kind
     for position in order:
         current = microbatches[-1] if microbatches else []
-        longest = lengths[current[0]] if current and cut.padded else lengths[position]
-        total += longest
+        wider = list(map(max, widest, sides[position]))
+        total = (len(current) + 1) * sum(wider) if cut.padded else total + sizes[position]
         if current and len(current) < size and total <= tokens:
             current.append(position)
+            widest = wider
         else:
             microbatches.append([position])
-            total = lengths[position]
+            total, widest = sizes[position], sides[position]
     return microbatches
 
 
@@ -132,7 +137,7 @@ class Picked:
     pieces: Sequence[tuple[Examples, np.ndarray]]  # examples, positions in them
 
     def column(self, name: str) -> np.ndarray:
-        """`lengths`, `widths` or `example_ids` of the batch, [B] int64."""
+        """`lengths`, `widths` or `example_ids` of the batch, [B] int64; widths may be [B, S]."""
         return np.concatenate([getattr(examples, name)[positions] for examples, positions in self.pieces])
 
     def fetch(self, wanted: Sequence[int]) -> list[Example]:
@@ -170,7 +175,7 @@ def make_batch(
     lengths, widths = picked.column("lengths"), picked.column("widths")
     microbatches = cut_batch(widths if cut.microbatch_tokens and cut.padded else lengths, cut)
     costs = [
-        len(places) * int(widths[places].max()) if cut.padded else int(lengths[places].sum())
+        len(places) * int(widths[places].max(axis=0).sum()) if cut.padded else int(lengths[places].sum())
         for places in microbatches
     ]
     shares = assign(costs, ranks.num_ranks)

@@ -49,7 +49,8 @@ def predict(
     """
     was_training = model.training
     model.eval()
-    batches = cut_batch(examples.widths, Cut(microbatch_tokens=max_tokens))
+    task.start_evaluation(examples.example_ids)
+    batches = cut_batch(task.evaluation_widths(examples.widths), Cut(microbatch_tokens=max_tokens))
     mine = batches[ranks.rank :: ranks.num_ranks]
     share = sum(len(places) for places in mine)
     parts: list[Any] = []
@@ -61,8 +62,7 @@ def predict(
         some = task.augment(examples.fetch(places), seed=0, epoch=0)
         batch = to_device(task.collate(some), ranks.device)
         with ranks.autocast():
-            outputs = task.forward(model, batch)
-        parts.append(task.predictions(outputs, batch))
+            parts.append(task.evaluate_batch(model, batch))
         done += len(places)
         if on_progress:
             on_progress(done, share)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,17 @@ from runwright.analysis.compare.statistics import (
 )
 from runwright.errors import RunwrightError
 from runwright.metric.bootstrap import make_metric
+from runwright.metric.means import ratio
 from runwright.predictions import Ragged, select
 from runwright.report.page.records import read_json
 from runwright.runs.folder import CONFIG_FILE, read_config
 from runwright.task.labels import positive_class
-from runwright.types import Metric, Predictions
+from runwright.types import Interval, Metric, Predictions
 
 Records = Sequence[Mapping[str, Any]]
 # Fields of a record that a model wrote; the rest of it is the row.
 OUTPUTS = {
-    *("predicted", "predicted_tags", "score", "scores", "loss"),
+    *("predicted", "predicted_tags", "score", "scores", "loss", "loss_count"),
     *("start", "end", "no_answer_margin", "exact", "f1"),
 }
 MIN_SHARE = 0.5  # of the smaller of both: below, they are other data
@@ -47,16 +49,18 @@ class Pairs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recorded:
-    """Recorded answers to N questions, or spans of N rows, as their metrics read them."""
+    """Recorded answers to N questions, or spans or texts of N rows, as their metrics read them."""
 
     example_ids: np.ndarray  # [N] int64
+    losses: np.ndarray | None = None  # [N] float64, sums
+    loss_counts: np.ndarray | None = None  # [N] float64, of how many
     answerable: np.ndarray | None = None  # [N] bool
     exact: np.ndarray | None = None  # [N] float64
     f1: np.ndarray | None = None  # [N] float64
     spans: Ragged | None = None  # [N] rows of [S, 3] int64: first character, one past the last, type
     expected_spans: Ragged | None = None  # as `spans`
-    predicted: Ragged | None = None  # [N] rows of [W] int64 tags
-    expected: Ragged | None = None  # as `predicted`
+    predicted: Ragged | np.ndarray | None = None  # [N] rows of [W] int64 tags; [N] object: texts
+    expected: Ragged | np.ndarray | None = None  # as `predicted`; of texts lists of references
 
 
 def read_pairs(one: Path, other: Path, split: str) -> Pairs | str:
@@ -82,24 +86,30 @@ def read_pairs(one: Path, other: Path, split: str) -> Pairs | str:
 
 
 def losses_of(records: Records) -> np.ndarray | None:
-    """The loss of each row, [N] float64; None where a row has none."""
-    has_losses = all("loss" in record for record in records)
-    return np.array([float(record["loss"]) for record in records]) if has_losses else None
+    """The loss of each row and how many it is a sum of, [N, 2] float64; None where a row has none."""
+    if not all("loss" in record for record in records):
+        return None
+    return np.array([(record["loss"], record.get("loss_count", 1)) for record in records], dtype=np.float64)
 
 
-def correctness_of(records: Records) -> np.ndarray | None:
-    """1 for each row that is wholly right, else 0, [N] float64; None for numbers and without labels."""
+def correctness_of(records: Records, labels: tuple[str, ...]) -> np.ndarray | None:
+    """1 for each row that is wholly right, else 0, and 1, [N, 2] float64 as of `losses_of`.
+
+    None for numbers, for texts, many of which may be right, and without labels.
+    """
     if not _are_labelled(records) or any(isinstance(record["expected"], float) for record in records):
         return None
+    if _are_texts(records, labels):
+        return None
     if are_answers(records):
-        return np.array([float(record["exact"]) for record in records])
+        return np.array([(record["exact"], 1) for record in records], dtype=np.float64)
 
     def unscored(item: Any) -> Any:  # a span as labels are written
         return {key: item[key] for key in item if key != "score"} if isinstance(item, Mapping) else item
 
     pairs = ((record["predicted"], record["expected"]) for record in records)
     values = ((list(map(unscored, one)) if isinstance(one, list) else one, other) for one, other in pairs)
-    return np.array([float(one == other) for one, other in values])
+    return np.array([(one == other, 1) for one, other in values], dtype=np.float64)
 
 
 def _are_labelled(records: Records) -> bool:
@@ -111,6 +121,13 @@ def are_answers(records: Records) -> bool:
     return all(record.keys() >= {"predicted", "expected", "exact", "f1"} for record in records) and all(
         isinstance(record["predicted"], str) and isinstance(record["expected"], list) for record in records
     )
+
+
+def _are_texts(records: Records, labels: tuple[str, ...]) -> bool:
+    """Return True for texts that a model wrote, one or several a row."""
+    predicted = [record["predicted"] for record in records]
+    predicted = [value[0] if isinstance(value, list) and value else value for value in predicted]
+    return not labels and not are_answers(records) and all(isinstance(value, str) for value in predicted)
 
 
 def label_names(folder: Path) -> tuple[str, ...]:
@@ -131,6 +148,16 @@ def as_predictions(records: Records, labels: tuple[str, ...]) -> Predictions | R
             f1=np.array([float(record["f1"]) for record in records]),
         )
     predicted, expected = ([record[key] for record in records] for key in ("predicted", "expected"))
+    if _are_texts(records, labels):
+        losses = losses_of(records)
+        references = ([value] if isinstance(value, str) else value for value in expected)
+        return Recorded(
+            example_ids=ids,
+            losses=None if losses is None else losses[:, 0],
+            loss_counts=None if losses is None else losses[:, 1],
+            predicted=np.fromiter(predicted, dtype=object),
+            expected=np.fromiter(references, dtype=object),
+        )
     items = [item for value in (*predicted, *expected) if isinstance(value, list) for item in value]
     if any(isinstance(item, Mapping) for item in items):
         types = sorted({span["type"] for span in items})
@@ -194,27 +221,49 @@ def compare_rows(first: Side, second: Side, *, confidence: float) -> tuple[list[
 def _compare_means(pairs: Pairs, sides: tuple[Side, Side], *, confidence: float) -> Iterator[Difference]:
     """Means over rows: the loss, and the share that is right; not where a run recorded another value."""
     share = "exact_match" if are_answers(pairs.records[0]) else "accuracy"
-    for name, values_of in (("loss", losses_of), (share, correctness_of)):
+    right = partial(correctness_of, labels=label_names(sides[0].folder))
+    for name, values_of in (("loss", losses_of), (share, right)):
         columns = [column for records in pairs.records if (column := values_of(records)) is not None]
-        means = [float(column.mean()) for column in columns]
-        if len(columns) < 2 or not _are_recorded(means, f"{pairs.split}/{name}", sides):
+        if len(columns) < 2 or not _are_recorded(list(map(_mean, columns)), f"{pairs.split}/{name}", sides):
             continue
         one, other = (column[rows] for column, rows in zip(columns, pairs.positions, strict=True))
-        if name == "loss":
-            p, p_method = sign_flip_p(other - one), "sign flips"
-        else:
-            p, p_method = mcnemar_p(int((one > other).sum()), int((other > one).sum())), "McNemar, exact"
+        differences = other[:, 0] - one[:, 0]
+        p, p_method = None, ""
+        if name != "loss":
+            p, p_method = (
+                mcnemar_p(int((differences < 0).sum()), int((differences > 0).sum())),
+                "McNemar, exact",
+            )
+        elif np.array_equal(one[:, 1], other[:, 1]):
+            p, p_method = sign_flip_p(differences), "sign flips"
         yield Difference(
             metric=f"{pairs.split}/{name}",
-            first=float(one.mean()),
-            second=float(other.mean()),
-            interval=paired_bootstrap(other - one, confidence=confidence),
+            first=_mean(one),
+            second=_mean(other),
+            interval=_difference_of_means(one, other, confidence=confidence),
             less_is_better=name == "loss",
             method=f"{PAIRED}, {confidence:.0%}",
             n=f"{len(one):,} rows",
             p=p,
             p_method=p_method,
         )
+
+
+def _mean(column: np.ndarray) -> float:
+    """Mean of sums [N, 2] with how many each is a sum of."""
+    return float(ratio(*column.sum(axis=0), undefined=math.nan))
+
+
+def _difference_of_means(one: np.ndarray, other: np.ndarray, *, confidence: float) -> Interval:
+    if (one[:, 1] == 1).all() and (other[:, 1] == 1).all():
+        return paired_bootstrap(other[:, 0] - one[:, 0], confidence=confidence)
+
+    def difference(weights: np.ndarray) -> np.ndarray:
+        means = [ratio(*(weights @ column).T, undefined=math.nan) for column in (one, other)]
+        return means[1] - means[0]
+
+    value = _mean(other) - _mean(one)
+    return bootstrap_difference(difference, value, num_rows=len(one), confidence=confidence)
 
 
 def _compare_metrics(

@@ -53,6 +53,11 @@ OTHER_PREDICTIONS = (
     "One process and several predict other numbers for the same batches: does the model keep something of "
     "earlier batches, or draw random numbers in eval mode?"
 )
+TEXTS = (
+    "Texts depend on the batch that they are generated in. In float32 on a CPU that happens only where two "
+    "tokens are within rounding, or where the architecture does not leave out the padding before a prompt. "
+    "Generate one text at a time there: trainer.evaluate_tokens=1."
+)
 ONCE = "An example was lost or counted twice: are the example ids that task.encode gives distinct?"
 
 
@@ -314,8 +319,16 @@ def check_evaluation(subject: Subject, *, num_rows: int) -> Iterator[Finding]:
     exact = run(tokens, float32)
     for other in (tokens // 4, 1):
         what = f"batches of {other} tokens instead of {tokens}" if other > 1 else "one example at a time"
-        difference, where = _difference(subject, split, exact, run(other, float32))
+        others = run(other, float32)
+        difference, where = _difference(subject, split, exact, others)
         yield judge(EVALUATION, what, difference, limit=PREDICTION_LIMIT, where=where, advice=BATCHING)
+        if getattr(exact, "generated", None) is not None:
+            pairs = zip(exact.generated.rows(), others.generated.rows(), strict=True)
+            changed = sum(not np.array_equal(one, two) for one, two in pairs)
+            text, verdict, advice = f"{changed} of {len(examples)}", "holds", ""
+            if changed:
+                verdict, advice = "fails", TEXTS
+            yield Finding(EVALUATION, f"generated texts, {what}", text, "0", verdict, advice)
         if options.precision != "fp32":
             difference, where = _difference(subject, split, reference, run(other))
             text, what = f"{difference:.1e} ({where})", f"{what}, {options.precision}"
@@ -334,6 +347,7 @@ def _difference(subject: Subject, split: str, one: Any, other: Any) -> tuple[flo
         columns = {
             name: (column.values if isinstance(column, Ragged) else column).astype(np.float64)
             for name, column in columns_of(predictions).items()
+            if name != "generated"  # compared as texts
         }
         whole = evaluate(task.assemble(predictions, rows), metrics=metrics, group_names=groups)
         return columns | {name: np.asarray(value) for name, value in whole.metrics.items()}

@@ -28,7 +28,8 @@ def is_set(value: Any) -> bool:
 class Rule:
     """A check of the values of some keys, skipped where one is absent or already has a mistake.
 
-    `key?` is None there instead. `within` a group the keys are those of each node in it, and of the mistakes.
+    `key?` is None where it is absent. `within` a group the keys are those of each node in it, and of the
+    mistakes.
     """
 
     keys: tuple[str, ...]
@@ -186,7 +187,9 @@ def _value(node: Any, prefix: str, key: str, wrong: set[str]) -> Any:
     name = key.removesuffix("?")
     # A mistake in the node's target says nothing about the node's other keys.
     full = f"{prefix}{name}"
-    value = _ABSENT if any(bad == full or bad.startswith(f"{full}.") for bad in wrong) else node
+    if any(bad == full or bad.startswith(f"{full}.") for bad in wrong):
+        return _ABSENT
+    value = node
     for part in name.split("."):
         value = value[part] if isinstance(value, dict) and part in value else _ABSENT
     return None if value is _ABSENT and name != key else value

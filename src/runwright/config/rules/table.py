@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from runwright.config.rules import data, task
+from runwright.config.rules.generation import GENERATION
 from runwright.config.rules.makers import (
     at_most,
     at_most_one,
@@ -90,6 +91,7 @@ TASKS = (
     unique("task.tag_names", "tag"),
     rule(task.tags_are_of_the_scheme, "task.tag_names", "task.scheme"),
     distinct("task.text_column", "task.label_column", "task.text_pair_column", "task.negative_column?"),
+    at_most("task.evaluation_stride", "task.max_length"),
     # answers to questions
     rule(task.window_has_room_for_new_text, "task.max_length", "task.max_question_length", "task.overlap"),
     at_most("task.max_answer_length", "task.max_length", less=True),
@@ -144,4 +146,4 @@ STREAMS = (
     only("task.bias_from_labels", False, STREAMED, NOT_COUNTED),
 )
 
-RULES = (*TRAINING, *TASKS, *TOKENIZERS, *DATA, *STREAMS)
+RULES = (*TRAINING, *TASKS, *GENERATION, *TOKENIZERS, *DATA, *STREAMS)

@@ -9,7 +9,8 @@ from runwright.config.rules.makers import Mistakes, as_dict, as_list, is_number,
 from runwright.config.tag_schemes import LETTERS, misfits, scheme_problem
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
-LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity"}  # of the shipped metrics
+# Of the shipped metrics.
+LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity", "bits_per_byte", "ter"}
 OWN_DIRECTION = {"runwright.metric.evaluate_adapter.script_metric"}  # it may be any metric
 SPECIAL_TOKENS = 8  # more than any tokenizer puts around a question and a text
 FOCAL = "runwright.task.losses.Focal"
@@ -20,7 +21,8 @@ SIZES = ("hidden_size", "embedding_size", "intermediate_size", "num_attention_he
 SIZES += ("n_heads", "n_embd", "n_head", "n_positions", "max_position_embeddings")
 # Architectures whose heads share the hidden size, with the positions that padding takes from the text.
 PADDED = dict.fromkeys(("roberta", "xlm-roberta", "camembert", "mpnet"), 2)
-SHARED = PADDED | dict.fromkeys(("bert", "electra", "albert", "distilbert", "gpt2", "ernie"), 0)
+OTHERS = ("bert", "electra", "albert", "distilbert", "gpt2", "ernie", "llama", "qwen2", "mistral")
+SHARED: dict[str, int] = {**PADDED, **dict.fromkeys(OTHERS, 0)}
 FROM_TASK = ("num_labels", "id2label", "label2id", "problem_type")
 WHOLE = ("byte_level", "metaspace")  # steps that change the text, and the decoders that change it back
 
@@ -184,6 +186,8 @@ def sizes_fit(architecture: Any, config: Any, length: Any) -> Mistakes:
         if name in (*FROM_TASK, "vocab_size") or name.endswith("_token_id"):
             source = "the task" if name in FROM_TASK else "the tokenizer"
             yield Mistake(key, shown(value), f"no such key: this follows from {source}; leave it out")
+        elif name == "max_position_embeddings" and value is None:
+            continue  # as many as the task needs
         elif name in SIZES and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             yield Mistake(key, shown(value), "a whole number >= 1")
         elif ("dropout" in name or "pdrop" in name) and is_number(value) and not 0 <= value <= 1:
@@ -197,7 +201,7 @@ def sizes_fit(architecture: Any, config: Any, length: Any) -> Mistakes:
             yield Mistake(
                 f"model.config.{of}", shown(heads), f"one that divides {name}={size}, such as {near}"
             )
-    positions = config.get("n_positions" if architecture == "gpt2" else "max_position_embeddings")
+    positions = config.get("n_positions", config.get("max_position_embeddings"))
     if is_number(positions) and is_number(length) and length > (limit := positions - SHARED[architecture]):
         expected = f"at most {limit}: {architecture} has model.config.max_position_embeddings={positions}"
         yield Mistake("task.max_length", shown(length), expected)

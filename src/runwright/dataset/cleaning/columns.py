@@ -38,7 +38,7 @@ class DropColumns(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class CastColumns(Step):
-    """Columns get another type; an empty text becomes null, 3.0 as text is "3".
+    """Columns get another type; an empty text becomes null, 3.0 as text is "3", a list its texts in a row.
 
     Raises DataError naming the row of a value that cannot be one of that type.
     """
@@ -130,7 +130,7 @@ def _number(value: Any, kind: type[int] | type[float]) -> int | float:
 
 
 _CONVERT: dict[str, Callable[[Any], Any]] = {
-    "string": as_text,
+    "string": text_of,
     "int": partial(_number, kind=int),
     "float": partial(_number, kind=float),
     "bool": as_truth,

@@ -19,7 +19,7 @@ MAX_CARDS = 6
 MAX_DIFF = 60_000  # characters
 MAX_WORST = 50  # of each split
 MAX_TEXT = 1500
-NOT_TEXT = frozenset({"row_id", "expected", "predicted", "score", "scores", "loss"})
+NOT_TEXT = frozenset({"row_id", "expected", "predicted", "score", "scores", "loss", "loss_count"})
 
 
 def run_page(record: RunRecord) -> str:
@@ -38,6 +38,7 @@ def run_page(record: RunRecord) -> str:
         Section("metrics", "Metrics", _metrics(record)),
         Section("curves", "Curves", [curves]),
         Section("predictions", "Predictions", [[*predictions, *_thresholds(record)], *_classes(record)]),
+        Section("samples", "Generated texts", list(_samples(record))),
         Section("examples", "Worst examples", [_worst_examples(record)]),
         Section("data", "Data", list(_data(record))),
         Section("origin", "What ran", list(_origin(record))),
@@ -159,6 +160,13 @@ def _classes(record: RunRecord) -> Iterator[Table]:
             # A class is a name even where it looks like a number.
             cells = [[name, *map(_csv_cell, values)] for name, *values in (row.values() for row in rows)]
             yield Table(title=title, columns=list(rows[0]), rows=cells, summary=title)
+
+
+def _samples(record: RunRecord) -> Iterator[Table]:
+    for name, rows in record.tables.items():
+        if name.startswith("samples_") and rows:
+            cells = [[Cell(text, kind="text") for text in row.values()] for row in rows]
+            yield Table(title=f"Texts of {name[8:]}", columns=list(rows[0]), rows=cells)
 
 
 def _csv_cell(text: str) -> float | str:

@@ -179,6 +179,7 @@ def _signature(about: Mapping[str, Any]) -> ModelSignature:
     kinds = [Array(text) if isinstance(first.get(name), list) else text for name in columns]
     names = columns if len(columns) > 1 else [None]
     outputs = {
+        "texts": [ColSpec(text, "predicted")],
         "regression": [ColSpec(number, "predicted")],
         "single_label": [ColSpec(text, "predicted"), ColSpec(number, "score")],
         "multi_label": [ColSpec(Array(text), "predicted"), ColSpec(Array(number), "score")],

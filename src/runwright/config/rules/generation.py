@@ -1,0 +1,27 @@
+"""Rules about decoding strategies and the tasks whose texts they decode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runwright.config.options import TARGET
+from runwright.config.rules.makers import Mistakes, as_dict, at_most, forbids, rule, signature_of
+from runwright.errors import Mistake
+
+
+def task_generates_texts(strategy: Any, target: Any) -> Mistakes:
+    signature = signature_of({TARGET: target})
+    if strategy is not None and signature is not None and not signature.literals.get("generates"):
+        name = str(as_dict(strategy).get(TARGET)).rpartition(".")[2]
+        expected = f"no strategy: {signature.target.rpartition('.')[2]} generates no texts"
+        yield Mistake("generation", name, expected, "leave it out, or write ~generation")
+
+
+GENERATION = (
+    rule(task_generates_texts, "generation", "task._target_"),
+    at_most("generation.min_new_tokens", "generation.max_new_tokens"),
+    at_most("generation.num_return_sequences", "generation.num_beams"),
+    forbids("generation.num_beams", 1, {}, "2 or more", "one beam is generation=greedy"),
+    at_most("generation.max_new_tokens", "model.config.max_position_embeddings", less=True),
+    at_most("generation.max_new_tokens", "model.config.n_positions", less=True),
+)

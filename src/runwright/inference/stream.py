@@ -1,0 +1,122 @@
+"""Texts of a generating run on a terminal: one prompt, token by token, or a conversation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+import torch
+
+from runwright.errors import ConfigError, DataError
+from runwright.generation.decode import generate
+from runwright.inference.load import FinishedRun
+from runwright.trainer.step import to_device
+
+
+class Writer:
+    """Writes a text while it is generated: as much as what follows can no longer change."""
+
+    def __init__(self, task: Any, stream: TextIO) -> None:
+        self.task = task
+        self.stream = stream
+        self.ids: list[int] = []
+        self.written = ""
+
+    def on_tokens(self, ids: Sequence[int]) -> None:
+        """The next tokens."""
+        self.ids += ids
+        text = self.task.text_of(self.ids).rstrip("\ufffd")  # half of a character
+        stops = self.task.strategy.stop_strings
+        starts = (stop[:size] for stop in stops for size in range(1, len(stop)))
+        self._write(text[: len(text) - max((len(s) for s in starts if text.endswith(s)), default=0)])
+
+    def end(self, text: str) -> None:
+        """The whole text."""
+        self._write(text)
+        self.stream.write("\n" if self.written == text else f"\n{text}\n")
+        self.stream.flush()
+
+    def _write(self, text: str) -> None:
+        if text.startswith(self.written):
+            self.stream.write(text[len(self.written) :])
+            self.stream.flush()
+            self.written = text
+
+
+@torch.inference_mode()
+def stream_text(run: FinishedRun, record: Mapping[str, Any], stream: TextIO) -> None:
+    """Write the text for one record as it is generated, and nothing else."""
+    columns = {name: [record[name]] for name in run.task.text_columns} | {"row_id": [0]}
+    batch = to_device(run.task.collate(run.task.encode_records(columns)), run.ranks.device)
+    writer = Writer(run.task, stream)
+    with run.ranks.autocast():
+        ids = run.task.generate(run.model, batch, on_tokens=writer.on_tokens)
+    writer.end(run.task.text_of(ids.values[:-1].tolist()))
+
+
+def chat(run: FinishedRun, lines: TextIO, stream: TextIO) -> int:
+    """A conversation that keeps its history, one line a turn, until the input ends; the number of answers.
+
+    What the model has no room for is left out from the beginning on, with a note on standard error.
+    """
+    if getattr(run.tokenizer, "chat_template", None) is None:
+        raise ConfigError(
+            "--chat: the tokenizer of this run has no chat template; train one with task=instruction_tuning, "
+            "or give a prompt as an argument"
+        )
+    messages: list[dict[str, str]] = []
+    answers = 0
+    while True:
+        if lines.isatty():
+            print("> ", end="", file=sys.stderr, flush=True)
+        if not (line := lines.readline()):
+            return answers
+        if not line.strip():
+            continue
+        messages.append({"role": "user", "content": line.strip()})
+        try:
+            text = _answer(run, messages, stream, number=answers)
+        except DataError as error:
+            print(f"not answered: {error}", file=sys.stderr)
+            messages.pop()
+            continue
+        messages.append({"role": "assistant", "content": text})
+        answers += 1
+
+
+@torch.inference_mode()
+def _answer(run: FinishedRun, messages: list[dict[str, str]], stream: TextIO, *, number: int) -> str:
+    """The answer to a conversation, of which the oldest turns are removed where it is too long."""
+    strategy, config = run.task.strategy, run.model.config
+    room = getattr(config, "max_position_embeddings", None) or run.task.max_length
+    removed = 0
+    while True:
+        chat = [*getattr(run.task, "opening", ()), *messages]
+        ids = run.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)
+        ids = ids["input_ids"]
+        if len(ids) + strategy.max_new_tokens <= room:
+            break
+        if len(messages) == 1:
+            raise DataError(
+                f"a message of {len(ids)} tokens, {strategy.max_new_tokens} of its answer, and the model has "
+                f"room for {room}; shorten it, or --set max_new_tokens=N"
+            )
+        del messages[:2]
+        removed += 1
+    if removed:
+        print(f"the oldest {removed} turns are left out: there is room for {room} tokens", file=sys.stderr)
+    prompt, writer = torch.tensor([ids], device=run.ranks.device), Writer(run.task, stream)
+    with run.ranks.autocast():
+        [[answer, *_]] = generate(
+            run.model,
+            prompt,
+            torch.ones_like(prompt),
+            strategy=strategy,
+            tokenizer=run.tokenizer,
+            example_ids=[number],
+            on_tokens=writer.on_tokens,
+        )
+    text = run.task.text_of(answer)
+    writer.end(text)
+    return text

@@ -1,0 +1,222 @@
+"""Metrics of generated texts against one or several expected texts.
+
+Each is computed from statistics [N, K] of single examples, summed by the weights, so that all samples of a
+bootstrap cost one product of matrices. BLEU, chrF and TER are sacrebleu's: the same numbers, bit for bit.
+Where examples have several generated texts, the first is judged.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+import weakref
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any, Literal
+
+import numpy as np
+import regex
+
+from runwright.config.options import TARGET
+from runwright.errors import DataError
+from runwright.metric.answers import text_exact_match, text_f1
+from runwright.metric.means import labels_of, ratio, weighted_mean
+from runwright.types import NonNegativeInt, PositiveInt
+
+BleuTokenizer = Literal["13a", "intl", "zh", "char", "none"]
+Variant = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
+Extract = Callable[[Sequence[str], Sequence[Sequence[str]]], Any]
+
+SIGNED = {"bleu": "BLEU", "chrf": "CHRF", "ter": "TER"}  # metrics of sacrebleu, and its names of them
+_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"  # no spaces between words
+_WORD = regex.compile(rf"{_UNSPACED}\p{{M}}*|(?:(?!{_UNSPACED})[\p{{L}}\p{{M}}\p{{N}}])+")
+_UNSPACED_RUN = regex.compile(_UNSPACED + "{5}")  # longer than most words of a text that is cut into words
+# Options, and their values that suit such scripts.
+FOR_UNSPACED = {"tokenizer": ("zh", "char"), "normalization": ("cmrc",), "asian_support": (True,)}
+
+# Statistics by the identity of the predicted texts, which a run asks for several times: for its metrics,
+# their intervals and each block of resamples. They go when the texts do.
+_COMPUTED: dict[int, dict[Hashable, tuple[Any, np.ndarray]]] = {}
+
+
+def bleu(predictions: Any, weights: np.ndarray, *, tokenizer: BleuTokenizer, lowercase: bool) -> np.ndarray:
+    """BLEU of all texts together, from 0 to 100 (Papineni et al. 2002; Post 2018)."""
+    return _corpus_score("bleu", predictions, weights, tokenizer=tokenizer, lowercase=lowercase)
+
+
+def chrf(predictions: Any, weights: np.ndarray, *, word_order: NonNegativeInt, lowercase: bool) -> np.ndarray:
+    """F2 of n-grams of 1 to 6 characters and 1 to `word_order` words, from 0 to 100 (Popović 2015, 2017)."""
+    return _corpus_score("chrf", predictions, weights, word_order=word_order, lowercase=lowercase)
+
+
+def ter(
+    predictions: Any,
+    weights: np.ndarray,
+    *,
+    normalized: bool,
+    no_punct: bool,
+    asian_support: bool,
+    case_sensitive: bool,
+) -> np.ndarray:
+    """Edits for 100 expected words, a move of several being one (Snover et al. 2006); less is better."""
+    options = {"normalized": normalized, "no_punct": no_punct, "asian_support": asian_support}
+    return _corpus_score("ter", predictions, weights, **options, case_sensitive=case_sensitive)
+
+
+def length_ratio(predictions: Any, weights: np.ndarray, *, tokenizer: BleuTokenizer) -> np.ndarray:
+    """Words of the predicted texts / words of the expected ones nearest in length, as in BLEU's penalty."""
+    scorer = _scorer("bleu", tokenizer=tokenizer, lowercase=False)
+    sums = weights @ _per_example(predictions, ("bleu", tokenizer, False), _corpus_statistics(scorer))
+    return ratio(sums[:, 0], sums[:, 1], undefined=np.nan)
+
+
+def rouge(predictions: Any, weights: np.ndarray, *, variant: Variant, stemmer: bool) -> np.ndarray:
+    """Mean F1 with the nearest expected text, from 0 to 1 (Lin 2004), as rouge-score computes it.
+
+    Of words and of longest common subsequences; rougeLsum takes sentences from lines.
+    """
+
+    def values(texts: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+        from rouge_score.rouge_scorer import RougeScorer
+
+        scorer = RougeScorer([variant], tokenizer=_Words(stemmer=stemmer))
+        pairs = zip(texts, references, strict=True)
+        return [scorer.score_multi(expected, text)[variant].fmeasure for text, expected in pairs]
+
+    return weighted_mean(_per_example(predictions, ("rouge", variant, stemmer), values)[:, 0], weights)
+
+
+def exact_match(
+    predictions: Any, weights: np.ndarray, *, normalization: Literal["none", "squad", "cmrc"]
+) -> np.ndarray:
+    """Share of texts that are one of the expected ones; none: without the spaces around them."""
+
+    def matches(text: str, expected: Sequence[str]) -> float:
+        if normalization == "none":
+            return float(text.strip() in {other.strip() for other in expected})
+        return text_exact_match(text, expected, rules=normalization)
+
+    return weighted_mean(_column(predictions, ("exact_match", normalization), matches), weights)
+
+
+def token_f1(predictions: Any, weights: np.ndarray, *, normalization: Literal["squad", "cmrc"]) -> np.ndarray:
+    """Mean F1 of the words with the nearest expected text, from 0 to 1, as for answers to questions."""
+
+    def f1(text: str, expected: Sequence[str]) -> float:
+        return text_f1(text, expected, rules=normalization)
+
+    return weighted_mean(_column(predictions, ("token_f1", normalization), f1), weights)
+
+
+def distinct_n(predictions: Any, weights: np.ndarray, *, n: PositiveInt) -> np.ndarray:
+    """Share of the n-grams of words that are new in their text (1 - seq-rep-n, Welleck et al. 2020).
+
+    Within texts: a share over all of them would fall with their number, and in each bootstrap sample.
+    """
+
+    def counts(texts: Sequence[str], _: object) -> list[tuple[int, int]]:
+        words = [_words(text) for text in texts]
+        grams = [list(zip(*(text[start:] for start in range(n)), strict=False)) for text in words]
+        return [(len(set(text)), len(text)) for text in grams]
+
+    sums = weights @ _per_example(predictions, ("distinct", n), counts)
+    return ratio(sums[:, 0], sums[:, 1], undefined=np.nan)
+
+
+class _Words:
+    """Words for rouge-score, whose own tokenizer drops all letters but a to z; the same of ASCII texts."""
+
+    def __init__(self, *, stemmer: bool) -> None:
+        self._stem: Callable[[str], str] = str
+        if stemmer:
+            from nltk.stem.porter import PorterStemmer
+
+            self._stem = PorterStemmer().stem
+
+    def tokenize(self, text: str) -> list[str]:
+        # rouge-score stems words of more than three letters.
+        return [self._stem(word) if len(word) > 3 else word for word in _words(text)]
+
+
+def _words(text: str) -> list[str]:
+    """Words in lower case without marks; of scripts without spaces each letter is one."""
+    return _WORD.findall(unicodedata.normalize("NFC", text.lower()))
+
+
+def signature_notes(nodes: Mapping[str, Mapping[str, Any]], references: Sequence[Sequence[str]]) -> list[str]:
+    """Signatures of the metrics of sacrebleu, and warnings of metrics of words where no spaces are."""
+    notes = []
+    texts = [text for expected in references for text in expected]
+    unspaced = sum(_UNSPACED_RUN.search(text) is not None for text in texts) > len(texts) / 2
+    for name, node in nodes.items():
+        module, _, function = str(node[TARGET]).rpartition(".")
+        if module != __name__:
+            continue
+        options = {key: value for key, value in node.items() if key not in (TARGET, "suits")}
+        if function in SIGNED:
+            scorer = _scorer(function, **options)
+            numbers = {len(expected) for expected in references}
+            scorer.num_refs = numbers.pop() if len(numbers) == 1 else -1
+            notes.append(f"{name}: {scorer.get_signature()}")
+        for key, values in FOR_UNSPACED.items():
+            if unspaced and options.get(key, values[0]) not in values:
+                setting = f"metric.{name}.{key}={str(values[0]).lower()}"
+                setting += f" metric.{name}.normalized=true" if key == "asian_support" else ""
+                notes.append(f"{name} compares words between spaces, and these texts have none: {setting}")
+    return notes
+
+
+def _corpus_score(name: str, predictions: Any, weights: np.ndarray, **options: Any) -> np.ndarray:
+    """The score of sacrebleu under each row of weights, [S]; NaN where all weights are 0."""
+    scorer = _scorer(name, **options)
+    key = (name, *options.values())
+    sums = weights @ _per_example(predictions, key, _corpus_statistics(scorer))
+    scores = [scorer._compute_score_from_stats(row).score for row in sums.tolist()]
+    return np.where(weights.any(axis=1), scores, np.nan)
+
+
+def _scorer(name: str, **options: Any) -> Any:
+    from sacrebleu import metrics
+
+    if name == "bleu":
+        options["tokenize"] = options.pop("tokenizer")
+        options["force"] = True  # else a warning at each evaluation of texts that end in " ."
+    return getattr(metrics, SIGNED[name])(**options)
+
+
+def _corpus_statistics(scorer: Any) -> Extract:
+    def statistics(texts: Sequence[str], references: Sequence[Sequence[str]]) -> Any:
+        # It takes the first references of all texts, then the second ones; None where a text has fewer.
+        return scorer._extract_corpus_statistics(texts, list(zip_longest(*references)))
+
+    return statistics
+
+
+def _column(predictions: Any, key: Hashable, value_of: Callable[[str, Sequence[str]], float]) -> np.ndarray:
+    """A number for each example, [N]."""
+
+    def values(texts: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+        return [value_of(text, expected) for text, expected in zip(texts, references, strict=True)]
+
+    return _per_example(predictions, key, values)[:, 0]
+
+
+def _per_example(predictions: Any, key: Hashable, extract: Extract) -> np.ndarray:
+    """Statistics of each example, [N, K] float64, computed once for the same texts."""
+    texts, references = predictions.predicted, labels_of(predictions)
+    if texts is None:
+        raise DataError("no texts were generated; set a strategy, such as generation=greedy")
+    if not len(texts):
+        return np.zeros((0, 24))  # as many as any metric has
+    if id(texts) not in _COMPUTED:
+        _COMPUTED[id(texts)] = {}
+        weakref.finalize(texts, _COMPUTED.pop, id(texts))
+    computed = _COMPUTED[id(texts)].get(key)
+    if computed is None or computed[0] is not references:
+        for row, expected in zip(predictions.example_ids, references, strict=True):
+            if not len(expected):
+                raise DataError("there is no expected text", row=int(row))
+        first = [text if isinstance(text, str) else text[0] for text in texts]
+        statistics = np.array(extract(first, list(references)), dtype=np.float64)
+        computed = references, statistics.reshape(len(first), -1)
+        _COMPUTED[id(texts)][key] = computed
+    return computed[1]

@@ -1,0 +1,179 @@
+"""A text from a text by an encoder and a decoder: translation, summarization."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from runwright.errors import ConfigError, DataError, did_you_mean
+from runwright.task.generating import GeneratingTask
+from runwright.task.labels import missing_column
+from runwright.task.text import IGNORED, as_texts, encode_texts, pad_batch, special_tokens
+from runwright.task.token_losses import token_losses
+from runwright.types import Batch, Example, Head, OpenFraction, PositiveInt, Splits
+
+WRAPPED = ("mbart", "plbart")  # architectures whose decoder starts with the last token of the target
+
+
+class SequenceToSequence(GeneratingTask):
+    """Encodes source and target, sums the losses of the target's tokens, and writes texts to evaluate.
+
+    The target may be a list of references: the first is trained on and gives the loss, metrics compare with
+    all of them. The count is the number of target tokens, with or without label smoothing.
+    """
+
+    auto_class = "AutoModelForSeq2SeqLM"
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        source_column: str,
+        target_column: str,
+        prefix: str,
+        max_length: PositiveInt,
+        max_target_length: PositiveInt,
+        source_language: str | None,
+        target_language: str | None,
+        forced_first_token: str | None,
+        label_smoothing: OpenFraction,
+    ) -> None:
+        super().__init__(tokenizer, text_columns=(source_column,), max_length=max_length)
+        self.row_texts = (source_column, target_column)
+        self.label_columns = (target_column,)  # shown with the columns of the rows
+        self.target_column = target_column
+        self.prefix = prefix
+        self.max_target_length = max_target_length
+        self.label_smoothing = label_smoothing
+        for name, code in (("source", source_language), ("target", target_language)):
+            self._set_language(name, code)
+        first = target_language if forced_first_token is None else forced_first_token
+        self.first_token = None if first is None else _token_id(tokenizer, first, "forced_first_token")
+
+    def _set_language(self, side: str, code: str | None) -> None:
+        """Let the tokenizer put the code of a language at its texts; raises ConfigError where it has none."""
+        if code is None:
+            return
+        attribute = {"source": "src_lang", "target": "tgt_lang"}[side]
+        if not hasattr(self.tokenizer, attribute):
+            raise ConfigError(
+                f"task.{side}_language: {type(self.tokenizer).__name__} has no codes of languages; set it to "
+                "null, and say what to do in task.prefix"
+            )
+        _token_id(self.tokenizer, code, f"{side}_language")
+        setattr(self.tokenizer, attribute, code)
+
+    @property
+    def head(self) -> Head:
+        return Head(
+            auto_class=self.auto_class,
+            num_labels=0,
+            label_names=(),
+            problem_type=None,
+            max_length=max(self.max_length, self.max_target_length),
+        )
+
+    def fit(self, splits: Splits) -> None:
+        """Check tokenizer and targets; raises DataError naming split, row and column."""
+        if not special_tokens(self.tokenizer)[1]:
+            raise ConfigError(
+                "tokenizer: it puts no token after a text, so the model could not learn where to end; take "
+                "another, or for a trained one tokenizer.family=t5"
+            )
+        if self.tokenizer.padding_side != "right":
+            raise ConfigError("tokenizer.padding_side: given left, expected right: encoders count from there")
+        if "train" in splits and self.target_column not in splits["train"].column_names:
+            raise missing_column(splits["train"], self.target_column, option="task.target_column")
+        super().fit(splits)
+
+    def read_labels(self, rows: Dataset, *, split: str) -> list[list[str]] | None:
+        """The references of each row; None where the rows have no such column."""
+        if self.target_column not in getattr(rows, "column_names", rows):
+            return None
+        values: Any = rows[self.target_column][:]
+        references = [as_texts(value if isinstance(value, list) else [value]) for value in values]
+        for row, texts in enumerate(references):
+            if not texts or not all(text.strip() for text in texts):
+                problem = "the target is empty; drop such rows (dataset.cleaning: DropEmpty)"
+                raise DataError(problem, split=split, row=row, column=self.target_column)
+        return references
+
+    def references(self, rows: Any) -> list[list[str]] | None:
+        return self.read_labels(rows, split="evaluation")
+
+    def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
+        """`input_ids` of the source behind the prefix, and `target_ids` of the first target, if any."""
+        (column,) = self.text_columns
+        texts = [self.prefix + text for text in as_texts(columns[column])]
+        examples = encode_texts(self.tokenizer, {column: texts}, max_length=self.max_length)
+        for example, row_id in zip(examples, columns["row_id"], strict=True):
+            example["example_id"] = row_id
+        if "labels" in columns:
+            firsts = {self.target_column: [references[0] for references in columns["labels"]]}
+            targets = encode_texts(self._target_tokenizer, firsts, max_length=self.max_target_length)
+            for example, target in zip(examples, targets, strict=True):
+                example["target_ids"] = target["input_ids"]
+                example["full_target_length"] = target["full_length"]
+        return examples
+
+    def _target_tokenizer(self, texts: Sequence[str], **options: Any) -> Any:
+        """The tokenizer as it cuts targets, which some languages and vocabularies differ in."""
+        return self.tokenizer(text_target=texts, **options)
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """With `labels` [B, T] int64, the target tokens, where there are some."""
+        batch = pad_batch(examples, self.tokenizer, {})
+        if "target_ids" in examples[0]:
+            targets = [torch.tensor(example["target_ids"]) for example in examples]
+            batch["labels"] = pad_sequence(targets, batch_first=True, padding_value=IGNORED)
+        return batch
+
+    def count(self, examples: Sequence[Example]) -> float:
+        """Number of target tokens."""
+        return float(sum(len(example["target_ids"]) for example in examples))
+
+    def forced_bos(self) -> int | None:
+        return self.first_token
+
+    def forward(self, model: Any, batch: Batch) -> Tensor:
+        """Losses of the M target tokens in nats, [M]; smoothed in training only."""
+        labels = batch["labels"]
+        inputs = {
+            "input_ids": batch["input_ids"],
+            "attention_mask": batch["attention_mask"],
+            "decoder_input_ids": shifted_right(labels, model.config),
+        }
+        smoothing = self.label_smoothing if model.training else 0.0
+        return token_losses(model, inputs, labels, label_smoothing=smoothing)
+
+
+def shifted_right(labels: Tensor, config: Any) -> Tensor:
+    """Decoder inputs [B, T]: the labels one place later, behind the architecture's start token.
+
+    Labels that are -100 become padding, which no earlier token sees. Raises ConfigError where a model does
+    not say with which token its decoder starts.
+    """
+    inputs = labels.new_full(labels.shape, config.pad_token_id)
+    inputs[:, 1:] = labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, config.pad_token_id)
+    start = getattr(config, "decoder_start_token_id", None)
+    if config.model_type in WRAPPED:
+        last = (labels != IGNORED).sum(dim=1, keepdim=True) - 1
+        inputs[:, :1] = labels.gather(1, last)
+    elif start is None:
+        raise ConfigError("model.name: its config.json has no decoder_start_token_id; add it there")
+    else:
+        inputs[:, 0] = start
+    return inputs
+
+
+def _token_id(tokenizer: Any, token: str, option: str) -> int:
+    vocabulary = tokenizer.get_vocab()
+    if token not in vocabulary:
+        hint = did_you_mean(token, tokenizer.all_special_tokens)
+        raise ConfigError(f"task.{option}: the tokenizer has no token {token!r}; {hint}".rstrip("; "))
+    return vocabulary[token]

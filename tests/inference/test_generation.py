@@ -1,0 +1,181 @@
+"""A run that generates texts: streamed, from files, by other strategies, in Python, in a conversation."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import runwright
+from runwright.cli.main import main
+
+TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
+EXPERIMENT = [
+    "task=translation", "dataset=json", "dataset.source.files.train=rows.jsonl",
+    "dataset.source.files.validation=rows.jsonl", "tokenizer=train/word", "tokenizer.family=t5", "model=tiny",
+    "metric=[]", "trainer.best_metric=loss", "trainer.best_mode=min", "trainer.max_epochs=null",
+    "trainer.max_steps=4", "trainer.evaluate_every_epochs=null", "trainer.evaluate_every_steps=2",
+    "trainer.num_threads=1", "optimizer.lr=0.01", "tracker=console", "generation.max_new_tokens=6",
+    "generation.min_new_tokens=4",
+]  # fmt: skip
+MODEL = """\
+_target_: runwright.model.scratch.build
+architecture: t5
+config: {d_model: 16, d_kv: 8, num_layers: 1, num_heads: 2, d_ff: 16}
+dtype: float32
+dropout: null
+attention: auto
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("texts")
+    words = "abcdefgh"
+    rows = [{"source": f"{one} {other}", "target": f"{other} {one}"} for one in words for other in words]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "conf" / "model").mkdir(parents=True)
+    (folder / "conf" / "model" / "tiny.yaml").write_text(MODEL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return runwright.run(EXPERIMENT).folder.resolve()
+
+
+def texts_of(run: Path, *overrides: str) -> list[Any]:
+    result = runwright.predict(run, ["a b", "c d e", "h"], overrides)
+    return [record["predicted"] for record in result.predictions]
+
+
+def test_a_run_keeps_its_strategy_and_texts_of_each_evaluation(run: Path) -> None:
+    saved = json.loads((run / "best" / "generation_config.json").read_text())
+    assert (saved["max_new_tokens"], saved["min_new_tokens"]) == (6, 4)
+    samples = [file.read_text().splitlines() for file in sorted((run / "samples").iterdir())]
+    assert [lines[0] for lines in samples] == ["row_id,prompt,expected,predicted"] * 2
+    assert [len(lines) for lines in samples] == [11, 11]
+    assert "Texts of validation" in (run / "report.html").read_text()
+    records = [
+        json.loads(line) for line in (run / "predictions" / "validation.jsonl").read_text().splitlines()
+    ]
+    assert records[1]["expected"] == "b a"
+    assert records[1]["predicted"] == texts_of(run)[0]
+
+
+def test_one_prompt_is_answered_by_its_text_alone(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(run), "a b"]) == 0
+    output = capsys.readouterr()
+    assert output.out == f"{texts_of(run)[0]}\n"
+    assert main(["predict", str(run), "a b", "--output-format", "jsonl"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"source": "a b", "predicted": output.out.strip()}
+
+
+def test_a_stop_string_is_never_shown(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = texts_of(run)[0]
+    stop = text[3:6]
+    assert main(["predict", str(run), "a b", "--set", f"stop_strings=['{stop}']"]) == 0
+    assert capsys.readouterr().out == f"{text[: text.index(stop)].strip()}\n"
+
+
+def test_a_file_is_answered_in_its_order(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lines.txt").write_text("a b\nc d e\nh\n")
+    assert main(["predict", str(run), "--file", str(tmp_path / "lines.txt")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["predicted"] for line in lines] == texts_of(run)
+
+
+def test_overrides_of_generation_change_the_texts_alone(run: Path) -> None:
+    whole, short = texts_of(run), texts_of(run, "generation.max_new_tokens=4")
+    assert short != whole
+    assert all(text.startswith(beginning) for beginning, text in zip(short, whole, strict=True))
+    several = texts_of(
+        run, "generation=sample", "generation.num_return_sequences=3", "generation.temperature=2.0"
+    )
+    assert [len(texts) for texts in several] == [3, 3, 3]
+    assert len({*map(str, several)}) == 3
+    assert several == texts_of(
+        run, "generation=sample", "generation.num_return_sequences=3", "generation.temperature=2.0"
+    )
+    assert len(texts_of(run, "generation=beam", "generation.num_beams=2")) == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--set", "temperature=0.8"], "it is an option of generation=sample"),
+        (["--generation", "sample", "--set", "temprature=1"], "did you mean 'generation.temperature'?"),
+        (
+            ["--generation", "sample", "--set", "temperature=0"],
+            "generation.temperature: given 0, expected a number",
+        ),
+        (["--generation", "smaple"], "did you mean 'sample'?"),
+        (["--set", "temperature"], "--set: given 'temperature', expected KEY=VALUE"),
+        (
+            ["--generation", "beam", "--set", "num_return_sequences=5"],
+            "at most generation.num_beams, which is 4",
+        ),
+        (
+            ["--set", "min_new_tokens=9"],
+            "min_new_tokens: given 9, expected at most generation.max_new_tokens",
+        ),
+    ],
+)
+def test_a_wrong_option_is_one_line(
+    run: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(run), "a b", *flags]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_an_evaluation_takes_another_strategy_or_none(run: Path) -> None:
+    [own] = runwright.evaluate(run)
+    [beam] = runwright.evaluate(
+        run, ["generation=beam", "generation.num_beams=2", "generation.min_new_tokens=1"]
+    )
+    [none] = runwright.evaluate(run, ["~generation"])
+    assert beam.metrics == pytest.approx(own.metrics)
+    assert beam.predictions.tolist() != own.predictions.tolist()
+    assert none.predictions is None
+    assert none.metrics == pytest.approx(own.metrics)
+
+
+def test_a_conversation_keeps_its_history_until_the_input_ends(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["predict", str(run), "--chat"]) == 2
+    assert "has no chat template" in capsys.readouterr().err
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    (copy / "best" / "chat_template.jinja").write_text(TEMPLATE)
+    monkeypatch.setattr("sys.stdin", io.StringIO("a b\n\nc\n"))
+    assert main(["predict", str(copy), "--chat"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == texts_of(run)[0]
+    assert second == runwright.predict(run, [f"a b {first} c"]).predictions[0]["predicted"]
+
+
+def test_a_conversation_without_room_loses_its_beginning_and_says_so(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    (copy / "best" / "chat_template.jinja").write_text(TEMPLATE)
+    config = json.loads((copy / "best" / "config.json").read_text())
+    (copy / "best" / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 14}))
+    monkeypatch.setattr("sys.stdin", io.StringIO("a b c d\ne f g\na a a a a a a a a a a a\nh\n"))
+    assert main(["predict", str(copy), "--chat"]) == 0
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 3
+    assert "the oldest 1 turns are left out: there is room for 14 tokens" in output.err
+    assert "not answered: a message of 12 tokens" in output.err
+
+
+def test_a_task_without_texts_has_no_strategy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "generation=greedy"]) == 2
+    assert "SequenceClassification generates no texts" in capsys.readouterr().err
