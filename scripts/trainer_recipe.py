@@ -11,7 +11,8 @@ evaluation of the weights that came of it, with our metrics and our fixed masks.
 Theirs: the head, its loss and the dropout of transformers' own model, collators and padding, masks drawn by
 the collator, random batches in one piece, the Trainer's AdamW (no weight decay). Class weights, smoothing,
 losses of one's own, starting biases, head_lr, layer_decay, freezing and adapters are left out: plain recipes
-have none. The best epoch by trainer.best_metric on the validation split counts (load_best_model_at_end).
+have none, but for the smoothing of translations. The best epoch by trainer.best_metric on the validation
+split counts (load_best_model_at_end).
 
 Prints one line of JSON; what happens meanwhile goes to standard error.
 """
@@ -31,7 +32,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PrinterCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainingArguments
 
 from runwright import build
 from runwright.config.compose import compose_checked
@@ -48,7 +49,7 @@ from runwright.trainer.options import EvaluationSplits, TrainerOptions, choose_s
 from runwright.trainer.processes import set_threads, start_ranks
 from runwright.trainer.ranks import Ranks
 
-KINDS = ("single_label", "multi_label", "regression", "tags", "answers", "hidden_tokens")
+KINDS = ("single_label", "multi_label", "regression", "tags", "answers", "hidden_tokens", "texts")
 IGNORED = -100
 Features = dict[str, Any]
 
@@ -93,7 +94,7 @@ class CountedCollator:
         return batch
 
 
-class JudgedTrainer(Trainer):
+class JudgedTrainer(Seq2SeqTrainer):  # which trains as Trainer does
     """The Trainer as it is, but for the figures of an epoch, which are ours."""
 
     recipe: Recipe
@@ -200,6 +201,8 @@ def features_of(example: Mapping[str, Any], task: Any) -> Features:
             return found
         case "answers":
             return found | {"start_positions": example["start"], "end_positions": example["end"]}
+        case "texts":
+            return found | {"labels": example["target_ids"]}
         case "multi_label":
             names = range(len(task.label_names))
             return found | {"labels": [float(place in example["labels"]) for place in names]}
@@ -215,6 +218,8 @@ def make_collator(recipe: Recipe) -> Callable[[list[Features]], Any]:
         return transformers.DataCollatorForLanguageModeling(
             tokenizer, mlm_probability=task.masking.probability, seed=recipe.config["seed"]
         )
+    if task.problem == "texts":
+        return transformers.DataCollatorForSeq2Seq(tokenizer)
     return transformers.DataCollatorWithPadding(tokenizer)
 
 
@@ -222,8 +227,8 @@ def make_arguments(recipe: Recipe, folder: str, *, lr: float | None) -> Training
     """The experiment's budget; whatever is not named here is the Trainer's default."""
     options, schedule = recipe.options, recipe.config["scheduler"]
     chooses = recipe.splits.best is not None
-    when = "epoch" if chooses else "no"
-    return TrainingArguments(
+    when, is_text = "epoch" if chooses else "no", recipe.prepared.task.problem == "texts"
+    return Seq2SeqTrainingArguments(
         output_dir=folder, seed=recipe.config["seed"], use_cpu=recipe.ranks.device.type == "cpu",
         num_train_epochs=options.max_epochs or 1, max_steps=options.max_steps or -1,
         per_device_train_batch_size=options.batch_size,
@@ -235,6 +240,7 @@ def make_arguments(recipe: Recipe, folder: str, *, lr: float | None) -> Training
         eval_strategy=when, save_strategy=when, save_only_model=True, save_total_limit=1,
         load_best_model_at_end=chooses, metric_for_best_model=options.best_metric,
         greater_is_better=options.best_mode == "max",
+        label_smoothing_factor=getattr(recipe.prepared.task, "label_smoothing", 0.0) * is_text,
         logging_strategy="no", report_to="none", disable_tqdm=True, remove_unused_columns=False,
     )  # fmt: skip
 
@@ -248,6 +254,8 @@ def make_trainer(recipe: Recipe, arguments: TrainingArguments, collator: Counted
         model=make_model(recipe), args=arguments, data_collator=collator, train_dataset=rows,
         eval_dataset=rows[:1],  # it must have one; `evaluate` looks elsewhere
     )  # fmt: skip
+    if isinstance(collator.collate, transformers.DataCollatorForSeq2Seq):
+        collator.collate.model = trainer.model  # which makes the decoder's inputs
     trainer.recipe = recipe
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -83,10 +83,12 @@ def texts_of(config: Config, data: LoadedData) -> RunTexts:
             return [data.splits["train"]]
         return (block.rows for block in stream.blocks(Place(), repeat(BATCH)))
 
-    columns = build_task(config, stand_in()).row_texts
+    task = build_task(config, stand_in())
+    names = [name for name in _rows_to_fit(data)["train"].column_names if name != ROW_ID]
+    columns = task.row_texts or task.texts_in(names)
     return RunTexts(
         tables=tables,
-        column_names=[name for name in _rows_to_fit(data)["train"].column_names if name != ROW_ID],
+        column_names=names,
         columns=columns,
         options={
             name: f"task.{key}" for key, name in config["task"].items() if key != TARGET and name in columns
@@ -117,7 +119,7 @@ def _metrics(config: Config) -> Mapping[str, Any]:
 def metric_notes(config: Config, task: Any, splits: Mapping[str, Any]) -> list[str]:
     """Lines on what the metrics of these splits are of, and how those of texts compare texts."""
     notes = []
-    if task.generates:
+    if task.problem == "texts":
         references = [texts for rows in splits.values() for texts in task.references(rows) or ()]
         notes = signature_notes(_metrics(config), references) if references else []
     names = [name for name, node in _metrics(config).items() if is_of_one_class(node)]
@@ -159,6 +161,8 @@ def prepare(
             )
             for split, rows in data.splits.items()
         }
+    for split, encoded in examples.items():
+        data.notes.extend(task.example_notes(encoded, split=split, num_rows=len(data.splits[split])))
     for note in dict.fromkeys(each.cache_note for each in examples.values()):
         if note.startswith("prepared anew") and "the code" not in note:
             logger.info("%s", note)

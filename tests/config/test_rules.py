@@ -66,3 +66,15 @@ def test_what_a_registry_does_not_take_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["my model", "reviews@best-1", None])
 def test_names_that_a_registry_takes_pass(name: str | None) -> None:
     assert check_rules(RULES, {"tracker": {"register_as": name}}, []) == []
+
+
+def test_metrics_of_texts_need_a_strategy_of_generation() -> None:
+    bleu = {"_target_": "runwright.metric.texts.bleu"}
+    config: dict[str, Any] = {
+        "metric": {"bleu": bleu},
+        "task": {"_target_": "runwright.task.sequence_to_sequence.SequenceToSequence"},
+    }
+    (mistake,) = check_rules(RULES, config, [])
+    assert str(mistake).startswith("metric.bleu: given a metric of texts with generation null")
+    greedy = {"_target_": "runwright.generation.strategies.Greedy"}
+    assert check_rules(RULES, config | {"generation": greedy}, []) == []

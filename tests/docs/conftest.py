@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -41,6 +42,9 @@ CONF = {
         lora: null
     """,
 }
+REPOSITORY = Path(__file__).resolve().parents[2]
+# Recipes that are shortened: numbers of epochs, steps and rows held out.
+SHORTENED = {"eng_fra": (r"((?:max|evaluate_every)_epochs): \d+", r"\1: 1")}
 METRIC = """
 import datasets
 import evaluate
@@ -66,9 +70,19 @@ def prepared_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file = folder / "conf" / f"{name}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text.replace("\n        ", "\n"), encoding="utf-8")
+    for name, (lengths, short) in SHORTENED.items():
+        text = (REPOSITORY / "conf" / "experiment" / f"{name}.yaml").read_text(encoding="utf-8")
+        text = re.sub(lengths, short, text).replace(
+            "{validation: 200, test: 400}", "{validation: 8, test: 8}"
+        )
+        file = folder / "conf" / "experiment" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
     write_reviews(folder)
     write_texts(folder)
     write_known_sets(folder / "PATH")
+    write_prompts(folder)
+    write_decoder(folder / "DECODER")
     write_model(folder / "tiny-model")
     shutil.copytree(folder / "tiny-model", folder / "MODEL")
     (folder / "my_metric").mkdir()
@@ -223,6 +237,48 @@ def write_known_sets(folder: Path) -> None:
     for name in ("squad_subset/dev.json", "xquad/xquad.en.json", "cmrc2018_dev.json", "cmrc2018_trial.json"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8")
+
+
+def write_prompts(folder: Path) -> None:
+    """Pairs of texts to translate and to sum up, chats, and a file of prompts."""
+    swaps = {"The": "Le", "was": "fut", "and": "et", "day": "jour"}
+    texts = [text for text, _ in sentences(60)]
+    pairs = [{"source": t, "target": " ".join(swaps.get(w, w) for w in t.split())} for t in texts]
+    write_rows(folder / "pairs_fr.csv", pairs)
+    write_rows(folder / "PATH" / "eng-fra.txt", pairs, delimiter="\t", header=False)
+    summaries = [{"text": f"{text}. So we left.", "summary": text[:20]} for text in texts]
+    write_rows(folder / "articles.jsonl", summaries)
+    turns = [({"role": "user", "content": t}, {"role": "assistant", "content": t.split()[1]}) for t in texts]
+    write_rows(folder / "chats.jsonl", [{"messages": turn} for turn in turns])
+    (folder / "prompts.txt").write_text("The soup\nThe room\n", encoding="utf-8")
+
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] "
+    "+ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def write_decoder(folder: Path) -> None:
+    """A Llama of two layers with 32 dimensions, bytes as tokens, and a chat template."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *alphabet]
+    inner = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=[]))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    roles = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "bos_token": "<|im_start|>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, **roles)
+    tokenizer.chat_template = CHATML
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    ends = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    torch.manual_seed(0)
+    config = LlamaConfig(vocab_size=len(tokens), max_position_embeddings=2048, **sizes, **ends)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def write_model(folder: Path) -> None:

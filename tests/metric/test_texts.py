@@ -183,7 +183,7 @@ def test_the_signature_is_sacrebleus(name: str, options: dict[str, Any], signatu
 
 
 def test_metrics_of_words_warn_of_texts_without_spaces() -> None:
-    nodes = {name: node(name) for name in ("bleu", "ter", "token_f1", "rougeL", "chrf")}
+    nodes = {name: node(name) for name in ("bleu", "ter", "token_f1", "rouge_l", "chrf")}
     chinese = [["今天天气很好，我们去北京。"], ["好"], ["我们今天去上海看一只猫"]]
     notes = [note for note in texts.signature_notes(nodes, chinese) if "spaces" in note]
     assert [note.rpartition(": ")[2] for note in notes] == [
@@ -209,6 +209,6 @@ def test_all_metrics_of_texts_are_made_from_their_files() -> None:
         [f"cat {text}" for text in whole.predicted], [[f"cat {text}"] for text in whole.predicted]
     )
     best = {"bleu": 100, "chrf": 100, "chrf_plus_plus": 100, "ter": 0}
-    for name in (*best, "rouge1", "rougeLsum", "text_exact_match", "token_f1", "length_ratio"):
+    for name in (*best, "rouge_1", "rouge_lsum", "text_exact_match", "token_f1", "length_ratio"):
         metric = make_metric(node(name), key=f"metric.{name}")
         assert value(metric, perfect) == pytest.approx(best.get(name, 1)), name

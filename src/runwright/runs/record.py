@@ -162,7 +162,10 @@ def first_look(config: Mapping[str, Any], prepared: build.Prepared) -> Iterator[
     task, cut = prepared.task, {}
     for split, examples in prepared.examples.items():
         if not task.cuts_windows and len(examples):
-            cut[split] = float((examples.column("full_length") > task.max_length).mean())
+            is_cut = examples.column("full_length") > task.max_length
+            if "full_target_length" in examples.names:
+                is_cut |= examples.column("full_target_length") > task.max_target_length
+            cut[split] = float(is_cut.mean())
     source = config["dataset"].get("source") or {}
     return describe(prepared.data, task, prepared.looks, source=source, cut=cut)
 

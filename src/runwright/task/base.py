@@ -101,6 +101,10 @@ class Task:
         """Notes on labels that may be meant otherwise than they are read, one sentence each."""
         return []
 
+    def example_notes(self, examples: Any, *, split: str, num_rows: int) -> list[str]:
+        """Notes on the encoded examples of so many rows, one sentence each."""
+        return []
+
     def read_labels(self, rows: Dataset, *, split: str) -> list[Any] | None:
         """A label for each row: a class id, a list of them or a number; None where the split has none.
 
@@ -162,6 +166,9 @@ class Task:
     def predictions(self, outputs: Tensor, batch: Batch) -> Any:
         """A record of `prediction_type` for the examples of a batch; never the logits themselves."""
         raise NotImplementedError
+
+    def start_evaluation(self, example_ids: np.ndarray) -> None:
+        """Comes before the batches of an evaluation, with the ids of all its examples."""
 
     def evaluation_widths(self, widths: np.ndarray) -> np.ndarray:
         """Tokens that each example takes in an evaluation, from those of a batch with padding."""

@@ -61,6 +61,11 @@ class GeneratingTask(Task):
         """Expected texts of each row (columns by name), one or more; None where the rows have none."""
         raise NotImplementedError
 
+    def prompt_texts(self, rows: Any) -> list[str]:
+        """What each row asks, to be shown beside the answer."""
+        columns = [as_texts(rows[name][:]) for name in self.text_columns]
+        return ["\n".join(texts) for texts in zip(*columns, strict=True)]
+
     def forced_bos(self) -> int | None:
         """The first token of every text of an encoder-decoder, such as that of its language."""
         return None
@@ -127,7 +132,7 @@ class GeneratingTask(Task):
         """Texts beside their references; an example is a row."""
         positions = positions_of(predictions.example_ids, rows)
         references = self.references(rows)
-        prompts = [as_texts(rows[name][:]) for name in self.text_columns]
+        prompts = self.prompt_texts(rows)
         return Texts(
             example_ids=predictions.example_ids,
             losses=predictions.losses,
@@ -135,7 +140,7 @@ class GeneratingTask(Task):
             groups=predictions.groups,
             predicted=self._texts(predictions),
             expected=None if references is None else _objects([references[i] for i in positions]),
-            prompts=_objects(["\n".join(column[i] for column in prompts) for i in positions]),
+            prompts=_objects([prompts[i] for i in positions]),
         )
 
     def assemble_records(self, predictions: GeneratedTexts, columns: Mapping[str, Sequence[Any]]) -> Texts:

@@ -20,40 +20,73 @@ class Chunk(NamedTuple):
     example_id: int
     ids: list[int]
     words: list[int]  # of each token, numbered within the chunk; distinct texts have distinct words
+    num_old: int  # of its first tokens, which are in the chunk before as well, or begin the text
+    num_bytes: int  # of the texts, behind the old tokens, in UTF-8; with an end token
 
 
 def cut_chunks(
-    tokenizer: Any, texts: Sequence[Any], row_ids: Sequence[int], *, size: int, join_rows: bool
+    tokenizer: Any,
+    texts: Sequence[Any],
+    row_ids: Sequence[int],
+    *,
+    size: int,
+    join_rows: bool,
+    overlap: int = 0,
+    start: Sequence[int] = (),
+    end: Sequence[int] = (),
 ) -> Iterator[Chunk]:
     """Chunks of `size` tokens without special ones; the last one of a text, or of all texts, may be shorter.
 
-    With `join_rows` texts run on into one another; otherwise each begins a chunk of its own. A text without a
-    token makes none.
+    With `join_rows` texts run on into one another; otherwise each begins a chunk of its own. `start` begins
+    what runs on, `end` comes behind each text, and a chunk repeats `overlap` tokens of the one before. A text
+    without a token makes none.
     """
     options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
-    encoded = tokenizer(as_texts(texts), **options)
-    tokens: list[tuple[int, int, int]] = []  # id, word, row
-    first_word = 0
+    encoded = tokenizer(as_texts(texts), **options, return_offsets_mapping=bool(end))
     counts: dict[int, int] = {}  # of chunks, by the row in which they begin
+    pending, num_old = np.empty((0, 4), dtype=np.int64), len(start)  # id, word, row, bytes
+    first_word = 0
 
-    def chunk(tokens: Sequence[tuple[int, int, int]]) -> Chunk:
-        ids, words, rows = zip(*tokens, strict=True)
-        number = counts[rows[0]] = counts.get(rows[0], -1) + 1
-        return Chunk(window_id(rows[0], number), [*ids], [word - words[0] for word in words])
+    def chunk(tokens: np.ndarray) -> Chunk:
+        row = int(tokens[0, 2])
+        number = counts[row] = counts.get(row, -1) + 1
+        ids, words = tokens[:, 0].tolist(), (tokens[:, 1] - tokens[0, 1]).tolist()
+        return Chunk(window_id(row, number), ids, words, num_old, int(tokens[num_old:, 3].sum()))
 
     for row, row_id in enumerate(row_ids):
-        words = [-1 if word is None else word for word in encoded.word_ids(row)]
         ids = encoded["input_ids"][row]
-        tokens += [(i, first_word + word, row_id) for i, word in zip(ids, words, strict=True)]
-        first_word += max(words, default=-1) + 1
-        while len(tokens) >= size:
-            yield chunk(tokens[:size])
-            tokens = tokens[size:]
-        if tokens and not join_rows:
-            yield chunk(tokens)
-            tokens = []
-    if tokens:
-        yield chunk(tokens)
+        if not ids:
+            continue
+        words = [-1 if word is None else word for word in encoded.word_ids(row)]
+        sizes = np.zeros(len(ids) + len(end), dtype=np.int64)
+        if end:
+            sizes[: len(ids) + 1] = _bytes_of(str(texts[row]), encoded["offset_mapping"][row])
+        before = [] if len(pending) else start
+        tokens = np.full((len(before) + len(sizes), 4), row_id)
+        tokens[:, 0] = [*before, *ids, *end]
+        tokens[:, 1] = first_word + np.array([*(0 for _ in before), *words, *(words[-1] for _ in end)])
+        tokens[:, 3] = [*(0 for _ in before), *sizes.tolist()]
+        first_word += max(words) + 1
+        pending, first = np.concatenate([pending, tokens]), 0
+        while len(pending) - first >= size:
+            yield chunk(pending[first : first + size])
+            first, num_old = first + size - overlap, overlap
+        pending = pending[first:]
+        if not join_rows:
+            if len(pending) > num_old:
+                yield chunk(pending)
+            pending, num_old = pending[:0], len(start)
+    if len(pending) > num_old:
+        yield chunk(pending)
+
+
+def _bytes_of(text: str, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Bytes of a text in UTF-8 up to the end of each token from that of the one before, and the rest."""
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    sizes = 1 + (points >= 0x80) + (points >= 0x800) + (points >= 0x10000)
+    until = np.concatenate([[0], np.cumsum(sizes)])
+    ends = np.maximum.accumulate(until[[*(end for _, end in offsets), len(text)]])
+    return np.diff(ends, prepend=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

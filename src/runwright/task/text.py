@@ -137,7 +137,11 @@ def cut_windows(num_pieces: int, *, size: int, overlap: int) -> list[Window]:
 
 def window_id(row_id: int, window: int) -> int:
     """An example id that is distinct within a split."""
-    assert window < MAX_WINDOWS, f"row {row_id} is cut into more than {MAX_WINDOWS} windows"
+    if window >= MAX_WINDOWS:
+        raise DataError(
+            f"row {row_id} is cut into more than {MAX_WINDOWS:,} pieces; split its text into rows, such as "
+            "by dataset.source.unit=line, or raise task.max_length"
+        )
     return row_id * MAX_WINDOWS + window
 
 

@@ -100,9 +100,9 @@ def _of_rows(rows: Any, columns: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _texts_in(value: Any) -> Iterator[str]:
-    """The text itself, or the texts of a list: words of a sentence, answers, turns."""
-    if isinstance(value, list | tuple):
-        for inner in value:
+    """The text itself, or the texts of a list: words of a sentence, answers, messages."""
+    if isinstance(value, list | tuple | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
             yield from _texts_in(inner)
-    elif value not in (None, "") and not isinstance(value, dict):
+    elif value not in (None, ""):
         yield str(value)

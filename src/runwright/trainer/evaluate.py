@@ -49,6 +49,7 @@ def predict(
     """
     was_training = model.training
     model.eval()
+    task.start_evaluation(examples.example_ids)
     batches = cut_batch(task.evaluation_widths(examples.widths), Cut(microbatch_tokens=max_tokens))
     mine = batches[ranks.rank :: ranks.num_ranks]
     share = sum(len(places) for places in mine)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sacrebleu.metrics import BLEU, TER
 from sklearn.metrics import f1_score, roc_auc_score
 
 from runwright.analysis.compare.pairs import as_predictions
@@ -105,6 +107,60 @@ def test_answers_are_judged_as_the_task_judges_them(make_run: MakeRun) -> None:
     assert answer_f1.interval.value == pytest.approx(0.75 * (exact[1].mean() - exact[0].mean()))
     assert answer_f1.interval.low > 0
     assert any(note.endswith("give them: test/loss") for note in verdict.notes)
+
+
+def translations(skill: float, seed: int, extra: str) -> list[dict[str, Any]]:
+    """60 rows with one or two references, and the summed loss of a row's tokens."""
+    chance, source = np.random.default_rng(seed), np.random.default_rng(0)
+    rows = []
+    for row in range(60):
+        words = [f"w{number}" for number in source.integers(20, size=8)]
+        text = " ".join(word if chance.random() < skill else "x" for word in words)
+        expected: Any = " ".join(words) if row % 2 else [" ".join(words), "w1 w2"]
+        record = {"row_id": row, "source": f"s{row}", "predicted": f"{text}{extra}", "expected": expected}
+        rows.append({**record, "loss": float(chance.gamma(2.0) * 9 * (1 - skill)), "loss_count": 9.0})
+    return rows
+
+
+def test_texts_are_compared_by_their_metrics_and_the_loss_of_a_token(make_run: MakeRun) -> None:
+    bleu = {"_target_": "runwright.metric.texts.bleu", "tokenizer": "13a", "lowercase": False}
+    ter = {"_target_": "runwright.metric.texts.ter", "normalized": False, "no_punct": False}
+    ter |= {"asian_support": False, "case_sensitive": False}
+    folders, scores, losses = [], [], []
+    for seed, skill in ((1, 0.7), (2, 0.9)):
+        rows = translations(skill, seed, "\u2028\u0085 end")  # marks at which str.splitlines would cut
+        texts = [row["predicted"] for row in rows]
+        references = [[row["expected"]] if row["row_id"] % 2 else row["expected"] for row in rows]
+        streams = list(zip_longest(*references))
+        scores.append([reference().corpus_score(texts, streams).score for reference in (BLEU, TER)])
+        losses.append(sum(row["loss"] for row in rows) / (9 * len(rows)))
+        recorded = dict(zip(("test/bleu", "test/ter", "test/loss"), (*scores[-1], losses[-1]), strict=True))
+        metric, trainer = {"bleu": bleu, "ter": ter}, {"best_metric": "bleu", "best_mode": "max"}
+        folders.append(make_run(predictions=rows, figures=recorded, metric=metric, trainer=trainer))
+        (folders[-1] / "task.json").write_text("{}")
+    found, verdict = compare(*folders)
+    assert list(found) == ["test/bleu", "test/loss", "test/ter"]
+    assert (found["test/bleu"].first, found["test/bleu"].second) == (scores[0][0], scores[1][0])
+    assert (found["test/ter"].first, found["test/ter"].second) == pytest.approx((scores[0][1], scores[1][1]))
+    assert (found["test/loss"].first, found["test/loss"].second) == pytest.approx(losses)
+    assert [found[f"test/{name}"].better for name in ("bleu", "ter", "loss")] == [1, 1, 1]
+    assert found["test/loss"].p_method == "sign flips"
+    assert verdict.words.startswith("B is better than A: test/bleu is ")
+    assert not [note for note in verdict.notes if "not tested" in note]
+
+
+def test_the_loss_of_a_token_is_compared_where_texts_have_other_numbers_of_them(make_run: MakeRun) -> None:
+    folders, losses = [], []
+    for seed, width in ((1, 1), (2, 3)):
+        rows = translations(0.5, seed, "")
+        for row in rows:
+            row["loss_count"] = 5.0 * width + row["row_id"] % 3
+        losses.append(sum(row["loss"] for row in rows) / sum(row["loss_count"] for row in rows))
+        folders.append(make_run(predictions=rows, figures={"test/loss": losses[-1]}, metric={}))
+        (folders[-1] / "task.json").write_text("{}")
+    loss = compare(*folders)[0]["test/loss"]
+    assert (loss.first, loss.second, loss.p) == (pytest.approx(losses[0]), pytest.approx(losses[1]), None)
+    assert loss.interval.low < losses[1] - losses[0] < loss.interval.high < 0
 
 
 def two_classes(seed: int) -> tuple[list[dict[str, Any]], dict[str, float]]:

@@ -23,6 +23,7 @@ def column(step, values):
         ("string", [3.0, 0.25, None], ["3", "0.25", None]),
         ("string", [7, 8], ["7", "8"]),
         ("string", [True, False], ["true", "false"]),
+        ("string", [["One.", "Two."], [], None], ["One. Two.", "", None]),
         ("bool", ["yes", "False", "1", ""], [True, False, True, None]),
         ("bool", [1, 0], [True, False]),
     ],

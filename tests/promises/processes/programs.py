@@ -32,16 +32,30 @@ from runwright.types import LossSum
 
 WORDS = ["good", "bad", "fine", "dull", "a", "film", "plot", "very", "not", "and", "long", "short"]
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-NAMES = {"distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32}}
-DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
+NAMES: dict[str, dict[str, Any]] = {
+    "distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32},
+    "t5": {
+        "d_model": 16,
+        "d_kv": 8,
+        "num_layers": 1,
+        "num_heads": 2,
+        "d_ff": 32,
+        "decoder_start_token_id": 0,
+    },
+}
+DROPOUTS = (
+    *("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout", "dropout_rate"),
+)
 DROPOUTS_OF_HEADS = ("classifier_dropout", "seq_classif_dropout")
 
 # (problem, architecture); "pair" and "coupled" are single-label on two texts, and a loss over the batch;
-# "embedding" has in-batch negatives, "answers" the two ends of a span, "hidden_tokens" masks by chance
+# "embedding" has in-batch negatives, "answers" the two ends of a span, "hidden_tokens" masks by chance,
+# "texts" targets of other lengths than their sources
 PROBLEMS = (
     ("single_label", "bert"), ("single_label", "roberta"), ("single_label", "distilbert"), ("pair", "bert"),
     ("multi_label", "bert"), ("regression", "bert"), ("coupled", "bert"),
     ("embedding", "bert"), ("answers", "bert"), ("tags", "bert"), ("hidden_tokens", "bert"),
+    ("texts", "t5"),
 )  # fmt: skip
 CUTS = {1: (1, 4, 8), 2: (4, 3), 4: (2, 4), 3: (4, 2)}  # microbatches by the number of processes
 ASSIGNMENTS = ("by cost", "prefix", "reversed", "last rank")
@@ -353,6 +367,12 @@ def make_task(problem: str) -> Any:
         )  # fmt: skip
         tags.load_state_dict({"label_names": ["O", "x", "y", "z"], "class_weights": None})
         return tags
+    if problem == "texts":
+        return SequenceToSequence(
+            tokenizer, source_column="text", target_column="target", prefix="", max_length=40,
+            max_target_length=12, source_language=None, target_language=None, forced_first_token=None,
+            label_smoothing=0.1,
+        )  # fmt: skip
     if problem == "hidden_tokens":
         return MaskedLanguageModeling(
             tokenizer, text_column="text", max_length=40, join_rows=False, mask_probability=0.3,
@@ -401,6 +421,8 @@ def make_examples(task: Any, count: int) -> ListExamples:
     for _ in range(count):
         if task.problem == "regression":
             rows["labels"].append(chance.uniform(-4, 4))
+        elif task.problem == "texts":
+            rows["labels"].append([rows["target"][len(rows["labels"])]])
         elif task.problem == "tags":
             num_words = len(rows["text"][len(rows["labels"])].split())
             rows["labels"].append([chance.randrange(4) for _ in range(num_words)])

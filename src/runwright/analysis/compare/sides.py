@@ -19,7 +19,7 @@ SPLITS = ("test", "validation")  # whose rows are compared, in this order
 IGNORED_SETTINGS = ("name", "output_dir", "resume", "tracker.", "launch.")  # they change no metric
 SEEDS = ("seed", "seeds.data", "seeds.init", "seeds.dropout")
 # Metrics of which less is better; of any other one more is, unless the configuration says otherwise.
-LESS_IS_BETTER = ("loss", "error", "mae", "mse", "rmse", "perplexity", "ter")
+LESS_IS_BETTER = ("loss", "error", "mae", "mse", "rmse", "perplexity", "bits_per_byte", "ter")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -100,10 +100,10 @@ TASKS = (
     unique("task.tag_names", "tag"),
     rule(task.tags_are_of_the_scheme, "task.tag_names", "task.scheme"),
     distinct("task.text_column", "task.label_column", "task.text_pair_column", "task.negative_column?"),
+    at_most("task.evaluation_stride", "task.max_length"),
     # answers to questions
     rule(task.window_has_room_for_new_text, "task.max_length", "task.max_question_length", "task.overlap"),
     at_most("task.max_answer_length", "task.max_length", less=True),
-    rule(task.texts_are_generated, "metric", "task._target_", "generation?"),
     rule(task.unanswerable_needs_a_threshold, "metric", "task.no_answer_threshold"),
     rule(
         task.threshold_is_tuned_on_something,

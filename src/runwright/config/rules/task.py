@@ -9,12 +9,12 @@ from runwright.config.rules.makers import Mistakes, as_dict, as_list, is_number,
 from runwright.config.tag_schemes import LETTERS, misfits, scheme_problem
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
-LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity", "ter"}  # of the shipped metrics
+# Of the shipped metrics.
+LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity", "bits_per_byte", "ter"}
 OWN_DIRECTION = {"runwright.metric.evaluate_adapter.script_metric"}  # it may be any metric
 SPECIAL_TOKENS = 8  # more than any tokenizer puts around a question and a text
 FOCAL = "runwright.task.losses.Focal"
 ANSWER_METRICS = "runwright.metric.answers."
-TEXT_METRICS = "runwright.metric.texts."
 TRAINED = "runwright.tokenizer.trained."
 NUM_BYTES = 256
 WHOLE = ("byte_level", "metaspace")  # steps that change the text, and the decoders that change it back
@@ -109,13 +109,6 @@ def unanswerable_needs_a_threshold(metrics: Any, threshold: Any) -> Mistakes:
                 "questions that all have one",
                 "set task.no_answer_threshold to a number or tune",
             )
-
-
-def texts_are_generated(metrics: Any, target: Any, generation: Any) -> Mistakes:
-    for name, node in as_dict(metrics).items() if generation is None else ():
-        if str(as_dict(node).get(TARGET)).startswith(TEXT_METRICS) and _only_problem(target) == "texts":
-            given, hint = "a metric of generated texts, with generation null", "generation=greedy"
-            yield Mistake(f"metric.{name}", given, "a strategy of generation", hint)
 
 
 def threshold_is_tuned_on_something(threshold: Any, share: Any, files: Any) -> Mistakes:

@@ -38,7 +38,7 @@ class DropColumns(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class CastColumns(Step):
-    """Columns get another type; an empty text becomes null, 3.0 as text is "3".
+    """Columns get another type; an empty text becomes null, 3.0 as text is "3", a list its texts in a row.
 
     Raises DataError naming the row of a value that cannot be one of that type.
     """
@@ -116,10 +116,12 @@ def as_text(value: Any) -> str:
 
 
 def text_of(value: Any) -> str:
-    """A value as one text: words of a list with spaces between them, null as none."""
+    """A value as one text: words of a list, or texts of its messages, with spaces between; null as none."""
     if value is None:
         return ""
-    return " ".join(map(str, value)) if isinstance(value, list) else as_text(value)
+    if not isinstance(value, list):
+        return as_text(value)
+    return " ".join(" ".join(map(str, v.values())) if isinstance(v, dict) else str(v) for v in value)
 
 
 def as_truth(value: Any) -> bool:
@@ -138,7 +140,7 @@ def _number(value: Any, kind: type[int] | type[float]) -> int | float:
 
 
 _CONVERT: dict[str, Callable[[Any], Any]] = {
-    "string": as_text,
+    "string": text_of,
     "int": partial(_number, kind=int),
     "float": partial(_number, kind=float),
     "bool": as_truth,

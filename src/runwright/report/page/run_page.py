@@ -30,7 +30,7 @@ MAX_CARDS = 6
 MAX_DIFF = 60_000  # characters
 MAX_WORST = 50  # of each split
 MAX_TEXT = 1500
-NOT_TEXT = frozenset({"row_id", "expected", "predicted", "score", "scores", "loss"})
+NOT_TEXT = frozenset({"row_id", "expected", "predicted", "score", "scores", "loss", "loss_count"})
 
 
 def run_page(record: RunRecord) -> str:

@@ -1,0 +1,192 @@
+"""Next tokens of plain texts: language models from scratch, or fine-tuned on the texts of a domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from runwright.errors import ConfigError
+from runwright.predictions import Ragged, columns_of
+from runwright.task.base import model_inputs
+from runwright.task.generating import MAX_SHOWN, NUM_SAMPLES, GeneratedTexts, GeneratingTask
+from runwright.task.masking import cut_chunks
+from runwright.task.text import IGNORED, MAX_WINDOWS, as_texts
+from runwright.task.token_losses import token_losses
+from runwright.types import Batch, Example, PositiveInt
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blocks(GeneratedTexts):
+    """Losses of N blocks, and for those that are shown the ids of a prompt and of what follows it."""
+
+    num_bytes: np.ndarray | None = None  # [N] int64, bytes of text that the target tokens stand for
+    prompts: Ragged | None = None  # [N] rows of int64 ids, empty where a block is not shown
+    expected: Ragged | None = None  # the same, the tokens that follow
+
+    @property
+    def labelled(self) -> bool:
+        """Return True: a block has the losses of its tokens."""
+        return self.losses is not None
+
+
+class CausalLanguageModeling(GeneratingTask):
+    """Cuts texts into blocks in which each token is predicted from those before it.
+
+    Each token of a text and the end token behind it are a target once, the first one behind a start token.
+    Rows that are joined are so in the order of the data, 1,000 at a time. Metrics count tokens, and there are
+    no predictions of rows; with a strategy of `generation` some blocks are continued at each evaluation.
+    """
+
+    problem = "next_tokens"
+    auto_class = "AutoModelForCausalLM"
+    prediction_type = Blocks
+    predicts_rows = False
+    cuts_windows = True
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        text_column: str,
+        max_length: PositiveInt,
+        join_rows: bool,
+        evaluation_stride: PositiveInt | None,
+    ) -> None:
+        super().__init__(tokenizer, text_columns=(text_column,), max_length=max_length)
+        end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+        if end is None:
+            raise ConfigError(
+                "tokenizer: it has no end token to put between texts; take another, or for a trained one "
+                "tokenizer.family=gpt2"
+            )
+        begins = (tokenizer.bos_token_id, tokenizer.cls_token_id, end)
+        self.start, self.end = next(token for token in begins if token is not None), end
+        self.join_rows = join_rows
+        self.evaluation_stride = evaluation_stride
+        self.shown = np.empty(0, dtype=np.int64)  # examples whose prompts are continued
+
+    def inputs_of(self, rows: Dataset, *, split: str) -> Dataset:
+        """With a column `stride` of the new tokens in a block."""
+        stride = self.max_length if split == "train" else self.evaluation_stride or self.max_length
+        return super().inputs_of(rows, split=split).add_column("stride", [stride] * len(rows))  # pyright: ignore
+
+    def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
+        """Blocks with the token after each one as `labels`, where no block before has it as a target."""
+        chunks = cut_chunks(
+            self.tokenizer,
+            columns[self.text_columns[0]],
+            columns["row_id"],
+            size=self.max_length + 1,
+            join_rows=self.join_rows,
+            overlap=self.max_length + 1 - columns["stride"][0],
+            start=[self.start],
+            end=[self.end],
+        )
+        return [
+            {
+                "example_id": chunk.example_id,
+                "full_length": len(chunk.ids) - 1,
+                "input_ids": chunk.ids[:-1],
+                "labels": [*[IGNORED] * (chunk.num_old - 1), *chunk.ids[chunk.num_old :]],
+                "num_bytes": chunk.num_bytes,
+            }
+            for chunk in chunks
+        ]
+
+    def encode_records(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
+        """Prompts behind a start token, to be continued."""
+        texts = as_texts(columns[self.text_columns[0]])
+        encoded = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        return [
+            {"example_id": row_id, "input_ids": [self.start, *ids], "full_length": len(ids) + 1}
+            for row_id, ids in zip(columns["row_id"], encoded, strict=True)
+        ]
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """Padded on the right, whichever side the tokenizer pads: positions count from the left."""
+
+        def padded(rows: list[list[int]], fill: int) -> Tensor:
+            return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=fill)
+
+        ids = [example["input_ids"] for example in examples]
+        batch = {
+            "input_ids": padded(ids, self.tokenizer.pad_token_id),
+            "attention_mask": padded([[1] * len(row) for row in ids], 0),
+            "example_ids": torch.tensor([example["example_id"] for example in examples]),
+        }
+        if "labels" in examples[0]:
+            batch["labels"] = padded([example["labels"] for example in examples], IGNORED)
+            batch["num_bytes"] = torch.tensor([example["num_bytes"] for example in examples])
+        return batch
+
+    def forward(self, model: Any, batch: Batch) -> Tensor:
+        """Losses of the M target tokens in nats, [M]."""
+        return token_losses(model, model_inputs(batch), batch["labels"])
+
+    def start_evaluation(self, example_ids: np.ndarray) -> None:
+        """Choose the blocks that are continued, the same ones on each rank and each time."""
+        spread = np.linspace(0, len(example_ids) - 1, min(NUM_SAMPLES, len(example_ids)))
+        self.shown = np.sort(example_ids)[spread.astype(np.int64)]
+
+    def evaluation_widths(self, widths: np.ndarray) -> np.ndarray:
+        return widths  # few blocks are continued, each from its first half
+
+    def evaluate_batch(self, model: Any, batch: Batch) -> GeneratedTexts:
+        """Losses of blocks with the texts of those that are shown, or texts for prompts."""
+        if "labels" not in batch:
+            return super().evaluate_batch(model, batch)
+        outputs = self.forward(model, batch)
+        is_shown = np.isin(batch["example_ids"].cpu().numpy(), self.shown)
+        rows = np.flatnonzero(is_shown).tolist() if self.strategy else []
+        lists: dict[str, list[Any]] = {
+            name: [()] * len(batch["input_ids"]) for name in ("prompts", "expected", "generated")
+        }
+        if rows:
+            some = {name: tensor[rows] for name, tensor in batch.items()}
+            lengths, sizes = (
+                mask.sum(dim=1).tolist() for mask in (some["attention_mask"], self.prompts(some)[1])
+            )
+            texts, ids = self.generate(model, some).rows(), some["input_ids"].tolist()
+            for row, line, length, size, text in zip(rows, ids, lengths, sizes, texts, strict=True):
+                lists["prompts"][row], lists["expected"][row] = line[:size], line[size:length]
+                lists["generated"][row] = text
+        columns = columns_of(self.predictions(outputs, batch))
+        columns |= {name: Ragged.of(values, dtype=np.int64) for name, values in lists.items()}
+        return Blocks(**columns, num_bytes=batch["num_bytes"].cpu().numpy())
+
+    def prompts(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Records whole, and the first half of blocks."""
+        mask = batch["attention_mask"]
+        if "labels" in batch:
+            sizes = (mask.sum(dim=1, keepdim=True) // 2).clamp(min=1)
+            mask = mask * (mask.cumsum(dim=1) <= sizes)
+        return batch["input_ids"], mask
+
+    def references(self, rows: Any) -> None:
+        return None
+
+    def assemble(self, predictions: Any, rows: Any) -> Any:
+        return predictions
+
+    def samples(self, predictions: Any) -> list[dict[str, Any]]:
+        """The first half of some blocks, the second, and what the model wrote instead."""
+        if self.strategy is None:
+            return []
+        shown = np.flatnonzero(predictions.prompts.lengths)
+        texts = self._texts(GeneratedTexts(example_ids=shown, generated=predictions.generated[shown]))
+        return [
+            {
+                "row_id": int(predictions.example_ids[index]) // MAX_WINDOWS,
+                "prompt": self.tokenizer.decode(predictions.prompts.row(index))[-MAX_SHOWN:],
+                "expected": self.tokenizer.decode(predictions.expected.row(index))[:MAX_SHOWN],
+                "predicted": text if isinstance(text, str) else " | ".join(text),
+            }
+            for index, text in zip(shown.tolist(), () if texts is None else texts, strict=True)
+        ]

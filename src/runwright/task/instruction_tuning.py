@@ -1,0 +1,242 @@
+"""Answers to instructions: pairs of a prompt and a response, or chats, written by a chat template."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from datasets import Dataset
+from jinja2 import TemplateError
+from torch import Tensor
+
+from runwright.errors import ConfigError, DataError, listed
+from runwright.task.base import model_inputs
+from runwright.task.chats import (
+    ANSWER,
+    Form,
+    Message,
+    answer_spans,
+    chat_of,
+    check_forms,
+    form_of,
+    is_answered,
+    read_template,
+    texts_of,
+    without_oldest,
+)
+from runwright.task.generating import GeneratingTask
+from runwright.task.text import IGNORED, Said, notes_of, say
+from runwright.task.token_losses import token_losses
+from runwright.types import Batch, Example, PositiveInt, Splits
+
+MARKS_ANSWERS = re.compile(r"\{%-?\s*generation\s*-?%\}")
+TOO_LONG = "or set task.too_long: drop leaves such rows out, cut_turns the oldest turns of a chat"
+
+
+class InstructionTuning(GeneratingTask):
+    """Trains on every answer of a chat and on nothing else; the last one is written to evaluate.
+
+    Which tokens are answers the template says by `{% generation %}`. One that does not is rendered up to each
+    answer and with it: what is added is the answer, up to the end token.
+    """
+
+    auto_class = "AutoModelForCausalLM"
+    token_fields: ClassVar = {"labels": IGNORED}
+    learned: ClassVar = ("form", "template")
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        forms: dict[str, dict[str, str]],
+        roles: dict[str, str],
+        system: str | None,
+        chat_template: str | None,
+        max_length: PositiveInt,
+        too_long: Literal["refuse", "drop", "cut_turns"],
+    ) -> None:
+        super().__init__(tokenizer, text_columns=(), max_length=max_length)
+        check_forms(forms)
+        if tokenizer.eos_token_id is None:
+            raise ConfigError("tokenizer.name: it has no end token, so no answer could end; take another one")
+        self.forms, self.roles, self.system = forms, roles, system
+        self.opening: list[Message] = [{"role": "system", "content": system}] if system else []
+        self.form: Form = {}  # of the first split
+        self.template_option = chat_template
+        self.template: str | None = None  # its text
+        self.too_long = too_long
+
+    def fit(self, splits: Splits) -> None:
+        """Read every chat and the template; raises DataError naming split, row and column."""
+        split, first = next(iter(splits.items()))
+        self.form = dict(self._form(first.column_names))
+        if (answers := self.form.get("response", "")) not in ("", *first.column_names):
+            raise DataError("no answers to learn from", split=split, column=answers)
+        self.template = read_template(self.template_option) or self.tokenizer.chat_template
+        self.use_learned()
+        said: dict[str, Said] = {split: {} for split in splits}
+        for split, rows in splits.items():
+            self._chats(rows, split=split, said=said[split])
+        self.notes = notes_of(said, splits)
+
+    def use_learned(self) -> None:
+        keys = ("messages", "prompt", "input")
+        self.text_columns = tuple(self.form[key] for key in keys if key in self.form)
+        others = ("input", "system", "response")
+        self.label_columns = tuple(self.form[key] for key in others if key in self.form)
+        self.tokenizer.chat_template = self.template  # saved with it
+
+    def _form(self, names: Collection[str]) -> Form:
+        form = form_of(self.forms, names)
+        if form is None:
+            wanted = "; ".join(f"{name}: {listed(form.values())}" for name, form in self.forms.items())
+            present = listed(name for name in names if name != "row_id")
+            raise DataError(f"columns are {present}, expected those of one of task.forms ({wanted})")
+        return form
+
+    def columns_in(self, names: Collection[str]) -> tuple[str, ...]:
+        form = self._form(names)
+        return (form["messages" if "messages" in form else "prompt"],)
+
+    def texts_in(self, names: Collection[str]) -> tuple[str, ...]:
+        form = self._form(names)
+        keys = ("messages", "system", "prompt", "input", "response")
+        return tuple(form[key] for key in keys if key in form and form[key] in names)
+
+    def _chats(
+        self, rows: Any, *, split: str | None = None, said: Said | None = None, to_answer: bool = False
+    ) -> list[list[Message]]:
+        """The messages of each row up to the last answer, or to the prompt before it."""
+        names = getattr(rows, "column_names", rows)
+        form = self._form(names)
+        used = self.texts_in(names)
+        has_answers = "messages" in form or form["response"] in names
+        chats: list[list[Message]] = []
+        for row, values in enumerate(zip(*(rows[name][:] for name in used), strict=True)):
+            columns = dict(zip(used, values, strict=True))
+            try:
+                chat = chat_of(columns, form, roles=self.roles, system=self.system)
+            except DataError as error:
+                raise DataError(error.problem, split=split, row=row, column=used[0]) from error
+            while to_answer and is_answered(chat):
+                chat.pop()
+            end = max((i + 1 for i, message in enumerate(chat) if message["role"] == ANSWER), default=0)
+            if has_answers and not end and not to_answer:
+                problem = f"a chat without a turn of {ANSWER!r} (task.roles gives other names of it)"
+                raise DataError(problem, split=split, row=row, column=used[0])
+            say(said, "turns after the last answer are left out", row, if_=0 < end < len(chat))
+            chats.append(chat[:end] if end and not to_answer else chat)
+        return chats
+
+    def inputs_of(self, rows: Dataset, *, split: str) -> Dataset:
+        """`row_id` and `messages`, each chat as JSON."""
+        chats = [json.dumps(chat) for chat in self._chats(rows, split=split)]
+        return rows.select_columns(["row_id"]).add_column("messages", chats)  # pyright: ignore
+
+    def references(self, rows: Any) -> list[list[str]] | None:
+        """The last answer of each row, or all of those that its response lists."""
+        chats = self._chats(rows)
+        if not all(map(is_answered, chats)):
+            return None
+        column = self._form(getattr(rows, "column_names", rows)).get("response")
+        values = rows[column][:] if column else [None] * len(chats)
+        return [texts_of(value) or [chat[-1]["content"]] for value, chat in zip(values, chats, strict=True)]
+
+    def prompt_texts(self, rows: Any) -> list[str]:
+        """What stands before the last answer of each row."""
+        return ["\n".join(turn["content"] for turn in chat) for chat in self._chats(rows, to_answer=True)]
+
+    def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
+        """One example for each chat, with the target token of each position as `labels` where it has answers.
+
+        `prompt_length` is the number of tokens before the last answer.
+        """
+        if not self.tokenizer.chat_template:
+            raise ConfigError(
+                "task.chat_template: the tokenizer has none; give a file with one, or its text (docs/data.md)"
+            )
+        examples: list[Example] = []
+        for row, text in enumerate(columns["messages"]):
+            try:
+                example = self._example(json.loads(text))
+            except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+                reason = str(error).strip() or type(error).__name__
+                raise DataError(f"the chat template fails: {reason.splitlines()[0]}", row=row) from error
+            except DataError as error:
+                raise DataError(error.problem, row=row) from error
+            if example:
+                examples.append({"example_id": columns["row_id"][row], **example})
+        return examples
+
+    def encode_records(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
+        """Examples of records to predict: what stands before the last answer, where they have one."""
+        chats = [json.dumps(chat) for chat in self._chats(columns, to_answer=True)]
+        return self.encode({"row_id": columns["row_id"], "messages": chats})
+
+    def _example(self, chat: list[Message]) -> Example | None:
+        """An example without its id; None for a chat that is too long, where such rows are left out."""
+        ids, answers = self._tokens(chat)
+        full_length = len(ids)
+        while len(ids) > self.max_length:
+            if self.too_long == "drop" and is_answered(chat):
+                return None
+            shorter = without_oldest(chat) if self.too_long == "cut_turns" else None
+            if shorter is None:
+                limit = f"task.max_length={self.max_length} and an answer is never cut"
+                raise DataError(f"{len(ids)} tokens, but {limit}; raise it, {TOO_LONG}")
+            chat = shorter
+            ids, answers = self._tokens(chat)
+        example: Example = {"input_ids": ids, "full_length": full_length, "prompt_length": len(ids)}
+        if not is_answered(chat):
+            return example
+        start = max((i for i in range(1, len(ids)) if answers[i] and not answers[i - 1]), default=0)
+        if not start:
+            raise DataError("the chat template gives no tokens of an answer behind a prompt")
+        targets = [token if is_one else IGNORED for token, is_one in zip(ids, answers, strict=True)]
+        return example | {"labels": [*targets[1:], IGNORED], "prompt_length": start}
+
+    def _tokens(self, chat: list[Message]) -> tuple[list[int], list[int]]:
+        """The tokens of a chat, and a 1 for each that belongs to an answer."""
+        render, answered = self.tokenizer.apply_chat_template, is_answered(chat)
+        if answered and MARKS_ANSWERS.search(self.tokenizer.chat_template):
+            marked = render(chat, return_dict=True, return_assistant_tokens_mask=True)
+            return marked["input_ids"], marked["assistant_masks"]
+        text = render(chat, tokenize=False, add_generation_prompt=not answered)
+        options = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
+        encoded = self.tokenizer(text, **options)
+        spans = answer_spans(chat, text, self.tokenizer) if answered else []
+        inside = [any(a < end and b > start for start, end in spans) for a, b in encoded["offset_mapping"]]
+        return encoded["input_ids"], [*map(int, inside)]
+
+    def example_notes(self, examples: Any, *, split: str, num_rows: int) -> list[str]:
+        """Sentences on rows that were too long, and on a template whose answers do not end."""
+        notes, dropped = [], num_rows - len(examples)
+        cut = int((examples.column("full_length") > self.max_length).sum())
+        what = f"of {num_rows:,} rows are longer than task.max_length={self.max_length}"
+        if dropped:
+            notes.append(f"{split}: {dropped:,} {what} and left out (task.too_long=drop)")
+        if cut:
+            notes.append(f"{split}: {cut:,} {what} and lost their oldest turns (task.too_long=cut_turns)")
+        labels = examples.fetch([0])[0].get("labels", [self.tokenizer.eos_token_id])
+        last = [label for label in labels if label != IGNORED][-1]
+        if last != self.tokenizer.eos_token_id:
+            ends = f"end with {self.tokenizer.decode([last])!r}, not with {self.tokenizer.eos_token!r}"
+            notes.append(f"{split}: answers {ends}: generation.stop_strings has to end them")
+        return notes
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """With `labels` [B, L] where there are answers, and `prompt_lengths` [B]."""
+        lengths = torch.tensor([example["prompt_length"] for example in examples])
+        return super().collate(examples) | {"prompt_lengths": lengths}
+
+    def forward(self, model: Any, batch: Batch) -> Tensor:
+        """Losses of the M tokens of answers in nats, [M]."""
+        return token_losses(model, model_inputs(batch), batch["labels"])
+
+    def prompts(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The tokens before the last answers, [B, L], and the mask that leaves out the rest."""
+        mask = batch["attention_mask"]
+        return batch["input_ids"], mask * (mask.cumsum(dim=1) <= batch["prompt_lengths"][:, None])
