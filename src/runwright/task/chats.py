@@ -113,11 +113,9 @@ def read_template(option: str | None) -> str | None:
 def without_oldest(chat: Sequence[Message]) -> list[Message] | None:
     """The chat without its oldest prompt and the answers to it; None where there is no other prompt."""
     start = int(chat[0]["role"] == "system")
-    answers = [index for index, message in enumerate(chat) if message["role"] == ANSWER]
-    rest = next(
-        (i for i in range(start + 1, len(chat)) if i - 1 in answers and chat[i]["role"] != ANSWER), len(chat)
-    )
-    return None if rest == len(chat) else [*chat[:start], *chat[rest:]]
+    is_answer = [message["role"] == ANSWER for message in chat]
+    rest = next((i for i in range(start + 1, len(chat)) if is_answer[i - 1] and not is_answer[i]), 0)
+    return [*chat[:start], *chat[rest:]] if rest else None
 
 
 def answer_spans(chat: Sequence[Message], text: str, tokenizer: Any) -> list[tuple[int, int]]:
