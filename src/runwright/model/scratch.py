@@ -9,6 +9,7 @@ import torch
 from runwright.errors import ConfigError, did_you_mean
 from runwright.model.configuration import (
     auto_class,
+    check_causal,
     check_padding,
     head_options,
     log,
@@ -81,6 +82,7 @@ def build(
         reason = " ".join(str(error).split()).partition(" Model type should be one of")[0]
         raise ConfigError(f"model: cannot build {architecture!r}: {reason}") from error
     check_padding(model)
+    check_causal(model, head)
     check_positions(model, head.max_length)
     check_types(model, head.num_types)
     set_initial_bias(model, head, new=None)

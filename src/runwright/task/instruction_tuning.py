@@ -66,7 +66,6 @@ class InstructionTuning(GeneratingTask):
         self.template_option = chat_template
         self.template: str | None = None  # its text
         self.too_long = too_long
-        self.label_columns: tuple[str, ...] = ()
 
     def fit(self, splits: Splits) -> None:
         """Read every chat and the template; raises DataError naming split, row and column."""
@@ -84,7 +83,6 @@ class InstructionTuning(GeneratingTask):
     def use_learned(self) -> None:
         keys = ("messages", "prompt", "input")
         self.text_columns = tuple(self.form[key] for key in keys if key in self.form)
-        self.label_columns = (self.form["response"],) if "response" in self.form else ()
         self.tokenizer.chat_template = self.template  # saved with it
 
     def _form(self, names: Collection[str]) -> Form:

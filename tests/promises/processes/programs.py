@@ -17,6 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from runwright.task.answers import NO_ANSWER
+from runwright.task.causal_language_modeling import CausalLanguageModeling
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
 from runwright.task.question_answering import QuestionAnswering
 from runwright.task.sentence_embedding import SentenceEmbedding
@@ -50,12 +51,12 @@ DROPOUTS_OF_HEADS = ("classifier_dropout", "seq_classif_dropout")
 
 # (problem, architecture); "pair" and "coupled" are single-label on two texts, and a loss over the batch;
 # "embedding" has in-batch negatives, "answers" the two ends of a span, "hidden_tokens" masks by chance,
-# "texts" targets of other lengths than their sources
+# "texts" targets of other lengths than their sources, "next_tokens" blocks that run over several texts
 PROBLEMS = (
     ("single_label", "bert"), ("single_label", "roberta"), ("single_label", "distilbert"), ("pair", "bert"),
     ("multi_label", "bert"), ("regression", "bert"), ("coupled", "bert"),
     ("embedding", "bert"), ("answers", "bert"), ("tags", "bert"), ("hidden_tokens", "bert"),
-    ("texts", "t5"),
+    ("texts", "t5"), ("next_tokens", "llama"),
 )  # fmt: skip
 CUTS = {1: (1, 4, 8), 2: (4, 3), 4: (2, 4), 3: (4, 2)}  # microbatches by the number of processes
 ASSIGNMENTS = ("by cost", "prefix", "reversed", "last rank")
@@ -332,6 +333,10 @@ def make_task(problem: str) -> Any:
             max_target_length=12, source_language=None, target_language=None, forced_first_token=None,
             label_smoothing=0.1,
         )  # fmt: skip
+    if problem == "next_tokens":
+        tokenizer.eos_token = "[MASK]"
+        options: Any = {"text_column": "text", "max_length": 7, "join_rows": True, "evaluation_stride": None}
+        return CausalLanguageModeling(tokenizer, **options)
     if problem == "hidden_tokens":
         return MaskedLanguageModeling(
             tokenizer, text_column="text", max_length=40, join_rows=False, mask_probability=0.3,

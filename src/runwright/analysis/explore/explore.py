@@ -173,7 +173,9 @@ def choose_columns(data: LoadedData, task: Any) -> Columns:
     if missing:
         instead = ", ".join(texts) or "nothing"
         notes.append(f"there is no column {missing}, which the task wants; taken for texts: {instead}")
-    if label not in names:
+    if task.generates:
+        label = None  # its targets are texts, whatever their column is called
+    elif label not in names:
         label = next((name for name in USUAL_LABELS if name in names), None)
         if task.label_column is not None:
             notes.append(f"there is no column {task.label_column}; taken for labels: {label or 'nothing'}")
