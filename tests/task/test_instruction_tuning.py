@@ -138,6 +138,7 @@ def test_an_input_and_a_system_text_join_the_prompt(make: Callable[..., Instruct
     assert task.prompt_texts(rows) == ["Answer.\nAdd.\n\n2 and 2", "Answer.\nAdd."]
     assert task.references(rows) == [["4"], ["5"]]
     assert task.text_columns == ("instruction", "input")
+    assert task.opening == [{"role": "system", "content": "Answer."}]
 
 
 def test_the_form_is_the_one_whose_columns_are_all_there(make: Callable[..., InstructionTuning]) -> None:

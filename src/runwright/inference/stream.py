@@ -92,7 +92,8 @@ def _answer(run: FinishedRun, messages: list[dict[str, str]], stream: TextIO, *,
     room = getattr(config, "max_position_embeddings", None) or run.task.max_length
     removed = 0
     while True:
-        ids = run.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
+        chat = [*getattr(run.task, "opening", ()), *messages]
+        ids = run.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)
         ids = ids["input_ids"]
         if len(ids) + strategy.max_new_tokens <= room:
             break

@@ -113,8 +113,25 @@ def read_template(option: str | None) -> str | None:
 def without_oldest(chat: Sequence[Message]) -> list[Message] | None:
     """The chat without its oldest prompt and the answers to it; None where there is no other prompt."""
     start = int(chat[0]["role"] == "system")
-    answers = [index for index, message in enumerate(chat) if message["role"] == ANSWER]
-    rest = next(
-        (i for i in range(start + 1, len(chat)) if i - 1 in answers and chat[i]["role"] != ANSWER), len(chat)
-    )
-    return None if rest == len(chat) else [*chat[:start], *chat[rest:]]
+    is_answer = [message["role"] == ANSWER for message in chat]
+    rest = next((i for i in range(start + 1, len(chat)) if is_answer[i - 1] and not is_answer[i]), 0)
+    return [*chat[:start], *chat[rest:]] if rest else None
+
+
+def answer_spans(chat: Sequence[Message], text: str, tokenizer: Any) -> list[tuple[int, int]]:
+    """First character of each answer in the rendered chat, and one past its end token.
+
+    Raises DataError for a template that renders the beginning of a chat otherwise where it goes on.
+    """
+    render, spans = tokenizer.apply_chat_template, []
+    for turn in [number for number, message in enumerate(chat) if message["role"] == ANSWER]:
+        before = render(chat[:turn], tokenize=False, add_generation_prompt=True)
+        after = render(chat[: turn + 1], tokenize=False)
+        if not (text.startswith(after) and after.startswith(before)):
+            raise DataError(
+                f"the chat template renders turn {turn + 1} otherwise where it ends or others follow; "
+                "mark the answers in it with {% generation %} and {% endgeneration %}"
+            )
+        end = after.rfind(tokenizer.eos_token, len(before)) + len(tokenizer.eos_token)
+        spans.append((len(before), len(after) if after[end:].strip() else end))
+    return spans

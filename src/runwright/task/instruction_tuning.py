@@ -18,6 +18,7 @@ from runwright.task.chats import (
     ANSWER,
     Form,
     Message,
+    answer_spans,
     chat_of,
     check_forms,
     form_of,
@@ -62,6 +63,7 @@ class InstructionTuning(GeneratingTask):
         if tokenizer.eos_token_id is None:
             raise ConfigError("tokenizer.name: it has no end token, so no answer could end; take another one")
         self.forms, self.roles, self.system = forms, roles, system
+        self.opening: list[Message] = [{"role": "system", "content": system}] if system else []
         self.form: Form = {}  # of the first split
         self.template_option = chat_template
         self.template: str | None = None  # its text
@@ -83,6 +85,8 @@ class InstructionTuning(GeneratingTask):
     def use_learned(self) -> None:
         keys = ("messages", "prompt", "input")
         self.text_columns = tuple(self.form[key] for key in keys if key in self.form)
+        others = ("input", "system", "response")
+        self.label_columns = tuple(self.form[key] for key in others if key in self.form)
         self.tokenizer.chat_template = self.template  # saved with it
 
     def _form(self, names: Collection[str]) -> Form:
@@ -203,26 +207,9 @@ class InstructionTuning(GeneratingTask):
         text = render(chat, tokenize=False, add_generation_prompt=not answered)
         options = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
         encoded = self.tokenizer(text, **options)
-        spans = self._answers(chat, text) if answered else []
+        spans = answer_spans(chat, text, self.tokenizer) if answered else []
         inside = [any(a < end and b > start for start, end in spans) for a, b in encoded["offset_mapping"]]
         return encoded["input_ids"], [*map(int, inside)]
-
-    def _answers(self, chat: list[Message], text: str) -> list[tuple[int, int]]:
-        """First character of each answer in the rendered chat, and one past its end token."""
-        render, spans = self.tokenizer.apply_chat_template, []
-        for turn, message in enumerate(chat):
-            if message["role"] != ANSWER:
-                continue
-            before = render(chat[:turn], tokenize=False, add_generation_prompt=True)
-            after = render(chat[: turn + 1], tokenize=False)
-            if not (text.startswith(after) and after.startswith(before)):
-                raise DataError(
-                    f"the chat template renders turn {turn + 1} otherwise where it ends or others follow; "
-                    "mark the answers in it with {% generation %} and {% endgeneration %}"
-                )
-            end = after.rfind(self.tokenizer.eos_token, len(before)) + len(self.tokenizer.eos_token)
-            spans.append((len(before), len(after) if after[end:].strip() else end))
-        return spans
 
     def example_notes(self, examples: Any, *, split: str, num_rows: int) -> list[str]:
         """Sentences on rows that were too long, and on a template whose answers do not end."""

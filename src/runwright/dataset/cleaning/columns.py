@@ -116,10 +116,12 @@ def as_text(value: Any) -> str:
 
 
 def text_of(value: Any) -> str:
-    """A value as one text: words of a list with spaces between them, null as none."""
+    """A value as one text: words of a list, or texts of its messages, with spaces between; null as none."""
     if value is None:
         return ""
-    return " ".join(map(str, value)) if isinstance(value, list) else as_text(value)
+    if not isinstance(value, list):
+        return as_text(value)
+    return " ".join(" ".join(map(str, v.values())) if isinstance(v, dict) else str(v) for v in value)
 
 
 def as_truth(value: Any) -> bool:
