@@ -15,6 +15,7 @@ resume      seconds until the first batch at step 1,000,000 and at step 10, ours
             skip_first_batches, on 4 million rows of one epoch in batches of 4
 start       seconds from the command to the end of step 1, ours and a script with transformers' Trainer
 predict     seconds of `runwright predict` for one text, and of the same model loaded by hand
+generate    new tokens a second for 500 prompts of mixed lengths, ours and model.generate on one at a time
 command     seconds of --help, --cfg job, validate and completion
 
 Data, model and options are those of the given overrides (default: experiment=vader on 2,000 rows). With
@@ -36,6 +37,7 @@ from typing import Any
 from benchmarks import prediction, training
 from benchmarks.checkpoint import checkpoint_pair
 from benchmarks.command import measure_commands
+from benchmarks.generate import measure_generate
 from benchmarks.predict import measure_predict
 from benchmarks.resume import measure_resume
 from benchmarks.setting import Setting, compare, interleave, prepare
@@ -43,7 +45,17 @@ from benchmarks.start import measure_start
 from benchmarks.tracking import measure_tracking
 from runwright.report.summary import peak_memory_bytes
 
-PARTS = ("training", "prediction", "checkpoint", "tracking", "resume", "start", "predict", "command")
+PARTS = (
+    "training",
+    "prediction",
+    "checkpoint",
+    "tracking",
+    "resume",
+    "start",
+    "predict",
+    "generate",
+    "command",
+)
 DEFAULT_OVERRIDES = ["experiment=vader", "dataset.subset.train=2000"]
 
 
@@ -73,6 +85,7 @@ def main() -> int:
         "resume": lambda: measure_resume(args.repeats),
         "start": lambda: measure_start(args.repeats),
         "predict": lambda: measure_predict(args.repeats),
+        "generate": lambda: measure_generate(args.repeats),
         "command": lambda: measure_commands(args.repeats),
     }
     results: dict[str, Any] = {}

@@ -52,6 +52,14 @@ TASKS: dict[str, list[str]] = {
         "metric=[exact_match]",
     ],
     "hidden tokens": ["task=masked_language_modeling", "task.max_length=16", "metric=[perplexity]"],
+    "next tokens": [
+        "task=causal_language_modeling", "task.max_length=16", "task.evaluation_stride=8",
+        "generation=greedy", "generation.max_new_tokens=4", "metric=[perplexity,bits_per_byte]",
+    ],
+    "next tokens of each text": [
+        "task=causal_language_modeling", "task.max_length=16", "task.join_rows=false",
+        "metric=[bits_per_byte]",
+    ],
     "texts from texts": [
         "task=translation", "task.source_column=text", "task.target_column=other", "task.label_smoothing=0.1",
         "task.max_length=16", "generation.max_new_tokens=4", "metric=[chrf]",
@@ -125,6 +133,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_verify_holds_for_each_task_on_two_processes(name: str, project: Path) -> None:
     models = {
         "texts from texts": ENCODER_DECODER,
+        "next tokens": [*DECODER, "model.architecture=gpt2"],
+        "next tokens of each text": DECODER,
         "answers to prompts": DECODER,
         "answers to prompts by adapters": ADAPTED,
     }

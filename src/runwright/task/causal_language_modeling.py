@@ -85,7 +85,7 @@ class CausalLanguageModeling(GeneratingTask):
             columns["row_id"],
             size=self.max_length + 1,
             join_rows=self.join_rows,
-            overlap=self.max_length + 1 - columns["stride"][0],
+            overlap=self.max_length + 1 - columns.get("stride", [self.max_length])[0],
             start=[self.start],
             end=[self.end],
         )

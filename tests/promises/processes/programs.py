@@ -17,6 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from runwright.task.answers import NO_ANSWER
+from runwright.task.causal_language_modeling import CausalLanguageModeling
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
 from runwright.task.question_answering import QuestionAnswering
 from runwright.task.sentence_embedding import SentenceEmbedding
@@ -50,12 +51,12 @@ DROPOUTS_OF_HEADS = ("classifier_dropout", "seq_classif_dropout")
 
 # (problem, architecture); "pair" and "coupled" are single-label on two texts, and a loss over the batch;
 # "embedding" has in-batch negatives, "answers" the two ends of a span, "hidden_tokens" masks by chance,
-# "texts" targets of other lengths than their sources
+# "texts" targets of other lengths than their sources, "next_tokens" blocks that run over several texts
 PROBLEMS = (
     ("single_label", "bert"), ("single_label", "roberta"), ("single_label", "distilbert"), ("pair", "bert"),
     ("multi_label", "bert"), ("regression", "bert"), ("coupled", "bert"),
     ("embedding", "bert"), ("answers", "bert"), ("tags", "bert"), ("hidden_tokens", "bert"),
-    ("texts", "t5"),
+    ("texts", "t5"), ("next_tokens", "llama"),
 )  # fmt: skip
 CUTS = {1: (1, 4, 8), 2: (4, 3), 4: (2, 4), 3: (4, 2)}  # microbatches by the number of processes
 ASSIGNMENTS = ("by cost", "prefix", "reversed", "last rank")
@@ -198,6 +199,47 @@ def evaluation(folder: Path) -> None:
     end_ranks(ranks)
 
 
+def generation(folder: Path) -> None:
+    """Texts of a small encoder-decoder by each strategy, on this number of processes and cut otherwise."""
+    from runwright.generation.strategies import Beam, Greedy, PromptLookup, Sample
+
+    ranks = join()
+    common: dict[str, Any] = {
+        "max_new_tokens": 8, "min_new_tokens": 0, "no_repeat_ngram_size": 3, "repetition_penalty": 1.2,
+        "stop_strings": ["plot"],
+    }  # fmt: skip
+    task = SequenceToSequence(
+        make_task("single_label").tokenizer, source_column="source", target_column="target", prefix="",
+        max_length=32, max_target_length=32, source_language=None, target_language=None,
+        forced_first_token=None, label_smoothing=0.0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+    ids = {"pad_token_id": task.tokenizer.pad_token_id, "eos_token_id": task.tokenizer.sep_token_id}
+    config = AutoConfig.for_model(
+        "t5", vocab_size=len(task.tokenizer), decoder_start_token_id=0, **sizes, **ids
+    )
+    model: Any = transformers.AutoModelForSeq2SeqLM.from_config(config)
+    beams: dict[str, Any] = {"num_beams": 4, "length_penalty": 1.0, "early_stopping": True}
+    draws: dict[str, Any] = {"temperature": 1.0, "top_k": None, "top_p": 0.9, "min_p": None, "seed": 1}
+    texts: dict[str, Any] = {}
+    for strategy in (
+        Greedy(**common),
+        Beam(**common, **beams, num_return_sequences=1),
+        Sample(**common, **draws, num_return_sequences=2),
+        PromptLookup(**common, prompt_lookup_num_tokens=4, max_matching_ngram_size=2),
+    ):
+        task.strategy = strategy
+        examples = make_examples(task, 19)
+        rows = {"row_id": examples.example_ids.tolist(), "source": [""] * 19}
+        predictions = predict(model, task, examples, max_tokens=200 * ranks.num_ranks, ranks=ranks)
+        predicted: Any = task.assemble_records(predictions, rows).predicted
+        texts[type(strategy).__name__] = predicted.tolist()
+    if ranks.is_first:
+        (folder / f"generation-{ranks.num_ranks}.json").write_text(json.dumps(texts))
+    end_ranks(ranks)
+
+
 def odd_cases(folder: Path) -> None:
     """Parameters that some ranks do not use, a gradient scaler without a loss, large and empty messages."""
     ranks = join()
@@ -332,6 +374,10 @@ def make_task(problem: str) -> Any:
             max_target_length=12, source_language=None, target_language=None, forced_first_token=None,
             label_smoothing=0.1,
         )  # fmt: skip
+    if problem == "next_tokens":
+        tokenizer.eos_token = "[MASK]"
+        options: Any = {"text_column": "text", "max_length": 7, "join_rows": True, "evaluation_stride": None}
+        return CausalLanguageModeling(tokenizer, **options)
     if problem == "hidden_tokens":
         return MaskedLanguageModeling(
             tokenizer, text_column="text", max_length=40, join_rows=False, mask_probability=0.3,
@@ -385,6 +431,8 @@ def make_examples(task: Any, count: int) -> ListExamples:
         elif task.problem == "tags":
             num_words = len(rows["text"][len(rows["labels"])].split())
             rows["labels"].append([chance.randrange(4) for _ in range(num_words)])
+        elif task.problem == "texts":
+            rows["labels"].append([" ".join(chance.choices(WORDS, k=chance.randint(1, 9)))])
         elif task.problem == "multi_label":
             rows["labels"].append(sorted(chance.sample(range(4), k=chance.randint(0, 3))))
         else:

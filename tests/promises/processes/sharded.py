@@ -25,7 +25,7 @@ from runwright.trainer.step import Stepper
 STEPS = (
     ("single_label", "bert", 2), ("single_label", "bert", 8), ("single_label", "roberta", 3),
     ("pair", "bert", 1), ("multi_label", "distilbert", 3), ("regression", "bert", 2), ("coupled", "bert", 3),
-    ("texts", "t5", 3),
+    ("next_tokens", "gpt2", 3), ("texts", "t5", 3),
 )  # fmt: skip
 UNEVEN = (STEPS[1], STEPS[2], STEPS[6])  # 1, 3 and 3 microbatches by uneven cost, or none
 
