@@ -44,7 +44,10 @@ CONF = {
 }
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Recipes that are shortened: numbers of epochs, steps and rows held out.
-SHORTENED = {"eng_fra": (r"((?:max|evaluate_every)_epochs): \d+", r"\1: 1")}
+SHORTENED = {
+    "eng_fra": (r"((?:max|evaluate_every)_epochs): \d+", r"\1: 1"),
+    "shakespeare_char": (r"((?:max|evaluate_every|save_every)_steps): \d+", r"\1: 20"),
+}
 METRIC = """
 import datasets
 import evaluate
@@ -245,11 +248,15 @@ def write_prompts(folder: Path) -> None:
     texts = [text for text, _ in sentences(60)]
     pairs = [{"source": t, "target": " ".join(swaps.get(w, w) for w in t.split())} for t in texts]
     write_rows(folder / "pairs_fr.csv", pairs)
-    write_rows(folder / "PATH" / "eng-fra.txt", pairs, delimiter="\t", header=False)
+    written = [{**pair, "origin": "by us"} for pair in pairs]
+    write_rows(folder / "PATH" / "eng-fra.txt", written, delimiter="\t", header=False)
     summaries = [{"text": f"{text}. So we left.", "summary": text[:20]} for text in texts]
     write_rows(folder / "articles.jsonl", summaries)
     turns = [({"role": "user", "content": t}, {"role": "assistant", "content": t.split()[1]}) for t in texts]
     write_rows(folder / "chats.jsonl", [{"messages": turn} for turn in turns])
+    for name in ("train.txt", "validation.txt"):
+        text = "".join(f"ROMEO:\n{text}.\n\n" for text in texts)
+        (folder / "PATH" / name).write_text(text, encoding="utf-8")
     (folder / "prompts.txt").write_text("The soup\nThe room\n", encoding="utf-8")
 
 
