@@ -101,9 +101,7 @@ class Records:
         except ConfigError as error:
             raise ConfigError(*(_OPTION.sub(r"--\1", text) for text in error.mistakes)) from error
         except DataError as error:
-            where: dict[str, Any] = (
-                error.where | {"split": None} | ({"file": self.name} if self._spool else {})
-            )
+            where: Any = error.where | {"split": None} | ({"file": self.name} if self._spool else {})
             raise DataError(_OPTION.sub(r"--\1", error.problem), **where) from error
 
     def _candidates(self, own: Sequence[_Own], format_name: str | None) -> list[Reader]:
@@ -301,7 +299,6 @@ def texts_of(
 
 
 def in_chunks(records: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Lists of at most `size` records."""
     iterator = iter(records)
     while chunk := list(islice(iterator, size)):
         yield chunk

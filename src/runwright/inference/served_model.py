@@ -106,7 +106,6 @@ class ThroughRunwright:
         self.run = load_run(folder, generation=strategy_of(folder))
 
     def predict(self, columns: dict[str, list[str]]) -> dict[str, list[Any]]:
-        """The predictions of the task, by column."""
         from runwright.inference.load import predict_records
 
         names = self.settings["text_columns"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,6 @@ Said = dict[str, list[int]]
 
 
 def say(said: Said | None, sentence: str, row: int, *, if_: bool = True) -> None:
-    """Note a sentence for a row."""
     if said is not None and if_:
         said.setdefault(sentence, []).append(row)
 
@@ -38,6 +37,11 @@ def notes_of(said: Mapping[str, Said], splits: Splits) -> list[str]:
 def as_texts(values: Iterable[Any]) -> list[str]:
     """Values of a column as text, missing ones as empty text."""
     return ["" if value is None else str(value) for value in values]
+
+
+def objects(values: Collection[Any]) -> np.ndarray:
+    """[N] object, whatever the values are: numpy.array takes tuples and lists apart."""
+    return np.fromiter(values, dtype=object, count=len(values))
 
 
 def trimmed(text: str, start: int, end: int) -> Span:

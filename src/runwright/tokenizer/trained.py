@@ -4,27 +4,65 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from tokenizers import Tokenizer, models, processors
+from tokenizers import AddedToken, Tokenizer, models, processors
 from transformers import PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError, DataError
+from runwright.tokenizer import pipeline
 from runwright.tokenizer.algorithms import Bpe, Unigram, WordPiece, Words
-from runwright.tokenizer.families import FAMILIES, FamilyName
-from runwright.tokenizer.pipeline import (
-    DecoderName,
-    NormalizerName,
-    PreTokenizerName,
-    make_decoder,
-    make_normalizer,
-    make_pre_tokenizer,
-)
+from runwright.tokenizer.pipeline import DecoderName, NormalizerName, PreTokenizerName
 from runwright.tokenizer.pretrained import load_pretrained
 from runwright.tokenizer.texts import Corpus, RunTexts
 from runwright.types import PositiveInt
 
 ALGORITHMS = "Bpe, WordPiece, Unigram or Words of runwright.tokenizer.algorithms"
+
+FamilyName = Literal["bert", "roberta", "t5", "gpt2", "llama", "plain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Special tokens by role, the first of the vocabulary in this order, and the frame they make."""
+
+    roles: dict[str, str]  # `pad` is the role of transformers' pad_token
+    single: str = "$A"  # $A is the text
+    pair: str = "$A $B"  # $B the second one; `:1` is the token type
+
+    @property
+    def tokens(self) -> list[str]:
+        return list(dict.fromkeys(self.roles.values()))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments of a transformers tokenizer."""
+        settings: dict[str, Any] = {f"{role}_token": token for role, token in self.roles.items()}
+        if settings.get("mask_token") == "<mask>":  # `a <mask>` is `a`, mask: the space belongs to the mask
+            settings["mask_token"] = AddedToken("<mask>", lstrip=True, special=True)
+        types = ["token_type_ids"] if ":1" in self.pair else []
+        return settings | {"model_input_names": ["input_ids", *types, "attention_mask"]}
+
+
+FAMILIES: dict[str, Family] = {
+    "bert": Family(  # BERT, DistilBERT, ELECTRA, DeBERTa, ModernBERT
+        {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"},
+        "[CLS] $A [SEP]",
+        "[CLS] $A [SEP] $B:1 [SEP]:1",
+    ),
+    "roberta": Family(  # RoBERTa, BART, CamemBERT
+        {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>"}
+        | {"cls": "<s>", "sep": "</s>", "mask": "<mask>"},
+        "<s> $A </s>",
+        "<s> $A </s> </s> $B </s>",
+    ),
+    "t5": Family({"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}, "$A </s>", "$A </s> $B </s>"),
+    # One token of its own to pad with: the end of a text is not padding.
+    "gpt2": Family(dict.fromkeys(("bos", "eos", "unk"), "<|endoftext|>") | {"pad": "<|pad|>"}),
+    "llama": Family({"unk": "<unk>", "bos": "<s>", "eos": "</s>", "pad": "<pad>"}, "<s> $A", "<s> $A <s> $B"),
+    "plain": Family({"pad": "[PAD]", "unk": "[UNK]"}),
+}
 
 
 def train(
@@ -48,12 +86,12 @@ def train(
     special = FAMILIES[family]
     tokens = list(dict.fromkeys([*special.tokens, *extra_tokens]))
     inner = Tokenizer(models.WordLevel(unk_token=""))
-    inner.normalizer = make_normalizer(normalizer, replace)
-    inner.pre_tokenizer = make_pre_tokenizer(pre_tokenizer)
+    inner.normalizer = pipeline.make_normalizer(normalizer, replace)
+    inner.pre_tokenizer = pipeline.make_pre_tokenizer(pre_tokenizer)
     corpus = texts.choose(files=files, columns=columns)
     inner.model = _learned(model, inner, corpus, tokens=tokens, unk=special.roles["unk"])
     prefix, suffix = (getattr(model, name, None) for name in ("continuing_prefix", "end_of_word_suffix"))
-    inner.decoder = make_decoder(decoder, prefix=prefix, suffix=suffix)
+    inner.decoder = pipeline.make_decoder(decoder, prefix=prefix, suffix=suffix)
     templates = {"single": special.single, "pair": special.pair} if post_processor is None else post_processor
     if templates:
         inner.post_processor = _frame(templates, tokens)
@@ -122,7 +160,7 @@ def _settings_of(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     """Settings that transformers keeps beside the library's tokenizer."""
     extra: Any = tokenizer.extra_special_tokens or []
     return {
-        "extra_special_tokens": [str(token) for token in extra],
+        "extra_special_tokens": [*map(str, extra)],
         "padding_side": tokenizer.padding_side,
         "truncation_side": tokenizer.truncation_side,
         "model_max_length": tokenizer.model_max_length,
