@@ -107,6 +107,7 @@ TASKS = (
 
 GENERATION = (
     rule(task.task_generates_texts, "generation", "task._target_"),
+    rule(task.texts_are_generated, "metric", "generation?", "task._target_"),
     at_most("generation.min_new_tokens", "generation.max_new_tokens"),
     at_most("generation.num_return_sequences", "generation.num_beams"),
     forbids("generation.num_beams", 1, {}, "2 or more", "one beam is generation=greedy"),

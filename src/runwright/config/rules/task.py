@@ -134,6 +134,15 @@ def task_generates_texts(strategy: Any, target: Any) -> Mistakes:
         yield Mistake("generation", name, expected, "leave it out, or write ~generation")
 
 
+def texts_are_generated(metrics: Any, strategy: Any, target: Any) -> Mistakes:
+    signature = signature_of({TARGET: target})
+    if strategy is None and signature is not None and signature.literals.get("generates"):
+        problem, hint = "a metric of texts with generation null", "choose generation=greedy, beam or sample"
+        for name, node in as_dict(metrics).items():
+            if str(as_dict(node).get(TARGET)).startswith("runwright.metric.texts."):
+                yield Mistake(f"metric.{name}", problem, "texts to judge", hint)
+
+
 def pretrained_model_has_its_own(tokenizer: Any, model: Any, embeddings: Any) -> Mistakes:
     is_trained = str(tokenizer).startswith(TRAINED)
     if is_trained and model == "runwright.model.pretrained.load" and embeddings != "by_token":
