@@ -16,8 +16,7 @@ from runwright.model.configuration import Embeddings, log
 from runwright.model.lora import Lora, add_adapters
 from runwright.model.padding_free import use_padding_free
 from runwright.model.parameters import check_positions, encoder_prefix, freeze_parts, parameter_counts
-from runwright.tokenizer.gguf import in_safetensors
-from runwright.tokenizer.pretrained import open_saved
+from runwright.tokenizer.pretrained import in_safetensors, open_saved
 from runwright.types import Head, OpenFraction
 
 if TYPE_CHECKING:

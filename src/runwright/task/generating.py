@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from runwright.generation.decode import generate
 from runwright.predictions import Ragged, columns_of
 from runwright.task.base import Task
-from runwright.task.text import IGNORED, as_texts, objects, positions_of
+from runwright.task.text import IGNORED, as_texts, objects, positions_of, sums_by_row
 from runwright.types import Batch, Example, LossSum, PerExample
 
 END = -1  # of one of the texts of an example, in GeneratedTexts.generated
@@ -79,13 +78,11 @@ class GeneratingTask(Task):
 
     def predictions(self, outputs: Tensor, batch: Batch) -> GeneratedTexts:
         """Losses of each example, from those of its target tokens [M]."""
-        rows = (batch["labels"] != IGNORED).nonzero()[:, 0]
-        zeros = torch.zeros(len(batch["labels"]), dtype=torch.float64, device=outputs.device)
-        counts = torch.bincount(rows, minlength=len(zeros)).double()
+        losses, counts = sums_by_row(outputs, batch["labels"] != IGNORED)
         return GeneratedTexts(
             example_ids=batch["example_ids"].cpu().numpy(),
-            losses=zeros.index_add(0, rows, outputs.double()).cpu().numpy(),
-            loss_counts=counts.cpu().numpy(),
+            losses=losses,
+            loss_counts=counts,
             groups=batch["groups"].cpu().numpy() if "groups" in batch else None,
         )
 
@@ -159,9 +156,6 @@ class GeneratingTask(Task):
             references = predictions.expected[index]
             described["expected"] = references[0] if len(references) == 1 else references
         return described
-
-    def comparison(self, predictions: Texts) -> None:
-        return None
 
     def tables(self, predictions: Texts) -> dict[str, list[dict[str, Any]]]:
         return {"samples": samples} if (samples := self.samples(predictions)) else {}

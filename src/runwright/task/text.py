@@ -158,6 +158,14 @@ def sums_of_windows(values: np.ndarray | None, firsts: np.ndarray) -> np.ndarray
     return None if values is None else np.add.reduceat(values, firsts)
 
 
+def sums_by_row(values: torch.Tensor, mask: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Sums by row of the values [M] of the tokens in a mask [B, L], and their numbers; [B] float64 each."""
+    rows = mask.nonzero()[:, 0]
+    zeros = torch.zeros(len(mask), dtype=torch.float64, device=values.device)
+    counts = torch.bincount(rows, minlength=len(mask)).double()
+    return zeros.index_add(0, rows, values.double()).cpu().numpy(), counts.cpu().numpy()
+
+
 def positions_of(row_ids: np.ndarray, rows: Any) -> list[int]:
     """Positions in `rows`, a Dataset or lists by name, of the rows with these ids."""
     positions = {int(row_id): position for position, row_id in enumerate(rows["row_id"])}
