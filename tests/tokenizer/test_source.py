@@ -26,7 +26,7 @@ TWO_PROCESSES = """
 import json, logging, sys, yaml
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 from runwright.tokenizer.texts import RunTexts
-from runwright.tokenizer.source import trained_tokenizer
+from runwright.tokenizer.trained import trained_tokenizer
 node = json.loads(sys.argv[1])
 texts = RunTexts(tables=list, column_names=(), columns=(), fingerprint="")
 print(len(trained_tokenizer(node, texts, run_folder=None)))

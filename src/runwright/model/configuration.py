@@ -22,7 +22,6 @@ Embeddings = Literal["by_number", "by_token"]
 
 
 def auto_class(head: Head) -> Any:
-    """The auto class of transformers that a task asks for."""
     import transformers
 
     return getattr(transformers, head.auto_class)

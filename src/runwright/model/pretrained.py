@@ -48,8 +48,6 @@ def load(
     """
     if lora is not None and not isinstance(lora, Lora):
         raise ConfigError("model.lora: expected null or a node of runwright.model.lora.Lora; try model=lora")
-    if lora is not None and freeze:
-        raise ConfigError("model.freeze: adapters freeze everything else by themselves; set it to []")
     source = in_safetensors(resolve_source(name))
     options = {"revision": revision or "main", "trust_remote_code": code_allowed()}
     config, former_names = _load_config(name, source, head, options)
@@ -141,11 +139,8 @@ def _report(
     else:
         log.info("no new weights: the head comes from the checkpoint too")
         if head.label_names and former_names != head.label_names:
-            log.warning(
-                "the head was trained for the labels %s, in this order; the task has %s",
-                listed(former_names),
-                listed(head.label_names),
-            )
+            labels = listed(former_names), listed(head.label_names)
+            log.warning("the head was trained for the labels %s, in this order; the task has %s", *labels)
     if unused:
         log.info("unused weights of the checkpoint: %s", listed(unused))
 

@@ -62,12 +62,9 @@ def build(
         filled = config_class(**options)
         configuration.set_dropout(filled, dropout)
         with configuration.quiet_transformers():
-            model = configuration.auto_class(head).from_config(
-                filled,
-                dtype=getattr(torch, dtype),
-                attn_implementation=None if attention == "auto" else attention,
-                trust_remote_code=False,
-            )
+            execution = {"attn_implementation": None if attention == "auto" else attention}
+            execution |= {"dtype": getattr(torch, dtype), "trust_remote_code": False}
+            model = configuration.auto_class(head).from_config(filled, **execution)
     except StrictDataclassError as error:
         raise ConfigError(f"model.config: {' '.join(str(error).split())}") from error
     except (TypeError, ValueError, ImportError) as error:
