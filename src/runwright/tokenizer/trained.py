@@ -174,13 +174,9 @@ def train(
     templates = {"single": special.single, "pair": special.pair} if post_processor is None else post_processor
     if templates:
         inner.post_processor = _frame(templates, tokens)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=inner,
-        extra_special_tokens=[token for token in tokens if token not in special.tokens],
-        padding_side=padding_side,
-        clean_up_tokenization_spaces=False,
-        **special.settings,
-    )
+    settings = special.settings | {"padding_side": padding_side, "clean_up_tokenization_spaces": False}
+    extra = [token for token in tokens if token not in special.tokens]
+    return PreTrainedTokenizerFast(tokenizer_object=inner, extra_special_tokens=extra, **settings)
 
 
 def like(
