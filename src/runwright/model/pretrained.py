@@ -73,8 +73,7 @@ def load(
     new |= fit_vocabulary(
         model, tokenizer, name=name, source=source, revision=revision, embeddings=embeddings
     )
-    frozen = freeze_parts(model, freeze, new=new)
-    if frozen:
+    if frozen := freeze_parts(model, freeze, new=new):
         log.info("frozen: %s", listed(frozen))
     model = model if lora is None else add_adapters(model, lora, new=new)
     log.info("%s: %s", type(model).__name__, parameter_counts(model))

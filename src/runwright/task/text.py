@@ -95,11 +95,8 @@ def pad_batch(examples: Sequence[Example], tokenizer: Any, token_fields: Mapping
         return torch.tensor(table, dtype=torch.int64)
 
     fills = {"input_ids": tokenizer.pad_token_id, "token_type_ids": 0, **token_fields}
-    batch: Batch = {
-        name: padded((example[name] for example in examples), fill)
-        for name, fill in fills.items()
-        if name in examples[0]
-    }
+    names = [name for name in fills if name in examples[0]]
+    batch: Batch = {name: padded((example[name] for example in examples), fills[name]) for name in names}
     batch["attention_mask"] = padded(([1] * len(example["input_ids"]) for example in examples), 0)
     batch["example_ids"] = torch.tensor([example["example_id"] for example in examples])
     if "group" in examples[0]:
