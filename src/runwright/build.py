@@ -30,9 +30,8 @@ from runwright.metric.bootstrap import is_of_one_class, make_metric
 from runwright.metric.texts import signature_notes
 from runwright.report.progress import Progress
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
-from runwright.tokenizer.source import TOKENIZER_FOLDER, is_trained, trained_tokenizer
 from runwright.tokenizer.texts import BATCH, RunTexts
-from runwright.tokenizer.trained import stand_in
+from runwright.tokenizer.trained import TOKENIZER_FOLDER, is_trained, stand_in, trained_tokenizer
 from runwright.trainer.batches import Batches, BatchOrder, Cut, derive_seed
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.processes import set_threads, start_ranks

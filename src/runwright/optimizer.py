@@ -109,21 +109,21 @@ def parameter_groups(
     if not trainable:
         raise ConfigError("the model has no trainable parameter: model.freeze covers all of it")
     undecayed = _undecayed_names(model, no_decay)
-    depths = parameter_depths(model)
+    depths, num_layers = parameter_depths(model)
     for option, value in (("layer_decay", layer_decay), ("head_lr", head_lr)):
-        if value is not None and not depths.num_layers:
+        if value is not None and not num_layers:
             raise ConfigError(
                 f"optimizer.{option}: the parameters of {type(model).__name__} are not in numbered layers; "
                 "set it to null"
             )
-    top = depths.num_layers + 1
+    top = num_layers + 1
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in trainable:
         depth, rate, prefix = 0, lr, "body." if head_lr is not None else ""
         if layer_decay is not None:
-            depth = depths.by_name[name]
+            depth = depths[name]
             rate, prefix = lr * layer_decay ** (top - depth), f"depth_{depth}."
-        if head_lr is not None and depths.by_name[name] == top:
+        if head_lr is not None and depths[name] == top:
             depth, rate, prefix = top, head_lr, "head."
         decays = name not in undecayed
         group = {

@@ -17,8 +17,7 @@ from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError
 from runwright.model.lora import Lora, add_adapters
 from runwright.model.scratch import build
-from runwright.tokenizer.gguf import in_safetensors
-from runwright.tokenizer.pretrained import load_pretrained
+from runwright.tokenizer.pretrained import in_safetensors, load_pretrained
 from runwright.types import Head
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
@@ -127,7 +126,7 @@ def test_a_gguf_file_is_converted_once_to_the_same_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("RUNWRIGHT_CACHE", str(tmp_path))
-    caplog.set_level(logging.INFO, "runwright.tokenizer.gguf")
+    caplog.set_level(logging.INFO, "runwright.tokenizer.pretrained")
     tokenizer = load_pretrained(name=SMOLLM, revision=None, padding_side=None, pad_token=None)
     folder = in_safetensors(resolve_source(SMOLLM))
     assert tokenizer.eos_token == tokenizer.pad_token == "<|im_end|>"

@@ -15,8 +15,8 @@ from runwright.errors import ConfigError
 from runwright.report.terminal import plain_table, print_table, result_console
 from runwright.runs.folder import LATEST, Need, resolve_run
 from runwright.tokenizer.pretrained import open_saved
-from runwright.tokenizer.source import TOKENIZER_FOLDER
 from runwright.tokenizer.statistics import STEPS, cut, describe, measure
+from runwright.tokenizer.trained import TOKENIZER_FOLDER
 
 COLORS = ("on blue", "on dark_green", "on dark_magenta", "on dark_cyan")
 COLUMNS = {  # heading and format

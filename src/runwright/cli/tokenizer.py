@@ -84,7 +84,7 @@ def _train(args: argparse.Namespace, values: list[str], words: list[str]) -> int
         values.append(f"++tokenizer.files={json.dumps(args.file, ensure_ascii=False)}")
     config = _compose(values)
     node = config["tokenizer"]
-    from runwright.tokenizer.source import is_trained, save_tokenizer, trained_tokenizer
+    from runwright.tokenizer.trained import is_trained, save_tokenizer, trained_tokenizer
 
     if not is_trained(node):
         raise ConfigError("tokenizer: given one that is there already, expected tokenizer=train/…")

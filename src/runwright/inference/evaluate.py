@@ -204,13 +204,10 @@ def on_top_of(recorded: Sequence[str], overrides: Sequence[str]) -> list[str]:
         implied |= WHOLE
     if any(key.partition(".")[0] == "metric" for key in keys):
         implied |= {"trainer.best_metric": "loss", "trainer.best_mode": "min"}
-    replaced = {*keys, *implied}
-    remaining = [
-        text
-        for text in recorded
-        if (key := override_key(text)) not in replaced
-        and not ("dataset" in keys and key.startswith("dataset."))
-    ]
+    replaced, others = {*keys, *implied}, "dataset" in keys
+    named = [(text, override_key(text)) for text in recorded]
+    named = [(text, key) for text, key in named if not (others and key.startswith("dataset."))]
+    remaining = [text for text, key in named if key not in replaced]
     implied = {key: value for key, value in implied.items() if not any(name.startswith(key) for name in keys)}
     return [*remaining, *(f"{key}={value}" for key, value in implied.items()), *overrides]
 

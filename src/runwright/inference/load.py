@@ -219,18 +219,12 @@ def _beside(record: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, A
 
 def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]]) -> Any:
     """Predictions for some records that have the task's text columns, in their order."""
-    columns: dict[str, list[Any]] = {
-        name: [record[name] for record in records] for name in run.task.text_columns
-    }
-    columns["row_id"] = list(range(len(records)))
+    columns = {name: [record[name] for record in records] for name in run.task.text_columns}
+    columns |= {"row_id": list(range(len(records)))}
     examples = run.task.encode_records(columns)
     if not examples:
         return run.task.assemble_records(None, columns)
-    predictions = predict(
-        run.model,
-        run.task,
-        PreparedExamples([record_batch(examples)], cache_note="in memory"),
-        max_tokens=run.options.evaluate_tokens,
-        ranks=run.ranks,
-    )
+    prepared = PreparedExamples([record_batch(examples)], cache_note="in memory")
+    options: Any = {"max_tokens": run.options.evaluate_tokens, "ranks": run.ranks}
+    predictions = predict(run.model, run.task, prepared, **options)
     return run.task.assemble_records(predictions, columns)

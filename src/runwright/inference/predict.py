@@ -53,8 +53,9 @@ def predict_to_stream(
     columns = choose_columns(run, text_columns)
     if any(OBJECTS.match(text.encode("utf-8", "replace")) for text in texts):
         print("arguments: JSON is predicted as a text; records come by --file or input", file=sys.stderr)
+    several = strategy is not None and strategy.get("num_return_sequences", 1) > 1
     records: Iterable[dict[str, Any]] = as_records(texts, columns, file="arguments")
-    if len(texts) == 1 and strategy and not output and not output_format and not _gives_several(strategy):
+    if len(texts) == 1 and strategy and not output and not output_format and not several:
         for record in records:
             stream_text(run, texts_of(record, columns, row=0), sys.stdout)
         return 1
@@ -78,10 +79,6 @@ def predict_to_stream(
                 writer.write(record)
                 count += 1
     return count
-
-
-def _gives_several(strategy: Mapping[str, Any]) -> bool:
-    return strategy.get("num_return_sequences", 1) > 1
 
 
 @contextmanager

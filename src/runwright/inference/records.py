@@ -31,7 +31,6 @@ FORMATS = {f".{name}": name for name in ("csv", "tsv", "jsonl", "parquet")}
 FORMATS |= {".ndjson": "jsonl", ".json": "jsonl", ".txt": "text"}
 OPTIONS = {"csv": "csv", "tsv": "csv", "jsonl": "json", "text": "text", "parquet": "parquet"}  # of `dataset`
 PLAIN = ("text", "a text in each file")  # of formats without columns
-STANDARD_INPUT = "standard input"
 BEGINNING = 1 << 16  # bytes of a file, which tell its encoding
 FEW_ROWS = 20  # which tell whether a file has columns
 OBJECTS = re.compile(rb'(\xef\xbb\xbf)?\s*(\{\s*["}]|\[\s*[{\]])')  # how JSON begins, and hardly any text
@@ -67,7 +66,7 @@ class Records:
         self._columns, self._labels = columns, labels or {}
         self._spool = _spooled(self) if source in (None, "-") else None
         path = self._spool or str(source)
-        self.name = STANDARD_INPUT if self._spool else path
+        self.name = "standard input" if self._spool else path
         with self._naming():
             self.files = files_of_splits({"": path}, None)[""]
             self._beginning = _beginning_of(self.files[0])
@@ -101,9 +100,7 @@ class Records:
         except ConfigError as error:
             raise ConfigError(*(_OPTION.sub(r"--\1", text) for text in error.mistakes)) from error
         except DataError as error:
-            where: dict[str, Any] = (
-                error.where | {"split": None} | ({"file": self.name} if self._spool else {})
-            )
+            where: Any = error.where | {"split": None} | ({"file": self.name} if self._spool else {})
             raise DataError(_OPTION.sub(r"--\1", error.problem), **where) from error
 
     def _candidates(self, own: Sequence[_Own], format_name: str | None) -> list[Reader]:
@@ -301,7 +298,6 @@ def texts_of(
 
 
 def in_chunks(records: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Lists of at most `size` records."""
     iterator = iter(records)
     while chunk := list(islice(iterator, size)):
         yield chunk

@@ -100,18 +100,15 @@ class ThroughRunwright:
     """Any other task, as `runwright predict` does it."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        from runwright.inference.load import load_run, strategy_of
+        from runwright.inference.load import load_run, predict_records, strategy_of
 
-        self.settings = settings
+        self.settings, self.predict_records = settings, predict_records
         self.run = load_run(folder, generation=strategy_of(folder))
 
     def predict(self, columns: dict[str, list[str]]) -> dict[str, list[Any]]:
-        """The predictions of the task, by column."""
-        from runwright.inference.load import predict_records
-
         names = self.settings["text_columns"]
         records = [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        rows = list(predict_records(self.run, records, all_scores=False))
+        rows = list(self.predict_records(self.run, records, all_scores=False))
         return {
             key: [row.get(key) for row in rows] for key in ("predicted", "score") if rows and key in rows[0]
         }

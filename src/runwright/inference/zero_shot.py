@@ -69,11 +69,8 @@ class ZeroShot(Task):
 
     def state_dict(self) -> dict[str, Any]:
         """Settings that the examples depend on, with those of the trained task."""
-        return {
-            "zero_shot": [*self.label_names],
-            "hypothesis": self.hypotheses.template,
-            "pairs": self.pairs.state_dict(),
-        }
+        state = {"zero_shot": [*self.label_names], "hypothesis": self.hypotheses.template}
+        return state | {"pairs": self.pairs.state_dict()}
 
     # --- row -> pairs -> logits -----------------------------------------------------------------------
 
@@ -125,17 +122,18 @@ def _classes_of(pairs: Any, *, multi_label: bool) -> tuple[int, int]:
     kind, texts = pairs.problem, pairs.text_columns
     if kind != "single_label" or len(texts) != 2 or "entailment" not in names:
         about = f"{kind} over {', '.join(texts)} with {', '.join(names) or 'no classes'}"
-        problem = f"RUN: given a run of {about}; expected one of pairs of texts with a class named entailment"
-        problem += ", as experiment=glue/mnli makes it: only such a one can be asked for classes it was not "
-        raise ConfigError(f"{problem}trained on")
+        raise ConfigError(
+            f"RUN: given a run of {about}; expected one of pairs of texts with a class named entailment, as "
+            "experiment=glue/mnli makes it: only such a one can be asked for classes it was not trained on"
+        )
     entailment = names.index("entailment")
     if "contradiction" in names:
         return entailment, names.index("contradiction")
     if len(names) == 2:
         return entailment, 1 - entailment
     if multi_label:
-        problem = f"given a run with {', '.join(names)}; expected a class named contradiction"
-        raise ConfigError(f"--multi-label: {problem}")
+        expected = "expected a class named contradiction"
+        raise ConfigError(f"--multi-label: given a run with {', '.join(names)}; {expected}")
     return entailment, entailment
 
 

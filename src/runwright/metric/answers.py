@@ -13,7 +13,7 @@ import numpy as np
 
 from runwright.metric.means import weighted_mean
 
-Rules = Literal["squad", "cmrc"]
+Rules = Literal["none", "squad", "cmrc"]  # none: only the spaces around a text do not count
 # answerable: those with an answer (SQuAD v2's HasAns); unanswerable: those without (NoAns)
 Questions = Literal["all", "answerable", "unanswerable"]
 
@@ -44,7 +44,7 @@ def text_exact_match(predicted: str, expected: Sequence[str], *, rules: Rules) -
 
     No expected answer means that there is none: "" is right then.
     """
-    plain = _squad_text if rules == "squad" else _cmrc_text
+    plain = {"none": str.strip, "squad": _squad_text, "cmrc": _cmrc_text}[rules]
     return float(any(plain(predicted) == plain(answer) for answer in _normal_answers(expected, rules)))
 
 
@@ -63,7 +63,7 @@ def text_f1(predicted: str, expected: Sequence[str], *, rules: Rules) -> float:
 
 def _normal_answers(expected: Sequence[str], rules: Rules) -> list[str]:
     """The expected answers of which something is left; "" where there is none."""
-    return [answer for answer in expected if rules == "cmrc" or _squad_text(answer)] or [""]
+    return [answer for answer in expected if rules != "squad" or _squad_text(answer)] or [""]
 
 
 def _f1(predicted: Sequence[str], expected: Sequence[str], rules: Rules) -> float:

@@ -44,10 +44,7 @@ def script_metric(
     if not len(fed):
         return math.nan
     columns = {argument: fed, "references": labels_of(predictions)}
-    inputs = {
-        name: (column.astype(int) if column.dtype == bool else column).tolist()
-        for name, column in columns.items()
-    }
+    inputs = {name: (column * 1).tolist() for name, column in columns.items()}  # true is 1
     result = _load_script(str(script)).compute(**inputs, **options)
     if key not in result:
         raise ConfigError(f"the metric has no value {key!r}, only {', '.join(result)}")

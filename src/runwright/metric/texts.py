@@ -18,7 +18,7 @@ import regex
 
 from runwright.config.options import TARGET
 from runwright.errors import DataError
-from runwright.metric.answers import text_exact_match, text_f1
+from runwright.metric.answers import Rules, text_exact_match, text_f1
 from runwright.metric.means import labels_of, ratio, weighted_mean
 from runwright.types import NonNegativeInt, PositiveInt
 
@@ -64,8 +64,7 @@ def ter(
 
 def length_ratio(predictions: Any, weights: np.ndarray, *, tokenizer: BleuTokenizer) -> np.ndarray:
     """Words of the predicted texts / words of the expected ones nearest in length, as in BLEU's penalty."""
-    scorer = _scorer("bleu", tokenizer=tokenizer, lowercase=False)
-    sums = weights @ _per_example(predictions, ("bleu", tokenizer, False), _corpus_statistics(scorer))
+    _, sums = _corpus_sums("bleu", predictions, weights, tokenizer=tokenizer, lowercase=False)
     return ratio(sums[:, 0], sums[:, 1], undefined=np.nan)
 
 
@@ -85,26 +84,14 @@ def rouge(predictions: Any, weights: np.ndarray, *, variant: Variant, stemmer: b
     return weighted_mean(_per_example(predictions, ("rouge", variant, stemmer), values)[:, 0], weights)
 
 
-def exact_match(
-    predictions: Any, weights: np.ndarray, *, normalization: Literal["none", "squad", "cmrc"]
-) -> np.ndarray:
+def exact_match(predictions: Any, weights: np.ndarray, *, normalization: Rules) -> np.ndarray:
     """Share of texts that are one of the expected ones; none: without the spaces around them."""
-
-    def matches(text: str, expected: Sequence[str]) -> float:
-        if normalization == "none":
-            return float(text.strip() in {other.strip() for other in expected})
-        return text_exact_match(text, expected, rules=normalization)
-
-    return weighted_mean(_column(predictions, ("exact_match", normalization), matches), weights)
+    return _mean_answer(text_exact_match, predictions, weights, normalization)
 
 
 def token_f1(predictions: Any, weights: np.ndarray, *, normalization: Literal["squad", "cmrc"]) -> np.ndarray:
     """Mean F1 of the words with the nearest expected text, from 0 to 1, as for answers to questions."""
-
-    def f1(text: str, expected: Sequence[str]) -> float:
-        return text_f1(text, expected, rules=normalization)
-
-    return weighted_mean(_column(predictions, ("token_f1", normalization), f1), weights)
+    return _mean_answer(text_f1, predictions, weights, normalization)
 
 
 def distinct_n(predictions: Any, weights: np.ndarray, *, n: PositiveInt) -> np.ndarray:
@@ -167,9 +154,7 @@ def signature_notes(nodes: Mapping[str, Mapping[str, Any]], references: Sequence
 
 def _corpus_score(name: str, predictions: Any, weights: np.ndarray, **options: Any) -> np.ndarray:
     """The score of sacrebleu under each row of weights, [S]; NaN where all weights are 0."""
-    scorer = _scorer(name, **options)
-    key = (name, *options.values())
-    sums = weights @ _per_example(predictions, key, _corpus_statistics(scorer))
+    scorer, sums = _corpus_sums(name, predictions, weights, **options)
     scores = [scorer._compute_score_from_stats(row).score for row in sums.tolist()]
     return np.where(weights.any(axis=1), scores, np.nan)
 
@@ -183,21 +168,25 @@ def _scorer(name: str, **options: Any) -> Any:
     return getattr(metrics, SIGNED[name])(**options)
 
 
-def _corpus_statistics(scorer: Any) -> Extract:
+def _corpus_sums(name: str, predictions: Any, weights: np.ndarray, **options: Any) -> tuple[Any, np.ndarray]:
+    """A metric of sacrebleu, and its statistics summed under each row of weights, [S, K]."""
+    scorer = _scorer(name, **options)
+
     def statistics(texts: Sequence[str], references: Sequence[Sequence[str]]) -> Any:
         # It takes the first references of all texts, then the second ones; None where a text has fewer.
         return scorer._extract_corpus_statistics(texts, list(zip_longest(*references)))
 
-    return statistics
+    return scorer, weights @ _per_example(predictions, (name, *options.values()), statistics)
 
 
-def _column(predictions: Any, key: Hashable, value_of: Callable[[str, Sequence[str]], float]) -> np.ndarray:
-    """A number for each example, [N]."""
+def _mean_answer(function: Any, predictions: Any, weights: np.ndarray, rules: Rules) -> np.ndarray:
+    """Mean of a function of a text, its expected texts and rules."""
 
     def values(texts: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
-        return [value_of(text, expected) for text, expected in zip(texts, references, strict=True)]
+        pairs = zip(texts, references, strict=True)
+        return [function(text, expected, rules=rules) for text, expected in pairs]
 
-    return _per_example(predictions, key, values)[:, 0]
+    return weighted_mean(_per_example(predictions, (function, rules), values)[:, 0], weights)
 
 
 def _per_example(predictions: Any, key: Hashable, extract: Extract) -> np.ndarray:

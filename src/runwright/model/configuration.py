@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from runwright.errors import ConfigError
+from runwright.model.parameters import check_positions, check_types
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,7 +22,6 @@ Embeddings = Literal["by_number", "by_token"]
 
 
 def auto_class(head: Head) -> Any:
-    """The auto class of transformers that a task asks for."""
     import transformers
 
     return getattr(transformers, head.auto_class)
@@ -43,7 +43,9 @@ def set_dropout(config: PreTrainedConfig, dropout: float | None) -> None:
     if dropout is None:
         return
     found = False
-    for part in parts_of(config):
+    joined: Any = config
+    # of encoder and decoder, where a model is made of two
+    for part in (joined.encoder, joined.decoder) if config.model_type == "encoder-decoder" else (config,):
         for name, value in part.to_dict().items():
             # Layer drop skips whole layers: another thing. None means "as hidden dropout" for classifiers.
             if ("dropout" in name or name.endswith("pdrop")) and (
@@ -55,12 +57,6 @@ def set_dropout(config: PreTrainedConfig, dropout: float | None) -> None:
         raise ConfigError(
             f"model.dropout: {type(config).__name__} has no dropout to set; set model.dropout to null"
         )
-
-
-def parts_of(config: PreTrainedConfig) -> list[Any]:
-    """The configurations of encoder and decoder where a model is made of two, else its own."""
-    joined: Any = config
-    return [joined.encoder, joined.decoder] if config.model_type == "encoder-decoder" else [config]
 
 
 def set_padding(
@@ -93,7 +89,16 @@ def set_padding(
     return wanted - former
 
 
-def check_padding(model: PreTrainedModel) -> None:
+def check_model(model: PreTrainedModel, head: Head) -> None:
+    """Raise ConfigError for a model that does not fit the task and its tokenizer."""
+    _check_padding(model)
+    if head.auto_class == "AutoModelForCausalLM":
+        _check_causal(model)
+    check_positions(model, head.max_length)
+    check_types(model, head.num_types)
+
+
+def _check_padding(model: PreTrainedModel) -> None:
     """Raise ConfigError where an architecture takes another token for the padding, whatever it is told.
 
     That token would never be trained. Where texts end with the token that pads, its vector is trained like
@@ -111,10 +116,8 @@ def check_padding(model: PreTrainedModel) -> None:
         )
 
 
-def check_causal(model: PreTrainedModel, head: Head) -> None:
+def _check_causal(model: PreTrainedModel) -> None:
     """Raise ConfigError where a model that is to predict the next token sees it, as encoders do."""
-    if head.auto_class != "AutoModelForCausalLM":
-        return
     import torch
 
     was_training, states = model.training, []

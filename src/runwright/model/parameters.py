@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -22,16 +21,10 @@ _FIRST_LAYERS = re.compile(r"layers:(\d+)")
 _POSITION_TABLES = ("position_embeddings", "wpe")  # as BERT's and GPT-2's kin name them
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Depths:
-    """The depth of every parameter by name: 0 for embeddings, 1 to N for layers, N + 1 above them."""
+def parameter_depths(model: nn.Module) -> tuple[dict[str, int], int]:
+    """The depth of every parameter by name: 0 for embeddings, 1 to N for layers, N + 1 above them; and N.
 
-    by_name: dict[str, int]
-    num_layers: int
-
-
-def parameter_depths(model: nn.Module) -> Depths:
-    """Depths read from the names `…layer.3.…` and from the order of definition; of frozen parameters too.
+    It is read from the names `…layer.3.…` and from the order of definition; of frozen parameters too.
 
     A decoder's layers lie above its encoder's. What belongs to no layer is an embedding where it is defined
     before the first layer or inside an nn.Embedding (relative positions), else it lies above all layers:
@@ -56,7 +49,7 @@ def parameter_depths(model: nn.Module) -> Depths:
         else:
             is_embedding = name.rpartition(".")[0] in embeddings or not layers_begun
             by_name[name] = 0 if is_embedding else top
-    return Depths(by_name=by_name, num_layers=top - 1)
+    return by_name, top - 1
 
 
 def encoder_prefix(model: Any) -> str:
@@ -72,19 +65,19 @@ def freeze_parts(model: Any, parts: list[str], *, new: Collection[str]) -> list[
     """
     keys = [key for key, _ in model.named_parameters()]
     filled = [key for key in keys if key.startswith(encoder_prefix(model)) and key not in new]
-    depths = parameter_depths(model)
+    depths, num_layers = parameter_depths(model)
     frozen: dict[str, None] = {}
     for name in parts:
         lowest = range(0)  # depths
         if name == "embeddings":
             lowest = range(1)
         elif name == "encoder":
-            lowest = range(depths.num_layers + 2)
+            lowest = range(num_layers + 2)
         elif layers := _FIRST_LAYERS.fullmatch(name):
             lowest = range(1, int(layers.group(1)) + 1)
-            if not 1 <= len(lowest) <= depths.num_layers:
-                raise ConfigError(f"model.freeze: {name!r}, but the model has {depths.num_layers} layers")
-        matches = [key for key in filled if depths.by_name[key] in lowest]
+            if not 1 <= len(lowest) <= num_layers:
+                raise ConfigError(f"model.freeze: {name!r}, but the model has {num_layers} layers")
+        matches = [key for key in filled if depths[key] in lowest]
         matches = matches if lowest else [key for key in keys if fnmatchcase(key, name)]
         if not matches:
             choices = [*keys, "embeddings", "encoder", "layers:1"]

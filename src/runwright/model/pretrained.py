@@ -1,4 +1,4 @@
-"""A pretrained transformer with the head that a task asks for."""
+"""A pretrained transformer with the head that a task asks for and a vector for each token of a tokenizer."""
 
 from __future__ import annotations
 
@@ -11,34 +11,20 @@ import torch
 from runwright.config.permissions import code_allowed
 from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError, listed
-from runwright.model.configuration import (
-    Embeddings,
-    auto_class,
-    check_causal,
-    check_padding,
-    head_options,
-    log,
-    quiet_transformers,
-    set_dropout,
-    set_initial_bias,
-    set_padding,
-)
+from runwright.model import configuration
+from runwright.model.configuration import Embeddings, log
 from runwright.model.lora import Lora, add_adapters
 from runwright.model.padding_free import use_padding_free
-from runwright.model.parameters import (
-    check_positions,
-    check_types,
-    encoder_prefix,
-    freeze_parts,
-    parameter_counts,
-)
-from runwright.model.vocabulary import fit_vocabulary, move_positions
-from runwright.tokenizer.gguf import in_safetensors
+from runwright.model.parameters import check_positions, encoder_prefix, freeze_parts, parameter_counts
+from runwright.tokenizer.pretrained import in_safetensors, open_saved
 from runwright.types import Head, OpenFraction
 
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+_ROLES = ("unk_token", "pad_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
+_MIN_SAME = 0.5  # of the numbers: some of BERT's unused tokens may have got a meaning
 
 
 def load(
@@ -62,15 +48,13 @@ def load(
     """
     if lora is not None and not isinstance(lora, Lora):
         raise ConfigError("model.lora: expected null or a node of runwright.model.lora.Lora; try model=lora")
-    if lora is not None and freeze:
-        raise ConfigError("model.freeze: adapters freeze everything else by themselves; set it to []")
     source = in_safetensors(resolve_source(name))
     options = {"revision": revision or "main", "trust_remote_code": code_allowed()}
     config, former_names = _load_config(name, source, head, options)
-    set_dropout(config, dropout)
-    moved = set_padding(config, tokenizer, embeddings=embeddings)
+    configuration.set_dropout(config, dropout)
+    moved = configuration.set_padding(config, tokenizer, embeddings=embeddings)
     with _loading(name):
-        model, report = auto_class(head).from_pretrained(
+        model, report = configuration.auto_class(head).from_pretrained(
             source,
             config=config,
             output_loading_info=True,
@@ -82,18 +66,14 @@ def load(
         )
     new = set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]}
     _check_encoder(name, model, new)
-    check_padding(model)
-    check_causal(model, head)
-    check_positions(model, head.max_length)
-    check_types(model, head.num_types)
-    move_positions(model, moved)
+    configuration.check_model(model, head)
+    _move_positions(model, moved)
     _report(model, new, head, former_names=former_names, unused=sorted(report["unexpected_keys"]))
-    set_initial_bias(model, head, new=new)
+    configuration.set_initial_bias(model, head, new=new)
     new |= fit_vocabulary(
         model, tokenizer, name=name, source=source, revision=revision, embeddings=embeddings
     )
-    frozen = freeze_parts(model, freeze, new=new)
-    if frozen:
+    if frozen := freeze_parts(model, freeze, new=new):
         log.info("frozen: %s", listed(frozen))
     model = model if lora is None else add_adapters(model, lora, new=new)
     log.info("%s: %s", type(model).__name__, parameter_counts(model))
@@ -106,8 +86,8 @@ def check_length(head: Head, *, name: str) -> None:
     """Raise ConfigError where a saved model has too few positions, which its config.json tells."""
     source, options = in_safetensors(resolve_source(name)), {"trust_remote_code": code_allowed()}
     config, _ = _load_config(name, source, head, options)
-    with torch.device("meta"), quiet_transformers():
-        model = auto_class(head).from_config(config, trust_remote_code=code_allowed())
+    with torch.device("meta"), configuration.quiet_transformers():
+        model = configuration.auto_class(head).from_config(config, trust_remote_code=code_allowed())
     check_positions(model, head.max_length)
 
 
@@ -120,7 +100,7 @@ def _load_config(
     with _loading(name):
         config = AutoConfig.from_pretrained(source, **options)
     former_names = tuple((config.id2label or {}).values())
-    for key, value in head_options(head).items():
+    for key, value in configuration.head_options(head).items():
         setattr(config, key, value)
     return config, former_names
 
@@ -131,7 +111,7 @@ def _loading(name: str) -> Iterator[None]:
     from safetensors import SafetensorError
 
     try:
-        with quiet_transformers():
+        with configuration.quiet_transformers():
             yield
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         text = str(error).strip() or type(error).__name__
@@ -158,10 +138,123 @@ def _report(
     else:
         log.info("no new weights: the head comes from the checkpoint too")
         if head.label_names and former_names != head.label_names:
-            log.warning(
-                "the head was trained for the labels %s, in this order; the task has %s",
-                listed(former_names),
-                listed(head.label_names),
-            )
+            labels = listed(former_names), listed(head.label_names)
+            log.warning("the head was trained for the labels %s, in this order; the task has %s", *labels)
     if unused:
         log.info("unused weights of the checkpoint: %s", listed(unused))
+
+
+def fit_vocabulary(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    name: str,
+    source: str,
+    revision: str | None,
+    embeddings: Embeddings,
+) -> set[str]:
+    """Make the embeddings of a checkpoint fit a tokenizer; the names of parameters that are new in part.
+
+    `by_number`: token 7 takes vector 7, so the tokenizer has to be the checkpoint's own; what it has beyond
+    the checkpoint's tokens gets new vectors. `by_token`: a token takes the vector that the checkpoint has for
+    it, whatever the number; special tokens that of the same role. The others are drawn from torch's global
+    generator, with the mean and the standard deviation of the checkpoint's vectors in each dimension. A head
+    that scores tokens follows.
+
+    `source` is the folder or hub name behind `name`. Raises ConfigError where the numbers stand for other
+    tokens, and where there is no tokenizer to look tokens up in.
+    """
+    if embeddings == "by_token":
+        try:
+            saved = open_saved(name, revision=revision)
+        except ConfigError as error:
+            raise ConfigError(f"model.embeddings: by_token asks the model's tokenizer; {error}") from error
+        return _match_tokens(model, tokenizer, saved)
+    num_embeddings = len(model.get_input_embeddings().get_parameter("weight"))
+    if tokenizer.name_or_path != source:
+        _check_numbers(tokenizer, name, revision, num_embeddings)
+    if len(tokenizer) > num_embeddings:
+        with configuration.quiet_transformers():
+            model.resize_token_embeddings(len(tokenizer))
+        last = len(tokenizer) - 1
+        log.info("new: embeddings of tokens %d to %d, which the checkpoint lacks", num_embeddings, last)
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id  # one of the new tokens
+    return set()
+
+
+def _move_positions(model: PreTrainedModel, by: int) -> None:
+    """Put each position where it is looked for once the number of the padding has changed `by` so much.
+
+    RoBERTa and its kin count the positions from that number on. Where it grew, the last ones are lost.
+    """
+    for name, module in model.named_modules():
+        counts_on = name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+        if by and counts_on:
+            weight = module.get_parameter("weight")
+            weight.data = weight.data.roll(by, dims=0)
+            log.info("%s: moved by %+d rows, as the number of the padding", name, by)
+
+
+def _check_numbers(
+    tokenizer: PreTrainedTokenizerFast, name: str, revision: str | None, num_embeddings: int
+) -> None:
+    try:
+        expected = open_saved(name, revision=revision).get_vocab()
+    except ConfigError:
+        return  # weights without a tokenizer beside them: there is nothing to compare with
+    numbers = {token: number for token, number in tokenizer.get_vocab().items() if number < num_embeddings}
+    num_same = sum(expected.get(token) == number for token, number in numbers.items())
+    if num_same < _MIN_SAME * len(numbers):
+        raise ConfigError(
+            f"tokenizer: {len(numbers) - num_same:,} of its {len(numbers):,} tokens have another number in "
+            f"{name!r}, so they would get the vectors of other tokens; take the tokenizer of the model "
+            "(tokenizer=pretrained, tokenizer.name=${model.name}), or with "
+            "model.embeddings=by_token only the vectors of the tokens that both have"
+        )
+
+
+def _match_tokens(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, saved: PreTrainedTokenizerFast
+) -> set[str]:
+    former = {name: tensor.clone() for name, tensor in _by_token(model).items()}
+    num_former = len(model.get_input_embeddings().get_parameter("weight"))
+    origins = _origins(tokenizer, saved, num_former)
+    with configuration.quiet_transformers():
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    with torch.no_grad():
+        for name, tensor in _by_token(model).items():
+            values = former[name].float()
+            drawn = values.mean(0) + values.std(0) * torch.randn(len(origins), *values.shape[1:])
+            drawn[origins >= 0] = values[origins[origins >= 0]]
+            tensor.copy_(drawn.to(former[name].dtype))
+    generation = getattr(model, "generation_config", None)  # of models that write texts
+    for key, number in configuration.special_token_ids(model.config, tokenizer).items():
+        if number is not None:
+            setattr(model.config, key, number)
+            if generation is not None:
+                setattr(generation, key, number)
+    counts = f"{int((origins >= 0).sum()):,} of the {len(origins):,}"
+    log.info("the checkpoint has vectors of %s tokens, the others are new", counts)
+    return set(former)
+
+
+def _by_token(model: PreTrainedModel) -> dict[str, torch.nn.Parameter]:
+    """Parameters with a row or a number for each token, by name; those that are tied once."""
+    modules = [model.get_input_embeddings(), model.get_output_embeddings()]
+    wanted = {id(parameter) for module in modules if module is not None for parameter in module.parameters()}
+    return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in wanted}
+
+
+def _origins(
+    tokenizer: PreTrainedTokenizerFast, saved: PreTrainedTokenizerFast, num_former: int
+) -> torch.Tensor:
+    """[tokens] int64: the number that a token has in the checkpoint, -1 where it has none."""
+    former, present = saved.get_vocab(), tokenizer.get_vocab()
+    numbers = {number: former.get(token, -1) for token, number in present.items()}
+    for role in _ROLES:
+        here, there = getattr(tokenizer, role), getattr(saved, role)
+        if here is not None and there is not None and numbers[present[here]] < 0:
+            numbers[present[here]] = former[there]
+    origins = [numbers.get(number, -1) for number in range(len(tokenizer))]
+    return torch.tensor([number if number < num_former else -1 for number in origins])

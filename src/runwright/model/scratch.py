@@ -7,19 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from runwright.errors import ConfigError, did_you_mean
-from runwright.model.configuration import (
-    auto_class,
-    check_causal,
-    check_padding,
-    head_options,
-    log,
-    quiet_transformers,
-    set_dropout,
-    set_initial_bias,
-    special_token_ids,
-)
+from runwright.model import configuration
+from runwright.model.configuration import log
 from runwright.model.padding_free import use_padding_free
-from runwright.model.parameters import check_positions, check_types, parameter_counts
+from runwright.model.parameters import parameter_counts
 from runwright.types import Head, OpenFraction
 
 if TYPE_CHECKING:
@@ -58,7 +49,8 @@ def build(
         config = {**config, "n_inner": config["intermediate_size"]}
         del config["intermediate_size"]
     _check_options(config, architecture, names)
-    options: dict[str, Any] = {**config, **special_token_ids(defaults, tokenizer), **head_options(head)}
+    options = {**config, **configuration.special_token_ids(defaults, tokenizer)}
+    options |= configuration.head_options(head)
     if options.get(POSITIONS, 0) is None:
         options[POSITIONS] = head.max_length
     if "num_key_value_heads" in names and "num_attention_heads" in config:  # the default has its own size
@@ -68,24 +60,18 @@ def build(
         if architecture == "encoder-decoder":
             options |= {name: _part(config.get(name), name, tokenizer) for name in ("encoder", "decoder")}
         filled = config_class(**options)
-        set_dropout(filled, dropout)
-        with quiet_transformers():
-            model = auto_class(head).from_config(
-                filled,
-                dtype=getattr(torch, dtype),
-                attn_implementation=None if attention == "auto" else attention,
-                trust_remote_code=False,
-            )
+        configuration.set_dropout(filled, dropout)
+        with configuration.quiet_transformers():
+            execution = {"attn_implementation": None if attention == "auto" else attention}
+            execution |= {"dtype": getattr(torch, dtype), "trust_remote_code": False}
+            model = configuration.auto_class(head).from_config(filled, **execution)
     except StrictDataclassError as error:
         raise ConfigError(f"model.config: {' '.join(str(error).split())}") from error
     except (TypeError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split()).partition(" Model type should be one of")[0]
         raise ConfigError(f"model: cannot build {architecture!r}: {reason}") from error
-    check_padding(model)
-    check_causal(model, head)
-    check_positions(model, head.max_length)
-    check_types(model, head.num_types)
-    set_initial_bias(model, head, new=None)
+    configuration.check_model(model, head)
+    configuration.set_initial_bias(model, head, new=None)
     log.info("new: all weights of %s, %s", type(model).__name__, parameter_counts(model))
     if attention == "auto":
         use_padding_free(model)
@@ -103,7 +89,7 @@ def _part(config: Any, name: str, tokenizer: PreTrainedTokenizerFast) -> dict[st
     defaults = CONFIG_MAPPING[architecture]()
     choices = ["model_type", *defaults.to_dict(), *defaults.attribute_map]
     _check_options(config, architecture, choices, key=f"model.config.{name}")
-    options = {**config, **special_token_ids(defaults, tokenizer), "vocab_size": len(tokenizer)}
+    options = {**config, **configuration.special_token_ids(defaults, tokenizer), "vocab_size": len(tokenizer)}
     return options | ({"is_decoder": True, "add_cross_attention": True} if name == "decoder" else {})
 
 

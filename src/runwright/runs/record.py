@@ -30,7 +30,7 @@ from runwright.runs.page import is_cheap, write_report
 from runwright.runs.resume import record_resume
 from runwright.runs.states import TRACEBACK_FILE, ended_runs, mark_all
 from runwright.store import cache_root, write_json
-from runwright.tokenizer.source import keep_trained
+from runwright.tokenizer.trained import keep_trained
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
 from runwright.tracker.provenance import code_folders, collect, copy_sources, hash_model, tags

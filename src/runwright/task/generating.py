@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from runwright.generation.decode import generate
-from runwright.predictions import Ragged
+from runwright.predictions import Ragged, columns_of
 from runwright.task.base import Task
-from runwright.task.text import IGNORED, as_texts, positions_of
+from runwright.task.text import IGNORED, as_texts, objects, positions_of, sums_by_row
 from runwright.types import Batch, Example, LossSum, PerExample
 
 END = -1  # of one of the texts of an example, in GeneratedTexts.generated
@@ -79,13 +78,11 @@ class GeneratingTask(Task):
 
     def predictions(self, outputs: Tensor, batch: Batch) -> GeneratedTexts:
         """Losses of each example, from those of its target tokens [M]."""
-        rows = (batch["labels"] != IGNORED).nonzero()[:, 0]
-        zeros = torch.zeros(len(batch["labels"]), dtype=torch.float64, device=outputs.device)
-        counts = torch.bincount(rows, minlength=len(zeros)).double()
+        losses, counts = sums_by_row(outputs, batch["labels"] != IGNORED)
         return GeneratedTexts(
             example_ids=batch["example_ids"].cpu().numpy(),
-            losses=zeros.index_add(0, rows, outputs.double()).cpu().numpy(),
-            loss_counts=counts.cpu().numpy(),
+            losses=losses,
+            loss_counts=counts,
             groups=batch["groups"].cpu().numpy() if "groups" in batch else None,
         )
 
@@ -110,15 +107,9 @@ class GeneratingTask(Task):
         self, model: Any, batch: Batch, *, on_tokens: Callable[[list[int]], None] | None = None
     ) -> Ragged:
         """The texts of each prompt of a batch as ids, END after each; `on_tokens` as `decode.generate`."""
-        texts = generate(
-            model,
-            *self.prompts(batch),
-            strategy=self.strategy,
-            tokenizer=self.tokenizer,
-            example_ids=batch["example_ids"].tolist(),
-            forced_bos=self.forced_bos(),
-            on_tokens=on_tokens,
-        )
+        options: Any = {"strategy": self.strategy, "tokenizer": self.tokenizer, "on_tokens": on_tokens}
+        options |= {"example_ids": batch["example_ids"].tolist(), "forced_bos": self.forced_bos()}
+        texts = generate(model, *self.prompts(batch), **options)
         rows = [[token for ids in sequences for token in (*ids, END)] for sequences in texts]
         return Ragged.of(rows, dtype=np.int64)
 
@@ -131,20 +122,17 @@ class GeneratingTask(Task):
     def assemble(self, predictions: GeneratedTexts, rows: Any) -> Texts:
         """Texts beside their references; an example is a row."""
         positions = positions_of(predictions.example_ids, rows)
-        references = self.references(rows)
-        prompts = self.prompt_texts(rows)
+        references, prompts = self.references(rows), self.prompt_texts(rows)
+        columns = columns_of(predictions)
+        columns.pop("generated", None)
         return Texts(
-            example_ids=predictions.example_ids,
-            losses=predictions.losses,
-            loss_counts=predictions.loss_counts,
-            groups=predictions.groups,
+            **columns,
             predicted=self._texts(predictions),
-            expected=None if references is None else _objects([references[i] for i in positions]),
-            prompts=_objects([prompts[i] for i in positions]),
+            expected=None if references is None else objects([references[i] for i in positions]),
+            prompts=objects([prompts[i] for i in positions]),
         )
 
     def assemble_records(self, predictions: GeneratedTexts, columns: Mapping[str, Sequence[Any]]) -> Texts:
-        """Texts of records to predict."""
         return Texts(example_ids=predictions.example_ids, predicted=self._texts(predictions))
 
     def _texts(self, predictions: GeneratedTexts) -> np.ndarray | None:
@@ -155,7 +143,7 @@ class GeneratingTask(Task):
             sequences = np.split(row, np.flatnonzero(row == END) + 1)[:-1]
             decoded = [self.text_of(ids[:-1].tolist()) for ids in sequences]
             texts.append(decoded if self.strategy.num_sequences > 1 else decoded[0])
-        return _objects(texts)
+        return objects(texts)
 
     def describe(
         self, predictions: Texts, index: int, *, row: Mapping[str, Any], all_scores: bool
@@ -169,9 +157,6 @@ class GeneratingTask(Task):
             described["expected"] = references[0] if len(references) == 1 else references
         return described
 
-    def comparison(self, predictions: Texts) -> None:
-        return None
-
     def tables(self, predictions: Texts) -> dict[str, list[dict[str, Any]]]:
         return {"samples": samples} if (samples := self.samples(predictions)) else {}
 
@@ -181,18 +166,11 @@ class GeneratingTask(Task):
             return []
         total = len(predictions.example_ids)
         spread = np.unique(np.linspace(0, total - 1, min(NUM_SAMPLES, total)).astype(np.int64)).tolist()
-        return [self._sample(predictions, index) for index in spread]
-
-    def _sample(self, predictions: Texts, index: int) -> dict[str, Any]:
-        described = self.describe(predictions, index, row={}, all_scores=False)
-        prompt = "" if predictions.prompts is None else predictions.prompts[index]
-        texts = {"prompt": prompt[-MAX_SHOWN:], "expected": "", **described}
-        return {
-            "row_id": int(predictions.example_ids[index]),
-            **{name: text if isinstance(text, str) else " | ".join(text) for name, text in texts.items()},
-        }
-
-
-def _objects(values: Sequence[Any]) -> np.ndarray:
-    """[N] object, whatever the values are."""
-    return np.fromiter(values, dtype=object, count=len(values))
+        samples = []
+        for index in spread:
+            prompt = "" if predictions.prompts is None else predictions.prompts[index][-MAX_SHOWN:]
+            described = self.describe(predictions, index, row={}, all_scores=False)
+            texts = {"prompt": prompt, "expected": "", **described}.items()
+            columns = {name: text if isinstance(text, str) else " | ".join(text) for name, text in texts}
+            samples.append({"row_id": int(predictions.example_ids[index]), **columns})
+        return samples

@@ -142,13 +142,10 @@ def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tupl
         problem = f"only one class, {distinct.pop()!r}" if distinct else "no label at all"
         raise DataError(f"{problem}: nothing can be learned from it", split=split, column=column)
     if len(distinct) > MAX_CLASSES_FROM_DATA:
-        problem = (
-            f"{len(distinct)} distinct values; at most {MAX_CLASSES_FROM_DATA} classes are taken from the "
-        )
-        problem += (
-            "data. Is this the label column? For numbers use task.problem=regression; for more classes "
-        )
-        raise DataError(f"{problem}give task.label_file", split=split, column=column)
+        limit = f"at most {MAX_CLASSES_FROM_DATA} classes are taken from the data"
+        problem = f"{len(distinct)} distinct values; {limit}. Is this the label column? For numbers use "
+        problem += "task.problem=regression; for more classes give task.label_file"
+        raise DataError(problem, split=split, column=column)
     for name in sorted({value for value in values if isinstance(value, str)}):
         if name.startswith("[") != name.endswith("]") or list_in(name) is not None:
             problem = f"{name!r} reads as a list, or a piece of one: several classes need task.problem="

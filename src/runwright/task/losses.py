@@ -118,12 +118,9 @@ class SingleLabel:
 
     def predict(self, logits: Tensor, labels: Tensor | None) -> dict[str, Tensor | None]:
         """The most probable class, and the probabilities of all."""
-        return {
-            "predicted": logits.argmax(dim=-1),
-            "expected": labels,
-            "scores": logits.softmax(dim=-1),
-            "losses": None if labels is None else F.cross_entropy(logits, labels, reduction="none"),
-        }
+        losses = None if labels is None else F.cross_entropy(logits, labels, reduction="none")
+        predicted, scores = logits.argmax(dim=-1), logits.softmax(dim=-1)
+        return {"predicted": predicted, "expected": labels, "scores": scores, "losses": losses}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ from runwright.errors import ConfigError
 from runwright.predictions import Ragged
 from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.masking import Masking, cut_chunks, generator
-from runwright.task.text import IGNORED, MAX_WINDOWS, special_tokens
+from runwright.task.text import IGNORED, MAX_WINDOWS, special_tokens, sums_by_row
 from runwright.types import Batch, Example, Fraction, LossSum, PerExample, PositiveInt
 
 NUM_GUESSES = 5  # shown for each mask of a text that has some
@@ -130,16 +130,14 @@ class MaskedLanguageModeling(Task):
         hidden, masks = self._positions(batch)
         rows = hidden.nonzero()[:, 0]
         logits, labels = outputs[hidden[hidden | masks]], batch["labels"][hidden]
-        losses = F.cross_entropy(logits, labels, reduction="none").double()
-        size, zeros = len(hidden), torch.zeros(len(hidden), dtype=torch.float64, device=outputs.device)
+        losses, counts = sums_by_row(F.cross_entropy(logits, labels, reduction="none"), hidden)
         best = outputs[masks[hidden | masks]].softmax(dim=-1).topk(NUM_GUESSES, dim=-1)
         lengths = masks.sum(dim=1).cpu().numpy()
-        counts = torch.bincount(rows, minlength=size)
-        right = torch.bincount(rows[logits.argmax(dim=-1) == labels], minlength=size)
+        right = torch.bincount(rows[logits.argmax(dim=-1) == labels], minlength=len(hidden))
         return HiddenTokens(
             example_ids=batch["example_ids"].cpu().numpy(),
-            losses=zeros.index_add(0, rows, losses).cpu().numpy(),
-            loss_counts=counts.double().cpu().numpy(),
+            losses=losses,
+            loss_counts=counts,
             num_right=right.cpu().numpy(),
             guesses=Ragged(best.indices.cpu().numpy(), lengths),
             guess_scores=Ragged(best.values.float().cpu().numpy(), lengths),

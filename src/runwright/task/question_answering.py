@@ -31,6 +31,7 @@ from runwright.task.text import (
     Span,
     as_texts,
     notes_of,
+    objects,
     positions_of,
     rows_of_windows,
     sums_of_windows,
@@ -241,7 +242,7 @@ class QuestionAnswering(Task):
         best = [text[slice(*row[0][0])] if row else "" for text, row in zip(texts, ranked, strict=True)]
         results = AnswerResults(
             example_ids=row_ids,
-            predicted=_objects(best),
+            predicted=objects(best),
             spans=Ragged.of([[span for span, _ in row] for row in ranked], dtype=np.int64, width=2),
             scores=Ragged.of([[score for _, score in row] for row in ranked], dtype=np.float64),
             no_answer_scores=np.minimum.reduceat(predictions.no_answer_scores.astype(np.float64), firsts),
@@ -259,7 +260,7 @@ class QuestionAnswering(Task):
                 judged[prefix + name] = np.array(values, dtype=np.float64)
         return replace(
             results,
-            expected=_objects(expected),
+            expected=objects(expected),
             answerable=np.array([bool(texts) for texts in expected], dtype=bool),
             losses=sums_of_windows(predictions.losses, firsts),
             loss_counts=sums_of_windows(predictions.loss_counts, firsts),
@@ -316,14 +317,6 @@ def best_spans(text: str, spans: np.ndarray, scores: np.ndarray) -> list[tuple[S
             span = trimmed(text, start, end)
             best[span] = max(score, best.get(span, -np.inf))
     return sorted(best.items(), key=lambda item: (-item[1], item[0]))
-
-
-def _objects(values: Sequence[Any]) -> np.ndarray:
-    """[N] object; cell by cell, since numpy takes tuples apart."""
-    cells = np.empty(len(values), dtype=object)
-    for index, value in enumerate(values):
-        cells[index] = value
-    return cells
 
 
 def _first_token(batch: Batch) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,6 @@ Said = dict[str, list[int]]
 
 
 def say(said: Said | None, sentence: str, row: int, *, if_: bool = True) -> None:
-    """Note a sentence for a row."""
     if said is not None and if_:
         said.setdefault(sentence, []).append(row)
 
@@ -38,6 +37,11 @@ def notes_of(said: Mapping[str, Said], splits: Splits) -> list[str]:
 def as_texts(values: Iterable[Any]) -> list[str]:
     """Values of a column as text, missing ones as empty text."""
     return ["" if value is None else str(value) for value in values]
+
+
+def objects(values: Collection[Any]) -> np.ndarray:
+    """[N] object, whatever the values are: numpy.array takes tuples and lists apart."""
+    return np.fromiter(values, dtype=object, count=len(values))
 
 
 def trimmed(text: str, start: int, end: int) -> Span:
@@ -91,11 +95,8 @@ def pad_batch(examples: Sequence[Example], tokenizer: Any, token_fields: Mapping
         return torch.tensor(table, dtype=torch.int64)
 
     fills = {"input_ids": tokenizer.pad_token_id, "token_type_ids": 0, **token_fields}
-    batch: Batch = {
-        name: padded((example[name] for example in examples), fill)
-        for name, fill in fills.items()
-        if name in examples[0]
-    }
+    names = [name for name in fills if name in examples[0]]
+    batch: Batch = {name: padded((example[name] for example in examples), fills[name]) for name in names}
     batch["attention_mask"] = padded(([1] * len(example["input_ids"]) for example in examples), 0)
     batch["example_ids"] = torch.tensor([example["example_id"] for example in examples])
     if "group" in examples[0]:
@@ -152,6 +153,14 @@ def rows_of_windows(example_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def sums_of_windows(values: np.ndarray | None, firsts: np.ndarray) -> np.ndarray | None:
     """Sums by row of the values of windows, see `rows_of_windows`."""
     return None if values is None else np.add.reduceat(values, firsts)
+
+
+def sums_by_row(values: torch.Tensor, mask: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Sums by row of the values [M] of the tokens in a mask [B, L], and their numbers; [B] float64 each."""
+    rows = mask.nonzero()[:, 0]
+    zeros = torch.zeros(len(mask), dtype=torch.float64, device=values.device)
+    counts = torch.bincount(rows, minlength=len(mask)).double()
+    return zeros.index_add(0, rows, values.double()).cpu().numpy(), counts.cpu().numpy()
 
 
 def positions_of(row_ids: np.ndarray, rows: Any) -> list[int]:

@@ -40,12 +40,11 @@ class Bpe:
     end_of_word_suffix: str | None
 
     def train(self, pipeline: Tokenizer, corpus: Corpus, *, tokens: Sequence[str], unk: str) -> models.Model:
-        suffix = {"end_of_word_suffix": self.end_of_word_suffix} if self.end_of_word_suffix else {}
+        suffix: Any = {"end_of_word_suffix": self.end_of_word_suffix} if self.end_of_word_suffix else {}
         learned = _merge(pipeline, corpus, self, tokens=tokens, affix=suffix, longest=self.max_piece_length)
-        options: dict[str, Any] = dict(suffix)
         if not _is_byte_level(pipeline):  # no byte is unknown
-            options |= {"unk_token": unk, "fuse_unk": True}
-        return models.BPE(vocab=learned["vocab"], merges=list(map(tuple, learned["merges"])), **options)
+            suffix |= {"unk_token": unk, "fuse_unk": True}
+        return models.BPE(vocab=learned["vocab"], merges=list(map(tuple, learned["merges"])), **suffix)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,15 +84,10 @@ class Unigram:
             allowed = "".join(f"\\x{{{ord(character):x}}}" for character in alphabet)
             others = pre_tokenizers.Split(Regex(f"[^{allowed}]"), "removed")
             pre_tokenizer = _followed_by(others, pre_tokenizer)
-        trainer = trainers.UnigramTrainer(
-            vocab_size=self.vocab_size,
-            show_progress=False,
-            special_tokens=list(tokens),
-            initial_alphabet=alphabet,
-            shrinking_factor=self.shrinking_factor,
-            unk_token=unk,
-            max_piece_length=self.max_piece_length,
-        )
+        options: Any = {"vocab_size": self.vocab_size, "max_piece_length": self.max_piece_length}
+        options |= {"initial_alphabet": alphabet, "shrinking_factor": self.shrinking_factor}
+        special = {"special_tokens": list(tokens), "unk_token": unk}
+        trainer = trainers.UnigramTrainer(**options, **special, show_progress=False)
         learned = _train(models.Unigram(), trainer, corpus, pipeline.normalizer, pre_tokenizer)["vocab"]
         pieces = _reproducible({piece: score for piece, score in learned if piece not in tokens})
         vocab = [*((token, 0.0) for token in tokens), *pieces]
@@ -116,12 +110,8 @@ class Words:
         self, corpus: Corpus, normalizer: Any, pre_tokenizer: Any, *, tokens: Sequence[str]
     ) -> dict[str, int]:
         """Each word with its rank by frequency, after the special tokens."""
-        trainer = trainers.WordLevelTrainer(
-            vocab_size=self.vocab_size,
-            min_frequency=self.min_frequency,
-            show_progress=False,
-            special_tokens=list(tokens),
-        )
+        limits: Any = {"vocab_size": self.vocab_size, "min_frequency": self.min_frequency}
+        trainer = trainers.WordLevelTrainer(**limits, special_tokens=list(tokens), show_progress=False)
         return _train(models.WordLevel(unk_token=""), trainer, corpus, normalizer, pre_tokenizer)["vocab"]
 
 
@@ -138,16 +128,11 @@ def _merge(
     alphabet = _alphabet(pipeline, corpus, algorithm.alphabet_size)
 
     def learn(vocab_size: int, first: Sequence[str]) -> dict[str, Any]:
-        trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size,
-            min_frequency=algorithm.min_frequency,
-            show_progress=False,
-            special_tokens=list(first),  # in this model only: it is thrown away
-            initial_alphabet=alphabet,
-            limit_alphabet=len(alphabet),
-            max_token_length=longest,
-            **affix,
-        )
+        limits: Any = {"vocab_size": vocab_size, "min_frequency": algorithm.min_frequency}
+        limits |= {"limit_alphabet": len(alphabet), "max_token_length": longest}
+        options: Any = {"initial_alphabet": alphabet, "show_progress": False, **affix}
+        # They are special in this model only: it is thrown away.
+        trainer = trainers.BpeTrainer(**limits, **options, special_tokens=list(first))
         return _train(models.BPE(**affix), trainer, corpus, pipeline.normalizer, pipeline.pre_tokenizer)
 
     first = [*tokens]

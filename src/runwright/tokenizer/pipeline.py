@@ -8,15 +8,7 @@ from typing import Any, Literal
 from tokenizers import Regex, decoders, normalizers, pre_tokenizers
 
 NormalizerName = Literal[
-    "nfc",
-    "nfd",
-    "nfkc",
-    "nfkd",
-    "lowercase",
-    "strip_accents",
-    "clean_text",
-    "collapse_whitespace",
-    "strip",
+    "nfc", "nfd", "nfkc", "nfkd", "lowercase", "strip_accents", "clean_text", "collapse_whitespace", "strip"
 ]
 PreTokenizerName = Literal[
     "whitespace",

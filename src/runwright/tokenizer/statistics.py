@@ -33,7 +33,6 @@ class Statistics:
     seconds: float = 0.0
 
     def rates(self) -> dict[str, float]:
-        """The metrics to compare tokenizers by."""
         tokens, seconds = max(self.num_tokens, 1), max(self.seconds, 1e-9)
         return {
             "tokens_per_word": self.num_tokens / max(self.num_words, 1),

@@ -24,7 +24,6 @@ class Corpus:
     name: str  # for people
 
     def texts(self) -> Iterator[str]:
-        """One text after the other."""
         return chain.from_iterable(self.batches())
 
 

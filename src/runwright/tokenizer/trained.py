@@ -1,30 +1,149 @@
-"""Tokenizers that are trained: from steps and a model given in YAML, or as another one was made."""
+"""Tokenizers that are trained: from steps and a model given in YAML, or as another one was made.
+
+A trained one is found in the run's own folder first, then in the cache under everything that it depends on;
+of several processes that want it one trains, the others wait for its lock.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-from tokenizers import Tokenizer, models, processors
+import tokenizers
+from tokenizers import AddedToken, Tokenizer, models, processors
 from transformers import PreTrainedTokenizerFast
 
+from runwright import store
+from runwright.config.options import TARGET
+from runwright.config.signature import Signature
+from runwright.config.sources import resolve_source
+from runwright.config.targets import check_target, code_of, instantiate, locate
 from runwright.errors import ConfigError, DataError
+from runwright.store import file_sha256, folder_whole, why_missed
+from runwright.tokenizer import pipeline
 from runwright.tokenizer.algorithms import Bpe, Unigram, WordPiece, Words
-from runwright.tokenizer.families import FAMILIES, FamilyName
-from runwright.tokenizer.pipeline import (
-    DecoderName,
-    NormalizerName,
-    PreTokenizerName,
-    make_decoder,
-    make_normalizer,
-    make_pre_tokenizer,
-)
+from runwright.tokenizer.pipeline import DecoderName, NormalizerName, PreTokenizerName
 from runwright.tokenizer.pretrained import load_pretrained
 from runwright.tokenizer.texts import Corpus, RunTexts
 from runwright.types import PositiveInt
 
-ALGORITHMS = "Bpe, WordPiece, Unigram or Words of runwright.tokenizer.algorithms"
+log = logging.getLogger(__name__)
+
+MAX_CACHE_BYTES = 2**30
+SAME_TEXTS = ("texts.rows", "texts.files")  # parts of a key: those that differ in these are not compared
+TOKENIZER_FOLDER = "tokenizer"  # of a run
+TOKENIZER_FILE = "tokenizer.json"
+
+FamilyName = Literal["bert", "roberta", "t5", "gpt2", "llama", "plain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Special tokens by role, the first of the vocabulary in this order, and the frame they make."""
+
+    roles: dict[str, str]  # `pad` is the role of transformers' pad_token
+    single: str = "$A"  # $A is the text
+    pair: str = "$A $B"  # $B the second one; `:1` is the token type
+
+    @property
+    def tokens(self) -> list[str]:
+        return list(dict.fromkeys(self.roles.values()))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments of a transformers tokenizer."""
+        settings: dict[str, Any] = {f"{role}_token": token for role, token in self.roles.items()}
+        if settings.get("mask_token") == "<mask>":  # `a <mask>` is `a`, mask: the space belongs to the mask
+            settings["mask_token"] = AddedToken("<mask>", lstrip=True, special=True)
+        types = ["token_type_ids"] if ":1" in self.pair else []
+        return settings | {"model_input_names": ["input_ids", *types, "attention_mask"]}
+
+
+FAMILIES: dict[str, Family] = {
+    "bert": Family(  # BERT, DistilBERT, ELECTRA, DeBERTa, ModernBERT
+        {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"},
+        "[CLS] $A [SEP]",
+        "[CLS] $A [SEP] $B:1 [SEP]:1",
+    ),
+    "roberta": Family(  # RoBERTa, BART, CamemBERT
+        {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>"}
+        | {"cls": "<s>", "sep": "</s>", "mask": "<mask>"},
+        "<s> $A </s>",
+        "<s> $A </s> </s> $B </s>",
+    ),
+    "t5": Family({"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}, "$A </s>", "$A </s> $B </s>"),
+    # One token of its own to pad with: the end of a text is not padding.
+    "gpt2": Family(dict.fromkeys(("bos", "eos", "unk"), "<|endoftext|>") | {"pad": "<|pad|>"}),
+    "llama": Family({"unk": "<unk>", "bos": "<s>", "eos": "</s>", "pad": "<pad>"}, "<s> $A", "<s> $A <s> $B"),
+    "plain": Family({"pad": "[PAD]", "unk": "[UNK]"}),
+}
+
+
+def is_trained(node: Mapping[str, Any]) -> bool:
+    """Return True if the tokenizer of this config node is trained: its target takes texts."""
+    signature = check_target(node.get(TARGET), key="tokenizer", group="tokenizer")
+    return isinstance(signature, Signature) and signature.num_required_objects > 0
+
+
+def trained_tokenizer(node: Mapping[str, Any], texts: RunTexts, *, run_folder: Path | None) -> Any:
+    """The tokenizer that training makes of these texts, from the run's folder or the cache if it is there."""
+    if run_folder is not None and (run_folder / TOKENIZER_FILE).is_file():
+        log.info("tokenizer: as trained when the run began")
+        return _read(run_folder)
+    corpus = texts.choose(files=node.get("files"), columns=node.get("columns"))
+    example = Path(resolve_source(node["name"])) / TOKENIZER_FILE if node.get("name") else None
+    key = {
+        "tokenizer": dict(node),
+        "texts": corpus.state,
+        # of a local tokenizer that is the example its content counts, of a hub's its name
+        "example": file_sha256(example) if example and example.is_file() else None,
+        "tokenizers": tokenizers.__version__,
+        "code": code_of(locate(node[TARGET], group="tokenizer"), group="tokenizer"),
+    }
+    entry = store.cache_root() / "tokenizers" / store.digest(key)
+    with store.locked(entry):
+        if store.read_whole(entry) is None:
+            reason = why_missed(entry, key, same=SAME_TEXTS)
+            log.info("tokenizer: trained now on %s%s", corpus.name, f": {reason}" if reason else "")
+            store.write_entry(entry, lambda folder: _train_anew(node, texts, folder) | {"key": key})
+            store.evict(entry.parent, max_bytes=MAX_CACHE_BYTES, keep=entry)
+        else:
+            log.info("tokenizer: taken from the cache, trained on %s", corpus.name)
+        store.touch(entry)
+        tokenizer = _read(entry)
+    log.info("tokenizer: %d tokens", len(tokenizer))
+    return tokenizer
+
+
+def keep_trained(node: Mapping[str, Any], tokenizer: Any, run_folder: Path) -> None:
+    """Save a trained tokenizer in the folder of its run, which reads it again when it is resumed."""
+    folder = run_folder / TOKENIZER_FOLDER
+    if is_trained(node) and not (folder / TOKENIZER_FILE).is_file():
+        save_tokenizer(tokenizer, folder)
+
+
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Save a tokenizer as a folder that AutoTokenizer loads; appears whole or not at all."""
+    with folder_whole(folder) as unfinished:
+        tokenizer.save_pretrained(unfinished)
+
+
+def _train_anew(node: Mapping[str, Any], texts: RunTexts, folder: Path) -> dict[str, Any]:
+    began = time.monotonic()
+    tokenizer = instantiate(node, texts, group="tokenizer", key="tokenizer")
+    tokenizer.save_pretrained(folder)
+    seconds = time.monotonic() - began
+    log.info("tokenizer: trained in %.1f s", seconds)
+    return {"num_tokens": len(tokenizer), "seconds": round(seconds, 2)}
+
+
+def _read(folder: Path) -> Any:
+    return load_pretrained(name=str(folder.resolve()), revision=None, padding_side=None, pad_token=None)
 
 
 def train(
@@ -43,27 +162,21 @@ def train(
     padding_side: Literal["left", "right"],
 ) -> PreTrainedTokenizerFast:
     """A tokenizer with the special tokens of a family; the same texts and options give the same one."""
-    if not callable(getattr(model, "train", None)):
-        raise ConfigError(f"tokenizer.model: given {model!r}, expected a node of {ALGORITHMS}")
     special = FAMILIES[family]
     tokens = list(dict.fromkeys([*special.tokens, *extra_tokens]))
     inner = Tokenizer(models.WordLevel(unk_token=""))
-    inner.normalizer = make_normalizer(normalizer, replace)
-    inner.pre_tokenizer = make_pre_tokenizer(pre_tokenizer)
+    inner.normalizer = pipeline.make_normalizer(normalizer, replace)
+    inner.pre_tokenizer = pipeline.make_pre_tokenizer(pre_tokenizer)
     corpus = texts.choose(files=files, columns=columns)
     inner.model = _learned(model, inner, corpus, tokens=tokens, unk=special.roles["unk"])
     prefix, suffix = (getattr(model, name, None) for name in ("continuing_prefix", "end_of_word_suffix"))
-    inner.decoder = make_decoder(decoder, prefix=prefix, suffix=suffix)
+    inner.decoder = pipeline.make_decoder(decoder, prefix=prefix, suffix=suffix)
     templates = {"single": special.single, "pair": special.pair} if post_processor is None else post_processor
     if templates:
         inner.post_processor = _frame(templates, tokens)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=inner,
-        extra_special_tokens=[token for token in tokens if token not in special.tokens],
-        padding_side=padding_side,
-        clean_up_tokenization_spaces=False,
-        **special.settings,
-    )
+    settings = special.settings | {"padding_side": padding_side, "clean_up_tokenization_spaces": False}
+    extra = [token for token in tokens if token not in special.tokens]
+    return PreTrainedTokenizerFast(tokenizer_object=inner, extra_special_tokens=extra, **settings)
 
 
 def like(
@@ -122,7 +235,7 @@ def _settings_of(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     """Settings that transformers keeps beside the library's tokenizer."""
     extra: Any = tokenizer.extra_special_tokens or []
     return {
-        "extra_special_tokens": [str(token) for token in extra],
+        "extra_special_tokens": [*map(str, extra)],
         "padding_side": tokenizer.padding_side,
         "truncation_side": tokenizer.truncation_side,
         "model_max_length": tokenizer.model_max_length,

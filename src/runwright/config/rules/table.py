@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from runwright.config.rules import data, task
-from runwright.config.rules.generation import GENERATION
 from runwright.config.rules.makers import (
     at_most,
     at_most_one,
@@ -104,6 +103,16 @@ TASKS = (
     forbids("task.negative_column", None, TRIPLET, "the column of the text that does not belong"),
     at_most("task.label_min", "task.label_max", less=True),
     forbids("trainer.batch_size", 1, IN_BATCH, "at least 2: negatives are the others of the batch"),
+)
+
+GENERATION = (
+    rule(task.task_generates_texts, "generation", "task._target_"),
+    rule(task.texts_are_generated, "metric", "generation?", "task._target_"),
+    at_most("generation.min_new_tokens", "generation.max_new_tokens"),
+    at_most("generation.num_return_sequences", "generation.num_beams"),
+    forbids("generation.num_beams", 1, {}, "2 or more", "one beam is generation=greedy"),
+    at_most("generation.max_new_tokens", "model.config.max_position_embeddings", less=True),
+    at_most("generation.max_new_tokens", "model.config.n_positions", less=True),
 )
 
 TOKENIZERS = (

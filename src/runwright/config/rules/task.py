@@ -1,4 +1,4 @@
-"""Rules about metrics, classes, tags, answers, tokenizers and sizes that are no line of the table."""
+"""Rules about metrics, classes, tags, answers, texts, tokenizers and sizes that are no line of the table."""
 
 from __future__ import annotations
 
@@ -124,6 +124,23 @@ def threshold_is_tuned(threshold: Any, holdout: Any, files: Any) -> Mistakes:
     if threshold == "tune" and train and not as_dict(holdout).get("validation") and not validation:
         problem, hint = "'tune' without a validation split", "or set dataset.holdout.validation"
         yield Mistake("task.no_answer_threshold", problem, "null or a number", hint)
+
+
+def task_generates_texts(strategy: Any, target: Any) -> Mistakes:
+    signature = signature_of({TARGET: target})
+    if strategy is not None and signature is not None and not signature.literals.get("generates"):
+        name = str(as_dict(strategy).get(TARGET)).rpartition(".")[2]
+        expected = f"no strategy: {signature.target.rpartition('.')[2]} generates no texts"
+        yield Mistake("generation", name, expected, "leave it out, or write ~generation")
+
+
+def texts_are_generated(metrics: Any, strategy: Any, target: Any) -> Mistakes:
+    signature = signature_of({TARGET: target})
+    if strategy is None and signature is not None and signature.literals.get("generates"):
+        problem, hint = "a metric of texts with generation null", "choose generation=greedy, beam or sample"
+        for name, node in as_dict(metrics).items():
+            if str(as_dict(node).get(TARGET)).startswith("runwright.metric.texts."):
+                yield Mistake(f"metric.{name}", problem, "texts to judge", hint)
 
 
 def pretrained_model_has_its_own(tokenizer: Any, model: Any, embeddings: Any) -> Mistakes:

@@ -17,7 +17,7 @@ import runwright
 from runwright.errors import CheckpointError, DataError
 from runwright.runs.execute import execute
 from runwright.runs.folder import read_run
-from runwright.tokenizer import source as tokenizer_source
+from runwright.tokenizer import trained as trained_module
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tokenizer.texts import BATCH, RunTexts
 
@@ -26,7 +26,7 @@ TWO_PROCESSES = """
 import json, logging, sys, yaml
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 from runwright.tokenizer.texts import RunTexts
-from runwright.tokenizer.source import trained_tokenizer
+from runwright.tokenizer.trained import trained_tokenizer
 node = json.loads(sys.argv[1])
 texts = RunTexts(tables=list, column_names=(), columns=(), fingerprint="")
 print(len(trained_tokenizer(node, texts, run_folder=None)))
@@ -71,7 +71,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         raise AssertionError("a tokenizer is trained")
 
     monkeypatch.setenv("RUNWRIGHT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(tokenizer_source, "_train", refuse)
+    monkeypatch.setattr(trained_module, "_train_anew", refuse)
 
 
 def test_size_and_special_tokens_flow_into_the_model(finished: runwright.RunResult) -> None:
