@@ -89,11 +89,15 @@ def texts_of(config: Config, data: LoadedData) -> RunTexts:
         tables=tables,
         column_names=names,
         columns=columns,
-        options={
-            name: f"task.{key}" for key, name in config["task"].items() if key != TARGET and name in columns
-        },
+        options=column_options(config),
         fingerprint=data.fingerprints["train"],
     )
+
+
+def column_options(config: Config) -> dict[str, str]:
+    """The options of the task by the columns that they name."""
+    options = config["task"].items()
+    return {name: f"task.{key}" for key, name in options if isinstance(name, str) and key != TARGET}
 
 
 def build_task(config: Config, tokenizer: Any) -> Any:
@@ -146,7 +150,7 @@ def prepare(
         data = load_data(config)
         tokenizer = build_tokenizer(config, data, run_folder=run_folder)
         task = build_task(config, tokenizer)
-        fit_task(task, data)
+        fit_task(task, data, config)
         if check is not None:
             check(data, task)
         data.notes.extend(task.label_notes(data.splits))
@@ -187,10 +191,10 @@ def look(data: LoadedData, task: Any) -> dict[str, SplitLook]:
     return looks
 
 
-def fit_task(task: Any, data: LoadedData) -> None:
+def fit_task(task: Any, data: LoadedData, config: Config) -> None:
     """Let the task learn from the rows; raises DataError for a column or a label that cannot be used."""
     splits = _rows_to_fit(data)
-    require_columns(splits, column_kinds(task, splits))
+    require_columns(splits, column_kinds(task, splits), options=column_options(config))
     with naming_rows(splits):
         task.fit(splits)
     if task.problem == "multi_label":  # the comma of "1,2" stands between two labels

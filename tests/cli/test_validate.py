@@ -33,3 +33,38 @@ def test_a_comma_between_two_labels_is_no_decimal_one(
     assert "dataset.source.decimal" not in capsys.readouterr().out
     assert deep(file) == 0
     assert "dataset.source.decimal" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "refused"),
+    [
+        ("tokenizer.family=t5", ""),
+        ("tokenizer.family=gpt2", "tokenizer: it puts no token after a text"),
+        ("tokenizer.padding_side=left", "tokenizer.padding_side: given left, expected right"),
+        ("task.source_column=english", "column 'english': no such column"),
+        ("task.target_column=french", "column 'french': no such column"),
+    ],
+)
+def test_a_tokenizer_that_is_not_trained_yet_is_judged_by_its_family(
+    option: str, refused: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file := tmp_path / "a.csv").write_text("source,target\na,b\nc,d\n")
+    config = ["task=translation", "model=scratch_encoder_decoder", "tokenizer=train/unigram", "metric=[chrf]"]
+    assert bool(deep(file, *config, option)) == bool(refused)
+    shown = capsys.readouterr()
+    assert refused in shown.err if refused else "right:" in shown.out
+
+
+def test_a_missing_chat_template_is_told_of_a_tokenizer_that_will_be_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file := tmp_path / "a.csv").write_text("prompt,response\na,b\nc,d\n")
+    config = [
+        "task=instruction_tuning",
+        "model=scratch_decoder",
+        "tokenizer=train/bpe",
+        "metric=[token_f1]",
+    ]
+    assert deep(file, *config) != 0
+    assert "task.chat_template: the tokenizer has none" in capsys.readouterr().err
+    assert deep(file, *config, "task.chat_template='{{ messages }}{{ eos_token }}'") == 0

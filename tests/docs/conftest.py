@@ -254,6 +254,7 @@ def write_prompts(folder: Path) -> None:
     write_rows(folder / "articles.jsonl", summaries)
     turns = [({"role": "user", "content": t}, {"role": "assistant", "content": t.split()[1]}) for t in texts]
     write_rows(folder / "chats.jsonl", [{"messages": turn} for turn in turns])
+    (folder / "chat.jinja").write_text("{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}")
     for name in ("train.txt", "validation.txt"):
         text = "".join(f"ROMEO:\n{text}.\n\n" for text in texts)
         (folder / "PATH" / name).write_text(text, encoding="utf-8")

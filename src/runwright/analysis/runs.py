@@ -264,13 +264,13 @@ MIN_OVERRIDES = 12
 STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow", DIED: "bold red"}
 
 
-def default_columns(rows: Sequence[RunRow]) -> list[str]:
-    """Id, status and time, and the metrics that most of the runs have: those of the test split first."""
+def default_columns(rows: Sequence[RunRow], *, by: str | None = None) -> list[str]:
+    """Id, status, time, what is sorted by, and metrics that most runs have: those of the test split first."""
     names = [name for row in rows for name in row.metrics if name.count("/") == 1]
     counts = Counter(name for name in names if name.startswith(("test/", "validation/")))
 
-    def rank(name: str) -> tuple[bool, int, bool]:
-        return name.endswith("/loss"), -counts[name], not name.startswith("test/")
+    def rank(name: str) -> tuple[bool, bool, int, bool]:
+        return name != by, name.endswith("/loss"), -counts[name], not name.startswith("test/")
 
     metrics = sorted(counts, key=rank)[:NUM_METRICS]
     return ["id", "name", "status", "started", "seconds", "step", *metrics, "overrides"]

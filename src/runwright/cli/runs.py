@@ -69,7 +69,7 @@ def execute(args: argparse.Namespace) -> int:
         return 0
     from runwright.analysis.runs import default_columns, print_rows
 
-    print_rows(shown, columns or default_columns(shown), num_hidden=len(rows) - len(shown))
+    print_rows(shown, columns or default_columns(shown, by=args.sort), num_hidden=len(rows) - len(shown))
     return 0
 
 

@@ -71,8 +71,8 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
     from runwright.dataset.first_look import describe
     from runwright.tokenizer.trained import stand_in
 
-    data, task = load_data(config), build_task(config, stand_in())  # no task needs it before it encodes
-    fit_task(task, data)
+    data, task = load_data(config), build_task(config, stand_in(config["tokenizer"]))
+    fit_task(task, data, config)
     data.notes.extend(task.label_notes(data.splits))
     looks, source = look(data, task), config["dataset"].get("source") or {}
     yield from (f"data: warning: {text}" for text in data.warnings)

@@ -22,17 +22,24 @@ pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type
 Kind = Literal["text", "any"]
 
 
-def require_columns(splits: Splits, columns: Mapping[str, Kind], *, whole: bool = True) -> None:
+def require_columns(
+    splits: Splits,
+    columns: Mapping[str, Kind],
+    *,
+    whole: bool = True,
+    options: Mapping[str, str] | None = None,
+) -> None:
     """Raise DataError unless every split has rows and these columns, without nulls.
 
-    A column of kind "text" must hold strings, where the splits are `whole` not all of them blank.
+    `options` are those that name the columns. A column of kind "text" must hold strings, where the splits are
+    `whole` not all of them blank.
     """
     for split, rows in splits.items():
         if not len(rows):
             raise DataError("the split has no rows", split=split)
         for column, kind in columns.items():
             if column not in rows.column_names:
-                raise missing_column(column, rows, split=split)
+                raise missing_column(column, rows, split=split, option=(options or {}).get(column, ""))
             blank = [
                 _check_values(rows, start, values, split=split, column=column, kind=kind)
                 for start, values in column_chunks(rows, column)
@@ -65,7 +72,7 @@ def is_blank(values: Any) -> Any:
     return pc.equal(pc.utf8_trim_whitespace(values), "")
 
 
-def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
+def missing_column(column: str, rows: Dataset, *, split: str, option: str = "") -> DataError:
     """The error for a missing column, with the nearest name and all names there are."""
     if error := why_left_out(rows, column):
         return error
@@ -83,6 +90,7 @@ def missing_column(column: str, rows: Dataset, *, split: str) -> DataError:
     if not hint and any(len(name.split()) > 3 for name in names):
         hint = "where the first line of csv is a row, set dataset.source.header=false"
     hint = (names and other_dialect(names)) or hint
+    hint = hint or (option and f"{option} names it")
     file = locate(rows, 0).file
     problem = f"no such column; columns: {', '.join(map(repr, names))}{hint and '; '}{hint}"
     return DataError(problem, file=file, split=split, column=column)

@@ -76,6 +76,11 @@ class InstructionTuning(GeneratingTask):
         if (answers := self.form.get("response", "")) not in ("", *first.column_names):
             raise DataError("no answers to learn from", split=split, column=answers)
         self.template = read_template(self.template_option) or self.tokenizer.chat_template
+        if not self.template:
+            problem = (
+                "the tokenizer has none; give a file with one, or its text (docs/language-models.md has one)"
+            )
+            raise ConfigError(f"task.chat_template: {problem}")
         self.use_learned()
         said: dict[str, Said] = {split: {} for split in splits}
         for split, rows in splits.items():
@@ -154,10 +159,6 @@ class InstructionTuning(GeneratingTask):
 
         `prompt_length` is the number of tokens before the last answer.
         """
-        if not self.tokenizer.chat_template:
-            raise ConfigError(
-                "task.chat_template: the tokenizer has none; give a file with one, or its text (docs/data.md)"
-            )
         examples: list[Example] = []
         for row, text in enumerate(columns["messages"]):
             try:

@@ -245,13 +245,25 @@ def _settings_of(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     }
 
 
-def stand_in() -> PreTrainedTokenizerFast:
-    """A tokenizer of special tokens alone, for a task to be made with while there is no real one."""
-    roles = {**FAMILIES["roberta"].roles, **FAMILIES["bert"].roles}
-    vocab = {token: index for index, token in enumerate(sorted(set(roles.values())))}
-    inner = Tokenizer(models.WordLevel(vocab=vocab, unk_token=roles["unk"]))
+def stand_in(options: Mapping[str, Any] | None = None) -> PreTrainedTokenizerFast:
+    """A tokenizer of special tokens alone, for a task to be made with while there is no real one.
+
+    With the options of `train` it has those of its family, in its frame, else all that a task may ask for.
+    """
+    options = options or {}
+    family: FamilyName | None = options.get("family")
+    special = FAMILIES[family or "bert"]
+    roles = special.roles if family else {**FAMILIES["roberta"].roles, **special.roles}
+    extra: list[str] = options.get("extra_tokens") or []
+    tokens = list(dict.fromkeys([*roles.values(), *extra]))
+    inner = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token=roles["unk"]))
+    templates = options.get("post_processor")
+    inner.post_processor = _frame({"single": special.single} if templates is None else templates, tokens)
     return PreTrainedTokenizerFast(
-        tokenizer_object=inner, **{f"{role}_token": token for role, token in roles.items()}
+        tokenizer_object=inner,
+        padding_side=options.get("padding_side") or "right",
+        chat_template=None if family else "{{ messages }}",
+        **{f"{role}_token": token for role, token in roles.items()},
     )
 
 

@@ -43,6 +43,16 @@ def test_runs_are_listed_with_what_is_special_about_them(
     assert "same=1" not in "".join(lines)
 
 
+def test_the_metric_that_runs_are_sorted_by_is_shown(
+    make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (2, 1):
+        make_folder(metrics={f"test/{name}": seed for name in ("a", "b", "c", "d")}, seed=seed)
+    assert main(["runs", "--sort", "test/d"]) == 0
+    heading, names, *_ = capsys.readouterr().out.splitlines()
+    assert "d" in f"{heading} {names}".replace("/", " ").split()
+
+
 def test_a_piped_table_fits_120_characters_and_cuts_no_number(
     make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,9 +97,9 @@ def _first_look(config: Mapping[str, Any], data: LoadedData, task: Any) -> list[
     if task is None:
         return data.notes
     try:
-        build.fit_task(task, data)
+        build.fit_task(task, data, config)
         looks = build.look(data, task)
-    except DataError as error:
+    except (ConfigError, DataError) as error:
         return [*data.notes, f"train would refuse this: {plain(str(error))}"]
     return [*describe(data, task, looks, source=config["dataset"].get("source") or {}, cut={})]
 

@@ -24,6 +24,11 @@ PADDED = dict.fromkeys(("roberta", "xlm-roberta", "camembert", "mpnet"), 2)
 OTHERS = ("bert", "electra", "albert", "distilbert", "gpt2", "ernie", "llama", "qwen2", "mistral")
 SHARED: dict[str, int] = {**PADDED, **dict.fromkeys(OTHERS, 0)}
 FROM_TASK = ("num_labels", "id2label", "label2id", "problem_type")
+EXAMPLES = {  # of metrics, by the problem of tasks that no default metric suits
+    "texts": "bleu,chrf,rouge_l",
+    "next_tokens": "perplexity,bits_per_byte",
+    "hidden_tokens": "perplexity",
+}
 WHOLE = ("byte_level", "metaspace")  # steps that change the text, and the decoders that change it back
 
 
@@ -56,7 +61,11 @@ def metrics_suit_the_task(metrics: Any, problem: Any, target: Any, best: Any) ->
     for name, node in as_dict(metrics).items():
         if not _suits(node, problem or _only_problem(target)):
             judged = f"{node[TARGET].rpartition('.')[2]}, which judges {listed(as_list(node['suits']))}"
-            hint = "choose others: metric=[…]" if is_computed else "leave it out"
+            hint = (
+                f"choose others: metric=[{EXAMPLES.get(str(_only_problem(target)), '…')}]"
+                if is_computed
+                else "leave it out"
+            )
             yield Mistake(f"metric.{name}", judged, f"a metric for {wanted}", hint)
 
 
