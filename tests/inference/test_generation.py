@@ -12,6 +12,7 @@ import pytest
 
 import runwright
 from runwright.cli.main import main
+from runwright.errors import DataError
 
 TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
 EXPERIMENT = [
@@ -174,6 +175,48 @@ def test_a_conversation_without_room_loses_its_beginning_and_says_so(
     assert len(output.out.splitlines()) == 3
     assert "the oldest 1 turns are left out: there is room for 14 tokens" in output.err
     assert "not answered: a message of 12 tokens" in output.err
+
+
+def test_a_conversation_goes_on_after_what_no_template_takes(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    refusal = "{% if 'no' in messages[-1].content %}{{ raise_exception('refused') }}{% endif %}"
+    (copy / "best" / "chat_template.jinja").write_text(refusal + TEMPLATE)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"no\n\xff\xfe\na b\n"), encoding="utf-8"))
+    assert main(["predict", str(copy), "--chat"]) == 0
+    output = capsys.readouterr()
+    assert output.err == "not answered: the chat template fails: refused\n"
+    assert len(output.out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--output-format", "csv"], "expected no other input, and no output"),
+        (["--generation", "sample", "--set", "num_return_sequences=2"], "--set num_return_sequences=1"),
+    ],
+)
+def test_a_conversation_has_one_answer_and_no_format(
+    run: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(run), "--chat", *flags]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_targets_of_several_types_stop_a_run_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[dict[str, Any]] = [{"source": "a", "target": ["b"]}, {"source": "a", "target": "b"}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "tiny.yaml").write_text(MODEL)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError) as caught:
+        runwright.run(EXPERIMENT)
+    assert (caught.value.row, caught.value.column) == (1, "target")
+    assert "no such column" not in caught.value.problem
 
 
 def test_a_task_without_texts_has_no_strategy(capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,6 +47,8 @@ def predict_to_stream(
     strategy = strategy_of(folder, generation)
     if converse and strategy is None:
         raise ConfigError("--chat: the task of this run generates no texts")
+    if converse and strategy and _gives_several(strategy):
+        raise ConfigError("--chat: it goes on with one answer; add --set num_return_sequences=1")
     run = load_run(folder, device=device, hypotheses=hypotheses, generation=strategy)
     if converse:
         return chat(run, sys.stdin, sys.stdout)
