@@ -13,6 +13,7 @@ import pytest
 import runwright
 from runwright.cli.main import main
 from runwright.errors import DataError
+from runwright.task.instruction_tuning import InstructionTuning
 
 TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
 EXPERIMENT = [
@@ -31,6 +32,15 @@ dtype: float32
 dropout: null
 attention: auto
 """
+
+
+DECODER = MODEL.replace("t5", "gpt2").replace(
+    "{d_model: 16, d_kv: 8, num_layers: 1, num_heads: 2, d_ff: 16}", "{n_embd: 8, n_layer: 1, n_head: 1}"
+)
+ROLES = (
+    "{% for m in messages %}{{ m.role }}:{{ m.content }}"
+    '{% if m.role == "assistant" %}{{ eos_token }}{% else %}|{% endif %}{% endfor %}'
+)
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +213,32 @@ def test_a_conversation_has_one_answer_and_no_format(
 ) -> None:
     assert main(["predict", str(run), "--chat", *flags]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_prompt_needs_no_input_and_takes_what_its_record_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"ask": f"Add {i}.", "more": "2", "system": "Be kind.", "reply": str(i)} for i in range(8)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "tiny.yaml").write_text(DECODER)
+    monkeypatch.chdir(tmp_path)
+    form = "+task.forms.own={prompt: ask, input: more, response: reply, system: system}"
+    changes = ["tokenizer=train/byte_bpe", f"task.chat_template='{ROLES}'", form, "tokenizer.family=gpt2"]
+    kept = [option for option in EXPERIMENT if not option.startswith(("task=", "tokenizer"))]
+    run = runwright.run(["task=instruction_tuning", *kept, *changes, "tokenizer.model.vocab_size=300"]).folder
+    prompts: list[str] = []
+    encode_records = InstructionTuning.encode_records
+
+    def noting(task: Any, columns: Any) -> Any:
+        examples = encode_records(task, columns)
+        prompts.extend(task.tokenizer.decode(example["input_ids"]) for example in examples)
+        return examples
+
+    monkeypatch.setattr(InstructionTuning, "encode_records", noting)
+    runwright.predict(run, [{"ask": "Add 3.", "more": "4", "system": "Be brief."}, {"ask": "Add 3."}])
+    assert main(["predict", str(run), "Add 5."]) == 0
+    assert prompts == ["system:Be brief.|user:Add 3.\n\n4|", "user:Add 3.|", "user:Add 5.|"]
 
 
 def test_targets_of_several_types_stop_a_run_with_the_reason(

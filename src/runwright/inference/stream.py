@@ -49,7 +49,7 @@ class Writer:
 @torch.inference_mode()
 def stream_text(run: FinishedRun, record: Mapping[str, Any], stream: TextIO) -> None:
     """Write the text for one record as it is generated, and nothing else."""
-    columns = {name: [record[name]] for name in run.task.text_columns} | {"row_id": [0]}
+    columns = {name: [record.get(name)] for name in run.task.text_columns} | {"row_id": [0]}
     batch = to_device(run.task.collate(run.task.encode_records(columns)), run.ranks.device)
     writer = Writer(run.task, stream)
     with run.ranks.autocast():

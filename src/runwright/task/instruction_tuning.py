@@ -91,6 +91,7 @@ class InstructionTuning(GeneratingTask):
         self.text_columns = tuple(self.form[key] for key in keys if key in self.form)
         others = ("input", "system", "response")
         self.label_columns = tuple(self.form[key] for key in others if key in self.form)
+        self.optional_columns = tuple(self.form[key] for key in others[:2] if key in self.form)
         self.tokenizer.chat_template = self.template  # saved with it
 
     def _form(self, names: Collection[str]) -> Form:
