@@ -31,10 +31,10 @@ def loop(train_file: str, validation_file: str, seed: int) -> None:
     ids = {character: i for i, character in enumerate(sorted({*texts[0]}))}
     train, validation = (torch.tensor([ids[character] for character in text]) for text in texts)
     torch.manual_seed(seed)
-    sizes = {"n_embd": 128, "n_layer": 4, "n_head": 4, "n_positions": BLOCK, "vocab_size": len(ids)}
-    dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    tokens = {"bos_token_id": 0, "eos_token_id": 0}
-    model: Any = GPT2LMHeadModel(GPT2Config(**sizes, **dropout, **tokens))
+    config: Any = GPT2Config(n_embd=128, n_layer=4, n_head=4, n_positions=BLOCK, vocab_size=len(ids))
+    config.resid_pdrop = config.embd_pdrop = config.attn_pdrop = 0.0
+    config.bos_token_id = config.eos_token_id = 0
+    model: Any = GPT2LMHeadModel(config)
     groups = [
         {"params": [p for p in model.parameters() if p.dim() >= 2], "weight_decay": 0.1},
         {"params": [p for p in model.parameters() if p.dim() < 2], "weight_decay": 0.0},

@@ -1,4 +1,4 @@
-"""Generation: sorted batches of prompts of mixed lengths, against `model.generate` on one after the other."""
+"""Generation: sorted batches of prompts of mixed lengths, against transformers on one after the other."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # Recipes that are shortened: numbers of epochs, steps and rows held out.
 SHORTENED = {
     "eng_fra": (r"((?:max|evaluate_every)_epochs): \d+", r"\1: 1"),
-    "shakespeare_char": (r"((?:max|evaluate_every|save_every|warmup)_steps): \d+", r"\1: 20"),
+    "shakespeare_char": (r"((?:max|evaluate_every|save_every)_steps): \d+", r"\1: 120"),
 }
 METRIC = """
 import datasets

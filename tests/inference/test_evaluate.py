@@ -99,7 +99,8 @@ SAVED = {"dataset": {}, "metric": {}, "task": {"threshold": 0.5, "max_length": 8
 )
 def test_what_the_run_keeps_cannot_be_given(override: str) -> None:
     given = ["metric=[mae]", override]
-    with pytest.raises(ConfigError, match=r"dataset, metric, seed, seeds\.data, task\.threshold") as caught:
+    taken = r"dataset, metric, generation, seed, seeds\.data, task\.threshold"
+    with pytest.raises(ConfigError, match=taken) as caught:
         refuse_kept(given, SAVED)
     assert [line.partition(": ")[0] for line in caught.value.mistakes] == [
         override.partition("=")[0].lstrip("+")

@@ -277,6 +277,10 @@ def test_one_that_was_saved_without_a_token_to_pad_with_takes_one_of_its_own(
     old = copy.deepcopy(made["byte_bpe"])
     own = old.unk_token
     old.pad_token = None
+    assert old.eos_token
+    old.save_pretrained(tmp_path)
+    assert train_one("like", name=str(tmp_path)).pad_token == old.eos_token
+    old.eos_token = None
     old.save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match=r"tokenizer\.pad_token"):
         train_one("like", name=str(tmp_path))

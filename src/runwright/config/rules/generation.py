@@ -8,6 +8,8 @@ from runwright.config.options import TARGET
 from runwright.config.rules.makers import Mistakes, as_dict, as_list, at_most, forbids, rule, signature_of
 from runwright.errors import Mistake
 
+TEXT_METRICS = "runwright.metric.texts."
+
 
 def task_generates_texts(strategy: Any, target: Any) -> Mistakes:
     signature = signature_of({TARGET: target})
@@ -17,18 +19,21 @@ def task_generates_texts(strategy: Any, target: Any) -> Mistakes:
         yield Mistake("generation", name, expected, "leave it out, or write ~generation")
 
 
-def texts_are_generated(metrics: Any, target: Any, strategy: Any) -> Mistakes:
+def texts_are_generated(metrics: Any, strategy: Any, target: Any) -> Mistakes:
     signature = signature_of({TARGET: target})
-    if strategy is None and signature is not None and signature.literals.get("problem") == "texts":
+    if strategy is None and signature is not None and signature.literals.get("generates"):
         for name, node in as_dict(metrics).items():
-            if str(as_dict(node).get(TARGET)).startswith("runwright.metric.texts."):
-                given, hint = "a metric of texts with generation null", "set generation=greedy, or metric=[]"
-                yield Mistake(f"metric.{name}", given, "a strategy, which writes the texts", hint)
+            if str(as_dict(node).get(TARGET)).startswith(TEXT_METRICS):
+                problem, hint = (
+                    "a metric of texts with generation null",
+                    "choose generation=greedy, beam or sample",
+                )
+                yield Mistake(f"metric.{name}", problem, "texts to judge", hint)
 
 
 GENERATION = (
     rule(task_generates_texts, "generation", "task._target_"),
-    rule(texts_are_generated, "metric", "task._target_", "generation?"),
+    rule(texts_are_generated, "metric", "generation?", "task._target_"),
     forbids("generation.stop_strings", lambda stops: "" in as_list(stops), {}, "texts that are not empty"),
     at_most("generation.min_new_tokens", "generation.max_new_tokens"),
     at_most("generation.num_return_sequences", "generation.num_beams"),
