@@ -23,7 +23,7 @@ from runwright.dataset.examples import EncodedStream, PreparedExamples, prepare_
 from runwright.dataset.first_look import SplitLook, look_at, warnings_of
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.addresses import file_fingerprint
-from runwright.dataset.readers.raw import ROW_ID, reporting_rows
+from runwright.dataset.readers.raw import ROW_ID, left_out_of, reporting_rows
 from runwright.dataset.readers.streams import Place
 from runwright.errors import ConfigError, DataError, listed
 from runwright.metric.bootstrap import is_of_one_class, make_metric
@@ -83,8 +83,11 @@ def texts_of(config: Config, data: LoadedData) -> RunTexts:
         return (block.rows for block in stream.blocks(Place(), repeat(BATCH)))
 
     task = build_task(config, stand_in())
-    names = [name for name in _rows_to_fit(data)["train"].column_names if name != ROW_ID]
-    columns = task.row_texts or task.texts_in(names)
+    rows = _rows_to_fit(data)["train"]
+    names, left_out = [name for name in rows.column_names if name != ROW_ID], left_out_of(rows)
+    columns = task.row_texts or task.texts_in([*names, *left_out])
+    for column in left_out.keys() & {*columns}:
+        raise left_out[column]
     return RunTexts(
         tables=tables,
         column_names=names,

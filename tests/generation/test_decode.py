@@ -149,8 +149,11 @@ def test_a_long_prompt_gets_what_its_model_has_positions_for_and_no_other_loses_
     assert [len(ids) for [ids] in texts] == [30, 18, 30, 30, 30, 23, 30, 30]
     assert texts == [run(model, strategy, [row])[0] for row in range(8)]
     ids, tokenizer = torch.full((1, 48), 5), tokenizer_of(model)
-    with pytest.raises(DataError, match="a prompt of 48 tokens, and GPT2LMHeadModel has positions for 48"):
-        generate(model, ids, torch.ones_like(ids), strategy=strategy, tokenizer=tokenizer, example_ids=[0])
+    with pytest.raises(
+        DataError, match="a prompt of 48 tokens, and GPT2LMHeadModel has positions for 48"
+    ) as caught:
+        generate(model, ids, torch.ones_like(ids), strategy=strategy, tokenizer=tokenizer, example_ids=[7])
+    assert caught.value.row == 7
 
 
 def test_settings_of_a_checkpoint_change_no_text_and_stay() -> None:

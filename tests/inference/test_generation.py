@@ -12,6 +12,8 @@ import pytest
 
 import runwright
 from runwright.cli.main import main
+from runwright.errors import DataError
+from runwright.task.instruction_tuning import InstructionTuning
 
 TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
 EXPERIMENT = [
@@ -30,6 +32,15 @@ dtype: float32
 dropout: null
 attention: auto
 """
+
+
+DECODER = MODEL.replace("t5", "gpt2").replace(
+    "{d_model: 16, d_kv: 8, num_layers: 1, num_heads: 2, d_ff: 16}", "{n_embd: 8, n_layer: 1, n_head: 1}"
+)
+ROLES = (
+    "{% for m in messages %}{{ m.role }}:{{ m.content }}"
+    '{% if m.role == "assistant" %}{{ eos_token }}{% else %}|{% endif %}{% endfor %}'
+)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +97,18 @@ def test_a_file_is_answered_in_its_order(
     assert main(["predict", str(run), "--file", str(tmp_path / "lines.txt")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [json.loads(line)["predicted"] for line in lines] == texts_of(run)
+
+
+def test_chance_is_drawn_for_each_record_whatever_chunk_it_is_read_in(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = ["a b"] * 5
+    overrides = ["generation=sample", "generation.temperature=2.0"]
+    whole = [record["predicted"] for record in runwright.predict(run, records, overrides).predictions]
+    assert len({*whole}) > 1
+    monkeypatch.setattr("runwright.inference.load.CHUNK_RECORDS", 2)
+    chunks = runwright.predict(run, records, overrides).predictions
+    assert [record["predicted"] for record in chunks] == whole
 
 
 def test_overrides_of_generation_change_the_texts_alone(run: Path) -> None:
@@ -174,6 +197,74 @@ def test_a_conversation_without_room_loses_its_beginning_and_says_so(
     assert len(output.out.splitlines()) == 3
     assert "the oldest 1 turns are left out: there is room for 14 tokens" in output.err
     assert "not answered: a message of 12 tokens" in output.err
+
+
+def test_a_conversation_goes_on_after_what_no_template_takes(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    refusal = "{% if 'no' in messages[-1].content %}{{ raise_exception('refused') }}{% endif %}"
+    (copy / "best" / "chat_template.jinja").write_text(refusal + TEMPLATE)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"no\n\xff\xfe\na b\n"), encoding="utf-8"))
+    assert main(["predict", str(copy), "--chat"]) == 0
+    output = capsys.readouterr()
+    assert output.err == "not answered: the chat template fails: refused\n"
+    assert len(output.out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--output-format", "csv"], "expected no other input, and no output"),
+        (["--generation", "sample", "--set", "num_return_sequences=2"], "--set num_return_sequences=1"),
+    ],
+)
+def test_a_conversation_has_one_answer_and_no_format(
+    run: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(run), "--chat", *flags]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_prompt_needs_no_input_and_takes_what_its_record_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"ask": f"Add {i}.", "more": "2", "system": "Be kind.", "reply": str(i)} for i in range(8)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "tiny.yaml").write_text(DECODER)
+    monkeypatch.chdir(tmp_path)
+    form = "+task.forms.own={prompt: ask, input: more, response: reply, system: system}"
+    changes = ["tokenizer=train/byte_bpe", f"task.chat_template='{ROLES}'", form, "tokenizer.family=gpt2"]
+    kept = [option for option in EXPERIMENT if not option.startswith(("task=", "tokenizer"))]
+    run = runwright.run(["task=instruction_tuning", *kept, *changes, "tokenizer.model.vocab_size=300"]).folder
+    prompts: list[str] = []
+    encode_records = InstructionTuning.encode_records
+
+    def noting(task: Any, columns: Any) -> Any:
+        examples = encode_records(task, columns)
+        prompts.extend(task.tokenizer.decode(example["input_ids"]) for example in examples)
+        return examples
+
+    monkeypatch.setattr(InstructionTuning, "encode_records", noting)
+    runwright.predict(run, [{"ask": "Add 3.", "more": "4", "system": "Be brief."}, {"ask": "Add 3."}])
+    assert main(["predict", str(run), "Add 5."]) == 0
+    assert prompts == ["system:Be brief.|user:Add 3.\n\n4|", "user:Add 3.|", "user:Add 5.|"]
+
+
+def test_targets_of_several_types_stop_a_run_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[dict[str, Any]] = [{"source": "a", "target": ["b"]}, {"source": "a", "target": "b"}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "tiny.yaml").write_text(MODEL)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError) as caught:
+        runwright.run(EXPERIMENT)
+    assert (caught.value.row, caught.value.column) == (1, "target")
+    assert "no such column" not in caught.value.problem
 
 
 def test_a_task_without_texts_has_no_strategy(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,14 @@ MORE: dict[str, dict[str, Any]] = {
 HEADS = ("", "ForSequenceClassification", "ForTokenClassification", "ForMaskedLM", "ForQuestionAnswering")
 
 
+@pytest.mark.parametrize("positions", [1, 2])
+def test_a_model_of_few_positions_may_run_without_padding(positions: int) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model("llama", **SIZES | {"max_position_embeddings": positions})
+    assert use_padding_free(AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")) == ""
+
+
 def small(architecture: str, head: str = "") -> Any:
     import transformers
 

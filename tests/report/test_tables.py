@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from pathlib import Path
 
@@ -55,6 +56,15 @@ def test_a_table_is_read_back_as_it_was(tmp_path: Path) -> None:
             {"text": 'a,"b"\nc', "loss": "0.1", "extra": ""},
             {"text": "ü", "loss": "", "extra": "x"},
         ]
+
+
+@pytest.mark.parametrize("texts", [["a, b", "c"], ['"', "a"], ["[a]"], ["a\nb", "c"]])
+def test_a_list_of_texts_that_commas_do_not_separate_is_json(tmp_path: Path, texts: list[str]) -> None:
+    path = write_records(tmp_path / "t.csv", [{"predicted": texts, "labels": ["not good", "b"]}])
+    with path.open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert json.loads(row["predicted"]) == texts
+    assert row["labels"] == "not good,b"
 
 
 def test_a_text_that_a_spreadsheet_would_run_stands_behind_an_apostrophe(tmp_path: Path) -> None:

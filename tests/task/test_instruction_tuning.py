@@ -179,6 +179,32 @@ def test_a_row_that_is_no_chat_is_refused(make: Callable[..., InstructionTuning]
     assert (caught.value.split, caught.value.row) == ("train", 1)
 
 
+def test_an_answer_that_is_missing_names_its_column(make: Callable[..., InstructionTuning]) -> None:
+    for response in ([["b"], []], ["b", None]):
+        with pytest.raises(DataError, match="the answer is empty") as caught:
+            make().fit({"train": rows_of(prompt=["a", "a"], response=response)})
+        assert (caught.value.row, caught.value.column) == (1, "response")
+
+
+@pytest.mark.parametrize(
+    ("column", "lines"),
+    [
+        ("messages", ['{"messages": [{"role": "user", "content": "a"}]}', '{"messages": "b"}']),
+        ("response", ['{"prompt": "a", "response": "b"}', '{"prompt": "a", "response": 4}']),
+    ],
+)
+def test_a_column_of_several_types_is_refused_with_the_reason(
+    make: Callable[..., InstructionTuning], tmp_path: Path, column: str, lines: list[str]
+) -> None:
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    options: dict[str, Any] = {"files": {"train": str(tmp_path / "rows.jsonl")}, "folder": None}
+    rows = read_json(**options, streaming=False, encoding="utf-8", field=None, columns=None)["train"]
+    with pytest.raises(DataError) as caught:
+        make().fit({"train": rows})
+    assert (caught.value.row, caught.value.column) == (1, column)
+    assert "no such column" not in caught.value.problem
+
+
 def test_columns_of_no_form_are_refused_with_those_of_all(make: Callable[..., InstructionTuning]) -> None:
     with pytest.raises(DataError, match=r"columns are question, .* task\.forms \(chat: messages, role"):
         make().fit({"train": rows_of(question=["a"], answer=["b"])})

@@ -70,8 +70,8 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.runs.folder import BEST_MODEL, resolve_run
     from runwright.store import output_path
 
-    if args.chat and (args.texts or args.file or args.output):
-        raise ConfigError("--chat reads lines of standard input and answers there; expected no other input")
+    if args.chat and (args.texts or args.file or args.output or args.output_format):
+        raise ConfigError("--chat answers lines of standard input; expected no other input, and no output")
     if args.texts and args.file:
         raise ConfigError("--file and texts are both given; expected one of them")
     suffix = args.output.suffix.lower() if args.output else ""

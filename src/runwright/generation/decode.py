@@ -139,7 +139,8 @@ def generate(
     config = strategy.to_config(model, tokenizer)
     if forced_bos is not None:
         config.forced_bos_token_id = forced_bos
-    rooms = _rooms(model, attention_mask.sum(dim=1).tolist(), strategy.max_new_tokens)
+    lengths = attention_mask.sum(dim=1).tolist()
+    rooms = _rooms(model, lengths, strategy.max_new_tokens, example_ids)
     results: list[list[list[int]]] = [[]] * len(input_ids)
     with _able_to_generate(model):
         for room in sorted({*rooms}):
@@ -156,7 +157,7 @@ def generate(
     return results
 
 
-def _rooms(model: Any, lengths: Sequence[int], wanted: int) -> list[int]:
+def _rooms(model: Any, lengths: Sequence[int], wanted: int, example_ids: Sequence[int]) -> list[int]:
     """New tokens that each prompt may get: those that its model has positions for, and so of itself alone."""
     positions = max_positions(model)
     if positions is None:
@@ -165,7 +166,8 @@ def _rooms(model: Any, lengths: Sequence[int], wanted: int) -> list[int]:
     if max(lengths) > positions or max(taken) == positions:
         raise DataError(
             f"a prompt of {max(lengths)} tokens, and {type(model).__name__} has positions for {positions} "
-            "with at least one of an answer; shorten it"
+            "with at least one of an answer; shorten it",
+            row=example_ids[lengths.index(max(lengths))],
         )
     return [min(wanted, positions - length) for length in taken]
 

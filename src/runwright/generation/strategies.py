@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig
 
 Share = Annotated[float, Range(gt=0, le=1)]
+Temperature = Annotated[float, Range(ge=1e-5)]  # logits over less than that overflow
 
 # Of a model's own generation settings those that say what its tokens mean; how it decodes is the strategy's.
 MODEL_SETTINGS = (
@@ -100,7 +101,7 @@ class Beam(Strategy):
 class Sample(Strategy):
     """Tokens drawn by their probabilities; a function of the seed, the example and the number of the text."""
 
-    temperature: PositiveFloat
+    temperature: Temperature
     top_k: PositiveInt | None
     top_p: Share | None
     min_p: Share | None

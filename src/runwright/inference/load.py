@@ -150,7 +150,8 @@ def choose_columns(run: FinishedRun, columns: Sequence[str] | None = None) -> Co
 
     One that training renamed may have its name in the file or the new one.
     """
-    names, words = run.task.text_columns, run.task.words_column
+    words = run.task.words_column
+    names = [name for name in run.task.text_columns if name not in run.task.optional_columns]
     if columns and len(columns) != len(names):
         raise ConfigError(f"--text-column: given {len(columns)}, expected {len(names)}: {', '.join(names)}")
     if columns:
@@ -191,9 +192,13 @@ def predict_records(
     done = 0
     num_examples = len(run.task.label_names) if isinstance(run.task, ZeroShot) else 1  # of a record
     for chunk in in_chunks(records, max(1, CHUNK_RECORDS // num_examples)):
-        texts = [texts_of(record, columns, row=row) for row, record in enumerate(chunk, start=done)]
+        optional = run.task.optional_columns
+        texts = [
+            {name: record.get(name) for name in optional} | texts_of(record, columns, row=row)
+            for row, record in enumerate(chunk, start=done)
+        ]
         try:
-            predictions = predict_chunk(run, texts)
+            predictions = predict_chunk(run, texts, first=done)
         except DataError as error:
             if error.row is None:
                 raise
@@ -217,10 +222,15 @@ def _beside(record: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, A
     return {**together, **answer}
 
 
-def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]]) -> Any:
-    """Predictions for some records that have the task's text columns, in their order."""
-    columns = {name: [record[name] for record in records] for name in run.task.text_columns}
-    columns |= {"row_id": list(range(len(records)))}
+def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]], *, first: int = 0) -> Any:
+    """Predictions for some records that have the task's text columns, in their order.
+
+    `first` is the number of the first one among all: chance is drawn for each by its number.
+    """
+    task = run.task
+    names = {*task.text_columns, *task.optional_columns}
+    columns = {name: [record.get(name) for record in records] for name in names}
+    columns |= {"row_id": list(range(first, first + len(records)))}
     examples = run.task.encode_records(columns)
     if not examples:
         return run.task.assemble_records(None, columns)

@@ -45,15 +45,17 @@ def predict_to_stream(
     if output is None and output_format == "npy":
         raise ConfigError("--output: given nothing, expected a file for the vectors")
     strategy = strategy_of(folder, generation)
+    several = strategy is not None and strategy.get("num_return_sequences", 1) > 1
     if converse and strategy is None:
         raise ConfigError("--chat: the task of this run generates no texts")
+    if converse and several:
+        raise ConfigError("--chat: it goes on with one answer; add --set num_return_sequences=1")
     run = load_run(folder, device=device, hypotheses=hypotheses, generation=strategy)
     if converse:
         return chat(run, sys.stdin, sys.stdout)
     columns = choose_columns(run, text_columns)
     if any(OBJECTS.match(text.encode("utf-8", "replace")) for text in texts):
         print("arguments: JSON is predicted as a text; records come by --file or input", file=sys.stderr)
-    several = strategy is not None and strategy.get("num_return_sequences", 1) > 1
     records: Iterable[dict[str, Any]] = as_records(texts, columns, file="arguments")
     if len(texts) == 1 and strategy and not output and not output_format and not several:
         for record in records:

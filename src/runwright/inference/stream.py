@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from io import TextIOWrapper
 from typing import Any, TextIO
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from runwright.errors import ConfigError, DataError
 from runwright.generation.decode import generate
 from runwright.inference.load import FinishedRun
+from runwright.task.chats import naming_the_template
 from runwright.trainer.step import to_device
 
 
@@ -47,7 +49,7 @@ class Writer:
 @torch.inference_mode()
 def stream_text(run: FinishedRun, record: Mapping[str, Any], stream: TextIO) -> None:
     """Write the text for one record as it is generated, and nothing else."""
-    columns = {name: [record[name]] for name in run.task.text_columns} | {"row_id": [0]}
+    columns = {name: [record.get(name)] for name in run.task.text_columns} | {"row_id": [0]}
     batch = to_device(run.task.collate(run.task.encode_records(columns)), run.ranks.device)
     writer = Writer(run.task, stream)
     with run.ranks.autocast():
@@ -65,6 +67,8 @@ def chat(run: FinishedRun, lines: TextIO, stream: TextIO) -> int:
             "--chat: the tokenizer of this run has no chat template; train one with task=instruction_tuning, "
             "or give a prompt as an argument"
         )
+    if isinstance(lines, TextIOWrapper):
+        lines.reconfigure(errors="replace")
     messages: list[dict[str, str]] = []
     answers = 0
     while True:
@@ -93,8 +97,9 @@ def _answer(run: FinishedRun, messages: list[dict[str, str]], stream: TextIO, *,
     removed = 0
     while True:
         chat = [*getattr(run.task, "opening", ()), *messages]
-        ids = run.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)
-        ids = ids["input_ids"]
+        with naming_the_template():
+            encoded = run.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)
+        ids = encoded["input_ids"]
         if len(ids) + strategy.max_new_tokens <= room:
             break
         if len(messages) == 1:

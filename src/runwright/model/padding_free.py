@@ -88,6 +88,7 @@ def is_padding_free(model: Any) -> bool:
 def _two_documents(config: Any, device: torch.device) -> dict[str, Tensor]:
     """A batch of two lengths; the first document is longer than a window of the attention."""
     length = min((getattr(config, "sliding_window", None) or 6) + 5, config.max_position_embeddings - 2)
+    length = max(1, length)
     ids = torch.arange(2 * length, device=device).view(2, length) * 7 % (config.vocab_size - 5) + 5
     mask = torch.ones_like(ids)
     mask[1, 3:] = 0

@@ -128,8 +128,8 @@ def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _cell(values: list[Any]) -> str:
-    """Labels with commas between them; what has parts of its own, as spans have, as JSON."""
-    if any(isinstance(value, Mapping | list) for value in values):
+    """Labels with commas between them; as JSON where that is ambiguous, as of spans or of texts."""
+    if any(isinstance(value, Mapping | list) or {*str(value)} & {*',"\n\r[]'} for value in values):
         return json.dumps(values, ensure_ascii=False, default=str)
     return ",".join(map(str, values))
 

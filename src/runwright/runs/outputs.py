@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -221,6 +222,8 @@ def about_model(
 
 
 def _short(value: Any) -> Any:
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        value = json.dumps(value, ensure_ascii=False)  # a chat
     if isinstance(value, list):
         return [str(word) for word in value[:MAX_EXAMPLE_TEXT]]
     return "" if value is None else str(value)[:MAX_EXAMPLE_TEXT]

@@ -38,6 +38,7 @@ class Task:
     positive = 1  # the class of two that metrics of one class are of
     label_column: Any = None  # where each row has one label
     label_separator: Any = None  # between the labels of a row, where they are one text
+    optional_columns: tuple[str, ...] = ()  # of a record to predict, used where it has them
     words_column: str | None = None  # in which a record to predict may have words instead of the text
     threshold: Any = None  # from which a probability, or up to which a margin, is a prediction
     tuned_option: str | None = None  # the option that a method `tune(predictions, rows)` sets, if any

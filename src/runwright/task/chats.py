@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
+
+from jinja2 import TemplateError
 
 from runwright.errors import ConfigError, DataError, listed
 from runwright.store import local_path
@@ -54,15 +56,17 @@ def chat_of(
         if chat and more is not None and str(more).strip():
             chat[-1]["content"] += f"\n\n{more}"
         if form["response"] in row:
-            chat += _messages(row[form["response"]], form, roles, role=ANSWER)
+            answer = _messages(row[form["response"]], form, roles, role=ANSWER)
+            chat += answer or [{"role": ANSWER, "content": ""}]
         system = row.get(form.get("system", "")) or system
     if system and chat and chat[0]["role"] != "system":
         chat = [{"role": "system", "content": system}, *chat]
     chat = [message for message in chat if message["role"] != "system" or message["content"].strip()]
     for message in chat:
         if not message["content"].strip():
-            noun = "answer" if message["role"] == ANSWER else "prompt"
-            raise DataError(f"the {noun} is empty (a message of {message['role']}); drop such rows")
+            noun, key = ("answer", "response") if message["role"] == ANSWER else ("prompt", "prompt")
+            problem = f"the {noun} is empty (a message of {message['role']}); drop such rows"
+            raise DataError(problem, column=form.get(key))
     if next((message["role"] for message in chat if message["role"] != "system"), ANSWER) == ANSWER:
         raise DataError("there is no prompt before the first answer; drop such rows")
     return chat
@@ -97,6 +101,16 @@ def _messages(value: Any, form: Form, roles: Mapping[str, str], *, role: str = "
             raise DataError(f"{content_key!r} is {content!r:.60}, expected a text")
         chat.append({"role": roles.get(str(name), str(name)), "content": content or ""})
     return chat
+
+
+@contextmanager
+def naming_the_template() -> Iterator[None]:
+    """Turn what a template raises while it renders a chat into a DataError."""
+    try:
+        yield
+    except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+        reason = str(error).strip() or type(error).__name__
+        raise DataError(f"the chat template fails: {reason.splitlines()[0]}") from error
 
 
 def read_template(option: str | None) -> str | None:

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from datasets import Dataset
-from jinja2 import TemplateError
 from torch import Tensor
 
+from runwright.dataset.readers.raw import left_out_of
 from runwright.errors import ConfigError, DataError, listed
 from runwright.task.base import model_inputs
 from runwright.task.chats import (
@@ -23,6 +23,7 @@ from runwright.task.chats import (
     check_forms,
     form_of,
     is_answered,
+    naming_the_template,
     read_template,
     texts_of,
     without_oldest,
@@ -72,7 +73,10 @@ class InstructionTuning(GeneratingTask):
     def fit(self, splits: Splits) -> None:
         """Read every chat and the template; raises DataError naming split, row and column."""
         split, first = next(iter(splits.items()))
-        self.form = dict(self._form(first.column_names))
+        left_out = left_out_of(first)
+        self.form = dict(self._form([*first.column_names, *left_out]))
+        for column in left_out.keys() & {*self.form.values()}:
+            raise left_out[column]
         if (answers := self.form.get("response", "")) not in ("", *first.column_names):
             raise DataError("no answers to learn from", split=split, column=answers)
         self.template = read_template(self.template_option) or self.tokenizer.chat_template
@@ -92,6 +96,7 @@ class InstructionTuning(GeneratingTask):
         self.text_columns = tuple(self.form[key] for key in keys if key in self.form)
         others = ("input", "system", "response")
         self.label_columns = tuple(self.form[key] for key in others if key in self.form)
+        self.optional_columns = tuple(self.form[key] for key in others[:2] if key in self.form)
         self.tokenizer.chat_template = self.template  # saved with it
 
     def _form(self, names: Collection[str]) -> Form:
@@ -125,7 +130,8 @@ class InstructionTuning(GeneratingTask):
             try:
                 chat = chat_of(columns, form, roles=self.roles, system=self.system)
             except DataError as error:
-                raise DataError(error.problem, split=split, row=row, column=used[0]) from error
+                column = error.column or used[0]
+                raise DataError(error.problem, split=split, row=row, column=column) from error
             while to_answer and is_answered(chat):
                 chat.pop()
             end = max((i + 1 for i, message in enumerate(chat) if message["role"] == ANSWER), default=0)
@@ -162,10 +168,8 @@ class InstructionTuning(GeneratingTask):
         examples: list[Example] = []
         for row, text in enumerate(columns["messages"]):
             try:
-                example = self._example(json.loads(text))
-            except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
-                reason = str(error).strip() or type(error).__name__
-                raise DataError(f"the chat template fails: {reason.splitlines()[0]}", row=row) from error
+                with naming_the_template():
+                    example = self._example(json.loads(text))
             except DataError as error:
                 raise DataError(error.problem, row=row) from error
             if example:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from runwright.config.rules import data, task
 from runwright.config.rules.makers import (
+    as_list,
     at_most,
     at_most_one,
     distinct,
@@ -108,6 +109,7 @@ TASKS = (
 GENERATION = (
     rule(task.task_generates_texts, "generation", "task._target_"),
     rule(task.texts_are_generated, "metric", "generation?", "task._target_"),
+    forbids("generation.stop_strings", lambda stops: "" in as_list(stops), {}, "texts that are not empty"),
     at_most("generation.min_new_tokens", "generation.max_new_tokens"),
     at_most("generation.num_return_sequences", "generation.num_beams"),
     forbids("generation.num_beams", 1, {}, "2 or more", "one beam is generation=greedy"),

@@ -156,10 +156,14 @@ def notes_of(source: Any) -> list[str]:
     return [*getattr(source, "notes", ()), *of_rows]
 
 
+def left_out_of(rows: Dataset) -> dict[str, DataError]:
+    """The columns that the reader left out, and why."""
+    return {name: DataError(**why) for name, why in about_of(rows).get("left_out", {}).items()}
+
+
 def why_left_out(rows: Dataset, column: str) -> DataError | None:
     """The reason why the reader left out a column, if it did."""
-    why = about_of(rows).get("left_out", {}).get(column)
-    return why and DataError(**why)
+    return left_out_of(rows).get(column)
 
 
 def files_of(rows: Dataset) -> list[str]:
