@@ -80,8 +80,11 @@ def execute(args: argparse.Namespace) -> int:
     output = args.output and output_path(args.output, endings=() if args.output_format else OUTPUT_FORMATS)
     for text in filter(os.path.isfile, args.texts):
         print(f"{text} is a file: --file {text} reads it", file=sys.stderr)
-    from runwright.inference.predict import predict_to_stream
+    from runwright.inference.predict import converse, predict_to_stream
 
+    if args.chat:
+        converse(folder, device=args.device, generation=generation_overrides(args))
+        return 0
     count = predict_to_stream(
         folder,
         texts=args.texts,
@@ -94,9 +97,8 @@ def execute(args: argparse.Namespace) -> int:
         device=args.device,
         hypotheses=hypotheses,
         generation=generation_overrides(args),
-        converse=args.chat,
     )
-    if not count and not args.chat:
+    if not count:
         print(f"{args.file or 'standard input'}: no row to predict", file=sys.stderr)
     elif args.output:
         print(f"{count:,} predictions in {args.output}", file=sys.stderr)

@@ -45,7 +45,7 @@ class Strategy:
 
     @property
     def num_sequences(self) -> int:
-        """Texts for each prompt."""
+        """Number of texts that each prompt gets."""
         return getattr(self, "num_return_sequences", 1)
 
     def to_config(self, model: Any, tokenizer: Any) -> GenerationConfig:

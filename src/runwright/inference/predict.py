@@ -35,29 +35,21 @@ def predict_to_stream(
     device: str | None,
     hypotheses: Hypotheses | None = None,
     generation: Sequence[str] = (),
-    converse: bool = False,
 ) -> int:
     """Predict texts, a file or standard input with the run in `folder`; returns the number of records.
 
     `generation` are overrides of how texts are generated. One prompt is answered by its text alone, token by
-    token, unless a format is asked for; to `converse` is to answer the lines of standard input as one talk.
+    token, unless a format is asked for.
     """
     if output is None and output_format == "npy":
         raise ConfigError("--output: given nothing, expected a file for the vectors")
     strategy = strategy_of(folder, generation)
-    several = strategy is not None and strategy.get("num_return_sequences", 1) > 1
-    if converse and strategy is None:
-        raise ConfigError("--chat: the task of this run generates no texts")
-    if converse and several:
-        raise ConfigError("--chat: it goes on with one answer; add --set num_return_sequences=1")
     run = load_run(folder, device=device, hypotheses=hypotheses, generation=strategy)
-    if converse:
-        return chat(run, sys.stdin, sys.stdout)
     columns = choose_columns(run, text_columns)
     if any(OBJECTS.match(text.encode("utf-8", "replace")) for text in texts):
         print("arguments: JSON is predicted as a text; records come by --file or input", file=sys.stderr)
     records: Iterable[dict[str, Any]] = as_records(texts, columns, file="arguments")
-    if len(texts) == 1 and strategy and not output and not output_format and not several:
+    if len(texts) == 1 and strategy and not output and not output_format and not _gives_several(strategy):
         for record in records:
             stream_text(run, texts_of(record, columns, row=0), sys.stdout)
         return 1
@@ -81,6 +73,20 @@ def predict_to_stream(
                 writer.write(record)
                 count += 1
     return count
+
+
+def converse(folder: Path, *, device: str | None, generation: Sequence[str]) -> None:
+    """Answer the lines of standard input as one talk with the run in `folder`."""
+    strategy = strategy_of(folder, generation)
+    if strategy is None:
+        raise ConfigError("--chat: the task of this run generates no texts")
+    if _gives_several(strategy):
+        raise ConfigError("--chat: it goes on with one answer; add --set num_return_sequences=1")
+    chat(load_run(folder, device=device, generation=strategy), sys.stdin, sys.stdout)
+
+
+def _gives_several(strategy: Mapping[str, Any]) -> bool:
+    return strategy.get("num_return_sequences", 1) > 1
 
 
 @contextmanager

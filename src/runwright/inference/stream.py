@@ -26,7 +26,7 @@ class Writer:
         self.written = ""
 
     def on_tokens(self, ids: Sequence[int]) -> None:
-        """The next tokens."""
+        """Write what the next tokens add to the text."""
         self.ids += ids
         text = self.task.text_of(self.ids).rstrip("\ufffd")  # half of a character
         stops = self.task.strategy.stop_strings
@@ -34,7 +34,7 @@ class Writer:
         self._write(text[: len(text) - max((len(s) for s in starts if text.endswith(s)), default=0)])
 
     def end(self, text: str) -> None:
-        """The whole text."""
+        """Write the rest of the text, now that it is whole."""
         self._write(text)
         self.stream.write("\n" if self.written == text else f"\n{text}\n")
         self.stream.flush()

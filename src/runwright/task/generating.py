@@ -29,7 +29,7 @@ class GeneratedTexts(PerExample):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Texts(PerExample):
-    """Texts for N rows."""
+    """Generated and expected texts of N rows."""
 
     predicted: np.ndarray | None  # [N] object: str, or a list of them; None where nothing was generated
     expected: np.ndarray | None = None  # [N] object: list of str, one or more references

@@ -134,7 +134,7 @@ class SequenceToSequence(GeneratingTask):
         return batch
 
     def count(self, examples: Sequence[Example]) -> float:
-        """Number of target tokens."""
+        """Number of target tokens, the end token included."""
         return float(sum(len(example["target_ids"]) for example in examples))
 
     def forced_bos(self) -> int | None:
