@@ -66,6 +66,16 @@ def test_before_its_first_step_a_run_is_never_silent_and_imports_nothing_in_vain
             assert not imported & {"sklearn", "matplotlib", "mlflow", "sqlalchemy"}
 
 
+def test_a_first_import_is_left_to_itself_by_the_garbage_collector() -> None:
+    program = (
+        "import gc; from runwright.launch.worker import import_uncollected as load; "
+        "print(gc.get_freeze_count(), load('wave').__name__, gc.get_freeze_count() > 1000, gc.isenabled()); "
+        "gc.unfreeze(); load('wave'); print(gc.get_freeze_count())"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert ran.stdout.split() == ["0", "wave", "True", "True", "0"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -67,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from runwright.errors import ConfigError
+    from runwright.launch.worker import import_uncollected
     from runwright.runs.folder import BEST_MODEL, resolve_run
     from runwright.store import output_path
 
@@ -80,12 +81,11 @@ def execute(args: argparse.Namespace) -> int:
     output = args.output and output_path(args.output, endings=() if args.output_format else OUTPUT_FORMATS)
     for text in filter(os.path.isfile, args.texts):
         print(f"{text} is a file: --file {text} reads it", file=sys.stderr)
-    from runwright.inference.predict import converse, predict_to_stream
-
+    predict = import_uncollected("runwright.inference.predict")
     if args.chat:
-        converse(folder, device=args.device, generation=generation_overrides(args))
+        predict.converse(folder, device=args.device, generation=generation_overrides(args))
         return 0
-    count = predict_to_stream(
+    count = predict.predict_to_stream(
         folder,
         texts=args.texts,
         file=args.file,
