@@ -59,6 +59,11 @@ class Ragged:
         return Ragged(self.values[np.repeat(self.starts[positions], lengths) + inside], lengths)
 
 
+def evenly_spaced(total: int, most: int) -> np.ndarray:
+    """At most so many of `total` positions, from the first to the last, rising, int64."""
+    return np.linspace(0, total - 1, min(most, total)).astype(np.int64)
+
+
 def columns_of(predictions: PerExample) -> dict[str, Any]:
     """The columns that are not None, by name."""
     columns = {field.name: getattr(predictions, field.name) for field in fields(predictions)}

@@ -31,7 +31,7 @@ from runwright.errors import DataError
 from runwright.generation.strategies import Beam, PromptLookup, Sample, Strategy
 from runwright.model.configuration import quiet_transformers
 from runwright.model.padding_free import NAME as PADDING_FREE
-from runwright.model.parameters import max_positions
+from runwright.model.parameters import max_positions, without_adapters
 from runwright.trainer.batches import derive_seed
 
 
@@ -135,7 +135,7 @@ def generate(
     it has one text and that is not searched with a beam. Raises DataError for a prompt that leaves the model
     no position for a token.
     """
-    model = model.get_base_model() if hasattr(model, "get_base_model") else model  # inside adapters
+    model = without_adapters(model)
     config = strategy.to_config(model, tokenizer)
     if forced_bos is not None:
         config.forced_bos_token_id = forced_bos

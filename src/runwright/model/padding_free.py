@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from runwright.model.configuration import log
+from runwright.model.parameters import without_adapters
 
 NAME = "padding_free"  # as transformers calls this attention; it is not saved in a config.json
 
@@ -52,8 +53,7 @@ def use_padding_free(model: Any) -> str:
 
 
 def _use(model: Any) -> str:
-    if hasattr(model, "get_base_model"):  # adapters around it
-        model = model.get_base_model()
+    model = without_adapters(model)
     config: Any = getattr(model, "config", None)
     architecture = getattr(config, "model_type", type(model).__name__)
     if architecture not in ARCHITECTURES:

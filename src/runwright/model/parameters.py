@@ -98,6 +98,11 @@ def parameter_counts(model: nn.Module) -> str:
     return f"{total:,} parameters, {trainable:,} of them trainable"
 
 
+def without_adapters(model: Any) -> Any:
+    """The transformers model inside the adapters of PEFT, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def max_positions(model: Any) -> int | None:
     """The most tokens that a table of positions, or rotary positions, are made for; None where any number is.
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from runwright.errors import DataError
-from runwright.predictions import Ragged
+from runwright.predictions import Ragged, evenly_spaced
 from runwright.task.labels import WRITTEN, read_written
 from runwright.task.text import IGNORED, Said, Span, cut_windows, say, trimmed, window_id
 from runwright.types import Example, PerExample
@@ -210,7 +210,7 @@ class ThresholdCurve:
         # The one in use is between two of these; it gives as many answers as one of them.
         used = int(np.abs(self.answered - (margins <= threshold).mean()).argmin())
         num = len(self.thresholds)
-        rows = {*np.linspace(0, num - 1, min(num, MAX_TABLE_ROWS)).astype(int).tolist(), self.best, used}
+        rows = {*evenly_spaced(num, MAX_TABLE_ROWS).tolist(), self.best, used}
         columns = {"threshold": self.thresholds, "exact_match": self.exact, "f1": self.f1}
         columns["answered"] = self.answered
         return [

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from runwright.errors import ConfigError
-from runwright.predictions import Ragged, columns_of
+from runwright.predictions import Ragged, columns_of, evenly_spaced
 from runwright.task.base import model_inputs
 from runwright.task.generating import MAX_SHOWN, NUM_SAMPLES, GeneratedTexts, GeneratingTask
 from runwright.task.masking import cut_chunks
@@ -132,8 +132,7 @@ class CausalLanguageModeling(GeneratingTask):
 
     def start_evaluation(self, example_ids: np.ndarray) -> None:
         """Choose the blocks that are continued, the same ones on each rank and each time."""
-        spread = np.linspace(0, len(example_ids) - 1, min(NUM_SAMPLES, len(example_ids)))
-        self.shown = np.sort(example_ids)[spread.astype(np.int64)]
+        self.shown = np.sort(example_ids)[evenly_spaced(len(example_ids), NUM_SAMPLES)]
 
     def evaluation_widths(self, widths: np.ndarray) -> np.ndarray:
         return widths  # few blocks are continued, each from its first half

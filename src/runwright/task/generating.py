@@ -10,9 +10,9 @@ import numpy as np
 from torch import Tensor
 
 from runwright.generation.decode import generate
-from runwright.predictions import Ragged, columns_of
+from runwright.predictions import Ragged, columns_of, evenly_spaced
 from runwright.task.base import Task
-from runwright.task.text import IGNORED, as_texts, objects, positions_of, sums_by_row
+from runwright.task.text import IGNORED, as_texts, num_targets, objects, positions_of, sums_by_row
 from runwright.types import Batch, Example, LossSum, PerExample
 
 END = -1  # of one of the texts of an example, in GeneratedTexts.generated
@@ -70,7 +70,7 @@ class GeneratingTask(Task):
         return None
 
     def count(self, examples: Sequence[Example]) -> float:
-        return float(sum(label != IGNORED for example in examples for label in example["labels"]))
+        return num_targets(examples)
 
     def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
         """Sum over target tokens in nats, from their losses [M]."""
@@ -165,9 +165,8 @@ class GeneratingTask(Task):
         if predictions.predicted is None:
             return []
         total = len(predictions.example_ids)
-        spread = np.unique(np.linspace(0, total - 1, min(NUM_SAMPLES, total)).astype(np.int64)).tolist()
         samples = []
-        for index in spread:
+        for index in evenly_spaced(total, NUM_SAMPLES).tolist():
             prompt = "" if predictions.prompts is None else predictions.prompts[index][-MAX_SHOWN:]
             described = self.describe(predictions, index, row={}, all_scores=False)
             texts = {"prompt": prompt, "expected": "", **described}.items()

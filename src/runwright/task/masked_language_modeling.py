@@ -12,10 +12,11 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from torch import Tensor
 
 from runwright.errors import ConfigError
+from runwright.model.parameters import without_adapters
 from runwright.predictions import Ragged
 from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.masking import Masking, cut_chunks, generator
-from runwright.task.text import IGNORED, MAX_WINDOWS, special_tokens, sums_by_row
+from runwright.task.text import IGNORED, MAX_WINDOWS, num_targets, special_tokens, sums_by_row
 from runwright.types import Batch, Example, Fraction, LossSum, PerExample, PositiveInt
 
 NUM_GUESSES = 5  # shown for each mask of a text that has some
@@ -106,7 +107,7 @@ class MaskedLanguageModeling(Task):
         return augmented
 
     def count(self, examples: Sequence[Example]) -> float:
-        return float(sum(label != IGNORED for example in examples for label in example["labels"]))
+        return num_targets(examples)
 
     def forward(self, model: Any, batch: Batch) -> Tensor:
         """Logits of the hidden and the masked tokens alone, [M, V]: most of the work is over all of V."""
@@ -192,11 +193,10 @@ def logits_at(model: Any, batch: Batch, places: Tensor) -> Tensor:
 
     For heads that look at each token alone, as those of language models do.
     """
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # inside adapters
 
     def pick(_body: Any, _args: Any, output: Any) -> Any:
         output["last_hidden_state"] = output["last_hidden_state"][places][None]
         return output
 
-    with inner.base_model.register_forward_hook(pick):
+    with without_adapters(model).base_model.register_forward_hook(pick):
         return at_least_float32(model(**model_inputs(batch)).logits[0])

@@ -104,6 +104,11 @@ def pad_batch(examples: Sequence[Example], tokenizer: Any, token_fields: Mapping
     return batch
 
 
+def num_targets(examples: Sequence[Example]) -> float:
+    """The number of labels that are trained on."""
+    return float(sum(label != IGNORED for example in examples for label in example["labels"]))
+
+
 def special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
     """The ids that the tokenizer puts before and after a text."""
     # Its padding stands for a text: one token with every tokenizer, whatever letters it has learned.

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from torch import Tensor
 
+from runwright.model.parameters import without_adapters
 from runwright.task.base import at_least_float32
 from runwright.task.text import IGNORED
 from runwright.types import Batch
@@ -30,7 +31,7 @@ def token_losses(model: Any, inputs: Batch, labels: Tensor, *, label_smoothing: 
     alone, some at a time, and computes them again in the backward. With label smoothing a loss is that of a
     target that has 1 - smoothing, and an equal share of the rest on every token of the vocabulary.
     """
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # inside adapters
+    inner = without_adapters(model)
     head, targets = inner.get_output_embeddings(), labels != IGNORED
     goal = labels[targets]
     loss = partial(F.cross_entropy, reduction="none", label_smoothing=label_smoothing)

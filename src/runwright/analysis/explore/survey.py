@@ -19,6 +19,7 @@ from runwright.analysis.explore.oddities import find_odd, main_scripts
 from runwright.dataset.cleaning.columns import as_text, text_of
 from runwright.dataset.fingerprint import bare, key_of
 from runwright.dataset.readers.raw import ROW_ID
+from runwright.predictions import evenly_spaced
 from runwright.report.terminal import shorten
 from runwright.tokenizer.statistics import Statistics, measure
 
@@ -188,7 +189,7 @@ def survey_tokens(
 
     The texts of a row are one input together, or with `separate_texts` an input each.
     """
-    positions = np.unique(np.linspace(0, len(rows) - 1, min(max_rows, len(rows))).astype(np.int64))
+    positions = evenly_spaced(len(rows), max_rows)
     sample = rows.select_columns(list(text_columns)).select(positions, keep_in_memory=True)
     lengths: list[int] = []
     unknown: Counter[str] = Counter()

@@ -17,7 +17,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from runwright import build
 from runwright.build import Prepared
 from runwright.dataset.examples import PreparedExamples, record_batch
-from runwright.predictions import Ragged, columns_of
+from runwright.predictions import Ragged, columns_of, evenly_spaced
 from runwright.trainer.batches import Batches, BatchOrder, Cut
 from runwright.trainer.evaluate import evaluate, predict
 from runwright.trainer.ranks import Ranks
@@ -292,7 +292,7 @@ def check_evaluation(subject: Subject, *, num_rows: int) -> Iterator[Finding]:
         yield Finding(EVALUATION, what, reason, allowed="", verdict="not checked")
         return
     whole = subject.prepared.examples[split]
-    rows = np.unique(np.linspace(0, len(whole) - 1, min(num_rows, len(whole))).astype(np.int64))
+    rows = evenly_spaced(len(whole), num_rows)
     examples = PreparedExamples([record_batch(whole.fetch(rows.tolist()))], cache_note="")
     model = build.build_model(subject.config, subject.prepared, device=ranks.device)
     options = build.build_options(subject.config)
