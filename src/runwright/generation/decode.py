@@ -188,7 +188,7 @@ def _generate(
     ends = {ends} if isinstance(ends, int) else {*(ends or ())}
     first = next((i for i in (config.bos_token_id, *ends, config.pad_token_id) if i is not None), 0)
     input_ids, attention_mask = _padded(input_ids, attention_mask, left=is_decoder, first=first)
-    config, processors = _settings(strategy, config)
+    config, processors = _search_of(strategy, config), LogitsProcessorList()
     num_pads = (attention_mask == 0).sum(dim=1).tolist() if is_decoder else [0] * len(input_ids)
     if strategy.repetition_penalty != 1 or strategy.no_repeat_ngram_size:
         repeats = strategy.num_sequences if isinstance(strategy, Sample) else 1
@@ -219,15 +219,13 @@ def _generate(
     return [texts[first : first + size] for first in range(0, len(texts), size)]
 
 
-def _settings(strategy: Strategy, config: GenerationConfig) -> tuple[GenerationConfig, LogitsProcessorList]:
-    """The search of transformers, without what our processors do instead."""
-    options = config.to_diff_dict()
-    own = ("repetition_penalty", "no_repeat_ngram_size", "stop_strings")
-    own += ("temperature", "top_k", "top_p", "min_p")
-    for name in (*own, "do_sample", *(["num_return_sequences"] if isinstance(strategy, Sample) else [])):
-        options.pop(name, None)
-    options.pop("transformers_version", None)
-    return GenerationConfig(**options), LogitsProcessorList()
+def _search_of(strategy: Strategy, config: GenerationConfig) -> GenerationConfig:
+    """The search of transformers, without what our processors and criteria do instead."""
+    ours = {"repetition_penalty", "no_repeat_ngram_size", "stop_strings", "transformers_version"}
+    ours |= {"temperature", "top_k", "top_p", "min_p", "do_sample"}
+    if isinstance(strategy, Sample):
+        ours.add("num_return_sequences")
+    return GenerationConfig(**{k: value for k, value in config.to_diff_dict().items() if k not in ours})
 
 
 def _padded(input_ids: Tensor, attention_mask: Tensor, *, left: bool, first: int) -> tuple[Tensor, Tensor]:

@@ -222,15 +222,19 @@ def _beside(record: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, A
     return {**together, **answer}
 
 
+def record_columns(task: Any, records: Sequence[Mapping[str, Any]], *, first: int = 0) -> dict[str, Any]:
+    """The input of `encode_records`: columns of the records, None where one lacks it, and their numbers."""
+    names = {*task.text_columns, *task.optional_columns}
+    columns = {name: [record.get(name) for record in records] for name in names}
+    return columns | {"row_id": list(range(first, first + len(records)))}
+
+
 def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]], *, first: int = 0) -> Any:
     """Predictions for some records that have the task's text columns, in their order.
 
     `first` is the number of the first one among all: chance is drawn for each by its number.
     """
-    task = run.task
-    names = {*task.text_columns, *task.optional_columns}
-    columns = {name: [record.get(name) for record in records] for name in names}
-    columns |= {"row_id": list(range(first, first + len(records)))}
+    columns = record_columns(run.task, records, first=first)
     examples = run.task.encode_records(columns)
     if not examples:
         return run.task.assemble_records(None, columns)

@@ -10,10 +10,10 @@ from typing import Any, TextIO
 import torch
 
 from runwright.errors import ConfigError, DataError
-from runwright.generation.decode import generate
-from runwright.inference.load import FinishedRun
+from runwright.inference.load import FinishedRun, record_columns
 from runwright.task.chats import naming_the_template
 from runwright.trainer.step import to_device
+from runwright.types import Example
 
 
 class Writer:
@@ -49,12 +49,17 @@ class Writer:
 @torch.inference_mode()
 def stream_text(run: FinishedRun, record: Mapping[str, Any], stream: TextIO) -> None:
     """Write the text for one record as it is generated, and nothing else."""
-    columns = {name: [record.get(name)] for name in run.task.text_columns} | {"row_id": [0]}
-    batch = to_device(run.task.collate(run.task.encode_records(columns)), run.ranks.device)
-    writer = Writer(run.task, stream)
+    _write_answer(run, run.task.encode_records(record_columns(run.task, [record])), stream)
+
+
+def _write_answer(run: FinishedRun, examples: Sequence[Example], stream: TextIO) -> str:
+    """The text for one prompt, written as it is generated."""
+    batch, writer = to_device(run.task.collate(examples), run.ranks.device), Writer(run.task, stream)
     with run.ranks.autocast():
         ids = run.task.generate(run.model, batch, on_tokens=writer.on_tokens)
-    writer.end(run.task.text_of(ids.values[:-1].tolist()))
+    text = run.task.text_of(ids.values[:-1].tolist())
+    writer.end(text)
+    return text
 
 
 def chat(run: FinishedRun, lines: TextIO, stream: TextIO) -> int:
@@ -111,17 +116,5 @@ def _answer(run: FinishedRun, messages: list[dict[str, str]], stream: TextIO, *,
         removed += 1
     if removed:
         print(f"the oldest {removed} turns are left out: there is room for {room} tokens", file=sys.stderr)
-    prompt, writer = torch.tensor([ids], device=run.ranks.device), Writer(run.task, stream)
-    with run.ranks.autocast():
-        [[answer, *_]] = generate(
-            run.model,
-            prompt,
-            torch.ones_like(prompt),
-            strategy=strategy,
-            tokenizer=run.tokenizer,
-            example_ids=[number],
-            on_tokens=writer.on_tokens,
-        )
-    text = run.task.text_of(answer)
-    writer.end(text)
-    return text
+    example = {"example_id": number, "input_ids": ids, "prompt_length": len(ids)}
+    return _write_answer(run, [example], stream)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from datasets import Dataset
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from runwright.errors import ConfigError
 from runwright.predictions import Ragged, columns_of, evenly_spaced
 from runwright.task.base import model_inputs
 from runwright.task.generating import MAX_SHOWN, NUM_SAMPLES, GeneratedTexts, GeneratingTask
 from runwright.task.masking import cut_chunks
-from runwright.task.text import IGNORED, MAX_WINDOWS, as_texts
+from runwright.task.text import IGNORED, MAX_WINDOWS, as_texts, pad_batch
 from runwright.task.token_losses import token_losses
 from runwright.types import Batch, Example, PositiveInt
 
@@ -47,6 +46,7 @@ class CausalLanguageModeling(GeneratingTask):
     problem = "next_tokens"
     auto_class = "AutoModelForCausalLM"
     prediction_type = Blocks
+    token_fields: ClassVar = {"labels": IGNORED}
     predicts_rows = False
     cuts_windows = True
 
@@ -111,18 +111,8 @@ class CausalLanguageModeling(GeneratingTask):
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Padded on the right, whichever side the tokenizer pads: positions count from the left."""
-
-        def padded(rows: list[list[int]], fill: int) -> Tensor:
-            return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=fill)
-
-        ids = [example["input_ids"] for example in examples]
-        batch = {
-            "input_ids": padded(ids, self.tokenizer.pad_token_id),
-            "attention_mask": padded([[1] * len(row) for row in ids], 0),
-            "example_ids": torch.tensor([example["example_id"] for example in examples]),
-        }
-        if "labels" in examples[0]:
-            batch["labels"] = padded([example["labels"] for example in examples], IGNORED)
+        batch = pad_batch(examples, self.tokenizer, self.token_fields, side="right")
+        if "labels" in batch:
             batch["num_bytes"] = torch.tensor([example["num_bytes"] for example in examples])
         return batch
 

@@ -79,19 +79,22 @@ def encode_texts(tokenizer: Any, columns: Mapping[str, Sequence[Any]], *, max_le
     ]
 
 
-def pad_batch(examples: Sequence[Example], tokenizer: Any, token_fields: Mapping[str, int]) -> Batch:
+def pad_batch(
+    examples: Sequence[Example], tokenizer: Any, token_fields: Mapping[str, int], *, side: str | None = None
+) -> Batch:
     """Padded fields [B, L] int64 that the examples have, and `example_ids`, `groups` [B] int64.
 
     L is the longest example's length, at least 1. `token_fields` are more fields with one number a token, and
-    the number that pads them.
+    the number that pads them. `side` is left or right; None: as the tokenizer pads.
     """
+    side = side or tokenizer.padding_side
     length = max(1, *(len(example["input_ids"]) for example in examples))  # models want a token
 
     def padded(rows: Iterable[Sequence[int]], fill: int) -> torch.Tensor:
         table: list[list[int]] = []
         for row in rows:
             padding = [fill] * (length - len(row))
-            table.append([*padding, *row] if tokenizer.padding_side == "left" else [*row, *padding])
+            table.append([*padding, *row] if side == "left" else [*row, *padding])
         return torch.tensor(table, dtype=torch.int64)
 
     fills = {"input_ids": tokenizer.pad_token_id, "token_type_ids": 0, **token_fields}

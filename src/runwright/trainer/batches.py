@@ -99,9 +99,9 @@ def cut_batch(lengths: Sequence[int] | np.ndarray, cut: Cut) -> list[list[int]]:
     example longer than `microbatch_tokens` is a microbatch of its own.
     """
     table = np.asarray(lengths, dtype=np.int64)
-    sides = (table if table.ndim == 2 else table[:, None]).tolist()
-    sizes = [sum(side) for side in sides]
-    order = sorted(range(len(sizes)), key=lambda position: -sizes[position])
+    table = table if table.ndim == 2 else table[:, None]
+    sides, sizes = table.tolist(), table.sum(axis=1).tolist()
+    order = np.argsort(-table.sum(axis=1), kind="stable").tolist()
     size = cut.microbatch_size or len(order)
     tokens = cut.microbatch_tokens or math.inf
     microbatches: list[list[int]] = []
