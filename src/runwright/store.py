@@ -195,6 +195,23 @@ def write_entry(entry: Path, write: Callable[[Path], Mapping[str, Any]]) -> None
         raise _unwritable(entry, error) from error
 
 
+@contextmanager
+def cached(
+    entry: Path, write: Callable[[Path], Mapping[str, Any]], *, max_bytes: int
+) -> Iterator[tuple[dict[str, Any], bool]]:
+    """The manifest of an entry, and True where `write` made it just now; under its lock, noted as used.
+
+    Entries beside it that were unused for longest are removed beyond `max_bytes`.
+    """
+    with locked(entry):
+        manifest = read_whole(entry)
+        if is_new := manifest is None:
+            write_entry(entry, write)
+            evict(entry.parent, max_bytes=max_bytes, keep=entry)
+        touch(entry)
+        yield manifest or read_manifest(entry) or {}, is_new
+
+
 def read_manifest(entry: Path) -> dict[str, Any] | None:
     """The manifest of an entry; None where there is no whole one."""
     try:

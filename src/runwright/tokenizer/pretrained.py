@@ -135,12 +135,8 @@ def in_safetensors(source: str) -> str:
         return source
     key = {"gguf": store.file_sha256(file), "transformers": transformers.__version__}
     entry = store.cache_root() / "models" / store.digest(key)
-    with store.locked(entry):
-        if store.read_whole(entry) is None:
-            store.write_entry(entry, lambda folder: _convert(file, folder) | {"key": key})
-            store.evict(entry.parent, max_bytes=MAX_CACHE_BYTES, keep=entry)
-        store.touch(entry)
-    return str(entry)
+    with store.cached(entry, lambda new: _convert(file, new) | {"key": key}, max_bytes=MAX_CACHE_BYTES):
+        return str(entry)
 
 
 def _convert(file: Path, folder: Path) -> dict[str, Any]:

@@ -106,15 +106,15 @@ def trained_tokenizer(node: Mapping[str, Any], texts: RunTexts, *, run_folder: P
         "code": code_of(locate(node[TARGET], group="tokenizer"), group="tokenizer"),
     }
     entry = store.cache_root() / "tokenizers" / store.digest(key)
-    with store.locked(entry):
-        if store.read_whole(entry) is None:
-            reason = why_missed(entry, key, same=SAME_TEXTS)
-            log.info("tokenizer: trained now on %s%s", corpus.name, f": {reason}" if reason else "")
-            store.write_entry(entry, lambda folder: _train_anew(node, texts, folder) | {"key": key})
-            store.evict(entry.parent, max_bytes=MAX_CACHE_BYTES, keep=entry)
-        else:
+
+    def write(folder: Path) -> dict[str, Any]:
+        reason = why_missed(entry, key, same=SAME_TEXTS)
+        log.info("tokenizer: trained now on %s%s", corpus.name, f": {reason}" if reason else "")
+        return _train_anew(node, texts, folder) | {"key": key}
+
+    with store.cached(entry, write, max_bytes=MAX_CACHE_BYTES) as (_, is_new):
+        if not is_new:
             log.info("tokenizer: taken from the cache, trained on %s", corpus.name)
-        store.touch(entry)
         tokenizer = _read(entry)
     log.info("tokenizer: %d tokens", len(tokenizer))
     return tokenizer

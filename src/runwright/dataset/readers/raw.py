@@ -75,12 +75,11 @@ def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]
     """The splits that `read` gives, from the cache where the same key was read before."""
     name = store.digest({"code": readers_code(), **key})
     entry = store.cache_root() / "rows" / name
-    with store.locked(entry):
-        if (manifest := store.read_whole(entry)) is None:
-            store.write_entry(entry, lambda folder: {"key": key, "splits": _write(folder, read(), key)})
-            store.evict(entry.parent, max_bytes=MAX_CACHE_BYTES, keep=entry)
-            manifest = store.read_manifest(entry) or {"splits": []}
-        store.touch(entry)
+
+    def write(folder: Path) -> dict[str, Any]:
+        return {"key": key, "splits": _write(folder, read(), key)}
+
+    with store.cached(entry, write, max_bytes=MAX_CACHE_BYTES) as (manifest, _):
         splits = {}
         left_out = {}  # by one split: from all, or the others would look as if they had no labels
         for split in manifest["splits"]:
