@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from runwright import build
 from runwright.config.compose import compose
 from runwright.config.options import TARGET
-from runwright.config.rules.makers import signature_of
+from runwright.config.rules.task import generates_texts
 from runwright.config.secrets import reveal
 from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.errors import CheckpointError, ConfigError, DataError
@@ -114,8 +114,7 @@ def strategy_of(folder: Path, overrides: Sequence[str] = ()) -> Mapping[str, Any
     None where the task of the run generates no texts; raises ConfigError for overrides then.
     """
     saved = read_saved(folder)
-    signature = signature_of(saved["task"])
-    if signature is None or not signature.literals.get("generates"):
+    if not generates_texts(saved["task"]):
         if overrides:
             name = saved["task"][TARGET].rpartition(".")[2]
             raise ConfigError(f"--generation: given {overrides[0]}, but {name} generates no texts")

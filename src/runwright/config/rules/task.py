@@ -135,17 +135,21 @@ def threshold_is_tuned(threshold: Any, holdout: Any, files: Any) -> Mistakes:
         yield Mistake("task.no_answer_threshold", problem, "null or a number", hint)
 
 
+def generates_texts(node: Any) -> bool | None:
+    """Return True for a task whose predictions are texts; None where its target cannot be read."""
+    signature = signature_of(node)
+    return None if signature is None else bool(signature.literals.get("generates"))
+
+
 def task_generates_texts(strategy: Any, target: Any) -> Mistakes:
-    signature = signature_of({TARGET: target})
-    if strategy is not None and signature is not None and not signature.literals.get("generates"):
+    if strategy is not None and generates_texts({TARGET: target}) is False:
         name = str(as_dict(strategy).get(TARGET)).rpartition(".")[2]
-        expected = f"no strategy: {signature.target.rpartition('.')[2]} generates no texts"
+        expected = f"no strategy: {str(target).rpartition('.')[2]} generates no texts"
         yield Mistake("generation", name, expected, "leave it out, or write ~generation")
 
 
 def texts_are_generated(metrics: Any, strategy: Any, target: Any) -> Mistakes:
-    signature = signature_of({TARGET: target})
-    if strategy is None and signature is not None and signature.literals.get("generates"):
+    if strategy is None and generates_texts({TARGET: target}):
         problem, hint = "a metric of texts with generation null", "choose generation=greedy, beam or sample"
         for name, node in as_dict(metrics).items():
             if str(as_dict(node).get(TARGET)).startswith("runwright.metric.texts."):
