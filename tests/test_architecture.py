@@ -31,6 +31,7 @@ generation
 model
 tokenizer, metric, tracker, report
 config, dataset, trainer
+sweep
 store, predictions, scheduler
 types, errors, version
 """
@@ -47,6 +48,7 @@ NAMES_NO_IMPORT = {
 WITHOUT_ROOM = {
     "experiment": "values for all groups at once",
     "debug": "values for all groups at once",
+    "sweep": "values for Hydra's sweeper",
 }
 
 HEAVY = {

@@ -47,7 +47,7 @@ class RunwrightSweeper(Sweeper):
         if len(directions) > 1 and options.pruner != "none":
             raise studies.StudyError("pruner: given one with several objectives, expected pruner=none")
         address = studies.Address(
-            name=options.study_name,
+            name=options.study_name or folder.name,
             storage=options.storage or str(folder.resolve() / studies.JOURNAL),
             **{name: getattr(options, name) for name in ("sampler", "sampler_options", "pruner")},
             **{name: getattr(options, name) for name in ("pruner_options", "seed")},

@@ -230,7 +230,7 @@ class Tracker(Protocol):
         ...
 
     def finish(self, status: str) -> None:
-        """`status` is FINISHED, FAILED or KILLED."""
+        """`status` is FINISHED, PRUNED, FAILED or KILLED."""
         ...
 
 

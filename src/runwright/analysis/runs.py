@@ -261,7 +261,14 @@ def _iso(moment: float | None) -> str | None:
 NUM_METRICS = 3  # columns of metrics unless --columns names them
 MAX_CELL = 60
 MIN_OVERRIDES = 12
-STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow", DIED: "bold red"}
+STYLES = {
+    "FINISHED": "green",
+    "RUNNING": "cyan",
+    "FAILED": "red",
+    "KILLED": "yellow",
+    "PRUNED": "yellow",
+    DIED: "bold red",
+}
 
 
 def default_columns(rows: Sequence[RunRow], *, by: str | None = None) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from runwright.cli.flags import print_json
 from runwright.errors import ConfigError
 
-STATUSES = ("CREATED", "RUNNING", "FINISHED", "FAILED", "KILLED", "DIED")
+STATUSES = ("CREATED", "RUNNING", "FINISHED", "FAILED", "KILLED", "PRUNED", "DIED")
 USAGE = "runwright runs [options] [list]\n       runwright runs [options] show RUN"
 EXAMPLES = """examples:
   runwright runs          the newest 50, with their metrics

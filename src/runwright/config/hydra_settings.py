@@ -28,6 +28,7 @@ from runwright.config.options import TARGET, leaves_of
 from runwright.errors import Mistake, did_you_mean, listed, raise_if_any, shown
 
 PLUGINS = ("launcher", "sweeper")
+OURS = "hydra_plugins.runwright_sweeper.RunwrightSweeper"
 NAME = "hydra.job.name"
 SWEEP_FOLDER = "hydra.sweep.dir"
 TYPED = (NAME, "hydra.mode", SWEEP_FOLDER, *(f"hydra/{kind}" for kind in PLUGINS))
@@ -152,6 +153,8 @@ def _may_be(key: str, value: Any, expected: Mapping[str, Any], typed: Collection
         return isinstance(value, RunMode)
     if kind in PLUGINS and _is_typed(key, typed):
         return any(f"{name}.".startswith(f"hydra.{kind}.{names[0]}.") for name in expected)
+    if kind == "sweeper" and expected.get("hydra.sweeper._target_") == OURS:
+        return any(f"{name}.".startswith(f"hydra.sweeper.{names[0]}.") for name in expected)  # all is data
     if kind in PLUGINS and key in expected:
         if isinstance(value, str):
             return option in TEXT_OPTIONS and PLAIN_TEXT.fullmatch(value) is not None

@@ -36,6 +36,7 @@ from runwright.runs.folder import CONFIG_FILE, read_config, read_run, read_saved
 from runwright.runs.record import TASK_FILE, Run
 from runwright.runs.resume import check_identity, config_hash
 from runwright.store import file_sha256, write_json
+from runwright.sweep import trial
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tracker.console import Silent
 from runwright.trainer import environment
@@ -122,7 +123,7 @@ def _guarded(run: Run) -> RunResult:
             record.finish_recording(run, "KILLED" if killed else "FAILED", error=error)
         raise
     if run.ranks.is_first:
-        record.finish_recording(run, "FINISHED")
+        record.finish_recording(run, "PRUNED" if run.is_pruned else "FINISHED")
     if summary is not None:
         print_summary(summary)
     return result
@@ -136,23 +137,17 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
     if run.ranks.is_first:
         record.describe_data(run, prepared)
     state, model = _train(run, prepared)
+    if run.is_pruned:
+        run.tracker.log_tags({"pruned_at_step": str(state.step)})
+        return _result(run, state, best_step=state.best_step, metrics={}), None
     best_step = _restore_best(run, state, model)
     if state.undefined_evaluations:
         run.notes.append(_undefined_best(run.options, state))
         logger.warning("%s", run.notes[-1])
     evaluations = _evaluate_best(run, prepared, model, step=state.step)
     metrics = {split: evaluation.metrics for split, evaluation in evaluations.items()}
-    result = RunResult(
-        run_id=run.run_id,
-        folder=run.folder,
-        global_step=state.step,
-        training_loss=state.loss_sum / max(state.step, 1),
-        metrics={f"{split}/{name}": value for split in metrics for name, value in metrics[split].items()},
-        intervals={},
-        best_step=best_step,
-        ledger=state.ledger,
-        paths={},
-    )
+    named = {f"{split}/{name}": value for split in metrics for name, value in metrics[split].items()}
+    result = _result(run, state, best_step=best_step, metrics=named)
     effort = record.measure_effort(run)
     if not run.ranks.is_first:
         return result, None  # nobody waits for the first one's files and plots: they may take long
@@ -162,6 +157,23 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
     entry = read_run(run.folder)
     run.seconds["all"] = time.time() - entry["start_time"] - entry.get("idle_seconds", 0.0)
     return result, record.record_summary(run, state, result, effort=effort)
+
+
+def _result(
+    run: Run, state: TrainingState, *, best_step: int | None, metrics: Mapping[str, float]
+) -> RunResult:
+    """The result of a training, before its files are written."""
+    return RunResult(
+        run_id=run.run_id,
+        folder=run.folder,
+        global_step=state.step,
+        training_loss=state.loss_sum / max(state.step, 1),
+        metrics=metrics,
+        intervals={},
+        best_step=best_step,
+        ledger=state.ledger,
+        paths={},
+    )
 
 
 # --- training ---------------------------------------------------------------------------------------------
@@ -198,6 +210,8 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
             run.progress.keep(line)
         if run.ranks.is_first and run.samples:
             record.record_samples(run, state.step)
+        if trial.in_trial() and state.step:
+            run.is_pruned = _judge(run, state.step, by_split[splits.best or USUAL][options.best_metric])
 
     loop = Loop(
         batches=batches,
@@ -212,6 +226,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         best_split=splits.best or USUAL,
         on_step=partial(_show_step, run, plan.total_steps),
         on_evaluation=show,
+        is_given_up=lambda: run.is_pruned,
     )
     run.stop.at_once = False
     with run.progress.training(total=plan.total_steps, done=state.step):
@@ -226,6 +241,18 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     if code == TIME_LIMIT:
         logger.info("trainer.max_minutes reached after step %d of %d", state.step, plan.total_steps)
     return state, release(stepper.model, make_model)
+
+
+def _judge(run: Run, step: int, value: float) -> bool:
+    """The decision of the sweep's pruner on this evaluation, which the first rank asks for and all obey."""
+    answer = b""
+    if run.ranks.is_first:
+        try:
+            trial.report(step, value)
+            answer = b"give up" if trial.should_prune() else b""
+        except Exception as error:  # noqa: BLE001 - a study that cannot be reached is no reason to stop
+            logger.warning("step %d was not told to the sweep's study: %s", step, error)
+    return bool(run.ranks.gather(answer)[0])
 
 
 def _load_newest(run: Run, prepared: build.Prepared) -> tuple[Path, Snapshot] | None:
@@ -288,7 +315,9 @@ def _evaluate_best(
 ) -> dict[str, Evaluation]:
     """Evaluations of every split but train with the best weights; what the task tuned on them is recorded."""
     began = time.monotonic()
-    splits = [split for split in prepared.examples if split != "train"]
+    # A search must not see the rows that the chosen model is judged on in the end.
+    hidden = "test" if trial.in_trial() else "train"
+    splits = [split for split in prepared.examples if split != "train" and not split.startswith(hidden)]
     try:
         best = choose_splits(splits, best_split=run.options.best_split).best
         evaluations = evaluate_splits(run, prepared, model, splits, best=best)

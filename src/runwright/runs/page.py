@@ -130,6 +130,12 @@ def _read_job(sweep: Path, outcome: dict[str, Any]) -> Job:
     )
 
 
+def objectives_of(sweep: Path, outcome: dict[str, Any]) -> dict[str, Any]:
+    """What a study judges a trial by: all its metrics, and as `value` the one that the best step went by."""
+    job = _read_job(sweep, outcome)
+    return {"metrics": dict(job.metrics), "value": job.metrics.get(job.metric)}
+
+
 def print_table(jobs: Sequence[Job], sweep: Path) -> None:
     """Print the jobs of a sweep, the best first, means over seeds, and what to do with the best one."""
     console = result_console()

@@ -66,6 +66,7 @@ class Run:
     tracker: Tracker
     progress: Progress
     stop: StopFlag
+    is_pruned: bool = False  # given up by the pruner of a sweep
     checkpoint: tuple[Path, Snapshot] | None = None  # to resume from, until it is restored
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
     data_changes: list[str] = field(default_factory=list)  # since it was last trained, allowed by the user

@@ -25,7 +25,7 @@ from hydra.core.utils import JobStatus, run_job, setup_globals
 from omegaconf import DictConfig, open_dict
 
 from runwright.sweep.space import Space
-from runwright.sweep.trial import STUDY_VARIABLE, VARIABLE
+from runwright.sweep.trial import RESUME_VARIABLE, STUDY_VARIABLE, VARIABLE
 
 if TYPE_CHECKING:
     from runwright.sweep.processes import Outcome
@@ -150,7 +150,7 @@ class Driver:
             trial, overrides = asked
             variables = {VARIABLE: json.dumps({**vars_of(self.address), "number": trial.number})}
             if earlier := trial.user_attrs.get("run"):
-                variables["RUNWRIGHT_RESUME"] = earlier
+                variables[RESUME_VARIABLE] = earlier
             yield trial.number, overrides, variables
 
     # --- ending -------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ class SweeperConf:
     """Options of `hydra.sweeper` with `hydra/sweeper=runwright`; docs/sweeps.md says what each does."""
 
     _target_: str = "hydra_plugins.runwright_sweeper.RunwrightSweeper"
-    study_name: str = "sweep"
+    study_name: str | None = None
     storage: str | None = None
     n_trials: int | None = 20
     n_jobs: int = 1

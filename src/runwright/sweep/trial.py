@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 VARIABLE = "RUNWRIGHT_TRIAL"  # JSON with the study, see `study.Address`, and the trial's number
+RESUME_VARIABLE = "RUNWRIGHT_RESUME"  # the run that an earlier driver of this trial left unfinished
 STUDY_VARIABLE = "RUNWRIGHT_STUDY"  # the same without a number, where a launcher numbers the jobs
 
 

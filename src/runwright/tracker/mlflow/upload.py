@@ -226,7 +226,8 @@ class Uploader:
             client.update_run(run_id, status="RUNNING")
             self._settle_parent(client)
         elif last:
-            client.set_terminated(run_id, last["status"], end_time=last["t"])
+            ended = "KILLED" if last["status"] == "PRUNED" else last["status"]  # MLflow has no such word
+            client.set_terminated(run_id, ended, end_time=last["t"])
             self._settle_parent(client)
 
     def _log(self, client: MlflowClient, kind: str, entries: Sequence[Metric | Param | RunTag]) -> None:
