@@ -11,8 +11,9 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
+from runwright.errors import ConfigError
 from runwright.sweep.options import SweeperConf
-from runwright.sweep.space import Space, SpaceError, read_space
+from runwright.sweep.space import Space, read_space
 
 
 class RunwrightSweeper(Sweeper):
@@ -40,12 +41,12 @@ class RunwrightSweeper(Sweeper):
             arguments, options.params, conditions=options.when, constraints=options.constraints
         )
         if not space.axes:
-            raise SpaceError(
+            raise ConfigError(
                 "hydra.sweeper.params: given nothing to vary, expected key=choice(…) or interval(…)"
             )
         directions = [options.direction] if isinstance(options.direction, str) else list(options.direction)
         if len(directions) > 1 and options.pruner != "none":
-            raise studies.StudyError("pruner: given one with several objectives, expected pruner=none")
+            raise ConfigError("pruner: given one with several objectives, expected pruner=none")
         address = studies.Address(
             name=options.study_name or folder.name,
             storage=options.storage or str(folder.resolve() / studies.JOURNAL),

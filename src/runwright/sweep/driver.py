@@ -25,7 +25,7 @@ from hydra.core.utils import JobStatus, run_job, setup_globals
 from omegaconf import DictConfig, open_dict
 
 from runwright.sweep.space import Space
-from runwright.sweep.trial import RESUME_VARIABLE, STUDY_VARIABLE, VARIABLE
+from runwright.sweep.trial import RESUME_VARIABLE, SLOTS_VARIABLE, STUDY_VARIABLE, VARIABLE
 
 if TYPE_CHECKING:
     from runwright.sweep.processes import Outcome
@@ -53,11 +53,10 @@ class Driver:
             "pid": process.pid,
             "started": process.create_time(),
         }
-        slots: list[dict[str, str]] = [{"CUDA_VISIBLE_DEVICES": device} for device in options.devices]
-        slots = [
-            {**(slots[i] if slots else {}), "RUNWRIGHT_SLOT": f"{i}/{max(options.n_jobs, len(slots))}"}
-            for i in range(max(options.n_jobs, len(slots)))
-        ]
+        count = len(options.devices) or options.n_jobs
+        slots = [{"RUNWRIGHT_SLOT": str(i), SLOTS_VARIABLE: str(count)} for i in range(count)]
+        for slot, device in zip(slots, options.devices, strict=False):
+            slot["CUDA_VISIBLE_DEVICES"] = device
         self.pool = Pool(slots, preload=options.preload, minutes=options.trial_minutes)
         self.failures = 0  # one after the other
         self.stop = 0
@@ -142,7 +141,7 @@ class Driver:
         from runwright.sweep.study import ask
 
         for _ in range(count):
-            asked = ask(self.study, self.space, self.identity)
+            asked = ask(self.study, self.space, self.identity, address=self.address)
             if asked is None:
                 print("constraints refused a hundred trials in a row: the sweep ends here", flush=True)
                 self.budget = 0

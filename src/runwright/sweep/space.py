@@ -19,6 +19,8 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep, Sweep
 
+from runwright.errors import ConfigError
+
 OPERATORS: dict[type[ast.AST], Any] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -35,10 +37,6 @@ OPERATORS: dict[type[ast.AST], Any] = {
     ast.NotEq: operator.ne,
     ast.USub: operator.neg,
 }
-
-
-class SpaceError(ValueError):
-    """A search space, condition or constraint that cannot be used; the text says what to write."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,12 +66,12 @@ class Axis:
         return repr(trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.is_log))
 
     def values(self) -> list[Any]:
-        """All values for a grid, as Optuna keeps them; raises SpaceError for an interval."""
+        """All values for a grid, as Optuna keeps them; raises ConfigError for an interval."""
         if self.choices:
             return list(self.choices)
         step = self.step or (1 if self.is_whole else None)
         if step is None:
-            raise SpaceError(f"{self.name}: given an interval, a grid takes choice(…) or range(…)")
+            raise ConfigError(f"{self.name}: given an interval, a grid takes choice(…) or range(…)")
         values = [self.low + step * index for index in range(round((self.high - self.low) / step) + 1)]
         return list(map(int, values)) if self.is_whole else values
 
@@ -155,7 +153,7 @@ def read_space(
     names = {axis.name for axis in axes}
     for name in conditions or {}:
         if name not in names:
-            raise SpaceError(f"when: given {name!r}, expected one of the axes {', '.join(sorted(names))}")
+            raise ConfigError(f"when: given {name!r}, expected one of the axes {', '.join(sorted(names))}")
     used = {name: {k: _written(v) for k, v in wanted.items()} for name, wanted in (conditions or {}).items()}
     # What others depend on is drawn before them.
     order = sorted(axes, key=lambda axis: axis.name in used)
@@ -172,22 +170,22 @@ def _axis(override: Override, keys: tuple[str, ...]) -> Axis | None:
     if isinstance(value, ChoiceSweep):
         texts = tuple(dict.fromkeys(map(str, override.sweep_string_iterator())))
         if any(len(keys) > 1 and not text.startswith("[") for text in texts):
-            raise SpaceError(f"{','.join(keys)}: expected choice([…], […]) with a value for each key")
+            raise ConfigError(f"{','.join(keys)}: expected choice([…], […]) with a value for each key")
         return Axis(keys=keys, choices=texts)
     if isinstance(value, RangeSweep):
         start, stop, step = value.start, value.stop, value.step
         if start is None or stop is None or not step or (count := math.ceil((stop - start) / step)) < 1:
-            raise SpaceError(f"{','.join(keys)}: given a range without values, expected range(first, end)")
+            raise ConfigError(f"{','.join(keys)}: given a range without values, expected range(first, end)")
         numbers = sorted((float(start), float(start + step * (count - 1))))
         is_whole = all(isinstance(number, int) for number in (start, stop, step))
         if is_log:
-            raise SpaceError(f"{','.join(keys)}: a range has steps; expected tag(log, interval(…))")
+            raise ConfigError(f"{','.join(keys)}: a range has steps; expected tag(log, interval(…))")
         return Axis(keys=keys, low=numbers[0], high=numbers[1], step=abs(float(step)), is_whole=is_whole)
     if not isinstance(value, IntervalSweep) or value.start is None or value.end is None:
-        raise SpaceError(f"{','.join(keys)}: expected choice(…), range(…) or interval(…)")
+        raise ConfigError(f"{','.join(keys)}: expected choice(…), range(…) or interval(…)")
     low, high = float(value.start), float(value.end)
     if low > high or (is_log and low <= 0):
-        raise SpaceError(
+        raise ConfigError(
             f"{','.join(keys)}: expected a lower end {'above 0 ' if is_log else ''}and a higher one"
         )
     is_whole = isinstance(value.start, int) and isinstance(value.end, int)
@@ -208,7 +206,7 @@ def _evaluate(text: str, values: Mapping[str, str]) -> Any:
         if isinstance(node, ast.Name | ast.Attribute):
             key = ast.unparse(node)
             if key not in values:
-                raise SpaceError(
+                raise ConfigError(
                     f"constraints: given {key!r} in {text!r}, expected a key that is drawn or set"
                 )
             return float(values[key])
@@ -225,8 +223,8 @@ def _evaluate(text: str, values: Mapping[str, str]) -> Any:
     try:
         return value_of(ast.parse(text, mode="eval").body)
     except (KeyError, SyntaxError, ValueError, ZeroDivisionError) as error:
-        if isinstance(error, SpaceError):
+        if isinstance(error, ConfigError):
             raise
-        raise SpaceError(
+        raise ConfigError(
             f"constraints: given {text!r}, expected numbers and keys compared, as trainer.batch_size <= 64"
         ) from error

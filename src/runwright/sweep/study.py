@@ -11,8 +11,9 @@ import json
 import math
 import os
 import time
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from runwright.errors import ConfigError
 from runwright.sweep.space import Space
 
 SAMPLERS = {
@@ -49,10 +51,6 @@ ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 DRIVER, ALIVE, LOST, REFUSED, REASON = "driver", "alive", "lost", "refused", "reason"  # facts about a trial
 SILENT_SECONDS = 600.0  # of a driver on another machine, after which its trials are taken up again
 JOURNAL = "study.journal"
-
-
-class StudyError(ValueError):
-    """A study that cannot be used as asked; the text says what to change."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,7 +111,7 @@ def open_storage(storage: str) -> Any:
 def open_study(address: Address, *, directions: Sequence[str] | None = None) -> Study:
     """The study, which is made where it is not there and `directions` are given.
 
-    Raises StudyError for an unknown sampler or pruner, or options that they do not take.
+    Raises ConfigError for an unknown sampler or pruner, or options that they do not take.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     options: dict[str, Any] = {"sampler": _sampler(address), "pruner": _pruner(address)}
@@ -133,7 +131,7 @@ def _sampler(address: Address) -> BaseSampler:
 
 
 def _pruner(address: Address) -> BasePruner:
-    options = dict(address.pruner_options)
+    options = dict(address.pruner_options) if address.pruner != "none" else {}
     if address.pruner == "patient":
         inner = options.pop("wrapped", "median")
         wrapped = _made(optuna.pruners, PRUNERS, "pruner_options.wrapped", inner, {}) if inner else None
@@ -143,11 +141,11 @@ def _pruner(address: Address) -> BasePruner:
 
 def _made(module: Any, names: Mapping[str, str], kind: str, name: str, options: Mapping[str, Any]) -> Any:
     if name not in names:
-        raise StudyError(f"{kind}: given {name!r}, expected one of {', '.join(sorted(names))}")
+        raise ConfigError(f"{kind}: given {name!r}, expected one of {', '.join(sorted(names))}")
     try:
         return getattr(module, names[name])(**options)
     except (TypeError, ValueError, ImportError) as error:
-        raise StudyError(
+        raise ConfigError(
             f"{kind}_options: {name} does not take them ({str(error).splitlines()[0]})"
         ) from error
 
@@ -156,7 +154,7 @@ def _made(module: Any, names: Mapping[str, str], kind: str, name: str, options: 
 
 
 def settle_identity(study: Study, identity: Mapping[str, Any], *, allow_changes: bool) -> None:
-    """Record what makes the trials of a study comparable; raises StudyError where it differs from before."""
+    """Record what makes the trials of a study comparable; raises ConfigError where it differs from before."""
     before = study.user_attrs.get("identity")
     now = json.loads(json.dumps(identity))
     if before is not None and before != now and not allow_changes:
@@ -165,7 +163,7 @@ def settle_identity(study: Study, identity: Mapping[str, Any], *, allow_changes:
             for key in sorted({*before, *now})
             if before.get(key) != now.get(key)
         ]
-        raise StudyError(
+        raise ConfigError(
             f"study {study.study_name!r} has {len(study.trials)} trials of other settings:\n"
             + "\n".join(lines)
             + "\ntake another name (hydra.sweeper.study_name=…), or allow them in one study: "
@@ -195,9 +193,16 @@ def count_running(study: Study) -> int:
     return sum(trial.state == TrialState.RUNNING for trial in _trials(study))
 
 
-def ask(study: Study, space: Space, driver: Mapping[str, Any]) -> tuple[Any, list[str]] | None:
+def ask(
+    study: Study, space: Space, driver: Mapping[str, Any], *, address: Address
+) -> tuple[Any, list[str]] | None:
     """A new trial with its overrides; None where constraints refuse a hundred of them in a row."""
     for _ in range(100):
+        if address.seed is not None and address.sampler != "qmc":  # whose points are numbered in the study
+            # Another seed for each trial: a sampler that is made anew would draw its first ones again.
+            others = [t.number for t in _trials(study) if t.user_attrs.get(DRIVER, driver) != dict(driver)]
+            text = f"{address.seed} {len(study.get_trials(deepcopy=False))} {driver if others else ''}"
+            study.sampler = _sampler(replace(address, seed=zlib.crc32(text.encode())))
         trial = study.ask()
         overrides = space.draw(trial)
         if overrides is not None:

@@ -13,6 +13,7 @@ from typing import Any
 
 VARIABLE = "RUNWRIGHT_TRIAL"  # JSON with the study, see `study.Address`, and the trial's number
 RESUME_VARIABLE = "RUNWRIGHT_RESUME"  # the run that an earlier driver of this trial left unfinished
+SLOTS_VARIABLE = "RUNWRIGHT_SLOTS"  # trials that this machine runs at a time: they share its cores
 STUDY_VARIABLE = "RUNWRIGHT_STUDY"  # the same without a number, where a launcher numbers the jobs
 
 
