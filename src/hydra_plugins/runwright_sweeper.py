@@ -12,6 +12,7 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
 from runwright.errors import ConfigError
+from runwright.store import write_json
 from runwright.sweep.options import SweeperConf
 from runwright.sweep.space import Space, read_space
 
@@ -21,7 +22,6 @@ class RunwrightSweeper(Sweeper):
 
     def __init__(self, **options: Any) -> None:
         self.options = SweeperConf(**{name: _plain(value) for name, value in options.items()})
-        self.stop_number = 0
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         self.config, self.hydra_context, self.task_function = config, hydra_context, task_function
@@ -58,6 +58,7 @@ class RunwrightSweeper(Sweeper):
         grid = list(space.grid()) if options.sampler == "grid" else []
         budget = min(options.n_trials or len(grid), len(grid)) if grid else options.n_trials or 20
         studies.enqueue(self.study, [*options.first, *grid])
+        write_json(folder / "sweep.json", {"name": address.name, "n_trials": budget})
         Driver(self, space=space, address=address, folder=folder, budget=budget).run()
         best = studies.best_trials(self.study)
         return {"best": [trial.number for trial in best], "values": [trial.values for trial in best]}

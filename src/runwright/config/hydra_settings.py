@@ -144,8 +144,8 @@ def _may_be(key: str, value: Any, expected: Mapping[str, Any], typed: Collection
         return False
     if key.startswith(PARAMS):
         with suppress(HydraException):
-            text = f"{key.removeprefix(PARAMS)}={value}"
-            return not is_hydra(OverridesParser.create().parse_override(text))
+            texts = [f"{name}={value}" for name in key.removeprefix(PARAMS).split(",")]
+            return not any(map(is_hydra, OverridesParser.create().parse_overrides(texts)))
         return False
     if key == NAME:
         return isinstance(value, str) and PLAIN_NAME.fullmatch(value) is not None

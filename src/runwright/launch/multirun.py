@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -42,6 +43,7 @@ from runwright.launch.group import blocked
 from runwright.runs.folder import CONFIG_FILE, claim_folder, create, read_run
 from runwright.runs.page import OUTCOME_FILE, objectives_of, print_table, read_jobs, write_report
 from runwright.store import digest, write_json
+from runwright.sweep.space import read_space
 from runwright.sweep.trial import RESUME_VARIABLE, VARIABLE, note, trial_text
 from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, catch_signals
 
@@ -247,6 +249,10 @@ def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool
     keys = {override.get_key_element() for override in (*typed.choices, *typed.values, *typed.sweeps)}
     in_files = {key.removeprefix(PARAMS): v for key, v in base.hydra.items() if key.startswith(PARAMS)}
     params = [f"{key}={value}" for key, value in in_files.items() if key not in keys]
+    if _sweeper_of(base) == OPTUNA_SWEEPER:
+        return _check_study(
+            base, overrides, folders, params={k: v for k, v in in_files.items() if k not in keys}
+        )
     parsed, mistakes = parse_overrides([*params, *overrides], folders, multirun=True)
     sweeps: dict[str, list[str]] = {}  # what an axis stands for; nothing where a sweeper draws it
     for sweep in parsed.sweeps:
@@ -267,6 +273,24 @@ def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool
         expected, hint = "values to go through: a,b or range(…)", "or hydra/sweeper=…"
         mistakes += [Mistake(text, "an interval", expected, hint) for text in endless]
     raise_if_any(mistakes)
+    return composed[0]
+
+
+def _check_study(
+    base: Composed, overrides: list[str], folders: ConfFolders, *, params: dict[str, Any]
+) -> Composed:
+    """The same of a study: a trial for each value, or end, of every axis."""
+    typed, mistakes = parse_overrides(overrides, folders, multirun=True)
+    before = "hydra.sweeper.when."
+    conditions = {k.removeprefix(before): str(v) for k, v in base.hydra.items() if k.startswith(before)}
+    axes = [str(sweep.input_line) for sweep in typed.sweeps]
+    fixed = [text for text in overrides if text not in axes]
+    mistakes += [mistake for mistake in base.mistakes if mistake.key.startswith(f"{HYDRA}.")]
+    raise_if_any(mistakes)
+    space = read_space(axes, params, conditions=conditions)
+    trials = list(islice(space.examples(), MAX_CHECKED)) or [[]]
+    composed = [compose([*fixed, *trial], multirun=True, folder=None) for trial in trials]
+    raise_if_any([mistake for job in composed for mistake in all_mistakes(job)])
     return composed[0]
 
 

@@ -100,7 +100,10 @@ def sweep_report(folder: Path) -> str:
 def read_jobs(sweep: Path, *, since: float = 0.0) -> list[Job]:
     """The jobs that have ended, best first; those that failed last."""
     files = [file for file in sweep.rglob(OUTCOME_FILE) if file.stat().st_mtime >= since - 1]
-    jobs = [_read_job(sweep, json.loads(file.read_text(encoding="utf-8"))) for file in files]
+    read = [_read_job(sweep, json.loads(file.read_text(encoding="utf-8"))) for file in files]
+    # A trial whose driver died goes on in the same run under another number.
+    last = {job.folder: job.number for job in sorted(read, key=lambda job: job.number)}
+    jobs = [job for job in read if job.folder is None or job.number == last[job.folder]]
     return sorted(jobs, key=lambda job: (job.exit_code != 0, job.rank, job.number))
 
 

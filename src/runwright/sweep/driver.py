@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from runwright.sweep.study import Address
 
 POLL_SECONDS, BEAT_SECONDS = 0.5, 60.0
+STOP_FILE = "stop"  # in the sweep's folder: no further trial begins
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -68,11 +69,12 @@ class Driver:
         is_local = self.sweeper.config.hydra.launcher._target_ == BASIC
         for number in take_up_lost(self.study, self.identity, is_alive=_is_alive):
             print(f"trial {number}: its driver died; it begins again", flush=True)
+        (self.folder / STOP_FILE).unlink(missing_ok=True)
         done = count_ended(self.study)
         print(f"study {self.address.name}: {done} of {self.budget} trials done, in {self.folder}", flush=True)
         beaten = time.monotonic()
         with self._catching_stops():
-            while not self.stop:
+            while not self.stop and not (self.folder / STOP_FILE).exists():
                 if time.monotonic() - beaten > BEAT_SECONDS:
                     beaten = time.monotonic()
                     beat(self.study, list(self.pool.jobs))
@@ -82,9 +84,7 @@ class Driver:
                 for outcome in self.pool.ended(timeout=POLL_SECONDS):
                     self._tell(outcome)
                 if self.failures >= self.options.max_failures:
-                    print(
-                        f"{self.failures} trials failed one after the other: the sweep ends here", flush=True
-                    )
+                    print(f"{self.failures} failures in a row: the sweep ends here", flush=True)
                     break
             while self.pool.jobs:  # they save and end; they are taken up again by the next driver
                 for outcome in self.pool.ended(timeout=POLL_SECONDS):
@@ -92,65 +92,58 @@ class Driver:
 
     # --- starting -----------------------------------------------------------------------------------------
 
-    def _left(self) -> int:
-        """Trials that may begin now, whichever driver runs the others."""
-        from runwright.sweep.study import count_ended, count_running
-
-        return self.budget - count_ended(self.study) - count_running(self.study)
-
     def _start_local(self) -> bool:
-        """Fill the free slots; False where nothing more may begin."""
-        started = False
-        while self.pool.has_room and self._left() > 0:
-            for number, overrides, variables in self._asked(1):
-                task = partial(
-                    run_one,
-                    (self.sweeper.hydra_context, self.sweeper.config, self.sweeper.task_function),
-                    overrides,
-                    number,
-                    Singleton.get_state(),
-                )
-                output = self.folder / str(number) / "output.txt"
-                self.pool.start(number, task, environment=variables, output=output)
-                started = True
-                break
-            else:
-                return started
-        return started or bool(self.pool.jobs)
+        """Fill the free slots; False where nothing runs and nothing more may begin."""
+        while self.pool.has_room and (trial := self._next()):
+            number, overrides, variables = trial
+            hydra = (self.sweeper.hydra_context, self.sweeper.config, self.sweeper.task_function)
+            task = partial(run_one, hydra, overrides, number, Singleton.get_state())
+            output = self.folder / str(number) / "output.txt"
+            self.pool.start(number, task, environment=variables, output=output)
+        return bool(self.pool.jobs)
 
     def _launch_batch(self) -> bool:
         """Hand a batch of trials to the launcher and wait for all of it; False where nothing may begin."""
         from runwright.sweep.processes import Outcome
 
-        batch = list(self._asked(min(self.options.n_jobs, self._left())))
-        for _, run in groupby(enumerate(batch), key=lambda item: item[1][0] - item[0]):
+        batch = list(takewhile(bool, (self._next() for _ in range(self.options.n_jobs))))
+        # A launcher numbers its jobs one after the other; other drivers may have taken numbers between.
+        for _, run in groupby(enumerate(filter(None, batch)), key=lambda item: item[1][0] - item[0]):
             trials = [trial for _, trial in run]
             returns = self.sweeper.launcher.launch([t[1] for t in trials], initial_job_idx=trials[0][0])
             for (number, *_), returned in zip(trials, returns, strict=True):
                 is_whole = returned.status == JobStatus.COMPLETED
+                error = returned._return_value
+                reason = "" if is_whole else f"{type(error).__name__}: {error}"
                 value = returned.return_value if is_whole else None
-                reason = (
-                    "" if is_whole else f"{type(returned._return_value).__name__}: {returned._return_value}"
-                )
                 pruned = reason.startswith("TrialPruned")
                 self._tell(Outcome(number=number, value=value, reason=reason, is_pruned=pruned))
         return bool(batch)
 
-    def _asked(self, count: int) -> Iterator[tuple[int, list[str], dict[str, str]]]:
-        """New trials: number, overrides and environment."""
-        from runwright.sweep.study import ask
+    def _next(self) -> tuple[int, list[str], dict[str, str]] | None:
+        """A new trial: its number, overrides and environment; None where no further one may begin.
 
-        for _ in range(count):
+        One that is the same as a finished one takes over its values.
+        """
+        from runwright.sweep.study import ask, count_ended, count_running, finished_like, note
+
+        while not self.stop and self.budget > count_ended(self.study) + count_running(self.study):
             asked = ask(self.study, self.space, self.identity, address=self.address)
             if asked is None:
                 print("constraints refused a hundred trials in a row: the sweep ends here", flush=True)
                 self.budget = 0
-                return
+                return None
             trial, overrides = asked
+            if same := finished_like(self.study, trial.number, overrides):
+                note(self.study, trial, "same_as", same.number)
+                self.study.tell(trial, same.values)
+                print(f"trial {trial.number} is trial {same.number} again, and takes its values", flush=True)
+                continue
             variables = {VARIABLE: json.dumps({**vars_of(self.address), "number": trial.number})}
             if earlier := trial.user_attrs.get("run"):
                 variables[RESUME_VARIABLE] = earlier
-            yield trial.number, overrides, variables
+            return trial.number, overrides, variables
+        return None
 
     # --- ending -------------------------------------------------------------------------------------------
 

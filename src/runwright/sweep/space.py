@@ -65,6 +65,9 @@ class Axis:
             return str(trial.suggest_int(self.name, low, high, step=step, log=self.is_log))
         return repr(trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.is_log))
 
+    def text(self, number: float) -> str:
+        return str(int(number)) if self.is_whole else repr(number)
+
     def values(self) -> list[Any]:
         """All values for a grid, as Optuna keeps them; raises ConfigError for an interval."""
         if self.choices:
@@ -101,7 +104,7 @@ class Space:
                 text = axis.suggest(trial)
                 new = axis.overrides(text)
                 overrides += new
-                texts |= {key: value for key, _, value in (one.partition("=") for one in new)}
+                texts |= dict(one.partition("=")[::2] for one in new)
         return [*self.fixed, *overrides] if self._is_allowed(texts) else None
 
     def grid(self) -> Iterator[dict[str, Any]]:
@@ -113,11 +116,25 @@ class Space:
             for axis, value in zip(self.axes, values, strict=True):
                 if self._is_used(axis, texts):
                     params[axis.name] = value
-                    pairs = (one.partition("=") for one in axis.overrides(str(value)))
-                    texts |= {key: text for key, _, text in pairs}
+                    texts |= dict(one.partition("=")[::2] for one in axis.overrides(str(value)))
             if str(params) not in seen and self._is_allowed(texts):
                 seen.add(str(params))
                 yield params
+
+    def examples(self) -> Iterator[list[str]]:
+        """Overrides of a first trial, and of one for each other value or end of an axis."""
+        values = {
+            axis.name: axis.choices or (axis.text(axis.low), axis.text(axis.high)) for axis in self.axes
+        }
+        for name, texts in values.items():
+            for text in texts if name == self.axes[0].name else texts[1:] or texts:
+                wanted = {name: text, **self.conditions.get(name, {})}
+                drawn: dict[str, str] = {}
+                for axis in self.axes:
+                    if self._is_used(axis, drawn):
+                        new = axis.overrides(wanted.get(axis.name, values[axis.name][0]))
+                        drawn |= dict(one.partition("=")[::2] for one in new)
+                yield [*self.fixed, *(f"{key}={value}" for key, value in drawn.items())]
 
     def _is_used(self, axis: Axis, texts: Mapping[str, str]) -> bool:
         fixed = dict(text.partition("=")[::2] for text in self.fixed)
@@ -133,7 +150,7 @@ def read_space(
     texts: Sequence[str],
     params: Mapping[str, Any],
     *,
-    conditions: Mapping[str, Mapping[str, Any]] | None = None,
+    conditions: Mapping[str, str] | None = None,
     constraints: Sequence[str] = (),
 ) -> Space:
     """The space of overrides from a command line and `params` of a file; the command line replaces these."""
@@ -154,7 +171,10 @@ def read_space(
     for name in conditions or {}:
         if name not in names:
             raise ConfigError(f"when: given {name!r}, expected one of the axes {', '.join(sorted(names))}")
-    used = {name: {k: _written(v) for k, v in wanted.items()} for name, wanted in (conditions or {}).items()}
+    used = {
+        name: dict(part.strip().partition("=")[::2] for part in text.split(","))
+        for name, text in (conditions or {}).items()
+    }
     # What others depend on is drawn before them.
     order = sorted(axes, key=lambda axis: axis.name in used)
     return Space(axes=tuple(order), fixed=tuple(fixed), conditions=used, constraints=tuple(constraints))

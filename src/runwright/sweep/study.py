@@ -215,6 +215,14 @@ def ask(
     return None
 
 
+def finished_like(study: Study, number: int, overrides: Sequence[str]) -> FrozenTrial | None:
+    """An earlier trial with the same overrides that has finished."""
+    for trial in _trials(study):
+        if trial.state == TrialState.COMPLETE and trial.user_attrs.get("overrides") == list(overrides):
+            return trial if trial.number != number else None
+    return None
+
+
 def tell(study: Study, number: int, values: Sequence[float] | None, *, pruned: bool, reason: str) -> str:
     """Record the end of a trial; the name of its state. Values that are no numbers make it a failure."""
     trial = _trial(study, number)
