@@ -69,7 +69,7 @@ class RunwrightSweeper(Sweeper):
         leaves = dict(_leaves({key: value for key, value in config.items() if key != "hydra"}))
         ignored = tuple(self.options.not_compared)
         leaves = {k: v for k, v in leaves.items() if not f"{k}.".startswith(tuple(f"{i}." for i in ignored))}
-        fixed = [text for text in space.fixed if not text.startswith(ignored or "\0")]
+        fixed = [text for text in space.fixed if not text.lstrip("+").startswith(ignored or "\0")]
         axes = {f"axis {axis.name}": repr(axis) for axis in space.axes}
         return {**leaves, **axes, "fixed": sorted(fixed), "direction": self.options.direction}
 

@@ -105,6 +105,8 @@ def adapted(command: str) -> str:
         for number, axis in enumerate(axes):
             count = 2 if "experiment=mine" in command and number == 0 else 1
             command = command.replace(axis, ",".join(axis.split(",")[:count]))
+    if " sweep=" in command:
+        command += " hydra.sweeper.n_trials=2"
     return with_runs(command)
 
 

@@ -250,9 +250,8 @@ def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool
     in_files = {key.removeprefix(PARAMS): v for key, v in base.hydra.items() if key.startswith(PARAMS)}
     params = [f"{key}={value}" for key, value in in_files.items() if key not in keys]
     if _sweeper_of(base) == OPTUNA_SWEEPER:
-        return _check_study(
-            base, overrides, folders, params={k: v for k, v in in_files.items() if k not in keys}
-        )
+        free = {key: value for key, value in in_files.items() if key not in keys}
+        return _check_study(base, overrides, folders, params=free, allow_shadow=allow_shadow)
     parsed, mistakes = parse_overrides([*params, *overrides], folders, multirun=True)
     sweeps: dict[str, list[str]] = {}  # what an axis stands for; nothing where a sweeper draws it
     for sweep in parsed.sweeps:
@@ -277,7 +276,12 @@ def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool
 
 
 def _check_study(
-    base: Composed, overrides: list[str], folders: ConfFolders, *, params: dict[str, Any]
+    base: Composed,
+    overrides: list[str],
+    folders: ConfFolders,
+    *,
+    params: dict[str, Any],
+    allow_shadow: bool,
 ) -> Composed:
     """The same of a study: a trial for each value, or end, of every axis."""
     typed, mistakes = parse_overrides(overrides, folders, multirun=True)
@@ -289,7 +293,7 @@ def _check_study(
     raise_if_any(mistakes)
     space = read_space(axes, params, conditions=conditions)
     trials = list(islice(space.examples(), MAX_CHECKED)) or [[]]
-    composed = [compose([*fixed, *trial], multirun=True, folder=None) for trial in trials]
+    composed = [compose([*fixed, *trial], allow_shadow=allow_shadow, multirun=True) for trial in trials]
     raise_if_any([mistake for job in composed for mistake in all_mistakes(job)])
     return composed[0]
 

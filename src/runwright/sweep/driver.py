@@ -159,7 +159,7 @@ class Driver:
         state = tell(self.study, outcome.number, values, pruned=pruned, reason=reason)
         self.failures = self.failures + 1 if state == "FAILED" else 0
         trial = next(t for t in self.study.get_trials(deepcopy=False) if t.number == outcome.number)
-        shown = " ".join(trial.user_attrs.get("overrides", []))
+        shown = " ".join(t for t in trial.user_attrs.get("overrides", []) if t not in self.space.fixed)
         line = f"trial {outcome.number} {state}"
         if state == "FAILED":
             log = self.folder / str(outcome.number) / "output.txt"
