@@ -48,7 +48,6 @@ NAMES_NO_IMPORT = {
 WITHOUT_ROOM = {
     "experiment": "values for all groups at once",
     "debug": "values for all groups at once",
-    "sweep": "values for Hydra's sweeper",
 }
 
 HEAVY = {

@@ -35,6 +35,7 @@ class RunwrightSweeper(Sweeper):
         from runwright.sweep.driver import Driver
 
         options = self.options
+        assert self.config is not None
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         space = read_space(

@@ -8,13 +8,13 @@ import optuna
 import pytest
 
 from runwright.errors import ConfigError
-from runwright.sweep.space import Space, read_space
+from runwright.sweep.space import Space, pairs, read_space
 
 
 def draw_many(space: Space, count: int = 60) -> list[dict[str, str]]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     drawn = [space.draw(study.ask()) for _ in range(count)]
-    return [dict(text.partition("=")[::2] for text in one) for one in drawn if one is not None]
+    return [pairs(one) for one in drawn if one is not None]
 
 
 def test_every_kind_of_axis_is_drawn_from_its_values_alone() -> None:

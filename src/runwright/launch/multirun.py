@@ -40,12 +40,13 @@ from runwright.config.secrets import conceal_overrides
 from runwright.dataset.readers.addresses import require_files
 from runwright.errors import ConfigError, Mistake, RunwrightError, raise_if_any, report
 from runwright.launch.group import blocked
+from runwright.launch.start import start
 from runwright.runs.folder import CONFIG_FILE, claim_folder, create, read_run
 from runwright.runs.page import OUTCOME_FILE, objectives_of, print_table, read_jobs, write_report
 from runwright.store import digest, write_json
 from runwright.sweep.space import read_space
 from runwright.sweep.trial import RESUME_VARIABLE, VARIABLE, note, trial_text
-from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, catch_signals
+from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, Interrupted, catch_signals
 
 MAX_CHECKED = 64  # compositions before a sweep starts: 64 take about three seconds, with a launcher seven
 EXIT_FAILED_JOB = 1
@@ -106,13 +107,12 @@ def run_job(config: DictConfig) -> dict[str, Any]:
     # Read as texts: a reference in them would be resolved, and the secret written down.
     overrides = [str(text) for text in OmegaConf.to_container(hydra.overrides.task, resolve=False) or []]
     outcome: dict[str, Any] = {"job": hydra.job.num, "overrides": overrides, "folder": None}
-    started = time.time()
+    started, sweep = time.time(), Path(hydra.sweep.dir).resolve()
     try:
         plain, unresolved, mistakes = resolve(config, overrides)
         raise_if_any([*mistakes, *check(plain)])
         command = [*sys.orig_argv[:1], "-m", "runwright", "train", *overrides]
         require_files(plain["dataset"])
-        sweep = Path(hydra.sweep.dir).resolve()
         identity = f"{sweep.name}-{digest(str(sweep))[:8]}"  # the same for a multirun that is started again
         earlier = Path(os.environ.pop(RESUME_VARIABLE, "")).resolve()  # where a driver of this trial died
         if (earlier / CONFIG_FILE).is_file():
@@ -141,12 +141,16 @@ def run_job(config: DictConfig) -> dict[str, Any]:
 
 def _train(folder: Path, *, resumes: bool, output: Path | None) -> int:
     """Run the run in a folder; its exit code. A trial's own process is warm already, and does it itself."""
-    arguments = ["train", *(["--resume", str(folder)] if resumes else [JOB_FLAG, str(folder / CONFIG_FILE)])]
     if VARIABLE in os.environ:
-        from runwright.cli.main import main
-
         os.environ.pop(STOP_VARIABLE, None)  # the driver itself stops its trials
-        return main(arguments)
+        try:
+            return start(resume=str(folder)) if resumes else start(resolved=folder / CONFIG_FILE)
+        except RunwrightError as error:
+            print(redact(report(error)), file=sys.stderr)
+            return error.exit_code
+        except Interrupted as error:
+            return error.code
+    arguments = ["train", *(["--resume", str(folder)] if resumes else [JOB_FLAG, str(folder / CONFIG_FILE)])]
     if trial := trial_text():
         os.environ[VARIABLE] = trial  # the process has no Hydra that knows its number
     try:

@@ -159,9 +159,7 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
     return result, record.record_summary(run, state, result, effort=effort)
 
 
-def _result(
-    run: Run, state: TrainingState, *, best_step: int | None, metrics: Mapping[str, float]
-) -> RunResult:
+def _result(run: Run, state: TrainingState, *, best_step: int | None, metrics: dict[str, float]) -> RunResult:
     """The result of a training, before its files are written."""
     return RunResult(
         run_id=run.run_id,
@@ -205,14 +203,6 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         batches.resume(state.stream)
     table = EvaluationTable(split=splits.best or USUAL, metric=options.best_metric)
 
-    def show(state: TrainingState, by_split: Mapping[str, Mapping[str, float]]) -> None:
-        for line in table.lines(state.step, by_split, is_best=state.best_step == state.step):
-            run.progress.keep(line)
-        if run.ranks.is_first and run.samples:
-            record.record_samples(run, state.step)
-        if trial.in_trial() and state.step:
-            run.is_pruned = _judge(run, state.step, by_split[splits.best or USUAL][options.best_metric])
-
     loop = Loop(
         batches=batches,
         stepper=stepper,
@@ -225,7 +215,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         evaluate=partial(_validate, run, prepared, stepper, splits) if splits.best else None,
         best_split=splits.best or USUAL,
         on_step=partial(_show_step, run, plan.total_steps),
-        on_evaluation=show,
+        on_evaluation=partial(_after_evaluation, run, table, splits.best or USUAL),
         is_given_up=lambda: run.is_pruned,
     )
     run.stop.at_once = False
@@ -243,16 +233,22 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     return state, release(stepper.model, make_model)
 
 
-def _judge(run: Run, step: int, value: float) -> bool:
-    """The decision of the sweep's pruner on this evaluation, which the first rank asks for and all obey."""
-    answer = b""
-    if run.ranks.is_first:
-        try:
-            trial.report(step, value)
-            answer = b"give up" if trial.should_prune() else b""
-        except Exception as error:  # noqa: BLE001 - a study that cannot be reached is no reason to stop
-            logger.warning("step %d was not told to the sweep's study: %s", step, error)
-    return bool(run.ranks.gather(answer)[0])
+def _after_evaluation(
+    run: Run,
+    table: EvaluationTable,
+    best: str,
+    state: TrainingState,
+    by_split: Mapping[str, Mapping[str, float]],
+) -> None:
+    """Show an evaluation, and let the pruner of a sweep judge it; `best` is the split that it goes by."""
+    for line in table.lines(state.step, by_split, is_best=state.best_step == state.step):
+        run.progress.keep(line)
+    if run.ranks.is_first and run.samples:
+        record.record_samples(run, state.step)
+    if trial.in_trial() and state.step:
+        value = by_split[best][run.options.best_metric]
+        given_up = run.ranks.is_first and trial.is_given_up(state.step, value)
+        run.is_pruned = any(run.ranks.per_rank(int(given_up)))
 
 
 def _load_newest(run: Run, prepared: build.Prepared) -> tuple[Path, Snapshot] | None:

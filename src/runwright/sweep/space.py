@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,7 +82,7 @@ class Axis:
         """What a command line would say: `key=value` for each key."""
         if len(self.keys) == 1:
             return [f"{self.keys[0]}={text}"]
-        parsed = OverridesParser.create().parse_override(f"values={text}").value()
+        parsed: Any = OverridesParser.create().parse_override(f"values={text}").value()
         return [f"{key}={_written(value)}" for key, value in zip(self.keys, parsed, strict=True)]
 
 
@@ -104,7 +104,7 @@ class Space:
                 text = axis.suggest(trial)
                 new = axis.overrides(text)
                 overrides += new
-                texts |= dict(one.partition("=")[::2] for one in new)
+                texts |= pairs(new)
         return [*self.fixed, *overrides] if self._is_allowed(texts) else None
 
     def grid(self) -> Iterator[dict[str, Any]]:
@@ -116,7 +116,7 @@ class Space:
             for axis, value in zip(self.axes, values, strict=True):
                 if self._is_used(axis, texts):
                     params[axis.name] = value
-                    texts |= dict(one.partition("=")[::2] for one in axis.overrides(str(value)))
+                    texts |= pairs(axis.overrides(str(value)))
             if str(params) not in seen and self._is_allowed(texts):
                 seen.add(str(params))
                 yield params
@@ -133,16 +133,16 @@ class Space:
                 for axis in self.axes:
                     if self._is_used(axis, drawn):
                         new = axis.overrides(wanted.get(axis.name, values[axis.name][0]))
-                        drawn |= dict(one.partition("=")[::2] for one in new)
+                        drawn |= pairs(new)
                 yield [*self.fixed, *(f"{key}={value}" for key, value in drawn.items())]
 
     def _is_used(self, axis: Axis, texts: Mapping[str, str]) -> bool:
-        fixed = dict(text.partition("=")[::2] for text in self.fixed)
+        fixed = pairs(self.fixed)
         wanted = self.conditions.get(axis.name, {})
         return all(texts.get(key, fixed.get(key)) == value for key, value in wanted.items())
 
     def _is_allowed(self, texts: Mapping[str, str]) -> bool:
-        fixed = dict(text.partition("=")[::2] for text in self.fixed)
+        fixed = pairs(self.fixed)
         return all(_evaluate(text, {**fixed, **texts}) for text in self.constraints)
 
 
@@ -171,13 +171,15 @@ def read_space(
     for name in conditions or {}:
         if name not in names:
             raise ConfigError(f"when: given {name!r}, expected one of the axes {', '.join(sorted(names))}")
-    used = {
-        name: dict(part.strip().partition("=")[::2] for part in text.split(","))
-        for name, text in (conditions or {}).items()
-    }
+    used = {name: pairs(map(str.strip, text.split(","))) for name, text in (conditions or {}).items()}
     # What others depend on is drawn before them.
     order = sorted(axes, key=lambda axis: axis.name in used)
     return Space(axes=tuple(order), fixed=tuple(fixed), conditions=used, constraints=tuple(constraints))
+
+
+def pairs(texts: Iterable[str]) -> dict[str, str]:
+    """Keys and values of texts such as `key=value`."""
+    return {key: value for key, _, value in (text.partition("=") for text in texts)}
 
 
 def _axis(override: Override, keys: tuple[str, ...]) -> Axis | None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import optuna.storages.journal
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.study import Study
@@ -108,7 +109,7 @@ def open_storage(storage: str) -> Any:
     return optuna.storages.JournalStorage(backend)
 
 
-def open_study(address: Address, *, directions: Sequence[str] | None = None) -> Study:
+def open_study(address: Address, *, directions: Sequence[Any] | None = None) -> Study:
     """The study, which is made where it is not there and `directions` are given.
 
     Raises ConfigError for an unknown sampler or pruner, or options that they do not take.
@@ -119,7 +120,7 @@ def open_study(address: Address, *, directions: Sequence[str] | None = None) -> 
     if directions is None:
         return optuna.load_study(study_name=address.name, storage=storage, **options)
     return optuna.create_study(
-        study_name=address.name, storage=storage, directions=directions, load_if_exists=True, **options
+        study_name=address.name, storage=storage, directions=[*directions], load_if_exists=True, **options
     )
 
 

@@ -7,9 +7,12 @@ is imported, and Optuna only inside a trial.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from functools import cache
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 VARIABLE = "RUNWRIGHT_TRIAL"  # JSON with the study, see `study.Address`, and the trial's number
 RESUME_VARIABLE = "RUNWRIGHT_RESUME"  # the run that an earlier driver of this trial left unfinished
@@ -27,6 +30,16 @@ def should_prune() -> bool:
     """Return True if the pruner of the sweep gives this trial up, going by the values reported so far."""
     trial = current()
     return trial is not None and trial.should_prune()
+
+
+def is_given_up(step: int, value: float) -> bool:
+    """Report a value and ask the pruner; a study that cannot be reached is no reason to stop."""
+    try:
+        report(step, value)
+        return should_prune()
+    except Exception as error:  # noqa: BLE001 - of whatever storage
+        logger.warning("step %d was not told to the sweep's study: %s", step, error)
+        return False
 
 
 def in_trial() -> bool:
