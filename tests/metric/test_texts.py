@@ -16,7 +16,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF, TER
 
 from runwright.errors import DataError
-from runwright.metric import texts
+from runwright.metric import means, texts
 from runwright.metric.bootstrap import bootstrap_interval, make_metric
 
 ENGLISH = ["the", "a", "cat", "dog", "sat", "on", "mat", ",", ".", "ran", "over", "house", "quickly", "Cats"]
@@ -166,7 +166,7 @@ def test_statistics_are_computed_once_for_the_same_texts(monkeypatch: pytest.Mon
     assert value(metric, other) != interval.value
     del whole, other
     gc.collect()
-    assert not texts._COMPUTED
+    assert not means._COMPUTED
 
 
 @pytest.mark.parametrize(

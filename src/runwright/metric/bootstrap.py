@@ -22,7 +22,9 @@ def is_of_one_class(node: Mapping[str, Any]) -> bool:
     return node.get("average") == "binary"
 
 
-def make_metric(node: Mapping[str, Any], *, key: str, positive: int = 1) -> Metric:
+def make_metric(
+    node: Mapping[str, Any], *, key: str, positive: int = 1, label_names: tuple[str, ...] = ()
+) -> Metric:
     """The metric that a node describes; `positive` is the class that metrics of one class of two are of.
 
     A function of predictions alone is called once for each row of weights, with each example as often as it
@@ -31,7 +33,10 @@ def make_metric(node: Mapping[str, Any], *, key: str, positive: int = 1) -> Metr
     function = instantiate(node, group="metric", key=key)
     if positive == 0 and is_of_one_class(node):
         return partial(_call_for_class_0, function)
-    return function if "weights" in positional(function) else partial(_call_for_each_row, function)
+    objects = positional(function)
+    if "label_names" in objects:
+        function = partial(function, label_names=label_names)
+    return function if "weights" in objects else partial(_call_for_each_row, function)
 
 
 def _call_for_each_row(function: Callable[[Any], Any], predictions: Any, weights: np.ndarray) -> np.ndarray:
