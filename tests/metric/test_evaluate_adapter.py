@@ -236,3 +236,19 @@ def test_notes_have_the_hash_of_the_code_and_say_what_has_no_interval() -> None:
     assert notes[0].startswith("mine: prf.py, sha256 ")
     assert "mine has no interval" in notes[1]
     assert len(notes) == 2
+
+
+@pytest.mark.usefixtures("permitted")
+def test_examples_that_a_module_cannot_judge_are_nan_and_told(
+    single_label: Make, as_predictions: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert math.isnan(
+        judged("prf", single_label(num_classes=3), key="f1")
+    )  # while it trains: the run goes on
+    assert "Target is multiclass" in caplog.text
+    assert "the metric is NaN there" in caplog.text
+    scores = np.array([[0.6, 0.4], [0.3, 0.7], [0.9, 0.1], [0.4, 0.6]])
+    few = as_predictions(scores.argmax(axis=1), [0, 1, 0, 1], scores)
+    area = make_metric(node("roc_auc", **SCORES), key="metric.evaluate")
+    interval = bootstrap_interval(area, few, num_samples=30, seed=0)  # some resamples are of one class
+    assert interval.value == interval.low == interval.high == 1.0

@@ -24,6 +24,7 @@ ENCODER += ["model.config={hidden_size:8,num_hidden_layers:1,num_attention_heads
 SCORES = ["metric.evaluate.feed=scores", "metric.evaluate.argument=prediction_scores"]
 ANSWERS = ["task=question_answering", "task.question_column=other", "task.context_column=text"]
 ANSWERS += ["task.max_length=32", "task.overlap=4", "task.max_question_length=6", "task.max_answer_length=8"]
+VECTORS = ["task=sentence_embedding", "task.label_column=score", "task.max_length=16"]
 TEXTS = ["task=translation", "task.source_column=text", "task.target_column=other", "task.max_length=16"]
 TEXTS += ["model=scratch_encoder_decoder", "generation.max_new_tokens=4"]
 TEXTS += [
@@ -41,6 +42,10 @@ RUNS: dict[str, tuple[list[str], str, str, dict[str, tuple[str, float]]]] = {
     ),
     "numbers": (["task.problem=regression", "task.label_column=score"], "pearsonr", "pearsonr",
                 {"evaluate": ("pearson", 1)}),
+    "vectors": (
+        [*VECTORS, "task.text_column=text", "task.text_pair_column=other"],
+        "pearsonr", "pearsonr", {"evaluate": ("pearson", 1)},
+    ),
     "tags": (["task=token_classification"], "seqeval", "[overall_f1,overall_recall]",
              {"evaluate_overall_f1": ("span_f1", 1), "evaluate_overall_recall": ("span_recall", 1)}),
     "answers": (ANSWERS, "squad", "exact_match", {"evaluate": ("exact_match", 100)}),

@@ -21,8 +21,9 @@ import numpy as np
 from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
 from runwright.config.rules.task import problem_of
 from runwright.config.sources import module_source
+from runwright.config.targets import instantiate
 from runwright.errors import ConfigError, DataError, Mistake, listed
-from runwright.metric.bootstrap import make_metric
+from runwright.metric.bootstrap import UndefinedMetricError
 from runwright.metric.means import computed_once, labels_of
 from runwright.predictions import Ragged
 
@@ -69,7 +70,7 @@ def module_metric(
         except Exception as error:  # of somebody's code
             load_modules.cache_clear()  # those that failed still hold these examples
             problem = f"cannot judge what this task predicts: {_in_a_line(error)}"
-            raise ConfigError(f"module {path} {problem}") from error
+            raise UndefinedMetricError(f"module {path} {problem}") from error
 
     asked = (scripts, config_name, feed, argument, repr(options))
     result = computed_once(column, asked, references, compute)
@@ -77,10 +78,8 @@ def module_metric(
         names = [key] if key in result else str(key).split(".")
         return float(reduce(lambda inner, name: inner[name], names, result))
     except (KeyError, IndexError, TypeError, ValueError):
-        if "." in str(key):  # such as PER.f1, where no example has such a span
-            return math.nan
         computed = listed(result) if isinstance(result, Mapping) else type(result).__name__
-        raise ConfigError(f"module {path} computes no number {key!r}, only {computed}") from None
+        raise UndefinedMetricError(f"module {path} computes no number {key!r}, only {computed}") from None
 
 
 def scripts_of(path: str | list[str], revision: str | list[str] | None) -> Scripts:
@@ -159,21 +158,21 @@ def check_modules(metrics: Any, *, task: Mapping[str, Any], label_names: Sequenc
     """Let each module judge made examples of a task, given its options. Raises ConfigError if it cannot."""
     problem = problem_of(task.get("problem"), task[TARGET])
     names = tuple(label_names or task.get("label_names") or task.get("tag_names") or ())
-    modules = {name: node for name, node in metric_nodes(metrics).items() if node[TARGET] == MODULE_METRIC}
-    for name, node in modules.items():
-        errors: list[ConfigError] = []
+    for name, node in metric_nodes(metrics).items():
+        if node[TARGET] != MODULE_METRIC:
+            continue
+        errors: list[UndefinedMetricError] = []
         for classes in [names] if names else UNKNOWN:
-            metric = make_metric(node, key=f"metric.{name}", label_names=classes)
-            sample = _made_examples(problem, len(classes))
+            judge = instantiate(node, group="metric", key=f"metric.{name}")
             try:
-                value = metric(sample, np.ones((1, len(sample.example_ids))))[0]
-                if names and "." in node["key"] and math.isnan(value):
-                    raise ConfigError(f"the module computes no number {node['key']!r}")
+                judge(_made_examples(problem, len(classes)), classes)
                 break
-            except ConfigError as error:
+            except UndefinedMetricError as error:
                 errors.append(error)
         else:
-            raise ConfigError(f"metric.{name}: {errors[0]}") from errors[0]
+            # The types of spans, of which PER.f1 has one, are not known before the tags are.
+            if names or "." not in node["key"]:
+                raise ConfigError(f"metric.{name}: {errors[0]}") from errors[0]
 
 
 def _made_examples(problem: str | None, num_classes: int) -> Any:
@@ -192,9 +191,11 @@ def _made_examples(problem: str | None, num_classes: int) -> Any:
             expected = np.fromiter(([text] for text in predicted), dtype=object)
         case "regression" | "similarity":
             predicted = expected = np.array([0.0, 0.5, 1.0])
-        case _:
+        case "single_label" | "multi_label":
             predicted = expected = scores > 0 if problem == "multi_label" else classes
             columns = {"scores": scores}
+        case _:  # a task of the user's: nobody knows what it predicts
+            predicted = expected = np.zeros(0)
     ids = np.arange(len(predicted))
     return SimpleNamespace(example_ids=ids, predicted=predicted, expected=expected, **columns)
 
