@@ -29,7 +29,7 @@ MODULES = Path(__file__).with_name("modules")
 TARGET = "runwright.metric.evaluate_adapter.module_metric"
 DEFAULTS: dict[str, Any] = {"revision": None, "config_name": None, "feed": "predicted", "options": {}}
 DEFAULTS |= {"argument": "predictions"}
-SCORES = {"feed": "scores", "argument": "prediction_scores", "key": "roc_auc"}
+SCORES: dict[str, Any] = {"feed": "scores", "argument": "prediction_scores", "key": "roc_auc"}
 TASK = "runwright.task.sequence_classification.SequenceClassification"
 
 
@@ -61,7 +61,8 @@ def value(metric: Metric, predictions: Any) -> float:
 
 @pytest.mark.usefixtures("permitted")
 def test_classes_sets_of_them_and_scores(single_label: Make, multi_label: Make) -> None:
-    macro, several = {"average": "macro"}, {"config_name": "multilabel"}
+    macro: dict[str, Any] = {"average": "macro"}
+    several: dict[str, Any] = {"config_name": "multilabel"}
     for predictions, options in ((single_label(), {}), (multi_label(), several)):
         wanted = value(partial(f1, average="macro"), predictions)
         theirs = judged("prf", predictions, key="f1", options=macro, **options)
@@ -224,7 +225,7 @@ def test_a_script_with_a_mistake_is_told_in_one_line(tmp_path: Path) -> None:
 def test_without_permission_nothing_runs(tmp_path: Path, single_label: Make) -> None:
     script = tmp_path / "marking.py"
     script.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
-    options = DEFAULTS | {"path": str(script), "key": "f1"}
+    options: dict[str, Any] = {**DEFAULTS, "path": str(script), "key": "f1"}
     with pytest.raises(ConfigError, match="--trust-remote-code"):
         module_metric(single_label(), (), **options)
     assert not (tmp_path / "ran").exists()
