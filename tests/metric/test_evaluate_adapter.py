@@ -243,9 +243,7 @@ def test_notes_have_the_hash_of_the_code_and_say_what_has_no_interval() -> None:
 def test_examples_that_a_module_cannot_judge_are_nan_and_told(
     single_label: Make, as_predictions: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert math.isnan(
-        judged("prf", single_label(num_classes=3), key="f1")
-    )  # while it trains: the run goes on
+    assert math.isnan(judged("prf", single_label(num_classes=3), key="f1"))  # a run in training goes on
     assert "Target is multiclass" in caplog.text
     assert "the metric is NaN there" in caplog.text
     scores = np.array([[0.6, 0.4], [0.3, 0.7], [0.9, 0.1], [0.4, 0.6]])

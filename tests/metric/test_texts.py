@@ -164,9 +164,11 @@ def test_statistics_are_computed_once_for_the_same_texts(monkeypatch: pytest.Mon
     assert len(calls) == 1
     other = SimpleNamespace(**{**vars(whole), "expected": whole.expected[::-1]})
     assert value(metric, other) != interval.value
+    computed = id(whole.predicted)
+    assert computed in means._COMPUTED
     del whole, other
     gc.collect()
-    assert not means._COMPUTED
+    assert computed not in means._COMPUTED
 
 
 @pytest.mark.parametrize(
