@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
 from runwright.config.schema import nodes_of
 from runwright.config.sources import resolve_source
 from runwright.config.targets import GROUPS, import_node
@@ -36,6 +37,11 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.dataset.readers.addresses import require_files
 
     composed = compose_checked(args.overrides, allow_shadow=args.allow_shadow)
+    nodes = metric_nodes(composed.config["metric"]).values()
+    if any(node[TARGET] == MODULE_METRIC for node in nodes):  # else nothing heavy is imported
+        from runwright.metric.evaluate_adapter import check_modules
+
+        check_modules(composed.config["metric"], task=composed.config["task"])
     if args.deep:
         for line in check_deeply(composed.config):
             print(line)

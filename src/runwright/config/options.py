@@ -18,6 +18,7 @@ WHY_NOT_DEEPSPEED = (
 
 
 TARGET = "_target_"
+MODULE_METRIC = "runwright.metric.evaluate_adapter.module_metric"
 # What others offer and Runwright refuses, with the reason and what to use instead.
 REFUSED = {
     ("launch.strategy", "deepspeed"): WHY_NOT_DEEPSPEED,
@@ -60,6 +61,17 @@ class OptionType:
                 return " or ".join(str(item) for item in self.items)
         limits = [f"{SIGNS[name]} {limit}" for name, limit in limits_of(self.bounds).items()]
         return f"{NOUNS[self.kind]} {' and '.join(limits)}".rstrip()
+
+
+def metric_nodes(metrics: Any) -> dict[str, Any]:
+    """The nodes of metrics by name; one with a list of keys is a metric NAME_KEY for each of them."""
+    nodes: dict[str, Any] = {}
+    for name, node in metrics.items() if isinstance(metrics, Mapping) else ():
+        is_module = isinstance(node, Mapping) and node.get(TARGET) == MODULE_METRIC
+        keys = node["key"] if is_module and isinstance(node.get("key"), list) else None
+        several = {f"{name}_{key}": {**node, "key": key} for key in keys or ()}
+        nodes |= {name: node} if keys is None else several
+    return nodes
 
 
 ANY = OptionType(kind="any")

@@ -19,6 +19,7 @@ from runwright.errors import Mistake, did_you_mean, listed, shown
 
 ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "launch": "LaunchOptions"}
 SUITS = OptionType(kind="list", items=(OptionType(kind="str"),))
+INTERVAL = OptionType(kind="bool")
 
 
 def root_signature(key: str) -> Signature:
@@ -74,6 +75,7 @@ def check_node(node: Any, *, key: str, group: str, nested: bool = False) -> list
     options = {name: value for name, value in node.items() if name not in (TARGET, *GROUPS[group].notes)}
     if group == "metric":
         mistakes += check_value(node.get("suits", []), SUITS, f"{key}.suits")
+        mistakes += check_value(node.get("interval", True), INTERVAL, f"{key}.interval")
     return mistakes + check_options(options, signature, key=key)
 
 

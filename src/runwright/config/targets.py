@@ -52,8 +52,9 @@ GROUPS: dict[str, Group] = {
     "metric": Group(
         module="runwright.metric",
         objects=("predictions", "weights"),
-        called_later=(("predictions", "weights"), ("predictions",)),
-        notes=("suits",),  # the kinds of problem that a metric can judge
+        called_later=(("predictions", "weights"), ("predictions",), ("predictions", "label_names")),
+        # the kinds of problem that a metric can judge; whether it has a bootstrap interval
+        notes=("suits", "interval"),
     ),
     "tracker": Group(module="runwright.tracker"),
 }

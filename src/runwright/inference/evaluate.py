@@ -90,7 +90,7 @@ def evaluate_run(
         warnings = evaluation_warnings(folder, config, data, names, own=not other)
         for split, text in warnings.items():
             logger.warning("%s: %s", split, text)
-        run = replace(run, metrics=build.build_metrics(config, positive=run.task.positive), progress=progress)
+        run = replace(run, metrics=build.build_metrics(config, task=run.task), progress=progress)
         results = [
             _evaluate(run, split, rows[split], config, folder=output, warning=warnings.get(split, ""))
             for split in names
@@ -111,13 +111,14 @@ def _evaluate(
     examples = build.encode_rows(run.config, rows, task, run.tokenizer, split=split, key=key, folder=cache)
     evaluation = evaluate_split(run, split, model=run.model, task=task, examples=examples, rows=rows)
     outputs.write_split(folder, split, rows=rows, task=task, evaluation=evaluation)
-    options = {"metrics": run.metrics, "group_names": task.group_names, "seed": config["seed"]}
+    options = {"group_names": task.group_names, "seed": config["seed"]}
+    metrics = build.with_intervals(config, run.metrics)
     return EvaluateResult(
         split=split,
         predictions=getattr(evaluation.predictions, "predicted", None),
         label_ids=getattr(evaluation.predictions, "expected", None),
         metrics={f"{split}/{name}": value for name, value in evaluation.metrics.items()},
-        intervals=outputs.intervals(evaluation, split=split, **options),
+        intervals=outputs.intervals(evaluation, split=split, metrics=metrics, **options),
         folder=folder,
         warning=warning,
         notes=[*task.label_notes({split: rows}), *build.metric_notes(config, task, {split: rows})],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import weakref
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -10,6 +12,21 @@ from runwright.errors import DataError
 from runwright.types import PositiveInt, Predictions
 
 LARGEST = 700.0  # exp of more is no float64
+# What was computed, by the identity of a column of predictions, which a run asks for several times: for its
+# metrics, their intervals and each block of resamples. It goes when the column does.
+_COMPUTED: dict[int, dict[Hashable, tuple[Any, Any]]] = {}
+T = TypeVar("T")
+
+
+def computed_once(column: Any, key: Hashable, references: Any, compute: Callable[[], T]) -> T:
+    """The result of `compute`, which runs once for the same column, key and references."""
+    if id(column) not in _COMPUTED:
+        _COMPUTED[id(column)] = {}
+        weakref.finalize(column, _COMPUTED.pop, id(column))
+    stored = _COMPUTED[id(column)].get(key)
+    if stored is None or stored[0]() is not references:  # weak: they may be the column itself
+        stored = _COMPUTED[id(column)][key] = weakref.ref(references), compute()
+    return stored[1]
 
 
 def labels_of(predictions: Predictions) -> np.ndarray:

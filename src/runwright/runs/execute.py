@@ -131,7 +131,7 @@ def _guarded(run: Run) -> RunResult:
 
 def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, RunSummary | None]:
     """The result, and on the first rank the summary to print."""
-    run.metrics = build.build_metrics(run.config, positive=prepared.task.positive)
+    run.metrics = build.build_metrics(run.config, task=prepared.task)
     judged = {split: rows for split, rows in prepared.data.splits.items() if split != "train"}
     run.notes = build.metric_notes(run.config, prepared.task, judged)
     if run.ranks.is_first:

@@ -217,7 +217,7 @@ def write_results(
         intervals |= outputs.intervals(
             evaluation,
             split=split,
-            metrics=run.metrics,
+            metrics=build.with_intervals(run.config, run.metrics),
             group_names=task.group_names,
             seed=run.config["seed"],
         )

@@ -11,7 +11,14 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 
-from runwright.config.tag_schemes import Scheme, read_tag, scheme_note, tags_over
+from runwright.config.tag_schemes import (
+    Scheme,
+    find_spans,
+    read_tag,
+    scheme_note,
+    span_types,
+    tags_over,
+)
 from runwright.predictions import Ragged
 from runwright.task.base import Task
 from runwright.task.labels import learn_class_weights
@@ -20,12 +27,10 @@ from runwright.task.offsets import Unit
 from runwright.task.tags import (
     AT_SPACES,
     RowReader,
-    find_spans,
     learn_tags,
     read_tags,
     shared_pieces,
     span_tables,
-    span_types,
     word_of_pieces,
 )
 from runwright.task.text import (

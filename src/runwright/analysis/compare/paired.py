@@ -19,6 +19,7 @@ from runwright.analysis.compare.statistics import (
     paired_bootstrap,
     sign_flip_p,
 )
+from runwright.config.options import metric_nodes
 from runwright.errors import RunwrightError
 from runwright.metric.bootstrap import make_metric
 from runwright.metric.means import ratio
@@ -214,7 +215,8 @@ def compare_rows(first: Side, second: Side, *, confidence: float) -> tuple[list[
         recorded = [name for name in metric_names([first]) if second.values(name)]
         # without the metrics of groups
         if untested := [n for n in recorded if n.rpartition("/")[0] == split and n not in tested]:
-            notes.append(f"not tested, for the predictions of both do not give them: {', '.join(untested)}")
+            why = "without an interval, or the predictions of both do not give them"
+            notes.append(f"not tested, {why}: {', '.join(untested)}")
     return differences, notes
 
 
@@ -276,7 +278,7 @@ def _compare_metrics(
         return
     one, other = (select(whole, rows) for whole, rows in zip(wholes, pairs.positions, strict=True))
     configs = [read_config(side.folder / CONFIG_FILE) for side in sides]
-    nodes, others = (dict(config.get("metric") or {}) for config in configs)
+    nodes, others = (metric_nodes(config.get("metric")) for config in configs)
     positive = positive_class(configs[0].get("task", {}).get("positive_label"), labels)
     num_rows = len(pairs.positions[0])
     for name, node in nodes.items():
@@ -284,7 +286,9 @@ def _compare_metrics(
         is_recorded = all(side.values(full_name) for side in sides)
         if full_name in tested or node != others.get(name) or not is_recorded:
             continue
-        metric = make_metric(node, key=f"metric.{name}", positive=positive)
+        if not node.get("interval", True):
+            continue
+        metric = make_metric(node, key=f"metric.{name}", positive=positive, label_names=labels)
         # A metric that needs more than the files have, such as scores of all classes, gives another value.
         if not _are_recorded([_evaluate(metric, whole) for whole in wholes], full_name, sides):
             continue

@@ -341,7 +341,7 @@ def _difference(subject: Subject, split: str, one: Any, other: Any) -> tuple[flo
     Relative to the value where that is above 1.
     """
     task, rows = subject.prepared.task, subject.prepared.data.splits[split]
-    metrics, groups = build.build_metrics(subject.config, positive=task.positive), task.group_names
+    metrics, groups = build.build_metrics(subject.config, task=task), task.group_names
 
     def numbers(predictions: Any) -> dict[str, np.ndarray]:
         columns = {

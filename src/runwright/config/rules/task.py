@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
-from runwright.config.options import TARGET
+from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
 from runwright.config.rules.makers import Mistakes, as_dict, as_list, is_number, signature_of
+from runwright.config.sources import module_source
 from runwright.config.tag_schemes import LETTERS, misfits, scheme_problem
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
 # Of the shipped metrics.
 LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity", "bits_per_byte", "ter"}
-OWN_DIRECTION = {"runwright.metric.evaluate_adapter.script_metric"}  # it may be any metric
 SPECIAL_TOKENS = 8  # more than any tokenizer puts around a question and a text
 FOCAL = "runwright.task.losses.Focal"
 ANSWER_METRICS = "runwright.metric.answers."
@@ -33,21 +34,21 @@ WHOLE = ("byte_level", "metaspace")  # steps that change the text, and the decod
 
 
 def best_metric_is_computed(best: Any, metrics: Any, problem: Any, target: Any) -> Mistakes:
-    if isinstance(best, str) and best not in ("loss", *as_dict(metrics)):
-        problem = problem or _only_problem(target)
-        suited = [name for name, node in as_dict(metrics).items() if _suits(node, problem)]
+    if isinstance(best, str) and best not in ("loss", *metric_nodes(metrics)):
+        problem = problem_of(problem, target)
+        suited = [name for name, node in metric_nodes(metrics).items() if _suits(node, problem)]
         hint = did_you_mean(best, ["loss", *suited]) or f"add it: metric=[{','.join([*suited, best])}]"
         yield Mistake("trainer.best_metric", shown(best), f"one of {listed(['loss', *suited])}", hint)
 
 
 def best_mode_is_the_metrics(best: Any, mode: Any, metrics: Any) -> Mistakes:
-    signature = signature_of(as_dict(metrics).get(str(best)))
+    signature = signature_of(metric_nodes(metrics).get(str(best)))
     if signature is None:
         return
     returned = signature.returns.get(signature.target.rpartition(".")[2], "")
     if returned.rpartition(".")[2] == "Table":
         yield Mistake("trainer.best_metric", f"{shown(best)}, which is not a number", "a metric to compare")
-    elif signature.target.startswith("runwright.metric.") and signature.target not in OWN_DIRECTION:
+    elif signature.target.startswith("runwright.metric.") and signature.target != MODULE_METRIC:
         less = signature.target.rpartition(".")[2] in LESS_IS_BETTER
         if mode != ("min" if less else "max"):
             expected = "'min': less of it is better" if less else "'max': more of it is better"
@@ -57,22 +58,38 @@ def best_mode_is_the_metrics(best: Any, mode: Any, metrics: Any) -> Mistakes:
 def metrics_suit_the_task(metrics: Any, problem: Any, target: Any, best: Any) -> Mistakes:
     wanted = f"task.problem={problem}" if problem else str(target).rpartition(".")[2]
     # Which one to add instead is said where it is missing.
-    is_computed = best in (None, "loss", *as_dict(metrics))
+    is_computed = best in (None, "loss", *metric_nodes(metrics))
     for name, node in as_dict(metrics).items():
-        if not _suits(node, problem or _only_problem(target)):
+        if not _suits(node, problem_of(problem, target)):
             judged = f"{node[TARGET].rpartition('.')[2]}, which judges {listed(as_list(node['suits']))}"
             hint = (
-                f"choose others: metric=[{EXAMPLES.get(str(_only_problem(target)), '…')}]"
+                f"choose others: metric=[{EXAMPLES.get(str(problem_of(None, target)), '…')}]"
                 if is_computed
                 else "leave it out"
             )
             yield Mistake(f"metric.{name}", judged, f"a metric for {wanted}", hint)
 
 
-def _only_problem(target: Any) -> str | None:
-    """The kind of problem of a task that has only one; others have it as an option."""
-    signature = signature_of({TARGET: target}) if target else None
-    problem = signature.literals.get("problem") if signature else None
+def modules_can_be_loaded(metrics: Any, problem: Any, target: Any) -> Mistakes:
+    """The modules of the package evaluate are there, may run, and are fed what the task predicts."""
+    for name, node in as_dict(metrics).items():
+        if as_dict(node).get(TARGET) != MODULE_METRIC:
+            continue
+        paths = as_list(node.get("path")) or [node.get("path")]
+        revisions = as_list(node.get("revision")) or [node.get("revision")] * len(paths)
+        for path, revision in zip_longest(paths, revisions[: len(paths)]):
+            source = module_source(str(path), revision=revision, key=f"metric.{name}")
+            if isinstance(source, Mistake):
+                yield source
+        kind = problem_of(problem, target)
+        if node.get("feed") == "scores" and kind not in (None, "single_label", "multi_label"):
+            yield Mistake(f"metric.{name}.feed", "'scores'", f"'predicted': {kind} has no scores of classes")
+
+
+def problem_of(problem: Any, target: Any) -> str | None:
+    """The kind of problem of a task: the option of that name, else the only one that its class has."""
+    signature = signature_of({TARGET: target}) if target and not problem else None
+    problem = signature.literals.get("problem") if signature else problem
     return problem if isinstance(problem, str) else None
 
 
@@ -152,7 +169,7 @@ def texts_are_generated(metrics: Any, strategy: Any, target: Any) -> Mistakes:
     if strategy is None and generates_texts({TARGET: target}):
         problem, hint = "a metric of texts with generation null", "choose generation=greedy, beam or sample"
         for name, node in as_dict(metrics).items():
-            if str(as_dict(node).get(TARGET)).startswith("runwright.metric.texts."):
+            if str(as_dict(node).get(TARGET)).startswith(("runwright.metric.texts.", MODULE_METRIC)):
                 yield Mistake(f"metric.{name}", problem, "texts to judge", hint)
 
 
