@@ -40,7 +40,7 @@ class Group:
 
 
 GROUPS: dict[str, Group] = {
-    "dataset": Group(module="runwright.dataset", objects=("seed",)),
+    "dataset": Group(module="runwright.dataset", objects=("seed",), called_later=(("row",),)),
     "tokenizer": Group(module="runwright.tokenizer", objects=("texts",), only_if_needed=True),
     # a loss is a function of the user's: the task calls it
     "task": Group(module="runwright.task", objects=("tokenizer",), called_later=(("logits", "labels"),)),

@@ -138,6 +138,7 @@ DATA = (
     rule(data.nothing_is_held_out_of_a_mixture, "source._target_", "holdout", within="dataset"),
     rule(data.holdout_leaves_something, "holdout", within="dataset"),
     rule(data.pattern_can_be_read, "pattern", within="dataset"),
+    rule(data.column_is_made_of_something, "_target_", "value", within="dataset"),
     rule(data.splits_have_plain_names, "files?", "splits?", "holdout?", "subset?", within="dataset"),
     at_most("min", "max", within="dataset"),
     at_most("dataset.source.negative_at_most", "dataset.source.positive_at_least", less=True),

@@ -28,6 +28,7 @@ from runwright.errors import ConfigError, DataError, nearest
 
 _UNPACK: Any = fsspec.compression.compr  # by name: a function from a packed stream to its content
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zip": "zip"}
+PICKLES = (".pkl", ".pickle", ".joblib")
 _LIBRARIES = ("aiohttp", "zstandard", "botocore", "httpx")  # whose errors may come while a file is read
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 # Entries that differ between two states of a remote file, as the file systems of fsspec call them.
@@ -82,6 +83,8 @@ def _files(split: str, value: str | list[str], root: Path | str) -> list[str]:
     paths = [str(path) for pattern in patterns for path in _expand(split, pattern, root)]
     if not paths:
         raise DataError("the list of files is empty", split=split)
+    if pickled := [path for path in paths if path_of(path).suffix.lower() in PICKLES]:
+        raise DataError(pickle_problem(pickled[0]), file=pickled[0], split=split)
     if doubled := sorted(path for path, count in Counter(paths).items() if count > 1):
         problem = f"{doubled[0]!r} is named twice; dataset=mixture repeats rows"
         raise ConfigError(f"dataset.source.files.{split}: {problem}")
@@ -104,6 +107,13 @@ def _expand(split: str, pattern: str, root: Path | str) -> Sequence[str | Path]:
     if not files:
         raise DataError(_missing(path), file=str(path), split=split)
     return files
+
+
+def pickle_problem(name: str) -> str:
+    """The reason why a pickle is not opened, with the line that makes parquet of it."""
+    target = path_of(name).with_suffix(".parquet")
+    line = f'python -c "import pandas; pandas.read_pickle({name!r}).to_parquet({str(target)!r})"'
+    return f"a pickle, which runs code when it is read; if you made it yourself: {line} and dataset=parquet"
 
 
 def _missing(path: Path) -> str:
