@@ -37,13 +37,20 @@ class Group:
     called_later: tuple[tuple[str, ...], ...] = ()
     optional: bool = False  # null is an option too
     notes: tuple[str, ...] = ()  # keys that describe a target and are not passed to it
+    # Options of all its targets: what a target does not take becomes an attribute NAME_option of what is made
+    shared: tuple[str, ...] = ()
 
 
 GROUPS: dict[str, Group] = {
     "dataset": Group(module="runwright.dataset", objects=("seed",), called_later=(("row",),)),
     "tokenizer": Group(module="runwright.tokenizer", objects=("texts",), only_if_needed=True),
-    # a loss is a function of the user's: the task calls it
-    "task": Group(module="runwright.task", objects=("tokenizer",), called_later=(("logits", "labels"),)),
+    "task": Group(
+        module="runwright.task",
+        objects=("tokenizer",),
+        # a loss is a function of the user's: the task calls it
+        called_later=(("logits", "labels"), ("logits", "labels", "batch"), ("vectors", "labels")),
+        shared=("loss", "pad_to"),  # config.options.TaskOptions
+    ),
     "generation": Group(module="runwright.generation", optional=True),
     "model": Group(module="runwright.model", objects=("head", "tokenizer")),
     "optimizer": Group(module="runwright.optimizer", objects=("model",)),
@@ -115,6 +122,12 @@ def objects_for(
     return objects
 
 
+def not_passed(signature: Signature, group: str, *, nested: bool) -> set[str]:
+    """Keys of a node that are not passed to its target."""
+    shared = () if nested else GROUPS[group].shared
+    return {*GROUPS[group].notes, *shared} - (signature.options.keys() & {*shared})
+
+
 def locate(target: str, *, group: str | None = None, key: str = TARGET) -> Any:
     """The class or function behind an allowed target, imported. Raises ConfigError."""
     signature = check_target(target, key=key, group=group)
@@ -152,7 +165,13 @@ def _make(value: Any, objects: tuple[Any, ...], group: str | None, key: str, *, 
         return {name: inner(name, item) for name, item in value.items()}
     function, arguments, options = import_node(value, objects, group=group, key=key, nested=nested)
     options = {name: inner(name, item) for name, item in options.items()}
-    return partial(function, **options) if arguments is None else function(*arguments, **options)
+    if arguments is None:
+        return partial(function, **options)
+    made = function(*arguments, **options)
+    for name in () if nested or group is None else GROUPS[group].shared:
+        if name in value and name not in options:
+            setattr(made, f"{name}_option", inner(name, value[name]))
+    return made
 
 
 def import_node(
@@ -164,10 +183,10 @@ def import_node(
     """
     target = node.get(TARGET, "")
     function = locate(target, group=group, key=f"{key}.{TARGET}" if key else TARGET)
-    notes = (TARGET, *(GROUPS[group].notes if group else ()))
-    options = {name: value for name, value in node.items() if name not in notes}
     signature = read_signature(*target.rsplit(".", 1))
     assert signature is not None
+    left_out = {TARGET, *(not_passed(signature, group, nested=nested) if group else ())}
+    options = {name: value for name, value in node.items() if name not in left_out}
     arguments = objects_for(signature, group, objects, nested=nested)
     try:
         inspect.signature(function).bind(*(signature.objects if arguments is None else arguments), **options)

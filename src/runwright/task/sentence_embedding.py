@@ -18,6 +18,7 @@ from torch import Tensor
 from runwright.errors import DataError
 from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.labels import as_number, missing_column
+from runwright.task.losses import one_by_one
 from runwright.task.text import encode_texts, positions_of
 from runwright.types import (
     Batch,
@@ -169,7 +170,10 @@ class SentenceEmbedding(Task):
     def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
         """Sum over examples of the losses that need no other example."""
         assert self.objective != "in_batch_negatives", "this loss has no part for a microbatch"
-        if self.objective == "triplet":
+        if self.loss_option is not None:
+            scores = batch.get("labels", outputs.new_zeros(len(outputs)))
+            losses = one_by_one(self.loss_option, outputs, scores)
+        elif self.objective == "triplet":
             losses = triplet(outputs, margin=self.margin)
         else:
             losses = self._scored(outputs, batch["labels"])

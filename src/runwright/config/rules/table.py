@@ -85,7 +85,7 @@ TASKS = (
     only("task.class_weights", None, REGRESSION, "there are no classes"),
     names_target("task.loss", null="null (cross-entropy)", hint=f"such as {FOCAL}"),
     only("task.label_smoothing", 0, {"task.loss": is_set}, "only cross-entropy is smoothed"),
-    rule(task.focal_suits_the_problem, "task.loss", "task.problem?", "task.scheme?"),
+    rule(task.focal_suits_the_problem, "task.loss", "task.problem?"),
     known_names("task.loss.alpha", "task.label_names"),
     known_names("task.class_weights", "task.label_names"),
     at_most_one("task.label_names", "task.label_file"),
@@ -94,6 +94,7 @@ TASKS = (
     rule(task.tags_are_of_the_scheme, "task.tag_names", "task.scheme"),
     distinct("task.text_column", "task.label_column", "task.text_pair_column", "task.negative_column?"),
     at_most("task.evaluation_stride", "task.max_length"),
+    at_most("task.pad_to", "task.max_length"),
     # answers to questions
     rule(task.window_has_room_for_new_text, "task.max_length", "task.max_question_length", "task.overlap"),
     at_most("task.max_answer_length", "task.max_length", less=True),
@@ -107,6 +108,7 @@ TASKS = (
     at_most("task.label_min", "task.label_max", less=True),
     forbids("task.margin", 0, {"task.objective": ("triplet", "contrastive")}, "more than 0"),
     forbids("task.margin", lambda margin: margin >= 1, COSINES, "less than 1, the largest cosine"),
+    only("task.loss", None, IN_BATCH, "this objective is a loss over a whole batch"),
     forbids("trainer.batch_size", 1, IN_BATCH, "at least 2: negatives are the others of the batch"),
 )
 
