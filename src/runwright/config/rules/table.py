@@ -159,6 +159,7 @@ STREAMS = (
     only("trainer.max_epochs", None, STREAMED, STEPS, "trainer=steps trainer.max_steps=<number>"),
     only("trainer.evaluate_every_epochs", None, STREAMED, "trainer.evaluate_every_steps counts steps", BOTH),
     only("trainer.save_every_epochs", None, STREAMED, "trainer.save_every_steps counts steps", BOTH),
+    only("dataset.num_processes", 1, STREAMED, "a stream is encoded while it is trained on"),
     forbids("task.label_names", None, STREAMED | UNNAMED, NAMES),
     forbids("task.class_weights", "balanced", STREAMED, WEIGHTS),
     only("task.bias_from_labels", False, STREAMED, NOT_COUNTED),
