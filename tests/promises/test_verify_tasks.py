@@ -99,7 +99,7 @@ def keyed(logits, labels, batch):
     """Cross-entropies, weighted by how often a token occurs in the text."""
     import torch
 
-    keys = (batch["input_ids"] % 5 == 0).sum(dim=1)
+    keys = ((batch["input_ids"] % 5 == 0) & (batch["attention_mask"] == 1)).sum(dim=1)
     rows = (batch["labels"] != -100).nonzero()[:, 0]
     return torch.nn.functional.cross_entropy(logits, labels, reduction="none") * (1 + keys)[rows]
 '''

@@ -338,3 +338,17 @@ def test_a_run_is_not_made_shorter_than_it_has_been_trained(length: dict[str, fl
     _require_steps_left(run, prepared, 2)
     with pytest.raises(ConfigError, match=f"{key}: given .* steps, but 4 are done already"):
         _require_steps_left(run, prepared, 4)
+
+
+@pytest.mark.slow
+def test_rows_given_in_python_train_as_those_of_a_file(home: Path, finished: runwright.RunResult) -> None:
+    import pandas as pd
+
+    overrides = [text for text in small(home) if not text.startswith(("dataset=", "dataset.source"))]
+    rows = pd.read_csv(home / "reviews.csv")
+    result = runwright.run([*overrides, "name=given"], data=rows)
+    assert result.ledger == finished.ledger
+    assert result.metrics == finished.metrics
+    record = json.loads((result.folder / "data.json").read_text())
+    assert record["fingerprints"] == json.loads((finished.folder / "data.json").read_text())["fingerprints"]
+    assert record["sources"]["train"] == [str(runwright.keep_rows(rows)["train"])]
