@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runwright.dataset.readers.given import keep_rows
 from runwright.types import EvaluateResult, PredictResult, RunResult
 
 __all__ = ["EvaluateResult", "PredictResult", "RunResult", "evaluate", "keep_rows", "predict", "run"]
@@ -43,13 +44,6 @@ def run(
     )
     with run_lock(created), noting_the_end(created):
         return execute(created)
-
-
-def keep_rows(data: Any) -> dict[str, Path]:
-    """The parquet file of each split that `run(data=…)` reads, written where the cache lacks it."""
-    from runwright.dataset.readers.given import keep_rows
-
-    return keep_rows(data)
 
 
 def _overrides_of(data: Any) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any, Literal
 
@@ -20,16 +21,9 @@ from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.labels import as_number, missing_column
 from runwright.task.losses import one_by_one
 from runwright.task.text import encode_texts, positions_of
-from runwright.types import (
-    Batch,
-    Example,
-    LossSum,
-    NonNegativeFloat,
-    PerExample,
-    PositiveFloat,
-    PositiveInt,
-    Splits,
-)
+from runwright.types import Batch, Example, LossSum, PerExample, PositiveFloat, PositiveInt, Splits
+
+Objective = Literal["in_batch_negatives", "triplet", "cosine_regression", "contrastive", "cosine_embedding"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,12 +66,10 @@ class SentenceEmbedding(Task):
         label_max: float,
         pooling: Literal["mean", "cls", "max"],
         normalize: bool,
-        objective: Literal[
-            "in_batch_negatives", "triplet", "cosine_regression", "contrastive", "cosine_embedding"
-        ],
+        objective: Objective,
         scale: PositiveFloat,
         symmetric: bool,
-        margin: NonNegativeFloat,
+        margin: float,
         max_length: PositiveInt,
     ) -> None:
         super().__init__(tokenizer, text_columns=(text_column,), max_length=max_length)
@@ -181,10 +173,10 @@ class SentenceEmbedding(Task):
 
     def _scored(self, vectors: Tensor, scores: Tensor) -> Tensor:
         """The losses of pairs with scores, [N]."""
-        if self.objective in ("contrastive", "cosine_embedding"):
-            loss = contrastive if self.objective == "contrastive" else cosine_embedding
-            return loss(vectors, scores, margin=self.margin)
-        return cosine_regression(vectors, scores)
+        losses = {"contrastive": contrastive, "cosine_embedding": cosine_embedding}
+        if (loss := losses.get(self.objective)) is None:
+            return cosine_regression(vectors, scores)
+        return loss(vectors, scores, margin=self.margin)
 
     def _loss_of_whole_batch(self, outputs: Tensor) -> LossSum:
         """In-batch negatives over the vectors [N, K, D] of the whole global batch."""
@@ -328,11 +320,8 @@ def cosine_embedding(vectors: Tensor, scores: Tensor, *, margin: float) -> Tenso
     torch's cosine_embedding_loss of both targets; a score [N] between 0 (others) and 1 weighs them.
     """
     scores, one = scores.to(vectors), vectors.new_ones(len(vectors))
-    same, others = (
-        F.cosine_embedding_loss(vectors[:, 0], vectors[:, 1], sign * one, margin=margin, reduction="none")
-        for sign in (1, -1)
-    )
-    return scores * same + (1 - scores) * others
+    loss = partial(F.cosine_embedding_loss, *vectors[:, :2].unbind(dim=1), margin=margin, reduction="none")
+    return scores * loss(target=one) + (1 - scores) * loss(target=-one)
 
 
 def cosine(vectors: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ def column_is_made_of_something(target: Any, value: Any) -> Mistakes:
     if target != "runwright.dataset.cleaning.columns.AddColumn":
         return
     signature, named = signature_of(value), r"^(characters|words)$|\{.+\}"
-    if signature is not None and signature.objects not in ((), ("row",)):
+    if signature is not None and signature.objects != ("row",):
         problem = f"{signature.target}({', '.join(signature.objects)})"
         yield Mistake("value", problem, "a function of `row`, its values by column")
     elif signature is None and not (isinstance(value, str) and re.search(named, value)):

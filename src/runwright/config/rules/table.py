@@ -25,7 +25,7 @@ NEVER_EVALUATED = {"trainer.evaluate_every_steps": None, "trainer.evaluate_every
 ON_CPU, SHARDED = {"trainer.device": "cpu"}, {"launch.strategy": "fsdp"}
 REGRESSION = {"task.problem": "regression"}
 SIMILARITY, TRIPLET = {"task.problem": "similarity"}, {"task.objective": "triplet"}
-COSINES = {"task.objective": "cosine_embedding"}
+COSINES, DISTANCES = ({"task.objective": names} for names in ("cosine_embedding", ("triplet", "contrastive")))
 IN_BATCH = {"task.objective": "in_batch_negatives"}
 RETRIEVAL = {"task.problem": "retrieval", "task.objective": ("in_batch_negatives", "triplet")}
 SCORED = ("cosine_regression", "contrastive", "cosine_embedding")
@@ -106,7 +106,7 @@ TASKS = (
     only("task.label_column", None, RETRIEVAL, "what is looked for is known without scores"),
     forbids("task.negative_column", None, TRIPLET, "the column of the text that does not belong"),
     at_most("task.label_min", "task.label_max", less=True),
-    forbids("task.margin", 0, {"task.objective": ("triplet", "contrastive")}, "more than 0"),
+    forbids("task.margin", lambda margin: margin <= 0, DISTANCES, "more than 0"),
     forbids("task.margin", lambda margin: margin >= 1, COSINES, "less than 1, the largest cosine"),
     only("task.loss", None, IN_BATCH, "this objective is a loss over a whole batch"),
     forbids("trainer.batch_size", 1, IN_BATCH, "at least 2: negatives are the others of the batch"),

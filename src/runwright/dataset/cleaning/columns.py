@@ -117,10 +117,9 @@ class AddColumn(Step):
     def key(self) -> Any:
         if isinstance(self.value, str):
             return super().key
-        code = _code_of(self.value)
-        options = getattr(self.value, "keywords", None) or getattr(self.value, "__dict__", {})
-        source = store.sources_digest(Path(inspect.getfile(code)))
-        return [type(self).__name__, self.name, self.columns, code.__qualname__, str(options), source]
+        function, options = _function_of(self.value)
+        code = store.sources_digest(Path(inspect.getfile(function)))
+        return ["AddColumn", self.name, self.columns, function.__qualname__, str(options), code]
 
     def __call__(self, splits: Splits) -> Splits:
         named = _NAMES.findall(self.value) if isinstance(self.value, str) else []
@@ -157,18 +156,17 @@ def _maker(value: Any) -> tuple[Callable[[Mapping[str, Any]], Any], type]:
         return lambda row: sum(len(unit(text_of(text))) for text in row.values()), int
     if isinstance(value, str):
         return lambda row: _NAMES.sub(lambda name: text_of(row[name[1]]), value), str
-    code: Any = _code_of(value)
-    kind = typing.get_type_hints(code if inspect.isfunction(code) else code.__call__).get("return")
+    function, _ = _function_of(value)
+    kind = typing.get_type_hints(function).get("return")
     if kind not in (str, int, float, bool):
         expected = "expected the annotation of a function that returns str, int, float or bool"
-        raise ConfigError(f"AddColumn.value: {code.__qualname__} returns {kind}, {expected}")
+        raise ConfigError(f"AddColumn.value: {function.__qualname__} returns {kind}, {expected}")
     return value, kind
 
 
-def _code_of(function: Any) -> Any:
-    """The function behind a partial, the class of an instance that is called."""
-    function = getattr(function, "func", function)
-    return function if inspect.isfunction(function) else type(function)
+def _function_of(value: Any) -> tuple[Any, Any]:
+    """A function and the options that are bound to it."""
+    return getattr(value, "func", value), getattr(value, "keywords", {})
 
 
 def as_text(value: Any) -> str:
