@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runwright.dataset.readers.given import keep_rows
+from runwright.dataset.readers.python_rows import keep_rows
 from runwright.types import EvaluateResult, PredictResult, RunResult
 
 __all__ = ["EvaluateResult", "PredictResult", "RunResult", "evaluate", "keep_rows", "predict", "run"]

@@ -47,6 +47,8 @@ class Focal:
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """[N] for classes, [N, C] for sets of labels, in nats."""
+        if self.weights is None and self.alpha is not None:
+            raise ConfigError("task.loss.alpha: given weights of classes, expected null: the task has none")
         weights = None if self.weights is None else logits.new_tensor(self.weights)
         if labels.dim() == 2:
             signs = 2 * labels - 1
@@ -68,6 +70,8 @@ def loss_of_task(loss: Any, names: Sequence[str]) -> Any:
     if loss is not None and not callable(loss):
         expected = "expected a function of logits and labels, or a class whose instances are called with them"
         raise ConfigError(f"task.loss: given {type(loss).__name__}, {expected}")
+    if loss is not None and takes_batch(loss):
+        raise ConfigError("task.loss: given a function of a batch, expected one of logits and labels alone")
     if use_classes := getattr(loss, "use_classes", None):
         use_classes(names)
     return loss

@@ -11,6 +11,7 @@ from runwright.config.rules.makers import (
     at_most_one,
     distinct,
     forbids,
+    is_number,
     is_set,
     known_names,
     matches,
@@ -106,8 +107,8 @@ TASKS = (
     only("task.label_column", None, RETRIEVAL, "what is looked for is known without scores"),
     forbids("task.negative_column", None, TRIPLET, "the column of the text that does not belong"),
     at_most("task.label_min", "task.label_max", less=True),
-    forbids("task.margin", lambda margin: margin <= 0, DISTANCES, "more than 0"),
-    forbids("task.margin", lambda margin: margin >= 1, COSINES, "less than 1, the largest cosine"),
+    forbids("task.margin", lambda margin: is_number(margin) and margin <= 0, DISTANCES, "more than 0"),
+    forbids("task.margin", lambda margin: is_number(margin) and margin >= 1, COSINES, "less than 1"),
     only("task.loss", None, IN_BATCH, "this objective is a loss over a whole batch"),
     forbids("trainer.batch_size", 1, IN_BATCH, "at least 2: negatives are the others of the batch"),
 )

@@ -28,7 +28,7 @@ from runwright.errors import ConfigError, DataError, nearest
 
 _UNPACK: Any = fsspec.compression.compr  # by name: a function from a packed stream to its content
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zip": "zip"}
-GIVEN = "given"  # folder in the cache of rows that were given in Python
+PYTHON_ROWS = "python_rows"  # folder in the cache of rows that came from Python
 PICKLES = (".pkl", ".pickle", ".joblib")
 _LIBRARIES = ("aiohttp", "zstandard", "botocore", "httpx")  # whose errors may come while a file is read
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
@@ -130,7 +130,7 @@ def _missing(path: Path) -> str:
     if variables := re.findall(r"\$\w+|\$\{\w+\}", str(path)):
         return f"no such file: the environment has no variable {variables[0]}"
     folder = path.parent
-    if folder.parent.name == GIVEN and store.cache_root() in path.parents:
+    if folder.parent.name == PYTHON_ROWS and store.cache_root() in path.parents:
         again = "runwright.keep_rows(data) writes it again"
         return f"rows that were given in Python as data=…, gone from the cache: with the same rows {again}"
     if not folder.is_dir():

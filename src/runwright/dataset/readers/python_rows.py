@@ -1,4 +1,4 @@
-"""Rows that are given in Python, kept in the cache as parquet files under a hash of their content."""
+"""Rows of Python objects, kept in the cache as parquet files under a hash of their content."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datasets import Dataset, disable_progress_bars
 
 from runwright import store
 from runwright.dataset.fingerprint import content_fingerprint
-from runwright.dataset.readers.addresses import GIVEN
+from runwright.dataset.readers.addresses import PYTHON_ROWS
 from runwright.dataset.readers.raw import MAX_CACHE_BYTES
 from runwright.errors import ConfigError, DataError
 
@@ -37,7 +37,7 @@ def keep_rows(data: Any) -> dict[str, Path]:
         split: [content_fingerprint(rows), [getattr(kind, "names", None) for kind in rows.features.values()]]
         for split, rows in splits.items()
     }
-    entry = store.cache_root() / GIVEN / store.digest(key)
+    entry = store.cache_root() / PYTHON_ROWS / store.digest(key)
     with store.cached(entry, write, max_bytes=MAX_CACHE_BYTES):
         return {split: entry / f"{split}.parquet" for split in splits}
 
