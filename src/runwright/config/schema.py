@@ -14,7 +14,7 @@ from runwright.config.options import TARGET, OptionType, check_value, is_node, w
 from runwright.config.rules.makers import check_rules
 from runwright.config.rules.table import RULES
 from runwright.config.signature import Signature, read_signature
-from runwright.config.targets import DOOR_OPENERS, GROUPS, check_target, door_openers, not_passed, objects_for
+from runwright.config.targets import DOOR_OPENERS, GROUPS, check_target, door_openers, objects_for, options_of
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
 ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "launch": "LaunchOptions"}
@@ -72,14 +72,13 @@ def check_node(node: Any, *, key: str, group: str, nested: bool = False) -> list
         problem = f"{signature.target}({', '.join(signature.objects)}, *, …)"
         before = f"the objects ({', '.join(objects)}) before the options"
         mistakes.append(Mistake(f"{key}.{TARGET}", problem, before if objects else "options after '*' only"))
-    left_out = not_passed(signature, group, nested=nested)
-    options = {name: value for name, value in node.items() if name not in (TARGET, *left_out)}
+    options = options_of(node, group, nested=nested)
     if group == "metric":
         mistakes += check_value(node.get("suits", []), SUITS, f"{key}.suits")
     if group == "task" and not nested:
-        shared = {name: node[name] for name in left_out if name in node}
+        shared = {name: node[name] for name in node.keys() & {*GROUPS[group].shared}}
         mistakes += check_options(shared, root_signature("task"), key=key)
-    return mistakes + check_options(options, signature, key=key, others=left_out)
+    return mistakes + check_options(options, signature, key=key, others=GROUPS[group].shared)
 
 
 def check_options(

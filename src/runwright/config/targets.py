@@ -37,8 +37,7 @@ class Group:
     called_later: tuple[tuple[str, ...], ...] = ()
     optional: bool = False  # null is an option too
     notes: tuple[str, ...] = ()  # keys that describe a target and are not passed to it
-    # Options of all its targets: what a target does not take becomes an attribute NAME_option of what is made
-    shared: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()  # options of all its targets: attributes NAME_option of what is made
 
 
 GROUPS: dict[str, Group] = {
@@ -122,10 +121,11 @@ def objects_for(
     return objects
 
 
-def not_passed(signature: Signature, group: str, *, nested: bool) -> set[str]:
-    """Keys of a node that are not passed to its target."""
-    shared = () if nested else GROUPS[group].shared
-    return {*GROUPS[group].notes, *shared} - (signature.options.keys() & {*shared})
+def options_of(node: Mapping[str, Any], group: str | None, *, nested: bool) -> dict[str, Any]:
+    """The options of a node that its target is passed."""
+    rules = GROUPS[group] if group else Group(module="")
+    others = {TARGET, *rules.notes, *(() if nested else rules.shared)}
+    return {name: value for name, value in node.items() if name not in others}
 
 
 def locate(target: str, *, group: str | None = None, key: str = TARGET) -> Any:
@@ -169,7 +169,7 @@ def _make(value: Any, objects: tuple[Any, ...], group: str | None, key: str, *, 
         return partial(function, **options)
     made = function(*arguments, **options)
     for name in () if nested or group is None else GROUPS[group].shared:
-        if name in value and name not in options:
+        if name in value:
             setattr(made, f"{name}_option", inner(name, value[name]))
     return made
 
@@ -185,8 +185,7 @@ def import_node(
     function = locate(target, group=group, key=f"{key}.{TARGET}" if key else TARGET)
     signature = read_signature(*target.rsplit(".", 1))
     assert signature is not None
-    left_out = {TARGET, *(not_passed(signature, group, nested=nested) if group else ())}
-    options = {name: value for name, value in node.items() if name not in left_out}
+    options = options_of(node, group, nested=nested)
     arguments = objects_for(signature, group, objects, nested=nested)
     try:
         inspect.signature(function).bind(*(signature.objects if arguments is None else arguments), **options)

@@ -62,7 +62,7 @@ def load_splits(
     subset: dict[str, PositiveInt | None],
     streaming: bool,
     shuffle_buffer: PositiveInt | None,
-    num_processes: PositiveInt = 1,  # absent: runs from before there was such an option
+    num_processes: PositiveInt,
 ) -> LoadedData:
     """The splits of a run.
 
