@@ -1,4 +1,4 @@
-"""Runwright from Python: `run`, `evaluate` and `predict`, each with a typed result."""
+"""Runwright from Python: `run`, `evaluate` and `predict`, each with a typed result, and rows to run on."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runwright.dataset.readers.python_rows import keep_rows
 from runwright.types import EvaluateResult, PredictResult, RunResult
 
-__all__ = ["EvaluateResult", "PredictResult", "RunResult", "evaluate", "predict", "run"]
+__all__ = ["EvaluateResult", "PredictResult", "RunResult", "evaluate", "keep_rows", "predict", "run"]
 
 
 def run(
-    overrides: Sequence[str] = (), *, folder: Path | None = None, allow_packages: Sequence[str] = ()
+    overrides: Sequence[str] = (),
+    *,
+    data: Any = None,
+    folder: Path | None = None,
+    allow_packages: Sequence[str] = (),
 ) -> RunResult:
     """Compose, check and execute an experiment in this process.
 
-    `folder` is where to look for the user's `conf/` (default: the current folder). Raises ConfigError with
-    every mistake before anything is loaded.
+    `data` are rows in place of files: a pandas DataFrame, a datasets.Dataset or a dictionary of these by
+    split, see `keep_rows`; options of `dataset` hold for them. `folder` is where to look for the user's
+    `conf/` (default: the current folder). Raises ConfigError with every mistake before anything is loaded.
     """
     from runwright.config.compose import compose_checked
     from runwright.config.permissions import grant
@@ -28,7 +34,7 @@ def run(
     from runwright.runs.states import noting_the_end
 
     grant(packages=allow_packages)
-    composed = compose_checked(list(overrides), folder=folder)
+    composed = compose_checked([*_overrides_of(data), *overrides], folder=folder)
     require_files(composed.config["dataset"])
     created = create(
         composed.config,
@@ -38,6 +44,13 @@ def run(
     )
     with run_lock(created), noting_the_end(created):
         return execute(created)
+
+
+def _overrides_of(data: Any) -> list[str]:
+    if data is None:
+        return []
+    files = {split: str(file).replace("'", "\\'") for split, file in keep_rows(data).items()}
+    return ["dataset=parquet", *(f"++dataset.source.files.{split}='{file}'" for split, file in files.items())]
 
 
 def evaluate(

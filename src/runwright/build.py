@@ -45,6 +45,7 @@ from runwright.types import Example, Metric, Splits
 logger = logging.getLogger(__name__)
 
 Config = Mapping[str, Any]
+NOT_ENCODED = ("loss", "pad_to")  # options of a task that examples do not depend on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -256,11 +257,12 @@ def encode_rows(
                 **key,
                 "split": split,
                 "tokenizer": tokenizer_fingerprint(tokenizer),
-                "task": config["task"],
+                "task": {name: value for name, value in config["task"].items() if name not in NOT_ENCODED},
                 "learned": task.state_dict(),
                 "code": code_of(type(task), group="task"),
             },
             folder=folder,
+            num_processes=config["dataset"].get("num_processes", 1),
         )
 
 

@@ -72,6 +72,14 @@ TASKS: dict[str, list[str]] = {
     "vectors among the batch": [
         *RANKED, "task.text_column=text", "task.text_pair_column=other", "task.objective=in_batch_negatives"
     ],
+    "next tokens by a loss of the user's of texts": [
+        "task=causal_language_modeling", "task.max_length=16", "task.join_rows=false", "task.pad_to=8",
+        "task.loss={_target_: own_losses.keyed}", "metric=[perplexity]",
+    ],
+    "vectors of pairs": [
+        *VECTORS, "task.text_column=text", "task.text_pair_column=other", "task.objective=contrastive",
+        "task.pad_to=maximum", "metric=[spearman]",
+    ],
     "vectors of triplets": [
         *RANKED, "task.text_column=text", "task.text_pair_column=other", "task.negative_column=third",
         "task.objective=triplet",
@@ -84,6 +92,16 @@ def squared(logits, labels):
 
     hot = torch.nn.functional.one_hot(labels, logits.shape[-1])
     return ((logits.softmax(dim=-1) - hot) ** 2).sum(dim=-1)
+'''
+OWN_LOSS += '''
+
+def keyed(logits, labels, batch):
+    """Cross-entropies, weighted by how often a token occurs in the text."""
+    import torch
+
+    keys = ((batch["input_ids"] % 5 == 0) & (batch["attention_mask"] == 1)).sum(dim=1)
+    rows = (batch["labels"] != -100).nonzero()[:, 0]
+    return torch.nn.functional.cross_entropy(logits, labels, reduction="none") * (1 + keys)[rows]
 '''
 WORDS = ["good", "bad", "film", "plot", "Ada", "London", "unbelievable", "very", "not", "and", "3.14", "日本"]
 
@@ -135,13 +153,14 @@ def test_verify_holds_for_each_task_on_two_processes(name: str, project: Path) -
         "texts from texts": ENCODER_DECODER,
         "next tokens": [*DECODER, "model.architecture=gpt2"],
         "next tokens of each text": DECODER,
+        "next tokens by a loss of the user's of texts": DECODER,
         "answers to prompts": DECODER,
         "answers to prompts by adapters": ADAPTED,
     }
     model = models.get(name, ENCODER)
     words = [*TINY, *model, *TASKS[name], f"dataset.source.files.train={project}/rows.jsonl"]
     flags = ["--processes", "2", "--kills", "1", "--steps", "12", "--rows", "24"]
-    if OWN in words:
+    if any("own_losses." in word for word in words):
         flags += ["--allow-package", "own_losses"]
     done = subprocess.run(
         [sys.executable, "-m", "runwright", "verify", *words, *flags],

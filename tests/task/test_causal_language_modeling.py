@@ -54,7 +54,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 def make(tokenizer: PreTrainedTokenizerFast) -> Callable[..., CausalLanguageModeling]:
     """The task with the shipped options, but for the changes."""
     options = yaml.safe_load(CONF.read_text("utf-8"))
-    del options["_target_"]
+    options = {name: value for name, value in options.items() if name not in ("_target_", "loss", "pad_to")}
     return lambda **changes: CausalLanguageModeling(
         changes.pop("tokenizer", tokenizer), **{**options, "max_length": 16, **changes}
     )

@@ -46,7 +46,6 @@ def make(tokenizer: Any, **options: Any) -> Any:
         "overlap": 8,
         "label_smoothing": 0.0,
         "class_weights": None,
-        "loss": None,
     }
     return TokenClassification(tokenizer, **defaults | options)
 

@@ -64,7 +64,8 @@ def _group(group: str, folders: ConfFolders) -> dict[str, Any]:
             if is_node(node) and isinstance(node["_target_"], str):
                 nodes.setdefault(node["_target_"], []).append(node)
                 texts[node["_target_"]] += text
-    common = {"defaults": DEFAULTS, "_target_": {"type": "string"}} | {key: {} for key in GROUPS[group].notes}
+    common: dict[str, Any] = {"defaults": DEFAULTS, "_target_": {"type": "string"}}
+    common |= {key: {} for key in (*GROUPS[group].notes, *GROUPS[group].shared)}
     cases: list[dict[str, Any]] = []
     of_any: dict[str, list[Any]] = {}
     for target, of_target in nodes.items():

@@ -198,6 +198,14 @@ class SeedOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TaskOptions:
+    """`task`: what every task has besides the options of its class."""
+
+    loss: Any = None
+    pad_to: PositiveInt | Literal["maximum"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LaunchOptions:
     """`launch`: how many processes share a run, and what happens when one of them fails."""
 

@@ -254,7 +254,8 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_changeable(key: str) -> bool:
     """Return True if a run stays the same run with another value of this key."""
-    return any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE)
+    shared = key.startswith("dataset.") and key.endswith(".num_processes")
+    return shared or any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE)
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -17,7 +17,6 @@ from runwright.task.base import model_inputs
 from runwright.task.generating import MAX_SHOWN, NUM_SAMPLES, GeneratedTexts, GeneratingTask
 from runwright.task.masking import cut_chunks
 from runwright.task.text import IGNORED, MAX_WINDOWS, as_texts, pad_batch
-from runwright.task.token_losses import token_losses
 from runwright.types import Batch, Example, PositiveInt
 
 
@@ -111,14 +110,14 @@ class CausalLanguageModeling(GeneratingTask):
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Padded on the right, whichever side the tokenizer pads: positions count from the left."""
-        batch = pad_batch(examples, self.tokenizer, self.token_fields, side="right")
+        batch = pad_batch(examples, self.tokenizer, self.token_fields, pad_to=self.pad_to, side="right")
         if "labels" in batch:
             batch["num_bytes"] = torch.tensor([example["num_bytes"] for example in examples])
         return batch
 
     def forward(self, model: Any, batch: Batch) -> Tensor:
         """Losses of the M target tokens in nats, [M]."""
-        return token_losses(model, model_inputs(batch), batch["labels"])
+        return self.target_losses(model, model_inputs(batch), batch)
 
     def start_evaluation(self, example_ids: np.ndarray) -> None:
         """Choose the blocks that are continued, the same ones on each rank and each time."""

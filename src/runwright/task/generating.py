@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from torch import Tensor
 from runwright.generation.decode import generate
 from runwright.predictions import Ragged, columns_of, evenly_spaced
 from runwright.task.base import Task
+from runwright.task.losses import one_by_one, takes_batch
 from runwright.task.text import IGNORED, as_texts, num_targets, objects, positions_of, sums_by_row
+from runwright.task.token_losses import token_losses
 from runwright.types import Batch, Example, LossSum, PerExample
 
 END = -1  # of one of the texts of an example, in GeneratedTexts.generated
@@ -75,6 +78,16 @@ class GeneratingTask(Task):
     def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
         """Sum over target tokens in nats, from their losses [M]."""
         return LossSum(total=outputs.sum(), count=float(outputs.numel()))
+
+    def target_losses(
+        self, model: Any, inputs: Batch, batch: Batch, *, label_smoothing: float = 0.0
+    ) -> Tensor:
+        """Losses of the target tokens [M] in nats; those of task.loss in training only."""
+        options: dict[str, Any] = {"label_smoothing": label_smoothing}
+        if model.training and self.loss_option is not None:
+            loss = partial(one_by_one, self.loss_option, batch=batch)
+            options = {"loss": loss, "whole": takes_batch(self.loss_option)}
+        return token_losses(model, inputs, batch["labels"], **options)
 
     def predictions(self, outputs: Tensor, batch: Batch) -> GeneratedTexts:
         """Losses of each example, from those of its target tokens [M]."""

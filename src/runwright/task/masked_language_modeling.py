@@ -123,7 +123,7 @@ class MaskedLanguageModeling(Task):
         """Sum over hidden tokens in nats, from logits [M, V]."""
         hidden, masks = self._positions(batch)
         logits = outputs[hidden[hidden | masks]]
-        total = F.cross_entropy(logits, batch["labels"][hidden], reduction="sum")
+        total = self.sum_losses(logits, batch["labels"][hidden], batch)
         return LossSum(total=total, count=float(hidden.sum()))
 
     def predictions(self, outputs: Tensor, batch: Batch) -> HiddenTokens:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -14,7 +15,6 @@ from runwright.errors import ConfigError, DataError, did_you_mean
 from runwright.task.generating import GeneratingTask
 from runwright.task.labels import missing_column
 from runwright.task.text import IGNORED, as_texts, encode_texts, pad_batch, special_tokens
-from runwright.task.token_losses import token_losses
 from runwright.types import Batch, Example, Head, OpenFraction, PositiveInt, Splits
 
 WRAPPED = ("mbart", "plbart")  # architectures whose decoder starts with the last token of the target
@@ -127,10 +127,12 @@ class SequenceToSequence(GeneratingTask):
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """With `labels` [B, T] int64, the target tokens, where there are some."""
-        batch = pad_batch(examples, self.tokenizer, {})
+        batch = pad_batch(examples, self.tokenizer, {}, pad_to=self.pad_to)
         if "target_ids" in examples[0]:
             targets = [torch.tensor(example["target_ids"]) for example in examples]
-            batch["labels"] = pad_sequence(targets, batch_first=True, padding_value=IGNORED)
+            labels = pad_sequence(targets, batch_first=True, padding_value=IGNORED)
+            length = self.pad_to(labels.shape[1], self.max_target_length)
+            batch["labels"] = F.pad(labels, (0, length - labels.shape[1]), value=IGNORED)
         return batch
 
     def count(self, examples: Sequence[Example]) -> float:
@@ -149,7 +151,7 @@ class SequenceToSequence(GeneratingTask):
             "decoder_input_ids": shifted_right(labels, model.config),
         }
         smoothing = self.label_smoothing if model.training else 0.0
-        return token_losses(model, inputs, labels, label_smoothing=smoothing)
+        return self.target_losses(model, inputs, batch, label_smoothing=smoothing)
 
 
 def shifted_right(labels: Tensor, config: Any) -> Tensor:

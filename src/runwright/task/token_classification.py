@@ -110,7 +110,6 @@ class TokenClassification(Task):
         overlap: int,
         label_smoothing: OpenFraction,
         class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None,
-        loss: Any,
     ) -> None:
         super().__init__(tokenizer, text_columns=(text_column,), max_length=max_length)
         self.words_column = words_column
@@ -132,7 +131,6 @@ class TokenClassification(Task):
         self.overlap = overlap
         self.label_smoothing = label_smoothing
         self.weights_option: Any = class_weights
-        self.loss_option = loss
 
     def columns_in(self, names: Collection[str]) -> tuple[str, ...]:
         """Words, or texts where there are no words."""

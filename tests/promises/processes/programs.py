@@ -364,7 +364,7 @@ def make_task(problem: str) -> Any:
             tokenizer, words_column="words", text_column="text", tags_column="tags", tag_names=None,
             offsets="characters", misplaced_spans="refuse",
             scheme="plain", repair=True, train_on="first", aggregation="first", max_length=40, overlap=4,
-            label_smoothing=0.1, class_weights=None, loss=None,
+            label_smoothing=0.1, class_weights=None,
         )  # fmt: skip
         tags.load_state_dict({"label_names": ["O", "x", "y", "z"], "class_weights": None})
         return tags
@@ -404,7 +404,6 @@ def make_task(problem: str) -> Any:
         threshold=0.5,
         bias_from_labels=False,
         positive_label=None,
-        loss=None,
     )  # fmt: skip
     names = [] if problem == "regression" else ["w", "x", "y", "z"]
     weights = [0.2, 1.0, 3.7, 1.1] if problem == "single_label" else None

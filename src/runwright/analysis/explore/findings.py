@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -338,6 +339,14 @@ def _columns(exploration: Exploration) -> Iterator[Finding]:
             if column.nulls and name in used and split == "train":
                 what = f"{column.nulls:,} of {column.num:,} values of {name} in {split} are null"
                 yield Finding("problem", what, "DropEmpty drops such rows")
+            is_named = re.search(r"(?i)(^|[_ ])(id|uuid|guid|index)$|^Unnamed: 0$", name) is not None
+            is_word = "string" in column.kind and not any(" " in value for value, _ in column.common)
+            is_key = column.distinct == column.num >= FEW_ROWS and ("int" in column.kind or is_word)
+            if name not in used and (is_named or is_key):
+                what = f"the column {name} looks like an id: {PLACE}"
+                count = f"{column.distinct:,} values in {column.num:,} rows of {split}"
+                hint = f"it tells nothing of a text: DropColumns, or dataset.holdout_by={name}"
+                yield Finding("look", what, hint, where=count)
             values = [*column.common[:1], ("null", column.nulls)]
             value, count = max(values, key=lambda item: item[1])
             if count >= NEAR_CONSTANT * column.num and column.num >= FEW_ROWS:

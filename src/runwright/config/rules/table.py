@@ -11,6 +11,7 @@ from runwright.config.rules.makers import (
     at_most_one,
     distinct,
     forbids,
+    is_number,
     is_set,
     known_names,
     matches,
@@ -25,9 +26,11 @@ NEVER_EVALUATED = {"trainer.evaluate_every_steps": None, "trainer.evaluate_every
 ON_CPU, SHARDED = {"trainer.device": "cpu"}, {"launch.strategy": "fsdp"}
 REGRESSION = {"task.problem": "regression"}
 SIMILARITY, TRIPLET = {"task.problem": "similarity"}, {"task.objective": "triplet"}
+COSINES, DISTANCES = ({"task.objective": names} for names in ("cosine_embedding", ("triplet", "contrastive")))
 IN_BATCH = {"task.objective": "in_batch_negatives"}
 RETRIEVAL = {"task.problem": "retrieval", "task.objective": ("in_batch_negatives", "triplet")}
-RETRIEVAL_BY_SCORES = {"task.problem": "retrieval", "task.objective": "cosine_regression"}
+SCORED = ("cosine_regression", "contrastive", "cosine_embedding")
+RETRIEVAL_BY_SCORES = {"task.problem": "retrieval", "task.objective": SCORED}
 STREAMED = {"dataset.streaming": True}
 UNNAMED = {"task.label_file?": None, "task.problem?": (None, "single_label", "multi_label")}
 
@@ -84,7 +87,7 @@ TASKS = (
     only("task.class_weights", None, REGRESSION, "there are no classes"),
     names_target("task.loss", null="null (cross-entropy)", hint=f"such as {FOCAL}"),
     only("task.label_smoothing", 0, {"task.loss": is_set}, "only cross-entropy is smoothed"),
-    rule(task.focal_suits_the_problem, "task.loss", "task.problem?", "task.scheme?"),
+    rule(task.focal_suits_the_problem, "task.loss", "task.problem?"),
     known_names("task.loss.alpha", "task.label_names"),
     known_names("task.class_weights", "task.label_names"),
     at_most_one("task.label_names", "task.label_file"),
@@ -93,6 +96,7 @@ TASKS = (
     rule(task.tags_are_of_the_scheme, "task.tag_names", "task.scheme"),
     distinct("task.text_column", "task.label_column", "task.text_pair_column", "task.negative_column?"),
     at_most("task.evaluation_stride", "task.max_length"),
+    at_most("task.pad_to", "task.max_length"),
     # answers to questions
     rule(task.window_has_room_for_new_text, "task.max_length", "task.max_question_length", "task.overlap"),
     at_most("task.max_answer_length", "task.max_length", less=True),
@@ -104,6 +108,9 @@ TASKS = (
     only("task.label_column", None, RETRIEVAL, "what is looked for is known without scores"),
     forbids("task.negative_column", None, TRIPLET, "the column of the text that does not belong"),
     at_most("task.label_min", "task.label_max", less=True),
+    forbids("task.margin", lambda margin: is_number(margin) and margin <= 0, DISTANCES, "more than 0"),
+    forbids("task.margin", lambda margin: is_number(margin) and margin >= 1, COSINES, "less than 1"),
+    only("task.loss", None, IN_BATCH, "this objective is a loss over a whole batch"),
     forbids("trainer.batch_size", 1, IN_BATCH, "at least 2: negatives are the others of the batch"),
 )
 
@@ -135,6 +142,7 @@ DATA = (
     rule(data.nothing_is_held_out_of_a_mixture, "source._target_", "holdout", within="dataset"),
     rule(data.holdout_leaves_something, "holdout", within="dataset"),
     rule(data.pattern_can_be_read, "pattern", within="dataset"),
+    rule(data.column_is_made_of_something, "_target_", "value", within="dataset"),
     rule(data.splits_have_plain_names, "files?", "splits?", "holdout?", "subset?", within="dataset"),
     at_most("min", "max", within="dataset"),
     at_most("dataset.source.negative_at_most", "dataset.source.positive_at_least", less=True),
@@ -153,6 +161,7 @@ STREAMS = (
     only("trainer.max_epochs", None, STREAMED, STEPS, "trainer=steps trainer.max_steps=<number>"),
     only("trainer.evaluate_every_epochs", None, STREAMED, "trainer.evaluate_every_steps counts steps", BOTH),
     only("trainer.save_every_epochs", None, STREAMED, "trainer.save_every_steps counts steps", BOTH),
+    only("dataset.num_processes", 1, STREAMED, "a stream is encoded while it is trained on"),
     forbids("task.label_names", None, STREAMED | UNNAMED, NAMES),
     forbids("task.class_weights", "balanced", STREAMED, WEIGHTS),
     only("task.bias_from_labels", False, STREAMED, NOT_COUNTED),

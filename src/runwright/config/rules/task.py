@@ -99,13 +99,13 @@ def _suits(node: Any, problem: str | None) -> bool:
     return problem is None or not problems or problem in problems
 
 
-def focal_suits_the_problem(loss: Any, problem: Any, scheme: Any) -> Mistakes:
+def focal_suits_the_problem(loss: Any, problem: Any) -> Mistakes:
     alpha = as_dict(loss).get("alpha")
     if as_dict(loss).get(TARGET) != FOCAL:
         return
-    if problem == "regression":
-        yield Mistake("task.loss", "Focal with task.problem=regression", "null: there are no classes")
-    elif is_number(alpha) and (problem == "single_label" or scheme is not None):
+    if problem in ("regression", "similarity", "retrieval"):
+        yield Mistake("task.loss", f"Focal with task.problem={problem}", "null: there are no classes")
+    elif is_number(alpha) and problem != "multi_label":
         hint = "task.class_weights=balanced weighs them by how often they occur"
         expected = "null, or a weight for each class name: a number is for multi_label"
         yield Mistake("task.loss.alpha", shown(alpha), expected, hint)
