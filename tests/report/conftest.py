@@ -30,7 +30,6 @@ def make_folder(tmp_path: Path) -> MakeFolder:
     def make(kind: str = "classes", *, name: str = "demo", step_loss: float = 1.0) -> Path:
         folder = tmp_path / "outputs" / name / "2026-01-31_12-00-00-1a2b3c"
         (folder / "predictions").mkdir(parents=True)
-        (folder / "plots").mkdir()
         (folder / "tables").mkdir()
         labels = ["good", HOSTILE, "<b>bad</b>"] if kind == "classes" else []
         write = {
@@ -51,7 +50,7 @@ def make_folder(tmp_path: Path) -> MakeFolder:
                 "packages": {HOSTILE: "1"},
                 "hardware": {"cpu": HOSTILE},
             },
-            "plots/numbers.json": _numbers(labels),
+            "numbers.json": _numbers(labels),
         }
         for file, content in write.items():
             (folder / file).write_text(json.dumps(content), encoding="utf-8")

@@ -1,77 +1,39 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+import json
+from typing import Any
 
 import numpy as np
 import pytest
 
 from runwright.report.page.charts import (
-    Curve,
     classes_chart,
     correlation,
     data_numbers,
     lengths_chart,
     loss_chart,
     matrix_chart,
-    metric_charts,
     prediction_chart,
     smoothed,
     threshold_chart,
     training_charts,
 )
-from runwright.report.plots import make_figure, plain, save_plots
-
-
-def size(path: Path) -> tuple[int, int]:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        image.load()
-        colours = image.convert("RGB").getcolors(maxcolors=2**24)
-        assert colours is not None
-        assert len(colours) > 10  # something is drawn
-        return image.size
-
-
-@pytest.fixture
-def curves() -> dict[str, Curve]:
-    steps, some = np.arange(1, 101), np.arange(20, 101, 20)
-    return {
-        "train/loss": (steps, np.exp(-steps / 30)),
-        "train/learning_rate": (steps, np.linspace(3e-5, 0, 100)),
-        "train/gradient_norm": (steps, np.ones(100)),
-        "validation/loss": (some, np.exp(-some / 30)),
-        "validation/f1_macro": (some, some / 100),
-        "validation/f1_macro/$odd_{name": (some, some / 200),
-    }
-
-
-def plot_curves(folder: Path, curves: dict[str, Curve]) -> dict[str, Path]:
-    losses, metrics = loss_chart(curves, best_step=80), metric_charts(curves, best_step=80)
-    return save_plots(folder, {"loss": [losses], "metrics": metrics, "training": training_charts(curves)})
-
-
-def test_a_run_leaves_its_curves(tmp_path: Path, curves: dict[str, Curve]) -> None:
-    written = plot_curves(tmp_path / "plots", curves)
-    assert sorted(written) == ["loss", "metrics", "training"]
-    assert all(size(path)[0] > 600 for path in written.values())
-    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
-
-
-def test_what_was_not_recorded_has_no_plot(tmp_path: Path) -> None:
-    assert plot_curves(tmp_path, {}) == {}
-    assert list(tmp_path.iterdir()) == []
+from runwright.report.page.document import Page, Section, render
 
 
 @pytest.mark.parametrize(
     "values", [[np.nan], [np.nan, np.inf], [0.0], [1.0, 1.0], [-1.0, 1e30], [np.inf, 2.0, -np.inf]]
 )
-def test_odd_losses_can_be_drawn(tmp_path: Path, values: list[float]) -> None:
-    steps = np.arange(1, len(values) + 1)
-    curves = {"train/loss": (steps, np.array(values)), "train/learning_rate": (steps, np.array(values))}
-    written = plot_curves(tmp_path, curves)
-    assert written["loss"].stat().st_size > 1000
+def test_odd_losses_can_be_drawn(values: list[float]) -> None:
+    curve = np.arange(1, len(values) + 1), np.array(values)
+    curves = {"train/loss": curve, "train/learning_rate": curve}
+    charts = [loss_chart(curves, best_step=None), *training_charts(curves)]
+    page = Page(title="", heading="", lines=[], sections=[Section("curves", "Curves", [charts])])
+    data: list[dict[str, Any]] = json.loads(
+        render(page).partition('id="report-data">')[2].partition("</script>")[0]
+    )["charts"]
+    shown = [value if np.isfinite(value) else None for value in values]
+    assert [chart["series"][0]["y"] for chart in data] == [shown] * (1 + (len(values) > 1))
 
 
 def test_smoothing_keeps_a_line_and_leaves_out_what_is_no_number() -> None:
@@ -96,25 +58,6 @@ def test_confusion_counts_agree_with_scikit_learn() -> None:
     assert np.array_equal(counts, confusion_matrix(expected[100:], predicted[100:], labels=range(7)))
 
 
-@pytest.mark.parametrize("num_classes", [1, 2, 12, 30, 150])
-def test_classes_of_any_number_have_a_confusion_matrix(tmp_path: Path, num_classes: int) -> None:
-    rng = np.random.default_rng(0)
-    labels = [f"class $ {index} 中文 🙂" for index in range(num_classes)]
-    expected = rng.integers(0, num_classes, 300)
-    chart = prediction_chart("test", expected, expected, labels=labels)
-    width, height = size(save_plots(tmp_path, {"confusion": [chart]})["confusion"])
-    assert max(width, height) < 2200
-
-
-@pytest.mark.parametrize("group_names", [[], ["tweets", "products", "movies", "news"]])
-def test_numbers_have_a_scatter_with_a_colour_for_each_group(tmp_path: Path, group_names: list[str]) -> None:
-    rng = np.random.default_rng(0)
-    expected = rng.normal(size=5000)
-    groups = rng.integers(0, 4, 5000) if group_names else None
-    chart = prediction_chart("a", expected * 0.5, expected, groups=groups, group_names=group_names)
-    assert size(save_plots(tmp_path, {"regression": [chart]})["regression"])[0] > 600
-
-
 def test_sets_and_nothing_have_no_plot() -> None:
     sets = np.zeros((4, 3), dtype=bool)
     assert prediction_chart("t", sets, sets, labels=list("abc")) is None
@@ -130,34 +73,9 @@ def test_correlation_agrees_with_scipy_and_is_undefined_without_variation() -> N
     assert np.isnan(correlation(first, np.ones(50)))
 
 
-@pytest.mark.parametrize("max_length", [None, 16, 512])
-def test_the_data_has_lengths_and_classes(tmp_path: Path, max_length: int | None) -> None:
-    rng = np.random.default_rng(0)
-    lengths = {
-        "train": rng.integers(3, 200, 1000),
-        "validation": rng.integers(3, 50, 10),
-        "empty": np.zeros(0, int),
-    }
-    numbers = data_numbers(
-        lengths,
-        max_length=max_length,
-        class_counts={"train": [10, 990, 0], "validation": [5, 5, 0]},
-        labels=["no", "yes", "maybe"],
-    )
-    charts = {"lengths": [lengths_chart(numbers)], "classes": [classes_chart(numbers)]}
-    written = save_plots(tmp_path, charts)
-    assert sorted(written) == ["classes", "lengths"]
-    assert all(size(path)[0] > 600 for path in written.values())
-
-
 def test_no_texts_have_no_plot() -> None:
     numbers = data_numbers({"train": np.zeros(0, int)}, max_length=8, class_counts={}, labels=())
     assert lengths_chart(numbers) is classes_chart(numbers) is None
-
-
-def test_text_is_shown_as_it_is() -> None:
-    assert plain("a $b$\nc") == r"a \$b\$ c"
-    assert plain("x" * 50, longest=10) == "xxxxxxxxx…"
 
 
 THRESHOLDS = [
@@ -167,8 +85,9 @@ THRESHOLDS = [
 
 
 def test_every_metric_is_drawn_over_thresholds_and_both_rows_are_marked() -> None:
-    (axes,) = make_figure([threshold_chart("Metrics at each threshold", THRESHOLDS)]).axes
-    lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
-    assert lines["f1"] == ([-1.0, 2.0], [0.5, 0.75])
-    assert lines["answered"] == ([-1.0, 2.0], [0.0, 1.0])
-    assert sorted(line.get_xdata()[0] for line in axes.lines[2:]) == [-1.0, 2.0]
+    chart = threshold_chart("Metrics at each threshold", THRESHOLDS)
+    assert {line["name"]: (line["x"], line["y"]) for line in chart.data["series"]} == {
+        "f1": ([-1.0, 2.0], [0.5, 0.75]),
+        "answered": ([-1.0, 2.0], [0.0, 1.0]),
+    }
+    assert chart.data["marks"] == [{"x": 2.0, "text": "best"}, {"x": -1.0, "text": "used"}]

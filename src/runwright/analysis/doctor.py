@@ -21,9 +21,6 @@ from runwright.tracker.mlflow.upload import read_state, unsent_bytes
 
 TIMEOUT_SECONDS = 5.0
 LOCKED_SECONDS = 2.0  # a run writes for some 50 ms at a time
-NETWORK_FILE_SYSTEMS = {
-    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "beegfs", "gpfs", "9p", "fuse.sshfs", "ceph"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +113,6 @@ def check_store(store: Store) -> Finding:
         fault = f"{file} is locked", LOCKED_ADVICE
     if fault is not None:
         return Finding("problem", "store", *fault)
-    system = _file_system(file)
-    if system in NETWORK_FILE_SYSTEMS:
-        advice = "locks are not safe there: tracker.uri= a server or a database, or sqlite on a local disk"
-        return Finding("warning", "store", f"{shown} is on {system}", advice)
     return Finding("ok", "store", f"{shown}, {file.stat().st_size / 2**20:.1f} MiB")
 
 
@@ -132,15 +125,6 @@ def _is_locked(file: Path) -> bool:
         except sqlite3.OperationalError as error:
             return "locked" in str(error)  # else read-only, for one
     return False
-
-
-def _file_system(file: Path) -> str:
-    """The kind of file system that holds a file; empty where the machine does not say."""
-    import psutil
-
-    mounts = {mount.mountpoint: mount.fstype for mount in psutil.disk_partitions(all=True)}
-    inside = [mount for mount in mounts if file.resolve().is_relative_to(mount)]
-    return mounts[max(inside, key=len)] if inside else ""
 
 
 def find_unsent(runs: Sequence[Path]) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Runs as rows, read from their folders without heavy imports, or from an MLflow store."""
+"""Runs as rows, read from their folders without heavy imports."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
-from runwright.config.redaction import redact
-from runwright.errors import ConfigError, TrackingError, did_you_mean, listed
+from runwright.errors import ConfigError, did_you_mean, listed
 from runwright.report.summary import print_metrics
 from runwright.report.terminal import (
     BETWEEN,
@@ -38,9 +37,6 @@ SUMMARY_FILE = "summary.json"
 DIED = "DIED"  # run.json says RUNNING, but the process is gone: `runwright doctor --fix` marks it
 TAIL_BYTES = 65_536  # of the journal of a run without a summary: holds some hundred steps
 FIELDS = ("id", "name", "status", "started", "seconds", "step", "host", "device", "overrides", "folder")
-BEST = "best/"  # before names of metrics of the best weights that have a curve
-MLFLOW_PAGE = 1000  # runs in one answer
-MLFLOW_TIMEOUT_SECONDS = 10
 
 
 @dataclass(kw_only=True)
@@ -53,17 +49,16 @@ class RunRow:
     start_time: float  # seconds since 1970
     end_time: float | None  # None while it is running
     metrics: dict[str, float]  # of a run without a summary the last ones
-    overrides: tuple[str, ...] = ()
-    step: int | None = None
-    folder: Path | None = None
-    reason: str = ""  # why it failed or died
-    intervals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of metrics
-    record: Mapping[str, Any] = field(default_factory=dict)  # run.json
-    params: Mapping[str, Any] = field(default_factory=dict)  # settings of a run without a folder
+    overrides: tuple[str, ...]
+    step: int | None
+    folder: Path
+    reason: str  # why it failed or died
+    intervals: Mapping[str, Mapping[str, Any]]  # of metrics
+    record: Mapping[str, Any]  # run.json
 
     @property
     def short_id(self) -> str:
-        return self.folder.name.rpartition("-")[2] if self.folder else self.run_id[:8]
+        return self.folder.name.rpartition("-")[2]
 
     @property
     def seconds(self) -> float | None:
@@ -75,7 +70,13 @@ class RunRow:
     @cached_property
     def settings(self) -> Mapping[str, Any]:
         """The configuration by dotted names."""
-        return _read_settings(self.folder / CONFIG_FILE) if self.folder else self.params
+        import yaml
+
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
+        try:
+            return flatten(yaml.load((self.folder / CONFIG_FILE).read_bytes(), Loader=loader))  # noqa: S506 - both are the safe one
+        except (OSError, yaml.YAMLError):
+            return {}
 
     def value(self, key: str) -> Any:
         """A field, a metric or a setting by its name; None where the run has none."""
@@ -156,60 +157,6 @@ def last_metrics(journal: Path) -> tuple[dict[str, float], int | None]:
                 if not all(name.startswith(SYSTEM) for name in record["m"]):
                     last = max(record["s"], last or 0)
     return metrics, last
-
-
-def _read_settings(file: Path) -> dict[str, Any]:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
-    try:
-        return flatten(yaml.load(file.read_bytes(), Loader=loader))  # noqa: S506 - both are the safe one
-    except (OSError, yaml.YAMLError):
-        return {}
-
-
-def read_store(uri: str | None, *, output_dir: Path) -> list[RunRow]:
-    """All runs of an MLflow store, oldest first; raises TrackingError where it does not answer."""
-    from runwright.tracker.mlflow.store import client_settings, locate, require_store
-
-    store = locate(uri, artifacts=None, output_dir=output_dir)
-    require_store(store, timeout_seconds=MLFLOW_TIMEOUT_SECONDS)
-    with client_settings(timeout_seconds=60):
-        from mlflow.exceptions import MlflowException
-        from mlflow.tracking import MlflowClient
-
-        try:
-            rows = list(_mlflow_rows(MlflowClient(store.uri)))
-        except MlflowException as error:
-            raise TrackingError(f"MLflow at {redact(store.uri)}: {redact(str(error))}") from error
-    return sorted(rows, key=lambda row: row.start_time)
-
-
-def _mlflow_rows(client: Any) -> Iterator[RunRow]:
-    from runwright.tracker.mlflow.upload import RUN_ID_TAG, SWEEP_TAG
-
-    names = {group.experiment_id: group.name for group in client.search_experiments(max_results=MLFLOW_PAGE)}
-    token: str | None = ""
-    while token is not None:
-        page = client.search_runs(list(names), max_results=MLFLOW_PAGE, page_token=token or None)
-        for run in page:
-            tags, end = run.data.tags, run.info.end_time
-            if SWEEP_TAG in tags:
-                continue  # its jobs are the runs
-            metrics = {name: float(value) for name, value in run.data.metrics.items()}
-            best = {name[len(BEST) :]: metrics[name] for name in metrics if name.startswith(BEST)}
-            yield RunRow(
-                run_id=tags.get(RUN_ID_TAG, run.info.run_id),
-                name=names[run.info.experiment_id],
-                status="CREATED" if run.info.status == "SCHEDULED" else run.info.status,
-                start_time=(run.info.start_time or 0) / 1000,
-                end_time=None if end is None else end / 1000,
-                metrics=metrics | best,  # as in the summary of a run
-                reason=tags.get("runwright.ended", ""),
-                record={"host": tags.get("runwright.host")},
-                params=dict(run.data.params),
-            )
-        token = page.token or None
 
 
 def sort(rows: Sequence[RunRow], key: str, *, reverse: bool = False) -> list[RunRow]:
@@ -353,14 +300,11 @@ def facts_of(row: RunRow) -> Iterator[tuple[str, str]]:
         yield "because", row.reason
     if row.step is not None:
         yield "step", f"{row.step:,}"
-    if row.record:
-        device = f" on {row.record['device']}" if row.record.get("device") else ""
-        yield "process", f"{row.record.get('pid')} of {row.record.get('host')}{device}"
+    device = f" on {row.record['device']}" if row.record.get("device") else ""
+    yield "process", f"{row.record.get('pid')} of {row.record.get('host')}{device}"
     yield "overrides", " ".join(row.overrides) or "none"
-    if row.folder is None:
-        return
     yield "folder", str(row.folder)
-    for name in ("checkpoints", "best", "predictions", "tables", "plots"):
+    for name in ("checkpoints", "best", "predictions", "tables"):
         if files := sorted(path.name for path in row.folder.glob(f"{name}/*")):
             yield name, ", ".join(files)
     resumes = row.folder / "resumes.jsonl"

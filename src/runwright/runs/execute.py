@@ -155,7 +155,7 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
     )
     effort = record.measure_effort(run)
     if not run.ranks.is_first:
-        return result, None  # nobody waits for the first one's files and plots: they may take long
+        return result, None  # nobody waits for the first one's files: they may take long
     result = record.write_results(run, prepared, model, evaluations, result)
     # From the start_time in run.json, and finish_recording writes the matching end_time: the summary and
     # `runwright runs` show the same duration.

@@ -75,7 +75,7 @@ def read_run_record(folder: Path) -> RunRecord:
         provenance=records.read_json(folder / "provenance.json"),
         data=records.read_json(folder / "data.json"),
         task=records.read_json(folder / "task.json"),
-        numbers=records.read_json(folder / "plots" / records.NUMBERS_FILE),
+        numbers=records.read_json(folder / records.NUMBERS_FILE),
         predictions=records.read_predictions(folder / "predictions"),
         tables=records.read_tables(folder / "tables"),
         metrics=records.numbers_of(summary.get("metrics")),

@@ -207,7 +207,7 @@ def write_results(
     evaluations: Mapping[str, Evaluation],
     result: RunResult,
 ) -> RunResult:
-    """Write best model, predictions, tables and plots; the result with its intervals and all files."""
+    """Write best model, predictions and tables; the result with its intervals and all files."""
     task, splits = prepared.task, prepared.data.splits
     paths = {"best": outputs.export_best(run.folder, model, prepared.tokenizer, task=task)}
     intervals: dict[str, Interval] = {}
@@ -224,13 +224,7 @@ def write_results(
     final = {curves.final_name(name): value for name, value in result.metrics.items()}
     best = result.global_step if result.best_step is None else result.best_step
     run.tracker.log_metrics(final, step=best)
-    paths |= outputs.write_plots(
-        run.folder,
-        prepared=prepared,
-        evaluations=evaluations,
-        curves=read_curves(run.folder / JOURNAL_FILE),
-        best_step=result.best_step,
-    )
+    outputs.write_numbers(run.folder, prepared=prepared)
     about = outputs.about_model(run.config, task, splits, step=best)
     run.tracker.log_model(paths["best"], about=about)
     for name, path in paths.items():

@@ -1,4 +1,4 @@
-"""Verdicts on two sides, and a comparison on the terminal with the curves of all its runs in one plot."""
+"""Verdicts on two sides, and a comparison on the terminal with the curves of all its runs on one page."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from runwright.analysis.compare.sides import (
     split_rank,
 )
 from runwright.analysis.compare.statistics import permutation_p, welch
+from runwright.report.page.charts import charts_of_runs
+from runwright.report.page.document import Page, Section, render, save
 from runwright.report.terminal import (
     mean_text,
     number_text,
@@ -36,7 +38,6 @@ from runwright.tracker.journal import FILE_NAME, read_curves
 
 SEEDED = "Welch's test over runs"
 MAX_VALUE = 40  # characters of a setting
-MAX_POINTS = 50  # of the curve of the training loss
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -191,22 +192,14 @@ def _difference_cell(difference: Difference | None, second: Sequence[float], fir
     return Text(words, style={None: "", 0: "red", 1: "green"}[difference.better])
 
 
-def plot_curves(path: Path, sides: Sequence[Side]) -> Path | None:
-    """Write a plot with a panel for each metric and a line for each run; None without a curve."""
-    from runwright.report.page.charts import metric_charts, smoothed
-    from runwright.report.plots import draw
-
-    curves = {}
-    for letter, row in ((side.letter, row) for side in sides for row in side.rows):
-        journal = row.folder / FILE_NAME if row.folder else None
-        recorded = read_curves(journal) if journal and journal.is_file() else {}
-        for name, (steps, values) in sorted(recorded.items(), key=lambda item: not item[0].endswith("/loss")):
-            split, _, metric = name.partition("/")
-            line = f"{letter} {row.short_id}"
-            if name == "train/loss" and len(steps):
-                every = max(1, len(steps) // MAX_POINTS)
-                curves[f"{line}/train loss, smoothed"] = steps[::every], smoothed(values)[::every]
-            elif split == "validation" and "/" not in metric:
-                curves[f"{line}/validation {metric}"] = steps, values
-    panels = metric_charts(curves, best_step=None)
-    return draw(path, panels) if panels else None
+def write_page(file: Path, sides: Sequence[Side]) -> Path | None:
+    """Write a page with a chart for each metric and a line for each run; None without a curve."""
+    runs = [(f"{side.letter} {row.short_id}", row.folder / FILE_NAME) for side in sides for row in side.rows]
+    curves = [(name, read_curves(journal)) for name, journal in runs if journal.is_file()]
+    panels = list(charts_of_runs(curves, f"{len(curves)} runs"))
+    if not panels:
+        return None
+    lines, section = [f"{side.letter}: {side.label}" for side in sides], Section("curves", "Curves", [panels])
+    page = Page(title="Comparison - Runwright", heading="Comparison", lines=lines, sections=[section])
+    save(render(page), file)
+    return file

@@ -1,8 +1,8 @@
-"""Data of each chart from plain numbers: drawn by the script of a page, and as PNG by report/plots.py."""
+"""Data of each chart from plain numbers: drawn by the script of a page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,23 @@ def metric_charts(curves: Mapping[str, Curve], *, best_step: int | None) -> list
         curves_chart(metric, f"{len(series[0]['x'])} evaluations", series[:MAX_LINES], best_step=best_step)
         for metric, series in list(panels.items())[:MAX_PANELS]
     ]
+
+
+def charts_of_runs(runs: Sequence[tuple[str, Mapping[str, Curve]]], about: str) -> Iterator[Chart]:
+    """Training losses of named runs, then each metric of the validation split evaluated repeatedly."""
+    losses = [(name, curves["train/loss"]) for name, curves in runs if "train/loss" in curves]
+    if losses:
+        series = [line(name, steps, smoothed(values)) | {"points": False} for name, (steps, values) in losses]
+        yield curves_chart("Training loss, smoothed", about, series, whole=True)
+    metrics = dict.fromkeys(
+        metric
+        for _, curves in runs
+        for metric, (steps, _) in curves.items()
+        if metric.startswith("validation/") and metric.count("/") == 1 and len(steps) > 1
+    )
+    for metric in list(metrics)[:MAX_PANELS]:
+        series = [line(name, *curves[metric]) for name, curves in runs if metric in curves]
+        yield curves_chart(metric, about, series)
 
 
 def curves_chart(

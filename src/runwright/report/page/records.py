@@ -16,7 +16,7 @@ from runwright.report.page.charts import Curve
 
 logger = logging.getLogger(__name__)
 
-NUMBERS_FILE = "numbers.json"  # in plots/: the numbers behind the plots of the data
+NUMBERS_FILE = "numbers.json"  # behind the charts of the data
 MAX_PREDICTIONS = 200_000  # of a split; more are not needed for any picture
 
 
@@ -33,7 +33,7 @@ class RunRecord:
     provenance: dict[str, Any]
     data: dict[str, Any]
     task: dict[str, Any]
-    numbers: dict[str, Any]  # behind the plots of the data
+    numbers: dict[str, Any]  # behind the charts of the data
     predictions: dict[str, list[dict[str, Any]]]  # by split, validation first
     tables: dict[str, list[dict[str, str]]]  # by the stem of the file
     metrics: dict[str, float]

@@ -11,14 +11,13 @@ from urllib.parse import quote
 
 import numpy as np
 
-from runwright.report.page.charts import Curve, curves_chart, line, smoothed
+from runwright.report.page.charts import Curve, charts_of_runs
 from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, render
 from runwright.report.page.records import as_number
 from runwright.report.terminal import duration, number_text
 
 MAX_DRAWN = 24  # jobs in one chart: the best ones
 MAX_METRICS = 5
-MAX_METRIC_CHARTS = 6
 LOG_FROM = 10  # a parameter whose largest value is that many times its smallest one
 
 
@@ -146,21 +145,9 @@ def _parameter_chart(jobs: Sequence[Job], key: str, metric: str) -> Chart | None
 def _curve_charts(
     jobs: Sequence[Job], varied: Sequence[str], curves: Mapping[int, Mapping[str, Curve]]
 ) -> Iterator[Chart]:
-    """The losses of all, then each metric of the validation split that was computed more than once."""
     drawn = [(_name(job, varied), curves[job.number]) for job in jobs if curves.get(job.number)][:MAX_DRAWN]
     about = f"the {len(drawn)} best of {len(jobs)} jobs" if len(drawn) < len(jobs) else f"{len(drawn)} jobs"
-    losses = [(name, of_job["train/loss"]) for name, of_job in drawn if "train/loss" in of_job]
-    if losses:
-        series = [line(name, steps, smoothed(values)) | {"points": False} for name, (steps, values) in losses]
-        yield curves_chart("Training loss, smoothed", about, series, whole=True)
-    names = dict.fromkeys(
-        name
-        for _, of_job in drawn
-        for name, (steps, _) in of_job.items()
-        if name.startswith("validation/") and name.count("/") == 1 and len(steps) > 1
-    )
-    for name in list(names)[:MAX_METRIC_CHARTS]:
-        yield curves_chart(name, about, [line(job, *of_job[name]) for job, of_job in drawn if name in of_job])
+    return charts_of_runs(drawn, about)
 
 
 def _commands(jobs: Sequence[Job]) -> Text | None:
