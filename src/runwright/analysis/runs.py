@@ -18,10 +18,10 @@ from rich.text import Text
 from runwright.errors import ConfigError, did_you_mean, listed
 from runwright.report.summary import print_metrics
 from runwright.report.terminal import (
-    BETWEEN,
     duration,
     number_text,
     plain_table,
+    print_facts,
     print_table,
     result_console,
     shorten,
@@ -207,7 +207,6 @@ def _iso(moment: float | None) -> str | None:
 
 NUM_METRICS = 3  # columns of metrics unless --columns names them
 MAX_CELL = 60
-MIN_OVERRIDES = 12
 STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow", DIED: "bold red"}
 
 
@@ -224,30 +223,22 @@ def default_columns(rows: Sequence[RunRow], *, by: str | None = None) -> list[st
 
 
 def print_rows(rows: Sequence[RunRow], columns: Sequence[str], *, num_hidden: int = 0) -> None:
-    """Print a table, in the order of the rows; where it is too wide, names of metrics take two lines."""
+    """Print a table, in the order of the rows."""
     console = result_console()
     common = set.intersection(*(set(row.overrides) for row in rows)) if len(rows) > 1 else set()
     cells = {column: [_cell(row, column, common=common) for row in rows] for column in columns}
-    whole = {column: "time" if column == "seconds" else column for column in columns}
-    broken = {column: heading.replace("/", "/\n") for column, heading in whole.items()}
-
-    def fitted(headings: Mapping[str, str]) -> tuple[dict[str, int], bool]:
-        """Widths of the columns, and if they fit; of the overrides alone the cells may be cut."""
-        lines = {name: [*headings[name].split("\n"), *cells[name]] for name in columns}
-        widths = {name: max(map(len, texts)) for name, texts in lines.items()}
-        wide, free = widths.get("overrides", 0), console.width - BETWEEN * (len(widths) - 1)
-        if wide:
-            widths["overrides"] = min(wide, max(MIN_OVERRIDES, wide + free - sum(widths.values())))
-        return widths, free >= sum(widths.values())
-
-    headings = whole
-    if not fitted(whole)[1] and (fitted(broken)[1] or not console.is_terminal):
-        headings = broken
     table = plain_table()
-    for column, width in fitted(headings)[0].items():
+    for column in columns:
+        heading = "time" if column == "seconds" else column.replace("/", "/\n")
         is_number = column in ("seconds", "step") or any(isinstance(row.value(column), float) for row in rows)
         justify = "right" if is_number and column != "started" else "left"
-        table.add_column(headings[column], justify=justify, no_wrap=True, overflow="ellipsis", width=width)
+        # Of the overrides alone the cells may be cut.
+        table.add_column(
+            heading,
+            justify=justify,
+            no_wrap=column != "overrides",
+            min_width=12 if column == "overrides" else None,
+        )
     for row_cells in zip(*cells.values(), strict=True):
         table.add_row(*row_cells)
     print_table(table, console=console)
@@ -267,7 +258,8 @@ def _cell(row: RunRow, column: str, *, common: set[str]) -> Text:
         case "seconds":
             return Text("" if value is None else duration(value))
         case "overrides":
-            return Text(" ".join(text for text in row.overrides if text not in common) or "-")
+            text = " ".join(text for text in row.overrides if text not in common) or "-"
+            return Text(text, no_wrap=True, overflow="ellipsis")
         case "folder":
             return Text(str(value or "-").removeprefix(f"{Path.cwd()}/"))
     text = "-" if value is None else number_text(value) if isinstance(value, float) else as_text(value)
@@ -279,8 +271,7 @@ def print_run(row: RunRow, facts: Sequence[tuple[str, str]]) -> None:
     console = result_console()
     status = row.status, STYLES.get(row.status, "")
     console.print(Text.assemble((row.name, "bold"), f" {row.run_id} ", status))
-    for label, text in facts:
-        console.print(Text.assemble((f" {label:<12}", "dim"), text), soft_wrap=True)
+    print_facts(facts, console=console)
     if row.metrics:
         intervals = {
             name: Interval(**{key: float(value) for key, value in interval.items()})

@@ -20,7 +20,7 @@ from runwright.report.page.records import RunRecord
 from runwright.report.page.run_page import run_page
 from runwright.report.page.sweep_page import Job, sweep_page
 from runwright.report.summary import REPORT_NAME, shown_path
-from runwright.report.terminal import duration, mean_text, plain_table, result_console
+from runwright.report.terminal import duration, mean_text, plain_table, print_facts, result_console
 from runwright.runs.folder import CONFIG_FILE, RUN_FILE, read_config, resolve_run
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
@@ -52,34 +52,19 @@ def find(reference: str, *, output_dir: str = "outputs") -> tuple[Path, bool]:
 def write_report(folder: Path, *, is_sweep: bool, file: Path | None = None) -> Path:
     """Write the page; by default into the folder itself."""
     target = file or folder / REPORT_NAME
-    save(sweep_report(folder) if is_sweep else run_page(read_run_record(folder)), target)
+    if is_sweep:
+        page = sweep_report(folder)
+    else:
+        config, journal = read_config(folder / CONFIG_FILE), folder / JOURNAL_FILE
+        curves = read_curves(journal) if journal.is_file() else {}
+        page = run_page(RunRecord(folder, config=config, curves=curves))
+    save(page, target)
     return target
 
 
 def is_cheap(folder: Path) -> bool:
     """Return True if the page of a run is made in less than a second, so that each run may end with it."""
     return sum(file.stat().st_size for file in folder.glob("predictions/*.jsonl")) <= MAX_AT_THE_END
-
-
-def read_run_record(folder: Path) -> RunRecord:
-    """The files of a run, read as data."""
-    summary, journal = records.read_json(folder / "summary.json"), folder / JOURNAL_FILE
-    file = folder / CONFIG_FILE
-    return RunRecord(
-        folder=folder,
-        run=records.read_json(folder / RUN_FILE),
-        config=read_config(file),
-        config_text=file.read_text(encoding="utf-8"),
-        curves=read_curves(journal) if journal.is_file() else {},
-        summary=summary,
-        provenance=records.read_json(folder / "provenance.json"),
-        data=records.read_json(folder / "data.json"),
-        task=records.read_json(folder / "task.json"),
-        numbers=records.read_json(folder / records.NUMBERS_FILE),
-        predictions=records.read_predictions(folder / "predictions"),
-        tables=records.read_tables(folder / "tables"),
-        metrics=records.numbers_of(summary.get("metrics")),
-    )
 
 
 def sweep_report(folder: Path) -> str:
@@ -147,8 +132,7 @@ def print_table(jobs: Sequence[Job], sweep: Path) -> None:
     if jobs and jobs[0].metrics and jobs[0].folder:
         best = shown_path(jobs[0].folder)
         lines |= {"best": f"job {jobs[0].number}, {best}", "next": f"runwright evaluate {quote(best)}"}
-    for label, text in lines.items():
-        console.print(Text.assemble((f" {label:<12}", "dim"), text), soft_wrap=True)
+    print_facts(lines.items(), console=console)
 
 
 def _tables(jobs: Sequence[Job]) -> Iterator[list[dict[str, str]]]:

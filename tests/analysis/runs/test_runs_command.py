@@ -29,10 +29,8 @@ def test_runs_are_listed_with_what_is_special_about_them(
     folders = [make_folder(metrics={"test/f1": seed / 7}, seed=seed, same=1) for seed in (1, 2)]
     assert main(["runs"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:5] == ["id", "name", "status", "started", "time"]
-    assert [line.split()[0] for line in lines[2:]] == sorted(folder.name[-6:] for folder in folders) or len(
-        lines
-    ) == 4
+    assert lines[1].split()[:5] == ["id", "name", "status", "started", "time"]
+    assert {line.split()[0] for line in lines[3:]} == {folder.name[-6:] for folder in folders}
     assert sum("0.1429" in line and "seed=1" in line for line in lines) == 1
     assert "same=1" not in "".join(lines)
 
@@ -75,7 +73,7 @@ def test_limit_keeps_the_last_ones(make_folder: MakeFolder, capsys: pytest.Captu
         make_folder(metrics={"test/f1": seed / 10}, started=float(seed))
     assert main(["runs", "--columns", "test/f1", "--limit", "2"]) == 0
     out = capsys.readouterr().out
-    assert [line.strip() for line in out.splitlines()[2:4]] == ["0.3000", "0.4000"]
+    assert [line.strip() for line in out.splitlines()[3:5]] == ["0.3000", "0.4000"]
     assert "3 before these" in out
 
 
@@ -138,6 +136,6 @@ def test_500_runs_are_listed_in_less_than_a_second(make_folder: MakeFolder, tmp_
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert len(done.stdout.splitlines()) == 502
+    assert len(done.stdout.splitlines()) == 503
     # Time of the processor: the machine that runs the tests may be busy with others.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0

@@ -72,10 +72,9 @@ def _facts(record: RunRecord) -> Iterator[str]:
 
 def _cards(record: RunRecord) -> Iterator[Card]:
     """The metric of the best model on each split, then other metrics of the last split, then rates."""
-    whole = [key for key in record.metrics if key.count("/") == 1]
-    splits = list(dict.fromkeys(key.partition("/")[0] for key in whole))
+    splits = record.splits
     main = [f"{split}/{record.best_metric}" for split in reversed(splits)]
-    others = [key for key in whole if splits and key.startswith(f"{splits[-1]}/")]
+    others = [key for key in record.whole if key.startswith(f"{splits[-1]}/")]
     others.sort(key=lambda key: key.endswith("/loss"))  # it says least to a person
     keys = [key for key in dict.fromkeys([*main, *others]) if key in record.metrics]
     for key in keys[:MAX_CARDS]:
@@ -95,8 +94,7 @@ def _cards(record: RunRecord) -> Iterator[Card]:
 def _metrics(record: RunRecord) -> list[Table | Text | Sequence[Chart]]:
     metrics, references = record.metrics, record.summary.get("references", {})
     intervals = record.summary.get("intervals", {})
-    whole = [key for key in metrics if key.count("/") == 1]
-    splits = list(dict.fromkeys(key.partition("/")[0] for key in whole))
+    whole, splits = record.whole, record.splits
     published = [name for name, values in references.items() if any(key in values for key in whole)]
 
     def cell(key: str) -> Cell:
@@ -253,7 +251,7 @@ def _origin(record: RunRecord) -> Iterator[Table | Text]:
         diff = f"{diff[:MAX_DIFF]}\n… {len(diff) - MAX_DIFF:,} characters more"
     lines = "\n".join(f"{name}=={version}" for name, version in packages.items())
     folded = {
-        "Configuration": record.config_text,
+        "Configuration": (record.folder / "config.yaml").read_text(encoding="utf-8"),
         "Difference to the commit": diff,
         f"{len(packages)} packages": lines,
     }
