@@ -1,4 +1,4 @@
-"""Files that a run leaves in its folder: best model, predictions, tables, and numbers for its page."""
+"""Files that a run leaves in its folder: best model, predictions, tables, and charts for its page."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from safetensors import SafetensorError
 from runwright.metric.bootstrap import bootstrap_interval
 from runwright.predictions import select
 from runwright.report.page import charts
-from runwright.report.page.records import NUMBERS_FILE
+from runwright.report.page.records import CHARTS_FILE
 from runwright.report.tables import class_report, group_rows, write_records
 from runwright.store import folder_whole, write_json
 from runwright.trainer.batches import derive_seed
@@ -132,21 +133,20 @@ def write_samples(folder: Path, step: int, samples: Mapping[str, Sequence[Mappin
     return files
 
 
-def write_numbers(folder: Path, *, prepared: Any) -> None:
-    """numbers.json: lengths of the texts and counts of the classes of each split, as the page draws them."""
+def write_charts(folder: Path, *, prepared: Any) -> None:
+    """charts.json: lengths of the texts and shares of the classes in each split, for the run's page."""
     task = prepared.task
-    numbers = charts.data_numbers(
-        {split: examples.column("full_length") for split, examples in prepared.examples.items()},
-        max_length=task.max_length,
-        class_counts={
-            split: counts
-            for split, rows in prepared.data.splits.items()
-            if (counts := task.label_counts(rows, split=split)) is not None
-        },
-        labels=task.label_names,
-    )
-    if numbers["lengths"]:
-        write_json(folder / NUMBERS_FILE, numbers)
+    lengths = {split: examples.column("full_length") for split, examples in prepared.examples.items()}
+    counts = {
+        split: found
+        for split, rows in prepared.data.splits.items()
+        if (found := task.label_counts(rows, split=split)) is not None
+    }
+    drawn = {
+        "lengths": charts.lengths_chart(lengths, max_length=task.max_length),
+        "classes": charts.classes_chart(counts, task.label_names),
+    }
+    write_json(folder / CHARTS_FILE, {name: asdict(chart) for name, chart in drawn.items() if chart})
 
 
 def _records(predictions: Any, indices: Iterable[int], *, rows: Any, task: Any) -> Iterator[dict[str, Any]]:

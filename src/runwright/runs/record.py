@@ -224,7 +224,7 @@ def write_results(
     final = {curves.final_name(name): value for name, value in result.metrics.items()}
     best = result.global_step if result.best_step is None else result.best_step
     run.tracker.log_metrics(final, step=best)
-    outputs.write_numbers(run.folder, prepared=prepared)
+    outputs.write_charts(run.folder, prepared=prepared)
     about = outputs.about_model(run.config, task, splits, step=best)
     run.tracker.log_model(paths["best"], about=about)
     for name, path in paths.items():

@@ -256,53 +256,23 @@ def group_charts(
     return charts[:MAX_PANELS]
 
 
-def data_numbers(
-    lengths: Mapping[str, np.ndarray],
-    *,
-    max_length: int | None,
-    class_counts: Mapping[str, Sequence[int]],
-    labels: Sequence[str],
-) -> dict[str, Any]:
-    """Histograms of tokens per text and counts of classes, by split: the numbers behind two charts."""
-    lengths = {split: np.asarray(values) for split, values in lengths.items() if len(values)}
-    everything = np.concatenate([np.zeros(0, dtype=np.int64), *lengths.values()])
-    right = int(np.quantile(everything, 0.995)) + 1 if len(everything) else 1
-    width = max(1, -(-right // MAX_BINS))
-    edges = np.arange(0, right + width, width)
-    return {
-        "lengths": {
-            split: {
-                "edges": edges.tolist(),
-                "counts": np.histogram(values, edges)[0].tolist(),
-                "num": len(values),
-                "num_over": int((values > max_length).sum()) if max_length else 0,
-                "median": float(np.median(values)),
-                "longest": int(values.max()),
-            }
-            for split, values in lengths.items()
-        },
-        "max_length": max_length,
-        "classes": {split: [int(count) for count in counts] for split, counts in class_counts.items()},
-        "labels": list(labels),
-    }
-
-
-def lengths_chart(numbers: Mapping[str, Any]) -> Chart | None:
+def lengths_chart(lengths: Mapping[str, np.ndarray], *, max_length: int | None) -> Chart | None:
     """Tokens of each text before truncation, as shares by split."""
-    lengths = numbers.get("lengths", {})
+    lengths = {split: np.asarray(values) for split, values in lengths.items() if len(values)}
     if not lengths:
         return None
-    limit, stats = numbers.get("max_length"), list(lengths.values())
-    about = f"longest {max(split['longest'] for split in stats):,} tokens"
-    names = [f"{name} ({split['num']:,}, median {split['median']:.0f})" for name, split in lengths.items()]
+    everything = np.concatenate(list(lengths.values()))
+    right = int(np.quantile(everything, 0.995)) + 1
+    width = max(1, -(-right // MAX_BINS))
+    edges = np.arange(0, right + width, width)
     series = [
-        bins(name, split["edges"], split["counts"], split["num"])
-        for name, split in zip(names, stats, strict=True)
+        bins(f"{split} ({len(values):,}, median {np.median(values):.0f})", edges, values)
+        for split, values in lengths.items()
     ]
-    marks = [{"x": limit, "text": f"max_length {limit}"}] if limit and limit <= series[0]["x"][-1] else []
-    if limit:
-        over = sum(split["num_over"] for split in stats) / sum(split["num"] for split in stats)
-        about += f"; cut at {limit}: {over:.2%} of texts"
+    about, marks = f"longest {everything.max():,} tokens", []
+    if max_length:
+        about += f"; cut at {max_length}: {(everything > max_length).mean():.2%} of texts"
+        marks = [{"x": max_length, "text": f"max_length {max_length}"}] if max_length <= edges[-1] else []
     data = {"series": series, "x": "tokens", "y": "% of texts", "marks": marks, "zero": True, "height": 280}
     return Chart(kind="curves", title="Text lengths", about=about, data=data)
 
@@ -331,25 +301,22 @@ def numbers_chart(numbers: Mapping[str, np.ndarray]) -> Chart | None:
         return None
     lowest, highest = min(map(np.min, numbers.values())), max(map(np.max, numbers.values()))
     edges = np.linspace(lowest, highest, 41) if highest > lowest else np.array([lowest - 0.5, lowest + 0.5])
-    series = []
-    for split, values in numbers.items():
-        name, counts = (
-            f"{split} (mean {values.mean():.3g}, sd {values.std():.3g})",
-            np.histogram(values, edges)[0],
-        )
-        series.append(bins(name, edges.tolist(), counts.tolist(), len(values)))
+    series = [
+        bins(f"{split} (mean {values.mean():.3g}, sd {values.std():.3g})", edges, values)
+        for split, values in numbers.items()
+    ]
     data = {"series": series, "x": "label", "y": "% of rows", "marks": [], "zero": True, "height": 280}
     return Chart(kind="curves", title="Labels", about=f"from {lowest:.4g} to {highest:.4g}", data=data)
 
 
-def bins(name: str, edges: Sequence[float], counts: Sequence[int], total: int) -> dict[str, Any]:
+def bins(name: str, edges: np.ndarray, values: np.ndarray) -> dict[str, Any]:
     """A histogram as a line in steps, in percent of all values."""
-    return {"name": name, "x": edges, "y": [*(100 * count / total for count in counts), 0.0], "steps": True}
+    shares = 100 * np.histogram(values, edges)[0] / len(values)
+    return {"name": name, "x": edges.tolist(), "y": [*shares.tolist(), 0.0], "steps": True}
 
 
-def classes_chart(numbers: Mapping[str, Any]) -> Chart | None:
+def classes_chart(counts: Mapping[str, Sequence[int]], labels: Sequence[str]) -> Chart | None:
     """Share of each class in each split, the most frequent first."""
-    labels, counts = numbers.get("labels") or [], numbers.get("classes") or {}
     if not labels or not counts:
         return None
     table = np.array([counts[split] for split in counts], dtype=float)

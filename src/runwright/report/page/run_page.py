@@ -208,7 +208,7 @@ def _text_of(record: RunRecord, example: Mapping[str, Any]) -> str:
 
 
 def _data(record: RunRecord) -> Iterator[Table | Text | list[Chart | None]]:
-    yield [charts.lengths_chart(record.numbers), charts.classes_chart(record.numbers)]
+    yield [*record.charts]
     prints = record.data.get("fingerprints", {})
     rows = [[split, Cell(value_text(text), kind="mono")] for split, text in prints.items()]
     yield Table(title="Fingerprints of the content", columns=["split", "fingerprint"], rows=rows)
