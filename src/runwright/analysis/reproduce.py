@@ -19,6 +19,7 @@ from runwright.config.secrets import reveal
 from runwright.dataset.fingerprint import RowRecord, row_changes
 from runwright.errors import ConfigError, RunwrightError, listed, raise_if_any, shown
 from runwright.launch.start import start
+from runwright.report.page.document import value_text
 from runwright.report.page.records import read_json
 from runwright.runs.data_identity import other_splits, recorded_rows, rows_of
 from runwright.runs.folder import CONFIG_FILE, create, read_config, read_run, read_saved, update_status
@@ -59,7 +60,7 @@ def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> It
     for key in ("python", *HARDWARE, "processes"):
         old, new = (fact[key] for fact in facts)
         if old is not None and new is not None and old != new:
-            yield Change("machine", f"{HARDWARE.get(key, key)} {_plain(old)} → {_plain(new)}")
+            yield Change("machine", f"{HARDWARE.get(key, key)} {value_text(old)} → {value_text(new)}")
     if before["folder"] != now["folder"]:
         yield Change("machine", f"started in {now['folder']}, not in {before['folder']}", matters=False)
     old, new = ((record["git"] or {}).get("commit") for record in (before, now))
@@ -96,10 +97,6 @@ def _package_changes(before: Mapping[str, str], now: Mapping[str, str]) -> Itera
         yield Change("package", f"{name} {before.get(name, 'none')} → {now.get(name, 'none')}")
     if len(names) > MAX_PACKAGES:
         yield Change("package", f"and {len(names) - MAX_PACKAGES} more")
-
-
-def _plain(value: Any) -> str:
-    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
 
 
 FILE_NAME = "reproduction.json"

@@ -20,11 +20,11 @@ from runwright.report.summary import print_metrics
 from runwright.report.terminal import (
     duration,
     number_text,
-    plain_table,
     print_facts,
     print_table,
     result_console,
     shorten,
+    table_of,
 )
 from runwright.runs.folder import CONFIG_FILE, read_run, whole_runs
 from runwright.runs.states import UNENDED, look_at
@@ -226,21 +226,14 @@ def print_rows(rows: Sequence[RunRow], columns: Sequence[str], *, num_hidden: in
     """Print a table, in the order of the rows."""
     console = result_console()
     common = set.intersection(*(set(row.overrides) for row in rows)) if len(rows) > 1 else set()
-    cells = {column: [_cell(row, column, common=common) for row in rows] for column in columns}
-    table = plain_table()
-    for column in columns:
-        heading = "time" if column == "seconds" else column.replace("/", "/\n")
-        is_number = column in ("seconds", "step") or any(isinstance(row.value(column), float) for row in rows)
-        justify = "right" if is_number and column != "started" else "left"
-        # Of the overrides alone the cells may be cut.
-        table.add_column(
-            heading,
-            justify=justify,
-            no_wrap=column != "overrides",
-            min_width=12 if column == "overrides" else None,
-        )
-    for row_cells in zip(*cells.values(), strict=True):
-        table.add_row(*row_cells)
+    names = {"seconds": "time"}
+    numbers = {name for name in columns for row in rows if isinstance(row.value(name), float)} - {"started"}
+    table = table_of(
+        [names.get(column, column) for column in columns],
+        ([_cell(row, column, common=common) for column in columns] for row in rows),
+        right={"time", "step", *numbers},
+        wraps=["overrides"],  # their cells alone may be cut
+    )
     print_table(table, console=console)
     if num_hidden:
         console.print(f"… and {num_hidden:,} before these: --limit 0 shows all", style="dim")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from rich.box import SIMPLE_HEAD
@@ -37,6 +37,23 @@ def result_console() -> Console:
 def plain_table(*columns: Column | str) -> Table:
     """An empty table without an edge."""
     return Table(*columns, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+
+
+def table_of(
+    headings: Sequence[str],
+    rows: Iterable[Iterable[str | Text]],
+    *,
+    right: Collection[str] = (),
+    wraps: Collection[str] = (),
+) -> Table:
+    """A table without an edge; columns of `right` hold numbers, cells of `wraps` may take several lines."""
+    table = plain_table()
+    for name in headings:
+        heading, justify = Text(name.replace("/", "/\n")), "right" if name in right else "left"
+        table.add_column(heading, justify=justify, no_wrap=name not in wraps, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    return table
 
 
 def print_table(table: Table, *, console: Console, above: int = 0, below: int = 0, left: int = 0) -> None:

@@ -37,7 +37,7 @@ from runwright.runs.record import TASK_FILE, Run
 from runwright.runs.resume import check_identity, config_hash
 from runwright.store import file_sha256, write_json
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
-from runwright.tracker.console import Silent
+from runwright.tracker.console import JournaledTracker
 from runwright.trainer import environment
 from runwright.trainer.checkpoint import CheckpointStore, Snapshot, list_checkpoints, load, read_identity
 from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag, catch_signals
@@ -87,7 +87,9 @@ def _execute(folder: Path) -> RunResult:
         with progress.starting("starting the processes"):
             num_threads = options.num_threads or environment.share_of_cores(environment.local_world_size())
             ranks = build.join_ranks(config, num_threads=num_threads)
-        tracker = instantiate(config["tracker"], group="tracker", key="tracker") if first else Silent()
+        tracker = JournaledTracker(system_every_seconds=None)  # never started, it records nothing
+        if first:
+            tracker = instantiate(config["tracker"], group="tracker", key="tracker")
         with catch_signals(StopFlag(at_once=True)) as stop:
             run = Run(
                 folder=folder,

@@ -9,9 +9,6 @@ from shlex import quote
 from statistics import fmean
 from typing import Any
 
-from rich.table import Column
-from rich.text import Text
-
 from runwright.errors import ConfigError
 from runwright.report import terminal
 from runwright.report.page import records
@@ -20,7 +17,7 @@ from runwright.report.page.records import RunRecord
 from runwright.report.page.run_page import run_page
 from runwright.report.page.sweep_page import Job, sweep_page
 from runwright.report.summary import REPORT_NAME, shown_path
-from runwright.report.terminal import duration, mean_text, plain_table, print_facts, result_console
+from runwright.report.terminal import duration, mean_text, print_facts, result_console, table_of
 from runwright.runs.folder import CONFIG_FILE, RUN_FILE, read_config, resolve_run
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
@@ -29,7 +26,6 @@ OUTCOME_FILE = "outcome.json"
 MAX_METRICS = 4
 SWEEPS = "sweeps"
 LATEST_SWEEP = "latest:sweeps"
-MAX_AT_THE_END = 25 * 2**20  # bytes of predictions: reading them takes about half a second
 
 
 def find(reference: str, *, output_dir: str = "outputs") -> tuple[Path, bool]:
@@ -60,11 +56,6 @@ def write_report(folder: Path, *, is_sweep: bool, file: Path | None = None) -> P
         page = run_page(RunRecord(folder, config=config, curves=curves))
     save(page, target)
     return target
-
-
-def is_cheap(folder: Path) -> bool:
-    """Return True if the page of a run is made in less than a second, so that each run may end with it."""
-    return sum(file.stat().st_size for file in folder.glob("predictions/*.jsonl")) <= MAX_AT_THE_END
 
 
 def sweep_report(folder: Path) -> str:
@@ -120,11 +111,7 @@ def print_table(jobs: Sequence[Job], sweep: Path) -> None:
     console = result_console()
     console.print(f"{len(jobs)} jobs")
     for rows in _tables(jobs):
-        table = plain_table(
-            *(Column(name.replace("/", "/\n"), no_wrap=name != "overrides") for name in rows[0])
-        )
-        for row in rows:
-            table.add_row(*map(Text, row.values()))
+        table = table_of(list(rows[0]), (row.values() for row in rows), wraps=["overrides"])
         terminal.print_table(table, console=console, below=1)
     lines = {"sweep": shown_path(sweep)}
     if (sweep / REPORT_NAME).is_file():

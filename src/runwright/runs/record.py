@@ -26,7 +26,7 @@ from runwright.report.summary import RunSummary, peak_memory_bytes, write_summar
 from runwright.runs import outputs
 from runwright.runs.data_identity import DATA_FILE, check_data, record_data
 from runwright.runs.folder import CONFIG_FILE, OVERRIDES_FILE, read_run, this_process, update_status
-from runwright.runs.page import is_cheap, write_report
+from runwright.runs.page import write_report
 from runwright.runs.resume import record_resume
 from runwright.runs.states import TRACEBACK_FILE, ended_runs, mark_all
 from runwright.store import cache_root, write_json
@@ -50,6 +50,7 @@ LOG_FILE = "log.txt"
 PROVENANCE_FILE = "provenance.json"
 MODELS_FILE = "models.json"
 SOURCE_FOLDER = "source"
+MAX_PREDICTIONS_BYTES = 25 * 2**20  # for a page at the end: reading them takes about half a second
 MAX_DEATHS_NAMED = 2  # of earlier runs that died; a reader of a log wants to know of its own
 
 
@@ -274,7 +275,7 @@ def record_summary(
 
 def _write_page(run: Run) -> None:
     """Write report.html, where that takes less than a second; an error in it is no error of the run."""
-    if not is_cheap(run.folder):
+    if sum(file.stat().st_size for file in run.folder.glob("predictions/*.jsonl")) > MAX_PREDICTIONS_BYTES:
         logger.info("no report.html, since there are many predictions: runwright report %s", run.folder)
         return
     try:

@@ -141,6 +141,11 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
     """
     config, changed = with_overrides(folder, overrides, allow_shadow=allow_shadow)
     stored = flatten(folders.read_config(folder / folders.CONFIG_FILE))
+
+    def is_place(key: str, new: Any) -> bool:  # what lies there is compared by its content once it is read
+        is_folder = key in folders.SOURCES and isinstance(new, str) and Path(new).expanduser().is_dir()
+        return is_folder or folders.PLACE.match(key) is not None
+
     raise_if_any(
         [
             Mistake(
@@ -150,7 +155,7 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
                 hint="without --resume it is a new run",
             )
             for key, (old, new) in changed.items()
-            if not is_changeable(key) and not same_data_elsewhere(key, new)
+            if not is_changeable(key) and not is_place(key, new)
         ]
     )
     return config
@@ -239,12 +244,6 @@ def why_finished(folder: Path, config: Mapping[str, Any]) -> str:
         f"run {folder}: finished{at}, nothing is left to do; to make it longer: --resume {folder} {longer}; "
         "a new run: without --resume"
     )
-
-
-def same_data_elsewhere(key: str, new: Any) -> bool:
-    """Return True for a place: what lies there is compared by its content once it is read."""
-    is_folder = key in folders.SOURCES and isinstance(new, str) and Path(new).expanduser().is_dir()
-    return is_folder or bool(folders.PLACE.match(key))
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:

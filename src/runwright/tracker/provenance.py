@@ -26,15 +26,9 @@ from runwright.tracker.repository import Repository, open_regular, read_reposito
 
 # Variables that set the number of threads, and with it the last bits of a result.
 THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "TOKENIZERS_PARALLELISM",
-    "CUBLAS_WORKSPACE_CONFIG",
-    "CUDA_VISIBLE_DEVICES",
-    "PYTHONHASHSEED",
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
+    *("VECLIB_MAXIMUM_THREADS", "TOKENIZERS_PARALLELISM", "CUBLAS_WORKSPACE_CONFIG"),
+    *("CUDA_VISIBLE_DEVICES", "PYTHONHASHSEED"),
 )
 MAX_DIFF_LENGTH = 2_000_000
 MAX_NOT_COMPARED = 100  # files that are named

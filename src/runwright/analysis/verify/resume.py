@@ -24,19 +24,15 @@ from runwright.tracker.journal import FILE_NAME, read
 
 CHECK, NAME = "resume", "verify"
 SAVE_EVERY, EVALUATE_EVERY = 3, 7  # steps; no multiples of each other, so that every order of events comes up
-TRAINER = {
-    "max_epochs": None,
-    "max_minutes": None,
+TRAINER = dict.fromkeys(
+    ("max_epochs", "max_minutes", "evaluate_every_epochs", "save_every_epochs", "early_stopping_patience")
+) | {
     "log_every_steps": 1,
-    "evaluate_every_epochs": None,
     "evaluate_every_steps": EVALUATE_EVERY,
-    "save_every_epochs": None,
     "save_every_steps": SAVE_EVERY,
     "keep_checkpoints": 2,
-    "early_stopping_patience": None,
 }
-TRACKER = {
-    "_target_": "runwright.tracker.console.ConsoleTracker",
+TRACKER = {"_target_": "runwright.tracker.console.ConsoleTracker"} | {
     "interval_seconds": 5.0,
     "system_every_seconds": None,
 }

@@ -98,6 +98,14 @@ def _table(
     names = dict.fromkeys([metric, *(name for job in jobs for name in job.metrics if name.count("/") == 1)])
     shown = list(names)[:MAX_METRICS]
     columns = ["job", *varied, "status", *shown, "seconds", "run"]
+
+    def run_cell(run: Path) -> Cell:
+        page = run / report_name
+        # Relative, so that the whole of outputs/ can be moved.
+        return Cell(
+            run.name, kind="run", link=quote(os.path.relpath(page, folder)) if page.is_file() else None
+        )
+
     rows = [
         [
             str(job.number),
@@ -105,18 +113,11 @@ def _table(
             Cell(job.status, kind=job.status, about=job.reason),
             *(job.metrics.get(name) for name in shown),
             Cell(f"{job.seconds:.1f}", job.seconds, "number"),
-            Cell("-") if job.folder is None else _run_cell(folder, job.folder, report_name),
+            Cell("-") if job.folder is None else run_cell(job.folder),
         ]
         for job in jobs
     ]
     return Table(title="The best one first", columns=columns, rows=rows, first_is_best=True)
-
-
-def _run_cell(sweep: Path, run: Path, report_name: str) -> Cell:
-    page = run / report_name
-    # Relative, so that the whole of outputs/ can be moved.
-    link = quote(os.path.relpath(page, sweep)) if page.is_file() else None
-    return Cell(run.name, kind="run", link=link)
 
 
 def _parameter_chart(jobs: Sequence[Job], key: str, metric: str) -> Chart | None:
