@@ -12,7 +12,6 @@ from runwright.report.page.charts import (
     lengths_chart,
     loss_chart,
     matrix_chart,
-    prediction_chart,
     smoothed,
     threshold_chart,
     training_charts,
@@ -55,12 +54,6 @@ def test_confusion_counts_agree_with_scikit_learn() -> None:
     for row, column, count in chart.data["cells"]:
         counts[row, column] = count
     assert np.array_equal(counts, confusion_matrix(expected[100:], predicted[100:], labels=range(7)))
-
-
-def test_sets_and_nothing_have_no_plot() -> None:
-    sets = np.zeros((4, 3), dtype=bool)
-    assert prediction_chart("t", sets, sets, labels=list("abc")) is None
-    assert prediction_chart("t", np.zeros(0), np.zeros(0)) is None
 
 
 def test_correlation_agrees_with_scipy_and_is_undefined_without_variation() -> None:

@@ -17,7 +17,7 @@ import pytest
 from runwright.cli import report as command
 from runwright.cli.main import main, parser_of
 from runwright.errors import ConfigError
-from runwright.report.page.charts import lengths_chart, line, loss_chart, matrix_chart, prediction_chart
+from runwright.report.page.charts import lengths_chart, line, loss_chart, matrix_chart, scatter_chart
 from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, render
 from runwright.runs.page import find, write_report
 
@@ -149,8 +149,7 @@ def test_confusion_counts_each_pair_once() -> None:
 
 def test_a_scatter_of_many_draws_some_and_counts_all() -> None:
     numbers = np.linspace(0, 1, 5000)
-    chart = prediction_chart("test", numbers, numbers, texts=["x"] * 5000)
-    assert chart is not None
+    chart = scatter_chart("test", numbers, numbers, texts=["x"] * 5000)
     assert chart.about == "5,000 examples, r = 1.000, mean error 0; 2,000 of them drawn"
     assert len(chart.data["px"]) == len(chart.data["texts"]) == 2000
 

@@ -20,12 +20,11 @@ from runwright.dataset.fingerprint import RowRecord, row_changes
 from runwright.errors import ConfigError, RunwrightError, listed, raise_if_any, shown
 from runwright.launch.start import start
 from runwright.report.page.document import value_text
-from runwright.report.page.records import read_json
 from runwright.runs.data_identity import other_splits, recorded_rows, rows_of
 from runwright.runs.folder import CONFIG_FILE, create, read_config, read_run, read_saved, update_status
 from runwright.runs.record import MODELS_FILE, PROVENANCE_FILE, find_models, surroundings
 from runwright.runs.resume import differences, override_key, recorded_overrides, with_overrides
-from runwright.store import cache_root, flatten, write_json
+from runwright.store import cache_root, flatten, read_json, write_json
 
 # Named first: packages that compute the numbers.
 NUMERIC = ("torch", "transformers", "tokenizers", "numpy", "accelerate", "datasets", "safetensors", "peft")

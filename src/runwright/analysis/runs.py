@@ -28,7 +28,7 @@ from runwright.report.terminal import (
 )
 from runwright.runs.folder import CONFIG_FILE, read_run, whole_runs
 from runwright.runs.states import UNENDED, look_at
-from runwright.store import flatten
+from runwright.store import flatten, read_json
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import SYSTEM
 from runwright.types import Interval
@@ -111,10 +111,7 @@ def read_row(folder: Path, record: dict[str, Any] | None = None) -> RunRow | Non
         status, end, reason = record["status"], record.get("end_time"), ""
         if status in UNENDED and (death := look_at(folder, record)):
             status, end, reason = DIED, death.last_sign, death.reason
-        summary: dict[str, Any] = {}
-        if status == "FINISHED":
-            with contextlib.suppress(OSError, ValueError):
-                summary = json.loads((folder / SUMMARY_FILE).read_bytes())
+        summary = read_json(folder / SUMMARY_FILE) if status == "FINISHED" else {}
         # Infinite and undefined metrics are strings in the file.
         metrics = {name: float(value) for name, value in summary.get("metrics", {}).items()}
         step = summary.get("global_step")

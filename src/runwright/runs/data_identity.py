@@ -19,9 +19,8 @@ from runwright.dataset.fingerprint import FILE_NAME, RowRecord, read_trained, ro
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.addresses import file_fingerprint
 from runwright.errors import CheckpointError, listed, shown
-from runwright.report.page.records import read_json
 from runwright.runs.resume import differences
-from runwright.store import local_path, write_json
+from runwright.store import local_path, read_json, write_json
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import UNREPEATABLE, read_curves
 from runwright.trainer.checkpoint import list_checkpoints

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
@@ -11,14 +10,14 @@ from typing import Any
 
 from runwright.errors import ConfigError
 from runwright.report import terminal
-from runwright.report.page import records
 from runwright.report.page.document import save
-from runwright.report.page.records import RunRecord
+from runwright.report.page.records import RunRecord, numbers_of
 from runwright.report.page.run_page import run_page
 from runwright.report.page.sweep_page import Job, sweep_page
 from runwright.report.summary import REPORT_NAME, shown_path
 from runwright.report.terminal import duration, mean_text, print_facts, result_console, table_of
 from runwright.runs.folder import CONFIG_FILE, RUN_FILE, read_config, resolve_run
+from runwright.store import read_json
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
 
@@ -76,7 +75,7 @@ def sweep_report(folder: Path) -> str:
 def read_jobs(sweep: Path, *, since: float = 0.0) -> list[Job]:
     """The jobs that have ended, best first; those that failed last."""
     files = [file for file in sweep.rglob(OUTCOME_FILE) if file.stat().st_mtime >= since - 1]
-    jobs = [_read_job(sweep, json.loads(file.read_text(encoding="utf-8"))) for file in files]
+    jobs = [_read_job(sweep, read_json(file)) for file in files]
     return sorted(jobs, key=lambda job: (job.exit_code != 0, job.rank, job.number))
 
 
@@ -85,8 +84,8 @@ def _read_job(sweep: Path, outcome: dict[str, Any]) -> Job:
     if folder and not (folder / CONFIG_FILE).is_file():  # the whole of outputs/ may have been moved since
         moved = sweep.parent.parent / folder.parent.name / folder.name
         folder = moved if moved.is_dir() else folder
-    summary = records.read_json(folder / "summary.json") if folder else {}
-    metrics = records.numbers_of(summary.get("metrics"))
+    summary = read_json(folder / "summary.json") if folder else {}
+    metrics = numbers_of(summary.get("metrics"))
     trainer = read_config(folder / CONFIG_FILE).get("trainer", {}) if folder and metrics else {}
     best_metric = str(trainer.get("best_metric", "loss"))
     splits = [name.partition("/")[0] for name in metrics if name.startswith("validation")]
@@ -98,7 +97,7 @@ def _read_job(sweep: Path, outcome: dict[str, Any]) -> Job:
         exit_code=outcome.get("exit_code", 1),
         reason=str(outcome.get("reason") or "").strip().partition("\n")[0][:200],
         # As `runwright runs` shows it: without the start of the process.
-        seconds=records.numbers_of(summary.get("seconds")).get("all", float(outcome.get("seconds", 0.0))),
+        seconds=numbers_of(summary.get("seconds")).get("all", float(outcome.get("seconds", 0.0))),
         folder=folder,
         metrics=dict(sorted(metrics.items(), key=lambda item: item[0].partition("/")[2] != best_metric)),
         metric=f"{trainer.get('best_split') or usual}/{best_metric}",

@@ -20,7 +20,6 @@ from runwright.config.permissions import granted
 from runwright.config.redaction import redact
 from runwright.dataset.first_look import describe
 from runwright.dataset.load import LoadedData
-from runwright.report.page.records import read_json
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, peak_memory_bytes, write_summary
 from runwright.runs import outputs
@@ -29,7 +28,7 @@ from runwright.runs.folder import CONFIG_FILE, OVERRIDES_FILE, read_run, this_pr
 from runwright.runs.page import write_report
 from runwright.runs.resume import record_resume
 from runwright.runs.states import TRACEBACK_FILE, ended_runs, mark_all
-from runwright.store import cache_root, write_json
+from runwright.store import cache_root, read_json, write_json
 from runwright.tokenizer.trained import keep_trained
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves

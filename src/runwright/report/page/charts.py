@@ -138,36 +138,27 @@ def smoothed(values: np.ndarray, *, share: float = 0.02) -> np.ndarray:
         return (sums[high] - sums[low]) / (counts[high] - counts[low])
 
 
-def prediction_chart(
+def scatter_chart(
     split: str,
     predicted: np.ndarray,
     expected: np.ndarray,
     *,
-    labels: Sequence[str] = (),
-    texts: Sequence[str] | None = None,
-    groups: np.ndarray | None = None,
-    group_names: Sequence[str] = (),
-) -> Chart | None:
-    """A scatter of numbers [N] float, a confusion matrix of classes [N] int, None for sets [N, C].
-
-    A point of the scatter has its text and its group, an index of `group_names`.
-    """
-    if predicted.ndim != 1 or len(predicted) == 0:
-        return None
-    if not np.issubdtype(predicted.dtype, np.floating):
-        return matrix_chart(split, predicted, expected, labels)
+    texts: Sequence[str],
+    groups: Sequence[str] | None = None,
+) -> Chart:
+    """A scatter of numbers [N] float, at least one; a point has its text and its group."""
     error, r = float(np.abs(predicted - expected).mean()), correlation(predicted, expected)
     about = f"{len(predicted):,} examples, r = {r:.3f}, mean error {error:.3g}"
-    shown = np.arange(len(predicted))
+    shown, names = np.arange(len(predicted)), sorted(set(groups or ()))
     if len(shown) > MAX_POINTS:
         shown = np.sort(np.random.default_rng(0).choice(len(shown), MAX_POINTS, replace=False))
         about += f"; {MAX_POINTS:,} of them drawn"
     data = {
         "px": expected[shown].tolist(),
         "py": predicted[shown].tolist(),
-        "texts": texts and [_cut(texts[index]) for index in shown.tolist()],
-        "groups": list(group_names),
-        "group": None if groups is None else groups[shown].tolist(),
+        "texts": [_cut(texts[index]) for index in shown.tolist()],
+        "groups": names,
+        "group": [names.index(groups[index]) for index in shown.tolist()] if groups else None,
         "x": "expected",
         "y": "predicted",
         "diagonal": True,

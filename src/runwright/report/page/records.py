@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -13,8 +12,7 @@ from typing import Any
 
 from runwright.report.page.charts import Curve
 from runwright.report.page.document import Chart
-
-logger = logging.getLogger(__name__)
+from runwright.store import read_json
 
 CHARTS_FILE = "charts.json"  # those of the data
 MAX_PREDICTIONS = 200_000  # of a split; more are not needed for any picture
@@ -39,17 +37,6 @@ class RunRecord:
         # What metrics are grouped by, and the metric that chose the best model.
         self.group_column = str(config.get("task", {}).get("group_column") or "")
         self.best_metric = str(config.get("trainer", {}).get("best_metric", "loss"))
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """A mapping from a file; empty where there is none."""
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        if file.exists():
-            logger.warning("%s cannot be read and is left out: %s", file, error)
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def read_predictions(folder: Path) -> dict[str, list[dict[str, Any]]]:

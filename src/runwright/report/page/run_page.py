@@ -124,21 +124,13 @@ def _prediction_chart(record: RunRecord, split: str, rows: list[dict[str, Any]])
         return None
     if all(type(value) in (int, float) for pair in pairs for value in pair):
         predicted, expected = np.array(pairs, dtype=float).T
-    elif all(isinstance(value, str) and value in positions for pair in pairs for value in pair):
+        groups = [str(row.get(record.group_column)) for row in rows] if record.group_column else None
+        texts = [_text_of(record, row) for row in rows]
+        return charts.scatter_chart(split, predicted, expected, texts=texts, groups=groups)
+    if all(isinstance(value, str) and value in positions for pair in pairs for value in pair):
         predicted, expected = np.array([[positions[value] for value in pair] for pair in pairs]).T
-    else:
-        return None
-    column = record.group_column
-    names, groups = np.unique([str(row.get(column)) for row in rows], return_inverse=True)
-    return charts.prediction_chart(
-        split,
-        predicted,
-        expected,
-        labels=list(positions),
-        texts=[_text_of(record, row) for row in rows],
-        groups=groups if column else None,
-        group_names=names.tolist() if column else (),
-    )
+        return charts.matrix_chart(split, predicted, expected, list(positions))
+    return None
 
 
 def _thresholds(record: RunRecord) -> Iterator[Chart]:
