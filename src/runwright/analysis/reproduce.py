@@ -46,8 +46,23 @@ class Change:
 
 def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
     """Differences of two records of provenance; a field that only one of them has is no difference."""
-    yield from _source_changes(before, now)
-    yield from _package_changes(before["packages"], now["packages"])
+    for package in before.get("code", {}).keys() & now.get("code", {}).keys():
+        old, new = before["code"][package], now["code"][package]
+        edits = {
+            "edited": [name for name in old if name in new and old[name] != new[name]],
+            "new": [name for name in new if name not in old],
+            "gone": [name for name in old if name not in new],
+        }
+        for word, names in edits.items():
+            if names:
+                yield Change("source", f"{word}: {listed(f'{package}/{name}' for name in names)}")
+    old, new = before["packages"], now["packages"]
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    names.sort(key=lambda name: (name.lower() not in NUMERIC, name.lower()))
+    for name in names[:MAX_PACKAGES]:
+        yield Change("package", f"{name} {old.get(name, 'none')} → {new.get(name, 'none')}")
+    if len(names) > MAX_PACKAGES:
+        yield Change("package", f"and {len(names) - MAX_PACKAGES} more")
     facts = [
         {
             "python": record["python"]["version"],
@@ -74,28 +89,6 @@ def model_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator
         names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
         if names and old and new:
             yield Change("model", f"other files of the {group}: {listed(names)}")
-
-
-def _source_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
-    for package in before.get("code", {}).keys() & now.get("code", {}).keys():
-        old, new = before["code"][package], now["code"][package]
-        edits = {
-            "edited": [name for name in old if name in new and old[name] != new[name]],
-            "new": [name for name in new if name not in old],
-            "gone": [name for name in old if name not in new],
-        }
-        for word, names in edits.items():
-            if names:
-                yield Change("source", f"{word}: {listed(f'{package}/{name}' for name in names)}")
-
-
-def _package_changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Change]:
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    names.sort(key=lambda name: (name.lower() not in NUMERIC, name.lower()))
-    for name in names[:MAX_PACKAGES]:
-        yield Change("package", f"{name} {before.get(name, 'none')} → {now.get(name, 'none')}")
-    if len(names) > MAX_PACKAGES:
-        yield Change("package", f"and {len(names) - MAX_PACKAGES} more")
 
 
 FILE_NAME = "reproduction.json"

@@ -42,7 +42,6 @@ def run_page(record: RunRecord) -> str:
         Section("examples", "Worst examples", [_worst_examples(record)]),
         Section("data", "Data", list(_data(record))),
         Section("origin", "What ran", list(_origin(record))),
-        Section("next", "Next", _commands(record, status)),
     ]
     return document.render(
         Page(
@@ -256,15 +255,3 @@ def _hardware(hardware: Mapping[str, Any]) -> Iterator[str]:
     if hardware.get("memory_bytes"):
         yield f"{hardware['memory_bytes'] / 2**30:.0f} GiB"
     yield from map(value_text, hardware.get("gpus") or [])
-
-
-def _commands(record: RunRecord, status: str) -> list[Text]:
-    run = shlex.quote(record.folder.name.rpartition("-")[2])
-    if status != "FINISHED":
-        return [Text(text=f"runwright train --resume {run}", is_code=True)]
-    lines = (
-        f"runwright evaluate {run}           # metrics again, or on other data",
-        f"runwright predict {run} 'a text'   # predictions for a text or a file",
-        f"runwright report {run} --open      # this page",
-    )
-    return [Text(text="Where the folder with outputs/ is:"), Text(text="\n".join(lines), is_code=True)]

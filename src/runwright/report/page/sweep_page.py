@@ -12,7 +12,7 @@ from urllib.parse import quote
 import numpy as np
 
 from runwright.report.page.charts import Curve, charts_of_runs
-from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, render
+from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, render
 from runwright.report.page.records import as_number
 from runwright.report.terminal import duration, number_text
 
@@ -61,7 +61,6 @@ def sweep_page(
         Section("jobs", "Jobs", [_table(folder, jobs, varied, metric=metric, report_name=report_name)]),
         Section("parameters", "Parameters and the metric", [parameters]),
         Section("curves", "Curves", [list(_curve_charts(jobs, varied, curves))]),
-        Section("next", "Next", [_commands(jobs)]),
     ]
     return render(
         Page(
@@ -149,17 +148,6 @@ def _curve_charts(
     drawn = [(_name(job, varied), curves[job.number]) for job in jobs if curves.get(job.number)][:MAX_DRAWN]
     about = f"the {len(drawn)} best of {len(jobs)} jobs" if len(drawn) < len(jobs) else f"{len(drawn)} jobs"
     return charts_of_runs(drawn, about)
-
-
-def _commands(jobs: Sequence[Job]) -> Text | None:
-    if jobs[0].folder is None or jobs[0].status != "finished":
-        return None
-    run = jobs[0].folder.name.rpartition("-")[2]
-    lines = (
-        f"runwright evaluate {run}        # the best job again, or on other data",
-        f"runwright report {run} --open   # its page",
-    )
-    return Text(text="\n".join(lines), is_code=True)
 
 
 def _number(text: str | None) -> float | None:
