@@ -175,14 +175,12 @@ def page(exploration: Exploration, findings: Sequence[Finding]) -> str:
 
 def _charts(exploration: Exploration) -> dict[str, document.Chart | None]:
     """The chart of a table, by its name."""
-    names, limits, max_length = label_names(exploration), exploration.limits, exploration.max_length
+    names = label_names(exploration)
     labels = {split: survey.labels for split, survey in exploration.surveys.items() if survey.labels}
     lengths = {split: tokens.lengths for split, tokens in exploration.tokens.items()}
     counts = {split: [counts[name] for name in names] for split, counts in labels.items()}
-    cut = {split: [tokens.cut_by(n) for n in limits] for split, tokens in exploration.tokens.items()}
     return {
-        "lengths": charts.lengths_chart(lengths, max_length=max_length),
-        "truncation": charts.truncation_chart(cut, limits, max_length=max_length),
+        "lengths": charts.lengths_chart(lengths, max_length=exploration.max_length),
         "labels": charts.classes_chart(counts, list(map(_line, names))),
         "numbers": charts.numbers_chart(exploration.numbers),
     }

@@ -176,15 +176,11 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
 def matrix_chart(
     split: str, predicted: np.ndarray, expected: np.ndarray, names: Sequence[str]
 ) -> Chart | None:
-    """Confusion matrix of class indices [N]; None where there are too many classes to see any.
-
-    Expected values outside 0 to C - 1 (such as -100, no label) are left out.
-    """
+    """Confusion matrix of class indices [N] int64; None where there are too many classes to see any."""
     if not 0 < len(names) <= MAX_CLASSES:
         return None
-    is_labelled = (expected >= 0) & (expected < len(names))
-    flat = expected[is_labelled].astype(np.int64) * len(names) + predicted[is_labelled].astype(np.int64)
-    counts = np.bincount(flat, minlength=len(names) ** 2).reshape(len(names), len(names))
+    size = len(names)
+    counts = np.bincount(expected * size + predicted, minlength=size**2).reshape(size, size)
     right = np.trace(counts) / max(counts.sum(), 1)
     about = f"{counts.sum():,} examples, {right:.1%} on the diagonal"
     wrong = counts - np.diag(np.diag(counts))
@@ -266,23 +262,6 @@ def lengths_chart(lengths: Mapping[str, np.ndarray], *, max_length: int | None) 
         marks = [{"x": max_length, "text": f"max_length {max_length}"}] if max_length <= edges[-1] else []
     data = {"series": series, "x": "tokens", "y": "% of texts", "marks": marks, "zero": True, "height": 280}
     return Chart(kind="curves", title="Text lengths", about=about, data=data)
-
-
-def truncation_chart(
-    cut: Mapping[str, Sequence[tuple[float, float]]], limits: Sequence[int], *, max_length: int | None
-) -> Chart | None:
-    """Shares of rows and of tokens that each limit of tokens cuts, by split."""
-    series = [
-        {"name": f"{split}, {unit}", "x": limits, "y": [100 * pair[index] for pair in shares], "points": True}
-        for split, shares in cut.items()
-        for index, unit in enumerate(("rows", "tokens"))
-    ]
-    if not series or not limits:
-        return None
-    marks = [{"x": max_length, "text": f"max_length {max_length}"}] if max_length else []
-    data = {"series": series, "x": "max_length", "y": "% cut", "marks": marks, "zero": True, "logx": True}
-    about = "rows that lose something, and the tokens they lose"
-    return Chart(kind="curves", title="Truncation", about=about, data=data)
 
 
 def numbers_chart(numbers: Mapping[str, np.ndarray]) -> Chart | None:
