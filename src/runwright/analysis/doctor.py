@@ -39,13 +39,13 @@ def examine(output_dir: Path, *, fix: bool) -> Iterator[Finding]:
     runs = find_runs(output_dir)
     yield from _check_dead_runs(output_dir, len(runs), fix=fix)
     yield from _check_stores(output_dir, runs)
-    num_tracked = sum("run" in read_state(folder) for folder in runs)
-    if unsent := find_unsent(runs):
-        names = listed(folder.name for folder in unsent)
-        text = f"{len(unsent)} of {num_tracked} tracked runs are not wholly uploaded ({names})"
+    tracked = {run: unsent_bytes(run) for run in runs if "run" in read_state(run)}
+    lacking = (run for run, stores in tracked.items() if not stores or any(stores.values()))
+    if unsent := [run.name for run in lacking if not is_busy(run)]:
+        text = f"{len(unsent)} of {len(tracked)} tracked runs are not wholly uploaded ({listed(unsent)})"
         yield Finding("warning", "uploads", text, "runwright sync --all")
     else:
-        yield Finding("ok", "uploads", f"all {num_tracked} tracked runs are wholly uploaded")
+        yield Finding("ok", "uploads", f"all {len(tracked)} tracked runs are wholly uploaded")
 
 
 def _check_torch() -> Finding:
@@ -125,11 +125,3 @@ def _is_locked(file: Path) -> bool:
         except sqlite3.OperationalError as error:
             return "locked" in str(error)  # else read-only, for one
     return False
-
-
-def find_unsent(runs: Sequence[Path]) -> list[Path]:
-    """The tracked runs whose journal is not wholly uploaded; those that are running are left out."""
-    lacking = {folder: unsent_bytes(folder) for folder in runs if "run" in read_state(folder)}
-    return [
-        run for run, stores in lacking.items() if (not stores or any(stores.values())) and not is_busy(run)
-    ]

@@ -38,10 +38,8 @@ def record_data(
     folder: Path, config: Mapping[str, Any], data: LoadedData, task: Any, *, changed: bool
 ) -> Path:
     """Write data.json and rows.npz; the first. `changed`: the run was trained on other data before."""
-    if (
-        read_json(folder / DATA_FILE).get("fingerprints") != data.fingerprints
-        or not (folder / FILE_NAME).is_file()
-    ):
+    before = read_json(folder / DATA_FILE).get("fingerprints")
+    if before != data.fingerprints or not (folder / FILE_NAME).is_file():
         fingerprint.write_row_hashes(
             folder, data.splits, trained_before=read_trained(folder) if changed else None
         )
@@ -185,9 +183,8 @@ def evaluation_warnings(
     others = [split for split in other_splits(data, before.fingerprints) if split in splits]
     now = rows_of(data, splits=others)
     changes = row_changes(before, now) if own and before.fingerprints else {}
-    edited = (
-        _edited(read_json(folder / DATA_FILE).get("files", {}), _hash_files(config, data)) if changes else []
-    )
+    files = read_json(folder / DATA_FILE).get("files", {})
+    edited = _edited(files, _hash_files(config, data)) if changes else []
     held_out = any((config["dataset"].get("holdout") or {}).values())
     trained, none, warnings = read_trained(folder), np.empty(0, dtype=np.uint64), {}
     for split in others:

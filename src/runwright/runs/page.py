@@ -75,7 +75,7 @@ def sweep_report(folder: Path) -> str:
 def read_jobs(sweep: Path, *, since: float = 0.0) -> list[Job]:
     """The jobs that have ended, best first; those that failed last."""
     files = [file for file in sweep.rglob(OUTCOME_FILE) if file.stat().st_mtime >= since - 1]
-    jobs = [_read_job(sweep, read_json(file)) for file in files]
+    jobs = [_read_job(sweep, outcome) for file in files if (outcome := read_json(file))]
     return sorted(jobs, key=lambda job: (job.exit_code != 0, job.rank, job.number))
 
 

@@ -101,9 +101,8 @@ def _table(
     def run_cell(run: Path) -> Cell:
         page = run / report_name
         # Relative, so that the whole of outputs/ can be moved.
-        return Cell(
-            run.name, kind="run", link=quote(os.path.relpath(page, folder)) if page.is_file() else None
-        )
+        link = quote(os.path.relpath(page, folder)) if page.is_file() else None
+        return Cell(run.name, kind="run", link=link)
 
     rows = [
         [
