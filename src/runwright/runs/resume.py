@@ -170,7 +170,10 @@ def resuming(folder: Path, config: Mapping[str, Any] | None) -> Iterator[None]:
     if config is None:
         yield
         return
-    _adopt_copy(folder)
+    runs = {run.resolve(): record for run, record in folders.whole_runs(folder.parents[1]).items()}
+    if folder in folders.find_copies(runs):  # what a copy does is not its original's, in MLflow too
+        folders.update_status(folder, runs[folder]["status"], run_id=uuid.uuid4().hex)
+        (folder / "mlflow.json").unlink(missing_ok=True)
     record = (folder / folders.RUN_FILE).read_bytes()
     files = [file for name in (folders.CONFIG_FILE, RESUMES_FILE) if (file := folder / name).is_file()]
     before = {file: file.read_text(encoding="utf-8") for file in files}
@@ -185,14 +188,6 @@ def resuming(folder: Path, config: Mapping[str, Any] | None) -> Iterator[None]:
             (folder / RESUMES_FILE).unlink(missing_ok=True)
             for file, text in before.items():
                 write_text(file, text)
-
-
-def _adopt_copy(folder: Path) -> None:
-    """Give a run that was copied an id of its own: what it does is not its original's, in MLflow too."""
-    runs = {run.resolve(): record for run, record in folders.whole_runs(folder.parents[1]).items()}
-    if folder in folders.find_copies(runs):
-        folders.update_status(folder, runs[folder]["status"], run_id=uuid.uuid4().hex)
-        (folder / "mlflow.json").unlink(missing_ok=True)
 
 
 def record_resume(

@@ -57,10 +57,12 @@ def sweep_page(
     keys = dict.fromkeys(key for job in jobs for key in job.values)
     varied = [key for key in keys if len({job.values.get(key) for job in jobs}) > 1]
     parameters = [_parameter_chart(jobs, key, metric) for key in varied]
+    drawn = [(_name(job, varied), curves[job.number]) for job in jobs if curves.get(job.number)][:MAX_DRAWN]
+    about = f"the {len(drawn)} best of {len(jobs)} jobs" if len(drawn) < len(jobs) else f"{len(drawn)} jobs"
     sections = [
         Section("jobs", "Jobs", [_table(folder, jobs, varied, metric=metric, report_name=report_name)]),
         Section("parameters", "Parameters and the metric", [parameters]),
-        Section("curves", "Curves", [list(_curve_charts(jobs, varied, curves))]),
+        Section("curves", "Curves", [list(charts_of_runs(drawn, about))]),
     ]
     return render(
         Page(
@@ -139,14 +141,6 @@ def _parameter_chart(jobs: Sequence[Job], key: str, metric: str) -> Chart | None
     }
     about = f"{len(drawn)} jobs, best at {values[0]}"  # the jobs come best first
     return Chart(kind="scatter", title=key, about=about, data=data)
-
-
-def _curve_charts(
-    jobs: Sequence[Job], varied: Sequence[str], curves: Mapping[int, Mapping[str, Curve]]
-) -> Iterator[Chart]:
-    drawn = [(_name(job, varied), curves[job.number]) for job in jobs if curves.get(job.number)][:MAX_DRAWN]
-    about = f"the {len(drawn)} best of {len(jobs)} jobs" if len(drawn) < len(jobs) else f"{len(drawn)} jobs"
-    return charts_of_runs(drawn, about)
 
 
 def _number(text: str | None) -> float | None:
