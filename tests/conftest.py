@@ -26,7 +26,6 @@ CACHE = pytest.StashKey[str]()
 FORKED = Path(__file__).with_name("forked.py")
 PRELOADED = [
     "pytest", "runwright.runs.execute", "runwright.tracker.mlflow.tracker", "mlflow.tracking",
-    "matplotlib.pyplot",
     "transformers.models.bert.modeling_bert", "sqlalchemy", "alembic.command",
 ]  # fmt: skip
 
@@ -37,7 +36,6 @@ os.environ.update(
         "TOKENIZERS_PARALLELISM": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "MPLBACKEND": "Agg",
         # One thread per worker: two workers share two cores, and thread counts change the last bits.
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",

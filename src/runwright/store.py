@@ -112,6 +112,17 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n"
 
 
+def read_json(file: Path) -> dict[str, Any]:
+    """A mapping from a file; empty where there is none."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        if file.exists():
+            _log.warning("%s cannot be read and is left out: %s", file, error)
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def file_sha256(file: Path) -> str:
     """SHA-256 of a file's content (64 hex digits)."""
     with file.open("rb") as stream:

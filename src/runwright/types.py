@@ -260,7 +260,7 @@ class RunResult:
     intervals: dict[str, Interval]  # 95 % bootstrap intervals, for metrics of evaluation splits
     best_step: int | None
     ledger: str  # equal for runs that saw the same data in the same order
-    paths: dict[str, Path]  # best, config, log, journal, predictions/<split>, tables/…, plots/…
+    paths: dict[str, Path]  # best, config, log, journal, predictions/<split>, tables/…
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

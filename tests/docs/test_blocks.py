@@ -1,7 +1,7 @@
 """Every shell, YAML and Python block of the README and the guides is executed, in the order of its page.
 
 A page has a project folder of its own (conftest.py). Commands run as printed, apart from what `adapted` says:
-fewer steps and jobs, and the newest run in the place of an example's name; most pages draw no plots. Blocks
+fewer steps and jobs, and the newest run in the place of an example's name. Blocks
 under a comment `<!-- not run: REASON -->` are listed in NOT_RUN.
 """
 
@@ -28,7 +28,6 @@ from runwright.cli.main import main
 from runwright.config.folders import ConfFolders
 from runwright.config.permissions import revoke
 from runwright.config.signature import read_source
-from runwright.runs import outputs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
@@ -253,8 +252,6 @@ def in_project(
     (folder / "conf" / "trainer").mkdir(parents=True)
     one_thread = trainer.replace("num_threads: null", "num_threads: 1")
     (folder / "conf" / "trainer" / "default.yaml").write_text(one_thread, encoding="utf-8")
-    if not request.node.name.endswith(("[README.md]", "[outputs.md]")):  # half the time of a run of two steps
-        monkeypatch.setattr(outputs, "write_plots", lambda *_, **__: {})
     (folder / ".venv").symlink_to(sys.prefix)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", list(sys.path))

@@ -45,7 +45,7 @@ def summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunSummary:
         peak_memory_bytes=3 * 2**30,
         device="cpu",
         ledger="",
-        paths={"best": folder / "best", "plots/loss": folder / "plots" / "loss.png"},
+        paths={"best": folder / "best", "tables/classes": folder / "tables" / "classes.csv"},
         tracked_at=f"sqlite:///{tmp_path}/outputs/mlflow.db",
     )
 
@@ -118,7 +118,7 @@ def test_the_file_is_strict_json_with_paths_inside_the_run(summary: RunSummary) 
     assert content["metrics"]["test/pearson"] == 0.8312
     assert content["metrics"]["test/pearson/news"] == "nan"
     assert content["intervals"]["test/pearson"] == {"value": 0.8312, "low": 0.82, "high": 0.84}
-    assert content["paths"] == {"best": "best", "plots/loss": "plots/loss.png"}
+    assert content["paths"] == {"best": "best", "tables/classes": "tables/classes.csv"}
     assert content["rates"] == pytest.approx(
         {"samples_per_second": 80.0, "real_tokens_per_second": 900.0, "padding_share": 0.1}
     )

@@ -32,8 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--colour", metavar="COLUMN", help="plot: column of the index's file whose values are colours")
     add_reading_flags(parser, of="index: ")
     add("--text-column", metavar="NAME", help="index: of FILE; default: as in training")
-    help_text = "index: flat (default) compares with every text; hnsw is faster for millions, may miss some"
-    add("--kind", choices=("flat", "hnsw"), default="flat", help=help_text)
     add("--k", type=int, default=10, metavar="K", help="query: texts to find (default: 10)")
     add("--json", action="store_true", help="query: one JSON object a query")
     add("--run", metavar="RUN", help="query: the run that made the index, if it was moved")
@@ -55,7 +53,7 @@ def execute(args: argparse.Namespace) -> int:
 
         output = output_path(args.output, is_folder=True)
         reading = {name: getattr(args, name) for name in READING}
-        options = {"text_column": args.text_column, "kind": args.kind, "device": args.device}
+        options = {"text_column": args.text_column, "device": args.device}
         about = make_index(folder, words[1], output, reading=reading, **options)
         print(f"{args.output}: {about['texts']:,} texts; runwright search query {args.output} 'a text'")
         return 0

@@ -13,8 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -80,10 +80,14 @@ def run_many(overrides: list[str], *, allow_shadow: bool) -> int:
         sweep = output if "${" in folder else Path(folder.strip("'\""))
     os.environ.update(worker_environment())  # jobs may run in processes of a launcher
     started = time.time()
-    with catch_stops():
-        with suppress(SweepStopped):
-            _call_hydra(folders, arguments)
-        stopped_by = stop_number()
+    with tempfile.TemporaryDirectory(prefix="runwright-sweep-") as signals:
+        os.environ[STOP_VARIABLE] = str(Path(signals, "stop"))
+        try:
+            with catch_signals(_pass_on), suppress(SweepStopped):
+                _call_hydra(folders, arguments)
+            stopped_by = stop_number()
+        finally:
+            del os.environ[STOP_VARIABLE]
     jobs = read_jobs(sweep, since=0.0 if is_study else started)
     if jobs:
         with suppress(OSError, ValueError, RunwrightError):  # the jobs are what counts
@@ -183,18 +187,6 @@ def _study_options(composed: Composed) -> list[str]:
             else []
         ),
     ]
-
-
-@contextmanager
-def catch_stops() -> Iterator[None]:
-    """Pass stop signals on to the jobs while the context lasts; `stop_number` then gives the first one."""
-    with tempfile.TemporaryDirectory(prefix="runwright-sweep-") as folder:
-        os.environ[STOP_VARIABLE] = str(Path(folder, "stop"))
-        try:
-            with catch_signals(_pass_on):
-                yield
-        finally:
-            del os.environ[STOP_VARIABLE]
 
 
 def stop_number() -> int | None:

@@ -18,7 +18,14 @@ from rich.text import Text
 from runwright.config.addresses import to_address, to_path
 from runwright.errors import plain
 from runwright.report.tables import strict
-from runwright.report.terminal import duration, number_text, plain_table, print_table, result_console
+from runwright.report.terminal import (
+    duration,
+    number_text,
+    plain_table,
+    print_facts,
+    print_table,
+    result_console,
+)
 from runwright.store import write_json
 from runwright.types import Interval, RunResult
 
@@ -88,10 +95,7 @@ def print_summary(summary: RunSummary, *, console: Console | None = None) -> Non
         console=console,
     )
     console.print()
-    # Paths and commands are for copying: never wrapped by us.
-    for label, text in (*_effort(summary), *_files(summary), *_next_commands(summary)):
-        style = "bold yellow" if label == "warning" else "dim"
-        console.print(Text.assemble((f" {label:<12}", style), text), soft_wrap=True)
+    print_facts([*_effort(summary), *_files(summary), *_next_commands(summary)], console=console)
 
 
 def print_metrics(

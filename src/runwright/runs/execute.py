@@ -38,7 +38,7 @@ from runwright.runs.resume import check_identity, config_hash
 from runwright.store import file_sha256, write_json
 from runwright.sweep import trial
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
-from runwright.tracker.console import Silent
+from runwright.tracker.console import JournaledTracker
 from runwright.trainer import environment
 from runwright.trainer.checkpoint import CheckpointStore, Snapshot, list_checkpoints, load, read_identity
 from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag, catch_signals
@@ -88,7 +88,9 @@ def _execute(folder: Path) -> RunResult:
         with progress.starting("starting the processes"):
             num_threads = options.num_threads or environment.share_of_cores(environment.local_world_size())
             ranks = build.join_ranks(config, num_threads=num_threads)
-        tracker = instantiate(config["tracker"], group="tracker", key="tracker") if first else Silent()
+        tracker = JournaledTracker(system_every_seconds=None)  # never started, it records nothing
+        if first:
+            tracker = instantiate(config["tracker"], group="tracker", key="tracker")
         with catch_signals(StopFlag(at_once=True)) as stop:
             run = Run(
                 folder=folder,
@@ -150,7 +152,7 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
     result = _result(run, state, best_step=best_step, metrics=named)
     effort = record.measure_effort(run)
     if not run.ranks.is_first:
-        return result, None  # nobody waits for the first one's files and plots: they may take long
+        return result, None  # nobody waits for the first one's files: they may take long
     result = record.write_results(run, prepared, model, evaluations, result)
     # From the start_time in run.json, and finish_recording writes the matching end_time: the summary and
     # `runwright runs` show the same duration.

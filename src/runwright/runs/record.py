@@ -20,16 +20,15 @@ from runwright.config.permissions import granted
 from runwright.config.redaction import redact
 from runwright.dataset.first_look import describe
 from runwright.dataset.load import LoadedData
-from runwright.report.page.records import read_json
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, peak_memory_bytes, write_summary
 from runwright.runs import outputs
 from runwright.runs.data_identity import DATA_FILE, check_data, record_data
 from runwright.runs.folder import CONFIG_FILE, OVERRIDES_FILE, read_run, this_process, update_status
-from runwright.runs.page import is_cheap, write_report
+from runwright.runs.page import write_report
 from runwright.runs.resume import record_resume
 from runwright.runs.states import TRACEBACK_FILE, ended_runs, mark_all
-from runwright.store import cache_root, write_json
+from runwright.store import cache_root, read_json, write_json
 from runwright.tokenizer.trained import keep_trained
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
@@ -50,6 +49,7 @@ LOG_FILE = "log.txt"
 PROVENANCE_FILE = "provenance.json"
 MODELS_FILE = "models.json"
 SOURCE_FOLDER = "source"
+MAX_PREDICTIONS_BYTES = 25 * 2**20  # for a page at the end: reading them takes about half a second
 MAX_DEATHS_NAMED = 2  # of earlier runs that died; a reader of a log wants to know of its own
 
 
@@ -208,7 +208,7 @@ def write_results(
     evaluations: Mapping[str, Evaluation],
     result: RunResult,
 ) -> RunResult:
-    """Write best model, predictions, tables and plots; the result with its intervals and all files."""
+    """Write best model, predictions and tables; the result with its intervals and all files."""
     task, splits = prepared.task, prepared.data.splits
     paths = {"best": outputs.export_best(run.folder, model, prepared.tokenizer, task=task)}
     intervals: dict[str, Interval] = {}
@@ -225,13 +225,7 @@ def write_results(
     final = {curves.final_name(name): value for name, value in result.metrics.items()}
     best = result.global_step if result.best_step is None else result.best_step
     run.tracker.log_metrics(final, step=best)
-    paths |= outputs.write_plots(
-        run.folder,
-        prepared=prepared,
-        evaluations=evaluations,
-        curves=read_curves(run.folder / JOURNAL_FILE),
-        best_step=result.best_step,
-    )
+    outputs.write_charts(run.folder, prepared=prepared)
     about = outputs.about_model(run.config, task, splits, step=best)
     run.tracker.log_model(paths["best"], about=about)
     for name, path in paths.items():
@@ -281,7 +275,7 @@ def record_summary(
 
 def _write_page(run: Run) -> None:
     """Write report.html, where that takes less than a second; an error in it is no error of the run."""
-    if not is_cheap(run.folder):
+    if sum(file.stat().st_size for file in run.folder.glob("predictions/*.jsonl")) > MAX_PREDICTIONS_BYTES:
         logger.info("no report.html, since there are many predictions: runwright report %s", run.folder)
         return
     try:

@@ -240,7 +240,7 @@ class Task:
         return self.label_names[int(value)]
 
     def comparison(self, predictions: Any) -> tuple[np.ndarray, np.ndarray] | None:
-        """Predicted and expected values for tables and plots, also of words; None where either is missing.
+        """Predicted and expected values for tables, also of words; None where either is missing.
 
         Classes [M] int64, sets of classes [M, C] bool or numbers [M] float64; M need not be N.
         """

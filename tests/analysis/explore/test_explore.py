@@ -301,7 +301,7 @@ def test_the_command_prints_writes_and_gives_json(tmp_path, capsys):
     assert "66.7 %" in shown  # 36 of 54
     written = (tmp_path / "out" / "explore" / "csv.html").read_text(encoding="utf-8")
     assert "review" in written
-    assert re.findall(r'data-kind="(\w+)"', written) == ["curves", "curves", "bars"]
+    assert re.findall(r'data-kind="(\w+)"', written) == ["curves", "bars"]
     assert main(["explore", *overrides, "--json", "--no-tokens", "--output", str(tmp_path / "x.html")]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["tables"]["splits"][0]["rows"] == 54

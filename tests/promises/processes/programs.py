@@ -63,13 +63,11 @@ ASSIGNMENTS = ("by cost", "prefix", "reversed", "last rank")
 
 
 def execute_run(folder: Path, *, dtype: str = "float32") -> int:
-    """A whole run, begun or gone on with; without its plots, which take longer than the rest of it."""
+    """A whole run, begun or gone on with."""
     from runwright import build
     from runwright.errors import RunwrightError
-    from runwright.runs import outputs
     from runwright.runs.execute import execute
 
-    outputs.write_plots = lambda *_, **__: {}
     build_model = build.build_model
     build.build_model = lambda *given, **named: build_model(*given, **named).to(getattr(torch, dtype))
     try:

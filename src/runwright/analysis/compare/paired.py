@@ -24,8 +24,8 @@ from runwright.errors import RunwrightError
 from runwright.metric.bootstrap import make_metric
 from runwright.metric.means import ratio
 from runwright.predictions import Ragged, select
-from runwright.report.page.records import read_json
 from runwright.runs.folder import CONFIG_FILE, read_config
+from runwright.store import read_json
 from runwright.task.labels import positive_class
 from runwright.types import Interval, Metric, Predictions
 

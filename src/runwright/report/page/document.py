@@ -34,11 +34,6 @@ class Chart:
     data: dict[str, Any]
     whole: bool = False  # takes the whole width
 
-    @property
-    def label(self) -> str:
-        """For readers that see no picture."""
-        return f"{self.title}: {self.about}" if self.about else self.title
-
 
 class Cell(NamedTuple):
     """A cell of a table that is more than its text."""
@@ -132,7 +127,10 @@ def render(page: Page) -> str:
     text = _template().render(
         page=page,
         sections=sections,
-        charts=[{"kind": chart.kind, "label": chart.label, **_finite(chart.data)} for chart in charts],
+        charts=[  # the label is for readers that see no picture
+            {"kind": one.kind, "label": f"{one.title}: {one.about}".removesuffix(": "), **_finite(one.data)}
+            for one in charts
+        ],
         style=style,
         script=script,
         policy=(

@@ -42,7 +42,6 @@ def run_page(record: RunRecord) -> str:
         Section("examples", "Worst examples", [_worst_examples(record)]),
         Section("data", "Data", list(_data(record))),
         Section("origin", "What ran", list(_origin(record))),
-        Section("next", "Next", _commands(record, status)),
     ]
     return document.render(
         Page(
@@ -72,10 +71,9 @@ def _facts(record: RunRecord) -> Iterator[str]:
 
 def _cards(record: RunRecord) -> Iterator[Card]:
     """The metric of the best model on each split, then other metrics of the last split, then rates."""
-    whole = [key for key in record.metrics if key.count("/") == 1]
-    splits = list(dict.fromkeys(key.partition("/")[0] for key in whole))
+    splits = record.splits
     main = [f"{split}/{record.best_metric}" for split in reversed(splits)]
-    others = [key for key in whole if splits and key.startswith(f"{splits[-1]}/")]
+    others = [key for key in record.whole if key.startswith(f"{splits[-1]}/")]
     others.sort(key=lambda key: key.endswith("/loss"))  # it says least to a person
     keys = [key for key in dict.fromkeys([*main, *others]) if key in record.metrics]
     for key in keys[:MAX_CARDS]:
@@ -95,8 +93,7 @@ def _cards(record: RunRecord) -> Iterator[Card]:
 def _metrics(record: RunRecord) -> list[Table | Text | Sequence[Chart]]:
     metrics, references = record.metrics, record.summary.get("references", {})
     intervals = record.summary.get("intervals", {})
-    whole = [key for key in metrics if key.count("/") == 1]
-    splits = list(dict.fromkeys(key.partition("/")[0] for key in whole))
+    whole, splits = record.whole, record.splits
     published = [name for name, values in references.items() if any(key in values for key in whole)]
 
     def cell(key: str) -> Cell:
@@ -126,21 +123,13 @@ def _prediction_chart(record: RunRecord, split: str, rows: list[dict[str, Any]])
         return None
     if all(type(value) in (int, float) for pair in pairs for value in pair):
         predicted, expected = np.array(pairs, dtype=float).T
-    elif all(isinstance(value, str) and value in positions for pair in pairs for value in pair):
+        groups = [str(row.get(record.group_column)) for row in rows] if record.group_column else None
+        texts = [_text_of(record, row) for row in rows]
+        return charts.scatter_chart(split, predicted, expected, texts=texts, groups=groups)
+    if all(isinstance(value, str) and value in positions for pair in pairs for value in pair):
         predicted, expected = np.array([[positions[value] for value in pair] for pair in pairs]).T
-    else:
-        return None
-    column = record.group_column
-    names, groups = np.unique([str(row.get(column)) for row in rows], return_inverse=True)
-    return charts.prediction_chart(
-        split,
-        predicted,
-        expected,
-        labels=list(positions),
-        texts=[_text_of(record, row) for row in rows],
-        groups=groups if column else None,
-        group_names=names.tolist() if column else (),
-    )
+        return charts.matrix_chart(split, predicted, expected, list(positions))
+    return None
 
 
 def _thresholds(record: RunRecord) -> Iterator[Chart]:
@@ -210,7 +199,7 @@ def _text_of(record: RunRecord, example: Mapping[str, Any]) -> str:
 
 
 def _data(record: RunRecord) -> Iterator[Table | Text | list[Chart | None]]:
-    yield [charts.lengths_chart(record.numbers), charts.classes_chart(record.numbers)]
+    yield [*record.charts]
     prints = record.data.get("fingerprints", {})
     rows = [[split, Cell(value_text(text), kind="mono")] for split, text in prints.items()]
     yield Table(title="Fingerprints of the content", columns=["split", "fingerprint"], rows=rows)
@@ -253,7 +242,7 @@ def _origin(record: RunRecord) -> Iterator[Table | Text]:
         diff = f"{diff[:MAX_DIFF]}\n… {len(diff) - MAX_DIFF:,} characters more"
     lines = "\n".join(f"{name}=={version}" for name, version in packages.items())
     folded = {
-        "Configuration": record.config_text,
+        "Configuration": (record.folder / "config.yaml").read_text(encoding="utf-8"),
         "Difference to the commit": diff,
         f"{len(packages)} packages": lines,
     }
@@ -266,15 +255,3 @@ def _hardware(hardware: Mapping[str, Any]) -> Iterator[str]:
     if hardware.get("memory_bytes"):
         yield f"{hardware['memory_bytes'] / 2**30:.0f} GiB"
     yield from map(value_text, hardware.get("gpus") or [])
-
-
-def _commands(record: RunRecord, status: str) -> list[Text]:
-    run = shlex.quote(record.folder.name.rpartition("-")[2])
-    if status != "FINISHED":
-        return [Text(text=f"runwright train --resume {run}", is_code=True)]
-    lines = (
-        f"runwright evaluate {run}           # metrics again, or on other data",
-        f"runwright predict {run} 'a text'   # predictions for a text or a file",
-        f"runwright report {run} --open      # this page",
-    )
-    return [Text(text="Where the folder with outputs/ is:"), Text(text="\n".join(lines), is_code=True)]
