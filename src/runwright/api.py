@@ -41,16 +41,20 @@ def run(
 
 
 def evaluate(
-    run: str | Path, overrides: Sequence[str] = (), *, splits: Sequence[str] | None = None
+    run: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    splits: Sequence[str] | None = None,
+    logits: bool = False,
 ) -> list[EvaluateResult]:
     """Evaluate a run's best model on its own splits, or on other data chosen by overrides.
 
-    `run` is a run folder, id or `latest`. `splits` defaults to all but train.
+    `run` is a run folder, id or `latest`. `splits` defaults to all but train. `logits` keeps raw outputs.
     """
     from runwright.inference.evaluate import evaluate_run
     from runwright.runs.folder import BEST_MODEL, resolve_run
 
-    return evaluate_run(resolve_run(str(run), needs=BEST_MODEL), overrides, splits=splits)
+    return evaluate_run(resolve_run(str(run), needs=BEST_MODEL), overrides, splits=splits, logits=logits)
 
 
 def predict(
@@ -72,4 +76,5 @@ def predict(
     folder = resolve_run(str(run), needs=BEST_MODEL)
     finished = load_run(folder, generation=strategy_of(folder, overrides))
     checked = as_records(records, choose_columns(finished))
-    return PredictResult(predictions=list(predict_records(finished, checked, all_scores=all_scores)))
+    predictions = list(predict_records(finished, checked, all_scores=all_scores))
+    return PredictResult(predictions=predictions, speed=finished.speed)

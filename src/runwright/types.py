@@ -249,6 +249,24 @@ class Hypotheses:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Speed:
+    """Time of a training, an evaluation or predictions, and how much was computed in it."""
+
+    seconds: float  # in steps or batches alone
+    num_samples: int  # each as often as it was seen
+    num_steps: int  # updates, or batches of an evaluation
+    flops: float  # 6 N T in training, 2 N T else: T tokens without padding, N parameters but embeddings
+
+    @property
+    def samples_per_second(self) -> float:
+        return self.num_samples / self.seconds if self.seconds else math.nan
+
+    @property
+    def steps_per_second(self) -> float:
+        return self.num_steps / self.seconds if self.seconds else math.nan
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunResult:
     """Results of a finished run."""
 
@@ -261,6 +279,7 @@ class RunResult:
     best_step: int | None
     ledger: str  # equal for runs that saw the same data in the same order
     paths: dict[str, Path]  # best, config, log, journal, predictions/<split>, tables/…, plots/…
+    speed: Speed  # of the training
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -273,6 +292,8 @@ class EvaluateResult:
     metrics: dict[str, float]
     intervals: dict[str, Interval]
     folder: Path | None  # where predictions and tables were written
+    speed: Speed
+    logits: Path | None = None  # an npz file, where it was asked for
     warning: str = ""  # where the rows are not those of the run's own split, or some were in train
     notes: Sequence[str] = ()  # on what labels and metrics mean
 
@@ -282,3 +303,4 @@ class PredictResult:
     """Predictions in the order of the input."""
 
     predictions: list[dict[str, Any]]  # the record with `predicted`, `score`, on demand `scores`
+    speed: Speed

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="run folder, id, latest or latest:NAME")
     help_text = "may be repeated; default: all but train"
     parser.add_argument("--split", metavar="NAME", action="append", help=help_text)
+    parser.add_argument("--logits", action="store_true", help="keep raw outputs: predictions/SPLIT.npz")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
     add_zero_shot_flags(parser, from_data=True)
 
@@ -38,6 +39,11 @@ def execute(args: argparse.Namespace) -> int:
     folder = resolve_run(args.run, needs=BEST_MODEL)
     from runwright.inference.evaluate import evaluate_run, show_results
 
-    options = {"splits": args.split, "device": args.device, "allow_shadow": args.allow_shadow}
+    options = {
+        "splits": args.split,
+        "logits": args.logits,
+        "device": args.device,
+        "allow_shadow": args.allow_shadow,
+    }
     show_results(evaluate_run(folder, args.overrides, hypotheses=hypotheses, **options))
     return 0

@@ -60,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="default: by the name of --output, else jsonl",
     )
     parser.add_argument("--all-scores", action="store_true", help="the score of every class")
+    parser.add_argument(
+        "--logits", metavar="FILE", type=Path, help="raw outputs of the model, as an .npz file"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
     add_zero_shot_flags(parser, from_data=False)
     add_generation_flags(parser)
@@ -97,6 +100,7 @@ def execute(args: argparse.Namespace) -> int:
         device=args.device,
         hypotheses=hypotheses,
         generation=generation_overrides(args),
+        logits=args.logits and output_path(args.logits, endings=[".npz"]),
     )
     if not count:
         print(f"{args.file or 'standard input'}: no row to predict", file=sys.stderr)

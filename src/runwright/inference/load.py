@@ -23,17 +23,18 @@ from runwright.inference.records import Columns, Records, in_chunks, texts_of
 from runwright.inference.zero_shot import ZeroShot
 from runwright.model.configuration import auto_class, quiet_transformers
 from runwright.model.padding_free import use_padding_free
+from runwright.model.parameters import count_but_embeddings
 from runwright.report.progress import Progress
 from runwright.runs.folder import RUN_FILE, has_model, read_run, read_saved
 from runwright.runs.resume import override_key, with_overrides
 from runwright.runs.states import TRACEBACK_FILE, UNENDED, look_at
 from runwright.tokenizer.pretrained import load_pretrained
 from runwright.trainer.environment import share_of_cores
-from runwright.trainer.evaluate import predict
+from runwright.trainer.evaluate import Tally, predict
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.processes import set_threads, start_ranks
 from runwright.trainer.ranks import Ranks
-from runwright.types import Hypotheses, Metric
+from runwright.types import Hypotheses, Metric, Speed
 
 CHUNK_RECORDS = 2048  # read, sorted by length and predicted together; bounds the memory
 
@@ -52,6 +53,18 @@ class FinishedRun:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     progress: Progress = field(default_factory=lambda: Progress(enabled=False))
     stop: None = None
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def speed(self) -> Speed:
+        """What the predictions so far took; written texts are not among the FLOPs."""
+        tally = self.tally
+        return Speed(
+            seconds=tally.seconds,
+            num_samples=tally.num_examples,
+            num_steps=tally.num_batches,
+            flops=2.0 * tally.num_tokens * count_but_embeddings(self.model),
+        )
 
 
 def load_run(
@@ -238,6 +251,6 @@ def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]], *, fir
     if not examples:
         return run.task.assemble_records(None, columns)
     prepared = PreparedExamples([record_batch(examples)], cache_note="in memory")
-    options: Any = {"max_tokens": run.options.evaluate_tokens, "ranks": run.ranks}
+    options: Any = {"max_tokens": run.options.evaluate_tokens, "ranks": run.ranks, "tally": run.tally}
     predictions = predict(run.model, run.task, prepared, **options)
     return run.task.assemble_records(predictions, columns)

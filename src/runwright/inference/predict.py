@@ -14,6 +14,7 @@ import numpy as np
 
 from runwright.errors import ConfigError
 from runwright.inference.load import choose_columns, load_run, open_records, predict_records, strategy_of
+from runwright.inference.logits import keeping_logits
 from runwright.inference.records import OBJECTS, as_records, texts_of
 from runwright.inference.stream import chat, stream_text
 from runwright.report.progress import Progress
@@ -35,11 +36,12 @@ def predict_to_stream(
     device: str | None,
     hypotheses: Hypotheses | None = None,
     generation: Sequence[str] = (),
+    logits: Path | None = None,
 ) -> int:
     """Predict texts, a file or standard input with the run in `folder`; returns the number of records.
 
-    `generation` are overrides of how texts are generated. One prompt is answered by its text alone, token by
-    token, unless a format is asked for.
+    `generation` are overrides of how texts are generated, `logits` is a file for the raw outputs. One prompt
+    is answered by its text alone, token by token, unless a format is asked for.
     """
     if output is None and output_format == "npy":
         raise ConfigError("--output: given nothing, expected a file for the vectors")
@@ -61,7 +63,11 @@ def predict_to_stream(
             raise ConfigError(f"--output: given {str(output)!r}, which is the input; expected another file")
     # Read twice: any record may have one column more.
     header = csv_columns(records) if output_format == "csv" and not texts else ()
-    with Progress(enabled=output is not None) as progress, progress.counting("predict") as on_progress:
+    with (
+        keeping_logits(run.task, logits),
+        Progress(enabled=output is not None) as progress,
+        progress.counting("predict") as on_progress,
+    ):
         predicted = predict_records(
             run, records, all_scores=all_scores, columns=columns, on_progress=on_progress
         )

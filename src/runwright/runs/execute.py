@@ -25,6 +25,7 @@ from runwright.config.secrets import reveal
 from runwright.config.targets import instantiate
 from runwright.errors import CheckpointError, ConfigError, RunwrightError
 from runwright.model.padding_free import is_padding_free
+from runwright.model.parameters import count_but_embeddings
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, print_summary
@@ -48,7 +49,7 @@ from runwright.trainer.processes import end_ranks, open_store
 from runwright.trainer.sharding import gathered, release
 from runwright.trainer.step import Stepper, StepResult
 from runwright.trainer.stream import StreamBatches
-from runwright.types import RunResult
+from runwright.types import RunResult, Speed
 from runwright.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -152,6 +153,12 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
         best_step=best_step,
         ledger=state.ledger,
         paths={},
+        speed=Speed(
+            seconds=state.train_seconds,
+            num_samples=state.num_examples,
+            num_steps=state.step,
+            flops=6.0 * state.real_tokens * count_but_embeddings(model),
+        ),
     )
     effort = record.measure_effort(run)
     if not run.ranks.is_first:

@@ -257,7 +257,6 @@ def record_summary(
         before={name: float(at_start[name]) for name in result.metrics if name in at_start},
         references=run.config.get("references", {}),
         seconds=run.seconds,
-        num_examples=state.num_examples,
         real_tokens=state.real_tokens,
         padded_tokens=state.padded_tokens,
         peak_memory_bytes=peak_memory_bytes(),

@@ -7,6 +7,7 @@ is computed from them, so neither the number of processes nor the order of batch
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,16 @@ class Evaluation:
     tables: dict[str, np.ndarray]  # metrics that are arrays, such as a confusion matrix
 
 
+@dataclass(slots=True)
+class Tally:
+    """What predictions took so far; `predict` adds to it."""
+
+    seconds: float = 0.0
+    num_examples: int = 0
+    num_batches: int = 0
+    num_tokens: int = 0  # without padding
+
+
 @torch.inference_mode()
 def predict(
     model: torch.nn.Module,
@@ -41,13 +52,14 @@ def predict(
     ranks: Ranks,
     on_progress: Callable[[int, int], None] | None = None,
     stop: StopFlag | None = None,
+    tally: Tally | None = None,
 ) -> Any:
     """Predictions for every example, each exactly once, in the order of example ids, on every rank.
 
     `max_tokens` bounds the padded tokens of one forward. `on_progress` gets examples done and in all.
     Raises EvaluationStopped on every rank where a signal came to one of them.
     """
-    was_training = model.training
+    was_training, began = model.training, time.perf_counter()
     model.eval()
     task.start_evaluation(examples.example_ids)
     batches = cut_batch(task.evaluation_widths(examples.widths), Cut(microbatch_tokens=max_tokens))
@@ -76,6 +88,11 @@ def predict(
     everything = join(parts)
     count = len(everything.example_ids)
     assert count == len(examples), f"{count} predictions for {len(examples)} examples"
+    if tally:
+        tally.seconds += time.perf_counter() - began
+        tally.num_examples += count
+        tally.num_batches += len(batches)
+        tally.num_tokens += int(examples.lengths.sum())
     return everything
 
 
