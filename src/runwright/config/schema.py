@@ -17,12 +17,12 @@ from runwright.config.signature import Signature, read_signature
 from runwright.config.targets import DOOR_OPENERS, GROUPS, check_target, door_openers, objects_for
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
-ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "launch": "LaunchOptions"}
+ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "log": "LogOptions", "launch": "LaunchOptions"}
 SUITS = OptionType(kind="list", items=(OptionType(kind="str"),))
 
 
 def root_signature(key: str) -> Signature:
-    """The options of the root (""), of `seeds` or of `launch`."""
+    """The options of the root (""), of `seeds`, of `log` or of `launch`."""
     signature = read_signature("runwright.config.options", ROOT_NODES[key])
     assert signature is not None
     return signature

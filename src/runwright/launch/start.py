@@ -61,7 +61,7 @@ def start(
         text = f"environment: waiting for {world_size() - 1} other processes: {describe_launch()}"
         print(text, file=sys.stderr, flush=True)
     with ExitStack() as stack:
-        folder = None
+        folder, mode = None, "auto"
         if rank() == 0:
             folder, resumed = _choose_folder(overrides, resume, resolved, allow_shadow=allow_shadow)
             if world_size() == 1 and resumed and (reason := why_finished(folder, resumed)):
@@ -72,7 +72,7 @@ def start(
             stack.enter_context(catch_signals(StopFlag(at_once=True)))
             # Before torch is imported: a wrong configuration costs nothing here either.
             config = reveal(read_saved(folder))
-            options = LaunchOptions(**config["launch"])
+            options, mode = LaunchOptions(**config["launch"]), config["log"]["progress"]
             if is_joined:
                 check_num_processes(options.num_processes)
                 precision, device = config["trainer"]["precision"], config["trainer"]["device"]
@@ -82,7 +82,7 @@ def start(
                 print(f"run {folder}: starting {options.num_processes} {noun}", file=sys.stderr, flush=True)
                 if options.num_processes > 1 or options.max_restarts > 0:
                     return launch(folder, options, num_threads=config["trainer"]["num_threads"], lock=lock)
-        module = import_execute()
+        module = import_execute(mode=mode)
         module.execute(module.share_folder(folder) if is_joined else folder)
     return 0
 

@@ -82,8 +82,8 @@ def _execute(folder: Path) -> RunResult:
     config = reveal(read_saved(folder), but="tracker" if environment.rank() else "")
     options, first = build.build_options(config), not environment.rank()
     with (
-        run_logging(folder, first=first, redact=Redactor().text),
-        Progress(enabled=first, stages_before=1) as progress,
+        run_logging(folder, first=first, redact=Redactor().text, level=config["log"]["level"]),
+        Progress(enabled=first, mode=config["log"]["progress"], stages_before=1) as progress,
     ):
         with progress.starting("starting the processes"):
             num_threads = options.num_threads or environment.share_of_cores(environment.local_world_size())
@@ -185,8 +185,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         stepper = build.build_stepper(run.config, model=make_model(), task=task, ranks=run.ranks)
     attention = "padding_free" if is_padding_free(stepper.model) else "padded"
     if run.ranks.is_first:
-        record.record_models(run)
-        run.tracker.log_tags({"attention": attention})
+        record.record_models(run, attention=attention)
     batches = build.build_batches(run.config, prepared, ranks=run.ranks, padded=attention == "padded")
     plan = make_plan(options, steps_per_epoch=batches.steps_per_epoch)
     scheduler = build.build_scheduler(run.config, stepper.optimizer, total_steps=plan.total_steps)
@@ -203,6 +202,8 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     def show(state: TrainingState, by_split: Mapping[str, Mapping[str, float]]) -> None:
         for line in table.lines(state.step, by_split, is_best=state.best_step == state.step):
             run.progress.keep(line)
+        if table.details:
+            logger.debug("all metrics of %s", table.details)  # for log.txt
         if run.ranks.is_first and run.samples:
             record.record_samples(run, state.step)
 
@@ -221,7 +222,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         on_evaluation=show,
     )
     run.stop.at_once = False
-    with run.progress.training(total=plan.total_steps, done=state.step):
+    with run.progress.training(total=plan.total_steps, done=state.step, steps_per_epoch=plan.steps_per_epoch):
         code = loop.run(state)
     checkpoints.wait()
     run.ranks.barrier()  # the others read what the first one wrote
