@@ -88,20 +88,27 @@ def test_typed_results_tell_time_speed_and_operations(several: runwright.RunResu
     assert told.samples_per_second == 2 / told.seconds > 0
 
 
-def test_outputs_of_tags_are_those_of_each_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture(scope="module")
+def tags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that finds places among words."""
     rows = [{"words": ["in", word, "."], "tags": ["O", "B-place", "O"]} for word in WORDS * 4]
-    run = trained(tmp_path, rows, "task=token_classification", "metric=[span_f1]").folder
+    more = ["task=token_classification", "metric=[span_f1]", "trainer.max_steps=12"]
+    return trained(tmp_path_factory.mktemp("tags"), rows, *more).folder
+
+
+def test_outputs_of_tags_are_those_of_each_token(
+    tags: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "logits.npz"
-    capsys.readouterr()
-    assert main(["predict", str(run), "in film .", "in .", "--logits", str(file)]) == 0
-    tags = [json.loads(line)["predicted_tags"] for line in capsys.readouterr().out.splitlines()]
+    assert main(["predict", str(tags), "in film .", "in .", "--logits", str(file)]) == 0
+    expected = [json.loads(line)["predicted_tags"] for line in capsys.readouterr().out.splitlines()]
     with np.load(file, allow_pickle=False) as archive:
         assert archive["logits.lengths"].tolist() == [5, 4]  # with [CLS] and [SEP]
         assert archive["row_ids"].tolist() == [0, 1]
         names, values = archive["label_names"], archive["logits.values"]
     assert values.shape == (9, len(names))
-    assert names[values[1:4].argmax(axis=1)].tolist() == tags[0]
-    assert names[values[6:8].argmax(axis=1)].tolist() == tags[1]
+    assert names[values[1:4].argmax(axis=1)].tolist() == expected[0]
+    assert names[values[6:8].argmax(axis=1)].tolist() == expected[1]
 
 
 def test_outputs_over_a_vocabulary_are_refused() -> None:
@@ -110,3 +117,12 @@ def test_outputs_over_a_vocabulary_are_refused() -> None:
 
     with pytest.raises(ConfigError, match="--logits: given a run whose problem is texts, expected classes"):
         require_logits(Writing())
+
+
+def test_a_page_of_predictions_and_the_report_mark_the_tags(tags: Path, tmp_path: Path) -> None:
+    for flags in (["--html", str(tmp_path / "a.html")], ["--output", str(tmp_path / "b.html")]):
+        assert main(["predict", str(tags), "in film .", "in plot .", *flags]) == 0
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert page == (tmp_path / "b.html").read_text(encoding="utf-8")
+    assert 'in <mark class="marked">film<sub>place</sub></mark> .' in page
+    assert '<mark class="right">' in (tags / "report.html").read_text(encoding="utf-8")

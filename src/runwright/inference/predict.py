@@ -17,6 +17,7 @@ from runwright.inference.load import choose_columns, load_run, open_records, pre
 from runwright.inference.logits import keeping_logits
 from runwright.inference.records import OBJECTS, as_records, texts_of
 from runwright.inference.stream import chat, stream_text
+from runwright.report.page.marks import predictions_page
 from runwright.report.progress import Progress
 from runwright.report.tables import RecordWriter, csv_columns
 from runwright.store import written_whole
@@ -74,6 +75,10 @@ def predict_to_stream(
         if output and output_format == "npy":
             return _write_vectors(output, predicted)
         with _opened(output) as stream:
+            if output_format == "html":
+                rows = list(predicted)
+                stream.write(predictions_page(rows, title=f"Predictions of {folder.name}"))
+                return len(rows)
             writer, count = RecordWriter(stream, format_name=output_format, columns=header), 0
             for record in predicted:
                 writer.write(record)
