@@ -17,19 +17,27 @@ def run(
     """Compose, check and execute an experiment in this process.
 
     `folder` is where to look for the user's `conf/` (default: the current folder). Raises ConfigError with
-    every mistake before anything is loaded.
+    every mistake before anything is loaded. Called by all processes of accelerate's `notebook_launcher` or of
+    torchrun, it is one run of them all.
     """
     from runwright.config.compose import compose_checked
     from runwright.config.permissions import grant
     from runwright.dataset.readers.addresses import require_files
-    from runwright.runs.execute import execute
+    from runwright.launch.start import check_launch
+    from runwright.runs.execute import execute, share_folder
     from runwright.runs.folder import create
     from runwright.runs.lock import run_lock
     from runwright.runs.states import noting_the_end
+    from runwright.trainer.environment import join_launch, rank
 
     grant(packages=allow_packages)
+    is_joined = join_launch("train")
+    if rank():
+        return execute(share_folder(None))
     composed = compose_checked(list(overrides), folder=folder)
     require_files(composed.config["dataset"])
+    if is_joined:
+        check_launch(composed.config)
     created = create(
         composed.config,
         overrides=composed.overrides,
@@ -37,7 +45,7 @@ def run(
         unresolved=composed.unresolved,
     )
     with run_lock(created), noting_the_end(created):
-        return execute(created)
+        return execute(share_folder(created) if is_joined else created)
 
 
 def evaluate(

@@ -34,7 +34,7 @@ _SCHEME = r"[a-zA-Z][a-zA-Z0-9+.\-]*://"
 # Up to the last @ of the address: an unquoted password may hold one. References to variables are no secrets.
 _URI_PASSWORD = re.compile(rf"({_SCHEME}[^\s/:@'\"]*:)(?!\$\{{)([^\s/'\"]+)(?=@)")
 _URI_TOKEN = re.compile(r"(https?://)(?!\$\{)([^\s/:@'\"]{12,})(?=@)")  # a name alone; a user's is shorter
-# Tokens of the hub, GitHub, OpenAI, Slack and AWS tell by their beginning what they are; and those of headers.
+# Tokens of the hub, GitHub, OpenAI, Slack and AWS tell by their beginning what they are; and in headers.
 _TOKEN = re.compile(
     r"\b(?:hf_|gh[opsu]_|github_pat_|sk-|xox[abp]-|AKIA)[A-Za-z0-9_\-]{16,}|(?<=[Bb]earer )[\w.~+/\-]{12,}=*"
 )
