@@ -248,14 +248,15 @@ class Hypotheses:
     multi_label: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Speed:
-    """Time of a training, an evaluation or predictions, and how much was computed in it."""
+    """Time of a training, an evaluation or predictions, and how much was computed in it so far."""
 
-    seconds: float  # in steps or batches alone
-    num_samples: int  # each as often as it was seen
-    num_steps: int  # updates, or batches of an evaluation
-    flops: float  # 6 N T in training, 2 N T else: T tokens without padding, N parameters but embeddings
+    seconds: float = 0.0  # in steps or batches alone
+    num_samples: int = 0  # each as often as it was seen
+    num_steps: int = 0  # updates, or batches of an evaluation
+    num_tokens: int = 0  # read, without padding
+    flops_per_token: float  # 6 N in training, else 2 N: N parameters, embeddings left out
 
     @property
     def samples_per_second(self) -> float:
@@ -264,6 +265,10 @@ class Speed:
     @property
     def steps_per_second(self) -> float:
         return self.num_steps / self.seconds if self.seconds else math.nan
+
+    @property
+    def flops(self) -> float:
+        return self.flops_per_token * self.num_tokens
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

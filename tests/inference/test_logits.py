@@ -115,7 +115,7 @@ def test_outputs_over_a_vocabulary_are_refused() -> None:
     class Writing:
         problem = "texts"
 
-    with pytest.raises(ConfigError, match="--logits: given a run whose problem is texts, expected classes"):
+    with pytest.raises(ConfigError, match="--logits: Writing keeps no outputs, expected a run of classes"):
         require_logits(Writing())
 
 

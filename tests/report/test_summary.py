@@ -39,7 +39,7 @@ def summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunSummary:
             "no": {"x": 1.0},
         },
         seconds={"data": 12.0, "train": 100.0, "evaluate": 20.0, "save": 3.0, "all": 140.0},
-        speed=Speed(seconds=100.0, num_samples=8000, num_steps=250, flops=5.4e12),
+        speed=Speed(seconds=100.0, num_samples=8000, num_steps=250, num_tokens=90_000, flops_per_token=6e7),
         real_tokens=90_000,
         padded_tokens=100_000,
         peak_memory_bytes=3 * 2**30,

@@ -39,11 +39,7 @@ def execute(args: argparse.Namespace) -> int:
     folder = resolve_run(args.run, needs=BEST_MODEL)
     from runwright.inference.evaluate import evaluate_run, show_results
 
-    options = {
-        "splits": args.split,
-        "logits": args.logits,
-        "device": args.device,
-        "allow_shadow": args.allow_shadow,
-    }
-    show_results(evaluate_run(folder, args.overrides, hypotheses=hypotheses, **options))
+    options = {"splits": args.split, "device": args.device, "allow_shadow": args.allow_shadow}
+    results = evaluate_run(folder, args.overrides, hypotheses=hypotheses, logits=args.logits, **options)
+    show_results(results)
     return 0

@@ -34,7 +34,6 @@ from runwright.runs.evaluate import evaluate_split
 from runwright.runs.folder import claim_folder, read_saved, seen_from_here
 from runwright.runs.resume import override_key, recorded_overrides, with_overrides
 from runwright.store import cache_root, write_json
-from runwright.trainer.evaluate import Tally
 from runwright.types import EvaluateResult, Hypotheses
 
 logger = logging.getLogger(__name__)
@@ -98,12 +97,9 @@ def evaluate_run(
             logger.warning("%s: %s", split, text)
         run = replace(run, metrics=build.build_metrics(config, positive=run.task.positive), progress=progress)
         results = [
-            _evaluate(
-                replace(run, tally=Tally()),
-                *(split, rows[split], config),
-                folder=output,
+            replace(
+                _evaluate(run, split, rows[split], config, folder=output, logits=logits),
                 warning=warnings.get(split, ""),
-                logits=output / "predictions" / f"{split}.npz" if logits else None,
             )
             for split in names
         ]
@@ -116,19 +112,14 @@ def evaluate_run(
 
 
 def _evaluate(
-    run: FinishedRun,
-    split: str,
-    rows: Any,
-    config: Mapping[str, Any],
-    *,
-    folder: Path,
-    warning: str,
-    logits: Path | None,
+    run: FinishedRun, split: str, rows: Any, config: Mapping[str, Any], *, folder: Path, logits: bool
 ) -> EvaluateResult:
     """Evaluate one split; its predictions and tables are written to the folder."""
     key, cache, task = {"rows": rows._fingerprint}, cache_root() / "examples", run.task
     examples = build.encode_rows(run.config, rows, task, run.tokenizer, split=split, key=key, folder=cache)
-    with keeping_logits(task, logits):
+    run = replace(run, speed=replace(run.speed, seconds=0.0, num_samples=0, num_steps=0, num_tokens=0))
+    file = folder / "predictions" / f"{split}.npz" if logits else None
+    with keeping_logits(task, file):
         evaluation = evaluate_split(run, split, model=run.model, task=task, examples=examples, rows=rows)
     outputs.write_split(folder, split, rows=rows, task=task, evaluation=evaluation)
     options = {"metrics": run.metrics, "group_names": task.group_names, "seed": config["seed"]}
@@ -140,8 +131,7 @@ def _evaluate(
         intervals=outputs.intervals(evaluation, split=split, **options),
         folder=folder,
         speed=run.speed,
-        logits=logits,
-        warning=warning,
+        logits=file,
         notes=[*task.label_notes({split: rows}), *build.metric_notes(config, task, {split: rows})],
     )
 

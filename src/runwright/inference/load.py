@@ -30,7 +30,7 @@ from runwright.runs.resume import override_key, with_overrides
 from runwright.runs.states import TRACEBACK_FILE, UNENDED, look_at
 from runwright.tokenizer.pretrained import load_pretrained
 from runwright.trainer.environment import share_of_cores
-from runwright.trainer.evaluate import Tally, predict
+from runwright.trainer.evaluate import predict
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.processes import set_threads, start_ranks
 from runwright.trainer.ranks import Ranks
@@ -53,18 +53,7 @@ class FinishedRun:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     progress: Progress = field(default_factory=lambda: Progress(enabled=False))
     stop: None = None
-    tally: Tally = field(default_factory=Tally)
-
-    @property
-    def speed(self) -> Speed:
-        """What the predictions so far took; written texts are not among the FLOPs."""
-        tally = self.tally
-        return Speed(
-            seconds=tally.seconds,
-            num_samples=tally.num_examples,
-            num_steps=tally.num_batches,
-            flops=2.0 * tally.num_tokens * count_but_embeddings(self.model),
-        )
+    speed: Speed  # of all predictions so far; texts that were written are not in its tokens
 
 
 def load_run(
@@ -118,6 +107,7 @@ def load_run(
         model=model.to(ranks.device).eval(),
         ranks=ranks,
         options=options,
+        speed=Speed(flops_per_token=2.0 * count_but_embeddings(model)),
     )
 
 
@@ -251,6 +241,6 @@ def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]], *, fir
     if not examples:
         return run.task.assemble_records(None, columns)
     prepared = PreparedExamples([record_batch(examples)], cache_note="in memory")
-    options: Any = {"max_tokens": run.options.evaluate_tokens, "ranks": run.ranks, "tally": run.tally}
+    options: Any = {"max_tokens": run.options.evaluate_tokens, "ranks": run.ranks, "speed": run.speed}
     predictions = predict(run.model, run.task, prepared, **options)
     return run.task.assemble_records(predictions, columns)

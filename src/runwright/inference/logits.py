@@ -32,10 +32,8 @@ class RawScores(PerExample):
 def require_logits(task: Any) -> None:
     """Raise ConfigError for a task whose outputs are not kept: over a vocabulary, vectors, hypotheses."""
     if task.problem not in KEPT or isinstance(task, ZeroShot):
-        kind = (
-            "asked for its own classes" if isinstance(task, ZeroShot) else f"whose problem is {task.problem}"
-        )
-        raise ConfigError(f"--logits: given a run {kind}, expected classes, numbers, tags or answers")
+        expected = "expected a run of classes, numbers, tags or answers"
+        raise ConfigError(f"--logits: {type(task).__name__} keeps no outputs, {expected}")
 
 
 @contextmanager

@@ -141,8 +141,8 @@ def check_launch(config: Mapping[str, Any]) -> None:
     """Raise ConfigError where a launcher started the processes otherwise than the configuration says."""
     launch, trainer = config["launch"], config["trainer"]
     check_num_processes(launch["num_processes"])
-    of_trainer = {"precision": trainer["precision"], "device": trainer["device"]}
-    check_accelerate_settings(**of_trainer, strategy=launch["strategy"])
+    options = {name: trainer[name] for name in ("precision", "device")}
+    check_accelerate_settings(**options, strategy=launch["strategy"])
 
 
 # Settings of `accelerate launch` that have no counterpart here, and what to do instead.

@@ -157,7 +157,8 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
             seconds=state.train_seconds,
             num_samples=state.num_examples,
             num_steps=state.step,
-            flops=6.0 * state.real_tokens * count_but_embeddings(model),
+            num_tokens=state.real_tokens,
+            flops_per_token=6.0 * count_but_embeddings(model),
         ),
     )
     effort = record.measure_effort(run)

@@ -20,7 +20,7 @@ from runwright.trainer.batches import Cut, cut_batch
 from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.step import to_device
-from runwright.types import Examples, Metric, Task
+from runwright.types import Examples, Metric, Speed, Task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,16 +30,6 @@ class Evaluation:
     predictions: Any  # of the task's prediction_type, in the order of example ids
     metrics: dict[str, float]  # loss and scalar metrics; `name/group` for each group
     tables: dict[str, np.ndarray]  # metrics that are arrays, such as a confusion matrix
-
-
-@dataclass(slots=True)
-class Tally:
-    """What predictions took so far; `predict` adds to it."""
-
-    seconds: float = 0.0
-    num_examples: int = 0
-    num_batches: int = 0
-    num_tokens: int = 0  # without padding
 
 
 @torch.inference_mode()
@@ -52,7 +42,7 @@ def predict(
     ranks: Ranks,
     on_progress: Callable[[int, int], None] | None = None,
     stop: StopFlag | None = None,
-    tally: Tally | None = None,
+    speed: Speed | None = None,
 ) -> Any:
     """Predictions for every example, each exactly once, in the order of example ids, on every rank.
 
@@ -88,11 +78,11 @@ def predict(
     everything = join(parts)
     count = len(everything.example_ids)
     assert count == len(examples), f"{count} predictions for {len(examples)} examples"
-    if tally:
-        tally.seconds += time.perf_counter() - began
-        tally.num_examples += count
-        tally.num_batches += len(batches)
-        tally.num_tokens += int(examples.lengths.sum())
+    if speed:
+        speed.seconds += time.perf_counter() - began
+        speed.num_samples += count
+        speed.num_steps += len(batches)
+        speed.num_tokens += int(examples.lengths.sum())
     return everything
 
 
