@@ -119,6 +119,13 @@ def test_outputs_over_a_vocabulary_are_refused() -> None:
         require_logits(Writing())
 
 
+def test_a_file_of_outputs_of_another_ending_is_refused_by_its_flag(
+    tags: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(tags), "in film .", "--logits", str(tmp_path / "raw.csv")]) == 2
+    assert "--logits: given '.csv', expected one of .npz" in capsys.readouterr().err
+
+
 def test_a_page_of_predictions_and_the_report_mark_the_tags(tags: Path, tmp_path: Path) -> None:
     for flags in (["--html", str(tmp_path / "a.html")], ["--output", str(tmp_path / "b.html")]):
         assert main(["predict", str(tags), "in film .", "in plot .", *flags]) == 0

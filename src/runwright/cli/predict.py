@@ -103,7 +103,7 @@ def execute(args: argparse.Namespace) -> int:
         device=args.device,
         hypotheses=hypotheses,
         generation=generation_overrides(args),
-        logits=args.logits and output_path(args.logits, endings=[".npz"]),
+        logits=args.logits and output_path(args.logits, endings=[".npz"], flag="--logits"),
     )
     if not count:
         print(f"{args.file or 'standard input'}: no row to predict", file=sys.stderr)
