@@ -24,18 +24,26 @@ def run(
     `data` are rows in place of files: a pandas DataFrame, a datasets.Dataset or a dictionary of these by
     split, see `keep_rows`; options of `dataset` hold for them. `folder` is where to look for the user's
     `conf/` (default: the current folder). Raises ConfigError with every mistake before anything is loaded.
+    Called by all processes of accelerate's `notebook_launcher` or of torchrun, it is one run of them all.
     """
     from runwright.config.compose import compose_checked
     from runwright.config.permissions import grant
     from runwright.dataset.readers.addresses import require_files
-    from runwright.runs.execute import execute
+    from runwright.launch.start import check_launch
+    from runwright.runs.execute import execute, share_folder
     from runwright.runs.folder import create
     from runwright.runs.lock import run_lock
     from runwright.runs.states import noting_the_end
+    from runwright.trainer.environment import join_launch, rank
 
     grant(packages=allow_packages)
+    is_joined = join_launch("train")
+    if rank():
+        return execute(share_folder(None))
     composed = compose_checked([*_overrides_of(data), *overrides], folder=folder)
     require_files(composed.config["dataset"])
+    if is_joined:
+        check_launch(composed.config)
     created = create(
         composed.config,
         overrides=composed.overrides,
@@ -43,7 +51,7 @@ def run(
         unresolved=composed.unresolved,
     )
     with run_lock(created), noting_the_end(created):
-        return execute(created)
+        return execute(share_folder(created) if is_joined else created)
 
 
 def _overrides_of(data: Any) -> list[str]:
@@ -54,16 +62,20 @@ def _overrides_of(data: Any) -> list[str]:
 
 
 def evaluate(
-    run: str | Path, overrides: Sequence[str] = (), *, splits: Sequence[str] | None = None
+    run: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    splits: Sequence[str] | None = None,
+    logits: bool = False,
 ) -> list[EvaluateResult]:
     """Evaluate a run's best model on its own splits, or on other data chosen by overrides.
 
-    `run` is a run folder, id or `latest`. `splits` defaults to all but train.
+    `run` is a run folder, id or `latest`. `splits` defaults to all but train. `logits` keeps raw outputs.
     """
     from runwright.inference.evaluate import evaluate_run
     from runwright.runs.folder import BEST_MODEL, resolve_run
 
-    return evaluate_run(resolve_run(str(run), needs=BEST_MODEL), overrides, splits=splits)
+    return evaluate_run(resolve_run(str(run), needs=BEST_MODEL), overrides, splits=splits, logits=logits)
 
 
 def predict(
@@ -85,4 +97,5 @@ def predict(
     folder = resolve_run(str(run), needs=BEST_MODEL)
     finished = load_run(folder, generation=strategy_of(folder, overrides))
     checked = as_records(records, choose_columns(finished))
-    return PredictResult(predictions=list(predict_records(finished, checked, all_scores=all_scores)))
+    predictions = list(predict_records(finished, checked, all_scores=all_scores))
+    return PredictResult(predictions=predictions, speed=finished.speed)

@@ -248,6 +248,29 @@ class Hypotheses:
     multi_label: bool
 
 
+@dataclass(kw_only=True, slots=True)
+class Speed:
+    """Time of a training, an evaluation or predictions, and how much was computed in it so far."""
+
+    seconds: float = 0.0  # in steps or batches alone
+    num_samples: int = 0  # each as often as it was seen
+    num_steps: int = 0  # updates, or batches of an evaluation
+    num_tokens: int = 0  # read, without padding
+    flops_per_token: float  # 6 N in training, else 2 N: N parameters, embeddings left out
+
+    @property
+    def samples_per_second(self) -> float:
+        return self.num_samples / self.seconds if self.seconds else math.nan
+
+    @property
+    def steps_per_second(self) -> float:
+        return self.num_steps / self.seconds if self.seconds else math.nan
+
+    @property
+    def flops(self) -> float:
+        return self.flops_per_token * self.num_tokens
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunResult:
     """Results of a finished run."""
@@ -261,6 +284,7 @@ class RunResult:
     best_step: int | None
     ledger: str  # equal for runs that saw the same data in the same order
     paths: dict[str, Path]  # best, config, log, journal, predictions/<split>, tables/…
+    speed: Speed  # of the training
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -273,6 +297,8 @@ class EvaluateResult:
     metrics: dict[str, float]
     intervals: dict[str, Interval]
     folder: Path | None  # where predictions and tables were written
+    speed: Speed
+    logits: Path | None = None  # an npz file, where it was asked for
     warning: str = ""  # where the rows are not those of the run's own split, or some were in train
     notes: Sequence[str] = ()  # on what labels and metrics mean
 
@@ -282,3 +308,4 @@ class PredictResult:
     """Predictions in the order of the input."""
 
     predictions: list[dict[str, Any]]  # the record with `predicted`, `score`, on demand `scores`
+    speed: Speed

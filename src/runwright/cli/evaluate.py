@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="run folder, id, latest or latest:NAME")
     help_text = "may be repeated; default: all but train"
     parser.add_argument("--split", metavar="NAME", action="append", help=help_text)
+    parser.add_argument("--logits", action="store_true", help="keep raw outputs: predictions/SPLIT.npz")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
     add_zero_shot_flags(parser, from_data=True)
 
@@ -39,5 +40,6 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.inference.evaluate import evaluate_run, show_results
 
     options = {"splits": args.split, "device": args.device, "allow_shadow": args.allow_shadow}
-    show_results(evaluate_run(folder, args.overrides, hypotheses=hypotheses, **options))
+    results = evaluate_run(folder, args.overrides, hypotheses=hypotheses, logits=args.logits, **options)
+    show_results(results)
     return 0

@@ -33,7 +33,7 @@ and columns; or as csv, tsv, jsonl, parquet or text where the ending says so. A
 line of text is one text, or a pair with a tab between.
 RUN is a folder, an id, latest or latest:NAME."""
 
-OUTPUT_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".npy": "npy"}
+OUTPUT_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".npy": "npy", ".html": "html"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,10 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="FILE", type=Path, help="default: standard output")
     parser.add_argument(
         "--output-format",
-        choices=("jsonl", "csv", "npy"),
+        choices=("jsonl", "csv", "npy", "html"),
         help="default: by the name of --output, else jsonl",
     )
     parser.add_argument("--all-scores", action="store_true", help="the score of every class")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="a page with tags and answers marked")
+    parser.add_argument(
+        "--logits", metavar="FILE", type=Path, help="raw outputs of the model, as an .npz file"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
     add_zero_shot_flags(parser, from_data=False)
     add_generation_flags(parser)
@@ -75,6 +79,8 @@ def execute(args: argparse.Namespace) -> int:
         raise ConfigError("--chat answers lines of standard input; expected no other input, and no output")
     if args.texts and args.file:
         raise ConfigError("--file and texts are both given; expected one of them")
+    if args.html:
+        args.output, args.output_format = args.html, "html"
     suffix = args.output.suffix.lower() if args.output else ""
     hypotheses = hypotheses_of(args)
     folder = resolve_run(args.run, needs=BEST_MODEL)
@@ -97,6 +103,7 @@ def execute(args: argparse.Namespace) -> int:
         device=args.device,
         hypotheses=hypotheses,
         generation=generation_overrides(args),
+        logits=args.logits and output_path(args.logits, endings=[".npz"], flag="--logits"),
     )
     if not count:
         print(f"{args.file or 'standard input'}: no row to predict", file=sys.stderr)

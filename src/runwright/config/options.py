@@ -206,6 +206,14 @@ class TaskOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LogOptions:
+    """`log`: what the terminal shows of a run; log.txt has everything."""
+
+    level: Literal["debug", "info", "warning", "error"]
+    progress: Literal["auto", "epochs", "off", False]  # in YAML `off` is false
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LaunchOptions:
     """`launch`: how many processes share a run, and what happens when one of them fails."""
 

@@ -17,14 +17,14 @@ from runwright.config.signature import Signature, read_signature
 from runwright.config.targets import DOOR_OPENERS, GROUPS, check_target, door_openers, objects_for, options_of
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
-ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "launch": "LaunchOptions"}
+ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "log": "LogOptions", "launch": "LaunchOptions"}
 SHARED = {"task": "TaskOptions"}
 SUITS = OptionType(kind="list", items=(OptionType(kind="str"),))
 INTERVAL = OptionType(kind="bool")
 
 
 def root_signature(key: str) -> Signature:
-    """The options of the root (""), of `seeds` or `launch`, or those that all targets of `task` have."""
+    """Options of the root (""), of `seeds`, `log` or `launch`, or those that all targets of `task` have."""
     signature = read_signature("runwright.config.options", (ROOT_NODES | SHARED)[key])
     assert signature is not None
     return signature

@@ -20,12 +20,14 @@ from runwright.dataset.checks import require_columns
 from runwright.dataset.readers.addresses import path_of
 from runwright.errors import ConfigError, Mistake, listed, raise_if_any
 from runwright.inference.load import FinishedRun, load_run
+from runwright.inference.logits import keeping_logits, require_logits
 from runwright.inference.records import FORMATS, OPTIONS
 from runwright.inference.zero_shot import ZeroShot
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
 from runwright.report.summary import print_metrics
 from runwright.report.tables import strict
+from runwright.report.terminal import duration
 from runwright.runs import outputs
 from runwright.runs.data_identity import DATA_FILE, evaluation_warnings
 from runwright.runs.evaluate import evaluate_split
@@ -58,12 +60,13 @@ def evaluate_run(
     device: str | None = None,
     allow_shadow: bool = False,
     hypotheses: Hypotheses | None = None,
+    logits: bool = False,
 ) -> list[EvaluateResult]:
     """Evaluate the best model of the run in `folder`; one result for each split, all but train by default.
 
     Overrides, put on top of the run's own, choose other data or metrics, or how predictions are judged;
     others are refused. Predictions, tables and metrics are written to evaluations/<time>-<id>/ of the run.
-    With hypotheses the classes are others than the run's.
+    With hypotheses the classes are others than the run's. `logits` keeps the model's raw outputs.
     """
     composed = _compose(folder, overrides, allow_shadow=allow_shadow) if overrides else {}
     if composed and not any(override_key(text) == "dataset" for text in overrides):
@@ -71,6 +74,8 @@ def evaluate_run(
     judging = _judging(overrides, composed)
     strategy = composed.get("generation") or {} if composed else None
     run = load_run(folder, device=device, hypotheses=hypotheses, judging=judging, generation=strategy)
+    if logits:
+        require_logits(run.task)
     config: dict[str, Any] = {**run.config, "task": {**run.config["task"], **judging}}
     if composed:
         config |= {"metric": {}} | {key: composed[key] for key in TAKEN[:4] if key in composed}
@@ -92,7 +97,10 @@ def evaluate_run(
             logger.warning("%s: %s", split, text)
         run = replace(run, metrics=build.build_metrics(config, task=run.task), progress=progress)
         results = [
-            _evaluate(run, split, rows[split], config, folder=output, warning=warnings.get(split, ""))
+            replace(
+                _evaluate(run, split, rows[split], config, folder=output, logits=logits),
+                warning=warnings.get(split, ""),
+            )
             for split in names
         ]
     write_json(output / "metrics.json", strict(_joined(result.metrics for result in results)))
@@ -104,12 +112,15 @@ def evaluate_run(
 
 
 def _evaluate(
-    run: FinishedRun, split: str, rows: Any, config: Mapping[str, Any], *, folder: Path, warning: str
+    run: FinishedRun, split: str, rows: Any, config: Mapping[str, Any], *, folder: Path, logits: bool
 ) -> EvaluateResult:
     """Evaluate one split; its predictions and tables are written to the folder."""
     key, cache, task = {"rows": rows._fingerprint}, cache_root() / "examples", run.task
     examples = build.encode_rows(run.config, rows, task, run.tokenizer, split=split, key=key, folder=cache)
-    evaluation = evaluate_split(run, split, model=run.model, task=task, examples=examples, rows=rows)
+    run = replace(run, speed=replace(run.speed, seconds=0.0, num_samples=0, num_steps=0, num_tokens=0))
+    file = folder / "predictions" / f"{split}.npz" if logits else None
+    with keeping_logits(task, file):
+        evaluation = evaluate_split(run, split, model=run.model, task=task, examples=examples, rows=rows)
     outputs.write_split(folder, split, rows=rows, task=task, evaluation=evaluation)
     options = {"group_names": task.group_names, "seed": config["seed"]}
     metrics = build.with_intervals(config, run.metrics)
@@ -120,7 +131,8 @@ def _evaluate(
         metrics={f"{split}/{name}": value for name, value in evaluation.metrics.items()},
         intervals=outputs.intervals(evaluation, split=split, metrics=metrics, **options),
         folder=folder,
-        warning=warning,
+        speed=run.speed,
+        logits=file,
         notes=[*task.label_notes({split: rows}), *build.metric_notes(config, task, {split: rows})],
     )
 
@@ -134,7 +146,10 @@ def show_results(results: Sequence[EvaluateResult]) -> None:
             print(f"\nwarning: {result.split}: {result.warning}")
     for note in dict.fromkeys(note for result in results for note in result.notes):
         print(f"\nnote: {note}")
-    print(f"\npredictions and tables: {results[0].folder}")
+    seconds = sum(result.speed.seconds for result in results)
+    rate = sum(result.speed.num_samples for result in results) / max(seconds, 1e-9)
+    print(f"\ntime: {duration(seconds)}, {rate:,.1f} samples/s")
+    print(f"predictions and tables: {results[0].folder}")
 
 
 def _joined(mappings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from runwright.inference.records import Columns, Records, in_chunks, texts_of
 from runwright.inference.zero_shot import ZeroShot
 from runwright.model.configuration import auto_class, quiet_transformers
 from runwright.model.padding_free import use_padding_free
+from runwright.model.parameters import count_but_embeddings
 from runwright.report.progress import Progress
 from runwright.runs.folder import RUN_FILE, has_model, read_run, read_saved
 from runwright.runs.resume import override_key, with_overrides
@@ -33,7 +34,7 @@ from runwright.trainer.evaluate import predict
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.processes import set_threads, start_ranks
 from runwright.trainer.ranks import Ranks
-from runwright.types import Hypotheses, Metric
+from runwright.types import Hypotheses, Metric, Speed
 
 CHUNK_RECORDS = 2048  # read, sorted by length and predicted together; bounds the memory
 
@@ -52,6 +53,7 @@ class FinishedRun:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     progress: Progress = field(default_factory=lambda: Progress(enabled=False))
     stop: None = None
+    speed: Speed  # of all predictions so far; texts that were written are not in its tokens
 
 
 def load_run(
@@ -105,6 +107,7 @@ def load_run(
         model=model.to(ranks.device).eval(),
         ranks=ranks,
         options=options,
+        speed=Speed(flops_per_token=2.0 * count_but_embeddings(model)),
     )
 
 
@@ -238,6 +241,6 @@ def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]], *, fir
     if not examples:
         return run.task.assemble_records(None, columns)
     prepared = PreparedExamples([record_batch(examples)], cache_note="in memory")
-    options: Any = {"max_tokens": run.options.evaluate_tokens, "ranks": run.ranks}
+    options: Any = {"max_tokens": run.options.evaluate_tokens, "ranks": run.ranks, "speed": run.speed}
     predictions = predict(run.model, run.task, prepared, **options)
     return run.task.assemble_records(predictions, columns)

@@ -14,8 +14,10 @@ import numpy as np
 
 from runwright.errors import ConfigError
 from runwright.inference.load import choose_columns, load_run, open_records, predict_records, strategy_of
+from runwright.inference.logits import keeping_logits
 from runwright.inference.records import OBJECTS, as_records, texts_of
 from runwright.inference.stream import chat, stream_text
+from runwright.report.page.marks import predictions_page
 from runwright.report.progress import Progress
 from runwright.report.tables import RecordWriter, csv_columns
 from runwright.store import written_whole
@@ -35,11 +37,12 @@ def predict_to_stream(
     device: str | None,
     hypotheses: Hypotheses | None = None,
     generation: Sequence[str] = (),
+    logits: Path | None = None,
 ) -> int:
     """Predict texts, a file or standard input with the run in `folder`; returns the number of records.
 
-    `generation` are overrides of how texts are generated. One prompt is answered by its text alone, token by
-    token, unless a format is asked for.
+    `generation` are overrides of how texts are generated, `logits` is a file for the raw outputs. One prompt
+    is answered by its text alone, token by token, unless a format is asked for.
     """
     if output is None and output_format == "npy":
         raise ConfigError("--output: given nothing, expected a file for the vectors")
@@ -61,13 +64,21 @@ def predict_to_stream(
             raise ConfigError(f"--output: given {str(output)!r}, which is the input; expected another file")
     # Read twice: any record may have one column more.
     header = csv_columns(records) if output_format == "csv" and not texts else ()
-    with Progress(enabled=output is not None) as progress, progress.counting("predict") as on_progress:
+    with (
+        keeping_logits(run.task, logits),
+        Progress(enabled=output is not None) as progress,
+        progress.counting("predict") as on_progress,
+    ):
         predicted = predict_records(
             run, records, all_scores=all_scores, columns=columns, on_progress=on_progress
         )
         if output and output_format == "npy":
             return _write_vectors(output, predicted)
         with _opened(output) as stream:
+            if output_format == "html":
+                rows = list(predicted)
+                stream.write(predictions_page(rows, title=f"Predictions of {folder.name}"))
+                return len(rows)
             writer, count = RecordWriter(stream, format_name=output_format, columns=header), 0
             for record in predicted:
                 writer.write(record)

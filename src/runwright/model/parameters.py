@@ -98,6 +98,17 @@ def parameter_counts(model: nn.Module) -> str:
     return f"{total:,} parameters, {trainable:,} of them trainable"
 
 
+def count_but_embeddings(model: nn.Module) -> int:
+    """Number of scalars in all parameters but those that are looked up: N of the 6 N operations for a token.
+
+    As transformers' `num_parameters(exclude_embeddings=True)`: without a head that is tied to embeddings.
+    """
+    from torch import nn
+
+    looked_up = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    return sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in looked_up)
+
+
 def without_adapters(model: Any) -> Any:
     """The transformers model inside the adapters of PEFT, or the model itself."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model

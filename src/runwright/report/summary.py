@@ -42,7 +42,6 @@ class RunSummary(RunResult):
     before: Mapping[str, float] = field(default_factory=dict)  # metrics before the first update, if measured
     references: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # published: column -> metric
     seconds: Mapping[str, float]  # data, train, evaluate, save; all
-    num_examples: int  # trained on, each as often as it was seen
     real_tokens: int
     padded_tokens: int  # real ones and padding
     peak_memory_bytes: int
@@ -54,11 +53,13 @@ class RunSummary(RunResult):
 
     @property
     def rates(self) -> dict[str, float]:
-        """Samples and real tokens a second of training, and the share of padding, where they were counted."""
-        rates, seconds = {}, self.seconds.get("train", 0.0)
-        if seconds > 0 and self.num_examples:
-            rates["samples_per_second"] = self.num_examples / seconds
-            rates["real_tokens_per_second"] = self.real_tokens / seconds
+        """Samples, steps and real tokens a second of training, its FLOPs, and the share of padding."""
+        rates, speed = {}, self.speed
+        if speed.seconds > 0 and speed.num_samples:
+            rates["samples_per_second"] = speed.samples_per_second
+            rates["steps_per_second"] = speed.steps_per_second
+            rates["real_tokens_per_second"] = self.real_tokens / speed.seconds
+            rates["flops"] = speed.flops
         if self.padded_tokens:
             rates["padding_share"] = 1 - self.real_tokens / self.padded_tokens
         return rates

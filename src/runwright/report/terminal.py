@@ -154,8 +154,10 @@ class EvaluationTable:
 
     Metrics of the split that chooses the best step: the choosing one, also of other splits, loss, others.
 
-    What 80 columns have no room for is in the journal alone, as are metrics of groups.
+    What 80 columns have no room for, as metrics of groups, is in `details` of the last evaluation.
     """
+
+    details = ""
 
     def __init__(self, *, split: str, metric: str) -> None:
         self._split, self._metric, self._num_lines = split, metric, 0
@@ -170,14 +172,34 @@ class EvaluationTable:
             if split != self._split and self._metric in metrics:
                 values[f"{split.removeprefix(f'{self._split}_')}/{self._metric}"] = metrics[self._metric]
         values |= {name: value for name, value in of_split.items() if "/" not in name}
-        head, line = f"{'step':>8}", f"{step:>8,}"
+        head, line, num_shown = f"{'step':>8}", f"{step:>8,}", 0
         for name, value in values.items():
             width = 2 + max(8, len(name))
             if len(head) + width <= LOG_WIDTH - len(BEST):
                 head, line = f"{head}{name:>{width}}", f"{line}{number_text(value):>{width}}"
+                num_shown += 1
+        has_more = sum(map(len, by_split.values())) > num_shown
+        self.details = f"step {step:,}:\n{_details(by_split)}" if has_more else ""
         if self._num_lines == 0:
             yield f"evaluations of {self._split}:"
         if self._num_lines % HEAD_EVERY == 0:
             yield head
         self._num_lines += 1
         yield line + (BEST if is_best else "")
+
+
+def _details(by_split: Mapping[str, Mapping[str, float]]) -> str:
+    """All metrics as a table: a line for each metric, a column for each split and each of its groups."""
+    columns: dict[str, dict[str, str]] = {}
+    for split, metrics in by_split.items():
+        for name, value in metrics.items():
+            metric, _, group = name.partition("/")
+            columns.setdefault(f"{split}/{group}".rstrip("/"), {})[metric] = number_text(value)
+    names = list(dict.fromkeys(metric for column in columns.values() for metric in column))
+    texts = [["", *names], *([head, *(by.get(name, "") for name in names)] for head, by in columns.items())]
+    widths = [max(map(len, column)) for column in texts]
+    lines = []
+    for name, *cells in zip(*texts, strict=True):
+        padded = (f"  {cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        lines.append(f"{name:<{widths[0]}}" + "".join(padded))
+    return "\n".join(lines)

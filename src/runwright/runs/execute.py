@@ -25,6 +25,7 @@ from runwright.config.secrets import reveal
 from runwright.config.targets import instantiate
 from runwright.errors import CheckpointError, ConfigError, RunwrightError
 from runwright.model.padding_free import is_padding_free
+from runwright.model.parameters import count_but_embeddings
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, print_summary
@@ -49,7 +50,7 @@ from runwright.trainer.processes import end_ranks, open_store
 from runwright.trainer.sharding import gathered, release
 from runwright.trainer.step import Stepper, StepResult
 from runwright.trainer.stream import StreamBatches
-from runwright.types import RunResult
+from runwright.types import RunResult, Speed
 from runwright.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -82,8 +83,8 @@ def _execute(folder: Path) -> RunResult:
     config = reveal(read_saved(folder), but="tracker" if environment.rank() else "")
     options, first = build.build_options(config), not environment.rank()
     with (
-        run_logging(folder, first=first, redact=Redactor().text),
-        Progress(enabled=first, stages_before=1) as progress,
+        run_logging(folder, first=first, redact=Redactor().text, level=config["log"]["level"]),
+        Progress(enabled=first, mode=config["log"]["progress"], stages_before=1) as progress,
     ):
         with progress.starting("starting the processes"):
             num_threads = options.num_threads or environment.share_of_cores(environment.local_world_size())
@@ -141,7 +142,7 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
     state, model = _train(run, prepared)
     if run.is_pruned:
         run.tracker.log_tags({"pruned_at_step": str(state.step)})
-        return _result(run, state, best_step=state.best_step, metrics={}), None
+        return _result(run, state, model, best_step=state.best_step, metrics={}), None
     best_step = _restore_best(run, state, model)
     if state.undefined_evaluations:
         run.notes.append(_undefined_best(run.options, state))
@@ -149,7 +150,7 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
     evaluations = _evaluate_best(run, prepared, model, step=state.step)
     metrics = {split: evaluation.metrics for split, evaluation in evaluations.items()}
     named = {f"{split}/{name}": value for split in metrics for name, value in metrics[split].items()}
-    result = _result(run, state, best_step=best_step, metrics=named)
+    result = _result(run, state, model, best_step=best_step, metrics=named)
     effort = record.measure_effort(run)
     if not run.ranks.is_first:
         return result, None  # nobody waits for the first one's files: they may take long
@@ -173,6 +174,13 @@ def _result(run: Run, state: TrainingState, *, best_step: int | None, metrics: d
         best_step=best_step,
         ledger=state.ledger,
         paths={},
+        speed=Speed(
+            seconds=state.train_seconds,
+            num_samples=state.num_examples,
+            num_steps=state.step,
+            num_tokens=state.real_tokens,
+            flops_per_token=6.0 * count_but_embeddings(model),
+        ),
     )
 
 
@@ -190,8 +198,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         stepper = build.build_stepper(run.config, model=make_model(), task=task, ranks=run.ranks)
     attention = "padding_free" if is_padding_free(stepper.model) else "padded"
     if run.ranks.is_first:
-        record.record_models(run)
-        run.tracker.log_tags({"attention": attention})
+        record.record_models(run, attention=attention)
     batches = build.build_batches(run.config, prepared, ranks=run.ranks, padded=attention == "padded")
     plan = make_plan(options, steps_per_epoch=batches.steps_per_epoch)
     scheduler = build.build_scheduler(run.config, stepper.optimizer, total_steps=plan.total_steps)
@@ -221,7 +228,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         is_given_up=lambda: run.is_pruned,
     )
     run.stop.at_once = False
-    with run.progress.training(total=plan.total_steps, done=state.step):
+    with run.progress.training(total=plan.total_steps, done=state.step, steps_per_epoch=plan.steps_per_epoch):
         code = loop.run(state)
     checkpoints.wait()
     run.ranks.barrier()  # the others read what the first one wrote
@@ -245,6 +252,8 @@ def _after_evaluation(
     """Show an evaluation, and let the pruner of a sweep judge it; `best` is the split that it goes by."""
     for line in table.lines(state.step, by_split, is_best=state.best_step == state.step):
         run.progress.keep(line)
+    if table.details:
+        logger.debug("all metrics of %s", table.details)  # for log.txt
     if run.ranks.is_first and run.samples:
         record.record_samples(run, state.step)
     if trial.in_trial() and state.step:

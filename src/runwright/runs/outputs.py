@@ -157,6 +157,8 @@ def _records(predictions: Any, indices: Iterable[int], *, rows: Any, task: Any) 
         record: dict[str, Any] = {"row_id": row["row_id"]}
         record |= {column: row[column] for column in task.columns_in(row)}
         record |= task.describe(predictions, index, row=row, all_scores=False)
+        if task.problem == "multi_label":  # to the last digit: rounded ones have ties that move a ROC-AUC
+            record["scores"] = dict(zip(task.label_names, predictions.scores[index].tolist(), strict=True))
         if predictions.losses is not None:
             record["loss"] = float(predictions.losses[index])
             if predictions.loss_counts is not None:  # of a sum over tokens or words

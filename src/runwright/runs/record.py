@@ -187,8 +187,9 @@ def _record_changes(run: Run) -> None:
     run.tracker.log_tags({"data.changed": f"from step {step} on: {'; '.join(change['changes'])}"})
 
 
-def record_models(run: Run) -> None:
-    """Record the files that model and tokenizer were read from; they must be there by now."""
+def record_models(run: Run, *, attention: str) -> None:
+    """Record the files that model and tokenizer were read from, which must be there, and how texts run."""
+    run.tracker.log_tags({"attention": attention})
     write_json(run.folder / MODELS_FILE, redact(find_models(run.config, cache=cache_root())))
     run.tracker.log_artifact(run.folder / MODELS_FILE)
 
@@ -252,7 +253,6 @@ def record_summary(
         before={name: float(at_start[name]) for name in result.metrics if name in at_start},
         references=run.config.get("references", {}),
         seconds=run.seconds,
-        num_examples=state.num_examples,
         real_tokens=state.real_tokens,
         padded_tokens=state.padded_tokens,
         peak_memory_bytes=peak_memory_bytes(),

@@ -127,7 +127,8 @@ def check_num_processes(wanted: int) -> None:
         by = f" ({', '.join(signs)})" if signs else ""
         raise ConfigError(
             f"launch.num_processes: given {wanted}, but the launcher started {started}{by}, expected as "
-            f"many: torchrun --nproc_per_node {wanted} -m runwright train …; "
+            f"many: torchrun --nproc_per_node {wanted} -m runwright train …, in Python "
+            f"accelerate.notebook_launcher(function, num_processes={wanted}); "
             f"{advice(f'train launch.num_processes={wanted} …')}"
         )
 

@@ -176,9 +176,11 @@ def as_predictions(records: Records, labels: tuple[str, ...]) -> Predictions | R
     one, other = (_column(values, labels) for values in (predicted, expected))
     if one is None or other is None:
         return None
-    # Metrics take the number of classes from the scores; those of each class are not in the file, so a
-    # metric that needs them is NaN.
+    # Metrics take the number of classes from the scores; where the file has none of each class, a metric that
+    # needs them is NaN.
     scores = np.full((len(ids), len(labels)), np.nan) if one.dtype != np.float64 else None
+    if scores is not None and all("scores" in record for record in records):
+        scores[:] = [[record["scores"][name] for name in labels] for record in records]
     return Predictions(example_ids=ids, predicted=one, expected=other, scores=scores, losses=None)
 
 

@@ -35,6 +35,14 @@ class Chart:
     whole: bool = False  # takes the whole width
 
 
+class Part(NamedTuple):
+    """A part of a text, marked where it is of a kind."""
+
+    text: str
+    label: str = ""
+    kind: str = ""  # a class of the style sheet
+
+
 class Cell(NamedTuple):
     """A cell of a table that is more than its text."""
 
@@ -43,6 +51,7 @@ class Cell(NamedTuple):
     kind: str = ""  # a class of the style sheet
     about: str = ""  # after the text, less prominent
     link: str | None = None
+    parts: Sequence[Part] = ()  # of the text, to be shown in its place
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,6 +166,8 @@ def cell_of(value: object, text: str | None = None) -> Cell:
 
 def value_text(value: object) -> str:
     """A value of a record as text: lists with commas, nothing for None."""
+    if isinstance(value, dict) and {"text", "type"} <= value.keys():  # a span
+        return f"{value['text']} ({value['type']})"
     if isinstance(value, list | tuple):
         return ", ".join(map(value_text, value)) or "none"
     return "" if value is None else str(value)

@@ -12,14 +12,13 @@ import numpy as np
 
 from runwright.report.page import charts, document
 from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, value_text
+from runwright.report.page.marks import short_cell, text_cell, texts_of
 from runwright.report.page.records import RunRecord, as_number, numbers_of
 from runwright.report.terminal import duration, number_text
 
 MAX_CARDS = 6
 MAX_DIFF = 60_000  # characters
 MAX_WORST = 50  # of each split
-MAX_TEXT = 1500
-NOT_TEXT = frozenset({"row_id", "expected", "predicted", "score", "scores", "loss", "loss_count"})
 
 
 def run_page(record: RunRecord) -> str:
@@ -124,7 +123,7 @@ def _prediction_chart(record: RunRecord, split: str, rows: list[dict[str, Any]])
     if all(type(value) in (int, float) for pair in pairs for value in pair):
         predicted, expected = np.array(pairs, dtype=float).T
         groups = [str(row.get(record.group_column)) for row in rows] if record.group_column else None
-        texts = [_text_of(record, row) for row in rows]
+        texts = ["\n".join(texts_of(row, [record.group_column])) for row in rows]
         return charts.scatter_chart(split, predicted, expected, texts=texts, groups=groups)
     if all(isinstance(value, str) and value in positions for pair in pairs for value in pair):
         predicted, expected = np.array([[positions[value] for value in pair] for pair in pairs]).T
@@ -170,32 +169,18 @@ def _worst_examples(record: RunRecord) -> Table:
         losses = [(loss, row) for row in examples if (loss := as_number(row.get("loss"))) is not None]
         losses.sort(key=lambda pair: -math.inf if math.isnan(pair[0]) else pair[0], reverse=True)
         for loss, row in losses[:MAX_WORST]:
-            text, score = _text_of(record, row), row.get("score")
-            if len(text) > MAX_TEXT:
-                text = f"{text[:MAX_TEXT]} … ({len(text):,} characters)"
-            expected, predicted = (_short(row.get(name)) for name in ("expected", "predicted"))
+            text, score = text_cell(row, groups), row.get("score")
+            expected, predicted = (short_cell(row.get(name)) for name in ("expected", "predicted"))
             if isinstance(score, float):
                 predicted = predicted._replace(about=f"({score:.0%})")
             about = [split, *(str(row.get(group)) for group in groups), value_text(row.get("row_id"))]
-            rows.append([loss, expected, predicted, Cell(text, kind="text"), *about])
+            rows.append([loss, expected, predicted, text, *about])
     return Table(
         title=f"The {MAX_WORST} examples of each split with the highest loss",
         columns=["loss", "expected", "predicted", "text", "split", *groups, "row"],
         rows=rows,
         filters=["split", *groups],
     )
-
-
-def _short(value: object) -> Cell:
-    cell = document.cell_of(value)
-    return cell._replace(text=f"{cell.text[:300]}…") if len(cell.text) > 300 else cell
-
-
-def _text_of(record: RunRecord, example: Mapping[str, Any]) -> str:
-    """The texts of an example, one after the other."""
-    others = NOT_TEXT | {"expected_tags", "predicted_tags", record.group_column}
-    texts = (example[name] for name in example if name not in others)
-    return "\n".join(value_text(text) for text in texts if isinstance(text, str | list) and text)
 
 
 def _data(record: RunRecord) -> Iterator[Table | Text | list[Chart | None]]:
