@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Any
 from runwright.version import __version__
 
 if TYPE_CHECKING:
-    from runwright.api import EvaluateResult, PredictResult, RunResult, evaluate, predict, run
+    from runwright.api import EvaluateResult, PredictResult, RunResult, evaluate, pipeline, predict, run
 
-__all__ = ["EvaluateResult", "PredictResult", "RunResult", "__version__", "evaluate", "predict", "run"]
+__all__ = [
+    "EvaluateResult",
+    "PredictResult",
+    "RunResult",
+    "__version__",
+    "evaluate",
+    "pipeline",
+    "predict",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,8 +18,10 @@ from runwright.config.redaction import Redactor
 from runwright.config.secrets import conceal, reveal
 from runwright.dataset.checks import require_columns
 from runwright.dataset.readers.addresses import path_of
-from runwright.errors import ConfigError, Mistake, listed, raise_if_any
+from runwright.errors import ConfigError, DataError, Mistake, listed, raise_if_any
 from runwright.inference.load import FinishedRun, load_run
+from runwright.inference.models import load_named
+from runwright.inference.named import Named
 from runwright.inference.records import FORMATS, OPTIONS
 from runwright.inference.zero_shot import ZeroShot
 from runwright.report.log import run_logging
@@ -51,7 +53,7 @@ JUDGING = (
 
 
 def evaluate_run(
-    folder: Path,
+    source: Path | Named,
     overrides: Sequence[str] = (),
     *,
     splits: Sequence[str] | None = None,
@@ -59,12 +61,22 @@ def evaluate_run(
     allow_shadow: bool = False,
     hypotheses: Hypotheses | None = None,
 ) -> list[EvaluateResult]:
-    """Evaluate the best model of the run in `folder`; one result for each split, all but train by default.
+    """Evaluate the best model of a run, or one by name; one result for each split, all but train by default.
 
     Overrides, put on top of the run's own, choose other data or metrics, or how predictions are judged;
-    others are refused. Predictions, tables and metrics are written to evaluations/<time>-<id>/ of the run.
-    With hypotheses the classes are others than the run's.
+    others are refused, but for a model by name. Predictions, tables and metrics are written to
+    evaluations/<time>-<id>/ of the run, or of its output_dir. With hypotheses the classes are others.
     """
+    if isinstance(source, Named):
+        keys = {*map(override_key, overrides)}
+        if not any(_group(key) in ("dataset", "experiment") for key in keys):
+            files = "dataset=csv dataset.source.files.test=FILE"
+            raise ConfigError(f"runwright evaluate: {source.name} is no run and has no data; add {files}")
+        run = load_named(source, on_top_of([], overrides), device=device)
+        task = ZeroShot(run.task, hypotheses=hypotheses) if hypotheses else run.task
+        folder = Path(run.config["output_dir"]).expanduser()
+        return _evaluate_splits(replace(run, task=task), folder, dict(run.config), splits, other=None)
+    folder = source
     composed = _compose(folder, overrides, allow_shadow=allow_shadow) if overrides else {}
     if composed and not any(override_key(text) == "dataset" for text in overrides):
         refuse_other_formats(overrides, composed["dataset"]["source"])
@@ -75,6 +87,19 @@ def evaluate_run(
     if composed:
         config |= {"metric": {}} | {key: composed[key] for key in TAKEN[:4] if key in composed}
         config["seeds"] = {**run.config["seeds"], "data": composed["seeds"]["data"]}
+    other = any(_group(override_key(text)) in ("dataset", "seed", "seeds") for text in overrides)
+    return _evaluate_splits(run, folder, config, splits, other=other)
+
+
+def _evaluate_splits(
+    run: FinishedRun,
+    folder: Path,
+    config: dict[str, Any],
+    splits: Sequence[str] | None,
+    *,
+    other: bool | None,
+) -> list[EvaluateResult]:
+    """Evaluate splits of the data in `config`; `other`: not those of the run, None: there is no run."""
     output, _, _ = claim_folder(folder / "evaluations")
     concealed = conceal(config)  # before the log is opened: it masks the secrets that are in it
     with run_logging(output, first=True, redact=Redactor().text), Progress(enabled=True) as progress:
@@ -84,10 +109,12 @@ def evaluate_run(
         require_columns(rows, build.column_kinds(run.task, rows))
         if isinstance(run.task, ZeroShot):
             run.task.fit(rows)
-        other = any(_group(override_key(text)) in ("dataset", "seed", "seeds") for text in overrides)
+        elif other is None:
+            _learn_form(run.task, rows)
         for note in data.notes:
             logger.info("data: %s", note)
-        warnings = evaluation_warnings(folder, config, data, names, own=not other)
+        own = {"own": not other}
+        warnings = {} if other is None else evaluation_warnings(folder, config, data, names, **own)
         for split, text in warnings.items():
             logger.warning("%s: %s", split, text)
         run = replace(run, metrics=build.build_metrics(config, positive=run.task.positive), progress=progress)
@@ -101,6 +128,16 @@ def evaluate_run(
     write_json(output / DATA_FILE, about)
     (output / "config.yaml").write_text(yaml.safe_dump(concealed, sort_keys=False), encoding="utf-8")
     return results
+
+
+def _learn_form(task: Any, rows: Mapping[str, Any]) -> None:
+    """Let the task of a model by name learn how labels are written; their names are the model's."""
+    first, *_ = rows
+    try:
+        task.fit({"train": rows[first]})
+    except DataError as error:
+        where: Any = error.where | ({"split": first} if error.where["split"] == "train" else {})
+        raise DataError(error.problem, **where) from error
 
 
 def _evaluate(
