@@ -72,7 +72,7 @@ def evaluate_run(
         if not any(_group(key) in ("dataset", "experiment") for key in keys):
             files = "dataset=csv dataset.source.files.test=FILE"
             raise ConfigError(f"runwright evaluate: {source.name} is no run and has no data; add {files}")
-        run = load_named(source, on_top_of([], overrides), device=device)
+        run = load_named(source, on_top_of([], overrides), device=device, allow_shadow=allow_shadow)
         task = ZeroShot(run.task, hypotheses=hypotheses) if hypotheses else run.task
         folder = Path(run.config["output_dir"]).expanduser()
         return _evaluate_splits(replace(run, task=task), folder, dict(run.config), splits, other=None)

@@ -71,7 +71,12 @@ def open_model(
 
 
 def load_named(
-    named: Named, overrides: Sequence[str], *, device: str | None, idle: Collection[str] = ()
+    named: Named,
+    overrides: Sequence[str],
+    *,
+    device: str | None,
+    idle: Collection[str] = (),
+    allow_shadow: bool = False,
 ) -> FinishedRun:
     """A model by name with its tokenizer and task; raises ConfigError before weights are read.
 
@@ -94,7 +99,10 @@ def load_named(
     decoding = _decoding(saved, source, settings)
     usual = _usual(named, saved, task_name, num_beams=decoding.get("num_beams") or 1, evaluates=not idle)
     texts = [f"{key}={value}" for key, value in usual.items() if key not in typed]
-    config = reveal(checked(compose([*texts, *overrides]), idle=idle).config, but="tracker")
+    config = reveal(
+        checked(compose([*texts, *overrides], allow_shadow=allow_shadow or bool(idle)), idle=idle).config,
+        but="tracker",
+    )
     config = {"dataset": {}, **config}
     tokenizer = instantiate(config["tokenizer"], group="tokenizer", key="tokenizer")
     limit = min(positions or sys.maxsize, tokenizer.model_max_length)

@@ -22,6 +22,8 @@ from runwright.report.progress import Progress
 from runwright.report.tables import RecordWriter, csv_columns
 from runwright.store import written_whole
 from runwright.task.labels import read_written
+from runwright.task.masked_language_modeling import MaskedLanguageModeling
+from runwright.task.token_classification import TokenClassification
 from runwright.types import Hypotheses
 
 
@@ -50,11 +52,19 @@ def predict_to_stream(
         raise ConfigError("--output: given nothing, expected a file for the vectors")
     run = open_model(source, overrides=generation, device=device, hypotheses=hypotheses)
     strategy = run.config.get("generation")
-    _set_output(run, group=group, top_k=top_k)
+    for kind, name, value in (
+        (TokenClassification, "by_piece", group and group == "none"),
+        (MaskedLanguageModeling, "num_guesses", top_k),
+    ):
+        if value is not None and not isinstance(run.task, kind):
+            flag = "--group" if name == "by_piece" else "--top-k"
+            raise ConfigError(f"{flag}: given for a {type(run.task).__name__}, expected a {kind.__name__}")
+        if value is not None:
+            setattr(run.task, name, value)
     all_scores = all_scores or top_k is not None
     columns = choose_columns(run, text_columns)
     records: Iterable[dict[str, Any]] = as_records(_typed(texts, columns), columns, file="arguments")
-    if getattr(run.task, "masking", None) and texts:
+    if isinstance(run.task, MaskedLanguageModeling):
         require_masks(run, texts)
     if len(texts) == 1 and strategy and not output and not output_format and not _gives_several(strategy):
         for record in records:
@@ -80,18 +90,6 @@ def predict_to_stream(
                 writer.write(record)
                 count += 1
     return count
-
-
-def _set_output(run: FinishedRun, *, group: str | None, top_k: int | None) -> None:
-    """Let the task show tags of pieces or more tokens for a mask; raises ConfigError for another task."""
-    for flag, value, name in (("--group", group, "by_piece"), ("--top-k", top_k, "num_guesses")):
-        if value is not None and not hasattr(run.task, name):
-            kind = "masked_language_modeling" if top_k else "token_classification"
-            raise ConfigError(f"{flag}: given for a {type(run.task).__name__}, expected task={kind}")
-    if group is not None:
-        run.task.by_piece = group == "none"
-    if top_k is not None:
-        run.task.num_guesses = top_k
 
 
 def _typed(texts: Sequence[str], columns: Columns) -> list[Any]:

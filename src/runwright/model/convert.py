@@ -33,9 +33,9 @@ def with_safetensors(source: str, *, name: str) -> str:
 
 
 def convert(name: str) -> Path:
-    """Read the pickled weights of a folder, package or hub name and save them as safetensors in the cache.
+    """Save the pickled weights of a folder, package or hub name as safetensors in the cache; the folder.
 
-    The restricted loader of torch makes tensors alone. Raises ConfigError for a file with anything else.
+    torch's restricted loader makes tensors alone: raises ConfigError for a file with anything else.
     """
     source = resolve_source(name)
     if not Path(source).is_dir():
