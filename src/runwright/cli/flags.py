@@ -134,16 +134,8 @@ def source_of(args: argparse.Namespace) -> Path | Named:
     """The run, or the model by name, that RUN stands for."""
     from runwright.inference.named import DTYPES, Named, find_model
 
-    features = getattr(args, "features", None)
-    if features is None and getattr(args, "layer", None) is not None:
+    states = {name: getattr(args, name, None) for name in ("features", "layer")}  # of predict
+    if states["features"] is None and states["layer"] is not None:
         raise ConfigError("--layer: given without --features, expected --features token or pooled as well")
-    asked = Named(
-        name=args.run,
-        task=args.task,
-        dtype=DTYPES[args.dtype],
-        new_weights=args.allow_new_weights,
-        features=features,
-        layer=getattr(args, "layer", None),
-        quiet=False,
-    )
-    return find_model(args.run, asked=asked)
+    options = {"dtype": DTYPES[args.dtype], "new_weights": args.allow_new_weights, **states}
+    return find_model(args.run, asked=Named(name=args.run, task=args.task, quiet=False, **options))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -35,7 +35,7 @@ def find_model(reference: str, *, asked: Named) -> Path | Named:
     Raises ConfigError where it can be neither, and for what no run takes.
     """
     is_here = Path(reference).expanduser().is_dir() or reference.endswith(GGUF)
-    is_name = is_here or reference.startswith(PACKAGE_PREFIX) or asked.task is not None
+    is_name = is_here or reference.startswith(PACKAGE_PREFIX) or bool(asked.task or asked.features)
     try:
         run = resolve_run(reference, needs=BEST_MODEL)
     except ConfigError as error:
@@ -44,7 +44,7 @@ def find_model(reference: str, *, asked: Named) -> Path | Named:
         hint = "; for a model of that name on a hub add --task" if re.fullmatch(r"[\w.-]+", reference) else ""
         raise ConfigError(f"{error}{hint}") from error
     if asked.features:  # of its best model, whatever its head
-        return Named(name=str(run / "best"), features=asked.features, layer=asked.layer, dtype=asked.dtype)
+        return replace(asked, name=str(run / "best"), task=None)
     if asked.task is not None or asked.dtype != "float32":
         flag = "--dtype" if asked.task is None else f"--task {asked.task}"
         raise ConfigError(f"{flag}: {reference} is the run {run}, which has its own; leave {flag} out")

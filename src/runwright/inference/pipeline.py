@@ -38,14 +38,9 @@ class Pipeline:
         dtype: str = "fp32",
         allow_new_weights: bool = False,
     ) -> None:
-        is_features = task == "feature-extraction"
-        asked = Named(
-            name=name,
-            task=None if is_features else task,
-            dtype=DTYPES[dtype],
-            new_weights=allow_new_weights,
-            features="token" if is_features else None,
-        )
+        asked = Named(name=name, task=task, dtype=DTYPES[dtype], new_weights=allow_new_weights)
+        if task == "feature-extraction":
+            asked = replace(asked, task=None, features="token")
         self.run = open_model(find_model(name, asked=asked), overrides=overrides, device=device)
         if isinstance(self.run.task, TokenClassification):
             self.run.task.by_piece = aggregation_strategy == "none"
