@@ -228,7 +228,7 @@ def test_a_run_comes_before_a_folder_of_its_name(
         ("bert", ["--task", "sequence_classification"], "lacks bert.pooler.dense.bias"),
         ("bert", ["--task", "clasification"], "did you mean"),
         ("gpt2", ["--task", "fill-mask"], "has no mask token"),
-        ("sentiment", ["--group", "none"], "expected a TokenClassification"),
+        ("sentiment", ["--group", "none"], "given for a SequenceClassification, which has nothing"),
         ("bert", ["--features", "token", "--layer", "3"], "expected 0 (embeddings) to 2"),
     ],
 )

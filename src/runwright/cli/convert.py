@@ -9,8 +9,7 @@ EXAMPLES = """examples:
   runwright convert ./old-model    a folder with pytorch_model.bin
   runwright convert owner/name     the same on a hub
 
-The weights are read once, by a loader that makes tensors alone, and kept in the
-cache of Runwright: NAME works everywhere from then on. Nothing else unpickles."""
+Read once, by a loader that makes tensors alone; NAME works everywhere then."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

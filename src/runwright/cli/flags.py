@@ -132,10 +132,10 @@ def add_name_flags(parser: argparse.ArgumentParser) -> None:
 
 def source_of(args: argparse.Namespace) -> Path | Named:
     """The run, or the model by name, that RUN stands for."""
-    from runwright.inference.named import DTYPES, Named, find_model
+    from runwright.inference.named import Named, find_model
 
     states = {name: getattr(args, name, None) for name in ("features", "layer")}  # of predict
     if states["features"] is None and states["layer"] is not None:
         raise ConfigError("--layer: given without --features, expected --features token or pooled as well")
-    options = {"dtype": DTYPES[args.dtype], "new_weights": args.allow_new_weights, **states}
+    options = {"dtype": args.dtype, "new_weights": args.allow_new_weights, **states}
     return find_model(args.run, asked=Named(name=args.run, task=args.task, quiet=False, **options))

@@ -22,7 +22,7 @@ from runwright.config.targets import GROUPS, instantiate
 from runwright.errors import ConfigError, did_you_mean, listed
 from runwright.inference.features import Features
 from runwright.inference.load import FinishedRun, finish, load_run, strategy_of
-from runwright.inference.named import DTYPES, Named
+from runwright.inference.named import Named
 from runwright.inference.zero_shot import ZeroShot
 from runwright.model.configuration import quiet_transformers
 from runwright.model.convert import with_safetensors
@@ -48,6 +48,7 @@ instruction_tuning text_exact_match
 TASKS = {task: (metrics, names) for task, metrics, *names in map(str.split, _TABLE.strip().splitlines())}
 CLASSIFICATION = {"single_label": "accuracy,f1_macro", "multi_label": "f1_micro", "regression": "pearson,mse"}
 UNUSED = GROUPS.keys() - {"task", "model", "tokenizer", "generation", "trainer"}  # groups, to predict
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 LANGUAGE = ("causal_language_modeling", "instruction_tuning")  # tasks that an evaluation writes no texts for
 MAX_LENGTH = 512  # tokens, where neither model nor tokenizer has a limit
 
@@ -147,7 +148,8 @@ def _task_of(named: Named, saved: Any) -> tuple[str, dict[str, Any]]:
 def _usual(named: Named, saved: Any, task: str, *, num_beams: int, evaluates: bool) -> dict[str, str]:
     """Overrides that choose task and model, the kind of classification, metrics and decoding."""
     quoted = named.name.replace("\\", "\\\\").replace("'", "\\'")
-    usual = {"task": task, "model": "pretrained", "model.name": f"'{quoted}'", "model.dtype": named.dtype}
+    usual = {"task": task, "model": "pretrained", "model.name": f"'{quoted}'"}
+    usual["model.dtype"] = DTYPES[named.dtype]
     metrics = TASKS[task][0]
     if task == "sequence_classification":  # without a problem_type a single label is a number
         kind = (saved.problem_type or "").removesuffix("_classification")
@@ -226,12 +228,10 @@ def check_memory(named: Named, source: str, *, revision: str | None, device: str
     on_gpu = device != "cpu" and torch.cuda.is_available()
     free = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
     sizes = {flag: number * getattr(torch, dtype).itemsize for flag, dtype in DTYPES.items()}
-    needed = number * getattr(torch, named.dtype).itemsize
-    if needed > free:
-        fitting = [flag for flag, size in sizes.items() if size <= free]
-        ways = " or ".join(f"--dtype {flag} ({sizes[flag] / 1e9:.1f} GB)" for flag in fitting)
-        smaller = f"a model of {free / 2e9:.1f} billion with --dtype bf16"
+    if (needed := sizes[named.dtype]) > free:
+        ways = [f"--dtype {flag} ({size / 1e9:.1f} GB)" for flag, size in sizes.items() if size <= free]
+        ways = ways or [f"a model of {free / 2e9:.1f} billion with --dtype bf16"]
         raise ConfigError(
             f"{named.name}: {number / 1e9:.1f} billion parameters take {needed / 1e9:.1f} GB in "
-            f"{named.dtype}, and {free / 1e9:.1f} GB are free; {ways or smaller} would fit"
+            f"{DTYPES[named.dtype]}, and {free / 1e9:.1f} GB are free; {' or '.join(ways)} would fit"
         )

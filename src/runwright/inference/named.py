@@ -12,7 +12,6 @@ from runwright.config.sources import GGUF, PACKAGE_PREFIX
 from runwright.errors import ConfigError
 from runwright.runs.folder import BEST_MODEL, resolve_run
 
-DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -22,7 +21,7 @@ class Named:
 
     name: str
     task: str | None = None  # None: as its config.json says
-    dtype: str = "float32"
+    dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
     new_weights: bool = False  # a head that the checkpoint lacks may be random
     features: Literal["token", "pooled"] | None = None  # states instead of predictions
     layer: int | None = None  # of the states, 0: embeddings; None: the last
@@ -45,7 +44,7 @@ def find_model(reference: str, *, asked: Named) -> Path | Named:
         raise ConfigError(f"{error}{hint}") from error
     if asked.features:  # of its best model, whatever its head
         return replace(asked, name=str(run / "best"), task=None)
-    if asked.task is not None or asked.dtype != "float32":
+    if asked.task is not None or asked.dtype != "fp32":
         flag = "--dtype" if asked.task is None else f"--task {asked.task}"
         raise ConfigError(f"{flag}: {reference} is the run {run}, which has its own; leave {flag} out")
     if is_here and Path(reference).expanduser().resolve() != run and not asked.quiet:

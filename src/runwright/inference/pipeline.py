@@ -11,7 +11,7 @@ import numpy as np
 from runwright.inference.features import Features
 from runwright.inference.load import CHUNK_RECORDS, choose_columns, predict_chunk
 from runwright.inference.models import open_model
-from runwright.inference.named import DTYPES, Named, find_model
+from runwright.inference.named import Named, find_model
 from runwright.inference.predict import require_masks
 from runwright.inference.records import as_records, in_chunks, texts_of
 from runwright.inference.zero_shot import ZeroShot
@@ -35,10 +35,10 @@ class Pipeline:
         overrides: Sequence[str] = (),
         aggregation_strategy: Literal["none", "simple"] = "none",
         device: str | None = None,
-        dtype: str = "fp32",
+        dtype: Literal["fp32", "bf16", "fp16"] = "fp32",
         allow_new_weights: bool = False,
     ) -> None:
-        asked = Named(name=name, task=task, dtype=DTYPES[dtype], new_weights=allow_new_weights)
+        asked = Named(name=name, task=task, dtype=dtype, new_weights=allow_new_weights)
         if task == "feature-extraction":
             asked = replace(asked, task=None, features="token")
         self.run = open_model(find_model(name, asked=asked), overrides=overrides, device=device)

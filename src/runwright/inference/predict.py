@@ -23,7 +23,6 @@ from runwright.report.tables import RecordWriter, csv_columns
 from runwright.store import written_whole
 from runwright.task.labels import read_written
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
-from runwright.task.token_classification import TokenClassification
 from runwright.types import Hypotheses
 
 
@@ -52,14 +51,10 @@ def predict_to_stream(
         raise ConfigError("--output: given nothing, expected a file for the vectors")
     run = open_model(source, overrides=generation, device=device, hypotheses=hypotheses)
     strategy = run.config.get("generation")
-    for kind, name, value in (
-        (TokenClassification, "by_piece", group and group == "none"),
-        (MaskedLanguageModeling, "num_guesses", top_k),
-    ):
-        if value is not None and not isinstance(run.task, kind):
-            flag = "--group" if name == "by_piece" else "--top-k"
-            raise ConfigError(f"{flag}: given for a {type(run.task).__name__}, expected a {kind.__name__}")
-        if value is not None:
+    for flag, name, value in (("--group", "by_piece", group == "none"), ("--top-k", "num_guesses", top_k)):
+        if value and not hasattr(run.task, name):
+            raise ConfigError(f"{flag}: given for a {type(run.task).__name__}, which has nothing of the kind")
+        if value:
             setattr(run.task, name, value)
     all_scores = all_scores or top_k is not None
     columns = choose_columns(run, text_columns)
