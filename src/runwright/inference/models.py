@@ -107,9 +107,9 @@ def load_named(
     config = {"dataset": {}, **config}
     tokenizer = instantiate(config["tokenizer"], group="tokenizer", key="tokenizer")
     limit = min(positions or sys.maxsize, tokenizer.model_max_length)
-    own = _task_options(saved, config["task"], limit=limit if limit < 1e6 else MAX_LENGTH)
-    own |= {"prefix": settings.get("prefix") or "", **_pooling(named, source, revision)}
-    for group, values in (("generation", decoding), ("task", own)):  # overrides come before the model's
+    ours = _task_options(saved, config["task"], limit=limit if limit < 1e6 else MAX_LENGTH)
+    ours |= {"prefix": settings.get("prefix") or "", **_pooling(named, source, revision)}
+    for group, values in (("generation", decoding), ("task", ours)):  # overrides come before the model's
         options = config.get(group) or {}
         free = {*options} & {*values} - {key.removeprefix(f"{group}.") for key in typed}
         options |= {name: values[name] for name in free}
@@ -170,14 +170,14 @@ def _decoding(saved: Any, source: str, settings: Mapping[str, Any]) -> dict[str,
     """The model's own settings of decoding, by our names too."""
     from transformers import GenerationConfig
 
-    own: dict[str, Any] = {}
+    ours: dict[str, Any] = {}
     with suppress(OSError, ValueError):
-        own = GenerationConfig.from_pretrained(source).to_diff_dict()
-    own |= settings
+        ours = GenerationConfig.from_pretrained(source).to_diff_dict()
+    ours |= settings
     for name in ("max", "min") if saved.is_encoder_decoder else ():
-        if length := own.get(f"{name}_length"):  # with the token that a decoder starts with
-            own.setdefault(f"{name}_new_tokens", length - 1)
-    return own
+        if length := ours.get(f"{name}_length"):  # with the token that a decoder starts with
+            ours.setdefault(f"{name}_new_tokens", length - 1)
+    return ours
 
 
 def _task_options(saved: Any, options: Mapping[str, Any], *, limit: int) -> dict[str, Any]:
@@ -185,14 +185,14 @@ def _task_options(saved: Any, options: Mapping[str, Any], *, limit: int) -> dict
     names = [str(saved.id2label[number]) for number in sorted(saved.id2label or {})]
     # A text that is cut into windows may be of any length.
     has_windows = "overlap" in options or "join_rows" in options
-    own: dict[str, Any] = {"max_length": min(options["max_length"], limit) if has_windows else limit}
+    ours: dict[str, Any] = {"max_length": min(options["max_length"], limit) if has_windows else limit}
     for name, share in (("overlap", 3), ("max_question_length", 3), ("max_target_length", 1)):
         if name in options:
-            own[name] = min(options[name], limit // share)
+            ours[name] = min(options[name], limit // share)
     if options.get("problem") != "regression":
-        own["label_names"] = names
+        ours["label_names"] = names
     scheme = next(scheme for scheme in LETTERS if not misfits(names, scheme))
-    return own | {"tag_names": names, "scheme": scheme}
+    return ours | {"tag_names": names, "scheme": scheme}
 
 
 def _pooling(named: Named, source: str, revision: str | None) -> dict[str, Any]:
