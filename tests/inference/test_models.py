@@ -31,7 +31,7 @@ Folders = Callable[[str], Path]
 
 def forward(folder: Path, *texts: str, kind: str | None = None, **more: Any) -> Any:
     """Outputs of the model as its class makes them, for one text or pair without padding."""
-    config = transformers.AutoConfig.from_pretrained(folder)
+    config: Any = transformers.AutoConfig.from_pretrained(folder)
     model = getattr(transformers, kind or config.architectures[0]).from_pretrained(folder).eval()
     with torch.no_grad():
         return model(**AutoTokenizer.from_pretrained(folder)(*texts, return_tensors="pt"), **more)
@@ -304,7 +304,7 @@ class Hub(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD  # noqa: N815
 
-    def log_message(self, *_: Any) -> None: ...
+    def log_message(self, format: str, *args: Any) -> None: ...  # noqa: A002
 
 
 @pytest.mark.slow
