@@ -1,15 +1,27 @@
-"""Runwright from Python: `run`, `evaluate` and `predict`, each with a typed result, and rows to run on."""
+"""Runwright from Python: `run`, `evaluate`, `predict` with typed results, `pipeline`, and rows to run on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runwright.dataset.readers.python_rows import keep_rows
 from runwright.types import EvaluateResult, PredictResult, RunResult
 
-__all__ = ["EvaluateResult", "PredictResult", "RunResult", "evaluate", "keep_rows", "predict", "run"]
+if TYPE_CHECKING:
+    from runwright.inference.pipeline import Pipeline
+
+__all__ = [
+    "EvaluateResult",
+    "PredictResult",
+    "RunResult",
+    "evaluate",
+    "keep_rows",
+    "pipeline",
+    "predict",
+    "run",
+]
 
 
 def run(
@@ -66,16 +78,19 @@ def evaluate(
     overrides: Sequence[str] = (),
     *,
     splits: Sequence[str] | None = None,
+    task: str | None = None,
     logits: bool = False,
 ) -> list[EvaluateResult]:
     """Evaluate a run's best model on its own splits, or on other data chosen by overrides.
 
-    `run` is a run folder, id or `latest`. `splits` defaults to all but train. `logits` keeps raw outputs.
+    `run` is a run folder, id or `latest`, or the name of a model with data from overrides; its `task` is by
+    default the one of its architecture. `splits` defaults to all but train. `logits` keeps raw outputs.
     """
     from runwright.inference.evaluate import evaluate_run
-    from runwright.runs.folder import BEST_MODEL, resolve_run
+    from runwright.inference.named import Named, find_model
 
-    return evaluate_run(resolve_run(str(run), needs=BEST_MODEL), overrides, splits=splits, logits=logits)
+    source = find_model(str(run), asked=Named(name=str(run), task=task))
+    return evaluate_run(source, overrides, splits=splits, logits=logits)
 
 
 def predict(
@@ -84,18 +99,30 @@ def predict(
     overrides: Sequence[str] = (),
     *,
     all_scores: bool = False,
+    task: str | None = None,
 ) -> PredictResult:
-    """Predict texts, or records with the columns that the run was trained on.
+    """Predict texts, or records with the columns that the run was trained on; `run` as in `evaluate`.
 
     Overrides such as `generation=sample` and `generation.temperature=0.8` change how texts are generated.
     Raises DataError for what is neither, or a record without its texts.
     """
-    from runwright.inference.load import choose_columns, load_run, predict_records, strategy_of
+    from runwright.inference.load import choose_columns, predict_records
+    from runwright.inference.models import open_model
+    from runwright.inference.named import Named, find_model
     from runwright.inference.records import as_records
-    from runwright.runs.folder import BEST_MODEL, resolve_run
 
-    folder = resolve_run(str(run), needs=BEST_MODEL)
-    finished = load_run(folder, generation=strategy_of(folder, overrides))
+    source = find_model(str(run), asked=Named(name=str(run), task=task))
+    finished = open_model(source, overrides=overrides)
     checked = as_records(records, choose_columns(finished))
     predictions = list(predict_records(finished, checked, all_scores=all_scores))
     return PredictResult(predictions=predictions, speed=finished.speed)
+
+
+def pipeline(name: str | Path, task: str | None = None, **options: Any) -> Pipeline:
+    """A callable that answers as `transformers.pipeline` does, for a run or the name of a model.
+
+    `options` are those of `inference.pipeline.Pipeline`, such as `aggregation_strategy="simple"`.
+    """
+    from runwright.inference.pipeline import Pipeline
+
+    return Pipeline(str(name), task, **options)

@@ -93,6 +93,7 @@ class Head:
     initial_bias: tuple[float, ...] = ()  # [C] of a new output layer; empty: as the architecture makes it
     max_length: int = 0  # most tokens of an input, for which the model must have positions
     num_types: int = 1  # of tokens: 2 where the tokenizer tells the texts of a pair apart
+    trained: bool = False  # a checkpoint without this head is refused
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,8 +24,8 @@ from runwright.version import __version__
 
 COMMANDS = {  # with what they do
     "train": "compose an experiment, check all of it, run it (-m: many of them)",
-    "evaluate": "metrics of a finished run on any split or other data",
-    "predict": "predictions of a finished run for texts, stdin or a file",
+    "evaluate": "metrics of a run, or of any model, on any split or other data",
+    "predict": "predictions of a run, or of any model, for texts, stdin or a file",
     "search": "search a file by meaning with a run of task=sentence_embedding",
     "runs": "list runs, sort them by metrics and settings, or show one",
     "compare": "what differs between runs, and is one better than the other?",
@@ -34,6 +34,7 @@ COMMANDS = {  # with what they do
     "ui": "MLflow's pages on the store, for this machine, until Ctrl-C",
     "doctor": "are packages, stores and runs as they should be?",
     "tokenizer": "train a tokenizer, show one, compare several on the same texts",
+    "convert": "pickled weights of a model as safetensors, once",
     "sync": "upload what MLflow has not yet got of runs; nothing is sent twice",
     "validate": "check every key, type, range and combination; runs nothing",
     "explore": "what is in the data: lengths, classes, duplicates, leaks, oddities",

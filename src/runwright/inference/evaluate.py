@@ -18,9 +18,11 @@ from runwright.config.redaction import Redactor
 from runwright.config.secrets import conceal, reveal
 from runwright.dataset.checks import require_columns
 from runwright.dataset.readers.addresses import path_of
-from runwright.errors import ConfigError, Mistake, listed, raise_if_any
+from runwright.errors import ConfigError, DataError, Mistake, listed, raise_if_any
 from runwright.inference.load import FinishedRun, load_run
 from runwright.inference.logits import keeping_logits, require_logits
+from runwright.inference.models import load_named
+from runwright.inference.named import Named
 from runwright.inference.records import FORMATS, OPTIONS
 from runwright.inference.zero_shot import ZeroShot
 from runwright.report.log import run_logging
@@ -53,7 +55,7 @@ JUDGING = (
 
 
 def evaluate_run(
-    folder: Path,
+    source: Path | Named,
     overrides: Sequence[str] = (),
     *,
     splits: Sequence[str] | None = None,
@@ -62,24 +64,50 @@ def evaluate_run(
     hypotheses: Hypotheses | None = None,
     logits: bool = False,
 ) -> list[EvaluateResult]:
-    """Evaluate the best model of the run in `folder`; one result for each split, all but train by default.
+    """Evaluate the best model of a run, or one by name; one result for each split, all but train by default.
 
     Overrides, put on top of the run's own, choose other data or metrics, or how predictions are judged;
-    others are refused. Predictions, tables and metrics are written to evaluations/<time>-<id>/ of the run.
-    With hypotheses the classes are others than the run's. `logits` keeps the model's raw outputs.
+    others are refused, but for a model by name. Predictions, tables and metrics are written to
+    evaluations/<time>-<id>/ of the run, or of its output_dir. With hypotheses the classes are others.
+    `logits` keeps the model's raw outputs.
     """
+    if isinstance(source, Named):
+        keys = {*map(override_key, overrides)}
+        if not any(_group(key) in ("dataset", "experiment") for key in keys):
+            files = "dataset=csv dataset.source.files.test=FILE"
+            raise ConfigError(f"runwright evaluate: {source.name} is no run and has no data; add {files}")
+        run = load_named(source, on_top_of([], overrides), device=device, allow_shadow=allow_shadow)
+        task = ZeroShot(run.task, hypotheses=hypotheses) if hypotheses else run.task
+        folder = Path(run.config["output_dir"]).expanduser()
+        run = replace(run, task=task)
+        return _evaluate_splits(run, folder, dict(run.config), splits, other=None, logits=logits)
+    folder = source
     composed = _compose(folder, overrides, allow_shadow=allow_shadow) if overrides else {}
     if composed and not any(override_key(text) == "dataset" for text in overrides):
         refuse_other_formats(overrides, composed["dataset"]["source"])
     judging = _judging(overrides, composed)
     strategy = composed.get("generation") or {} if composed else None
     run = load_run(folder, device=device, hypotheses=hypotheses, judging=judging, generation=strategy)
-    if logits:
-        require_logits(run.task)
     config: dict[str, Any] = {**run.config, "task": {**run.config["task"], **judging}}
     if composed:
         config |= {"metric": {}} | {key: composed[key] for key in TAKEN[:4] if key in composed}
         config["seeds"] = {**run.config["seeds"], "data": composed["seeds"]["data"]}
+    other = any(_group(override_key(text)) in ("dataset", "seed", "seeds") for text in overrides)
+    return _evaluate_splits(run, folder, config, splits, other=other, logits=logits)
+
+
+def _evaluate_splits(
+    run: FinishedRun,
+    folder: Path,
+    config: dict[str, Any],
+    splits: Sequence[str] | None,
+    *,
+    other: bool | None,
+    logits: bool,
+) -> list[EvaluateResult]:
+    """Evaluate splits of the data in `config`; `other`: not those of the run, None: there is no run."""
+    if logits:
+        require_logits(run.task)
     output, _, _ = claim_folder(folder / "evaluations")
     concealed = conceal(config)  # before the log is opened: it masks the secrets that are in it
     with run_logging(output, first=True, redact=Redactor().text), Progress(enabled=True) as progress:
@@ -89,10 +117,13 @@ def evaluate_run(
         require_columns(rows, build.column_kinds(run.task, rows))
         if isinstance(run.task, ZeroShot):
             run.task.fit(rows)
-        other = any(_group(override_key(text)) in ("dataset", "seed", "seeds") for text in overrides)
+        elif other is None:
+            _learn_form(run.task, rows)
         for note in data.notes:
             logger.info("data: %s", note)
-        warnings = evaluation_warnings(folder, config, data, names, own=not other)
+        warnings = {}
+        if other is not None:
+            warnings = evaluation_warnings(folder, config, data, names, own=not other)
         for split, text in warnings.items():
             logger.warning("%s: %s", split, text)
         run = replace(run, metrics=build.build_metrics(config, task=run.task), progress=progress)
@@ -109,6 +140,16 @@ def evaluate_run(
     write_json(output / DATA_FILE, about)
     (output / "config.yaml").write_text(yaml.safe_dump(concealed, sort_keys=False), encoding="utf-8")
     return results
+
+
+def _learn_form(task: Any, rows: Mapping[str, Any]) -> None:
+    """Let the task of a model by name learn how labels are written; their names are the model's."""
+    first, *_ = rows
+    try:
+        task.fit({"train": rows[first]})
+    except DataError as error:
+        where: Any = error.where | ({"split": first} if error.where["split"] == "train" else {})
+        raise DataError(error.problem, **where) from error
 
 
 def _evaluate(

@@ -96,19 +96,20 @@ def load_run(
     if config["model"].get("attention") == "auto":
         use_padding_free(model)
     zero_shot = ZeroShot(task, hypotheses=hypotheses) if hypotheses else None
+    return finish(folder, config, tokenizer, zero_shot or task, model, device=device)
+
+
+def finish(
+    folder: Path, config: Mapping[str, Any], tokenizer: Any, task: Any, model: Any, *, device: str | None
+) -> FinishedRun:
+    """The model on its device, with all that is needed to use it."""
     options = build.build_options(config)
     ranks = start_ranks(device or options.device, precision=options.precision)
     set_threads(options.num_threads or share_of_cores(1))
-    return FinishedRun(
-        folder=folder,
-        config=config,
-        tokenizer=tokenizer,
-        task=zero_shot or task,
-        model=model.to(ranks.device).eval(),
-        ranks=ranks,
-        options=options,
-        speed=Speed(flops_per_token=2.0 * count_but_embeddings(model)),
-    )
+    parts: Any = {"folder": folder, "config": config, "tokenizer": tokenizer, "task": task}
+    speed = Speed(flops_per_token=2.0 * count_but_embeddings(model))
+    model = model.to(ranks.device).eval()
+    return FinishedRun(**parts, model=model, ranks=ranks, options=options, speed=speed)
 
 
 def strategy_of(folder: Path, overrides: Sequence[str] = ()) -> Mapping[str, Any] | None:
@@ -117,6 +118,8 @@ def strategy_of(folder: Path, overrides: Sequence[str] = ()) -> Mapping[str, Any
     None where the task of the run generates no texts; raises ConfigError for overrides then.
     """
     saved = read_saved(folder)
+    if others := [text for text in overrides if not override_key(text).startswith("generation")]:
+        raise ConfigError(f"--set: given {others[0]}, expected an option of generation: a run keeps all else")
     if not generates_texts(saved["task"]):
         if overrides:
             name = saved["task"][TARGET].rpartition(".")[2]

@@ -125,7 +125,7 @@ def max_positions(model: Any) -> int | None:
             padding = getattr(module, "padding_idx", None)
             return size if padding is None else size - padding - 1
         if size is not None and name.endswith("embed_positions"):  # BART's kin: its first rows are not used
-            return model.config.max_position_embeddings
+            return getattr(model.config, "max_position_embeddings", size)
         if name.endswith("rotary_emb"):  # further ones can be computed, and no weight has seen them
             return getattr(model.config, "max_position_embeddings", None)
     return None

@@ -13,10 +13,11 @@ from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError, listed
 from runwright.model import configuration
 from runwright.model.configuration import Embeddings, log
+from runwright.model.convert import with_safetensors
 from runwright.model.lora import Lora, add_adapters
 from runwright.model.padding_free import use_padding_free
 from runwright.model.parameters import check_positions, encoder_prefix, freeze_parts, parameter_counts
-from runwright.tokenizer.pretrained import in_safetensors, open_saved
+from runwright.tokenizer.pretrained import in_safetensors, open_saved, why_not_loaded
 from runwright.types import Head, OpenFraction
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ def load(
     config, former_names = _load_config(name, source, head, options)
     configuration.set_dropout(config, dropout)
     moved = configuration.set_padding(config, tokenizer, embeddings=embeddings)
-    with _loading(name):
+    with loading(name, source):
         model, report = configuration.auto_class(head).from_pretrained(
-            source,
+            with_safetensors(source, name=name),
             config=config,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # a head for other labels; anything else is refused after it
@@ -66,6 +67,8 @@ def load(
         )
     new = set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]}
     _check_encoder(name, model, new)
+    if head.trained:
+        _refuse_new(name, model, new)
     configuration.check_model(model, head)
     _move_positions(model, moved)
     _report(model, new, head, former_names=former_names, unused=sorted(report["unexpected_keys"]))
@@ -97,7 +100,7 @@ def _load_config(
     """The configuration with the task's labels, and the names of the labels that the source had."""
     from transformers import AutoConfig
 
-    with _loading(name):
+    with loading(name, source):
         config = AutoConfig.from_pretrained(source, **options)
     former_names = tuple((config.id2label or {}).values())
     for key, value in configuration.head_options(head).items():
@@ -106,7 +109,7 @@ def _load_config(
 
 
 @contextmanager
-def _loading(name: str) -> Iterator[None]:
+def loading(name: str, source: str) -> Iterator[None]:
     """Inside, transformers is quiet and its errors become a ConfigError that names the model."""
     from safetensors import SafetensorError
 
@@ -114,8 +117,7 @@ def _loading(name: str) -> Iterator[None]:
         with configuration.quiet_transformers():
             yield
     except (OSError, ValueError, ImportError, SafetensorError) as error:
-        text = str(error).strip() or type(error).__name__
-        raise ConfigError(f"model.name: cannot load {name!r}: {text.splitlines()[0]}") from error
+        raise ConfigError(f"model.name: cannot load {name!r}: {why_not_loaded(source, error)}") from error
 
 
 def _check_encoder(name: str, model: Any, new: set[str]) -> None:
@@ -126,6 +128,16 @@ def _check_encoder(name: str, model: Any, new: set[str]) -> None:
             f"model.name: {name!r} lacks {len(lacking)} weights of the encoder of {type(model).__name__} or "
             f"has them in another shape ({listed(sorted(lacking))}); its config.json does not belong "
             "to its weights"
+        )
+
+
+def _refuse_new(name: str, model: Any, new: set[str]) -> None:
+    # A bare encoder's pooler is not asked for.
+    untrained = sorted(key for key in new if model.base_model is not model or ".pooler." not in f".{key}")
+    if untrained:
+        raise ConfigError(
+            f"model.name: {name!r} lacks {listed(untrained)} of {type(model).__name__}: random weights; take "
+            "a model that was trained for this task, train it (runwright train), or --allow-new-weights"
         )
 
 

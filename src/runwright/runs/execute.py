@@ -162,7 +162,9 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
     return result, record.record_summary(run, state, result, effort=effort)
 
 
-def _result(run: Run, state: TrainingState, *, best_step: int | None, metrics: dict[str, float]) -> RunResult:
+def _result(
+    run: Run, state: TrainingState, model: Any, *, best_step: int | None, metrics: dict[str, float]
+) -> RunResult:
     """The result of a training, before its files are written."""
     return RunResult(
         run_id=run.run_id,

@@ -37,6 +37,7 @@ class Texts(PerExample):
     predicted: np.ndarray | None  # [N] object: str, or a list of them; None where nothing was generated
     expected: np.ndarray | None = None  # [N] object: list of str, one or more references
     prompts: np.ndarray | None = None  # [N] object: str
+    generated: Ragged | None = None  # of records to predict, as in GeneratedTexts
 
     @property
     def labelled(self) -> bool:
@@ -146,7 +147,8 @@ class GeneratingTask(Task):
         )
 
     def assemble_records(self, predictions: GeneratedTexts, columns: Mapping[str, Sequence[Any]]) -> Texts:
-        return Texts(example_ids=predictions.example_ids, predicted=self._texts(predictions))
+        texts = self._texts(predictions)
+        return Texts(example_ids=predictions.example_ids, predicted=texts, generated=predictions.generated)
 
     def _texts(self, predictions: GeneratedTexts) -> np.ndarray | None:
         if predictions.generated is None:

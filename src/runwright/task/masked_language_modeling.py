@@ -45,6 +45,7 @@ class MaskedLanguageModeling(Task):
     token_fields: ClassVar = {"labels": IGNORED}
     predicts_rows = False
     cuts_windows = True
+    num_guesses = NUM_GUESSES  # for each mask of a text
 
     def __init__(
         self,
@@ -132,7 +133,8 @@ class MaskedLanguageModeling(Task):
         rows = hidden.nonzero()[:, 0]
         logits, labels = outputs[hidden[hidden | masks]], batch["labels"][hidden]
         losses, counts = sums_by_row(F.cross_entropy(logits, labels, reduction="none"), hidden)
-        best = outputs[masks[hidden | masks]].softmax(dim=-1).topk(NUM_GUESSES, dim=-1)
+        best = outputs[masks[hidden | masks]].softmax(dim=-1)
+        best = best.topk(min(self.num_guesses, best.shape[-1]), dim=-1)
         lengths = masks.sum(dim=1).cpu().numpy()
         right = torch.bincount(rows[logits.argmax(dim=-1) == labels], minlength=len(hidden))
         return HiddenTokens(
@@ -148,7 +150,7 @@ class MaskedLanguageModeling(Task):
         """The guesses for the masks of each record, over its chunks; none for a record without a mask."""
         row_ids = np.asarray(columns["row_id"], dtype=np.int64)
         lengths = np.zeros(len(row_ids), dtype=np.int64)
-        guesses = scores = np.empty((0, NUM_GUESSES))
+        guesses = scores = np.empty((0, self.num_guesses))
         if predictions is not None:
             # Chunks come in the order of their records, and so do their masks.
             records = np.searchsorted(row_ids, predictions.example_ids // MAX_WINDOWS)
@@ -161,7 +163,7 @@ class MaskedLanguageModeling(Task):
     def describe(
         self, predictions: HiddenTokens, index: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
-        """For each mask of the text the most probable token; with all scores five of them.
+        """For each mask of the text the most probable token; with all scores `num_guesses` of them.
 
         Of tokens that read alike, as those with and without a space before them, the likeliest is called by
         its text alone, the others also by their ids.

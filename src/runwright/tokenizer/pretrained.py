@@ -113,6 +113,23 @@ def _reason(source: str, error: Exception) -> str:
     if Path(source).is_dir() and not (Path(source) / "tokenizer.json").is_file():
         names = sorted(path.name for path in Path(source).iterdir())[:8]
         return f"the folder has no tokenizer.json, only {', '.join(names) or 'nothing'}"
+    return why_not_loaded(source, error)
+
+
+def why_not_loaded(source: str, error: Exception) -> str:
+    """The reason in one line; where a hub refuses a name, what to do there."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    causes: list[BaseException] = [error]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)
+    page, login = f"{constants.ENDPOINT}/{source}", "log in (hf auth login, or HF_TOKEN in the environment)"
+    if any(isinstance(cause, GatedRepoError) for cause in causes):
+        return f"it is gated: accept its licence at {page}, then {login}"
+    refused = [cause.response.status_code for cause in causes if isinstance(cause, HfHubHTTPError)]
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes) or {401, 403} & {*refused}:
+        return f"it is not at {page}, or private: check the name, or {login}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 
