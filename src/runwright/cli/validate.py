@@ -67,18 +67,22 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
             source = resolve_source(name)
             place = source if Path(source).exists() else "a name on the hub, which was not looked up"
             yield f"{group}: {name} is {place}"
-    from runwright.build import build_task, fit_task, load_data, look
+    from runwright.build import build_task, build_tokenizer, fit_task, load_data, look
     from runwright.dataset.first_look import describe
-    from runwright.tokenizer.trained import stand_in
+    from runwright.tokenizer.trained import is_trained, stand_in
 
-    data, task = load_data(config), build_task(config, stand_in(config["tokenizer"]))
+    data = load_data(config)
+    # What is not here yet is not fetched, nor converted, nor trained.
+    node = config["tokenizer"]
+    source = "" if is_trained(node) else resolve_source(str(node.get("name")))
+    is_here = any(Path(source).glob("*.json")) if source else False
+    task = build_task(config, build_tokenizer(config, data) if is_here else stand_in(node))
     fit_task(task, data, config)
     data.notes.extend(task.label_notes(data.splits))
     looks, source = look(data, task), config["dataset"].get("source") or {}
     yield from (f"data: warning: {text}" for text in data.warnings)
     yield from (f"data: {text}" for text in describe(data, task, looks, source=source, cut={}))
     name = config["model"].get("name")
-    # What is not here yet is not fetched, nor converted.
     if isinstance(name, str) and (Path(resolve_source(name)) / "config.json").is_file():
         from runwright.model.pretrained import check_length
 
