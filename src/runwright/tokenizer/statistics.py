@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from itertools import islice
 from typing import Any
 
@@ -97,6 +98,39 @@ def cut(tokenizer: PreTrainedTokenizerFast, text: str) -> list[Piece]:
         pieces.append(piece)
         last_end = max(last_end, end)
     return pieces
+
+
+def table(tokenizer: PreTrainedTokenizerFast, text: str, pair: str | None) -> dict[str, Any]:
+    """The tokens of an encoding as a model gets it, the texts decoded again, and what they lost by it.
+
+    `sequence` is 0 or 1, `word` counts within it, start and end are characters; special tokens have none.
+    `type` is null where models of this tokenizer take no types. `lost` are [what was there, what is now].
+    """
+    encoded: Any = tokenizer(text, pair, verbose=False)
+    encoding = encoded.encodings[0]
+    types = encoded.get("token_type_ids") or [None] * len(encoding.ids)
+    names = ("token", "id", "type", "sequence", "word", "start", "end", "special")
+    columns = (encoding.tokens, encoding.ids, types, encoding.sequence_ids, encoding.word_ids)
+    columns += (*zip(*encoding.offsets, strict=True), map(bool, encoding.special_tokens_mask))
+    tokens = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    texts = [text] if pair is None else [text, pair]
+    ids = [[token["id"] for token in tokens if token["sequence"] == i] for i in range(len(texts))]
+    decoded = [str(tokenizer.decode(part)) for part in ids]
+    lost = [change for sides in zip(texts, decoded, strict=True) for change in _differences(*sides)]
+    return {"tokens": tokens, "decoded": decoded, "lost": lost}
+
+
+def _differences(before: str, after: str) -> list[tuple[str, str]]:
+    """Words and signs that differ, from left to right, with what is there now; spaces come last."""
+    sides = [re.findall(r"\[\w+\]|<[^<>\s]+>|\w+|[^\w\s]", side) for side in (before, after)]
+    changes: list[tuple[str, str]] = []
+    for kind, a, b, c, d in SequenceMatcher(None, *sides, autojunk=False).get_opcodes():
+        old, new = sides[0][a:b], sides[1][c:d]
+        one_by_one = len(old) == len(new) and kind == "replace"
+        changes += zip(old, new, strict=True) if one_by_one else [(" ".join(old), " ".join(new))]
+    changes = [(old, new) for old, new in changes if old != new]
+    spaces = [re.findall(r"\s+", side) for side in (before, after)]
+    return changes if spaces[0] == spaces[1] else [*changes, ("spaces", "others")]
 
 
 def describe(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
