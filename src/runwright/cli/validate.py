@@ -10,13 +10,14 @@ from typing import Any
 from runwright.config.schema import nodes_of
 from runwright.config.sources import resolve_source
 from runwright.config.targets import GROUPS, import_node
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, plain
 
 USAGE = "runwright validate [options] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright validate  the defaults
   runwright validate experiment=vader optimizer.lr=1e-4
   runwright validate --deep experiment=vader  reads the data as well
+  runwright validate --deep --show-batch experiment=vader
 
 All mistakes are shown at once (beyond nine, a count). Exit code 0: none; 2: a
 mistake; 3: a file that is missing or, with --deep, data that cannot be used."""
@@ -28,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="import and bind every target to its real signature and read the data (seconds)",
     )
+    help_text = "with --deep: encode the data, and show the first batch with labels, masks and types"
+    parser.add_argument("--show-batch", action="store_true", help=help_text)
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -35,11 +38,18 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.config.compose import compose_checked
     from runwright.dataset.readers.addresses import require_files
 
+    if args.show_batch and not args.deep:
+        raise ConfigError("--show-batch: given without --deep, which reads the data; add it")
     composed = compose_checked(args.overrides, allow_shadow=args.allow_shadow)
     if args.deep:
         for line in check_deeply(composed.config):
             print(line)
     require_files(composed.config)
+    if args.show_batch:
+        from runwright.analysis.first_batch import first_batch
+
+        for line in first_batch(composed.config):
+            print(plain(line))
     if args.deep:
         print(f"right: {composed}")
     else:
