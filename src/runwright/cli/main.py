@@ -32,6 +32,7 @@ COMMANDS = {  # with what they do
     "report": "one HTML page of a run or a sweep: metrics, curves, errors, provenance",
     "ui": "MLflow's pages on the store, for this machine, until Ctrl-C",
     "doctor": "are packages, stores and runs as they should be?",
+    "show": "the parameters of a model, layer by layer",
     "tokenizer": "train a tokenizer, show one, compare several on the same texts",
     "sync": "upload what MLflow has not yet got of runs; nothing is sent twice",
     "validate": "check every key, type, range and combination; runs nothing",
