@@ -14,9 +14,8 @@ EXAMPLES = """examples:
   runwright show model latest:vader
 
 The first reads the data, which say how many classes there are, and makes the
-model with its new weights. Of a NAME (a folder, a hub name, package:NAME/folder)
-and of the best model of a RUN the weights stay where they are: only their names
-and shapes are read."""
+model with its new weights. Of a NAME (folder, hub name, package:NAME/folder)
+and of the best model of a RUN only the names and shapes of weights are read."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
