@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Mapping
 from itertools import groupby
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,6 @@ from runwright.tokenizer.pretrained import in_safetensors
 OURS = "runwright.model"  # the log of what is new, unused and frozen
 
 
-class _Messages(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
-
-
 def model_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """A report on the model that a training of this configuration would begin with."""
     data = build.load_data(config)
@@ -42,16 +34,16 @@ def model_of(config: Mapping[str, Any]) -> dict[str, Any]:
     task = build.build_task(config, tokenizer)
     build.fit_task(task, data, config)
     prepared = build.Prepared(data=data, tokenizer=tokenizer, task=task, looks={}, examples={})
-    messages, log = _Messages(), logging.getLogger(OURS)
+    said, log = BufferingHandler(10_000), logging.getLogger(OURS)
     level = log.level
-    log.addHandler(messages)
+    log.addHandler(said)
     log.setLevel(logging.INFO)
     try:
         model = build.build_model(config, prepared, device=torch.device("cpu"))
     finally:
-        log.removeHandler(messages)
+        log.removeHandler(said)
         log.setLevel(level)
-    return report_on(model, notes=messages.texts)
+    return report_on(model, notes=[record.getMessage() for record in said.buffer])
 
 
 def saved_model(name: str) -> dict[str, Any]:
@@ -99,22 +91,21 @@ def report_on(model: Any, *, notes: list[str]) -> dict[str, Any]:
     depths, num_layers = parameter_depths(model)
     parts: dict[str, dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
-        depth = depths[name]
-        part = f"layer {depth}" if 1 <= depth <= num_layers else name.rpartition(".")[0]
+        is_in_layer = 1 <= depths[name] <= num_layers
+        part = f"layer {depths[name]}" if is_in_layer else name.rpartition(".")[0]
         entry = parts.setdefault(part, {"part": part, "parameters": 0, "trainable": 0, "shapes": []})
         entry["parameters"] += parameter.numel()
         entry["trainable"] += parameter.numel() * parameter.requires_grad
-        if not 1 <= depth <= num_layers:
-            entry["shapes"].append(list(parameter.shape))
-    return {
+        entry["shapes"] += [] if is_in_layer else [list(parameter.shape)]
+    counts = {key: sum(part[key] for part in parts.values()) for key in ("parameters", "trainable")}
+    report = {
         "model": type(model).__name__,
-        "parameters": sum(entry["parameters"] for entry in parts.values()),
-        "trainable": sum(entry["trainable"] for entry in parts.values()),
+        **counts,
         "layers": num_layers,
         "positions": max_positions(model),
-        "parts": list(parts.values()),
-        "notes": [note for note in notes if not note.endswith(parameter_counts(model))],
     }
+    others = [note for note in notes if not note.endswith(parameter_counts(model))]
+    return {**report, "parts": list(parts.values()), "notes": others}
 
 
 def show(report: Mapping[str, Any]) -> None:

@@ -136,7 +136,8 @@ def _differences(before: str, after: str) -> list[tuple[str, str]]:
 def describe(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     """Kind, size, special tokens with their ids, and the names of all steps."""
     state = json.loads(tokenizer.backend_tokenizer.to_str())
-    extra: Any = tokenizer.extra_special_tokens or []
+    roles = set(map(str, tokenizer.special_tokens_map.values()))
+    extra = [token["content"] for token in state["added_tokens"] if token["special"]]
     return {
         "model": state["model"]["type"],
         "vocab_size": len(tokenizer),
@@ -145,7 +146,7 @@ def describe(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
             for name, token in tokenizer.special_tokens_map.items()
             if str(token) in tokenizer.get_vocab()
         },
-        "extra_special_tokens": [str(token) for token in extra],
+        "extra_special_tokens": [token for token in extra if token not in roles],
         **{name: _steps(state[name]) for name in STEPS},
         "pair": tokenizer.convert_ids_to_tokens(tokenizer("A", "B")["input_ids"]),
         "padding_side": tokenizer.padding_side,
