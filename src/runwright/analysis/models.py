@@ -34,16 +34,16 @@ def model_of(config: Mapping[str, Any]) -> dict[str, Any]:
     task = build.build_task(config, tokenizer)
     build.fit_task(task, data, config)
     prepared = build.Prepared(data=data, tokenizer=tokenizer, task=task, looks={}, examples={})
-    said, log = BufferingHandler(10_000), logging.getLogger(OURS)
+    messages, log = BufferingHandler(10_000), logging.getLogger(OURS)
     level = log.level
-    log.addHandler(said)
+    log.addHandler(messages)
     log.setLevel(logging.INFO)
     try:
         model = build.build_model(config, prepared, device=torch.device("cpu"))
     finally:
-        log.removeHandler(said)
+        log.removeHandler(messages)
         log.setLevel(level)
-    return report_on(model, notes=[record.getMessage() for record in said.buffer])
+    return report_on(model, notes=[record.getMessage() for record in messages.buffer])
 
 
 def saved_model(name: str) -> dict[str, Any]:
@@ -72,10 +72,10 @@ def saved_model(name: str) -> dict[str, Any]:
             model_class: Any = getattr(transformers, names[0]) if names else transformers.AutoModel
             if any(Path(source).glob("*.safetensors")):
                 options: Any = {"config": config, "output_loading_info": True, "use_safetensors": True}
-                model, found = model_class.from_pretrained(source, device_map="meta", **options)
+                model, loading = model_class.from_pretrained(source, device_map="meta", **options)
                 for text, key in (("lack", "missing_keys"), ("have besides", "unexpected_keys")):
-                    if found[key]:
-                        notes.append(f"the files {text}: {listed(sorted(found[key]))}")
+                    if loading[key]:
+                        notes.append(f"the files {text}: {listed(sorted(loading[key]))}")
             else:
                 with torch.device("meta"):
                     model = getattr(model_class, "_from_config", model_class.from_config)(config)

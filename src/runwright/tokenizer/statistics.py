@@ -115,7 +115,7 @@ def table(tokenizer: PreTrainedTokenizerFast, text: str, pair: str | None) -> di
     tokens = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
     texts = [text] if pair is None else [text, pair]
     ids = [[token["id"] for token in tokens if token["sequence"] == i] for i in range(len(texts))]
-    decoded = [str(tokenizer.decode(part)) for part in ids]
+    decoded = [str(tokenizer.decode(numbers)) for numbers in ids]
     lost = [change for sides in zip(texts, decoded, strict=True) for change in _differences(*sides)]
     return {"tokens": tokens, "decoded": decoded, "lost": lost}
 

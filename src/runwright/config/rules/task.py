@@ -189,9 +189,7 @@ def tokenizer_has_the_tokens(name: Any, tokens: Any, family: Any, target: Any) -
         if saved is not None and roles and not {*roles} & {*saved, *as_dict(tokens)}:
             lacking = f"{shown(tokens)}, and {name!r} was saved without a {' or '.join(roles)} token"
             expected = f'one of its tokens, as {{{roles[0]}: "TOKEN"}}'
-            yield Mistake(
-                "tokenizer.special_tokens", lacking, expected, "runwright tokenizer show lists them"
-            )
+            yield Mistake("tokenizer.special_tokens", lacking, expected, "its tokenizer.json lists them")
     if needed and all(family in FAMILIES_WITHOUT.get(role, ()) for role in needed):
         lacking = f"{shown(family)}, which has no {' or '.join(needed)} token"
         expected = f"another family: {str(target).rpartition('.')[2]} needs one"
