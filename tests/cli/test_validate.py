@@ -68,3 +68,11 @@ def test_a_missing_chat_template_is_told_of_a_tokenizer_that_will_be_trained(
     assert deep(file, *config) != 0
     assert "task.chat_template: the tokenizer has none" in capsys.readouterr().err
     assert deep(file, *config, "task.chat_template='{{ messages }}{{ eos_token }}'") == 0
+
+
+def test_a_local_tokenizer_is_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (file := tmp_path / "a.csv").write_text("text,label\na,b\nc,d\n")
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer" / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    assert deep(file, f"tokenizer.name={tmp_path}/tokenizer") == 2
+    assert "holds no tokenizer" in capsys.readouterr().err

@@ -20,11 +20,11 @@ from tokenizers import ByteLevelBPETokenizer, Tokenizer, decoders, models, pre_t
 from transformers import BertTokenizer, GPT2Tokenizer, PreTrainedTokenizerFast, RobertaTokenizer, T5Tokenizer
 
 OUR_WORDS = """
-the a an and of in on at to for with is was were are it this that they we he she his her my very not no film
-book soup bread room staff plot letter cat city river museum teacher doctor work music sport food good bad warm
-cold kind rude lovely dull slow bright long short old new red blue Anna Karl Paris Berlin London Acme Motors lives
-works eats reads writes saw bought sent visited who what where when about example text question answer first
-second because yesterday
+the a an and of in on at to for with is was were are it this that they we he she his her my very not
+no film book soup bread room staff plot letter cat city river museum teacher doctor work music sport
+food good bad warm cold kind rude lovely dull slow bright long short old new red blue Anna Karl
+Paris Berlin London Acme Motors lives works eats reads writes saw bought sent visited who what where
+when about example text question answer first second because yesterday
 """
 WORDS = OUR_WORDS.split()
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,;:!?'\"()-éèàçñü"

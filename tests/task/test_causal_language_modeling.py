@@ -194,7 +194,7 @@ def test_a_prompt_is_continued(make: Any) -> None:
 def test_a_tokenizer_without_an_end_token_is_refused(make: Any) -> None:
     inner = Tokenizer(models.WordLevel({"a": 0, "[PAD]": 1}, unk_token="a"))
     plain = PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="[PAD]")
-    with pytest.raises(ConfigError, match="no end token"):
+    with pytest.raises(ConfigError, match="no eos or sep token"):
         make(tokenizer=plain)
 
 

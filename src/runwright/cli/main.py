@@ -33,6 +33,7 @@ COMMANDS = {  # with what they do
     "report": "one HTML page of a run or a sweep: metrics, curves, errors, provenance",
     "ui": "MLflow's pages on the store, for this machine, until Ctrl-C",
     "doctor": "are packages, stores and runs as they should be?",
+    "show": "the parameters of a model, layer by layer",
     "tokenizer": "train a tokenizer, show one, compare several on the same texts",
     "convert": "pickled weights of a model as safetensors, once",
     "sync": "upload what MLflow has not yet got of runs; nothing is sent twice",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from runwright.config.permissions import code_allowed
@@ -11,6 +13,8 @@ from runwright.errors import ConfigError, Mistake, shown
 
 PACKAGE_PREFIX = "package:"
 GGUF = ".gguf"  # one file with a whole model in it, which counts as a folder here
+# Classes of tokenizers that have no special tokens of their own.
+GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
 
 
 def resolve_source(name: str) -> str:
@@ -56,3 +60,19 @@ def module_source(path: str, *, revision: str | None, key: str) -> str | Mistake
     if not code_allowed():
         return Mistake(f"{key}.path", f"{shown(path)}, which is code", "--trust-remote-code, if you trust it")
     return str(script.resolve()) if is_script else path
+
+
+def saved_roles(name: str) -> set[str] | None:
+    """Roles of special tokens, such as mask, that a local tokenizer was saved with.
+
+    None where its files do not tell: of a hub, or of a class that has tokens of its own.
+    """
+    with suppress(ConfigError, OSError, ValueError):
+        folder = Path(resolve_source(name))
+        files = [folder / name for name in ("tokenizer_config.json", "special_tokens_map.json")]
+        saved = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+        usual = None if (folder / "config.json").is_file() else GENERIC[0]  # else of the model's architecture
+        settings = {key: value for content in saved for key, value in content.items()}
+        if (folder / "tokenizer.json").is_file() and settings.get("tokenizer_class", usual) in GENERIC:
+            return {key.removesuffix("_token") for key, value in settings.items() if value}
+    return None

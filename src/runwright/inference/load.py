@@ -77,7 +77,7 @@ def load_run(
     config = reveal(read_saved(folder), but="tracker")
     config = config if generation is None else {**config, "generation": generation or None}
     # Saved beside the model, whichever function of the user's made it.
-    tokenizer = load_pretrained(name=str(best.resolve()), revision=None, padding_side=None, pad_token=None)
+    tokenizer = load_pretrained(name=str(best.resolve()), revision=None, padding_side=None, special_tokens={})
     judging = judging or {}
     task = build.build_task({**config, "task": {**config["task"], **judging}}, tokenizer)
     try:

@@ -11,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 
+from runwright.errors import ConfigError
 from runwright.predictions import Ragged
 from runwright.task.labels import each_label
 from runwright.task.losses import one_by_one
@@ -29,6 +30,9 @@ class Task:
 
     problem: str  # the kind of problem, which metrics name in `suits`
     auto_class: ClassVar[str]  # transformers' class of models with the head
+    needs_token: ClassVar[
+        tuple[str, ...]
+    ] = ()  # roles of special tokens, of which the tokenizer must have one
     prediction_type: type[Any] = Predictions  # of what `predictions` returns, see types.PerExample
     # Fields of examples with one number for each token, and the number that pads them.
     token_fields: ClassVar[Mapping[str, int]] = {}
@@ -57,6 +61,13 @@ class Task:
     coupled_loss: Callable[[Tensor], LossSum] | None = None
 
     def __init__(self, tokenizer: Any, *, text_columns: Sequence[str], max_length: int) -> None:
+        roles = self.needs_token
+        if roles and all(getattr(tokenizer, f"{role}_token_id") is None for role in roles):
+            raise ConfigError(
+                f"tokenizer: it has no {' or '.join(roles)} token, which {type(self).__name__} needs; name "
+                f"one of its own (tokenizer.special_tokens='{{{roles[0]}: \"TOKEN\"}}'), take another, or "
+                "train one of another tokenizer.family"
+            )
         self.tokenizer = tokenizer
         self.text_columns = tuple(text_columns)  # columns that a record to predict must have
         self.row_texts = self.text_columns  # of a row to train on, which may have more

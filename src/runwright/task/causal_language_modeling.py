@@ -11,7 +11,6 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from runwright.errors import ConfigError
 from runwright.predictions import Ragged, columns_of, evenly_spaced
 from runwright.task.base import model_inputs
 from runwright.task.generating import MAX_SHOWN, NUM_SAMPLES, GeneratedTexts, GeneratingTask
@@ -44,6 +43,7 @@ class CausalLanguageModeling(GeneratingTask):
 
     problem = "next_tokens"
     auto_class = "AutoModelForCausalLM"
+    needs_token = ("eos", "sep")
     prediction_type = Blocks
     token_fields: ClassVar = {"labels": IGNORED}
     predicts_rows = False
@@ -60,11 +60,6 @@ class CausalLanguageModeling(GeneratingTask):
     ) -> None:
         super().__init__(tokenizer, text_columns=(text_column,), max_length=max_length)
         end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
-        if end is None:
-            raise ConfigError(
-                "tokenizer: it has no end token to put between texts; take another, or for a trained one "
-                "tokenizer.family=gpt2"
-            )
         begins = (tokenizer.bos_token_id, tokenizer.cls_token_id, end)
         self.start, self.end = next(token for token in begins if token is not None), end
         self.join_rows = join_rows

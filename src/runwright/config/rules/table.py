@@ -127,6 +127,15 @@ GENERATION = (
 
 TOKENIZERS = (
     rule(task.pretrained_model_has_its_own, "tokenizer._target_", "model._target_", "model.embeddings"),
+    rule(task.special_tokens_have_roles, "tokenizer.special_tokens"),
+    rule(
+        task.tokenizer_has_the_tokens,
+        "tokenizer.name?",
+        "tokenizer.special_tokens?",
+        "tokenizer.family?",
+        "task._target_",
+    ),
+    rule(task.delimiters_are_characters, "tokenizer.pre_tokenizer"),
     names_target("tokenizer.model", hint="choose tokenizer=train/bpe, wordpiece, unigram, …"),
     rule(task.algorithm_can_be_trained, "tokenizer.model._target_"),
     rule(task.decoder_undoes_the_steps, "tokenizer.pre_tokenizer", "tokenizer.decoder"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
 from runwright.config.rules.makers import Mistakes, as_dict, as_list, is_number, signature_of
-from runwright.config.sources import module_source
+from runwright.config.sources import module_source, saved_roles
 from runwright.config.tag_schemes import LETTERS, misfits, scheme_problem
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
@@ -18,6 +18,12 @@ FOCAL = "runwright.task.losses.Focal"
 ANSWER_METRICS = "runwright.metric.answers."
 TRAINED = "runwright.tokenizer.trained."
 NUM_BYTES = 256
+ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
+FAMILIES_WITHOUT = {  # of trained tokenizers, by role
+    "mask": ("t5", "gpt2", "llama", "plain"),
+    "sep": ("t5", "gpt2", "llama", "plain"),
+    "eos": ("bert", "plain"),
+}
 SIZES = ("hidden_size", "embedding_size", "intermediate_size", "num_attention_heads", "dim", "hidden_dim")
 SIZES += ("n_heads", "n_embd", "n_head", "n_positions", "max_position_embeddings")
 # Architectures whose heads share the hidden size, with the positions that padding takes from the text.
@@ -182,6 +188,36 @@ def pretrained_model_has_its_own(tokenizer: Any, model: Any, embeddings: Any) ->
             "the tokenizer that the model was trained with: tokenizer=pretrained",
             "for any other: model.embeddings=by_token, or model=scratch, which learns from nothing",
         )
+
+
+def special_tokens_have_roles(tokens: Any) -> Mistakes:
+    for role in [role for role in as_dict(tokens) if role not in ROLES]:
+        hint = did_you_mean(str(role).removesuffix("_token"), ROLES)
+        yield Mistake(f"tokenizer.special_tokens.{role}", "an unknown key", f"one of {listed(ROLES)}", hint)
+
+
+def tokenizer_has_the_tokens(name: Any, tokens: Any, family: Any, target: Any) -> Mistakes:
+    """Tokens that every task or this one needs, as far as the files of a tokenizer or its family tell."""
+    signature = signature_of({TARGET: target})
+    needed: tuple[str, ...] = (signature.literals.get("needs_token") or ()) if signature else ()
+    saved = saved_roles(name) if isinstance(name, str) else None
+    for roles in (("pad", "eos"), needed):
+        if saved is not None and roles and not {*roles} & {*saved, *as_dict(tokens)}:
+            lacking = f"{shown(tokens)}, and {name!r} was saved without a {' or '.join(roles)} token"
+            expected = f'one of its tokens, as {{{roles[0]}: "TOKEN"}}'
+            yield Mistake("tokenizer.special_tokens", lacking, expected, "its tokenizer.json lists them")
+    if needed and all(family in FAMILIES_WITHOUT.get(role, ()) for role in needed):
+        lacking = f"{shown(family)}, which has no {' or '.join(needed)} token"
+        expected = f"another family: {str(target).rpartition('.')[2]} needs one"
+        yield Mistake("tokenizer.family", lacking, expected)
+
+
+def delimiters_are_characters(steps: Any) -> Mistakes:
+    for number, step in enumerate(as_list(steps)):
+        is_name = not isinstance(step, dict)
+        if not is_name and (set(step) != {"char_delimiter"} or len(str(step["char_delimiter"])) != 1):
+            expected = 'a name, or {char_delimiter: "_"} with one character'
+            yield Mistake(f"tokenizer.pre_tokenizer.{number}", shown(step), expected)
 
 
 def algorithm_can_be_trained(target: Any) -> Mistakes:
