@@ -92,6 +92,7 @@ class Head:
     problem_type: str | None  # transformers' name of it, stored in the saved model
     initial_bias: tuple[float, ...] = ()  # [C] of a new output layer; empty: as the architecture makes it
     max_length: int = 0  # most tokens of an input, for which the model must have positions
+    max_target_length: int = 0  # of what a decoder reads
     num_types: int = 1  # of tokens: 2 where the tokenizer tells the texts of a pair apart
 
 

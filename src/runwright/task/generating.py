@@ -52,6 +52,11 @@ class GeneratingTask(Task):
     prediction_type = GeneratedTexts
     generates = True
 
+    @property
+    def writer(self) -> Any:
+        """The tokenizer of the texts that are written."""
+        return self.tokenizer
+
     def prompts(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Ids and attention mask [B, P] of what the model is to go on from."""
         return batch["input_ids"], batch["attention_mask"]
@@ -107,7 +112,7 @@ class GeneratingTask(Task):
         self, model: Any, batch: Batch, *, on_tokens: Callable[[list[int]], None] | None = None
     ) -> Ragged:
         """The texts of each prompt of a batch as ids, END after each; `on_tokens` as `decode.generate`."""
-        options: Any = {"strategy": self.strategy, "tokenizer": self.tokenizer, "on_tokens": on_tokens}
+        options: Any = {"strategy": self.strategy, "tokenizer": self.writer, "on_tokens": on_tokens}
         options |= {"example_ids": batch["example_ids"].tolist(), "forced_bos": self.forced_bos()}
         texts = generate(model, *self.prompts(batch), **options)
         rows = [[token for ids in sequences for token in (*ids, END)] for sequences in texts]
@@ -115,7 +120,7 @@ class GeneratingTask(Task):
 
     def text_of(self, ids: Sequence[int]) -> str:
         """Generated ids as a text without special tokens, up to the first stop string."""
-        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        text = self.writer.decode(ids, skip_special_tokens=True)
         stops = [text.find(stop) for stop in (self.strategy.stop_strings if self.strategy else ())]
         return text[: min((start for start in stops if start >= 0), default=len(text))].strip()
 

@@ -211,7 +211,7 @@ def generation(folder: Path) -> None:
     task = SequenceToSequence(
         make_task("single_label").tokenizer, source_column="source", target_column="target", prefix="",
         max_length=32, max_target_length=32, source_language=None, target_language=None,
-        forced_first_token=None, label_smoothing=0.0,
+        forced_first_token=None, label_smoothing=0.0, target_tokenizer=None,
     )  # fmt: skip
     torch.manual_seed(0)
     sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}

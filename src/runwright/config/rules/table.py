@@ -70,6 +70,8 @@ TRAINING = (
     matches("tracker.register_as", REGISTERED, NAME, ALIAS),
     names_target("model.lora", null="null", hint="choose model=lora"),
     only("model.freeze", [], {"model.lora": is_set}, "adapters freeze the rest by themselves"),
+    forbids("model.attention", "flex_attention", ON_CPU, "auto or another: it has no gradient on a CPU"),
+    rule(task.decoder_writes_its_own, "model.name", "model.decoder", "task.target_tokenizer", "model.shared"),
     rule(task.sizes_fit, "model.architecture", "model.config", "task.max_length?"),
 )
 

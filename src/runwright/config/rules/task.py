@@ -167,6 +167,16 @@ def pretrained_model_has_its_own(tokenizer: Any, model: Any, embeddings: Any) ->
         )
 
 
+def decoder_writes_its_own(encoder: Any, decoder: Any, tokenizer: Any, shared: Any) -> Mistakes:
+    if decoder == encoder:
+        return
+    if shared is True:
+        yield Mistake("model.shared", "true, with another decoder", "false, or no model.decoder")
+    if tokenizer != decoder:
+        expected = f"{decoder}: the tokenizer of model.decoder"
+        yield Mistake("task.target_tokenizer", shown(tokenizer), expected, "write ${model.decoder}")
+
+
 def algorithm_can_be_trained(target: Any) -> Mistakes:
     signature = signature_of({TARGET: target})
     if signature is not None and "train" not in signature.returns:
