@@ -100,8 +100,8 @@ class Head:
 class LossSum:
     """A sum and its denominator, never a mean; sums of different microbatches may be added."""
 
-    total: Tensor  # scalar
-    count: float  # float64 on purpose: class weights stay exact
+    total: Tensor  # scalar; [K] of a task with several losses, which have a denominator each
+    count: float  # float64 on purpose: class weights stay exact; of the first loss
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +114,7 @@ class PerExample:
     example_ids: np.ndarray  # [N] int64
     losses: np.ndarray | None = None  # [N] float64, the sum of the losses of each example
     loss_counts: np.ndarray | None = None  # [N] float64, how many losses each is a sum of; None: one each
+    more_losses: np.ndarray | None = None  # [N] float64, of a second loss: its mean is added to the first's
     groups: np.ndarray | None = None  # [N] int64, the slice of the data each belongs to
 
     @property
@@ -144,7 +145,10 @@ class Task(Protocol):
 
     def collate(self, examples: Sequence[Example]) -> Batch: ...
 
-    def count(self, examples: Sequence[Example]) -> float: ...
+    @property
+    def num_losses(self) -> int: ...
+
+    def count(self, examples: Sequence[Example]) -> float | tuple[float, ...]: ...
 
     def forward(self, model: Any, batch: Batch) -> Tensor: ...
 

@@ -77,7 +77,7 @@ def test_shared_halves_stay_one_through_a_step_and_are_saved_whole(
     save_half: Any, tokenizer: Any, tmp_path: Path
 ) -> None:
     name, task = save_half("roberta"), make_task(tokenizer)
-    options = OPTIONS | {"shared": True}
+    options: Any = OPTIONS | {"shared": True}
     model: Any = load_halves(task.head, tokenizer, name=name, decoder=name, **options)
     alone: Any = load_halves(task.head, tokenizer, name=name, decoder=name, **OPTIONS)
     assert sum(p.numel() for p in model.parameters()) < 0.6 * sum(p.numel() for p in alone.parameters())

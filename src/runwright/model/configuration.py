@@ -118,6 +118,8 @@ def check_model(model: PreTrainedModel, head: Head) -> None:
         )
     if model.config._attn_implementation == "flex_attention":
         _check_flexible(model.config)
+    if head.auto_class == "AutoModelForPreTraining" and "seq_relationship" not in str(model):
+        raise ConfigError(f"model: {type(model).__name__} has no head for next sentences; take bert")
     check_positions(model, head)
     if head.auto_class == "AutoModelForCausalLM":
         _check_causal(model)

@@ -26,7 +26,7 @@ class Task:
     """
 
     problem: str  # the kind of problem, which metrics name in `suits`
-    auto_class: ClassVar[str]  # transformers' class of models with the head
+    auto_class: str  # transformers' class of models with the head
     prediction_type: type[Any] = Predictions  # of what `predictions` returns, see types.PerExample
     # Fields of examples with one number for each token, and the number that pads them.
     token_fields: ClassVar[Mapping[str, int]] = {}
@@ -47,6 +47,7 @@ class Task:
     generates = False  # texts are predicted, by a strategy of the group `generation`
     strategy: Any = None  # of a task that generates, a `generation.strategies.Strategy`; None: losses alone
     embeds_texts = False  # each text of a row is an input of its own and makes a vector
+    num_losses = 1  # each has a denominator of its own, and the sum of their means is trained on
     # The loss over the outputs [N, …] of a whole global batch, for losses that compare its examples with each
     # other, as in-batch negatives do; `loss` is not called then. It must not depend on their order.
     coupled_loss: Callable[[Tensor], LossSum] | None = None
@@ -152,8 +153,8 @@ class Task:
         """
         return pad_batch(examples, self.tokenizer, self.token_fields)
 
-    def count(self, examples: Sequence[Example]) -> float:
-        """The denominator of the loss over these examples; adds up over any cut of a batch."""
+    def count(self, examples: Sequence[Example]) -> float | tuple[float, ...]:
+        """The denominator of each loss over these examples; adds up over any cut of a batch."""
         return float(len(examples))
 
     def forward(self, model: Any, batch: Batch) -> Tensor:

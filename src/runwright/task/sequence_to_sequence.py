@@ -54,7 +54,8 @@ class SequenceToSequence(GeneratingTask):
         self.max_target_length = max_target_length
         self.label_smoothing = label_smoothing
         self.targets: Any = tokenizer if target_tokenizer is None else tokenizer_of(target_tokenizer)
-        self.end: list[int] = [] if special_tokens(self.targets)[1] else [self.targets.eos_token_id]
+        ends = [] if self.targets is tokenizer else [self.targets.eos_token_id]
+        self.end: list[int] = [] if special_tokens(self.targets)[1] or ends == [None] else ends
         for name, code in (("source", source_language), ("target", target_language)):
             self._set_language(name, code)
         first = target_language if forced_first_token is None else forced_first_token
@@ -90,13 +91,7 @@ class SequenceToSequence(GeneratingTask):
 
     def fit(self, splits: Splits) -> None:
         """Check tokenizer and targets; raises DataError naming split, row and column."""
-        if self.end == [None] or (self.end and self.targets is self.tokenizer):
-            raise ConfigError(
-                "tokenizer: it puts no token after a text, so the model could not learn where to end; take "
-                "another, or for a trained one tokenizer.family=t5"
-            )
-        if self.tokenizer.padding_side != "right":
-            raise ConfigError("tokenizer.padding_side: given left, expected right: encoders count from there")
+        check_ends(self.tokenizer, ends=self.end or special_tokens(self.targets)[1])
         if "train" in splits and self.target_column not in splits["train"].column_names:
             raise missing_column(splits["train"], self.target_column, option="task.target_column")
         super().fit(splits)
@@ -143,11 +138,7 @@ class SequenceToSequence(GeneratingTask):
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """With `labels` [B, T] int64, the target tokens, where there are some."""
-        batch = pad_batch(examples, self.tokenizer, {})
-        if "target_ids" in examples[0]:
-            targets = [torch.tensor(example["target_ids"]) for example in examples]
-            batch["labels"] = pad_sequence(targets, batch_first=True, padding_value=IGNORED)
-        return batch
+        return with_targets(pad_batch(examples, self.tokenizer, {}), examples)
 
     def count(self, examples: Sequence[Example]) -> float:
         """Number of target tokens, the end token included."""
@@ -158,14 +149,33 @@ class SequenceToSequence(GeneratingTask):
 
     def forward(self, model: Any, batch: Batch) -> Tensor:
         """Losses of the M target tokens in nats, [M]; smoothed in training only."""
-        labels = batch["labels"]
-        inputs = {
-            "input_ids": batch["input_ids"],
-            "attention_mask": batch["attention_mask"],
-            "decoder_input_ids": shifted_right(labels, model.config),
-        }
-        smoothing = self.label_smoothing if model.training else 0.0
-        return token_losses(model, inputs, labels, label_smoothing=smoothing)
+        return decoder_losses(model, batch, label_smoothing=self.label_smoothing if model.training else 0.0)
+
+
+def check_ends(tokenizer: Any, *, ends: Sequence[int]) -> None:
+    """Raise ConfigError where no tokens end a text, or the tokenizer pads before them."""
+    if not ends:
+        raise ConfigError(
+            "tokenizer: it puts no token after a text, so the model could not learn where to end; take "
+            "another, or for a trained one tokenizer.family=t5"
+        )
+    if tokenizer.padding_side != "right":
+        raise ConfigError("tokenizer.padding_side: given left, expected right: encoders count from there")
+
+
+def with_targets(batch: Batch, examples: Sequence[Example]) -> Batch:
+    """The batch with `labels` [B, T] int64, the target tokens, where the examples have some."""
+    if "target_ids" in examples[0]:
+        targets = [torch.tensor(example["target_ids"]) for example in examples]
+        batch["labels"] = pad_sequence(targets, batch_first=True, padding_value=IGNORED)
+    return batch
+
+
+def decoder_losses(model: Any, batch: Batch, *, label_smoothing: float = 0.0) -> Tensor:
+    """Losses of the M target tokens of a batch in nats, [M]."""
+    labels, inputs = batch["labels"], {name: batch[name] for name in ("input_ids", "attention_mask")}
+    inputs["decoder_input_ids"] = shifted_right(labels, model.config)
+    return token_losses(model, inputs, labels, label_smoothing=label_smoothing)
 
 
 def shifted_right(labels: Tensor, config: Any) -> Tensor:

@@ -45,6 +45,7 @@ FIRST, BOTH = "dataset.subset.train takes the first rows", "trainer=steps sets b
 NAMES = "the class names, or task.label_file: a stream is not read before it is trained on"
 STEPS = "nobody knows how many steps an epoch of a stream has; set trainer.max_steps"
 FOCAL = "{_target_: runwright.task.losses.Focal, gamma: 2.0, alpha: null}"
+NO_PAIRS = "task.next_sentence=true, which makes pairs"
 SCORES = "the column with the score of a pair"
 WITHOUT_SCORES = "without scores: task.problem=retrieval task.objective=in_batch_negatives"
 # MLflow takes more; `.` first, quotes and slashes only make trouble. `latest` and `v1` have a meaning there.
@@ -93,6 +94,10 @@ TASKS = (
     unique("task.tag_names", "tag"),
     rule(task.tags_are_of_the_scheme, "task.tag_names", "task.scheme"),
     distinct("task.text_column", "task.label_column", "task.text_pair_column", "task.negative_column?"),
+    *(
+        forbids(f"metric.next_sentence_{name}", is_set, {"task.next_sentence": False}, NO_PAIRS)
+        for name in ("accuracy", "loss")
+    ),
     at_most("task.evaluation_stride", "task.max_length"),
     # answers to questions
     rule(task.window_has_room_for_new_text, "task.max_length", "task.max_question_length", "task.overlap"),

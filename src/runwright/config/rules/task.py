@@ -11,6 +11,7 @@ from runwright.errors import Mistake, did_you_mean, listed, shown
 
 # Of the shipped metrics.
 LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity", "bits_per_byte", "ter"}
+LESS_IS_BETTER |= {"next_sentence_loss"}
 OWN_DIRECTION = {"runwright.metric.evaluate_adapter.script_metric"}  # it may be any metric
 SPECIAL_TOKENS = 8  # more than any tokenizer puts around a question and a text
 FOCAL = "runwright.task.losses.Focal"
@@ -28,6 +29,7 @@ EXAMPLES = {  # of metrics, by the problem of tasks that no default metric suits
     "texts": "bleu,chrf,rouge_l",
     "next_tokens": "perplexity,bits_per_byte",
     "hidden_tokens": "perplexity",
+    "target_tokens": "perplexity",
 }
 WHOLE = ("byte_level", "metaspace")  # steps that change the text, and the decoders that change it back
 
