@@ -39,8 +39,8 @@ def load_halves(
     """
     from transformers import AutoModel, AutoModelForCausalLM, EncoderDecoderConfig, EncoderDecoderModel
 
-    own = tokenizer if decoder == name else tokenizer_of(decoder)
-    sides = (("name", name, tokenizer, AutoModel), ("decoder", decoder, own, AutoModelForCausalLM))
+    writer = tokenizer if decoder == name else tokenizer_of(decoder)
+    sides = (("name", name, tokenizer, AutoModel), ("decoder", decoder, writer, AutoModelForCausalLM))
     halves: list[Any] = []
     for key, source, _, auto in sides:
         config: Any = open_config(source, revision=None)
@@ -65,7 +65,7 @@ def load_halves(
     for half, (_, source, vocabulary, _) in zip(halves, sides, strict=True):
         folder = in_safetensors(resolve_source(source))
         fit_vocabulary(half, vocabulary, name=source, source=folder, revision=None, embeddings="by_number")
-    for key, number in configuration.special_token_ids(whole, own).items():
+    for key, number in configuration.special_token_ids(whole, writer).items():
         setattr(model.config, key, number)
         setattr(model.generation_config, key, number)
     log.info("%s: %s", type(model).__name__, parameter_counts(model))

@@ -38,7 +38,7 @@ class Frame(NamedTuple):
         second = second + np.array([0, first[:, 1].max(initial=0) + 1])  # words of two texts are distinct
         tokens = np.concatenate([special[0], first, special[1], second, special[2]]).astype(np.int64)
         num_first = len(self.before) + len(first) + len(self.between)
-        types = [int(place >= num_first) for place in range(len(tokens))]
+        types = [int(index >= num_first) for index in range(len(tokens))]
         return {
             "input_ids": tokens[:, 0].tolist(),
             "words": tokens[:, 1].tolist(),
@@ -104,7 +104,7 @@ def _pairs(
         row = waiting[0][0]
         number = counts[row] = counts.get(row, -1) + 1
         example_id = window_id(row, number)
-        parts = [part for _, part in waiting]
+        parts = [tokens for _, tokens in waiting]
         if len(parts) == 1:
             parts = [parts[0][: len(parts[0]) // 2], parts[0][len(parts[0]) // 2 :]]
         border = int(generator("border", example_id).integers(1, len(parts)))
@@ -115,7 +115,7 @@ def _pairs(
         tokens = np.array([encoded["input_ids"][row], words], dtype=np.int64).T
         pieces = [tokens[start : start + room] for start in range(0, len(tokens), room)]
         for piece in pieces or [tokens]:
-            size = sum(len(part) for _, part in waiting)
+            size = sum(len(other) for _, other in waiting)
             if not len(piece) or size + len(piece) > room or (not join_rows and len(waiting) == 2):
                 yield from pair()
                 waiting.clear()
@@ -124,8 +124,8 @@ def _pairs(
     yield from pair()
 
 
-def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+def _joined(texts: Sequence[np.ndarray]) -> np.ndarray:
     """Texts one after another, with words of their own."""
-    starts = np.cumsum([0, *(part[:, 1].max(initial=-1) + 1 for part in parts)])
-    shifted = [part + np.array([0, start]) for part, start in zip(parts, starts, strict=False)]
+    starts = np.cumsum([0, *(text[:, 1].max(initial=-1) + 1 for text in texts)])
+    shifted = [text + np.array([0, start]) for text, start in zip(texts, starts, strict=False)]
     return np.concatenate(shifted)

@@ -87,8 +87,8 @@ class Stepper:
             self._scaled(torch.zeros((), device=self.ranks.device))  # a scaler begins with the first loss
         for microbatch in batch.microbatches:
             total = self._loss(batch.step, microbatch)
-            parts = zip(total.reshape(-1), counts, strict=True)
-            self._scaled(torch.stack([part / (count or 1.0) for part, count in parts]).sum()).backward()
+            losses = zip(total.reshape(-1), counts, strict=True)
+            self._scaled(torch.stack([one / (count or 1.0) for one, count in losses]).sum()).backward()
             totals[microbatch.index] = total.detach().cpu().double()  # MPS has no float64
         for filler in batch.fillers:  # for the ranks that run more
             (0.0 * self._loss(batch.step, filler)).sum().backward()
