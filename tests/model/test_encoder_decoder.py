@@ -55,6 +55,7 @@ def test_all_but_the_cross_attention_comes_from_the_halves(
     task = make_task(tokenizer, None if names[0] == names[1] else decoder)
     with caplog.at_level(logging.INFO, logger="runwright.model"):
         model: Any = load_halves(task.head, tokenizer, name=encoder, decoder=decoder, **OPTIONS)
+    assert "new: the cross-attention of the decoder: " in caplog.text
     assert "crossattention" in caplog.text
     state = model.state_dict()
     for half, folder in (("encoder.", encoder), ("decoder.", decoder)):

@@ -52,7 +52,12 @@ def load_halves(
         configuration.set_dropout(config, dropout)
         options = configuration.execution(dtype, attention)
         half, new, unused = open_model(auto, source, config, None, but=CROSS, **options)
-        log.info("%s of %s: new: %s; unused: %s", key, source, listed(sorted(new)), listed(unused) or "none")
+        side, crossing = ("decoder" if is_decoder else "encoder"), sorted(key for key in new if CROSS in key)
+        for what, names in (("new", sorted(new.difference(crossing))), ("unused", unused)):
+            if names:
+                log.info("%s of %s: %s: %s", side, source, what, listed(names))
+        if is_decoder:
+            log.info("new: the cross-attention of the decoder: %s", listed(crossing) or "none")
         halves.append(half)
     if shared:
         _share(*halves)
