@@ -92,6 +92,7 @@ class Head:
     problem_type: str | None  # transformers' name of it, stored in the saved model
     initial_bias: tuple[float, ...] = ()  # [C] of a new output layer; empty: as the architecture makes it
     max_length: int = 0  # most tokens of an input, for which the model must have positions
+    max_target_length: int = 0  # of what a decoder reads
     num_types: int = 1  # of tokens: 2 where the tokenizer tells the texts of a pair apart
     trained: bool = False  # a checkpoint without this head is refused
 
@@ -100,8 +101,8 @@ class Head:
 class LossSum:
     """A sum and its denominator, never a mean; sums of different microbatches may be added."""
 
-    total: Tensor  # scalar
-    count: float  # float64 on purpose: class weights stay exact
+    total: Tensor  # scalar; [K] of a task with several losses, which have a denominator each
+    count: float  # float64 on purpose: class weights stay exact; of the first loss
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +115,7 @@ class PerExample:
     example_ids: np.ndarray  # [N] int64
     losses: np.ndarray | None = None  # [N] float64, the sum of the losses of each example
     loss_counts: np.ndarray | None = None  # [N] float64, how many losses each is a sum of; None: one each
+    more_losses: np.ndarray | None = None  # [N] float64, of a second loss: its mean is added to the first's
     groups: np.ndarray | None = None  # [N] int64, the slice of the data each belongs to
 
     @property
@@ -144,7 +146,10 @@ class Task(Protocol):
 
     def collate(self, examples: Sequence[Example]) -> Batch: ...
 
-    def count(self, examples: Sequence[Example]) -> float: ...
+    @property
+    def num_losses(self) -> int: ...
+
+    def count(self, examples: Sequence[Example]) -> float | tuple[float, ...]: ...
 
     def forward(self, model: Any, batch: Batch) -> Tensor: ...
 

@@ -51,6 +51,13 @@ TASKS: dict[str, list[str]] = {
         "task.max_length=24", "task.overlap=4", "task.max_question_length=6", "task.max_answer_length=8",
         "metric=[exact_match]",
     ],
+    "hidden tokens and pairs of sentences": [
+        "task=masked_language_modeling", "task.max_length=16", "task.next_sentence=true",
+        "metric=[perplexity,next_sentence_accuracy]",
+    ],
+    "missing spans": [
+        "task=denoising", "task.max_length=16", "task.objective=infilling", "metric=[perplexity]",
+    ],
     "hidden tokens": ["task=masked_language_modeling", "task.max_length=16", "metric=[perplexity]"],
     "next tokens": [
         "task=causal_language_modeling", "task.max_length=16", "task.evaluation_stride=8",
@@ -151,6 +158,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_verify_holds_for_each_task_on_two_processes(name: str, project: Path) -> None:
     models = {
         "texts from texts": ENCODER_DECODER,
+        "missing spans": [*ENCODER_DECODER, "model.architecture=bart"],
         "next tokens": [*DECODER, "model.architecture=gpt2"],
         "next tokens of each text": DECODER,
         "next tokens by a loss of the user's of texts": DECODER,

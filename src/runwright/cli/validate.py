@@ -10,7 +10,7 @@ from typing import Any
 from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
 from runwright.config.schema import nodes_of
 from runwright.config.sources import resolve_source
-from runwright.config.targets import GROUPS, import_node
+from runwright.config.targets import GROUPS, import_node, instantiate
 from runwright.errors import ConfigError, plain
 
 USAGE = "runwright validate [options] [group=option] [key=value]"
@@ -98,10 +98,22 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
     looks, source = look(data, task), config["dataset"].get("source") or {}
     yield from (f"data: warning: {text}" for text in data.warnings)
     yield from (f"data: {text}" for text in describe(data, task, looks, source=source, cut={}))
-    name = config["model"].get("name")
-    if isinstance(name, str) and (Path(resolve_source(name)) / "config.json").is_file():
-        from runwright.model.pretrained import check_length
-
-        check_length(task.head, name=name)
+    yield from _outline(config, task)
     rows = "rows" if data.stream is None else "first rows of the stream"
     yield f"task: the {rows} have the columns that it reads, and labels that it can use"
+
+
+def _outline(config: dict[str, Any], task: Any) -> Iterator[str]:
+    """Make the model without weights, which shows whether its architecture is one for the task.
+
+    Not where it would have to be fetched or converted first, nor by code of the user's.
+    """
+    node = config["model"]
+    names = [node[key] for key in ("name", "decoder") if isinstance(node.get(key), str)]
+    is_here = all((Path(resolve_source(name)) / "config.json").is_file() for name in names)
+    if is_here and node[TARGET].startswith("runwright."):
+        import torch
+
+        with torch.device("meta"):
+            model = instantiate(node, task.head, task.tokenizer, group="model", key="model")
+        yield f"model: {type(model).__name__} has what the task needs"

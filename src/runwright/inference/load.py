@@ -21,7 +21,7 @@ from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.errors import CheckpointError, ConfigError, DataError
 from runwright.inference.records import Columns, Records, in_chunks, texts_of
 from runwright.inference.zero_shot import ZeroShot
-from runwright.model.configuration import auto_class, quiet_transformers
+from runwright.model.configuration import auto_class, quiet_transformers, set_global_attention
 from runwright.model.padding_free import use_padding_free
 from runwright.model.parameters import count_but_embeddings
 from runwright.report.progress import Progress
@@ -93,6 +93,7 @@ def load_run(
             f"{best}: given what is not as the run wrote it ({reason}), expected config.json and "
             f"model.safetensors, with task.json beside it; put them back, or train again"
         ) from error
+    set_global_attention(model)
     if config["model"].get("attention") == "auto":
         use_padding_free(model)
     zero_shot = ZeroShot(task, hypotheses=hypotheses) if hypotheses else None

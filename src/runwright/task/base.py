@@ -29,10 +29,9 @@ class Task:
     """
 
     problem: str  # the kind of problem, which metrics name in `suits`
-    auto_class: ClassVar[str]  # transformers' class of models with the head
-    needs_token: ClassVar[
-        tuple[str, ...]
-    ] = ()  # roles of special tokens, of which the tokenizer must have one
+    auto_class: str  # transformers' class of models with the head
+    # Roles of special tokens, of which the tokenizer must have one.
+    needs_token: ClassVar[tuple[str, ...]] = ()
     prediction_type: type[Any] = Predictions  # of what `predictions` returns, see types.PerExample
     # Fields of examples with one number for each token, and the number that pads them.
     token_fields: ClassVar[Mapping[str, int]] = {}
@@ -56,6 +55,7 @@ class Task:
     # Options of every task, see config.options.TaskOptions; `instantiate` sets them.
     loss_option: Any = None
     pad_to_option: int | Literal["maximum"] | None = None
+    num_losses = 1  # each has a denominator of its own, and the sum of their means is trained on
     # The loss over the outputs [N, …] of a whole global batch, for losses that compare its examples with each
     # other, as in-batch negatives do; `loss` is not called then. It must not depend on their order.
     coupled_loss: Callable[[Tensor], LossSum] | None = None
@@ -174,8 +174,8 @@ class Task:
         padded = maximum if multiple == "maximum" else -(-length // multiple) * multiple
         return max(length, min(padded, maximum))
 
-    def count(self, examples: Sequence[Example]) -> float:
-        """The denominator of the loss over these examples; adds up over any cut of a batch."""
+    def count(self, examples: Sequence[Example]) -> float | tuple[float, ...]:
+        """The denominator of each loss over these examples; adds up over any cut of a batch."""
         return float(len(examples))
 
     def forward(self, model: Any, batch: Batch) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,7 @@ from torch import Tensor
 from runwright.generation.decode import generate
 from runwright.predictions import Ragged, columns_of, evenly_spaced
 from runwright.task.base import Task
-from runwright.task.losses import one_by_one, takes_batch
 from runwright.task.text import IGNORED, as_texts, num_targets, objects, positions_of, sums_by_row
-from runwright.task.token_losses import token_losses
 from runwright.types import Batch, Example, LossSum, PerExample
 
 END = -1  # of one of the texts of an example, in GeneratedTexts.generated
@@ -56,6 +53,11 @@ class GeneratingTask(Task):
     prediction_type = GeneratedTexts
     generates = True
 
+    @property
+    def writer(self) -> Any:
+        """The tokenizer of the texts that are written."""
+        return self.tokenizer
+
     def prompts(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Ids and attention mask [B, P] of what the model is to go on from."""
         return batch["input_ids"], batch["attention_mask"]
@@ -79,16 +81,6 @@ class GeneratingTask(Task):
     def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
         """Sum over target tokens in nats, from their losses [M]."""
         return LossSum(total=outputs.sum(), count=float(outputs.numel()))
-
-    def target_losses(
-        self, model: Any, inputs: Batch, batch: Batch, *, label_smoothing: float = 0.0
-    ) -> Tensor:
-        """Losses of the target tokens [M] in nats; those of task.loss in training only."""
-        options: dict[str, Any] = {"label_smoothing": label_smoothing}
-        if model.training and self.loss_option is not None:
-            loss = partial(one_by_one, self.loss_option, batch=batch)
-            options = {"loss": loss, "whole": takes_batch(self.loss_option)}
-        return token_losses(model, inputs, batch["labels"], **options)
 
     def predictions(self, outputs: Tensor, batch: Batch) -> GeneratedTexts:
         """Losses of each example, from those of its target tokens [M]."""
@@ -121,7 +113,7 @@ class GeneratingTask(Task):
         self, model: Any, batch: Batch, *, on_tokens: Callable[[list[int]], None] | None = None
     ) -> Ragged:
         """The texts of each prompt of a batch as ids, END after each; `on_tokens` as `decode.generate`."""
-        options: Any = {"strategy": self.strategy, "tokenizer": self.tokenizer, "on_tokens": on_tokens}
+        options: Any = {"strategy": self.strategy, "tokenizer": self.writer, "on_tokens": on_tokens}
         options |= {"example_ids": batch["example_ids"].tolist(), "forced_bos": self.forced_bos()}
         texts = generate(model, *self.prompts(batch), **options)
         rows = [[token for ids in sequences for token in (*ids, END)] for sequences in texts]
@@ -129,7 +121,7 @@ class GeneratingTask(Task):
 
     def text_of(self, ids: Sequence[int]) -> str:
         """Generated ids as a text without special tokens, up to the first stop string."""
-        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        text = self.writer.decode(ids, skip_special_tokens=True)
         stops = [text.find(stop) for stop in (self.strategy.stop_strings if self.strategy else ())]
         return text[: min((start for start in stops if start >= 0), default=len(text))].strip()
 

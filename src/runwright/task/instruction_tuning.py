@@ -30,6 +30,7 @@ from runwright.task.chats import (
 )
 from runwright.task.generating import GeneratingTask
 from runwright.task.text import IGNORED, Said, notes_of, say
+from runwright.task.token_losses import task_losses
 from runwright.types import Batch, Example, PositiveInt, Splits
 
 MARKS_ANSWERS = re.compile(r"\{%-?\s*generation\s*-?%\}")
@@ -237,7 +238,7 @@ class InstructionTuning(GeneratingTask):
 
     def forward(self, model: Any, batch: Batch) -> Tensor:
         """Losses of the M tokens of answers in nats, [M]."""
-        return self.target_losses(model, model_inputs(batch), batch)
+        return task_losses(self, model, model_inputs(batch), batch)
 
     def prompts(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The tokens before the last answers, [B, L], and the mask that leaves out the rest."""

@@ -12,7 +12,8 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from torch import Tensor
 
 from runwright.model.parameters import without_adapters
-from runwright.task.base import at_least_float32
+from runwright.task.base import Task, at_least_float32
+from runwright.task.losses import one_by_one, takes_batch
 from runwright.task.text import IGNORED
 from runwright.types import Batch
 
@@ -22,6 +23,17 @@ PIECE = (1 << 23) + 1
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-6}  # of the largest logit; less exact dtypes: 0.02
 
 _by_pieces: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # models whose logits were compared with ours
+
+
+def task_losses(
+    task: Task, model: Any, inputs: Batch, batch: Batch, *, label_smoothing: float = 0.0
+) -> Tensor:
+    """Losses of the target tokens [M] in nats; those of task.loss in training only."""
+    options: dict[str, Any] = {"label_smoothing": label_smoothing}
+    if model.training and task.loss_option is not None:
+        loss = partial(one_by_one, task.loss_option, batch=batch)
+        options = {"loss": loss, "whole": takes_batch(task.loss_option)}
+    return token_losses(model, inputs, batch["labels"], **options)
 
 
 def token_losses(

@@ -112,6 +112,8 @@ def _compute(
         counts = predictions.loss_counts
         count = len(predictions.losses) if counts is None else math.fsum(counts.tolist())
         values["loss"] = math.fsum(predictions.losses.tolist()) / count if count else math.nan
+    if predictions.more_losses is not None:
+        values["loss"] += math.fsum(predictions.more_losses.tolist()) / len(predictions.more_losses)
     if not predictions.labelled:
         return values, tables
     once = np.ones((1, len(predictions.example_ids)))

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from runwright.task.answers import NO_ANSWER
 from runwright.task.causal_language_modeling import CausalLanguageModeling
+from runwright.task.denoising import Denoising
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
 from runwright.task.question_answering import QuestionAnswering
 from runwright.task.sentence_embedding import SentenceEmbedding
@@ -35,6 +36,15 @@ WORDS = ["good", "bad", "fine", "dull", "a", "film", "plot", "very", "not", "and
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 NAMES: dict[str, dict[str, Any]] = {
     "distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32},
+    "bart": {
+        "d_model": 16,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 32,
+        "decoder_ffn_dim": 32,
+    },
     "t5": {
         "d_model": 16,
         "d_kv": 8,
@@ -51,12 +61,13 @@ DROPOUTS_OF_HEADS = ("classifier_dropout", "seq_classif_dropout")
 
 # (problem, architecture); "pair" and "coupled" are single-label on two texts, and a loss over the batch;
 # "embedding" has in-batch negatives, "answers" the two ends of a span, "hidden_tokens" masks by chance,
+# "hidden_pairs" has a second loss with a denominator of its own, "infilling" targets made by chance,
 # "texts" targets of other lengths than their sources, "next_tokens" blocks that run over several texts
 PROBLEMS = (
     ("single_label", "bert"), ("single_label", "roberta"), ("single_label", "distilbert"), ("pair", "bert"),
     ("multi_label", "bert"), ("regression", "bert"), ("coupled", "bert"),
     ("embedding", "bert"), ("answers", "bert"), ("tags", "bert"), ("hidden_tokens", "bert"),
-    ("texts", "t5"), ("next_tokens", "llama"),
+    ("hidden_pairs", "bert"), ("texts", "t5"), ("next_tokens", "llama"), ("infilling", "bart"),
 )  # fmt: skip
 CUTS = {1: (1, 4, 8), 2: (4, 3), 4: (2, 4), 3: (4, 2)}  # microbatches by the number of processes
 ASSIGNMENTS = ("by cost", "prefix", "reversed", "last rank")
@@ -209,7 +220,7 @@ def generation(folder: Path) -> None:
     task = SequenceToSequence(
         make_task("single_label").tokenizer, source_column="source", target_column="target", prefix="",
         max_length=32, max_target_length=32, source_language=None, target_language=None,
-        forced_first_token=None, label_smoothing=0.0,
+        forced_first_token=None, label_smoothing=0.0, target_tokenizer=None,
     )  # fmt: skip
     torch.manual_seed(0)
     sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
@@ -311,6 +322,8 @@ def join(strategy: str = "replicated") -> Ranks:
 class Coupled:
     """In-batch negatives between two halves of the logits, a toy."""
 
+    num_losses = 1
+
     def __init__(self, inner: SequenceClassification) -> None:
         self.inner = inner
         self.head, self.collate, self.forward = inner.head, inner.collate, inner.forward
@@ -370,16 +383,29 @@ def make_task(problem: str) -> Any:
         return SequenceToSequence(
             tokenizer, source_column="text", target_column="target", prefix="", max_length=40,
             max_target_length=12, source_language=None, target_language=None, forced_first_token=None,
-            label_smoothing=0.1,
+            label_smoothing=0.1, target_tokenizer=None,
         )  # fmt: skip
     if problem == "next_tokens":
         tokenizer.eos_token = "[MASK]"
         options: Any = {"text_column": "text", "max_length": 7, "join_rows": True, "evaluation_stride": None}
         return CausalLanguageModeling(tokenizer, **options)
-    if problem == "hidden_tokens":
+    if problem in ("hidden_tokens", "hidden_pairs"):
+        pairs = problem == "hidden_pairs"
+        if pairs:
+            words.post_processor = processors.TemplateProcessing(
+                single="$A", pair="$A [UNK] $B", special_tokens=[("[UNK]", 1)]
+            )
+            tokenizer = PreTrainedTokenizerFast(
+                tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", mask_token="[MASK]"
+            )
         return MaskedLanguageModeling(
-            tokenizer, text_column="text", max_length=40, join_rows=False, mask_probability=0.3,
-            mask_share=0.8, random_share=0.1, whole_words=False,
+            tokenizer, text_column="text", max_length=8 if pairs else 40, join_rows=pairs,
+            mask_probability=0.3, mask_share=0.8, random_share=0.1, whole_words=False, next_sentence=pairs,
+        )  # fmt: skip
+    if problem == "infilling":
+        return Denoising(
+            tokenizer, text_column="text", max_length=40, join_rows=False, objective="infilling",
+            mask_probability=0.3, mean_span_length=2.0,
         )  # fmt: skip
     if problem == "embedding":
         return SentenceEmbedding(

@@ -48,6 +48,7 @@ FIRST, BOTH = "dataset.subset.train takes the first rows", "trainer=steps sets b
 NAMES = "the class names, or task.label_file: a stream is not read before it is trained on"
 STEPS = "nobody knows how many steps an epoch of a stream has; set trainer.max_steps"
 FOCAL = "{_target_: runwright.task.losses.Focal, gamma: 2.0, alpha: null}"
+NO_PAIRS = "task.next_sentence=true, which makes pairs"
 SCORES = "the column with the score of a pair"
 WITHOUT_SCORES = "without scores: task.problem=retrieval task.objective=in_batch_negatives"
 # MLflow takes more; `.` first, quotes and slashes only make trouble. `latest` and `v1` have a meaning there.
@@ -73,6 +74,8 @@ TRAINING = (
     matches("tracker.register_as", REGISTERED, NAME, ALIAS),
     names_target("model.lora", null="null", hint="choose model=lora"),
     only("model.freeze", [], {"model.lora": is_set}, "adapters freeze the rest by themselves"),
+    forbids("model.attention", "flex_attention", ON_CPU, "auto or another: it has no gradient on a CPU"),
+    rule(task.decoder_writes_its_own, "model.name", "model.decoder", "task.target_tokenizer", "model.shared"),
     rule(task.sizes_fit, "model.architecture", "model.config", "task.max_length?"),
 )
 
@@ -95,6 +98,10 @@ TASKS = (
     unique("task.tag_names", "tag"),
     rule(task.tags_are_of_the_scheme, "task.tag_names", "task.scheme"),
     distinct("task.text_column", "task.label_column", "task.text_pair_column", "task.negative_column?"),
+    *(
+        forbids(f"metric.next_sentence_{name}", is_set, {"task.next_sentence": False}, NO_PAIRS)
+        for name in ("accuracy", "loss")
+    ),
     at_most("task.evaluation_stride", "task.max_length"),
     at_most("task.pad_to", "task.max_length"),
     # answers to questions

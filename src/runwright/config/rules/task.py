@@ -13,6 +13,7 @@ from runwright.errors import Mistake, did_you_mean, listed, shown
 
 # Of the shipped metrics.
 LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity", "bits_per_byte", "ter"}
+LESS_IS_BETTER |= {"next_sentence_loss"}
 SPECIAL_TOKENS = 8  # more than any tokenizer puts around a question and a text
 FOCAL = "runwright.task.losses.Focal"
 ANSWER_METRICS = "runwright.metric.answers."
@@ -35,6 +36,7 @@ EXAMPLES = {  # of metrics, by the problem of tasks that no default metric suits
     "texts": "bleu,chrf,rouge_l",
     "next_tokens": "perplexity,bits_per_byte",
     "hidden_tokens": "perplexity",
+    "target_tokens": "perplexity",
 }
 WHOLE = ("byte_level", "metaspace")  # steps that change the text, and the decoders that change it back
 
@@ -218,6 +220,16 @@ def delimiters_are_characters(steps: Any) -> Mistakes:
         if not is_name and (set(step) != {"char_delimiter"} or len(str(step["char_delimiter"])) != 1):
             expected = 'a name, or {char_delimiter: "_"} with one character'
             yield Mistake(f"tokenizer.pre_tokenizer.{number}", shown(step), expected)
+
+
+def decoder_writes_its_own(encoder: Any, decoder: Any, tokenizer: Any, shared: Any) -> Mistakes:
+    if decoder == encoder:
+        return
+    if shared is True:
+        yield Mistake("model.shared", "true, with another decoder", "false, or no model.decoder")
+    if tokenizer != decoder:
+        expected = f"{decoder}: the tokenizer of model.decoder"
+        yield Mistake("task.target_tokenizer", shown(tokenizer), expected, "write ${model.decoder}")
 
 
 def algorithm_can_be_trained(target: Any) -> Mistakes:
