@@ -1,0 +1,125 @@
+"""Every command of docs/course.md runs: a section is a test, in a project of its own.
+
+Checkpoints of the hub are replaced by small local folders of the same architecture (conftest.py). A comment
+with `refused` says that the commands below it end with a message and nothing is computed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+import shutil
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from runwright.cli.main import main
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "course.md"
+HEADINGS = re.findall(r"^## (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+QUICK = {"Tokenizers"}  # the others train models
+BASH_STRING = re.compile(r"\$'([^']*)'")
+
+
+def section(heading: str) -> str:
+    """The text of one section."""
+    text = PAGE.read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2]
+    return text.partition("\n## ")[0]
+
+
+def exercises(block: str) -> list[tuple[str, list[str]]]:
+    """(comment, commands below it) of a shell block."""
+    entries: list[tuple[str, list[str]]] = []
+    for line in block.replace("\\\n", " ").splitlines():
+        if line.startswith("# "):
+            entries.append((line[2:], []))
+        elif line.strip():
+            entries[-1][1].append(line.strip())
+    return entries
+
+
+def with_stand_ins(text: str, names: dict[str, str]) -> str:
+    """The text with local folders in the place of checkpoints of the hub."""
+    pattern = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+    return re.sub(rf"(?<![\w/-])({pattern})(?![\w-])", lambda match: f"models/{names[match[0]]}", text)
+
+
+@pytest.fixture
+def course_project(
+    in_project: Path, stand_ins: Path, write_course_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The project of the pages with the stand-ins and the files of the course."""
+    shutil.copytree(stand_ins, in_project / "models", copy_function=_link)
+    write_course_data(in_project)
+    return in_project
+
+
+def _link(source: str, target: str) -> str:
+    Path(target).hardlink_to(source)  # sparse files stay sparse
+    return target
+
+
+@pytest.mark.parametrize(
+    "heading", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in HEADINGS]
+)
+def test_the_commands_of(
+    heading: str, course_project: Path, page_blocks: ModuleType, stand_in_names: dict[str, str]
+) -> None:
+    failures: list[str] = []
+
+    def attempt(title: str, action: Callable[..., None], *arguments: Any) -> None:
+        output = io.StringIO()
+        started = time.monotonic()
+        try:
+            with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+                action(*arguments)
+        except (Exception, SystemExit):  # noqa: BLE001 - the other commands are tried as well
+            failures.append(f"{title}: {traceback.format_exc(limit=-2)}{output.getvalue()[-2000:]}")
+        print(f"--- {time.monotonic() - started:.1f} s: {title}")
+
+    for block in page_blocks.BLOCK.finditer(section(heading)):
+        content = with_stand_ins(block["content"], stand_in_names)
+        if block["language"] == "bash":
+            for title, commands in exercises(content):
+                for command in commands:
+                    attempt(title, run, page_blocks, command, title)
+        elif block["language"] in ("python", "yaml"):
+            as_block = page_blocks.Block(line=0, language=block["language"], content=content, reason=None)
+            attempt(content.partition("\n")[0], page_blocks.RUN[as_block.language], as_block)
+    assert not failures, "\n\n".join(failures)
+
+
+@pytest.mark.parametrize("heading", HEADINGS)
+def test_each_exercise_has_a_command(heading: str, page_blocks: ModuleType) -> None:
+    blocks = list(page_blocks.BLOCK.finditer(section(heading)))
+    assert blocks
+    shell = [block["content"] for block in blocks if block["language"] == "bash"]
+    assert not [title for block in shell for title, commands in exercises(block) if not commands]
+
+
+@pytest.mark.network
+def test_the_checkpoints_are_on_the_hub(stand_in_names: dict[str, str]) -> None:
+    from huggingface_hub import HfApi
+
+    assert all(HfApi().model_info(name).id for name in stand_in_names)
+
+
+def run(page_blocks: ModuleType, command: str, title: str) -> None:
+    """Run a command in this process, or by bash where a file is redirected or another program is started."""
+    words = shlex.split(BASH_STRING.sub(_quoted, page_blocks.with_runs(command)))
+    if words[0] != "runwright" or {"<", ">", "|"} & set(words):
+        page_blocks.execute(command)
+        return
+    code = main(words[1:])
+    assert code in ((2, 3) if "refused" in title else (0,)), f"exit code {code}"
+
+
+def _quoted(match: re.Match[str]) -> str:
+    return shlex.quote(match[1].replace("\\t", "\t").replace("\\n", "\n"))
