@@ -132,6 +132,12 @@ def _write_course_data(folder: Path) -> None:
         for n in range(60)
     ]
     PAGES.write_rows(folder / "issues.jsonl", issues)
+    questions = [
+        {"question": "Where does Anna work?", "context": "Anna works at Acme Motors in Berlin."},
+        {"question": "Who eats?", "context": "Karl eats bread in the museum."},
+        {"question": "How old is the letter?", "context": "The letter of 12 lines is 40 years old."},
+    ]
+    PAGES.write_rows(folder / "questions.jsonl", questions)
     with gzip.open(folder / "reviews.csv.gz", "wb") as stream:
         stream.write((folder / "reviews.csv").read_bytes())
     (folder / "shards").mkdir()

@@ -82,7 +82,7 @@ def test_the_commands_of(
                 action(*arguments)
         except (Exception, SystemExit):  # noqa: BLE001 - the other commands are tried as well
             failures.append(f"{title}: {traceback.format_exc(limit=-2)}{output.getvalue()[-2000:]}")
-        print(f"--- {time.monotonic() - started:.1f} s: {title}")
+        print(f"--- {time.monotonic() - started:.1f} s: {title}\n{output.getvalue()}")
 
     for block in page_blocks.BLOCK.finditer(section(heading)):
         content = with_stand_ins(block["content"], stand_in_names)
