@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -132,6 +133,11 @@ def _write_course_data(folder: Path) -> None:
         for n in range(60)
     ]
     PAGES.write_rows(folder / "issues.jsonl", issues)
+    (folder / "five.txt").write_text("\n".join(texts[:5]), encoding="utf-8")
+    extending = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
+    shown = re.search(r"^```python\n(# src/my_project/key_tokens.py\n.*?)^```", extending, re.M | re.S)
+    if shown:
+        (folder / "src" / "my_project" / "key_tokens.py").write_text(shown[1], encoding="utf-8")
     questions = [
         {"question": "Where does Anna work?", "context": "Anna works at Acme Motors in Berlin."},
         {"question": "Who eats?", "context": "Karl eats bread in the museum."},

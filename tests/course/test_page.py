@@ -25,6 +25,7 @@ from runwright.cli.main import main
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "course.md"
 HEADINGS = re.findall(r"^## (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 QUICK = {"Tokenizers"}  # the others train models
+BASH = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BASH_STRING = re.compile(r"\$'([^']*)'")
 
 
@@ -56,6 +57,8 @@ def course_project(
     in_project: Path, stand_ins: Path, write_course_data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """The project of the pages with the stand-ins and the files of the course."""
+    model = in_project / "conf" / "model" / "pretrained.yaml"
+    model.write_text(model.read_text().replace("attention: sdpa", "attention: auto"), encoding="utf-8")
     shutil.copytree(stand_ins, in_project / "models", copy_function=_link)
     write_course_data(in_project)
     return in_project
@@ -89,7 +92,7 @@ def test_the_commands_of(
         if block["language"] == "bash":
             for title, commands in exercises(content):
                 for command in commands:
-                    attempt(title, run, page_blocks, command, title)
+                    attempt(title, run, page_blocks, stand_in_names, command, title)
         elif block["language"] in ("python", "yaml"):
             as_block = page_blocks.Block(line=0, language=block["language"], content=content, reason=None)
             attempt(content.partition("\n")[0], page_blocks.RUN[as_block.language], as_block)
@@ -111,14 +114,27 @@ def test_the_checkpoints_are_on_the_hub(stand_in_names: dict[str, str]) -> None:
     assert all(HfApi().model_info(name).id for name in stand_in_names)
 
 
-def run(page_blocks: ModuleType, command: str, title: str) -> None:
+def run(page_blocks: ModuleType, names: dict[str, str], command: str, title: str) -> None:
     """Run a command in this process, or by bash where a file is redirected or another program is started."""
+    for name in re.findall(r"latest:([\w-]+)", command):
+        if not list(Path("outputs", name).glob("*")):
+            run(page_blocks, names, with_stand_ins(training_of(name), names), "")
     words = shlex.split(BASH_STRING.sub(_quoted, page_blocks.with_runs(command)))
     if words[0] != "runwright" or {"<", ">", "|"} & set(words):
         page_blocks.execute(command)
         return
     code = main(words[1:])
     assert code in ((2, 3) if "refused" in title else (0,)), f"exit code {code}"
+
+
+def training_of(name: str) -> str:
+    """The command of the page that trains the run of this name, perhaps in another section."""
+    commands = [
+        c for b in BASH.findall(PAGE.read_text(encoding="utf-8")) for _, cs in exercises(b) for c in cs
+    ]
+    trained = [command for command in commands if command.startswith("runwright train ")]
+    called = [command for command in trained if re.search(rf" name={name}(?= |$)", command)]
+    return (called or [c for c in trained if f" experiment={name} " in c and " name=" not in c])[0]
 
 
 def _quoted(match: re.Match[str]) -> str:
