@@ -54,13 +54,16 @@ def with_stand_ins(text: str, names: dict[str, str]) -> str:
 
 @pytest.fixture
 def course_project(
-    in_project: Path, stand_ins: Path, write_course_data: Any, monkeypatch: pytest.MonkeyPatch
+    in_project: Path, stand_ins: Path, write_course_data: Callable[[Path], None], page_blocks: ModuleType
 ) -> Path:
     """The project of the pages with the stand-ins and the files of the course."""
     model = in_project / "conf" / "model" / "pretrained.yaml"
     model.write_text(model.read_text().replace("attention: sdpa", "attention: auto"), encoding="utf-8")
     shutil.copytree(stand_ins, in_project / "models", copy_function=_link)
     write_course_data(in_project)
+    for block in page_blocks.blocks(PAGE):  # files that another section shows
+        if page_blocks.FILE_LINE.match(block.content):
+            page_blocks.run_file(block)
     return in_project
 
 
