@@ -38,11 +38,15 @@ def section(heading: str) -> str:
 def exercises(block: str) -> list[tuple[str, list[str]]]:
     """(comment, commands below it) of a shell block."""
     entries: list[tuple[str, list[str]]] = []
+    command = ""
     for line in block.replace("\\\n", " ").splitlines():
         if line.startswith("# "):
             entries.append((line[2:], []))
-        elif line.strip():
-            entries[-1][1].append(line.strip())
+            continue
+        command = f"{command} {line.strip()}".strip()
+        if command and BASH_STRING.sub("", command).count("'") % 2 == 0:  # else the quotes are open
+            entries[-1][1].append(command)
+            command = ""
     return entries
 
 
