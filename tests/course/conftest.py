@@ -100,6 +100,8 @@ def _write_course_data(folder: Path) -> None:
     PAGES.write_rows(folder / "emotion.csv", rows)
     more = [{"text": f"{row['text']} again", "label": row["label"]} for row in rows[:24]]
     PAGES.write_rows(folder / "emotion_more.csv", more)
+    lengthy = [{**row, "text": " ".join(texts[n:] + texts[:n])} for n, row in enumerate(rows[:12])]
+    PAGES.write_rows(folder / "long.csv", lengthy)
     drugs = [
         {
             "": 1000 + n,

@@ -25,6 +25,62 @@ from runwright.cli.main import main
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "course.md"
 HEADINGS = re.findall(r"^## (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 QUICK = {"Tokenizers"}  # the others train models
+# What an exercise shows, by the beginning of its comment: a regular expression over all of its output.
+EXPECTED = {
+    "Sentiment of a text": r'"predicted": "NEGATIVE".*"scores": {"NEGATIVE": 0.\d+, "POSITIVE": 0.\d+}',
+    "Zero-shot": r'"sport": 0.\d+, "food": 0.\d+, "music": 0.\d+.*"work": 0.\d+',
+    "Two texts where": r"num_return_sequences.*sample",
+    "Two continuations": r'"predicted": \[".*", ".*"\]',
+    "141 billion": r"141.0 billion parameters .* free; .*--dtype bf16",
+    "A gated model": r"Meta-Llama-3-8B",
+    "Parts of speech, from": r"runwright convert",
+    "The same, converted": r'"DT|"NN|"VB|"JJ|"IN|"PRP|"RB',
+    "Coreference": r"asp",
+    "A question about": r'"predicted": "[^"]+", "start": \d+, "end": \d+, "score": 0',
+    "A checkpoint without": r"classifier.weight.*(train|task)",
+    "Texts as tokens": r"\[CLS\] .*lovely .*19.*lost: The → the",
+    "Word pieces of BERT": r"models/t5.*<s> .*Ġmuseum .*</s>",
+    "The five special": r"\[CLS\].*这.*\[SEP\]",
+    "Words, characters": r"words +\d+ .*characters +\d+ .*pieces +\d+",
+    "BERT with one layer": r'FINISHED.*"predicted": "(joy|sadness|anger|fear|love|surprise)"',
+    "An encoder-decoder": r"crossattention.*crossattention.*crossattention",
+    "Texts of thousands": r"LongformerForSequenceClassification.*LongformerForQuestionAnswering.*LEDForConditional",
+    "The first batch": r"\[CLS\].*\[SEP\].*\[PAD\]",
+    "Pairs: types": r"\[SEP\] +3 +0 .*\[SEP\] +3 +1 .*\[SEP\] +3 +special",
+    "The two columns of MRPC": r"train +48 .*not_equivalent 24, equivalent 24",
+    "A hundred rows": r"train +30 ",
+    "Similarity as three": r"different \d+.*equivalent \d+",
+    "One step on two": r"1 step,",
+    "MRPC with the defaults": r'18 steps.*"predicted": "(not_)?equivalent"',
+    "Raw scores": r"\.npz",
+    "The same under": r"FINISHED.*FINISHED",
+    "Masked language modelling: the": r"perplexity",
+    "Spans, texts": r"span_recall.*chrf.*rouge_lsum.*answer_f1",
+    "The reviews cleaned": r"DropEmpty dropped 18 of 72 rows.*UnescapeHtml changed 54 of 54.*FINISHED",
+    "A validation split": r"held out of 72 rows of train: 14 for validation",
+    "A corpus larger": r"20 steps",
+    "Issues of a": r"KeepValues dropped 15 of 60 rows",
+    "Rows in the order": r"AddColumn changed",
+    "Search by meaning": r"How to load file \d+",
+    "Like GPT-2's": r"code-tokenizer: 1000 tokens.*code-tokenizer +1,000 ",
+    "Is a new one": r"unknown +chars each",
+    "BPE, WordPiece and": r"bpe-50: 50 tokens.*wordpiece-70: 70 tokens",
+    "Character, byte": r"delimited: \d+ tokens",
+    "Names: a tag": r'FINISHED.*"predicted": \[',
+    "Translation: a split": r"0 +0.0000 .*bleu.*FINISHED",
+    "Masks and pairs": r"next_sentence",
+    "Two rows as a batch": r"-100",
+    "Sources that name": r"FilterPattern dropped \d+ of 298",
+    "GPT-2 from random": r"GPT2LMHeadModel.*FINISHED(.*\"predicted\"){4}",
+    "A name that is": r"no-such-model",
+    "A column that": r"no such column; columns: 'text', 'label'",
+    "Two class names": r"unknown label '\w+'; the 2 classes are 'joy', 'sadness'",
+    "The metrics before": r"before.*loss",
+    "A column of 0 and 1": r"toxic \d+.*FINISHED",
+    "The same six": r"toxic \d+.*FINISHED",
+    "Six classes": r"6 classes",
+    "Trained; the loss": r"worst_validation.csv",
+}
 BASH = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BASH_STRING = re.compile(r"\$'([^']*)'")
 
@@ -83,8 +139,9 @@ def test_the_commands_of(
     heading: str, course_project: Path, page_blocks: ModuleType, stand_in_names: dict[str, str]
 ) -> None:
     failures: list[str] = []
+    expected = {title: pattern for title, pattern in EXPECTED.items() if title in section(heading)}
 
-    def attempt(title: str, action: Callable[..., None], *arguments: Any) -> None:
+    def attempt(title: str, action: Callable[..., None], *arguments: Any) -> str:
         output = io.StringIO()
         started = time.monotonic()
         try:
@@ -93,17 +150,27 @@ def test_the_commands_of(
         except (Exception, SystemExit):  # noqa: BLE001 - the other commands are tried as well
             failures.append(f"{title}: {traceback.format_exc(limit=-2)}{output.getvalue()[-2000:]}")
         print(f"--- {time.monotonic() - started:.1f} s: {title}\n{output.getvalue()}")
+        return output.getvalue()
 
     for block in page_blocks.BLOCK.finditer(section(heading)):
         content = with_stand_ins(block["content"], stand_in_names)
         if block["language"] == "bash":
             for title, commands in exercises(content):
-                for command in commands:
-                    attempt(title, run, page_blocks, stand_in_names, command, title)
+                shown = "".join(
+                    attempt(title, run, page_blocks, stand_in_names, command, title) for command in commands
+                )
+                for start, pattern in expected.items():
+                    if title.startswith(start) and not re.search(pattern, shown, re.DOTALL):
+                        failures.append(f"{title}: shows no {pattern!r}")
         elif block["language"] in ("python", "yaml"):
             as_block = page_blocks.Block(line=0, language=block["language"], content=content, reason=None)
             attempt(content.partition("\n")[0], page_blocks.RUN[as_block.language], as_block)
     assert not failures, "\n\n".join(failures)
+
+
+def test_every_expectation_belongs_to_an_exercise() -> None:
+    titles = re.findall(r"^# (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert not [start for start in EXPECTED if not any(title.startswith(start) for title in titles)]
 
 
 @pytest.mark.parametrize("heading", HEADINGS)
