@@ -146,6 +146,8 @@ def _write_course_data(folder: Path) -> None:
         {"question": "How old is the letter?", "context": "The letter of 12 lines is 40 years old."},
     ]
     PAGES.write_rows(folder / "questions.jsonl", questions)
+    far = " ".join([*texts[:50], questions[0]["context"], *texts[50:]])
+    PAGES.write_rows(folder / "far.jsonl", [{**questions[0], "context": far}])
     with gzip.open(folder / "reviews.csv.gz", "wb") as stream:
         stream.write((folder / "reviews.csv").read_bytes())
     (folder / "shards").mkdir()
