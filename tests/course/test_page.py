@@ -24,7 +24,7 @@ from runwright.cli.main import main
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "course.md"
 HEADINGS = re.findall(r"^## (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-QUICK = {"Tokenizers"}  # the others train models
+QUICK = {"Pipelines", "Tokenizers"}  # the others train models
 # What an exercise shows, by the beginning of its comment: a regular expression over all of its output.
 EXPECTED = {
     "Sentiment of a text": r'"predicted": "NEGATIVE".*"scores": {"NEGATIVE": 0.\d+, "POSITIVE": 0.\d+}',
