@@ -20,11 +20,11 @@ from tokenizers import ByteLevelBPETokenizer, Tokenizer, decoders, models, pre_t
 from transformers import BertTokenizer, GPT2Tokenizer, PreTrainedTokenizerFast, RobertaTokenizer, T5Tokenizer
 
 OUR_WORDS = """
-the a an and of in on at to for with is was were are it this that they we he she his her my very not
-no film book soup bread room staff plot letter cat city river museum teacher doctor work music sport
-food good bad warm cold kind rude lovely dull slow bright long short old new red blue Anna Karl
-Paris Berlin London Acme Motors lives works eats reads writes saw bought sent visited who what where
-when about example text question answer first second because yesterday
+the a an and of in on at to for with is was were are it this that they we he she his her my very not no film
+book soup bread room staff plot letter cat city river museum teacher doctor work music sport food good bad
+warm cold kind rude lovely dull slow bright long short old new red blue Anna Karl Paris Berlin London Acme
+Motors lives works eats reads writes saw bought sent visited who what where when about example text question
+answer first second because yesterday
 """
 WORDS = OUR_WORDS.split()
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,;:!?'\"()-éèàçñü"
@@ -37,11 +37,21 @@ NLI = ("contradiction", "neutral", "entailment")
 
 
 @cache
-def wordpiece(*, cased: bool = False, type_ids: bool = True) -> PreTrainedTokenizerFast:
+def wordpiece(*, cased: bool = False, type_ids: bool = True, more: str = "") -> PreTrainedTokenizerFast:
     """BERT's: `[CLS] A [SEP] B [SEP]`; letters make up what is not among the words."""
     letters = LETTERS if cased else LETTERS.lower()
     words = WORDS if cased else [word.lower() for word in WORDS]
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{x}" for x in letters), *words]
+    tokens = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *letters,
+        *(f"##{x}" for x in letters),
+        *words,
+        *more,
+    ]
     vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
     inputs = ["input_ids", *["token_type_ids"] * type_ids, "attention_mask"]
     return BertTokenizer(
@@ -136,6 +146,10 @@ def _cased() -> PreTrainedTokenizerFast:
     return wordpiece(cased=True)
 
 
+def _chinese() -> PreTrainedTokenizerFast:
+    return wordpiece(more="我喜欢不这本书部电影非常好太长了他们觉得很有意思")
+
+
 def _long() -> PreTrainedTokenizerFast:
     return roberta(4096)
 
@@ -192,6 +206,7 @@ RECIPES: dict[str, Recipe] = {
         {**T5, "decoder_start_token_id": 0, "pad_token_id": 0, "task_specific_params": SUMMARIES},
     ),
     "marian": ("MarianMTModel", marian, {**SEQ2SEQ, "eos_token_id": 0, "forced_eos_token_id": 0}),
+    "bert_chinese": ("BertForMaskedLM", _chinese, BERT),
     "longformer": ("LongformerForMaskedLM", _long, {**_LONGFORMER, **ROBERTA_IDS, "sep_token_id": 2}),
     "longformer_sentiment": (
         "LongformerForSequenceClassification",
