@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -203,11 +202,10 @@ def test_by_epochs_training_is_a_line_an_epoch_with_the_mean_loss(
     assert "━" not in output(console)
 
 
-@pytest.mark.parametrize("mode", ["off", False])
-def test_without_progress_results_alone_are_shown(mode: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_progress_results_alone_are_shown(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="runwright")
     console = terminal()
-    with Progress(enabled=True, console=console, mode=mode) as progress:
+    with Progress(enabled=True, console=console, mode="off") as progress:
         with progress.starting("reading rows"), progress.training(total=2):
             progress.step(2, 2, {"loss": 1.0})
         progress.keep("step 2: f1 0.5")

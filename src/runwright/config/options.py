@@ -210,7 +210,7 @@ class LogOptions:
     """`log`: what the terminal shows of a run; log.txt has everything."""
 
     level: Literal["debug", "info", "warning", "error"]
-    progress: Literal["auto", "epochs", "off", False]  # in YAML `off` is false
+    progress: Literal["auto", "epochs", "off"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
     return work(execute, reports=reports)
 
 
-def import_execute(*, mode: str | bool) -> ModuleType:
+def import_execute(*, mode: str) -> ModuleType:
     """The module that executes runs; says what is imported meanwhile, which takes seconds."""
     say = partial(print, file=sys.stderr, flush=True)
     libraries = "importing torch, transformers, datasets"

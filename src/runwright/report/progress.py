@@ -47,12 +47,12 @@ class Progress(ExitStack):
         *,
         enabled: bool,
         console: Console | None = None,
-        mode: str | bool = "auto",
+        mode: str = "auto",
         stages_before: int = 0,
         say: Callable[[str], object] | None = None,
     ) -> None:
         super().__init__()
-        self._enabled, self._keeps = enabled and mode not in ("off", False), enabled
+        self._enabled, self._keeps = enabled and mode != "off", enabled
         self._by_epoch = mode == "epochs"
         self._num_stages = stages_before
         self._say = say or logger.info  # before the log is set up nobody would see that
