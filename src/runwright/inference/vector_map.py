@@ -37,7 +37,8 @@ def write_map(
     }
     if colour is not None:
         dataset = read_saved(run or Path(about["run_folder"]))["dataset"]
-        records = Records(about["file"], dataset=dataset, columns={colour: [colour]}, **reading)
+        options: dict[str, Any] = dict(reading)
+        records = Records(about["file"], dataset=dataset, columns={colour: [colour]}, **options)
         values = [str(record[colour]) for record in records]
         names = [name for name, _ in Counter(values).most_common()]
         if len(names) > MAX_COLOURS:

@@ -79,7 +79,7 @@ def load_halves(
 
 def tokenizer_of(name: str) -> PreTrainedTokenizerFast:
     """The tokenizer of the half under `name`."""
-    return load_pretrained(name=name, revision=None, padding_side=None, pad_token=None)
+    return load_pretrained(name=name, revision=None, padding_side=None, special_tokens={})
 
 
 def _share(encoder: Any, decoder: Any) -> None:
