@@ -97,7 +97,7 @@ def start_recording(run: Run) -> None:
     )
     # Of a resumed run the record has an earlier end, which is no longer so.
     earlier = dict.fromkeys(sorted({"end", "end_time", "error", "reason"} & record.keys()))
-    if "end_time" in record:  # until now nobody worked at it
+    if record.get("end_time"):  # until now nobody worked at it
         idle = record.get("idle_seconds", 0.0) + max(0.0, time.time() - record["end_time"])
         earlier["idle_seconds"] = idle
     update_status(run.folder, "RUNNING", **earlier, **this_process(), device=str(run.ranks.device))
