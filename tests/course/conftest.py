@@ -136,10 +136,13 @@ def _write_course_data(folder: Path) -> None:
     ]
     PAGES.write_rows(folder / "issues.jsonl", issues)
     (folder / "five.txt").write_text("\n".join(texts[:5]), encoding="utf-8")
-    extending = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
-    shown = re.search(r"^```python\n(# src/my_project/key_tokens.py\n.*?)^```", extending, re.M | re.S)
-    if shown:
-        (folder / "src" / "my_project" / "key_tokens.py").write_text(shown[1], encoding="utf-8")
+    for page, name in (("extending", "my_project/key_tokens"), ("tasks-and-metrics", "metrics/prf/prf")):
+        text = (REPOSITORY / "docs" / f"{page}.md").read_text(encoding="utf-8")
+        shown = re.search(rf"^```python\n(# src/{name}.py\n.*?)^```", text, re.MULTILINE | re.DOTALL)
+        if shown:
+            file = folder / "src" / f"{name}.py"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(shown[1], encoding="utf-8")
     questions = [
         {"question": "Where does Anna work?", "context": "Anna works at Acme Motors in Berlin."},
         {"question": "Who eats?", "context": "Karl eats bread in the museum."},
