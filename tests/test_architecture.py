@@ -221,7 +221,7 @@ def test_each_group_of_the_configuration_has_a_room_and_tests() -> None:
 
 def test_tests_lie_where_their_room_does() -> None:
     folders = {path.relative_to(REPOSITORY / "tests").parts[0] for path in REPOSITORY.glob("tests/*/**/*.py")}
-    assert folders - rooms() == {"docs", "promises", "scripts"}
+    assert folders - rooms() == {"course", "docs", "promises", "scripts"}
 
 
 def test_no_room_hides_a_name_of_the_python_api() -> None:

@@ -136,6 +136,7 @@ def test_a_command_is_right(words: list[str], project: Path) -> None:
     if getattr(args, "multirun", False):
         _check_all(overrides, find_conf_folders(), allow_shadow=False)
         return
+    grant(trust_remote_code=getattr(args, "trust_remote_code", False))
     for words_to_compose in composed_by(name, args, overrides):
         assert not [str(mistake) for mistake in all_mistakes(compose(words_to_compose))]
 

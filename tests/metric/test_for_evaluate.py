@@ -87,6 +87,8 @@ BY_HAND: dict[str, tuple[dict[str, Any], float]] = {
     "recall_1": ({"ranks": [1, 4, 11]}, 1 / 3),
     "recall_10": ({"ranks": [1, 4, 11]}, 2 / 3),
     "recall_100": ({"ranks": [1, 4, 101]}, 2 / 3),
+    "next_sentence_accuracy": ({"next_right": [1, 0, 1]}, 2 / 3),
+    "next_sentence_loss": ({"more_losses": [0.5, 1.0]}, 0.75),
     "perplexity": ({"losses": [2.0, 4.0], "loss_counts": [1, 2]}, np.exp(2)),
     "bits_per_byte": ({"losses": [np.log(2), np.log(2)], "num_bytes": [1, 3]}, 0.5),
     "token_accuracy": ({"num_right": [1, 2], "loss_counts": [2, 4]}, 0.5),

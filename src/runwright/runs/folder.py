@@ -37,7 +37,7 @@ CONFIG_FILE = "config.yaml"
 OVERRIDES_FILE = "overrides.yaml"
 RUN_FILE = "run.json"
 # In run.json; counted up when older folders can no longer be read, as when their config lacks an option.
-FORMAT = 1
+FORMAT = 2
 ID_LENGTH = 6
 LATEST = "latest"
 # Keys that say where files lie; the files are compared by their content.
