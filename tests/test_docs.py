@@ -101,6 +101,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name, content in written.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8")
+    (folder / "my_metric").mkdir()  # that a reader has already
+    (folder / "my_metric" / "my_metric.py").touch()
     read_source.cache_clear()
     yield folder
     read_source.cache_clear()
