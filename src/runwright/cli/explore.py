@@ -16,9 +16,8 @@ EXAMPLES = """examples:
 
 Rows are those of a run: after cleaning, with its held-out splits. Looked at:
 lengths, what several max_length cut, what the tokenizer does not know, classes,
-columns that say nothing, rows that come twice or in two splits, equal texts
+columns that look like ids, rows that come twice or in two splits, equal texts
 with different labels, and texts that are empty, garbled, full of markup or in
-another script."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,14 +1,12 @@
-"""Trackers whose store is the journal in the run folder: masked, and never raising into the run."""
+"""The tracker whose store is the journal in the run folder: masked, and never raising into the run."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import logging
-import math
 import numbers
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +19,7 @@ from runwright.tracker.system import PREFIX, SystemSampler
 if TYPE_CHECKING:
     import numpy as np
 
-    from runwright.types import NonNegativeFloat, PositiveFloat, RunInfo
+    from runwright.types import PositiveFloat, RunInfo
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +27,8 @@ MAX_STEP = 2**63 - 1  # what the journal's index and MLflow's databases hold
 
 
 @dataclass(kw_only=True, eq=False)
-class JournaledTracker:
-    """Keeps a run in its journal; subclasses show it elsewhere by overriding the hooks `on_…`.
+class JournalTracker:
+    """Keeps a run in its journal; a subclass shows it elsewhere by overriding the hooks `on_…`.
 
     Calls before the start and after the end do nothing.
     """
@@ -109,10 +107,6 @@ class JournaledTracker:
         """Record tags of the run; the last value of a name stands."""
         self._write("tags", lambda journal: journal.record(tags=self._texts(tags)))
 
-    def log_inputs(self, inputs: Sequence[Mapping[str, Any]]) -> None:
-        """Record which data sets the run reads."""
-        self._write("inputs", lambda journal: journal.record(inputs=list(self._redactor.value(inputs))))
-
     def log_artifact(self, path: Path, *, folder: str = "") -> None:
         """Record a file or folder to keep; it is read later, so it must stay where it is."""
         self._write("artifact", lambda journal: journal.record(artifact=self._address(path), folder=folder))
@@ -168,24 +162,6 @@ class JournaledTracker:
                     self._warned.add(str(name))
                     logger.warning("metric %r is left out: %r is not a number (%s)", name, value, error)
         return values
-
-
-@dataclass(kw_only=True, eq=False)
-class ConsoleTracker(JournaledTracker):
-    """Records to the journal and logs metrics of training, at most once in `interval_seconds`.
-
-    A run shows its evaluations and results by itself.
-    """
-
-    interval_seconds: NonNegativeFloat
-    _last_seconds = -math.inf
-
-    def on_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
-        words = [f"{name} {value:.5g}" for name, value in metrics.items() if name.startswith("train/")]
-        now = time.monotonic()
-        if words and now - self._last_seconds >= self.interval_seconds:
-            self._last_seconds = now
-            logger.info("step %d: %s", step, ", ".join(words))
 
 
 def _text(value: Any) -> str:

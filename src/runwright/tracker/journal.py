@@ -8,7 +8,6 @@ One line is one event. `t` is the time in milliseconds since 1970; the other key
     {"t", "params": {name: text}}                     the first value of a name stands
     {"t", "changed": {name: [first, now]}}            a resumed run came with another value
     {"t", "tags": {name: text}}                       the last value of a name stands
-    {"t", "inputs": [{name, digest, …}]}              data sets that the run reads
     {"t", "artifact": path, "folder": path}           a file or folder to keep; relative to the run folder
     {"t", "model": path, "about": {…}, "register_as": name or null}  the best model, and how to use it
     {"t", "status": word}                             RUNNING at each start; at the end FINISHED, PRUNED, …
@@ -139,7 +138,7 @@ class Journal:
                 self._append(changed=changed)
 
     def record(self, **fields: Any) -> None:
-        """Record tags, inputs, an artifact or a model: the keys of a line as the module lists them."""
+        """Record tags, an artifact or a model: the keys of a line as the module lists them."""
         with self._lock:
             self._append(**fields)
 
@@ -216,7 +215,6 @@ _TYPES: dict[str, type] = {
     **dict.fromkeys(("t", "s"), int),
     **dict.fromkeys(("ledger", "artifact", "folder", "model", "status"), str),
     **dict.fromkeys(("m", "params", "tags", "changed", "conflict", "about"), dict),
-    "inputs": list,
 }
 _WITH = {"m": "s", "ledger": "s", "conflict": "s", "artifact": "folder", "model": "about"}
 

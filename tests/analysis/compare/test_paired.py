@@ -218,7 +218,7 @@ def test_a_difference_says_of_what_it_is_one_where_rows_were_left_out(
 ) -> None:
     folders = runs_of_two_classes(make_run, num_left_out=20)
     found, _ = compare(*folders)
-    assert main(["compare", "--no-plot", *map(str, folders)]) == 0
+    assert main(["compare", *map(str, folders)]) == 0
     lines = {
         line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("test/")
     }

@@ -1,10 +1,9 @@
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runwright.analysis.explore.oddities import SCRIPTS, find_odd, is_garbled, main_scripts
+from runwright.analysis.explore.oddities import find_odd, is_garbled
 
 GARBLED = ["cafÃ©", "donâ€™t", "Â£5", "bad \ufffd", "ÐŸÑ€Ð¸Ð²ÐµÑ‚", "ä½\xa0å¥½"]
 SOUND = [
@@ -70,26 +69,3 @@ def test_plain_texts_of_any_script_are_not_odd():
         "α and β",
     ]
     assert find_odd(pa.array(texts, pa.large_string())) == {}
-
-
-def test_each_text_has_the_script_of_most_of_its_letters():
-    texts = [
-        "Hello мир",
-        "Привет ok",
-        "你好 world!",
-        "漢字とかな",
-        "안녕하세요",
-        "123 !?",
-        "",
-        "ไทย",
-        "\U00020000x",
-    ]
-    names = [SCRIPTS[number] for number in main_scripts(texts)]
-    expected = ["Latin", "Cyrillic", "Latin", "Kana", "Hangul", "none", "none", "Thai"]
-    assert names[:8] == expected
-    assert names[8] in {"Han", "Latin"}
-
-
-def test_no_texts_have_no_scripts():
-    assert main_scripts([]).tolist() == []
-    assert np.array_equal(main_scripts([""]), [0])

@@ -32,10 +32,7 @@ TRAINER = dict.fromkeys(
     "save_every_steps": SAVE_EVERY,
     "keep_checkpoints": 2,
 }
-TRACKER = {"_target_": "runwright.tracker.console.ConsoleTracker"} | {
-    "interval_seconds": 5.0,
-    "system_every_seconds": None,
-}
+TRACKER = {"_target_": "runwright.tracker.console.JournalTracker", "system_every_seconds": None}
 POLL_SECONDS = 0.002
 OUTPUT_FILE = "output.txt"
 TAIL_LINES = 12

@@ -46,7 +46,6 @@ class Batch:
     metrics: list[Metric] = field(default_factory=list)
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    inputs: list[dict[str, Any]] = field(default_factory=list)
     last: dict[str, Any] = field(default_factory=dict)  # a record that must come after all others
 
     @property
@@ -66,7 +65,6 @@ class Batch:
             self.params[self._name(name)] = mlflow_text(text, max_length=MAX_PARAM_LENGTH)
         for name, text in record.get("tags", {}).items():
             self.tags[self._name(name)] = mlflow_text(text, max_length=MAX_TAG_LENGTH)
-        self.inputs += record.get("inputs", [])
         for name, (first, now) in record.get("changed", {}).items():
             self._note(f"runwright.changed.{name}", f"{first} → {now}")
         if "conflict" in record:

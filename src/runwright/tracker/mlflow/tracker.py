@@ -13,22 +13,21 @@ import shlex
 import threading
 import time
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from runwright.config.redaction import MASK, redact
 from runwright.errors import TrackingError
 from runwright.store import write_json
-from runwright.tracker.console import JournaledTracker
+from runwright.tracker.console import JournalTracker
 from runwright.tracker.mlflow import store as stores
 from runwright.tracker.mlflow.store import Store, client_settings, locate
-from runwright.tracker.mlflow.upload import STATE_NAME, Target, Uploader, read_state, settle_others
+from runwright.tracker.mlflow.upload import STATE_NAME, Target, Uploader, read_state
 from runwright.tracker.system import PREFIX
 from runwright.trainer.options import USUAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
 
     from runwright.types import PositiveFloat, RunInfo
 
@@ -38,7 +37,7 @@ MAX_BACKOFF_SECONDS = 60.0
 
 
 @dataclass(kw_only=True, eq=False)
-class MLflowTracker(JournaledTracker):
+class MLflowTracker(JournalTracker):
     """Records to the journal and uploads it to MLflow in a background thread."""
 
     uri: str | None
@@ -98,8 +97,9 @@ class MLflowTracker(JournaledTracker):
         self._uploader = Uploader(self._folder, store=store, target=target)
         if self._trouble:
             logger.warning("MLflow at %s: %s; the run goes on", redact(store.uri), self._trouble)
-        work = partial(self._work, self._uploader, run.ended_runs)
-        self._thread = threading.Thread(target=work, name="runwright-mlflow", daemon=True)
+        self._thread = threading.Thread(
+            target=self._work, args=(self._uploader,), name="runwright-mlflow", daemon=True
+        )
         if self.policy == "fail":
             self._connect_now(store, began=began)
 
@@ -161,17 +161,14 @@ class MLflowTracker(JournaledTracker):
             f"and tracker.policy is fail; start the server, or set tracker.policy=spool to upload later"
         )
 
-    def _work(self, uploader: Uploader, ended_runs: Callable[[], Iterable[Path]]) -> None:
+    def _work(self, uploader: Uploader) -> None:
         if self.policy == "spool":
             self._load_mlflow(uploader.store)
-        num_failures, stopping, settled = 0, False, False
+        num_failures, stopping = 0, False
         while True:
             num_failures = 0 if self._attempt(uploader) else num_failures + 1
             if stopping:
                 break
-            if not (num_failures or settled):
-                settled = True
-                settle_others(ended_runs(), store=uploader.store, but=self._folder, go_on=self._has_time)
             # After the stop there is exactly one more attempt, for what was recorded last.
             stopping = self._stop.wait(min(self.upload_every_seconds * 2**num_failures, MAX_BACKOFF_SECONDS))
         uploader.close()

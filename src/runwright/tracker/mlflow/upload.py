@@ -24,10 +24,10 @@ from runwright.tracker.journal import FILE_NAME, read
 from runwright.tracker.mlflow import batch as batches
 from runwright.tracker.mlflow.batch import Batch, mlflow_name, mlflow_text
 from runwright.tracker.mlflow.logged_model import is_own, send_model
-from runwright.tracker.mlflow.store import Store, default_address, prepare
+from runwright.tracker.mlflow.store import Store, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from mlflow.entities import Metric, Param, RunTag
     from mlflow.tracking import MlflowClient
@@ -36,10 +36,6 @@ logger = logging.getLogger(__name__)
 
 STATE_NAME = "mlflow.json"
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # of an entry for good
-# MLflow's limits for a data set that a run reads.
-MAX_INPUT_NAME_LENGTH = 500
-MAX_DIGEST_LENGTH = 36
-MAX_SOURCE_LENGTH = 65_535
 RUN_ID_TAG = "runwright.run_id"
 VIEW_TAG = "mlflow.sharedViewState.runwright"  # as MLflow 3.17 keeps a view of an experiment
 PARENT_TAG, SWEEP_TAG = "mlflow.parentRunId", "runwright.sweep"  # of a job; of the run above the jobs
@@ -208,8 +204,6 @@ class Uploader:
         for kind, entries, limit in calls:
             for start in range(0, len(entries), limit):
                 self._log(client, kind, entries[start : start + limit])
-        if batch.inputs:
-            _log_inputs(client, run_id, batch.inputs)
         if "model" in last:
             send_model(client, self.folder, last, run_id=run_id, experiment_id=self.experiment_id)
         elif "artifact" in last:
@@ -250,26 +244,6 @@ class Uploader:
             middle = len(entries) // 2
             for half in (entries[:middle], entries[middle:]):
                 self._log(client, kind, half)
-
-
-def _log_inputs(client: MlflowClient, run_id: str, inputs: list[dict[str, Any]]) -> None:
-    """Data sets of the run; MLflow keeps each once."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-    from mlflow.exceptions import MlflowException
-
-    datasets = []
-    for data in inputs:
-        name = mlflow_text(data["name"], max_length=MAX_INPUT_NAME_LENGTH)
-        source = mlflow_text(json.dumps(data["source"]), max_length=MAX_SOURCE_LENGTH)
-        profile, context = json.dumps(data["profile"]), InputTag("mlflow.data.context", data["context"])
-        dataset = Dataset(name, data["digest"][:MAX_DIGEST_LENGTH], "local", source, profile=profile)
-        datasets.append(DatasetInput(dataset, [context]))
-    try:
-        client.log_inputs(run_id, datasets=datasets)
-    except MlflowException as error:
-        if error.error_code not in (*REFUSALS, "ENDPOINT_NOT_FOUND"):
-            raise
-        logger.warning("MLflow refuses the run's data sets: %s", error)
 
 
 def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
@@ -314,27 +288,3 @@ def unsent_bytes(folder: Path) -> dict[str, int]:
         if uri != "run" and ((file := to_path(uri)) is None or file.exists())
     }
     return {uri: max(0, length - int(state.get("offset", 0))) for uri, state in stores.items()}
-
-
-def settle_others(folders: Iterable[Path], *, store: Store, but: Path, go_on: Callable[[], bool]) -> None:
-    """Upload what is missing of runs that ended; what the store refuses is left for `runwright sync`."""
-    for folder in folders:
-        if not go_on():
-            return
-        try:
-            states = read_state(folder)
-            run, sent = states["run"], states.get(redact(store.uri), {}).get("offset", 0)
-            target, default = Target(**run["target"]), default_address(folder / run["output_dir"])
-            missing = (folder / FILE_NAME).stat().st_size - sent
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):  # not tracked, or not whole
-            continue
-        if folder == but or missing <= 0 or (run["uri"] or default) != redact(store.uri):
-            continue
-        uploader = Uploader(folder, store=store, target=target)
-        try:
-            uploader.upload(go_on=go_on)
-            logger.info("MLflow now has the end of %s", folder)
-        except Exception as error:  # noqa: BLE001 - another run's trouble is none of this one
-            logger.debug("%s: %s", folder, redact(str(error)))
-        finally:
-            uploader.close()
