@@ -17,8 +17,6 @@ from runwright.tracker.journal import FILE_NAME, Journal
 from runwright.tracker.system import PREFIX, SystemSampler
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from runwright.types import PositiveFloat, RunInfo
 
 logger = logging.getLogger(__name__)
@@ -56,8 +54,7 @@ class JournalTracker:
         if self.system_every_seconds is None:
             return
         # How busy the machine is; a resumed run goes on counting.
-        before = [steps[-1] for name, (steps, _) in self.curves().items() if name.startswith(PREFIX)]
-        numbers = itertools.count(max(map(int, before), default=-1) + 1)
+        numbers = itertools.count(self._journal.last_step(PREFIX) + 1)
         self._sampler = SystemSampler(
             lambda metrics: self.log_metrics(metrics, step=next(numbers)),
             every_seconds=self.system_every_seconds,
@@ -123,10 +120,6 @@ class JournalTracker:
         """Put everything recorded so far on the disk; the journal's length, for a checkpoint."""
         self._write("sync", Journal.sync)
         return 0 if self._journal is None else self._journal.offset
-
-    def curves(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Steps and values of each metric of the run, from before a resume too."""
-        return {} if self._journal is None else self._journal.curves()
 
     def on_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Show metrics that have been recorded."""

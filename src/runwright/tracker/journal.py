@@ -163,10 +163,11 @@ class Journal:
                 os.close(self._file)
                 self._file = -1
 
-    def curves(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Steps (int64) and values (float64) of each metric, in rising order of steps."""
+    def last_step(self, prefix: str) -> int:
+        """The last step of metrics whose names begin so; -1 without one."""
         with self._lock:
-            return _as_arrays(self._curves)
+            curves = (curve for name, curve in self._curves.items() if name.startswith(prefix))
+            return max((curve.steps[-1] for curve in curves), default=-1)
 
     def _append(self, **fields: Any) -> None:
         record = {"t": time.time_ns() // 1_000_000, **fields}
@@ -242,18 +243,14 @@ def read_curves(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     curves: dict[str, _Curve] = defaultdict(_Curve)
     for record, _ in read(path):
         _take_in(curves, record)
-    return _as_arrays(curves)
+    import numpy as np  # deferred: the reader of a journal need not have it loaded
+
+    return {name: (np.array(curve.steps), np.array(curve.values)) for name, curve in curves.items()}
 
 
 def _take_in(curves: dict[str, _Curve], record: Mapping[str, Any]) -> None:
     for name, value in record.get("m", {}).items():
         curves[name].add(record["s"], float(value))
-
-
-def _as_arrays(curves: Mapping[str, _Curve]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    import numpy as np  # deferred: the reader of a journal need not have it loaded
-
-    return {name: (np.array(curve.steps), np.array(curve.values)) for name, curve in curves.items()}
 
 
 def _shortened(ledger: str) -> float:
