@@ -225,8 +225,8 @@ class Tracker(Protocol):
 
     def log_model(self, path: Path, *, about: Mapping[str, Any]) -> None: ...
 
-    def log_artifact(self, path: Path, *, folder: str = "") -> None:
-        """Keep a file or a folder of the run; `folder` is where in the artifact store."""
+    def log_artifact(self, path: Path) -> None:
+        """Keep a file or a folder of the run's folder."""
         ...
 
     def finish(self, status: str) -> None:

@@ -27,7 +27,7 @@ def test_everything_is_in_the_journal(make_run: Callable[..., RunInfo]) -> None:
     )
     tracker.log_tags({"kind": "test"})
     tracker.log_metrics({"train/loss": 0.5}, step=1)
-    tracker.log_artifact(run.folder / "plots", folder="x")
+    tracker.log_artifact(run.folder / "plots")
     tracker.finish("FINISHED")
     tracker.finish("FAILED")
     kept = [{key: value for key, value in record.items() if key != "t"} for record in records(run)]
@@ -37,7 +37,7 @@ def test_everything_is_in_the_journal(make_run: Callable[..., RunInfo]) -> None:
         {"params": params | {"empty": "{}"}},
         {"tags": {"kind": "test"}},
         {"s": 1, "m": {"train/loss": 0.5}},
-        {"artifact": "plots", "folder": "x"},
+        {"artifact": "plots"},
         {"status": "FINISHED"},
     ]
 

@@ -215,7 +215,7 @@ def test_the_offset_counts_the_bytes_of_the_file(path: Path) -> None:
     journal = Journal(path)
     journal.status("RUNNING")
     assert journal.sync() == journal.offset == path.stat().st_size
-    journal.record(artifact="plots/loss.png", folder="plots")
+    journal.record(artifact="plots/loss.png")
     journal.close()
     assert journal.offset == path.stat().st_size
     assert [end for _, end in read(path)][-1] == journal.offset
@@ -245,7 +245,7 @@ def test_the_ledger_of_a_step_is_recorded_once_and_compared(
         *('{"m": 3}', '{"t": 1, "m": {"a": 1.0}}', '{"t": 1, "s": 2, "m": {"a": [1]}}', "[1]", "null"),
         *(
             '{"t": 1, "s": "x", "m": {"a": 1.0}}',
-            '{"t": 1, "artifact": 7, "folder": ""}',
+            '{"t": 1, "artifact": 7}',
             '{"t": 1, "tags": 0}',
         ),
         *('{"t": 1, "s": 2, "m": {"a": "much"}}', '{"t": 1, "model": "best"}', '{"t": 1, "status": null}'),

@@ -228,14 +228,14 @@ def write_results(
     run.tracker.log_model(paths["best"], about=about)
     for name, path in paths.items():
         if name != "best":
-            run.tracker.log_artifact(path, folder=name.partition("/")[0])
+            run.tracker.log_artifact(path)
     return replace(result, intervals=intervals, paths=paths)
 
 
 def record_samples(run: Run, step: int) -> None:
     """Show, write and track the texts that an evaluation at this step generated; for the first rank."""
     for file in outputs.write_samples(run.folder, step, run.samples):
-        run.tracker.log_artifact(file, folder="samples")
+        run.tracker.log_artifact(file)
 
 
 def record_summary(

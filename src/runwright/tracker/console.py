@@ -104,9 +104,9 @@ class JournalTracker:
         """Record tags of the run; the last value of a name stands."""
         self._write("tags", lambda journal: journal.record(tags=self._texts(tags)))
 
-    def log_artifact(self, path: Path, *, folder: str = "") -> None:
+    def log_artifact(self, path: Path) -> None:
         """Record a file or folder to keep; it is read later, so it must stay where it is."""
-        self._write("artifact", lambda journal: journal.record(artifact=self._address(path), folder=folder))
+        self._write("artifact", lambda journal: journal.record(artifact=self._address(path)))
 
     def log_model(self, path: Path, *, about: Mapping[str, Any]) -> None:
         """Record the folder of the best model, inside the run folder; `about` says how it is used."""

@@ -8,7 +8,7 @@ One line is one event. `t` is the time in milliseconds since 1970; the other key
     {"t", "params": {name: text}}                     the first value of a name stands
     {"t", "changed": {name: [first, now]}}            a resumed run came with another value
     {"t", "tags": {name: text}}                       the last value of a name stands
-    {"t", "artifact": path, "folder": path}           a file or folder to keep; relative to the run folder
+    {"t", "artifact": path}                           a file or folder to keep; relative to the run folder
     {"t", "model": path, "about": {…}, "register_as": name or null}  the best model, and how to use it
     {"t", "status": word}                             RUNNING at each start; at the end FINISHED, PRUNED, …
 
@@ -214,10 +214,10 @@ def read(path: Path, *, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]
 
 _TYPES: dict[str, type] = {
     **dict.fromkeys(("t", "s"), int),
-    **dict.fromkeys(("ledger", "artifact", "folder", "model", "status"), str),
+    **dict.fromkeys(("ledger", "artifact", "model", "status"), str),
     **dict.fromkeys(("m", "params", "tags", "changed", "conflict", "about"), dict),
 }
-_WITH = {"m": "s", "ledger": "s", "conflict": "s", "artifact": "folder", "model": "about"}
+_WITH = {"m": "s", "ledger": "s", "conflict": "s", "model": "about"}
 
 
 def _is_record(record: Any) -> bool:

@@ -112,7 +112,6 @@ def survey(
     text_columns: Sequence[str],
     label_column: str | None,
     labels_of: Callable[[Any], list[str]],
-    on_progress: Callable[[str], None] = lambda _: None,
 ) -> SplitSurvey:
     """Read texts and labels, then the columns one by one.
 
@@ -130,7 +129,6 @@ def survey(
             odd[name].append(positions + start)
         if len(labels) <= MAX_CLASSES:
             labels.update(label for names in row_labels for label in names)
-        on_progress(f"{split}: {start + len(values):,} of {len(rows):,} rows")
     joined = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     return SplitSurvey(
         split=split,

@@ -27,7 +27,7 @@ from runwright.tracker.mlflow.logged_model import is_own, send_model
 from runwright.tracker.mlflow.store import Store, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from mlflow.entities import Metric, Param, RunTag
     from mlflow.tracking import MlflowClient
@@ -67,7 +67,6 @@ class Uploader:
         # Not bound to a thread: taken in the uploading one, let go wherever the run ends.
         self._lock = FileLock(folder / "mlflow.lock", timeout=0, thread_local=False)
         self._offset = 0
-        self._named: set[str] = set()
 
     def connect(self) -> MlflowClient:
         """Find the run in the store, or create it; called by `upload` too."""
@@ -85,7 +84,7 @@ class Uploader:
         self.experiment_id = _experiment(client, self.target.experiment, self.store.artifacts)
         if self.target.metric:
             self._describe_experiment(client, self.target.metric)
-        run_id = self._find_run(client, state.get("mlflow_run_id"))
+        run_id = self._search(client, self.target.run_id)
         if run_id is None:
             tags = {PARENT_TAG: self._find_parent(client, self.target.sweep)} if self.target.sweep else {}
             run_id, state = self._create(client, self.target.run_id, self.target.run_name, tags), {}
@@ -96,22 +95,21 @@ class Uploader:
         self._save()
         return client
 
-    def upload(self, *, go_on: Callable[[], bool] = lambda: True) -> int:
+    def upload(self) -> int:
         """Send journal records that the store lacks; returns their number."""
         client, num_sent = self.connect(), 0
-        while go_on():
-            batch = Batch(offset=self._offset, named=self._named)
+        while True:
+            batch = Batch(offset=self._offset)
             for record, offset in read(self.folder / FILE_NAME, offset=self._offset):
                 batch.take(record, offset=offset)
                 if batch.is_full:
                     break
             if batch.num_records == 0:
-                break
+                return num_sent
             self._send(client, batch)
             self._offset = batch.offset
             self._save()
             num_sent += batch.num_records
-        return num_sent
 
     @property
     def is_done(self) -> bool:
@@ -141,20 +139,12 @@ class Uploader:
         for key in tags.keys() - client.get_experiment(self.experiment_id).tags.keys():
             client.set_experiment_tag(self.experiment_id, key, tags[key])
 
-    def _find_run(self, client: MlflowClient, run_id: str | None) -> str | None:
-        from mlflow.exceptions import MlflowException
-
-        if run_id is not None:
-            try:
-                return client.get_run(run_id).info.run_id
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
-        return self._search(client, self.target.run_id)
-
     def _search(self, client: MlflowClient, our_id: str) -> str | None:
+        """The run with our identity, one that was deleted in MLflow too."""
+        from mlflow.entities import ViewType
+
         query = f"tags.`{RUN_ID_TAG}` = '{our_id}'"
-        runs = client.search_runs([self.experiment_id], query, max_results=1)
+        runs = client.search_runs([self.experiment_id], query, ViewType.ALL, max_results=1)
         return runs[0].info.run_id if runs else None
 
     def _find_parent(self, client: MlflowClient, sweep: str) -> str:
@@ -207,13 +197,13 @@ class Uploader:
         if "model" in last:
             send_model(client, self.folder, last, run_id=run_id, experiment_id=self.experiment_id)
         elif "artifact" in last:
-            path, folder = self.folder / last["artifact"], last["folder"]
+            path = self.folder / last["artifact"]
             if not is_own(path, folder=self.folder):
                 logger.warning("artifact %s is left out: a link, or outside of the run's folder", path)
             elif path.is_dir():
-                client.log_artifacts(run_id, str(path), f"{folder}/{path.name}".lstrip("/"))
+                client.log_artifacts(run_id, str(path), last["artifact"])
             elif path.is_file():
-                client.log_artifact(run_id, str(path), folder or None)
+                client.log_artifact(run_id, str(path), last["artifact"].rpartition("/")[0] or None)
             else:
                 logger.warning("artifact %s is gone and cannot be uploaded", path)
         elif last.get("status") == "RUNNING":
@@ -259,13 +249,6 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
                 raise
         experiment = client.get_experiment_by_name(name)  # another process was faster
         assert experiment is not None
-    kept = to_path(experiment.artifact_location)
-    if address and kept and experiment.artifact_location != address and not kept.parent.exists():
-        logger.warning(
-            "experiment %r keeps its files in %s, of another machine or of a project that was moved; "
-            "tracker.experiment=NAME begins one that keeps them here",
-            *(name, kept),
-        )
     if experiment.lifecycle_stage == "deleted":
         logger.warning("experiment %r was deleted in MLflow; it is restored", name)
         client.restore_experiment(experiment.experiment_id)
