@@ -37,18 +37,6 @@ class LoadedData:
     stream: RowStream | None = None  # train, where it is read as a stream; it is not in `splits` then
     shuffle_buffer: int | None = None  # rows of the stream that are shuffled together
 
-    def table(self) -> list[dict[str, Any]]:
-        """One line for each split: its name, rows, columns and fingerprint."""
-        return [
-            {
-                "split": name,
-                "rows": len(rows),
-                "columns": [column for column in rows.column_names if column != ROW_ID],
-                "fingerprint": self.fingerprints[name],
-            }
-            for name, rows in self.splits.items()
-        ]
-
 
 def load_splits(
     seed: int,
