@@ -111,6 +111,10 @@ BY_HAND |= {
     "answer_f1_answerable": (SQUAD, (1 + 2 / 3) / 2),
     "exact_match_unanswerable": (SQUAD, 1.0),
 }
+BY_HAND |= {
+    "next_sentence_accuracy": ({"next_right": [1.0, 0.0, 1.0, 1.0]}, 0.75),
+    "next_sentence_loss": ({"more_losses": [0.5, 1.0]}, 0.75),
+}
 SCORED: dict[str, tuple[dict[str, Any], Compare]] = {
     "roc_auc": (
         {"prediction_scores": [row[1] for row in PROBABILITIES], "references": TWO["references"]},

@@ -112,3 +112,12 @@ def test_another_commit_is_not_taken_for_the_one_that_is_here() -> None:
     other: dict[str, Any] = {**OPTIONS, "revision": "1b" * 20}
     with pytest.raises(ConfigError, match="the hub gives no"):
         module_metric(PREDICTIONS, (), path="accuracy", **other)
+
+
+@pytest.mark.parametrize(
+    ("path", "revision", "lacking"),
+    [("accuracy", None, "accuracy"), ("mse", "main", "mse"), (["accuracy", "mse"], [COMMIT], "mse")],
+)
+def test_a_name_without_a_commit_is_refused(path: Any, revision: Any, lacking: str) -> None:
+    with pytest.raises(ConfigError, match=f"the commit of {lacking} on the hub, 40 digits"):
+        module_metric(PREDICTIONS, (), path=path, **{**OPTIONS, "revision": revision})

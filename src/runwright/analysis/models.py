@@ -22,7 +22,7 @@ from runwright.model.parameters import max_positions, parameter_counts, paramete
 from runwright.report.log import FILE_NAME as LOG_FILE
 from runwright.report.terminal import plain_table, print_table, result_console
 from runwright.runs.folder import BEST_MODEL, LATEST, resolve_run
-from runwright.tokenizer.pretrained import in_safetensors
+from runwright.tokenizer.pretrained import in_safetensors, why_not_loaded
 
 OURS = "runwright.model"  # the log of what is new, unused and frozen
 
@@ -81,8 +81,7 @@ def saved_model(name: str) -> dict[str, Any]:
                     model = getattr(model_class, "_from_config", model_class.from_config)(config)
                 notes.append("there are no weights here; counted by config.json")
     except (OSError, ValueError, ImportError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ConfigError(f"{name}: no model can be read from there: {reason}") from error
+        raise ConfigError(f"{name}: no model can be read from there: {why_not_loaded(error)}") from error
     return report_on(model, notes=notes)
 
 

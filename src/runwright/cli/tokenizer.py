@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import tempfile
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def execute(args: argparse.Namespace) -> int:
     elif args.text and not values:
         texts = iter(args.text)
     else:
-        texts = _run_texts(_compose(values)).choose(files=None, columns=None).texts()
+        texts = _run_texts(_compose(values)).texts()
     reports = tokenizing.compare(words, islice(texts, args.texts), args.text)
     print_json(reports) if args.json else tokenizing.show_comparison(reports)
     return 0
@@ -93,7 +94,7 @@ def _train(args: argparse.Namespace, values: list[str], words: list[str]) -> int
     from runwright.report.log import run_logging
 
     with tempfile.TemporaryDirectory() as log_folder, run_logging(Path(log_folder), first=True):
-        tokenizer = trained_tokenizer(node, _run_texts(config), run_folder=None)
+        tokenizer = trained_tokenizer(node, partial(_run_texts, config), run_folder=None)
     save_tokenizer(tokenizer, folder)
     print(f"{folder}: {len(tokenizer)} tokens; runwright tokenizer show {folder} 'a text'")
     return 0
@@ -102,10 +103,10 @@ def _train(args: argparse.Namespace, values: list[str], words: list[str]) -> int
 def _run_texts(config: dict[str, Any]) -> Any:
     """Texts to train on; the data set is read only if no files are given."""
     from runwright import build
-    from runwright.tokenizer.texts import RunTexts
+    from runwright.tokenizer.texts import corpus_of_files
 
-    if config["tokenizer"].get("files") is not None:
-        return RunTexts(tables=list, column_names=(), columns=(), fingerprint="")
+    if (files := config["tokenizer"].get("files")) is not None:
+        return corpus_of_files(files)
     return build.texts_of(config, build.load_data(config))
 
 

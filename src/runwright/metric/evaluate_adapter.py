@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import atexit
 import math
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, reduce
 from hashlib import sha256
+from itertools import zip_longest
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -19,10 +21,10 @@ from typing import Any, Literal
 import numpy as np
 
 from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
+from runwright.config.permissions import code_allowed
 from runwright.config.rules.task import problem_of
-from runwright.config.sources import module_source
 from runwright.config.targets import instantiate
-from runwright.errors import ConfigError, DataError, Mistake, listed
+from runwright.errors import ConfigError, DataError, listed
 from runwright.metric.bootstrap import UndefinedMetricError
 from runwright.metric.means import computed_once, labels_of
 from runwright.predictions import Ragged
@@ -83,26 +85,38 @@ def module_metric(
 
 
 def scripts_of(path: str | list[str], revision: str | list[str] | None) -> Scripts:
-    """The script file of each module; one on the hub is fetched. Raises ConfigError."""
+    """The script file of each module; one on the hub is fetched. Raises ConfigError where no code may run."""
     paths = [path] if isinstance(path, str) else path
     revisions = revision if isinstance(revision, list) else [revision] * len(paths)
-    return tuple(_script(*pair) for pair in zip(paths, revisions, strict=True))
+    return tuple(_script(*pair) for pair in zip_longest(paths, revisions[: len(paths)]))
 
 
 def _script(path: str, revision: str | None) -> str:
-    source = module_source(path, revision=revision, key="metric")
-    if isinstance(source, Mistake):
-        raise ConfigError(str(source))
-    if source.endswith(".py"):
-        return source
+    folder = Path(path).expanduser()
+    script = folder / f"{folder.resolve().name}.py" if folder.is_dir() else folder
+    is_script = script.suffix == ".py" and script.is_file()
+    if not is_script and (folder.exists() or not re.fullmatch(r"[\w-]+(/[\w-][\w.-]*)?", path)):
+        expected = (
+            f"a .py file, a folder with a script of its name ({script} is not there), or a name on the hub"
+        )
+        raise ConfigError(f"metric.path: given {path!r}, expected {expected}")
+    if not is_script and not re.fullmatch(r"[0-9a-f]{40}", str(revision)):
+        expected = f"the commit of {path} on the hub, 40 digits (a script of yours is path=./{path})"
+        raise ConfigError(f"metric.revision: given {revision}, expected {expected}")
+    if not code_allowed():
+        raise ConfigError(
+            f"metric.path: given {path!r}, which is code, expected --trust-remote-code: only if you trust it"
+        )
+    if is_script:
+        return str(script.resolve())
     from huggingface_hub import snapshot_download
 
     name = path if "/" in path else f"evaluate-metric/{path}"
     try:
-        folder = snapshot_download(name, repo_type="space", revision=revision, allow_patterns="*.py")
+        hub_folder = snapshot_download(name, repo_type="space", revision=revision, allow_patterns="*.py")
     except Exception as error:  # unknown, private, offline: each has its own class
         raise ConfigError(f"the hub gives no {name} at {revision}: {_in_a_line(error)}") from error
-    script = Path(folder) / f"{name.rpartition('/')[2]}.py"
+    script = Path(hub_folder) / f"{name.rpartition('/')[2]}.py"
     if not script.is_file():
         raise ConfigError(f"{name} at {revision} on the hub has no {script.name}")
     return str(script)
