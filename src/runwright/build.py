@@ -74,10 +74,11 @@ def build_tokenizer(config: Config, data: LoadedData, *, run_folder: Path | None
     return trained_tokenizer(node, partial(texts_of, config, data), run_folder=folder)
 
 
-def texts_of(config: Config, data: LoadedData) -> Corpus:
+def texts_of(config: Config, data: LoadedData | None = None) -> Corpus:
     """The texts to train a tokenizer on: those of its files, else of its columns, else of the task's."""
     if (files := config["tokenizer"].get("files")) is not None:
         return corpus_of_files(files)
+    data = data or load_data(config)
     stream, rows = data.stream, _rows_to_fit(data)["train"]
 
     def tables() -> Iterable[Any]:

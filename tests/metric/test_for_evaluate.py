@@ -220,7 +220,6 @@ def test_a_module_of_the_hub_by_its_name_and_commit() -> None:
 
     commit = HfApi().space_info("evaluate-metric/accuracy").sha
     options: dict[str, Any] = {"revision": commit, "config_name": None, "key": "accuracy", "options": {}}
-    options |= {"feed": "predicted", "argument": "predictions"}
     columns = {"predicted": np.array([0, 1, 1]), "expected": np.array([0, 1, 0])}
     permissions.grant(trust_remote_code=True)
     try:

@@ -66,7 +66,9 @@ def execute(args: argparse.Namespace) -> int:
     elif args.text and not values:
         texts = iter(args.text)
     else:
-        texts = _run_texts(_compose(values)).texts()
+        from runwright.build import texts_of
+
+        texts = texts_of(_compose(values)).texts()
     reports = tokenizing.compare(words, islice(texts, args.texts), args.text)
     print_json(reports) if args.json else tokenizing.show_comparison(reports)
     return 0
@@ -87,6 +89,7 @@ def _train(args: argparse.Namespace, values: list[str], words: list[str]) -> int
         values.append(f"++tokenizer.files={json.dumps(args.file, ensure_ascii=False)}")
     config = _compose(values)
     node = config["tokenizer"]
+    from runwright.build import texts_of
     from runwright.tokenizer.trained import is_trained, save_tokenizer, trained_tokenizer
 
     if not is_trained(node):
@@ -94,20 +97,10 @@ def _train(args: argparse.Namespace, values: list[str], words: list[str]) -> int
     from runwright.report.log import run_logging
 
     with tempfile.TemporaryDirectory() as log_folder, run_logging(Path(log_folder), first=True):
-        tokenizer = trained_tokenizer(node, partial(_run_texts, config), run_folder=None)
+        tokenizer = trained_tokenizer(node, partial(texts_of, config), run_folder=None)
     save_tokenizer(tokenizer, folder)
     print(f"{folder}: {len(tokenizer)} tokens; runwright tokenizer show {folder} 'a text'")
     return 0
-
-
-def _run_texts(config: dict[str, Any]) -> Any:
-    """Texts to train on; the data set is read only if no files are given."""
-    from runwright import build
-    from runwright.tokenizer.texts import corpus_of_files
-
-    if (files := config["tokenizer"].get("files")) is not None:
-        return corpus_of_files(files)
-    return build.texts_of(config, build.load_data(config))
 
 
 def _compose(values: list[str]) -> dict[str, Any]:

@@ -80,16 +80,11 @@ def set_padding(
     if former is None:
         config.pad_token_id = None if is_new else wanted  # a new token gets its vector first
         return 0
-    if embeddings == "by_number" and wanted != tokenizer.eos_token_id:
+    if is_new or (embeddings == "by_number" and wanted != tokenizer.eos_token_id):
         raise ConfigError(
-            f"tokenizer.name: the tokenizer pads with token {wanted}, the model with {former}; "
-            "take the tokenizer that belongs to the model (tokenizer.name: ${model.name}), or with "
-            "model.embeddings=by_token only the vectors of the tokens that both have"
-        )
-    if is_new:
-        raise ConfigError(
-            f"tokenizer: it pads with token {wanted}, and the model has {config.vocab_size} tokens; "
-            "take a tokenizer whose padding is among its first tokens"
+            f"tokenizer.name: the tokenizer pads with token {wanted}, the model with {former}; take the "
+            "tokenizer that belongs to the model (tokenizer.name: ${model.name}), or with "
+            f"model.embeddings=by_token one that pads with one of the {config.vocab_size} tokens of the model"
         )
     config.pad_token_id = wanted
     return wanted - former

@@ -85,7 +85,7 @@ def open_saved(name: str, *, revision: str | None = None) -> PreTrainedTokenizer
             options["config"] = PreTrainedConfig()  # of no model
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, use_fast=True, **options)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"tokenizer.name: {name!r} cannot be loaded: {_reason(source, error)}") from error
+        raise ConfigError(f"tokenizer.name: {name!r} cannot be loaded: {why_not_loaded(error)}") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ConfigError(f"tokenizer.name: {name!r} is a {type(tokenizer).__name__}, not a fast tokenizer")
     if tokenizer.get_vocab().keys() <= {*tokenizer.all_special_tokens, "▁"}:
@@ -129,13 +129,6 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast, *, with_version: b
     }
     text = json.dumps([state, settings], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def _reason(source: str, error: Exception) -> str:
-    if Path(source).is_dir() and not (Path(source) / "tokenizer.json").is_file():
-        names = sorted(path.name for path in Path(source).iterdir())[:8]
-        return f"the folder has no tokenizer.json, only {', '.join(names) or 'nothing'}"
-    return why_not_loaded(error)
 
 
 def why_not_loaded(error: Exception) -> str:

@@ -96,16 +96,11 @@ def encoded(tokenizer: PreTrainedTokenizerFast, text: str, pair: str | None) -> 
 
 
 def _differences(before: str, after: str) -> list[tuple[str, str]]:
-    """Words and signs that differ, from left to right, with what is there now; spaces come last."""
-    sides = [re.findall(r"\[\w+\]|<[^<>\s]+>|\w+|[^\w\s]", side) for side in (before, after)]
-    changes: list[tuple[str, str]] = []
-    for kind, a, b, c, d in SequenceMatcher(None, *sides, autojunk=False).get_opcodes():
-        old, new = sides[0][a:b], sides[1][c:d]
-        one_by_one = len(old) == len(new) and kind == "replace"
-        changes += zip(old, new, strict=True) if one_by_one else [(" ".join(old), " ".join(new))]
-    changes = [(old, new) for old, new in changes if old != new]
-    spaces = [re.findall(r"\s+", side) for side in (before, after)]
-    return changes if spaces[0] == spaces[1] else [*changes, ("spaces", "others")]
+    """What was there and what is there now, from left to right."""
+    sides = [re.findall(r"\[\w+\]|<[^<>\s]+>|\w+|\s+|[^\w\s]", side) for side in (before, after)]
+    steps = SequenceMatcher(None, *sides, autojunk=False).get_opcodes()
+    changes = [(sides[0][a:b], sides[1][c:d]) for kind, a, b, c, d in steps if kind != "equal"]
+    return [("".join(old), "".join(new)) for old, new in changes]
 
 
 def describe(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:

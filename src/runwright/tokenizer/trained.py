@@ -28,7 +28,7 @@ from runwright.store import file_sha256, folder_whole, why_missed
 from runwright.tokenizer import pipeline
 from runwright.tokenizer.algorithms import Bpe, Unigram, WordPiece, Words
 from runwright.tokenizer.pipeline import DecoderName, NormalizerName, PreTokenizerStep
-from runwright.tokenizer.pretrained import load_pretrained
+from runwright.tokenizer.pretrained import load_pretrained, open_saved
 from runwright.tokenizer.texts import Corpus
 from runwright.types import PositiveInt
 
@@ -96,7 +96,7 @@ def trained_tokenizer(
     """The tokenizer that training makes of these texts, from the run's folder or the cache if it is there."""
     if run_folder is not None and (run_folder / TOKENIZER_FILE).is_file():
         log.info("tokenizer: as trained when the run began")
-        return _read(run_folder)
+        return open_saved(str(run_folder.resolve()))
     corpus = texts()
     example = Path(resolve_source(node["name"])) / TOKENIZER_FILE if node.get("name") else None
     key = {
@@ -117,7 +117,7 @@ def trained_tokenizer(
     with store.cached(entry, write, max_bytes=MAX_CACHE_BYTES) as (_, is_new):
         if not is_new:
             log.info("tokenizer: taken from the cache, trained on %s", corpus.name)
-        tokenizer = _read(entry)
+        tokenizer = open_saved(str(entry.resolve()))
     log.info("tokenizer: %d tokens", len(tokenizer))
     return tokenizer
 
@@ -142,10 +142,6 @@ def _train_anew(node: Mapping[str, Any], corpus: Corpus, folder: Path) -> dict[s
     seconds = time.monotonic() - began
     log.info("tokenizer: trained in %.1f s", seconds)
     return {"num_tokens": len(tokenizer), "seconds": round(seconds, 2)}
-
-
-def _read(folder: Path) -> Any:
-    return load_pretrained(name=str(folder.resolve()), revision=None, padding_side=None, special_tokens={})
 
 
 def train(
