@@ -33,13 +33,13 @@ def _open(name: str) -> Any:
     if name.partition(":")[0] != LATEST:
         return open_saved(name)
 
-    def folder_in(run: Path) -> Path | None:
-        return next((folder for folder in (run / TOKENIZER_FOLDER, run / "best") if folder.is_dir()), None)
+    def folders_in(run: Path) -> list[Path]:
+        return [folder for folder in (run / TOKENIZER_FOLDER, run / "best") if folder.is_dir()]
 
-    run = resolve_run(name, needs=Need("tokenizer", lambda run: folder_in(run) is not None))
-    if (folder := folder_in(run)) is None:
-        raise ConfigError(f"{name}: {run} has no tokenizer yet")
-    return open_saved(str(folder))
+    run = resolve_run(name, needs=Need("tokenizer", lambda run: bool(folders_in(run))))
+    for folder in folders_in(run):
+        return open_saved(str(folder))
+    raise ConfigError(f"{name}: {run} has no tokenizer yet")
 
 
 def report_on(name: str, texts: Sequence[str], *, pair: str | None = None) -> dict[str, Any]:
