@@ -5,11 +5,8 @@ Such a module is code: it runs only where the user has permitted code on the com
 
 from __future__ import annotations
 
-import atexit
 import math
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, reduce
 from pathlib import Path
@@ -108,11 +105,8 @@ def load_module(script: str, config_name: str | None) -> Any:
     """The module of `evaluate` in a file."""
     import evaluate
 
-    # What `evaluate` writes while it computes stays in memory; it still wants a folder.
-    folder = tempfile.mkdtemp(prefix="runwright-evaluate-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
-        return evaluate.load(script, config_name, cache_dir=folder, keep_in_memory=True)
+        return evaluate.load(script, config_name, keep_in_memory=True)
     except Exception as error:  # a missing package, a class that is no metric, an error of its own
         raise ConfigError(f"module {script} cannot be loaded: {_in_a_line(error)}") from error
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerFast
 
-CROSS = "cross"  # in the names of the parameters of cross-attention, and of norms before it
-
 
 def load_halves(
     head: Head,
@@ -50,7 +48,7 @@ def load_halves(
         config.is_decoder = config.add_cross_attention = is_decoder
         configuration.set_dropout(config, dropout)
         options = configuration.execution(dtype, attention)
-        halves.append(open_model(auto, source, config, None, but=CROSS, **options)[0])
+        halves.append(open_model(auto, source, config, None, **options)[0])
     if shared:
         _share(*halves)
     whole = EncoderDecoderConfig.from_encoder_decoder_configs(*(half.config for half in halves))

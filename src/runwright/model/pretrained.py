@@ -62,7 +62,12 @@ def load(
     execution = configuration.execution(dtype, attention)
     model, new = open_model(configuration.auto_class(head), name, config, revision, **execution)
     if head.trained:
-        _refuse_new(name, model, new)
+        # A bare encoder's pooler is not asked for.
+        asked = {key for key in new if model.base_model is not model or ".pooler." not in f".{key}"}
+        hint = (
+            "take a model that was trained for this task, train it (runwright train), or --allow-new-weights"
+        )
+        _refuse_random(name, model, asked, hint)
     configuration.check_model(model, head)
     if outline:
         freeze_parts(model, freeze, new=new)
@@ -93,12 +98,12 @@ def open_config(name: str, *, revision: str | None) -> PreTrainedConfig:
 
 
 def open_model(
-    auto: Any, name: str, config: PreTrainedConfig, revision: str | None, *, but: str = "", **execution: Any
+    auto: Any, name: str, config: PreTrainedConfig, revision: str | None, **execution: Any
 ) -> tuple[Any, set[str]]:
     """The model, and names of its parameters that no checkpoint filled; logs them, and unused weights.
 
     On the meta device it is the outline that the configuration gives. Raises ConfigError where weights of the
-    encoder are lacking, `but` those with such a text in their names.
+    encoder are lacking.
     """
     source = in_safetensors(resolve_source(name))
     with loading(name):
@@ -115,7 +120,13 @@ def open_model(
             **execution,
         )
     new = set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]}
-    _check_encoder(name, model, {key for key in new if not but or but not in key})
+    # A head is what we came for, T5's for answers has no prefix of its own; many lack a pooler, and a decoder
+    # that was none before the cross-attention.
+    pattern = r"(^|\.)(pooler|qa_outputs)\." + (
+        "|cross" if getattr(config, "add_cross_attention", False) else ""
+    )
+    encoder = {key for key in new if key.startswith(encoder_prefix(model)) and not re.search(pattern, key)}
+    _refuse_random(name, model, encoder, "its config.json does not belong to its weights")
     shapes = [f"{key} {list(p.shape)}" for key, p in model.named_parameters() if key in new]
     log.info("new: %s", listed(shapes) or "no weights, the head comes from the checkpoint too")
     if unused := sorted(report["unexpected_keys"]):
@@ -135,25 +146,11 @@ def loading(name: str) -> Iterator[None]:
         raise ConfigError(f"model.name: cannot load {name!r}: {why_not_loaded(error)}") from error
 
 
-def _check_encoder(name: str, model: Any, new: set[str]) -> None:
-    """Refuse other new weights than a head, which is what we came for, and a pooler, which many lack."""
-    heads = re.compile(r"(^|\.)(pooler|qa_outputs)\.")  # T5's head for answers has no prefix of its own
-    lacking = [key for key in new if key.startswith(encoder_prefix(model)) and not heads.search(key)]
+def _refuse_random(name: str, model: Any, lacking: set[str], hint: str) -> None:
     if lacking:
         raise ConfigError(
-            f"model.name: {name!r} lacks {len(lacking)} weights of the encoder of {type(model).__name__} or "
-            f"has them in another shape ({listed(sorted(lacking))}); its config.json does not belong "
-            "to its weights"
-        )
-
-
-def _refuse_new(name: str, model: Any, new: set[str]) -> None:
-    # A bare encoder's pooler is not asked for.
-    untrained = sorted(key for key in new if model.base_model is not model or ".pooler." not in f".{key}")
-    if untrained:
-        raise ConfigError(
-            f"model.name: {name!r} lacks {listed(untrained)} of {type(model).__name__}: random weights; take "
-            "a model that was trained for this task, train it (runwright train), or --allow-new-weights"
+            f"model.name: {name!r} lacks {listed(sorted(lacking))} of {type(model).__name__} or has them in another "
+            f"shape: random weights; {hint}"
         )
 
 
