@@ -64,9 +64,7 @@ def load(
     if head.trained:
         # A bare encoder's pooler is not asked for.
         asked = {key for key in new if model.base_model is not model or ".pooler." not in f".{key}"}
-        hint = (
-            "take a model that was trained for this task, train it (runwright train), or --allow-new-weights"
-        )
+        hint = "take a model trained for this task, train it (runwright train), or --allow-new-weights"
         _refuse_random(name, model, asked, hint)
     configuration.check_model(model, head)
     if outline:
@@ -122,9 +120,8 @@ def open_model(
     new = set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]}
     # A head is what we came for, T5's for answers has no prefix of its own; many lack a pooler, and a decoder
     # that was none before the cross-attention.
-    pattern = r"(^|\.)(pooler|qa_outputs)\." + (
-        "|cross" if getattr(config, "add_cross_attention", False) else ""
-    )
+    crossing = "|cross" if getattr(config, "add_cross_attention", False) else ""
+    pattern = rf"(^|\.)(pooler|qa_outputs)\.{crossing}"
     encoder = {key for key in new if key.startswith(encoder_prefix(model)) and not re.search(pattern, key)}
     _refuse_random(name, model, encoder, "its config.json does not belong to its weights")
     shapes = [f"{key} {list(p.shape)}" for key, p in model.named_parameters() if key in new]
@@ -148,10 +145,8 @@ def loading(name: str) -> Iterator[None]:
 
 def _refuse_random(name: str, model: Any, lacking: set[str], hint: str) -> None:
     if lacking:
-        raise ConfigError(
-            f"model.name: {name!r} lacks {listed(sorted(lacking))} of {type(model).__name__} or has them in another "
-            f"shape: random weights; {hint}"
-        )
+        weights = f"{listed(sorted(lacking))} of {type(model).__name__} or has them in another shape"
+        raise ConfigError(f"model.name: {name!r} lacks {weights}: random weights; {hint}")
 
 
 def fit_vocabulary(
