@@ -270,14 +270,7 @@ def test_the_init_file_of_a_room_holds_a_docstring_only() -> None:
         if name and module.path.name == "__init__.py"
         if [node for node in module.tree.body if not isinstance(node, ast.Expr)]
     ]
-    # as_evaluate, for notebooks: a function that imports nothing before it is called
-    assert filled == ["metric"]
-    assert {each.name for each in imports("metric") if each.at_start} <= {
-        "__future__",
-        "__future__.annotations",
-        "typing",
-        "typing.Any",
-    }
+    assert not filled
 
 
 def test_files_are_short() -> None:

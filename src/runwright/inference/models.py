@@ -90,7 +90,7 @@ def load_named(
     revision = typed.get("model.revision")
     if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
         raise ConfigError(f"{named.name}: the folder has no config.json, which tells what model is in it")
-    with loading(named.name, source):
+    with loading(named.name):
         options = {"revision": revision or "main", "trust_remote_code": code_allowed()}
         saved: Any = AutoConfig.from_pretrained(source, **options)
         with torch.device("meta"), quiet_transformers(), suppress(ValueError):  # two joined models

@@ -44,7 +44,7 @@ def convert(name: str) -> Path:
         try:
             snapshot_download(source, allow_patterns=[*_FILES])
         except (OSError, ValueError) as error:
-            reason = why_not_loaded(source, error)
+            reason = why_not_loaded(error)
             raise ConfigError(f"runwright convert: cannot load {name!r}: {reason}") from error
     files = _pickled(source)
     if not files:
