@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -32,7 +32,6 @@ class Outcome:
     number: int
     value: Any = None
     reason: str = ""
-    is_pruned: bool = False
     seconds: float = 0.0
 
 
@@ -112,6 +111,15 @@ class Pool:
             job.process.kill()
 
 
+def call(task: Callable[[], Any]) -> dict[str, Any]:
+    """The value that a job returned, or the reason why it did not."""
+    try:
+        return {"value": task()}
+    except BaseException as error:  # noqa: BLE001 - it is the job's, and is told
+        traceback.print_exc()
+        return {"reason": f"{type(error).__name__}: {error}".splitlines()[0]}
+
+
 def _work(task: bytes, variables: dict[str, str], output: str, answers: Connection) -> None:
     """In the new process: call the task and send back what it returned, or why it did not."""
     os.environ.clear()
@@ -123,12 +131,7 @@ def _work(task: bytes, variables: dict[str, str], output: str, answers: Connecti
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    try:
-        answer = {"value": cloudpickle.loads(task)()}
-    except BaseException as error:  # noqa: BLE001 - it is the job's, and is told
-        traceback.print_exc()
-        pruned = type(error).__name__ == "TrialPruned"
-        answer = {"reason": f"{type(error).__name__}: {error}".splitlines()[0], "is_pruned": pruned}
+    answer = call(cloudpickle.loads(task))
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()

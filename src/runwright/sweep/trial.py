@@ -74,10 +74,9 @@ def trial_text() -> str | None:
 def _load(text: str) -> Any:
     import optuna
 
-    from runwright.sweep.study import Address, open_study
+    from runwright.sweep.study import Address, open_study, trial_of
 
     address = json.loads(text)
     number = address.pop("number")
     study = open_study(Address(**address))
-    frozen = next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
-    return optuna.trial.Trial(study, frozen._trial_id)
+    return optuna.trial.Trial(study, trial_of(study, number)._trial_id)
