@@ -49,26 +49,18 @@ class RunwrightSweeper(Sweeper):
             raise ConfigError(
                 "hydra.sweeper.params: given nothing to vary, expected key=choice(…) or interval(…)"
             )
-        directions = [options.direction] if isinstance(options.direction, str) else list(options.direction)
-        if len(directions) > 1 and options.pruner != "none":
+        if not isinstance(options.direction, str) and options.direction[1:] and options.pruner != "none":
             raise ConfigError("pruner: given one with several objectives, expected pruner=none")
-        address = studies.Address(
-            name=options.study_name or folder.name,
-            storage=options.storage or str(folder.resolve() / studies.JOURNAL),
-            sampler=options.sampler,
-            sampler_options=options.sampler_options,
-            pruner=options.pruner,
-            pruner_options=options.pruner_options,
-            seed=options.seed,
-        )
-        self.study = studies.open_study(address, directions=directions)
+        options.study_name = options.study_name or folder.name
+        options.storage = options.storage or str(folder.resolve() / studies.JOURNAL)
+        self.study = studies.open_study(options)
         studies.settle_identity(self.study, self._identity(space), allow_changes=options.allow_changes)
         grid = space.grid() if options.sampler == "grid" else []
         budget = min(options.n_trials or len(grid), len(grid)) if grid else options.n_trials or 20
         for params in [*options.first, *grid]:  # each once for the whole life of the study
             self.study.enqueue_trial(dict(params), skip_if_exists=True)
-        write_json(folder / "sweep.json", {"name": address.name, "n_trials": budget})
-        Driver(self, space=space, address=address, folder=folder, budget=budget).run()
+        write_json(folder / "sweep.json", {"name": options.study_name, "n_trials": budget})
+        Driver(self, space=space, folder=folder, budget=budget).run()
         best = studies.best_trials(self.study)
         return {"best": [trial.number for trial in best], "values": [trial.values for trial in best]}
 

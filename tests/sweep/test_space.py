@@ -102,7 +102,9 @@ def test_a_wrong_axis_is_refused_with_what_to_write(
         read_space([], params, **more)
 
 
-@pytest.mark.parametrize("text", ["__import__('os')", "a and b", "a < b.c", "a <", "f(a) < 1", "a.__class__", "a < 'x'"])
+@pytest.mark.parametrize(
+    "text", ["__import__('os')", "a and b", "a < b.c", "a <", "f(a) < 1", "a.__class__", "a < 'x'"]
+)
 def test_a_constraint_runs_nothing_but_arithmetic(text: str) -> None:
     space = read_space([], {"a": "choice(1, 2)"}, constraints=[text])
     with pytest.raises(ConfigError, match="constraints: "):

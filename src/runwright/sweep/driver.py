@@ -29,7 +29,6 @@ from omegaconf import DictConfig, open_dict
 from runwright.sweep import study as studies
 from runwright.sweep.processes import Outcome, Pool, call
 from runwright.sweep.space import Space
-from runwright.sweep.study import Address
 from runwright.sweep.trial import RESUME_VARIABLE, SLOTS_VARIABLE, STUDY_VARIABLE, VARIABLE
 
 POLL_SECONDS, BEAT_SECONDS = 0.5, 60.0
@@ -41,9 +40,9 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 class Driver:
     """One process that works on a study."""
 
-    def __init__(self, sweeper: Any, *, space: Space, address: Address, folder: Path, budget: int) -> None:
+    def __init__(self, sweeper: Any, *, space: Space, folder: Path, budget: int) -> None:
         options = sweeper.options
-        self.sweeper, self.study, self.space, self.address = sweeper, sweeper.study, space, address
+        self.sweeper, self.study, self.space = sweeper, sweeper.study, space
         self.folder, self.budget, self.options = folder, budget, options
         process = psutil.Process()
         self.identity = {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
@@ -54,7 +53,7 @@ class Driver:
         self.pool = Pool(slots, preload=options.preload, minutes=options.trial_minutes)
         self.failures = 0  # one after the other
         self.stop = 0
-        os.environ[STUDY_VARIABLE] = json.dumps(asdict(address))
+        os.environ[STUDY_VARIABLE] = json.dumps(asdict(options))
 
     def run(self) -> None:
         is_local = self.sweeper.config.hydra.launcher._target_ == BASIC
@@ -62,7 +61,10 @@ class Driver:
             print(f"trial {number}: its driver died; it begins again", flush=True)
         (self.folder / STOP_FILE).unlink(missing_ok=True)
         done = studies.count_ended(self.study)
-        print(f"study {self.address.name}: {done} of {self.budget} trials done, in {self.folder}", flush=True)
+        print(
+            f"study {self.study.study_name}: {done} of {self.budget} trials done, in {self.folder}",
+            flush=True,
+        )
         beaten = time.monotonic()
         with self._catching_stops():
             while not self.stop and not (self.folder / STOP_FILE).exists():
@@ -111,7 +113,7 @@ class Driver:
         """
         study = self.study
         while not self.stop and self.budget > studies.count_ended(study) + studies.count_running(study):
-            asked = studies.ask(study, self.space, self.identity, address=self.address)
+            asked = studies.ask(study, self.space, self.identity, options=self.options)
             if asked is None:
                 print("constraints refused a hundred trials in a row: the sweep ends here", flush=True)
                 self.budget = 0
@@ -122,7 +124,7 @@ class Driver:
                 study.tell(trial, same.values)
                 print(f"trial {trial.number} is trial {same.number} again, and takes its values", flush=True)
                 continue
-            variables = {VARIABLE: json.dumps({**asdict(self.address), "number": trial.number})}
+            variables = {VARIABLE: json.dumps({**asdict(self.options), "number": trial.number})}
             if earlier := trial.user_attrs.get(studies.RUN):
                 variables[RESUME_VARIABLE] = earlier
             return trial.number, overrides, variables

@@ -12,7 +12,6 @@ import socket
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,12 @@ import optuna
 import optuna.storages.journal
 import psutil
 from filelock import FileLock
-from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from runwright.errors import ConfigError
+from runwright.sweep.options import SweeperConf
 from runwright.sweep.space import Space
 
 SAMPLERS = {
@@ -57,19 +56,6 @@ SILENT_SECONDS = 600.0  # of a driver on another machine, after which its trials
 JOURNAL = "study.journal"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Address:
-    """Where a study is and how it judges; plain values for a trial's environment."""
-
-    name: str
-    storage: str  # path of a journal file, an address of SQLAlchemy's, or grpc://host:port
-    sampler: str = "tpe"
-    sampler_options: Mapping[str, Any] = field(default_factory=dict)
-    pruner: str = "none"
-    pruner_options: Mapping[str, Any] = field(default_factory=dict)
-    seed: int | None = None
-
-
 class RepairingLock(FileLock):
     """The lock of a journal file, which the kernel releases when its holder dies; cuts a torn last line."""
 
@@ -99,33 +85,35 @@ def open_storage(storage: str) -> Any:
         return optuna.storages.JournalStorage(backend)
 
 
-def open_study(address: Address, *, directions: Sequence[Any] | None = None) -> Study:
-    """The study, which is made where it is not there and `directions` are given.
+def open_study(options: SweeperConf) -> Study:
+    """The study of these options, which have its name and storage; it is made where it is not there.
 
     Raises ConfigError for an unknown sampler or pruner, or options that they do not take.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    options: dict[str, Any] = {"sampler": _sampler(address), "pruner": _pruner(address)}
-    storage = open_storage(address.storage)
-    if directions is None:
-        return optuna.load_study(study_name=address.name, storage=storage, **options)
-    return optuna.create_study(
-        study_name=address.name, storage=storage, directions=[*directions], load_if_exists=True, **options
-    )
-
-
-def _sampler(address: Address) -> BaseSampler:
-    options = {"seed": address.seed, **address.sampler_options}
-    return _made(optuna.samplers, SAMPLERS, "sampler", address.sampler, options)
-
-
-def _pruner(address: Address) -> BasePruner:
-    options = dict(address.pruner_options) if address.pruner != "none" else {}
-    if address.pruner == "patient":
-        inner = options.pop("wrapped", "median")
+    assert options.storage is not None
+    pruner_options = dict(options.pruner_options) if options.pruner != "none" else {}
+    if options.pruner == "patient":
+        inner = pruner_options.pop("wrapped", "median")
         wrapped = _made(optuna.pruners, PRUNERS, "pruner_options.wrapped", inner, {}) if inner else None
-        options = {"wrapped_pruner": wrapped, **options}
-    return _made(optuna.pruners, PRUNERS, "pruner", address.pruner, options)
+        pruner_options = {"wrapped_pruner": wrapped, **pruner_options}
+    settings: dict[str, Any] = {
+        "study_name": options.study_name,
+        "storage": open_storage(options.storage),
+        "sampler": _sampler(options, options.seed),
+        "pruner": _made(optuna.pruners, PRUNERS, "pruner", options.pruner, pruner_options),
+    }
+    try:
+        return optuna.load_study(**settings)
+    except KeyError:
+        both: Any = [options.direction] if isinstance(options.direction, str) else options.direction
+        return optuna.create_study(**settings, directions=both, load_if_exists=True)
+
+
+def _sampler(options: SweeperConf, seed: int | None) -> BaseSampler:
+    return _made(
+        optuna.samplers, SAMPLERS, "sampler", options.sampler, {"seed": seed, **options.sampler_options}
+    )
 
 
 def _made(module: Any, names: Mapping[str, str], kind: str, name: str, options: Mapping[str, Any]) -> Any:
@@ -177,15 +165,15 @@ def count_running(study: Study) -> int:
 
 
 def ask(
-    study: Study, space: Space, driver: Mapping[str, Any], *, address: Address
+    study: Study, space: Space, driver: Mapping[str, Any], *, options: SweeperConf
 ) -> tuple[Any, list[str]] | None:
     """A new trial with its overrides; None where constraints refuse a hundred of them in a row."""
     for _ in range(100):
-        if address.seed is not None and address.sampler != "qmc":  # whose points are numbered in the study
+        if options.seed is not None and options.sampler != "qmc":  # whose points are numbered in the study
             # Another seed for each trial: a sampler that is made anew would draw its first ones again.
             others = [t.number for t in _trials(study) if t.user_attrs.get(DRIVER, driver) != dict(driver)]
-            text = f"{address.seed} {len(study.get_trials(deepcopy=False))} {driver if others else ''}"
-            study.sampler = _sampler(replace(address, seed=zlib.crc32(text.encode())))
+            text = f"{options.seed} {len(study.get_trials(deepcopy=False))} {driver if others else ''}"
+            study.sampler = _sampler(options, zlib.crc32(text.encode()))
         trial = study.ask()
         if (overrides := space.draw(trial)) is not None:
             for name, value in ((DRIVER, dict(driver)), (OVERRIDES, overrides), (ALIVE, time.time())):
