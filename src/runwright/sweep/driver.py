@@ -27,7 +27,7 @@ from hydra.core.utils import run_job, setup_globals
 from omegaconf import DictConfig, open_dict
 
 from runwright.sweep import study as studies
-from runwright.sweep.processes import Outcome, Pool, call
+from runwright.sweep.processes import Pool, call
 from runwright.sweep.space import Space
 from runwright.sweep.trial import RESUME_VARIABLE, SLOTS_VARIABLE, STUDY_VARIABLE, VARIABLE
 
@@ -103,7 +103,7 @@ class Driver:
             returns = self.sweeper.launcher.launch([t[1] for t in trials], initial_job_idx=trials[0][0])
             for (number, *_), returned in zip(trials, returns, strict=True):
                 # A property, which raises what the job did.
-                self._tell(Outcome(number=number, **call(partial(getattr, returned, "return_value"))))
+                self._tell(number, call(partial(getattr, returned, "return_value")))
         return bool(batch)
 
     def _next(self) -> tuple[int, list[str], dict[str, str]] | None:
@@ -134,28 +134,29 @@ class Driver:
 
     def _tell_ended(self) -> None:
         for outcome in self.pool.ended(timeout=POLL_SECONDS):
-            self._tell(outcome)
+            self._tell(*outcome)
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _tell(self, number: int, answer: Mapping[str, Any], seconds: float = 0.0) -> None:
         """Record the end of a trial and print it; one that was stopped with us stays for the next driver."""
-        answer = outcome.value if isinstance(outcome.value, Mapping) else {}
-        reason = outcome.reason or str(answer.get("reason") or "").strip().partition("\n")[0]
-        if answer.get("status") == "pruned":
+        value = answer.get("value")
+        facts = {**value, **answer} if isinstance(value, Mapping) else answer
+        reason = str(facts.get("reason") or "").strip().partition("\n")[0]
+        if facts.get("status") == "pruned":
             reason = studies.PRUNED
-        values = _values(outcome.value, self.options.objectives)
+        values = _values(value, self.options.objectives)
         if self.stop and values is None and not reason.startswith(studies.PRUNED):
             return
-        trial = studies.tell(self.study, outcome.number, values, reason=reason)
+        trial = studies.tell(self.study, number, values, reason=reason)
         state = {"COMPLETE": "FINISHED", "FAIL": "FAILED"}.get(trial.state.name, trial.state.name)
         self.failures = self.failures + 1 if state == "FAILED" else 0
         shown = " ".join(t for t in trial.user_attrs[studies.OVERRIDES] if t not in self.space.fixed)
         if state == "FAILED":
-            log = self.folder / str(outcome.number) / "output.txt"
+            log = self.folder / str(number) / "output.txt"
             how = trial.user_attrs[studies.REASON] + (f" (log: {log})" if log.is_file() else "")
         else:
             is_best = trial.number in [best.number for best in studies.best_trials(self.study)]
             how = ", ".join(f"{value:.6g}" for value in values or [])
-            how += f"{'  best so far' if is_best else ''}  {outcome.seconds:.1f} s"
+            how += f"{'  best so far' if is_best else ''}  {seconds:.1f} s"
         print(f"trial {trial.number} {state}: {how}\n    {shown}", flush=True)
 
     @contextmanager

@@ -71,27 +71,6 @@ class StepBatch:
         return len(self.sizes)
 
 
-class BatchOrder:
-    """Positions of the examples of every step."""
-
-    def __init__(self, num_examples: int, *, batch_size: int, seed: int) -> None:
-        self.num_examples = num_examples
-        self.batch_size = batch_size
-        self.seed = seed
-        self.steps_per_epoch = -(-num_examples // batch_size)  # the last batch of an epoch may be short
-        self._epoch = -1
-        self._permutation = np.empty(0, dtype=np.int64)
-
-    def positions(self, step: int) -> np.ndarray:
-        """Positions in the data of the global batch of a step, [B] int64."""
-        epoch, index = divmod(step, self.steps_per_epoch)
-        if epoch != self._epoch:
-            generator = np.random.Generator(np.random.Philox(derive_seed("order", self.seed, epoch)))
-            self._permutation = generator.permutation(self.num_examples)
-            self._epoch = epoch
-        return self._permutation[index * self.batch_size : (index + 1) * self.batch_size]
-
-
 def cut_batch(lengths: Sequence[int] | np.ndarray, cut: Cut) -> list[list[int]]:
     """Microbatches as lists of positions in the batch, longest first; equal lengths keep their order.
 
@@ -203,31 +182,40 @@ class Batches:
         examples: Examples,
         task: Task,
         *,
-        order: BatchOrder,
+        batch_size: int,
+        seed: int,
         cut: Cut,
         ranks: Ranks = ALONE,
     ) -> None:
         self.examples = examples
         self.task = task
-        self.order = order
+        self.batch_size = batch_size
+        self.seed = seed
         self.cut = cut
         self.ranks = ranks
+        self.steps_per_epoch = -(-len(examples) // batch_size)  # the last batch of an epoch may be short
+        self._epoch = -1
+        self._permutation = np.empty(0, dtype=np.int64)
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps of one pass over the examples."""
-        return self.order.steps_per_epoch
+    def positions(self, step: int) -> np.ndarray:
+        """Positions in the data of the global batch of a step, [B] int64."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            generator = np.random.Generator(np.random.Philox(derive_seed("order", self.seed, epoch)))
+            self._permutation = generator.permutation(len(self.examples))
+            self._epoch = epoch
+        return self._permutation[index * self.batch_size : (index + 1) * self.batch_size]
 
     def at(self, step: int) -> StepBatch:
         """The batch of a step; costs the same at any step."""
         return make_batch(
             step,
-            Picked([(self.examples, self.order.positions(step))]),
+            Picked([(self.examples, self.positions(step))]),
             self.task,
             cut=self.cut,
             ranks=self.ranks,
-            seed=self.order.seed,
-            epoch=step // self.order.steps_per_epoch,
+            seed=self.seed,
+            epoch=step // self.steps_per_epoch,
         )
 
     def iterate(self, start: int, end: int) -> Iterator[StepBatch]:
