@@ -177,17 +177,14 @@ def _study_name(composed: Composed) -> str:
 
 def _study_options(composed: Composed) -> list[str]:
     """What a study has to know of our runs, where the user does not say otherwise."""
-    mode = composed.config["trainer"]["best_mode"]
-    return [
-        f"hydra.sweeper.study_name={_study_name(composed)}",
-        f"hydra.sweeper.preload=[{','.join(PRELOADED)}]",
-        f"hydra.sweeper.not_compared=[{','.join(NOT_COMPARED)}]",
-        *(
-            [f"hydra.sweeper.direction={mode}imize"]
-            if composed.hydra.get("hydra.sweeper.objectives") is None
-            else []
-        ),
-    ]
+    options = {
+        "study_name": _study_name(composed),
+        "preload": f"[{','.join(PRELOADED)}]",
+        "not_compared": f"[{','.join(NOT_COMPARED)}]",
+    }
+    if composed.hydra.get("hydra.sweeper.objectives") is None:
+        options["direction"] = f"{composed.config['trainer']['best_mode']}imize"
+    return [f"hydra.sweeper.{name}={value}" for name, value in options.items()]
 
 
 def stop_number() -> int | None:

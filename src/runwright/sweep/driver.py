@@ -25,10 +25,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import run_job, setup_globals
 from omegaconf import DictConfig, open_dict
+from optuna.trial import TrialState
 
 from runwright.sweep import study as studies
 from runwright.sweep.processes import Pool, call
 from runwright.sweep.space import Space
+from runwright.sweep.study import ENDED
 from runwright.sweep.trial import RESUME_VARIABLE, SLOTS_VARIABLE, STUDY_VARIABLE, VARIABLE
 
 POLL_SECONDS, BEAT_SECONDS = 0.5, 60.0
@@ -60,7 +62,7 @@ class Driver:
         for number in studies.take_up_lost(self.study, self.identity):
             print(f"trial {number}: its driver died; it begins again", flush=True)
         (self.folder / STOP_FILE).unlink(missing_ok=True)
-        done = studies.count_ended(self.study)
+        done = studies.count(self.study, *ENDED)
         print(
             f"study {self.study.study_name}: {done} of {self.budget} trials done, in {self.folder}",
             flush=True,
@@ -112,7 +114,7 @@ class Driver:
         One that is the same as a finished one takes over its values.
         """
         study = self.study
-        while not self.stop and self.budget > studies.count_ended(study) + studies.count_running(study):
+        while not self.stop and self.budget > studies.count(study, *ENDED, TrialState.RUNNING):
             asked = studies.ask(study, self.space, self.identity, options=self.options)
             if asked is None:
                 print("constraints refused a hundred trials in a row: the sweep ends here", flush=True)

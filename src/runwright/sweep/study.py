@@ -153,15 +153,9 @@ def settle_identity(study: Study, identity: Mapping[str, Any], *, allow_changes:
 # --- trials -----------------------------------------------------------------------------------------------
 
 
-def count_ended(study: Study) -> int:
-    """Trials that count for the budget: ended, and neither lost with their driver nor refused."""
-    return sum(
-        trial.state in ENDED and not {LOST, REFUSED} & trial.user_attrs.keys() for trial in _trials(study)
-    )
-
-
-def count_running(study: Study) -> int:
-    return sum(trial.state == TrialState.RUNNING for trial in _trials(study))
+def count(study: Study, *states: TrialState) -> int:
+    """Trials in these states that count for the budget: neither lost with their driver nor refused."""
+    return sum(t.state in states and not {LOST, REFUSED} & t.user_attrs.keys() for t in _trials(study))
 
 
 def ask(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -174,28 +174,24 @@ def make_batch(
     )
 
 
+@dataclass
 class Batches:
     """The batches of one rank, prepared one step ahead in a thread."""
 
-    def __init__(
-        self,
-        examples: Examples,
-        task: Task,
-        *,
-        batch_size: int,
-        seed: int,
-        cut: Cut,
-        ranks: Ranks = ALONE,
-    ) -> None:
-        self.examples = examples
-        self.task = task
-        self.batch_size = batch_size
-        self.seed = seed
-        self.cut = cut
-        self.ranks = ranks
-        self.steps_per_epoch = -(-len(examples) // batch_size)  # the last batch of an epoch may be short
-        self._epoch = -1
-        self._permutation = np.empty(0, dtype=np.int64)
+    examples: Examples
+    task: Task
+    _: KW_ONLY
+    batch_size: int
+    seed: int
+    cut: Cut
+    ranks: Ranks = ALONE
+    _epoch: int = -1
+    _permutation: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of one pass over the examples; the last batch of it may be short."""
+        return -(-len(self.examples) // self.batch_size)
 
     def positions(self, step: int) -> np.ndarray:
         """Positions in the data of the global batch of a step, [B] int64."""
