@@ -33,7 +33,7 @@ from runwright.report.progress import Progress
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tokenizer.texts import BATCH, Corpus, corpus_of_files, corpus_of_rows
 from runwright.tokenizer.trained import TOKENIZER_FOLDER, is_trained, stand_in, trained_tokenizer
-from runwright.trainer.batches import Batches, BatchOrder, Cut, derive_seed
+from runwright.trainer.batches import Batches, Cut, derive_seed
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.processes import set_threads, start_ranks
 from runwright.trainer.ranks import Ranks
@@ -339,5 +339,4 @@ def build_batches(
             ranks=ranks,
         )
     examples = prepared.examples["train"]
-    order = BatchOrder(len(examples), batch_size=options.batch_size, seed=seed)
-    return Batches(examples, prepared.task, order=order, cut=cut, ranks=ranks)
+    return Batches(examples, prepared.task, batch_size=options.batch_size, seed=seed, cut=cut, ranks=ranks)

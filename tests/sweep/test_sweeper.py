@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from runwright.sweep.study import LOST, REFUSED, Address, open_study
+from runwright.sweep.options import SweeperConf
+from runwright.sweep.study import LOST, REFUSED, open_study
 
 RunSweep = Callable[..., str]
 Command = Callable[..., list[str]]
@@ -19,7 +20,7 @@ Command = Callable[..., list[str]]
 
 def trials_of(folder: Path) -> list[tuple[str, dict[str, float | str]]]:
     """State and parameters of the trials that count."""
-    study = open_study(Address(name="study", storage=str(folder / "study" / "study.journal")))
+    study = open_study(SweeperConf(study_name="study", storage=str(folder / "study" / "study.journal")))
     return [
         (trial.state.name, trial.params)
         for trial in study.trials

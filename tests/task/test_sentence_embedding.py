@@ -30,7 +30,7 @@ from runwright.task.sentence_embedding import (
     rank,
     triplet,
 )
-from runwright.trainer.batches import Batches, BatchOrder, Cut
+from runwright.trainer.batches import Batches, Cut
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.step import Stepper
 
@@ -214,7 +214,7 @@ def one_step(task: Any, model: Any, cut: Cut) -> tuple[dict[str, torch.Tensor], 
         caught.update({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
 
     stepper.optimizer.register_step_pre_hook(catch)
-    batches = Batches(ListExamples(encoded(task)), task, order=BatchOrder(5, batch_size=5, seed=0), cut=cut)
+    batches = Batches(ListExamples(encoded(task)), task, batch_size=5, seed=0, cut=cut)
     return caught, stepper.step(batches.at(0)).loss
 
 

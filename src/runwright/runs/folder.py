@@ -76,13 +76,7 @@ def create(
     interpolations, which a later change of a key follows.
     """
     concealed = conceal(config)
-    output_dir = Path(config["output_dir"]).expanduser()
-    folder, run_id, start = claim_folder(output_dir / config["name"])
-    order = start
-    for run in find_runs(output_dir):
-        if run.name > folder.name:  # made before the clock was set back
-            with suppress(OSError, DamagedRunError):
-                order = max(order, start_order(read_run(run)) + 1e-3)
+    folder, run_id, start = claim_folder(Path(config["output_dir"]).expanduser() / config["name"])
     record = {
         "format": FORMAT,
         "run_id": run_id,
@@ -97,7 +91,6 @@ def create(
             if isinstance(text, str) and "${" in text and ":" not in text
         },
         "start_time": start,
-        **({"order": order} if order > start else {}),
         **this_process(),
         "versions": {"runwright": __version__, "python": platform.python_version()},
         "permissions": asdict(granted()),
@@ -226,7 +219,7 @@ def whole_runs(output_dir: str | Path = "outputs") -> dict[Path, dict[str, Any]]
         logger.warning("left out, since run.json cannot be read: %s", ", ".join(damaged))
     for copy, original in find_copies(whole).items():
         logger.warning("%s is a copy of %s: the same run; --resume makes it one of its own", copy, original)
-    return dict(sorted(whole.items(), key=lambda run: (start_order(run[1]), run[0].name)))
+    return dict(sorted(whole.items(), key=lambda run: (run[1].get("start_time", 0.0), run[0].name)))
 
 
 def find_copies(runs: Mapping[Path, Mapping[str, Any]]) -> dict[Path, Path]:
@@ -237,11 +230,6 @@ def find_copies(runs: Mapping[Path, Mapping[str, Any]]) -> dict[Path, Path]:
         if (original := originals.setdefault(ids[folder], folder)) != folder:
             copies[folder] = original
     return copies
-
-
-def start_order(record: Mapping[str, Any]) -> float:
-    """A key that sorts runs by the time at which they were made, also where the clock was set back since."""
-    return record.get("order", record.get("start_time", 0.0))
 
 
 def claim_folder(root: Path) -> tuple[Path, str, float]:

@@ -48,25 +48,20 @@ def write_report(folder: Path, *, is_sweep: bool, file: Path | None = None) -> P
     """Write the page; by default into the folder itself."""
     target = file or folder / REPORT_NAME
     if is_sweep:
-        page = sweep_report(folder)
+        jobs = read_jobs(folder)
+        if not jobs:
+            raise ConfigError(
+                f"{folder}: given a sweep none of whose jobs has ended, expected {OUTCOME_FILE} files"
+            )
+        journals = {job.number: job.folder / JOURNAL_FILE for job in jobs if job.folder}
+        curves = {number: read_curves(journal) for number, journal in journals.items() if journal.is_file()}
+        page = sweep_page(folder, jobs, curves=curves, report_name=REPORT_NAME)
     else:
         config, journal = read_config(folder / CONFIG_FILE), folder / JOURNAL_FILE
         curves = read_curves(journal) if journal.is_file() else {}
         page = run_page(RunRecord(folder, config=config, curves=curves))
     save(page, target)
     return target
-
-
-def sweep_report(folder: Path) -> str:
-    """The page of a sweep from what its jobs left."""
-    jobs = read_jobs(folder)
-    if not jobs:
-        raise ConfigError(
-            f"{folder}: given a sweep none of whose jobs has ended, expected {OUTCOME_FILE} files"
-        )
-    journals = {job.number: job.folder / JOURNAL_FILE for job in jobs if job.folder}
-    curves = {number: read_curves(journal) for number, journal in journals.items() if journal.is_file()}
-    return sweep_page(folder, jobs, curves=curves, report_name=REPORT_NAME)
 
 
 # --- the jobs of a sweep ----------------------------------------------------------------------------------

@@ -232,12 +232,6 @@ def write_results(
     return replace(result, intervals=intervals, paths=paths)
 
 
-def record_samples(run: Run, step: int) -> None:
-    """Show, write and track the texts that an evaluation at this step generated; for the first rank."""
-    for file in outputs.write_samples(run.folder, step, run.samples):
-        run.tracker.log_artifact(file)
-
-
 def record_summary(
     run: Run, state: TrainingState, result: RunResult, *, effort: Mapping[str, float]
 ) -> RunSummary:

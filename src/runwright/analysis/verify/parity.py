@@ -17,7 +17,7 @@ from runwright import build
 from runwright.build import Prepared
 from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.predictions import Ragged, columns_of, evenly_spaced
-from runwright.trainer.batches import Batches, BatchOrder, Cut
+from runwright.trainer.batches import Batches, Cut
 from runwright.trainer.evaluate import evaluate, predict
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.sharding import copy_whole
@@ -219,8 +219,8 @@ def measure_gradient(
     task, examples = subject.prepared.task, subject.train
     gradients: dict[str, torch.Tensor] = {}
     ranks = replace(ranks, accelerator=None)  # no autocast, no scaler
-    order = BatchOrder(len(examples), batch_size=_batch_size(subject), seed=subject.config["seeds"]["data"])
-    batches = Batches(examples, task, order=order, cut=cut, ranks=ranks)
+    size, seed = _batch_size(subject), subject.config["seeds"]["data"]
+    batches = Batches(examples, task, batch_size=size, seed=seed, cut=cut, ranks=ranks)
     model = copy.deepcopy(model)  # what a step changes, and the sharding of it, cannot be undone
     stepper = build.build_stepper(subject.config, model=model, task=task, ranks=ranks)
     optimizer = torch.optim.SGD(stepper.parameters, lr=0.0)
