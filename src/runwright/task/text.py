@@ -113,8 +113,9 @@ def pad_batch(
 
 
 def num_targets(examples: Sequence[Example]) -> float:
-    """The number of labels that are trained on."""
-    return float(sum(label != IGNORED for example in examples for label in example["labels"]))
+    """The number of labels that are trained on, or of target tokens where the examples have those."""
+    labels = (example["target_ids"] if "target_ids" in example else example["labels"] for example in examples)
+    return float(sum(label != IGNORED for of_example in labels for label in of_example))
 
 
 def special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
