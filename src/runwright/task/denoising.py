@@ -57,9 +57,7 @@ class Denoising(DecoderTask):
         prefix, suffix = special_tokens(self.tokenizer)
         framed = len(prefix) + len(suffix)
         size = self.max_length - framed  # neither source nor target is ever longer than the text
-        if size < 1:
-            raise ConfigError(f"task.max_length: given {self.max_length}, which leaves no room for a token")
-        if self.objective == "spans":
+        if self.objective == "spans" and size > 0:
             self._sentinels(self._numbers(size)[1])
         texts, row_ids = columns[self.text_columns[0]], columns["row_id"]
         chunks = cut_chunks(self.tokenizer, texts, row_ids, size=size, join_rows=self.join_rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,12 +119,14 @@ def num_targets(examples: Sequence[Example]) -> float:
     return float(sum(label != IGNORED for of_example in labels for label in of_example))
 
 
-def special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The ids that the tokenizer puts before and after a text."""
+def special_tokens(tokenizer: Any, *, num_texts: int = 1) -> list[list[int]]:
+    """The ids that the tokenizer puts before a text, between two of them, and after."""
     # Its padding stands for a text: one token with every tokenizer, whatever letters it has learned.
-    encoded = tokenizer(tokenizer.pad_token, split_special_tokens=False, verbose=False)
-    ids, middle = encoded["input_ids"], encoded.sequence_ids(0).index(0)
-    return ids[:middle], ids[middle + 1 :]
+    texts = [tokenizer.pad_token] * num_texts
+    encoded = tokenizer(*texts, split_special_tokens=False, verbose=False)
+    ids, of_text = encoded["input_ids"], encoded.sequence_ids(0)
+    borders = [-1, *map(of_text.index, range(num_texts)), len(ids)]
+    return [ids[start + 1 : end] for start, end in pairwise(borders)]
 
 
 class Window(NamedTuple):
