@@ -379,6 +379,6 @@ def rank(
         hidden = candidates.hidden[first:end]
         similarity[hidden[:, 0] - start, hidden[:, 1]] = -np.inf
         ranks[block] = 1 + (~(similarity < limit[:, None])).sum(axis=1)
-        others = logsumexp(scale * similarity.astype(np.float64), axis=1)
+        others: Any = logsumexp(scale * similarity.astype(np.float64), axis=1)
         losses[block] = np.logaddexp(scale * of_right, others) - scale * of_right
     return ranks, losses

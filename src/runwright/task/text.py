@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -150,6 +150,34 @@ def cut_windows(num_pieces: int, *, size: int, overlap: int) -> list[Window]:
     ends = [min(start + size, num_pieces) for start in starts]
     borders = [0, *((ends[i] + starts[i + 1]) // 2 for i in range(len(starts) - 1)), num_pieces]
     return [Window(*cut) for cut in zip(starts, ends, borders[:-1], borders[1:], strict=True)]
+
+
+def window_examples(
+    row_id: int,
+    fields: Mapping[str, Sequence[int]],
+    parts: Sequence[int | None],
+    *,
+    text: int,
+    max_before: int,
+    max_length: int,
+    overlap: int,
+) -> Iterator[tuple[list[int], range, Example]]:
+    """Examples for the windows of one text of a row, with the tokens of all others around each.
+
+    `fields` and `parts` have a number for each token of the row: `parts` that of its text, None for special
+    ones. Of the texts before it `max_before` tokens stay. With each example come the positions in the row of
+    its tokens, and of those that the window speaks for.
+    """
+    inside = [token for token, part in enumerate(parts) if part == text]
+    first, end = (inside[0], inside[-1] + 1) if inside else (len(parts), len(parts))
+    before = [token for token in range(first) if parts[token] is not None]
+    head, tail = sorted({*range(first)} - {*before[max_before:]}), range(end, len(parts))
+    size = max(1, max_length - len(head) - len(tail))
+    for number, cut in enumerate(cut_windows(end - first, size=size, overlap=min(overlap, size - 1))):
+        tokens = [*head, *range(first + cut.start, first + cut.end), *tail]
+        example: Example = {name: [values[token] for token in tokens] for name, values in fields.items()}
+        example |= {"example_id": window_id(row_id, number), "full_length": len(parts)}
+        yield tokens, range(first + cut.own_start, first + cut.own_end), example
 
 
 def window_id(row_id: int, window: int) -> int:
