@@ -235,8 +235,8 @@ def test_ranks_and_losses_in_blocks_are_those_of_the_whole_table(count: int, see
     vectors = generator.normal(size=(2, 12, 5)).astype(np.float32)
     asked, corpus = vectors[0][np.array(queries)], vectors[1][np.array(own)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embeddings, "QUERY_BLOCK", 4)
-        patch.setattr(embeddings, "CANDIDATE_BLOCK", 3)
+        patch.setattr(embeddings, "MIN_QUERIES", 4)
+        patch.setattr(embeddings, "MAX_SIMILARITIES", 3)
         candidates = find_candidates(queries, own)
         ranks, losses = rank(asked, corpus[candidates.first_rows], candidates, scale=2.0)
     for i in range(count):

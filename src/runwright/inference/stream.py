@@ -11,7 +11,7 @@ import torch
 
 from runwright.errors import ConfigError, DataError
 from runwright.inference.load import FinishedRun, record_columns
-from runwright.task.chats import naming_the_template
+from runwright.task.instruction_tuning import naming_the_template
 from runwright.trainer.step import to_device
 from runwright.types import Example
 
