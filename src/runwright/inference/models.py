@@ -7,6 +7,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from runwright.config.sources import resolve_source
 from runwright.config.tag_schemes import LETTERS, misfits
 from runwright.config.targets import GROUPS, instantiate
 from runwright.errors import ConfigError, did_you_mean, listed
-from runwright.inference.features import Features
+from runwright.inference.features import TokenStates, states_of_layer
 from runwright.inference.load import FinishedRun, finish, load_run, strategy_of
 from runwright.inference.named import Named
 from runwright.inference.zero_shot import ZeroShot
@@ -119,7 +120,8 @@ def load_named(
     head = replace(task.head, trained=not named.new_weights)
     model = instantiate(config["model"], head, tokenizer, group="model", key="model")
     if named.features:
-        task = Features(task, pooled=named.features == "pooled", layer=named.layer)
+        task.states = partial(states_of_layer, layer=named.layer)
+        task = task if named.features == "pooled" else TokenStates(task)
     if not named.quiet:
         kind = "a folder" if Path(source).is_dir() else "a model of the hub"
         print(f"{named.name}: read as {kind}, {type(model).__name__}, task={task_name}", file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from runwright.inference.features import Features
+from runwright.inference.features import TokenStates
 from runwright.inference.load import CHUNK_RECORDS, choose_columns, predict_chunk
 from runwright.inference.models import open_model
 from runwright.inference.named import Named, find_model
@@ -83,7 +83,7 @@ class Pipeline:
 def _answer(task: Any, predictions: Any, index: int, row: Mapping[str, Any], top_k: int | None) -> Any:
     """The answer for one text or pair."""
     text = next(iter(row.values()))
-    if isinstance(task, Features):
+    if isinstance(task, TokenStates):
         return [predictions.vectors.row(index).tolist()]
     if task.generates:
         return list(_texts(task, predictions.generated.row(index), text))
