@@ -138,4 +138,4 @@ def source_of(args: argparse.Namespace) -> Path | Named:
     if states["features"] is None and states["layer"] is not None:
         raise ConfigError("--layer: given without --features, expected --features token or pooled as well")
     options = {"dtype": args.dtype, "new_weights": args.allow_new_weights, **states}
-    return find_model(args.run, asked=Named(name=args.run, task=args.task, quiet=False, **options))
+    return find_model(Named(name=args.run, task=args.task, quiet=False, **options))

@@ -28,7 +28,7 @@ from runwright.inference.zero_shot import ZeroShot
 from runwright.model.configuration import quiet_transformers
 from runwright.model.convert import with_safetensors
 from runwright.model.parameters import max_positions
-from runwright.model.pretrained import loading
+from runwright.model.pretrained import open_config
 from runwright.runs.resume import override_key
 from runwright.tokenizer.pretrained import in_safetensors
 from runwright.types import Hypotheses
@@ -84,28 +84,21 @@ def load_named(
 
     The configuration is that of an experiment with these overrides; groups in `idle` are left out of it.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
     source, positions = in_safetensors(resolve_source(named.name)), None
     typed = {override_key(text): text.partition("=")[2] for text in overrides}
     revision = typed.get("model.revision")
-    if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
-        raise ConfigError(f"{named.name}: the folder has no config.json, which tells what model is in it")
-    with loading(named.name, source):
-        options = {"revision": revision or "main", "trust_remote_code": code_allowed()}
-        saved: Any = AutoConfig.from_pretrained(source, **options)
-        with torch.device("meta"), quiet_transformers(), suppress(ValueError):  # two joined models
-            positions = max_positions(AutoModel.from_config(saved, trust_remote_code=code_allowed()))
+    saved: Any = open_config(named.name, revision=revision)
+    with torch.device("meta"), quiet_transformers(), suppress(ValueError):  # two joined models
+        positions = max_positions(AutoModel.from_config(saved, trust_remote_code=code_allowed()))
     check_memory(named, source, revision=revision, device=device)
     task_name, settings = _task_of(named, saved)
     decoding = _decoding(saved, source, settings)
     usual = _usual(named, saved, task_name, num_beams=decoding.get("num_beams") or 1, evaluates=not idle)
     texts = [f"{key}={value}" for key, value in usual.items() if key not in typed]
-    config = reveal(
-        checked(compose([*texts, *overrides], allow_shadow=allow_shadow or bool(idle)), idle=idle).config,
-        but="tracker",
-    )
-    config = {"dataset": {}, **config}
+    composed = compose([*texts, *overrides], allow_shadow=allow_shadow or bool(idle))
+    config = {"dataset": {}, **reveal(checked(composed, idle=idle).config, but="tracker")}
     tokenizer = instantiate(config["tokenizer"], group="tokenizer", key="tokenizer")
     limit = min(positions or sys.maxsize, tokenizer.model_max_length)
     ours = _task_options(saved, config["task"], limit=limit if limit < 1e6 else MAX_LENGTH)

@@ -41,7 +41,7 @@ class Pipeline:
         asked = Named(name=name, task=task, dtype=dtype, new_weights=allow_new_weights)
         if task == "feature-extraction":
             asked = replace(asked, task=None, features="token")
-        self.run = open_model(find_model(name, asked=asked), overrides=overrides, device=device)
+        self.run = open_model(find_model(asked), overrides=overrides, device=device)
         if isinstance(self.run.task, TokenClassification):
             self.run.task.by_piece = aggregation_strategy == "none"
 
