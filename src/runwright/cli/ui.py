@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import os
 import socket
 import sys
-import time
 from pathlib import Path
-from urllib.request import urlopen
 
 from runwright.errors import TrackingError
 
 HOST = "127.0.0.1"  # whoever reached the server could read and delete runs
-ANSWER_SECONDS = 60  # importing MLflow takes its server 5 to 20 s
-RUNS = "runs?workflowType=machine_learning"  # MLflow 3.17 begins with its pages for language models
+# MLflow 3.17 begins with its pages for language models; `upload.VIEW_TAG` has a view of the main metrics.
+RUNS = "runs?workflowType=machine_learning&viewStateShareKey=runwright"
 
 EXAMPLES = """examples:
   runwright ui      the store of the runs in outputs/, on a free port
@@ -34,28 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
 
-def _say_when_it_answers(address: str, *, server: int) -> None:
-    """Print the address of the newest experiment's runs once the server answers."""
-    from runwright.tracker.mlflow.upload import VIEW_TAG
-
-    until = time.monotonic() + ANSWER_SECONDS
-    while os.getppid() == server and time.monotonic() < until:
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            query = f"{address}/api/2.0/mlflow/experiments/search?max_results=1"
-            with urlopen(query, timeout=10) as answer:  # noqa: S310 - our own http address
-                (newest,) = json.load(answer)["experiments"]
-            view = "&viewStateShareKey=runwright" if VIEW_TAG in str(newest.get("tags")) else ""
-            print(f"open {address}/#/experiments/{newest['experiment_id']}/{RUNS}{view}", flush=True)
-            return
-        time.sleep(0.2)
-    if os.getppid() == server:
-        print(f"no answer of MLflow at {address} in {ANSWER_SECONDS} s; it may still come", file=sys.stderr)
-
-
 def execute(args: argparse.Namespace) -> int:
     """Check the store and the port, then become `mlflow server`."""
     from runwright.config.redaction import redact
+    from runwright.runs.folder import find_runs
     from runwright.tracker.mlflow.store import locate, require_store
+    from runwright.tracker.mlflow.upload import read_state
 
     store = locate(args.uri, artifacts=None, output_dir=Path(args.output_dir).expanduser())
     if store.scheme in ("http", "https"):
@@ -70,12 +50,12 @@ def execute(args: argparse.Namespace) -> int:
             f"--port {args.port}: given a port that cannot be had ({error}), expected a free one; without "
             "--port one is found"
         ) from error
-    limit = f"{ANSWER_SECONDS} s at most (Ctrl-C ends it)"
-    print(f"MLflow starts on {redact(store.uri)}; waiting for it, {limit}", flush=True)
-    if not os.fork():  # this process becomes the server, and its child says when it answers
-        with contextlib.suppress(KeyboardInterrupt):
-            _say_when_it_answers(f"http://{HOST}:{port}", server=os.getppid())
-        os._exit(0)
+    # The newest experiment, as the folders of its runs know it.
+    states = [read_state(folder).get(redact(store.uri)) for folder in find_runs(args.output_dir)]
+    numbers = [state["experiment_id"] for state in states if state]
+    page = f"experiments/{numbers[-1]}/{RUNS}" if numbers else "experiments"
+    print(f"MLflow starts on {redact(store.uri)} and takes some seconds (Ctrl-C ends it)")
+    print(f"open http://{HOST}:{port}/#/{page}", flush=True)
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
     command += ["--workers", "1", "--uvicorn-opts", "--no-access-log"]
     if store.artifacts:

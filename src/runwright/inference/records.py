@@ -81,9 +81,16 @@ class Records:
             if format_name is None and (delimiter is not None or quote is not None):
                 format_name = "tsv" if path_of(path).suffix.lower() == ".tsv" else "csv"
             usual = next((reader.encoding for reader, _ in own if hasattr(reader, "encoding")), "utf-8-sig")
-            encoding = known_encoding(encoding) if encoding else _sure_encoding(self._beginning, usual)
+            texts = [self._beginning.decode(name, errors="replace") for name in ("utf-8-sig", usual)]
+            is_sure = texts[0] != texts[1] and not {"\ufffd", "\0"} & {*texts[0][:-1]}  # that it is UTF-8
+            dialect: dict[str, Any] = {}
+            if delimiter is not None:
+                dialect["delimiter"] = character_of(delimiter, "--delimiter", DELIMITERS)
+            if quote is not None:
+                dialect["quote"] = character_of(None if quote == "null" else quote, "--quote", QUOTES)
+            encoding = known_encoding(encoding or ("utf-8-sig" if is_sure else usual))
             candidates = self._candidates(own, format_name)
-            readers = [self._adapted(_changed(one, encoding, delimiter, quote)) for one in candidates]
+            readers = [self._adapted(reader, encoding, dialect) for reader in candidates]
             self._reader = next(filter(self._fits, readers), readers[0])
         now, before = _described(self._reader), [_described(reader) for reader, _ in own]
         is_text = self._is_input and format_of(self._reader) in PLAIN
@@ -145,8 +152,13 @@ class Records:
             return next(reader.fields(Position(address=self.files[0])), [])
         return []
 
-    def _adapted(self, reader: Any) -> Reader:
-        """Without a header in training, a file may have one all the same, or texts and nothing else."""
+    def _adapted(self, reader: Any, encoding: str, dialect: Mapping[str, Any]) -> Reader:
+        """The reader with this encoding and, for csv, these characters.
+
+        Without a header in training, a file may have one all the same, or texts and nothing else.
+        """
+        reader = replace(reader, encoding=encoding) if hasattr(reader, "encoding") else reader
+        reader = replace(reader, **dialect) if isinstance(reader, CsvReader) else reader
         if _has_header(reader):
             return reader
         fields = self._fields(reader)
@@ -215,23 +227,6 @@ def _own_readers(value: Any, path: str) -> Iterator[_Own]:
         return
     for inner in value.values():
         yield from _own_readers(inner, path)
-
-
-def _sure_encoding(beginning: bytes, usual: str) -> str:
-    """The usual encoding, unless a file that begins so is UTF-8 without a doubt."""
-    texts = [beginning.decode(name, errors="replace") for name in ("utf-8-sig", usual)]
-    is_utf_8 = not {"\ufffd", "\0"} & {*texts[0][:-1]}
-    return "utf-8-sig" if is_utf_8 and texts[0] != texts[1] else usual
-
-
-def _changed(reader: Any, encoding: str, delimiter: str | None, quote: str | None) -> Reader:
-    """The reader with the encoding, and where it reads csv with the delimiter and quote that are given."""
-    changes = {"encoding": encoding} if hasattr(reader, "encoding") else {}
-    if isinstance(reader, CsvReader) and delimiter is not None:
-        changes["delimiter"] = character_of(delimiter, "--delimiter", DELIMITERS)
-    if isinstance(reader, CsvReader) and quote is not None:
-        changes["quote"] = character_of(None if quote == "null" else quote, "--quote", QUOTES)
-    return replace(reader, **changes)
 
 
 def _beginning_of(address: str) -> bytes:
