@@ -17,13 +17,11 @@ from runwright.config.folders import GLOBAL_GROUPS
 from runwright.config.redaction import Redactor
 from runwright.config.secrets import conceal, reveal
 from runwright.dataset.checks import require_columns
-from runwright.dataset.readers.addresses import path_of
 from runwright.errors import ConfigError, DataError, Mistake, listed, raise_if_any
-from runwright.inference.load import FinishedRun, load_run
+from runwright.inference.load import FinishedRun, choosing, load_run
 from runwright.inference.logits import keeping_logits, require_logits
 from runwright.inference.models import load_named
 from runwright.inference.named import Named
-from runwright.inference.records import FORMATS, OPTIONS
 from runwright.inference.zero_shot import ZeroShot
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
@@ -76,18 +74,15 @@ def evaluate_run(
             files = "dataset=csv dataset.source.files.test=FILE"
             raise ConfigError(f"runwright evaluate: {source.name} is no run and has no data; add {files}")
         run = load_named(source, on_top_of([], overrides), device=device, allow_shadow=allow_shadow)
-        run = replace(run, task=ZeroShot(run.task, hypotheses=hypotheses)) if hypotheses else run
-        folder = Path(run.config["output_dir"]).expanduser()
+        run, folder = choosing(run, hypotheses), Path(run.config["output_dir"]).expanduser()
         return _evaluate_splits(run, folder, run.config, splits, other=None, logits=logits)
     composed = _compose(source, overrides, allow_shadow=allow_shadow) if overrides else {}
     keys = [override_key(text) for text in overrides]
-    if composed and "dataset" not in keys:
-        refuse_other_formats(overrides, composed["dataset"]["source"])
     judging = {name: composed["task"][name] for name in JUDGING if f"task.{name}" in keys}
     if tuned := [name for name, value in judging.items() if value == "tune"]:
         raise ConfigError(f"task.{tuned[0]}: given tune, expected a number or null: only training tunes it")
     strategy = composed.get("generation") or {} if composed else None
-    run = load_run(source, device=device, hypotheses=hypotheses, judging=judging, generation=strategy)
+    run = choosing(load_run(source, device=device, judging=judging, generation=strategy), hypotheses)
     config: dict[str, Any] = {**run.config, "task": {**run.config["task"], **judging}}
     if composed:
         config |= {"metric": {}} | {key: composed[key] for key in TAKEN[:4] if key in composed}
@@ -206,18 +201,6 @@ def refuse_kept(overrides: Sequence[str], saved: Mapping[str, Any]) -> None:
     refused = [key for key, group in keys.items() if group in known_groups.difference(allowed)]
     given, hint = "what an evaluation keeps as the run has it", "for another one train with it"
     raise_if_any([Mistake(key, given, f"a change of {listed(allowed)}", hint) for key in refused])
-
-
-def refuse_other_formats(overrides: Sequence[str], source: Mapping[str, Any]) -> None:
-    """Raise ConfigError for files whose ending names another format than `source`, the run's data, has."""
-    own, mistakes = str(source["_target_"]).rpartition(".read_")[2], []
-    keys = [key for key in map(override_key, overrides) if key.startswith(FILES)]
-    for key in keys if own in OPTIONS.values() else ():
-        ending = path_of(str(source["files"][key.removeprefix(FILES)])).suffix.lower()
-        if (option := OPTIONS.get(FORMATS.get(ending, ""), "text")) not in ("text", own):
-            expected = f"{own} as the run was trained on"
-            mistakes.append(Mistake(key, f"a {ending} file", expected, f"for this one add dataset={option}"))
-    raise_if_any(mistakes)
 
 
 def _group(key: str) -> str:

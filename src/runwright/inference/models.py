@@ -22,9 +22,8 @@ from runwright.config.tag_schemes import LETTERS, misfits
 from runwright.config.targets import GROUPS, instantiate
 from runwright.errors import ConfigError, did_you_mean, listed
 from runwright.inference.features import TokenStates, states_of_layer
-from runwright.inference.load import FinishedRun, finish, load_run, strategy_of
+from runwright.inference.load import FinishedRun, choosing, finish, load_run, strategy_of
 from runwright.inference.named import Named
-from runwright.inference.zero_shot import ZeroShot
 from runwright.model.configuration import quiet_transformers
 from runwright.model.convert import with_safetensors
 from runwright.model.parameters import max_positions
@@ -66,10 +65,10 @@ def open_model(
     A name takes overrides of `task`, `tokenizer` and `model` too.
     """
     if isinstance(source, Path):
-        strategy = strategy_of(source, overrides)
-        return load_run(source, device=device, hypotheses=hypotheses, generation=strategy)
-    run = load_named(source, overrides, device=device, idle=UNUSED)
-    return replace(run, task=ZeroShot(run.task, hypotheses=hypotheses)) if hypotheses else run
+        run = load_run(source, device=device, generation=strategy_of(source, overrides))
+    else:
+        run = load_named(source, overrides, device=device, idle=UNUSED)
+    return choosing(run, hypotheses)
 
 
 def load_named(

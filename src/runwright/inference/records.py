@@ -29,7 +29,6 @@ from runwright.errors import ConfigError, DataError, listed
 
 FORMATS = {f".{name}": name for name in ("csv", "tsv", "jsonl", "parquet")}
 FORMATS |= {".ndjson": "jsonl", ".json": "jsonl", ".txt": "text"}
-OPTIONS = {"csv": "csv", "tsv": "csv", "jsonl": "json", "text": "text", "parquet": "parquet"}  # of `dataset`
 USUAL: dict[str, Reader] = {  # readers of files of which nothing but the format is known
     "csv": CsvReader(delimiter=",", quote='"'),
     "tsv": CsvReader(delimiter="\t", quote=None),
