@@ -99,10 +99,14 @@ def make_index(
     with Progress(enabled=True) as progress, progress.counting("index") as on_progress:
         for chunk in in_chunks(enumerate(records), load.CHUNK_RECORDS):
             texts = [(row, texts_of(record, columns, row=row)[column], record) for row, record in chunk]
-            texts = [(row, str(text), record) for row, text, record in texts if str(text or "").strip()]
-            if texts:
-                vectors.append(embed(run, [text for _, text, _ in texts]))
-            filled += [{"id": row, "text": text, "row": json.dumps(r, default=str)} for row, text, r in texts]
+            rows = [
+                {"id": row, "text": str(text), "row": json.dumps(record, default=str)}
+                for row, text, record in texts
+                if text is not None and str(text).strip()
+            ]
+            if rows:
+                vectors.append(embed(run, [row["text"] for row in rows]))
+            filled += rows
             on_progress(chunk[-1][0] + 1)
     if not filled:
         raise DataError("there is no text in it", file=file)
@@ -157,10 +161,12 @@ def write_map(index: Index, output: Path, *, colour: str | None) -> None:
         "texts": [shorten(index.texts["text"][row].as_py(), charts.MAX_TEXT) for row in shown.tolist()],
     }
     if colour is not None:
-        records = [json.loads(text) for text in index.texts["row"].to_pylist()]
-        for record in records:
-            texts_of(record, {colour: [colour]}, row=0, file=about["file"])
-        values = [str(record[colour]) for record in records]
+        ids, rows = (index.texts[name].to_pylist() for name in ("id", "row"))
+        texts = [
+            texts_of(json.loads(text), {colour: [colour]}, row=row, file=about["file"])
+            for row, text in zip(ids, rows, strict=True)
+        ]
+        values = [str(text[colour]) for text in texts]
         names = [name for name, _ in Counter(values).most_common()]
         if len(names) > MAX_COLOURS:
             names = [*names[: MAX_COLOURS - 1], "others"]
