@@ -104,7 +104,7 @@ def test_a_labelled_file_is_judged_by_its_own_labels(run_folder: Path, tmp_path:
         *("dataset=json", f"dataset.source.files.test={file}", "dataset.columns={premise:text}"),
         "metric=[accuracy]",
     ]
-    asked = Hypotheses(labels=(), template=TEMPLATE, multi_label=False)
+    asked = Hypotheses(labels=tuple(LABELS), template=TEMPLATE, multi_label=False)
     (result,) = evaluate_run(run_folder, overrides, device="cpu", hypotheses=asked)
     assert result.metrics["test/accuracy"] == pytest.approx(4 / 9)
     scores = {record["premise"]: record["scores"] for record in ours(run_folder, multi_label=False)}

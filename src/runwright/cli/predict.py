@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help_text = "of --features; 0: embeddings, default: the last"
     parser.add_argument("--layer", metavar="N", type=int, help=help_text)
     add_name_flags(parser)
-    add_zero_shot_flags(parser, from_data=False)
+    add_zero_shot_flags(parser)
     add_generation_flags(parser)
 
 

@@ -112,9 +112,7 @@ def _evaluate_splits(
             raise ConfigError(f"--split: given {unknown[0]!r}, expected one of {', '.join(data.splits)}")
         rows = {split: data.splits[split] for split in names}
         require_columns(rows, build.column_kinds(run.task, rows))
-        if isinstance(run.task, ZeroShot):
-            run.task.fit(rows)
-        elif other is None:
+        if other is None and not isinstance(run.task, ZeroShot):
             _learn_form(run.task, rows)
         for note in data.notes:
             logger.info("data: %s", note)
