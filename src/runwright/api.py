@@ -89,7 +89,7 @@ def evaluate(
     from runwright.inference.evaluate import evaluate_run
     from runwright.inference.named import Named, find_model
 
-    source = find_model(str(run), asked=Named(name=str(run), task=task))
+    source = find_model(Named(name=str(run), task=task))
     return evaluate_run(source, overrides, splits=splits, logits=logits)
 
 
@@ -111,8 +111,7 @@ def predict(
     from runwright.inference.named import Named, find_model
     from runwright.inference.records import as_records
 
-    source = find_model(str(run), asked=Named(name=str(run), task=task))
-    finished = open_model(source, overrides=overrides)
+    finished = open_model(find_model(Named(name=str(run), task=task)), overrides=overrides)
     checked = as_records(records, choose_columns(finished))
     predictions = list(predict_records(finished, checked, all_scores=all_scores))
     return PredictResult(predictions=predictions, speed=finished.speed)

@@ -243,7 +243,7 @@ HYPOTHESIS = "This text is about {}."
 class Hypotheses:
     """Classes that a run of pairs is asked for, and the sentence that says one of a text."""
 
-    labels: tuple[str, ...]  # empty: those of the data
+    labels: tuple[str, ...]
     template: str  # {} stands for the class
     multi_label: bool
 

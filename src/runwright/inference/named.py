@@ -28,11 +28,12 @@ class Named:
     quiet: bool = True  # False: how it was read is said on standard error
 
 
-def find_model(reference: str, *, asked: Named) -> Path | Named:
+def find_model(asked: Named) -> Path | Named:
     """The folder of a run, else `asked`: a run comes before a folder or a model of the same name.
 
     Raises ConfigError where it can be neither, and for what no run takes.
     """
+    reference = asked.name
     is_here = Path(reference).expanduser().is_dir() or reference.endswith(GGUF)
     is_name = is_here or reference.startswith(PACKAGE_PREFIX) or bool(asked.task or asked.features)
     try:

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from runwright.inference.features import Features
-from runwright.inference.load import CHUNK_RECORDS, choose_columns, predict_chunk
+from runwright.inference.features import TokenStates
+from runwright.inference.load import choose_columns, choosing, predict_each
 from runwright.inference.models import open_model
 from runwright.inference.named import Named, find_model
 from runwright.inference.predict import require_masks
-from runwright.inference.records import as_records, in_chunks, texts_of
+from runwright.inference.records import as_records
 from runwright.inference.zero_shot import ZeroShot
 from runwright.task.generating import END
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
@@ -41,7 +41,7 @@ class Pipeline:
         asked = Named(name=name, task=task, dtype=dtype, new_weights=allow_new_weights)
         if task == "feature-extraction":
             asked = replace(asked, task=None, features="token")
-        self.run = open_model(find_model(name, asked=asked), overrides=overrides, device=device)
+        self.run = open_model(find_model(asked), overrides=overrides, device=device)
         if isinstance(self.run.task, TokenClassification):
             self.run.task.by_piece = aggregation_strategy == "none"
 
@@ -66,24 +66,21 @@ class Pipeline:
             names = candidate_labels.split(",") if isinstance(candidate_labels, str) else candidate_labels
             labels, template = tuple(name.strip() for name in names), hypothesis_template
             asked = Hypotheses(labels=labels, template=template, multi_label=multi_label)
-            run = replace(run, task=ZeroShot(run.task, hypotheses=asked))
-        columns = choose_columns(run)
-        answers: list[Any] = []
-        for chunk in in_chunks(as_records(inputs if several else [inputs], columns), CHUNK_RECORDS):
-            texts = [texts_of(record, columns, row=row) for row, record in enumerate(chunk)]
-            if isinstance(run.task, MaskedLanguageModeling):
-                require_masks(run, [next(iter(text.values())) for text in texts])
-                run.task.num_guesses = 5 if top_k in (None, 1) else top_k
-            predictions = predict_chunk(run, texts, first=len(answers))
-            answers += [_answer(run.task, predictions, n, text, top_k) for n, text in enumerate(texts)]
+            run = choosing(run, asked)
+        records = [*as_records(inputs if several else [inputs], choose_columns(run))]
+        if isinstance(run.task, MaskedLanguageModeling):
+            require_masks(run, [text for record in records for text in record.values()])
+            run.task.num_guesses = 5 if top_k in (None, 1) else top_k
+        predicted = predict_each(run, records)
+        answers = [_answer(run.task, texts, rows, number, top_k) for _, texts, rows, number in predicted]
         alone = isinstance(answers[0], dict) and "label" in answers[0] if answers else several
         return answers if several or alone else answers[0]
 
 
-def _answer(task: Any, predictions: Any, index: int, row: Mapping[str, Any], top_k: int | None) -> Any:
+def _answer(task: Any, row: Mapping[str, Any], predictions: Any, index: int, top_k: int | None) -> Any:
     """The answer for one text or pair."""
-    text = next(iter(row.values()))
-    if isinstance(task, Features):
+    text = row[task.text_columns[0]]
+    if isinstance(task, TokenStates):
         return [predictions.vectors.row(index).tolist()]
     if task.generates:
         return list(_texts(task, predictions.generated.row(index), text))

@@ -151,10 +151,13 @@ class SentenceEmbedding(Task):
             batch["labels"] = torch.tensor(labels, dtype=torch.float64)
         return batch
 
+    def states(self, model: Any, batch: Batch) -> Tensor:
+        """What is pooled, [B * K, L, D]."""
+        return at_least_float32(model(**model_inputs(batch)).last_hidden_state)
+
     def forward(self, model: Any, batch: Batch) -> Tensor:
         """Vectors [B, K, D], at least in float32."""
-        states = at_least_float32(model(**model_inputs(batch)).last_hidden_state)
-        vectors = pool(states, batch["attention_mask"], how=self.pooling)
+        vectors = pool(self.states(model, batch), batch["attention_mask"], how=self.pooling)
         if self.normalize:
             vectors = F.normalize(vectors, dim=-1)
         return vectors.unflatten(0, (len(batch["example_ids"]), -1))
@@ -224,8 +227,7 @@ class SentenceEmbedding(Task):
         """The vector of a text; of a pair the cosine, or the rank with the cosine as its score."""
         if predictions.predicted is None:
             assert predictions.vectors is not None
-            # As short as a float32 can be written without losing a bit.
-            return {"predicted": [float(str(number)) for number in predictions.vectors[index, 0]]}
+            return {"predicted": as_numbers(predictions.vectors[index, 0])}
         similarity = float(predictions.predicted[index])
         if predictions.ranks is not None:
             return {"predicted": int(predictions.ranks[index]), "score": round(similarity, 6)}
@@ -233,6 +235,11 @@ class SentenceEmbedding(Task):
         if predictions.expected is not None:
             described["expected"] = float(predictions.expected[index])
         return described
+
+
+def as_numbers(vector: np.ndarray) -> list[float]:
+    """As short as a float32 can be written without losing a bit."""
+    return [float(str(number)) for number in vector]
 
 
 # Similarities at a time, 32 MB in float32; of a large corpus more, as the product with few queries is slow.
