@@ -58,18 +58,13 @@ class OptionType:
                 return f"a mapping of names to {self.items[0]}" if self.items else "a mapping"
             case "union":
                 return " or ".join(str(item) for item in self.items)
-        limits = [f"{SIGNS[name]} {limit}" for name, limit in limits_of(self.bounds).items()]
+        limits = [(sign, getattr(self.bounds or Range(), name)) for name, sign in SIGNS.items()]
+        limits = [f"{sign} {limit}" for sign, limit in limits if math.isfinite(limit)]
         return f"{NOUNS[self.kind]} {' and '.join(limits)}".rstrip()
 
 
 ANY = OptionType(kind="any")
 NULL = OptionType(kind="none")
-
-
-def limits_of(bounds: Range | None) -> dict[str, float]:
-    """The finite limits of a range, by `ge`, `gt`, `le` and `lt`."""
-    limits = {name: getattr(bounds, name) for name in SIGNS} if bounds else {}
-    return {name: limit for name, limit in limits.items() if math.isfinite(limit)}
 
 
 def bounded(of: OptionType, bounds: Range) -> OptionType:
