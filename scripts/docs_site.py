@@ -25,7 +25,7 @@ CONF = REPOSITORY / "conf"
 AT_THE_ROOT = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CITATION.cff", "LICENSE")
 GROUPS = ("dataset", "tokenizer", "task", "model", "optimizer", "scheduler", "trainer", "metric", "tracker")
 MISSING = object()  # no such key
-ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "launch": "LaunchOptions"}
+ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "log": "LogOptions", "launch": "LaunchOptions"}
 KEY_LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w-]+):(?P<value>(?: [^#\n]*?)?)(?: +# ?(?P<comment>.*))?$")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import importlib.util
 import ipaddress
 import multiprocessing
 import os
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -26,7 +28,6 @@ CACHE = pytest.StashKey[str]()
 FORKED = Path(__file__).with_name("forked.py")
 PRELOADED = [
     "pytest", "runwright.runs.execute", "runwright.tracker.mlflow.tracker", "mlflow.tracking",
-    "matplotlib.pyplot",
     "transformers.models.bert.modeling_bert", "sqlalchemy", "alembic.command",
 ]  # fmt: skip
 
@@ -37,7 +38,6 @@ os.environ.update(
         "TOKENIZERS_PARALLELISM": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "MPLBACKEND": "Agg",
         # One thread per worker: two workers share two cores, and thread counts change the last bits.
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
@@ -120,6 +120,29 @@ def context() -> ForkServerContext:
     made = multiprocessing.get_context("forkserver")
     made.set_forkserver_preload(PRELOADED)
     return made
+
+
+@pytest.fixture(scope="session")
+def folders() -> ModuleType:
+    """tests/course/folders.py, which writes small models of many architectures."""
+    spec = importlib.util.spec_from_file_location("folders", REPOSITORY / "tests" / "course" / "folders.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def model_folder(folders: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`model_folder("ner")`: that stand-in, written once a session and only to be read."""
+    home = tmp_path_factory.mktemp("models")
+
+    def written(name: str) -> Path:
+        folder: Path = home / name
+        return folder if folder.is_dir() else folders.write(name, folder)
+
+    return written
 
 
 @pytest.fixture

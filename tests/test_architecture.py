@@ -31,6 +31,7 @@ generation
 model
 tokenizer, metric, tracker, report
 config, dataset, trainer
+sweep
 store, predictions, scheduler
 types, errors, version
 """
@@ -269,7 +270,14 @@ def test_the_init_file_of_a_room_holds_a_docstring_only() -> None:
         if name and module.path.name == "__init__.py"
         if [node for node in module.tree.body if not isinstance(node, ast.Expr)]
     ]
-    assert not filled
+    # as_evaluate, for notebooks: a function that imports nothing before it is called
+    assert filled == ["metric"]
+    assert {each.name for each in imports("metric") if each.at_start} <= {
+        "__future__",
+        "__future__.annotations",
+        "typing",
+        "typing.Any",
+    }
 
 
 def test_files_are_short() -> None:

@@ -22,6 +22,7 @@ from runwright.config.compose import all_mistakes, compose
 from runwright.config.folders import find_conf_folders
 from runwright.config.permissions import grant, revoke
 from runwright.config.signature import find_file, read_source
+from runwright.inference.evaluate import on_top_of
 from runwright.launch.multirun import _check_all
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -144,7 +145,8 @@ def composed_by(name: str, args: Any, overrides: list[str]) -> list[list[str]]:
     if name in {"train", "validate", "explore"} or (name == "config" and args.action == "show"):
         return [[*experiment_of(getattr(args, "resume", None)), *overrides]]
     if name == "evaluate":
-        return [[*experiment_of(args.run), *overrides]]
+        experiment = experiment_of(args.run)
+        return [[*experiment, *overrides]] if "latest" in args.run else [on_top_of([], overrides)]
     if name == "config":
         return [shlex.split(side) for side in overrides if "=" in side]
     return []

@@ -8,9 +8,28 @@ from typing import TYPE_CHECKING, Any
 from runwright.version import __version__
 
 if TYPE_CHECKING:
-    from runwright.api import EvaluateResult, PredictResult, RunResult, evaluate, predict, run
+    from runwright.api import (
+        EvaluateResult,
+        PredictResult,
+        RunResult,
+        evaluate,
+        keep_rows,
+        pipeline,
+        predict,
+        run,
+    )
 
-__all__ = ["EvaluateResult", "PredictResult", "RunResult", "__version__", "evaluate", "predict", "run"]
+__all__ = [
+    "EvaluateResult",
+    "PredictResult",
+    "RunResult",
+    "__version__",
+    "evaluate",
+    "keep_rows",
+    "pipeline",
+    "predict",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from runwright.config.options import TARGET
+from runwright.config.options import TARGET, metric_nodes
 from runwright.config.targets import code_of, instantiate
 from runwright.dataset.checks import Kind, naming_rows, require_columns, special_token_note
 from runwright.dataset.examples import EncodedStream, PreparedExamples, prepare_examples
@@ -27,6 +27,7 @@ from runwright.dataset.readers.raw import ROW_ID, left_out_of, reporting_rows
 from runwright.dataset.readers.streams import Place
 from runwright.errors import ConfigError, DataError, listed
 from runwright.metric.bootstrap import is_of_one_class, make_metric
+from runwright.metric.evaluate_adapter import check_modules, module_notes
 from runwright.metric.texts import signature_notes
 from runwright.report.progress import Progress
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
@@ -44,6 +45,7 @@ from runwright.types import Example, Metric, Splits
 logger = logging.getLogger(__name__)
 
 Config = Mapping[str, Any]
+NOT_ENCODED = ("loss", "pad_to")  # options of a task that examples do not depend on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,24 +113,32 @@ def build_task(config: Config, tokenizer: Any) -> Any:
     return task
 
 
-def build_metrics(config: Config, *, positive: int = 1) -> dict[str, Metric]:
-    """The metrics; those of one class of two are of class `positive`."""
-    nodes = _metrics(config).items()
-    return {name: make_metric(node, key=f"metric.{name}", positive=positive) for name, node in nodes}
+def build_metrics(config: Config, *, task: Any = None) -> dict[str, Metric]:
+    """The metrics, for the classes of a task where it has learned them; none are the loss alone.
+
+    Raises ConfigError where a module of `evaluate` cannot judge what such a task predicts.
+    """
+    names = tuple(getattr(task, "label_names", ()))
+    check_modules(config.get("metric"), task=config["task"], label_names=names)
+    options: dict[str, Any] = {"positive": getattr(task, "positive", 1), "label_names": names}
+    nodes = metric_nodes(config.get("metric")).items()
+    return {name: make_metric(node, key=f"metric.{name}", **options) for name, node in nodes}
 
 
-def _metrics(config: Config) -> Mapping[str, Any]:
-    """The nodes of the metrics by name; none are the loss alone."""
-    return config.get("metric") or {}
+def with_intervals(config: Config, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """The metrics that are computed for resamples of the examples too."""
+    nodes = metric_nodes(config.get("metric"))
+    return {name: metric for name, metric in metrics.items() if nodes[name].get("interval", True)}
 
 
 def metric_notes(config: Config, task: Any, splits: Mapping[str, Any]) -> list[str]:
     """Lines on what the metrics of these splits are of, and how those of texts compare texts."""
-    notes = []
+    nodes = config.get("metric") or {}
+    notes = module_notes(nodes)
     if task.problem == "texts":
         references = [texts for rows in splits.values() for texts in task.references(rows) or ()]
-        notes = signature_notes(_metrics(config), references) if references else []
-    names = [name for name, node in _metrics(config).items() if is_of_one_class(node)]
+        notes += signature_notes(nodes, references) if references else []
+    names = [name for name, node in nodes.items() if is_of_one_class(node)]
     if not names or len(task.label_names) != 2:
         return notes
     positive, other = task.label_names[task.positive], task.label_names[1 - task.positive]
@@ -247,11 +257,12 @@ def encode_rows(
                 **key,
                 "split": split,
                 "tokenizer": tokenizer_fingerprint(tokenizer),
-                "task": config["task"],
+                "task": {name: value for name, value in config["task"].items() if name not in NOT_ENCODED},
                 "learned": task.state_dict(),
                 "code": code_of(type(task), group="task"),
             },
             folder=folder,
+            num_processes=config["dataset"].get("num_processes", 1),
         )
 
 

@@ -84,9 +84,8 @@ def join(batches: Sequence[P]) -> P:
     return select(whole, np.argsort(whole.example_ids, kind="stable"))
 
 
-def pack(predictions: PerExample) -> bytes:
-    """Predictions as the bytes of an .npz archive."""
-    arrays: dict[str, np.ndarray] = {}
+def pack(predictions: PerExample, **arrays: np.ndarray) -> bytes:
+    """Predictions, and more arrays, as the bytes of an .npz archive."""
     for name, column in columns_of(predictions).items():
         if isinstance(column, Ragged):
             arrays |= {f"{name}.values": column.values, f"{name}.lengths": column.lengths}

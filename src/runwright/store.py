@@ -59,24 +59,26 @@ def _unfinished(file: Path) -> Path:
     return file.with_name(f".{file.name}.{os.getpid()}.tmp")
 
 
-def output_path(path: Path, *, endings: Collection[str] = (), is_folder: bool = False) -> Path:
-    """The file (or new folder) to write for the flag --output, or what a link leads to; makes its parents.
+def output_path(
+    path: Path, *, endings: Collection[str] = (), is_folder: bool = False, flag: str = "--output"
+) -> Path:
+    """The file (or new folder) to write for a flag, or what a link leads to; makes its parents.
 
     Raises ConfigError where it cannot be written, or ends in what is none of the formats.
     """
     try:
         if path.is_dir() and not is_folder:
-            raise ConfigError(f"--output: given the folder {str(path)!r}, expected the name of a file")
+            raise ConfigError(f"{flag}: given the folder {str(path)!r}, expected the name of a file")
         if path.exists() and not path.is_file():
             return path
         if endings and path.suffix and path.suffix.lower() not in endings:
-            raise ConfigError(f"--output: given {path.suffix!r:.40}, expected one of {', '.join(endings)}")
+            raise ConfigError(f"{flag}: given {path.suffix!r:.40}, expected one of {', '.join(endings)}")
         file = Path(os.path.realpath(path))
         file.parent.mkdir(parents=True, exist_ok=True)
         _unfinished(file).touch()
         _unfinished(file).unlink()
     except OSError as error:
-        raise ConfigError(f"--output: {str(path)!r:.200} cannot be written: {error.strerror}") from error
+        raise ConfigError(f"{flag}: {str(path)!r:.200} cannot be written: {error.strerror}") from error
     return file
 
 
@@ -110,6 +112,17 @@ def write_json(file: Path, value: Any) -> None:
 def json_text(value: Any) -> str:
     """The content of a file that `write_json` writes."""
     return json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n"
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A mapping from a file; empty where there is none."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        if file.exists():
+            _log.warning("%s cannot be read and is left out: %s", file, error)
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def file_sha256(file: Path) -> str:

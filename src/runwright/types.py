@@ -92,15 +92,17 @@ class Head:
     problem_type: str | None  # transformers' name of it, stored in the saved model
     initial_bias: tuple[float, ...] = ()  # [C] of a new output layer; empty: as the architecture makes it
     max_length: int = 0  # most tokens of an input, for which the model must have positions
+    max_target_length: int = 0  # of what a decoder reads
     num_types: int = 1  # of tokens: 2 where the tokenizer tells the texts of a pair apart
+    trained: bool = False  # a checkpoint without this head is refused
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossSum:
     """A sum and its denominator, never a mean; sums of different microbatches may be added."""
 
-    total: Tensor  # scalar
-    count: float  # float64 on purpose: class weights stay exact
+    total: Tensor  # scalar; [K] of a task with several losses, which have a denominator each
+    count: float  # float64 on purpose: class weights stay exact; of the first loss
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,6 +115,7 @@ class PerExample:
     example_ids: np.ndarray  # [N] int64
     losses: np.ndarray | None = None  # [N] float64, the sum of the losses of each example
     loss_counts: np.ndarray | None = None  # [N] float64, how many losses each is a sum of; None: one each
+    more_losses: np.ndarray | None = None  # [N] float64, of a second loss: its mean is added to the first's
     groups: np.ndarray | None = None  # [N] int64, the slice of the data each belongs to
 
     @property
@@ -143,7 +146,10 @@ class Task(Protocol):
 
     def collate(self, examples: Sequence[Example]) -> Batch: ...
 
-    def count(self, examples: Sequence[Example]) -> float: ...
+    @property
+    def num_losses(self) -> int: ...
+
+    def count(self, examples: Sequence[Example]) -> float | tuple[float, ...]: ...
 
     def forward(self, model: Any, batch: Batch) -> Tensor: ...
 
@@ -230,7 +236,7 @@ class Tracker(Protocol):
         ...
 
     def finish(self, status: str) -> None:
-        """`status` is FINISHED, FAILED or KILLED."""
+        """`status` is FINISHED, PRUNED, FAILED or KILLED."""
         ...
 
 
@@ -248,6 +254,29 @@ class Hypotheses:
     multi_label: bool
 
 
+@dataclass(kw_only=True, slots=True)
+class Speed:
+    """Time of a training, an evaluation or predictions, and how much was computed in it so far."""
+
+    seconds: float = 0.0  # in steps or batches alone
+    num_samples: int = 0  # each as often as it was seen
+    num_steps: int = 0  # updates, or batches of an evaluation
+    num_tokens: int = 0  # read, without padding
+    flops_per_token: float  # 6 N in training, else 2 N: N parameters, embeddings left out
+
+    @property
+    def samples_per_second(self) -> float:
+        return self.num_samples / self.seconds if self.seconds else math.nan
+
+    @property
+    def steps_per_second(self) -> float:
+        return self.num_steps / self.seconds if self.seconds else math.nan
+
+    @property
+    def flops(self) -> float:
+        return self.flops_per_token * self.num_tokens
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunResult:
     """Results of a finished run."""
@@ -260,7 +289,8 @@ class RunResult:
     intervals: dict[str, Interval]  # 95 % bootstrap intervals, for metrics of evaluation splits
     best_step: int | None
     ledger: str  # equal for runs that saw the same data in the same order
-    paths: dict[str, Path]  # best, config, log, journal, predictions/<split>, tables/…, plots/…
+    paths: dict[str, Path]  # best, config, log, journal, predictions/<split>, tables/…
+    speed: Speed  # of the training
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -273,6 +303,8 @@ class EvaluateResult:
     metrics: dict[str, float]
     intervals: dict[str, Interval]
     folder: Path | None  # where predictions and tables were written
+    speed: Speed
+    logits: Path | None = None  # an npz file, where it was asked for
     warning: str = ""  # where the rows are not those of the run's own split, or some were in train
     notes: Sequence[str] = ()  # on what labels and metrics mean
 
@@ -282,3 +314,4 @@ class PredictResult:
     """Predictions in the order of the input."""
 
     predictions: list[dict[str, Any]]  # the record with `predicted`, `score`, on demand `scores`
+    speed: Speed

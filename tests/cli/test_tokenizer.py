@@ -38,6 +38,28 @@ def test_show_as_json_holds_everything(trained: Path, capsys: pytest.CaptureFixt
     assert found["texts"][0]["pieces"] == [{"text": "film", "tokens": ["film"], "unknown": False}]
 
 
+def test_a_table_shows_what_a_model_gets_and_what_is_lost(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["A  góod zoo", "--pair", "film"]
+    assert main(["tokenizer", "show", str(trained / "mine"), "--table", *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in lines if line.strip()][2:]
+    assert rows[0] == ["[CLS]", "2", "0", "special"]
+    assert rows[2][2:] == ["0", "1", "3–7"]
+    assert [row[0] for row in rows[3:7]] == ["[UNK]", "[SEP]", "film", "[SEP]"]
+    assert rows[5][2:] == ["1", "0", "0–4"]
+    assert lines[-2:] == [
+        "decoded: 'a good [UNK]' | 'film'",
+        "lost: A → a, góod → good, zoo → [UNK], spaces → others",
+    ]
+    assert main(["tokenizer", "show", str(trained / "mine"), *words, "--json"]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)["texts"]
+    token = {"token": "good", "type": 0, "sequence": 0, "word": 1, "start": 3, "end": 7, "special": False}
+    assert {**shown["tokens"][2], "id": None} == {**token, "id": None}
+    assert shown["lost"] == [["A", "a"], ["góod", "good"], ["zoo", "[UNK]"], ["spaces", "others"]]
+
+
 def test_compare_measures_on_the_same_texts(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [str(trained / "mine"), MINILM]
     command = ["tokenizer", "compare", *names, "--file", str(trained / "texts.txt")]

@@ -8,6 +8,25 @@ import pytest
 
 from runwright.cli.main import main
 
+SMALL = "{hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 16}"
+BERT = ["model=scratch", "tokenizer=train/wordpiece", "~model.config", f"+model.config={SMALL}"]
+T5 = [
+    "model=scratch",
+    "tokenizer=train/wordpiece",
+    "model.architecture=t5",
+    "~model.config",
+    "+model.config={}",
+]
+LOSS = ["metric=[perplexity]", "trainer.best_metric=loss", "trainer.best_mode=min"]
+MAX = ["trainer.best_metric=chrf", "trainer.best_mode=max"]
+VECTORS = ["task=sentence_embedding", "task.text_column=source", "task.text_pair_column=target"]
+VECTORS += [
+    "task.problem=retrieval",
+    "task.objective=in_batch_negatives",
+    "task.label_column=null",
+    "metric=[mrr_10]",
+]
+
 
 def deep(file: Path, *overrides: str) -> int:
     files = ["dataset=csv", f"dataset.source.files.train={file}", "dataset.holdout.validation=0"]
@@ -68,3 +87,40 @@ def test_a_missing_chat_template_is_told_of_a_tokenizer_that_will_be_trained(
     assert deep(file, *config) != 0
     assert "task.chat_template: the tokenizer has none" in capsys.readouterr().err
     assert deep(file, *config, "task.chat_template='{{ messages }}{{ eos_token }}'") == 0
+
+
+def test_a_local_tokenizer_is_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (file := tmp_path / "a.csv").write_text("text,label\na,b\nc,d\n")
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer" / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    assert deep(file, f"tokenizer.name={tmp_path}/tokenizer") == 2
+    assert "holds no tokenizer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "refused"),
+    [
+        (
+            ["task=translation", "metric=[chrf]", *MAX, *BERT],
+            "has no AutoModelForSeq2SeqLM of a BertConfig",
+        ),
+        (["task=masked_language_modeling", *LOSS, *T5], "has no AutoModelForMaskedLM of a T5Config"),
+        (
+            ["task=causal_language_modeling", *LOSS, *BERT],
+            "BertLMHeadModel is an encoder and sees",
+        ),
+        (
+            [*BERT, "model.architecture=longformer", "model.attention=sdpa"],
+            "does not support an attention",
+        ),
+        ([*BERT, "model.attention=flash_attention_2"], "FlashAttention2 has been toggled on"),
+        ([*VECTORS, *LOSS[1:], *T5], "T5Model is an encoder with a decoder; take an encoder"),
+        (["model.freeze=[layers:9]"], "model.freeze: 'layers:9', but the model has 6 layers"),
+    ],
+)
+def test_what_an_architecture_cannot_do_is_refused_before_weights_are_made(
+    overrides: list[str], refused: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file := tmp_path / "a.csv").write_text("text,label,source,target\na,b,a,b\nc,d,c,d\n")
+    assert deep(file, *overrides) == 2
+    assert refused in capsys.readouterr().err

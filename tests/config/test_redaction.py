@@ -112,6 +112,18 @@ def test_everything_under_a_secret_name_is_masked() -> None:
     assert shown == {"credentials": {"user": MASK, "parts": [MASK, MASK], "on": True}}
 
 
+@pytest.mark.parametrize(
+    "token", ["hf_" + "a1B2" * 8, "ghp_" + "x" * 36, "sk-proj-" + "y" * 30, "AKIA" + "Z" * 16]
+)
+def test_tokens_are_known_by_their_beginning(token: str) -> None:
+    assert Redactor({}).text(f"403 for {token}.") == f"403 for {MASK}."
+    assert (
+        Redactor({}).text(f"the {token[:8]} of hf_hub and sk-learn")
+        == f"the {token[:8]} of hf_hub and sk-learn"
+    )
+    assert Redactor({}).text("Authorization: Bearer abc.def-012345==") == f"Authorization: Bearer {MASK}"
+
+
 # --- secrets of a configuration stand as references on disk -----------------------------------------------
 
 OVERRIDES = [

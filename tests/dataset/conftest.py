@@ -86,7 +86,7 @@ def load() -> Callable[..., LoadedData]:
             "stratify_by": None,
             "subset": {},
         }
-        defaults |= {"streaming": False, "shuffle_buffer": 10}
+        defaults |= {"streaming": False, "shuffle_buffer": 10, "num_processes": 1}
         return load_splits(seed, source=source, **(defaults | options))
 
     return load_with_defaults

@@ -47,6 +47,36 @@ def test_examples_come_back_by_position_and_in_the_order_asked_for(tmp_path, kep
         examples.fetch([2500])
 
 
+def test_several_processes_give_the_same_bytes_and_end(tmp_path):
+    def encode_and_tell(batch):
+        if 2100 in batch["row_id"] and len(batch["row_id"]) < 1000 and os.environ.get("FAILS"):
+            raise DataError("no such thing", row=batch["row_id"].index(2100))
+        return [{**example, "process": os.getpid()} for example in encode(batch)]
+
+    examples = prepare_examples(rows_of(2500), encode_and_tell, key=KEY, folder=None, num_processes=2)
+    assert os.getpid() not in set(examples.column("process").tolist())
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for number, folder in enumerate(folders, start=1):
+        prepare_examples(rows_of(2500), encode, key=KEY, folder=folder, num_processes=number)
+    one, two = ({p.name: p.read_bytes() for p in f.rglob("*.arrow")} for f in folders)
+    assert one == two
+    assert [p.name for p in entries(folders[0])] == [p.name for p in entries(folders[1])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAILS", "1")
+        with pytest.raises(DataError, match="row 100: no such thing") as caught:
+            prepare_examples(rows_of(2500), encode_and_tell, key=KEY, folder=None, num_processes=2)
+    assert caught.value.row == 100
+
+
+def test_a_worker_that_is_killed_is_told(tmp_path):
+    def die(batch):
+        os.kill(os.getpid(), 9)
+        return encode(batch)
+
+    with pytest.raises(DataError, match=r"was killed, as for want of memory: lower dataset\.num_processes"):
+        prepare_examples(rows_of(2500), die, key=KEY, folder=None, num_processes=2)
+
+
 tokens = st.lists(st.integers(-100, 2**31 - 1), max_size=5)
 
 

@@ -35,6 +35,7 @@ def test_a_file_describes_the_rows_and_their_source(name):
         "subset",
         "streaming",
         "shuffle_buffer",
+        "num_processes",
     }
     assert set(node) == {"_target_", "source", *of_rows}
 

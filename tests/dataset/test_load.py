@@ -1,9 +1,14 @@
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+from runwright import store
+from runwright.dataset.cleaning.columns import AddColumn
+from runwright.dataset.cleaning.selection import KeepValues
+from runwright.dataset.cleaning.texts import UnescapeHtml
 from runwright.errors import ConfigError, DataError
 
 LINES = "text,label\n" + "".join(f"text {n},{n % 3}\n" for n in range(300))
@@ -145,7 +150,7 @@ function, options = DEFAULTS["csv"]
 data = load_splits(
     3, source=function(files={"train": sys.argv[1]}, **options), columns={},
     cleaning=[LowerCase(columns=["text"])], holdout={"test": 0.2}, holdout_by="row_id", stratify_by="label",
-    subset={"train": 50}, streaming=False, shuffle_buffer=None,
+    subset={"train": 50}, streaming=False, shuffle_buffer=None, num_processes=1,
 )
 print(json.dumps([data.fingerprints, {split: rows._fingerprint for split, rows in data.splits.items()}]))
 """
@@ -161,3 +166,19 @@ def test_fingerprints_are_the_same_in_every_process_with_and_without_a_cache(wri
         )  # fmt: skip
         outcomes.append(json.loads(done.stdout))
     assert outcomes[0] == outcomes[1] == outcomes[2]
+
+
+def test_steps_give_the_same_rows_on_several_processes(read, write, load):
+    lines = "\n".join(f"{'A' * (n % 5)} &amp; {n},{n % 3}" for n in range(2100))
+    splits = read("csv", write("a.csv", f"text,label\n{lines}\n"))
+    steps = [
+        UnescapeHtml(columns=["text"]),
+        KeepValues(column="label", values=[0, 1]),
+        AddColumn(name="words", columns=["text"], value="words"),
+    ]
+    two = load(splits, cleaning=steps, num_processes=2)
+    shutil.rmtree(store.cache_root())
+    one = load(read("csv", write("a.csv", f"text,label\n{lines}\n")), cleaning=steps)
+    assert one.fingerprints == two.fingerprints
+    assert one.notes == two.notes
+    assert len(one.splits["train"]) == 1400

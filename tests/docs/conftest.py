@@ -305,3 +305,5 @@ def write_model(folder: Path) -> None:
     torch.manual_seed(0)
     BertModel(BertConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    (folder.parent / "bare").mkdir()  # where nothing says which tokens are special
+    tokenizer.backend_tokenizer.save(str(folder.parent / "bare" / "tokenizer.json"))

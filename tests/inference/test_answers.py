@@ -100,7 +100,7 @@ def test_no_threshold_does_better_on_the_validation_split(finished: runwright.Ru
     best = max(float(row["f1"]) for row in rows)
     assert best == pytest.approx(finished.metrics["validation/answer_f1"])
     assert [row["used"] for row in rows] == [row["best"] for row in rows]
-    assert (finished.folder / "plots" / "no_answer_validation.png").is_file()
+    assert '"x":"threshold"' in (finished.folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_evaluating_and_predicting_again_give_the_same(finished: runwright.RunResult) -> None:

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -78,14 +79,12 @@ def test_blank_lines_are_no_hits_and_count_as_lines(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "gaps.txt").write_text("good film\n" + " \n" * 8 + "bad plot\n\n")
-    target = str(tmp_path / "index")
-    for kind in ("flat", "hnsw"):
-        file = str(tmp_path / "gaps.txt")
-        assert main(["search", "index", str(run), file, "--output", target + kind, "--kind", kind]) == 0
-        assert "2 texts" in capsys.readouterr().out
-        assert main(["search", "query", target + kind, "bad plot", "--json"]) == 0
-        (answer,) = found(capsys)
-        assert [(hit["id"], hit["text"]) for hit in answer["hits"]] == [(9, "bad plot"), (0, "good film")]
+    target, file = str(tmp_path / "index"), str(tmp_path / "gaps.txt")
+    assert main(["search", "index", str(run), file, "--output", target]) == 0
+    assert "2 texts" in capsys.readouterr().out
+    assert main(["search", "query", target, "bad plot", "--json"]) == 0
+    (answer,) = found(capsys)
+    assert [(hit["id"], hit["text"]) for hit in answer["hits"]] == [(9, "bad plot"), (0, "good film")]
 
 
 def test_queries_are_read_line_by_line(
@@ -172,3 +171,37 @@ def test_vectors_may_go_into_a_fifo_and_be_none(run: Path, tmp_path: Path) -> No
             assert main(["predict", str(run), *flags]) == 0
             assert len(np.load(io.BytesIO(read.result(timeout=30)), allow_pickle=False)) == shape
     assert fifo.is_fifo()
+
+
+def test_principal_components_are_those_of_scikit_learn() -> None:
+    from sklearn.decomposition import PCA
+
+    from runwright.inference.vector_map import principal_components
+
+    vectors = np.random.default_rng(0).normal(size=(40, 6)) * np.arange(1, 7)
+    points, shares = principal_components(vectors, count=2)
+    reference = PCA(n_components=2).fit(vectors)
+    np.testing.assert_allclose(np.abs(points), np.abs(reference.transform(vectors)), rtol=1e-9)
+    np.testing.assert_allclose(shares, reference.explained_variance_ratio_, rtol=1e-9)
+
+
+def test_a_map_has_a_point_for_each_text_in_the_colour_of_its_column(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"sentence1": text, "kind": text.split()[0]} for text in TEXTS]
+    file = tmp_path / "kinds.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    folder, page = tmp_path / "index", tmp_path / "map.html"
+    assert main(["search", "index", str(run), str(file), "--output", str(folder)]) == 0
+    assert main(["search", "plot", str(folder), "--colour", "kind", "--output", str(page)]) == 0
+    content = re.search(r'<script type="application/json"[^>]*>(.*?)</script>', page.read_text(), re.DOTALL)
+    (chart,) = json.loads(content[1] if content else "")["charts"]
+    assert chart["texts"] == TEXTS
+    assert len(chart["px"]) == len(chart["py"]) == len(TEXTS)
+    assert chart["groups"] == [*WORDS[:7], "others"]  # nine texts of each: in the order of the file
+    assert [chart["groups"][n] for n in chart["group"]] == [
+        kind if (kind := text.split()[0]) in WORDS[:7] else "others" for text in TEXTS
+    ]
+    assert main(["search", "plot", str(folder), "--colour", "sort", "--output", str(page)]) == 3
+    assert "column 'sort'" in capsys.readouterr().err
+    assert main(["search", "plot", str(folder)]) == 2

@@ -16,7 +16,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF, TER
 
 from runwright.errors import DataError
-from runwright.metric import texts
+from runwright.metric import means, texts
 from runwright.metric.bootstrap import bootstrap_interval, make_metric
 
 ENGLISH = ["the", "a", "cat", "dog", "sat", "on", "mat", ",", ".", "ran", "over", "house", "quickly", "Cats"]
@@ -164,9 +164,11 @@ def test_statistics_are_computed_once_for_the_same_texts(monkeypatch: pytest.Mon
     assert len(calls) == 1
     other = SimpleNamespace(**{**vars(whole), "expected": whole.expected[::-1]})
     assert value(metric, other) != interval.value
+    computed = id(whole.predicted)
+    assert computed in means._COMPUTED
     del whole, other
     gc.collect()
-    assert not texts._COMPUTED
+    assert computed not in means._COMPUTED
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_a_gguf_file_is_converted_once_to_the_same_numbers(
 ) -> None:
     monkeypatch.setenv("RUNWRIGHT_CACHE", str(tmp_path))
     caplog.set_level(logging.INFO, "runwright.tokenizer.pretrained")
-    tokenizer = load_pretrained(name=SMOLLM, revision=None, padding_side=None, pad_token=None)
+    tokenizer = load_pretrained(name=SMOLLM, revision=None, padding_side=None, special_tokens={})
     folder = in_safetensors(resolve_source(SMOLLM))
     assert tokenizer.eos_token == tokenizer.pad_token == "<|im_end|>"
     assert tokenizer.chat_template

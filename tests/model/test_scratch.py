@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,14 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError
-from runwright.model.parameters import check_positions, check_types, max_positions, parameter_counts
-from runwright.model.scratch import build
+from runwright.model.parameters import (
+    check_positions,
+    check_types,
+    max_positions,
+    parameter_counts,
+    parameter_depths,
+)
+from runwright.model.scratch import build, edited
 from runwright.types import Head
 
 ARCHITECTURES = ["bert", "roberta", "distilbert", "electra", "deberta-v2", "modernbert", "gpt2", "t5"]
@@ -105,17 +113,17 @@ def test_parameters_are_counted_by_hand(make_small: Callable[..., Any]) -> None:
     [("bert", 64), ("roberta", 63), ("gpt2", 64), ("modernbert", 64), ("deberta-v2", 64), ("t5", None)],
 )
 def test_the_room_for_tokens_is_known(
-    make_small: Callable[..., Any], architecture: str, expected: int | None
+    make_small: Callable[..., Any], architecture: str, expected: int | None, head: Head
 ) -> None:
     # RoBERTa counts positions from the padding token's id plus one: 0 + 1 here.
     config = {} if architecture == "t5" else {"max_position_embeddings": 64}
     model = make_small(architecture, config=config)
     assert max_positions(model) == expected
-    check_positions(model, expected or 10_000)
+    check_positions(model, replace(head, max_length=expected or 10_000))
     if expected:
         message = rf"task.max_length: given {expected + 1}, but \w+ has positions for {expected} tokens; set"
         with pytest.raises(ConfigError, match=message):
-            check_positions(model, expected + 1)
+            check_positions(model, replace(head, max_length=expected + 1))
 
 
 def test_token_types_that_a_model_lacks_are_refused(make_small: Callable[..., Any]) -> None:
@@ -124,3 +132,19 @@ def test_token_types_that_a_model_lacks_are_refused(make_small: Callable[..., An
     check_types(make_small("distilbert"), 2)  # it takes none at all
     with pytest.raises(ConfigError, match="2 types of tokens apart in pairs, and Bert"):
         check_types(model, 2)
+
+
+def test_the_config_of_a_checkpoint_is_taken_but_for_what_is_edited(
+    save_small: Callable[..., Path], tokenizer: PreTrainedTokenizerFast, head: Head
+) -> None:
+    options: dict[str, Any] = {"revision": None, "dtype": "float32", "dropout": 0.0, "attention": "auto"}
+    for architecture in ("bert", "distilbert", "gpt2"):
+        folder = save_small(architecture)
+        config = {"num_hidden_layers": 3}
+        model: Any = edited(head, tokenizer, name=str(folder), config=config, **options)
+        assert model.config.num_hidden_layers == 3
+        assert model.config.hidden_size == 16  # the checkpoint's; 768 by default
+        assert model.config.id2label == {0: "bad", 1: "so-so", 2: "good"}
+        assert parameter_depths(model)[1] == 3
+    with pytest.raises(ConfigError, match=r"model.config.layers: 'gpt2' has no such option"):
+        edited(head, tokenizer, name=str(folder), config={"layers": 3}, **options)

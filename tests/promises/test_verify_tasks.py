@@ -51,6 +51,13 @@ TASKS: dict[str, list[str]] = {
         "task.max_length=24", "task.overlap=4", "task.max_question_length=6", "task.max_answer_length=8",
         "metric=[exact_match]",
     ],
+    "hidden tokens and pairs of sentences": [
+        "task=masked_language_modeling", "task.max_length=16", "task.next_sentence=true",
+        "metric=[perplexity,next_sentence_accuracy]",
+    ],
+    "missing spans": [
+        "task=denoising", "task.max_length=16", "task.objective=infilling", "metric=[perplexity]",
+    ],
     "hidden tokens": ["task=masked_language_modeling", "task.max_length=16", "metric=[perplexity]"],
     "next tokens": [
         "task=causal_language_modeling", "task.max_length=16", "task.evaluation_stride=8",
@@ -72,6 +79,14 @@ TASKS: dict[str, list[str]] = {
     "vectors among the batch": [
         *RANKED, "task.text_column=text", "task.text_pair_column=other", "task.objective=in_batch_negatives"
     ],
+    "next tokens by a loss of the user's of texts": [
+        "task=causal_language_modeling", "task.max_length=16", "task.join_rows=false", "task.pad_to=8",
+        "task.loss={_target_: own_losses.keyed}", "metric=[perplexity]",
+    ],
+    "vectors of pairs": [
+        *VECTORS, "task.text_column=text", "task.text_pair_column=other", "task.objective=contrastive",
+        "task.pad_to=maximum", "metric=[spearman]",
+    ],
     "vectors of triplets": [
         *RANKED, "task.text_column=text", "task.text_pair_column=other", "task.negative_column=third",
         "task.objective=triplet",
@@ -84,6 +99,16 @@ def squared(logits, labels):
 
     hot = torch.nn.functional.one_hot(labels, logits.shape[-1])
     return ((logits.softmax(dim=-1) - hot) ** 2).sum(dim=-1)
+'''
+OWN_LOSS += '''
+
+def keyed(logits, labels, batch):
+    """Cross-entropies, weighted by how often a token occurs in the text."""
+    import torch
+
+    keys = ((batch["input_ids"] % 5 == 0) & (batch["attention_mask"] == 1)).sum(dim=1)
+    rows = (batch["labels"] != -100).nonzero()[:, 0]
+    return torch.nn.functional.cross_entropy(logits, labels, reduction="none") * (1 + keys)[rows]
 '''
 WORDS = ["good", "bad", "film", "plot", "Ada", "London", "unbelievable", "very", "not", "and", "3.14", "日本"]
 
@@ -133,15 +158,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_verify_holds_for_each_task_on_two_processes(name: str, project: Path) -> None:
     models = {
         "texts from texts": ENCODER_DECODER,
+        "missing spans": [*ENCODER_DECODER, "model.architecture=bart"],
         "next tokens": [*DECODER, "model.architecture=gpt2"],
         "next tokens of each text": DECODER,
+        "next tokens by a loss of the user's of texts": DECODER,
         "answers to prompts": DECODER,
         "answers to prompts by adapters": ADAPTED,
     }
     model = models.get(name, ENCODER)
     words = [*TINY, *model, *TASKS[name], f"dataset.source.files.train={project}/rows.jsonl"]
     flags = ["--processes", "2", "--kills", "1", "--steps", "12", "--rows", "24"]
-    if OWN in words:
+    if any("own_losses." in word for word in words):
         flags += ["--allow-package", "own_losses"]
     done = subprocess.run(
         [sys.executable, "-m", "runwright", "verify", *words, *flags],

@@ -9,12 +9,15 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from runwright.config.addresses import to_address
+from runwright.report.page.charts import classes_chart, lengths_chart
 
 HOSTILE = (
     "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"> & \" '"
@@ -30,7 +33,6 @@ def make_folder(tmp_path: Path) -> MakeFolder:
     def make(kind: str = "classes", *, name: str = "demo", step_loss: float = 1.0) -> Path:
         folder = tmp_path / "outputs" / name / "2026-01-31_12-00-00-1a2b3c"
         (folder / "predictions").mkdir(parents=True)
-        (folder / "plots").mkdir()
         (folder / "tables").mkdir()
         labels = ["good", HOSTILE, "<b>bad</b>"] if kind == "classes" else []
         write = {
@@ -51,7 +53,7 @@ def make_folder(tmp_path: Path) -> MakeFolder:
                 "packages": {HOSTILE: "1"},
                 "hardware": {"cpu": HOSTILE},
             },
-            "plots/numbers.json": _numbers(labels),
+            "charts.json": _charts(labels),
         }
         for file, content in write.items():
             (folder / file).write_text(json.dumps(content), encoding="utf-8")
@@ -87,10 +89,10 @@ def _summary() -> dict[str, Any]:
     }
 
 
-def _numbers(labels: list[str]) -> dict[str, Any]:
-    lengths = {"edges": [0, 5, 10], "counts": [3, 1], "num": 4, "num_over": 1, "median": 4.0, "longest": 9}
-    counts = {"train": [7] * len(labels)} if labels else {}
-    return {"lengths": {"train": lengths}, "max_length": 8, "classes": counts, "labels": labels}
+def _charts(labels: list[str]) -> dict[str, Any]:
+    drawn = {"lengths": lengths_chart({"train": np.array([1, 2, 3, 9])}, max_length=8)}
+    drawn["classes"] = classes_chart({"train": [7] * len(labels)}, labels)
+    return {name: asdict(chart) for name, chart in drawn.items() if chart}
 
 
 def _journal(loss: float) -> Iterator[str]:

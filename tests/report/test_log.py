@@ -110,3 +110,14 @@ def test_odd_characters_do_not_stop_the_log(tmp_path: Path) -> None:
     )
     assert "größe" in (tmp_path / "log.txt").read_text("utf-8")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("level", "shown"), [("debug", "a b c"), ("warning", "c"), ("error", "")])
+def test_the_terminal_shows_messages_from_a_level_on_and_the_file_all(
+    level: str, shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with run_logging(tmp_path, first=True, level=level):
+        for write, text in ((ours.debug, "a"), (ours.info, "b"), (ours.warning, "c")):
+            write(text)
+    assert [line.rpartition(" ")[2] for line in capsys.readouterr().err.splitlines()] == shown.split()
+    assert len((tmp_path / "log.txt").read_text().splitlines()) == 3

@@ -17,7 +17,7 @@ import pytest
 from runwright.cli import report as command
 from runwright.cli.main import main, parser_of
 from runwright.errors import ConfigError
-from runwright.report.page.charts import data_numbers, line, loss_chart, matrix_chart, prediction_chart
+from runwright.report.page.charts import lengths_chart, line, loss_chart, matrix_chart, scatter_chart
 from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, render
 from runwright.runs.page import find, write_report
 
@@ -126,10 +126,9 @@ def test_a_run_that_has_only_begun_has_a_page(make_folder: MakeFolder) -> None:
         (folder / file).unlink()
     run = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps({**run, "status": "RUNNING"}))
-    (folder / "plots" / "numbers.json").write_text("{torn")
+    (folder / "charts.json").write_text("{torn")
     text = write_report(folder, is_sweep=False).read_text(encoding="utf-8")
     assert "RUNNING" in text
-    assert "runwright train --resume 1a2b3c" in text
 
 
 def test_a_long_curve_is_drawn_as_means_of_neighbours() -> None:
@@ -149,8 +148,7 @@ def test_confusion_counts_each_pair_once() -> None:
 
 def test_a_scatter_of_many_draws_some_and_counts_all() -> None:
     numbers = np.linspace(0, 1, 5000)
-    chart = prediction_chart("test", numbers, numbers, texts=["x"] * 5000)
-    assert chart is not None
+    chart = scatter_chart("test", numbers, numbers, texts=["x"] * 5000)
     assert chart.about == "5,000 examples, r = 1.000, mean error 0; 2,000 of them drawn"
     assert len(chart.data["px"]) == len(chart.data["texts"]) == 2000
 
@@ -160,11 +158,13 @@ def test_without_a_loss_there_is_no_chart_of_it() -> None:
 
 
 def test_lengths_are_counted_in_bins_that_cover_all_but_the_longest() -> None:
-    found = data_numbers({"a": np.array([1, 2, 2, 9])}, max_length=8, class_counts={}, labels=[])
-    (lengths,) = found["lengths"].values()  # pyright: ignore
-    assert lengths["counts"][:3] == [0, 1, 2]
-    assert (lengths["num"], lengths["num_over"], lengths["median"]) == (4, 1, 2.0)
-    assert sum(lengths["counts"]) == 4
+    chart = lengths_chart({"a": np.array([1, 2, 2, 9])}, max_length=8)
+    assert chart is not None
+    (series,) = chart.data["series"]
+    assert series["y"][:3] == [0, 25, 50]
+    assert sum(series["y"]) == 100
+    assert series["name"] == "a (4, median 2)"
+    assert chart.about == "longest 9 tokens; cut at 8: 25.00% of texts"
 
 
 def test_runs_and_sweeps_are_found_by_folder_id_and_latest(make_folder: MakeFolder, tmp_path: Path) -> None:

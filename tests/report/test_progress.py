@@ -181,3 +181,32 @@ def test_a_terminal_shows_a_stage_as_a_bar() -> None:
         on_rows(20_000)
         time.sleep(0.4)
     assert "[1/6] reading rows" in output(console)
+
+
+@pytest.mark.parametrize("console", [terminal(), Console(file=io.StringIO())])
+def test_by_epochs_training_is_a_line_an_epoch_with_the_mean_loss(
+    console: Console, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="runwright")
+    with (
+        Progress(enabled=True, console=console, mode="epochs") as progress,
+        progress.training(total=5, done=1, steps_per_epoch=2),
+    ):
+        for step, loss in enumerate([1.0, 0.5, 0.25, 0.125], start=2):
+            progress.step(step, 5, {"loss": loss, "samples/s": 8.0})
+    assert [message for message in caplog.messages if "epoch" in message] == [
+        "epoch 1: step 2/5, loss 1, samples/s 8",
+        "epoch 2: step 4/5, loss 0.375, samples/s 8",
+        "epoch 2.5: step 5/5, loss 0.125, samples/s 8",
+    ]
+    assert "━" not in output(console)
+
+
+def test_without_progress_results_alone_are_shown(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="runwright")
+    console = terminal()
+    with Progress(enabled=True, console=console, mode="off") as progress:
+        with progress.starting("reading rows"), progress.training(total=2):
+            progress.step(2, 2, {"loss": 1.0})
+        progress.keep("step 2: f1 0.5")
+    assert (output(console), caplog.messages) == ("", ["step 2: f1 0.5"])

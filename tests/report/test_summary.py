@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from runwright.report.summary import RunSummary, peak_memory_bytes, print_summary, write_summary
-from runwright.types import Interval
+from runwright.types import Interval, Speed
 
 
 @pytest.fixture
@@ -39,13 +39,13 @@ def summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunSummary:
             "no": {"x": 1.0},
         },
         seconds={"data": 12.0, "train": 100.0, "evaluate": 20.0, "save": 3.0, "all": 140.0},
-        num_examples=8000,
+        speed=Speed(seconds=100.0, num_samples=8000, num_steps=250, num_tokens=90_000, flops_per_token=6e7),
         real_tokens=90_000,
         padded_tokens=100_000,
         peak_memory_bytes=3 * 2**30,
         device="cpu",
         ledger="",
-        paths={"best": folder / "best", "plots/loss": folder / "plots" / "loss.png"},
+        paths={"best": folder / "best", "tables/classes": folder / "tables" / "classes.csv"},
         tracked_at=f"sqlite:///{tmp_path}/outputs/mlflow.db",
     )
 
@@ -118,9 +118,15 @@ def test_the_file_is_strict_json_with_paths_inside_the_run(summary: RunSummary) 
     assert content["metrics"]["test/pearson"] == 0.8312
     assert content["metrics"]["test/pearson/news"] == "nan"
     assert content["intervals"]["test/pearson"] == {"value": 0.8312, "low": 0.82, "high": 0.84}
-    assert content["paths"] == {"best": "best", "plots/loss": "plots/loss.png"}
+    assert content["paths"] == {"best": "best", "tables/classes": "tables/classes.csv"}
     assert content["rates"] == pytest.approx(
-        {"samples_per_second": 80.0, "real_tokens_per_second": 900.0, "padding_share": 0.1}
+        {
+            "samples_per_second": 80.0,
+            "steps_per_second": 2.5,
+            "real_tokens_per_second": 900.0,
+            "flops": 5.4e12,
+            "padding_share": 0.1,
+        }
     )
     assert [path.name for path in summary.folder.iterdir()] == ["summary.json"]
 

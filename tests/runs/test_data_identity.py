@@ -18,7 +18,6 @@ import runwright
 from runwright import build
 from runwright.cli.main import main
 from runwright.config.compose import compose_checked
-from runwright.runs import outputs
 from runwright.runs.data_identity import data_changes, has_begun, record_data
 from runwright.runs.folder import read_config, update_status
 
@@ -57,7 +56,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "labels.txt").write_text("neg\npos\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(outputs, "write_plots", lambda *_, **__: {})  # they take longer than the rest
         runwright.run(SETTINGS)
     return folder
 
@@ -67,7 +65,6 @@ def home(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """A copy of the project, in which the test is started."""
     folder = shutil.copytree(project, tmp_path / "project")
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(outputs, "write_plots", lambda *_, **__: {})
     return folder
 
 

@@ -117,8 +117,7 @@ def test_a_run_leaves_everything_in_its_folder(finished: runwright.RunResult) ->
         "config.yaml", "overrides.yaml", "run.json", "log.txt", "journal.jsonl", "summary.json", "task.json",
         "data.json", "provenance.json", "best/model.safetensors", "best/tokenizer.json",
         "predictions/test.jsonl", "predictions/validation.jsonl", "tables/worst_test.csv",
-        "tables/classes_test.csv", "tables/groups_test.csv", "plots/loss.png", "plots/learning_rate.png",
-        "plots/lengths.png", "plots/classes.png",
+        "tables/classes_test.csv", "tables/groups_test.csv", "charts.json", "report.html",
     ]:  # fmt: skip
         assert (folder / name).stat().st_size > 0, name
     record, summary = (json.loads((folder / name).read_text()) for name in ("run.json", "summary.json"))
@@ -338,3 +337,44 @@ def test_a_run_is_not_made_shorter_than_it_has_been_trained(length: dict[str, fl
     _require_steps_left(run, prepared, 2)
     with pytest.raises(ConfigError, match=f"{key}: given .* steps, but 4 are done already"):
         _require_steps_left(run, prepared, 4)
+
+
+@pytest.mark.slow
+def test_rows_given_in_python_train_as_those_of_a_file(home: Path, finished: runwright.RunResult) -> None:
+    import pandas as pd
+
+    overrides = [text for text in small(home) if not text.startswith(("dataset=", "dataset.source"))]
+    rows = pd.read_csv(home / "reviews.csv")
+    result = runwright.run([*overrides, "name=given"], data=rows)
+    assert result.ledger == finished.ledger
+    assert result.metrics == finished.metrics
+    record = json.loads((result.folder / "data.json").read_text())
+    assert record["fingerprints"] == json.loads((finished.folder / "data.json").read_text())["fingerprints"]
+    assert record["sources"]["train"] == [str(runwright.keep_rows(rows)["train"])]
+
+
+@pytest.mark.slow
+def test_a_list_as_text_and_a_column_for_each_label_train_alike(tmp_path: Path) -> None:
+    names = ["toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate"]
+    chance = random.Random(0)
+    flags = [[int(chance.random() < 0.3) for _ in names] for _ in range(64)]
+    texts = [f"comment {' '.join(chance.choices(BAD, k=4))} {number}" for number in range(64)]
+    lists = [f'{text},"{row}"' for text, row in zip(texts, flags, strict=True)]
+    columns = [f"{text},{','.join(map(str, row))}" for text, row in zip(texts, flags, strict=True)]
+    (tmp_path / "list.csv").write_text("\n".join(["comment_text,list", *lists]))
+    (tmp_path / "columns.csv").write_text("\n".join([f"comment_text,{','.join(names)}", *columns]))
+    shared = ["task.problem=multi_label", "task.text_column=comment_text", "task.group_column=null"]
+    shared += ["metric=[f1_micro]", "trainer.max_epochs=1", "tracker=console"]
+    results = [
+        runwright.run(
+            [*small(tmp_path), *shared, f"dataset.source.files.train={tmp_path}/{name}.csv", *options]
+        )
+        for name, options in {
+            "list": ["task.label_column=list", f"task.label_names=[{','.join(names)}]"],
+            "columns": [f"task.label_column=[{','.join(names)}]"],
+        }.items()
+    ]
+    first, second = (json.loads((one.folder / "best/config.json").read_text()) for one in results)
+    assert first["id2label"] == second["id2label"] == {str(i): name for i, name in enumerate(names)}
+    assert results[0].training_loss == results[1].training_loss
+    assert results[0].metrics == results[1].metrics

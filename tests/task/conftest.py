@@ -48,7 +48,6 @@ def make_task(tokenizer: Any) -> Callable[..., Any]:
             "threshold": 0.5,
             "bias_from_labels": False,
             "positive_label": None,
-            "loss": None,
         }
         return SequenceClassification(tokenizer, problem=problem, **defaults | options)  # type: ignore[arg-type]
 

@@ -54,7 +54,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 def make(tokenizer: PreTrainedTokenizerFast) -> Callable[..., CausalLanguageModeling]:
     """The task with the shipped options, but for the changes."""
     options = yaml.safe_load(CONF.read_text("utf-8"))
-    del options["_target_"]
+    options = {name: value for name, value in options.items() if name not in ("_target_", "loss", "pad_to")}
     return lambda **changes: CausalLanguageModeling(
         changes.pop("tokenizer", tokenizer), **{**options, "max_length": 16, **changes}
     )
@@ -194,7 +194,7 @@ def test_a_prompt_is_continued(make: Any) -> None:
 def test_a_tokenizer_without_an_end_token_is_refused(make: Any) -> None:
     inner = Tokenizer(models.WordLevel({"a": 0, "[PAD]": 1}, unk_token="a"))
     plain = PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="[PAD]")
-    with pytest.raises(ConfigError, match="no end token"):
+    with pytest.raises(ConfigError, match="no eos or sep token"):
         make(tokenizer=plain)
 
 

@@ -48,7 +48,7 @@ def make_task() -> Callable[..., SequenceToSequence]:
         task = SequenceToSequence(
             tokenizer, source_column="source", target_column="target", prefix="", max_length=20,
             max_target_length=20, source_language=None, target_language=None, forced_first_token=None,
-            label_smoothing=0.0,
+            label_smoothing=0.0, target_tokenizer=None,
         )  # fmt: skip
         task.strategy = strategy
         return task

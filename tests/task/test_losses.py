@@ -147,7 +147,8 @@ def test_a_batch_without_a_label_has_no_loss_but_a_gradient() -> None:
 
 
 def test_the_reported_loss_stays_plain(make_task: Any) -> None:
-    task = make_task(loss=Focal(gamma=2.0, alpha=None))
+    task = make_task()
+    task.loss_option = Focal(gamma=2.0, alpha=None)
     task.load_state_dict({"label_names": NAMES, "group_names": [], "class_weights": None})
     logits, labels = torch.randn(3, 3, dtype=torch.float64), torch.tensor([0, 1, 2])
     batch = {"example_ids": torch.arange(3), "labels": labels}

@@ -58,6 +58,7 @@ def make(tokenizer: Any, **options: Any) -> Any:
         "mask_share": 0.8,
         "random_share": 0.1,
         "whole_words": False,
+        "next_sentence": False,
     }
     return MaskedLanguageModeling(tokenizer, **defaults | options)
 

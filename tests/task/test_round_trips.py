@@ -149,7 +149,7 @@ def test_every_entity_comes_back(kind: str, words: list[str], data: st.DataObjec
         scheme="bio", repair=True, train_on="first",
         aggregation=data.draw(st.sampled_from(["first", "average", "max"])),
         max_length=data.draw(st.integers(6, 24)), overlap=data.draw(st.integers(0, 30)), label_smoothing=0.0,
-        class_weights=None, loss=None,
+        class_weights=None,
     )  # fmt: skip
     row = {"row_id": 3, "words": words, "tags": tags}
     rows = Dataset.from_list([row, row | {"row_id": 4, "words": ["x"], "tags": ["B-a"]}])

@@ -20,7 +20,9 @@ from runwright.task import sentence_embedding as embeddings
 from runwright.task.sentence_embedding import (
     Embedded,
     SentenceEmbedding,
+    contrastive,
     cosine,
+    cosine_embedding,
     cosine_regression,
     find_candidates,
     in_batch_negatives,
@@ -138,6 +140,19 @@ def test_losses_of_examples_by_hand() -> None:
     assert triplet(vectors, margin=0.5).tolist() == pytest.approx([5**0.5 - 2 + 0.5, 0.0], abs=1e-5)
 
 
+def test_losses_of_pairs_are_those_of_torch() -> None:
+    torch.manual_seed(0)
+    vectors, same = torch.randn(6, 2, 5, dtype=torch.float64), torch.tensor([1.0, 0, 1, 0, 0, 1])
+    first, second = vectors.unbind(dim=1)
+    options: dict[str, Any] = {"reduction": "none", "margin": 0.1}
+    expected = torch.nn.functional.cosine_embedding_loss(first, second, 2 * same - 1, **options)
+    torch.testing.assert_close(cosine_embedding(vectors, same, margin=0.1), expected)
+    # torch's hinge loss of distances is that of equation 4 without the squares
+    distances = torch.nn.functional.pairwise_distance(first, second)
+    hinges = torch.nn.functional.hinge_embedding_loss(distances, 2 * same - 1, margin=3.0, reduction="none")
+    torch.testing.assert_close(contrastive(vectors, same, margin=3.0), hinges.square() / 2)
+
+
 class ListExamples:
     def __init__(self, items: list[dict[str, Any]]) -> None:
         self.items = items
@@ -159,6 +174,8 @@ class ListExamples:
         {"objective": "in_batch_negatives", "normalize": False, "scale": 1.0, "pooling": "max"},
         {"objective": "triplet", "negative_column": "third"},
         {"objective": "cosine_regression", "pooling": "cls"},
+        {"objective": "contrastive", "normalize": False, "margin": 2.0},
+        {"objective": "cosine_embedding", "margin": 0.0},
     ],
 )
 def test_the_cut_changes_neither_loss_nor_gradient(make: Callable[..., Any], options: Any) -> None:
@@ -258,6 +275,11 @@ def test_pairs_are_judged_by_their_cosine(make: Callable[..., Any]) -> None:
     assert found.labelled
     assert found.expected.tolist() == [1.0, 0.0, 0.5, 0.8, 0.2]
     np.testing.assert_allclose(found.losses, (found.predicted - found.expected) ** 2, rtol=1e-6)
+    batch = task.collate(examples)
+    with torch.no_grad():
+        found = make(objective="cosine_embedding", margin=0.2).predictions(task.forward(model, batch), batch)
+    wanted = found.expected * (1 - found.predicted) + (1 - found.expected) * (found.predicted - 0.2).clip(0)
+    np.testing.assert_allclose(found.losses, wanted, rtol=1e-6)
     described = task.describe(found, 0, row={}, all_scores=False)
     assert described == {"predicted": found.predicted[0], "expected": 1.0}
 

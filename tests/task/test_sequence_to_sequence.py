@@ -72,7 +72,7 @@ def make_task(tokenizer: Any) -> Callable[..., SequenceToSequence]:
         defaults: dict[str, Any] = {
             "source_column": "source", "target_column": "target", "prefix": "", "max_length": 10,
             "max_target_length": 10, "source_language": None, "target_language": None,
-            "forced_first_token": None, "label_smoothing": 0.0,
+            "forced_first_token": None, "label_smoothing": 0.0, "target_tokenizer": None,
         }  # fmt: skip
         return SequenceToSequence(with_tokenizer or tokenizer, **defaults | options)
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from runwright.config.sources import resolve_source
+from runwright.config.tag_schemes import find_spans
 from runwright.errors import DataError
 from runwright.predictions import join
-from runwright.task.tags import find_spans, join_words, split_words, word_of_pieces
+from runwright.task.tags import join_words, split_words, word_of_pieces
 from runwright.task.text import cut_windows
 from runwright.task.token_classification import IGNORED, TagResults, TokenClassification
 
@@ -45,7 +46,6 @@ def make(tokenizer: Any, **options: Any) -> Any:
         "overlap": 8,
         "label_smoothing": 0.0,
         "class_weights": None,
-        "loss": None,
     }
     return TokenClassification(tokenizer, **defaults | options)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError
@@ -23,8 +23,8 @@ WORDS = ["[UNK]", "[PAD]", "</s>", "a", "b"]
 FEW = ["[UNK]", "[PAD]", "a", "b"]
 
 
-def load(name, padding_side=None, pad_token=None):
-    return load_pretrained(name=name, revision=None, padding_side=padding_side, pad_token=pad_token)
+def load(name, padding_side=None, **special_tokens):
+    return load_pretrained(name=name, revision=None, padding_side=padding_side, special_tokens=special_tokens)
 
 
 def test_a_tokenizer_of_an_installed_package_encodes():
@@ -40,12 +40,49 @@ def test_a_tokenizer_saved_in_a_folder_encodes(save):
 def test_a_tokenizer_without_a_token_to_pad_with_takes_its_end_token_or_one_that_is_named(save):
     folder = save(WORDS, unk_token="[UNK]", eos_token="</s>")
     with pytest.raises(ConfigError, match=r"'<pad>' is not in the tokenizer's vocabulary"):
-        load(folder, pad_token="<pad>")
-    for tokenizer, padding in ((load(folder), 2), (load(folder, pad_token="[UNK]"), 0)):
+        load(folder, pad="<pad>")
+    for tokenizer, padding in ((load(folder), 2), (load(folder, pad="[UNK]"), 0)):
         assert tokenizer.pad_token_id == padding
         assert len(tokenizer) == len(WORDS)
-    with pytest.raises(ConfigError, match=r"tokenizer\.pad_token: .* for example \[UNK\]"):
+    with pytest.raises(ConfigError, match=r"tokenizer\.special_tokens: .*\{pad: .\[UNK\]"):
         load(save(WORDS, name="endless", unk_token="[UNK]"))
+
+
+BERT_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"]
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> str:
+    """A folder with BERT's tokenizer.json and nothing beside it."""
+    inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(BERT_TOKENS)}, unk_token="[UNK]"))
+    inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    pair, numbers = "[CLS] $A [SEP] $B:1 [SEP]:1", [("[CLS]", 2), ("[SEP]", 3)]
+    inner.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", pair, numbers)
+    inner.save(str(tmp_path / "tokenizer.json"))
+    return str(tmp_path)
+
+
+def test_a_bare_tokenizer_json_takes_its_special_tokens_by_role(bare: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"tokenizer\.special_tokens: .* without a token to pad with"):
+        load(bare)
+    with pytest.raises(ConfigError, match=r"special_tokens\.mask: '\[MASC\]' .* did you mean '\[MASK\]'"):
+        load(bare, pad="[PAD]", mask="[MASC]")
+    tokenizer = load(bare, pad="[PAD]", cls="[CLS]", sep="[SEP]", mask="[MASK]")
+    tokenizer.save_pretrained(tmp_path / "saved")
+    for one in (tokenizer, load(str(tmp_path / "saved"))):
+        assert len(one) == len(BERT_TOKENS)
+        assert (one.pad_token_id, one.mask_token_id) == (0, 4)
+        encoded = one("a [MASK]", "b")  # whole, though the pre-tokenizer would cut it into three
+        assert encoded["input_ids"] == [2, 5, 4, 3, 6, 3]
+        assert encoded["token_type_ids"] == [0, 0, 0, 0, 1, 1]
+
+
+def test_the_space_before_a_mask_is_as_saved(tmp_path: Path) -> None:
+    inner = Tokenizer(models.WordLevel({"<unk>": 0, "<mask>": 1, "a": 2}, unk_token="<unk>"))
+    inner.add_special_tokens([AddedToken("<mask>", lstrip=True)])
+    inner.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = load(str(tmp_path), pad="<unk>", mask="<mask>")
+    assert tokenizer("a <mask>", return_offsets_mapping=True)["offset_mapping"] == [(0, 1), (1, 8)]
 
 
 def test_the_padding_side_is_as_saved_unless_given(save):
@@ -79,13 +116,13 @@ def test_a_model_without_a_tokenizer_beside_it_is_no_tokenizer(architecture: str
 
     CONFIG_MAPPING[architecture]().save_pretrained(tmp_path)  # of which transformers makes an empty one
     with pytest.raises(ConfigError, match="holds no tokenizer"):
-        load_pretrained(name=str(tmp_path), revision=None, padding_side=None, pad_token=None)
+        load_pretrained(name=str(tmp_path), revision=None, padding_side=None, special_tokens={})
 
 
 PRINT_SIZES = """
 from runwright.tokenizer.pretrained import load_pretrained
 for revision in (None, "main", "b" * 40, "old"):
-    print(len(load_pretrained(name="me/words", revision=revision, padding_side=None, pad_token=None)))
+    print(len(load_pretrained(name="me/words", revision=revision, padding_side=None, special_tokens={})))
 """
 
 
@@ -139,7 +176,7 @@ def test_whatever_changes_an_encoding_changes_the_fingerprint(save):
 def test_the_fingerprint_is_the_same_in_another_process(run_forked, tmp_path):
     code = (
         "from runwright.tokenizer.pretrained import load_pretrained, tokenizer_fingerprint\n"
-        f"one = load_pretrained(name={MINILM!r}, revision=None, padding_side=None, pad_token=None)\n"
+        f"one = load_pretrained(name={MINILM!r}, revision=None, padding_side=None, special_tokens={{}})\n"
         "print(tokenizer_fingerprint(one))"
     )
     done = run_forked(code=code, folder=tmp_path)

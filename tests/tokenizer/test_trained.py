@@ -233,7 +233,7 @@ def test_frequent_chinese_words_become_tokens(made: dict[str, Any]) -> None:
 def test_a_retrained_tokenizer_keeps_every_step_and_special_token(made: dict[str, Any]) -> None:
     from runwright.tokenizer.pretrained import load_pretrained
 
-    old = load_pretrained(name=MINILM, revision=None, padding_side=None, pad_token=None)
+    old = load_pretrained(name=MINILM, revision=None, padding_side=None, special_tokens={})
     was, now = (json.loads(each.backend_tokenizer.to_str()) for each in (old, made["like"]))
     assert all(was[step] == now[step] for step in ("normalizer", "pre_tokenizer", "decoder"))
     assert made["like"].special_tokens_map == old.special_tokens_map
@@ -243,6 +243,26 @@ def test_a_retrained_tokenizer_keeps_every_step_and_special_token(made: dict[str
     assert encoded["token_type_ids"] == [0] * 5 + [1] * 4
     assert len(made["like"]) <= 150
     assert set(made["like"].get_vocab()) == set(made["wordpiece"].get_vocab())  # the same steps and texts
+
+
+def test_a_retrained_tokenizer_may_have_more_special_tokens(
+    train_one: Callable[..., Any], made: dict[str, Any], tmp_path: Path
+) -> None:
+    made["wordpiece"].save_pretrained(tmp_path)
+    again = train_one("like", name=str(tmp_path), extra_tokens=["<url>", "<user>"])
+    assert again.extra_special_tokens == ["<url>", "<user>"]
+    assert len(again) == len(made["wordpiece"])
+    ids = again("a <url> film")["input_ids"]
+    assert again.convert_ids_to_tokens(ids) == ["[CLS]", "a", "<url>", "film", "[SEP]"]
+    assert again.decode(ids, skip_special_tokens=True) == "a film"
+
+
+def test_a_character_may_cut_texts(train_one: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("a_b c_d\n" * 3)
+    files = [str(tmp_path / "texts.txt")]
+    made = train_one("word", files=files, pre_tokenizer=[{"char_delimiter": "_"}], normalizer=[])
+    assert made.tokenize("a_b") == ["a", "[UNK]"]
+    assert made.tokenize("d_b c_a") == ["d", "b c", "a"]
 
 
 @pytest.mark.parametrize("option", ["bpe", "byte_bpe", "unigram", "word"])
@@ -282,9 +302,9 @@ def test_one_that_was_saved_without_a_token_to_pad_with_takes_one_of_its_own(
     assert train_one("like", name=str(tmp_path)).pad_token == old.eos_token
     old.eos_token = None
     old.save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match=r"tokenizer\.pad_token"):
+    with pytest.raises(ConfigError, match=r"tokenizer\.special_tokens"):
         train_one("like", name=str(tmp_path))
-    again = train_one("like", name=str(tmp_path), pad_token=own)
+    again = train_one("like", name=str(tmp_path), special_tokens={"pad": own})
     assert again.pad_token == own
     assert len(again) == len(again.backend_tokenizer.get_vocab())
     assert again(["a good film", "a"], padding=True)["input_ids"][1][-1] == again.pad_token_id

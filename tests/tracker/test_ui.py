@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -141,3 +142,16 @@ def test_a_database_that_does_not_answer_is_named(
     err = capsys.readouterr().err
     assert reason in err
     assert "secret" not in err
+
+
+def test_the_store_of_another_program_is_named_and_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.chdir(tmp_path)
+    file = tmp_path / "notes#1.db"
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE notes (x)")
+    before = file.read_bytes()
+    assert main(["ui", "--uri", "sqlite:///notes#1.db"]) == 5
+    assert f"{file} lacks tables of MLflow (it has: notes)" in capsys.readouterr().err
+    assert file.read_bytes() == before

@@ -68,7 +68,6 @@ def make_task(tokenizer: Any) -> Callable[..., Any]:
             "threshold": 0.5,
             "bias_from_labels": False,
             "positive_label": None,
-            "loss": None,
         }
         weights = options.pop("weights", None)
         task = SequenceClassification(tokenizer, problem=problem, **defaults | options)  # type: ignore[arg-type]

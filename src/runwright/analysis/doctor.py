@@ -21,9 +21,6 @@ from runwright.tracker.mlflow.upload import read_state, unsent_bytes
 
 TIMEOUT_SECONDS = 5.0
 LOCKED_SECONDS = 2.0  # a run writes for some 50 ms at a time
-NETWORK_FILE_SYSTEMS = {
-    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "beegfs", "gpfs", "9p", "fuse.sshfs", "ceph"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +39,13 @@ def examine(output_dir: Path, *, fix: bool) -> Iterator[Finding]:
     runs = find_runs(output_dir)
     yield from _check_dead_runs(output_dir, len(runs), fix=fix)
     yield from _check_stores(output_dir, runs)
-    num_tracked = sum("run" in read_state(folder) for folder in runs)
-    if unsent := find_unsent(runs):
-        names = listed(folder.name for folder in unsent)
-        text = f"{len(unsent)} of {num_tracked} tracked runs are not wholly uploaded ({names})"
+    tracked = {run: unsent_bytes(run) for run in runs if "run" in read_state(run)}
+    lacking = (run for run, stores in tracked.items() if not stores or any(stores.values()))
+    if unsent := [run.name for run in lacking if not is_busy(run)]:
+        text = f"{len(unsent)} of {len(tracked)} tracked runs are not wholly uploaded ({listed(unsent)})"
         yield Finding("warning", "uploads", text, "runwright sync --all")
     else:
-        yield Finding("ok", "uploads", f"all {num_tracked} tracked runs are wholly uploaded")
+        yield Finding("ok", "uploads", f"all {len(tracked)} tracked runs are wholly uploaded")
 
 
 def _check_torch() -> Finding:
@@ -116,10 +113,6 @@ def check_store(store: Store) -> Finding:
         fault = f"{file} is locked", LOCKED_ADVICE
     if fault is not None:
         return Finding("problem", "store", *fault)
-    system = _file_system(file)
-    if system in NETWORK_FILE_SYSTEMS:
-        advice = "locks are not safe there: tracker.uri= a server or a database, or sqlite on a local disk"
-        return Finding("warning", "store", f"{shown} is on {system}", advice)
     return Finding("ok", "store", f"{shown}, {file.stat().st_size / 2**20:.1f} MiB")
 
 
@@ -132,20 +125,3 @@ def _is_locked(file: Path) -> bool:
         except sqlite3.OperationalError as error:
             return "locked" in str(error)  # else read-only, for one
     return False
-
-
-def _file_system(file: Path) -> str:
-    """The kind of file system that holds a file; empty where the machine does not say."""
-    import psutil
-
-    mounts = {mount.mountpoint: mount.fstype for mount in psutil.disk_partitions(all=True)}
-    inside = [mount for mount in mounts if file.resolve().is_relative_to(mount)]
-    return mounts[max(inside, key=len)] if inside else ""
-
-
-def find_unsent(runs: Sequence[Path]) -> list[Path]:
-    """The tracked runs whose journal is not wholly uploaded; those that are running are left out."""
-    lacking = {folder: unsent_bytes(folder) for folder in runs if "run" in read_state(folder)}
-    return [
-        run for run, stores in lacking.items() if (not stores or any(stores.values())) and not is_busy(run)
-    ]

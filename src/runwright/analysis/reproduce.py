@@ -19,12 +19,12 @@ from runwright.config.schema import check
 from runwright.dataset.fingerprint import RowRecord, row_changes
 from runwright.errors import ConfigError, RunwrightError, listed, raise_if_any, shown
 from runwright.launch.start import start
-from runwright.report.page.records import read_json
+from runwright.report.page.document import value_text
 from runwright.runs.data_identity import other_splits, recorded_rows, rows_of
 from runwright.runs.folder import CONFIG_FILE, create, read_config, read_run, read_saved, update_status
 from runwright.runs.record import MODELS_FILE, PROVENANCE_FILE, find_models, surroundings
 from runwright.runs.resume import differences, override_key, recorded_overrides, with_overrides
-from runwright.store import cache_root, flatten, write_json
+from runwright.store import cache_root, flatten, read_json, write_json
 
 # Named first: packages that compute the numbers.
 NUMERIC = ("torch", "transformers", "tokenizers", "numpy", "accelerate", "datasets", "safetensors", "peft")
@@ -46,8 +46,23 @@ class Change:
 
 def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
     """Differences of two records of provenance; a field that only one of them has is no difference."""
-    yield from _source_changes(before, now)
-    yield from _package_changes(before["packages"], now["packages"])
+    for package in before.get("code", {}).keys() & now.get("code", {}).keys():
+        old, new = before["code"][package], now["code"][package]
+        edits = {
+            "edited": [name for name in old if name in new and old[name] != new[name]],
+            "new": [name for name in new if name not in old],
+            "gone": [name for name in old if name not in new],
+        }
+        for word, names in edits.items():
+            if names:
+                yield Change("source", f"{word}: {listed(f'{package}/{name}' for name in names)}")
+    old, new = before["packages"], now["packages"]
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    names.sort(key=lambda name: (name.lower() not in NUMERIC, name.lower()))
+    for name in names[:MAX_PACKAGES]:
+        yield Change("package", f"{name} {old.get(name, 'none')} → {new.get(name, 'none')}")
+    if len(names) > MAX_PACKAGES:
+        yield Change("package", f"and {len(names) - MAX_PACKAGES} more")
     facts = [
         {
             "python": record["python"]["version"],
@@ -59,7 +74,7 @@ def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> It
     for key in ("python", *HARDWARE, "processes"):
         old, new = (fact[key] for fact in facts)
         if old is not None and new is not None and old != new:
-            yield Change("machine", f"{HARDWARE.get(key, key)} {_plain(old)} → {_plain(new)}")
+            yield Change("machine", f"{HARDWARE.get(key, key)} {value_text(old)} → {value_text(new)}")
     if before["folder"] != now["folder"]:
         yield Change("machine", f"started in {now['folder']}, not in {before['folder']}", matters=False)
     old, new = ((record["git"] or {}).get("commit") for record in (before, now))
@@ -74,32 +89,6 @@ def model_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator
         names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
         if names and old and new:
             yield Change("model", f"other files of the {group}: {listed(names)}")
-
-
-def _source_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
-    for package in before.get("code", {}).keys() & now.get("code", {}).keys():
-        old, new = before["code"][package], now["code"][package]
-        edits = {
-            "edited": [name for name in old if name in new and old[name] != new[name]],
-            "new": [name for name in new if name not in old],
-            "gone": [name for name in old if name not in new],
-        }
-        for word, names in edits.items():
-            if names:
-                yield Change("source", f"{word}: {listed(f'{package}/{name}' for name in names)}")
-
-
-def _package_changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Change]:
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    names.sort(key=lambda name: (name.lower() not in NUMERIC, name.lower()))
-    for name in names[:MAX_PACKAGES]:
-        yield Change("package", f"{name} {before.get(name, 'none')} → {now.get(name, 'none')}")
-    if len(names) > MAX_PACKAGES:
-        yield Change("package", f"and {len(names) - MAX_PACKAGES} more")
-
-
-def _plain(value: Any) -> str:
-    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
 
 
 FILE_NAME = "reproduction.json"

@@ -1,4 +1,4 @@
-"""Runs as rows, read from their folders without heavy imports, or from an MLflow store."""
+"""Runs as rows, read from their folders without heavy imports."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
-from runwright.config.redaction import redact
-from runwright.errors import ConfigError, TrackingError, did_you_mean, listed
+from runwright.errors import ConfigError, did_you_mean, listed
 from runwright.report.summary import print_metrics
 from runwright.report.terminal import (
-    BETWEEN,
     duration,
     number_text,
-    plain_table,
+    print_facts,
     print_table,
     result_console,
     shorten,
+    table_of,
 )
 from runwright.runs.folder import CONFIG_FILE, read_run, whole_runs
 from runwright.runs.states import UNENDED, look_at
-from runwright.store import flatten
+from runwright.store import flatten, read_json
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import SYSTEM
 from runwright.types import Interval
@@ -38,9 +37,6 @@ SUMMARY_FILE = "summary.json"
 DIED = "DIED"  # run.json says RUNNING, but the process is gone: `runwright doctor --fix` marks it
 TAIL_BYTES = 65_536  # of the journal of a run without a summary: holds some hundred steps
 FIELDS = ("id", "name", "status", "started", "seconds", "step", "host", "device", "overrides", "folder")
-BEST = "best/"  # before names of metrics of the best weights that have a curve
-MLFLOW_PAGE = 1000  # runs in one answer
-MLFLOW_TIMEOUT_SECONDS = 10
 
 
 @dataclass(kw_only=True)
@@ -53,17 +49,16 @@ class RunRow:
     start_time: float  # seconds since 1970
     end_time: float | None  # None while it is running
     metrics: dict[str, float]  # of a run without a summary the last ones
-    overrides: tuple[str, ...] = ()
-    step: int | None = None
-    folder: Path | None = None
-    reason: str = ""  # why it failed or died
-    intervals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of metrics
-    record: Mapping[str, Any] = field(default_factory=dict)  # run.json
-    params: Mapping[str, Any] = field(default_factory=dict)  # settings of a run without a folder
+    overrides: tuple[str, ...]
+    step: int | None
+    folder: Path
+    reason: str  # why it failed or died
+    intervals: Mapping[str, Mapping[str, Any]]  # of metrics
+    record: Mapping[str, Any]  # run.json
 
     @property
     def short_id(self) -> str:
-        return self.folder.name.rpartition("-")[2] if self.folder else self.run_id[:8]
+        return self.folder.name.rpartition("-")[2]
 
     @property
     def seconds(self) -> float | None:
@@ -75,7 +70,13 @@ class RunRow:
     @cached_property
     def settings(self) -> Mapping[str, Any]:
         """The configuration by dotted names."""
-        return _read_settings(self.folder / CONFIG_FILE) if self.folder else self.params
+        import yaml
+
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
+        try:
+            return flatten(yaml.load((self.folder / CONFIG_FILE).read_bytes(), Loader=loader))  # noqa: S506 - both are the safe one
+        except (OSError, yaml.YAMLError):
+            return {}
 
     def value(self, key: str) -> Any:
         """A field, a metric or a setting by its name; None where the run has none."""
@@ -110,10 +111,7 @@ def read_row(folder: Path, record: dict[str, Any] | None = None) -> RunRow | Non
         status, end, reason = record["status"], record.get("end_time"), ""
         if status in UNENDED and (death := look_at(folder, record)):
             status, end, reason = DIED, death.last_sign, death.reason
-        summary: dict[str, Any] = {}
-        if status == "FINISHED":
-            with contextlib.suppress(OSError, ValueError):
-                summary = json.loads((folder / SUMMARY_FILE).read_bytes())
+        summary = read_json(folder / SUMMARY_FILE) if status == "FINISHED" else {}
         # Infinite and undefined metrics are strings in the file.
         metrics = {name: float(value) for name, value in summary.get("metrics", {}).items()}
         step = summary.get("global_step")
@@ -156,60 +154,6 @@ def last_metrics(journal: Path) -> tuple[dict[str, float], int | None]:
                 if not all(name.startswith(SYSTEM) for name in record["m"]):
                     last = max(record["s"], last or 0)
     return metrics, last
-
-
-def _read_settings(file: Path) -> dict[str, Any]:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
-    try:
-        return flatten(yaml.load(file.read_bytes(), Loader=loader))  # noqa: S506 - both are the safe one
-    except (OSError, yaml.YAMLError):
-        return {}
-
-
-def read_store(uri: str | None, *, output_dir: Path) -> list[RunRow]:
-    """All runs of an MLflow store, oldest first; raises TrackingError where it does not answer."""
-    from runwright.tracker.mlflow.store import client_settings, locate, require_store
-
-    store = locate(uri, artifacts=None, output_dir=output_dir)
-    require_store(store, timeout_seconds=MLFLOW_TIMEOUT_SECONDS)
-    with client_settings(timeout_seconds=60):
-        from mlflow.exceptions import MlflowException
-        from mlflow.tracking import MlflowClient
-
-        try:
-            rows = list(_mlflow_rows(MlflowClient(store.uri)))
-        except MlflowException as error:
-            raise TrackingError(f"MLflow at {redact(store.uri)}: {redact(str(error))}") from error
-    return sorted(rows, key=lambda row: row.start_time)
-
-
-def _mlflow_rows(client: Any) -> Iterator[RunRow]:
-    from runwright.tracker.mlflow.upload import RUN_ID_TAG, SWEEP_TAG
-
-    names = {group.experiment_id: group.name for group in client.search_experiments(max_results=MLFLOW_PAGE)}
-    token: str | None = ""
-    while token is not None:
-        page = client.search_runs(list(names), max_results=MLFLOW_PAGE, page_token=token or None)
-        for run in page:
-            tags, end = run.data.tags, run.info.end_time
-            if SWEEP_TAG in tags:
-                continue  # its jobs are the runs
-            metrics = {name: float(value) for name, value in run.data.metrics.items()}
-            best = {name[len(BEST) :]: metrics[name] for name in metrics if name.startswith(BEST)}
-            yield RunRow(
-                run_id=tags.get(RUN_ID_TAG, run.info.run_id),
-                name=names[run.info.experiment_id],
-                status="CREATED" if run.info.status == "SCHEDULED" else run.info.status,
-                start_time=(run.info.start_time or 0) / 1000,
-                end_time=None if end is None else end / 1000,
-                metrics=metrics | best,  # as in the summary of a run
-                reason=tags.get("runwright.ended", ""),
-                record={"host": tags.get("runwright.host")},
-                params=dict(run.data.params),
-            )
-        token = page.token or None
 
 
 def sort(rows: Sequence[RunRow], key: str, *, reverse: bool = False) -> list[RunRow]:
@@ -260,8 +204,14 @@ def _iso(moment: float | None) -> str | None:
 
 NUM_METRICS = 3  # columns of metrics unless --columns names them
 MAX_CELL = 60
-MIN_OVERRIDES = 12
-STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow", DIED: "bold red"}
+STYLES = {
+    "FINISHED": "green",
+    "RUNNING": "cyan",
+    "FAILED": "red",
+    "KILLED": "yellow",
+    "PRUNED": "yellow",
+    DIED: "bold red",
+}
 
 
 def default_columns(rows: Sequence[RunRow], *, by: str | None = None) -> list[str]:
@@ -277,32 +227,17 @@ def default_columns(rows: Sequence[RunRow], *, by: str | None = None) -> list[st
 
 
 def print_rows(rows: Sequence[RunRow], columns: Sequence[str], *, num_hidden: int = 0) -> None:
-    """Print a table, in the order of the rows; where it is too wide, names of metrics take two lines."""
+    """Print a table, in the order of the rows."""
     console = result_console()
     common = set.intersection(*(set(row.overrides) for row in rows)) if len(rows) > 1 else set()
-    cells = {column: [_cell(row, column, common=common) for row in rows] for column in columns}
-    whole = {column: "time" if column == "seconds" else column for column in columns}
-    broken = {column: heading.replace("/", "/\n") for column, heading in whole.items()}
-
-    def fitted(headings: Mapping[str, str]) -> tuple[dict[str, int], bool]:
-        """Widths of the columns, and if they fit; of the overrides alone the cells may be cut."""
-        lines = {name: [*headings[name].split("\n"), *cells[name]] for name in columns}
-        widths = {name: max(map(len, texts)) for name, texts in lines.items()}
-        wide, free = widths.get("overrides", 0), console.width - BETWEEN * (len(widths) - 1)
-        if wide:
-            widths["overrides"] = min(wide, max(MIN_OVERRIDES, wide + free - sum(widths.values())))
-        return widths, free >= sum(widths.values())
-
-    headings = whole
-    if not fitted(whole)[1] and (fitted(broken)[1] or not console.is_terminal):
-        headings = broken
-    table = plain_table()
-    for column, width in fitted(headings)[0].items():
-        is_number = column in ("seconds", "step") or any(isinstance(row.value(column), float) for row in rows)
-        justify = "right" if is_number and column != "started" else "left"
-        table.add_column(headings[column], justify=justify, no_wrap=True, overflow="ellipsis", width=width)
-    for row_cells in zip(*cells.values(), strict=True):
-        table.add_row(*row_cells)
+    names = {"seconds": "time"}
+    numbers = {name for name in columns for row in rows if isinstance(row.value(name), float)} - {"started"}
+    table = table_of(
+        [names.get(column, column) for column in columns],
+        ([_cell(row, column, common=common) for column in columns] for row in rows),
+        right={"time", "step", *numbers},
+        wraps=["overrides"],  # their cells alone may be cut
+    )
     print_table(table, console=console)
     if num_hidden:
         console.print(f"… and {num_hidden:,} before these: --limit 0 shows all", style="dim")
@@ -320,7 +255,8 @@ def _cell(row: RunRow, column: str, *, common: set[str]) -> Text:
         case "seconds":
             return Text("" if value is None else duration(value))
         case "overrides":
-            return Text(" ".join(text for text in row.overrides if text not in common) or "-")
+            text = " ".join(text for text in row.overrides if text not in common) or "-"
+            return Text(text, no_wrap=True, overflow="ellipsis")
         case "folder":
             return Text(str(value or "-").removeprefix(f"{Path.cwd()}/"))
     text = "-" if value is None else number_text(value) if isinstance(value, float) else as_text(value)
@@ -332,8 +268,7 @@ def print_run(row: RunRow, facts: Sequence[tuple[str, str]]) -> None:
     console = result_console()
     status = row.status, STYLES.get(row.status, "")
     console.print(Text.assemble((row.name, "bold"), f" {row.run_id} ", status))
-    for label, text in facts:
-        console.print(Text.assemble((f" {label:<12}", "dim"), text), soft_wrap=True)
+    print_facts(facts, console=console)
     if row.metrics:
         intervals = {
             name: Interval(**{key: float(value) for key, value in interval.items()})
@@ -353,14 +288,11 @@ def facts_of(row: RunRow) -> Iterator[tuple[str, str]]:
         yield "because", row.reason
     if row.step is not None:
         yield "step", f"{row.step:,}"
-    if row.record:
-        device = f" on {row.record['device']}" if row.record.get("device") else ""
-        yield "process", f"{row.record.get('pid')} of {row.record.get('host')}{device}"
+    device = f" on {row.record['device']}" if row.record.get("device") else ""
+    yield "process", f"{row.record.get('pid')} of {row.record.get('host')}{device}"
     yield "overrides", " ".join(row.overrides) or "none"
-    if row.folder is None:
-        return
     yield "folder", str(row.folder)
-    for name in ("checkpoints", "best", "predictions", "tables", "plots"):
+    for name in ("checkpoints", "best", "predictions", "tables"):
         if files := sorted(path.name for path in row.folder.glob(f"{name}/*")):
             yield name, ", ".join(files)
     resumes = row.folder / "resumes.jsonl"

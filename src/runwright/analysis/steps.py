@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
-from runwright.report.terminal import plain_table
+from runwright.report.terminal import table_of
 from runwright.store import digest, file_sha256
 from runwright.tracker.journal import FILE_NAME, UNREPEATABLE, read
 
@@ -94,12 +94,11 @@ def best_hash(folder: Path) -> str | None:
 
 def comparison_table(comparisons: Iterable[Comparison], *, names: tuple[str, str]) -> Table:
     """One row for each comparison; `names` are those of the runs."""
-    columns = [Column(name, overflow="fold") for name in ("", "compared", "first difference", *names)]
-    table = plain_table(*columns)
+    headings, rows = ["", "compared", "first difference", *names], []
     for row in comparisons:
         where = Text(row.where, style="bold red") if row.where else Text("none", style="green")
-        table.add_row(Text(row.what), Text(row.compared), where, *map(Text, row.values))
-    return table
+        rows.append([row.what, row.compared, where, *row.values])
+    return table_of(headings, rows, wraps=headings)
 
 
 def _compare_steps(what: str, one: Mapping[int, Any], other: Mapping[int, Any]) -> Comparison:

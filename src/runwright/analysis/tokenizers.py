@@ -15,7 +15,7 @@ from runwright.errors import ConfigError
 from runwright.report.terminal import plain_table, print_table, result_console
 from runwright.runs.folder import LATEST, Need, resolve_run
 from runwright.tokenizer.pretrained import open_saved
-from runwright.tokenizer.statistics import STEPS, cut, describe, measure
+from runwright.tokenizer.statistics import STEPS, cut, describe, measure, table
 from runwright.tokenizer.trained import TOKENIZER_FOLDER
 
 COLORS = ("on blue", "on dark_green", "on dark_magenta", "on dark_cyan")
@@ -44,10 +44,11 @@ def _open(name: str) -> Any:
     return open_saved(str(folder))
 
 
-def report_on(name: str, texts: Sequence[str]) -> dict[str, Any]:
-    """Description of a tokenizer and the pieces of some texts, for JSON."""
+def report_on(name: str, texts: Sequence[str], *, pair: str | None = None) -> dict[str, Any]:
+    """Description of a tokenizer, and pieces and tokens of some texts (with a second one), for JSON."""
     tokenizer = _open(name)
-    return {"name": name, **describe(tokenizer), "texts": _pieces_of(tokenizer, texts)}
+    reports = [report | table(tokenizer, report["text"], pair) for report in _pieces_of(tokenizer, texts)]
+    return {"name": name, **describe(tokenizer), "texts": reports}
 
 
 def compare(names: Sequence[str], texts: Iterable[str], shown: Sequence[str]) -> list[dict[str, Any]]:
@@ -69,6 +70,24 @@ def _pieces_of(tokenizer: Any, texts: Sequence[str]) -> list[dict[str, Any]]:
         pieces = [asdict(piece) for piece in cut(tokenizer, text)]
         reports.append({"text": text, "num_tokens": sum(len(p["tokens"]) for p in pieces), "pieces": pieces})
     return reports
+
+
+def show_table(report: Mapping[str, Any]) -> None:
+    """Print the tokens of each text of `report_on`, one a line, and what decoding does not give back."""
+    console = result_console()
+    headings = ("token", "id", "type", "word", "characters", "special")
+    for text in report["texts"]:
+        columns = [Column(name, justify="left" if name == "token" else "right") for name in headings]
+        lines = plain_table(*columns)
+        for token in text["tokens"]:
+            span = "" if token["sequence"] is None else f"{token['start']}–{token['end']}"
+            cells = [token["token"], token["id"], token["type"], token["word"], span]
+            cells = ["" if cell is None else str(cell) for cell in cells]
+            lines.add_row(*map(Text, cells), "special" if token["special"] else "")
+        print_table(lines, console=console, above=1)
+        changes = [f"{was or 'nothing'} → {now or 'nothing'}" for was, now in text["lost"]] or ["nothing"]
+        decoded = " | ".join(map(repr, text["decoded"]))
+        console.print(f"decoded: {decoded}\nlost: {', '.join(changes)}", markup=False, soft_wrap=True)
 
 
 def show(report: Mapping[str, Any]) -> None:
@@ -95,11 +114,11 @@ def show_comparison(reports: Sequence[Mapping[str, Any]]) -> None:
     """Print the result of `compare`."""
     console = result_console()
     columns = [Column(heading, justify="right", no_wrap=True) for heading, _ in COLUMNS.values()]
-    table = plain_table(Column("tokenizer", no_wrap=True), *columns)
+    lines = plain_table(Column("tokenizer", no_wrap=True), *columns)
     for report in reports:
         cells = (format(report[name], spec) for name, (_, spec) in COLUMNS.items())
-        table.add_row(Text(report["name"]), *cells)
-    print_table(table, console=console)
+        lines.add_row(Text(report["name"]), *cells)
+    print_table(lines, console=console)
     first = reports[0]
     console.print(
         f"\n{first['num_texts']:,} texts, {first['num_words']:,} words (a Chinese character is one), "

@@ -30,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("run", metavar="RUN", nargs="+", help="a run, several with commas, or name:NAME")
     add("--confidence", type=float, default=0.95, metavar="C", help="of the intervals; default: 0.95")
     add("--groups", action="store_true", help="metrics of groups of rows as well")
-    add("--plot", metavar="FILE", help="of the curves; default: a file in outputs/comparisons")
-    add("--no-plot", action="store_true", help="no picture")
-    add("--json", action="store_true", help="for other programs; no picture unless --plot")
+    add("--plot", metavar="FILE", help="page of the curves; default: a file in outputs/comparisons")
+    add("--no-plot", action="store_true", help="no page")
+    add("--json", action="store_true", help="for other programs; no page unless --plot")
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
 
@@ -48,20 +48,20 @@ def execute(args: argparse.Namespace) -> int:
     sides = find_sides(references, output_dir=args.output_dir)
     settings = differing_settings(sides)
     verdicts = [judge(sides[0], side, confidence=args.confidence) for side in sides[1:]]
-    from runwright.analysis.compare.verdict import plot_curves, print_comparison
+    from runwright.analysis.compare.verdict import print_comparison, write_page
 
-    plot = None
+    page = None
     if args.plot or not (args.json or args.no_plot):
         ids = "-".join(side.rows[0].short_id for side in sides[:6])
-        file = Path(args.plot or Path(args.output_dir).expanduser() / "comparisons" / f"{ids}.png")
-        plot = plot_curves(file, sides)
+        file = Path(args.plot or Path(args.output_dir).expanduser() / "comparisons" / f"{ids}.html")
+        page = write_page(file, sides)
     if args.json:
         record = {"sides": {side.letter: [row.as_json() for row in side.rows] for side in sides}}
-        print_json(record | {"settings": settings, "verdicts": [*map(_as_json, verdicts)], "plot": plot})
+        print_json(record | {"settings": settings, "verdicts": [*map(_as_json, verdicts)], "page": page})
         return 0
     print_comparison(sides, settings, verdicts, with_groups=args.groups)
-    if plot is not None:
-        print(f"curves: {plot}")
+    if page is not None:
+        print(f"curves: {page}")
     return 0
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runwright.errors import ConfigError
 from runwright.types import HYPOTHESIS, Hypotheses
+
+if TYPE_CHECKING:
+    from runwright.inference.named import Named
 
 
 def add_permission_flags(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +51,7 @@ def require_at_least(args: argparse.Namespace, **bounds: int) -> None:
     for name, bound in bounds.items():
         value = getattr(args, name)
         if value is not None and value < bound:
-            raise ConfigError(f"--{name}: given {value}, expected at least {bound}")
+            raise ConfigError(f"--{name.replace('_', '-')}: given {value}, expected at least {bound}")
 
 
 def print_json(value: object) -> None:
@@ -112,4 +117,25 @@ def generation_overrides(args: argparse.Namespace) -> list[str]:
         if "=" not in text:
             raise ConfigError(f"--set: given {text!r}, expected KEY=VALUE, such as max_new_tokens=50")
     choice = [f"generation={args.generation}"] if args.generation else []
-    return [*choice, *(f"generation.{text}" for text in args.settings)]
+    others = ("task.", "tokenizer.", "model.")  # of a model by name
+    return [*choice, *(text if text.startswith(others) else f"generation.{text}" for text in args.settings)]
+
+
+def add_name_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a model by name, which is no run."""
+    add = parser.add_argument_group("a model by name").add_argument
+    help_text = "a name of conf/task, or of transformers' pipelines; default: by its architecture"
+    add("--task", metavar="TASK", help=help_text)
+    add("--dtype", choices=("fp32", "bf16", "fp16"), default="fp32", help="of the weights (default: fp32)")
+    add("--allow-new-weights", action="store_true", help="a head that the model lacks may be random")
+
+
+def source_of(args: argparse.Namespace) -> Path | Named:
+    """The run, or the model by name, that RUN stands for."""
+    from runwright.inference.named import Named, find_model
+
+    states = {name: getattr(args, name, None) for name in ("features", "layer")}  # of predict
+    if states["features"] is None and states["layer"] is not None:
+        raise ConfigError("--layer: given without --features, expected --features token or pooled as well")
+    options = {"dtype": args.dtype, "new_weights": args.allow_new_weights, **states}
+    return find_model(args.run, asked=Named(name=args.run, task=args.task, quiet=False, **options))

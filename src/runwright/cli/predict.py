@@ -1,4 +1,4 @@
-"""`runwright predict`: predictions of a run's best model for texts, standard input or a file."""
+"""`runwright predict`: predictions of a run's best model, or one by name, for texts, stdin or a file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from pathlib import Path
 from runwright.cli.flags import (
     READING,
     add_generation_flags,
+    add_name_flags,
     add_reading_flags,
     add_zero_shot_flags,
     generation_overrides,
     hypotheses_of,
+    require_at_least,
+    source_of,
 )
 
 USAGE = "runwright predict [options] RUN [TEXT ...]"
@@ -27,17 +30,21 @@ EXAMPLES = """examples:
   runwright predict latest:stsb_bi --file lines.txt --output vectors.npy
   runwright predict latest:stories "Once upon a time" --generation sample \\
       --set temperature=0.8 --set max_new_tokens=50
+  runwright predict owner/name "What a film!"
+  runwright predict ./my-model "Who wrote it?" "Ada wrote the letter." \\
+      --task question_answering
 
 Input: read as the run's own data were, with their separator, encoding, header
 and columns; or as csv, tsv, jsonl, parquet or text where the ending says so. A
 line of text is one text, or a pair with a tab between.
-RUN is a folder, an id, latest or latest:NAME."""
+RUN is a folder, an id, latest or latest:NAME; or a model that is no run: a
+folder, package:NAME/folder or a hub's owner/name."""
 
-OUTPUT_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".npy": "npy"}
+OUTPUT_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".npy": "npy", ".html": "html"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run folder, id, latest or latest:NAME")
+    parser.add_argument("run", metavar="RUN", help="run folder, id, latest or latest:NAME; or a model")
     parser.add_argument(
         "texts",
         metavar="TEXT",
@@ -56,11 +63,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="FILE", type=Path, help="default: standard output")
     parser.add_argument(
         "--output-format",
-        choices=("jsonl", "csv", "npy"),
+        choices=("jsonl", "csv", "npy", "html"),
         help="default: by the name of --output, else jsonl",
     )
     parser.add_argument("--all-scores", action="store_true", help="the score of every class")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="a page with tags and answers marked")
+    parser.add_argument(
+        "--logits", metavar="FILE", type=Path, help="raw outputs of the model, as an .npz file"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
+    help_text = "tags of names or words (simple, as in training), or of pieces (none)"
+    parser.add_argument("--group", choices=("none", "simple"), help=help_text)
+    parser.add_argument("--top-k", dest="top_k", metavar="N", type=int, help="tokens shown for each mask")
+    help_text = "states in place of predictions: a vector for each token, or one for the text"
+    parser.add_argument("--features", choices=("token", "pooled"), help=help_text)
+    help_text = "of --features; 0: embeddings, default: the last"
+    parser.add_argument("--layer", metavar="N", type=int, help=help_text)
+    add_name_flags(parser)
     add_zero_shot_flags(parser, from_data=False)
     add_generation_flags(parser)
 
@@ -68,25 +87,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from runwright.errors import ConfigError
     from runwright.launch.worker import import_uncollected
-    from runwright.runs.folder import BEST_MODEL, resolve_run
     from runwright.store import output_path
 
     if args.chat and (args.texts or args.file or args.output or args.output_format):
         raise ConfigError("--chat answers lines of standard input; expected no other input, and no output")
     if args.texts and args.file:
         raise ConfigError("--file and texts are both given; expected one of them")
+    if args.html:
+        args.output, args.output_format = args.html, "html"
     suffix = args.output.suffix.lower() if args.output else ""
     hypotheses = hypotheses_of(args)
-    folder = resolve_run(args.run, needs=BEST_MODEL)
+    require_at_least(args, top_k=1)
+    source = source_of(args)
     output = args.output and output_path(args.output, endings=() if args.output_format else OUTPUT_FORMATS)
     for text in filter(os.path.isfile, args.texts):
         print(f"{text} is a file: --file {text} reads it", file=sys.stderr)
     predict = import_uncollected("runwright.inference.predict")
     if args.chat:
-        predict.converse(folder, device=args.device, generation=generation_overrides(args))
+        predict.converse(source, device=args.device, generation=generation_overrides(args))
         return 0
     count = predict.predict_to_stream(
-        folder,
+        source,
         texts=args.texts,
         file=args.file,
         reading={name: getattr(args, name) for name in READING},
@@ -97,6 +118,9 @@ def execute(args: argparse.Namespace) -> int:
         device=args.device,
         hypotheses=hypotheses,
         generation=generation_overrides(args),
+        logits=args.logits and output_path(args.logits, endings=[".npz"], flag="--logits"),
+        group=args.group,
+        top_k=args.top_k,
     )
     if not count:
         print(f"{args.file or 'standard input'}: no row to predict", file=sys.stderr)

@@ -1,14 +1,13 @@
-"""`runwright runs`: list and sort the runs in `outputs/` or in MLflow, or show one."""
+"""`runwright runs`: list and sort the runs in `outputs/`, or show one."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from runwright.cli.flags import print_json
 from runwright.errors import ConfigError
 
-STATUSES = ("CREATED", "RUNNING", "FINISHED", "FAILED", "KILLED", "DIED")
+STATUSES = ("CREATED", "RUNNING", "FINISHED", "FAILED", "KILLED", "PRUNED", "DIED")
 USAGE = "runwright runs [options] [list]\n       runwright runs [options] show RUN"
 EXAMPLES = """examples:
   runwright runs          the newest 50, with their metrics
@@ -16,7 +15,6 @@ EXAMPLES = """examples:
   runwright runs --columns id,optimizer.lr,seed,test/f1_macro \\
       --sort optimizer.lr
   runwright runs --json | jq -r '.[] | select(.metrics["test/f1"] > 0.8).folder'
-  runwright runs --store  as MLflow has them (--store URI: another)
   runwright runs show latest:vader
 
 KEY is a metric (test/pearson), a setting (optimizer.lr) or one of id, name,
@@ -36,8 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--limit", type=int, default=50, metavar="N", help="the last N; 0: all; default: 50")
     add("--json", action="store_true", help="for other programs")
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
-    help_text = "from MLflow instead of folders: this store, or the one that runs use by default"
-    add("--store", nargs="?", const="", metavar="URI", help=help_text)
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -45,13 +41,9 @@ def execute(args: argparse.Namespace) -> int:
         raise ConfigError(f"{args.run}: given a run to list, expected: runwright runs show {args.run}")
     if args.action == "show":
         return _show(args)
-    from runwright.analysis.runs import read_rows, read_store, require_key, sort
+    from runwright.analysis.runs import default_columns, print_rows, read_rows, require_key, sort
 
-    if args.store is None:
-        rows = read_rows(args.output_dir)
-    else:
-        rows = read_store(args.store or None, output_dir=Path(args.output_dir))
-    rows = [row for row in rows if not args.name or row.name in args.name]
+    rows = [row for row in read_rows(args.output_dir) if not args.name or row.name in args.name]
     rows = [row for row in rows if not args.status or row.status in args.status]
     if args.sort:
         rows = sort(rows, args.sort, reverse=args.reverse)
@@ -67,14 +59,12 @@ def execute(args: argparse.Namespace) -> int:
     if not rows:
         print("no such runs" if args.name or args.status else "no runs yet")
         return 0
-    from runwright.analysis.runs import default_columns, print_rows
-
     print_rows(shown, columns or default_columns(shown, by=args.sort), num_hidden=len(rows) - len(shown))
     return 0
 
 
 def _show(args: argparse.Namespace) -> int:
-    from runwright.analysis.runs import read_row
+    from runwright.analysis.runs import facts_of, print_run, read_row
     from runwright.runs.folder import resolve_run
 
     folder = resolve_run(args.run or "latest", output_dir=args.output_dir)
@@ -84,7 +74,6 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         print_json(row.as_json() | {"settings": dict(row.settings), "record": dict(row.record)})
         return 0
-    from runwright.analysis.runs import facts_of, print_run
     from runwright.tracker.mlflow.upload import unsent_bytes
 
     facts = list(facts_of(row))

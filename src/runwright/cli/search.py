@@ -10,7 +10,7 @@ from pathlib import Path
 from runwright.cli.flags import READING, add_reading_flags, require_at_least
 from runwright.errors import ConfigError
 
-USAGE = "runwright search {index RUN FILE --output FOLDER | query FOLDER [TEXT ...]} [options]"
+USAGE = "runwright search {index RUN FILE --output FOLDER | query FOLDER [TEXT ...] | plot FOLDER} [options]"
 EXAMPLES = """examples:
   runwright search index latest:stsb_bi sentences.txt --output my-index
   runwright search index latest:stsb_bi articles.csv --text-column title \\
@@ -18,6 +18,7 @@ EXAMPLES = """examples:
   runwright search query my-index "a man plays music"
   runwright search query my-index "first query" "second query" --k 3 --json
   runwright search query my-index < queries.txt
+  runwright search plot my-index --colour section --output map.html
 
 The score is the inner product of the vectors, the cosine where the task
 normalises them. An index whose run has changed since is refused."""
@@ -25,13 +26,12 @@ normalises them. An index whose run has changed since is refused."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("action", choices=("index", "query"), help="what to do")
-    add("words", nargs="*", metavar="WORD", help="index: RUN FILE; query: FOLDER TEXT …")
-    add("--output", metavar="FOLDER", type=Path, help="index: where to save")
+    add("action", choices=("index", "query", "plot"), help="what to do")
+    add("words", nargs="*", metavar="WORD", help="index: RUN FILE; query: FOLDER TEXT …; plot: FOLDER")
+    add("--output", metavar="PATH", type=Path, help="index, plot: the folder, the page to write")
+    add("--colour", metavar="COLUMN", help="plot: column of the index's file whose values are colours")
     add_reading_flags(parser, of="index: ")
     add("--text-column", metavar="NAME", help="index: of FILE; default: as in training")
-    help_text = "index: flat (default) compares with every text; hnsw is faster for millions, may miss some"
-    add("--kind", choices=("flat", "hnsw"), default="flat", help=help_text)
     add("--k", type=int, default=10, metavar="K", help="query: texts to find (default: 10)")
     add("--json", action="store_true", help="query: one JSON object a query")
     add("--run", metavar="RUN", help="query: the run that made the index, if it was moved")
@@ -53,14 +53,24 @@ def execute(args: argparse.Namespace) -> int:
 
         output = output_path(args.output, is_folder=True)
         reading = {name: getattr(args, name) for name in READING}
-        options = {"text_column": args.text_column, "kind": args.kind, "device": args.device}
+        options = {"text_column": args.text_column, "device": args.device}
         about = make_index(folder, words[1], output, reading=reading, **options)
         print(f"{args.output}: {about['texts']:,} texts; runwright search query {args.output} 'a text'")
         return 0
+    if args.action == "plot" and (len(words) != 1 or args.output is None):
+        raise ConfigError("runwright search plot: expected the folder of an index, and --output PAGE.html")
     if not words:
         raise ConfigError("runwright search query: expected the folder of an index, then texts")
     require_at_least(args, k=1)
     run = resolve_run(args.run, needs=BEST_MODEL) if args.run else None
+    if args.action == "plot":
+        from runwright.inference.vector_map import write_map
+
+        page = output_path(args.output, endings=(".html",))
+        reading = {name: getattr(args, name) for name in READING}
+        write_map(Path(words[0]), page, colour=args.colour, run=run, reading=reading)
+        print(page)
+        return 0
     from runwright.inference.search import Index
 
     index = Index(Path(words[0]), run=run, device=args.device)

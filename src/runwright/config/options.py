@@ -18,6 +18,7 @@ WHY_NOT_DEEPSPEED = (
 
 
 TARGET = "_target_"
+MODULE_METRIC = "runwright.metric.evaluate_adapter.module_metric"
 # What others offer and Runwright refuses, with the reason and what to use instead.
 REFUSED = {
     ("launch.strategy", "deepspeed"): WHY_NOT_DEEPSPEED,
@@ -61,6 +62,17 @@ class OptionType:
         limits = [(sign, getattr(self.bounds or Range(), name)) for name, sign in SIGNS.items()]
         limits = [f"{sign} {limit}" for sign, limit in limits if math.isfinite(limit)]
         return f"{NOUNS[self.kind]} {' and '.join(limits)}".rstrip()
+
+
+def metric_nodes(metrics: Any) -> dict[str, Any]:
+    """The nodes of metrics by name; one with a list of keys is a metric NAME_KEY for each of them."""
+    nodes: dict[str, Any] = {}
+    for name, node in metrics.items() if isinstance(metrics, Mapping) else ():
+        is_module = isinstance(node, Mapping) and node.get(TARGET) == MODULE_METRIC
+        keys = node["key"] if is_module and isinstance(node.get("key"), list) else None
+        several = {f"{name}_{key}": {**node, "key": key} for key in keys or ()}
+        nodes |= {name: node} if keys is None else several
+    return nodes
 
 
 ANY = OptionType(kind="any")
@@ -178,6 +190,22 @@ class SeedOptions:
     data: NonNegativeInt
     init: NonNegativeInt
     dropout: NonNegativeInt
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskOptions:
+    """`task`: what every task has besides the options of its class."""
+
+    loss: Any = None
+    pad_to: PositiveInt | Literal["maximum"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogOptions:
+    """`log`: what the terminal shows of a run; log.txt has everything."""
+
+    level: Literal["debug", "info", "warning", "error"]
+    progress: Literal["auto", "epochs", "off"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

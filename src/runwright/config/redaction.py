@@ -1,9 +1,9 @@
 """Removal of secrets from everything that is written to disk, log or tracker.
 
-Three signs of a secret: the name of a setting or environment variable (TOKEN, PASSWORD, …), a value that
-such an environment variable holds, wherever it turns up, and a password or token inside a URI. In a
-configuration references to environment variables, `${oc.env:NAME}`, stand for them; files and overrides give
-secrets in the same form, and a literal secret is refused.
+Signs of a secret: the name of a setting or environment variable (TOKEN, PASSWORD, …), a value that such an
+environment variable holds, wherever it turns up, a password or token in a URI, and the beginning of a token.
+In a configuration references to environment variables, `${oc.env:NAME}`, stand for them; files and overrides
+give secrets in the same form, and a literal secret is refused.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ _SCHEME = r"[a-zA-Z][a-zA-Z0-9+.\-]*://"
 # Up to the last @ of the address: an unquoted password may hold one. References to variables are no secrets.
 _URI_PASSWORD = re.compile(rf"({_SCHEME}[^\s/:@'\"]*:)(?!\$\{{)([^\s/'\"]+)(?=@)")
 _URI_TOKEN = re.compile(r"(https?://)(?!\$\{)([^\s/:@'\"]{12,})(?=@)")  # a name alone; a user's is shorter
+# Tokens of the hub, GitHub, OpenAI, Slack and AWS tell by their beginning what they are; and in headers.
+_TOKEN = re.compile(
+    r"\b(?:hf_|gh[opsu]_|github_pat_|sk-|xox[abp]-|AKIA)[A-Za-z0-9_\-]{16,}|(?<=[Bb]earer )[\w.~+/\-]{12,}=*"
+)
 _ASSIGNMENT = re.compile(
     r"(?P<name>[\w.\-]+)(?P<sign>['\"]\s*:\s*|['\"]?\s?=(?!=)\s?|:\s+)"
     r"(?P<value>\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&'\"]+)"
@@ -117,6 +121,7 @@ class Redactor:
         """The text with secret values, secrets in addresses and `secret_name=value` masked."""
         if self._values is not None:
             text = self._values.sub(MASK, text)
+        text = _TOKEN.sub(MASK, text)
         if "://" in text:
             text = _URI_PASSWORD.sub(rf"\1{MASK}", text)
             text = _URI_TOKEN.sub(rf"\1{MASK}", text)

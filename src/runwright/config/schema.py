@@ -14,16 +14,18 @@ from runwright.config.options import TARGET, OptionType, check_value, is_node, w
 from runwright.config.rules.makers import check_rules
 from runwright.config.rules.table import RULES
 from runwright.config.signature import Signature, read_signature
-from runwright.config.targets import DOOR_OPENERS, GROUPS, check_target, door_openers, objects_for
+from runwright.config.targets import DOOR_OPENERS, GROUPS, check_target, door_openers, objects_for, options_of
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
-ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "launch": "LaunchOptions"}
+ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "log": "LogOptions", "launch": "LaunchOptions"}
+SHARED = {"task": "TaskOptions"}
 SUITS = OptionType(kind="list", items=(OptionType(kind="str"),))
+INTERVAL = OptionType(kind="bool")
 
 
 def root_signature(key: str) -> Signature:
-    """The options of the root (""), of `seeds` or of `launch`."""
-    signature = read_signature("runwright.config.options", ROOT_NODES[key])
+    """Options of the root (""), of `seeds`, `log` or `launch`, or those that all targets of `task` have."""
+    signature = read_signature("runwright.config.options", (ROOT_NODES | SHARED)[key])
     assert signature is not None
     return signature
 
@@ -71,10 +73,14 @@ def check_node(node: Any, *, key: str, group: str, nested: bool = False) -> list
         problem = f"{signature.target}({', '.join(signature.objects)}, *, …)"
         before = f"the objects ({', '.join(objects)}) before the options"
         mistakes.append(Mistake(f"{key}.{TARGET}", problem, before if objects else "options after '*' only"))
-    options = {name: value for name, value in node.items() if name not in (TARGET, *GROUPS[group].notes)}
+    options = options_of(node, group, nested=nested)
     if group == "metric":
         mistakes += check_value(node.get("suits", []), SUITS, f"{key}.suits")
-    return mistakes + check_options(options, signature, key=key)
+        mistakes += check_value(node.get("interval", True), INTERVAL, f"{key}.interval")
+    if group == "task" and not nested:
+        shared = {name: node[name] for name in node.keys() & {*GROUPS[group].shared}}
+        mistakes += check_options(shared, root_signature("task"), key=key)
+    return mistakes + check_options(options, signature, key=key, others=GROUPS[group].shared)
 
 
 def check_options(

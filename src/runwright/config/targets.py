@@ -37,13 +37,19 @@ class Group:
     called_later: tuple[tuple[str, ...], ...] = ()
     optional: bool = False  # null is an option too
     notes: tuple[str, ...] = ()  # keys that describe a target and are not passed to it
+    shared: tuple[str, ...] = ()  # options of all its targets: attributes NAME_option of what is made
 
 
 GROUPS: dict[str, Group] = {
-    "dataset": Group(module="runwright.dataset", objects=("seed",)),
+    "dataset": Group(module="runwright.dataset", objects=("seed",), called_later=(("row",),)),
     "tokenizer": Group(module="runwright.tokenizer", objects=("texts",), only_if_needed=True),
-    # a loss is a function of the user's: the task calls it
-    "task": Group(module="runwright.task", objects=("tokenizer",), called_later=(("logits", "labels"),)),
+    "task": Group(
+        module="runwright.task",
+        objects=("tokenizer",),
+        # a loss is a function of the user's: the task calls it
+        called_later=(("logits", "labels"), ("logits", "labels", "batch"), ("vectors", "labels")),
+        shared=("loss", "pad_to"),  # config.options.TaskOptions
+    ),
     "generation": Group(module="runwright.generation", optional=True),
     "model": Group(module="runwright.model", objects=("head", "tokenizer")),
     "optimizer": Group(module="runwright.optimizer", objects=("model",)),
@@ -52,8 +58,9 @@ GROUPS: dict[str, Group] = {
     "metric": Group(
         module="runwright.metric",
         objects=("predictions", "weights"),
-        called_later=(("predictions", "weights"), ("predictions",)),
-        notes=("suits",),  # the kinds of problem that a metric can judge
+        called_later=(("predictions", "weights"), ("predictions",), ("predictions", "label_names")),
+        # the kinds of problem that a metric can judge; whether it has a bootstrap interval
+        notes=("suits", "interval"),
     ),
     "tracker": Group(module="runwright.tracker"),
 }
@@ -115,6 +122,13 @@ def objects_for(
     return objects
 
 
+def options_of(node: Mapping[str, Any], group: str | None, *, nested: bool) -> dict[str, Any]:
+    """The options of a node that its target is passed."""
+    rules = GROUPS[group] if group else Group(module="")
+    others = {TARGET, *rules.notes, *(() if nested else rules.shared)}
+    return {name: value for name, value in node.items() if name not in others}
+
+
 def locate(target: str, *, group: str | None = None, key: str = TARGET) -> Any:
     """The class or function behind an allowed target, imported. Raises ConfigError."""
     signature = check_target(target, key=key, group=group)
@@ -152,7 +166,13 @@ def _make(value: Any, objects: tuple[Any, ...], group: str | None, key: str, *, 
         return {name: inner(name, item) for name, item in value.items()}
     function, arguments, options = import_node(value, objects, group=group, key=key, nested=nested)
     options = {name: inner(name, item) for name, item in options.items()}
-    return partial(function, **options) if arguments is None else function(*arguments, **options)
+    if arguments is None:
+        return partial(function, **options)
+    made = function(*arguments, **options)
+    for name in () if nested or group is None else GROUPS[group].shared:
+        if name in value:
+            setattr(made, f"{name}_option", inner(name, value[name]))
+    return made
 
 
 def import_node(
@@ -164,10 +184,9 @@ def import_node(
     """
     target = node.get(TARGET, "")
     function = locate(target, group=group, key=f"{key}.{TARGET}" if key else TARGET)
-    notes = (TARGET, *(GROUPS[group].notes if group else ()))
-    options = {name: value for name, value in node.items() if name not in notes}
     signature = read_signature(*target.rsplit(".", 1))
     assert signature is not None
+    options = options_of(node, group, nested=nested)
     arguments = objects_for(signature, group, objects, nested=nested)
     try:
         inspect.signature(function).bind(*(signature.objects if arguments is None else arguments), **options)

@@ -6,10 +6,17 @@ of its own. On a miss the log says why: the parts of the key that changed since 
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import multiprocessing
+import os
+import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -111,16 +118,18 @@ def record_batch(examples: Sequence[Example], schema: pa.Schema | None = None) -
 
 
 def prepare_examples(
-    rows: Dataset, encode: Encode, *, key: Mapping[str, Any], folder: Path | None
+    rows: Dataset, encode: Encode, *, key: Mapping[str, Any], folder: Path | None, num_processes: int = 1
 ) -> PreparedExamples:
     """The examples that `encode` makes of `rows`, from the cache where the same key was prepared before.
 
     `key` must hold, as JSON can, everything the examples depend on. `encode` gets 1,000 rows at a time as
-    lists by column. One process encodes, the others that want the same wait for it. Sets unused for longest
-    are removed beyond MAX_CACHE_BYTES. Without a folder the examples stay in memory.
+    lists by column, in `num_processes` of its own. One process encodes, the others that want the same wait
+    for it. Sets unused for longest are removed beyond MAX_CACHE_BYTES. Without a folder the examples stay in
+    memory.
     """
+    encoded = _encoded(rows, encode, num_processes)
     if folder is None:
-        return PreparedExamples(list(_encoded(rows, encode)), cache_note="prepared in memory, not kept")
+        return PreparedExamples(list(encoded), cache_note="prepared in memory, not kept")
     full_key = {**key, "format": _FORMAT}
     entry = folder.absolute() / store.digest(full_key)
     with store.locked(entry):
@@ -130,24 +139,60 @@ def prepare_examples(
         reason = store.why_missed(entry, full_key, same=SAME_ROWS)
         note = f"prepared anew: {reason}" if reason else "prepared now"
         _log.debug("%s", note)
-        store.write_entry(entry, lambda target: _write(target, _encoded(rows, encode), full_key))
+        store.write_entry(entry, lambda target: _write(target, encoded, full_key))
         store.evict(entry.parent, max_bytes=MAX_CACHE_BYTES, keep=entry)
         if batches := _read(entry):
             return PreparedExamples(batches, cache_note=note)
     raise DataError("the prepared data cannot be read back; is the disk failing?", file=str(entry))
 
 
-def _encoded(rows: Dataset, encode: Encode) -> Iterator[pa.RecordBatch]:
+def _encoded(rows: Dataset, encode: Encode, num_processes: int) -> Iterator[pa.RecordBatch]:
     schema: pa.Schema | None = None
-    tables: Any = rows.with_format(None).iter(batch_size=BATCH_ROWS)
-    for columns in tables:
-        report_rows(len(next(iter(columns.values()))))
-        if examples := encode(columns):
+    whole: Any = rows.with_format(None).iter(batch_size=BATCH_ROWS)
+    tables = _counted(whole)
+    num_processes = min(num_processes, -(-len(rows) // BATCH_ROWS))
+    one = num_processes < 2 or "fork" not in multiprocessing.get_all_start_methods()
+    for examples in map(encode, tables) if one else _shared(tables, encode, num_processes):
+        if examples:
             batch = record_batch(examples, schema)
             schema = batch.schema
             yield batch
     if schema is None:
         raise DataError("no examples came of these rows")
+
+
+def _counted(tables: Iterator[dict[str, list[Any]]]) -> Iterator[dict[str, list[Any]]]:
+    for columns in tables:
+        report_rows(len(next(iter(columns.values()))))
+        yield columns
+
+
+_in_worker: list[Encode] = []
+
+
+def _shared(tables: Iterator[Any], encode: Encode, num_processes: int) -> Iterator[list[Example]]:
+    """The examples of each table in their order, encoded in processes that end with this one."""
+    fork = multiprocessing.get_context("fork")  # `encode` is inherited: it need not be pickled
+    try:
+        with ProcessPoolExecutor(num_processes, fork, _start_worker, (encode, os.getpid())) as pool:
+            for some in iter(lambda: list(islice(tables, 4 * num_processes)), []):
+                yield from pool.map(_encode_in_worker, some)
+    except BrokenProcessPool as error:
+        hint = "as for want of memory: lower dataset.num_processes"
+        raise DataError(f"a process that encoded rows was killed, {hint}") from error
+
+
+def _start_worker(encode: Encode, parent: int) -> None:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # after a fork its threads are gone
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(1)
+    _in_worker.append(encode)
+
+
+def _encode_in_worker(columns: dict[str, list[Any]]) -> list[Example]:
+    return _in_worker[0](columns)
 
 
 def _write(target: Path, batches: Iterator[pa.RecordBatch], key: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from datasets import ClassLabel, Dataset, Value, disable_progress_bars
 
 from runwright.dataset.checks import missing_column
+from runwright.dataset.cleaning import passes
 from runwright.dataset.cleaning.columns import as_text
 from runwright.dataset.cleaning.passes import contiguous, count_changed, lines_of_file, renamed, take
 from runwright.dataset.fingerprint import column_fingerprints, column_numbers, combined
@@ -61,20 +62,23 @@ def load_splits(
     subset: dict[str, PositiveInt | None],
     streaming: bool,
     shuffle_buffer: PositiveInt | None,
+    num_processes: PositiveInt,
 ) -> LoadedData:
     """The splits of a run.
 
     `source` is what a reader gave: rows by split. `columns` renames (new name: name in the file). Each
-    cleaning step takes and returns all splits. `holdout` makes splits that the source lacks out of train:
-    a share of it below 1, a number of rows, or those that a file lists: on each line the value of the column
-    `holdout_by`, or those of several with tabs between them. `subset` keeps so many rows of a split, drawn
-    by the seed. With `streaming`, train is read as a stream, of which a subset is the beginning.
+    cleaning step takes and returns all splits. `holdout` makes splits that the source lacks out of train: a
+    share of it below 1, a number of rows, or those that a file lists: on each line the value of the column
+    `holdout_by`, or those of several with tabs between them. `subset` keeps so many rows of a split, drawn by
+    the seed. Cleaning steps share rows among `num_processes`. With `streaming`, train is read as a stream, of
+    which a subset is the beginning.
     """
     disable_progress_bars()
     stream = _stream(source, columns, cleaning, subset) if streaming else None
     # Of a stream the first rows stand for all while columns are renamed and other splits cleaned.
     raw = source if stream is None else {**source, "train": stream.raw_head()}
     splits, notes = renamed(raw, columns), notes_of(source)
+    passes.num_processes.set(num_processes)
     for step in cleaning:
         notes += [] if stream else _absent_values(splits, step)
         splits = _cleaned(splits, step, notes)

@@ -159,17 +159,17 @@ def generate(
 
 def _rooms(model: Any, lengths: Sequence[int], wanted: int, example_ids: Sequence[int]) -> list[int]:
     """New tokens that each prompt may get: those that its model has positions for, and so of itself alone."""
-    positions = max_positions(model)
-    if positions is None:
-        return [wanted] * len(lengths)
-    taken = [0] * len(lengths) if model.config.is_encoder_decoder else lengths
-    if max(lengths) > positions or max(taken) == positions:
+    two = model.config.is_encoder_decoder
+    sides = (model.get_encoder(), model.get_decoder()) if two else (model, model)
+    positions, room = (max_positions(side) or max(lengths) + wanted for side in sides)
+    taken = [0] * len(lengths) if two else lengths
+    if max(lengths) > positions or max(taken) == room:
         raise DataError(
             f"a prompt of {max(lengths)} tokens, and {type(model).__name__} has positions for {positions} "
             "with at least one of an answer; shorten it",
             row=example_ids[lengths.index(max(lengths))],
         )
-    return [min(wanted, positions - length) for length in taken]
+    return [min(wanted, room - length) for length in taken]
 
 
 def _generate(

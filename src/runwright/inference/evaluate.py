@@ -17,14 +17,18 @@ from runwright.config.folders import GLOBAL_GROUPS
 from runwright.config.redaction import Redactor, conceal, reveal
 from runwright.dataset.checks import require_columns
 from runwright.dataset.readers.addresses import path_of
-from runwright.errors import ConfigError, Mistake, listed, raise_if_any
+from runwright.errors import ConfigError, DataError, Mistake, listed, raise_if_any
 from runwright.inference.load import FinishedRun, load_run
+from runwright.inference.logits import keeping_logits, require_logits
+from runwright.inference.models import load_named
+from runwright.inference.named import Named
 from runwright.inference.records import FORMATS, OPTIONS
 from runwright.inference.zero_shot import ZeroShot
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
 from runwright.report.summary import print_metrics
 from runwright.report.tables import strict
+from runwright.report.terminal import duration
 from runwright.runs import outputs
 from runwright.runs.data_identity import DATA_FILE, evaluation_warnings
 from runwright.runs.evaluate import evaluate_split
@@ -50,20 +54,33 @@ JUDGING = (
 
 
 def evaluate_run(
-    folder: Path,
+    source: Path | Named,
     overrides: Sequence[str] = (),
     *,
     splits: Sequence[str] | None = None,
     device: str | None = None,
     allow_shadow: bool = False,
     hypotheses: Hypotheses | None = None,
+    logits: bool = False,
 ) -> list[EvaluateResult]:
-    """Evaluate the best model of the run in `folder`; one result for each split, all but train by default.
+    """Evaluate the best model of a run, or one by name; one result for each split, all but train by default.
 
     Overrides, put on top of the run's own, choose other data or metrics, or how predictions are judged;
-    others are refused. Predictions, tables and metrics are written to evaluations/<time>-<id>/ of the run.
-    With hypotheses the classes are others than the run's.
+    others are refused, but for a model by name. Predictions, tables and metrics are written to
+    evaluations/<time>-<id>/ of the run, or of its output_dir. With hypotheses the classes are others.
+    `logits` keeps the model's raw outputs.
     """
+    if isinstance(source, Named):
+        keys = {*map(override_key, overrides)}
+        if not any(_group(key) in ("dataset", "experiment") for key in keys):
+            files = "dataset=csv dataset.source.files.test=FILE"
+            raise ConfigError(f"runwright evaluate: {source.name} is no run and has no data; add {files}")
+        run = load_named(source, on_top_of([], overrides), device=device, allow_shadow=allow_shadow)
+        task = ZeroShot(run.task, hypotheses=hypotheses) if hypotheses else run.task
+        folder = Path(run.config["output_dir"]).expanduser()
+        run = replace(run, task=task)
+        return _evaluate_splits(run, folder, dict(run.config), splits, other=None, logits=logits)
+    folder = source
     composed = _compose(folder, overrides, allow_shadow=allow_shadow) if overrides else {}
     if composed and not any(override_key(text) == "dataset" for text in overrides):
         refuse_other_formats(overrides, composed["dataset"]["source"])
@@ -74,6 +91,22 @@ def evaluate_run(
     if composed:
         config |= {"metric": {}} | {key: composed[key] for key in TAKEN[:4] if key in composed}
         config["seeds"] = {**run.config["seeds"], "data": composed["seeds"]["data"]}
+    other = any(_group(override_key(text)) in ("dataset", "seed", "seeds") for text in overrides)
+    return _evaluate_splits(run, folder, config, splits, other=other, logits=logits)
+
+
+def _evaluate_splits(
+    run: FinishedRun,
+    folder: Path,
+    config: dict[str, Any],
+    splits: Sequence[str] | None,
+    *,
+    other: bool | None,
+    logits: bool,
+) -> list[EvaluateResult]:
+    """Evaluate splits of the data in `config`; `other`: not those of the run, None: there is no run."""
+    if logits:
+        require_logits(run.task)
     output, _, _ = claim_folder(folder / "evaluations")
     concealed = conceal(config)  # before the log is opened: it masks the secrets that are in it
     with run_logging(output, first=True, redact=Redactor().text), Progress(enabled=True) as progress:
@@ -83,15 +116,21 @@ def evaluate_run(
         require_columns(rows, build.column_kinds(run.task, rows))
         if isinstance(run.task, ZeroShot):
             run.task.fit(rows)
-        other = any(_group(override_key(text)) in ("dataset", "seed", "seeds") for text in overrides)
+        elif other is None:
+            _learn_form(run.task, rows)
         for note in data.notes:
             logger.info("data: %s", note)
-        warnings = evaluation_warnings(folder, config, data, names, own=not other)
+        warnings = {}
+        if other is not None:
+            warnings = evaluation_warnings(folder, config, data, names, own=not other)
         for split, text in warnings.items():
             logger.warning("%s: %s", split, text)
-        run = replace(run, metrics=build.build_metrics(config, positive=run.task.positive), progress=progress)
+        run = replace(run, metrics=build.build_metrics(config, task=run.task), progress=progress)
         results = [
-            _evaluate(run, split, rows[split], config, folder=output, warning=warnings.get(split, ""))
+            replace(
+                _evaluate(run, split, rows[split], config, folder=output, logits=logits),
+                warning=warnings.get(split, ""),
+            )
             for split in names
         ]
     write_json(output / "metrics.json", strict(_joined(result.metrics for result in results)))
@@ -102,23 +141,38 @@ def evaluate_run(
     return results
 
 
+def _learn_form(task: Any, rows: Mapping[str, Any]) -> None:
+    """Let the task of a model by name learn how labels are written; their names are the model's."""
+    first, *_ = rows
+    try:
+        task.fit({"train": rows[first]})
+    except DataError as error:
+        where: Any = error.where | ({"split": first} if error.where["split"] == "train" else {})
+        raise DataError(error.problem, **where) from error
+
+
 def _evaluate(
-    run: FinishedRun, split: str, rows: Any, config: Mapping[str, Any], *, folder: Path, warning: str
+    run: FinishedRun, split: str, rows: Any, config: Mapping[str, Any], *, folder: Path, logits: bool
 ) -> EvaluateResult:
     """Evaluate one split; its predictions and tables are written to the folder."""
     key, cache, task = {"rows": rows._fingerprint}, cache_root() / "examples", run.task
     examples = build.encode_rows(run.config, rows, task, run.tokenizer, split=split, key=key, folder=cache)
-    evaluation = evaluate_split(run, split, model=run.model, task=task, examples=examples, rows=rows)
+    run = replace(run, speed=replace(run.speed, seconds=0.0, num_samples=0, num_steps=0, num_tokens=0))
+    file = folder / "predictions" / f"{split}.npz" if logits else None
+    with keeping_logits(task, file):
+        evaluation = evaluate_split(run, split, model=run.model, task=task, examples=examples, rows=rows)
     outputs.write_split(folder, split, rows=rows, task=task, evaluation=evaluation)
-    options = {"metrics": run.metrics, "group_names": task.group_names, "seed": config["seed"]}
+    options = {"group_names": task.group_names, "seed": config["seed"]}
+    metrics = build.with_intervals(config, run.metrics)
     return EvaluateResult(
         split=split,
         predictions=getattr(evaluation.predictions, "predicted", None),
         label_ids=getattr(evaluation.predictions, "expected", None),
         metrics={f"{split}/{name}": value for name, value in evaluation.metrics.items()},
-        intervals=outputs.intervals(evaluation, split=split, **options),
+        intervals=outputs.intervals(evaluation, split=split, metrics=metrics, **options),
         folder=folder,
-        warning=warning,
+        speed=run.speed,
+        logits=file,
         notes=[*task.label_notes({split: rows}), *build.metric_notes(config, task, {split: rows})],
     )
 
@@ -132,7 +186,10 @@ def show_results(results: Sequence[EvaluateResult]) -> None:
             print(f"\nwarning: {result.split}: {result.warning}")
     for note in dict.fromkeys(note for result in results for note in result.notes):
         print(f"\nnote: {note}")
-    print(f"\npredictions and tables: {results[0].folder}")
+    seconds = sum(result.speed.seconds for result in results)
+    rate = sum(result.speed.num_samples for result in results) / max(seconds, 1e-9)
+    print(f"\ntime: {duration(seconds)}, {rate:,.1f} samples/s")
+    print(f"predictions and tables: {results[0].folder}")
 
 
 def _joined(mappings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

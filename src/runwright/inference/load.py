@@ -21,8 +21,9 @@ from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.errors import CheckpointError, ConfigError, DataError
 from runwright.inference.records import Columns, Records, in_chunks, texts_of
 from runwright.inference.zero_shot import ZeroShot
-from runwright.model.configuration import auto_class, quiet_transformers
+from runwright.model.configuration import auto_class, quiet_transformers, set_global_attention
 from runwright.model.padding_free import use_padding_free
+from runwright.model.parameters import count_but_embeddings
 from runwright.report.progress import Progress
 from runwright.runs.folder import RUN_FILE, has_model, read_run, read_saved
 from runwright.runs.resume import override_key, with_overrides
@@ -33,7 +34,7 @@ from runwright.trainer.evaluate import predict
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.processes import set_threads, start_ranks
 from runwright.trainer.ranks import Ranks
-from runwright.types import Hypotheses, Metric
+from runwright.types import Hypotheses, Metric, Speed
 
 CHUNK_RECORDS = 2048  # read, sorted by length and predicted together; bounds the memory
 
@@ -52,6 +53,7 @@ class FinishedRun:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     progress: Progress = field(default_factory=lambda: Progress(enabled=False))
     stop: None = None
+    speed: Speed  # of all predictions so far; texts that were written are not in its tokens
 
 
 def load_run(
@@ -75,7 +77,7 @@ def load_run(
     config = reveal(read_saved(folder), but="tracker")
     config = config if generation is None else {**config, "generation": generation or None}
     # Saved beside the model, whichever function of the user's made it.
-    tokenizer = load_pretrained(name=str(best.resolve()), revision=None, padding_side=None, pad_token=None)
+    tokenizer = load_pretrained(name=str(best.resolve()), revision=None, padding_side=None, special_tokens={})
     judging = judging or {}
     task = build.build_task({**config, "task": {**config["task"], **judging}}, tokenizer)
     try:
@@ -91,21 +93,24 @@ def load_run(
             f"{best}: given what is not as the run wrote it ({reason}), expected config.json and "
             f"model.safetensors, with task.json beside it; put them back, or train again"
         ) from error
+    set_global_attention(model)
     if config["model"].get("attention") == "auto":
         use_padding_free(model)
     zero_shot = ZeroShot(task, hypotheses=hypotheses) if hypotheses else None
+    return finish(folder, config, tokenizer, zero_shot or task, model, device=device)
+
+
+def finish(
+    folder: Path, config: Mapping[str, Any], tokenizer: Any, task: Any, model: Any, *, device: str | None
+) -> FinishedRun:
+    """The model on its device, with all that is needed to use it."""
     options = build.build_options(config)
     ranks = start_ranks(device or options.device, precision=options.precision)
     set_threads(options.num_threads or share_of_cores(1))
-    return FinishedRun(
-        folder=folder,
-        config=config,
-        tokenizer=tokenizer,
-        task=zero_shot or task,
-        model=model.to(ranks.device).eval(),
-        ranks=ranks,
-        options=options,
-    )
+    parts: Any = {"folder": folder, "config": config, "tokenizer": tokenizer, "task": task}
+    speed = Speed(flops_per_token=2.0 * count_but_embeddings(model))
+    model = model.to(ranks.device).eval()
+    return FinishedRun(**parts, model=model, ranks=ranks, options=options, speed=speed)
 
 
 def strategy_of(folder: Path, overrides: Sequence[str] = ()) -> Mapping[str, Any] | None:
@@ -114,6 +119,8 @@ def strategy_of(folder: Path, overrides: Sequence[str] = ()) -> Mapping[str, Any
     None where the task of the run generates no texts; raises ConfigError for overrides then.
     """
     saved = read_saved(folder)
+    if others := [text for text in overrides if not override_key(text).startswith("generation")]:
+        raise ConfigError(f"--set: given {others[0]}, expected an option of generation: a run keeps all else")
     if not generates_texts(saved["task"]):
         if overrides:
             name = saved["task"][TARGET].rpartition(".")[2]
@@ -238,6 +245,6 @@ def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]], *, fir
     if not examples:
         return run.task.assemble_records(None, columns)
     prepared = PreparedExamples([record_batch(examples)], cache_note="in memory")
-    options: Any = {"max_tokens": run.options.evaluate_tokens, "ranks": run.ranks}
+    options: Any = {"max_tokens": run.options.evaluate_tokens, "ranks": run.ranks, "speed": run.speed}
     predictions = predict(run.model, run.task, prepared, **options)
     return run.task.assemble_records(predictions, columns)

@@ -12,18 +12,24 @@ from typing import Any
 
 import numpy as np
 
-from runwright.errors import ConfigError
-from runwright.inference.load import choose_columns, load_run, open_records, predict_records, strategy_of
-from runwright.inference.records import OBJECTS, as_records, texts_of
+from runwright.errors import ConfigError, DataError
+from runwright.inference.load import FinishedRun, choose_columns, open_records, predict_records
+from runwright.inference.logits import keeping_logits
+from runwright.inference.models import open_model
+from runwright.inference.named import Named
+from runwright.inference.records import OBJECTS, Columns, as_records, texts_of
 from runwright.inference.stream import chat, stream_text
+from runwright.report.page.marks import predictions_page
 from runwright.report.progress import Progress
 from runwright.report.tables import RecordWriter, csv_columns
 from runwright.store import written_whole
+from runwright.task.labels import read_written
+from runwright.task.masked_language_modeling import MaskedLanguageModeling
 from runwright.types import Hypotheses
 
 
 def predict_to_stream(
-    folder: Path,
+    source: Path | Named,
     *,
     texts: Sequence[str],
     file: str | None,
@@ -35,20 +41,26 @@ def predict_to_stream(
     device: str | None,
     hypotheses: Hypotheses | None = None,
     generation: Sequence[str] = (),
+    logits: Path | None = None,
+    group: str | None = None,
+    top_k: int | None = None,
 ) -> int:
-    """Predict texts, a file or standard input with the run in `folder`; returns the number of records.
+    """Predict texts, a file or standard input with a run's or a named model; returns the number of records.
 
-    `generation` are overrides of how texts are generated. One prompt is answered by its text alone, token by
-    token, unless a format is asked for.
+    `generation` are overrides of how texts are generated, `logits` is a file for the raw outputs. One prompt
+    is answered by its text alone, token by token, unless a format is asked for. `group` "none" shows tags of
+    pieces, `top_k` so many tokens a mask.
     """
     if output is None and output_format == "npy":
         raise ConfigError("--output: given nothing, expected a file for the vectors")
-    strategy = strategy_of(folder, generation)
-    run = load_run(folder, device=device, hypotheses=hypotheses, generation=strategy)
+    run = open_model(source, overrides=generation, device=device, hypotheses=hypotheses)
+    strategy = run.config.get("generation")
+    _adjust(run.task, group=group, top_k=top_k)
+    all_scores = all_scores or top_k is not None
     columns = choose_columns(run, text_columns)
-    if any(OBJECTS.match(text.encode("utf-8", "replace")) for text in texts):
-        print("arguments: JSON is predicted as a text; records come by --file or input", file=sys.stderr)
-    records: Iterable[dict[str, Any]] = as_records(texts, columns, file="arguments")
+    records: Iterable[dict[str, Any]] = as_records(_typed(texts, columns), columns, file="arguments")
+    if isinstance(run.task, MaskedLanguageModeling):
+        require_masks(run, texts)
     if len(texts) == 1 and strategy and not output and not output_format and not _gives_several(strategy):
         for record in records:
             stream_text(run, texts_of(record, columns, row=0), sys.stdout)
@@ -61,13 +73,21 @@ def predict_to_stream(
             raise ConfigError(f"--output: given {str(output)!r}, which is the input; expected another file")
     # Read twice: any record may have one column more.
     header = csv_columns(records) if output_format == "csv" and not texts else ()
-    with Progress(enabled=output is not None) as progress, progress.counting("predict") as on_progress:
+    with (
+        keeping_logits(run.task, logits),
+        Progress(enabled=output is not None) as progress,
+        progress.counting("predict") as on_progress,
+    ):
         predicted = predict_records(
             run, records, all_scores=all_scores, columns=columns, on_progress=on_progress
         )
         if output and output_format == "npy":
             return _write_vectors(output, predicted)
         with _opened(output) as stream:
+            if output_format == "html":
+                rows = list(predicted)
+                stream.write(predictions_page(rows, title=f"Predictions of {Path(run.folder).name}"))
+                return len(rows)
             writer, count = RecordWriter(stream, format_name=output_format, columns=header), 0
             for record in predicted:
                 writer.write(record)
@@ -75,14 +95,46 @@ def predict_to_stream(
     return count
 
 
-def converse(folder: Path, *, device: str | None, generation: Sequence[str]) -> None:
-    """Answer the lines of standard input as one talk with the run in `folder`."""
-    strategy = strategy_of(folder, generation)
-    if strategy is None:
+def _adjust(task: Any, *, group: str | None, top_k: int | None) -> None:
+    """Let a task show what the flags ask for; raises ConfigError where it has nothing of the kind."""
+    for flag, name, value in (("--group", "by_piece", group == "none"), ("--top-k", "num_guesses", top_k)):
+        if value and not hasattr(task, name):
+            raise ConfigError(f"{flag}: given for a {type(task).__name__}, which has nothing of the kind")
+        if value:
+            setattr(task, name, value)
+
+
+def _typed(texts: Sequence[str], columns: Columns) -> list[Any]:
+    """Arguments as texts or records: two of them, or an object of JSON, may be a pair."""
+    names = [choices[-1] for choices in columns.values()]
+    if len(names) > 1 and len(texts) == len(names) and not any("\t" in t or t[:1] == "{" for t in texts):
+        return [dict(zip(names, texts, strict=True))]
+    if any(OBJECTS.match(text.encode("utf-8", "replace")) for text in texts):
+        values = [read_written(text) for text in texts]
+        if len(names) > 1 and all(isinstance(value, dict) for value in values):
+            return values
+        print("arguments: JSON is predicted as a text; records come by --file or input", file=sys.stderr)
+    return [*texts]
+
+
+def require_masks(run: FinishedRun, texts: Sequence[str]) -> None:
+    """Raise DataError for a text without a mask to fill; say how several in one text are filled."""
+    mask = run.tokenizer.mask_token
+    for row, text in enumerate(texts):
+        if not (count := text.count(mask)):
+            raise DataError(f"given {text[:60]!r}, expected a text with {mask} in place of a token", row=row)
+        if count > 1:
+            print(f"{text[:60]!r} has {count} masks: each is filled alone", file=sys.stderr)
+
+
+def converse(source: Path | Named, *, device: str | None, generation: Sequence[str]) -> None:
+    """Answer the lines of standard input as one talk with a run's or a named model."""
+    run = open_model(source, overrides=generation, device=device)
+    if not run.task.generates:
         raise ConfigError("--chat: the task of this run generates no texts")
-    if _gives_several(strategy):
+    if _gives_several(run.config["generation"]):
         raise ConfigError("--chat: it goes on with one answer; add --set num_return_sequences=1")
-    chat(load_run(folder, device=device, generation=strategy), sys.stdin, sys.stdout)
+    chat(run, sys.stdin, sys.stdout)
 
 
 def _gives_several(strategy: Mapping[str, Any]) -> bool:
@@ -100,12 +152,20 @@ def _opened(output: Path | None) -> Iterator[Any]:
 
 
 def _write_vectors(file: Path, records: Iterable[Mapping[str, Any]]) -> int:
-    """Write the predictions of records, which are vectors, as one array [N, D] float32; their number."""
+    """Write the predictions of records, which are vectors, as one array [N, D] float32; their number.
+
+    A vector for each token makes [N, L, D], NaN behind the last token of a text.
+    """
     vectors = [record["predicted"] for record in records]
-    if not all(isinstance(vector, list) and {*map(type, vector)} == {float} for vector in vectors):
+    kinds = {*map(type, vectors[0])} if vectors and isinstance(vectors[0], list) else {float}
+    if kinds not in ({float}, {list}) or not all(isinstance(vector, list) for vector in vectors):
         raise ConfigError("--output: a .npy file takes vectors, which task=sentence_embedding predicts")
+    if kinds == {list}:
+        length = max(map(len, vectors))
+        empty = [float("nan")] * len(vectors[0][0])
+        vectors = [[*vector, *[empty] * (length - len(vector))] for vector in vectors]
     with written_whole(file) as unfinished, unfinished.open("wb") as stream:
-        array = np.array(vectors, dtype="<f4").reshape(len(vectors), len(vectors[0]) if vectors else 0)
+        array = np.array(vectors, dtype="<f4") if vectors else np.empty((0, 0), dtype="<f4")
         writer: Any = SimpleNamespace(write=stream.write)  # a FIFO has no position, which np.save asks for
         np.save(writer, array, allow_pickle=False)
     return len(vectors)

@@ -1,8 +1,7 @@
 """An index over the texts of a file by the vectors of a run, and the texts nearest to a query.
 
 The folder of an index holds `vectors.npy` [N, D] float32, `texts.arrow` (each text with its row in the file;
-blank ones are left out), `index.json` (file, run and model) and, of the kind hnsw, `graph.faiss`. It appears
-whole or not at all.
+blank ones are left out) and `index.json` (file, run and model). It appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, disable_progress_bars
+from datasets import Dataset
 
 from runwright.errors import CheckpointError, ConfigError, DataError
 from runwright.inference import load
@@ -24,12 +23,10 @@ from runwright.report.progress import Progress
 from runwright.runs.folder import read_run
 from runwright.store import digest, file_sha256, folder_whole, write_json
 
-VECTORS, TEXTS, GRAPH, ABOUT = "vectors.npy", "texts.arrow", "graph.faiss", "index.json"
-FORMAT = 3
+VECTORS, TEXTS, ABOUT = "vectors.npy", "texts.arrow", "index.json"
+FORMAT = 4
 MODEL_FILES = ("best/**/*", "task.json", "config.yaml")  # of a run's folder: its vectors depend on them
 SCHEMA = pa.schema({"id": pa.int64(), "text": pa.string()})
-
-Kind = Literal["flat", "hnsw"]
 
 
 class Index:
@@ -48,26 +45,18 @@ class Index:
         self._vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
         if not len(self._rows) == len(self._vectors) == about["texts"]:
             raise DataError("texts and vectors differ in number; make the index again", file=str(folder))
-        if about["kind"] == "hnsw":
-            _require_faiss()
-            self._rows.load_faiss_index("vectors", str(folder / GRAPH))
 
     def query(self, texts: Sequence[str], *, k: int) -> list[list[dict[str, Any]]]:
         """The `k` texts most similar to each query, best first: rank from 1, score, id, text.
 
         The score is the inner product of the vectors, the id the row in the file, from 0.
         """
-        queries = embed(self.run, texts)
-        if self._rows.list_indexes():
-            scores, indices = map(np.asarray, self._rows.search_batch("vectors", queries, k=k))
-        else:
-            products = queries @ self._vectors.T
-            indices = np.argsort(-products, kind="stable")[:, :k]
-            scores = np.take_along_axis(products, indices, axis=1)
-        hits = []
+        products = embed(self.run, texts) @ self._vectors.T
+        indices = np.argsort(-products, kind="stable")[:, :k]
+        scores, hits = np.take_along_axis(products, indices, axis=1), []
         for row_scores, row_indices in zip(scores.tolist(), indices.tolist(), strict=True):
-            rows = self._rows[[index for index in row_indices if index >= 0]]  # a graph may have fewer
-            best = enumerate(zip(row_scores, rows["id"], rows["text"], strict=False), start=1)
+            rows = self._rows[row_indices]
+            best = enumerate(zip(row_scores, rows["id"], rows["text"], strict=True), start=1)
             hits.append([{"rank": n, "score": round(s, 6), "id": i, "text": t} for n, (s, i, t) in best])
         return hits
 
@@ -79,15 +68,9 @@ def make_index(
     *,
     reading: Mapping[str, str | None],
     text_column: str | None,
-    kind: Kind,
     device: str | None,
 ) -> dict[str, Any]:
-    """Encode the texts of a file block by block and write their index; returns its `index.json`.
-
-    flat: exact, all vectors are compared; hnsw: a graph, faster for millions of texts, may miss some.
-    """
-    if kind == "hnsw":
-        _require_faiss()
+    """Encode the texts of a file block by block and write their index; returns its `index.json`."""
     if output.exists():
         raise ConfigError(f"--output: {output} exists already; name another folder")
     run = _embedder(run_folder, device=device)
@@ -101,19 +84,11 @@ def make_index(
         if not len(vectors):
             raise DataError("there is no text in it", file=file)
         np.save(folder / VECTORS, vectors, allow_pickle=False)
-        if kind == "hnsw":
-            disable_progress_bars()
-            rows = Dataset.from_file(str(folder / TEXTS))
-            # 32 neighbours of a node are the usual choice; metric 0 is the inner product.
-            graph: Any = {"string_factory": "HNSW32", "metric_type": 0}
-            rows.add_faiss_index_from_external_arrays(vectors, "vectors", **graph)
-            rows.save_faiss_index("vectors", str(folder / GRAPH))
         about = {
             "format": FORMAT,
             "file": file,
             "text_column": text_column or column,
             "texts": len(vectors),
-            "kind": kind,
             "dimension": vectors.shape[1],
             "normalized": run.task.normalize,
             "run_id": read_run(run_folder)["run_id"],
@@ -173,10 +148,3 @@ def _embedder(folder: Path, *, device: str | None) -> FinishedRun:
     if not run.task.embeds_texts:
         raise ConfigError(f"run {folder}: its task is {type(run.task).__name__}, expected sentence_embedding")
     return run
-
-
-def _require_faiss() -> None:
-    try:
-        import faiss  # noqa: F401 - for datasets
-    except ImportError as error:
-        raise ConfigError("--kind hnsw needs faiss: pip install 'runwright[search]'") from error

@@ -13,8 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -38,14 +39,21 @@ from runwright.config.schema import check
 from runwright.dataset.readers.addresses import require_files
 from runwright.errors import ConfigError, Mistake, RunwrightError, raise_if_any, report
 from runwright.launch.group import blocked
-from runwright.runs.folder import CONFIG_FILE, claim_folder, create
-from runwright.runs.page import OUTCOME_FILE, print_table, read_jobs, write_report
+from runwright.launch.start import start
+from runwright.runs.folder import CONFIG_FILE, claim_folder, create, read_run
+from runwright.runs.page import OUTCOME_FILE, objectives_of, print_table, read_jobs, write_report
 from runwright.store import digest, write_json
-from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, catch_signals
+from runwright.sweep.space import read_space
+from runwright.sweep.trial import RESUME_VARIABLE, VARIABLE, note, trial_text
+from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, Interrupted, catch_signals
 
 MAX_CHECKED = 64  # compositions before a sweep starts: 64 take about three seconds, with a launcher seven
 EXIT_FAILED_JOB = 1
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+OPTUNA_SWEEPER = "hydra_plugins.runwright_sweeper.RunwrightSweeper"
+# What a trial is made of, imported once by the server that trials are forked from.
+PRELOADED = ("runwright.runs.execute", "runwright.launch.start", "runwright.tracker.mlflow.tracker")
+NOT_COMPARED = ("output_dir", "tracker", "launch", "resume", "references", "trainer.log_every_steps")
 STATUSES = {0: "finished", **{128 + number: "stopped" for number in SIGNALS}}  # others: failed
 JOB_FLAG = "--resolved"  # tells the jobs from other processes that a launcher has
 
@@ -57,30 +65,36 @@ class SweepStopped(BaseException):  # no `except Exception` of Hydra holds it up
 def run_many(overrides: list[str], *, allow_shadow: bool) -> int:
     """Hand the command line to Hydra, which calls `run_job` for each job; returns the exit code."""
     folders = find_conf_folders()
-    output = Path(_check_all(overrides, folders, allow_shadow=allow_shadow).config["output_dir"])
+    composed = _check_all(overrides, folders, allow_shadow=allow_shadow)
+    output, is_study = Path(composed.config["output_dir"]), _sweeper_of(composed) == OPTUNA_SWEEPER
     # Hydra writes its configuration down: it gets references in the place of secrets.
-    arguments = conceal_overrides(overrides)
+    arguments = conceal_overrides([*(_study_options(composed) if is_study else ()), *overrides])
     folder = next((t.partition("=")[2] for t in overrides[::-1] if t.startswith(f"{SWEEP_FOLDER}=")), None)
     if folder is None:
-        sweep = claim_folder(output.expanduser() / "sweeps")[0]
+        sweeps = output.expanduser() / "sweeps"  # a study is gone on with by its name
+        sweep = sweeps / _study_name(composed) if is_study else claim_folder(sweeps)[0]
         quoted = str(sweep).replace("\\", "\\\\").replace("'", "\\'")
         arguments.append(f"{SWEEP_FOLDER}='{quoted}'")
     else:
         sweep = output if "${" in folder else Path(folder.strip("'\""))
     os.environ.update(worker_environment())  # jobs may run in processes of a launcher
     started = time.time()
-    with catch_stops():
-        with suppress(SweepStopped):
-            _call_hydra(folders, arguments)
-        stopped_by = stop_number()
-    jobs = read_jobs(sweep, since=started)
+    with tempfile.TemporaryDirectory(prefix="runwright-sweep-") as signals:
+        os.environ[STOP_VARIABLE] = str(Path(signals, "stop"))
+        try:
+            with catch_signals(_pass_on), suppress(SweepStopped):
+                _call_hydra(folders, arguments)
+            stopped_by = stop_number()
+        finally:
+            del os.environ[STOP_VARIABLE]
+    jobs = read_jobs(sweep, since=0.0 if is_study else started)
     if jobs:
         with suppress(OSError, ValueError, RunwrightError):  # the jobs are what counts
             write_report(sweep, is_sweep=True)
     print_table(jobs, sweep)
     if stopped_by:
         return 128 + stopped_by
-    return 0 if all(job.exit_code == 0 for job in jobs) else EXIT_FAILED_JOB
+    return 0 if is_study or all(job.exit_code == 0 for job in jobs) else EXIT_FAILED_JOB
 
 
 def run_job(config: DictConfig) -> dict[str, Any]:
@@ -96,39 +110,82 @@ def run_job(config: DictConfig) -> dict[str, Any]:
     # Read as texts: a reference in them would be resolved, and the secret written down.
     overrides = [str(text) for text in OmegaConf.to_container(hydra.overrides.task, resolve=False) or []]
     outcome: dict[str, Any] = {"job": hydra.job.num, "overrides": overrides, "folder": None}
-    started = time.time()
+    started, sweep = time.time(), Path(hydra.sweep.dir).resolve()
     try:
         plain, unresolved, mistakes = resolve(config, overrides)
         raise_if_any([*mistakes, *check(plain)])
         command = [*sys.orig_argv[:1], "-m", "runwright", "train", *overrides]
         require_files(plain["dataset"])
-        sweep = Path(hydra.sweep.dir).resolve()
         identity = f"{sweep.name}-{digest(str(sweep))[:8]}"  # the same for a multirun that is started again
-        folder = create(plain, overrides=overrides, command=command, sweep=identity, unresolved=unresolved)
+        earlier = Path(os.environ.pop(RESUME_VARIABLE, "")).resolve()  # where a driver of this trial died
+        if (earlier / CONFIG_FILE).is_file():
+            folder = earlier
+        else:
+            options: dict[str, Any] = {"sweep": identity, "unresolved": unresolved}
+            folder = create(plain, overrides=overrides, command=command, **options)
         outcome["folder"] = str(folder)
         print(f"job {hydra.job.num}: {' '.join(overrides)} -> {folder}", flush=True)
-        command = [sys.executable, "-P", "-m", "runwright", "train", JOB_FLAG, str(folder / CONFIG_FILE)]
-        code = _run_stoppable(command, None if is_alone else job_folder / "output.txt")
-        outcome |= {"exit_code": code, "status": STATUSES.get(code, "failed")}
+        note("run", str(folder))
+        code = _train(
+            folder, resumes=folder == earlier, output=None if is_alone else job_folder / "output.txt"
+        )
+        pruned = read_run(folder)["status"] == "PRUNED"
+        outcome |= {"exit_code": code, "status": "pruned" if pruned else STATUSES.get(code, "failed")}
     except RunwrightError as error:
         text = redact(report(error))
         outcome |= {"exit_code": error.exit_code, "status": "refused", "reason": text}
         print(f"job {hydra.job.num}: {' '.join(overrides)} refused\n{text}", file=sys.stderr)
     outcome["seconds"] = time.time() - started
     write_json(job_folder / OUTCOME_FILE, outcome)
+    if trial_text() and outcome.get("status") in ("finished", "pruned"):
+        outcome |= objectives_of(sweep, outcome)
     return outcome
 
 
-@contextmanager
-def catch_stops() -> Iterator[None]:
-    """Pass stop signals on to the jobs while the context lasts; `stop_number` then gives the first one."""
-    with tempfile.TemporaryDirectory(prefix="runwright-sweep-") as folder:
-        os.environ[STOP_VARIABLE] = str(Path(folder, "stop"))
+def _train(folder: Path, *, resumes: bool, output: Path | None) -> int:
+    """Run the run in a folder; its exit code. A trial's own process is warm already, and does it itself."""
+    if VARIABLE in os.environ:
+        os.environ.pop(STOP_VARIABLE, None)  # the driver itself stops its trials
         try:
-            with catch_signals(_pass_on):
-                yield
-        finally:
-            del os.environ[STOP_VARIABLE]
+            return start(resume=str(folder)) if resumes else start(resolved=folder / CONFIG_FILE)
+        except RunwrightError as error:
+            print(redact(report(error)), file=sys.stderr)
+            return error.exit_code
+        except Interrupted as error:
+            return error.code
+    arguments = ["train", *(["--resume", str(folder)] if resumes else [JOB_FLAG, str(folder / CONFIG_FILE)])]
+    if trial := trial_text():
+        os.environ[VARIABLE] = trial  # the process has no Hydra that knows its number
+    try:
+        return _run_stoppable([sys.executable, "-P", "-m", "runwright", *arguments], output)
+    finally:
+        os.environ.pop(VARIABLE, None)
+
+
+def _sweeper_of(composed: Composed) -> str:
+    return str(composed.hydra.get("hydra.sweeper._target_", BASIC_SWEEPER))
+
+
+def _study_name(composed: Composed) -> str:
+    """The study's own name, else that of the file in conf/sweep/ and of the experiment."""
+    name = composed.hydra.get("hydra.sweeper.study_name")
+    usual = [str(composed.config["name"]), str(composed.choices.get("sweep") or "")]
+    return str(name or "-".join(filter(None, usual)))
+
+
+def _study_options(composed: Composed) -> list[str]:
+    """What a study has to know of our runs, where the user does not say otherwise."""
+    mode = composed.config["trainer"]["best_mode"]
+    return [
+        f"hydra.sweeper.study_name={_study_name(composed)}",
+        f"hydra.sweeper.preload=[{','.join(PRELOADED)}]",
+        f"hydra.sweeper.not_compared=[{','.join(NOT_COMPARED)}]",
+        *(
+            [f"hydra.sweeper.direction={mode}imize"]
+            if composed.hydra.get("hydra.sweeper.objectives") is None
+            else []
+        ),
+    ]
 
 
 def stop_number() -> int | None:
@@ -187,6 +244,9 @@ def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool
     keys = {override.get_key_element() for override in (*typed.choices, *typed.values, *typed.sweeps)}
     in_files = {key.removeprefix(PARAMS): v for key, v in base.hydra.items() if key.startswith(PARAMS)}
     params = [f"{key}={value}" for key, value in in_files.items() if key not in keys]
+    if _sweeper_of(base) == OPTUNA_SWEEPER:
+        free = {key: value for key, value in in_files.items() if key not in keys}
+        return _check_study(base, overrides, folders, params=free, allow_shadow=allow_shadow)
     parsed, mistakes = parse_overrides([*params, *overrides], folders, multirun=True)
     sweeps: dict[str, list[str]] = {}  # what an axis stands for; nothing where a sweeper draws it
     for sweep in parsed.sweeps:
@@ -202,11 +262,34 @@ def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool
     ]
     mistakes += [mistake for mistake in base.mistakes if mistake.key.startswith(f"{HYDRA}.")]
     mistakes += [mistake for job in composed for mistake in all_mistakes(job)]
-    if base.hydra.get("hydra.sweeper._target_", BASIC_SWEEPER) == BASIC_SWEEPER:
+    if _sweeper_of(base) == BASIC_SWEEPER:
         endless = [str(sweep.input_line) for sweep in parsed.sweeps if not sweep.is_discrete_sweep()]
         expected, hint = "values to go through: a,b or range(…)", "or hydra/sweeper=…"
         mistakes += [Mistake(text, "an interval", expected, hint) for text in endless]
     raise_if_any(mistakes)
+    return composed[0]
+
+
+def _check_study(
+    base: Composed,
+    overrides: list[str],
+    folders: ConfFolders,
+    *,
+    params: dict[str, Any],
+    allow_shadow: bool,
+) -> Composed:
+    """The same of a study: a trial for each value, or end, of every axis."""
+    typed, mistakes = parse_overrides(overrides, folders, multirun=True)
+    before = "hydra.sweeper.when."
+    conditions = {k.removeprefix(before): str(v) for k, v in base.hydra.items() if k.startswith(before)}
+    axes = [str(sweep.input_line) for sweep in typed.sweeps]
+    fixed = [text for text in overrides if text not in axes]
+    mistakes += [mistake for mistake in base.mistakes if mistake.key.startswith(f"{HYDRA}.")]
+    raise_if_any(mistakes)
+    space = read_space(axes, params, conditions=conditions)
+    trials = list(islice(space.examples(), MAX_CHECKED)) or [[]]
+    composed = [compose([*fixed, *trial], allow_shadow=allow_shadow, multirun=True) for trial in trials]
+    raise_if_any([mistake for job in composed for mistake in all_mistakes(job)])
     return composed[0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def start(
         text = f"environment: waiting for {world_size() - 1} other processes: {describe_launch()}"
         print(text, file=sys.stderr, flush=True)
     with ExitStack() as stack:
-        folder = None
+        folder, mode = None, "auto"
         if rank() == 0:
             folder, resumed = _choose_folder(overrides, resume, resolved, allow_shadow=allow_shadow)
             if world_size() == 1 and resumed and (reason := why_finished(folder, resumed)):
@@ -72,17 +72,15 @@ def start(
             stack.enter_context(catch_signals(StopFlag(at_once=True)))
             # Before torch is imported: a wrong configuration costs nothing here either.
             config = reveal(read_saved(folder))
-            options = LaunchOptions(**config["launch"])
+            options, mode = LaunchOptions(**config["launch"]), config["log"]["progress"]
             if is_joined:
-                check_num_processes(options.num_processes)
-                precision, device = config["trainer"]["precision"], config["trainer"]["device"]
-                check_accelerate_settings(precision=precision, device=device, strategy=options.strategy)
+                check_launch(config)
             else:
                 noun = "process" if options.num_processes == 1 else "processes"
                 print(f"run {folder}: starting {options.num_processes} {noun}", file=sys.stderr, flush=True)
                 if options.num_processes > 1 or options.max_restarts > 0:
                     return launch(folder, options, num_threads=config["trainer"]["num_threads"], lock=lock)
-        module = import_execute()
+        module = import_execute(mode=mode)
         module.execute(module.share_folder(folder) if is_joined else folder)
     return 0
 
@@ -139,6 +137,14 @@ def _choose_folder(
     return create(config, overrides=composed.overrides, command=sys.argv, unresolved=unresolved), None
 
 
+def check_launch(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError where a launcher started the processes otherwise than the configuration says."""
+    launch, trainer = config["launch"], config["trainer"]
+    check_num_processes(launch["num_processes"])
+    options = {name: trainer[name] for name in ("precision", "device")}
+    check_accelerate_settings(**options, strategy=launch["strategy"])
+
+
 # Settings of `accelerate launch` that have no counterpart here, and what to do instead.
 REFUSED = {
     "ACCELERATE_USE_DEEPSPEED": WHY_NOT_DEEPSPEED,
@@ -147,6 +153,10 @@ REFUSED = {
     "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "trainer.microbatch_size cuts a batch",
     "ACCELERATE_DYNAMO_BACKEND": "compiled models are not supported",
     "ACCELERATE_TORCH_DEVICE": "it would override trainer.device",
+    "FSDP_ACTIVATION_CHECKPOINTING": "trainer.gradient_checkpointing=true",
+    "FSDP_ACTIVATION_CHECKPOINTING_OFFLOAD": "trainer.gradient_checkpointing=true",
+    "FSDP_IGNORED_MODULES": "embeddings and head stay whole by themselves",
+    "FSDP_OFFLOAD_PARAMS": "weights stay on the device",
 }
 CPU, FSDP = (f"{setting} or a launch without" for setting in ("trainer.device=cpu", "launch.strategy=fsdp"))
 OFF, ON = {"", "0", "no", "false", "off"}, {"1", "yes", "true", "on"}
@@ -164,9 +174,11 @@ def check_accelerate_settings(*, precision: str, device: str, strategy: str) -> 
         for name, advice in REFUSED.items()
     ] + [
         ("trainer.precision", precision, "ACCELERATE_MIXED_PRECISION", {*OFF, precision}, flag),
+        ("trainer.precision", precision, "MIXED_PRECISION", {*OFF, precision}, flag),  # by notebook_launcher
         ("trainer.device", device, "ACCELERATE_USE_CPU", OFF | ON if cpu else OFF, f"{CPU} --cpu"),
         ("launch.strategy", strategy, "ACCELERATE_USE_FSDP", OFF | ON if fsdp else OFF, f"{FSDP} --use_fsdp"),
         ("launch.strategy", strategy, "FSDP_VERSION", {"", "2"}, "--fsdp_version 2, or no FSDP options"),
+        ("launch.strategy", strategy, "FSDP_RESHARD_AFTER_FORWARD", {"", "true", "full_shard"}, "true"),
     ]
     for key, value, name, agreeing, expected in settings:
         if os.environ.get(name, "").lower() not in agreeing:

@@ -31,6 +31,7 @@ from runwright.errors import RunwrightError
 from runwright.errors import report as report_error
 from runwright.report.progress import Progress
 from runwright.report.streams import guard_streams
+from runwright.runs.folder import CONFIG_FILE, read_config
 from runwright.store import write_json
 from runwright.trainer import environment
 from runwright.trainer.environment import Interrupted, StopFlag, catch_signals
@@ -63,14 +64,19 @@ def rank_file(folder: Path, rank: int, ending: str) -> Path:
 def main(arguments: list[str]) -> int:
     """Execute the run in a folder as one of its workers."""
     folder, reports = map(Path, arguments)
-    return work(lambda: import_execute().execute(folder), reports=reports)
+
+    def execute() -> None:
+        import_execute(mode=read_config(folder / CONFIG_FILE)["log"]["progress"]).execute(folder)
+
+    return work(execute, reports=reports)
 
 
-def import_execute() -> ModuleType:
+def import_execute(*, mode: str) -> ModuleType:
     """The module that executes runs; says what is imported meanwhile, which takes seconds."""
     say = partial(print, file=sys.stderr, flush=True)
     libraries = "importing torch, transformers, datasets"
-    with Progress(enabled=environment.rank() == 0, say=say) as progress, progress.starting(libraries):
+    first = environment.rank() == 0
+    with Progress(enabled=first, mode=mode, say=say) as progress, progress.starting(libraries):
         return import_uncollected("runwright.runs.execute")
 
 

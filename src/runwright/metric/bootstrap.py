@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
 from runwright.config.targets import instantiate, positional
+from runwright.errors import ConfigError
 from runwright.predictions import select
 from runwright.types import Interval, Metric
 
+logger = logging.getLogger(__name__)
+
 _CELLS = 4_000_000  # resamples times examples held at once: 32 MB in float64
+
+
+class UndefinedMetricError(ConfigError):
+    """A metric cannot be computed from some examples, though it can from others."""
 
 
 def is_of_one_class(node: Mapping[str, Any]) -> bool:
@@ -22,7 +30,9 @@ def is_of_one_class(node: Mapping[str, Any]) -> bool:
     return node.get("average") == "binary"
 
 
-def make_metric(node: Mapping[str, Any], *, key: str, positive: int = 1) -> Metric:
+def make_metric(
+    node: Mapping[str, Any], *, key: str, positive: int = 1, label_names: tuple[str, ...] = ()
+) -> Metric:
     """The metric that a node describes; `positive` is the class that metrics of one class of two are of.
 
     A function of predictions alone is called once for each row of weights, with each example as often as it
@@ -31,7 +41,10 @@ def make_metric(node: Mapping[str, Any], *, key: str, positive: int = 1) -> Metr
     function = instantiate(node, group="metric", key=key)
     if positive == 0 and is_of_one_class(node):
         return partial(_call_for_class_0, function)
-    return function if "weights" in positional(function) else partial(_call_for_each_row, function)
+    objects = positional(function)
+    if "label_names" in objects:
+        function = partial(function, label_names=label_names)
+    return function if "weights" in objects else partial(_call_for_each_row, function)
 
 
 def _call_for_each_row(function: Callable[[Any], Any], predictions: Any, weights: np.ndarray) -> np.ndarray:
@@ -40,7 +53,19 @@ def _call_for_each_row(function: Callable[[Any], Any], predictions: Any, weights
     samples = (
         predictions if (row == 1).all() else select(predictions, positions.repeat(row)) for row in counts
     )
-    return np.array([function(sample) for sample in samples])
+    values = []
+    for sample in samples:
+        try:
+            values.append(function(sample))
+        except UndefinedMetricError as error:
+            values.append(math.nan)
+            _warn(f"{error}; the metric is NaN there")
+    return np.array(values)
+
+
+@lru_cache(maxsize=64)  # each text once
+def _warn(text: str) -> None:
+    logger.warning("%s", text)
 
 
 def _call_for_class_0(function: Metric, predictions: Any, weights: np.ndarray) -> np.ndarray:

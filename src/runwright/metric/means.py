@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import weakref
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -10,6 +12,21 @@ from runwright.errors import DataError
 from runwright.types import PositiveInt, Predictions
 
 LARGEST = 700.0  # exp of more is no float64
+# What was computed, by the identity of a column of predictions, which a run asks for several times: for its
+# metrics, their intervals and each block of resamples. It goes when the column does.
+_COMPUTED: dict[int, dict[Hashable, tuple[Any, Any]]] = {}
+T = TypeVar("T")
+
+
+def computed_once(column: Any, key: Hashable, references: Any, compute: Callable[[], T]) -> T:
+    """The result of `compute`, which runs once for the same column, key and references."""
+    if id(column) not in _COMPUTED:
+        _COMPUTED[id(column)] = {}
+        weakref.finalize(column, _COMPUTED.pop, id(column))
+    stored = _COMPUTED[id(column)].get(key)
+    if stored is None or stored[0]() is not references:  # weak: they may be the column itself
+        stored = _COMPUTED[id(column)][key] = weakref.ref(references), compute()
+    return stored[1]
 
 
 def labels_of(predictions: Predictions) -> np.ndarray:
@@ -68,6 +85,16 @@ def bits_per_byte(predictions: Any, weights: np.ndarray) -> np.ndarray:
 def token_accuracy(predictions: Any, weights: np.ndarray) -> np.ndarray:
     """Share of the tokens that the model puts first."""
     return weighted_mean(predictions.num_right, weights, sizes=predictions.loss_counts)
+
+
+def next_sentence_accuracy(predictions: Any, weights: np.ndarray) -> np.ndarray:
+    """Share of the pairs of texts that are told from those of strange texts."""
+    return weighted_mean(predictions.next_right, weights)
+
+
+def next_sentence_loss(predictions: Any, weights: np.ndarray) -> np.ndarray:
+    """Mean loss of a pair of texts in nats."""
+    return weighted_mean(predictions.more_losses, weights)
 
 
 # Ranks [N] int64 count from 1, of the one right text in a list of results; 0 beyond the first `k`.

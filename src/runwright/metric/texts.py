@@ -8,7 +8,6 @@ Where examples have several generated texts, the first is judged.
 from __future__ import annotations
 
 import unicodedata
-import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, Literal
@@ -19,7 +18,7 @@ import regex
 from runwright.config.options import TARGET
 from runwright.errors import DataError
 from runwright.metric.answers import Rules, text_exact_match, text_f1
-from runwright.metric.means import labels_of, ratio, weighted_mean
+from runwright.metric.means import computed_once, labels_of, ratio, weighted_mean
 from runwright.types import NonNegativeInt, PositiveInt
 
 BleuTokenizer = Literal["13a", "intl", "zh", "char", "none"]
@@ -32,10 +31,6 @@ _WORD = regex.compile(rf"{_UNSPACED}\p{{M}}*|(?:(?!{_UNSPACED})[\p{{L}}\p{{M}}\p
 _UNSPACED_RUN = regex.compile(_UNSPACED + "{5}")  # longer than most words of a text that is cut into words
 # Options, and their values that suit such scripts.
 FOR_UNSPACED = {"tokenizer": ("zh", "char"), "normalization": ("cmrc",), "asian_support": (True,)}
-
-# Statistics by the identity of the predicted texts, which a run asks for several times: for its metrics,
-# their intervals and each block of resamples. They go when the texts do.
-_COMPUTED: dict[int, dict[Hashable, tuple[Any, np.ndarray]]] = {}
 
 
 def bleu(predictions: Any, weights: np.ndarray, *, tokenizer: BleuTokenizer, lowercase: bool) -> np.ndarray:
@@ -196,16 +191,12 @@ def _per_example(predictions: Any, key: Hashable, extract: Extract) -> np.ndarra
         raise DataError("no texts were generated; set a strategy, such as generation=greedy")
     if not len(texts):
         return np.zeros((0, 24))  # as many as any metric has
-    if id(texts) not in _COMPUTED:
-        _COMPUTED[id(texts)] = {}
-        weakref.finalize(texts, _COMPUTED.pop, id(texts))
-    computed = _COMPUTED[id(texts)].get(key)
-    if computed is None or computed[0] is not references:
+
+    def statistics() -> np.ndarray:
         for row, expected in zip(predictions.example_ids, references, strict=True):
             if not len(expected):
                 raise DataError("there is no expected text", row=int(row))
         first = [text if isinstance(text, str) else text[0] for text in texts]
-        statistics = np.array(extract(first, list(references)), dtype=np.float64)
-        computed = references, statistics.reshape(len(first), -1)
-        _COMPUTED[id(texts)][key] = computed
-    return computed[1]
+        return np.array(extract(first, list(references)), dtype=np.float64).reshape(len(first), -1)
+
+    return computed_once(texts, key, references, statistics)

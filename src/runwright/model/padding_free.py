@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from runwright.model.configuration import log
+from runwright.model.configuration import is_outline, log
 from runwright.model.parameters import without_adapters
 
 NAME = "padding_free"  # as transformers calls this attention; it is not saved in a config.json
@@ -46,7 +46,7 @@ def use_padding_free(model: Any) -> str:
     The model is compared with itself on two documents first, and left as it was where it differs. On another
     device it runs padded: a call for each document would cost more there than the padding.
     """
-    reason = _use(model)
+    reason = "" if is_outline(model) else _use(model)
     if reason:
         log.info("texts are padded: %s", reason)
     return reason

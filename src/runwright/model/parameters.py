@@ -13,6 +13,8 @@ from runwright.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from torch import nn
 
+    from runwright.types import Head
+
 # Layer lists as transformers' architectures name them; the outermost in a parameter's name counts.
 _LAYER = re.compile(
     r"(?:^|\.)(?:layers?|h|blocks?|albert_layer_groups|encoder_layers|decoder_layers)\.(\d+)(?=\.)"
@@ -98,6 +100,17 @@ def parameter_counts(model: nn.Module) -> str:
     return f"{total:,} parameters, {trainable:,} of them trainable"
 
 
+def count_but_embeddings(model: nn.Module) -> int:
+    """Number of scalars in all parameters but those that are looked up: N of the 6 N operations for a token.
+
+    As transformers' `num_parameters(exclude_embeddings=True)`: without a head that is tied to embeddings.
+    """
+    from torch import nn
+
+    looked_up = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    return sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in looked_up)
+
+
 def without_adapters(model: Any) -> Any:
     """The transformers model inside the adapters of PEFT, or the model itself."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -114,20 +127,25 @@ def max_positions(model: Any) -> int | None:
             padding = getattr(module, "padding_idx", None)
             return size if padding is None else size - padding - 1
         if size is not None and name.endswith("embed_positions"):  # BART's kin: its first rows are not used
-            return model.config.max_position_embeddings
+            return getattr(model.config, "max_position_embeddings", size)  # LED has one for each side
         if name.endswith("rotary_emb"):  # further ones can be computed, and no weight has seen them
             return getattr(model.config, "max_position_embeddings", None)
     return None
 
 
-def check_positions(model: Any, max_length: int) -> None:
-    """Raise ConfigError where a text of `max_length` tokens would find no vector for its last positions."""
-    limit = max_positions(model)
-    if limit is not None and max_length > limit:
-        raise ConfigError(
-            f"task.max_length: given {max_length}, but {type(model).__name__} has positions for {limit} "
-            f"tokens; set task.max_length={limit} or less"
-        )
+def check_positions(model: Any, head: Head) -> None:
+    """Raise ConfigError where the last tokens of the longest text, or target, would find no position."""
+    sides = [(model, "max_length", head.max_length)]
+    if head.max_target_length and model.config.is_encoder_decoder:
+        decoder = (model.get_decoder(), "max_target_length", head.max_target_length)
+        sides = [(model.get_encoder(), "max_length", head.max_length), decoder]
+    for side, option, length in sides:
+        limit = max_positions(side)
+        if limit is not None and length > limit:
+            raise ConfigError(
+                f"task.{option}: given {length}, but {type(model).__name__} has positions for {limit} "
+                f"tokens; set task.{option}={limit} or less"
+            )
 
 
 def check_types(model: Any, num_types: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,10 +14,11 @@ from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError, listed
 from runwright.model import configuration
 from runwright.model.configuration import Embeddings, log
+from runwright.model.convert import with_safetensors
 from runwright.model.lora import Lora, add_adapters
 from runwright.model.padding_free import use_padding_free
-from runwright.model.parameters import check_positions, encoder_prefix, freeze_parts, parameter_counts
-from runwright.tokenizer.pretrained import in_safetensors, open_saved
+from runwright.model.parameters import encoder_prefix, freeze_parts, parameter_counts
+from runwright.tokenizer.pretrained import in_safetensors, open_saved, why_not_loaded
 from runwright.types import Head, OpenFraction
 
 if TYPE_CHECKING:
@@ -49,26 +51,26 @@ def load(
     if lora is not None and not isinstance(lora, Lora):
         raise ConfigError("model.lora: expected null or a node of runwright.model.lora.Lora; try model=lora")
     source = in_safetensors(resolve_source(name))
-    options = {"revision": revision or "main", "trust_remote_code": code_allowed()}
-    config, former_names = _load_config(name, source, head, options)
+    config = open_config(name, revision=revision)
+    former_names = tuple((config.id2label or {}).values())
+    for key, value in configuration.head_options(head).items():
+        setattr(config, key, value)
     configuration.set_dropout(config, dropout)
-    moved = configuration.set_padding(config, tokenizer, embeddings=embeddings)
-    with _loading(name):
-        model, report = configuration.auto_class(head).from_pretrained(
-            source,
-            config=config,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # a head for other labels; anything else is refused after it
-            use_safetensors=True,  # nothing is unpickled
-            dtype=getattr(torch, dtype),
-            attn_implementation=None if attention == "auto" else attention,
-            **options,
-        )
-    new = set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]}
-    _check_encoder(name, model, new)
+    outline = torch.get_default_device().type == "meta"
+    moved = 0 if outline else configuration.set_padding(config, tokenizer, embeddings=embeddings)
+    if config.is_encoder_decoder and head.auto_class == "AutoModelForCausalLM":
+        raise ConfigError(f"model.name: {name!r} is an encoder with a decoder; take a decoder alone, as gpt2")
+    execution = configuration.execution(dtype, attention)
+    model, new, unused = open_model(configuration.auto_class(head), name, config, revision, **execution)
+    if head.trained:
+        _refuse_new(name, model, new)
     configuration.check_model(model, head)
+    if outline:
+        freeze_parts(model, freeze, new=new)
+        return model
+    configuration.set_global_attention(model)
     _move_positions(model, moved)
-    _report(model, new, head, former_names=former_names, unused=sorted(report["unexpected_keys"]))
+    _report(model, new, head, former_names=former_names, unused=unused)
     configuration.set_initial_bias(model, head, new=new)
     new |= fit_vocabulary(
         model, tokenizer, name=name, source=source, revision=revision, embeddings=embeddings
@@ -82,31 +84,44 @@ def load(
     return model
 
 
-def check_length(head: Head, *, name: str) -> None:
-    """Raise ConfigError where a saved model has too few positions, which its config.json tells."""
-    source, options = in_safetensors(resolve_source(name)), {"trust_remote_code": code_allowed()}
-    config, _ = _load_config(name, source, head, options)
-    with torch.device("meta"), configuration.quiet_transformers():
-        model = configuration.auto_class(head).from_config(config, trust_remote_code=code_allowed())
-    check_positions(model, head.max_length)
-
-
-def _load_config(
-    name: str, source: str, head: Head, options: dict[str, Any]
-) -> tuple[PreTrainedConfig, tuple[str, ...]]:
-    """The configuration with the task's labels, and the names of the labels that the source had."""
+def open_config(name: str, *, revision: str | None) -> PreTrainedConfig:
+    """The configuration of the model under `name`."""
     from transformers import AutoConfig
 
-    with _loading(name):
-        config = AutoConfig.from_pretrained(source, **options)
-    former_names = tuple((config.id2label or {}).values())
-    for key, value in configuration.head_options(head).items():
-        setattr(config, key, value)
-    return config, former_names
+    source, trusted = in_safetensors(resolve_source(name)), code_allowed()
+    with loading(name, source):
+        return AutoConfig.from_pretrained(source, revision=revision or "main", trust_remote_code=trusted)
+
+
+def open_model(
+    auto: Any, name: str, config: PreTrainedConfig, revision: str | None, *, but: str = "", **execution: Any
+) -> tuple[Any, set[str], list[str]]:
+    """The model, names of its parameters that no checkpoint filled, and of weights that it has no use for.
+
+    On the meta device it is the outline that the configuration gives. Raises ConfigError where weights of the
+    encoder are lacking, `but` those with such a text in their names.
+    """
+    source = in_safetensors(resolve_source(name))
+    with loading(name, source):
+        if torch.get_default_device().type == "meta":
+            return auto.from_config(config, trust_remote_code=code_allowed(), **execution), set(), []
+        model, report = auto.from_pretrained(
+            with_safetensors(source, name=name),
+            config=config,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # a head for other labels; anything else is refused after it
+            use_safetensors=True,  # nothing is unpickled
+            revision=revision or "main",
+            trust_remote_code=code_allowed(),
+            **execution,
+        )
+    new = set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]}
+    _check_encoder(name, model, {key for key in new if not but or but not in key})
+    return model, new, sorted(report["unexpected_keys"])
 
 
 @contextmanager
-def _loading(name: str) -> Iterator[None]:
+def loading(name: str, source: str) -> Iterator[None]:
     """Inside, transformers is quiet and its errors become a ConfigError that names the model."""
     from safetensors import SafetensorError
 
@@ -114,18 +129,28 @@ def _loading(name: str) -> Iterator[None]:
         with configuration.quiet_transformers():
             yield
     except (OSError, ValueError, ImportError, SafetensorError) as error:
-        text = str(error).strip() or type(error).__name__
-        raise ConfigError(f"model.name: cannot load {name!r}: {text.splitlines()[0]}") from error
+        raise ConfigError(f"model.name: cannot load {name!r}: {why_not_loaded(source, error)}") from error
 
 
 def _check_encoder(name: str, model: Any, new: set[str]) -> None:
     """Refuse other new weights than a head, which is what we came for, and a pooler, which many lack."""
-    lacking = [key for key in new if key.startswith(encoder_prefix(model)) and ".pooler." not in f".{key}"]
+    heads = re.compile(r"(^|\.)(pooler|qa_outputs)\.")  # T5's head for answers has no prefix of its own
+    lacking = [key for key in new if key.startswith(encoder_prefix(model)) and not heads.search(key)]
     if lacking:
         raise ConfigError(
             f"model.name: {name!r} lacks {len(lacking)} weights of the encoder of {type(model).__name__} or "
             f"has them in another shape ({listed(sorted(lacking))}); its config.json does not belong "
             "to its weights"
+        )
+
+
+def _refuse_new(name: str, model: Any, new: set[str]) -> None:
+    # A bare encoder's pooler is not asked for.
+    untrained = sorted(key for key in new if model.base_model is not model or ".pooler." not in f".{key}")
+    if untrained:
+        raise ConfigError(
+            f"model.name: {name!r} lacks {listed(untrained)} of {type(model).__name__}: random weights; take "
+            "a model that was trained for this task, train it (runwright train), or --allow-new-weights"
         )
 
 

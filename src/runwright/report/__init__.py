@@ -1,1 +1,1 @@
-"""Log, progress, plots, tables, pages and the final summary of a run."""
+"""Log, progress, tables, pages and the final summary of a run."""

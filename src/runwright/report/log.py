@@ -23,16 +23,18 @@ _FILE_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 @contextmanager
-def run_logging(folder: Path, *, first: bool, redact: Callable[[str], str] = str) -> Iterator[None]:
+def run_logging(
+    folder: Path, *, first: bool, redact: Callable[[str], str] = str, level: str = "info"
+) -> Iterator[None]:
     """Log to the terminal and `folder`/log.txt until the end of the block, then as before.
 
-    The first process shows our messages from INFO on and everyone's warnings, and writes `log.txt` with ours
-    from DEBUG on; the others show errors only. `redact` is applied to each line before it is written.
+    The first process shows our messages from `level` on and everyone's warnings, and writes `log.txt` with
+    ours from DEBUG on; the others show errors only. `redact` is applied to each line before it is written.
     """
     importlib.import_module("transformers.utils.logging")  # it sets up its own log when it is imported
     root, ours = logging.getLogger(), logging.getLogger(OURS)
     with ExitStack() as stack:
-        handlers = [_terminal(logging.INFO if first else logging.ERROR, redact)]
+        handlers = [_terminal(level.upper() if first else "ERROR", redact)]
         if first:
             file = logging.FileHandler(folder / FILE_NAME, encoding="utf-8", errors="backslashreplace")
             file.setFormatter(_Redacting(redact, _FILE_FORMAT))
@@ -75,7 +77,7 @@ class _Redacting(logging.Formatter):
         return plain(self._redact(super().format(record)))
 
 
-def _terminal(level: int, redact: Callable[[str], str]) -> logging.Handler:
+def _terminal(level: str, redact: Callable[[str], str]) -> logging.Handler:
     shared = console()
     if shared.is_terminal:
         handler: logging.Handler = RichHandler(

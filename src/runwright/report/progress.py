@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -34,6 +36,7 @@ OnProgress = Callable[..., None]
 class Progress(ExitStack):
     """Shows stages of a run as they go on; a context manager, and so is each stage.
 
+    `mode` is auto, epochs (lines alone, of training one an epoch) or off (results alone).
     `with progress.starting("reading rows") as on_progress:` then `on_progress(20_000)`;
     `with progress.training(total=1000, done=200):` then `progress.step(201, 1000, {"loss": 0.5})`;
     `with progress.counting("evaluate test", total=3000) as on_progress:` then `on_progress(64, 3000)`.
@@ -44,14 +47,17 @@ class Progress(ExitStack):
         *,
         enabled: bool,
         console: Console | None = None,
+        mode: str = "auto",
         stages_before: int = 0,
         say: Callable[[str], object] | None = None,
     ) -> None:
         super().__init__()
-        self._enabled = enabled
+        self._enabled, self._keeps = enabled and mode != "off", enabled
+        self._by_epoch = mode == "epochs"
         self._num_stages = stages_before
         self._say = say or logger.info  # before the log is set up nobody would see that
         self._console = console or shared_console()
+        self._is_live = self._console.is_terminal and not self._by_epoch
         self._bars: Bars | None = None
         self._kept: list[str] = []
         self._cell: Any = None  # the output of a notebook's cell that is replaced as training goes on
@@ -59,11 +65,13 @@ class Progress(ExitStack):
         """Show the step of training with metrics in the order of their importance."""
 
     @contextmanager
-    def training(self, *, total: int, done: int = 0) -> Iterator[None]:
-        """The stage of `step`, from the step `done` on."""
+    def training(self, *, total: int, done: int = 0, steps_per_epoch: int | None = None) -> Iterator[None]:
+        """The stage of `step`, from the step `done` on; of a stream nobody knows the steps of an epoch."""
         stage = self.counting("train", total=total, done=done, unit="step")
+        if self._enabled and self._by_epoch and steps_per_epoch:
+            stage = nullcontext(_epoch_lines(total, steps_per_epoch))
         with ExitStack() as until_first_step, stage as show:
-            if self._enabled and not self._console.is_terminal:
+            if self._enabled and not self._is_live:
                 until_first_step.enter_context(_ticking(lambda: f"train: step {done}/{total}", self._say))
 
             def step(*values: Any) -> None:
@@ -78,9 +86,9 @@ class Progress(ExitStack):
 
     def keep(self, line: str) -> None:
         """Show a line that stays: in the log, in a notebook above the progress of training."""
-        if self._enabled:
+        if self._keeps:
             self._kept.append(line)
-            self._note(line) if self._console.is_jupyter else logger.info(line)
+            self._note(line) if self._enabled and self._console.is_jupyter else logger.info(line)
 
     def _note(self, line: str) -> None:
         """Show a line in a notebook's cell, below those that stay, in the place of the one before."""
@@ -97,7 +105,7 @@ class Progress(ExitStack):
         """A stage before the first step; without a terminal a line at once and every few seconds."""
         self._num_stages += 1
         title = f"[{self._num_stages}/{NUM_STAGES}] {name}"
-        if not self._enabled or self._console.is_terminal:
+        if not self._enabled or self._is_live:
             with self.counting(title) as on_progress:
                 yield on_progress
             return
@@ -117,7 +125,7 @@ class Progress(ExitStack):
         """Any other stage, such as an evaluation below training; without a total, examples are counted."""
         if not self._enabled:
             yield _ignore
-        elif not self._console.is_terminal:
+        elif not self._is_live:
             note = self._note if self._console.is_jupyter else None
             yield _lines(name, start=done, unit=unit, note=note if unit == "step" else None)
         else:
@@ -193,6 +201,22 @@ def _lines(name: str, *, start: int, unit: str, note: Callable[[str], None] | No
         if done < total and rate > 0:
             words.append(f"{duration((total - done) / rate)} left")
         say(", ".join(words))
+
+    return show
+
+
+def _epoch_lines(total: int, steps_per_epoch: int) -> OnProgress:
+    """A line after the last step of each epoch, with the mean loss of its steps."""
+    losses: list[float] = []
+
+    def show(done: int, _total: int | None = None, metrics: Mapping[str, float] | None = None) -> None:
+        shown = dict(metrics or {})
+        losses.append(shown.get("loss", math.nan))
+        if not done % steps_per_epoch or done == total:
+            words = [f"epoch {done / steps_per_epoch:.4g}: step {done}/{total}"]
+            words += [f"{name} {short(value)}" for name, value in (shown | {"loss": fmean(losses)}).items()]
+            losses.clear()
+            logger.info(", ".join(words))
 
     return show
 

@@ -18,7 +18,14 @@ from rich.text import Text
 from runwright.config.addresses import to_address, to_path
 from runwright.errors import plain
 from runwright.report.tables import strict
-from runwright.report.terminal import duration, number_text, plain_table, print_table, result_console
+from runwright.report.terminal import (
+    duration,
+    number_text,
+    plain_table,
+    print_facts,
+    print_table,
+    result_console,
+)
 from runwright.store import write_json
 from runwright.types import Interval, RunResult
 
@@ -35,7 +42,6 @@ class RunSummary(RunResult):
     before: Mapping[str, float] = field(default_factory=dict)  # metrics before the first update, if measured
     references: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # published: column -> metric
     seconds: Mapping[str, float]  # data, train, evaluate, save; all
-    num_examples: int  # trained on, each as often as it was seen
     real_tokens: int
     padded_tokens: int  # real ones and padding
     peak_memory_bytes: int
@@ -47,11 +53,13 @@ class RunSummary(RunResult):
 
     @property
     def rates(self) -> dict[str, float]:
-        """Samples and real tokens a second of training, and the share of padding, where they were counted."""
-        rates, seconds = {}, self.seconds.get("train", 0.0)
-        if seconds > 0 and self.num_examples:
-            rates["samples_per_second"] = self.num_examples / seconds
-            rates["real_tokens_per_second"] = self.real_tokens / seconds
+        """Samples, steps and real tokens a second of training, its FLOPs, and the share of padding."""
+        rates, speed = {}, self.speed
+        if speed.seconds > 0 and speed.num_samples:
+            rates["samples_per_second"] = speed.samples_per_second
+            rates["steps_per_second"] = speed.steps_per_second
+            rates["real_tokens_per_second"] = self.real_tokens / speed.seconds
+            rates["flops"] = speed.flops
         if self.padded_tokens:
             rates["padding_share"] = 1 - self.real_tokens / self.padded_tokens
         return rates
@@ -88,10 +96,7 @@ def print_summary(summary: RunSummary, *, console: Console | None = None) -> Non
         console=console,
     )
     console.print()
-    # Paths and commands are for copying: never wrapped by us.
-    for label, text in (*_effort(summary), *_files(summary), *_next_commands(summary)):
-        style = "bold yellow" if label == "warning" else "dim"
-        console.print(Text.assemble((f" {label:<12}", style), text), soft_wrap=True)
+    print_facts([*_effort(summary), *_files(summary), *_next_commands(summary)], console=console)
 
 
 def print_metrics(

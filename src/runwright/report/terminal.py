@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from rich.box import SIMPLE_HEAD
@@ -39,6 +39,23 @@ def plain_table(*columns: Column | str) -> Table:
     return Table(*columns, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
 
 
+def table_of(
+    headings: Sequence[str],
+    rows: Iterable[Iterable[str | Text]],
+    *,
+    right: Collection[str] = (),
+    wraps: Collection[str] = (),
+) -> Table:
+    """A table without an edge; columns of `right` hold numbers, cells of `wraps` may take several lines."""
+    table = plain_table()
+    for name in headings:
+        heading, justify = Text(name.replace("/", "/\n")), "right" if name in right else "left"
+        table.add_column(heading, justify=justify, no_wrap=name not in wraps, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    return table
+
+
 def print_table(table: Table, *, console: Console, above: int = 0, below: int = 0, left: int = 0) -> None:
     """Print a table without an edge; on a terminal that is too narrow for it a block of lines for each row.
 
@@ -57,18 +74,28 @@ def print_table(table: Table, *, console: Console, above: int = 0, below: int = 
     console.width = wide
 
 
+def print_facts(facts: Iterable[tuple[str, str]], *, console: Console) -> None:
+    """Print labels and texts, a line each; paths and commands are for copying: never wrapped by us."""
+    for label, text in facts:
+        style = "bold yellow" if label == "warning" else "dim"
+        console.print(Text.assemble((f" {label:<12}", style), text), soft_wrap=True)
+
+
 def _needed(column: Column) -> int:
-    """The characters of the widest cell; of a column that may wrap those of its longest word."""
+    """The characters of the widest cell; of a column that may wrap those of its longest word.
+
+    Cells that may be cut need none.
+    """
     if column.width is not None:
         return column.width
-    texts = [str(_text(cell)) for cell in (column.header, *column.cells)]
+    texts = [str(text) for text in map(_text, (column.header, *column.cells)) if text.overflow is None]
     parts = [part for text in texts for part in (text.splitlines() if column.no_wrap else text.split())]
     return max([column.min_width or 0, *map(cell_len, parts)])
 
 
 def _blocks(table: Table) -> Iterator[Text]:
     """For each row its first cell, then each other value on a line of its own after its heading."""
-    headings = [_text(column.header).plain for column in table.columns]
+    headings = [_text(column.header).plain.replace("\n", "") for column in table.columns]
     for row in zip(*(column.cells for column in table.columns), strict=True):
         title, *values = map(_text, row)
         yield Text.assemble((f"{headings[0]} ".lstrip(), "dim"), (title.plain, "bold"))
@@ -127,8 +154,10 @@ class EvaluationTable:
 
     Metrics of the split that chooses the best step: the choosing one, also of other splits, loss, others.
 
-    What 80 columns have no room for is in the journal alone, as are metrics of groups.
+    What 80 columns have no room for, as metrics of groups, is in `details` of the last evaluation.
     """
+
+    details = ""
 
     def __init__(self, *, split: str, metric: str) -> None:
         self._split, self._metric, self._num_lines = split, metric, 0
@@ -143,14 +172,34 @@ class EvaluationTable:
             if split != self._split and self._metric in metrics:
                 values[f"{split.removeprefix(f'{self._split}_')}/{self._metric}"] = metrics[self._metric]
         values |= {name: value for name, value in of_split.items() if "/" not in name}
-        head, line = f"{'step':>8}", f"{step:>8,}"
+        head, line, num_shown = f"{'step':>8}", f"{step:>8,}", 0
         for name, value in values.items():
             width = 2 + max(8, len(name))
             if len(head) + width <= LOG_WIDTH - len(BEST):
                 head, line = f"{head}{name:>{width}}", f"{line}{number_text(value):>{width}}"
+                num_shown += 1
+        has_more = sum(map(len, by_split.values())) > num_shown
+        self.details = f"step {step:,}:\n{_details(by_split)}" if has_more else ""
         if self._num_lines == 0:
             yield f"evaluations of {self._split}:"
         if self._num_lines % HEAD_EVERY == 0:
             yield head
         self._num_lines += 1
         yield line + (BEST if is_best else "")
+
+
+def _details(by_split: Mapping[str, Mapping[str, float]]) -> str:
+    """All metrics as a table: a line for each metric, a column for each split and each of its groups."""
+    columns: dict[str, dict[str, str]] = {}
+    for split, metrics in by_split.items():
+        for name, value in metrics.items():
+            metric, _, group = name.partition("/")
+            columns.setdefault(f"{split}/{group}".rstrip("/"), {})[metric] = number_text(value)
+    names = list(dict.fromkeys(metric for column in columns.values() for metric in column))
+    texts = [["", *names], *([head, *(by.get(name, "") for name in names)] for head, by in columns.items())]
+    widths = [max(map(len, column)) for column in texts]
+    lines = []
+    for name, *cells in zip(*texts, strict=True):
+        padded = (f"  {cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        lines.append(f"{name:<{widths[0]}}" + "".join(padded))
+    return "\n".join(lines)

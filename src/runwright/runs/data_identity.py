@@ -19,9 +19,8 @@ from runwright.dataset.fingerprint import FILE_NAME, RowRecord, read_trained, ro
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.addresses import file_fingerprint
 from runwright.errors import CheckpointError, listed, shown
-from runwright.report.page.records import read_json
 from runwright.runs.resume import differences
-from runwright.store import local_path, write_json
+from runwright.store import local_path, read_json, write_json
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import UNREPEATABLE, read_curves
 from runwright.trainer.checkpoint import list_checkpoints
@@ -39,7 +38,8 @@ def record_data(
     folder: Path, config: Mapping[str, Any], data: LoadedData, task: Any, *, changed: bool
 ) -> Path:
     """Write data.json and rows.npz; the first. `changed`: the run was trained on other data before."""
-    if _read(folder).get("fingerprints") != data.fingerprints or not (folder / FILE_NAME).is_file():
+    before = read_json(folder / DATA_FILE).get("fingerprints")
+    if before != data.fingerprints or not (folder / FILE_NAME).is_file():
         fingerprint.write_row_hashes(
             folder, data.splits, trained_before=read_trained(folder) if changed else None
         )
@@ -59,7 +59,7 @@ def record_data(
 
 def recorded_rows(folder: Path) -> RowRecord:
     """The rows of a run as it recorded them."""
-    record, hashes = _read(folder), fingerprint.read_row_hashes(folder)
+    record, hashes = read_json(folder / DATA_FILE), fingerprint.read_row_hashes(folder)
     return RowRecord(
         fingerprints=record.get("fingerprints", {}), columns=record.get("columns", {}), hashes=hashes
     )
@@ -99,7 +99,7 @@ def check_data(
     allowed = granted().changed_data
     refused = "\n  ".join(changes)
     if changes and allowed:  # the weights must fit all the same
-        states = _read(folder).get("learned", {}), task.state_dict()
+        states = read_json(folder / DATA_FILE).get("learned", {}), task.state_dict()
         old, new = (len(state.get("label_names", ())) for state in states)
         refused = f"{new} classes, and the model has {old}" if old and old != new else ""
     if reasons := next(filter(None, ranks.gather(refused.encode())), b""):
@@ -114,7 +114,7 @@ def check_data(
 
 def data_changes(folder: Path, config: Mapping[str, Any], data: LoadedData, task: Any) -> list[str]:
     """Changes of the rows of each split and of what the task learned, then the files that changed."""
-    record = _read(folder)
+    record = read_json(folder / DATA_FILE)
     before = record.get("fingerprints")
     if before is None:
         return []
@@ -183,7 +183,8 @@ def evaluation_warnings(
     others = [split for split in other_splits(data, before.fingerprints) if split in splits]
     now = rows_of(data, splits=others)
     changes = row_changes(before, now) if own and before.fingerprints else {}
-    edited = _edited(_read(folder).get("files", {}), _hash_files(config, data)) if changes else []
+    files = read_json(folder / DATA_FILE).get("files", {})
+    edited = _edited(files, _hash_files(config, data)) if changes else []
     held_out = any((config["dataset"].get("holdout") or {}).values())
     trained, none, warnings = read_trained(folder), np.empty(0, dtype=np.uint64), {}
     for split in others:
@@ -219,7 +220,3 @@ def _count_earlier(rows: RowRecord, split: str, earlier: Mapping[str, np.ndarray
         if inside.any():
             counts.append(f"{inside.sum()}{'' if counts else f' of its {total} rows were'} in {name}")
     return ", ".join(counts)
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    return read_json(folder / DATA_FILE)

@@ -42,7 +42,7 @@ def evaluate_split(
 ) -> Evaluation:
     """Predictions and metrics of one split; with `tunes` the task first tunes its option on them.
 
-    `run` is a `Run`, or another record with `options`, `metrics`, `ranks`, `progress` and `stop`.
+    `run` is a `Run`, or another record with `options`, `metrics`, `ranks`, `progress`, `stop` and `speed`.
     """
     with run.progress.counting(f"evaluate {split}", total=len(examples)) as on_progress:
         predictions = predict(
@@ -53,6 +53,7 @@ def evaluate_split(
             ranks=run.ranks,
             on_progress=on_progress,
             stop=run.stop,
+            speed=getattr(run, "speed", None),
         )
     if tunes and task.tuned_option:
         task.tune(predictions, rows)

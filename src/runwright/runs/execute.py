@@ -24,6 +24,7 @@ from runwright.config.redaction import Redactor, reveal
 from runwright.config.targets import instantiate
 from runwright.errors import CheckpointError, ConfigError, RunwrightError
 from runwright.model.padding_free import is_padding_free
+from runwright.model.parameters import count_but_embeddings
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, print_summary
@@ -35,8 +36,9 @@ from runwright.runs.folder import CONFIG_FILE, read_config, read_run, read_saved
 from runwright.runs.record import TASK_FILE, Run
 from runwright.runs.resume import check_identity, config_hash
 from runwright.store import file_sha256, write_json
+from runwright.sweep import trial
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
-from runwright.tracker.console import Silent
+from runwright.tracker.console import JournaledTracker
 from runwright.trainer import environment
 from runwright.trainer.checkpoint import CheckpointStore, Snapshot, list_checkpoints, load, read_identity
 from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag, catch_signals
@@ -47,7 +49,7 @@ from runwright.trainer.processes import end_ranks, open_store
 from runwright.trainer.sharding import gathered, release
 from runwright.trainer.step import Stepper, StepResult
 from runwright.trainer.stream import StreamBatches
-from runwright.types import RunResult
+from runwright.types import RunResult, Speed
 from runwright.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -80,13 +82,15 @@ def _execute(folder: Path) -> RunResult:
     config = reveal(read_saved(folder), but="tracker" if environment.rank() else "")
     options, first = build.build_options(config), not environment.rank()
     with (
-        run_logging(folder, first=first, redact=Redactor().text),
-        Progress(enabled=first, stages_before=1) as progress,
+        run_logging(folder, first=first, redact=Redactor().text, level=config["log"]["level"]),
+        Progress(enabled=first, mode=config["log"]["progress"], stages_before=1) as progress,
     ):
         with progress.starting("starting the processes"):
             num_threads = options.num_threads or environment.share_of_cores(environment.local_world_size())
             ranks = build.join_ranks(config, num_threads=num_threads)
-        tracker = instantiate(config["tracker"], group="tracker", key="tracker") if first else Silent()
+        tracker = JournaledTracker(system_every_seconds=None)  # never started, it records nothing
+        if first:
+            tracker = instantiate(config["tracker"], group="tracker", key="tracker")
         with catch_signals(StopFlag(at_once=True)) as stop:
             run = Run(
                 folder=folder,
@@ -121,7 +125,7 @@ def _guarded(run: Run) -> RunResult:
             record.finish_recording(run, "KILLED" if killed else "FAILED", error=error)
         raise
     if run.ranks.is_first:
-        record.finish_recording(run, "FINISHED")
+        record.finish_recording(run, "PRUNED" if run.is_pruned else "FINISHED")
     if summary is not None:
         print_summary(summary)
     return result
@@ -129,38 +133,56 @@ def _guarded(run: Run) -> RunResult:
 
 def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, RunSummary | None]:
     """The result, and on the first rank the summary to print."""
-    run.metrics = build.build_metrics(run.config, positive=prepared.task.positive)
+    run.metrics = build.build_metrics(run.config, task=prepared.task)
     judged = {split: rows for split, rows in prepared.data.splits.items() if split != "train"}
     run.notes = build.metric_notes(run.config, prepared.task, judged)
     if run.ranks.is_first:
         record.describe_data(run, prepared)
     state, model = _train(run, prepared)
+    if run.is_pruned:
+        run.tracker.log_tags({"pruned_at_step": str(state.step)})
+        return _result(run, state, model, best_step=state.best_step, metrics={}), None
     best_step = _restore_best(run, state, model)
     if state.undefined_evaluations:
         run.notes.append(_undefined_best(run.options, state))
         logger.warning("%s", run.notes[-1])
     evaluations = _evaluate_best(run, prepared, model, step=state.step)
     metrics = {split: evaluation.metrics for split, evaluation in evaluations.items()}
-    result = RunResult(
-        run_id=run.run_id,
-        folder=run.folder,
-        global_step=state.step,
-        training_loss=state.loss_sum / max(state.step, 1),
-        metrics={f"{split}/{name}": value for split in metrics for name, value in metrics[split].items()},
-        intervals={},
-        best_step=best_step,
-        ledger=state.ledger,
-        paths={},
-    )
+    named = {f"{split}/{name}": value for split in metrics for name, value in metrics[split].items()}
+    result = _result(run, state, model, best_step=best_step, metrics=named)
     effort = record.measure_effort(run)
     if not run.ranks.is_first:
-        return result, None  # nobody waits for the first one's files and plots: they may take long
+        return result, None  # nobody waits for the first one's files: they may take long
     result = record.write_results(run, prepared, model, evaluations, result)
     # From the start_time in run.json, and finish_recording writes the matching end_time: the summary and
     # `runwright runs` show the same duration.
     entry = read_run(run.folder)
     run.seconds["all"] = time.time() - entry["start_time"] - entry.get("idle_seconds", 0.0)
     return result, record.record_summary(run, state, result, effort=effort)
+
+
+def _result(
+    run: Run, state: TrainingState, model: Any, *, best_step: int | None, metrics: dict[str, float]
+) -> RunResult:
+    """The result of a training, before its files are written."""
+    return RunResult(
+        run_id=run.run_id,
+        folder=run.folder,
+        global_step=state.step,
+        training_loss=state.loss_sum / max(state.step, 1),
+        metrics=metrics,
+        intervals={},
+        best_step=best_step,
+        ledger=state.ledger,
+        paths={},
+        speed=Speed(
+            seconds=state.train_seconds,
+            num_samples=state.num_examples,
+            num_steps=state.step,
+            num_tokens=state.real_tokens,
+            flops_per_token=6.0 * count_but_embeddings(model),
+        ),
+    )
 
 
 # --- training ---------------------------------------------------------------------------------------------
@@ -177,8 +199,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         stepper = build.build_stepper(run.config, model=make_model(), task=task, ranks=run.ranks)
     attention = "padding_free" if is_padding_free(stepper.model) else "padded"
     if run.ranks.is_first:
-        record.record_models(run)
-        run.tracker.log_tags({"attention": attention})
+        record.record_models(run, attention=attention)
     batches = build.build_batches(run.config, prepared, ranks=run.ranks, padded=attention == "padded")
     plan = make_plan(options, steps_per_epoch=batches.steps_per_epoch)
     scheduler = build.build_scheduler(run.config, stepper.optimizer, total_steps=plan.total_steps)
@@ -192,12 +213,6 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         batches.resume(state.stream)
     table = EvaluationTable(split=splits.best or USUAL, metric=options.best_metric)
 
-    def show(state: TrainingState, by_split: Mapping[str, Mapping[str, float]]) -> None:
-        for line in table.lines(state.step, by_split, is_best=state.best_step == state.step):
-            run.progress.keep(line)
-        if run.ranks.is_first and run.samples:
-            record.record_samples(run, state.step)
-
     loop = Loop(
         batches=batches,
         stepper=stepper,
@@ -210,10 +225,11 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         evaluate=partial(_validate, run, prepared, stepper, splits) if splits.best else None,
         best_split=splits.best or USUAL,
         on_step=partial(_show_step, run, plan.total_steps),
-        on_evaluation=show,
+        on_evaluation=partial(_after_evaluation, run, table, splits.best or USUAL),
+        is_given_up=lambda: run.is_pruned,
     )
     run.stop.at_once = False
-    with run.progress.training(total=plan.total_steps, done=state.step):
+    with run.progress.training(total=plan.total_steps, done=state.step, steps_per_epoch=plan.steps_per_epoch):
         code = loop.run(state)
     checkpoints.wait()
     run.ranks.barrier()  # the others read what the first one wrote
@@ -225,6 +241,26 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     if code == TIME_LIMIT:
         logger.info("trainer.max_minutes reached after step %d of %d", state.step, plan.total_steps)
     return state, release(stepper.model, make_model)
+
+
+def _after_evaluation(
+    run: Run,
+    table: EvaluationTable,
+    best: str,
+    state: TrainingState,
+    by_split: Mapping[str, Mapping[str, float]],
+) -> None:
+    """Show an evaluation, and let the pruner of a sweep judge it; `best` is the split that it goes by."""
+    for line in table.lines(state.step, by_split, is_best=state.best_step == state.step):
+        run.progress.keep(line)
+    if table.details:
+        logger.debug("all metrics of %s", table.details)  # for log.txt
+    if run.ranks.is_first and run.samples:
+        record.record_samples(run, state.step)
+    if trial.in_trial() and state.step:
+        value = by_split[best][run.options.best_metric]
+        given_up = run.ranks.is_first and trial.is_given_up(state.step, value)
+        run.is_pruned = any(run.ranks.per_rank(int(given_up)))
 
 
 def _load_newest(run: Run, prepared: build.Prepared) -> tuple[Path, Snapshot] | None:
@@ -287,7 +323,9 @@ def _evaluate_best(
 ) -> dict[str, Evaluation]:
     """Evaluations of every split but train with the best weights; what the task tuned on them is recorded."""
     began = time.monotonic()
-    splits = [split for split in prepared.examples if split != "train"]
+    # A search must not see the rows that the chosen model is judged on in the end.
+    hidden = "test" if trial.in_trial() else "train"
+    splits = [split for split in prepared.examples if split != "train" and not split.startswith(hidden)]
     try:
         best = choose_splits(splits, best_split=run.options.best_split).best
         evaluations = evaluate_splits(run, prepared, model, splits, best=best)

@@ -185,7 +185,13 @@ def resolve_run(
     named = {run: record for run, record in runs.items() if not name or run.parent.name == name}
     if latest == LATEST and named:
         return _newest(text, named, needs).resolve()
-    matches = [folder for folder, record in runs.items() if text and _is_called(folder, record, text)]
+
+    def is_called(folder: Path, run_id: str) -> bool:
+        short = folder.name.rpartition("-")[2]
+        is_id = short.startswith(text) or (text.startswith(short) and run_id.startswith(text))
+        return is_id or text in (folder.name, f"{folder.parent.name}/{folder.name}")
+
+    matches = [run for run, record in runs.items() if text and is_called(run, str(record.get("run_id")))]
     if len(matches) == 1:
         return matches[0].resolve()
     if matches:
@@ -254,12 +260,6 @@ def this_process() -> dict[str, Any]:
     file = Path("/proc/sys/kernel/random/boot_id")  # not on macOS
     boot = file.read_text(encoding="ascii").strip() if file.is_file() else ""
     return {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot}
-
-
-def _is_called(folder: Path, record: Mapping[str, Any], text: str) -> bool:
-    short = folder.name.rpartition("-")[2]
-    is_id = short.startswith(text) or (text.startswith(short) and str(record.get("run_id")).startswith(text))
-    return is_id or text in (folder.name, f"{folder.parent.name}/{folder.name}")
 
 
 def _newest(text: str, runs: Mapping[Path, Mapping[str, Any]], needs: Need | None) -> Path:

@@ -1,4 +1,4 @@
-"""Files that a run leaves in its folder: best model, predictions, tables and plots."""
+"""Files that a run leaves in its folder: best model, predictions, tables, and charts for its page."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,7 @@ from safetensors import SafetensorError
 from runwright.metric.bootstrap import bootstrap_interval
 from runwright.predictions import select
 from runwright.report.page import charts
-from runwright.report.page.records import NUMBERS_FILE
-from runwright.report.plots import save_plots
+from runwright.report.page.records import CHARTS_FILE
 from runwright.report.tables import class_report, group_rows, write_records
 from runwright.store import folder_whole, write_json
 from runwright.trainer.batches import derive_seed
@@ -133,50 +133,20 @@ def write_samples(folder: Path, step: int, samples: Mapping[str, Sequence[Mappin
     return files
 
 
-def write_plots(
-    folder: Path, *, prepared: Any, evaluations: Mapping[str, Evaluation], curves: Any, best_step: int | None
-) -> dict[str, Path]:
-    """plots/*.png: curves, the data, and for each evaluated split predictions against labels."""
-    plots, task = folder / "plots", prepared.task
-    plots.mkdir(exist_ok=True)
-    numbers = charts.data_numbers(
-        {split: examples.column("full_length") for split, examples in prepared.examples.items()},
-        max_length=task.max_length,
-        class_counts={
-            split: counts
-            for split, rows in prepared.data.splits.items()
-            if (counts := task.label_counts(rows, split=split)) is not None
-        },
-        labels=task.label_names,
-    )
-    if numbers["lengths"]:  # the page of the run draws them again
-        write_json(plots / NUMBERS_FILE, numbers)
-    rate = {name: curve for name, curve in curves.items() if name == "train/learning_rate"}
-    panels: dict[str, list[charts.Chart | None]] = {
-        "loss": [charts.loss_chart(curves, best_step=best_step)],
-        "learning_rate": [*charts.training_charts(rate)],
-        "metrics": [*charts.metric_charts(curves, best_step=best_step)],
-        "lengths": [charts.lengths_chart(numbers)],
-        "classes": [charts.classes_chart(numbers)],
+def write_charts(folder: Path, *, prepared: Any) -> None:
+    """charts.json: lengths of the texts and shares of the classes in each split, for the run's page."""
+    task = prepared.task
+    lengths = {split: examples.column("full_length") for split, examples in prepared.examples.items()}
+    counts = {
+        split: found
+        for split, rows in prepared.data.splits.items()
+        if (found := task.label_counts(rows, split=split)) is not None
     }
-    for split, evaluation in evaluations.items():
-        for name, rows in task.tables(evaluation.predictions).items():
-            if rows and charts.THRESHOLD in rows[0]:
-                title = f"Metrics at each threshold, {split}"
-                panels[f"{name}_{split}"] = [charts.threshold_chart(title, rows)]
-        if (compared := task.comparison(evaluation.predictions)) is not None:
-            predicted, expected = compared
-            chart = charts.prediction_chart(
-                split,
-                predicted,
-                expected,
-                labels=task.label_names,
-                groups=evaluation.predictions.groups,
-                group_names=task.group_names,
-            )
-            kind = "regression" if chart and chart.kind == "scatter" else "confusion"
-            panels[f"{kind}_{split}"] = [chart]
-    return {f"plots/{name}": path for name, path in save_plots(plots, panels).items()}
+    drawn = {
+        "lengths": charts.lengths_chart(lengths, max_length=task.max_length),
+        "classes": charts.classes_chart(counts, task.label_names),
+    }
+    write_json(folder / CHARTS_FILE, {name: asdict(chart) for name, chart in drawn.items() if chart})
 
 
 def _records(predictions: Any, indices: Iterable[int], *, rows: Any, task: Any) -> Iterator[dict[str, Any]]:
@@ -187,6 +157,8 @@ def _records(predictions: Any, indices: Iterable[int], *, rows: Any, task: Any) 
         record: dict[str, Any] = {"row_id": row["row_id"]}
         record |= {column: row[column] for column in task.columns_in(row)}
         record |= task.describe(predictions, index, row=row, all_scores=False)
+        if task.problem == "multi_label":  # to the last digit: rounded ones have ties that move a ROC-AUC
+            record["scores"] = dict(zip(task.label_names, predictions.scores[index].tolist(), strict=True))
         if predictions.losses is not None:
             record["loss"] = float(predictions.losses[index])
             if predictions.loss_counts is not None:  # of a sum over tokens or words

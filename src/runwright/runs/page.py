@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 from statistics import fmean
 from typing import Any
 
-from rich.table import Column
-from rich.text import Text
-
 from runwright.errors import ConfigError
 from runwright.report import terminal
-from runwright.report.page import records
 from runwright.report.page.document import save
-from runwright.report.page.records import RunRecord
+from runwright.report.page.records import RunRecord, numbers_of
 from runwright.report.page.run_page import run_page
 from runwright.report.page.sweep_page import Job, sweep_page
 from runwright.report.summary import REPORT_NAME, shown_path
-from runwright.report.terminal import duration, mean_text, plain_table, result_console
+from runwright.report.terminal import duration, mean_text, print_facts, result_console, table_of
 from runwright.runs.folder import CONFIG_FILE, RUN_FILE, read_config, resolve_run
+from runwright.store import read_json
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
 
@@ -29,7 +25,6 @@ OUTCOME_FILE = "outcome.json"
 MAX_METRICS = 4
 SWEEPS = "sweeps"
 LATEST_SWEEP = "latest:sweeps"
-MAX_AT_THE_END = 25 * 2**20  # bytes of predictions: reading them takes about half a second
 
 
 def find(reference: str, *, output_dir: str = "outputs") -> tuple[Path, bool]:
@@ -52,34 +47,14 @@ def find(reference: str, *, output_dir: str = "outputs") -> tuple[Path, bool]:
 def write_report(folder: Path, *, is_sweep: bool, file: Path | None = None) -> Path:
     """Write the page; by default into the folder itself."""
     target = file or folder / REPORT_NAME
-    save(sweep_report(folder) if is_sweep else run_page(read_run_record(folder)), target)
+    if is_sweep:
+        page = sweep_report(folder)
+    else:
+        config, journal = read_config(folder / CONFIG_FILE), folder / JOURNAL_FILE
+        curves = read_curves(journal) if journal.is_file() else {}
+        page = run_page(RunRecord(folder, config=config, curves=curves))
+    save(page, target)
     return target
-
-
-def is_cheap(folder: Path) -> bool:
-    """Return True if the page of a run is made in less than a second, so that each run may end with it."""
-    return sum(file.stat().st_size for file in folder.glob("predictions/*.jsonl")) <= MAX_AT_THE_END
-
-
-def read_run_record(folder: Path) -> RunRecord:
-    """The files of a run, read as data."""
-    summary, journal = records.read_json(folder / "summary.json"), folder / JOURNAL_FILE
-    file = folder / CONFIG_FILE
-    return RunRecord(
-        folder=folder,
-        run=records.read_json(folder / RUN_FILE),
-        config=read_config(file),
-        config_text=file.read_text(encoding="utf-8"),
-        curves=read_curves(journal) if journal.is_file() else {},
-        summary=summary,
-        provenance=records.read_json(folder / "provenance.json"),
-        data=records.read_json(folder / "data.json"),
-        task=records.read_json(folder / "task.json"),
-        numbers=records.read_json(folder / "plots" / records.NUMBERS_FILE),
-        predictions=records.read_predictions(folder / "predictions"),
-        tables=records.read_tables(folder / "tables"),
-        metrics=records.numbers_of(summary.get("metrics")),
-    )
 
 
 def sweep_report(folder: Path) -> str:
@@ -100,7 +75,10 @@ def sweep_report(folder: Path) -> str:
 def read_jobs(sweep: Path, *, since: float = 0.0) -> list[Job]:
     """The jobs that have ended, best first; those that failed last."""
     files = [file for file in sweep.rglob(OUTCOME_FILE) if file.stat().st_mtime >= since - 1]
-    jobs = [_read_job(sweep, json.loads(file.read_text(encoding="utf-8"))) for file in files]
+    read = [_read_job(sweep, outcome) for file in files if (outcome := read_json(file))]
+    # A trial whose driver died goes on in the same run under another number.
+    last = {job.folder: job.number for job in sorted(read, key=lambda job: job.number)}
+    jobs = [job for job in read if job.folder is None or job.number == last[job.folder]]
     return sorted(jobs, key=lambda job: (job.exit_code != 0, job.rank, job.number))
 
 
@@ -109,8 +87,8 @@ def _read_job(sweep: Path, outcome: dict[str, Any]) -> Job:
     if folder and not (folder / CONFIG_FILE).is_file():  # the whole of outputs/ may have been moved since
         moved = sweep.parent.parent / folder.parent.name / folder.name
         folder = moved if moved.is_dir() else folder
-    summary = records.read_json(folder / "summary.json") if folder else {}
-    metrics = records.numbers_of(summary.get("metrics"))
+    summary = read_json(folder / "summary.json") if folder else {}
+    metrics = numbers_of(summary.get("metrics"))
     trainer = read_config(folder / CONFIG_FILE).get("trainer", {}) if folder and metrics else {}
     best_metric = str(trainer.get("best_metric", "loss"))
     splits = [name.partition("/")[0] for name in metrics if name.startswith("validation")]
@@ -122,7 +100,7 @@ def _read_job(sweep: Path, outcome: dict[str, Any]) -> Job:
         exit_code=outcome.get("exit_code", 1),
         reason=str(outcome.get("reason") or "").strip().partition("\n")[0][:200],
         # As `runwright runs` shows it: without the start of the process.
-        seconds=records.numbers_of(summary.get("seconds")).get("all", float(outcome.get("seconds", 0.0))),
+        seconds=numbers_of(summary.get("seconds")).get("all", float(outcome.get("seconds", 0.0))),
         folder=folder,
         metrics=dict(sorted(metrics.items(), key=lambda item: item[0].partition("/")[2] != best_metric)),
         metric=f"{trainer.get('best_split') or usual}/{best_metric}",
@@ -130,16 +108,18 @@ def _read_job(sweep: Path, outcome: dict[str, Any]) -> Job:
     )
 
 
+def objectives_of(sweep: Path, outcome: dict[str, Any]) -> dict[str, Any]:
+    """What a study judges a trial by: all its metrics, and as `value` the one that the best step went by."""
+    job = _read_job(sweep, outcome)
+    return {"metrics": dict(job.metrics), "value": job.metrics.get(job.metric)}
+
+
 def print_table(jobs: Sequence[Job], sweep: Path) -> None:
     """Print the jobs of a sweep, the best first, means over seeds, and what to do with the best one."""
     console = result_console()
     console.print(f"{len(jobs)} jobs")
     for rows in _tables(jobs):
-        table = plain_table(
-            *(Column(name.replace("/", "/\n"), no_wrap=name != "overrides") for name in rows[0])
-        )
-        for row in rows:
-            table.add_row(*map(Text, row.values()))
+        table = table_of(list(rows[0]), (row.values() for row in rows), wraps=["overrides"])
         terminal.print_table(table, console=console, below=1)
     lines = {"sweep": shown_path(sweep)}
     if (sweep / REPORT_NAME).is_file():
@@ -147,8 +127,7 @@ def print_table(jobs: Sequence[Job], sweep: Path) -> None:
     if jobs and jobs[0].metrics and jobs[0].folder:
         best = shown_path(jobs[0].folder)
         lines |= {"best": f"job {jobs[0].number}, {best}", "next": f"runwright evaluate {quote(best)}"}
-    for label, text in lines.items():
-        console.print(Text.assemble((f" {label:<12}", "dim"), text), soft_wrap=True)
+    print_facts(lines.items(), console=console)
 
 
 def _tables(jobs: Sequence[Job]) -> Iterator[list[dict[str, str]]]:

@@ -20,16 +20,15 @@ from runwright.config.permissions import granted
 from runwright.config.redaction import redact
 from runwright.dataset.first_look import describe
 from runwright.dataset.load import LoadedData
-from runwright.report.page.records import read_json
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, peak_memory_bytes, write_summary
 from runwright.runs import outputs
 from runwright.runs.data_identity import DATA_FILE, check_data, record_data
 from runwright.runs.folder import CONFIG_FILE, OVERRIDES_FILE, read_run, this_process, update_status
-from runwright.runs.page import is_cheap, write_report
+from runwright.runs.page import write_report
 from runwright.runs.resume import record_resume
 from runwright.runs.states import TRACEBACK_FILE, ended_runs, mark_all
-from runwright.store import cache_root, write_json
+from runwright.store import cache_root, read_json, write_json
 from runwright.tokenizer.trained import keep_trained
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
@@ -50,6 +49,7 @@ LOG_FILE = "log.txt"
 PROVENANCE_FILE = "provenance.json"
 MODELS_FILE = "models.json"
 SOURCE_FOLDER = "source"
+MAX_PREDICTIONS_BYTES = 25 * 2**20  # for a page at the end: reading them takes about half a second
 MAX_DEATHS_NAMED = 2  # of earlier runs that died; a reader of a log wants to know of its own
 
 
@@ -66,6 +66,7 @@ class Run:
     tracker: Tracker
     progress: Progress
     stop: StopFlag
+    is_pruned: bool = False  # given up by the pruner of a sweep
     checkpoint: tuple[Path, Snapshot] | None = None  # to resume from, until it is restored
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
     data_changes: list[str] = field(default_factory=list)  # since it was last trained, allowed by the user
@@ -96,7 +97,7 @@ def start_recording(run: Run) -> None:
     )
     # Of a resumed run the record has an earlier end, which is no longer so.
     earlier = dict.fromkeys(sorted({"end", "end_time", "error", "reason"} & record.keys()))
-    if "end_time" in record:  # until now nobody worked at it
+    if record.get("end_time"):  # until now nobody worked at it
         idle = record.get("idle_seconds", 0.0) + max(0.0, time.time() - record["end_time"])
         earlier["idle_seconds"] = idle
     update_status(run.folder, "RUNNING", **earlier, **this_process(), device=str(run.ranks.device))
@@ -186,8 +187,9 @@ def _record_changes(run: Run) -> None:
     run.tracker.log_tags({"data.changed": f"from step {step} on: {'; '.join(change['changes'])}"})
 
 
-def record_models(run: Run) -> None:
-    """Record the files that model and tokenizer were read from; they must be there by now."""
+def record_models(run: Run, *, attention: str) -> None:
+    """Record the files that model and tokenizer were read from, which must be there, and how texts run."""
+    run.tracker.log_tags({"attention": attention})
     write_json(run.folder / MODELS_FILE, redact(find_models(run.config, cache=cache_root())))
     run.tracker.log_artifact(run.folder / MODELS_FILE)
 
@@ -207,7 +209,7 @@ def write_results(
     evaluations: Mapping[str, Evaluation],
     result: RunResult,
 ) -> RunResult:
-    """Write best model, predictions, tables and plots; the result with its intervals and all files."""
+    """Write best model, predictions and tables; the result with its intervals and all files."""
     task, splits = prepared.task, prepared.data.splits
     paths = {"best": outputs.export_best(run.folder, model, prepared.tokenizer, task=task)}
     intervals: dict[str, Interval] = {}
@@ -216,7 +218,7 @@ def write_results(
         intervals |= outputs.intervals(
             evaluation,
             split=split,
-            metrics=run.metrics,
+            metrics=build.with_intervals(run.config, run.metrics),
             group_names=task.group_names,
             seed=run.config["seed"],
         )
@@ -224,13 +226,7 @@ def write_results(
     final = {curves.final_name(name): value for name, value in result.metrics.items()}
     best = result.global_step if result.best_step is None else result.best_step
     run.tracker.log_metrics(final, step=best)
-    paths |= outputs.write_plots(
-        run.folder,
-        prepared=prepared,
-        evaluations=evaluations,
-        curves=read_curves(run.folder / JOURNAL_FILE),
-        best_step=result.best_step,
-    )
+    outputs.write_charts(run.folder, prepared=prepared)
     about = outputs.about_model(run.config, task, splits, step=best)
     run.tracker.log_model(paths["best"], about=about)
     for name, path in paths.items():
@@ -257,7 +253,6 @@ def record_summary(
         before={name: float(at_start[name]) for name in result.metrics if name in at_start},
         references=run.config.get("references", {}),
         seconds=run.seconds,
-        num_examples=state.num_examples,
         real_tokens=state.real_tokens,
         padded_tokens=state.padded_tokens,
         peak_memory_bytes=peak_memory_bytes(),
@@ -280,7 +275,7 @@ def record_summary(
 
 def _write_page(run: Run) -> None:
     """Write report.html, where that takes less than a second; an error in it is no error of the run."""
-    if not is_cheap(run.folder):
+    if sum(file.stat().st_size for file in run.folder.glob("predictions/*.jsonl")) > MAX_PREDICTIONS_BYTES:
         logger.info("no report.html, since there are many predictions: runwright report %s", run.folder)
         return
     try:

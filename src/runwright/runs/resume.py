@@ -30,7 +30,7 @@ CHANGEABLE = (
     *LENGTHS,
     *("trainer.log_every_steps", "trainer.evaluate_every_steps", "trainer.evaluate_every_epochs"),
     *("trainer.save_every_steps", "trainer.save_every_epochs", "trainer.keep_checkpoints"),
-    *("trainer.num_threads", "tracker", "launch", "resume"),
+    *("trainer.num_threads", "tracker", "launch", "log", "resume"),
 )
 # Effect on the numbers of each part of a run's identity that is not as before.
 CONSEQUENCES = {
@@ -140,6 +140,11 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
     """
     config, changed = with_overrides(folder, overrides, allow_shadow=allow_shadow)
     stored = flatten(folders.read_config(folder / folders.CONFIG_FILE))
+
+    def is_place(key: str, new: Any) -> bool:  # what lies there is compared by its content once it is read
+        is_folder = key in folders.SOURCES and isinstance(new, str) and Path(new).expanduser().is_dir()
+        return is_folder or folders.PLACE.match(key) is not None
+
     raise_if_any(
         [
             Mistake(
@@ -149,7 +154,7 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
                 hint="without --resume it is a new run",
             )
             for key, (old, new) in changed.items()
-            if not is_changeable(key) and not same_data_elsewhere(key, new)
+            if not is_changeable(key) and not is_place(key, new)
         ]
     )
     return config
@@ -164,7 +169,10 @@ def resuming(folder: Path, config: Mapping[str, Any] | None) -> Iterator[None]:
     if config is None:
         yield
         return
-    _adopt_copy(folder)
+    runs = {run.resolve(): record for run, record in folders.whole_runs(folder.parents[1]).items()}
+    if folder in folders.find_copies(runs):  # what a copy does is not its original's, in MLflow too
+        folders.update_status(folder, runs[folder]["status"], run_id=uuid.uuid4().hex)
+        (folder / "mlflow.json").unlink(missing_ok=True)
     record = (folder / folders.RUN_FILE).read_bytes()
     files = [file for name in (folders.CONFIG_FILE, RESUMES_FILE) if (file := folder / name).is_file()]
     before = {file: file.read_text(encoding="utf-8") for file in files}
@@ -179,14 +187,6 @@ def resuming(folder: Path, config: Mapping[str, Any] | None) -> Iterator[None]:
             (folder / RESUMES_FILE).unlink(missing_ok=True)
             for file, text in before.items():
                 write_text(file, text)
-
-
-def _adopt_copy(folder: Path) -> None:
-    """Give a run that was copied an id of its own: what it does is not its original's, in MLflow too."""
-    runs = {run.resolve(): record for run, record in folders.whole_runs(folder.parents[1]).items()}
-    if folder in folders.find_copies(runs):
-        folders.update_status(folder, runs[folder]["status"], run_id=uuid.uuid4().hex)
-        (folder / "mlflow.json").unlink(missing_ok=True)
 
 
 def record_resume(
@@ -240,12 +240,6 @@ def why_finished(folder: Path, config: Mapping[str, Any]) -> str:
     )
 
 
-def same_data_elsewhere(key: str, new: Any) -> bool:
-    """Return True for a place: what lies there is compared by its content once it is read."""
-    is_folder = key in folders.SOURCES and isinstance(new, str) and Path(new).expanduser().is_dir()
-    return is_folder or bool(folders.PLACE.match(key))
-
-
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """The leaves of a configuration that may not change when a run is resumed."""
     return {key: value for key, value in flatten(config).items() if not is_changeable(key)}
@@ -253,7 +247,8 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_changeable(key: str) -> bool:
     """Return True if a run stays the same run with another value of this key."""
-    return any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE)
+    shared = key.startswith("dataset.") and key.endswith(".num_processes")
+    return shared or any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE)
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

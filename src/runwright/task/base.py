@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 
+from runwright.errors import ConfigError
 from runwright.predictions import Ragged
 from runwright.task.labels import each_label
+from runwright.task.losses import one_by_one
 from runwright.task.text import pad_batch
 from runwright.types import Batch, Example, Head, LossSum, Predictions, Splits
 
@@ -26,7 +29,9 @@ class Task:
     """
 
     problem: str  # the kind of problem, which metrics name in `suits`
-    auto_class: ClassVar[str]  # transformers' class of models with the head
+    auto_class: str  # transformers' class of models with the head
+    # Roles of special tokens, of which the tokenizer must have one.
+    needs_token: ClassVar[tuple[str, ...]] = ()
     prediction_type: type[Any] = Predictions  # of what `predictions` returns, see types.PerExample
     # Fields of examples with one number for each token, and the number that pads them.
     token_fields: ClassVar[Mapping[str, int]] = {}
@@ -47,11 +52,22 @@ class Task:
     generates = False  # texts are predicted, by a strategy of the group `generation`
     strategy: Any = None  # of a task that generates, a `generation.strategies.Strategy`; None: losses alone
     embeds_texts = False  # each text of a row is an input of its own and makes a vector
+    # Options of every task, see config.options.TaskOptions; `instantiate` sets them.
+    loss_option: Any = None
+    pad_to_option: int | Literal["maximum"] | None = None
+    num_losses = 1  # each has a denominator of its own, and the sum of their means is trained on
     # The loss over the outputs [N, …] of a whole global batch, for losses that compare its examples with each
     # other, as in-batch negatives do; `loss` is not called then. It must not depend on their order.
     coupled_loss: Callable[[Tensor], LossSum] | None = None
 
     def __init__(self, tokenizer: Any, *, text_columns: Sequence[str], max_length: int) -> None:
+        roles = self.needs_token
+        if roles and all(getattr(tokenizer, f"{role}_token_id") is None for role in roles):
+            raise ConfigError(
+                f"tokenizer: it has no {' or '.join(roles)} token, which {type(self).__name__} needs; name "
+                f"one of its own (tokenizer.special_tokens='{{{roles[0]}: \"TOKEN\"}}'), take another, or "
+                "train one of another tokenizer.family"
+            )
         self.tokenizer = tokenizer
         self.text_columns = tuple(text_columns)  # columns that a record to predict must have
         self.row_texts = self.text_columns  # of a row to train on, which may have more
@@ -150,15 +166,27 @@ class Task:
 
         With `attention_mask` [B, L], `example_ids` and `groups` [B]; L is the length of the longest one.
         """
-        return pad_batch(examples, self.tokenizer, self.token_fields)
+        return pad_batch(examples, self.tokenizer, self.token_fields, pad_to=self.pad_to)
 
-    def count(self, examples: Sequence[Example]) -> float:
-        """The denominator of the loss over these examples; adds up over any cut of a batch."""
+    def pad_to(self, length: int, maximum: int | None = None) -> int:
+        """The length that texts of at most so many tokens are padded to, by task.pad_to up to `maximum`."""
+        maximum, multiple = maximum or self.max_length, self.pad_to_option or 1
+        padded = maximum if multiple == "maximum" else -(-length // multiple) * multiple
+        return max(length, min(padded, maximum))
+
+    def count(self, examples: Sequence[Example]) -> float | tuple[float, ...]:
+        """The denominator of each loss over these examples; adds up over any cut of a batch."""
         return float(len(examples))
 
     def forward(self, model: Any, batch: Batch) -> Tensor:
         """The model's logits, [B, C] or [B, L, C], at least in float32."""
         return at_least_float32(model(**model_inputs(batch)).logits)
+
+    def sum_losses(self, logits: Tensor, labels: Tensor, batch: Batch) -> Tensor:
+        """The sum over labels [N] of task.loss, or else of cross-entropies in nats, from logits [N, C]."""
+        if self.loss_option is None:
+            return F.cross_entropy(logits, labels, reduction="sum")
+        return one_by_one(self.loss_option, logits, labels, batch).sum()
 
     def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
         """The sum of the losses of a microbatch with the denominator that `count` gives for it."""
@@ -223,7 +251,7 @@ class Task:
         return self.label_names[int(value)]
 
     def comparison(self, predictions: Any) -> tuple[np.ndarray, np.ndarray] | None:
-        """Predicted and expected values for tables and plots, also of words; None where either is missing.
+        """Predicted and expected values for tables, also of words; None where either is missing.
 
         Classes [M] int64, sets of classes [M, C] bool or numbers [M] float64; M need not be N.
         """

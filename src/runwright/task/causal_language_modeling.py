@@ -11,13 +11,12 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from runwright.errors import ConfigError
 from runwright.predictions import Ragged, columns_of, evenly_spaced
 from runwright.task.base import model_inputs
 from runwright.task.generating import MAX_SHOWN, NUM_SAMPLES, GeneratedTexts, GeneratingTask
 from runwright.task.masking import cut_chunks
 from runwright.task.text import IGNORED, MAX_WINDOWS, as_texts, pad_batch
-from runwright.task.token_losses import token_losses
+from runwright.task.token_losses import task_losses
 from runwright.types import Batch, Example, PositiveInt
 
 
@@ -45,6 +44,7 @@ class CausalLanguageModeling(GeneratingTask):
 
     problem = "next_tokens"
     auto_class = "AutoModelForCausalLM"
+    needs_token = ("eos", "sep")
     prediction_type = Blocks
     token_fields: ClassVar = {"labels": IGNORED}
     predicts_rows = False
@@ -61,11 +61,6 @@ class CausalLanguageModeling(GeneratingTask):
     ) -> None:
         super().__init__(tokenizer, text_columns=(text_column,), max_length=max_length)
         end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
-        if end is None:
-            raise ConfigError(
-                "tokenizer: it has no end token to put between texts; take another, or for a trained one "
-                "tokenizer.family=gpt2"
-            )
         begins = (tokenizer.bos_token_id, tokenizer.cls_token_id, end)
         self.start, self.end = next(token for token in begins if token is not None), end
         self.join_rows = join_rows
@@ -111,14 +106,14 @@ class CausalLanguageModeling(GeneratingTask):
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Padded on the right, whichever side the tokenizer pads: positions count from the left."""
-        batch = pad_batch(examples, self.tokenizer, self.token_fields, side="right")
+        batch = pad_batch(examples, self.tokenizer, self.token_fields, pad_to=self.pad_to, side="right")
         if "labels" in batch:
             batch["num_bytes"] = torch.tensor([example["num_bytes"] for example in examples])
         return batch
 
     def forward(self, model: Any, batch: Batch) -> Tensor:
         """Losses of the M target tokens in nats, [M]."""
-        return token_losses(model, model_inputs(batch), batch["labels"])
+        return task_losses(self, model, model_inputs(batch), batch)
 
     def start_evaluation(self, example_ids: np.ndarray) -> None:
         """Choose the blocks that are continued, the same ones on each rank and each time."""

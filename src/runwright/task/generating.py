@@ -34,6 +34,7 @@ class Texts(PerExample):
     predicted: np.ndarray | None  # [N] object: str, or a list of them; None where nothing was generated
     expected: np.ndarray | None = None  # [N] object: list of str, one or more references
     prompts: np.ndarray | None = None  # [N] object: str
+    generated: Ragged | None = None  # of records to predict, as in GeneratedTexts
 
     @property
     def labelled(self) -> bool:
@@ -51,6 +52,11 @@ class GeneratingTask(Task):
     problem = "texts"
     prediction_type = GeneratedTexts
     generates = True
+
+    @property
+    def writer(self) -> Any:
+        """The tokenizer of the texts that are written."""
+        return self.tokenizer
 
     def prompts(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Ids and attention mask [B, P] of what the model is to go on from."""
@@ -107,7 +113,7 @@ class GeneratingTask(Task):
         self, model: Any, batch: Batch, *, on_tokens: Callable[[list[int]], None] | None = None
     ) -> Ragged:
         """The texts of each prompt of a batch as ids, END after each; `on_tokens` as `decode.generate`."""
-        options: Any = {"strategy": self.strategy, "tokenizer": self.tokenizer, "on_tokens": on_tokens}
+        options: Any = {"strategy": self.strategy, "tokenizer": self.writer, "on_tokens": on_tokens}
         options |= {"example_ids": batch["example_ids"].tolist(), "forced_bos": self.forced_bos()}
         texts = generate(model, *self.prompts(batch), **options)
         rows = [[token for ids in sequences for token in (*ids, END)] for sequences in texts]
@@ -115,7 +121,7 @@ class GeneratingTask(Task):
 
     def text_of(self, ids: Sequence[int]) -> str:
         """Generated ids as a text without special tokens, up to the first stop string."""
-        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        text = self.writer.decode(ids, skip_special_tokens=True)
         stops = [text.find(stop) for stop in (self.strategy.stop_strings if self.strategy else ())]
         return text[: min((start for start in stops if start >= 0), default=len(text))].strip()
 
@@ -133,7 +139,8 @@ class GeneratingTask(Task):
         )
 
     def assemble_records(self, predictions: GeneratedTexts, columns: Mapping[str, Sequence[Any]]) -> Texts:
-        return Texts(example_ids=predictions.example_ids, predicted=self._texts(predictions))
+        texts = self._texts(predictions)
+        return Texts(example_ids=predictions.example_ids, predicted=texts, generated=predictions.generated)
 
     def _texts(self, predictions: GeneratedTexts) -> np.ndarray | None:
         if predictions.generated is None:

@@ -30,7 +30,7 @@ from runwright.task.chats import (
 )
 from runwright.task.generating import GeneratingTask
 from runwright.task.text import IGNORED, Said, notes_of, say
-from runwright.task.token_losses import token_losses
+from runwright.task.token_losses import task_losses
 from runwright.types import Batch, Example, PositiveInt, Splits
 
 MARKS_ANSWERS = re.compile(r"\{%-?\s*generation\s*-?%\}")
@@ -45,6 +45,7 @@ class InstructionTuning(GeneratingTask):
     """
 
     auto_class = "AutoModelForCausalLM"
+    needs_token = ("eos",)
     token_fields: ClassVar = {"labels": IGNORED}
     learned: ClassVar = ("form", "template")
 
@@ -61,8 +62,6 @@ class InstructionTuning(GeneratingTask):
     ) -> None:
         super().__init__(tokenizer, text_columns=(), max_length=max_length)
         check_forms(forms)
-        if tokenizer.eos_token_id is None:
-            raise ConfigError("tokenizer.name: it has no end token, so no answer could end; take another one")
         self.forms, self.roles, self.system = forms, roles, system
         self.opening: list[Message] = [{"role": "system", "content": system}] if system else []
         self.form: Form = {}  # of the first split
@@ -239,7 +238,7 @@ class InstructionTuning(GeneratingTask):
 
     def forward(self, model: Any, batch: Batch) -> Tensor:
         """Losses of the M tokens of answers in nats, [M]."""
-        return token_losses(model, model_inputs(batch), batch["labels"])
+        return task_losses(self, model, model_inputs(batch), batch)
 
     def prompts(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The tokens before the last answers, [B, L], and the mask that leaves out the rest."""

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from torch import Tensor
 
+from runwright.config.targets import positional
 from runwright.errors import ConfigError
 from runwright.task.labels import by_class
 from runwright.task.text import IGNORED
@@ -46,6 +47,8 @@ class Focal:
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """[N] for classes, [N, C] for sets of labels, in nats."""
+        if self.weights is None and self.alpha is not None:
+            raise ConfigError("task.loss.alpha: given weights of classes, expected null: the task has none")
         weights = None if self.weights is None else logits.new_tensor(self.weights)
         if labels.dim() == 2:
             signs = 2 * labels - 1
@@ -67,14 +70,24 @@ def loss_of_task(loss: Any, names: Sequence[str]) -> Any:
     if loss is not None and not callable(loss):
         expected = "expected a function of logits and labels, or a class whose instances are called with them"
         raise ConfigError(f"task.loss: given {type(loss).__name__}, {expected}")
+    if loss is not None and takes_batch(loss):
+        raise ConfigError("task.loss: given a function of a batch, expected one of logits and labels alone")
     if use_classes := getattr(loss, "use_classes", None):
         use_classes(names)
     return loss
 
 
-def _one_by_one(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
-    """The losses, of the shape of the labels; raises ConfigError for a sum or a mean."""
-    losses = loss(logits, labels)
+def takes_batch(loss: Any) -> bool:
+    """Return True for a function of logits, labels and the batch that they are of."""
+    return "batch" in positional(loss)
+
+
+def one_by_one(loss: Any, logits: Tensor, labels: Tensor, batch: Any = None) -> Tensor:
+    """The losses, of the shape of the labels; raises ConfigError for a sum or a mean.
+
+    Labels of a language model are those of the M targets of a batch, in its order.
+    """
+    losses = loss(logits, labels, batch) if batch is not None and takes_batch(loss) else loss(logits, labels)
     if isinstance(losses, Tensor) and losses.shape == labels.shape:
         return losses
     result = f"a tensor {list(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
@@ -112,7 +125,7 @@ class SingleLabel:
             )
         else:
             logits, labels = logits[labels != IGNORED], labels[labels != IGNORED]
-            losses = _one_by_one(self.loss_function, logits, labels)
+            losses = one_by_one(self.loss_function, logits, labels)
             total = (losses if weights is None else losses * weights[labels]).sum()
         return LossSum(total=total, count=count)
 
@@ -153,7 +166,7 @@ class MultiLabel:
             targets = labels.to(logits) * (1 - self.label_smoothing) + self.label_smoothing / 2
             losses = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="none")
         else:
-            losses = _one_by_one(self.loss_function, logits, labels.to(logits))
+            losses = one_by_one(self.loss_function, logits, labels.to(logits))
             losses = losses if weights is None else torch.where(labels > 0, losses * weights, losses)
         return LossSum(total=losses.mean(dim=1).sum(), count=float(len(labels)))
 
@@ -183,7 +196,7 @@ class Regression:
         if self.loss_function is None:
             total = F.mse_loss(predicted, labels, reduction="sum")
         else:
-            total = _one_by_one(self.loss_function, predicted, labels).sum()
+            total = one_by_one(self.loss_function, predicted, labels).sum()
         return LossSum(total=total, count=float(len(labels)))
 
     def predict(self, logits: Tensor, labels: Tensor | None) -> dict[str, Tensor | None]:

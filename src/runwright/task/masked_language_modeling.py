@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,8 +16,9 @@ from runwright.model.parameters import without_adapters
 from runwright.predictions import Ragged
 from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.masking import Masking, cut_chunks, generator
+from runwright.task.sentence_pairs import encode_pairs, with_second
 from runwright.task.text import IGNORED, MAX_WINDOWS, num_targets, special_tokens, sums_by_row
-from runwright.types import Batch, Example, Fraction, LossSum, PerExample, PositiveInt
+from runwright.types import Batch, Example, Fraction, Head, LossSum, PerExample, PositiveInt
 
 NUM_GUESSES = 5  # shown for each mask of a text that has some
 
@@ -29,6 +30,7 @@ class HiddenTokens(PerExample):
     guesses: Ragged  # [N] rows of [M, 5] int64, for the masks that a text came with
     guess_scores: Ragged  # [N] rows of [M, 5] float32
     num_right: np.ndarray | None = None  # [N] int64, hidden tokens that were guessed
+    next_right: np.ndarray | None = None  # [N] bool, pairs that were told from strange ones
 
 
 class MaskedLanguageModeling(Task):
@@ -36,15 +38,19 @@ class MaskedLanguageModeling(Task):
 
     What is hidden is a function of (data seed, epoch, chunk); in evaluation always the same. A text that
     has masks of its own keeps them, and the most probable tokens are its prediction. A chunk may hold the
-    ends of several rows: metrics count chunks, and there are no predictions of rows.
+    ends of several rows: metrics count chunks, and there are no predictions of rows. With `next_sentence` a
+    chunk is a pair of texts, half of which follow one another by (data seed, epoch, chunk) as well; a second
+    loss, over pairs, is added to the mean over tokens.
     """
 
     problem = "hidden_tokens"
     auto_class = "AutoModelForMaskedLM"
+    needs_token = ("mask",)
     prediction_type = HiddenTokens
     token_fields: ClassVar = {"labels": IGNORED}
     predicts_rows = False
     cuts_windows = True
+    num_guesses = NUM_GUESSES  # for each mask of a text
 
     def __init__(
         self,
@@ -57,11 +63,13 @@ class MaskedLanguageModeling(Task):
         mask_share: Fraction,
         random_share: Fraction,
         whole_words: bool,
+        next_sentence: bool,
     ) -> None:
         super().__init__(tokenizer, text_columns=(text_column,), max_length=max_length)
-        if tokenizer.mask_token_id is None:
-            raise ConfigError("tokenizer.name: it has no mask token, which masked language modelling needs")
         self.join_rows = join_rows
+        self.next_sentence = next_sentence
+        if next_sentence:
+            self.auto_class, self.num_losses = "AutoModelForPreTraining", 2
         special = set(tokenizer.all_special_ids)
         self.masking = Masking(
             probability=mask_probability,
@@ -72,14 +80,22 @@ class MaskedLanguageModeling(Task):
             random_ids=np.array([i for i in range(len(tokenizer)) if i not in special]),
         )
 
+    @property
+    def head(self) -> Head:
+        return replace(super().head, num_types=2) if self.next_sentence else super().head
+
     def encode(self, columns: Mapping[str, Sequence[Any]], *, join_rows: bool | None = None) -> list[Example]:
         """One example for each chunk, with special tokens around it; `words` is -1 for those."""
-        join_rows = self.join_rows if join_rows is None else join_rows
         prefix, suffix = special_tokens(self.tokenizer)
+        join = self.join_rows if join_rows is None else join_rows
         size = self.max_length - len(prefix) - len(suffix)
         if size < 1:
             raise ConfigError(f"task.max_length: given {self.max_length}, which leaves no room for a token")
         texts = columns[self.text_columns[0]]
+        if self.next_sentence and join_rows is None:
+            return encode_pairs(
+                self.tokenizer, texts, columns["row_id"], max_length=self.max_length, join_rows=self.join_rows
+            )
         return [
             {
                 "example_id": chunk.example_id,
@@ -88,7 +104,7 @@ class MaskedLanguageModeling(Task):
                 "words": [*[-1] * len(prefix), *chunk.words, *[-1] * len(suffix)],
                 "has_masks": int(self.masking.mask_token_id in chunk.ids),
             }
-            for chunk in cut_chunks(self.tokenizer, texts, columns["row_id"], size=size, join_rows=join_rows)
+            for chunk in cut_chunks(self.tokenizer, texts, columns["row_id"], size=size, join_rows=join)
         ]
 
     def encode_records(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
@@ -99,6 +115,8 @@ class MaskedLanguageModeling(Task):
         """The examples with tokens hidden, and the hidden tokens as `labels`."""
         augmented: list[Example] = []
         for example in examples:
+            if "other_input_ids" in example:
+                example = with_second(example, seed=seed, epoch=epoch)
             ids, labels = example["input_ids"], [IGNORED] * len(example["input_ids"])
             if not example["has_masks"]:
                 chance = generator(seed, epoch, example["example_id"])
@@ -106,33 +124,58 @@ class MaskedLanguageModeling(Task):
             augmented.append({**example, "input_ids": ids, "labels": labels})
         return augmented
 
-    def count(self, examples: Sequence[Example]) -> float:
-        return num_targets(examples)
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """With `next_labels` [B] of pairs, 1 where the second text is a strange one."""
+        batch = super().collate(examples)
+        if "next_label" in examples[0]:
+            batch["next_labels"] = torch.tensor([example["next_label"] for example in examples])
+        return batch
 
-    def forward(self, model: Any, batch: Batch) -> Tensor:
-        """Logits of the hidden and the masked tokens alone, [M, V]: most of the work is over all of V."""
+    def count(self, examples: Sequence[Example]) -> float | tuple[float, ...]:
+        hidden = num_targets(examples)
+        return (hidden, float(len(examples))) if self.next_sentence else hidden
+
+    def forward(self, model: Any, batch: Batch) -> Any:
+        """Logits of the hidden and the masked tokens alone, [M, V]: most of the work is over all of V.
+
+        With those of pairs, [B, 2], as a second tensor where the model has them.
+        """
         hidden, masks = self._positions(batch)
-        return logits_at(model, batch, hidden | masks)
+        outputs = outputs_at(model, batch, hidden | masks)
+        if not self.next_sentence:
+            return at_least_float32(outputs.logits[0])
+        pairs = at_least_float32(outputs.seq_relationship_logits)
+        return at_least_float32(outputs.prediction_logits[0]), pairs
 
     def _positions(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The tokens that were hidden, and the masks of texts that came with some; [B, L] bool."""
         hidden = batch["labels"] != IGNORED
         return hidden, (batch["input_ids"] == self.masking.mask_token_id) & ~hidden.any(dim=1, keepdim=True)
 
-    def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
-        """Sum over hidden tokens in nats, from logits [M, V]."""
+    def loss(self, outputs: Any, batch: Batch) -> LossSum:
+        """Sum over hidden tokens in nats, with that over pairs in a second place."""
+        outputs, pairs = outputs if self.next_sentence else (outputs, None)
         hidden, masks = self._positions(batch)
         logits = outputs[hidden[hidden | masks]]
-        total = F.cross_entropy(logits, batch["labels"][hidden], reduction="sum")
+        total = self.sum_losses(logits, batch["labels"][hidden], batch)
+        if pairs is not None:
+            total = torch.stack([total, F.cross_entropy(pairs, batch["next_labels"], reduction="sum")])
         return LossSum(total=total, count=float(hidden.sum()))
 
-    def predictions(self, outputs: Tensor, batch: Batch) -> HiddenTokens:
+    def predictions(self, outputs: Any, batch: Batch) -> HiddenTokens:
         """Losses and right guesses of each chunk, and guesses for the masks that came with it."""
+        outputs, pairs = outputs if self.next_sentence else (outputs, None)
+        follows, of_pairs = batch.get("next_labels"), {}
+        if pairs is not None and follows is not None:
+            of_pairs["next_right"] = (pairs.argmax(dim=-1) == follows).cpu().numpy()
+            more = F.cross_entropy(pairs, follows, reduction="none")
+            of_pairs["more_losses"] = more.double().cpu().numpy()
         hidden, masks = self._positions(batch)
         rows = hidden.nonzero()[:, 0]
         logits, labels = outputs[hidden[hidden | masks]], batch["labels"][hidden]
         losses, counts = sums_by_row(F.cross_entropy(logits, labels, reduction="none"), hidden)
-        best = outputs[masks[hidden | masks]].softmax(dim=-1).topk(NUM_GUESSES, dim=-1)
+        best = outputs[masks[hidden | masks]].softmax(dim=-1)
+        best = best.topk(min(self.num_guesses, best.shape[-1]), dim=-1)
         lengths = masks.sum(dim=1).cpu().numpy()
         right = torch.bincount(rows[logits.argmax(dim=-1) == labels], minlength=len(hidden))
         return HiddenTokens(
@@ -142,13 +185,14 @@ class MaskedLanguageModeling(Task):
             num_right=right.cpu().numpy(),
             guesses=Ragged(best.indices.cpu().numpy(), lengths),
             guess_scores=Ragged(best.values.float().cpu().numpy(), lengths),
+            **of_pairs,
         )
 
     def assemble_records(self, predictions: HiddenTokens | None, columns: Any) -> HiddenTokens:
         """The guesses for the masks of each record, over its chunks; none for a record without a mask."""
         row_ids = np.asarray(columns["row_id"], dtype=np.int64)
         lengths = np.zeros(len(row_ids), dtype=np.int64)
-        guesses = scores = np.empty((0, NUM_GUESSES))
+        guesses = scores = np.empty((0, self.num_guesses))
         if predictions is not None:
             # Chunks come in the order of their records, and so do their masks.
             records = np.searchsorted(row_ids, predictions.example_ids // MAX_WINDOWS)
@@ -161,7 +205,7 @@ class MaskedLanguageModeling(Task):
     def describe(
         self, predictions: HiddenTokens, index: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
-        """For each mask of the text the most probable token; with all scores five of them.
+        """For each mask of the text the most probable token; with all scores `num_guesses` of them.
 
         Of tokens that read alike, as those with and without a space before them, the likeliest is called by
         its text alone, the others also by their ids.
@@ -188,8 +232,8 @@ class MaskedLanguageModeling(Task):
         ]
 
 
-def logits_at(model: Any, batch: Batch, places: Tensor) -> Tensor:
-    """Logits of some tokens, [M, V]: `places` [B, L] bool; the head of the model sees no others.
+def outputs_at(model: Any, batch: Batch, places: Tensor) -> Any:
+    """Outputs with logits of some tokens, [1, M, V]: `places` [B, L] bool; the head sees no others.
 
     For heads that look at each token alone, as those of language models do.
     """
@@ -199,4 +243,4 @@ def logits_at(model: Any, batch: Batch, places: Tensor) -> Tensor:
         return output
 
     with without_adapters(model).base_model.register_forward_hook(pick):
-        return at_least_float32(model(**model_inputs(batch)).logits[0])
+        return model(**model_inputs(batch))

@@ -179,8 +179,13 @@ class QuestionAnswering(Task):
 
         Padding takes no part in them; in the reference it does, so that its loss depends on the batch.
         """
-        losses = self._losses(outputs, batch)
-        return LossSum(total=losses.sum(), count=float((batch["labels"][:, 0] != IGNORED).sum()))
+        is_known = batch["labels"][:, 0] != IGNORED
+        if self.loss_option is None:
+            total = self._losses(outputs, batch).sum()
+        else:  # each end is a choice between tokens
+            scores, labels = _masked(outputs, batch)[is_known], batch["labels"][is_known]
+            total = self.sum_losses(scores.flatten(0, 1), labels.flatten(), batch) / 2
+        return LossSum(total=total, count=float(is_known.sum()))
 
     def predictions(self, outputs: Tensor, batch: Batch) -> SpanPredictions:
         """The best spans of each window, by the log-probabilities of both ends together."""

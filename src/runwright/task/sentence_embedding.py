@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any, Literal
 
@@ -18,8 +19,11 @@ from torch import Tensor
 from runwright.errors import DataError
 from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.labels import as_number, missing_column
+from runwright.task.losses import one_by_one
 from runwright.task.text import encode_texts, positions_of
 from runwright.types import Batch, Example, LossSum, PerExample, PositiveFloat, PositiveInt, Splits
+
+Objective = Literal["in_batch_negatives", "triplet", "cosine_regression", "contrastive", "cosine_embedding"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,10 +66,10 @@ class SentenceEmbedding(Task):
         label_max: float,
         pooling: Literal["mean", "cls", "max"],
         normalize: bool,
-        objective: Literal["in_batch_negatives", "triplet", "cosine_regression"],
+        objective: Objective,
         scale: PositiveFloat,
         symmetric: bool,
-        margin: PositiveFloat,
+        margin: float,
         max_length: PositiveInt,
     ) -> None:
         super().__init__(tokenizer, text_columns=(text_column,), max_length=max_length)
@@ -158,11 +162,21 @@ class SentenceEmbedding(Task):
     def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
         """Sum over examples of the losses that need no other example."""
         assert self.objective != "in_batch_negatives", "this loss has no part for a microbatch"
-        if self.objective == "triplet":
+        if self.loss_option is not None:
+            scores = batch.get("labels", outputs.new_zeros(len(outputs)))
+            losses = one_by_one(self.loss_option, outputs, scores)
+        elif self.objective == "triplet":
             losses = triplet(outputs, margin=self.margin)
         else:
-            losses = cosine_regression(outputs, batch["labels"])
+            losses = self._scored(outputs, batch["labels"])
         return LossSum(total=losses.sum(), count=float(len(losses)))
+
+    def _scored(self, vectors: Tensor, scores: Tensor) -> Tensor:
+        """The losses of pairs with scores, [N]."""
+        losses = {"contrastive": contrastive, "cosine_embedding": cosine_embedding}
+        if (loss := losses.get(self.objective)) is None:
+            return cosine_regression(vectors, scores)
+        return loss(vectors, scores, margin=self.margin)
 
     def _loss_of_whole_batch(self, outputs: Tensor) -> LossSum:
         """In-batch negatives over the vectors [N, K, D] of the whole global batch."""
@@ -175,7 +189,7 @@ class SentenceEmbedding(Task):
         expected = batch["labels"].cpu().numpy() if "labels" in batch else None
         losses = None
         if self.problem == "similarity" and expected is not None:
-            losses = cosine_regression(vectors, batch["labels"])
+            losses = self._scored(vectors, batch["labels"])
         elif self.objective == "triplet" and num_texts == 3:
             losses = triplet(vectors, margin=self.margin)
         return Embedded(
@@ -288,6 +302,26 @@ def triplet(vectors: Tensor, *, margin: float) -> Tensor:
     """
     anchors, positives, negatives = vectors[:, :3].unbind(dim=1)
     return F.triplet_margin_loss(anchors, positives, negatives, margin=margin, reduction="none")
+
+
+def contrastive(vectors: Tensor, scores: Tensor, *, margin: float) -> Tensor:
+    """Half the squared distance of pairs that belong together, and of what others lack of `margin`, [N].
+
+    Hadsell et al. 2006, equation 4, with Euclidean distances; a score between 0 (others) and 1 weighs both.
+    """
+    distances = F.pairwise_distance(vectors[:, 0], vectors[:, 1])
+    scores = scores.to(vectors)
+    return (scores * distances.square() + (1 - scores) * (margin - distances).relu().square()) / 2
+
+
+def cosine_embedding(vectors: Tensor, scores: Tensor, *, margin: float) -> Tensor:
+    """1 - cosine of pairs that belong together, by how much that of others is above `margin`, [N].
+
+    torch's cosine_embedding_loss of both targets; a score [N] between 0 (others) and 1 weighs them.
+    """
+    scores, one = scores.to(vectors), vectors.new_ones(len(vectors))
+    loss = partial(F.cosine_embedding_loss, *vectors[:, :2].unbind(dim=1), margin=margin, reduction="none")
+    return scores * loss(target=one) + (1 - scores) * loss(target=-one)
 
 
 def cosine(vectors: Tensor) -> Tensor:

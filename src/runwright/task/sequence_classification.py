@@ -67,7 +67,6 @@ class SequenceClassification(Task):
         class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None,
         threshold: Fraction,
         bias_from_labels: bool,
-        loss: Any,
     ) -> None:
         texts = (text_column, text_pair_column) if text_pair_column else (text_column,)
         super().__init__(tokenizer, text_columns=texts, max_length=max_length)
@@ -85,7 +84,6 @@ class SequenceClassification(Task):
         self.weights_option: Any = class_weights if problem != "regression" else None
         self.threshold = threshold
         self.bias_from_labels = bias_from_labels
-        self.loss_option = loss
 
     def fit(self, splits: Splits) -> None:
         """Learn class names, group names, class weights and a bias; every label is checked."""

@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from runwright.errors import ConfigError, DataError, did_you_mean
+from runwright.model.encoder_decoder import tokenizer_of
+from runwright.task.base import Task
 from runwright.task.generating import GeneratingTask
 from runwright.task.labels import missing_column
 from runwright.task.text import IGNORED, as_texts, encode_texts, pad_batch, special_tokens
-from runwright.task.token_losses import token_losses
+from runwright.task.token_losses import task_losses
+from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.types import Batch, Example, Head, OpenFraction, PositiveInt, Splits
 
 WRAPPED = ("mbart", "plbart")  # architectures whose decoder starts with the last token of the target
@@ -42,6 +46,7 @@ class SequenceToSequence(GeneratingTask):
         target_language: str | None,
         forced_first_token: str | None,
         label_smoothing: OpenFraction,
+        target_tokenizer: str | None,
     ) -> None:
         super().__init__(tokenizer, text_columns=(source_column,), max_length=max_length)
         self.row_texts = (source_column, target_column)
@@ -50,6 +55,9 @@ class SequenceToSequence(GeneratingTask):
         self.prefix = prefix
         self.max_target_length = max_target_length
         self.label_smoothing = label_smoothing
+        self.targets: Any = tokenizer if target_tokenizer is None else tokenizer_of(target_tokenizer)
+        ends = [] if self.targets is tokenizer else [self.targets.eos_token_id]
+        self.end: list[int] = [] if special_tokens(self.targets)[1] or ends == [None] else ends
         for name, code in (("source", source_language), ("target", target_language)):
             self._set_language(name, code)
         first = target_language if forced_first_token is None else forced_first_token
@@ -69,27 +77,31 @@ class SequenceToSequence(GeneratingTask):
         setattr(self.tokenizer, attribute, code)
 
     @property
+    def writer(self) -> Any:
+        return self.targets
+
+    @property
     def head(self) -> Head:
         return Head(
             auto_class=self.auto_class,
             num_labels=0,
             label_names=(),
             problem_type=None,
-            max_length=max(self.max_length, self.max_target_length),
+            max_length=self.max_length,
+            max_target_length=self.max_target_length,
         )
 
     def fit(self, splits: Splits) -> None:
         """Check tokenizer and targets; raises DataError naming split, row and column."""
-        if not special_tokens(self.tokenizer)[1]:
-            raise ConfigError(
-                "tokenizer: it puts no token after a text, so the model could not learn where to end; take "
-                "another, or for a trained one tokenizer.family=t5"
-            )
-        if self.tokenizer.padding_side != "right":
-            raise ConfigError("tokenizer.padding_side: given left, expected right: encoders count from there")
+        check_ends(self.tokenizer, ends=self.end or special_tokens(self.targets)[1])
         if "train" in splits and self.target_column not in splits["train"].column_names:
             raise missing_column(splits["train"], self.target_column, option="task.target_column")
         super().fit(splits)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was learned, and which tokens targets have: cached examples depend on it."""
+        other = self.targets is not self.tokenizer
+        return super().state_dict() | ({"targets": tokenizer_fingerprint(self.targets)} if other else {})
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[list[str]] | None:
         """The references of each row; None where the rows have no such column."""
@@ -115,23 +127,20 @@ class SequenceToSequence(GeneratingTask):
             example["example_id"] = row_id
         if "labels" in columns:
             firsts = {self.target_column: [references[0] for references in columns["labels"]]}
-            targets = encode_texts(self._target_tokenizer, firsts, max_length=self.max_target_length)
+            room = self.max_target_length - len(self.end)
+            targets = encode_texts(self._target_tokenizer, firsts, max_length=room)
             for example, target in zip(examples, targets, strict=True):
-                example["target_ids"] = target["input_ids"]
-                example["full_target_length"] = target["full_length"]
+                example["target_ids"] = [*target["input_ids"], *self.end]
+                example["full_target_length"] = target["full_length"] + len(self.end)
         return examples
 
     def _target_tokenizer(self, texts: Sequence[str], **options: Any) -> Any:
         """The tokenizer as it cuts targets, which some languages and vocabularies differ in."""
-        return self.tokenizer(text_target=texts, **options)
+        return self.targets(text_target=texts, **options)
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """With `labels` [B, T] int64, the target tokens, where there are some."""
-        batch = pad_batch(examples, self.tokenizer, {})
-        if "target_ids" in examples[0]:
-            targets = [torch.tensor(example["target_ids"]) for example in examples]
-            batch["labels"] = pad_sequence(targets, batch_first=True, padding_value=IGNORED)
-        return batch
+        return with_targets(self, pad_batch(examples, self.tokenizer, {}, pad_to=self.pad_to), examples)
 
     def count(self, examples: Sequence[Example]) -> float:
         """Number of target tokens, the end token included."""
@@ -142,14 +151,36 @@ class SequenceToSequence(GeneratingTask):
 
     def forward(self, model: Any, batch: Batch) -> Tensor:
         """Losses of the M target tokens in nats, [M]; smoothed in training only."""
-        labels = batch["labels"]
-        inputs = {
-            "input_ids": batch["input_ids"],
-            "attention_mask": batch["attention_mask"],
-            "decoder_input_ids": shifted_right(labels, model.config),
-        }
         smoothing = self.label_smoothing if model.training else 0.0
-        return token_losses(model, inputs, labels, label_smoothing=smoothing)
+        return decoder_losses(self, model, batch, label_smoothing=smoothing)
+
+
+def check_ends(tokenizer: Any, *, ends: Sequence[int]) -> None:
+    """Raise ConfigError where no tokens end a text, or the tokenizer pads before them."""
+    if not ends:
+        raise ConfigError(
+            "tokenizer: it puts no token after a text, so the model could not learn where to end; take "
+            "another, or for a trained one tokenizer.family=t5"
+        )
+    if tokenizer.padding_side != "right":
+        raise ConfigError("tokenizer.padding_side: given left, expected right: encoders count from there")
+
+
+def with_targets(task: Task, batch: Batch, examples: Sequence[Example]) -> Batch:
+    """The batch with `labels` [B, T] int64, the target tokens, where the examples have some."""
+    if "target_ids" in examples[0]:
+        targets = [torch.tensor(example["target_ids"]) for example in examples]
+        labels = pad_sequence(targets, batch_first=True, padding_value=IGNORED)
+        length = task.pad_to(labels.shape[1], task.head.max_target_length)
+        batch["labels"] = F.pad(labels, (0, length - labels.shape[1]), value=IGNORED)
+    return batch
+
+
+def decoder_losses(task: Task, model: Any, batch: Batch, *, label_smoothing: float = 0.0) -> Tensor:
+    """Losses of the M target tokens of a batch in nats, [M]."""
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    inputs["decoder_input_ids"] = shifted_right(batch["labels"], model.config)
+    return task_losses(task, model, inputs, batch, label_smoothing=label_smoothing)
 
 
 def shifted_right(labels: Tensor, config: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Words and tags of token classification: read from rows and checked, found in texts, turned into spans."""
+"""Words and tags of token classification: read from rows and checked, found in texts; tables of spans."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import regex
@@ -251,49 +251,6 @@ def _cells(
             value = names[value]
         texts.append(str(value))
     return texts
-
-
-# Letters of a whole span in schemes that do not say both where it begins and where it ends.
-_LEGAL = {"bio": "BI*", "ioe": "I*E", "plain": "I+"}
-
-
-class TagSpan(NamedTuple):
-    """Words `start` to `end` - 1 are of this type."""
-
-    start: int
-    end: int
-    type: str
-
-
-def span_types(names: Sequence[str], scheme: Scheme) -> list[str]:
-    """The types of spans that tags of these names can make, sorted."""
-    return sorted({tag.type for name in names if (tag := read_tag(name, scheme)) is not None})
-
-
-def find_spans(tags: Sequence[str], *, scheme: Scheme, repair: bool) -> list[TagSpan]:
-    """The spans of one sentence, by the rules of the CoNLL evaluation script.
-
-    Tjong Kim Sang and De Meulder 2003, "Introduction to the CoNLL-2003 Shared Task". `repair`: a tag that
-    continues nothing begins a span, and a span that is not ended ends where it ends, as in seqeval's default
-    mode; otherwise such a span is none, as in its strict mode.
-    """
-    spans: list[TagSpan] = []
-    letters: list[str] = []  # of each span, from its first to its last tag
-    is_open = False
-    for position, each in enumerate(tags):
-        tag = read_tag(each, scheme)
-        if tag is None:
-            is_open = False
-            continue
-        if is_open and tag.letter in "IE" and spans[-1].type == tag.type:
-            spans[-1] = spans[-1]._replace(end=position + 1)
-            letters[-1] += tag.letter
-        else:
-            spans.append(TagSpan(position, position + 1, tag.type))
-            letters.append(tag.letter)
-        is_open = tag.letter not in "ES"
-    legal = _LEGAL.get(scheme, r"BI*E|S")
-    return [span for span, read in zip(spans, letters, strict=True) if repair or re.fullmatch(legal, read)]
 
 
 def span_tables(predictions: Any, types: Sequence[str]) -> dict[str, list[dict[str, Any]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,15 +80,20 @@ def encode_texts(tokenizer: Any, columns: Mapping[str, Sequence[Any]], *, max_le
 
 
 def pad_batch(
-    examples: Sequence[Example], tokenizer: Any, token_fields: Mapping[str, int], *, side: str | None = None
+    examples: Sequence[Example],
+    tokenizer: Any,
+    token_fields: Mapping[str, int],
+    *,
+    pad_to: Callable[[int], int] = int,
+    side: str | None = None,
 ) -> Batch:
     """Padded fields [B, L] int64 that the examples have, and `example_ids`, `groups` [B] int64.
 
-    L is the longest example's length, at least 1. `token_fields` are more fields with one number a token, and
-    the number that pads them. `side` is left or right; None: as the tokenizer pads.
+    L is what `pad_to` makes of the longest example's length, at least 1. `token_fields` are more fields with
+    one number a token, and the number that pads them. `side` is left or right; None: as the tokenizer pads.
     """
     side = side or tokenizer.padding_side
-    length = max(1, *(len(example["input_ids"]) for example in examples))  # models want a token
+    length = pad_to(max(1, *(len(example["input_ids"]) for example in examples)))  # models want a token
 
     def padded(rows: Iterable[Sequence[int]], fill: int) -> torch.Tensor:
         table: list[list[int]] = []

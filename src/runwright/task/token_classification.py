@@ -11,7 +11,15 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 
-from runwright.config.tag_schemes import Scheme, read_tag, scheme_note, tags_over
+from runwright.config.tag_schemes import (
+    OUTSIDE,
+    Scheme,
+    find_spans,
+    read_tag,
+    scheme_note,
+    span_types,
+    tags_over,
+)
 from runwright.predictions import Ragged
 from runwright.task.base import Task
 from runwright.task.labels import learn_class_weights
@@ -20,12 +28,10 @@ from runwright.task.offsets import Unit
 from runwright.task.tags import (
     AT_SPACES,
     RowReader,
-    find_spans,
     learn_tags,
     read_tags,
     shared_pieces,
     span_tables,
-    span_types,
     word_of_pieces,
 )
 from runwright.task.text import (
@@ -70,6 +76,13 @@ class TagResults(PerExample):
     expected_spans: Ragged | None = None  # as `spans`
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PieceTags(PerExample):
+    """Tags of the pieces of N texts that are not outside."""
+
+    pieces: list[list[dict[str, Any]]]
+
+
 class TokenClassification(Task):
     """Encodes words in windows, sums losses over tagged pieces, and turns scores into tags and spans.
 
@@ -85,6 +98,7 @@ class TokenClassification(Task):
     learned = ("label_names", "class_weights", "at_spaces")
     cuts_windows = True
     class_weights: tuple[float, ...] | None = None  # [C]
+    by_piece = False  # records to predict get a tag for each piece
     at_spaces = False  # words of a text are what spaces separate
 
     def __init__(
@@ -105,7 +119,6 @@ class TokenClassification(Task):
         overlap: int,
         label_smoothing: OpenFraction,
         class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None,
-        loss: Any,
     ) -> None:
         super().__init__(tokenizer, text_columns=(text_column,), max_length=max_length)
         self.words_column = words_column
@@ -127,7 +140,6 @@ class TokenClassification(Task):
         self.overlap = overlap
         self.label_smoothing = label_smoothing
         self.weights_option: Any = class_weights
-        self.loss_option = loss
 
     def columns_in(self, names: Collection[str]) -> tuple[str, ...]:
         """Words, or texts where there are no words."""
@@ -289,6 +301,30 @@ class TokenClassification(Task):
             **judged,
         )
 
+    def assemble_records(self, predictions: PiecePredictions, columns: Mapping[str, Sequence[Any]]) -> Any:
+        """The same; with `by_piece` the tag and probability of each piece on its own."""
+        if not self.by_piece:
+            return self.assemble(predictions, columns)
+        row_ids, firsts = rows_of_windows(predictions.example_ids)
+        texts, spans = self.reader.words(columns)
+        options = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
+        encoded = self.tokenizer(texts, **options)
+        by_row: list[list[dict[str, Any]]] = []
+        for row, scores in enumerate(predictions.scores.joined(firsts).rows()):
+            offsets = encoded["offset_mapping"][row]
+            tokens = self.tokenizer.convert_ids_to_tokens(encoded["input_ids"][row])
+            words = word_of_pieces(offsets, spans[row])
+            of_words = [number for number, word in enumerate(words) if word >= 0]
+            described = []
+            for number, shares in zip(of_words, scores, strict=True):
+                start, end = offsets[number]
+                tag, share = self.label_names[int(shares.argmax())], float(shares.max())
+                piece = {"tag": tag, "score": share, "index": number + len(special_tokens(self.tokenizer)[0])}
+                if tag != OUTSIDE:
+                    described.append({**piece, "word": tokens[number], "start": start, "end": end})
+            by_row.append(described)
+        return PieceTags(example_ids=row_ids, pieces=by_row)
+
     def _spans(self, rows: Sequence[Sequence[int]]) -> Ragged:
         """[N] rows of spans [S, 3] int64 from the tags of each row."""
         names = [[self.label_names[tag] for tag in row] for row in rows]
@@ -297,9 +333,11 @@ class TokenClassification(Task):
         return Ragged.of(numbers, dtype=np.int64, width=3)
 
     def describe(
-        self, predictions: TagResults, index: int, *, row: Mapping[str, Any], all_scores: bool
+        self, predictions: Any, index: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
         """The spans with type, text, characters and score, and the tags; with all scores those by word."""
+        if isinstance(predictions, PieceTags):
+            return {"predicted": predictions.pieces[index]}
         (text,), (words,) = self.reader.words({name: [value] for name, value in row.items()})
 
         def spans(column: Ragged, scores: np.ndarray | None = None) -> list[dict[str, Any]]:

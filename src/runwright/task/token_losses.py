@@ -12,7 +12,8 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from torch import Tensor
 
 from runwright.model.parameters import without_adapters
-from runwright.task.base import at_least_float32
+from runwright.task.base import Task, at_least_float32
+from runwright.task.losses import one_by_one, takes_batch
 from runwright.task.text import IGNORED
 from runwright.types import Batch
 
@@ -24,17 +25,37 @@ TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-6}  # of the largest logit
 _by_pieces: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # models whose logits were compared with ours
 
 
-def token_losses(model: Any, inputs: Batch, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+def task_losses(
+    task: Task, model: Any, inputs: Batch, batch: Batch, *, label_smoothing: float = 0.0
+) -> Tensor:
+    """Losses of the target tokens [M] in nats; those of task.loss in training only."""
+    options: dict[str, Any] = {"label_smoothing": label_smoothing}
+    if model.training and task.loss_option is not None:
+        loss = partial(one_by_one, task.loss_option, batch=batch)
+        options = {"loss": loss, "whole": takes_batch(task.loss_option)}
+    return token_losses(model, inputs, batch["labels"], **options)
+
+
+def token_losses(
+    model: Any,
+    inputs: Batch,
+    labels: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    loss: Any = None,
+    whole: bool = False,
+) -> Tensor:
     """Losses in nats of the M labels [B, L] that are not -100, in their order: [M], at least in float32.
 
     Labels are shifted already, `inputs` are the model's arguments. The head sees the states of the targets
-    alone, some at a time, and computes them again in the backward. With label smoothing a loss is that of a
-    target that has 1 - smoothing, and an equal share of the rest on every token of the vocabulary.
+    alone, some at a time, and computes them again in the backward; `whole`: at once. With label smoothing a
+    loss is that of a target that has 1 - smoothing, and an equal share of the rest on every token of the
+    vocabulary. `loss` is another function of logits [M, V] and labels [M].
     """
     inner = without_adapters(model)
     head, targets = inner.get_output_embeddings(), labels != IGNORED
     goal = labels[targets]
-    loss = partial(F.cross_entropy, reduction="none", label_smoothing=label_smoothing)
+    loss = loss or partial(F.cross_entropy, reduction="none", label_smoothing=label_smoothing)
     finish = _finisher(inner)
     losses: list[Tensor] = []
     last: list[Tensor] = []  # our logits of the last target, compared with the model's
@@ -52,7 +73,7 @@ def token_losses(model: Any, inputs: Batch, labels: Tensor, *, label_smoothing: 
             last.append(finish(module.forward(states[None, -1:])).detach())
         return (states[None, -1:], *args[1:])  # keeps the head in the graph, as sharded models want
 
-    if type(head) is torch.nn.Linear and _by_pieces.get(inner, True):
+    if type(head) is torch.nn.Linear and not whole and _by_pieces.get(inner, True):
         with head.register_forward_pre_hook(pick):
             logits = model(**inputs, use_cache=False).logits
         if last and last[0].numel():

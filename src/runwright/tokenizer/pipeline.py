@@ -23,6 +23,7 @@ PreTokenizerName = Literal[
     "metaspace",
     "byte_level",
 ]
+PreTokenizerStep = PreTokenizerName | dict[str, str]  # {char_delimiter: "_"}: cut at it, and drop it
 DecoderName = Literal["wordpiece", "bpe", "metaspace", "byte_level", "fuse"]
 
 ANY_CHARACTER = r"[\s\S]"  # a dot is none at the end of a line
@@ -64,9 +65,14 @@ def make_normalizer(names: Sequence[str], replace: Mapping[str, str]) -> Any:
     return normalizers.Sequence(steps) if steps else None
 
 
-def make_pre_tokenizer(names: Sequence[str]) -> Any:
+def make_pre_tokenizer(names: Sequence[str | Mapping[str, str]]) -> Any:
     """The steps in their order; None where the text stays whole."""
-    steps = [PRE_TOKENIZERS[name]() for name in names]
+    steps: list[Any] = [
+        PRE_TOKENIZERS[name]()
+        if isinstance(name, str)
+        else pre_tokenizers.CharDelimiterSplit(name["char_delimiter"])
+        for name in names
+    ]
     if not steps:
         return None
     return steps[0] if len(steps) == 1 else pre_tokenizers.Sequence(steps)

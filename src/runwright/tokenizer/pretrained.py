@@ -18,7 +18,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from runwright import store
 from runwright.config.sources import GGUF, resolve_source
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -26,28 +26,50 @@ MAX_CACHE_BYTES = 50 * 2**30  # of converted GGUF files
 
 
 def load_pretrained(
-    *, name: str, revision: str | None, padding_side: Literal["left", "right"] | None, pad_token: str | None
+    *,
+    name: str,
+    revision: str | None,
+    padding_side: Literal["left", "right"] | None,
+    special_tokens: dict[str, str],
 ) -> PreTrainedTokenizerFast:
     """The tokenizer saved under `name`, ready to pad; no code that came with it is run.
 
-    One that was saved without a token to pad with pads with its end token. Raises ConfigError where it cannot
-    be loaded, or has neither.
+    `special_tokens` are tokens of its own by role, such as `mask`. One that was saved without a token to pad
+    with pads with its end token. Raises ConfigError where it cannot be loaded, or has neither.
     """
     tokenizer = open_saved(name, revision=revision)
+    if special_tokens:
+        is_bare = not get_tokenizer_config(resolve_source(name), revision=revision or "main")
+        _give_roles(tokenizer, special_tokens, is_bare=is_bare)
     if padding_side is not None:
         tokenizer.padding_side = padding_side
-    if pad_token is not None:
-        # A token outside the vocabulary would get an id beyond the model's embedding.
-        if pad_token not in tokenizer.get_vocab():
-            raise ConfigError(f"tokenizer.pad_token: {pad_token!r} is not in the tokenizer's vocabulary")
-        tokenizer.pad_token = pad_token
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token_id is None:
             problem = f"{name!r} was saved without a token to pad with and without an end token"
-            hint = f", for example {tokenizer.unk_token}" if tokenizer.unk_token else ""
-            raise ConfigError(f"tokenizer.pad_token: {problem}; name one of its own{hint}")
+            example = tokenizer.unk_token or "[PAD]"
+            hint = f"tokenizer.special_tokens='{{pad: \"{example}\"}}'"
+            raise ConfigError(f"tokenizer.special_tokens: {problem}; name one of its own, as {hint}")
         tokenizer.pad_token = tokenizer.eos_token  # masks tell the padding from the end of a text
     return tokenizer
+
+
+def _give_roles(tokenizer: PreTrainedTokenizerFast, roles: dict[str, str], *, is_bare: bool) -> None:
+    """Make tokens of the vocabulary special ones; `is_bare`: tokenizer.json has no settings beside it."""
+    vocabulary = tokenizer.get_vocab()
+    for role, token in roles.items():
+        # A token outside the vocabulary would get an id beyond the model's embedding.
+        if token not in vocabulary:
+            hint = did_you_mean(token, vocabulary)
+            problem = f"{token!r} is not in the tokenizer's vocabulary; {hint}".rstrip("; ")
+            raise ConfigError(f"tokenizer.special_tokens.{role}: {problem}")
+    added = {str(token): token for token in tokenizer.added_tokens_decoder.values()}  # with their spaces
+    special: Any = {f"{role}_token": added.get(token, token) for role, token in roles.items()}
+    tokenizer.add_special_tokens(special)
+    pair = tokenizer.backend_tokenizer.encode("a", "b")
+    if is_bare and any(map(min, pair.type_ids, pair.special_tokens_mask)):
+        # Nothing but the frame says that a model of it wants types, as BERT's: [CLS] $A [SEP] $B:1 [SEP]:1.
+        names = ["input_ids", "token_type_ids", "attention_mask"]
+        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
 
 
 def open_saved(name: str, *, revision: str | None = None) -> PreTrainedTokenizerFast:
@@ -113,6 +135,23 @@ def _reason(source: str, error: Exception) -> str:
     if Path(source).is_dir() and not (Path(source) / "tokenizer.json").is_file():
         names = sorted(path.name for path in Path(source).iterdir())[:8]
         return f"the folder has no tokenizer.json, only {', '.join(names) or 'nothing'}"
+    return why_not_loaded(source, error)
+
+
+def why_not_loaded(source: str, error: Exception) -> str:
+    """The reason in one line; where a hub refuses a name, what to do there."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    causes: list[BaseException] = [error]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)
+    page, login = f"{constants.ENDPOINT}/{source}", "log in (hf auth login, or HF_TOKEN in the environment)"
+    if any(isinstance(cause, GatedRepoError) for cause in causes):
+        return f"it is gated: accept its licence at {page}, then {login}"
+    refused = [cause.response.status_code for cause in causes if isinstance(cause, HfHubHTTPError)]
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes) or {401, 403} & {*refused}:
+        return f"it is not at {page}, or private: check the name, or {login}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 

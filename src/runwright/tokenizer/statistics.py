@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from itertools import islice
 from typing import Any
 
@@ -99,10 +100,44 @@ def cut(tokenizer: PreTrainedTokenizerFast, text: str) -> list[Piece]:
     return pieces
 
 
+def table(tokenizer: PreTrainedTokenizerFast, text: str, pair: str | None) -> dict[str, Any]:
+    """The tokens of an encoding as a model gets it, the texts decoded again, and what they lost by it.
+
+    `sequence` is 0 or 1, `word` counts within it, start and end are characters; special tokens have none.
+    `type` is null where models of this tokenizer take no types. `lost` are [what was there, what is now].
+    """
+    encoded: Any = tokenizer(text, pair, verbose=False)
+    encoding = encoded.encodings[0]
+    types = encoded.get("token_type_ids") or [None] * len(encoding.ids)
+    names = ("token", "id", "type", "sequence", "word", "start", "end", "special")
+    columns = (encoding.tokens, encoding.ids, types, encoding.sequence_ids, encoding.word_ids)
+    columns += (*zip(*encoding.offsets, strict=True), map(bool, encoding.special_tokens_mask))
+    tokens = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    texts = [text] if pair is None else [text, pair]
+    ids = [[token["id"] for token in tokens if token["sequence"] == i] for i in range(len(texts))]
+    decoded = [str(tokenizer.decode(numbers)) for numbers in ids]
+    lost = [change for sides in zip(texts, decoded, strict=True) for change in _differences(*sides)]
+    return {"tokens": tokens, "decoded": decoded, "lost": lost}
+
+
+def _differences(before: str, after: str) -> list[tuple[str, str]]:
+    """Words and signs that differ, from left to right, with what is there now; spaces come last."""
+    sides = [re.findall(r"\[\w+\]|<[^<>\s]+>|\w+|[^\w\s]", side) for side in (before, after)]
+    changes: list[tuple[str, str]] = []
+    for kind, a, b, c, d in SequenceMatcher(None, *sides, autojunk=False).get_opcodes():
+        old, new = sides[0][a:b], sides[1][c:d]
+        one_by_one = len(old) == len(new) and kind == "replace"
+        changes += zip(old, new, strict=True) if one_by_one else [(" ".join(old), " ".join(new))]
+    changes = [(old, new) for old, new in changes if old != new]
+    spaces = [re.findall(r"\s+", side) for side in (before, after)]
+    return changes if spaces[0] == spaces[1] else [*changes, ("spaces", "others")]
+
+
 def describe(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     """Kind, size, special tokens with their ids, and the names of all steps."""
     state = json.loads(tokenizer.backend_tokenizer.to_str())
-    extra: Any = tokenizer.extra_special_tokens or []
+    roles = set(map(str, tokenizer.special_tokens_map.values()))
+    extra = [token["content"] for token in state["added_tokens"] if token["special"]]
     return {
         "model": state["model"]["type"],
         "vocab_size": len(tokenizer),
@@ -111,7 +146,7 @@ def describe(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
             for name, token in tokenizer.special_tokens_map.items()
             if str(token) in tokenizer.get_vocab()
         },
-        "extra_special_tokens": [str(token) for token in extra],
+        "extra_special_tokens": [token for token in extra if token not in roles],
         **{name: _steps(state[name]) for name in STEPS},
         "pair": tokenizer.convert_ids_to_tokens(tokenizer("A", "B")["input_ids"]),
         "padding_side": tokenizer.padding_side,

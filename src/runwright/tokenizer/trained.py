@@ -27,7 +27,7 @@ from runwright.errors import ConfigError, DataError
 from runwright.store import file_sha256, folder_whole, why_missed
 from runwright.tokenizer import pipeline
 from runwright.tokenizer.algorithms import Bpe, Unigram, WordPiece, Words
-from runwright.tokenizer.pipeline import DecoderName, NormalizerName, PreTokenizerName
+from runwright.tokenizer.pipeline import DecoderName, NormalizerName, PreTokenizerStep
 from runwright.tokenizer.pretrained import load_pretrained
 from runwright.tokenizer.texts import Corpus, RunTexts
 from runwright.types import PositiveInt
@@ -143,7 +143,7 @@ def _train_anew(node: Mapping[str, Any], texts: RunTexts, folder: Path) -> dict[
 
 
 def _read(folder: Path) -> Any:
-    return load_pretrained(name=str(folder.resolve()), revision=None, padding_side=None, pad_token=None)
+    return load_pretrained(name=str(folder.resolve()), revision=None, padding_side=None, special_tokens={})
 
 
 def train(
@@ -155,7 +155,7 @@ def train(
     extra_tokens: list[str],
     normalizer: list[NormalizerName],
     replace: dict[str, str],
-    pre_tokenizer: list[PreTokenizerName],
+    pre_tokenizer: list[PreTokenizerStep],
     model: Any,
     post_processor: dict[str, str] | None,
     decoder: DecoderName | None,
@@ -190,10 +190,16 @@ def like(
     min_frequency: PositiveInt,
     alphabet_size: PositiveInt | None,
     padding_side: Literal["left", "right"] | None,
-    pad_token: str | None,
+    special_tokens: dict[str, str],
+    extra_tokens: list[str],
 ) -> PreTrainedTokenizerFast:
     """A tokenizer with every step and special token of the one saved under `name`, and a new vocabulary."""
-    old = load_pretrained(name=name, revision=revision, padding_side=padding_side, pad_token=pad_token)
+    old = load_pretrained(
+        name=name, revision=revision, padding_side=padding_side, special_tokens=special_tokens
+    )
+    size = len(old)
+    extra: Any = old.extra_special_tokens or []
+    old.add_special_tokens({"extra_special_tokens": [*map(str, extra), *extra_tokens]})
     state = json.loads(old.backend_tokenizer.to_str())
     special = [token for token in state["added_tokens"] if token["special"]]
     unk = state["model"].get("unk_token")
@@ -204,7 +210,7 @@ def like(
     first = [*(token["content"] for token in special), *([unk] if unk else []), *fallback]
     tokens = list(dict.fromkeys(first))
     algorithm = _algorithm_like(
-        state["model"], size=vocab_size or len(old), min_frequency=min_frequency, alphabet_size=alphabet_size
+        state["model"], size=vocab_size or size, min_frequency=min_frequency, alphabet_size=alphabet_size
     )
     corpus = texts.choose(files=files, columns=columns)
     learned = _learned(algorithm, old.backend_tokenizer, corpus, tokens=tokens, unk=unk or tokens[0])

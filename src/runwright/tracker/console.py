@@ -171,16 +171,6 @@ class JournaledTracker:
 
 
 @dataclass(kw_only=True, eq=False)
-class Silent(JournaledTracker):
-    """The tracker of the processes that are not the first: records nothing."""
-
-    system_every_seconds: PositiveFloat | None = None
-
-    def start(self, run: RunInfo) -> None:
-        """Open no journal, so that all other calls do nothing."""
-
-
-@dataclass(kw_only=True, eq=False)
 class ConsoleTracker(JournaledTracker):
     """Records to the journal and logs metrics of training, at most once in `interval_seconds`.
 

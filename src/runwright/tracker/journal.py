@@ -11,7 +11,7 @@ One line is one event. `t` is the time in milliseconds since 1970; the other key
     {"t", "inputs": [{name, digest, …}]}              data sets that the run reads
     {"t", "artifact": path, "folder": path}           a file or folder to keep; relative to the run folder
     {"t", "model": path, "about": {…}, "register_as": name or null}  the best model, and how to use it
-    {"t", "status": word}                             RUNNING at each start; FINISHED, FAILED or KILLED
+    {"t", "status": word}                             RUNNING at each start; at the end FINISHED, PRUNED, …
 
 Floats are written so that they read back bit for bit; "inf", "-inf" and "nan" are strings, which keeps
 every line strict JSON. Each line reaches the operating system before the call returns, so a killed process

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
-import json
 import os
 import platform
 import shlex
@@ -21,20 +20,14 @@ from typing import Any
 from runwright.config.redaction import Redactor, is_secret_name, redact
 from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError
-from runwright.store import file_sha256, write_json
+from runwright.store import file_sha256, read_json, write_json
 from runwright.tracker.repository import Repository, open_regular, read_repository
 
 # Variables that set the number of threads, and with it the last bits of a result.
 THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "TOKENIZERS_PARALLELISM",
-    "CUBLAS_WORKSPACE_CONFIG",
-    "CUDA_VISIBLE_DEVICES",
-    "PYTHONHASHSEED",
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
+    *("VECLIB_MAXIMUM_THREADS", "TOKENIZERS_PARALLELISM", "CUBLAS_WORKSPACE_CONFIG"),
+    *("CUDA_VISIBLE_DEVICES", "PYTHONHASHSEED"),
 )
 MAX_DIFF_LENGTH = 2_000_000
 MAX_NOT_COMPARED = 100  # files that are named
@@ -190,10 +183,7 @@ def hash_model(name: str, *, revision: str | None, cache: Path) -> dict[str, Any
     except (ConfigError, OSError, ValueError, ImportError) as error:
         return {"name": name, "revision": revision, "files": {}, "reason": str(error).split("\n")[0]}
     files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
-    remembered: dict[str, list[Any]] = {}
-    digests = {}
-    with contextlib.suppress(OSError, ValueError):
-        remembered = json.loads((cache / HASHES_FILE).read_text(encoding="utf-8"))
+    remembered, digests = read_json(cache / HASHES_FILE), {}
     for file in files[:MAX_FILES]:
         status, key = file.stat(), str(file.resolve())
         state = [status.st_size, status.st_mtime_ns, status.st_ino]

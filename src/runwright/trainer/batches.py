@@ -47,7 +47,7 @@ class Microbatch:
     """One forward and backward."""
 
     index: int  # in the whole batch, over all ranks: seeds its dropout
-    count: float  # its part of the denominator
+    count: float | tuple[float, ...]  # its part of the denominator, of each loss
     batch: Batch
 
 

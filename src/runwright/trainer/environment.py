@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TypeVar
 
 from runwright.errors import ConfigError
+from runwright.sweep.trial import SLOTS_VARIABLE
 
 WORKER_VARIABLE = "RUNWRIGHT_WORKER"  # set in the processes that our own launcher starts
 BEATS_VARIABLE = "RUNWRIGHT_BEATS_FD"  # a pipe for their heartbeats
@@ -126,13 +127,15 @@ def check_num_processes(wanted: int) -> None:
         by = f" ({', '.join(signs)})" if signs else ""
         raise ConfigError(
             f"launch.num_processes: given {wanted}, but the launcher started {started}{by}, expected as "
-            f"many: torchrun --nproc_per_node {wanted} -m runwright train …; "
+            f"many: torchrun --nproc_per_node {wanted} -m runwright train …, in Python "
+            f"accelerate.notebook_launcher(function, num_processes={wanted}); "
             f"{advice(f'train launch.num_processes={wanted} …')}"
         )
 
 
 def share_of_cores(num_processes: int) -> int:
-    """An equal share of the cores that this process may use, at least one."""
+    """An equal share of the cores that this process may use, at least one; of a trial's, among all trials."""
+    num_processes *= int(os.environ.get(SLOTS_VARIABLE, "1"))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // num_processes)
 

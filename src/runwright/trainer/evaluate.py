@@ -7,6 +7,7 @@ is computed from them, so neither the number of processes nor the order of batch
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from runwright.trainer.batches import Cut, cut_batch
 from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.step import to_device
-from runwright.types import Examples, Metric, Task
+from runwright.types import Examples, Metric, Speed, Task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,13 +42,14 @@ def predict(
     ranks: Ranks,
     on_progress: Callable[[int, int], None] | None = None,
     stop: StopFlag | None = None,
+    speed: Speed | None = None,
 ) -> Any:
     """Predictions for every example, each exactly once, in the order of example ids, on every rank.
 
     `max_tokens` bounds the padded tokens of one forward. `on_progress` gets examples done and in all.
     Raises EvaluationStopped on every rank where a signal came to one of them.
     """
-    was_training = model.training
+    was_training, began = model.training, time.perf_counter()
     model.eval()
     task.start_evaluation(examples.example_ids)
     batches = cut_batch(task.evaluation_widths(examples.widths), Cut(microbatch_tokens=max_tokens))
@@ -76,6 +78,11 @@ def predict(
     everything = join(parts)
     count = len(everything.example_ids)
     assert count == len(examples), f"{count} predictions for {len(examples)} examples"
+    if speed:
+        speed.seconds += time.perf_counter() - began
+        speed.num_samples += count
+        speed.num_steps += len(batches)
+        speed.num_tokens += int(examples.lengths.sum())
     return everything
 
 
@@ -105,6 +112,8 @@ def _compute(
         counts = predictions.loss_counts
         count = len(predictions.losses) if counts is None else math.fsum(counts.tolist())
         values["loss"] = math.fsum(predictions.losses.tolist()) / count if count else math.nan
+    if predictions.more_losses is not None:
+        values["loss"] += math.fsum(predictions.more_losses.tolist()) / len(predictions.more_losses)
     if not predictions.labelled:
         return values, tables
     once = np.ones((1, len(predictions.example_ids)))

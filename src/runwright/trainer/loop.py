@@ -66,6 +66,7 @@ class Loop:
     on_step: Callable[[TrainingState, StepResult], None]
     on_evaluation: Callable[[TrainingState, Mapping[str, Mapping[str, float]]], None] = lambda *_: None
     best_split: str = USUAL  # the one that the best step, patience and schedules go by
+    is_given_up: Callable[[], bool] = lambda: False  # by the pruner of a sweep, on every rank alike
 
     def run(self, state: TrainingState) -> int:
         """Train to the end; returns the stop code: 0, TIME_LIMIT, or the number of a signal.
@@ -114,7 +115,7 @@ class Loop:
                 improved = self._evaluate(state)
             if improved or self.plan.saves_at(state.step) or result.stop or self._is_over(state):
                 self._save(state)
-            if result.stop:
+            if result.stop or self.is_given_up():
                 return result.stop
         return 0
 
@@ -132,6 +133,8 @@ class Loop:
             return signal.Signals(code - 128).name
         if state.step >= self.plan.total_steps:
             return "length"
+        if self.is_given_up():
+            return "pruned"
         return "max_minutes" if code == TIME_LIMIT else "early_stopping"
 
     def _account(self, state: TrainingState, batch: StepBatch, result: StepResult, seconds: float) -> None:

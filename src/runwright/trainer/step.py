@@ -58,8 +58,8 @@ class Stepper:
         `stop` is this rank's wish to end after this step; it travels with the counts, so that all ranks
         end after the same one. Raises NonFiniteError under the policy "stop"; the weights are untouched.
         """
-        count, stop = self._agree(batch, stop)
-        if not count:  # sentences without a word, answers that are nowhere, texts that are all masks
+        counts, stop = self._agree(batch, stop)
+        if not any(counts):  # sentences without a word, answers that are nowhere, texts that are all masks
             logger.warning(
                 "step %d: none of its %d examples has anything to train on; the weights stay as they are",
                 batch.step + 1,
@@ -68,31 +68,33 @@ class Stepper:
             return StepResult(loss=0.0, gradient_norm=0.0, updated=False, stop=stop)
         self.model.train()
         if self.task.coupled_loss is not None:
-            total = self._coupled_backward(self.task.coupled_loss, batch, count)
+            loss = self._coupled_backward(self.task.coupled_loss, batch, *counts)
         else:
-            total = self._backward(batch, count)
+            loss = self._backward(batch, counts)
         if not self.ranks.sharded:  # fully_shard summed them in the backward
             sum_gradients(self.parameters, self.ranks)
         if scaler := self.ranks.scaler:
             scaler.unscale_(self.optimizer)
         norm = self.ranks.clip(self.parameters, self.max_grad_norm or math.inf)
-        updated = self._update(batch.step, loss=total / count, norm=norm)
+        updated = self._update(batch.step, loss=loss, norm=norm)
         self.optimizer.zero_grad(set_to_none=True)
-        return StepResult(loss=total / count, gradient_norm=norm, updated=updated, stop=stop)
+        return StepResult(loss=loss, gradient_norm=norm, updated=updated, stop=stop)
 
-    def _backward(self, batch: StepBatch, count: float) -> float:
-        """Gradients of this rank's microbatches; the sum of the losses of all ranks."""
-        totals = torch.zeros(batch.num_microbatches, dtype=torch.float64)
+    def _backward(self, batch: StepBatch, counts: Sequence[float]) -> float:
+        """Gradients of this rank's microbatches; the loss of the batch, of several losses their sum."""
+        totals = torch.zeros(batch.num_microbatches, len(counts), dtype=torch.float64)
         if not batch.microbatches:
             self._scaled(torch.zeros((), device=self.ranks.device))  # a scaler begins with the first loss
         for microbatch in batch.microbatches:
             total = self._loss(batch.step, microbatch)
-            self._scaled(total / count).backward()
+            losses = zip(total.reshape(-1), counts, strict=True)
+            self._scaled(torch.stack([one / (count or 1.0) for one, count in losses]).sum()).backward()
             totals[microbatch.index] = total.detach().cpu().double()  # MPS has no float64
         for filler in batch.fillers:  # for the ranks that run more
-            (0.0 * self._loss(batch.step, filler)).backward()
+            (0.0 * self._loss(batch.step, filler)).sum().backward()
         # one addend a microbatch and a fixed order: the same bits on any number of processes
-        return math.fsum(self.ranks.sum_vector(totals).tolist())
+        sums = self.ranks.sum_vector(totals.T.flatten()).view(len(counts), -1).tolist()
+        return sum(math.fsum(addends) / (count or 1.0) for addends, count in zip(sums, counts, strict=True))
 
     def _loss(self, step: int, microbatch: Microbatch) -> torch.Tensor:
         self._seed(step, microbatch)
@@ -123,7 +125,7 @@ class Stepper:
             outputs.backward(parts[microbatch.index].to(outputs))
         for filler in batch.fillers:
             (0.0 * self._outputs(batch.step, filler, keep_graph=True).sum()).backward()
-        return loss.total.detach().double().item()
+        return loss.total.detach().double().item() / count
 
     def _outputs(self, step: int, microbatch: Microbatch, *, keep_graph: bool) -> torch.Tensor:
         self._seed(step, microbatch)
@@ -138,16 +140,17 @@ class Stepper:
     def _scaled(self, loss: torch.Tensor) -> torch.Tensor:
         return self.ranks.scaler.scale(loss) if self.ranks.scaler else loss
 
-    def _agree(self, batch: StepBatch, stop: int) -> tuple[float, int]:
-        """The denominator over all microbatches, and the largest stop code."""
-        counts = torch.zeros(batch.num_microbatches + self.ranks.num_ranks, dtype=torch.float64)
+    def _agree(self, batch: StepBatch, stop: int) -> tuple[list[float], int]:
+        """The denominator of each loss over all microbatches, and the largest stop code."""
+        counts = torch.zeros(self.task.num_losses, batch.num_microbatches, dtype=torch.float64)
         for microbatch in batch.microbatches:
-            counts[microbatch.index] = microbatch.count
-        counts[batch.num_microbatches + self.ranks.rank] = stop
-        agreed = self.ranks.sum_vector(counts).tolist()
-        count = math.fsum(agreed[: batch.num_microbatches])
-        assert count >= 0, f"step {batch.step}: the denominator of the loss is {count}"
-        return count, int(max(agreed[batch.num_microbatches :]))
+            counts[:, microbatch.index] = torch.tensor(microbatch.count, dtype=torch.float64)
+        stops = torch.zeros(self.ranks.num_ranks, dtype=torch.float64)
+        stops[self.ranks.rank] = stop
+        agreed = self.ranks.sum_vector(torch.cat([counts.flatten(), stops]))
+        sums = [math.fsum(addends) for addends in agreed[: counts.numel()].view_as(counts).tolist()]
+        assert min(sums) >= 0, f"step {batch.step}: the denominators of the losses are {sums}"
+        return sums, int(agreed[counts.numel() :].max())
 
     def _update(self, step: int, *, loss: float, norm: float) -> bool:
         finite = math.isfinite(loss) and math.isfinite(norm)

@@ -1,7 +1,10 @@
+import sys
+
 import pytest
 from datasets import Dataset
 
-from runwright.dataset.cleaning.columns import CastColumns, DropColumns, MapValues
+from runwright.config import permissions, targets
+from runwright.dataset.cleaning.columns import AddColumn, CastColumns, DropColumns, MapValues
 from runwright.dataset.cleaning.passes import renamed
 from runwright.errors import ConfigError, DataError
 
@@ -93,3 +96,67 @@ def test_a_list_is_no_text_to_keep():
 def test_one_column_cannot_get_two_names():
     with pytest.raises(ConfigError, match="'a' is given two names: b, c"):
         renamed(rows(a=["x"]), {"b": "a", "c": "a"})
+
+
+ADD = "runwright.dataset.cleaning.columns.AddColumn"
+
+
+@pytest.mark.parametrize(
+    ("value", "columns", "expected"),
+    [
+        ("words", ["text"], [2, 0]),
+        ("characters", ["text", "title"], [6, 1]),
+        ("{title}: {text}", [], ["x: a bcd", "y: "]),
+        ("{n}/{title}", [], ["3/x", "/y"]),
+    ],
+)
+def test_a_column_is_added(value, columns, expected):
+    splits = rows(text=["a bcd", None], title=["x", "y"], n=[3.0, None])
+    added = AddColumn(name="new", columns=columns, value=value)(splits)["train"]
+    assert added["new"][:] == expected
+    assert added.column_names == ["text", "title", "n", "new"]
+
+
+def test_a_text_may_be_made_of_itself_and_no_other_column_is_lost():
+    splits = rows(text=["b"], title=["a"])
+    assert AddColumn(name="text", columns=[], value="{title} {text}")(splits)["train"]["text"][:] == ["a b"]
+    with pytest.raises(ConfigError, match="there is a column 'text' already"):
+        AddColumn(name="text", columns=["title"], value="words")(splits)
+
+
+@pytest.fixture
+def own_columns(tmp_path, monkeypatch):
+    code = """
+def ratio(row, *, by: float = 1.0) -> float:
+    return row["a"] / row["b"] * by
+
+def wrong(row) -> int:
+    return str(row["a"])
+
+def bare(row):
+    return row["a"]
+"""
+    name = "own_columns_" + tmp_path.name.replace("-", "_")
+    (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    permissions.grant(packages=[name], folder=tmp_path)
+    monkeypatch.setattr("runwright.config.permissions._granted", permissions.granted())
+    return name
+
+
+def test_a_function_of_the_user_makes_a_column_and_its_faults_name_the_row(own_columns):
+    def step(function, **options):
+        value = {"_target_": f"{own_columns}.{function}", **options}
+        node = {"_target_": ADD, "name": "new", "columns": ["a", "b"], "value": value}
+        return targets._make(node, (0,), "dataset", "dataset.cleaning.0")
+
+    splits = rows(a=[1.0, 3.0], b=[2.0, 4.0])
+    assert step("ratio", by=2.0)(splits)["train"]["new"][:] == [1.0, 1.5]
+    keys = {str(step("ratio", by=by).key) for by in (1.0, 2.0)}
+    assert len(keys) == 2
+    with pytest.raises(DataError, match=r"row 1, column 'new': ZeroDivisionError"):
+        step("ratio")(rows(a=[1.0, 3.0], b=[2.0, 0.0]))
+    with pytest.raises(DataError, match=r"row 0, column 'new': the function gave '1.0', not int as it says"):
+        step("wrong")(splits)
+    with pytest.raises(ConfigError, match="bare returns None, expected the annotation"):
+        step("bare")(splits)

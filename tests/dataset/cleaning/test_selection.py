@@ -12,6 +12,7 @@ from runwright.dataset.cleaning.selection import (
     FilterRange,
     KeepValues,
     SamplePerClass,
+    Sort,
 )
 from runwright.dataset.fingerprint import bare
 from runwright.errors import ConfigError, DataError
@@ -28,6 +29,28 @@ def test_rows_are_chosen_by_value_range_and_pattern():
     assert kept(FilterRange(column="a", min=None, max=0.5), [0.4, 0.6]) == [0.4]
     assert kept(FilterPattern(column="a", pattern="^b", keep=True), ["ab", "ba", None]) == ["ba"]
     assert kept(FilterPattern(column="a", pattern="^b", keep=False), ["ab", "ba", None]) == ["ab", None]
+
+
+@pytest.mark.parametrize(
+    ("descending", "values", "expected"),
+    [
+        (False, [3, None, 1, 2], [1, 2, 3, None]),
+        (True, [3, None, 1, 2], [3, 2, 1, None]),
+        (False, ["b", "B", "a"], ["B", "a", "b"]),
+    ],
+)
+def test_rows_are_sorted_with_null_last(descending, values, expected):
+    assert kept(Sort(column="a", descending=descending), values) == expected
+
+
+def test_equal_rows_stay_in_their_order_and_a_list_has_none(load):
+    rows = Dataset.from_dict({"a": [1, 0, 1, 0] * 5, "row_id": list(range(20))})
+    for descending in (False, True):
+        data = load({"train": rows}, cleaning=[Sort(column="a", descending=descending)])
+        zeros, ones = list(range(1, 20, 2)), list(range(0, 20, 2))
+        assert data.splits["train"]["row_id"][:] == ([*ones, *zeros] if descending else [*zeros, *ones])
+    with pytest.raises(DataError, match="row 0, column 'a': only numbers and texts have an order"):
+        kept(Sort(column="a", descending=False), [[1], [2]])
 
 
 def test_values_that_no_row_has_are_noted(read, write, load):

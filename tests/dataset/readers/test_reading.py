@@ -1,6 +1,7 @@
 """Bytes as text: encodings that do not fit, and files that are no text."""
 
 import io
+import pickle
 import zipfile
 
 import pytest
@@ -47,3 +48,13 @@ def test_a_spreadsheet_is_refused_with_what_to_do(read, write, reader):
         archive.writestr("xl/workbook.xml", "<workbook/>")
     with pytest.raises(DataError, match="save the sheet as CSV"):
         read(reader, write("reviews.xlsx", content.getvalue()))
+
+
+@pytest.mark.parametrize("reader", ["csv", "json", "text", "parquet"])
+@pytest.mark.parametrize("name", ["rows.pkl", "rows.csv"])
+def test_a_pickle_is_named_with_the_line_that_makes_parquet_of_it(read, write, reader, name):
+    if reader == "parquet" and name == "rows.csv":
+        pytest.skip("parquet's own message")
+    path = write(name, pickle.dumps({"text": ["a"]}))
+    with pytest.raises(DataError, match=r"a pickle, .*read_pickle\('.*'\)\.to_parquet\('.*rows\.parquet'\)"):
+        read(reader, path)

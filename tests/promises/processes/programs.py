@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from runwright.task.answers import NO_ANSWER
 from runwright.task.causal_language_modeling import CausalLanguageModeling
+from runwright.task.denoising import Denoising
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
 from runwright.task.question_answering import QuestionAnswering
 from runwright.task.sentence_embedding import SentenceEmbedding
@@ -35,6 +36,15 @@ WORDS = ["good", "bad", "fine", "dull", "a", "film", "plot", "very", "not", "and
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 NAMES: dict[str, dict[str, Any]] = {
     "distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32},
+    "bart": {
+        "d_model": 16,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 32,
+        "decoder_ffn_dim": 32,
+    },
     "t5": {
         "d_model": 16,
         "d_kv": 8,
@@ -51,25 +61,24 @@ DROPOUTS_OF_HEADS = ("classifier_dropout", "seq_classif_dropout")
 
 # (problem, architecture); "pair" and "coupled" are single-label on two texts, and a loss over the batch;
 # "embedding" has in-batch negatives, "answers" the two ends of a span, "hidden_tokens" masks by chance,
+# "hidden_pairs" has a second loss with a denominator of its own, "infilling" targets made by chance,
 # "texts" targets of other lengths than their sources, "next_tokens" blocks that run over several texts
 PROBLEMS = (
     ("single_label", "bert"), ("single_label", "roberta"), ("single_label", "distilbert"), ("pair", "bert"),
     ("multi_label", "bert"), ("regression", "bert"), ("coupled", "bert"),
     ("embedding", "bert"), ("answers", "bert"), ("tags", "bert"), ("hidden_tokens", "bert"),
-    ("texts", "t5"), ("next_tokens", "llama"),
+    ("hidden_pairs", "bert"), ("texts", "t5"), ("next_tokens", "llama"), ("infilling", "bart"),
 )  # fmt: skip
 CUTS = {1: (1, 4, 8), 2: (4, 3), 4: (2, 4), 3: (4, 2)}  # microbatches by the number of processes
 ASSIGNMENTS = ("by cost", "prefix", "reversed", "last rank")
 
 
 def execute_run(folder: Path, *, dtype: str = "float32") -> int:
-    """A whole run, begun or gone on with; without its plots, which take longer than the rest of it."""
+    """A whole run, begun or gone on with."""
     from runwright import build
     from runwright.errors import RunwrightError
-    from runwright.runs import outputs
     from runwright.runs.execute import execute
 
-    outputs.write_plots = lambda *_, **__: {}
     build_model = build.build_model
     build.build_model = lambda *given, **named: build_model(*given, **named).to(getattr(torch, dtype))
     try:
@@ -211,7 +220,7 @@ def generation(folder: Path) -> None:
     task = SequenceToSequence(
         make_task("single_label").tokenizer, source_column="source", target_column="target", prefix="",
         max_length=32, max_target_length=32, source_language=None, target_language=None,
-        forced_first_token=None, label_smoothing=0.0,
+        forced_first_token=None, label_smoothing=0.0, target_tokenizer=None,
     )  # fmt: skip
     torch.manual_seed(0)
     sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
@@ -313,6 +322,8 @@ def join(strategy: str = "replicated") -> Ranks:
 class Coupled:
     """In-batch negatives between two halves of the logits, a toy."""
 
+    num_losses = 1
+
     def __init__(self, inner: SequenceClassification) -> None:
         self.inner = inner
         self.head, self.collate, self.forward = inner.head, inner.collate, inner.forward
@@ -364,7 +375,7 @@ def make_task(problem: str) -> Any:
             tokenizer, words_column="words", text_column="text", tags_column="tags", tag_names=None,
             offsets="characters", misplaced_spans="refuse",
             scheme="plain", repair=True, train_on="first", aggregation="first", max_length=40, overlap=4,
-            label_smoothing=0.1, class_weights=None, loss=None,
+            label_smoothing=0.1, class_weights=None,
         )  # fmt: skip
         tags.load_state_dict({"label_names": ["O", "x", "y", "z"], "class_weights": None})
         return tags
@@ -372,16 +383,29 @@ def make_task(problem: str) -> Any:
         return SequenceToSequence(
             tokenizer, source_column="text", target_column="target", prefix="", max_length=40,
             max_target_length=12, source_language=None, target_language=None, forced_first_token=None,
-            label_smoothing=0.1,
+            label_smoothing=0.1, target_tokenizer=None,
         )  # fmt: skip
     if problem == "next_tokens":
         tokenizer.eos_token = "[MASK]"
         options: Any = {"text_column": "text", "max_length": 7, "join_rows": True, "evaluation_stride": None}
         return CausalLanguageModeling(tokenizer, **options)
-    if problem == "hidden_tokens":
+    if problem in ("hidden_tokens", "hidden_pairs"):
+        pairs = problem == "hidden_pairs"
+        if pairs:
+            words.post_processor = processors.TemplateProcessing(
+                single="$A", pair="$A [UNK] $B", special_tokens=[("[UNK]", 1)]
+            )
+            tokenizer = PreTrainedTokenizerFast(
+                tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", mask_token="[MASK]"
+            )
         return MaskedLanguageModeling(
-            tokenizer, text_column="text", max_length=40, join_rows=False, mask_probability=0.3,
-            mask_share=0.8, random_share=0.1, whole_words=False,
+            tokenizer, text_column="text", max_length=8 if pairs else 40, join_rows=pairs,
+            mask_probability=0.3, mask_share=0.8, random_share=0.1, whole_words=False, next_sentence=pairs,
+        )  # fmt: skip
+    if problem == "infilling":
+        return Denoising(
+            tokenizer, text_column="text", max_length=40, join_rows=False, objective="infilling",
+            mask_probability=0.3, mean_span_length=2.0,
         )  # fmt: skip
     if problem == "embedding":
         return SentenceEmbedding(
@@ -404,7 +428,6 @@ def make_task(problem: str) -> Any:
         threshold=0.5,
         bias_from_labels=False,
         positive_label=None,
-        loss=None,
     )  # fmt: skip
     names = [] if problem == "regression" else ["w", "x", "y", "z"]
     weights = [0.2, 1.0, 3.7, 1.1] if problem == "single_label" else None

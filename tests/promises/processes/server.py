@@ -21,7 +21,6 @@ from typing import Any
 
 # Everything that a run imports, so that a fork begins at once.
 import accelerate.state
-import matplotlib.pyplot
 import torch.distributed
 import transformers.models.bert.modeling_bert
 import transformers.models.distilbert.modeling_distilbert
@@ -30,7 +29,7 @@ import transformers.models.roberta.modeling_roberta
 import runwright.runs.execute
 from runwright.launch.group import LOOPBACK
 
-PRELOADED = (accelerate, matplotlib, torch, transformers, runwright)
+PRELOADED = (accelerate, torch, transformers, runwright)
 
 
 def load_programs() -> dict[str, Any]:

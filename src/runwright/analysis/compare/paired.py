@@ -19,12 +19,13 @@ from runwright.analysis.compare.statistics import (
     paired_bootstrap,
     sign_flip_p,
 )
+from runwright.config.options import metric_nodes
 from runwright.errors import RunwrightError
 from runwright.metric.bootstrap import make_metric
 from runwright.metric.means import ratio
 from runwright.predictions import Ragged, select
-from runwright.report.page.records import read_json
 from runwright.runs.folder import CONFIG_FILE, read_config
+from runwright.store import read_json
 from runwright.task.labels import positive_class
 from runwright.types import Interval, Metric, Predictions
 
@@ -175,9 +176,11 @@ def as_predictions(records: Records, labels: tuple[str, ...]) -> Predictions | R
     one, other = (_column(values, labels) for values in (predicted, expected))
     if one is None or other is None:
         return None
-    # Metrics take the number of classes from the scores; those of each class are not in the file, so a
-    # metric that needs them is NaN.
+    # Metrics take the number of classes from the scores; where the file has none of each class, a metric that
+    # needs them is NaN.
     scores = np.full((len(ids), len(labels)), np.nan) if one.dtype != np.float64 else None
+    if scores is not None and all("scores" in record for record in records):
+        scores[:] = [[record["scores"][name] for name in labels] for record in records]
     return Predictions(example_ids=ids, predicted=one, expected=other, scores=scores, losses=None)
 
 
@@ -214,7 +217,8 @@ def compare_rows(first: Side, second: Side, *, confidence: float) -> tuple[list[
         recorded = [name for name in metric_names([first]) if second.values(name)]
         # without the metrics of groups
         if untested := [n for n in recorded if n.rpartition("/")[0] == split and n not in tested]:
-            notes.append(f"not tested, for the predictions of both do not give them: {', '.join(untested)}")
+            why = "without an interval, or the predictions of both do not give them"
+            notes.append(f"not tested, {why}: {', '.join(untested)}")
     return differences, notes
 
 
@@ -276,7 +280,7 @@ def _compare_metrics(
         return
     one, other = (select(whole, rows) for whole, rows in zip(wholes, pairs.positions, strict=True))
     configs = [read_config(side.folder / CONFIG_FILE) for side in sides]
-    nodes, others = (dict(config.get("metric") or {}) for config in configs)
+    nodes, others = (metric_nodes(config.get("metric")) for config in configs)
     positive = positive_class(configs[0].get("task", {}).get("positive_label"), labels)
     num_rows = len(pairs.positions[0])
     for name, node in nodes.items():
@@ -284,7 +288,9 @@ def _compare_metrics(
         is_recorded = all(side.values(full_name) for side in sides)
         if full_name in tested or node != others.get(name) or not is_recorded:
             continue
-        metric = make_metric(node, key=f"metric.{name}", positive=positive)
+        if not node.get("interval", True):
+            continue
+        metric = make_metric(node, key=f"metric.{name}", positive=positive, label_names=labels)
         # A metric that needs more than the files have, such as scores of all classes, gives another value.
         if not _are_recorded([_evaluate(metric, whole) for whole in wholes], full_name, sides):
             continue

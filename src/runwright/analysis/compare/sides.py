@@ -32,7 +32,6 @@ class Side:
     @property
     def folder(self) -> Path:
         """The folder of the first run."""
-        assert self.rows[0].folder is not None
         return self.rows[0].folder
 
     @property

@@ -1,4 +1,4 @@
-"""Verdicts on two sides, and a comparison on the terminal with the curves of all its runs in one plot."""
+"""Verdicts on two sides, and a comparison on the terminal with the curves of all its runs on one page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -24,19 +23,20 @@ from runwright.analysis.compare.sides import (
     split_rank,
 )
 from runwright.analysis.compare.statistics import permutation_p, welch
+from runwright.report.page.charts import charts_of_runs
+from runwright.report.page.document import Page, Section, render, save
 from runwright.report.terminal import (
     mean_text,
     number_text,
-    plain_table,
     print_table,
     result_console,
     shorten,
+    table_of,
 )
 from runwright.tracker.journal import FILE_NAME, read_curves
 
 SEEDED = "Welch's test over runs"
 MAX_VALUE = 40  # characters of a setting
-MAX_POINTS = 50  # of the curve of the training loss
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,10 +138,9 @@ def print_comparison(
     for side in sides:
         console.print(Text.assemble((f"{side.letter}  ", "bold"), side.label), soft_wrap=True)
     if settings:
-        table = _table("what differs", sides)
-        for key, values in settings.items():
-            table.add_row(Text(key), *(Text(shorten(text, MAX_VALUE)) for text in values))
-        print_table(table, console=console, above=1)
+        rows = ([key, *(shorten(text, MAX_VALUE) for text in values)] for key, values in settings.items())
+        headings = ["what differs", *(side.letter for side in sides)]
+        print_table(table_of(headings, rows), console=console, above=1)
     else:
         console.print("no setting differs")
     print_table(_metrics_table(sides, verdicts, with_groups=with_groups), console=console, above=1, below=1)
@@ -153,9 +152,7 @@ def print_comparison(
 
 
 def _metrics_table(sides: Sequence[Side], verdicts: Sequence[Verdict], *, with_groups: bool) -> Table:
-    table = _table("metric", sides, justify="right")
-    for verdict in verdicts:
-        table.add_column(Text(f"{verdict.letters[1]} - {verdict.letters[0]}"), no_wrap=True)
+    letters, rows = [side.letter for side in sides], []
     by_name = [{difference.metric: difference for difference in verdict.differences} for verdict in verdicts]
     recorded = [name for name in metric_names(sides) if with_groups or name.count("/") == 1]
     for name in dict.fromkeys([*recorded, *(name for tested in by_name for name in tested)]):
@@ -166,16 +163,9 @@ def _metrics_table(sides: Sequence[Side], verdicts: Sequence[Verdict], *, with_g
                 values[0] = values[0] or [difference.first]
                 values[index] = values[index] or [difference.second]
         cells = [_difference_cell(*pair, values[0]) for pair in zip(differences, values[1:], strict=True)]
-        table.add_row(Text(name), *(Text(mean_text(of_side)) for of_side in values), *cells)
-    return table
-
-
-def _table(heading: str, sides: Sequence[Side], *, justify: Any = "left") -> Table:
-    table = plain_table()
-    table.add_column(heading, no_wrap=True)
-    for side in sides:
-        table.add_column(side.letter, justify=justify, no_wrap=True)
-    return table
+        rows.append([name, *map(mean_text, values), *cells])
+    headings = ["metric", *letters, *(" - ".join(verdict.letters[::-1]) for verdict in verdicts)]
+    return table_of(headings, rows, right=letters)
 
 
 def _difference_cell(difference: Difference | None, second: Sequence[float], first: Sequence[float]) -> Text:
@@ -191,22 +181,14 @@ def _difference_cell(difference: Difference | None, second: Sequence[float], fir
     return Text(words, style={None: "", 0: "red", 1: "green"}[difference.better])
 
 
-def plot_curves(path: Path, sides: Sequence[Side]) -> Path | None:
-    """Write a plot with a panel for each metric and a line for each run; None without a curve."""
-    from runwright.report.page.charts import metric_charts, smoothed
-    from runwright.report.plots import draw
-
-    curves = {}
-    for letter, row in ((side.letter, row) for side in sides for row in side.rows):
-        journal = row.folder / FILE_NAME if row.folder else None
-        recorded = read_curves(journal) if journal and journal.is_file() else {}
-        for name, (steps, values) in sorted(recorded.items(), key=lambda item: not item[0].endswith("/loss")):
-            split, _, metric = name.partition("/")
-            line = f"{letter} {row.short_id}"
-            if name == "train/loss" and len(steps):
-                every = max(1, len(steps) // MAX_POINTS)
-                curves[f"{line}/train loss, smoothed"] = steps[::every], smoothed(values)[::every]
-            elif split == "validation" and "/" not in metric:
-                curves[f"{line}/validation {metric}"] = steps, values
-    panels = metric_charts(curves, best_step=None)
-    return draw(path, panels) if panels else None
+def write_page(file: Path, sides: Sequence[Side]) -> Path | None:
+    """Write a page with a chart for each metric and a line for each run; None without a curve."""
+    runs = [(f"{side.letter} {row.short_id}", row.folder / FILE_NAME) for side in sides for row in side.rows]
+    curves = [(name, read_curves(journal)) for name, journal in runs if journal.is_file()]
+    panels = list(charts_of_runs(curves, f"{len(curves)} runs"))
+    if not panels:
+        return None
+    lines, section = [f"{side.letter}: {side.label}" for side in sides], Section("curves", "Curves", [panels])
+    page = Page(title="Comparison - Runwright", heading="Comparison", lines=lines, sections=[section])
+    save(render(page), file)
+    return file

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 from unicodedata import normalize
@@ -47,44 +49,39 @@ def share(count: float, whole: float) -> Share:
 def tables(exploration: Exploration) -> list[Table]:
     """The tables that have rows; first those of the summary."""
     surveys, label = exploration.surveys, exploration.columns.label_column
-    names = label_names(exploration)
+    names, rows = label_names(exploration), defaultdict[str, list[dict[str, Any]]](list)
+    for split in surveys:
+        for name, row in _rows_of(exploration, split):
+            rows[name].append({"split": split, **row})
+    for oddity in ODDITIES:
+        counts = {split: len(survey.odd.get(oddity.name, ())) for split, survey in surveys.items()}
+        rows["odd"] += [{"text": oddity.name, **counts}] * any(counts.values())
+    for number, script in enumerate(SCRIPTS):
+        counts = {split: int((survey.scripts == number).sum()) for split, survey in surveys.items()}
+        rows["scripts"] += [{"script": script, **counts}] * any(counts.values())
+    rows["truncation"] += _truncation(exploration)
+    rows["labels"] += _label_rows(exploration, names[:MAX_LABELS])
     shown = f", {MAX_LABELS:,} shown" if len(names) > MAX_LABELS else ""
-
-    def by_split(rows_of: Callable[[Exploration, str], Rows]) -> Rows:
-        for split in surveys:
-            yield from ({"split": split, **row} for row in rows_of(exploration, split))
-
-    def by_count(kind: str, counts: Mapping[str, Mapping[str, int]]) -> Rows:
-        yield from ({kind: name, **row} for name, row in counts.items() if any(row.values()))
-
-    odd = {
-        kind.name: {split: len(survey.odd.get(kind.name, ())) for split, survey in surveys.items()}
-        for kind in ODDITIES
-    }
-    scripts = {
-        script: {split: int((survey.scripts == number).sum()) for split, survey in surveys.items()}
-        for number, script in enumerate(SCRIPTS)
-    }
     summary = {
-        "splits": ("Splits", by_split(_split)),
-        "lengths": ("Lengths of the texts", by_split(_lengths)),
-        "truncation": ("What max_length cuts", _truncation(exploration)),
-        "tokens": (f"Tokens of {exploration.tokenizer_name}", by_split(_token_rows)),
-        "labels": (f"{label}, {len(names):,} classes{shown}", _label_rows(exploration, names[:MAX_LABELS])),
-        "numbers": (f"{label}, numbers", by_split(_numbers)),
+        "splits": "Splits",
+        "lengths": "Lengths of the texts",
+        "truncation": "What max_length cuts",
+        "tokens": f"Tokens of {exploration.tokenizer_name}",
+        "labels": f"{label}, {len(names):,} classes{shown}",
+        "numbers": f"{label}, numbers",
     }
     details = {
-        "unknown": ("Pieces that the tokenizer does not know", by_split(_unknown)),
-        "columns": ("Columns", by_split(_column_rows)),
-        "values": ("Most frequent values", by_split(_values)),
-        "odd": ("Odd texts", by_count("text", odd)),
-        "scripts": ("Scripts", by_count("script", scripts)),
+        "unknown": "Pieces that the tokenizer does not know",
+        "columns": "Columns",
+        "values": "Most frequent values",
+        "odd": "Odd texts",
+        "scripts": "Scripts",
     }
-    every = [
-        Table(name=name, title=title, rows=list(rows), is_summary=name in summary)
-        for name, (title, rows) in (summary | details).items()
+    return [
+        Table(name=name, title=title, rows=rows[name], is_summary=name in summary)
+        for name, title in (summary | details).items()
+        if rows[name]
     ]
-    return [table for table in every if table.rows]
 
 
 def label_names(exploration: Exploration) -> list[str]:
@@ -98,24 +95,41 @@ def label_names(exploration: Exploration) -> list[str]:
     ]
 
 
-def _split(exploration: Exploration, split: str) -> Rows:
+def _rows_of(exploration: Exploration, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows about one split, each with the name of its table."""
+    survey, tokens = exploration.surveys[split], exploration.tokens.get(split)
     repeated = {one.kind: one.rows for one in exploration.overlaps if one.split == one.other == split}
-    yield {
-        "rows": exploration.surveys[split].num_rows,
-        "equal to earlier": repeated.get("exact", 0),
-        "nearly equal": repeated.get("near", 0),
-        "without label": exploration.surveys[split].unlabelled,
-    }
-
-
-def _lengths(exploration: Exploration, split: str) -> Rows:
-    units = {unit: getattr(exploration.surveys[split], unit) for unit in ("characters", "words")}
-    if split in exploration.tokens:
-        units["tokens"] = exploration.tokens[split].lengths
-    for unit, lengths in units.items():
+    rows = {"rows": survey.num_rows, "equal to earlier": repeated.get("exact", 0)}
+    yield "splits", rows | {"nearly equal": repeated.get("near", 0), "without label": survey.unlabelled}
+    units = {"characters": survey.characters, "words": survey.words}
+    for unit, lengths in (units | ({"tokens": tokens.lengths} if tokens else {})).items():
         shares = {"median": 0.5, "95 %": 0.95, "99 %": 0.99, "longest": 1}
         quantiles = {name: quantile(lengths, value) for name, value in shares.items()}
-        yield {"unit": unit, "mean": float(lengths.mean()) if len(lengths) else 0.0, **quantiles}
+        yield "lengths", {"unit": unit, "mean": float(lengths.mean()) if len(lengths) else 0.0, **quantiles}
+    if tokens:
+        rates = tokens.counts.rates()
+        yield (
+            "tokens",
+            {
+                "rows read": tokens.num_rows,
+                "tokens a word": rates["tokens_per_word"],
+                "characters a token": rates["characters_per_token"],
+                "unknown": Share(rates["unknown_rate"]),
+                "tokens used": tokens.counts.num_used,
+                "vocabulary": tokens.counts.vocab_size,
+            },
+        )
+        for piece, count in tokens.unknown.most_common(NUM_UNKNOWN):
+            yield "unknown", {"piece": piece, "times": count}
+    if len(values := exploration.numbers.get(split, np.empty(0))):
+        yield "numbers", {name: float(reduce(values)) for name, reduce in REDUCERS.items()}
+    for name, column in survey.columns.items():
+        counts = {"column": name, "type": column.kind, "null": column.nulls, "different": column.distinct}
+        numbers = column.numbers if len(column.numbers) else [np.nan]
+        reduced = ((kind, float(REDUCERS[kind](numbers))) for kind in ("lowest", "mean", "highest"))
+        yield "columns", counts | {kind: None if np.isnan(number) else number for kind, number in reduced}
+        for value, count in column.common:
+            yield "values", {"column": name, "value": value, "rows": count}
 
 
 def _truncation(exploration: Exploration) -> Rows:
@@ -126,25 +140,6 @@ def _truncation(exploration: Exploration) -> Rows:
         yield row
 
 
-def _token_rows(exploration: Exploration, split: str) -> Rows:
-    if (tokens := exploration.tokens.get(split)) is not None:
-        rates = tokens.counts.rates()
-        yield {
-            "rows read": tokens.num_rows,
-            "tokens a word": rates["tokens_per_word"],
-            "characters a token": rates["characters_per_token"],
-            "unknown": Share(rates["unknown_rate"]),
-            "tokens used": tokens.counts.num_used,
-            "vocabulary": tokens.counts.vocab_size,
-        }
-
-
-def _unknown(exploration: Exploration, split: str) -> Rows:
-    if split in exploration.tokens:
-        for piece, count in exploration.tokens[split].unknown.most_common(NUM_UNKNOWN):
-            yield {"piece": piece, "times": count}
-
-
 def _label_rows(exploration: Exploration, names: list[str]) -> Rows:
     counts = {split: survey.labels for split, survey in exploration.surveys.items() if survey.labels}
     for name in names:
@@ -152,26 +147,6 @@ def _label_rows(exploration: Exploration, names: list[str]) -> Rows:
         for split, labels in counts.items():
             row[split], row[f"{split} share"] = labels[name], share(labels[name], labels.total())
         yield row
-
-
-def _numbers(exploration: Exploration, split: str) -> Rows:
-    values = exploration.numbers.get(split, np.empty(0))
-    if len(values):
-        yield {name: float(reduce(values)) for name, reduce in REDUCERS.items()}
-
-
-def _column_rows(exploration: Exploration, split: str) -> Rows:
-    for name, column in exploration.surveys[split].columns.items():
-        counts = {"column": name, "type": column.kind, "null": column.nulls, "different": column.distinct}
-        for kind in ("lowest", "mean", "highest"):
-            counts[kind] = float(REDUCERS[kind](column.numbers)) if len(column.numbers) else None
-        yield counts
-
-
-def _values(exploration: Exploration, split: str) -> Rows:
-    for name, column in exploration.surveys[split].columns.items():
-        for value, count in column.common:
-            yield {"column": name, "value": value, "rows": count}
 
 
 RARE_SCRIPT = 0.01  # of the texts of all splits
@@ -338,6 +313,14 @@ def _columns(exploration: Exploration) -> Iterator[Finding]:
             if column.nulls and name in used and split == "train":
                 what = f"{column.nulls:,} of {column.num:,} values of {name} in {split} are null"
                 yield Finding("problem", what, "DropEmpty drops such rows")
+            is_named = re.search(r"(?i)(^|[_ ])(id|uuid|guid|index)$|^Unnamed: 0$", name) is not None
+            is_word = "string" in column.kind and not any(" " in value for value, _ in column.common)
+            is_key = column.distinct == column.num >= FEW_ROWS and ("int" in column.kind or is_word)
+            if name not in used and (is_named or is_key):
+                what = f"the column {name} looks like an id: {PLACE}"
+                count = f"{column.distinct:,} values in {column.num:,} rows of {split}"
+                hint = f"it tells nothing of a text: DropColumns, or dataset.holdout_by={name}"
+                yield Finding("look", what, hint, where=count)
             values = [*column.common[:1], ("null", column.nulls)]
             value, count = max(values, key=lambda item: item[1])
             if count >= NEAR_CONSTANT * column.num and column.num >= FEW_ROWS:

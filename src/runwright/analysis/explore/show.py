@@ -23,7 +23,7 @@ from runwright.dataset.load import LoadedData
 from runwright.errors import ConfigError, DataError, plain
 from runwright.report.page import charts, document
 from runwright.report.page.document import Section, cell_of
-from runwright.report.terminal import WIDTH_OF_A_FILE, number_text, plain_table, print_table, shorten
+from runwright.report.terminal import WIDTH_OF_A_FILE, number_text, print_table, shorten, table_of
 
 FORMAT = 2  # of the JSON: raise when a key changes its meaning
 MAX_ROWS = 12  # of a table on the terminal
@@ -133,13 +133,10 @@ def _rich_table(table: Table) -> RichTable:
     rows = [[visible(_cell_text(cell), longest=40) for cell in row.values()] for row in table.rows]
     if len(rows) > MAX_ROWS:
         rows[MAX_ROWS - 3 : -2] = [["…"]]
-    shown = plain_table()
-    for name in table.rows[0]:
-        justify = "left" if any(isinstance(row[name], str) for row in table.rows) else "right"
-        shown.add_column(Text(visible(name, longest=40)), justify=justify, no_wrap=True)
-    for row in rows:
-        shown.add_row(*map(Text, row))
-    return shown
+    headings = [visible(name, longest=40) for name in table.rows[0]]
+    texts = {name for row in table.rows for name, value in row.items() if isinstance(value, str)}
+    right = [heading for heading, name in zip(headings, table.rows[0], strict=True) if name not in texts]
+    return table_of(headings, rows, right=right)
 
 
 def page(exploration: Exploration, findings: Sequence[Finding]) -> str:
@@ -178,19 +175,13 @@ def page(exploration: Exploration, findings: Sequence[Finding]) -> str:
 
 def _charts(exploration: Exploration) -> dict[str, document.Chart | None]:
     """The chart of a table, by its name."""
-    names, limits, max_length = label_names(exploration), exploration.limits, exploration.max_length
+    names = label_names(exploration)
     labels = {split: survey.labels for split, survey in exploration.surveys.items() if survey.labels}
-    numbers = charts.data_numbers(
-        {split: tokens.lengths for split, tokens in exploration.tokens.items()},
-        max_length=max_length,
-        class_counts={split: [counts[name] for name in names] for split, counts in labels.items()},
-        labels=list(map(_line, names)),
-    )
-    cut = {split: [tokens.cut_by(n) for n in limits] for split, tokens in exploration.tokens.items()}
+    lengths = {split: tokens.lengths for split, tokens in exploration.tokens.items()}
+    counts = {split: [counts[name] for name in names] for split, counts in labels.items()}
     return {
-        "lengths": charts.lengths_chart(numbers),
-        "truncation": charts.truncation_chart(cut, limits, max_length=max_length),
-        "labels": charts.classes_chart(numbers),
+        "lengths": charts.lengths_chart(lengths, max_length=exploration.max_length),
+        "labels": charts.classes_chart(counts, list(map(_line, names))),
         "numbers": charts.numbers_chart(exploration.numbers),
     }
 

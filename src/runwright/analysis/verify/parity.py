@@ -72,18 +72,16 @@ class Finding(NamedTuple):
     advice: str = ""  # where it does not hold
 
 
-def judge(check: str, what: str, difference: float, *, limit: float, where: str, advice: str) -> Finding:
+def judge(check: str, what: str, difference: str, allowed: str, *, holds: bool, advice: str) -> Finding:
+    """A finding that holds, or fails with an advice."""
+    return Finding(check, what, difference, allowed, "holds" if holds else "fails", "" if holds else advice)
+
+
+def measure(check: str, what: str, difference: float, *, limit: float, where: str, advice: str) -> Finding:
     """Compare a difference with its limit; `where` names what has the largest one."""
-    holds = difference <= limit  # False for NaN
-    text = f"{difference:.1e}" if difference else "0"
-    return Finding(
-        check,
-        what,
-        f"{text} ({where})" if difference and where else text,
-        allowed=f"{limit:.0e}" if limit else BITS,
-        verdict="holds" if holds else "fails",
-        advice="" if holds else advice,
-    )
+    text, allowed = f"{difference:.1e}" if difference else "0", f"{limit:.0e}" if limit else BITS
+    text += f" ({where})" if difference and where else ""
+    return judge(check, what, text, allowed, holds=difference <= limit, advice=advice)  # fails for NaN
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,7 +197,7 @@ def _compare(
     if not difference <= run.limit:
         advice = PROCESSES if "dropout" in what else DEPENDS.format(reason=_diagnose(run))
     what = f"{run.name}, {_batch_size(run.subject)} examples {what}"
-    yield judge(PARITY, what, difference, limit=run.limit, where=where, advice=advice)
+    yield measure(PARITY, what, difference, limit=run.limit, where=where, advice=advice)
 
 
 def _diagnose(run: Measurement) -> str:
@@ -307,28 +305,23 @@ def check_evaluation(subject: Subject, *, num_rows: int) -> Iterator[Finding]:
     reference = run(tokens)
     once = np.array_equal(np.unique(reference.example_ids), np.sort(examples.example_ids))
     what, text = f"{len(examples)} examples of {split}", "each once"
-    if once:
-        yield Finding(EVALUATION, what, text, text, "holds")
-    else:
-        yield Finding(EVALUATION, what, f"not {text}", text, "fails", ONCE)
+    yield judge(EVALUATION, what, text if once else f"not {text}", text, holds=once, advice=ONCE)
     if ranks.num_ranks > 1:
         difference, where = _difference(subject, split, reference, run(tokens, ranks))
         what = f"{split} on {ranks.num_ranks} processes"
-        yield judge(EVALUATION, what, difference, limit=0.0, where=where, advice=OTHER_PREDICTIONS)
+        yield measure(EVALUATION, what, difference, limit=0.0, where=where, advice=OTHER_PREDICTIONS)
     float32 = replace(subject.alone, accelerator=None)  # without its autocast
     exact = run(tokens, float32)
     for other in (tokens // 4, 1):
         what = f"batches of {other} tokens instead of {tokens}" if other > 1 else "one example at a time"
         others = run(other, float32)
         difference, where = _difference(subject, split, exact, others)
-        yield judge(EVALUATION, what, difference, limit=PREDICTION_LIMIT, where=where, advice=BATCHING)
+        yield measure(EVALUATION, what, difference, limit=PREDICTION_LIMIT, where=where, advice=BATCHING)
         if getattr(exact, "generated", None) is not None:
             pairs = zip(exact.generated.rows(), others.generated.rows(), strict=True)
             changed = sum(not np.array_equal(one, two) for one, two in pairs)
-            text, verdict, advice = f"{changed} of {len(examples)}", "holds", ""
-            if changed:
-                verdict, advice = "fails", TEXTS
-            yield Finding(EVALUATION, f"generated texts, {what}", text, "0", verdict, advice)
+            texts, text = f"generated texts, {what}", f"{changed} of {len(examples)}"
+            yield judge(EVALUATION, texts, text, "0", holds=not changed, advice=TEXTS)
         if options.precision != "fp32":
             difference, where = _difference(subject, split, reference, run(other))
             text, what = f"{difference:.1e} ({where})", f"{what}, {options.precision}"
@@ -341,7 +334,7 @@ def _difference(subject: Subject, split: str, one: Any, other: Any) -> tuple[flo
     Relative to the value where that is above 1.
     """
     task, rows = subject.prepared.task, subject.prepared.data.splits[split]
-    metrics, groups = build.build_metrics(subject.config, positive=task.positive), task.group_names
+    metrics, groups = build.build_metrics(subject.config, task=task), task.group_names
 
     def numbers(predictions: Any) -> dict[str, np.ndarray]:
         columns = {

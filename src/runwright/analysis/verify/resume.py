@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from runwright.analysis.steps import LOSS, compare
-from runwright.analysis.verify.parity import BITS, Finding
+from runwright.analysis.verify.parity import BITS, Finding, judge
 from runwright.config.permissions import worker_environment
 from runwright.runs.folder import CONFIG_FILE, create
 from runwright.runs.lock import is_busy
@@ -24,19 +24,15 @@ from runwright.tracker.journal import FILE_NAME, read
 
 CHECK, NAME = "resume", "verify"
 SAVE_EVERY, EVALUATE_EVERY = 3, 7  # steps; no multiples of each other, so that every order of events comes up
-TRAINER = {
-    "max_epochs": None,
-    "max_minutes": None,
+TRAINER = dict.fromkeys(
+    ("max_epochs", "max_minutes", "evaluate_every_epochs", "save_every_epochs", "early_stopping_patience")
+) | {
     "log_every_steps": 1,
-    "evaluate_every_epochs": None,
     "evaluate_every_steps": EVALUATE_EVERY,
-    "save_every_epochs": None,
     "save_every_steps": SAVE_EVERY,
     "keep_checkpoints": 2,
-    "early_stopping_patience": None,
 }
-TRACKER = {
-    "_target_": "runwright.tracker.console.ConsoleTracker",
+TRACKER = {"_target_": "runwright.tracker.console.ConsoleTracker"} | {
     "interval_seconds": 5.0,
     "system_every_seconds": None,
 }
@@ -107,11 +103,10 @@ def _judge(config: Mapping[str, Any], whole: Path, broken: Path, steps: str) -> 
         text = f"{comparison.where}: {' and '.join(comparison.values)}" if comparison.where else "none"
         text += f"; {comparison.compared}" * (comparison.num_unmatched > 0)
         what = f"{comparison.what} ({comparison.compared}), killed after step {steps}"
-        yield Finding(CHECK, what, text, BITS, "holds" if holds else "fails", "" if holds else advice)
-    text, verdict = "each once", "holds"
-    if doubled := count_doubled(broken):
-        text, verdict = f"{doubled} are doubled or contradict each other", "fails"
-    yield Finding(CHECK, "records of the journal", text, allowed="each once", verdict=verdict)
+        yield judge(CHECK, what, text, BITS, holds=holds, advice=advice)
+    doubled = count_doubled(broken)
+    text = f"{doubled} are doubled or contradict each other" if doubled else "each once"
+    yield judge(CHECK, "records of the journal", text, "each once", holds=not doubled, advice="")
 
 
 def count_doubled(folder: Path) -> int:

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Column
 from rich.text import Text
 
 from runwright import build
@@ -28,7 +27,7 @@ from runwright.config.permissions import worker_environment
 from runwright.launch.group import WorkerGroup
 from runwright.launch.local import supervise
 from runwright.launch.worker import work
-from runwright.report.terminal import plain_table
+from runwright.report.terminal import table_of
 from runwright.runs.folder import CONFIG_FILE, read_config, write_config
 from runwright.store import cache_root, write_json
 from runwright.trainer.environment import catch_signals, share_of_cores
@@ -159,15 +158,14 @@ def measure_as_worker(folder: Path, *, checks: Sequence[str], num_rows: int, num
 def _print(findings: Sequence[Finding], *, names: Mapping[str, str]) -> None:
     """Print one row for each finding, a conclusion for each check, and the advice."""
     console = Console(highlight=False)
-    columns = [Column(name, overflow="fold") for name in ("check", "what", "difference", "allowed", "")]
-    table = plain_table(*columns)
+    headings, rows = ("check", "what", "difference", "allowed", ""), []
     checks: dict[str, list[Verdict]] = {}
     for check, what, difference, allowed, verdict, _ in findings:
         name = Text("" if check in checks else check, style="bold")
         checks.setdefault(check, []).append(verdict)
-        table.add_row(name, *map(Text, (what, difference, allowed)), Text(verdict, style=STYLES[verdict]))
+        rows.append([name, what, difference, allowed, Text(verdict, style=STYLES[verdict])])
     console.print()
-    console.print(table)
+    console.print(table_of(headings, rows, wraps=headings))
     console.print()
     for check, verdicts in checks.items():
         failed = "fails" in verdicts

@@ -11,6 +11,7 @@ from runwright.config.rules.makers import (
     at_most_one,
     distinct,
     forbids,
+    is_number,
     is_set,
     known_names,
     matches,
@@ -25,9 +26,11 @@ NEVER_EVALUATED = {"trainer.evaluate_every_steps": None, "trainer.evaluate_every
 ON_CPU, SHARDED = {"trainer.device": "cpu"}, {"launch.strategy": "fsdp"}
 REGRESSION = {"task.problem": "regression"}
 SIMILARITY, TRIPLET = {"task.problem": "similarity"}, {"task.objective": "triplet"}
+COSINES, DISTANCES = ({"task.objective": names} for names in ("cosine_embedding", ("triplet", "contrastive")))
 IN_BATCH = {"task.objective": "in_batch_negatives"}
 RETRIEVAL = {"task.problem": "retrieval", "task.objective": ("in_batch_negatives", "triplet")}
-RETRIEVAL_BY_SCORES = {"task.problem": "retrieval", "task.objective": "cosine_regression"}
+SCORED = ("cosine_regression", "contrastive", "cosine_embedding")
+RETRIEVAL_BY_SCORES = {"task.problem": "retrieval", "task.objective": SCORED}
 STREAMED = {"dataset.streaming": True}
 UNNAMED = {"task.label_file?": None, "task.problem?": (None, "single_label", "multi_label")}
 
@@ -45,6 +48,7 @@ FIRST, BOTH = "dataset.subset.train takes the first rows", "trainer=steps sets b
 NAMES = "the class names, or task.label_file: a stream is not read before it is trained on"
 STEPS = "nobody knows how many steps an epoch of a stream has; set trainer.max_steps"
 FOCAL = "{_target_: runwright.task.losses.Focal, gamma: 2.0, alpha: null}"
+NO_PAIRS = "task.next_sentence=true, which makes pairs"
 SCORES = "the column with the score of a pair"
 WITHOUT_SCORES = "without scores: task.problem=retrieval task.objective=in_batch_negatives"
 # MLflow takes more; `.` first, quotes and slashes only make trouble. `latest` and `v1` have a meaning there.
@@ -70,6 +74,8 @@ TRAINING = (
     matches("tracker.register_as", REGISTERED, NAME, ALIAS),
     names_target("model.lora", null="null", hint="choose model=lora"),
     only("model.freeze", [], {"model.lora": is_set}, "adapters freeze the rest by themselves"),
+    forbids("model.attention", "flex_attention", ON_CPU, "auto or another: it has no gradient on a CPU"),
+    rule(task.decoder_writes_its_own, "model.name", "model.decoder", "task.target_tokenizer", "model.shared"),
     rule(task.sizes_fit, "model.architecture", "model.config", "task.max_length?"),
 )
 
@@ -78,12 +84,13 @@ TASKS = (
     rule(task.best_mode_is_the_metrics, "trainer.best_metric", "trainer.best_mode", "metric"),
     only("trainer.best_mode", "min", {"trainer.best_metric": "loss"}, "less loss is better"),
     forbids("metric.loss", is_set, {}, "another name for a metric: loss is the task's"),
+    rule(task.modules_can_be_loaded, "metric", "task.problem?", "task._target_"),
     rule(task.metrics_suit_the_task, "metric", "task.problem?", "task._target_", "trainer.best_metric?"),
     only("task.label_smoothing", 0, REGRESSION, "a number is not smoothed towards other classes"),
     only("task.class_weights", None, REGRESSION, "there are no classes"),
     names_target("task.loss", null="null (cross-entropy)", hint=f"such as {FOCAL}"),
     only("task.label_smoothing", 0, {"task.loss": is_set}, "only cross-entropy is smoothed"),
-    rule(task.focal_suits_the_problem, "task.loss", "task.problem?", "task.scheme?"),
+    rule(task.focal_suits_the_problem, "task.loss", "task.problem?"),
     known_names("task.loss.alpha", "task.label_names"),
     known_names("task.class_weights", "task.label_names"),
     at_most_one("task.label_names", "task.label_file"),
@@ -91,7 +98,12 @@ TASKS = (
     unique("task.tag_names", "tag"),
     rule(task.tags_are_of_the_scheme, "task.tag_names", "task.scheme"),
     distinct("task.text_column", "task.label_column", "task.text_pair_column", "task.negative_column?"),
+    *(
+        forbids(f"metric.next_sentence_{name}", is_set, {"task.next_sentence": False}, NO_PAIRS)
+        for name in ("accuracy", "loss")
+    ),
     at_most("task.evaluation_stride", "task.max_length"),
+    at_most("task.pad_to", "task.max_length"),
     # answers to questions
     rule(task.window_has_room_for_new_text, "task.max_length", "task.max_question_length", "task.overlap"),
     at_most("task.max_answer_length", "task.max_length", less=True),
@@ -103,6 +115,9 @@ TASKS = (
     only("task.label_column", None, RETRIEVAL, "what is looked for is known without scores"),
     forbids("task.negative_column", None, TRIPLET, "the column of the text that does not belong"),
     at_most("task.label_min", "task.label_max", less=True),
+    forbids("task.margin", lambda margin: is_number(margin) and margin <= 0, DISTANCES, "more than 0"),
+    forbids("task.margin", lambda margin: is_number(margin) and margin >= 1, COSINES, "less than 1"),
+    only("task.loss", None, IN_BATCH, "this objective is a loss over a whole batch"),
     forbids("trainer.batch_size", 1, IN_BATCH, "at least 2: negatives are the others of the batch"),
 )
 
@@ -119,6 +134,15 @@ GENERATION = (
 
 TOKENIZERS = (
     rule(task.pretrained_model_has_its_own, "tokenizer._target_", "model._target_", "model.embeddings"),
+    rule(task.special_tokens_have_roles, "tokenizer.special_tokens"),
+    rule(
+        task.tokenizer_has_the_tokens,
+        "tokenizer.name?",
+        "tokenizer.special_tokens?",
+        "tokenizer.family?",
+        "task._target_",
+    ),
+    rule(task.delimiters_are_characters, "tokenizer.pre_tokenizer"),
     names_target("tokenizer.model", hint="choose tokenizer=train/bpe, wordpiece, unigram, …"),
     rule(task.algorithm_can_be_trained, "tokenizer.model._target_"),
     rule(task.decoder_undoes_the_steps, "tokenizer.pre_tokenizer", "tokenizer.decoder"),
@@ -134,6 +158,7 @@ DATA = (
     rule(data.nothing_is_held_out_of_a_mixture, "source._target_", "holdout", within="dataset"),
     rule(data.holdout_leaves_something, "holdout", within="dataset"),
     rule(data.pattern_can_be_read, "pattern", within="dataset"),
+    rule(data.column_is_made_of_something, "_target_", "value", within="dataset"),
     rule(data.splits_have_plain_names, "files?", "splits?", "holdout?", "subset?", within="dataset"),
     at_most("min", "max", within="dataset"),
     at_most("dataset.source.negative_at_most", "dataset.source.positive_at_least", less=True),
@@ -152,6 +177,7 @@ STREAMS = (
     only("trainer.max_epochs", None, STREAMED, STEPS, "trainer=steps trainer.max_steps=<number>"),
     only("trainer.evaluate_every_epochs", None, STREAMED, "trainer.evaluate_every_steps counts steps", BOTH),
     only("trainer.save_every_epochs", None, STREAMED, "trainer.save_every_steps counts steps", BOTH),
+    only("dataset.num_processes", 1, STREAMED, "a stream is encoded while it is trained on"),
     forbids("task.label_names", None, STREAMED | UNNAMED, NAMES),
     forbids("task.class_weights", "balanced", STREAMED, WEIGHTS),
     only("task.bias_from_labels", False, STREAMED, NOT_COUNTED),

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
-from runwright.config.options import TARGET
+from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
 from runwright.config.rules.makers import Mistakes, as_dict, as_list, is_number, signature_of
+from runwright.config.sources import module_source, saved_roles
 from runwright.config.tag_schemes import LETTERS, misfits, scheme_problem
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
 # Of the shipped metrics.
 LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity", "bits_per_byte", "ter"}
-OWN_DIRECTION = {"runwright.metric.evaluate_adapter.script_metric"}  # it may be any metric
+LESS_IS_BETTER |= {"next_sentence_loss"}
 SPECIAL_TOKENS = 8  # more than any tokenizer puts around a question and a text
 FOCAL = "runwright.task.losses.Focal"
 ANSWER_METRICS = "runwright.metric.answers."
 TRAINED = "runwright.tokenizer.trained."
 NUM_BYTES = 256
+ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
+FAMILIES_WITHOUT = {  # of trained tokenizers, by role
+    "mask": ("t5", "gpt2", "llama", "plain"),
+    "sep": ("t5", "gpt2", "llama", "plain"),
+    "eos": ("bert", "plain"),
+}
 SIZES = ("hidden_size", "embedding_size", "intermediate_size", "num_attention_heads", "dim", "hidden_dim")
 SIZES += ("n_heads", "n_embd", "n_head", "n_positions", "max_position_embeddings")
 # Architectures whose heads share the hidden size, with the positions that padding takes from the text.
@@ -28,26 +36,27 @@ EXAMPLES = {  # of metrics, by the problem of tasks that no default metric suits
     "texts": "bleu,chrf,rouge_l",
     "next_tokens": "perplexity,bits_per_byte",
     "hidden_tokens": "perplexity",
+    "target_tokens": "perplexity",
 }
 WHOLE = ("byte_level", "metaspace")  # steps that change the text, and the decoders that change it back
 
 
 def best_metric_is_computed(best: Any, metrics: Any, problem: Any, target: Any) -> Mistakes:
-    if isinstance(best, str) and best not in ("loss", *as_dict(metrics)):
-        problem = problem or _only_problem(target)
-        suited = [name for name, node in as_dict(metrics).items() if _suits(node, problem)]
+    if isinstance(best, str) and best not in ("loss", *metric_nodes(metrics)):
+        problem = problem_of(problem, target)
+        suited = [name for name, node in metric_nodes(metrics).items() if _suits(node, problem)]
         hint = did_you_mean(best, ["loss", *suited]) or f"add it: metric=[{','.join([*suited, best])}]"
         yield Mistake("trainer.best_metric", shown(best), f"one of {listed(['loss', *suited])}", hint)
 
 
 def best_mode_is_the_metrics(best: Any, mode: Any, metrics: Any) -> Mistakes:
-    signature = signature_of(as_dict(metrics).get(str(best)))
+    signature = signature_of(metric_nodes(metrics).get(str(best)))
     if signature is None:
         return
     returned = signature.returns.get(signature.target.rpartition(".")[2], "")
     if returned.rpartition(".")[2] == "Table":
         yield Mistake("trainer.best_metric", f"{shown(best)}, which is not a number", "a metric to compare")
-    elif signature.target.startswith("runwright.metric.") and signature.target not in OWN_DIRECTION:
+    elif signature.target.startswith("runwright.metric.") and signature.target != MODULE_METRIC:
         less = signature.target.rpartition(".")[2] in LESS_IS_BETTER
         if mode != ("min" if less else "max"):
             expected = "'min': less of it is better" if less else "'max': more of it is better"
@@ -57,22 +66,38 @@ def best_mode_is_the_metrics(best: Any, mode: Any, metrics: Any) -> Mistakes:
 def metrics_suit_the_task(metrics: Any, problem: Any, target: Any, best: Any) -> Mistakes:
     wanted = f"task.problem={problem}" if problem else str(target).rpartition(".")[2]
     # Which one to add instead is said where it is missing.
-    is_computed = best in (None, "loss", *as_dict(metrics))
+    is_computed = best in (None, "loss", *metric_nodes(metrics))
     for name, node in as_dict(metrics).items():
-        if not _suits(node, problem or _only_problem(target)):
+        if not _suits(node, problem_of(problem, target)):
             judged = f"{node[TARGET].rpartition('.')[2]}, which judges {listed(as_list(node['suits']))}"
             hint = (
-                f"choose others: metric=[{EXAMPLES.get(str(_only_problem(target)), '…')}]"
+                f"choose others: metric=[{EXAMPLES.get(str(problem_of(None, target)), '…')}]"
                 if is_computed
                 else "leave it out"
             )
             yield Mistake(f"metric.{name}", judged, f"a metric for {wanted}", hint)
 
 
-def _only_problem(target: Any) -> str | None:
-    """The kind of problem of a task that has only one; others have it as an option."""
-    signature = signature_of({TARGET: target}) if target else None
-    problem = signature.literals.get("problem") if signature else None
+def modules_can_be_loaded(metrics: Any, problem: Any, target: Any) -> Mistakes:
+    """The modules of the package evaluate are there, may run, and are fed what the task predicts."""
+    for name, node in as_dict(metrics).items():
+        if as_dict(node).get(TARGET) != MODULE_METRIC:
+            continue
+        paths = as_list(node.get("path")) or [node.get("path")]
+        revisions = as_list(node.get("revision")) or [node.get("revision")] * len(paths)
+        for path, revision in zip_longest(paths, revisions[: len(paths)]):
+            source = module_source(str(path), revision=revision, key=f"metric.{name}")
+            if isinstance(source, Mistake):
+                yield source
+        kind = problem_of(problem, target)
+        if node.get("feed") == "scores" and kind not in (None, "single_label", "multi_label"):
+            yield Mistake(f"metric.{name}.feed", "'scores'", f"'predicted': {kind} has no scores of classes")
+
+
+def problem_of(problem: Any, target: Any) -> str | None:
+    """The kind of problem of a task: the option of that name, else the only one that its class has."""
+    signature = signature_of({TARGET: target}) if target and not problem else None
+    problem = signature.literals.get("problem") if signature else problem
     return problem if isinstance(problem, str) else None
 
 
@@ -82,13 +107,13 @@ def _suits(node: Any, problem: str | None) -> bool:
     return problem is None or not problems or problem in problems
 
 
-def focal_suits_the_problem(loss: Any, problem: Any, scheme: Any) -> Mistakes:
+def focal_suits_the_problem(loss: Any, problem: Any) -> Mistakes:
     alpha = as_dict(loss).get("alpha")
     if as_dict(loss).get(TARGET) != FOCAL:
         return
-    if problem == "regression":
-        yield Mistake("task.loss", "Focal with task.problem=regression", "null: there are no classes")
-    elif is_number(alpha) and (problem == "single_label" or scheme is not None):
+    if problem in ("regression", "similarity", "retrieval"):
+        yield Mistake("task.loss", f"Focal with task.problem={problem}", "null: there are no classes")
+    elif is_number(alpha) and problem != "multi_label":
         hint = "task.class_weights=balanced weighs them by how often they occur"
         expected = "null, or a weight for each class name: a number is for multi_label"
         yield Mistake("task.loss.alpha", shown(alpha), expected, hint)
@@ -152,7 +177,7 @@ def texts_are_generated(metrics: Any, strategy: Any, target: Any) -> Mistakes:
     if strategy is None and generates_texts({TARGET: target}):
         problem, hint = "a metric of texts with generation null", "choose generation=greedy, beam or sample"
         for name, node in as_dict(metrics).items():
-            if str(as_dict(node).get(TARGET)).startswith("runwright.metric.texts."):
+            if str(as_dict(node).get(TARGET)).startswith(("runwright.metric.texts.", MODULE_METRIC)):
                 yield Mistake(f"metric.{name}", problem, "texts to judge", hint)
 
 
@@ -165,6 +190,46 @@ def pretrained_model_has_its_own(tokenizer: Any, model: Any, embeddings: Any) ->
             "the tokenizer that the model was trained with: tokenizer=pretrained",
             "for any other: model.embeddings=by_token, or model=scratch, which learns from nothing",
         )
+
+
+def special_tokens_have_roles(tokens: Any) -> Mistakes:
+    for role in [role for role in as_dict(tokens) if role not in ROLES]:
+        hint = did_you_mean(str(role).removesuffix("_token"), ROLES)
+        yield Mistake(f"tokenizer.special_tokens.{role}", "an unknown key", f"one of {listed(ROLES)}", hint)
+
+
+def tokenizer_has_the_tokens(name: Any, tokens: Any, family: Any, target: Any) -> Mistakes:
+    """Tokens that every task or this one needs, as far as the files of a tokenizer or its family tell."""
+    signature = signature_of({TARGET: target})
+    needed: tuple[str, ...] = (signature.literals.get("needs_token") or ()) if signature else ()
+    saved = saved_roles(name) if isinstance(name, str) else None
+    for roles in (("pad", "eos"), needed):
+        if saved is not None and roles and not {*roles} & {*saved, *as_dict(tokens)}:
+            lacking = f"{shown(tokens)}, and {name!r} was saved without a {' or '.join(roles)} token"
+            expected = f'one of its tokens, as {{{roles[0]}: "TOKEN"}}'
+            yield Mistake("tokenizer.special_tokens", lacking, expected, "its tokenizer.json lists them")
+    if needed and all(family in FAMILIES_WITHOUT.get(role, ()) for role in needed):
+        lacking = f"{shown(family)}, which has no {' or '.join(needed)} token"
+        expected = f"another family: {str(target).rpartition('.')[2]} needs one"
+        yield Mistake("tokenizer.family", lacking, expected)
+
+
+def delimiters_are_characters(steps: Any) -> Mistakes:
+    for number, step in enumerate(as_list(steps)):
+        is_name = not isinstance(step, dict)
+        if not is_name and (set(step) != {"char_delimiter"} or len(str(step["char_delimiter"])) != 1):
+            expected = 'a name, or {char_delimiter: "_"} with one character'
+            yield Mistake(f"tokenizer.pre_tokenizer.{number}", shown(step), expected)
+
+
+def decoder_writes_its_own(encoder: Any, decoder: Any, tokenizer: Any, shared: Any) -> Mistakes:
+    if decoder == encoder:
+        return
+    if shared is True:
+        yield Mistake("model.shared", "true, with another decoder", "false, or no model.decoder")
+    if tokenizer != decoder:
+        expected = f"{decoder}: the tokenizer of model.decoder"
+        yield Mistake("task.target_tokenizer", shown(tokenizer), expected, "write ${model.decoder}")
 
 
 def algorithm_can_be_trained(target: Any) -> Mistakes:

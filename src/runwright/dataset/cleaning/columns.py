@@ -1,15 +1,20 @@
-"""Cleaning steps for columns: leave out, cast, map values."""
+"""Cleaning steps for columns: leave out, cast, map values, add."""
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable
+import re
+import typing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from datasets import ClassLabel, Dataset, Value
 
+from runwright import store
 from runwright.dataset.checks import row_error
 from runwright.dataset.cleaning.passes import Step, filtered, new_values
 from runwright.dataset.readers.raw import why_left_out
@@ -94,6 +99,74 @@ class MapValues(Step):
             return new.get(text, text if kind == "string" and value is not None else value)
 
         return new_values(rows, columns, self.column, change, kind=_TYPES[kind], key=self.key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddColumn(Step):
+    """A new column `name`, made of the values of each row in `columns`.
+
+    `value` is `characters` or `words`, their number; a template with columns in braces, "{title}. {text}";
+    or a function of `row`, these values by column, that is annotated to return str, int, float or bool.
+    """
+
+    name: str
+    columns: list[str]
+    value: Any
+
+    @property
+    def key(self) -> Any:
+        if isinstance(self.value, str):
+            return super().key
+        function, options = _function_of(self.value)
+        code = store.sources_digest(Path(inspect.getfile(function)))
+        return ["AddColumn", self.name, self.columns, function.__qualname__, str(options), code]
+
+    def __call__(self, splits: Splits) -> Splits:
+        named = _NAMES.findall(self.value) if isinstance(self.value, str) else []
+        return Step.__call__(replace(self, columns=list(dict.fromkeys([*self.columns, *named]))), splits)
+
+    def change_split(self, rows: Dataset, columns: list[str], split: str, /) -> Dataset:
+        if self.name in rows.column_names and self.name not in columns:
+            raise ConfigError(f"AddColumn.name: there is a column {self.name!r} already; choose another name")
+        make, kind = _maker(self.value)
+
+        def change(*values: Any) -> Any:
+            *inputs, position = values
+            try:
+                value = make(dict(zip(columns, inputs, strict=True)))
+            except Exception as error:
+                problem = f"{type(error).__name__}: {error}"
+                raise row_error(problem, rows, position, split=split, column=self.name) from error
+            if not isinstance(value, kind | None) or (kind is not bool and isinstance(value, bool)):
+                problem = f"the function gave {value!r:.60}, not {kind.__name__} as it says"
+                raise row_error(problem, rows, position, split=split, column=self.name)
+            return value
+
+        dtype = _TYPES["string" if kind is str else kind.__name__]
+        return new_values(rows, columns, self.name, change, kind=dtype, key=self.key)
+
+
+_NAMES = re.compile(r"\{([^{}]+)\}")
+
+
+def _maker(value: Any) -> tuple[Callable[[Mapping[str, Any]], Any], type]:
+    """A function of a row for `AddColumn.value`, and the type of what it returns."""
+    if value in ("characters", "words"):
+        unit = str.split if value == "words" else str
+        return lambda row: sum(len(unit(text_of(text))) for text in row.values()), int
+    if isinstance(value, str):
+        return lambda row: _NAMES.sub(lambda name: text_of(row[name[1]]), value), str
+    function, _ = _function_of(value)
+    kind = typing.get_type_hints(function).get("return")
+    if kind not in (str, int, float, bool):
+        expected = "expected the annotation of a function that returns str, int, float or bool"
+        raise ConfigError(f"AddColumn.value: {function.__qualname__} returns {kind}, {expected}")
+    return value, kind
+
+
+def _function_of(value: Any) -> tuple[Any, Any]:
+    """A function and the options that are bound to it."""
+    return getattr(value, "func", value), getattr(value, "keywords", {})
 
 
 def as_text(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,14 @@ from runwright.dataset.fingerprint import column_chunks, row_keys
 from runwright.dataset.readers.raw import readers_code
 from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
+
+FEW_ROWS = 1000  # of a process: fewer are changed faster than it starts
+num_processes: ContextVar[int] = ContextVar("num_processes", default=1)  # that share the rows of a step
+
+
+def _processes_for(rows: Dataset) -> int | None:
+    count = min(num_processes.get(), len(rows) // FEW_ROWS)
+    return count if count > 1 else None
 
 
 def renamed(splits: Splits, columns: Mapping[str, str]) -> Splits:
@@ -91,7 +100,8 @@ class TextStep(Step):
             return dict(zip(columns, changed, strict=True))
 
         options: Any = {"batched": True, "features": rows.features, "input_columns": columns}
-        return rows.map(change_batch, **options, new_fingerprint=fingerprint(rows, columns, self.key))
+        options["new_fingerprint"] = fingerprint(rows, columns, self.key)
+        return rows.map(change_batch, **options, num_proc=_processes_for(rows))
 
 
 def lines_of_file(path: str, name: str) -> list[str]:
@@ -118,6 +128,7 @@ def filtered(rows: Dataset, columns: list[str], keeps: Callable[[Any], bool], *,
         lambda *values: [all(map(keeps, row)) for row in zip(*values, strict=True)],
         input_columns=columns,
         batched=True,
+        num_proc=_processes_for(rows),
         new_fingerprint=fingerprint(rows, columns, key),
     )
 
@@ -134,6 +145,7 @@ def new_values(
         with_indices=True,
         batched=True,
         features=features,
+        num_proc=_processes_for(rows),
         new_fingerprint=fingerprint(rows, [*columns, into], key),
     )
 

@@ -1,4 +1,4 @@
-"""Cleaning steps that select rows: by value, range or pattern, near duplicates, a number per class."""
+"""Cleaning steps that select rows by value, pattern, near duplicates or class, and one that sorts them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from datasets import Dataset
+import pyarrow.compute
+from datasets import Dataset, Value
 
 from runwright.dataset.checks import missing_column, row_error
 from runwright.dataset.cleaning.columns import as_text
-from runwright.dataset.cleaning.passes import RepeatFilter, RowFilter, require_splits, take
+from runwright.dataset.cleaning.passes import RepeatFilter, RowFilter, Step, require_splits, take
 from runwright.dataset.fingerprint import bare, column_chunks, row_keys, row_numbers
 from runwright.dataset.load import random_order
 from runwright.types import PositiveInt, Splits
+
+pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,22 @@ class DropNearDuplicates(RepeatFilter):
 
     def keys(self, rows: Dataset) -> Iterator[bytes]:
         return row_keys(rows, self.columns, form=lambda value: bare("" if value is None else str(value)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sort(Step):
+    """Rows in the order of the numbers or texts in `column`; equal ones stay as they are, null comes last."""
+
+    row_wise = False
+    column: str
+    descending: bool
+
+    def change_split(self, rows: Dataset, columns: list[str], split: str, /) -> Dataset:
+        if not isinstance(rows.features[self.column], Value):
+            raise row_error("only numbers and texts have an order", rows, 0, split=split, column=self.column)
+        table: Any = rows.select_columns(columns).with_format("arrow")
+        how = "descending" if self.descending else "ascending"
+        return take(rows, pc.sort_indices(table[:], sort_keys=[(self.column, how, "at_end")]).to_numpy())
 
 
 class SamplePerClass:

@@ -28,6 +28,8 @@ from runwright.errors import ConfigError, DataError, nearest
 
 _UNPACK: Any = fsspec.compression.compr  # by name: a function from a packed stream to its content
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zip": "zip"}
+PYTHON_ROWS = "python_rows"  # folder in the cache of rows that came from Python
+PICKLES = (".pkl", ".pickle", ".joblib")
 _LIBRARIES = ("aiohttp", "zstandard", "botocore", "httpx")  # whose errors may come while a file is read
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 # Entries that differ between two states of a remote file, as the file systems of fsspec call them.
@@ -82,6 +84,8 @@ def _files(split: str, value: str | list[str], root: Path | str) -> list[str]:
     paths = [str(path) for pattern in patterns for path in _expand(split, pattern, root)]
     if not paths:
         raise DataError("the list of files is empty", split=split)
+    if pickled := [path for path in paths if path_of(path).suffix.lower() in PICKLES]:
+        raise DataError(pickle_problem(pickled[0]), file=pickled[0], split=split)
     if doubled := sorted(path for path, count in Counter(paths).items() if count > 1):
         problem = f"{doubled[0]!r} is named twice; dataset=mixture repeats rows"
         raise ConfigError(f"dataset.source.files.{split}: {problem}")
@@ -106,6 +110,13 @@ def _expand(split: str, pattern: str, root: Path | str) -> Sequence[str | Path]:
     return files
 
 
+def pickle_problem(name: str) -> str:
+    """The reason why a pickle is not opened, with the line that makes parquet of it."""
+    target = path_of(name).with_suffix(".parquet")
+    line = f'python -c "import pandas; pandas.read_pickle({name!r}).to_parquet({str(target)!r})"'
+    return f"a pickle, which runs code when it is read; if you made it yourself: {line} and dataset=parquet"
+
+
 def _missing(path: Path) -> str:
     """The reason why there is no file, with the nearest name."""
     if path.is_dir():
@@ -119,6 +130,9 @@ def _missing(path: Path) -> str:
     if variables := re.findall(r"\$\w+|\$\{\w+\}", str(path)):
         return f"no such file: the environment has no variable {variables[0]}"
     folder = path.parent
+    if folder.parent.name == PYTHON_ROWS and store.cache_root() in path.parents:
+        again = "runwright.keep_rows(data) writes it again"
+        return f"rows that were given in Python as data=…, gone from the cache: with the same rows {again}"
     if not folder.is_dir():
         return f"no such file: the folder {str(folder.absolute())!r} does not exist"
     names = {item.stem: item.name for item in sorted(folder.iterdir())}  # endings make all files look alike

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from runwright.dataset.readers.addresses import open_bytes
+from runwright.dataset.readers.addresses import open_bytes, pickle_problem
 from runwright.dataset.readers.raw import report_rows
 from runwright.errors import ConfigError, DataError
 
@@ -187,6 +187,8 @@ def _decoded_whole(content: bytes, at: Position, encoding: str) -> io.StringIO:
 
 def _require_text(start: bytes, at: Position, encoding: str) -> None:
     """Raise DataError for a file that begins as one that is no text does, or as UTF-16 does."""
+    if re.match(rb"\x80[\2-\5]", start):  # a pickle begins with its protocol
+        raise at.error(pickle_problem(at.address), line=1)
     for mark, advice in _BINARY.items():
         if start.startswith(mark):
             raise at.error(f"the file is no text but {advice}", line=1)

@@ -1,8 +1,8 @@
-"""Data of each chart from plain numbers: drawn by the script of a page, and as PNG by report/plots.py."""
+"""Data of each chart from plain numbers: drawn by the script of a page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,23 @@ def metric_charts(curves: Mapping[str, Curve], *, best_step: int | None) -> list
     ]
 
 
+def charts_of_runs(runs: Sequence[tuple[str, Mapping[str, Curve]]], about: str) -> Iterator[Chart]:
+    """Training losses of named runs, then each metric of the validation split evaluated repeatedly."""
+    losses = [(name, curves["train/loss"]) for name, curves in runs if "train/loss" in curves]
+    if losses:
+        series = [line(name, steps, smoothed(values)) | {"points": False} for name, (steps, values) in losses]
+        yield curves_chart("Training loss, smoothed", about, series, whole=True)
+    metrics = dict.fromkeys(
+        metric
+        for _, curves in runs
+        for metric, (steps, _) in curves.items()
+        if metric.startswith("validation/") and metric.count("/") == 1 and len(steps) > 1
+    )
+    for metric in list(metrics)[:MAX_PANELS]:
+        series = [line(name, *curves[metric]) for name, curves in runs if metric in curves]
+        yield curves_chart(metric, about, series)
+
+
 def curves_chart(
     title: str,
     about: str,
@@ -121,36 +138,27 @@ def smoothed(values: np.ndarray, *, share: float = 0.02) -> np.ndarray:
         return (sums[high] - sums[low]) / (counts[high] - counts[low])
 
 
-def prediction_chart(
+def scatter_chart(
     split: str,
     predicted: np.ndarray,
     expected: np.ndarray,
     *,
-    labels: Sequence[str] = (),
-    texts: Sequence[str] | None = None,
-    groups: np.ndarray | None = None,
-    group_names: Sequence[str] = (),
-) -> Chart | None:
-    """A scatter of numbers [N] float, a confusion matrix of classes [N] int, None for sets [N, C].
-
-    A point of the scatter has its text and its group, an index of `group_names`.
-    """
-    if predicted.ndim != 1 or len(predicted) == 0:
-        return None
-    if not np.issubdtype(predicted.dtype, np.floating):
-        return matrix_chart(split, predicted, expected, labels)
+    texts: Sequence[str],
+    groups: Sequence[str] | None = None,
+) -> Chart:
+    """A scatter of numbers [N] float, at least one; a point has its text and its group."""
     error, r = float(np.abs(predicted - expected).mean()), correlation(predicted, expected)
     about = f"{len(predicted):,} examples, r = {r:.3f}, mean error {error:.3g}"
-    shown = np.arange(len(predicted))
+    shown, names = np.arange(len(predicted)), sorted(set(groups or ()))
     if len(shown) > MAX_POINTS:
         shown = np.sort(np.random.default_rng(0).choice(len(shown), MAX_POINTS, replace=False))
         about += f"; {MAX_POINTS:,} of them drawn"
     data = {
         "px": expected[shown].tolist(),
         "py": predicted[shown].tolist(),
-        "texts": texts and [_cut(texts[index]) for index in shown.tolist()],
-        "groups": list(group_names),
-        "group": None if groups is None else groups[shown].tolist(),
+        "texts": [_cut(texts[index]) for index in shown.tolist()],
+        "groups": names,
+        "group": [names.index(groups[index]) for index in shown.tolist()] if groups else None,
         "x": "expected",
         "y": "predicted",
         "diagonal": True,
@@ -168,15 +176,11 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
 def matrix_chart(
     split: str, predicted: np.ndarray, expected: np.ndarray, names: Sequence[str]
 ) -> Chart | None:
-    """Confusion matrix of class indices [N]; None where there are too many classes to see any.
-
-    Expected values outside 0 to C - 1 (such as -100, no label) are left out.
-    """
+    """Confusion matrix of class indices [N] int64; None where there are too many classes to see any."""
     if not 0 < len(names) <= MAX_CLASSES:
         return None
-    is_labelled = (expected >= 0) & (expected < len(names))
-    flat = expected[is_labelled].astype(np.int64) * len(names) + predicted[is_labelled].astype(np.int64)
-    counts = np.bincount(flat, minlength=len(names) ** 2).reshape(len(names), len(names))
+    size = len(names)
+    counts = np.bincount(expected * size + predicted, minlength=size**2).reshape(size, size)
     right = np.trace(counts) / max(counts.sum(), 1)
     about = f"{counts.sum():,} examples, {right:.1%} on the diagonal"
     wrong = counts - np.diag(np.diag(counts))
@@ -239,72 +243,25 @@ def group_charts(
     return charts[:MAX_PANELS]
 
 
-def data_numbers(
-    lengths: Mapping[str, np.ndarray],
-    *,
-    max_length: int | None,
-    class_counts: Mapping[str, Sequence[int]],
-    labels: Sequence[str],
-) -> dict[str, Any]:
-    """Histograms of tokens per text and counts of classes, by split: the numbers behind two charts."""
-    lengths = {split: np.asarray(values) for split, values in lengths.items() if len(values)}
-    everything = np.concatenate([np.zeros(0, dtype=np.int64), *lengths.values()])
-    right = int(np.quantile(everything, 0.995)) + 1 if len(everything) else 1
-    width = max(1, -(-right // MAX_BINS))
-    edges = np.arange(0, right + width, width)
-    return {
-        "lengths": {
-            split: {
-                "edges": edges.tolist(),
-                "counts": np.histogram(values, edges)[0].tolist(),
-                "num": len(values),
-                "num_over": int((values > max_length).sum()) if max_length else 0,
-                "median": float(np.median(values)),
-                "longest": int(values.max()),
-            }
-            for split, values in lengths.items()
-        },
-        "max_length": max_length,
-        "classes": {split: [int(count) for count in counts] for split, counts in class_counts.items()},
-        "labels": list(labels),
-    }
-
-
-def lengths_chart(numbers: Mapping[str, Any]) -> Chart | None:
+def lengths_chart(lengths: Mapping[str, np.ndarray], *, max_length: int | None) -> Chart | None:
     """Tokens of each text before truncation, as shares by split."""
-    lengths = numbers.get("lengths", {})
+    lengths = {split: np.asarray(values) for split, values in lengths.items() if len(values)}
     if not lengths:
         return None
-    limit, stats = numbers.get("max_length"), list(lengths.values())
-    about = f"longest {max(split['longest'] for split in stats):,} tokens"
-    names = [f"{name} ({split['num']:,}, median {split['median']:.0f})" for name, split in lengths.items()]
+    everything = np.concatenate(list(lengths.values()))
+    right = int(np.quantile(everything, 0.995)) + 1
+    width = max(1, -(-right // MAX_BINS))
+    edges = np.arange(0, right + width, width)
     series = [
-        bins(name, split["edges"], split["counts"], split["num"])
-        for name, split in zip(names, stats, strict=True)
+        bins(f"{split} ({len(values):,}, median {np.median(values):.0f})", edges, values)
+        for split, values in lengths.items()
     ]
-    marks = [{"x": limit, "text": f"max_length {limit}"}] if limit and limit <= series[0]["x"][-1] else []
-    if limit:
-        over = sum(split["num_over"] for split in stats) / sum(split["num"] for split in stats)
-        about += f"; cut at {limit}: {over:.2%} of texts"
+    about, marks = f"longest {everything.max():,} tokens", []
+    if max_length:
+        about += f"; cut at {max_length}: {(everything > max_length).mean():.2%} of texts"
+        marks = [{"x": max_length, "text": f"max_length {max_length}"}] if max_length <= edges[-1] else []
     data = {"series": series, "x": "tokens", "y": "% of texts", "marks": marks, "zero": True, "height": 280}
     return Chart(kind="curves", title="Text lengths", about=about, data=data)
-
-
-def truncation_chart(
-    cut: Mapping[str, Sequence[tuple[float, float]]], limits: Sequence[int], *, max_length: int | None
-) -> Chart | None:
-    """Shares of rows and of tokens that each limit of tokens cuts, by split."""
-    series = [
-        {"name": f"{split}, {unit}", "x": limits, "y": [100 * pair[index] for pair in shares], "points": True}
-        for split, shares in cut.items()
-        for index, unit in enumerate(("rows", "tokens"))
-    ]
-    if not series or not limits:
-        return None
-    marks = [{"x": max_length, "text": f"max_length {max_length}"}] if max_length else []
-    data = {"series": series, "x": "max_length", "y": "% cut", "marks": marks, "zero": True, "logx": True}
-    about = "rows that lose something, and the tokens they lose"
-    return Chart(kind="curves", title="Truncation", about=about, data=data)
 
 
 def numbers_chart(numbers: Mapping[str, np.ndarray]) -> Chart | None:
@@ -314,25 +271,22 @@ def numbers_chart(numbers: Mapping[str, np.ndarray]) -> Chart | None:
         return None
     lowest, highest = min(map(np.min, numbers.values())), max(map(np.max, numbers.values()))
     edges = np.linspace(lowest, highest, 41) if highest > lowest else np.array([lowest - 0.5, lowest + 0.5])
-    series = []
-    for split, values in numbers.items():
-        name, counts = (
-            f"{split} (mean {values.mean():.3g}, sd {values.std():.3g})",
-            np.histogram(values, edges)[0],
-        )
-        series.append(bins(name, edges.tolist(), counts.tolist(), len(values)))
+    series = [
+        bins(f"{split} (mean {values.mean():.3g}, sd {values.std():.3g})", edges, values)
+        for split, values in numbers.items()
+    ]
     data = {"series": series, "x": "label", "y": "% of rows", "marks": [], "zero": True, "height": 280}
     return Chart(kind="curves", title="Labels", about=f"from {lowest:.4g} to {highest:.4g}", data=data)
 
 
-def bins(name: str, edges: Sequence[float], counts: Sequence[int], total: int) -> dict[str, Any]:
+def bins(name: str, edges: np.ndarray, values: np.ndarray) -> dict[str, Any]:
     """A histogram as a line in steps, in percent of all values."""
-    return {"name": name, "x": edges, "y": [*(100 * count / total for count in counts), 0.0], "steps": True}
+    shares = 100 * np.histogram(values, edges)[0] / len(values)
+    return {"name": name, "x": edges.tolist(), "y": [*shares.tolist(), 0.0], "steps": True}
 
 
-def classes_chart(numbers: Mapping[str, Any]) -> Chart | None:
+def classes_chart(counts: Mapping[str, Sequence[int]], labels: Sequence[str]) -> Chart | None:
     """Share of each class in each split, the most frequent first."""
-    labels, counts = numbers.get("labels") or [], numbers.get("classes") or {}
     if not labels or not counts:
         return None
     table = np.array([counts[split] for split in counts], dtype=float)

@@ -34,10 +34,13 @@ class Chart:
     data: dict[str, Any]
     whole: bool = False  # takes the whole width
 
-    @property
-    def label(self) -> str:
-        """For readers that see no picture."""
-        return f"{self.title}: {self.about}" if self.about else self.title
+
+class Part(NamedTuple):
+    """A part of a text, marked where it is of a kind."""
+
+    text: str
+    label: str = ""
+    kind: str = ""  # a class of the style sheet
 
 
 class Cell(NamedTuple):
@@ -48,6 +51,7 @@ class Cell(NamedTuple):
     kind: str = ""  # a class of the style sheet
     about: str = ""  # after the text, less prominent
     link: str | None = None
+    parts: Sequence[Part] = ()  # of the text, to be shown in its place
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +136,10 @@ def render(page: Page) -> str:
     text = _template().render(
         page=page,
         sections=sections,
-        charts=[{"kind": chart.kind, "label": chart.label, **_finite(chart.data)} for chart in charts],
+        charts=[  # the label is for readers that see no picture
+            {"kind": one.kind, "label": f"{one.title}: {one.about}".removesuffix(": "), **_finite(one.data)}
+            for one in charts
+        ],
         style=style,
         script=script,
         policy=(
@@ -159,6 +166,8 @@ def cell_of(value: object, text: str | None = None) -> Cell:
 
 def value_text(value: object) -> str:
     """A value of a record as text: lists with commas, nothing for None."""
+    if isinstance(value, dict) and {"text", "type"} <= value.keys():  # a span
+        return f"{value['text']} ({value['type']})"
     if isinstance(value, list | tuple):
         return ", ".join(map(value_text, value)) or "none"
     return "" if value is None else str(value)

@@ -5,64 +5,38 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from runwright.report.page.charts import Curve
+from runwright.report.page.document import Chart
+from runwright.store import read_json
 
-logger = logging.getLogger(__name__)
-
-NUMBERS_FILE = "numbers.json"  # in plots/: the numbers behind the plots of the data
+CHARTS_FILE = "charts.json"  # those of the data
 MAX_PREDICTIONS = 200_000  # of a split; more are not needed for any picture
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
     """The files of a run, as plain containers."""
 
-    folder: Path
-    run: dict[str, Any]
-    config: dict[str, Any]
-    config_text: str
-    curves: Mapping[str, Curve]
-    summary: dict[str, Any]
-    provenance: dict[str, Any]
-    data: dict[str, Any]
-    task: dict[str, Any]
-    numbers: dict[str, Any]  # behind the plots of the data
-    predictions: dict[str, list[dict[str, Any]]]  # by split, validation first
-    tables: dict[str, list[dict[str, str]]]  # by the stem of the file
-    metrics: dict[str, float]
-
-    @property
-    def name(self) -> str:
-        """The experiment and the folder."""
-        return f"{self.run.get('name', self.folder.parent.name)}/{self.folder.name}"
-
-    @property
-    def group_column(self) -> str:
-        """The column that metrics are grouped by; empty without one."""
-        return str(self.config.get("task", {}).get("group_column") or "")
-
-    @property
-    def best_metric(self) -> str:
-        """The metric that chose the best model."""
-        return str(self.config.get("trainer", {}).get("best_metric", "loss"))
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """A mapping from a file; empty where there is none."""
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        if file.exists():
-            logger.warning("%s cannot be read and is left out: %s", file, error)
-        return {}
-    return value if isinstance(value, dict) else {}
+    def __init__(self, folder: Path, *, config: dict[str, Any], curves: Mapping[str, Curve]) -> None:
+        self.folder, self.config, self.curves = folder, config, curves
+        names = ("run", "summary", "provenance", "data", "task")
+        files = (read_json(folder / f"{name}.json") for name in names)
+        self.run, self.summary, self.provenance, self.data, self.task = files
+        self.charts = [Chart(**chart) for chart in read_json(folder / CHARTS_FILE).values()]
+        self.predictions = read_predictions(folder / "predictions")  # by split, validation first
+        self.tables = read_tables(folder / "tables")  # by the stem of the file
+        self.metrics = numbers_of(self.summary.get("metrics"))
+        # The whole of a split, without groups of its rows.
+        self.whole = [key for key in self.metrics if key.count("/") == 1]
+        self.splits = list(dict.fromkeys(key.partition("/")[0] for key in self.whole))
+        self.name = f"{self.run.get('name', folder.parent.name)}/{folder.name}"  # experiment and folder
+        # What metrics are grouped by, and the metric that chose the best model.
+        self.group_column = str(config.get("task", {}).get("group_column") or "")
+        self.best_metric = str(config.get("trainer", {}).get("best_metric", "loss"))
 
 
 def read_predictions(folder: Path) -> dict[str, list[dict[str, Any]]]:

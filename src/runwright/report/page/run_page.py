@@ -12,14 +12,13 @@ import numpy as np
 
 from runwright.report.page import charts, document
 from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, value_text
+from runwright.report.page.marks import short_cell, text_cell, texts_of
 from runwright.report.page.records import RunRecord, as_number, numbers_of
 from runwright.report.terminal import duration, number_text
 
 MAX_CARDS = 6
 MAX_DIFF = 60_000  # characters
 MAX_WORST = 50  # of each split
-MAX_TEXT = 1500
-NOT_TEXT = frozenset({"row_id", "expected", "predicted", "score", "scores", "loss", "loss_count"})
 
 
 def run_page(record: RunRecord) -> str:
@@ -42,7 +41,6 @@ def run_page(record: RunRecord) -> str:
         Section("examples", "Worst examples", [_worst_examples(record)]),
         Section("data", "Data", list(_data(record))),
         Section("origin", "What ran", list(_origin(record))),
-        Section("next", "Next", _commands(record, status)),
     ]
     return document.render(
         Page(
@@ -72,10 +70,9 @@ def _facts(record: RunRecord) -> Iterator[str]:
 
 def _cards(record: RunRecord) -> Iterator[Card]:
     """The metric of the best model on each split, then other metrics of the last split, then rates."""
-    whole = [key for key in record.metrics if key.count("/") == 1]
-    splits = list(dict.fromkeys(key.partition("/")[0] for key in whole))
+    splits = record.splits
     main = [f"{split}/{record.best_metric}" for split in reversed(splits)]
-    others = [key for key in whole if splits and key.startswith(f"{splits[-1]}/")]
+    others = [key for key in record.whole if key.startswith(f"{splits[-1]}/")]
     others.sort(key=lambda key: key.endswith("/loss"))  # it says least to a person
     keys = [key for key in dict.fromkeys([*main, *others]) if key in record.metrics]
     for key in keys[:MAX_CARDS]:
@@ -95,8 +92,7 @@ def _cards(record: RunRecord) -> Iterator[Card]:
 def _metrics(record: RunRecord) -> list[Table | Text | Sequence[Chart]]:
     metrics, references = record.metrics, record.summary.get("references", {})
     intervals = record.summary.get("intervals", {})
-    whole = [key for key in metrics if key.count("/") == 1]
-    splits = list(dict.fromkeys(key.partition("/")[0] for key in whole))
+    whole, splits = record.whole, record.splits
     published = [name for name, values in references.items() if any(key in values for key in whole)]
 
     def cell(key: str) -> Cell:
@@ -126,21 +122,13 @@ def _prediction_chart(record: RunRecord, split: str, rows: list[dict[str, Any]])
         return None
     if all(type(value) in (int, float) for pair in pairs for value in pair):
         predicted, expected = np.array(pairs, dtype=float).T
-    elif all(isinstance(value, str) and value in positions for pair in pairs for value in pair):
+        groups = [str(row.get(record.group_column)) for row in rows] if record.group_column else None
+        texts = ["\n".join(texts_of(row, [record.group_column])) for row in rows]
+        return charts.scatter_chart(split, predicted, expected, texts=texts, groups=groups)
+    if all(isinstance(value, str) and value in positions for pair in pairs for value in pair):
         predicted, expected = np.array([[positions[value] for value in pair] for pair in pairs]).T
-    else:
-        return None
-    column = record.group_column
-    names, groups = np.unique([str(row.get(column)) for row in rows], return_inverse=True)
-    return charts.prediction_chart(
-        split,
-        predicted,
-        expected,
-        labels=list(positions),
-        texts=[_text_of(record, row) for row in rows],
-        groups=groups if column else None,
-        group_names=names.tolist() if column else (),
-    )
+        return charts.matrix_chart(split, predicted, expected, list(positions))
+    return None
 
 
 def _thresholds(record: RunRecord) -> Iterator[Chart]:
@@ -181,14 +169,12 @@ def _worst_examples(record: RunRecord) -> Table:
         losses = [(loss, row) for row in examples if (loss := as_number(row.get("loss"))) is not None]
         losses.sort(key=lambda pair: -math.inf if math.isnan(pair[0]) else pair[0], reverse=True)
         for loss, row in losses[:MAX_WORST]:
-            text, score = _text_of(record, row), row.get("score")
-            if len(text) > MAX_TEXT:
-                text = f"{text[:MAX_TEXT]} … ({len(text):,} characters)"
-            expected, predicted = (_short(row.get(name)) for name in ("expected", "predicted"))
+            text, score = text_cell(row, groups), row.get("score")
+            expected, predicted = (short_cell(row.get(name)) for name in ("expected", "predicted"))
             if isinstance(score, float):
                 predicted = predicted._replace(about=f"({score:.0%})")
             about = [split, *(str(row.get(group)) for group in groups), value_text(row.get("row_id"))]
-            rows.append([loss, expected, predicted, Cell(text, kind="text"), *about])
+            rows.append([loss, expected, predicted, text, *about])
     return Table(
         title=f"The {MAX_WORST} examples of each split with the highest loss",
         columns=["loss", "expected", "predicted", "text", "split", *groups, "row"],
@@ -197,20 +183,8 @@ def _worst_examples(record: RunRecord) -> Table:
     )
 
 
-def _short(value: object) -> Cell:
-    cell = document.cell_of(value)
-    return cell._replace(text=f"{cell.text[:300]}…") if len(cell.text) > 300 else cell
-
-
-def _text_of(record: RunRecord, example: Mapping[str, Any]) -> str:
-    """The texts of an example, one after the other."""
-    others = NOT_TEXT | {"expected_tags", "predicted_tags", record.group_column}
-    texts = (example[name] for name in example if name not in others)
-    return "\n".join(value_text(text) for text in texts if isinstance(text, str | list) and text)
-
-
 def _data(record: RunRecord) -> Iterator[Table | Text | list[Chart | None]]:
-    yield [charts.lengths_chart(record.numbers), charts.classes_chart(record.numbers)]
+    yield [*record.charts]
     prints = record.data.get("fingerprints", {})
     rows = [[split, Cell(value_text(text), kind="mono")] for split, text in prints.items()]
     yield Table(title="Fingerprints of the content", columns=["split", "fingerprint"], rows=rows)
@@ -253,7 +227,7 @@ def _origin(record: RunRecord) -> Iterator[Table | Text]:
         diff = f"{diff[:MAX_DIFF]}\n… {len(diff) - MAX_DIFF:,} characters more"
     lines = "\n".join(f"{name}=={version}" for name, version in packages.items())
     folded = {
-        "Configuration": record.config_text,
+        "Configuration": (record.folder / "config.yaml").read_text(encoding="utf-8"),
         "Difference to the commit": diff,
         f"{len(packages)} packages": lines,
     }
@@ -266,15 +240,3 @@ def _hardware(hardware: Mapping[str, Any]) -> Iterator[str]:
     if hardware.get("memory_bytes"):
         yield f"{hardware['memory_bytes'] / 2**30:.0f} GiB"
     yield from map(value_text, hardware.get("gpus") or [])
-
-
-def _commands(record: RunRecord, status: str) -> list[Text]:
-    run = shlex.quote(record.folder.name.rpartition("-")[2])
-    if status != "FINISHED":
-        return [Text(text=f"runwright train --resume {run}", is_code=True)]
-    lines = (
-        f"runwright evaluate {run}           # metrics again, or on other data",
-        f"runwright predict {run} 'a text'   # predictions for a text or a file",
-        f"runwright report {run} --open      # this page",
-    )
-    return [Text(text="Where the folder with outputs/ is:"), Text(text="\n".join(lines), is_code=True)]

@@ -11,14 +11,13 @@ from urllib.parse import quote
 
 import numpy as np
 
-from runwright.report.page.charts import Curve, curves_chart, line, smoothed
-from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, render
+from runwright.report.page.charts import Curve, charts_of_runs
+from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, render
 from runwright.report.page.records import as_number
 from runwright.report.terminal import duration, number_text
 
 MAX_DRAWN = 24  # jobs in one chart: the best ones
 MAX_METRICS = 5
-MAX_METRIC_CHARTS = 6
 LOG_FROM = 10  # a parameter whose largest value is that many times its smallest one
 
 
@@ -58,11 +57,12 @@ def sweep_page(
     keys = dict.fromkeys(key for job in jobs for key in job.values)
     varied = [key for key in keys if len({job.values.get(key) for job in jobs}) > 1]
     parameters = [_parameter_chart(jobs, key, metric) for key in varied]
+    drawn = [(_name(job, varied), curves[job.number]) for job in jobs if curves.get(job.number)][:MAX_DRAWN]
+    about = f"the {len(drawn)} best of {len(jobs)} jobs" if len(drawn) < len(jobs) else f"{len(drawn)} jobs"
     sections = [
         Section("jobs", "Jobs", [_table(folder, jobs, varied, metric=metric, report_name=report_name)]),
         Section("parameters", "Parameters and the metric", [parameters]),
-        Section("curves", "Curves", [list(_curve_charts(jobs, varied, curves))]),
-        Section("next", "Next", [_commands(jobs)]),
+        Section("curves", "Curves", [list(charts_of_runs(drawn, about))]),
     ]
     return render(
         Page(
@@ -99,6 +99,13 @@ def _table(
     names = dict.fromkeys([metric, *(name for job in jobs for name in job.metrics if name.count("/") == 1)])
     shown = list(names)[:MAX_METRICS]
     columns = ["job", *varied, "status", *shown, "seconds", "run"]
+
+    def run_cell(run: Path) -> Cell:
+        page = run / report_name
+        # Relative, so that the whole of outputs/ can be moved.
+        link = quote(os.path.relpath(page, folder)) if page.is_file() else None
+        return Cell(run.name, kind="run", link=link)
+
     rows = [
         [
             str(job.number),
@@ -106,18 +113,11 @@ def _table(
             Cell(job.status, kind=job.status, about=job.reason),
             *(job.metrics.get(name) for name in shown),
             Cell(f"{job.seconds:.1f}", job.seconds, "number"),
-            Cell("-") if job.folder is None else _run_cell(folder, job.folder, report_name),
+            Cell("-") if job.folder is None else run_cell(job.folder),
         ]
         for job in jobs
     ]
     return Table(title="The best one first", columns=columns, rows=rows, first_is_best=True)
-
-
-def _run_cell(sweep: Path, run: Path, report_name: str) -> Cell:
-    page = run / report_name
-    # Relative, so that the whole of outputs/ can be moved.
-    link = quote(os.path.relpath(page, sweep)) if page.is_file() else None
-    return Cell(run.name, kind="run", link=link)
 
 
 def _parameter_chart(jobs: Sequence[Job], key: str, metric: str) -> Chart | None:
@@ -141,37 +141,6 @@ def _parameter_chart(jobs: Sequence[Job], key: str, metric: str) -> Chart | None
     }
     about = f"{len(drawn)} jobs, best at {values[0]}"  # the jobs come best first
     return Chart(kind="scatter", title=key, about=about, data=data)
-
-
-def _curve_charts(
-    jobs: Sequence[Job], varied: Sequence[str], curves: Mapping[int, Mapping[str, Curve]]
-) -> Iterator[Chart]:
-    """The losses of all, then each metric of the validation split that was computed more than once."""
-    drawn = [(_name(job, varied), curves[job.number]) for job in jobs if curves.get(job.number)][:MAX_DRAWN]
-    about = f"the {len(drawn)} best of {len(jobs)} jobs" if len(drawn) < len(jobs) else f"{len(drawn)} jobs"
-    losses = [(name, of_job["train/loss"]) for name, of_job in drawn if "train/loss" in of_job]
-    if losses:
-        series = [line(name, steps, smoothed(values)) | {"points": False} for name, (steps, values) in losses]
-        yield curves_chart("Training loss, smoothed", about, series, whole=True)
-    names = dict.fromkeys(
-        name
-        for _, of_job in drawn
-        for name, (steps, _) in of_job.items()
-        if name.startswith("validation/") and name.count("/") == 1 and len(steps) > 1
-    )
-    for name in list(names)[:MAX_METRIC_CHARTS]:
-        yield curves_chart(name, about, [line(job, *of_job[name]) for job, of_job in drawn if name in of_job])
-
-
-def _commands(jobs: Sequence[Job]) -> Text | None:
-    if jobs[0].folder is None or jobs[0].status != "finished":
-        return None
-    run = jobs[0].folder.name.rpartition("-")[2]
-    lines = (
-        f"runwright evaluate {run}        # the best job again, or on other data",
-        f"runwright report {run} --open   # its page",
-    )
-    return Text(text="\n".join(lines), is_code=True)
 
 
 def _number(text: str | None) -> float | None:

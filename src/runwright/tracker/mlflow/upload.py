@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from runwright.config.addresses import to_path
 from runwright.config.redaction import redact
 from runwright.errors import TrackingError
-from runwright.store import cache_root, digest, write_json
+from runwright.store import cache_root, digest, read_json, write_json
 from runwright.tracker.journal import FILE_NAME, read
 from runwright.tracker.mlflow import batch as batches
 from runwright.tracker.mlflow.batch import Batch, mlflow_name, mlflow_text
@@ -226,7 +226,8 @@ class Uploader:
             client.update_run(run_id, status="RUNNING")
             self._settle_parent(client)
         elif last:
-            client.set_terminated(run_id, last["status"], end_time=last["t"])
+            ended = "KILLED" if last["status"] == "PRUNED" else last["status"]  # MLflow has no such word
+            client.set_terminated(run_id, ended, end_time=last["t"])
             self._settle_parent(client)
 
     def _log(self, client: MlflowClient, kind: str, entries: Sequence[Metric | Param | RunTag]) -> None:
@@ -299,10 +300,7 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
 
 def read_state(folder: Path) -> dict[str, Any]:
     """`mlflow.json` of a run folder: for each store, the run there and the position reached."""
-    try:
-        return json.loads((folder / STATE_NAME).read_text())
-    except (FileNotFoundError, ValueError):
-        return {}  # uploading again from the start adds nothing twice
+    return read_json(folder / STATE_NAME)  # where it is broken, uploading again adds nothing twice
 
 
 def unsent_bytes(folder: Path) -> dict[str, int]:

@@ -1,0 +1,129 @@
+"""`runwright show model`: counts of parameters by layer, positions, and weights that are new or unused."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from itertools import groupby
+from logging.handlers import BufferingHandler
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Column
+
+from runwright import build
+from runwright.config.permissions import code_allowed
+from runwright.config.sources import resolve_source
+from runwright.errors import ConfigError, listed
+from runwright.model.configuration import quiet_transformers
+from runwright.model.parameters import max_positions, parameter_counts, parameter_depths
+from runwright.report.log import FILE_NAME as LOG_FILE
+from runwright.report.terminal import plain_table, print_table, result_console
+from runwright.runs.folder import BEST_MODEL, LATEST, resolve_run
+from runwright.tokenizer.pretrained import in_safetensors
+
+OURS = "runwright.model"  # the log of what is new, unused and frozen
+
+
+def model_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A report on the model that a training of this configuration would begin with."""
+    data = build.load_data(config)
+    tokenizer = build.build_tokenizer(config, data)
+    task = build.build_task(config, tokenizer)
+    build.fit_task(task, data, config)
+    prepared = build.Prepared(data=data, tokenizer=tokenizer, task=task, looks={}, examples={})
+    messages, log = BufferingHandler(10_000), logging.getLogger(OURS)
+    level = log.level
+    log.addHandler(messages)
+    log.setLevel(logging.INFO)
+    try:
+        model = build.build_model(config, prepared, device=torch.device("cpu"))
+    finally:
+        log.removeHandler(messages)
+        log.setLevel(level)
+    return report_on(model, notes=[record.getMessage() for record in messages.buffer])
+
+
+def saved_model(name: str) -> dict[str, Any]:
+    """A report on the model in a folder, on a hub, in a package, or on the best one of a run.
+
+    It has the class that its configuration names, and no weights: `notes` say which of them its files lack
+    or have beside it. Raises ConfigError where there is no configuration to read.
+    """
+    import transformers
+
+    notes: list[str] = []
+    try:
+        run = resolve_run(name, needs=BEST_MODEL)
+    except ConfigError:
+        if name.partition(":")[0] == LATEST:
+            raise
+    else:
+        lines = (run / LOG_FILE).read_text(encoding="utf-8").splitlines()
+        notes = [line.partition(f" {OURS}: ")[2] for line in lines if f" {OURS}: " in line]
+        name = str(run / "best")
+    source = in_safetensors(resolve_source(name))
+    try:
+        with quiet_transformers():
+            config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=code_allowed())
+            names = [text for text in config.architectures or () if hasattr(transformers, text)]
+            model_class: Any = getattr(transformers, names[0]) if names else transformers.AutoModel
+            if any(Path(source).glob("*.safetensors")):
+                options: Any = {"config": config, "output_loading_info": True, "use_safetensors": True}
+                model, loading = model_class.from_pretrained(source, device_map="meta", **options)
+                for text, key in (("lack", "missing_keys"), ("have besides", "unexpected_keys")):
+                    if loading[key]:
+                        notes.append(f"the files {text}: {listed(sorted(loading[key]))}")
+            else:
+                with torch.device("meta"):
+                    model = getattr(model_class, "_from_config", model_class.from_config)(config)
+                notes.append("there are no weights here; counted by config.json")
+    except (OSError, ValueError, ImportError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError(f"{name}: no model can be read from there: {reason}") from error
+    return report_on(model, notes=notes)
+
+
+def report_on(model: Any, *, notes: list[str]) -> dict[str, Any]:
+    """Counts of a model and of each of its parts, for JSON; tied weights count once."""
+    depths, num_layers = parameter_depths(model)
+    parts: dict[str, dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        is_in_layer = 1 <= depths[name] <= num_layers
+        part = f"layer {depths[name]}" if is_in_layer else name.rpartition(".")[0]
+        entry = parts.setdefault(part, {"part": part, "parameters": 0, "trainable": 0, "shapes": []})
+        entry["parameters"] += parameter.numel()
+        entry["trainable"] += parameter.numel() * parameter.requires_grad
+        entry["shapes"] += [] if is_in_layer else [list(parameter.shape)]
+    counts = {key: sum(part[key] for part in parts.values()) for key in ("parameters", "trainable")}
+    report = {
+        "model": type(model).__name__,
+        **counts,
+        "layers": num_layers,
+        "positions": max_positions(model),
+    }
+    others = [note for note in notes if not note.endswith(parameter_counts(model))]
+    return {**report, "parts": list(parts.values()), "notes": others}
+
+
+def show(report: Mapping[str, Any]) -> None:
+    """Print the result of `report_on`; equal layers that follow each other are one line."""
+    console, total, trainable = result_console(), report["parameters"], report["trainable"]
+    positions = "any number of" if report["positions"] is None else f"{report['positions']:,}"
+    counts = f"{total:,} parameters, {trainable:,} of them trainable ({trainable / max(total, 1):.1%})"
+    console.print(f"{report['model']}: {counts}, {report['layers']} layers, {positions} positions")
+    numbers = [Column(name, justify="right") for name in ("parameters", "trainable")]
+    table = plain_table("part", *numbers, "shapes")
+    layers = re.compile(r"(layer) \d+")
+    for _, group in groupby(
+        report["parts"], key=lambda p: (layers.sub(r"\1", p["part"]), p["parameters"], p["trainable"])
+    ):
+        first, *others = group
+        name = f"{first['part']} to {others[-1]['part'].split()[1]}, each" if others else first["part"]
+        shapes = ", ".join(" × ".join(map(str, shape)) for shape in first["shapes"])
+        table.add_row(name, f"{first['parameters']:,}", f"{first['trainable']:,}", shapes)
+    print_table(table, console=console, above=1, below=bool(report["notes"]))
+    for note in report["notes"]:
+        console.print(note, markup=False, soft_wrap=True)

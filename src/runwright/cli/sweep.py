@@ -1,0 +1,61 @@
+"""`runwright sweep`: how a sweep stands, its best trial as an experiment, or let it end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+USAGE = "runwright sweep [options] {status,best,stop} [NAME]"
+EXAMPLES = """examples:
+  runwright train -m experiment=vader sweep=lr_search   begin, or go on
+  runwright sweep status                  the newest sweep: trials, best first
+  runwright sweep best vader-lr_search    write conf/experiment/<name>_best.yaml
+  runwright sweep stop vader-lr_search    trials that run end; no further begins
+
+NAME is the name or folder of a sweep."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("status", "best", "stop"))
+    parser.add_argument(
+        "name", metavar="NAME", nargs="?", default="latest:sweeps", help="default: the newest"
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="of best: write it there instead")
+    parser.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
+
+
+def execute(args: argparse.Namespace) -> int:
+    from runwright.errors import ConfigError
+    from runwright.runs.page import find, print_table, read_jobs
+
+    folder, is_sweep = find(args.name, output_dir=args.output_dir)
+    if not is_sweep:
+        raise ConfigError(f"{args.name}: given a run, expected a sweep")
+    if args.action == "stop":
+        (folder / "stop").touch()  # its drivers look for it
+        print(f"{folder}: no further trial begins; the same command as before goes on")
+        return 0
+    jobs = read_jobs(folder)
+    if args.action == "status":
+        file = folder / "sweep.json"
+        budget = json.loads(file.read_text(encoding="utf-8"))["n_trials"] if file.is_file() else len(jobs)
+        begun = len(list(folder.glob("*/output.txt")))
+        print(f"{len(jobs)} of {budget} trials ended, {max(0, begun - len(jobs))} have begun and not ended")
+        print_table(jobs, folder)
+        return 0
+    best = jobs[0] if jobs else None
+    if best is None or not best.metrics:
+        raise ConfigError(f"{folder}: given a sweep none of whose trials has finished")
+    from runwright.config.folders import find_conf_folders
+    from runwright.sweep.best import experiment_file
+
+    name = f"{folder.name.replace('-', '_')}_best"
+    file = args.output or Path("conf/experiment", f"{name}.yaml")
+    value = f"{best.metric} {best.metrics[best.metric]:.6g}"
+    about = f"The best of {len(jobs)} trials of {folder.name}, trial {best.number}: {value}"
+    text = experiment_file(best.overrides, groups=find_conf_folders().groups(), about=about)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    print(f"{file}\nnext: runwright train -m experiment={file.stem} seed=1,2,3")
+    return 0

@@ -1,0 +1,52 @@
+"""What to predict or evaluate with: a run, or a model by the name of a folder, a package or a hub."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from runwright.config.sources import GGUF, PACKAGE_PREFIX
+from runwright.errors import ConfigError
+from runwright.runs.folder import BEST_MODEL, resolve_run
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Named:
+    """A model that is no run, and how it is to be used."""
+
+    name: str
+    task: str | None = None  # None: as its config.json says
+    dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
+    new_weights: bool = False  # a head that the checkpoint lacks may be random
+    features: Literal["token", "pooled"] | None = None  # states instead of predictions
+    layer: int | None = None  # of the states, 0: embeddings; None: the last
+    quiet: bool = True  # False: how it was read is said on standard error
+
+
+def find_model(reference: str, *, asked: Named) -> Path | Named:
+    """The folder of a run, else `asked`: a run comes before a folder or a model of the same name.
+
+    Raises ConfigError where it can be neither, and for what no run takes.
+    """
+    is_here = Path(reference).expanduser().is_dir() or reference.endswith(GGUF)
+    is_name = is_here or reference.startswith(PACKAGE_PREFIX) or bool(asked.task or asked.features)
+    try:
+        run = resolve_run(reference, needs=BEST_MODEL)
+    except ConfigError as error:
+        if is_name or _HUB_NAME.fullmatch(reference):
+            return asked
+        hint = "; for a model of that name on a hub add --task" if re.fullmatch(r"[\w.-]+", reference) else ""
+        raise ConfigError(f"{error}{hint}") from error
+    if asked.features:  # of its best model, whatever its head
+        return replace(asked, name=str(run / "best"), task=None)
+    if asked.task is not None or asked.dtype != "fp32":
+        flag = "--dtype" if asked.task is None else f"--task {asked.task}"
+        raise ConfigError(f"{flag}: {reference} is the run {run}, which has its own; leave {flag} out")
+    if is_here and Path(reference).expanduser().resolve() != run and not asked.quiet:
+        print(f"{reference}: read as the run {run}, not as the folder ./{reference}", file=sys.stderr)
+    return run

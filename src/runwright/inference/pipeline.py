@@ -1,0 +1,134 @@
+"""Predictions in the form of transformers' pipelines, from a run or a model by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+
+from runwright.inference.features import Features
+from runwright.inference.load import CHUNK_RECORDS, choose_columns, predict_chunk
+from runwright.inference.models import open_model
+from runwright.inference.named import Named, find_model
+from runwright.inference.predict import require_masks
+from runwright.inference.records import as_records, in_chunks, texts_of
+from runwright.inference.zero_shot import ZeroShot
+from runwright.task.generating import END
+from runwright.task.masked_language_modeling import MaskedLanguageModeling
+from runwright.task.token_classification import TokenClassification
+from runwright.types import HYPOTHESIS, Hypotheses
+
+_TEXTS = {"target": "translation_text", "summary": "summary_text"}  # by the usual column of the targets
+_TAGS = {"tag": "entity", "type": "entity_group", "text": "word"}
+
+
+class Pipeline:
+    """A callable that answers a text, or a list of them, as `transformers.pipeline` does."""
+
+    def __init__(
+        self,
+        name: str,
+        task: str | None = None,
+        *,
+        overrides: Sequence[str] = (),
+        aggregation_strategy: Literal["none", "simple"] = "none",
+        device: str | None = None,
+        dtype: Literal["fp32", "bf16", "fp16"] = "fp32",
+        allow_new_weights: bool = False,
+    ) -> None:
+        asked = Named(name=name, task=task, dtype=dtype, new_weights=allow_new_weights)
+        if task == "feature-extraction":
+            asked = replace(asked, task=None, features="token")
+        self.run = open_model(find_model(name, asked=asked), overrides=overrides, device=device)
+        if isinstance(self.run.task, TokenClassification):
+            self.run.task.by_piece = aggregation_strategy == "none"
+
+    def __call__(
+        self,
+        inputs: Any = None,
+        *,
+        question: str | None = None,
+        context: str | None = None,
+        candidate_labels: str | Sequence[str] | None = None,
+        hypothesis_template: str = HYPOTHESIS,
+        multi_label: bool = False,
+        top_k: int | None = 1,
+    ) -> Any:
+        """Answers for a text, a pair as a mapping, or a list of these; `top_k` None: all classes or answers.
+
+        Masks have five guesses unless `top_k` says another number.
+        """
+        inputs = inputs if question is None else {"question": question, "context": context}
+        run, several = self.run, isinstance(inputs, list)
+        if candidate_labels is not None:
+            names = candidate_labels.split(",") if isinstance(candidate_labels, str) else candidate_labels
+            labels, template = tuple(name.strip() for name in names), hypothesis_template
+            asked = Hypotheses(labels=labels, template=template, multi_label=multi_label)
+            run = replace(run, task=ZeroShot(run.task, hypotheses=asked))
+        columns = choose_columns(run)
+        answers: list[Any] = []
+        for chunk in in_chunks(as_records(inputs if several else [inputs], columns), CHUNK_RECORDS):
+            texts = [texts_of(record, columns, row=row) for row, record in enumerate(chunk)]
+            if isinstance(run.task, MaskedLanguageModeling):
+                require_masks(run, [next(iter(text.values())) for text in texts])
+                run.task.num_guesses = 5 if top_k in (None, 1) else top_k
+            predictions = predict_chunk(run, texts, first=len(answers))
+            answers += [_answer(run.task, predictions, n, text, top_k) for n, text in enumerate(texts)]
+        alone = isinstance(answers[0], dict) and "label" in answers[0] if answers else several
+        return answers if several or alone else answers[0]
+
+
+def _answer(task: Any, predictions: Any, index: int, row: Mapping[str, Any], top_k: int | None) -> Any:
+    """The answer for one text or pair."""
+    text = next(iter(row.values()))
+    if isinstance(task, Features):
+        return [predictions.vectors.row(index).tolist()]
+    if task.generates:
+        return list(_texts(task, predictions.generated.row(index), text))
+    if isinstance(task, MaskedLanguageModeling):
+        masks = list(_guesses(task, predictions, index, text))
+        return masks[0] if len(masks) == 1 else masks
+    described = task.describe(predictions, index, row=row, all_scores=True)
+    if isinstance(task, TokenClassification):
+        return [{_TAGS.get(key, key): span[key] for key in span} for span in described["predicted"]]
+    if task.problem == "answers":
+        answers = [{"answer": one.pop("text"), **one} for one in described["scores"]]
+        if not described["predicted"]:
+            answers.insert(0, {"answer": "", "start": 0, "end": 0, "score": described["score"] or 0.0})
+        return answers[0] if top_k == 1 else answers[:top_k]
+    if not task.label_names:
+        predicted = described["predicted"]
+        return {"label": "LABEL_0", "score": predicted} if task.problem == "regression" else predicted
+    shares = predictions.scores[index]
+    ranked = [(task.label_names[n], float(shares[n])) for n in np.argsort(-shares, kind="stable")]
+    if isinstance(task, ZeroShot):
+        names, scores = zip(*ranked, strict=True)
+        return {"sequence": text, "labels": [*names], "scores": [*scores]}
+    labels = [{"label": name, "score": score} for name, score in ranked[:top_k]]
+    return labels[0] if top_k == 1 else labels
+
+
+def _texts(task: Any, ids: np.ndarray, text: str) -> Iterator[dict[str, str]]:
+    """The texts for one prompt; those of a decoder behind the prompt, spaced as they are there."""
+    target = getattr(task, "target_column", None)
+    prompt = task.tokenizer(text, add_special_tokens=False)["input_ids"] if target is None else []
+    start = task.text_of(prompt)
+    for one in np.split(ids, np.flatnonzero(ids == END) + 1)[:-1]:
+        written = task.text_of([*prompt, *one[:-1].tolist()])[len(start) :]
+        yield {_TEXTS.get(target or "", "generated_text"): written if target else text + written}
+
+
+def _guesses(task: Any, predictions: Any, index: int, text: str) -> Iterator[list[dict[str, Any]]]:
+    """The likeliest tokens of each mask, and the text with one of them in its place."""
+    mask, pieces = task.tokenizer.mask_token, text.split(task.tokenizer.mask_token)
+    pairs = zip(predictions.guesses.row(index), predictions.guess_scores.row(index), strict=True)
+    for number, (ids, scores) in enumerate(pairs, start=1):
+        before, after = mask.join(pieces[:number]), mask.join(pieces[number:])
+        words = [task.tokenizer.decode([token]) for token in ids.tolist()]
+        guesses = zip(scores.tolist(), ids.tolist(), words, strict=True)
+        yield [
+            {"score": score, "token": token, "token_str": word, "sequence": f"{before}{word}{after}"}
+            for score, token, word in guesses
+        ]

@@ -1,0 +1,1 @@
+"""Sweeps on Optuna for any Hydra application: search space, shared study, trials as processes, pruning."""

@@ -1,0 +1,34 @@
+"""Options of `hydra/sweeper=runwright`, as Hydra takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class SweeperConf:
+    """Options of `hydra.sweeper` with `hydra/sweeper=runwright`; docs/sweeps.md says what each does."""
+
+    _target_: str = "hydra_plugins.runwright_sweeper.RunwrightSweeper"
+    study_name: str | None = None
+    storage: str | None = None
+    n_trials: int | None = 20
+    n_jobs: int = 1
+    devices: list[str] = field(default_factory=list)
+    direction: Any = "minimize"
+    objectives: Any = None
+    sampler: str = "tpe"
+    sampler_options: dict[str, Any] = field(default_factory=dict)
+    pruner: str = "none"
+    pruner_options: dict[str, Any] = field(default_factory=dict)
+    seed: int | None = 0
+    params: dict[str, Any] = field(default_factory=dict)
+    when: dict[str, Any] = field(default_factory=dict)
+    constraints: list[str] = field(default_factory=list)
+    first: list[dict[str, Any]] = field(default_factory=list)
+    max_failures: int = 5
+    trial_minutes: float | None = None
+    allow_changes: bool = False
+    not_compared: list[str] = field(default_factory=list)
+    preload: list[str] = field(default_factory=list)

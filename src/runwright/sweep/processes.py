@@ -1,0 +1,142 @@
+"""Jobs of a Hydra application as processes of a warm fork server, each on a slot of its own.
+
+The server has done the imports before the first job begins; it runs nothing itself. A job ends in good order
+when the process that started it dies.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+GRACE_SECONDS = 30.0  # between SIGTERM and SIGKILL of a job that took too long
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """The end of a job: what its function returned, or the reason why it returned nothing."""
+
+    number: int
+    value: Any = None
+    reason: str = ""
+    is_pruned: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(kw_only=True, slots=True)
+class Job:
+    """A job that runs."""
+
+    number: int
+    slot: int
+    process: Any
+    answers: Connection
+    began: float = field(default_factory=time.monotonic)
+    stopped: float | None = None  # since when it has been told to end, for taking too long
+
+
+class Pool:
+    """As many jobs at a time as there are slots."""
+
+    def __init__(
+        self, slots: Sequence[Mapping[str, str]], *, preload: Sequence[str], minutes: float | None
+    ) -> None:
+        self.slots = slots  # environment variables of each
+        self.minutes = minutes
+        self.jobs: dict[int, Job] = {}
+        self.context: Any = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(["runwright.sweep.study", "runwright.sweep.processes", *preload])
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.jobs) < len(self.slots)
+
+    def start(self, number: int, task: Any, *, environment: Mapping[str, str], output: Path) -> None:
+        """Call `task` in a new process; everything it prints goes to a file."""
+        slot = next(i for i in range(len(self.slots)) if i not in {job.slot for job in self.jobs.values()})
+        variables = {**os.environ, **self.slots[slot], **environment}
+        receiving, sending = self.context.Pipe(duplex=False)
+        arguments = (cloudpickle.dumps(task), variables, str(output), sending)
+        process = self.context.Process(target=_work, args=arguments)
+        process.start()
+        sending.close()
+        self.jobs[number] = Job(number=number, slot=slot, process=process, answers=receiving)
+
+    def ended(self, *, timeout: float) -> list[Outcome]:
+        """Outcomes of jobs that ended since; waits at most so many seconds for the first."""
+        wait([job.answers for job in self.jobs.values()], timeout=timeout)
+        outcomes: list[Outcome] = []
+        for job in list(self.jobs.values()):
+            self._end_late(job)
+            if not job.answers.poll():
+                continue
+            answer: dict[str, Any] = {}
+            with suppress(EOFError, OSError):
+                answer = cloudpickle.loads(job.answers.recv_bytes())
+            job.process.join()
+            job.answers.close()
+            del self.jobs[job.number]
+            if not answer or job.stopped:
+                code = job.process.exitcode or 0
+                ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+                late = f"took longer than {self.minutes:g} minutes" if job.stopped else ended
+                answer = {"reason": late}
+            outcomes.append(Outcome(number=job.number, seconds=time.monotonic() - job.began, **answer))
+        return outcomes
+
+    def send(self, number: int) -> None:
+        """Send a signal to every job."""
+        for job in self.jobs.values():
+            with suppress(ProcessLookupError):
+                os.kill(job.process.pid, number)
+
+    def _end_late(self, job: Job) -> None:
+        now = time.monotonic()
+        if job.stopped is None and self.minutes and now - job.began > 60 * self.minutes:
+            job.stopped = now
+            job.process.terminate()
+        elif job.stopped is not None and now - job.stopped > GRACE_SECONDS:
+            job.process.kill()
+
+
+def _work(task: bytes, variables: dict[str, str], output: str, answers: Connection) -> None:
+    """In the new process: call the task and send back what it returned, or why it did not."""
+    os.environ.clear()
+    os.environ.update(variables)
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    with Path(output).open("ab") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    try:
+        answer = {"value": cloudpickle.loads(task)()}
+    except BaseException as error:  # noqa: BLE001 - it is the job's, and is told
+        traceback.print_exc()
+        pruned = type(error).__name__ == "TrialPruned"
+        answer = {"reason": f"{type(error).__name__}: {error}".splitlines()[0], "is_pruned": pruned}
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    answers.send_bytes(cloudpickle.dumps(answer))
+    answers.close()
+    os._exit(0)  # a library's thread that hangs at the end of Python is nobody's result
+
+
+def _end_with(sentinel: Any) -> None:
+    wait([sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,83 @@
+"""The trial that this process works for: report values to its study, and learn whether to stop.
+
+Any Hydra application may call `report` and `should_prune`; outside of a sweep they do nothing. Nothing heavy
+is imported, and Optuna only inside a trial.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from functools import cache
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+VARIABLE = "RUNWRIGHT_TRIAL"  # JSON with the study, see `study.Address`, and the trial's number
+RESUME_VARIABLE = "RUNWRIGHT_RESUME"  # the run that an earlier driver of this trial left unfinished
+SLOTS_VARIABLE = "RUNWRIGHT_SLOTS"  # trials that this machine runs at a time: they share its cores
+STUDY_VARIABLE = "RUNWRIGHT_STUDY"  # the same without a number, where a launcher numbers the jobs
+
+
+def report(step: int, value: float) -> None:
+    """Tell the study of this trial a value of its objective at a step; the first one of a step stands."""
+    if trial := current():
+        trial.report(value, step)
+
+
+def should_prune() -> bool:
+    """Return True if the pruner of the sweep gives this trial up, going by the values reported so far."""
+    trial = current()
+    return trial is not None and trial.should_prune()
+
+
+def is_given_up(step: int, value: float) -> bool:
+    """Report a value and ask the pruner; a study that cannot be reached is no reason to stop."""
+    try:
+        report(step, value)
+        return should_prune()
+    except Exception as error:  # noqa: BLE001 - of whatever storage
+        logger.warning("step %d was not told to the sweep's study: %s", step, error)
+        return False
+
+
+def in_trial() -> bool:
+    """Return True in the processes of a trial."""
+    return trial_text() is not None
+
+
+def note(name: str, value: Any) -> None:
+    """Keep a fact about this trial in its study, such as the folder of its run."""
+    if trial := current():
+        trial.set_user_attr(name, value)
+
+
+def current() -> Any:
+    """This process's trial as Optuna's `Trial`; None outside of a sweep."""
+    text = trial_text()
+    return _load(text) if text else None
+
+
+def trial_text() -> str | None:
+    """The trial of this process as text for the environment of another; None outside of a sweep."""
+    if VARIABLE in os.environ or STUDY_VARIABLE not in os.environ:
+        return os.environ.get(VARIABLE)
+    from hydra.core.hydra_config import HydraConfig
+
+    if not HydraConfig.initialized():
+        return None
+    return json.dumps({**json.loads(os.environ[STUDY_VARIABLE]), "number": HydraConfig.get().job.num})
+
+
+@cache
+def _load(text: str) -> Any:
+    import optuna
+
+    from runwright.sweep.study import Address, open_study
+
+    address = json.loads(text)
+    number = address.pop("number")
+    study = open_study(Address(**address))
+    frozen = next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
+    return optuna.trial.Trial(study, frozen._trial_id)

@@ -1,0 +1,332 @@
+"""Models by name, which are no runs: their answers are those of their own forward pass."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from transformers import AutoTokenizer
+
+import runwright
+from runwright.cli.main import main
+from runwright.errors import ConfigError, DataError
+from runwright.inference.named import Named, find_model
+from runwright.runs.folder import create
+
+TEXTS = ["the film was good", "a long letter about the old museum", "bad"]
+Folders = Callable[[str], Path]
+
+
+def forward(folder: Path, *texts: str, kind: str | None = None, **more: Any) -> Any:
+    """Outputs of the model as its class makes them, for one text or pair without padding."""
+    config: Any = transformers.AutoConfig.from_pretrained(folder)
+    model = getattr(transformers, kind or config.architectures[0]).from_pretrained(folder).eval()
+    with torch.no_grad():
+        return model(**AutoTokenizer.from_pretrained(folder)(*texts, return_tensors="pt"), **more)
+
+
+def line_of(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err.strip().splitlines()[-1]  # bars of progress come before it
+
+
+# --- answers ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "shares"),
+    [
+        ("sentiment", lambda logits: logits.softmax(-1)),
+        ("multi_label", lambda logits: logits.sigmoid()),
+        ("regression", lambda logits: logits),
+    ],
+)
+def test_classes_and_numbers_are_those_of_the_model(
+    name: str, shares: Callable[[Any], Any], model_folder: Folders
+) -> None:
+    answer = runwright.pipeline(model_folder(name))
+    together = answer(TEXTS, top_k=None)
+    for text, found in zip(TEXTS, together, strict=True):
+        expected = shares(forward(model_folder(name), text).logits)[0]
+        best, *others = found if isinstance(found, list) else [found]
+        alone = answer(text)[0]
+        assert alone["label"] == best["label"]
+        assert alone["score"] == pytest.approx(best["score"], abs=1e-6)
+        scores = sorted((one["score"] for one in (best, *others)), reverse=True)
+        np.testing.assert_allclose(scores, expected.sort(descending=True).values, atol=1e-6)
+
+
+def test_zero_shot_asks_the_class_called_entailment(model_folder: Folders) -> None:
+    folder = model_folder("nli")
+    found = runwright.pipeline(folder)(TEXTS[0], candidate_labels="sport,food")
+    asked = [forward(folder, TEXTS[0], f"This text is about {c}.").logits[0, 2] for c in ("sport", "food")]
+    expected = dict(zip(("sport", "food"), torch.stack(asked).softmax(0).tolist(), strict=True))
+    assert dict(zip(found["labels"], found["scores"], strict=True)) == pytest.approx(expected, abs=1e-6)
+    assert found["scores"] == sorted(found["scores"], reverse=True)
+
+
+def test_pieces_and_names_have_the_tags_of_the_model(model_folder: Folders) -> None:
+    folder, text = model_folder("ner"), "Karl visited AcmeX in Berlin"
+    pieces = runwright.pipeline(folder)(text)
+    shares = forward(folder, text).logits.softmax(-1)[0]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokens = tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"])
+    names = json.loads((folder / "config.json").read_text())["id2label"]
+    assert pieces
+    for piece in pieces:
+        row = shares[piece["index"]]
+        assert (piece["entity"], piece["word"]) == (names[str(int(row.argmax()))], tokens[piece["index"]])
+        assert piece["score"] == pytest.approx(float(row.max()), abs=1e-6)
+    spans = runwright.pipeline(folder, aggregation_strategy="simple")(text)
+    assert all(span["word"] == text[span["start"] : span["end"]] for span in spans)
+    first = {piece["start"]: piece["score"] for piece in pieces}
+    single = [span for span in spans if " " not in span["word"]]
+    assert single
+    assert [s["score"] for s in single] == pytest.approx([first[s["start"]] for s in single], abs=1e-6)
+
+
+def test_an_answer_is_the_likeliest_span_of_the_model(model_folder: Folders) -> None:
+    folder, context = model_folder("qa"), "Anna works in Paris"
+    found = runwright.pipeline(folder)(question="who works", context=context, top_k=None)
+    outputs = forward(folder, "who works", context)
+    encoded = AutoTokenizer.from_pretrained(folder)("who works", context, return_offsets_mapping=True)
+    inside = [n for n, part in enumerate(encoded.sequence_ids()) if part == 1]
+    start, end = outputs.start_logits[0].log_softmax(-1), outputs.end_logits[0].log_softmax(-1)
+    scores = {(a, b): float(start[a] + end[b]) for a in inside for b in inside if a <= b}
+    first, last = max(scores, key=lambda span: scores[span])
+    at = encoded["offset_mapping"]
+    assert found[0]["answer"] == context[at[first][0] : at[last][1]] == context[slice(*_ends(found[0]))]
+    by_span = {(at[a][0], at[b][1]): score for (a, b), score in scores.items()}
+    shown = np.exp([by_span[_ends(one)] for one in found])
+    assert [one["score"] for one in found] == pytest.approx((shown / shown.sum()).tolist(), abs=1e-6)
+
+
+def _ends(answer: dict[str, Any]) -> tuple[int, int]:
+    return answer["start"], answer["end"]
+
+
+def test_masks_are_filled_with_the_likeliest_tokens(
+    model_folder: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = model_folder("bert")
+    answer = runwright.pipeline(folder, "fill-mask")
+    (first, second) = answer("the [MASK] was [MASK]", top_k=3)
+    assert "2 masks" in line_of(capsys)
+    shares = forward(folder, "the [MASK] was [MASK]").logits.softmax(-1)[0]
+    for found, position in ((first, 2), (second, 4)):
+        best = shares[position].topk(3)
+        assert [guess["token"] for guess in found] == best.indices.tolist()
+        assert [guess["score"] for guess in found] == pytest.approx(best.values.tolist(), abs=1e-6)
+    assert second[0]["sequence"] == f"the [MASK] was {second[0]['token_str']}"
+    with pytest.raises(DataError, match=r"expected a text with \[MASK\]"):
+        answer("no mask")
+
+
+def test_features_are_the_states_of_a_layer(model_folder: Folders, tmp_path: Path) -> None:
+    folder, file = model_folder("bert"), tmp_path / "vectors.npy"
+    states = [forward(folder, text, kind="BertModel", output_hidden_states=True) for text in TEXTS]
+    command = ["predict", str(folder), *TEXTS, "--output", str(file), "--features"]
+    assert main([*command, "token", "--layer", "1"]) == 0
+    for vectors, expected in zip(np.load(file), states, strict=True):
+        layer = expected.hidden_states[1][0]
+        np.testing.assert_allclose(vectors[: len(layer)], layer, atol=1e-6)
+        assert np.isnan(vectors[len(layer) :]).all()
+    assert main([*command, "pooled"]) == 0
+    means = [expected.last_hidden_state[0].mean(0).numpy() for expected in states]
+    np.testing.assert_allclose(np.load(file), means, rtol=1e-5, atol=1e-6)
+    plain = runwright.pipeline(folder, "feature-extraction")(TEXTS[0])
+    np.testing.assert_allclose(plain, states[0].last_hidden_state, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "key"), [("gpt2", "generated_text"), ("bart", "summary_text")])
+def test_texts_are_those_of_the_models_own_settings(name: str, key: str, model_folder: Folders) -> None:
+    folder = model_folder(name)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    kind = "AutoModelForCausalLM" if name == "gpt2" else "AutoModelForSeq2SeqLM"
+    model = getattr(transformers, kind).from_pretrained(folder)
+    settings: dict[str, Any] = {"num_beams": 2, "max_length": 32, "min_length": 8}  # of the stand-in
+    text, prefix = "the film was", "summarize: "
+    if name == "gpt2":
+        settings, prefix = {"max_new_tokens": 6, "do_sample": False}, tokenizer.eos_token
+    overrides = ["generation.max_new_tokens=6"] if name == "gpt2" else []
+    (found,) = runwright.pipeline(folder, overrides=overrides)(text)
+    ids = model.generate(
+        **tokenizer(prefix + text, return_tensors="pt"), pad_token_id=tokenizer.eos_token_id, **settings
+    )
+    expected = tokenizer.decode(ids[0], skip_special_tokens=True)
+    assert found[key].strip() == expected.strip()
+
+
+# --- evaluation -------------------------------------------------------------------------------------------
+
+
+def test_a_model_is_evaluated_on_any_data(model_folder: Folders, tmp_path: Path) -> None:
+    folder, file = model_folder("sentiment"), tmp_path / "rows.jsonl"
+    labels = ["POSITIVE", "NEGATIVE", "POSITIVE"]
+    rows = [{"review": text, "label": label} for text, label in zip(TEXTS, labels, strict=True)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    data = ["dataset=json", f"dataset.source.files.test={file}", "dataset.columns={text:review}"]
+    data += ["metric=[accuracy]", f"output_dir={tmp_path}"]
+    (result,) = runwright.evaluate(folder, data)
+    chances = torch.cat([forward(folder, text).logits for text in TEXTS]).log_softmax(-1)
+    right = torch.tensor([1, 0, 1])
+    losses = -chances[range(3), right]
+    assert result.metrics["test/loss"] == pytest.approx(float(losses.mean()), abs=1e-6)
+    assert result.metrics["test/accuracy"] == pytest.approx(
+        float((chances.argmax(-1) == right).float().mean())
+    )
+    assert result.folder is not None
+    lines = (result.folder / "predictions" / "test.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["loss"] for line in lines] == pytest.approx(losses.tolist(), abs=1e-6)
+
+
+def test_an_evaluation_needs_data_with_labels_of_the_model(
+    model_folder: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = model_folder("multi_label")
+    with pytest.raises(ConfigError, match="is no run and has no data; add dataset=csv"):
+        runwright.evaluate(folder)
+    Path("rows.jsonl").write_text('{"text": "a", "label": ["kind"]}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"split 'test', row 0.*the 3 classes are 'toxic', 'insult'"):
+        runwright.evaluate(folder, ["dataset=json", "dataset.source.files.test=rows.jsonl"])
+
+
+# --- names ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_comes_before_a_folder_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = create({"name": "one", "output_dir": "outputs"}, overrides=[], command=[])
+    asked = Named(name="latest", quiet=False)
+    Path("latest").mkdir()
+    assert find_model("latest", asked=asked) == run
+    assert "read as the run" in line_of(capsys)
+    assert find_model("owner/name", asked=asked) is asked
+    with pytest.raises(ConfigError, match=r"expected a run's folder.*on a hub add --task"):
+        find_model("lates", asked=asked)
+    with pytest.raises(ConfigError, match="which has its own; leave --task pos out"):
+        find_model("latest", asked=Named(name="latest", task="pos"))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "says"),
+    [
+        ("bert", ["--task", "sequence_classification"], "lacks bert.pooler.dense.bias"),
+        ("bert", ["--task", "clasification"], "did you mean"),
+        ("gpt2", ["--task", "fill-mask"], "has no mask token"),
+        ("sentiment", ["--group", "none"], "given for a SequenceClassification, which has nothing"),
+        ("bert", ["--features", "token", "--layer", "3"], "expected 0 (embeddings) to 2"),
+    ],
+)
+def test_what_a_model_cannot_do_is_one_line(
+    name: str, arguments: list[str], says: str, model_folder: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(model_folder(name)), "the film", *arguments]) == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_random_head_is_used_on_demand(model_folder: Folders) -> None:
+    answer = runwright.pipeline(model_folder("bert"), "text-classification", allow_new_weights=True)
+    assert answer("the film")[0]["label"] in ("LABEL_0", "LABEL_1")
+
+
+def test_a_folder_that_holds_no_model_says_why(folders: ModuleType, tmp_path: Path) -> None:
+    folder = folders.write("sentiment", tmp_path / "model")
+    whole = shutil.copytree(folder, tmp_path / "other")
+    folders.change_config(whole, architectures=None)
+    with pytest.raises(ConfigError, match="no architecture, which tells no task; add --task"):
+        runwright.pipeline(whole)
+    folders.change_config(whole, model_type="asp")
+    with pytest.raises(ConfigError, match="model type `asp`"):
+        runwright.pipeline(whole)
+    folders.remove_config(folder)
+    with pytest.raises(ConfigError, match=r"has no config\.json"):
+        runwright.pipeline(folder)
+
+
+def test_a_model_larger_than_the_memory_is_refused_by_its_headers(
+    folders: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psutil
+
+    folder = folders.write_sparse(tmp_path / "large", num_bytes=20 * 10**9)  # 10 billion parameters in bf16
+    memory = psutil.virtual_memory()
+    for free, ways in ((30, r"--dtype bf16 \(20\.0 GB\) or --dtype fp16"), (8, r"a model of 4\.0 billion")):
+        monkeypatch.setattr(
+            psutil, "virtual_memory", lambda free=free: memory._replace(available=free * 10**9)
+        )
+        with pytest.raises(
+            ConfigError, match=rf"take 40\.0 GB in float32, and {free}\.0 GB are free; {ways}"
+        ):
+            runwright.pipeline(folder, "text-generation")
+
+
+def test_pickled_weights_are_converted_once(
+    folders: ModuleType, model_folder: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folders.keep_only_bin(folders.write("sentiment", tmp_path / "old"))
+    with pytest.raises(ConfigError, match=f"runwright convert {folder}"):
+        runwright.pipeline(folder)
+    assert main(["convert", str(folder)]) == 0
+    assert runwright.pipeline(folder)(TEXTS) == runwright.pipeline(model_folder("sentiment"))(TEXTS)
+    capsys.readouterr()
+    assert main(["convert", str(model_folder("sentiment"))]) == 2
+    assert "has no pytorch_model.bin" in line_of(capsys)
+    torch.save({"weights": Path("x")}, folder / "pytorch_model.bin")  # a class, which the loader refuses
+    assert main(["convert", str(folder)]) == 2
+    assert "given no plain weights" in line_of(capsys)
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Answers as a hub does for a gated and for an unknown name."""
+
+    def do_HEAD(self) -> None:
+        is_gated = "/gated/" in self.path
+        self.send_response(403 if is_gated else 401)
+        self.send_header("X-Error-Code", "GatedRepo" if is_gated else "RepoNotFound")
+        self.send_header("X-Error-Message", "no")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_HEAD  # noqa: N815
+
+    def log_message(self, format: str, *args: Any) -> None: ...  # noqa: A002
+
+
+@pytest.mark.slow
+def test_a_refused_name_of_a_hub_says_how_to_get_in(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        for name, says in (
+            ("gated/one", "accept its licence at"),
+            ("unknown/one", "or private: check the name"),
+        ):
+            done = subprocess.run(
+                [sys.executable, "-m", "runwright", "predict", name, "a text"],
+                env={"HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "PATH": "", "HF_HUB_OFFLINE": "0"},
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 2
+            line = done.stderr.strip().splitlines()[-1]
+            assert says in line
+            assert f"{address}/{name}" in line
+            assert "hf auth login" in line
+        server.shutdown()

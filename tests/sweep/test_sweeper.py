@@ -1,0 +1,185 @@
+"""The sweeper under a plain Hydra application: budget, failures, pruning, kills, drivers, launchers."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runwright.sweep.study import LOST, REFUSED, Address, open_study
+
+RunSweep = Callable[..., str]
+Command = Callable[..., list[str]]
+
+
+def trials_of(folder: Path) -> list[tuple[str, dict[str, float | str]]]:
+    """State and parameters of the trials that count."""
+    study = open_study(Address(name="study", storage=str(folder / "study" / "study.journal")))
+    return [
+        (trial.state.name, trial.params)
+        for trial in study.trials
+        if not {LOST, REFUSED} & trial.user_attrs.keys()
+    ]
+
+
+def test_the_budget_counts_trials_in_all_and_the_next_call_goes_on(sweep: RunSweep, tmp_path: Path) -> None:
+    assert "0 of 3 trials done" in sweep("x=interval(0,9)", "hydra.sweeper.n_trials=3")
+    first = trials_of(tmp_path)
+    assert [state for state, _ in first] == ["COMPLETE"] * 3
+    assert "3 of 5 trials done" in sweep("x=interval(0,9)", "hydra.sweeper.n_trials=5")
+    assert trials_of(tmp_path)[:3] == first
+    assert len({str(params) for _, params in trials_of(tmp_path)}) == 5  # none is drawn a second time
+    before = (tmp_path / "begun.txt").read_text()
+    sweep("x=interval(0,9)", "hydra.sweeper.n_trials=5")
+    assert (tmp_path / "begun.txt").read_text() == before
+
+
+def test_failures_are_recorded_and_the_sweep_goes_on(sweep: RunSweep, tmp_path: Path) -> None:
+    text = sweep(
+        "x=1", "y=ok,raise,not_a_number,nothing,kill", "hydra.sweeper.sampler=grid", "hydra.sweeper.n_jobs=2"
+    )
+    states = {str(params["y"]): state for state, params in trials_of(tmp_path)}
+    assert states == {"ok": "COMPLETE", **dict.fromkeys(("raise", "not_a_number", "nothing", "kill"), "FAIL")}
+    for reason in (
+        "RuntimeError: the trial's own",
+        "it returned [nan]",
+        "it returned None",
+        "killed by SIGKILL",
+    ):
+        assert f"FAILED: {reason}" in text
+    assert "output.txt" in text
+
+
+def test_failures_in_a_row_end_the_sweep(sweep: RunSweep, tmp_path: Path) -> None:
+    text = sweep("x=interval(0,9)", "y=raise", "hydra.sweeper.n_trials=9", "hydra.sweeper.max_failures=2")
+    assert "2 failures in a row" in text
+    assert len(trials_of(tmp_path)) == 2
+
+
+def test_a_trial_that_takes_too_long_is_ended(sweep: RunSweep, tmp_path: Path) -> None:
+    limit = "hydra.sweeper.trial_minutes=0.02"
+    text = sweep("x=choice(1)", "wait=20", "hydra.sweeper.n_trials=1", limit)
+    assert "took longer than 0.02 minutes" in text
+    assert trials_of(tmp_path)[0][0] == "FAIL"
+
+
+def test_a_bad_trial_is_pruned(sweep: RunSweep, tmp_path: Path) -> None:
+    options = ["hydra.sweeper.pruner=median", "+hydra.sweeper.pruner_options.n_startup_trials=2"]
+    sweep("x=choice(3,4,9)", "steps=3", "hydra.sweeper.sampler=grid", *options)
+    states = {str(params["x"]): state for state, params in trials_of(tmp_path)}
+    assert states == {"3": "COMPLETE", "4": "COMPLETE", "9": "PRUNED"}
+
+
+def test_first_trials_are_tried_first_and_the_same_one_is_not_run_twice(
+    sweep: RunSweep, tmp_path: Path
+) -> None:
+    first = "hydra.sweeper.first=[{x: '7'}]"
+    text = sweep("x=choice(1,7)", first, "hydra.sweeper.n_trials=6", "hydra.sweeper.sampler=random")
+    assert trials_of(tmp_path)[0] == ("COMPLETE", {"x": "7"})
+    assert "again, and takes its values" in text
+    assert len([line for line in (tmp_path / "begun.txt").read_text().splitlines() if "end" in line]) == 2
+
+
+def test_another_space_is_refused_with_the_difference_unless_allowed(sweep: RunSweep, tmp_path: Path) -> None:
+    sweep("x=interval(0,9)", "hydra.sweeper.n_trials=1")
+    text = sweep("x=interval(0,5)", "+z=1", "hydra.sweeper.n_trials=2", ok=False)
+    assert "axis x:" in text
+    assert "high=9.0" in text
+    assert "allow_changes=true" in text
+    sweep("x=interval(0,5)", "hydra.sweeper.n_trials=2", "hydra.sweeper.allow_changes=true")
+    assert len(trials_of(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["hydra.sweeper.sampler=tep"], "sampler: given 'tep', expected one of"),
+        (["+hydra.sweeper.sampler_options.a=1"], "sampler_options: tpe does not take them"),
+        (
+            ["hydra.sweeper.pruner=median", "hydra.sweeper.direction=[minimize,maximize]"],
+            "several objectives",
+        ),
+    ],
+)
+def test_wrong_options_are_refused(sweep: RunSweep, options: list[str], text: str) -> None:
+    assert text in sweep("x=interval(0,9)", *options, ok=False)
+
+
+def test_a_torn_journal_is_mended(sweep: RunSweep, tmp_path: Path) -> None:
+    sweep("x=interval(0,9)", "hydra.sweeper.n_trials=2")
+    journal = tmp_path / "study" / "study.journal"
+    whole = journal.read_bytes()
+    for cut in (b'{"op_code": 4, "wor', b"x"):
+        with journal.open("ab") as file:
+            file.write(cut)
+        assert len(trials_of(tmp_path)) == 2
+        assert journal.read_bytes() == whole
+    sweep("x=interval(0,9)", "hydra.sweeper.n_trials=3")
+    assert len(trials_of(tmp_path)) == 3
+
+
+def test_two_drivers_share_a_study_and_each_trial_is_run_once(app: Command, tmp_path: Path) -> None:
+    options = ["x=interval(0,9)", "wait=0.1", "hydra.sweeper.n_trials=12", "hydra.sweeper.n_jobs=2"]
+    drivers = [
+        subprocess.Popen(
+            app(*options, f"+driver={name}", "hydra.sweeper.not_compared=[driver]"), cwd=tmp_path
+        )
+        for name in "ab"
+    ]
+    assert [driver.wait() for driver in drivers] == [0, 0]
+    states = trials_of(tmp_path)
+    assert Counter(state for state, _ in states) == {"COMPLETE": 12}
+    assert len({str(params) for _, params in states}) == 12
+
+
+def test_no_two_trials_have_one_slot_at_a_time(sweep: RunSweep, tmp_path: Path) -> None:
+    devices = "hydra.sweeper.devices=['0','1']"
+    sweep("x=interval(0,9)", "wait=0.1", "hydra.sweeper.n_trials=6", devices)
+    busy: set[str] = set()
+    slots: set[str] = set()
+    for line in sorted((tmp_path / "begun.txt").read_text().splitlines(), key=lambda line: line.split()[-1]):
+        slot = line.split()[-2]
+        assert (slot in busy) == line.startswith("end")
+        busy ^= {slot}
+        slots.add(slot)
+    assert slots == {"0", "1"}
+
+
+def test_a_grid_is_the_same_under_every_launcher(sweep: RunSweep, tmp_path: Path) -> None:
+    grid = ["x=1,2", "y=a,b", "hydra.sweeper.sampler=grid", "hydra.sweeper.n_jobs=2"]
+    sweep(*grid)
+    local = trials_of(tmp_path)
+    (tmp_path / "study" / "study.journal").unlink()
+    sweep(*grid, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert sorted(map(str, trials_of(tmp_path))) == sorted(map(str, local))
+    assert len(local) == 4
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_ten_times_runs_its_budget_each_trial_once(
+    app: Command, tmp_path: Path
+) -> None:
+    options = [
+        "x=interval(0,9)",
+        "y=choice(ok,raise,nothing)",
+        "wait=0.1",
+        "steps=3",
+        "hydra.sweeper.n_jobs=2",
+    ]
+    command = app(*options, "hydra.sweeper.n_trials=20", "hydra.sweeper.max_failures=99")
+    chance = random.Random(0)
+    for _ in range(10):
+        driver = subprocess.Popen(command, cwd=tmp_path)
+        time.sleep(chance.uniform(0.8, 2.5))
+        driver.kill()
+        driver.wait()
+    subprocess.run(command, cwd=tmp_path, check=True)
+    states = trials_of(tmp_path)
+    assert len(states) == 20
+    assert {state for state, _ in states} <= {"COMPLETE", "FAIL"}
+    assert len({str(params) for _, params in states}) == 20
