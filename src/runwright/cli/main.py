@@ -215,8 +215,8 @@ def _refuse_flag(parser: argparse.ArgumentParser, word: str, after: str = "") ->
     if takes_overrides(parser) and not hint:
         from runwright.config.compose import compose
         from runwright.config.folders import GLOBAL_GROUPS
-        from runwright.config.hints import same_key
         from runwright.config.options import walk
+        from runwright.config.overrides import same_key
 
         keys = [name for name, _ in walk(compose().config)]
         key = key if key in GLOBAL_GROUPS else same_key(key, keys) or key

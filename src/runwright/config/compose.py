@@ -21,11 +21,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runwright.config.folders import GLOBAL_GROUPS, find_conf_folders
-from runwright.config.hints import flat_keys
 from runwright.config.hydra_settings import check_hydra
 from runwright.config.loading import YamlLoader, hydra_leaves, load_what_works
 from runwright.config.options import leaves_of, with_values
-from runwright.config.overrides import apply_value, parse_overrides
+from runwright.config.overrides import apply_value, flat_keys, parse_overrides
 from runwright.config.redaction import check_secrets
 from runwright.config.schema import check
 from runwright.config.targets import GROUPS

@@ -7,11 +7,7 @@ from pathlib import Path
 
 from runwright.errors import Mistake
 
-GLOBAL_GROUPS = (
-    "experiment",
-    "sweep",
-    "debug",
-)  # merged over the whole configuration; none is chosen at first
+GLOBAL_GROUPS = ("experiment", "sweep", "debug")  # merged over the whole; none is chosen at first
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

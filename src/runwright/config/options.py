@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from runwright.errors import Mistake, did_you_mean, shown
@@ -198,6 +198,14 @@ class TaskOptions:
 
     loss: Any = None
     pad_to: PositiveInt | Literal["maximum"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricOptions:
+    """`metric.NAME`: what every metric has besides the options of its function."""
+
+    suits: list[str] = field(default_factory=list)  # the kinds of problem that it can judge
+    interval: bool = True  # computed with a bootstrap interval
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
