@@ -354,8 +354,8 @@ BOMB = "".join(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("defaults: [own]\n", ["defaults lists that never end: experiment/own -> experiment/own"]),
-        ("defaults: [other]\n", ["experiment/own -> experiment/other -> experiment/own"]),
+        ("defaults: [own]\n", ["conf/experiment/own.yaml: given a defaults list that leads back to it"]),
+        ("defaults: [other]\n", ["conf/experiment/other.yaml: given a defaults list that leads back to it"]),
         (f"x: {'{a: ' * 900}1{'}' * 900}\n", ["conf/experiment/own.yaml: given a larger document"]),
         (f"a: &a [x, x, x]\n{BOMB}", ["at most 200,000 characters and 20,000 values"]),
         ("x: &x {y: *x}\n", ["a larger document, or a deeper one"]),

@@ -51,7 +51,7 @@ def test_a_file_describes_the_rows_and_their_source(name):
 def test_known_sets_load_from_the_folder_the_user_gives(data_folder, name, folder, sizes, columns):
     data = load(f"dataset={name}", f"dataset.source.folder={data_folder / folder}")
     assert [len(rows) for rows in data.splits.values()] == sizes
-    assert data.table()[0]["columns"] == columns
+    assert data.splits["train"].column_names == [*columns, "row_id"]
 
 
 def test_a_column_is_renamed_and_texts_by_folder_are_read_from_the_command_line(data_folder):

@@ -37,18 +37,6 @@ class LoadedData:
     stream: RowStream | None = None  # train, where it is read as a stream; it is not in `splits` then
     shuffle_buffer: int | None = None  # rows of the stream that are shuffled together
 
-    def table(self) -> list[dict[str, Any]]:
-        """One line for each split: its name, rows, columns and fingerprint."""
-        return [
-            {
-                "split": name,
-                "rows": len(rows),
-                "columns": [column for column in rows.column_names if column != ROW_ID],
-                "fingerprint": self.fingerprints[name],
-            }
-            for name, rows in self.splits.items()
-        ]
-
 
 def load_splits(
     seed: int,
@@ -245,7 +233,10 @@ def hold_out(
     `strata` [N] int64, each split holds each stratum in proportion, as near as whole rows allow, and every
     stratum keeps a row for training where that is possible.
     """
-    counts = {name: _count(name, share, len(row_ids)) for name, share in shares.items()}
+    counts = {name: int(n) if n >= 1 else round(n * len(row_ids)) for name, n in shares.items()}
+    if too_small := [name for name, count in counts.items() if not count]:
+        problem = f"a share of {shares[too_small[0]]} of {len(row_ids)} rows is less than one row"
+        raise DataError(problem, split=too_small[0])
     if sum(counts.values()) >= len(row_ids):
         taken = " + ".join(f"{count} for {name}" for name, count in counts.items())
         problem = f"{taken} leaves nothing of {len(row_ids)} rows to train on; lower dataset.holdout"
@@ -282,13 +273,6 @@ def whole_counts(shares: np.ndarray, total: int, *, room: np.ndarray | None = No
         first = below[np.argsort(counts[below] - ideal[below], kind="stable")]
         counts[first[:missing]] += 1
     return counts
-
-
-def _count(name: str, share: float, num_rows: int) -> int:
-    count = int(share) if share >= 1 else round(share * num_rows)
-    if share and not count:
-        raise DataError(f"a share of {share} of {num_rows} rows is less than one row", split=name)
-    return count
 
 
 def strata_of(values: Sequence[object], *, column: str) -> np.ndarray:

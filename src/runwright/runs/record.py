@@ -20,6 +20,7 @@ from runwright.config.permissions import granted
 from runwright.config.redaction import redact
 from runwright.dataset.first_look import describe
 from runwright.dataset.load import LoadedData
+from runwright.dataset.readers.raw import ROW_ID
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, peak_memory_bytes, write_summary
 from runwright.runs import outputs
@@ -315,7 +316,10 @@ def record_origin(folder: Path, config: Mapping[str, Any], *, num_processes: int
 
 def record_inputs(config: Mapping[str, Any], data: Any, *, tracker: Tracker) -> None:
     """Tell the tracker which data sets the run reads."""
-    profiles = {line["split"]: {"rows": line["rows"], "columns": line["columns"]} for line in data.table()}
+    profiles = {
+        split: {"rows": len(rows), "columns": [name for name in rows.column_names if name != ROW_ID]}
+        for split, rows in data.splits.items()
+    }
     files = sorted({file for files in data.sources.values() for file in files})
     source = config["dataset"].get("source")
     target = source.get("_target_", "") if isinstance(source, Mapping) else config["dataset"]["_target_"]
