@@ -154,7 +154,7 @@ def compose(
         return Composed(overrides=tuple(overrides), mistakes=tuple(mistakes))
     composed = put_on_top(loaded.config, parsed.values)
     if (hydra := loaded.hydra) is not None:  # settings that files and overrides may not change are mistakes
-        refused = check_hydra(hydra_leaves(hydra), shipped=folders.shipped, files=loaded.files)
+        refused = check_hydra(hydra_leaves(hydra), shipped=folders.shipped)
         typed = [override for override in parsed.hydra if "/" not in override.key_or_group]
         refused += [mistake for override in typed for mistake in apply_value(override, hydra)]
         if typed and not refused:

@@ -60,7 +60,6 @@ class Loaded:
     config: DictConfig
     choices: dict[str, Any]
     hydra: DictConfig | None  # Hydra's own node, below its name; None: as it is shipped
-    files: dict[str, str]  # the last file that set each key of Hydra's node
 
 
 def load(folders: ConfFolders, choices: list[Override], *, full: bool = False) -> Loaded | Mistake:
@@ -246,13 +245,6 @@ def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loade
     except RecursionError:
         file = f"conf/{[*repository.cache][-1].removeprefix('config_path=')}.yaml"  # of the circle
         raise WrongFile(file, "a defaults list that leads back to it", "files that name others") from None
-    files: dict[str, str] = {}
-    # Before they are merged, which changes what the repository keeps.
-    for default in defaults.defaults if full else ():
-        result = loader._load_single_config(default, repository)
-        if result.path.startswith("file://"):
-            path = Path(result.path.removeprefix("file://"), f"{default.config_path}.yaml")
-            files |= dict.fromkeys(hydra_leaves(result.config), _relative(path, folders))
     root = repository.load_config(ROOT_NAME)
     shipped = hydra_leaves(root.config) if root else {}  # before the files are merged into it
     try:
@@ -269,7 +261,7 @@ def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loade
     options = {group: option for group, option in of_all.items() if HYDRA not in group}
     if not full and (len(options) < len(of_all) or hydra_leaves(hydra) != shipped):
         return None
-    return Loaded(config=config, choices=options, hydra=hydra if full else None, files=files)
+    return Loaded(config=config, choices=options, hydra=hydra if full else None)
 
 
 def _check_kinds(loader: Loader, defaults: list[ResultDefault]) -> None:

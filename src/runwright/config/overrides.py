@@ -40,21 +40,17 @@ SYNONYMS = {  # names of other tools, by the last word of what was typed
     "learning_rate": "optimizer.lr",
     "wd": "optimizer.weight_decay",
     "warmup": "scheduler.warmup_steps",
-    "epochs": "trainer.max_epochs",
-    "num_epochs": "trainer.max_epochs",
-    "num_train_epochs": "trainer.max_epochs",
+    **dict.fromkeys(("epochs", "num_epochs", "num_train_epochs"), "trainer.max_epochs"),
     "train_batch_size": "trainer.batch_size",
-    "per_device_train_batch_size": "trainer.microbatch_size",
-    "gradient_accumulation_steps": "trainer.microbatch_size",
+    **dict.fromkeys(
+        ("per_device_train_batch_size", "gradient_accumulation_steps"), "trainer.microbatch_size"
+    ),
     "gradient_clip_val": "trainer.max_grad_norm",
-    "fp16": "trainer.precision",
-    "bf16": "trainer.precision",
+    **dict.fromkeys(("fp16", "bf16"), "trainer.precision"),
     "eval_steps": "trainer.evaluate_every_steps",
     "patience": "trainer.early_stopping_patience",
-    "max_len": "task.max_length",
-    "max_seq_length": "task.max_length",
-    "model_name": "model.name",
-    "model_name_or_path": "model.name",
+    **dict.fromkeys(("max_len", "max_seq_length"), "task.max_length"),
+    **dict.fromkeys(("model_name", "model_name_or_path"), "model.name"),
     "tokenizer_name": "tokenizer.name",
 }
 FORMATS = {"csv": "csv", "tsv": "csv", "json": "json", "jsonl": "json", "txt": "text", "parquet": "parquet"}
@@ -265,7 +261,7 @@ def hint_for_option(option: str, options: Sequence[str], group: str, folders: Co
     if group in ("model", "tokenizer"):
         near += f" by its name on the hub, or a folder: {group}.name={option}"
     elif not near or not folders.project:
-        near += f" looked in {folders.searched()}"
+        near += f" looked in {listed(map(str, folders.in_order))}"
     return near.strip()
 
 
