@@ -101,10 +101,8 @@ def _stream(
 ) -> RowStream:
     stream = source.get("train")
     if not isinstance(stream, RowStream):
-        problem = (
-            "dataset.streaming: given true, but train of this source is not read as a stream; csv, json, "
-        )
-        raise ConfigError(f"{problem}parquet, text and hub are, with source.streaming: true")
+        problem = "dataset.streaming: given true, but train of this source is not read as a stream"
+        raise ConfigError(f"{problem}; csv, json, parquet, text and hub are, with source.streaming: true")
     return replace(stream, columns=columns, cleaning=cleaning, limit=subset.get("train"))
 
 

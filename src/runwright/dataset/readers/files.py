@@ -199,12 +199,9 @@ class ParquetReader(Reader):
                     raise DataError(problem, file=address, split=split, column=twice[0])
                 first = result.setdefault(split, schema)
                 if not schema.equals(first, check_metadata=True):
-                    what = (
-                        "columns {} differ from {}"
-                        if schema != first
-                        else "names of classes differ from those"
-                    )
-                    problem = f"{what.format(_described(schema), _described(first))} in "
+                    problem = f"columns {_described(schema)} differ from {_described(first)} in "
+                    if schema.equals(first):
+                        problem = "names of classes differ from those in "
                     raise DataError(problem + PurePosixPath(addresses[0]).name, file=address, split=split)
         return result
 
