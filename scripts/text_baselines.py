@@ -19,7 +19,7 @@ import numpy as np
 
 from runwright import build
 from runwright.config.compose import compose_checked
-from runwright.config.secrets import reveal
+from runwright.config.redaction import reveal
 from runwright.errors import RunwrightError
 from runwright.metric.bootstrap import bootstrap_interval
 from runwright.task.generating import Texts

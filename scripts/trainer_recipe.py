@@ -36,7 +36,7 @@ from transformers import PrinterCallback, Seq2SeqTrainer, Seq2SeqTrainingArgumen
 
 from runwright import build
 from runwright.config.compose import compose_checked
-from runwright.config.secrets import reveal
+from runwright.config.redaction import reveal
 from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError, RunwrightError
 from runwright.model.configuration import auto_class, head_options, quiet_transformers

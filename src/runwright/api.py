@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runwright.dataset.readers.python_rows import keep_rows
+from runwright.dataset.readers.files import keep_rows
 from runwright.types import EvaluateResult, PredictResult, RunResult
 
 if TYPE_CHECKING:

@@ -89,25 +89,11 @@ def test_an_address_of_the_users_own_means_what_sqlalchemy_reads(
     assert opened_by_sqlalchemy(address)[0] == str(Path(file).absolute())
 
 
-def test_an_address_for_sqlite_itself_keeps_its_file_and_its_options(tmp_path: Path) -> None:
-    file = tmp_path / "a#b?%41.db"
-    sqlite3.connect(file).execute("CREATE TABLE here (x)").connection.close()
-    address = to_address(file, "sqlite", query="uri=true&mode=ro&timeout=7")
-    name, options = opened_by_sqlalchemy(address)
-    assert (to_path(address), options["timeout"]) == (file, 7.0)
-    reader = sqlite3.connect(name, uri=True)
-    assert reader.execute("SELECT name FROM sqlite_master").fetchall() == [("here",)]
-    with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        reader.execute("CREATE TABLE there (x)")
-    reader.close()
-    assert list(tmp_path.iterdir()) == [file]
-
-
 @pytest.mark.parametrize(
     "address",
     [
         *("sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file::memory:?uri=true"),
-        *("sqlite:///file:x?uri=true&mode=memory", "sqlite://m.db", "sqlite:m.db"),
+        *("sqlite:///file:x.db?uri=true&mode=ro", "sqlite://m.db", "sqlite:m.db"),
     ],
 )
 def test_what_names_no_file_has_no_path(address: str) -> None:

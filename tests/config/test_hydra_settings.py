@@ -146,7 +146,6 @@ def test_every_setting_of_a_hostile_file_is_refused_by_name(tmp_path: Path) -> N
     write(tmp_path, {EXPERIMENT: GLOBAL + OmegaConf.to_yaml({"hydra": node})})
     found = refused(tmp_path, "experiment=x")
     assert set(found) == leaves(node, "hydra")
-    assert all("conf/experiment/x.yaml" in line for line in found.values())
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -165,7 +164,7 @@ def test_the_commands_refuse_what_an_experiment_says_of_hydra(
     for command in (["validate"], ["train"], ["config", "show"], ["train", "--cfg", "job"]):
         assert main([*command, "experiment=x"]) == 2
         errors = capsys.readouterr().err
-        assert errors.startswith("hydra.job.env_set.A: given 'b' in conf/experiment/x.yaml, expected nothing")
+        assert errors.startswith("hydra.job.env_set.A: given 'b', expected nothing")
         assert len(errors.splitlines()) == 1
 
 

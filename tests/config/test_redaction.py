@@ -1,10 +1,23 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from runwright.config.redaction import MASK, Redactor, is_secret_name, redact
+from runwright.config.compose import compose
+from runwright.config.redaction import (
+    MASK,
+    NAMES_VARIABLE,
+    Redactor,
+    conceal,
+    conceal_overrides,
+    is_secret_name,
+    redact,
+    reveal,
+)
+from runwright.errors import ConfigError
+from runwright.runs.folder import CONFIG_FILE, create, read_config
 
 CANARY = "canary-5f1d/9+c=2"
 
@@ -109,3 +122,108 @@ def test_tokens_are_known_by_their_beginning(token: str) -> None:
         == f"the {token[:8]} of hf_hub and sk-learn"
     )
     assert Redactor({}).text("Authorization: Bearer abc.def-012345==") == f"Authorization: Bearer {MASK}"
+
+
+# --- secrets of a configuration stand as references on disk -----------------------------------------------
+
+OVERRIDES = [
+    "tracker.uri='postgresql://${oc.env:LAB_USER}:${oc.env:LAB_DB}@db:5432/x'",
+    "+model.config.token='${oc.env:LAB_SHORT}'",
+    "+model.config.password='${oc.decode:${oc.env:LAB_PIN}}'",
+    "+model.config.sep_token='</s>'",
+    "+model.config.login.auth='${oc.env:LAB_LOGIN}'",
+    "+model.config.bearer='Bearer ${oc.env:LAB_LOGIN}'",
+    "+model.config.again='${model.config.login}'",
+    "+model.config.note='seen canary-1 there'",
+    "+model.config.deep={api_key: '${oc.env:LAB_DEEP}', n: 1}",
+]
+VARIABLES = {
+    "LAB_USER": "ann", "LAB_DB": "hunter2x", "LAB_SHORT": "abc", "LAB_PIN": "12345", "LAB_LOGIN": "canary-2",
+    "LAB_DEEP": "abcdefg", "MY_TOKEN": "canary-1",
+}  # fmt: skip
+
+
+@pytest.fixture
+def variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NAMES_VARIABLE, "")
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("variables")
+def test_a_concealed_configuration_holds_no_secret_and_is_revealed_again() -> None:
+    composed = compose(OVERRIDES)
+    assert not composed.mistakes
+    concealed = conceal(composed.config)
+    text = str(concealed)
+    for secret in ("hunter2x", "'abc'", "12345", "canary", "abcdefg"):
+        assert secret not in text
+    model = concealed["model"]["config"]
+    assert model["sep_token"] == "</s>"  # a token of a text is no secret
+    assert model["login"]["auth"] == model["again"]["auth"] == "${oc.env:LAB_LOGIN}"
+    assert model["password"] == "${oc.decode:${oc.env:LAB_PIN}}"
+    assert model["note"] == "seen ${oc.env:MY_TOKEN} there"
+    assert concealed["tracker"]["uri"].endswith(":${oc.env:LAB_DB}@db:5432/x")
+    assert reveal(concealed) == composed.config
+    assert conceal(concealed) == concealed
+
+
+@pytest.mark.usefixtures("variables")
+def test_concealed_overrides_compose_to_the_same() -> None:
+    concealed = conceal_overrides(OVERRIDES)
+    assert not any(secret in str(concealed) for secret in ("hunter2x", "=abc", "12345", "canary-1"))
+    assert compose(concealed).config == compose(OVERRIDES).config
+
+
+@pytest.mark.usefixtures("variables")
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("+model.config.token=abcd", "model.config.token"),
+        ("+model.config.password=54321", "model.config.password"),
+        ("+model.config.deep={api_key: abcd}", "model.config.deep.api_key"),
+        ("+model.config.bearer=Bearer", "model.config.bearer"),
+        ("+model.config.token='${oc.env:LAB_UNSET,abcd}'", "model.config.token"),
+        ("tracker.uri=http://ann:hunter3x@host", "tracker.uri"),
+        ("tracker.uri='http://${oc.env:LAB_USER}:hunter3x@host'", "tracker.uri"),
+    ],
+)
+def test_a_secret_as_it_is_is_refused(override: str, key: str) -> None:
+    composed = compose([override])
+    assert [str(mistake) for mistake in composed.mistakes] == [
+        f"{key}: given a secret as it is, expected a reference to an environment variable; "
+        f"write '{key}=${{oc.env:TOKEN}}'"
+    ]
+    with pytest.raises(ConfigError, match="a secret as it is"):
+        conceal(composed.config)
+
+
+def test_names_of_classes_and_columns_are_no_secrets() -> None:
+    composed = compose(["task.class_weights={password: 2.0, token: 1.0}", "dataset.columns={auth: who}"])
+    assert not composed.mistakes
+    assert conceal(composed.config)["dataset"]["columns"] == {"auth": "who"}
+
+
+@pytest.mark.usefixtures("variables")
+def test_a_secret_by_its_key_is_masked_wherever_its_value_turns_up() -> None:
+    assert redact("the server refuses canary-2") == "the server refuses canary-2"  # no name of a secret
+    compose(["+model.config.auth='${oc.env:LAB_LOGIN}'"])
+    assert redact("the server refuses canary-2") == "the server refuses [redacted]"
+
+
+def test_a_lost_secret_is_asked_for_by_key_and_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_DB", "hunter2x")
+    overrides = ["tracker.uri='http://ann:${oc.env:LAB_DB}@host'", f"output_dir={tmp_path}"]
+    run = create(compose(overrides).config, overrides=overrides, command=[])
+    assert not any(b"hunter2x" in file.read_bytes() for file in run.iterdir())
+    monkeypatch.delenv("LAB_DB")  # another process, another day
+    with pytest.raises(ConfigError, match=r"tracker.uri: given the environment variable LAB_DB, which"):
+        reveal(read_config(run / CONFIG_FILE))
+    assert reveal(read_config(run / CONFIG_FILE), but="tracker")["seed"] == 0
+
+
+def test_a_variable_without_a_secret_is_resolved_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACE", "somewhere")
+    assert conceal(compose(["output_dir='${oc.env:PLACE}/runs'"]).config)["output_dir"] == "somewhere/runs"

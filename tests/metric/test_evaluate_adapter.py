@@ -34,7 +34,7 @@ TASK = "runwright.task.sequence_classification.SequenceClassification"
 
 @pytest.fixture(autouse=True)
 def nothing_granted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv(permissions.CODE_VARIABLE, raising=False)
+    monkeypatch.delenv(permissions.VARIABLE, raising=False)
     permissions.revoke()
     yield
     permissions.revoke()

@@ -1,4 +1,4 @@
-"""`runwright config`: a composed configuration, the difference between two, a schema of all."""
+"""`runwright config`: a composed configuration, or the difference between two."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from runwright.cli.flags import print_json
 from runwright.errors import ConfigError, did_you_mean, listed, raise_if_any, shown
 
-USAGE = "runwright config {show,diff,schema} [options] [key=value | A B]"
+USAGE = "runwright config {show,diff} [options] [key=value | A B]"
 EXAMPLES = """examples:
   runwright config show experiment=vader
   runwright config show --resolve --package trainer experiment=vader
@@ -19,24 +18,17 @@ EXAMPLES = """examples:
   runwright config diff "" "optimizer=sgd"               against the defaults
   runwright config diff latest:vader outputs/vader/2026-01-31_12-00-00-1a2b3c
   runwright config diff one/config.yaml other/config.yaml
-  runwright config schema > .vscode/schemas/config.json  of experiment files
 
 Lines of diff: '~' changed, '+' only in the second, '-' only in the first."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("show", "diff", "schema"), help="what to do")
+    parser.add_argument("action", choices=("show", "diff"), help="what to do")
     parser.add_argument("--resolve", action="store_true", help="show: interpolations as values")
     parser.add_argument("--package", "-p", metavar="KEY", help="show: only this part of it")
 
 
 def execute(args: argparse.Namespace) -> int:
-    if args.action == "schema":
-        from runwright.config.folders import find_conf_folders
-        from runwright.config.json_schema import json_schema
-
-        print_json(json_schema(find_conf_folders()))
-        return 0
     if args.action == "show":
         return show(args, highlight=True)
     if (count := len(args.overrides)) != 2:

@@ -48,7 +48,7 @@ def scaffold(folder: Path) -> list[Path]:
         (folder / relative).parent.mkdir(parents=True, exist_ok=True)
         (folder / relative).write_text(text, encoding="utf-8")
         written.append(relative)
-    return written + _write_schemas(folder)
+    return written
 
 
 def _check(folder: Path, name: str, package: str) -> None:
@@ -64,22 +64,3 @@ def _check(folder: Path, name: str, package: str) -> None:
         problem = f"{str(folder)!r}, which exists, expected a new folder"
     if problem:
         raise ConfigError(f"runwright init: given {problem}")
-
-
-def _write_schemas(folder: Path) -> list[Path]:
-    """Write JSON Schemas of the project's YAML files, and the settings that tell an editor of them."""
-    from runwright.config.folders import GLOBAL_GROUPS, find_conf_folders
-    from runwright.config.json_schema import json_schema
-    from runwright.config.targets import GROUPS
-    from runwright.store import write_json
-
-    (folder / ".vscode" / "schemas").mkdir(parents=True)
-    settings: dict[str, list[str]] = {}
-    for name, groups in {**{group: [group] for group in GROUPS}, "config": GLOBAL_GROUPS}.items():
-        schema = {"$ref": f"config.json#/$defs/{name}"}
-        if name == "config":
-            schema = json_schema(find_conf_folders(folder))
-        write_json(folder / ".vscode" / "schemas" / f"{name}.json", schema)
-        settings[f".vscode/schemas/{name}.json"] = [f"conf/{group}/**/*.yaml" for group in groups]
-    write_json(folder / ".vscode" / "settings.json", {"yaml.schemas": settings})
-    return [Path(".vscode", "settings.json"), Path(".vscode", "schemas")]

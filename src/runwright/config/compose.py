@@ -21,13 +21,12 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runwright.config.folders import GLOBAL_GROUPS, find_conf_folders
-from runwright.config.hints import flat_keys
 from runwright.config.hydra_settings import check_hydra
 from runwright.config.loading import YamlLoader, hydra_leaves, load_what_works
 from runwright.config.options import leaves_of, with_values
-from runwright.config.overrides import apply_value, parse_overrides
+from runwright.config.overrides import apply_value, flat_keys, parse_overrides
+from runwright.config.redaction import check_secrets
 from runwright.config.schema import check
-from runwright.config.secrets import check_secrets
 from runwright.config.targets import GROUPS
 from runwright.errors import Mistake, did_you_mean, raise_if_any, shown
 
@@ -155,7 +154,7 @@ def compose(
         return Composed(overrides=tuple(overrides), mistakes=tuple(mistakes))
     composed = put_on_top(loaded.config, parsed.values)
     if (hydra := loaded.hydra) is not None:  # settings that files and overrides may not change are mistakes
-        refused = check_hydra(hydra_leaves(hydra), shipped=folders.shipped, files=loaded.files)
+        refused = check_hydra(hydra_leaves(hydra), shipped=folders.shipped)
         typed = [override for override in parsed.hydra if "/" not in override.key_or_group]
         refused += [mistake for override in typed for mistake in apply_value(override, hydra)]
         if typed and not refused:

@@ -7,11 +7,7 @@ from pathlib import Path
 
 from runwright.errors import Mistake
 
-GLOBAL_GROUPS = (
-    "experiment",
-    "sweep",
-    "debug",
-)  # merged over the whole configuration; none is chosen at first
+GLOBAL_GROUPS = ("experiment", "sweep", "debug")  # merged over the whole; none is chosen at first
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,19 +16,11 @@ class ConfFolders:
 
     shipped: Path
     project: Path | None  # the `conf/` of the project of the user
-    looked_in: Path  # where the user's own would be
 
     @property
     def in_order(self) -> list[Path]:
         """The project's folder first; --allow-shadow lets its files replace shipped ones."""
         return [self.project, self.shipped] if self.project else [self.shipped]
-
-    def searched(self) -> str:
-        """The folders for a message, also the project's where it does not exist."""
-        if self.looked_in == self.shipped:
-            return str(self.shipped)
-        project = "./conf" if self.looked_in == Path.cwd() / "conf" else str(self.looked_in)
-        return f"{project}{'' if self.project else ' (not there)'} and {self.shipped}"
 
     def groups(self) -> list[str]:
         """Names of all groups, nested ones with a slash."""
@@ -52,7 +40,7 @@ class ConfFolders:
         problem, hint = "a file with the name of a shipped one", "to replace the shipped one: --allow-shadow"
         mistakes: list[Mistake] = []
         for file in sorted(self.project.rglob("*.yaml")) if self.project else []:
-            shipped = self.shipped / file.relative_to(self.looked_in)
+            shipped = self.shipped / file.relative_to(self.project or "")
             if shipped.is_file():
                 mistakes.append(Mistake(str(file), problem, f"another name than {shipped}", hint))
         return mistakes
@@ -69,4 +57,4 @@ def find_conf_folders(folder: Path | None = None) -> ConfFolders:
     shipped = installed if installed.is_dir() else package.parents[1] / "conf"
     project = ((folder or Path.cwd()) / "conf").resolve()
     is_other = project.is_dir() and project != shipped
-    return ConfFolders(shipped=shipped, project=project if is_other else None, looked_in=project)
+    return ConfFolders(shipped=shipped, project=project if is_other else None)

@@ -72,13 +72,12 @@ def check_hydra(
     *,
     shipped: Path,
     typed: Collection[str] = (),
-    files: Mapping[str, str] | None = None,
     at_run_time: Mapping[str, Any] | None = None,
 ) -> list[Mistake]:
     """Every setting that is refused among the leaves of Hydra's composed node.
 
-    `typed`: keys that the command line sets, which may have values that files may not; `files`: the file of
-    each key, for the message; `at_run_time`: leaves that Hydra itself writes at run time.
+    `typed`: keys that the command line sets, which may have values that files may not; `at_run_time`: leaves
+    that Hydra itself writes at run time.
     """
     targets = {kind: str(leaves.get(f"hydra.{kind}.{TARGET}")) for kind in PLUGINS}
     names = [_installed(kind).get(target, "basic") for kind, target in targets.items()]
@@ -87,9 +86,7 @@ def check_hydra(
     for key, value in leaves.items():
         if (key in expected and value == expected[key]) or _may_be(key, value, expected, typed):
             continue
-        file = "" if _is_typed(key, typed) else (files or {}).get(key)
-        problem = f"{shown(value)} in {file}" if file else shown(value)
-        mistakes.append(_refused(key, problem, expected))
+        mistakes.append(_refused(key, shown(value), expected))
     if not mistakes:  # keys are absent where a file replaces one of Hydra's
         gone = [key for key in expected if not any(f"{name}.".startswith(f"{key}.") for name in leaves)]
         hint = "a file for a launcher or sweeper extends the plugin's: defaults: [joblib, _self_]"
@@ -189,6 +186,6 @@ def _shipped_leaves(folder: Path, launcher: str, sweeper: str) -> dict[str, Any]
     """Hydra's node of the shipped folder alone, with these plugins."""
     texts = [f"hydra/launcher={launcher}", f"hydra/sweeper={sweeper}"]
     choices = OverridesParser.create().parse_overrides(texts)
-    loaded = load(ConfFolders(shipped=folder, project=None, looked_in=folder), choices)
+    loaded = load(ConfFolders(shipped=folder, project=None), choices)
     assert isinstance(loaded, Loaded)
     return hydra_leaves(loaded.hydra)

@@ -13,7 +13,6 @@ import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import StringIO
-from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -61,7 +60,6 @@ class Loaded:
     config: DictConfig
     choices: dict[str, Any]
     hydra: DictConfig | None  # Hydra's own node, below its name; None: as it is shipped
-    files: dict[str, str]  # the last file that set each key of Hydra's node
 
 
 def load(folders: ConfFolders, choices: list[Override], *, full: bool = False) -> Loaded | Mistake:
@@ -201,25 +199,6 @@ def _measure(value: Any, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
     return known[id(value)]
 
 
-class Repository(CachingConfigRepository):
-    """Remembers which files were asked for, to name those that lead back to themselves."""
-
-    def __init__(self, delegate: Any) -> None:
-        super().__init__(delegate)
-        self.asked: list[str] = []
-
-    def load_config(self, config_path: str) -> Any:
-        self.asked.append(config_path)
-        return super().load_config(config_path)
-
-    def circle(self) -> str:
-        """The files of an endless defaults list, from the first that was asked for to itself."""
-        last, *before = [path for path, _ in groupby(self.asked[:-40:-1])]
-        files = [last, *reversed(list(takewhile(lambda path: path != last, before)))]
-        start = files.index(min(files, key=self.asked.index))
-        return " -> ".join([*files[start:], *files[:start], files[start]])
-
-
 class Loader(ConfigLoaderImpl):
     """Hydra's loader. A debug mode adds itself to the experiment's name: runs of `vader-debug`."""
 
@@ -258,23 +237,14 @@ def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loade
     if full:
         register_plugins()
     loader = config_loader(folders, full=full)
-    repository = Repository(loader.repository)
+    repository = CachingConfigRepository(loader.repository)
     try:
         defaults = create_defaults_list(
             repository, ROOT_NAME, choices, prepend_hydra=full, skip_missing=False
         )
     except RecursionError:
-        chain = repository.circle()
-        raise WrongFile(
-            UNPLACED, f"defaults lists that never end: {chain}", "files that name others"
-        ) from None
-    files: dict[str, str] = {}
-    # Before they are merged, which changes what the repository keeps.
-    for default in defaults.defaults if full else ():
-        result = loader._load_single_config(default, repository)
-        if result.path.startswith("file://"):
-            path = Path(result.path.removeprefix("file://"), f"{default.config_path}.yaml")
-            files |= dict.fromkeys(hydra_leaves(result.config), _relative(path, folders))
+        file = f"conf/{[*repository.cache][-1].removeprefix('config_path=')}.yaml"  # of the circle
+        raise WrongFile(file, "a defaults list that leads back to it", "files that name others") from None
     root = repository.load_config(ROOT_NAME)
     shipped = hydra_leaves(root.config) if root else {}  # before the files are merged into it
     try:
@@ -291,7 +261,7 @@ def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loade
     options = {group: option for group, option in of_all.items() if HYDRA not in group}
     if not full and (len(options) < len(of_all) or hydra_leaves(hydra) != shipped):
         return None
-    return Loaded(config=config, choices=options, hydra=hydra if full else None, files=files)
+    return Loaded(config=config, choices=options, hydra=hydra if full else None)
 
 
 def _check_kinds(loader: Loader, defaults: list[ResultDefault]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from runwright.errors import Mistake, did_you_mean, shown
@@ -59,7 +59,8 @@ class OptionType:
                 return f"a mapping of names to {self.items[0]}" if self.items else "a mapping"
             case "union":
                 return " or ".join(str(item) for item in self.items)
-        limits = [f"{SIGNS[name]} {limit}" for name, limit in limits_of(self.bounds).items()]
+        limits = [(sign, getattr(self.bounds or Range(), name)) for name, sign in SIGNS.items()]
+        limits = [f"{sign} {limit}" for sign, limit in limits if math.isfinite(limit)]
         return f"{NOUNS[self.kind]} {' and '.join(limits)}".rstrip()
 
 
@@ -76,12 +77,6 @@ def metric_nodes(metrics: Any) -> dict[str, Any]:
 
 ANY = OptionType(kind="any")
 NULL = OptionType(kind="none")
-
-
-def limits_of(bounds: Range | None) -> dict[str, float]:
-    """The finite limits of a range, by `ge`, `gt`, `le` and `lt`."""
-    limits = {name: getattr(bounds, name) for name in SIGNS} if bounds else {}
-    return {name: limit for name, limit in limits.items() if math.isfinite(limit)}
 
 
 def bounded(of: OptionType, bounds: Range) -> OptionType:
@@ -203,6 +198,14 @@ class TaskOptions:
 
     loss: Any = None
     pad_to: PositiveInt | Literal["maximum"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricOptions:
+    """`metric.NAME`: what every metric has besides the options of its function."""
+
+    suits: list[str] = field(default_factory=list)  # the kinds of problem that it can judge
+    interval: bool = True  # computed with a bootstrap interval
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

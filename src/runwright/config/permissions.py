@@ -6,18 +6,17 @@ environment.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from runwright.errors import ConfigError
 
-CODE_VARIABLE = "RUNWRIGHT_ALLOW_CODE"
-PACKAGES_VARIABLE = "RUNWRIGHT_ALLOW_PACKAGES"
-CHANGED_DATA_VARIABLE = "RUNWRIGHT_ALLOW_CHANGED_DATA"
+VARIABLE = "RUNWRIGHT_PERMISSIONS"  # of worker processes: those of the process that started them, as JSON
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,8 +45,8 @@ def grant(
     """
     global _granted
     folder = folder or Path.cwd()
-    inherited = os.environ.get(PACKAGES_VARIABLE, "").split()
-    names = tuple(dict.fromkeys([*packages, *inherited, *_packages_of_project(folder)]))
+    inherited = Permissions(**json.loads(os.environ.get(VARIABLE, "{}")))
+    names = tuple(dict.fromkeys([*packages, *inherited.packages, *_packages_of_project(folder)]))
     for name in names:
         top = name.split(".")[0]
         if not all(map(str.isidentifier, name.split("."))) or top == "runwright":
@@ -57,9 +56,11 @@ def grant(
         roots = [root for root in roots if (root / top).is_dir() or (root / f"{top}.py").is_file()]
         # Appended, not put first: a file in the working folder must not replace an installed module.
         sys.path.extend(str(root) for root in roots[:1] if str(root) not in sys.path)
-    trusts = trust_remote_code or os.environ.get(CODE_VARIABLE) == "1"
-    changed_data = changed_data or os.environ.get(CHANGED_DATA_VARIABLE) == "1"
-    _granted = Permissions(packages=names, trust_remote_code=trusts, changed_data=changed_data)
+    _granted = Permissions(
+        packages=names,
+        trust_remote_code=trust_remote_code or inherited.trust_remote_code,
+        changed_data=changed_data or inherited.changed_data,
+    )
     return _granted
 
 
@@ -80,11 +81,8 @@ def code_allowed() -> bool:
 
 
 def worker_environment() -> dict[str, str]:
-    """Environment variables that carry the permissions to worker processes."""
-    permissions = granted()
-    variables = {PACKAGES_VARIABLE: " ".join(permissions.packages)} if permissions.packages else {}
-    flags = {CODE_VARIABLE: permissions.trust_remote_code, CHANGED_DATA_VARIABLE: permissions.changed_data}
-    return variables | {name: "1" for name, is_allowed in flags.items() if is_allowed}
+    """The environment variable that carries the permissions to worker processes."""
+    return {VARIABLE: json.dumps(asdict(granted()))}
 
 
 def _packages_of_project(folder: Path) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from runwright.config.folders import GLOBAL_GROUPS
-from runwright.config.options import TARGET, OptionType, check_value, is_node, walk
+from runwright.config.options import TARGET, check_value, is_node, walk
 from runwright.config.rules.makers import check_rules
 from runwright.config.rules.table import RULES
 from runwright.config.signature import Signature, read_signature
@@ -18,13 +18,11 @@ from runwright.config.targets import DOOR_OPENERS, GROUPS, check_target, door_op
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
 ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "log": "LogOptions", "launch": "LaunchOptions"}
-SHARED = {"task": "TaskOptions"}
-SUITS = OptionType(kind="list", items=(OptionType(kind="str"),))
-INTERVAL = OptionType(kind="bool")
+SHARED = {"task": "TaskOptions", "metric": "MetricOptions"}
 
 
 def root_signature(key: str) -> Signature:
-    """Options of the root (""), of `seeds`, `log` or `launch`, or those that all targets of `task` have."""
+    """Options of the root (""), of `seeds`, `log` or `launch`, or those that all targets of a group have."""
     signature = read_signature("runwright.config.options", (ROOT_NODES | SHARED)[key])
     assert signature is not None
     return signature
@@ -67,19 +65,15 @@ def check_node(node: Any, *, key: str, group: str, nested: bool = False) -> list
         return [signature]
     objects = objects_for(signature, group, GROUPS[group].objects, nested=nested)
     objects = signature.objects if objects is None else objects
-    takes_all = signature.accepts_any_object or len(objects) <= len(signature.objects)
     mistakes: list[Mistake] = []
-    if not takes_all or signature.num_required_objects > len(objects):
+    if not signature.num_required_objects <= len(objects) <= len(signature.objects):
         problem = f"{signature.target}({', '.join(signature.objects)}, *, …)"
         before = f"the objects ({', '.join(objects)}) before the options"
         mistakes.append(Mistake(f"{key}.{TARGET}", problem, before if objects else "options after '*' only"))
     options = options_of(node, group, nested=nested)
-    if group == "metric":
-        mistakes += check_value(node.get("suits", []), SUITS, f"{key}.suits")
-        mistakes += check_value(node.get("interval", True), INTERVAL, f"{key}.interval")
-    if group == "task" and not nested:
-        shared = {name: node[name] for name in node.keys() & {*GROUPS[group].shared}}
-        mistakes += check_options(shared, root_signature("task"), key=key)
+    if group in SHARED and not nested:
+        shared = {name: value for name, value in node.items() if name in GROUPS[group].shared}
+        mistakes += check_options(shared, root_signature(group), key=key)
     return mistakes + check_options(options, signature, key=key, others=GROUPS[group].shared)
 
 

@@ -18,22 +18,22 @@ def resolve_source(name: str) -> str:
     imported. `./folder`, `../folder`, `~/folder` and `/folder` are local; any other name that exists as a
     folder here is local too. Raises ConfigError where a package or folder is not there.
     """
-    if not name.startswith(PACKAGE_PREFIX):
-        folder = Path(name).expanduser()
-        is_there = folder.is_dir() or (folder.suffix == GGUF and folder.is_file())
-        if not is_there and name.startswith((".", "/", "~")):
-            raise ConfigError(f"folder {name!r} does not exist (looked in {folder.resolve()})")
-        return str(folder.resolve()) if is_there else name
-    package, _, inside = name.removeprefix(PACKAGE_PREFIX).partition("/")
-    spec = importlib.util.find_spec(package) if package.isidentifier() else None
-    if spec is None or not spec.submodule_search_locations:
-        raise ConfigError(
-            f"package {package!r} in {name!r} is not installed; "
-            f"install it (for the built-in default: pip install 'runwright[demo]')"
-        )
-    root = Path(next(iter(spec.submodule_search_locations))).resolve()
-    folder = (root / inside).resolve()
+    root = None
+    folder = Path(name).expanduser()
+    if name.startswith(PACKAGE_PREFIX):
+        package, _, inside = name.removeprefix(PACKAGE_PREFIX).partition("/")
+        spec = importlib.util.find_spec(package) if package.isidentifier() else None
+        if spec is None or not spec.submodule_search_locations:
+            raise ConfigError(
+                f"package {package!r} in {name!r} is not installed; "
+                f"install it (for the built-in default: pip install 'runwright[demo]')"
+            )
+        root = Path(next(iter(spec.submodule_search_locations))).resolve()
+        folder = root / inside
+    where = folder.resolve()
     is_there = folder.is_dir() or (folder.suffix == GGUF and folder.is_file())
-    if not folder.is_relative_to(root) or not is_there:
-        raise ConfigError(f"package {package!r} has no folder {inside!r}")
-    return str(folder)
+    if root is not None and not (is_there and where.is_relative_to(root)):
+        raise ConfigError(f"{name!r} is no folder of that package (looked in {where})")
+    if not is_there and name.startswith((".", "/", "~")):
+        raise ConfigError(f"folder {name!r} does not exist (looked in {where})")
+    return str(where) if is_there else name

@@ -36,8 +36,7 @@ class Group:
     # Parameters of functions that are given their options at first and called by their group later.
     called_later: tuple[tuple[str, ...], ...] = ()
     optional: bool = False  # null is an option too
-    notes: tuple[str, ...] = ()  # keys that describe a target and are not passed to it
-    shared: tuple[str, ...] = ()  # options of all its targets: attributes NAME_option of what is made
+    shared: tuple[str, ...] = ()  # options of all its targets, not passed to them: `schema.SHARED`
 
 
 GROUPS: dict[str, Group] = {
@@ -48,7 +47,7 @@ GROUPS: dict[str, Group] = {
         objects=("tokenizer",),
         # a loss is a function of the user's: the task calls it
         called_later=(("logits", "labels"), ("logits", "labels", "batch"), ("vectors", "labels")),
-        shared=("loss", "pad_to"),  # config.options.TaskOptions
+        shared=("loss", "pad_to"),
     ),
     "generation": Group(module="runwright.generation", optional=True),
     "model": Group(module="runwright.model", objects=("head", "tokenizer")),
@@ -59,8 +58,7 @@ GROUPS: dict[str, Group] = {
         module="runwright.metric",
         objects=("predictions", "weights"),
         called_later=(("predictions", "weights"), ("predictions",), ("predictions", "label_names")),
-        # the kinds of problem that a metric can judge; whether it has a bootstrap interval
-        notes=("suits", "interval"),
+        shared=("suits", "interval"),
     ),
     "tracker": Group(module="runwright.tracker"),
 }
@@ -124,9 +122,8 @@ def objects_for(
 
 def options_of(node: Mapping[str, Any], group: str | None, *, nested: bool) -> dict[str, Any]:
     """The options of a node that its target is passed."""
-    rules = GROUPS[group] if group else Group(module="")
-    others = {TARGET, *rules.notes, *(() if nested else rules.shared)}
-    return {name: value for name, value in node.items() if name not in others}
+    shared = GROUPS[group].shared if group and not nested else ()
+    return {name: value for name, value in node.items() if name not in (TARGET, *shared)}
 
 
 def locate(target: str, *, group: str | None = None, key: str = TARGET) -> Any:
@@ -169,7 +166,7 @@ def _make(value: Any, objects: tuple[Any, ...], group: str | None, key: str, *, 
     if arguments is None:
         return partial(function, **options)
     made = function(*arguments, **options)
-    for name in () if nested or group is None else GROUPS[group].shared:
+    for name in GROUPS["task"].shared if group == "task" and not nested else ():
         if name in value:
             setattr(made, f"{name}_option", inner(name, value[name]))
     return made

@@ -13,7 +13,7 @@ from datasets import Dataset
 
 from runwright.dataset.fingerprint import column_chunks
 from runwright.dataset.readers.csv_rows import other_dialect
-from runwright.dataset.readers.raw import ROW_ID, files_of, locate, why_left_out
+from runwright.dataset.readers.raw import ROW_ID, files_of, left_out_of, locate
 from runwright.errors import DataError, did_you_mean
 from runwright.types import Splits
 
@@ -74,7 +74,7 @@ def is_blank(values: Any) -> Any:
 
 def missing_column(column: str, rows: Dataset, *, split: str, option: str = "") -> DataError:
     """The error for a missing column, with the nearest name and all names there are."""
-    if error := why_left_out(rows, column):
+    if error := left_out_of(rows).get(column):
         return error
     names = [name for name in rows.flatten().column_names if name != ROW_ID]
     hint = did_you_mean(column, names)

@@ -130,41 +130,41 @@ def prepare_examples(
     encoded = _encoded(rows, encode, num_processes)
     if folder is None:
         return PreparedExamples(list(encoded), cache_note="prepared in memory, not kept")
-    full_key = {**key, "format": _FORMAT}
+    full_key, note = {**key, "format": _FORMAT}, "taken from the cache"
     entry = folder.absolute() / store.digest(full_key)
-    with store.locked(entry):
-        if batches := _read(entry):
-            store.touch(entry)
-            return PreparedExamples(batches, cache_note="taken from the cache")
+
+    def write(target: Path) -> dict[str, Any]:
+        nonlocal note
         reason = store.why_missed(entry, full_key, same=SAME_ROWS)
         note = f"prepared anew: {reason}" if reason else "prepared now"
         _log.debug("%s", note)
-        store.write_entry(entry, lambda target: _write(target, encoded, full_key))
-        store.evict(entry.parent, max_bytes=MAX_CACHE_BYTES, keep=entry)
-        if batches := _read(entry):
-            return PreparedExamples(batches, cache_note=note)
-    raise DataError("the prepared data cannot be read back; is the disk failing?", file=str(entry))
+        first = next(encoded)
+        with pa.ipc.new_file(target / _FILE, first.schema) as writer:
+            for batch in chain([first], encoded):
+                writer.write_batch(batch)
+        return {"key": full_key}
+
+    with store.cached(entry, write, max_bytes=MAX_CACHE_BYTES):
+        reader = pa.ipc.open_file(pa.memory_map(str(entry / _FILE)))
+        batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        return PreparedExamples(batches, cache_note=note)
 
 
 def _encoded(rows: Dataset, encode: Encode, num_processes: int) -> Iterator[pa.RecordBatch]:
     schema: pa.Schema | None = None
-    whole: Any = rows.with_format(None).iter(batch_size=BATCH_ROWS)
-    tables = _counted(whole)
-    num_processes = min(num_processes, -(-len(rows) // BATCH_ROWS))
+    tables: Any = rows.with_format(None).iter(batch_size=BATCH_ROWS)
+    starts = range(0, len(rows), BATCH_ROWS)
+    num_processes = min(num_processes, len(starts))
     one = num_processes < 2 or "fork" not in multiprocessing.get_all_start_methods()
-    for examples in map(encode, tables) if one else _shared(tables, encode, num_processes):
+    of_tables = map(encode, tables) if one else _shared(tables, encode, num_processes)
+    for start, examples in zip(starts, of_tables, strict=True):
+        report_rows(min(BATCH_ROWS, len(rows) - start))
         if examples:
             batch = record_batch(examples, schema)
             schema = batch.schema
             yield batch
     if schema is None:
         raise DataError("no examples came of these rows")
-
-
-def _counted(tables: Iterator[dict[str, list[Any]]]) -> Iterator[dict[str, list[Any]]]:
-    for columns in tables:
-        report_rows(len(next(iter(columns.values()))))
-        yield columns
 
 
 _in_worker: list[Encode] = []
@@ -193,22 +193,6 @@ def _start_worker(encode: Encode, parent: int) -> None:
 
 def _encode_in_worker(columns: dict[str, list[Any]]) -> list[Example]:
     return _in_worker[0](columns)
-
-
-def _write(target: Path, batches: Iterator[pa.RecordBatch], key: Mapping[str, Any]) -> dict[str, Any]:
-    first = next(batches)
-    with pa.ipc.new_file(target / _FILE, first.schema) as writer:
-        for batch in chain([first], batches):
-            writer.write_batch(batch)
-    return {"key": key}
-
-
-def _read(entry: Path) -> list[pa.RecordBatch] | None:
-    """The batches of a whole set, None where it is missing or damaged."""
-    if store.read_whole(entry) is None:
-        return None
-    reader = pa.ipc.open_file(pa.memory_map(str(entry / _FILE)))
-    return [reader.get_batch(number) for number in range(reader.num_record_batches)]
 
 
 # --- streamed examples ------------------------------------------------------------------------------------

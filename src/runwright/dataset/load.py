@@ -101,10 +101,8 @@ def _stream(
 ) -> RowStream:
     stream = source.get("train")
     if not isinstance(stream, RowStream):
-        problem = (
-            "dataset.streaming: given true, but train of this source is not read as a stream; csv, json, "
-        )
-        raise ConfigError(f"{problem}parquet, text and hub are, with source.streaming: true")
+        problem = "dataset.streaming: given true, but train of this source is not read as a stream"
+        raise ConfigError(f"{problem}; csv, json, parquet, text and hub are, with source.streaming: true")
     return replace(stream, columns=columns, cleaning=cleaning, limit=subset.get("train"))
 
 
@@ -233,7 +231,10 @@ def hold_out(
     `strata` [N] int64, each split holds each stratum in proportion, as near as whole rows allow, and every
     stratum keeps a row for training where that is possible.
     """
-    counts = {name: _count(name, share, len(row_ids)) for name, share in shares.items()}
+    counts = {name: int(n) if n >= 1 else round(n * len(row_ids)) for name, n in shares.items()}
+    if too_small := [name for name, count in counts.items() if not count]:
+        problem = f"a share of {shares[too_small[0]]} of {len(row_ids)} rows is less than one row"
+        raise DataError(problem, split=too_small[0])
     if sum(counts.values()) >= len(row_ids):
         taken = " + ".join(f"{count} for {name}" for name, count in counts.items())
         problem = f"{taken} leaves nothing of {len(row_ids)} rows to train on; lower dataset.holdout"
@@ -270,13 +271,6 @@ def whole_counts(shares: np.ndarray, total: int, *, room: np.ndarray | None = No
         first = below[np.argsort(counts[below] - ideal[below], kind="stable")]
         counts[first[:missing]] += 1
     return counts
-
-
-def _count(name: str, share: float, num_rows: int) -> int:
-    count = int(share) if share >= 1 else round(share * num_rows)
-    if share and not count:
-        raise DataError(f"a share of {share} of {num_rows} rows is less than one row", split=name)
-    return count
 
 
 def strata_of(values: Sequence[object], *, column: str) -> np.ndarray:

@@ -14,8 +14,7 @@ import yaml
 from runwright import build
 from runwright.config.compose import compose_checked
 from runwright.config.folders import GLOBAL_GROUPS
-from runwright.config.redaction import Redactor
-from runwright.config.secrets import conceal, reveal
+from runwright.config.redaction import Redactor, conceal, reveal
 from runwright.dataset.checks import require_columns
 from runwright.errors import ConfigError, DataError, Mistake, listed, raise_if_any
 from runwright.inference.load import FinishedRun, choosing, load_run

@@ -16,7 +16,7 @@ import torch
 from runwright import build
 from runwright.config.compose import checked, compose
 from runwright.config.permissions import code_allowed
-from runwright.config.secrets import reveal
+from runwright.config.redaction import reveal
 from runwright.config.sources import resolve_source
 from runwright.config.tag_schemes import LETTERS, misfits
 from runwright.config.targets import GROUPS, instantiate

@@ -177,7 +177,7 @@ class Records:
         at = Position(address=self.files[0])
         try:
             if isinstance(reader, CsvReader) and reader.header:
-                return self._hold_texts(reader.names(at.address, ""))
+                return self._hold_texts(reader.columns_of(at.address))
             few = list(islice(reader.records(at), FEW_ROWS))
         except DataError:
             return False

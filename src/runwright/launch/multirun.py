@@ -34,9 +34,8 @@ from runwright.config.hydra_settings import PARAMS, SWEEP_FOLDER, CheckedLoader
 from runwright.config.loading import HYDRA, ROOT_NAME, config_loader, explain, register_plugins
 from runwright.config.overrides import parse_overrides
 from runwright.config.permissions import worker_environment
-from runwright.config.redaction import redact
+from runwright.config.redaction import conceal_overrides, redact
 from runwright.config.schema import check
-from runwright.config.secrets import conceal_overrides
 from runwright.dataset.readers.addresses import require_files
 from runwright.errors import ConfigError, Mistake, RunwrightError, raise_if_any, report
 from runwright.launch.group import blocked

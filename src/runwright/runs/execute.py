@@ -20,8 +20,7 @@ from typing import Any
 import torch
 
 from runwright import build
-from runwright.config.redaction import Redactor
-from runwright.config.secrets import reveal
+from runwright.config.redaction import Redactor, reveal
 from runwright.config.targets import instantiate
 from runwright.errors import CheckpointError, ConfigError, RunwrightError
 from runwright.model.padding_free import is_padding_free

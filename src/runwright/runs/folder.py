@@ -25,8 +25,7 @@ from omegaconf import OmegaConf
 
 from runwright.config.options import with_values
 from runwright.config.permissions import granted
-from runwright.config.redaction import redact
-from runwright.config.secrets import conceal, conceal_overrides, keep_references
+from runwright.config.redaction import conceal, conceal_overrides, keep_references, redact
 from runwright.errors import ConfigError, did_you_mean, shown
 from runwright.store import DISK_REFUSES, flatten, write_json, write_text
 from runwright.version import __version__

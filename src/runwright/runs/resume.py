@@ -16,8 +16,7 @@ from typing import Any
 
 from runwright.config.options import TARGET
 from runwright.config.permissions import granted
-from runwright.config.redaction import Redactor
-from runwright.config.secrets import conceal, keep_references, reveal
+from runwright.config.redaction import Redactor, conceal, keep_references, reveal
 from runwright.errors import CheckpointError, Mistake, raise_if_any, shown
 from runwright.runs import folder as folders
 from runwright.runs.lock import read_holder

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
-from runwright.dataset.readers.raw import why_left_out
+from runwright.dataset.readers.raw import left_out_of
 from runwright.errors import ConfigError, DataError, did_you_mean, listed
 from runwright.store import local_path
 
@@ -217,7 +217,7 @@ class LabelEncoder:
 
 def missing_column(rows: Any, column: str, *, option: str) -> DataError:
     """The error for a train split without its column of labels."""
-    if error := why_left_out(rows, column):
+    if error := left_out_of(rows).get(column):
         return error
     names = [name for name in rows.column_names if name != "row_id"]
     hint = did_you_mean(column, names) or f"{option} names it"

@@ -60,7 +60,10 @@ def test_a_field_of_nested_objects_becomes_a_column(read, write, load):
     ("content", "says"),
     [
         (json.dumps({"data": [{"text": "a"}], "n": 1}), "set dataset.source.field=data"),
-        (json.dumps({"data": [{"text": "a"}], "n": 1}, indent=1), "lists in data: set dataset.source.field"),
+        (
+            json.dumps({"data": [{"text": "a"}], "n": 1}, indent=1),
+            "set dataset.source.field=NAME",
+        ),
         ('{"d": {"text": "a"}}\n', "set ++dataset.columns.text=d.text"),
         ('{"text": {"0": "a", "1": "b"}, "n": {"0": 1, "1": 2}}', "to_json(orient='records', lines=True)"),
     ],

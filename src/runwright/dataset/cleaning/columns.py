@@ -17,7 +17,7 @@ from datasets import ClassLabel, Dataset, Value
 from runwright import store
 from runwright.dataset.checks import row_error
 from runwright.dataset.cleaning.passes import Step, filtered, new_values
-from runwright.dataset.readers.raw import why_left_out
+from runwright.dataset.readers.raw import left_out_of
 from runwright.errors import ConfigError
 from runwright.types import Splits
 
@@ -34,7 +34,7 @@ class DropColumns(Step):
 
     def __call__(self, splits: Splits) -> Splits:
         rows = next(iter(splits.values()))
-        present = [name for name in self.columns if not why_left_out(rows, name)]
+        present = [name for name in self.columns if name not in left_out_of(rows)]
         return Step.__call__(replace(self, columns=present), splits)
 
     def change_split(self, rows: Dataset, columns: list[str], _: str, /) -> Dataset:

@@ -131,9 +131,6 @@ class CsvReader(Reader):
             elif not self.lenient:
                 raise wrong_number(fields, names, at)
 
-    def columns_of(self, address: str, /) -> tuple[str, ...]:
-        return self.names(address, "")
-
     def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         """An empty number is null, an empty string stays a string."""
         if pa.types.is_large_string(kind):
@@ -149,7 +146,7 @@ class CsvReader(Reader):
         names: dict[str, tuple[str, ...]] = {}
         for split, addresses in files.items():
             for address in addresses:
-                other = self.names(address, split)
+                other = self.columns_of(address, split)
                 if other != names.setdefault(split, other):
                     first = f"{list(names[split])} in {addresses[0].rpartition('/')[2]}"
                     problem = f"columns {list(other)} differ from {first}"
@@ -172,7 +169,7 @@ class CsvReader(Reader):
     def _number(self, text: str) -> str:
         return text.translate(_DECIMAL_COMMA) if self.decimal_comma else text
 
-    def names(self, address: str, split: str) -> tuple[str, ...]:
+    def columns_of(self, address: str, split: str = "", /) -> tuple[str, ...]:
         """The names given, or those in the first line; raises DataError where they are not distinct."""
         at = Position(address=address, split=split)
         first = next(self.fields(at), [])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,11 +18,14 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Features
+from datasets import Dataset, Features, disable_progress_bars
 
-from runwright.dataset.readers.addresses import files_of_splits, is_remote, open_bytes, path_of
+from runwright import store
+from runwright.dataset.fingerprint import content_fingerprint
+from runwright.dataset.readers.addresses import PYTHON_ROWS, files_of_splits, is_remote, open_bytes, path_of
 from runwright.dataset.readers.csv_rows import DELIMITERS, QUOTES, CsvReader, character_of
 from runwright.dataset.readers.json_rows import JsonReader
+from runwright.dataset.readers.raw import MAX_CACHE_BYTES
 from runwright.dataset.readers.reading import Files, Position, Reader, known_encoding, lines_of, whole_text
 from runwright.dataset.readers.streams import Sources, read_files
 from runwright.errors import ConfigError, DataError
@@ -196,12 +199,9 @@ class ParquetReader(Reader):
                     raise DataError(problem, file=address, split=split, column=twice[0])
                 first = result.setdefault(split, schema)
                 if not schema.equals(first, check_metadata=True):
-                    what = (
-                        "columns {} differ from {}"
-                        if schema != first
-                        else "names of classes differ from those"
-                    )
-                    problem = f"{what.format(_described(schema), _described(first))} in "
+                    problem = f"columns {_described(schema)} differ from {_described(first)} in "
+                    if schema.equals(first):
+                        problem = "names of classes differ from those in "
                     raise DataError(problem + PurePosixPath(addresses[0]).name, file=address, split=split)
         return result
 
@@ -238,3 +238,44 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 def _described(schema: pa.Schema) -> str:
     return "(" + ", ".join(f"{field.name}: {field.type}" for field in schema) + ")"
+
+
+# --- rows of Python objects -------------------------------------------------------------------------------
+
+EXPECTED = "a pandas DataFrame, a datasets.Dataset, or a dictionary of these by split"
+
+
+def keep_rows(data: Any) -> dict[str, Path]:
+    """The parquet file of each split; the same rows have the same files, whatever gave them.
+
+    Rows that are no dictionary are train. The index of a DataFrame is left out. Raises ConfigError for data
+    of another kind, DataError for a column whose values have no type in common.
+    """
+    by_split = data if isinstance(data, Mapping) else {"train": data}
+    splits = {str(split): _as_rows(rows, split=str(split)) for split, rows in by_split.items()}
+    disable_progress_bars()
+
+    def write(folder: Path) -> dict[str, Any]:
+        for split, rows in splits.items():
+            rows.to_parquet(str(folder / f"{split}.parquet"))
+        return {"splits": list(splits)}
+
+    key = {
+        split: [content_fingerprint(rows), [getattr(kind, "names", None) for kind in rows.features.values()]]
+        for split, rows in splits.items()
+    }
+    entry = store.cache_root() / PYTHON_ROWS / store.digest(key)
+    with store.cached(entry, write, max_bytes=MAX_CACHE_BYTES):
+        return {split: entry / f"{split}.parquet" for split in splits}
+
+
+def _as_rows(rows: Any, *, split: str) -> Dataset:
+    if type(rows).__module__.partition(".")[0] == "pandas" and hasattr(rows, "columns"):
+        texts = {name: object for name, kind in rows.dtypes.items() if str(kind) == "category"}
+        try:
+            return Dataset.from_pandas(rows.astype(texts), preserve_index=False)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise DataError(f"the DataFrame has values of several types: {error}", split=split) from error
+    if not isinstance(rows, Dataset):
+        raise ConfigError(f"data: given {type(rows).__name__} for {split}, expected {EXPECTED}")
+    return rows

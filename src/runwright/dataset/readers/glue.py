@@ -143,7 +143,7 @@ class _GlueReader(CsvReader):
     def schemas(self, files: Files, _: str | None, /) -> dict[str, pa.Schema]:
         schemas = {}
         for split, (path,) in files.items():
-            names = self.names(path, split)
+            names = self.columns_of(path, split)
             for column in self.task.texts.values():
                 if column not in names:
                     problem = f"no such column; columns: {', '.join(names)}"
@@ -155,7 +155,7 @@ class _GlueReader(CsvReader):
         return schemas
 
     def rows(self, at: Position, names: Sequence[str], /) -> Iterator[list[Any]]:
-        header = self.names(at.address, at.split or "")
+        header = self.columns_of(at.address, at.split or "")
         texts = [header.index(column) for column in self.task.texts.values()]
         for row in super().rows(at, header):
             label = [self._label(row[header.index(self.task.label)], at)] if "label" in names else []

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from datasets import ClassLabel, Dataset, IterableDataset, load_dataset, load_from_disk
+from datasets import ClassLabel, load_dataset, load_from_disk
 
 from runwright import store
 from runwright.dataset.readers.addresses import file_state
@@ -44,7 +44,7 @@ def read_hub(
     if folder.is_dir():
         files = [str(path) for path in sorted(folder.rglob("*")) if path.is_file()]
         state: list[Any] = [file_state(path) for path in files]
-        source = _Source(name=str(folder.resolve()), config=config, commit=None, origin=str(folder))
+        source = _HubReader(name=str(folder.resolve()), config=config, origin=str(folder))
     elif name.startswith((".", "/", "~", "$")):
         raise ConfigError(
             f"dataset.source.name: folder {name!r} does not exist (looked in {folder.resolve()})"
@@ -52,16 +52,16 @@ def read_hub(
     else:
         commit = revision if revision and _COMMIT.fullmatch(revision) else _resolve(name, revision)
         files, state = [], [[name, commit]]
-        source = _Source(name=name, config=config, commit=commit, origin=f"{name}@{commit}")
+        source = _HubReader(name=name, config=config, commit=commit, origin=f"{name}@{commit}")
     result: Sources = {}
     if streaming and "train" in wanted:
         theirs = wanted.pop("train")
         fingerprint = files_fingerprint(files) if files else store.digest([source.origin, config, theirs])
-        result["train"] = source.rows("train", theirs, streaming=True, fingerprint=fingerprint)
+        result["train"] = replace(source, streaming=True).stream("train", theirs, fingerprint=fingerprint)
     if wanted:
         key = {"reader": "hub", "state": state, "options": [config, wanted]}
         result |= kept_rows(
-            key, lambda: {ours: source.rows(ours, theirs).raw() for ours, theirs in wanted.items()}
+            key, lambda: {ours: source.stream(ours, theirs).raw() for ours, theirs in wanted.items()}
         )
     return result
 
@@ -83,62 +83,59 @@ def _resolve(name: str, revision: str | None) -> str:
     return commit
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Source:
-    """A data set of the hub at one commit, or in a folder."""
+@dataclass(frozen=True, kw_only=True)
+class _HubReader(Reader):
+    """A split of a data set of the hub at one commit, or in a folder."""
 
     name: str
-    config: str | None
-    commit: str | None
     origin: str
+    config: str | None
+    commit: str | None = None
+    streaming: bool = False
+    ours: str = ""
+    theirs: str = ""
+    classes: Mapping[str, list[str]] = field(default_factory=dict)
 
-    def open(self, ours: str, theirs: str, *, streaming: bool) -> Dataset | IterableDataset:
-        cache = None if streaming else str(store.cache_root() / "hub")
-        folders = (Path(self.name, theirs), Path(self.name))
+    def open(self) -> Any:
+        cache = None if self.streaming else str(store.cache_root() / "hub")
         try:
-            for folder in folders:  # of save_to_disk: one data set, or several by the names of their splits
-                if (folder / "state.json").is_file():
+            for folder in (Path(self.name, self.theirs), Path(self.name)):
+                if (folder / "state.json").is_file():  # of save_to_disk: one data set, or several by split
                     rows: Any = load_from_disk(str(folder))
-                    return rows.to_iterable_dataset() if streaming else rows
-            options: Any = {"split": theirs, "revision": self.commit, "streaming": streaming}
+                    return rows.to_iterable_dataset() if self.streaming else rows
+            options: Any = {"split": self.theirs, "revision": self.commit, "streaming": self.streaming}
             return load_dataset(self.name, self.config, cache_dir=cache, **options)
         except Exception as error:
             of_config = f" of {self.config!r}" if self.config else ""
-            how = "read as a stream" if streaming else "loaded"
-            problem = f"split {theirs!r}{of_config} cannot be {how}: {_first_line(error)}"
-            raise DataError(problem, file=self.origin, split=ours) from error
+            how = "read as a stream" if self.streaming else "loaded"
+            problem = f"split {self.theirs!r}{of_config} cannot be {how}: {_first_line(error)}"
+            raise DataError(problem, file=self.origin, split=self.ours) from error
 
-    def rows(self, ours: str, theirs: str, *, streaming: bool = False, fingerprint: str = "") -> RowStream:
+    def stream(self, ours: str, theirs: str, *, fingerprint: str = "") -> RowStream:
         """The rows of a split; a stream has them all, else columns of hidden labels are left out."""
-        rows = self.open(ours, theirs, streaming=streaming)
-        features = rows.features
-        if isinstance(rows, IterableDataset):
-            features = features or rows._resolve_features().features
-        if features is None or (isinstance(rows, Dataset) and not len(rows)):
+        reader = replace(self, ours=ours, theirs=theirs)
+        rows = reader.open()
+        features = rows.features or rows._resolve_features().features
+        if features is None or (not self.streaming and not len(rows)):
             raise DataError(f"split {theirs!r} has no rows", file=self.origin, split=ours)
         inner = {name: getattr(kind, "feature", kind) for name, kind in features.items()}
         classes = {name: kind.names for name, kind in inner.items() if isinstance(kind, ClassLabel)}
         schema = features.arrow_schema
         for name in classes:
-            if isinstance(rows, Dataset) and all(map(_is_hidden, rows[name][:])):
-                schema = schema.remove(schema.get_field_index(name))
+            number = schema.get_field_index(name)
+            if not self.streaming and all(map(_is_hidden, rows[name][:])):
+                schema = schema.remove(number)
                 continue
             kind = pa.list_(pa.string()) if hasattr(features[name], "feature") else pa.string()
-            schema = schema.set(schema.get_field_index(name), pa.field(name, kind))
+            schema = schema.set(number, pa.field(name, kind))
         return RowStream(
             files=[self.origin],
             schema=schema.remove_metadata(),
-            reader=_HubReader(open=lambda: self.open(ours, theirs, streaming=streaming), classes=classes),
+            reader=replace(reader, classes=classes),
             about={"split": f"split {theirs}" if self.config is None else f"{self.config}, split {theirs}"},
             fingerprint=fingerprint,
             split=ours,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _HubReader(Reader):
-    open: Callable[[], Any]
-    classes: Mapping[str, list[str]]
 
     def rows(self, at: Position, names: Sequence[str], /) -> Iterator[tuple[Any, ...]]:
         # The library has no other way to a row of a stream than to read those before it.

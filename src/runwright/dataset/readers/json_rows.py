@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from types import NoneType
 from typing import Any
 
@@ -23,7 +23,6 @@ from runwright.dataset.readers.reading import (
 )
 from runwright.errors import ConfigError, DataError, did_you_mean, listed
 
-_HINT_LINES = 100_000  # of a file whose first line is no object: it may be one over many lines
 _PYTHON_TYPES: dict[Callable[[pa.DataType], bool], set[type]] = {
     pa.types.is_boolean: {bool, NoneType},
     pa.types.is_integer: {int, NoneType},
@@ -61,9 +60,8 @@ class JsonReader(Reader):
                 try:
                     row = json.loads(line, parse_constant=_constant)
                 except (ValueError, RecursionError) as error:
-                    rest = "".join(islice(lines, _HINT_LINES)) if line is first else ""
-                    hint = _hint_of_whole(first + rest) if line is first else ""
-                    raise at.error(f"broken JSON: {error}{hint}", line=place) from error
+                    whole = "; of one object that holds a list of rows, set dataset.source.field=NAME"
+                    raise at.error(f"broken JSON: {error}{whole * (line is first)}", line=place) from error
                 yield _object(row, at)
         else:
             text, at.line = "\n" * (at.num_lines - 1) + first + "".join(lines), None
@@ -165,13 +163,3 @@ def _constant(name: str) -> None:
     """NaN, as pandas and Python write a missing number, is null; raises ValueError for what is infinite."""
     if name != "NaN":
         raise ValueError(f"{name} is not JSON; write null for a missing number")
-
-
-def _hint_of_whole(text: str) -> str:
-    """The option to set where the file is one object that holds the rows as a list."""
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        return "; a list inside an object needs its name as dataset.source.field"
-    lists = listed(name for name, value in content.items() if isinstance(value, list))
-    return lists and f"; the file is one object, with lists in {lists}: set dataset.source.field=NAME"

@@ -160,11 +160,6 @@ def left_out_of(rows: Dataset) -> dict[str, DataError]:
     return {name: DataError(**why) for name, why in about_of(rows).get("left_out", {}).items()}
 
 
-def why_left_out(rows: Dataset, column: str) -> DataError | None:
-    """The reason why the reader left out a column, if it did."""
-    return left_out_of(rows).get(column)
-
-
 def files_of(rows: Dataset) -> list[str]:
     """The files that the rows of a raw split came from."""
 

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,29 +109,23 @@ def _verified(path: Path) -> bytes:
 
 
 def _read(content: bytes, domains: list[Any], low: float, high: float) -> RawSplit:
-    about: dict[str, Any] = {"files": []}
-    lines: list[int] = []
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        # Straight from the archive inside the archive; nothing is unpacked to disk.
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as outer:
-            inner_bytes = _member(outer, _INNER)
-        with tarfile.open(fileobj=io.BytesIO(inner_bytes), mode="r:gz") as inner:
-            for domain in domains:
-                name = f"{_FILES[domain]}_GroundTruth.txt"
-                text = _member(inner, f"hutto_ICWSM_2014/{name}").decode("utf-8")
-                rows = [line.split("\t", 2) for line in text.split("\r\n") if line]
-                ids, ratings, texts = map(list, zip(*rows, strict=True))
-                values = [float(rating) for rating in ratings]
-                labels = ["negative" if v <= low else "positive" if v >= high else "neutral" for v in values]
-                about["files"].append((f"{ARCHIVE}:{name}", len(rows)))
-                lines.extend(range(1, len(rows) + 1))
-                yield pa.record_batch([ids, [domain] * len(rows), texts, values, labels], schema=_SCHEMA)
-
-    return RawSplit(schema=_SCHEMA, batches=batches(), about=about, numbers=lines)
-
-
-def _member(archive: tarfile.TarFile, name: str) -> bytes:
-    stream = archive.extractfile(name)
-    assert stream is not None, name  # the archive's hash was checked: its files are known
-    return stream.read()
+    batches: list[pa.RecordBatch] = []
+    files: list[tuple[str, int]] = []
+    # Straight from the archive inside the archive; nothing is unpacked to disk.
+    with (
+        tarfile.open(fileobj=io.BytesIO(content)) as outer,
+        tarfile.open(fileobj=outer.extractfile(_INNER)) as inner,
+    ):
+        for domain in domains:
+            name = f"{_FILES[domain]}_GroundTruth.txt"
+            stream = inner.extractfile(f"hutto_ICWSM_2014/{name}")
+            assert stream is not None, name  # the archive's hash was checked: its files are known
+            rows = [line.split("\t", 2) for line in stream.read().decode("utf-8").split("\r\n") if line]
+            ids, ratings, texts = map(list, zip(*rows, strict=True))
+            values = [float(rating) for rating in ratings]
+            labels = ["negative" if v <= low else "positive" if v >= high else "neutral" for v in values]
+            files.append((f"{ARCHIVE}:{name}", len(rows)))
+            columns = [ids, [domain] * len(rows), texts, values, labels]
+            batches.append(pa.record_batch(columns, schema=_SCHEMA))
+    lines = [line for _, num_rows in files for line in range(1, num_rows + 1)]
+    return RawSplit(schema=_SCHEMA, batches=batches, about={"files": files}, numbers=lines)

@@ -8,8 +8,8 @@ import pytest
 
 from runwright.config.compose import compose
 from runwright.config.folders import find_conf_folders
-from runwright.config.hints import SYNONYMS, flat_keys, same_key
 from runwright.config.loading import Loaded, load
+from runwright.config.overrides import SYNONYMS, flat_keys, same_key
 
 
 def test_every_synonym_is_of_a_key_that_is_there_and_is_none_itself() -> None:
