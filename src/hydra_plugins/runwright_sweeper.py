@@ -45,6 +45,9 @@ class RunwrightSweeper(Sweeper):
             raise ConfigError(
                 "hydra.sweeper.params: given nothing to vary, expected key=choice(…) or interval(…)"
             )
+        for name in ("n_trials", "n_jobs", "max_failures", "trial_minutes"):
+            if (number := getattr(options, name)) is not None and number <= 0:
+                raise ConfigError(f"hydra.sweeper.{name}: given {number}, expected more than 0")
         directions = [options.direction] if isinstance(options.direction, str) else list(options.direction)
         if len(directions) > 1 and options.pruner != "none":
             raise ConfigError("pruner: given one with several objectives, expected pruner=none")

@@ -253,9 +253,50 @@ def test_a_folder_that_holds_no_model_says_why(folders: ModuleType, tmp_path: Pa
     folders.change_config(whole, model_type="asp")
     with pytest.raises(ConfigError, match="model type `asp`"):
         runwright.pipeline(whole)
-    folders.remove_config(folder)
-    with pytest.raises(ConfigError, match=r"has no config\.json"):
-        runwright.pipeline(folder)
+    for name in (folder / "config.json", folders.remove_config(folder)):
+        with pytest.raises(ConfigError, match=r"no folder with a config\.json"):
+            runwright.pipeline(name)
+    with pytest.raises(ConfigError, match=r"'none\.gguf' does not exist"):
+        runwright.pipeline("none.gguf")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"dim": "wide"}, "cannot load '.*': .*'dim'"),
+        ({"n_heads": 0}, "cannot load '.*': "),
+        ({"problem_type": "odd"}, "task.problem: given 'odd'"),
+        ({"architectures": [None]}, "names None, which tells no task"),
+        ({"id2label": {"0": "A", "1": "A"}}, "names must be distinct"),
+        ({"id2label": {"0": "A", "1": "B", "2": "C"}}, "lacks classifier.bias, classifier.weight"),
+    ],
+)
+def test_an_odd_config_of_a_model_is_one_line(
+    changes: dict[str, Any], says: str, folders: ModuleType, model_folder: Folders, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model_folder("sentiment"), tmp_path / "model")
+    with pytest.raises(ConfigError, match=says):
+        runwright.pipeline(folders.change_config(folder, **changes))
+
+
+def test_weights_that_are_cut_off_are_one_line(
+    model_folder: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(model_folder("sentiment"), tmp_path / "model")
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    for command in (["predict", str(folder), "bad"], ["show", "model", str(folder)]):
+        assert main(command) == 2
+        assert f"cannot load {str(folder)!r}: Error while deserializing header" in line_of(capsys)
+
+
+@pytest.mark.parametrize("name", ['it\'s a "model"', "~x", "back\\slash", "a=b,{c}", "☃"])
+def test_a_folder_may_have_any_name(
+    name: str, model_folder: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(model_folder("sentiment"), name)
+    assert runwright.pipeline(name)("bad") == runwright.pipeline(model_folder("sentiment"))("bad")
 
 
 def test_a_model_larger_than_the_memory_is_refused_by_its_headers(
@@ -288,7 +329,31 @@ def test_pickled_weights_are_converted_once(
     assert "has no pytorch_model.bin" in line_of(capsys)
     torch.save({"weights": Path("x")}, folder / "pytorch_model.bin")  # a class, which the loader refuses
     assert main(["convert", str(folder)]) == 2
-    assert "given no plain weights" in line_of(capsys)
+    assert "expected tensors by name alone" in line_of(capsys)
+
+
+class Opens:
+    """Unpickled it would run code."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, ("ran.txt", "w")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"a": Opens()}, Opens(), b"", b"PK\3\4", [torch.ones(1)], {1: torch.ones(1)}, {"a": {"b": torch.ones(1)}},
+     {"a": torch.eye(2).to_sparse()}, {"a": torch.empty(2, device="meta")}, {}],
+)  # fmt: skip
+def test_pickles_of_anything_but_tensors_by_name_are_refused(
+    content: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("old").mkdir()
+    file = Path("old", "pytorch_model.bin")
+    file.write_bytes(content) if isinstance(content, bytes) else torch.save(content, file)
+    assert main(["convert", "old"]) == 2
+    assert "expected tensors by name alone" in line_of(capsys)
+    assert not Path("ran.txt").exists()
 
 
 class Hub(BaseHTTPRequestHandler):

@@ -47,6 +47,12 @@ def test_an_axis_with_a_condition_is_drawn_where_it_holds_only() -> None:
     assert all(("momentum" in one) == (one["optimizer"] == "sgd") for one in drawn)
 
 
+def test_a_condition_on_a_key_that_is_never_set_is_refused() -> None:
+    for condition in ("z=1", "z", "True"):
+        with pytest.raises(ConfigError, match=r"when\.b: given '.*', expected key=value of another axis"):
+            read_space([], {"a": "choice(1,2)", "b": "choice(3,4)"}, conditions={"b": condition})
+
+
 def test_a_condition_may_be_on_a_value_that_is_fixed() -> None:
     params = {"momentum": "choice(0, 1)", "lr": "choice(1, 2)"}
     space = read_space(["optimizer=adamw"], params, conditions={"momentum": "optimizer=sgd"})

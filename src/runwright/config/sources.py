@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runwright.config.permissions import code_allowed
 from runwright.errors import ConfigError, Mistake, shown
+from runwright.store import local_path
 
 PACKAGE_PREFIX = "package:"
 GGUF = ".gguf"  # one file with a whole model in it, which counts as a folder here
@@ -25,9 +26,9 @@ def resolve_source(name: str) -> str:
     folder here is local too. Raises ConfigError where a package or folder is not there.
     """
     if not name.startswith(PACKAGE_PREFIX):
-        folder = Path(name).expanduser()
+        folder = local_path(name)
         is_there = folder.is_dir() or (folder.suffix == GGUF and folder.is_file())
-        if not is_there and name.startswith((".", "/", "~")):
+        if not is_there and (name.startswith((".", "/", "~")) or folder.suffix == GGUF):
             raise ConfigError(f"folder {name!r} does not exist (looked in {folder.resolve()})")
         return str(folder.resolve()) if is_there else name
     package, _, inside = name.removeprefix(PACKAGE_PREFIX).partition("/")
@@ -47,7 +48,7 @@ def resolve_source(name: str) -> str:
 
 def module_source(path: str, *, revision: str | None, key: str) -> str | Mistake:
     """The script of a module of `evaluate`, or its name on the hub; a mistake where it may not run."""
-    folder = Path(path).expanduser()
+    folder = local_path(path)
     script = folder / f"{folder.resolve().name}.py" if folder.is_dir() else folder
     is_script = script.suffix == ".py" and script.is_file()
     if not is_script and (folder.exists() or not re.fullmatch(r"[\w-]+(/[\w-][\w.-]*)?", path)):

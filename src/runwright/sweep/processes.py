@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import psutil
 
 GRACE_SECONDS = 30.0  # between SIGTERM and SIGKILL of a job that took too long
 
@@ -81,11 +82,12 @@ class Pool:
         outcomes: list[Outcome] = []
         for job in list(self.jobs.values()):
             self._end_late(job)
-            if not job.answers.poll():
+            lives = _lives(job.process.pid)  # processes that it left behind may hold its end of the pipe
+            if not (has_answer := job.answers.poll()) and lives:
                 continue
             answer: dict[str, Any] = {}
             with suppress(EOFError, OSError):
-                answer = cloudpickle.loads(job.answers.recv_bytes())
+                answer = cloudpickle.loads(job.answers.recv_bytes()) if has_answer else answer
             job.process.join()
             job.answers.close()
             del self.jobs[job.number]
@@ -110,6 +112,13 @@ class Pool:
             job.process.terminate()
         elif job.stopped is not None and now - job.stopped > GRACE_SECONDS:
             job.process.kill()
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _work(task: bytes, variables: dict[str, str], output: str, answers: Connection) -> None:

@@ -171,7 +171,13 @@ def read_space(
     for name in conditions or {}:
         if name not in names:
             raise ConfigError(f"when: given {name!r}, expected one of the axes {', '.join(sorted(names))}")
-    used = {name: pairs(map(str.strip, text.split(","))) for name, text in (conditions or {}).items()}
+    used = {name: pairs(map(str.strip, str(text).split(","))) for name, text in (conditions or {}).items()}
+    settable = {key for axis in axes for key in axis.keys} | pairs(fixed).keys()
+    for name, wanted in used.items():
+        if unknown := wanted.keys() - settable:
+            raise ConfigError(
+                f"when.{name}: given {unknown.pop()!r}, expected key=value of another axis or of an override"
+            )
     # What others depend on is drawn before them.
     order = sorted(axes, key=lambda axis: axis.name in used)
     return Space(axes=tuple(order), fixed=tuple(fixed), conditions=used, constraints=tuple(constraints))
@@ -244,7 +250,7 @@ def _evaluate(text: str, values: Mapping[str, str]) -> Any:
 
     try:
         return value_of(ast.parse(text, mode="eval").body)
-    except (KeyError, SyntaxError, ValueError, ZeroDivisionError) as error:
+    except (KeyError, SyntaxError, ValueError, TypeError, ArithmeticError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(

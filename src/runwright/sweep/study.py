@@ -51,7 +51,7 @@ PRUNERS = {
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 DRIVER, ALIVE, LOST, REFUSED, REASON = "driver", "alive", "lost", "refused", "reason"  # facts about a trial
 SILENT_SECONDS = 600.0  # of a driver on another machine, after which its trials are taken up again
-JOURNAL = "study.journal"
+JOURNAL, JOURNAL_BEGIN = "study.journal", b'{"op_code"'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +93,10 @@ class RepairingLock:
 
 
 def open_storage(storage: str) -> Any:
-    """The storage behind an address: a journal file, a database, or a proxy of one."""
+    """The storage behind an address: a journal file, a database, or a proxy of one.
+
+    Raises ConfigError for a file of another kind, which the repair of a journal would cut.
+    """
     scheme, separator, rest = storage.partition("://")
     if scheme == "grpc":
         host, _, port = rest.partition(":")
@@ -102,6 +105,11 @@ def open_storage(storage: str) -> Any:
         return optuna.storages.RDBStorage(storage)
     file = Path(storage)
     file.parent.mkdir(parents=True, exist_ok=True)
+    begin = file.open("rb").read(len(JOURNAL_BEGIN)) if file.is_file() else b""
+    if begin != JOURNAL_BEGIN[: len(begin)] or file.exists() > file.is_file():
+        raise ConfigError(
+            f"storage: {storage} is no journal of Optuna's; a database has a scheme, as sqlite:///FILE"
+        )
     lock: Any = RepairingLock(file)
     backend = optuna.storages.journal.JournalFileBackend(str(file), lock_obj=lock)
     lock.acquire()  # a line that an earlier process left torn
@@ -112,16 +120,20 @@ def open_storage(storage: str) -> Any:
 def open_study(address: Address, *, directions: Sequence[Any] | None = None) -> Study:
     """The study, which is made where it is not there and `directions` are given.
 
-    Raises ConfigError for an unknown sampler or pruner, or options that they do not take.
+    Raises ConfigError for an unknown sampler or pruner, options that they do not take, unusable storage.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     options: dict[str, Any] = {"sampler": _sampler(address), "pruner": _pruner(address)}
-    storage = open_storage(address.storage)
-    if directions is None:
-        return optuna.load_study(study_name=address.name, storage=storage, **options)
-    return optuna.create_study(
-        study_name=address.name, storage=storage, directions=[*directions], load_if_exists=True, **options
-    )
+    try:
+        options |= {"study_name": address.name, "storage": open_storage(address.storage)}
+        if directions is None:
+            return optuna.load_study(**options)
+        return optuna.create_study(directions=[*directions], load_if_exists=True, **options)
+    except ConfigError:
+        raise
+    except Exception as error:  # of a database's driver, or of a broken line
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ConfigError(f"study {address.name!r} cannot be opened: {reason}") from error
 
 
 def _sampler(address: Address) -> BaseSampler:
