@@ -341,9 +341,18 @@ class Opens:
 
 @pytest.mark.parametrize(
     "content",
-    [{"a": Opens()}, Opens(), b"", b"PK\3\4", [torch.ones(1)], {1: torch.ones(1)}, {"a": {"b": torch.ones(1)}},
-     {"a": torch.eye(2).to_sparse()}, {"a": torch.empty(2, device="meta")}, {}],
-)  # fmt: skip
+    [
+        {"a": Opens()},
+        Opens(),
+        b"",
+        b"PK\3\4",
+        [torch.ones(1)],
+        {1: torch.ones(1)},
+        {"a": {"b": torch.ones(1)}},
+        {"a": torch.eye(2).to_sparse()},
+        {"a": torch.empty(2, device="meta")},
+    ],
+)
 def test_pickles_of_anything_but_tensors_by_name_are_refused(
     content: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

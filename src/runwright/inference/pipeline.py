@@ -17,6 +17,7 @@ from runwright.inference.records import as_records, in_chunks, texts_of
 from runwright.inference.zero_shot import ZeroShot
 from runwright.task.generating import END
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
+from runwright.task.text import as_texts
 from runwright.task.token_classification import TokenClassification
 from runwright.types import HYPOTHESIS, Hypotheses
 
@@ -72,7 +73,7 @@ class Pipeline:
         for chunk in in_chunks(as_records(inputs if several else [inputs], columns), CHUNK_RECORDS):
             texts = [texts_of(record, columns, row=row) for row, record in enumerate(chunk)]
             if isinstance(run.task, MaskedLanguageModeling):
-                require_masks(run, [next(iter(text.values())) for text in texts])
+                require_masks(run, [as_texts(text.values())[0] for text in texts])
                 run.task.num_guesses = 5 if top_k in (None, 1) else top_k
             predictions = predict_chunk(run, texts, first=len(answers))
             answers += [_answer(run.task, predictions, n, text, top_k) for n, text in enumerate(texts)]
@@ -82,7 +83,7 @@ class Pipeline:
 
 def _answer(task: Any, predictions: Any, index: int, row: Mapping[str, Any], top_k: int | None) -> Any:
     """The answer for one text or pair."""
-    text = next(iter(row.values()))
+    text = as_texts(row.values())[0]
     if isinstance(task, Features):
         return [predictions.vectors.row(index).tolist()]
     if task.generates:

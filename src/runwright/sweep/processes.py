@@ -82,12 +82,13 @@ class Pool:
         outcomes: list[Outcome] = []
         for job in list(self.jobs.values()):
             self._end_late(job)
-            lives = _lives(job.process.pid)  # processes that it left behind may hold its end of the pipe
-            if not (has_answer := job.answers.poll()) and lives:
+            # It may have died without a word while processes that it left behind hold its end of the pipe.
+            lives = psutil.pid_exists(job.process.pid)
+            if not (is_told := job.answers.poll()) and lives:
                 continue
             answer: dict[str, Any] = {}
             with suppress(EOFError, OSError):
-                answer = cloudpickle.loads(job.answers.recv_bytes()) if has_answer else answer
+                answer = cloudpickle.loads(job.answers.recv_bytes() if is_told else b"")
             job.process.join()
             job.answers.close()
             del self.jobs[job.number]
@@ -112,13 +113,6 @@ class Pool:
             job.process.terminate()
         elif job.stopped is not None and now - job.stopped > GRACE_SECONDS:
             job.process.kill()
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _work(task: bytes, variables: dict[str, str], output: str, answers: Connection) -> None:

@@ -93,10 +93,7 @@ class RepairingLock:
 
 
 def open_storage(storage: str) -> Any:
-    """The storage behind an address: a journal file, a database, or a proxy of one.
-
-    Raises ConfigError for a file of another kind, which the repair of a journal would cut.
-    """
+    """The storage behind an address: a journal file, a database, or a proxy of one."""
     scheme, separator, rest = storage.partition("://")
     if scheme == "grpc":
         host, _, port = rest.partition(":")
@@ -105,6 +102,7 @@ def open_storage(storage: str) -> Any:
         return optuna.storages.RDBStorage(storage)
     file = Path(storage)
     file.parent.mkdir(parents=True, exist_ok=True)
+    # Repaired as a journal, a file of another kind would lose its end.
     begin = file.open("rb").read(len(JOURNAL_BEGIN)) if file.is_file() else b""
     if begin != JOURNAL_BEGIN[: len(begin)] or file.exists() > file.is_file():
         raise ConfigError(
