@@ -61,7 +61,7 @@ class RunwrightSweeper(Sweeper):
         studies.settle_identity(self.study, self._identity(space), allow_changes=options.allow_changes)
         grid = list(space.grid()) if options.sampler == "grid" else []
         budget = min(options.n_trials or len(grid), len(grid)) if grid else options.n_trials or 20
-        studies.enqueue(self.study, [*options.first, *grid])
+        studies.enqueue(self.study, [*map(space.parameters, options.first), *grid])
         write_json(folder / "sweep.json", {"name": address.name, "n_trials": budget})
         Driver(self, space=space, address=address, folder=folder, budget=budget).run()
         best = studies.best_trials(self.study)

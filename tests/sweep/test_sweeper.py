@@ -15,7 +15,8 @@ import pytest
 
 from runwright.errors import ConfigError
 from runwright.sweep.processes import Pool
-from runwright.sweep.study import LOST, REFUSED, Address, open_study
+from runwright.sweep.space import read_space
+from runwright.sweep.study import LOST, REFUSED, Address, ask, count_running, enqueue, open_study
 
 RunSweep = Callable[..., str]
 Command = Callable[..., list[str]]
@@ -142,6 +143,16 @@ def test_a_torn_journal_is_mended(sweep: RunSweep, tmp_path: Path) -> None:
         assert journal.read_bytes() == whole
     sweep("x=interval(0,9)", "hydra.sweeper.n_trials=3")
     assert len(trials_of(tmp_path)) == 3
+
+
+def test_a_value_that_is_none_of_the_choices_is_told_and_counts_as_no_trial(tmp_path: Path) -> None:
+    address = Address(name="study", storage=str(tmp_path / "journal"))
+    study = open_study(address, directions=["minimize"])
+    space = read_space([], {"x": "choice(1,2)"})
+    enqueue(study, [space.parameters({"x": 3})])
+    with pytest.raises(ConfigError, match=r"trial 0 cannot be drawn: .*3.* not in"):
+        ask(study, space, {}, address=address)
+    assert not count_running(study)
 
 
 @pytest.mark.parametrize("content", [b"notes\nwithout an end", b"SQLite format 3\0", b'{"a": 1}'])

@@ -107,6 +107,18 @@ class Space:
                 texts |= pairs(new)
         return [*self.fixed, *overrides] if self._is_allowed(texts) else None
 
+    def parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values by axis as Optuna keeps them, those of a choice as text; raises ConfigError."""
+        axes, parser = {axis.name: axis for axis in self.axes}, OverridesParser.create()
+        if unknown := values.keys() - axes.keys():
+            raise ConfigError(f"first: given {unknown.pop()!r}, expected axes: {', '.join(axes)}")
+
+        def kept(value: Any, choices: Sequence[str]) -> Any:
+            same = (t for t in choices if value in (t, parser.parse_override(f"x={t}").value()))
+            return next(same, value)
+
+        return {name: kept(value, axes[name].choices) for name, value in values.items()}
+
     def grid(self) -> Iterator[dict[str, Any]]:
         """The parameters of every trial of a grid, as Optuna's `enqueue_trial` takes them."""
         seen: set[str] = set()
@@ -251,8 +263,6 @@ def _evaluate(text: str, values: Mapping[str, str]) -> Any:
     try:
         return value_of(ast.parse(text, mode="eval").body)
     except (KeyError, SyntaxError, ValueError, TypeError, ArithmeticError) as error:
-        if isinstance(error, ConfigError):
-            raise
         raise ConfigError(
             f"constraints: given {text!r}, expected numbers and keys compared, as trainer.batch_size <= 64"
         ) from error

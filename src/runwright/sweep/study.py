@@ -215,7 +215,11 @@ def ask(
             text = f"{address.seed} {len(study.get_trials(deepcopy=False))} {driver if others else ''}"
             study.sampler = _sampler(replace(address, seed=zlib.crc32(text.encode())))
         trial = study.ask()
-        overrides = space.draw(trial)
+        try:
+            overrides = space.draw(trial)
+        except ValueError as error:  # of Optuna: not among the choices, or these were others before
+            study.tell(trial, state=TrialState.FAIL)
+            raise ConfigError(f"trial {trial.number} cannot be drawn: {error}") from error
         if overrides is not None:
             trial.set_user_attr(DRIVER, dict(driver))
             trial.set_user_attr("overrides", overrides)
