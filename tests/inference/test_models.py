@@ -239,6 +239,38 @@ def test_what_a_model_cannot_do_is_one_line(
     assert says in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "asked", "says"),
+    [
+        ("ner", {"aggregation_strategy": "max"}, {}, "given 'max', expected one of none, simple"),
+        ("ner", {"dtype": "int8"}, {}, "given 'int8', expected one of fp32, bf16, fp16"),
+        ("sentiment", {}, {"top_k": 0}, "top_k: given 0"),
+        ("nli", {}, {"candidate_labels": []}, "candidate_labels: expected names"),
+        ("nli", {}, {"candidate_labels": ["a"], "hypothesis_template": "a book"}, "with one {}"),
+    ],
+)
+def test_a_pipeline_refuses_what_it_cannot_do(
+    name: str, options: dict[str, Any], asked: dict[str, Any], says: str, model_folder: Folders
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        runwright.pipeline(model_folder(name), **options)("the film", **asked)
+
+
+def test_a_record_without_a_text_is_an_empty_one(model_folder: Folders) -> None:
+    for name in ("gpt2", "sentiment", "ner"):
+        answer = runwright.pipeline(model_folder(name))
+        assert answer({"text": None}) == answer("")
+    with pytest.raises(DataError, match="given '', expected a text with"):
+        runwright.pipeline(model_folder("bert"))({"text": None})
+
+
+def test_lists_of_questions_are_answered_one_by_one(model_folder: Folders) -> None:
+    answer = runwright.pipeline(model_folder("qa"))
+    asked = [("who?", "Anna works."), ("where?", "Karl lives in Paris.")]
+    together = answer(question=[one for one, _ in asked], context=[text for _, text in asked])
+    assert together == [answer(question=one, context=text) for one, text in asked]
+
+
 def test_a_random_head_is_used_on_demand(model_folder: Folders) -> None:
     answer = runwright.pipeline(model_folder("bert"), "text-classification", allow_new_weights=True)
     assert answer("the film")[0]["label"] in ("LABEL_0", "LABEL_1")

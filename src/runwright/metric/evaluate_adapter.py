@@ -67,7 +67,7 @@ def module_metric(
                 raise TypeError(f"it has no input {argument!r}, only {listed(inputs)}")
             columns = _columns(predictions, column, label_names, modules[0].features)
             return judge.compute(**dict(zip((argument, "references"), columns, strict=True)), **options)
-        except Exception as error:  # of somebody's code
+        except (Exception, SystemExit) as error:  # of somebody's code
             load_modules.cache_clear()  # those that failed still hold these examples
             problem = f"cannot judge what this task predicts: {_in_a_line(error)}"
             raise UndefinedMetricError(f"module {path} {problem}") from error
@@ -119,11 +119,14 @@ def load_modules(scripts: Scripts, config_name: str | None) -> list[Any]:
     try:
         options = {"cache_dir": folder, "keep_in_memory": True}
         return [evaluate.load(script, config_name, **options) for script in scripts]
-    except Exception as error:  # a missing package, a class that is no metric, an error of its own
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a missing package, no metric, an error of its own
         raise ConfigError(f"module {listed(scripts)} cannot be loaded: {_in_a_line(error)}") from error
 
 
-def _in_a_line(error: Exception) -> str:
+def _in_a_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split()):.300}"
 
 

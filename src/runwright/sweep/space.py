@@ -109,15 +109,13 @@ class Space:
 
     def parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Values by axis as Optuna keeps them, those of a choice as text; raises ConfigError."""
-        axes, parser = {axis.name: axis for axis in self.axes}, OverridesParser.create()
+        axes, parse = {axis.name: axis for axis in self.axes}, OverridesParser.create().parse_override
         if unknown := values.keys() - axes.keys():
             raise ConfigError(f"first: given {unknown.pop()!r}, expected axes: {', '.join(axes)}")
-
-        def kept(value: Any, choices: Sequence[str]) -> Any:
-            same = (t for t in choices if value in (t, parser.parse_override(f"x={t}").value()))
-            return next(same, value)
-
-        return {name: kept(value, axes[name].choices) for name, value in values.items()}
+        return {
+            name: next((t for t in axes[name].choices if value in (t, parse(f"x={t}").value())), value)
+            for name, value in values.items()
+        }
 
     def grid(self) -> Iterator[dict[str, Any]]:
         """The parameters of every trial of a grid, as Optuna's `enqueue_trial` takes them."""
