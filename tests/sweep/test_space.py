@@ -6,6 +6,7 @@ from typing import Any
 
 import optuna
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from runwright.errors import ConfigError
 from runwright.sweep.space import Space, pairs, read_space
@@ -33,6 +34,19 @@ def test_every_kind_of_axis_is_drawn_from_its_values_alone() -> None:
     assert sum(float(one["c"]) < 1e-4 for one in drawn) > 15  # half of them, were it not for chance
     assert all(0 <= float(one["e"]) <= 1 for one in drawn)
     assert {one["f"] for one in drawn} == {"7"}
+
+
+def test_a_choice_keeps_the_quotes_that_its_text_needs() -> None:
+    space = read_space([], {"y": "choice('ü',\"c,d\",'it\\'s',1,true,[1,'ü x'])"})
+    written = [f"y={text}" for text in space.axes[0].choices]
+    values = [override.value() for override in OverridesParser.create().parse_overrides(written)]
+    assert values == ["ü", "c,d", "it's", 1, True, [1, "ü x"]]
+
+
+@pytest.mark.parametrize("axis", ["interval(0,inf)", "interval(0,nan)", "interval(-inf,0)"])
+def test_an_interval_has_two_ends(axis: str) -> None:
+    with pytest.raises(ConfigError, match="x: expected a lower end"):
+        read_space([], {"x": axis})
 
 
 def test_keys_that_change_together_are_one_axis() -> None:

@@ -16,7 +16,7 @@ import pytest
 from runwright.errors import ConfigError
 from runwright.sweep.processes import Pool
 from runwright.sweep.space import read_space
-from runwright.sweep.study import LOST, REFUSED, Address, ask, count_running, enqueue, open_study
+from runwright.sweep.study import LOST, REFUSED, Address, ask, count_ended, count_running, enqueue, open_study
 
 RunSweep = Callable[..., str]
 Command = Callable[..., list[str]]
@@ -153,13 +153,14 @@ def test_a_value_that_is_none_of_the_choices_is_told_and_counts_as_no_trial(tmp_
     with pytest.raises(ConfigError, match=r"trial 0 cannot be drawn: .*3.* not in"):
         ask(study, space, {}, address=address)
     assert not count_running(study)
+    assert not count_ended(study)
 
 
 @pytest.mark.parametrize("content", [b"notes\nwithout an end", b"SQLite format 3\0", b'{"a": 1}'])
 def test_a_file_that_is_no_journal_is_left_as_it_is(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "mine"
     file.write_bytes(content)
-    with pytest.raises(ConfigError, match="is no journal of Optuna's; a database has a scheme"):
+    with pytest.raises(ConfigError, match="is no journal of Optuna's; a database is sqlite"):
         open_study(Address(name="study", storage=str(file)), directions=["minimize"])
     assert file.read_bytes() == content
 

@@ -119,10 +119,7 @@ def load_modules(scripts: Scripts, config_name: str | None) -> list[Any]:
     try:
         options = {"cache_dir": folder, "keep_in_memory": True}
         return [evaluate.load(script, config_name, **options) for script in scripts]
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # a missing package, no metric, an error of its own
+    except (Exception, SystemExit) as error:  # a missing package, no metric, an error of its own
         raise ConfigError(f"module {listed(scripts)} cannot be loaded: {_in_a_line(error)}") from error
 
 

@@ -30,8 +30,8 @@ LATEST_SWEEP = "latest:sweeps"
 def find(reference: str, *, output_dir: str = "outputs") -> tuple[Path, bool]:
     """The folder of a run or a sweep, and whether it is a sweep's."""
     path = local_path(reference)
-    is_sweep = (path / STUDY_FILE).is_file() or next(path.glob(f"**/{OUTCOME_FILE}"), None)
-    if path.is_dir() and not (path / RUN_FILE).is_file() and is_sweep:
+    begun = (file for name in (STUDY_FILE, f"**/{OUTCOME_FILE}") for file in path.glob(name))
+    if path.is_dir() and not (path / RUN_FILE).is_file() and next(begun, None):
         return path.resolve(), True
     sweeps = sorted(filter(Path.is_dir, (Path(output_dir).expanduser() / SWEEPS).glob("*/")), key=_begun)
     ids = {sweep: sweep.name.rpartition("-")[2] for sweep in sweeps}

@@ -185,9 +185,7 @@ def read_space(
     settable = {key for axis in axes for key in axis.keys} | pairs(fixed).keys()
     for name, wanted in used.items():
         if unknown := wanted.keys() - settable:
-            raise ConfigError(
-                f"when.{name}: given {unknown.pop()!r}, expected key=value of another axis or of an override"
-            )
+            raise ConfigError(f"when.{name}: given {unknown.pop()!r}, expected key=value of another axis")
     # What others depend on is drawn before them.
     order = sorted(axes, key=lambda axis: axis.name in used)
     return Space(axes=tuple(order), fixed=tuple(fixed), conditions=used, constraints=tuple(constraints))
@@ -206,7 +204,11 @@ def _axis(override: Override, keys: tuple[str, ...]) -> Axis | None:
     assert isinstance(value, Sweep)
     is_log = "log" in value.tags
     if isinstance(value, ChoiceSweep):
-        texts = tuple(dict.fromkeys(map(str, override.sweep_string_iterator())))
+        # Not by sweep_string_iterator, which takes the quotes off that letters beyond ASCII need.
+        values: Any = override._value
+        plain = Override._get_value_element_as_str
+        written = (v.with_quotes() if hasattr(v, "with_quotes") else plain(v) for v in values.list)
+        texts = tuple(dict.fromkeys(written))
         if any(len(keys) > 1 and not text.startswith("[") for text in texts):
             raise ConfigError(f"{','.join(keys)}: expected choice([…], […]) with a value for each key")
         return Axis(keys=keys, choices=texts)
@@ -222,7 +224,7 @@ def _axis(override: Override, keys: tuple[str, ...]) -> Axis | None:
     if not isinstance(value, IntervalSweep) or value.start is None or value.end is None:
         raise ConfigError(f"{','.join(keys)}: expected choice(…), range(…) or interval(…)")
     low, high = float(value.start), float(value.end)
-    if low > high or (is_log and low <= 0):
+    if not math.isfinite(high - low) or low > high or (is_log and low <= 0):
         raise ConfigError(
             f"{','.join(keys)}: expected a lower end {'above 0 ' if is_log else ''}and a higher one"
         )

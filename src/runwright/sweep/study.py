@@ -105,9 +105,7 @@ def open_storage(storage: str) -> Any:
     # Repaired as a journal, a file of another kind would lose its end.
     begin = file.open("rb").read(len(JOURNAL_BEGIN)) if file.is_file() else b""
     if begin != JOURNAL_BEGIN[: len(begin)] or file.exists() > file.is_file():
-        raise ConfigError(
-            f"storage: {storage} is no journal of Optuna's; a database has a scheme, as sqlite:///FILE"
-        )
+        raise ConfigError(f"storage: {storage} is no journal of Optuna's; a database is sqlite:///FILE")
     lock: Any = RepairingLock(file)
     backend = optuna.storages.journal.JournalFileBackend(str(file), lock_obj=lock)
     lock.acquire()  # a line that an earlier process left torn
@@ -218,6 +216,7 @@ def ask(
         try:
             overrides = space.draw(trial)
         except ValueError as error:  # of Optuna: not among the choices, or these were others before
+            trial.set_user_attr(REFUSED, str(error))
             study.tell(trial, state=TrialState.FAIL)
             raise ConfigError(f"trial {trial.number} cannot be drawn: {error}") from error
         if overrides is not None:
