@@ -49,6 +49,9 @@ class RunwrightSweeper(Sweeper):
             raise ConfigError(
                 "hydra.sweeper.params: given nothing to vary, expected key=choice(…) or interval(…)"
             )
+        for name in ("n_trials", "n_jobs", "max_failures", "trial_minutes"):
+            if (number := getattr(options, name)) is not None and number <= 0:
+                raise ConfigError(f"hydra.sweeper.{name}: given {number}, expected more than 0")
         if not isinstance(options.direction, str) and options.direction[1:] and options.pruner != "none":
             raise ConfigError("pruner: given one with several objectives, expected pruner=none")
         options.study_name = options.study_name or folder.name
@@ -57,8 +60,8 @@ class RunwrightSweeper(Sweeper):
         studies.settle_identity(self.study, self._identity(space), allow_changes=options.allow_changes)
         grid = space.grid() if options.sampler == "grid" else []
         budget = min(options.n_trials or len(grid), len(grid)) if grid else options.n_trials or 20
-        for params in [*options.first, *grid]:  # each once for the whole life of the study
-            self.study.enqueue_trial(dict(params), skip_if_exists=True)
+        for params in [*map(space.parameters, options.first), *grid]:  # each once for the life of the study
+            self.study.enqueue_trial(params, skip_if_exists=True)
         write_json(folder / "sweep.json", {"name": options.study_name, "n_trials": budget})
         Driver(self, space=space, folder=folder, budget=budget).run()
         best = studies.best_trials(self.study)

@@ -69,8 +69,10 @@ def run(
 def _overrides_of(data: Any) -> list[str]:
     if data is None:
         return []
-    files = {split: str(file).replace("'", "\\'") for split, file in keep_rows(data).items()}
-    return ["dataset=parquet", *(f"++dataset.source.files.{split}='{file}'" for split, file in files.items())]
+    from runwright.config.overrides import quoted
+
+    files = {split: quoted(str(file)) for split, file in keep_rows(data).items()}
+    return ["dataset=parquet", *(f"++dataset.source.files.{split}={file}" for split, file in files.items())]
 
 
 def evaluate(

@@ -212,6 +212,10 @@ def test_a_script_with_a_mistake_is_told_in_one_line(tmp_path: Path) -> None:
     task = {"_target_": TASK, "problem": "single_label"}
     with pytest.raises(ConfigError, match=r"broken\.py cannot be loaded: ImportError.*nothing_of_this_name"):
         check_modules({"evaluate": node("", path=str(script), key="f1")}, task=task)
+    script = tmp_path / "ending.py"
+    script.write_text("raise SystemExit(0)\n")
+    with pytest.raises(ConfigError, match=r"ending\.py cannot be loaded: SystemExit"):
+        check_modules({"evaluate": node("", path=str(script), key="f1")}, task=task)
 
 
 def test_without_permission_nothing_runs(tmp_path: Path, single_label: Make) -> None:

@@ -17,11 +17,11 @@ from runwright import build
 from runwright.config.permissions import code_allowed
 from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError, listed
-from runwright.model.configuration import quiet_transformers
 from runwright.model.parameters import max_positions, parameter_counts, parameter_depths
+from runwright.model.pretrained import loading
 from runwright.report.terminal import plain_table, print_table, result_console
 from runwright.runs.folder import BEST_MODEL, LATEST, resolve_run
-from runwright.tokenizer.pretrained import in_safetensors, why_not_loaded
+from runwright.tokenizer.pretrained import in_safetensors
 
 
 def model_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,23 +58,20 @@ def saved_model(name: str) -> dict[str, Any]:
         if name.partition(":")[0] == LATEST:
             raise
     source = in_safetensors(resolve_source(name))
-    try:
-        with quiet_transformers():
-            config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=code_allowed())
-            names = [text for text in config.architectures or () if hasattr(transformers, text)]
-            model_class: Any = getattr(transformers, names[0]) if names else transformers.AutoModel
-            if any(Path(source).glob("*.safetensors")):
-                options: Any = {"config": config, "output_loading_info": True, "use_safetensors": True}
-                model, loading = model_class.from_pretrained(source, device_map="meta", **options)
-                for text, key in (("lack", "missing_keys"), ("have besides", "unexpected_keys")):
-                    if loading[key]:
-                        notes.append(f"the files {text}: {listed(sorted(loading[key]))}")
-            else:
-                with torch.device("meta"):
-                    model = getattr(model_class, "_from_config", model_class.from_config)(config)
-                notes.append("there are no weights here; counted by config.json")
-    except (OSError, ValueError, ImportError) as error:
-        raise ConfigError(f"{name}: no model can be read from there: {why_not_loaded(error)}") from error
+    with loading(name):
+        config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=code_allowed())
+        names = [text for text in config.architectures or () if hasattr(transformers, text)]
+        model_class: Any = getattr(transformers, names[0]) if names else transformers.AutoModel
+        if any(Path(source).glob("*.safetensors")):
+            options: Any = {"config": config, "output_loading_info": True, "use_safetensors": True}
+            model, found = model_class.from_pretrained(source, device_map="meta", **options)
+            for text, key in (("lack", "missing_keys"), ("have besides", "unexpected_keys")):
+                if found[key]:
+                    notes.append(f"the files {text}: {listed(sorted(found[key]))}")
+        else:
+            with torch.device("meta"):
+                model = getattr(model_class, "_from_config", model_class.from_config)(config)
+            notes.append("there are no weights here; counted by config.json")
     return report_on(model, notes=notes)
 
 

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from runwright.errors import ConfigError
+from runwright.store import local_path
 
 PACKAGE_PREFIX = "package:"
 GGUF = ".gguf"  # one file with a whole model in it, which counts as a folder here
@@ -19,7 +20,7 @@ def resolve_source(name: str) -> str:
     folder here is local too. Raises ConfigError where a package or folder is not there.
     """
     root = None
-    folder = Path(name).expanduser()
+    folder = local_path(name)
     if name.startswith(PACKAGE_PREFIX):
         package, _, inside = name.removeprefix(PACKAGE_PREFIX).partition("/")
         spec = importlib.util.find_spec(package) if package.isidentifier() else None
@@ -34,6 +35,6 @@ def resolve_source(name: str) -> str:
     is_there = folder.is_dir() or (folder.suffix == GGUF and folder.is_file())
     if root is not None and not (is_there and where.is_relative_to(root)):
         raise ConfigError(f"{name!r} is no folder of that package (looked in {where})")
-    if not is_there and name.startswith((".", "/", "~")):
+    if not is_there and (name.startswith((".", "/", "~")) or folder.suffix == GGUF):
         raise ConfigError(f"folder {name!r} does not exist (looked in {where})")
     return str(where) if is_there else name

@@ -15,6 +15,7 @@ import torch
 
 from runwright import build
 from runwright.config.compose import checked, compose
+from runwright.config.overrides import quoted
 from runwright.config.permissions import code_allowed
 from runwright.config.redaction import reveal
 from runwright.config.sources import resolve_source
@@ -24,10 +25,9 @@ from runwright.errors import ConfigError, did_you_mean, listed
 from runwright.inference.features import TokenStates, states_of_layer
 from runwright.inference.load import FinishedRun, choosing, finish, load_run, strategy_of
 from runwright.inference.named import Named
-from runwright.model.configuration import quiet_transformers
 from runwright.model.convert import with_safetensors
 from runwright.model.parameters import max_positions
-from runwright.model.pretrained import open_config
+from runwright.model.pretrained import loading, open_config
 from runwright.runs.resume import override_key
 from runwright.tokenizer.pretrained import in_safetensors
 from runwright.types import Hypotheses
@@ -88,10 +88,10 @@ def load_named(
     source, positions = in_safetensors(resolve_source(named.name)), None
     typed = {override_key(text): text.partition("=")[2] for text in overrides}
     revision = typed.get("model.revision")
-    if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
-        raise ConfigError(f"{named.name}: the folder has no config.json, which tells what model is in it")
+    if Path(source).exists() and not (Path(source) / "config.json").is_file():
+        raise ConfigError(f"{named.name}: no folder with a config.json, which tells what model is in it")
     saved: Any = open_config(named.name, revision=revision)
-    with torch.device("meta"), quiet_transformers(), suppress(ValueError):  # two joined models
+    with torch.device("meta"), loading(named.name), suppress(ValueError):  # two joined models
         positions = max_positions(AutoModel.from_config(saved, trust_remote_code=code_allowed()))
     check_memory(named, source, revision=revision, device=device)
     task_name, settings = _task_of(named, saved)
@@ -127,7 +127,7 @@ def _task_of(named: Named, saved: Any) -> tuple[str, dict[str, Any]]:
     variants = getattr(saved, "task_specific_params", None) or {}
     asked = "sentence_embedding" if named.features else named.task
     if asked is None:
-        kind = (getattr(saved, "architectures", None) or ["no architecture"])[0]
+        kind = str((getattr(saved, "architectures", None) or ["no architecture"])[0])
         asked = next((task for task, (_, names) in TASKS.items() if kind.endswith((*names,))), None)
         if asked is None:
             problem = f"{named.name}: its config.json names {kind}, which tells no task"
@@ -143,14 +143,13 @@ def _task_of(named: Named, saved: Any) -> tuple[str, dict[str, Any]]:
 
 def _usual(named: Named, saved: Any, task: str, *, num_beams: int, evaluates: bool) -> dict[str, str]:
     """Overrides that choose task and model, the kind of classification, metrics and decoding."""
-    quoted = named.name.replace("\\", "\\\\").replace("'", "\\'")
-    usual = {"task": task, "model": "pretrained", "model.name": f"'{quoted}'"}
+    usual = {"task": task, "model": "pretrained", "model.name": quoted(named.name)}
     usual["model.dtype"] = DTYPES[named.dtype]
     metrics = TASKS[task][0]
     if task == "sequence_classification":  # without a problem_type a single label is a number
         kind = (saved.problem_type or "").removesuffix("_classification")
         usual["task.problem"] = kind = kind or ("regression" if saved.num_labels == 1 else "single_label")
-        metrics = CLASSIFICATION[kind]
+        metrics = CLASSIFICATION.get(kind, "")  # an odd one is refused as task.problem
         if "entailment" in {str(name).casefold() for name in saved.id2label.values()}:  # it judges pairs
             usual["task.text_pair_column"] = "hypothesis"
     if named.features:

@@ -8,15 +8,17 @@ from typing import Any, Literal
 
 import numpy as np
 
+from runwright.errors import ConfigError, listed
 from runwright.inference.features import TokenStates
 from runwright.inference.load import choose_columns, choosing, predict_each
-from runwright.inference.models import open_model
+from runwright.inference.models import DTYPES, open_model
 from runwright.inference.named import Named, find_model
 from runwright.inference.predict import require_masks
 from runwright.inference.records import as_records
 from runwright.inference.zero_shot import ZeroShot
 from runwright.task.generating import END
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
+from runwright.task.text import as_texts
 from runwright.task.token_classification import TokenClassification
 from runwright.types import HYPOTHESIS, Hypotheses
 
@@ -38,6 +40,9 @@ class Pipeline:
         dtype: Literal["fp32", "bf16", "fp16"] = "fp32",
         allow_new_weights: bool = False,
     ) -> None:
+        for value, choices in ((aggregation_strategy, ("none", "simple")), (dtype, DTYPES)):
+            if value not in choices:
+                raise ConfigError(f"pipeline: given {value!r}, expected one of {listed(choices)}")
         asked = Named(name=name, task=task, dtype=dtype, new_weights=allow_new_weights)
         if task == "feature-extraction":
             asked = replace(asked, task=None, features="token")
@@ -49,8 +54,8 @@ class Pipeline:
         self,
         inputs: Any = None,
         *,
-        question: str | None = None,
-        context: str | None = None,
+        question: str | list[str] | None = None,
+        context: str | list[str] | None = None,
         candidate_labels: str | Sequence[str] | None = None,
         hypothesis_template: str = HYPOTHESIS,
         multi_label: bool = False,
@@ -60,16 +65,22 @@ class Pipeline:
 
         Masks have five guesses unless `top_k` says another number.
         """
+        if top_k is not None and top_k < 1:
+            raise ConfigError(f"top_k: given {top_k}, expected 1 or more, or None for all")
         inputs = inputs if question is None else {"question": question, "context": context}
+        if isinstance(question, list):
+            inputs = [{"question": q, "context": c} for q, c in zip(question, context or (), strict=True)]
         run, several = self.run, isinstance(inputs, list)
         if candidate_labels is not None:
             names = candidate_labels.split(",") if isinstance(candidate_labels, str) else candidate_labels
-            labels, template = tuple(name.strip() for name in names), hypothesis_template
+            labels, template = tuple(str(name).strip() for name in names), hypothesis_template
+            if not labels or template.count("{}") != 1:
+                raise ConfigError("candidate_labels: expected names, and a hypothesis_template with one {}")
             asked = Hypotheses(labels=labels, template=template, multi_label=multi_label)
             run = choosing(run, asked)
         records = [*as_records(inputs if several else [inputs], choose_columns(run))]
         if isinstance(run.task, MaskedLanguageModeling):
-            require_masks(run, [text for record in records for text in record.values()])
+            require_masks(run, [as_texts(record.values())[0] for record in records])
             run.task.num_guesses = 5 if top_k in (None, 1) else top_k
         predicted = predict_each(run, records)
         answers = [_answer(run.task, texts, rows, number, top_k) for _, texts, rows, number in predicted]
@@ -79,7 +90,7 @@ class Pipeline:
 
 def _answer(task: Any, row: Mapping[str, Any], predictions: Any, index: int, top_k: int | None) -> Any:
     """The answer for one text or pair."""
-    text = row[task.text_columns[0]]
+    text = as_texts([row[task.text_columns[0]]])[0]
     if isinstance(task, TokenStates):
         return [predictions.vectors.row(index).tolist()]
     if task.generates:

@@ -32,7 +32,7 @@ from runwright.config.compose import Composed, all_mistakes, compose, resolve
 from runwright.config.folders import ConfFolders, find_conf_folders
 from runwright.config.hydra_settings import PARAMS, SWEEP_FOLDER, CheckedLoader
 from runwright.config.loading import HYDRA, ROOT_NAME, config_loader, explain, register_plugins
-from runwright.config.overrides import parse_overrides
+from runwright.config.overrides import parse_overrides, quoted
 from runwright.config.permissions import worker_environment
 from runwright.config.redaction import conceal_overrides, redact
 from runwright.config.schema import check
@@ -73,9 +73,9 @@ def run_many(overrides: list[str], *, allow_shadow: bool) -> int:
     folder = next((t.partition("=")[2] for t in overrides[::-1] if t.startswith(f"{SWEEP_FOLDER}=")), None)
     if folder is None:
         sweeps = output.expanduser() / "sweeps"  # a study is gone on with by its name
-        sweep = sweeps / _study_name(composed) if is_study else claim_folder(sweeps)[0]
-        quoted = str(sweep).replace("\\", "\\\\").replace("'", "\\'")
-        arguments.append(f"{SWEEP_FOLDER}='{quoted}'")
+        study = _study_name(composed).replace("/", "-").lstrip(".")
+        sweep = sweeps / study if is_study else claim_folder(sweeps)[0]
+        arguments.append(f"{SWEEP_FOLDER}={quoted(str(sweep))}")
     else:
         sweep = output if "${" in folder else Path(folder.strip("'\""))
     os.environ.update(worker_environment())  # jobs may run in processes of a launcher
@@ -177,7 +177,7 @@ def _study_name(composed: Composed) -> str:
 def _study_options(composed: Composed) -> list[str]:
     """What a study has to know of our runs, where the user does not say otherwise."""
     options = {
-        "study_name": _study_name(composed),
+        "study_name": quoted(_study_name(composed)),
         "preload": f"[{','.join(PRELOADED)}]",
         "not_compared": f"[{','.join(NOT_COMPARED)}]",
     }

@@ -53,7 +53,7 @@ def module_metric(
         module = load_module(script, config_name)
         try:
             return module.compute(**_inputs(predictions, label_names, module.features), **options)
-        except Exception as error:  # of somebody's code
+        except (Exception, SystemExit) as error:  # of somebody's code
             load_module.cache_clear()  # one that failed still holds these examples
             problem = f"cannot judge what this task predicts: {_in_a_line(error)}"
             raise UndefinedMetricError(f"module {path} {problem}") from error
@@ -107,11 +107,11 @@ def load_module(script: str, config_name: str | None) -> Any:
 
     try:
         return evaluate.load(script, config_name, keep_in_memory=True)
-    except Exception as error:  # a missing package, a class that is no metric, an error of its own
+    except (Exception, SystemExit) as error:  # a missing package, no metric, an error of its own
         raise ConfigError(f"module {script} cannot be loaded: {_in_a_line(error)}") from error
 
 
-def _in_a_line(error: Exception) -> str:
+def _in_a_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split()):.300}"
 
 

@@ -134,12 +134,14 @@ def open_model(
 @contextmanager
 def loading(name: str) -> Iterator[None]:
     """Inside, transformers is quiet and its errors become a ConfigError that names the model."""
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
+    values = TypeError, AttributeError, LookupError, ArithmeticError, StrictDataclassError  # of a config.json
     try:
         with configuration.quiet_transformers():
             yield
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError, *values) as error:
         raise ConfigError(f"model.name: cannot load {name!r}: {why_not_loaded(error)}") from error
 
 

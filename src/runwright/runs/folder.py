@@ -27,7 +27,7 @@ from runwright.config.options import with_values
 from runwright.config.permissions import granted
 from runwright.config.redaction import conceal, conceal_overrides, keep_references, redact
 from runwright.errors import ConfigError, did_you_mean, shown
-from runwright.store import DISK_REFUSES, flatten, write_json, write_text
+from runwright.store import DISK_REFUSES, flatten, local_path, write_json, write_text
 from runwright.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -170,7 +170,7 @@ def resolve_run(
 
     The latest run is the newest one that has what is needed; where none has it, the newest.
     """
-    path = Path(reference).expanduser()
+    path = local_path(str(reference))
     if (path / RUN_FILE).is_file():
         return path.resolve()
     text, runs = str(reference), whole_runs(output_dir)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import psutil
 
 GRACE_SECONDS = 30.0  # between SIGTERM and SIGKILL of a job that took too long
 
@@ -69,11 +70,13 @@ class Pool:
         wait([job.answers for job in self.jobs.values()], timeout=timeout)
         for job in list(self.jobs.values()):
             self._end_late(job)
-            if not job.answers.poll():
+            # It may have died without a word while processes that it left behind hold its end of the pipe.
+            lives = psutil.pid_exists(job.process.pid)
+            if not (is_told := job.answers.poll()) and lives:
                 continue
             answer: dict[str, Any] = {}
             with suppress(EOFError, OSError):
-                answer = cloudpickle.loads(job.answers.recv_bytes())
+                answer = cloudpickle.loads(job.answers.recv_bytes() if is_told else b"")
             job.process.join()
             job.answers.close()
             del self.jobs[job.number]

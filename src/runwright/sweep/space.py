@@ -82,6 +82,17 @@ class Space:
         """Overrides of an Optuna trial, drawn axis by axis; None where a constraint is broken."""
         return self.overrides(lambda axis: trial._suggest(axis.name, axis.distribution))
 
+    def parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values by axis as Optuna keeps them, those of a choice as text; raises ConfigError."""
+        axes, parse = {axis.name: axis for axis in self.axes}, OverridesParser.create().parse_override
+        if unknown := values.keys() - axes.keys():
+            raise ConfigError(f"first: given {unknown.pop()!r}, expected axes: {', '.join(axes)}")
+        choices = {name: getattr(axis.distribution, "choices", ()) for name, axis in axes.items()}
+        return {
+            name: next((t for t in choices[name] if value in (t, parse(f"x={t}").value())), value)
+            for name, value in values.items()
+        }
+
     def grid(self) -> list[dict[str, Any]]:
         """The parameters of every trial of a grid, as Optuna's `enqueue_trial` takes them."""
         trials: dict[str, dict[str, Any]] = {}
@@ -131,7 +142,11 @@ def read_space(
     for name in conditions or {}:
         if name not in names:
             raise ConfigError(f"when: given {name!r}, expected one of the axes {', '.join(sorted(names))}")
-    used = {name: pairs(map(str.strip, text.split(","))) for name, text in (conditions or {}).items()}
+    used = {name: pairs(map(str.strip, str(text).split(","))) for name, text in (conditions or {}).items()}
+    settable = {key for axis in axes for key in axis.keys} | pairs(fixed).keys()
+    for name, wanted in used.items():
+        if unknown := wanted.keys() - settable:
+            raise ConfigError(f"when.{name}: given {unknown.pop()!r}, expected key=value of another axis")
     # What others depend on is drawn before them.
     order = sorted(axes, key=lambda axis: axis.name in used)
     return Space(axes=tuple(order), fixed=tuple(fixed), conditions=used, constraints=tuple(constraints))
@@ -147,7 +162,11 @@ def _axis(override: Override, keys: tuple[str, ...]) -> Axis:
 
     name, value = ",".join(keys), override.value()
     if override.is_choice_sweep():
-        texts = tuple(dict.fromkeys(map(str, override.sweep_string_iterator())))
+        # Not by sweep_string_iterator, which takes the quotes off that letters beyond ASCII need.
+        values: Any = override._value
+        plain = Override._get_value_element_as_str
+        written = (v.with_quotes() if hasattr(v, "with_quotes") else plain(v) for v in values.list)
+        texts = tuple(dict.fromkeys(written))
         if any(len(keys) > 1 and not text.startswith("[") for text in texts):
             raise ConfigError(f"{name}: expected choice([…], […]) with a value for each key")
         return Axis(keys=keys, distribution=CategoricalDistribution(texts))

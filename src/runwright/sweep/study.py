@@ -12,6 +12,7 @@ import socket
 import time
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ DRIVER, ALIVE, OVERRIDES, LOST, REFUSED = "driver", "alive", "overrides", "lost"
 REASON, RUN = "reason", "run"
 PRUNED = "TrialPruned"  # how the reason of a trial begins that was given up
 SILENT_SECONDS = 600.0  # of a driver on another machine, after which its trials are taken up again
-JOURNAL = "study.journal"
+JOURNAL, JOURNAL_BEGIN = "study.journal", b'{"op_code"'
 
 
 class RepairingLock(FileLock):
@@ -79,6 +80,10 @@ def open_storage(storage: str) -> Any:
         return optuna.storages.RDBStorage(storage)
     file = Path(storage)
     file.parent.mkdir(parents=True, exist_ok=True)
+    # Repaired as a journal, a file of another kind would lose its end.
+    begin = file.open("rb").read(len(JOURNAL_BEGIN)) if file.is_file() else b""
+    if begin != JOURNAL_BEGIN[: len(begin)] or file.exists() > file.is_file():
+        raise ConfigError(f"storage: {storage} is no journal of Optuna's; a database is sqlite:///FILE")
     lock: Any = RepairingLock(f"{file}.lock")
     backend = optuna.storages.journal.JournalFileBackend(str(file), lock_obj=lock)
     with lock:  # a line that an earlier process left torn
@@ -88,7 +93,7 @@ def open_storage(storage: str) -> Any:
 def open_study(options: SweeperConf) -> Study:
     """The study of these options, which have its name and storage; it is made where it is not there.
 
-    Raises ConfigError for an unknown sampler or pruner, or options that they do not take.
+    Raises ConfigError for an unknown sampler or pruner, options that they do not take, unusable storage.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     assert options.storage is not None
@@ -99,15 +104,20 @@ def open_study(options: SweeperConf) -> Study:
         pruner_options = {"wrapped_pruner": wrapped, **pruner_options}
     settings: dict[str, Any] = {
         "study_name": options.study_name,
-        "storage": open_storage(options.storage),
         "sampler": _sampler(options, options.seed),
         "pruner": _made(optuna.pruners, PRUNERS, "pruner", options.pruner, pruner_options),
     }
+    both: Any = [options.direction] if isinstance(options.direction, str) else options.direction
     try:
-        return optuna.load_study(**settings)
-    except KeyError:
-        both: Any = [options.direction] if isinstance(options.direction, str) else options.direction
+        settings["storage"] = open_storage(options.storage)
+        with suppress(KeyError):
+            return optuna.load_study(**settings)
         return optuna.create_study(**settings, directions=both, load_if_exists=True)
+    except ConfigError:
+        raise
+    except Exception as error:  # of a database's driver, or of a broken line
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ConfigError(f"study {options.study_name!r} cannot be opened: {reason}") from error
 
 
 def _sampler(options: SweeperConf, seed: int | None) -> BaseSampler:
@@ -169,7 +179,13 @@ def ask(
             text = f"{options.seed} {len(study.get_trials(deepcopy=False))} {driver if others else ''}"
             study.sampler = _sampler(options, zlib.crc32(text.encode()))
         trial = study.ask()
-        if (overrides := space.draw(trial)) is not None:
+        try:
+            overrides = space.draw(trial)
+        except ValueError as error:  # of Optuna: not among the choices, or these were others before
+            trial.set_user_attr(REFUSED, str(error))
+            study.tell(trial, state=TrialState.FAIL)
+            raise ConfigError(f"trial {trial.number} cannot be drawn: {error}") from error
+        if overrides is not None:
             for name, value in ((DRIVER, dict(driver)), (OVERRIDES, overrides), (ALIVE, time.time())):
                 trial.set_user_attr(name, value)
             return trial, overrides
