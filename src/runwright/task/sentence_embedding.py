@@ -227,7 +227,8 @@ class SentenceEmbedding(Task):
         """The vector of a text; of a pair the cosine, or the rank with the cosine as its score."""
         if predictions.predicted is None:
             assert predictions.vectors is not None
-            return {"predicted": as_numbers(predictions.vectors[index, 0])}
+            # As short as a float32 can be written without losing a bit.
+            return {"predicted": [float(str(number)) for number in predictions.vectors[index, 0]]}
         similarity = float(predictions.predicted[index])
         if predictions.ranks is not None:
             return {"predicted": int(predictions.ranks[index]), "score": round(similarity, 6)}
@@ -235,11 +236,6 @@ class SentenceEmbedding(Task):
         if predictions.expected is not None:
             described["expected"] = float(predictions.expected[index])
         return described
-
-
-def as_numbers(vector: np.ndarray) -> list[float]:
-    """As short as a float32 can be written without losing a bit."""
-    return [float(str(number)) for number in vector]
 
 
 QUERY_BLOCK, CANDIDATE_BLOCK = 512, 16384  # 32 MB of similarities in float32 at a time
