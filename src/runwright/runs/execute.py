@@ -254,7 +254,7 @@ def _after_evaluation(
         logger.debug("all metrics of %s", table.details)  # for log.txt
     if run.ranks.is_first and run.samples:
         for file in write_samples(run.folder, state.step, run.samples):
-            run.tracker.log_artifact(file, folder="samples")
+            run.tracker.log_artifact(file)
     if trial.in_trial() and state.step:
         value = by_split[best][run.options.best_metric]
         given_up = run.ranks.is_first and trial.is_given_up(state.step, value)
