@@ -238,17 +238,8 @@ class SentenceEmbedding(Task):
         return described
 
 
-<<<<<<< HEAD
-def as_numbers(vector: np.ndarray) -> list[float]:
-    """As short as a float32 can be written without losing a bit."""
-    return [float(str(number)) for number in vector]
-
-
 # Similarities at a time, 32 MB in float32; of a large corpus more, as the product with few queries is slow.
 MAX_SIMILARITIES, MIN_QUERIES = 1 << 23, 64
-=======
-QUERY_BLOCK, CANDIDATE_BLOCK = 512, 16384  # 32 MB of similarities in float32 at a time
->>>>>>> wt-cutA
 # Texts that make the same tokens have the same vector but for rounding, which must not decide who is first.
 TOLERANCE = 1e-6
 
