@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +111,8 @@ def trained_tokenizer(
     def write(folder: Path) -> dict[str, Any]:
         reason = why_missed(entry, key, same=SAME_TEXTS)
         log.info("tokenizer: trained now on %s%s", corpus.name, f": {reason}" if reason else "")
-        return _train_anew(node, corpus, folder) | {"key": key}
+        instantiate(node, corpus, group="tokenizer", key="tokenizer").save_pretrained(folder)
+        return {"key": key}
 
     with store.cached(entry, write, max_bytes=MAX_CACHE_BYTES) as (_, is_new):
         if not is_new:
@@ -133,15 +133,6 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
     """Save a tokenizer as a folder that AutoTokenizer loads; appears whole or not at all."""
     with folder_whole(folder) as unfinished:
         tokenizer.save_pretrained(unfinished)
-
-
-def _train_anew(node: Mapping[str, Any], corpus: Corpus, folder: Path) -> dict[str, Any]:
-    began = time.monotonic()
-    tokenizer = instantiate(node, corpus, group="tokenizer", key="tokenizer")
-    tokenizer.save_pretrained(folder)
-    seconds = time.monotonic() - began
-    log.info("tokenizer: trained in %.1f s", seconds)
-    return {"num_tokens": len(tokenizer), "seconds": round(seconds, 2)}
 
 
 def train(
