@@ -1,10 +1,9 @@
-"""Statistics of a tokenizer on texts: tokens per word, unknown ones, speed; and the tokens of one text."""
+"""Statistics of a tokenizer on texts: tokens per word, unknown ones; and the tokens of one text."""
 
 from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -31,17 +30,15 @@ class Statistics:
     num_tokens: int = 0
     num_unknown: int = 0  # tokens
     num_used: int = 0  # different tokens
-    seconds: float = 0.0
 
     def rates(self) -> dict[str, float]:
-        tokens, seconds = max(self.num_tokens, 1), max(self.seconds, 1e-9)
+        tokens = max(self.num_tokens, 1)
         return {
             "tokens_per_word": self.num_tokens / max(self.num_words, 1),
             "unknown_rate": self.num_unknown / tokens,
             "characters_per_token": self.num_characters / tokens,
             "bytes_per_token": self.num_bytes / tokens,
             "vocabulary_used": self.num_used / max(self.vocab_size, 1),
-            "megabytes_per_second": self.num_bytes / 1e6 / seconds,
         }
 
 
@@ -59,9 +56,7 @@ def measure(
     used: set[int] = set()
     waiting = iter(texts)
     while batch := list(islice(waiting, BATCH)):
-        began = time.perf_counter()
         encodings = backend.encode_batch(batch, add_special_tokens=False)
-        counts.seconds += time.perf_counter() - began
         counts.num_texts += len(batch)
         for text, encoding in zip(batch, encodings, strict=True):
             counts.num_words += len(WORD.findall(text))

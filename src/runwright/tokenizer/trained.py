@@ -50,10 +50,6 @@ class Family:
     pair: str = "$A $B"  # $B the second one; `:1` is the token type
 
     @property
-    def tokens(self) -> list[str]:
-        return list(dict.fromkeys(self.roles.values()))
-
-    @property
     def settings(self) -> dict[str, Any]:
         """Keyword arguments of a transformers tokenizer."""
         settings: dict[str, Any] = {f"{role}_token": token for role, token in self.roles.items()}
@@ -152,7 +148,7 @@ def train(
 ) -> PreTrainedTokenizerFast:
     """A tokenizer with the special tokens of a family; the same texts and options give the same one."""
     special = FAMILIES[family]
-    tokens = list(dict.fromkeys([*special.tokens, *extra_tokens]))
+    tokens = list(dict.fromkeys([*special.roles.values(), *extra_tokens]))
     inner = Tokenizer(models.WordLevel(unk_token=""))
     inner.normalizer = pipeline.make_normalizer(normalizer, replace)
     inner.pre_tokenizer = pipeline.make_pre_tokenizer(pre_tokenizer)
@@ -163,7 +159,7 @@ def train(
     if templates:
         inner.post_processor = _frame(templates, tokens)
     settings = special.settings | {"padding_side": padding_side, "clean_up_tokenization_spaces": False}
-    extra = [token for token in tokens if token not in special.tokens]
+    extra = [token for token in tokens if token not in special.roles.values()]
     return PreTrainedTokenizerFast(tokenizer_object=inner, extra_special_tokens=extra, **settings)
 
 
