@@ -91,11 +91,13 @@ def encoded(tokenizer: PreTrainedTokenizerFast, text: str, pair: str | None) -> 
 
 
 def _differences(before: str, after: str) -> list[tuple[str, str]]:
-    """What was there and what is there now, from left to right."""
-    sides = [re.findall(r"\[\w+\]|<[^<>\s]+>|\w+|\s+|[^\w\s]", side) for side in (before, after)]
+    """Words and signs that differ, from left to right, with what is there now; spaces come last."""
+    sides = [re.findall(r"\[\w+\]|<[^<>\s]+>|\w+|[^\w\s]", side) for side in (before, after)]
     steps = SequenceMatcher(None, *sides, autojunk=False).get_opcodes()
     changes = [(sides[0][a:b], sides[1][c:d]) for kind, a, b, c, d in steps if kind != "equal"]
-    return [("".join(old), "".join(new)) for old, new in changes]
+    lost = [(" ".join(old), " ".join(new)) for old, new in changes]
+    spaces = [re.findall(r"\s+", side) for side in (before, after)]
+    return lost if spaces[0] == spaces[1] else [*lost, ("spaces", "others")]
 
 
 def describe(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
