@@ -26,7 +26,7 @@ from runwright.dataset.readers.addresses import file_fingerprint
 from runwright.dataset.readers.raw import ROW_ID, left_out_of, reporting_rows
 from runwright.dataset.readers.streams import Place
 from runwright.errors import ConfigError, DataError, listed
-from runwright.metric.bootstrap import is_of_one_class, make_metric
+from runwright.metric.bootstrap import make_metric
 from runwright.metric.evaluate_adapter import check_modules, module_notes
 from runwright.metric.texts import signature_notes
 from runwright.report.progress import Progress
@@ -139,7 +139,7 @@ def metric_notes(config: Config, task: Any, splits: Mapping[str, Any]) -> list[s
     if task.problem == "texts":
         references = [texts for rows in splits.values() for texts in task.references(rows) or ()]
         notes += signature_notes(nodes, references) if references else []
-    names = [name for name, node in nodes.items() if is_of_one_class(node)]
+    names = [name for name, node in nodes.items() if node.get("average") == "binary"]
     if not names or len(task.label_names) != 2:
         return notes
     positive, other = task.label_names[task.positive], task.label_names[1 - task.positive]

@@ -53,13 +53,13 @@ def test_a_table_shows_what_a_model_gets_and_what_is_lost(
     assert rows[5][2:] == ["1", "0", "0–4"]
     assert lines[-2:] == [
         "decoded: 'a good [UNK]' | 'film'",
-        "lost: A  góod → a good, zoo → [UNK]",
+        "lost: A góod zoo → a good [UNK], spaces → others",
     ]
     assert main(["tokenizer", "show", str(trained / "mine"), *words, "--json"]) == 0
     (shown,) = json.loads(capsys.readouterr().out)["texts"]
     token = {"token": "good", "type": 0, "sequence": 0, "word": 1, "start": 3, "end": 7, "special": False}
     assert {**shown["tokens"][2], "id": None} == {**token, "id": None}
-    assert shown["lost"] == [["A  góod", "a good"], ["zoo", "[UNK]"]]
+    assert shown["lost"] == [["A góod zoo", "a good [UNK]"], ["spaces", "others"]]
 
 
 def test_compare_measures_on_the_same_texts(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,11 +67,11 @@ def finished(home: Path) -> runwright.RunResult:
 def no_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An empty cache, and a mistake where anything is trained."""
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a tokenizer is trained")
 
     monkeypatch.setenv("RUNWRIGHT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(trained_module, "_train_anew", refuse)
+    monkeypatch.setattr(trained_module, "instantiate", refuse)
 
 
 def test_size_and_special_tokens_flow_into_the_model(finished: runwright.RunResult) -> None:

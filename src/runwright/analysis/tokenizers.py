@@ -24,7 +24,6 @@ COLUMNS = {  # heading and format
     "unknown_rate": ("unknown", ".2%"),
     "characters_per_token": ("chars each", ".2f"),
     "bytes_per_token": ("bytes each", ".2f"),
-    "megabytes_per_second": ("MB/s", ".2f"),
 }
 
 

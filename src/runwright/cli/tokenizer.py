@@ -27,8 +27,8 @@ EXAMPLES = """examples:
       --text "How is this cut?"
 
 Texts are those of the data set (tokenizer.columns, or the task's), or the lines
-of --file. compare: tokens per word, unknown tokens, compression, speed, used
-share of the vocabulary. A tokenizer is a folder, a hub name,
+of --file. compare: tokens per word, unknown tokens, compression, used share
+of the vocabulary. A tokenizer is a folder, a hub name,
 package:NAME/folder, or latest and latest:NAME of a run."""
 
 

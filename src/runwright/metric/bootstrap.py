@@ -25,11 +25,6 @@ class UndefinedMetricError(ConfigError):
     """A metric cannot be computed from some examples, though it can from others."""
 
 
-def is_of_one_class(node: Mapping[str, Any]) -> bool:
-    """Return True for a metric of class 1 of two, which another class may take the place of."""
-    return node.get("average") == "binary"
-
-
 def make_metric(
     node: Mapping[str, Any], *, key: str, positive: int = 1, label_names: tuple[str, ...] = ()
 ) -> Metric:
@@ -39,7 +34,7 @@ def make_metric(
     counts.
     """
     function = instantiate(node, group="metric", key=key)
-    if positive == 0 and is_of_one_class(node):
+    if positive == 0 and node.get("average") == "binary":
         return partial(_call_for_class_0, function)
     objects = positional(function)
     if "label_names" in objects:

@@ -28,47 +28,45 @@ DecoderName = Literal["wordpiece", "bpe", "metaspace", "byte_level", "fuse"]
 
 ANY_CHARACTER = r"[\s\S]"  # a dot is none at the end of a line
 
-NORMALIZERS: dict[str, Callable[[], Any]] = {
-    "nfc": normalizers.NFC,
-    "nfd": normalizers.NFD,
-    "nfkc": normalizers.NFKC,
-    "nfkd": normalizers.NFKD,
-    "lowercase": normalizers.Lowercase,
-    "strip_accents": lambda: normalizers.Sequence(
-        [normalizers.NFD(), normalizers.StripAccents(), normalizers.NFC()]
-    ),
-    "clean_text": lambda: normalizers.BertNormalizer(
+NORMALIZERS: dict[str, Any] = {
+    "nfc": normalizers.NFC(),
+    "nfd": normalizers.NFD(),
+    "nfkc": normalizers.NFKC(),
+    "nfkd": normalizers.NFKD(),
+    "lowercase": normalizers.Lowercase(),
+    "strip_accents": normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents(), normalizers.NFC()]),
+    "clean_text": normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=False, strip_accents=False, lowercase=False
     ),
-    "collapse_whitespace": lambda: normalizers.Replace(Regex(r"\s+"), " "),
-    "strip": normalizers.Strip,
+    "collapse_whitespace": normalizers.Replace(Regex(r"\s+"), " "),
+    "strip": normalizers.Strip(),
 }
-PRE_TOKENIZERS: dict[str, Callable[[], Any]] = {
-    "whitespace": pre_tokenizers.WhitespaceSplit,
-    "words": pre_tokenizers.Whitespace,
-    "bert": pre_tokenizers.BertPreTokenizer,
-    "punctuation": lambda: pre_tokenizers.Punctuation("isolated"),
-    "digits": lambda: pre_tokenizers.Digits(individual_digits=False),
-    "single_digits": lambda: pre_tokenizers.Digits(individual_digits=True),
-    "chinese": lambda: pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated"),
-    "scripts": pre_tokenizers.UnicodeScripts,
-    "characters": lambda: pre_tokenizers.Split(Regex(ANY_CHARACTER), "isolated"),
-    "metaspace": lambda: pre_tokenizers.Metaspace("▁", prepend_scheme="first", split=True),
-    "byte_level": lambda: pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+PRE_TOKENIZERS: dict[str, Any] = {
+    "whitespace": pre_tokenizers.WhitespaceSplit(),
+    "words": pre_tokenizers.Whitespace(),
+    "bert": pre_tokenizers.BertPreTokenizer(),
+    "punctuation": pre_tokenizers.Punctuation("isolated"),
+    "digits": pre_tokenizers.Digits(individual_digits=False),
+    "single_digits": pre_tokenizers.Digits(individual_digits=True),
+    "chinese": pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated"),
+    "scripts": pre_tokenizers.UnicodeScripts(),
+    "characters": pre_tokenizers.Split(Regex(ANY_CHARACTER), "isolated"),
+    "metaspace": pre_tokenizers.Metaspace("▁", prepend_scheme="first", split=True),
+    "byte_level": pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
 }
 
 
 def make_normalizer(names: Sequence[str], replace: Mapping[str, str]) -> Any:
     """Normalizer of replacements, then the steps in their order; None without any."""
     steps = [normalizers.Replace(old, new) for old, new in replace.items()]
-    steps += [NORMALIZERS[name]() for name in names]
+    steps += [NORMALIZERS[name] for name in names]
     return normalizers.Sequence(steps) if steps else None
 
 
 def make_pre_tokenizer(names: Sequence[str | Mapping[str, str]]) -> Any:
     """The steps in their order; None where the text stays whole."""
     steps: list[Any] = [
-        PRE_TOKENIZERS[name]()
+        PRE_TOKENIZERS[name]
         if isinstance(name, str)
         else pre_tokenizers.CharDelimiterSplit(name["char_delimiter"])
         for name in names

@@ -1,10 +1,9 @@
-"""Statistics of a tokenizer on texts: tokens per word, unknown ones, speed; and the tokens of one text."""
+"""Statistics of a tokenizer on texts: tokens per word, unknown ones; and the tokens of one text."""
 
 from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -31,17 +30,15 @@ class Statistics:
     num_tokens: int = 0
     num_unknown: int = 0  # tokens
     num_used: int = 0  # different tokens
-    seconds: float = 0.0
 
     def rates(self) -> dict[str, float]:
-        tokens, seconds = max(self.num_tokens, 1), max(self.seconds, 1e-9)
+        tokens = max(self.num_tokens, 1)
         return {
             "tokens_per_word": self.num_tokens / max(self.num_words, 1),
             "unknown_rate": self.num_unknown / tokens,
             "characters_per_token": self.num_characters / tokens,
             "bytes_per_token": self.num_bytes / tokens,
             "vocabulary_used": self.num_used / max(self.vocab_size, 1),
-            "megabytes_per_second": self.num_bytes / 1e6 / seconds,
         }
 
 
@@ -59,9 +56,7 @@ def measure(
     used: set[int] = set()
     waiting = iter(texts)
     while batch := list(islice(waiting, BATCH)):
-        began = time.perf_counter()
         encodings = backend.encode_batch(batch, add_special_tokens=False)
-        counts.seconds += time.perf_counter() - began
         counts.num_texts += len(batch)
         for text, encoding in zip(batch, encodings, strict=True):
             counts.num_words += len(WORD.findall(text))
@@ -96,11 +91,13 @@ def encoded(tokenizer: PreTrainedTokenizerFast, text: str, pair: str | None) -> 
 
 
 def _differences(before: str, after: str) -> list[tuple[str, str]]:
-    """What was there and what is there now, from left to right."""
-    sides = [re.findall(r"\[\w+\]|<[^<>\s]+>|\w+|\s+|[^\w\s]", side) for side in (before, after)]
+    """Words and signs that differ, from left to right, with what is there now; spaces come last."""
+    sides = [re.findall(r"\[\w+\]|<[^<>\s]+>|\w+|[^\w\s]", side) for side in (before, after)]
     steps = SequenceMatcher(None, *sides, autojunk=False).get_opcodes()
     changes = [(sides[0][a:b], sides[1][c:d]) for kind, a, b, c, d in steps if kind != "equal"]
-    return [("".join(old), "".join(new)) for old, new in changes]
+    lost = [(" ".join(old), " ".join(new)) for old, new in changes]
+    spaces = [re.findall(r"\s+", side) for side in (before, after)]
+    return lost if spaces[0] == spaces[1] else [*lost, ("spaces", "others")]
 
 
 def describe(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,10 +48,6 @@ class Family:
     roles: dict[str, str]  # `pad` is the role of transformers' pad_token
     single: str = "$A"  # $A is the text
     pair: str = "$A $B"  # $B the second one; `:1` is the token type
-
-    @property
-    def tokens(self) -> list[str]:
-        return list(dict.fromkeys(self.roles.values()))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -112,7 +107,8 @@ def trained_tokenizer(
     def write(folder: Path) -> dict[str, Any]:
         reason = why_missed(entry, key, same=SAME_TEXTS)
         log.info("tokenizer: trained now on %s%s", corpus.name, f": {reason}" if reason else "")
-        return _train_anew(node, corpus, folder) | {"key": key}
+        instantiate(node, corpus, group="tokenizer", key="tokenizer").save_pretrained(folder)
+        return {"key": key}
 
     with store.cached(entry, write, max_bytes=MAX_CACHE_BYTES) as (_, is_new):
         if not is_new:
@@ -135,15 +131,6 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
         tokenizer.save_pretrained(unfinished)
 
 
-def _train_anew(node: Mapping[str, Any], corpus: Corpus, folder: Path) -> dict[str, Any]:
-    began = time.monotonic()
-    tokenizer = instantiate(node, corpus, group="tokenizer", key="tokenizer")
-    tokenizer.save_pretrained(folder)
-    seconds = time.monotonic() - began
-    log.info("tokenizer: trained in %.1f s", seconds)
-    return {"num_tokens": len(tokenizer), "seconds": round(seconds, 2)}
-
-
 def train(
     corpus: Corpus,
     *,
@@ -161,7 +148,7 @@ def train(
 ) -> PreTrainedTokenizerFast:
     """A tokenizer with the special tokens of a family; the same texts and options give the same one."""
     special = FAMILIES[family]
-    tokens = list(dict.fromkeys([*special.tokens, *extra_tokens]))
+    tokens = list(dict.fromkeys([*special.roles.values(), *extra_tokens]))
     inner = Tokenizer(models.WordLevel(unk_token=""))
     inner.normalizer = pipeline.make_normalizer(normalizer, replace)
     inner.pre_tokenizer = pipeline.make_pre_tokenizer(pre_tokenizer)
@@ -172,7 +159,7 @@ def train(
     if templates:
         inner.post_processor = _frame(templates, tokens)
     settings = special.settings | {"padding_side": padding_side, "clean_up_tokenization_spaces": False}
-    extra = [token for token in tokens if token not in special.tokens]
+    extra = [token for token in tokens if token not in special.roles.values()]
     return PreTrainedTokenizerFast(tokenizer_object=inner, extra_special_tokens=extra, **settings)
 
 

@@ -21,15 +21,9 @@ _WEIGHTED = at_most_one(
 
 
 def combination_has_parts(target: Any, parts: Any) -> Mistakes:
-    if target not in COMBINATIONS:
-        return
-    if not parts:
+    if target in COMBINATIONS and not parts:
         hint = "as in +dataset@dataset.source.parts.<name>=<option>"
         yield Mistake("parts", "no parts", "at least one data set", hint)
-    for name, part in as_dict(parts).items():
-        if TARGET not in as_dict(part):
-            problem = "a mapping without _target_" if isinstance(part, dict) else shown(part)
-            yield Mistake(f"parts.{name}", problem, "the node of a data set")
 
 
 def mixture_is_weighted(target: Any, parts: Any, weights: Any, temperature: Any) -> Mistakes:

@@ -85,7 +85,7 @@ TASKS = (
     rule(task.best_mode_is_the_metrics, "trainer.best_metric", "trainer.best_mode", "metric"),
     only("trainer.best_mode", "min", {"trainer.best_metric": "loss"}, "less loss is better"),
     forbids("metric.loss", is_set, {}, "another name for a metric: loss is the task's"),
-    rule(task.metrics_suit_the_task, "metric", "task.problem?", "task._target_", "trainer.best_metric?"),
+    rule(task.metrics_suit_the_task, "metric", "task.problem?", "task._target_"),
     only("task.label_smoothing", 0, REGRESSION, "a number is not smoothed towards other classes"),
     only("task.class_weights", None, REGRESSION, "there are no classes"),
     names_target("task.loss", null="null (cross-entropy)", hint=f"such as {FOCAL}"),
@@ -105,7 +105,6 @@ TASKS = (
     # answers to questions
     rule(task.window_has_room_for_new_text, "task.max_length", "task.max_question_length", "task.overlap"),
     at_most("task.max_answer_length", "task.max_length", less=True),
-    rule(task.unanswerable_needs_a_threshold, "metric", "task.no_answer_threshold"),
     rule(task.threshold_is_tuned, "task.no_answer_threshold", "dataset.holdout", "dataset.source.files"),
     # vectors of texts
     forbids("task.label_column", None, SIMILARITY, SCORES, WITHOUT_SCORES),

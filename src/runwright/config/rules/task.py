@@ -14,7 +14,6 @@ LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity", "bi
 LESS_IS_BETTER |= {"next_sentence_loss"}
 SPECIAL_TOKENS = 8  # more than any tokenizer puts around a question and a text
 FOCAL = "runwright.task.losses.Focal"
-ANSWER_METRICS = "runwright.metric.answers."
 TRAINED = "runwright.tokenizer.trained."
 ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
 FROM_TASK = ("num_labels", "id2label", "label2id", "problem_type")
@@ -49,18 +48,12 @@ def best_mode_is_the_metrics(best: Any, mode: Any, metrics: Any) -> Mistakes:
             yield Mistake("trainer.best_mode", f"{shown(mode)} with best_metric={best}", expected)
 
 
-def metrics_suit_the_task(metrics: Any, problem: Any, target: Any, best: Any) -> Mistakes:
+def metrics_suit_the_task(metrics: Any, problem: Any, target: Any) -> Mistakes:
     wanted = f"task.problem={problem}" if problem else str(target).rpartition(".")[2]
-    # Which one to add instead is said where it is missing.
-    is_computed = best in (None, "loss", *metric_nodes(metrics))
+    hint = f"choose others: metric=[{EXAMPLES.get(str(problem_of(None, target)), '…')}]"
     for name, node in as_dict(metrics).items():
         if not _suits(node, problem_of(problem, target)):
             judged = f"{node[TARGET].rpartition('.')[2]}, which judges {listed(as_list(node['suits']))}"
-            hint = (
-                f"choose others: metric=[{EXAMPLES.get(str(problem_of(None, target)), '…')}]"
-                if is_computed
-                else "leave it out"
-            )
             yield Mistake(f"metric.{name}", judged, f"a metric for {wanted}", hint)
 
 
@@ -109,17 +102,6 @@ def window_has_room_for_new_text(length: Any, question: Any, overlap: Any) -> Mi
     if length <= least:
         expected = f"more than {least}: max_question_length, overlap and {SPECIAL_TOKENS} special tokens"
         yield Mistake("task.max_length", shown(length), expected)
-
-
-def unanswerable_needs_a_threshold(metrics: Any, threshold: Any) -> Mistakes:
-    for name, node in as_dict(metrics).items() if threshold is None else ():
-        if str(node.get(TARGET)).startswith(ANSWER_METRICS) and node.get("of") == "unanswerable":
-            yield Mistake(
-                f"metric.{name}",
-                "a metric of questions without an answer, with task.no_answer_threshold null",
-                "questions that all have one",
-                "set task.no_answer_threshold to a number or tune",
-            )
 
 
 def threshold_is_tuned(threshold: Any, holdout: Any, files: Any) -> Mistakes:
