@@ -193,7 +193,7 @@ def test_tokenizers_that_cannot_serve_are_refused(make_task: Any, tokenizer: Any
         ConfigError, match=r"task\.forced_first_token: the tokenizer has no token '<fe>'.*<fr>"
     ):
         make_task(forced_first_token="<fe>")
-    assert make_task(forced_first_token="<fr>").forced_bos() == tokenizer.convert_tokens_to_ids("<fr>")
+    assert make_task(forced_first_token="<fr>").forced_bos == tokenizer.convert_tokens_to_ids("<fr>")
 
 
 def test_languages_are_put_at_sources_and_targets(make_task: Any) -> None:
@@ -206,7 +206,7 @@ def test_languages_are_put_at_sources_and_targets(make_task: Any) -> None:
     (example,) = encoded(task, {"row_id": [0], "source": ["a"], "target": ["b"]})
     assert nllb.convert_ids_to_tokens(example["input_ids"])[0] == "eng_Latn"
     assert nllb.convert_ids_to_tokens(example["target_ids"])[0] == "fra_Latn"
-    assert task.forced_bos() == vocabulary["fra_Latn"]
+    assert task.forced_bos == vocabulary["fra_Latn"]
     with pytest.raises(ConfigError, match=r"task\.source_language: the tokenizer has no token 'eng_Latin'"):
         make_task(nllb, source_language="eng_Latin")
 

@@ -29,7 +29,7 @@ SIMPLE = {name: OptionType(kind=name) for name in ("bool", "int", "float", "str"
     "Mapping": OptionType(kind="dict"),
 }
 MAX_HOPS = 4  # an alias of an alias of an alias is enough
-MAX_CLASSES = 4  # a class and its bases
+MAX_CLASSES = 6  # a class and its bases
 NO_PARAMETERS = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
 
 

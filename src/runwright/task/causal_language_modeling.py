@@ -27,11 +27,6 @@ class Blocks(GeneratedTexts):
     prompts: Ragged | None = None  # [N] rows of int64 ids, empty where a block is not shown
     expected: Ragged | None = None  # the same, the tokens that follow
 
-    @property
-    def labelled(self) -> bool:
-        """Return True: a block has the losses of its tokens."""
-        return self.losses is not None
-
 
 class CausalLanguageModeling(GeneratingTask):
     """Cuts texts into blocks in which each token is predicted from those before it.

@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from torch import Tensor
 
 from runwright.errors import ConfigError
 from runwright.task.masking import cut_chunks, generator
-from runwright.task.sequence_to_sequence import DecoderTask, check_ends
+from runwright.task.sequence_to_sequence import check_ends, decoder_inputs
 from runwright.task.text import special_tokens
-from runwright.types import Example, Fraction, PositiveFloat, PositiveInt, Splits
+from runwright.task.token_losses import TargetTask
+from runwright.types import Batch, Example, Fraction, PositiveFloat, PositiveInt, Splits
 
 SENTINEL = "<extra_id_{}>"  # of T5's vocabularies, one for each span of a text
 
 
-class Denoising(DecoderTask):
+class Denoising(TargetTask):
     """Cuts texts into chunks, takes spans out anew in each epoch, and sums the losses of the target's tokens.
 
     What is taken out is a function of (data seed, epoch, chunk); in evaluation always the same. Spans (Raffel
@@ -26,6 +28,7 @@ class Denoising(DecoderTask):
     """
 
     problem = "target_tokens"
+    auto_class = "AutoModelForSeq2SeqLM"
     predicts_rows = False
     cuts_windows = True
 
@@ -131,6 +134,10 @@ class Denoising(DecoderTask):
                 f"T5's, add up to {names[-1]} to tokenizer.extra_tokens, or set task.objective=infilling"
             )
         return [vocabulary[name] for name in names]
+
+    def forward(self, model: Any, batch: Batch) -> Tensor:
+        """Losses of the M target tokens in nats, [M]."""
+        return self.target_losses(model, decoder_inputs(batch, model.config), batch)
 
 
 def _parts(total: int, number: int, chance: np.random.Generator) -> np.ndarray:

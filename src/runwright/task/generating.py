@@ -48,6 +48,7 @@ class GeneratingTask(TargetTask):
     problem = "texts"
     prediction_type = GeneratedTexts
     generates = True
+    forced_bos: int | None = None  # first token of every text of an encoder-decoder, as of its language
 
     @property
     def writer(self) -> Any:
@@ -66,10 +67,6 @@ class GeneratingTask(TargetTask):
         """What each row asks, to be shown beside the answer."""
         columns = [as_texts(rows[name][:]) for name in self.text_columns]
         return ["\n".join(texts) for texts in zip(*columns, strict=True)]
-
-    def forced_bos(self) -> int | None:
-        """The first token of every text of an encoder-decoder, such as that of its language."""
-        return None
 
     def evaluation_widths(self, widths: np.ndarray) -> np.ndarray:
         """With the new tokens of each of its texts."""
@@ -93,7 +90,7 @@ class GeneratingTask(TargetTask):
     ) -> Ragged:
         """The texts of each prompt of a batch as ids, END after each; `on_tokens` as `decode.generate`."""
         options: Any = {"strategy": self.strategy, "tokenizer": self.writer, "on_tokens": on_tokens}
-        options |= {"example_ids": batch["example_ids"].tolist(), "forced_bos": self.forced_bos()}
+        options |= {"example_ids": batch["example_ids"].tolist(), "forced_bos": self.forced_bos}
         texts = generate(model, *self.prompts(batch), **options)
         rows = [[token for ids in sequences for token in (*ids, END)] for sequences in texts]
         return Ragged.of(rows, dtype=np.int64)

@@ -55,7 +55,12 @@ class InstructionTuning(GeneratingTask):
         too_long: Literal["refuse", "drop", "cut_turns"],
     ) -> None:
         super().__init__(tokenizer, text_columns=(), max_length=max_length)
-        check_forms(forms)
+        for name, form in forms.items():
+            if {*form} != CHAT and not PAIR <= {*form} <= PAIR | {"input", "system"}:
+                expected = (
+                    "messages, role and content; or prompt, response, and where there are such input, system"
+                )
+                raise ConfigError(f"task.forms.{name}: given the keys {listed(form)}, expected {expected}")
         self.forms, self.roles, self.system = forms, roles, system
         self.opening: list[Message] = [{"role": "system", "content": system}] if system else []
         self.form: Form = {}  # of the first split
@@ -241,16 +246,6 @@ class InstructionTuning(GeneratingTask):
         """The tokens before the last answers, [B, L], and the mask that leaves out the rest."""
         mask = batch["attention_mask"]
         return batch["input_ids"], mask * (mask.cumsum(dim=1) <= batch["prompt_lengths"][:, None])
-
-
-def check_forms(forms: Mapping[str, Form]) -> None:
-    """Raise ConfigError for a form that is neither of messages nor of pairs."""
-    for name, form in forms.items():
-        if {*form} != CHAT and not PAIR <= {*form} <= PAIR | {"input", "system"}:
-            expected = (
-                "messages, role and content; or prompt, response, and where there are such input, system"
-            )
-            raise ConfigError(f"task.forms.{name}: given the keys {listed(form)}, expected {expected}")
 
 
 def chat_of(

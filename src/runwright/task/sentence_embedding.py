@@ -94,8 +94,22 @@ class SentenceEmbedding(Task):
 
     def model_files(self, model: Any) -> dict[str, str]:
         """Files with which sentence-transformers makes the same vectors."""
-        options: Any = {name: getattr(self, name) for name in self.learned}
-        return sentence_transformers_files(dimension=model.config.hidden_size, **options)
+        kinds = [("", "Transformer"), ("1_Pooling", "Pooling")]
+        kinds += [("2_Normalize", "Normalize")] * self.normalize
+        names = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}
+        files = {
+            "modules.json": [
+                {"idx": idx, "name": str(idx), "path": path, "type": f"sentence_transformers.models.{kind}"}
+                for idx, (path, kind) in enumerate(kinds)
+            ],
+            "sentence_bert_config.json": {"max_seq_length": self.max_length, "do_lower_case": False},
+            "1_Pooling/config.json": {
+                "word_embedding_dimension": model.config.hidden_size,
+                **{f"pooling_mode_{name}": how == self.pooling for how, name in names.items()},
+            },
+            **({"2_Normalize/config.json": {}} if self.normalize else {}),
+        }
+        return {path: json.dumps(content, indent=2) + "\n" for path, content in files.items()}
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[float] | None:
         """Scores of a split, 0 for `label_min` and 1 for `label_max`; None where there are none."""
@@ -259,27 +273,6 @@ def pool(states: Tensor, attention_mask: Tensor, *, how: Pooling) -> Tensor:
         return states.masked_fill(~mask[..., None], float("-inf")).amax(dim=1)
     weights = mask[..., None].to(states)
     return (states * weights).sum(dim=1) / weights.sum(dim=1)
-
-
-def sentence_transformers_files(
-    *, pooling: Pooling, normalize: bool, dimension: int, max_length: int
-) -> dict[str, str]:
-    """Files of sentence-transformers beside a model, as texts by path: it then gives the same vectors."""
-    kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), *([("2_Normalize", "Normalize")] * normalize)]
-    names = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}
-    files = {
-        "modules.json": [
-            {"idx": idx, "name": str(idx), "path": path, "type": f"sentence_transformers.models.{kind}"}
-            for idx, (path, kind) in enumerate(kinds)
-        ],
-        "sentence_bert_config.json": {"max_seq_length": max_length, "do_lower_case": False},
-        "1_Pooling/config.json": {
-            "word_embedding_dimension": dimension,
-            **{f"pooling_mode_{name}": how == pooling for how, name in names.items()},
-        },
-    }
-    texts = {path: json.dumps(content, indent=2) + "\n" for path, content in files.items()}
-    return texts | ({"2_Normalize/config.json": "{}\n"} if normalize else {})
 
 
 def in_batch_negatives(vectors: Tensor, *, scale: float, symmetric: bool) -> Tensor:

@@ -5,52 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from runwright.errors import ConfigError, DataError, did_you_mean
 from runwright.model.encoder_decoder import tokenizer_of
 from runwright.task.generating import GeneratingTask
 from runwright.task.labels import missing_column
 from runwright.task.text import IGNORED, as_texts, encode_texts, special_tokens
-from runwright.task.token_losses import TargetTask
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.types import Batch, Example, OpenFraction, PositiveInt, Splits
 
 WRAPPED = ("mbart", "plbart")  # architectures whose decoder starts with the last token of the target
 
 
-class DecoderTask(TargetTask):
-    """A task whose targets a decoder reads, which are `target_ids` of its examples."""
-
-    auto_class = "AutoModelForSeq2SeqLM"
-
-    def collate(self, examples: Sequence[Example]) -> Batch:
-        """With `labels` [B, T] int64, the target tokens, where the examples have some."""
-        batch = super().collate(examples)
-        if "target_ids" in examples[0]:
-            targets = [torch.tensor(example["target_ids"]) for example in examples]
-            labels = pad_sequence(targets, batch_first=True, padding_value=IGNORED)
-            length = self.pad_to(labels.shape[1], self.max_target_length)
-            batch["labels"] = F.pad(labels, (0, length - labels.shape[1]), value=IGNORED)
-        return batch
-
-    def forward(self, model: Any, batch: Batch) -> Tensor:
-        """Losses of the M target tokens in nats, [M]."""
-        inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-        inputs["decoder_input_ids"] = shifted_right(batch["labels"], model.config)
-        return self.target_losses(model, inputs, batch)
-
-
-class SequenceToSequence(DecoderTask, GeneratingTask):
+class SequenceToSequence(GeneratingTask):
     """Encodes source and target, sums the losses of the target's tokens, and writes texts to evaluate.
 
     The target may be a list of references: the first is trained on and gives the loss, metrics compare with
     all of them. The count is the number of target tokens, with or without label smoothing.
     """
+
+    auto_class = "AutoModelForSeq2SeqLM"
 
     def __init__(
         self,
@@ -77,23 +53,20 @@ class SequenceToSequence(DecoderTask, GeneratingTask):
         self.targets: Any = tokenizer if target_tokenizer is None else tokenizer_of(target_tokenizer)
         ends = [] if self.targets is tokenizer else [self.targets.eos_token_id]
         self.end: list[int] = [] if special_tokens(self.targets)[1] or ends == [None] else ends
-        for name, code in (("source", source_language), ("target", target_language)):
-            self._set_language(name, code)
+        for side, attribute, code in (
+            ("source", "src_lang", source_language),
+            ("target", "tgt_lang", target_language),
+        ):
+            if code is not None and not hasattr(tokenizer, attribute):
+                raise ConfigError(
+                    f"task.{side}_language: {type(tokenizer).__name__} has no codes of languages; set it to "
+                    "null, and say what to do in task.prefix"
+                )
+            if code is not None:
+                _token_id(tokenizer, code, f"{side}_language")
+                setattr(tokenizer, attribute, code)
         first = target_language if forced_first_token is None else forced_first_token
-        self.first_token = None if first is None else _token_id(tokenizer, first, "forced_first_token")
-
-    def _set_language(self, side: str, code: str | None) -> None:
-        """Let the tokenizer put the code of a language at its texts; raises ConfigError where it has none."""
-        if code is None:
-            return
-        attribute = {"source": "src_lang", "target": "tgt_lang"}[side]
-        if not hasattr(self.tokenizer, attribute):
-            raise ConfigError(
-                f"task.{side}_language: {type(self.tokenizer).__name__} has no codes of languages; set it to "
-                "null, and say what to do in task.prefix"
-            )
-        _token_id(self.tokenizer, code, f"{side}_language")
-        setattr(self.tokenizer, attribute, code)
+        self.forced_bos = None if first is None else _token_id(tokenizer, first, "forced_first_token")
 
     @property
     def writer(self) -> Any:
@@ -146,8 +119,9 @@ class SequenceToSequence(DecoderTask, GeneratingTask):
         """The tokenizer as it cuts targets, which some languages and vocabularies differ in."""
         return self.targets(text_target=texts, **options)
 
-    def forced_bos(self) -> int | None:
-        return self.first_token
+    def forward(self, model: Any, batch: Batch) -> Tensor:
+        """Losses of the M target tokens in nats, [M]."""
+        return self.target_losses(model, decoder_inputs(batch, model.config), batch)
 
 
 def check_ends(tokenizer: Any, *, ends: Sequence[int]) -> None:
@@ -159,6 +133,12 @@ def check_ends(tokenizer: Any, *, ends: Sequence[int]) -> None:
         )
     if tokenizer.padding_side != "right":
         raise ConfigError("tokenizer.padding_side: given left, expected right: encoders count from there")
+
+
+def decoder_inputs(batch: Batch, config: Any) -> Batch:
+    """The arguments of an encoder-decoder whose targets are the labels of a batch."""
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    return inputs | {"decoder_input_ids": shifted_right(batch["labels"], config)}
 
 
 def shifted_right(labels: Tensor, config: Any) -> Tensor:

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from runwright.model.parameters import without_adapters
 from runwright.task.base import Task, at_least_float32
@@ -33,6 +34,16 @@ class TargetTask(Task):
 
     prediction_type = PerExample
     label_smoothing = 0.0
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """With `labels` [B, T] int64, the `target_ids` of the examples, where they have some."""
+        batch = super().collate(examples)
+        if "target_ids" in examples[0]:
+            targets = [torch.tensor(example["target_ids"]) for example in examples]
+            labels = pad_sequence(targets, batch_first=True, padding_value=IGNORED)
+            length = self.pad_to(labels.shape[1], self.max_target_length)
+            batch["labels"] = F.pad(labels, (0, length - labels.shape[1]), value=IGNORED)
+        return batch
 
     def count(self, examples: Sequence[Example]) -> float:
         return num_targets(examples)

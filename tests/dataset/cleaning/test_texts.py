@@ -9,7 +9,6 @@ from runwright.dataset.cleaning.texts import (
     DropEmpty,
     DropValues,
     FilterLength,
-    JoinIndicators,
     LowerCase,
     NormalizeUnicode,
     RemoveStopWords,
@@ -75,12 +74,6 @@ def test_duplicates_within_train_keep_the_first_and_evaluation_splits_stay_whole
     assert {split: rows["n"][:] for split, rows in result.items()} == {"train": [0, 1, 2, 3], "test": [4, 5]}
 
 
-def test_indicator_columns_become_one_label_column():
-    rows = Dataset.from_dict({"toxic": [1, 0, 1], "threat": [0, 0, 1]})
-    step = JoinIndicators(columns=["toxic", "threat"], into="label", separator=",")
-    assert step({"train": rows})["train"]["label"][:] == ["toxic", "", "toxic,threat"]
-
-
 def test_stop_words_come_from_a_file_too(write):
     step = RemoveStopWords(columns=TEXT, words=[], path=write("stop.txt", "a\n\nthe\n"))
     assert cleaned(step, ["a b the c"]) == ["b c"]
@@ -135,20 +128,6 @@ def test_values_to_drop_are_compared_as_they_are_written():
     numbers = {"train": Dataset.from_dict({"a": [1, 2, None]})}
     assert DropValues(column="a", values=[1])(texts)["train"]["a"][:] == ["2", None]
     assert DropValues(column="a", values=["1", None])(numbers)["train"]["a"][:] == [2]
-
-
-@pytest.mark.parametrize("value", [-1, 2, None])
-def test_an_indicator_that_is_neither_set_nor_not_is_named(value):
-    step = JoinIndicators(columns=["x", "y"], into="label", separator=",")
-    rows = {"train": Dataset.from_dict({"x": [1, 0], "y": [0, value]})}
-    with pytest.raises(DataError, match=r"row 1, column 'y': expected 1 or 0"):
-        step(rows)
-
-
-def test_indicators_may_be_texts():
-    step = JoinIndicators(columns=["x", "y"], into="label", separator=",")
-    rows = {"train": Dataset.from_dict({"x": ["1", "false"], "y": ["True", "0"]})}
-    assert step(rows)["train"]["label"][:] == ["x,y", ""]
 
 
 def test_numbers_and_words_have_a_length_too():

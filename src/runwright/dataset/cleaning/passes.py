@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from datasets.table import MemoryMappedTable
 
 from runwright import store
 from runwright.dataset.checks import missing_column, row_error
-from runwright.dataset.fingerprint import column_chunks, row_keys
+from runwright.dataset.fingerprint import column_chunks
 from runwright.dataset.readers.raw import readers_code
 from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
@@ -91,17 +91,15 @@ class TextStep(Step):
 
     def change_split(self, rows: Dataset, columns: list[str], split: str, /) -> Dataset:
         for column in columns:
-            if getattr(rows.features[column], "dtype", None) not in {"string", "large_string"}:
+            dtype = getattr(rows.features[column], "dtype", "")
+            if dtype not in {"string", "large_string"}:
                 problem = "a cleaning step for text cannot change this"
                 raise row_error(problem, rows, 0, split=split, column=column)
+            rows = new_values(rows, [column], column, self._changed, kind=dtype, key=self.key)
+        return rows
 
-        def change_batch(*batch: list[str | None]) -> dict[str, list[str | None]]:
-            changed = [[None if text is None else self.change(text) for text in texts] for texts in batch]
-            return dict(zip(columns, changed, strict=True))
-
-        options: Any = {"batched": True, "features": rows.features, "input_columns": columns}
-        options["new_fingerprint"] = fingerprint(rows, columns, self.key)
-        return rows.map(change_batch, **options, num_proc=_processes_for(rows))
+    def _changed(self, text: str | None, _: int) -> str | None:
+        return None if text is None else self.change(text)
 
 
 def lines_of_file(path: str, name: str) -> list[str]:
@@ -148,41 +146,6 @@ def new_values(
         num_proc=_processes_for(rows),
         new_fingerprint=fingerprint(rows, [*columns, into], key),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RepeatFilter:
-    """A step that drops rows with the same key: all but the first in splits named in `within`.
-
-    With `across`, train also loses the rows whose key an evaluation split has, so that those stay as
-    published and unseen. A split without the columns stays whole.
-    """
-
-    columns: list[str]
-    within: list[str]
-    across: bool
-
-    def keys(self, rows: Dataset) -> Iterator[bytes]:
-        """A key of each row; rows with the same key are repeats."""
-        return row_keys(rows, self.columns)
-
-    def __call__(self, splits: Splits) -> Splits:
-        require_columns_somewhere(splits, self.columns)
-        require_splits(splits, self.within, option="within")
-        keyed = {split: rows for split, rows in splits.items() if set(self.columns) <= set(rows.column_names)}
-        others = [split for split in keyed if split != "train"] if self.across else []
-        held_out = {key for split in others for key in self.keys(keyed[split])}
-        result = dict(splits)
-        for split, rows in keyed.items():
-            seen = set(held_out) if split == "train" else set()
-            positions = []
-            for position, key in enumerate(self.keys(rows)):
-                if key not in seen:
-                    positions.append(position)
-                    seen |= {key} if split in self.within else set()
-            if len(positions) < len(rows):
-                result[split] = take(rows, positions)
-        return result
 
 
 def require_splits(splits: Splits, names: Sequence[str], *, option: str) -> None:

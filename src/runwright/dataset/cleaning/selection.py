@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,8 @@ from datasets import Dataset, Value
 
 from runwright.dataset.checks import missing_column, row_error
 from runwright.dataset.cleaning.columns import as_text
-from runwright.dataset.cleaning.passes import RepeatFilter, RowFilter, Step, require_splits, take
+from runwright.dataset.cleaning.passes import RowFilter, Step, require_splits, take
+from runwright.dataset.cleaning.texts import DropDuplicates, DropValues
 from runwright.dataset.fingerprint import bare, column_chunks, row_keys, row_numbers
 from runwright.dataset.load import random_order
 from runwright.types import PositiveInt, Splits
@@ -22,19 +22,11 @@ from runwright.types import PositiveInt, Splits
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
 
 
-@dataclass(frozen=True, kw_only=True)
-class KeepValues(RowFilter):
+class KeepValues(DropValues):
     """Rows whose `column` holds one of `values` are kept; numbers are compared as they are written."""
 
-    column: str
-    values: list[Any]
-
     def keeps(self, value: Any) -> bool:
-        return as_text(value) in self._texts
-
-    @cached_property
-    def _texts(self) -> frozenset[str]:
-        return frozenset(map(as_text, self.values))
+        return not super().keeps(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +62,7 @@ class FilterPattern(RowFilter):
         return (value is not None and re.search(self.pattern, as_text(value)) is not None) == self.keep
 
 
-class DropNearDuplicates(RepeatFilter):
+class DropNearDuplicates(DropDuplicates):
     """As DropDuplicates, but texts are the same where their letters and digits are, in whatever case.
 
     White space, punctuation, accents written in another way and full-width letters make no difference.

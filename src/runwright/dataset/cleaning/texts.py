@@ -9,26 +9,25 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 from datasets import Dataset
 
-from runwright.dataset.checks import row_error
-from runwright.dataset.cleaning.columns import as_truth, text_of
+from runwright.dataset.cleaning.columns import as_text, text_of
 from runwright.dataset.cleaning.passes import (
-    RepeatFilter,
     RowFilter,
-    Step,
     TextStep,
     lines_of_file,
-    new_values,
+    require_columns_somewhere,
+    require_splits,
+    take,
 )
-from runwright.dataset.cleaning.selection import KeepValues
+from runwright.dataset.fingerprint import row_keys
 from runwright.errors import ConfigError, DataError
-from runwright.types import NonNegativeInt
+from runwright.types import NonNegativeInt, Splits
 
 _TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
 _UNSEEN = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
@@ -181,29 +180,6 @@ def replacer(pairs: dict[str, str]) -> Callable[[str], str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JoinIndicators(Step):
-    """A new column `into` with the names of those columns that hold 1 or true, joined by `separator`."""
-
-    columns: list[str]
-    into: str
-    separator: str
-
-    def change_split(self, rows: Dataset, columns: list[str], split: str, /) -> Dataset:
-        def join(*row: Any) -> str:
-            *values, position = row
-            names = []
-            for name, value in zip(columns, values, strict=True):
-                try:
-                    names += [name] if as_truth(value) else []
-                except KeyError:
-                    problem = f"expected 1 or 0, true or false, given {value!r}; put MapValues before it"
-                    raise row_error(problem, rows, position, split=split, column=name) from None
-            return self.separator.join(names)
-
-        return new_values(rows, columns, self.into, join, kind="string", key=self.key)
-
-
-@dataclass(frozen=True, kw_only=True)
 class DropEmpty(RowFilter):
     """Rows in which any of these columns is null, NaN, blank or an empty list are dropped, not 0 or false."""
 
@@ -229,16 +205,52 @@ class FilterLength(RowFilter):
         return self.min <= length and (self.max is None or length <= self.max)
 
 
-class DropValues(KeepValues):
+@dataclass(frozen=True, kw_only=True)
+class DropValues(RowFilter):
     """Rows whose `column` holds one of `values` are dropped; compared as they are written, null too."""
 
+    column: str
+    values: list[Any]
+
     def keeps(self, value: Any) -> bool:
-        return not super().keeps(value)
+        return as_text(value) not in self._texts
+
+    @cached_property
+    def _texts(self) -> frozenset[str]:
+        return frozenset(map(as_text, self.values))
 
 
-class DropDuplicates(RepeatFilter):
+@dataclass(frozen=True, kw_only=True)
+class DropDuplicates:
     """Of rows with the same values in these columns, splits named in `within` keep the first.
 
     With `across`, train also loses the rows whose values an evaluation split has, so that those stay as
-    published and unseen. Put it after the steps that change text; rows held out later cannot overlap then.
+    published and unseen. Put it after the steps that change text; rows held out later cannot overlap then. A
+    split without the columns stays whole.
     """
+
+    columns: list[str]
+    within: list[str]
+    across: bool
+
+    def keys(self, rows: Dataset) -> Iterator[bytes]:
+        """A key of each row; rows with the same key are repeats."""
+        return row_keys(rows, self.columns)
+
+    def __call__(self, splits: Splits) -> Splits:
+        require_columns_somewhere(splits, self.columns)
+        require_splits(splits, self.within, option="within")
+        keyed = {split: rows for split, rows in splits.items() if set(self.columns) <= set(rows.column_names)}
+        others = [split for split in keyed if split != "train"] if self.across else []
+        held_out = {key for split in others for key in self.keys(keyed[split])}
+        result = dict(splits)
+        for split, rows in keyed.items():
+            seen = set(held_out) if split == "train" else set()
+            positions = []
+            for position, key in enumerate(self.keys(rows)):
+                if key not in seen:
+                    positions.append(position)
+                    seen |= {key} if split in self.within else set()
+            if len(positions) < len(rows):
+                result[split] = take(rows, positions)
+        return result
