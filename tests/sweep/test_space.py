@@ -8,6 +8,8 @@ import optuna
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from runwright.config.folders import find_conf_folders
+from runwright.config.loading import config_loader
 from runwright.errors import ConfigError
 from runwright.sweep.space import Space, pairs, read_space
 
@@ -110,6 +112,20 @@ def test_examples_show_every_value_and_both_ends_beside_the_first_ones() -> None
     assert list(space.examples()) == [
         ["a=x", "b=0.0"], ["a=y", "b=0.0", "m=5"], ["a=x", "b=1.0"], ["a=y", "b=0.0", "m=6"],
     ]  # fmt: skip
+
+
+def test_an_axis_may_be_all_options_of_a_group() -> None:
+    folders = find_conf_folders()
+    space = read_space(["optimizer=glob(*)"], {}, loader=config_loader(folders))
+    assert space.axes[0].values() == sorted(folders.options("optimizer"))
+
+
+def test_examples_leave_out_what_constraints_refuse_and_find_a_wrong_one() -> None:
+    params = {"a.b": "choice(1, 2, 3)", "name": "choice(x, y)"}
+    space = read_space([], params, constraints=["a.b != 2"])
+    assert list(space.examples()) == [["a.b=1", "name=x"], ["a.b=3", "name=x"], ["a.b=1", "name=y"]]
+    with pytest.raises(ConfigError, match=r"constraints: given 'a.c < 1' .*, expected numbers and keys"):
+        list(read_space([], params, constraints=["a.c < 1"]).examples())
 
 
 @pytest.mark.parametrize(
