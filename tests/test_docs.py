@@ -101,6 +101,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name, content in written.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8")
+    (folder / "my_metric").mkdir()  # that a reader has already
+    (folder / "my_metric" / "my_metric.py").touch()
     read_source.cache_clear()
     yield folder
     read_source.cache_clear()
@@ -136,6 +138,7 @@ def test_a_command_is_right(words: list[str], project: Path) -> None:
     if getattr(args, "multirun", False):
         _check_all(overrides, find_conf_folders(), allow_shadow=False)
         return
+    grant(trust_remote_code=getattr(args, "trust_remote_code", False))
     for words_to_compose in composed_by(name, args, overrides):
         assert not [str(mistake) for mistake in all_mistakes(compose(words_to_compose))]
 

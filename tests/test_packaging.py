@@ -58,7 +58,7 @@ def test_the_wheel_holds_nothing_else(contents: set[str]) -> None:
     known = (".py", ".yaml", ".template", "py.typed", "page/charts.js", "page/style.css", "page/page.html")
     strange = {name for name in contents if not name.endswith(known) and ".dist-info/" not in name}
     assert not strange
-    assert {name.partition("/")[0].partition("-")[0] for name in contents} == {"runwright"}
+    assert {name.partition("/")[0].partition("-")[0] for name in contents} == {"hydra_plugins", "runwright"}
 
 
 def test_the_wheel_carries_the_licence_and_the_command(repository: Path, wheel: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runwright.tracker.console import ConsoleTracker
+    from runwright.tracker.console import JournalTracker
     from runwright.types import Tracker
 
 
@@ -149,12 +149,12 @@ def run_loop(
     return seconds, stepper.model
 
 
-def journal_only(folder: Path) -> ConsoleTracker:
+def journal_only(folder: Path) -> JournalTracker:
     """A started tracker that writes the journal, logs no line and has no store."""
-    from runwright.tracker.console import ConsoleTracker
+    from runwright.tracker.console import JournalTracker
     from runwright.types import RunInfo
 
-    tracker = ConsoleTracker(interval_seconds=1e9, system_every_seconds=None)
+    tracker = JournalTracker(system_every_seconds=None)
     tracker.start(RunInfo(run_id="0", name="benchmark", folder=folder, config={}, overrides=()))
     return tracker
 

@@ -86,7 +86,9 @@ def serve(uri: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout
-            address = re.findall(r"http://\S+", process.stdout.readline())[0]
+            (address,) = re.findall(
+                r"open (http://[^/]+)", process.stdout.readline() + process.stdout.readline()
+            )
             until = time.monotonic() + CONNECT_SECONDS
             while probe(Store(uri=address, artifacts=None), timeout_seconds=2):
                 if process.poll() is not None or time.monotonic() > until:

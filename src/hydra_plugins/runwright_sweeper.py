@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
 from runwright.errors import ConfigError
-from runwright.store import write_json
+from runwright.store import flatten, write_json
 from runwright.sweep.options import SweeperConf
 from runwright.sweep.space import Space, read_space
 
@@ -21,7 +20,7 @@ class RunwrightSweeper(Sweeper):
     """The sweeper; its options are those of `SweeperConf`."""
 
     def __init__(self, **options: Any) -> None:
-        self.options = SweeperConf(**{name: _plain(value) for name, value in options.items()})
+        self.options = SweeperConf(**options)
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         self.config, self.hydra_context, self.task_function = config, hydra_context, task_function
@@ -36,55 +35,47 @@ class RunwrightSweeper(Sweeper):
 
         options = self.options
         assert self.config is not None
+        assert self.hydra_context is not None
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         space = read_space(
-            arguments, options.params, conditions=options.when, constraints=options.constraints
+            arguments,
+            options.params,
+            conditions=options.when,
+            constraints=options.constraints,
+            loader=self.hydra_context.config_loader,
         )
         if not space.axes:
             raise ConfigError(
                 "hydra.sweeper.params: given nothing to vary, expected key=choice(…) or interval(…)"
             )
-        directions = [options.direction] if isinstance(options.direction, str) else list(options.direction)
-        if len(directions) > 1 and options.pruner != "none":
+        for name in ("n_trials", "n_jobs", "max_failures", "trial_minutes"):
+            if (number := getattr(options, name)) is not None and number <= 0:
+                raise ConfigError(f"hydra.sweeper.{name}: given {number}, expected more than 0")
+        if not isinstance(options.direction, str) and options.direction[1:] and options.pruner != "none":
             raise ConfigError("pruner: given one with several objectives, expected pruner=none")
-        address = studies.Address(
-            name=options.study_name or folder.name,
-            storage=options.storage or str(folder.resolve() / studies.JOURNAL),
-            **{name: getattr(options, name) for name in ("sampler", "sampler_options", "pruner")},
-            **{name: getattr(options, name) for name in ("pruner_options", "seed")},
-        )
-        self.study = studies.open_study(address, directions=directions)
+        options.study_name = options.study_name or folder.name
+        options.storage = options.storage or str(folder.resolve() / studies.JOURNAL)
+        self.study = studies.open_study(options)
         studies.settle_identity(self.study, self._identity(space), allow_changes=options.allow_changes)
-        grid = list(space.grid()) if options.sampler == "grid" else []
+        grid = space.grid() if options.sampler == "grid" else []
         budget = min(options.n_trials or len(grid), len(grid)) if grid else options.n_trials or 20
-        studies.enqueue(self.study, [*options.first, *grid])
-        write_json(folder / "sweep.json", {"name": address.name, "n_trials": budget})
-        Driver(self, space=space, address=address, folder=folder, budget=budget).run()
+        for params in [*map(space.parameters, options.first), *grid]:  # each once for the life of the study
+            self.study.enqueue_trial(params, skip_if_exists=True)
+        write_json(folder / "sweep.json", {"name": options.study_name, "n_trials": budget})
+        Driver(self, space=space, folder=folder, budget=budget).run()
         best = studies.best_trials(self.study)
         return {"best": [trial.number for trial in best], "values": [trial.values for trial in best]}
 
     def _identity(self, space: Space) -> dict[str, Any]:
         """What makes trials comparable: axes, fixed values, and the configuration below them."""
         config: Any = OmegaConf.to_container(self.config, resolve=False)
-        leaves = dict(_leaves({key: value for key, value in config.items() if key != "hydra"}))
-        ignored = tuple(self.options.not_compared)
-        leaves = {k: v for k, v in leaves.items() if not f"{k}.".startswith(tuple(f"{i}." for i in ignored))}
-        fixed = [text for text in space.fixed if not text.lstrip("+").startswith(ignored or "\0")]
+        ignored = tuple(f"{key}." for key in ("hydra", *self.options.not_compared))
+        leaves = {k: v for k, v in flatten(config).items() if not f"{k}.".startswith(ignored)}
+        prefixes = tuple(self.options.not_compared) or "\0"
+        fixed = [text for text in space.fixed if not text.lstrip("+").startswith(prefixes)]
         axes = {f"axis {axis.name}": repr(axis) for axis in space.axes}
         return {**leaves, **axes, "fixed": sorted(fixed), "direction": self.options.direction}
-
-
-def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for name, inner in value.items():
-            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
-    else:
-        yield key, value
-
-
-def _plain(value: Any) -> Any:
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="runwright", node=SweeperConf, provider="runwright")

@@ -69,8 +69,10 @@ def run(
 def _overrides_of(data: Any) -> list[str]:
     if data is None:
         return []
-    files = {split: str(file).replace("'", "\\'") for split, file in keep_rows(data).items()}
-    return ["dataset=parquet", *(f"++dataset.source.files.{split}='{file}'" for split, file in files.items())]
+    from runwright.config.overrides import quoted
+
+    files = {split: quoted(str(file)) for split, file in keep_rows(data).items()}
+    return ["dataset=parquet", *(f"++dataset.source.files.{split}={file}" for split, file in files.items())]
 
 
 def evaluate(
@@ -89,7 +91,7 @@ def evaluate(
     from runwright.inference.evaluate import evaluate_run
     from runwright.inference.named import Named, find_model
 
-    source = find_model(str(run), asked=Named(name=str(run), task=task))
+    source = find_model(Named(name=str(run), task=task))
     return evaluate_run(source, overrides, splits=splits, logits=logits)
 
 
@@ -111,8 +113,7 @@ def predict(
     from runwright.inference.named import Named, find_model
     from runwright.inference.records import as_records
 
-    source = find_model(str(run), asked=Named(name=str(run), task=task))
-    finished = open_model(source, overrides=overrides)
+    finished = open_model(find_model(Named(name=str(run), task=task)), overrides=overrides)
     checked = as_records(records, choose_columns(finished))
     predictions = list(predict_records(finished, checked, all_scores=all_scores))
     return PredictResult(predictions=predictions, speed=finished.speed)

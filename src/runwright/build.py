@@ -18,7 +18,7 @@ import torch
 
 from runwright.config.options import TARGET, metric_nodes
 from runwright.config.targets import code_of, instantiate
-from runwright.dataset.checks import Kind, naming_rows, require_columns, special_token_note
+from runwright.dataset.checks import Kind, missing_column, naming_rows, require_columns, special_token_note
 from runwright.dataset.examples import EncodedStream, PreparedExamples, prepare_examples
 from runwright.dataset.first_look import SplitLook, look_at, warnings_of
 from runwright.dataset.load import LoadedData
@@ -31,9 +31,9 @@ from runwright.metric.evaluate_adapter import check_modules, module_notes
 from runwright.metric.texts import signature_notes
 from runwright.report.progress import Progress
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
-from runwright.tokenizer.texts import BATCH, RunTexts
+from runwright.tokenizer.texts import BATCH, Corpus, corpus_of_files, corpus_of_rows
 from runwright.tokenizer.trained import TOKENIZER_FOLDER, is_trained, stand_in, trained_tokenizer
-from runwright.trainer.batches import Batches, BatchOrder, Cut, derive_seed
+from runwright.trainer.batches import Batches, Cut, derive_seed
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.processes import set_threads, start_ranks
 from runwright.trainer.ranks import Ranks
@@ -70,33 +70,34 @@ def build_tokenizer(config: Config, data: LoadedData, *, run_folder: Path | None
     node = config["tokenizer"]
     if not is_trained(node):
         return instantiate(node, group="tokenizer", key="tokenizer")
-    return trained_tokenizer(
-        node, texts_of(config, data), run_folder=run_folder and run_folder / TOKENIZER_FOLDER
-    )
+    folder = run_folder and run_folder / TOKENIZER_FOLDER
+    return trained_tokenizer(node, partial(texts_of, config, data), run_folder=folder)
 
 
-def texts_of(config: Config, data: LoadedData) -> RunTexts:
-    """The training rows and the task's text columns, to train a tokenizer on."""
-    stream = data.stream
+def texts_of(config: Config, data: LoadedData | None = None) -> Corpus:
+    """The texts to train a tokenizer on: those of its files, else of its columns, else of the task's."""
+    if (files := config["tokenizer"].get("files")) is not None:
+        return corpus_of_files(files)
+    data = data or load_data(config)
+    stream, rows = data.stream, _rows_to_fit(data)["train"]
 
     def tables() -> Iterable[Any]:
         if stream is None:
             return [data.splits["train"]]
         return (block.rows for block in stream.blocks(Place(), repeat(BATCH)))
 
-    task = build_task(config, stand_in())
-    rows = _rows_to_fit(data)["train"]
-    names, left_out = [name for name in rows.column_names if name != ROW_ID], left_out_of(rows)
-    columns = task.row_texts or task.texts_in([*names, *left_out])
-    for column in left_out.keys() & {*columns}:
-        raise left_out[column]
-    return RunTexts(
-        tables=tables,
-        column_names=names,
-        columns=columns,
-        options=column_options(config),
-        fingerprint=data.fingerprints["train"],
-    )
+    columns, options = config["tokenizer"].get("columns"), column_options(config)
+    if columns is None:
+        task = build_task(config, stand_in())
+        names = [name for name in rows.column_names if name != ROW_ID]
+        columns = task.row_texts or task.texts_in([*names, *left_out_of(rows)])
+    for column in columns:
+        if column not in rows.column_names:
+            option = options.get(column, "tokenizer.columns")
+            raise missing_column(column, rows, split="train", option=option)
+    if not columns:
+        raise ConfigError("tokenizer.columns: given [], expected at least one column, or null")
+    return corpus_of_rows(tables, columns, fingerprint=data.fingerprints["train"])
 
 
 def column_options(config: Config) -> dict[str, str]:
@@ -338,5 +339,4 @@ def build_batches(
             ranks=ranks,
         )
     examples = prepared.examples["train"]
-    order = BatchOrder(len(examples), batch_size=options.batch_size, seed=seed)
-    return Batches(examples, prepared.task, order=order, cut=cut, ranks=ranks)
+    return Batches(examples, prepared.task, batch_size=options.batch_size, seed=seed, cut=cut, ranks=ranks)

@@ -7,7 +7,7 @@ Shape letters: B batch, L sequence length, D hidden, H heads, V vocabulary, C cl
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
@@ -202,8 +202,6 @@ class RunInfo:
     overrides: tuple[str, ...]
     start_time: float | None = None  # seconds since 1970
     sweep: str | None = None  # identity of the multirun that it is a job of
-    # Folders of runs of the same output_dir that have ended, whenever it is asked.
-    ended_runs: Callable[[], Iterable[Path]] = tuple
 
 
 class Tracker(Protocol):
@@ -221,18 +219,14 @@ class Tracker(Protocol):
 
     def log_tags(self, tags: Mapping[str, str]) -> None: ...
 
-    def log_inputs(self, inputs: Sequence[Mapping[str, Any]]) -> None:
-        """Data sets that the run reads: name, digest, source, profile and context (the split) of each."""
-        ...
-
     def sync(self) -> int:
         """Put what was recorded on the disk."""
         ...
 
     def log_model(self, path: Path, *, about: Mapping[str, Any]) -> None: ...
 
-    def log_artifact(self, path: Path, *, folder: str = "") -> None:
-        """Keep a file or a folder of the run; `folder` is where in the artifact store."""
+    def log_artifact(self, path: Path) -> None:
+        """Keep a file or a folder of the run's folder."""
         ...
 
     def finish(self, status: str) -> None:
@@ -249,7 +243,7 @@ HYPOTHESIS = "This text is about {}."
 class Hypotheses:
     """Classes that a run of pairs is asked for, and the sentence that says one of a text."""
 
-    labels: tuple[str, ...]  # empty: those of the data
+    labels: tuple[str, ...]
     template: str  # {} stands for the class
     multi_label: bool
 

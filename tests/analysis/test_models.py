@@ -72,7 +72,7 @@ def test_the_model_of_a_training_has_its_new_and_frozen_weights(
 
 
 @pytest.mark.slow
-def test_the_model_of_a_run_is_shown_with_what_its_log_said(
+def test_the_model_of_a_run_is_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -84,7 +84,6 @@ def test_the_model_of_a_run_is_shown_with_what_its_log_said(
     assert main(["show", "model", "latest", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["model"] == "BertForSequenceClassification"  # the adapters are merged into it
-    assert any("74,498 of them trainable" in note for note in report["notes"])
 
 
 @pytest.mark.parametrize(
@@ -92,7 +91,7 @@ def test_the_model_of_a_run_is_shown_with_what_its_log_said(
     [
         (["latest"], "no runs in outputs yet"),
         (["./nowhere"], "does not exist"),
-        (["empty"], "no model can be read from there"),
+        (["empty"], "cannot load .empty.: Unrecognized model"),
         (["empty", "seed=1"], "given an override beside 'empty'"),
         (["seed=x"], "a whole number"),
     ],

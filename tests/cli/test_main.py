@@ -81,9 +81,9 @@ def test_an_unknown_option_is_answered_with_the_nearest(capsys: pytest.CaptureFi
     [
         (["train", "--experiment", "vader"], "an override has no dashes: experiment=vader"),
         (["train", "--dataset=a.csv"], "an override has no dashes: dataset=a.csv"),
-        (["train", "--learning-rate", "--batch-size"], "an override has no dashes: optimizer.lr=<value>"),
+        (["train", "--learning-rate", "--batch-size"], "an override has no dashes: learning_rate=<value>"),
         (["train", "--optimizer.lr", "seed=1"], "an override has no dashes: optimizer.lr=<value>"),
-        (["train", "-lr", "1e-4"], "an override has no dashes: optimizer.lr=1e-4"),
+        (["train", "-lr", "1e-4"], "an override has no dashes: lr=1e-4"),
         (["train", "–resume", "latest"], "whose dash is not a hyphen; write --resume"),
         (["predict", "latest", "—file", "x"], "whose dash is not a hyphen; write --file"),
         (["train", "–m", "seed=1,2"], "whose dash is not a hyphen; write -m"),

@@ -102,9 +102,9 @@ def test_a_local_tokenizer_is_opened(tmp_path: Path, capsys: pytest.CaptureFixtu
     [
         (
             ["task=translation", "metric=[chrf]", *MAX, *BERT],
-            "has no AutoModelForSeq2SeqLM of a BertConfig",
+            "for this kind of AutoModel: AutoModelForSeq2SeqLM",
         ),
-        (["task=masked_language_modeling", *LOSS, *T5], "has no AutoModelForMaskedLM of a T5Config"),
+        (["task=masked_language_modeling", *LOSS, *T5], "for this kind of AutoModel: AutoModelForMaskedLM"),
         (
             ["task=causal_language_modeling", *LOSS, *BERT],
             "BertLMHeadModel is an encoder and sees",

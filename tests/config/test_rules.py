@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runwright.config.rules.makers import Rule, at_most, at_most_one, check_rules, distinct
 from runwright.config.rules.table import RULES
-from runwright.config.rules.task import FAMILIES_WITHOUT, tokenizer_has_the_tokens
 from runwright.errors import Mistake
-from runwright.tokenizer.trained import FAMILIES
 
 ANYTHING: list[Any] = [
     None, True, 0, -1.5, "", "tune", "loss", [], [[1]], ["a", 2, "byte_level"], {}, {"a": None, "b": [{}]},
@@ -59,39 +55,6 @@ def test_zero_and_null_are_not_set() -> None:
     assert check_rules([rule], {"a": 0, "b": 2}, []) == []
     (mistake,) = check_rules([rule], {"a": [], "b": 2}, [])
     assert str(mistake) == "b: given a=[] and b=2, expected at most one of them; set the other to null"
-
-
-@pytest.mark.parametrize(
-    ("files", "needed", "lacking"),
-    [
-        ({}, {}, ["pad or eos", "mask"]),  # a bare tokenizer.json
-        ({}, {"pad": "a", "mask": "b"}, []),
-        ({"config.json": {}}, {}, []),  # the class follows from the model's architecture
-        ({"tokenizer_config.json": {"tokenizer_class": "BertTokenizer"}}, {}, []),  # with tokens of its own
-        ({"tokenizer_config.json": {"tokenizer_class": "TokenizersBackend", "eos_token": "a"}}, {}, ["mask"]),
-        (
-            {"tokenizer_config.json": {"eos_token": "a"}, "special_tokens_map.json": {"mask_token": "b"}},
-            {},
-            [],
-        ),
-        ({"tokenizer_config.json": "{broken"}, {}, []),
-    ],
-)
-def test_a_token_that_a_task_needs_is_looked_for_in_the_files_of_a_tokenizer(
-    files: dict[str, Any], needed: dict[str, str], lacking: list[str], tmp_path: Path
-) -> None:
-    for name, content in {"tokenizer.json": {}, **files}.items():
-        (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
-    target = "runwright.task.masked_language_modeling.MaskedLanguageModeling"
-    mistakes = list(tokenizer_has_the_tokens(str(tmp_path), needed, None, target))
-    assert len(mistakes) == len(lacking)
-    for mistake, roles in zip(mistakes, lacking, strict=True):
-        assert f"was saved without a {roles} token" in str(mistake)
-
-
-def test_families_without_a_token_are_those_that_have_none() -> None:
-    for role, names in FAMILIES_WITHOUT.items():
-        assert {*names} == {name for name, family in FAMILIES.items() if role not in family.roles}
 
 
 @pytest.mark.parametrize("name", ["", "@a", "a/b", "a@", "a@b@c", "it's", "a@latest", "a@v2"])

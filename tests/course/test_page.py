@@ -180,7 +180,7 @@ def test_every_expectation_belongs_to_an_exercise() -> None:
 @pytest.mark.parametrize("heading", HEADINGS)
 def test_each_exercise_has_a_command(heading: str, page_blocks: ModuleType) -> None:
     blocks = list(page_blocks.BLOCK.finditer(section(heading)))
-    assert blocks
+    assert blocks or "Not yet:" in section(heading)
     shell = [block["content"] for block in blocks if block["language"] == "bash"]
     assert not [title for block in shell for title, commands in exercises(block) if not commands]
 

@@ -86,10 +86,11 @@ def test_wrong_subsets_and_holdouts_are_refused(read, write, load):
         load(only_test, holdout={"validation": 0.1, "test": 0.1})
 
 
-def test_the_sources_say_what_was_read(read, write, load):
+def test_sources_say_what_there_is(read, write, load):
     path = write("a.csv", LINES)
     data = load(read("csv", path))
     assert data.sources == {"train": [path]}
+    assert data.splits["train"].column_names == ["text", "label", "row_id"]
 
 
 def test_loading_twice_from_the_same_rows_gives_and_stores_the_same(read, write, load, cache):

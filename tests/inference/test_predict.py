@@ -7,7 +7,6 @@ import json
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ import pytest
 
 import runwright
 from runwright.cli.main import main
-from runwright.errors import ConfigError, DataError
-from runwright.inference.evaluate import refuse_other_formats
+from runwright.errors import DataError
 
 WORDS = ["good", "bad", "fine", "dull", "film", "plot"]
 SMALL = [
@@ -51,17 +49,6 @@ def test_a_run_that_is_validated_on_its_training_rows_says_so_everywhere(pairs: 
     assert json.loads((pairs / "summary.json").read_text())["data_warnings"][0].startswith(told)
     assert f"WARNING runwright.runs.record: data: {told}" in (pairs / "log.txt").read_text()
     assert told in (pairs / "report.html").read_text()
-
-
-@pytest.mark.parametrize(
-    ("name", "advice"),
-    [("a.csv", "csv"), ("a.parquet", "parquet"), ("a.jsonl", ""), ("a.json.gz", ""), ("a", "")],
-)
-def test_an_evaluation_of_another_format_is_refused_with_the_override_to_add(name: str, advice: str) -> None:
-    source = {"_target_": "runwright.dataset.readers.files.read_json", "files": {"test": name}}
-    given = [f"dataset.source.files.test={name}"]
-    with pytest.raises(ConfigError, match=f"add dataset={advice}") if advice else nullcontext():
-        refuse_other_formats(given, source)
 
 
 def predicted(run: Path, record: dict[str, Any], *flags: str) -> dict[str, Any]:

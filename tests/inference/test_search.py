@@ -176,7 +176,7 @@ def test_vectors_may_go_into_a_fifo_and_be_none(run: Path, tmp_path: Path) -> No
 def test_principal_components_are_those_of_scikit_learn() -> None:
     from sklearn.decomposition import PCA
 
-    from runwright.inference.vector_map import principal_components
+    from runwright.inference.search import principal_components
 
     vectors = np.random.default_rng(0).normal(size=(40, 6)) * np.arange(1, 7)
     points, shares = principal_components(vectors, count=2)

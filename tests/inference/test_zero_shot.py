@@ -14,7 +14,7 @@ import runwright
 from runwright.cli.main import main
 from runwright.errors import ConfigError
 from runwright.inference.evaluate import evaluate_run
-from runwright.inference.load import load_run, predict_records
+from runwright.inference.load import choosing, load_run, predict_records
 from runwright.inference.zero_shot import ZeroShot
 from runwright.types import Hypotheses
 
@@ -53,7 +53,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ours(folder: Path, *, multi_label: bool) -> list[dict[str, Any]]:
     asked = Hypotheses(labels=tuple(LABELS), template=TEMPLATE, multi_label=multi_label)
-    run = load_run(folder, device="cpu", hypotheses=asked)
+    run = choosing(load_run(folder, device="cpu"), asked)
     return list(predict_records(run, ({"premise": text} for text in TEXTS), all_scores=True))
 
 
@@ -104,7 +104,7 @@ def test_a_labelled_file_is_judged_by_its_own_labels(run_folder: Path, tmp_path:
         *("dataset=json", f"dataset.source.files.test={file}", "dataset.columns={premise:text}"),
         "metric=[accuracy]",
     ]
-    asked = Hypotheses(labels=(), template=TEMPLATE, multi_label=False)
+    asked = Hypotheses(labels=tuple(LABELS), template=TEMPLATE, multi_label=False)
     (result,) = evaluate_run(run_folder, overrides, device="cpu", hypotheses=asked)
     assert result.metrics["test/accuracy"] == pytest.approx(4 / 9)
     scores = {record["premise"]: record["scores"] for record in ours(run_folder, multi_label=False)}

@@ -27,9 +27,8 @@ from runwright.types import Metric, Predictions
 Make = Callable[..., Predictions]
 MODULES = Path(__file__).with_name("modules")
 TARGET = "runwright.metric.evaluate_adapter.module_metric"
-DEFAULTS: dict[str, Any] = {"revision": None, "config_name": None, "feed": "predicted", "options": {}}
-DEFAULTS |= {"argument": "predictions"}
-SCORES: dict[str, Any] = {"feed": "scores", "argument": "prediction_scores", "key": "roc_auc"}
+DEFAULTS: dict[str, Any] = {"revision": None, "config_name": None, "options": {}}
+SCORES: dict[str, Any] = {"key": "roc_auc"}
 TASK = "runwright.task.sequence_classification.SequenceClassification"
 
 
@@ -78,8 +77,6 @@ def test_numbers(regression: Make) -> None:
     predictions = regression()
     wanted = np.corrcoef(predictions.predicted, np.asarray(predictions.expected))[0, 1]
     assert judged("pearsonr", predictions, key="pearsonr") == pytest.approx(wanted)
-    with pytest.raises(DataError, match="fed what is scores"):
-        judged("roc_auc", predictions, **SCORES)
 
 
 @pytest.mark.usefixtures("permitted")
@@ -129,22 +126,18 @@ def test_texts_with_one_or_several_references() -> None:
 
 
 @pytest.mark.usefixtures("permitted")
-def test_several_keys_and_several_modules_cost_one_call(
-    single_label: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_keys_cost_one_call(single_label: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     calls, predictions = [], single_label(num_classes=2)
-    load = evaluate_adapter.load_modules
+    load = evaluate_adapter.load_module
 
     def counting(*args: Any) -> Any:
         calls.append(args)
         return load(*args)
 
-    monkeypatch.setattr(evaluate_adapter, "load_modules", counting)
-    paths = [str(MODULES / name) for name in ("accuracy", "prf")]
-    found = {key: judged("", predictions, key=key, path=paths) for key in ("accuracy", "precision", "recall")}
+    monkeypatch.setattr(evaluate_adapter, "load_module", counting)
+    values = [judged("prf", predictions, key=key) for key in ("precision", "recall")]
     pair = np.asarray(predictions.expected), predictions.predicted
-    wanted = [sk.accuracy_score(*pair), sk.precision_score(*pair), sk.recall_score(*pair)]
-    assert list(found.values()) == pytest.approx(wanted)
+    assert values == pytest.approx([sk.precision_score(*pair), sk.recall_score(*pair)])
     assert len(calls) == 1
 
 
@@ -180,7 +173,7 @@ def test_a_module_is_tried_on_examples_of_the_task_and_of_no_other(
     check_modules({"evaluate": metric}, task={"_target_": TASK, "problem": problem})
     others = {"tags", "answers", "texts", "regression"} - {problem}
     for other in others - ({"regression"} if "roc_auc" in metric["path"] else set()):
-        with pytest.raises((ConfigError, DataError), match=r"cannot judge|fed what is scores"):
+        with pytest.raises((ConfigError, DataError), match="cannot judge"):
             check_modules({"evaluate": metric}, task={"_target_": TASK, "problem": other})
 
 
@@ -191,7 +184,6 @@ def test_a_module_is_tried_on_examples_of_the_task_and_of_no_other(
         (node("prf", key="f2"), (), "computes no number 'f2', only precision, recall, f1"),
         (node("prf", key="f1", options={"averge": "macro"}), (), "averge"),
         (node("prf", key="f1"), ("a", "b", "c"), "Target is multiclass but average='binary'"),
-        (node("prf", key="f1", argument="scores"), (), "no input 'scores', only predictions, references"),
     ],
 )
 def test_wrong_keys_and_arguments_are_found_on_made_examples(
@@ -219,6 +211,10 @@ def test_a_script_with_a_mistake_is_told_in_one_line(tmp_path: Path) -> None:
     script.write_text("import nothing_of_this_name\n")
     task = {"_target_": TASK, "problem": "single_label"}
     with pytest.raises(ConfigError, match=r"broken\.py cannot be loaded: ImportError.*nothing_of_this_name"):
+        check_modules({"evaluate": node("", path=str(script), key="f1")}, task=task)
+    script = tmp_path / "ending.py"
+    script.write_text("raise SystemExit(0)\n")
+    with pytest.raises(ConfigError, match=r"ending\.py cannot be loaded: SystemExit"):
         check_modules({"evaluate": node("", path=str(script), key="f1")}, task=task)
 
 

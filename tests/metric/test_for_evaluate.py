@@ -22,8 +22,8 @@ from sklearn import metrics as sk
 from runwright.config import permissions
 from runwright.config.folders import find_conf_folders
 from runwright.errors import ConfigError
-from runwright.metric import as_evaluate
 from runwright.metric.evaluate_adapter import module_metric
+from runwright.metric.for_evaluate import as_evaluate
 
 DRAW = random.Random(0)
 CLASSES = {name: [DRAW.randrange(3) for _ in range(60)] for name in ("predictions", "references")}
@@ -87,6 +87,8 @@ BY_HAND: dict[str, tuple[dict[str, Any], float]] = {
     "recall_1": ({"ranks": [1, 4, 11]}, 1 / 3),
     "recall_10": ({"ranks": [1, 4, 11]}, 2 / 3),
     "recall_100": ({"ranks": [1, 4, 101]}, 2 / 3),
+    "next_sentence_accuracy": ({"next_right": [1, 0, 1]}, 2 / 3),
+    "next_sentence_loss": ({"more_losses": [0.5, 1.0]}, 0.75),
     "perplexity": ({"losses": [2.0, 4.0], "loss_counts": [1, 2]}, np.exp(2)),
     "bits_per_byte": ({"losses": [np.log(2), np.log(2)], "num_bytes": [1, 3]}, 0.5),
     "token_accuracy": ({"num_right": [1, 2], "loss_counts": [2, 4]}, 0.5),
@@ -110,6 +112,10 @@ BY_HAND |= {
     "exact_match_answerable": (SQUAD, 0.5),
     "answer_f1_answerable": (SQUAD, (1 + 2 / 3) / 2),
     "exact_match_unanswerable": (SQUAD, 1.0),
+}
+BY_HAND |= {
+    "next_sentence_accuracy": ({"next_right": [1.0, 0.0, 1.0, 1.0]}, 0.75),
+    "next_sentence_loss": ({"more_losses": [0.5, 1.0]}, 0.75),
 }
 SCORED: dict[str, tuple[dict[str, Any], Compare]] = {
     "roc_auc": (
@@ -216,7 +222,6 @@ def test_a_module_of_the_hub_by_its_name_and_commit() -> None:
 
     commit = HfApi().space_info("evaluate-metric/accuracy").sha
     options: dict[str, Any] = {"revision": commit, "config_name": None, "key": "accuracy", "options": {}}
-    options |= {"feed": "predicted", "argument": "predictions"}
     columns = {"predicted": np.array([0, 1, 1]), "expected": np.array([0, 1, 0])}
     permissions.grant(trust_remote_code=True)
     try:

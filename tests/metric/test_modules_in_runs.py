@@ -21,7 +21,6 @@ SMALL = [
 ]  # fmt: skip
 ENCODER = ["model=scratch"]
 ENCODER += ["model.config={hidden_size:8,num_hidden_layers:1,num_attention_heads:2,intermediate_size:16}"]
-SCORES = ["metric.evaluate.feed=scores", "metric.evaluate.argument=prediction_scores"]
 ANSWERS = ["task=question_answering", "task.question_column=other", "task.context_column=text"]
 ANSWERS += ["task.max_length=32", "task.overlap=4", "task.max_question_length=6", "task.max_answer_length=8"]
 VECTORS = ["task=sentence_embedding", "task.label_column=score", "task.max_length=16"]
@@ -35,7 +34,7 @@ TEXTS += [
 RUNS: dict[str, tuple[list[str], str, str, dict[str, tuple[str, float]]]] = {
     "classes": (["metric.evaluate.options={average:macro}"], "prf", "[recall,f1]",
                 {"evaluate_f1": ("f1_macro", 1), "evaluate_recall": ("recall_macro", 1)}),
-    "scores": (SCORES, "roc_auc", "roc_auc", {"evaluate": ("roc_auc", 1)}),
+    "scores": ([], "roc_auc", "roc_auc", {"evaluate": ("roc_auc", 1)}),
     "several labels": (
         ["task.problem=multi_label", "task.label_column=labels", "metric.evaluate.config_name=multilabel"],
         "accuracy", "accuracy", {"evaluate": ("accuracy", 1)},

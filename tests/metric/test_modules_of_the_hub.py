@@ -22,8 +22,7 @@ from runwright.types import Predictions
 
 COMMIT = "0a" * 20
 SCRIPT = (Path(__file__).with_name("modules") / "accuracy" / "accuracy.py").read_bytes()
-OPTIONS: dict[str, Any] = {"revision": COMMIT, "config_name": None, "key": "accuracy", "feed": "predicted"}
-OPTIONS |= {"argument": "predictions", "options": {}}
+OPTIONS: dict[str, Any] = {"revision": COMMIT, "config_name": None, "key": "accuracy", "options": {}}
 PREDICTIONS = Predictions(
     example_ids=np.arange(4),
     predicted=np.array([0, 1, 1, 0]),
@@ -112,3 +111,9 @@ def test_another_commit_is_not_taken_for_the_one_that_is_here() -> None:
     other: dict[str, Any] = {**OPTIONS, "revision": "1b" * 20}
     with pytest.raises(ConfigError, match="the hub gives no"):
         module_metric(PREDICTIONS, (), path="accuracy", **other)
+
+
+@pytest.mark.parametrize("revision", [None, "main"])
+def test_a_name_without_a_commit_is_refused(revision: str | None) -> None:
+    with pytest.raises(ConfigError, match="the commit of accuracy on the hub, 40 digits"):
+        module_metric(PREDICTIONS, (), path="accuracy", **{**OPTIONS, "revision": revision})

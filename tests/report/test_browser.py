@@ -128,7 +128,7 @@ def test_the_page_of_a_sweep_has_its_jobs_parameters_and_curves(
     browser.messages.clear()
     browser.open(page, width=1280)
     assert set(browser.run(TITLES)) == {
-        *("optimizer.lr", "trainer.max_steps", "Training loss, smoothed", "validation/loss", "validation/f1")
+        *("optimizer.lr", "trainer.max_steps", "Training loss", "validation/loss", "validation/f1")
     }
     assert browser.run("document.querySelectorAll('#jobs tbody tr').length") == 3
     assert_sound(browser, page)

@@ -12,7 +12,6 @@ from runwright.report.page.charts import (
     lengths_chart,
     loss_chart,
     matrix_chart,
-    smoothed,
     threshold_chart,
     training_charts,
 )
@@ -32,14 +31,6 @@ def test_odd_losses_can_be_drawn(values: list[float]) -> None:
     )["charts"]
     shown = [value if np.isfinite(value) else None for value in values]
     assert [chart["series"][0]["y"] for chart in data] == [shown] * (1 + (len(values) > 1))
-
-
-def test_smoothing_keeps_a_line_and_leaves_out_what_is_no_number() -> None:
-    line = np.arange(200.0)
-    assert np.allclose(smoothed(line)[10:-10], line[10:-10])
-    line[50] = np.nan
-    assert np.isfinite(smoothed(line)).all()
-    assert smoothed(np.array([5.0])).tolist() == [5.0]
 
 
 def test_confusion_counts_agree_with_scikit_learn() -> None:

@@ -176,6 +176,15 @@ def test_runs_and_sweeps_are_found_by_folder_id_and_latest(make_folder: MakeFold
     assert find("1a2b", output_dir=outputs) == (run.resolve(), False)
     for name in (str(sweep), "aabb", "latest:sweeps"):
         assert find(name, output_dir=outputs) == (sweep.resolve(), True)
+    study = sweep.with_name("a study")  # begun later, and no trial has ended
+    study.mkdir()
+    (study / "sweep.json").write_text("{}")
+    for name in ("a study", str(study), "latest:sweeps"):
+        assert find(name, output_dir=outputs) == (study.resolve(), True)
+    assert main(["sweep", "stop", str(sweep)]) == 2  # which nobody would look for
+    assert not (sweep / "stop").exists()
+    assert main(["sweep", "stop", str(study)]) == 0
+    assert (study / "stop").exists()
     with pytest.raises(ConfigError, match="given no run"):
         find("nothing", output_dir=outputs)
 

@@ -71,7 +71,6 @@ def test_64_processes_in_the_same_second_get_64_folders(tmp_path: Path) -> None:
 
 
 def test_a_taken_name_is_never_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
     import uuid
 
     ids = iter([uuid.UUID(int=1), uuid.UUID(int=1), uuid.UUID(int=2 << 104)])
@@ -125,19 +124,6 @@ def test_the_latest_run_with_a_model_passes_over_newer_ones_and_says_so(
     assert resolve_run("latest:first", output_dir=tmp_path, needs=BEST_MODEL) == two
     assert resolve_run(one.name, output_dir=tmp_path, needs=BEST_MODEL) == one
     assert len(caplog.messages) == 1
-
-
-def test_the_latest_run_is_the_one_made_last_also_after_the_clock_was_set_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = time.time()
-    made = []
-    for moment in (now, now - 2 * 86_400, now - 86_400):
-        monkeypatch.setattr(time, "time", lambda moment=moment: moment)
-        made.append(make(tmp_path))
-    assert [row.folder for row in read_rows(tmp_path)] == made
-    assert resolve_run("latest", output_dir=tmp_path) == made[-1]
-    assert read_run(made[1])["start_time"] == now - 2 * 86_400
 
 
 def test_a_copied_run_is_named_beside_its_original(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

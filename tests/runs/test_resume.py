@@ -104,7 +104,7 @@ def test_lengths_intervals_tracker_and_launch_may_change_and_are_recorded(make_r
     resume(folder, change_config(folder, changes))
     after = read_config(folder / CONFIG_FILE)
     assert after["trainer"] == {**before["trainer"], "max_epochs": 3}
-    assert after["tracker"]["_target_"] == "runwright.tracker.console.ConsoleTracker"
+    assert after["tracker"]["_target_"] == "runwright.tracker.console.JournalTracker"
     assert after["launch"] == {**before["launch"], "num_processes": 2}
     assert comparable(after) == comparable(before)
     changed = resumes(folder)[0]["changed"]
@@ -206,7 +206,7 @@ def test_a_change_is_a_change_of_the_run_whatever_its_files_say_today(
         file.unlink(missing_ok=True)
     resume(folder, change_config(folder, ["tracker=mlflow", "trainer.early_stopping_patience=4"]))
     again = change_config(folder, ["tracker=console"])["tracker"]  # as the run began, and no longer was
-    assert again["_target_"] == "runwright.tracker.console.ConsoleTracker"
+    assert again["_target_"] == "runwright.tracker.console.JournalTracker"
 
 
 def test_another_place_of_the_data_is_no_change_of_the_run(make_run: Make, tmp_path: Path) -> None:

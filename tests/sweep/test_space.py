@@ -6,6 +6,7 @@ from typing import Any
 
 import optuna
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from runwright.errors import ConfigError
 from runwright.sweep.space import Space, pairs, read_space
@@ -35,6 +36,19 @@ def test_every_kind_of_axis_is_drawn_from_its_values_alone() -> None:
     assert {one["f"] for one in drawn} == {"7"}
 
 
+def test_a_choice_keeps_the_quotes_that_its_text_needs() -> None:
+    space = read_space([], {"y": "choice('ü',\"c,d\",'it\\'s',1,true,[1,'ü x'])"})
+    written = [f"y={text}" for text in space.axes[0].choices]
+    values = [override.value() for override in OverridesParser.create().parse_overrides(written)]
+    assert values == ["ü", "c,d", "it's", 1, True, [1, "ü x"]]
+
+
+@pytest.mark.parametrize("axis", ["interval(0,inf)", "interval(0,nan)", "interval(-inf,0)"])
+def test_an_interval_has_two_ends(axis: str) -> None:
+    with pytest.raises(ConfigError, match="x: expected a lower end"):
+        read_space([], {"x": axis})
+
+
 def test_keys_that_change_together_are_one_axis() -> None:
     drawn = draw_many(read_space([], {"a,b": "choice([1, x], [2, y])"}))
     assert {(one["a"], one["b"]) for one in drawn} == {("1", "x"), ("2", "y")}
@@ -47,6 +61,20 @@ def test_an_axis_with_a_condition_is_drawn_where_it_holds_only() -> None:
     assert all(("momentum" in one) == (one["optimizer"] == "sgd") for one in drawn)
 
 
+def test_values_to_be_tried_first_are_those_of_the_axes() -> None:
+    space = read_space([], {"a": "choice(0,1e-4)", "b": "choice(true,x y)", "c": "interval(0,1)"})
+    assert space.parameters({"a": 0.0001, "b": True, "c": 0.5}) == {"a": "1e-4", "b": "true", "c": 0.5}
+    assert space.parameters({"a": "0", "b": "x y"}) == {"a": "0", "b": "x y"}
+    with pytest.raises(ConfigError, match="first: given 'd', expected axes: a, b, c"):
+        space.parameters({"d": 1})
+
+
+def test_a_condition_on_a_key_that_is_never_set_is_refused() -> None:
+    for condition in ("z=1", "z", "True"):
+        with pytest.raises(ConfigError, match=r"when\.b: given '.*', expected key=value of another axis"):
+            read_space([], {"a": "choice(1,2)", "b": "choice(3,4)"}, conditions={"b": condition})
+
+
 def test_a_condition_may_be_on_a_value_that_is_fixed() -> None:
     params = {"momentum": "choice(0, 1)", "lr": "choice(1, 2)"}
     space = read_space(["optimizer=adamw"], params, conditions={"momentum": "optimizer=sgd"})
@@ -55,7 +83,7 @@ def test_a_condition_may_be_on_a_value_that_is_fixed() -> None:
 
 def test_the_command_line_replaces_an_axis_of_a_file() -> None:
     space = read_space(["a=1,2", "b=5"], {"a": "choice(7, 8)", "b": "interval(0, 1)"})
-    assert [axis.choices for axis in space.axes] == [("1", "2")]
+    assert [axis.values() for axis in space.axes] == [["1", "2"]]
     assert space.fixed == ("b=5",)
 
 
@@ -88,9 +116,9 @@ def test_examples_show_every_value_and_both_ends_beside_the_first_ones() -> None
     ("params", "more", "text"),
     [
         ({"a": "range(5, 5)"}, {}, "a range without values"),
-        ({"a": "tag(log, interval(0, 1))"}, {}, "above 0"),
-        ({"a": "interval(2, 1)"}, {}, "lower end"),
-        ({"a": "tag(log, range(1, 9))"}, {}, "a range has steps"),
+        ({"a": "tag(log, interval(0, 1))"}, {}, "`low > 0` must hold"),
+        ({"a": "interval(2, 1)"}, {}, "`low <= high` must hold"),
+        ({"a": "tag(log, range(1, 9, 2))"}, {}, "step is 1 when `log`"),
         ({"a,b": "choice(1, 2)"}, {}, "a value for each key"),
         ({"a": "choice(1, 2)"}, {"conditions": {"b": "a=1"}}, "one of the axes a"),
     ],
@@ -102,7 +130,9 @@ def test_a_wrong_axis_is_refused_with_what_to_write(
         read_space([], params, **more)
 
 
-@pytest.mark.parametrize("text", ["__import__('os')", "a and b", "a < b.c", "a <", "f(a) < 1", "'x' == a"])
+@pytest.mark.parametrize(
+    "text", ["__import__('os')", "a and b", "a < b.c", "a <", "f(a) < 1", "a.__class__", "a < 'x'"]
+)
 def test_a_constraint_runs_nothing_but_arithmetic(text: str) -> None:
     space = read_space([], {"a": "choice(1, 2)"}, constraints=[text])
     with pytest.raises(ConfigError, match="constraints: "):

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from optuna.trial import TrialState
 
-from runwright.sweep.study import LOST, REFUSED, Address, open_study
+from runwright.errors import ConfigError
+from runwright.sweep.options import SweeperConf
+from runwright.sweep.processes import Pool
+from runwright.sweep.space import read_space
+from runwright.sweep.study import ENDED, LOST, REFUSED, ask, count, open_study
 
 RunSweep = Callable[..., str]
 Command = Callable[..., list[str]]
@@ -19,7 +27,7 @@ Command = Callable[..., list[str]]
 
 def trials_of(folder: Path) -> list[tuple[str, dict[str, float | str]]]:
     """State and parameters of the trials that count."""
-    study = open_study(Address(name="study", storage=str(folder / "study" / "study.journal")))
+    study = open_study(SweeperConf(study_name="study", storage=str(folder / "study" / "study.journal")))
     return [
         (trial.state.name, trial.params)
         for trial in study.trials
@@ -68,6 +76,22 @@ def test_a_trial_that_takes_too_long_is_ended(sweep: RunSweep, tmp_path: Path) -
     assert trials_of(tmp_path)[0][0] == "FAIL"
 
 
+@pytest.mark.slow
+def test_a_killed_trial_ends_though_processes_of_its_own_live_on(tmp_path: Path) -> None:
+    pool = Pool([{}], preload=[], minutes=None)
+    pool.start(0, leave_a_process, environment={}, output=tmp_path / "output.txt")
+    began, ended = time.monotonic(), list[Any]()
+    while not ended and time.monotonic() < began + 30:
+        ended = list(pool.ended(timeout=0.2))
+    assert [answer["reason"] for _, answer, _ in ended] == ["killed by SIGKILL"]
+
+
+def leave_a_process() -> None:
+    if os.fork():
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)  # with the trial's end of the pipe
+
+
 def test_a_bad_trial_is_pruned(sweep: RunSweep, tmp_path: Path) -> None:
     options = ["hydra.sweeper.pruner=median", "+hydra.sweeper.pruner_options.n_startup_trials=2"]
     sweep("x=choice(3,4,9)", "steps=3", "hydra.sweeper.sampler=grid", *options)
@@ -99,6 +123,7 @@ def test_another_space_is_refused_with_the_difference_unless_allowed(sweep: RunS
     ("options", "text"),
     [
         (["hydra.sweeper.sampler=tep"], "sampler: given 'tep', expected one of"),
+        (["hydra.sweeper.n_jobs=0"], "hydra.sweeper.n_jobs: given 0, expected more than 0"),
         (["+hydra.sweeper.sampler_options.a=1"], "sampler_options: tpe does not take them"),
         (
             ["hydra.sweeper.pruner=median", "hydra.sweeper.direction=[minimize,maximize]"],
@@ -121,6 +146,41 @@ def test_a_torn_journal_is_mended(sweep: RunSweep, tmp_path: Path) -> None:
         assert journal.read_bytes() == whole
     sweep("x=interval(0,9)", "hydra.sweeper.n_trials=3")
     assert len(trials_of(tmp_path)) == 3
+
+
+def test_a_value_that_is_none_of_the_choices_is_told_and_counts_as_no_trial(tmp_path: Path) -> None:
+    options = SweeperConf(study_name="study", storage=str(tmp_path / "journal"))
+    study = open_study(options)
+    space = read_space([], {"x": "choice(1,2)"})
+    study.enqueue_trial(space.parameters({"x": 3}))
+    with pytest.raises(ConfigError, match=r"trial 0 cannot be drawn: .*3.* not in"):
+        ask(study, space, {}, options=options)
+    assert not count(study, TrialState.RUNNING, *ENDED)
+
+
+@pytest.mark.parametrize("content", [b"notes\nwithout an end", b"SQLite format 3\0", b'{"a": 1}'])
+def test_a_file_that_is_no_journal_is_left_as_it_is(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "mine"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match="is no journal of Optuna's; a database is sqlite"):
+        open_study(SweeperConf(study_name="study", storage=str(file)))
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("storage", ["foo://bar", "postgresql://u:hunter2@127.0.0.1:1/db", "grpc://host:x"])
+def test_storage_that_cannot_be_opened_is_one_line(storage: str) -> None:
+    with pytest.raises(ConfigError, match="study 'study' cannot be opened: ") as error:
+        open_study(SweeperConf(study_name="study", storage=storage))
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_broken_line_inside_of_a_journal_is_told(tmp_path: Path) -> None:
+    options = SweeperConf(study_name="study", storage=str(tmp_path / "journal"))
+    open_study(options)
+    file = tmp_path / "journal"
+    file.write_text(file.read_text() + "{broken\n" + file.read_text())
+    with pytest.raises(ConfigError, match="study 'study' cannot be opened"):
+        open_study(options)
 
 
 def test_two_drivers_share_a_study_and_each_trial_is_run_once(app: Command, tmp_path: Path) -> None:

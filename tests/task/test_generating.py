@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -37,9 +36,8 @@ ROWS: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def make_task() -> Callable[..., SequenceToSequence]:
     corpus = Corpus(batches=lambda: iter([["a b c d"] * 3]), state={}, name="words")
-    texts_of: Any = SimpleNamespace(choose=lambda **_: corpus)
     tokenizer = train(
-        texts_of, files=None, columns=None, family="roberta", extra_tokens=[], normalizer=[], replace={},
+        corpus, files=None, columns=None, family="roberta", extra_tokens=[], normalizer=[], replace={},
         pre_tokenizer=["whitespace"], model=Words(vocab_size=20, min_frequency=1), post_processor=None,
         decoder=None, padding_side="right",
     )  # fmt: skip

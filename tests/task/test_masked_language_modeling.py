@@ -95,7 +95,7 @@ def test_special_tokens_are_found_whatever_letters_a_tokenizer_knows(
 ) -> None:
     for each in (tokenizer, chinese):
         monkeypatch.setattr(each, "split_special_tokens", splits)
-        assert special_tokens(each) == ([each.cls_token_id], [each.sep_token_id])
+        assert special_tokens(each) == [[each.cls_token_id], [each.sep_token_id]]
 
 
 def test_masks_are_a_function_of_seed_epoch_and_chunk(tokenizer: Any) -> None:

@@ -16,8 +16,9 @@ from transformers import AutoTokenizer
 from runwright.config.sources import resolve_source
 from runwright.errors import DataError
 from runwright.predictions import join, pack, unpack
-from runwright.task.answers import IGNORED, AnswerResults, threshold_curve, tokens_of
+from runwright.task.answers import AnswerResults, threshold_curve, tokens_of
 from runwright.task.question_answering import QuestionAnswering, SpanPredictions
+from runwright.task.text import IGNORED
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from runwright.task.sentence_embedding import (
     rank,
     triplet,
 )
-from runwright.trainer.batches import Batches, BatchOrder, Cut
+from runwright.trainer.batches import Batches, Cut
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.step import Stepper
 
@@ -214,7 +214,7 @@ def one_step(task: Any, model: Any, cut: Cut) -> tuple[dict[str, torch.Tensor], 
         caught.update({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
 
     stepper.optimizer.register_step_pre_hook(catch)
-    batches = Batches(ListExamples(encoded(task)), task, order=BatchOrder(5, batch_size=5, seed=0), cut=cut)
+    batches = Batches(ListExamples(encoded(task)), task, batch_size=5, seed=0, cut=cut)
     return caught, stepper.step(batches.at(0)).loss
 
 
@@ -235,8 +235,8 @@ def test_ranks_and_losses_in_blocks_are_those_of_the_whole_table(count: int, see
     vectors = generator.normal(size=(2, 12, 5)).astype(np.float32)
     asked, corpus = vectors[0][np.array(queries)], vectors[1][np.array(own)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embeddings, "QUERY_BLOCK", 4)
-        patch.setattr(embeddings, "CANDIDATE_BLOCK", 3)
+        patch.setattr(embeddings, "MIN_QUERIES", 4)
+        patch.setattr(embeddings, "MAX_SIMILARITIES", 3)
         candidates = find_candidates(queries, own)
         ranks, losses = rank(asked, corpus[candidates.first_rows], candidates, scale=2.0)
     for i in range(count):

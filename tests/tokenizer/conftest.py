@@ -64,7 +64,7 @@ def train_one(corpus_file: Path) -> Callable[..., Any]:
     import yaml
 
     from runwright.config.targets import instantiate
-    from runwright.tokenizer.texts import RunTexts
+    from runwright.tokenizer.texts import corpus_of_files
 
     folder = Path(__file__).resolve().parents[2] / "conf" / "tokenizer" / "train"
 
@@ -73,7 +73,6 @@ def train_one(corpus_file: Path) -> Callable[..., Any]:
         node |= {"files": [str(corpus_file)], **changes}
         if model:
             node["model"] = {**node["model"], **model}
-        texts = RunTexts(tables=list, column_names=(), columns=(), fingerprint="")
-        return instantiate(node, texts, group="tokenizer", key="tokenizer")
+        return instantiate(node, corpus_of_files(node["files"]), group="tokenizer", key="tokenizer")
 
     return run

@@ -1,4 +1,4 @@
-"""Figures and pieces, counted by hand."""
+"""Figures, counted by hand."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 from runwright.tokenizer.pretrained import open_saved
-from runwright.tokenizer.statistics import cut, describe, measure
+from runwright.tokenizer.statistics import describe, measure
 
 WORDS = ["[UNK]", "[PAD]", "a", "b", "好"]
 
@@ -38,21 +36,6 @@ def test_a_saved_cut_or_padding_changes_no_figure(words: Any) -> None:
     before = measure(words, ["a b a", "a"])
     words(["a b a", "a"], truncation=True, max_length=2, padding="max_length")
     assert measure(words, ["a b a", "a"]).num_tokens == before.num_tokens == 4
-
-
-def test_pieces_are_parts_of_the_text(words: Any) -> None:
-    pieces = cut(words, "a  xyz b")
-    assert [(piece.text, piece.unknown) for piece in pieces] == [("a", False), ("xyz", True), ("b", False)]
-
-
-def test_bytes_of_one_character_are_one_piece() -> None:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    inner = Tokenizer(models.BPE({letter: index for index, letter in enumerate(alphabet)}, []))
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    pieces = cut(PreTrainedTokenizerFast(tokenizer_object=inner), "a好b")
-    assert [(piece.text, len(piece.tokens)) for piece in pieces] == [("a", 1), ("好", 3), ("b", 1)]
-    assert "".join(piece.text for piece in pieces) == "a好b"
 
 
 def test_a_description_names_every_step() -> None:

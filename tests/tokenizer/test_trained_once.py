@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 from transformers import AutoConfig, AutoTokenizer
 
 import runwright
@@ -19,17 +20,16 @@ from runwright.runs.execute import execute
 from runwright.runs.folder import read_run
 from runwright.tokenizer import trained as trained_module
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
-from runwright.tokenizer.texts import BATCH, RunTexts
+from runwright.tokenizer.texts import BATCH, corpus_of_files, corpus_of_rows
 
 GOOD, BAD = ["好", "喜欢", "great", "精彩"], ["差", "讨厌", "awful", "无聊"]
 TWO_PROCESSES = """
 import json, logging, sys, yaml
 logging.basicConfig(level=logging.INFO, format="%(message)s")
-from runwright.tokenizer.texts import RunTexts
+from runwright.tokenizer.texts import corpus_of_files
 from runwright.tokenizer.trained import trained_tokenizer
 node = json.loads(sys.argv[1])
-texts = RunTexts(tables=list, column_names=(), columns=(), fingerprint="")
-print(len(trained_tokenizer(node, texts, run_folder=None)))
+print(len(trained_tokenizer(node, lambda: corpus_of_files(node["files"]), run_folder=None)))
 """
 
 
@@ -173,39 +173,32 @@ def test_of_two_processes_one_trains_and_the_other_waits(tmp_path: Path, reposit
 # --- texts --------------------------------------------------------------------------------------------
 
 
-def run_texts(columns: dict[str, list[object]]) -> RunTexts:
-    from datasets import Dataset
-
-    rows = Dataset.from_dict(columns)
-    return RunTexts(tables=lambda: [rows], column_names=rows.column_names, columns=("text",), fingerprint="x")
-
-
 def test_texts_are_read_some_at_a_time() -> None:
-    corpus = run_texts({"text": [f"text {i}" for i in range(2 * BATCH + 1)]}).choose(files=None, columns=None)
+    rows = Dataset.from_dict({"text": [f"text {i}" for i in range(2 * BATCH + 1)]})
+    corpus = corpus_of_rows(lambda: [rows], ["text"], fingerprint="x")
     assert [len(batch) for batch in corpus.batches()] == [BATCH, BATCH, 1]
     assert [len(batch) for batch in corpus.batches()] == [BATCH, BATCH, 1]  # as often as one likes
 
 
 def test_lists_of_words_and_empty_values_are_understood() -> None:
-    texts = run_texts({"text": [["a", "b"], None, []], "other": ["x", None, ""]})
-    assert list(texts.choose(files=None, columns=["text", "other"]).texts()) == ["a", "b", "x"]
+    rows = Dataset.from_dict({"text": [["a", "b"], None, []], "other": ["x", None, ""]})
+    corpus = corpus_of_rows(lambda: [rows], ["text", "other"], fingerprint="x")
+    assert list(corpus.texts()) == ["a", "b", "x"]
 
 
-def test_a_column_that_is_not_there_is_named() -> None:
-    with pytest.raises(DataError, match=r"tokenizer\.columns"):
-        run_texts({"text": ["a"]}).choose(files=None, columns=["body"])
+def test_a_column_that_is_not_there_is_named(home: Path) -> None:
+    with pytest.raises(DataError, match=r"columns: 'text', 'label'; tokenizer\.columns names it"):
+        runwright.run(overrides(home, "name=wrong", "tokenizer.columns=[body]"))
 
 
 def test_a_text_column_of_the_task_that_is_not_there_is_told_by_its_option(home: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"columns: 'text', 'label'; task\.text_column names it, tok"
-    ) as caught:
+    with pytest.raises(DataError, match=r"columns: 'text', 'label'; task\.text_column names it") as caught:
         runwright.run(overrides(home, "name=wrong", "task.text_column=review"))
     assert caught.value.column == "review"
 
 
 def test_files_that_are_not_utf8_or_empty_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_bytes("schön".encode("latin-1"))
-    corpus = run_texts({"text": ["a"]}).choose(files=[str(tmp_path / "bad.txt")], columns=None)
+    corpus = corpus_of_files([str(tmp_path / "bad.txt")])
     with pytest.raises(DataError, match="not UTF-8"):
         list(corpus.texts())

@@ -15,7 +15,6 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,7 +23,6 @@ import psutil
 import pytest
 
 from runwright.config.addresses import to_address
-from runwright.runs.states import ended_runs
 from runwright.tracker.journal import read
 from runwright.tracker.mlflow.store import Store, client_settings, prepare
 from runwright.tracker.mlflow.tracker import MLflowTracker
@@ -43,10 +41,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         folder = tmp_path / "outputs" / "demo" / run_id
         folder.mkdir(parents=True, exist_ok=True)
         config = {"output_dir": str(tmp_path / "outputs"), **config}
-        ended = partial(ended_runs, tmp_path / "outputs")
-        return RunInfo(
-            run_id=run_id, name="demo", folder=folder, config=config, overrides=(), ended_runs=ended
-        )
+        return RunInfo(run_id=run_id, name="demo", folder=folder, config=config, overrides=())
 
     return make
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runwright.tracker.console import ConsoleTracker
+from runwright.tracker.console import JournalTracker
 from runwright.tracker.journal import read
 from runwright.types import RunInfo, Tracker
 
@@ -20,14 +20,14 @@ def records(run: RunInfo) -> list[dict[str, Any]]:
 
 def test_everything_is_in_the_journal(make_run: Callable[..., RunInfo]) -> None:
     run = make_run()
-    tracker: Tracker = ConsoleTracker(interval_seconds=0, system_every_seconds=None)
+    tracker: Tracker = JournalTracker(system_every_seconds=None)
     tracker.start(run)
     tracker.log_params(
         {"optimizer": {"lr": 1e-5, "betas": [0.9, 0.999]}, "debug": None, "fast": True, "empty": {}}
     )
     tracker.log_tags({"kind": "test"})
     tracker.log_metrics({"train/loss": 0.5}, step=1)
-    tracker.log_artifact(run.folder / "plots", folder="x")
+    tracker.log_artifact(run.folder / "plots")
     tracker.finish("FINISHED")
     tracker.finish("FAILED")
     kept = [{key: value for key, value in record.items() if key != "t"} for record in records(run)]
@@ -37,22 +37,9 @@ def test_everything_is_in_the_journal(make_run: Callable[..., RunInfo]) -> None:
         {"params": params | {"empty": "{}"}},
         {"tags": {"kind": "test"}},
         {"s": 1, "m": {"train/loss": 0.5}},
-        {"artifact": "plots", "folder": "x"},
+        {"artifact": "plots"},
         {"status": "FINISHED"},
     ]
-
-
-def test_figures_are_logged_now_and_then(
-    make_run: Callable[..., RunInfo], caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    tracker = ConsoleTracker(interval_seconds=3600, system_every_seconds=None)
-    tracker.start(make_run())
-    for step in range(1, 50):
-        tracker.log_metrics({"train/loss": 1 / step}, step=step)
-    tracker.log_metrics({"validation/loss": 0.25}, step=49)
-    tracker.finish("FINISHED")
-    assert [record.getMessage() for record in caplog.records] == ["step 1: train/loss 1"]
 
 
 def test_what_is_no_number_is_left_out_with_one_warning(
@@ -62,7 +49,7 @@ def test_what_is_no_number_is_left_out_with_one_warning(
     import torch
 
     run = make_run()
-    tracker = ConsoleTracker(interval_seconds=0, system_every_seconds=None)
+    tracker = JournalTracker(system_every_seconds=None)
     tracker.start(run)
     odd: dict[str, Any] = {"a": np.float32(0.5), "b": torch.tensor(2.0), "c": "word", "d": None, "e": [1]}
     for step in range(3):
@@ -77,7 +64,7 @@ def test_secrets_do_not_reach_the_journal(
 ) -> None:
     monkeypatch.setenv("SERVICE_TOKEN", "canary-123")
     run = make_run()
-    tracker = ConsoleTracker(interval_seconds=0, system_every_seconds=None)
+    tracker = JournalTracker(system_every_seconds=None)
     tracker.start(run)
     tracker.log_params(
         {"tracker": {"password": "pw-canary", "uri": "https://ann:uri-canary@host"}, "x": ["canary-123"]}
@@ -88,12 +75,11 @@ def test_secrets_do_not_reach_the_journal(
 
 
 def test_calls_before_the_start_and_after_the_end_do_nothing(tmp_path: Path) -> None:
-    tracker = ConsoleTracker(interval_seconds=0, system_every_seconds=None)
+    tracker = JournalTracker(system_every_seconds=None)
     tracker.log_metrics({"a": 1.0}, step=1)
     tracker.log_artifact(tmp_path)
     tracker.finish("FINISHED")
     assert tracker.sync() == 0
-    assert tracker.curves() == {}
 
 
 NAMES = st.text(max_size=40)
@@ -111,7 +97,7 @@ def test_no_name_or_value_raises_into_the_run(num_cases: int, make_run: Callable
     def record(values: dict[str, Any], step: Any) -> None:
         run = make_run()
         (run.folder / "journal.jsonl").unlink(missing_ok=True)
-        tracker = ConsoleTracker(interval_seconds=3600, system_every_seconds=None)
+        tracker = JournalTracker(system_every_seconds=None)
         tracker.start(run)
         tracker.log_params(values)
         tracker.log_tags(values)

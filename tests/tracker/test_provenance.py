@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -32,7 +31,7 @@ def test_the_commit_and_the_changes_since_are_recorded(project: Path) -> None:
     clean = collect(project)
     assert clean["git"]["commit"] == commit
     assert clean["git"]["branch"] == "main"
-    assert (clean["git"]["dirty"], clean["git"]["diff"], clean["untracked"]) == (False, "", {})
+    assert (clean["git"]["dirty"], clean["git"]["diff"], clean["untracked"]) == (False, "", [])
 
     (project / "model.py").write_text("layers = 3\n")
     (project / "new.py").write_text("x = 1\n")
@@ -41,14 +40,14 @@ def test_the_commit_and_the_changes_since_are_recorded(project: Path) -> None:
     dirty = collect(project)
     assert dirty["git"]["dirty"]
     assert "-layers = 2\n+layers = 3" in dirty["git"]["diff"]
-    assert dirty["untracked"] == {"new.py": hashlib.sha256(b"x = 1\n").hexdigest()}
+    assert dirty["untracked"] == ["new.py"]
 
 
 def test_outputs_are_no_source_even_where_git_does_not_ignore_them(project: Path) -> None:
     (project / "runs").mkdir()
     (project / "runs" / "config.yaml").write_text("a: 1\n")
-    assert collect(project)["untracked"].keys() == {"runs/config.yaml"}
-    assert collect(project, but=project / "runs")["untracked"] == {}
+    assert collect(project)["untracked"] == ["runs/config.yaml"]
+    assert collect(project, but=project / "runs")["untracked"] == []
 
 
 def test_outside_a_repository_there_is_no_git(tmp_path: Path) -> None:

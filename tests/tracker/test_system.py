@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psutil
 
-from runwright.tracker.console import ConsoleTracker
+from runwright.tracker.console import JournalTracker
 from runwright.tracker.journal import read_curves
 from runwright.tracker.system import SystemSampler
 from runwright.types import RunInfo
@@ -28,7 +28,7 @@ def test_figures_are_those_of_the_machine_and_the_process(tmp_path: Path) -> Non
 
 def test_figures_are_recorded_by_a_count_that_goes_on_when_a_run_does(tmp_path: Path) -> None:
     for _ in range(2):
-        tracker = ConsoleTracker(interval_seconds=0, system_every_seconds=0.05)
+        tracker = JournalTracker(system_every_seconds=0.05)
         tracker.start(run(tmp_path))
         time.sleep(0.3)
         tracker.finish("FINISHED")
@@ -39,7 +39,7 @@ def test_figures_are_recorded_by_a_count_that_goes_on_when_a_run_does(tmp_path: 
 
 
 def test_nothing_is_recorded_where_that_is_switched_off(tmp_path: Path) -> None:
-    tracker = ConsoleTracker(interval_seconds=0, system_every_seconds=None)
+    tracker = JournalTracker(system_every_seconds=None)
     tracker.start(run(tmp_path))
     tracker.finish("FINISHED")
     assert read_curves(tmp_path / "journal.jsonl") == {}

@@ -33,7 +33,9 @@ def stored(
 ) -> Path:
     """A folder with a store that holds one run."""
     tracker = make_tracker()
-    tracker.start(make_run())
+    run = make_run()
+    (run.folder / "run.json").touch()
+    tracker.start(run)
     tracker.log_metrics({"loss": 0.5}, step=1)
     tracker.finish("FINISHED")
     return tmp_path
@@ -61,12 +63,17 @@ def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def address_of(process: subprocess.Popen[str]) -> str:
-    """The address that is printed when the server answers."""
+    """The address that is printed, once the server answers there."""
     assert process.stdout
-    assert "waiting for it, 60 s at most" in process.stdout.readline()
-    line = next((line for line in process.stdout if line.startswith("open ")), "")  # after MLflow's own
+    assert "MLflow starts on" in process.stdout.readline()
+    line = process.stdout.readline()
     match = re.fullmatch(r"open (http://127\.0\.0\.1:\d+)/#/experiments/1/runs\S+\n", line)
     assert match, line
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError), urllib.request.urlopen(match[1], timeout=5):
+            break
+        time.sleep(0.2)
     return match[1]
 
 

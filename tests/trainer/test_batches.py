@@ -11,15 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runwright.store import bytes_digest
-from runwright.trainer.batches import Batches, BatchOrder, Cut, assign, cut_batch, extend_ledger
+from runwright.trainer.batches import Batches, Cut, assign, cut_batch, extend_ledger
 from runwright.trainer.ranks import ALONE
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=40)
 
 
+def in_order(count: int, *, batch_size: int, seed: int) -> Batches:
+    task: Any = None
+    examples: Any = range(count)
+    return Batches(examples, task, batch_size=batch_size, seed=seed, cut=Cut())
+
+
 @given(st.integers(1, 200), st.integers(1, 50), st.integers(0, 2**32))
 def test_an_epoch_has_every_example_once(count: int, batch_size: int, seed: int) -> None:
-    order = BatchOrder(count, batch_size=batch_size, seed=seed)
+    order = in_order(count, batch_size=batch_size, seed=seed)
     for epoch in (0, 3):
         steps = range(epoch * order.steps_per_epoch, (epoch + 1) * order.steps_per_epoch)
         seen = np.concatenate([order.positions(step) for step in steps])
@@ -27,12 +33,12 @@ def test_an_epoch_has_every_example_once(count: int, batch_size: int, seed: int)
 
 
 def test_order_is_a_function_of_seed_and_step_not_of_history() -> None:
-    walked = BatchOrder(100, batch_size=8, seed=3)
+    walked = in_order(100, batch_size=8, seed=3)
     for step in range(41):
         walked.positions(step)
-    jumped = BatchOrder(100, batch_size=8, seed=3)
+    jumped = in_order(100, batch_size=8, seed=3)
     assert walked.positions(40).tolist() == jumped.positions(40).tolist()
-    assert BatchOrder(100, batch_size=8, seed=4).positions(40).tolist() != jumped.positions(40).tolist()
+    assert in_order(100, batch_size=8, seed=4).positions(40).tolist() != jumped.positions(40).tolist()
 
 
 @given(LENGTHS, st.integers(1, 10), st.integers(1, 200))
@@ -58,12 +64,17 @@ def test_every_microbatch_is_run_by_one_rank(costs: list[int], ranks: int) -> No
 def test_ranks_together_have_the_batch_of_one_process(ranks: int, make_task: Any, make_examples: Any) -> None:
     task = make_task()
     examples = make_examples(task, 10)
-    order, cut = BatchOrder(10, batch_size=8, seed=0), Cut(microbatch_size=3)
+    cut = Cut(microbatch_size=3)
     for step in (0, 1):  # the second batch has 2 examples: some ranks get nothing
-        alone = Batches(examples, task, order=order, cut=cut).at(step)
+        alone = Batches(examples, task, batch_size=8, seed=0, cut=cut).at(step)
         parts = [
             Batches(
-                examples, task, order=order, cut=cut, ranks=replace(ALONE, rank=rank, num_ranks=ranks)
+                examples,
+                task,
+                batch_size=8,
+                seed=0,
+                cut=cut,
+                ranks=replace(ALONE, rank=rank, num_ranks=ranks),
             ).at(step)
             for rank in range(ranks)
         ]
@@ -78,13 +89,14 @@ def test_ranks_that_run_together_run_as_many_microbatches(
 ) -> None:
     task = make_task()
     examples = make_examples(task, 10)
-    order, cut = BatchOrder(10, batch_size=8, seed=0), Cut(microbatch_size=3)
+    cut = Cut(microbatch_size=3)
     for step in (0, 1):
         parts = [
             Batches(
                 examples,
                 task,
-                order=order,
+                batch_size=8,
+                seed=0,
                 cut=cut,
                 ranks=replace(ALONE, rank=r, num_ranks=ranks, sharded=True),
             ).at(step)
@@ -99,7 +111,7 @@ def test_ranks_that_run_together_run_as_many_microbatches(
 
 def test_batches_prepared_ahead_are_the_batches_asked_for(make_task: Any, make_examples: Any) -> None:
     task = make_task()
-    batches = Batches(make_examples(task, 20), task, order=BatchOrder(20, batch_size=6, seed=0), cut=Cut())
+    batches = Batches(make_examples(task, 20), task, batch_size=6, seed=0, cut=Cut())
     assert [batch.ledger for batch in batches.iterate(2, 7)] == [
         batches.at(step).ledger for step in range(2, 7)
     ]
@@ -125,7 +137,7 @@ def test_padding_of_examples_of_several_texts_is_that_of_their_batches(tokenizer
     encoded = task.encode({"row_id": list(range(12)), "a": short, "b": long})
     examples = PreparedExamples([record_batch(encoded)], cache_note="")
     for cut in (Cut(microbatch_size=3), Cut(microbatch_tokens=24)):
-        batches = Batches(examples, task, order=BatchOrder(12, batch_size=12, seed=0), cut=cut)
+        batches = Batches(examples, task, batch_size=12, seed=0, cut=cut)
         batch = batches.at(0)
         shapes = [part.batch["input_ids"].shape for part in batch.microbatches]
         assert batch.padded_tokens == sum(rows * width for rows, width in shapes)

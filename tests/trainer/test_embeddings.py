@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from runwright.trainer.batches import Batches, BatchOrder, Cut
+from runwright.trainer.batches import Batches, Cut
 from runwright.trainer.ranks import ALONE, sum_gradients
 from runwright.trainer.sharding import use_sparse_gradients
 
@@ -17,9 +17,7 @@ def test_rows_give_the_gradient_of_the_table(
     size: int, make_task: Any, make_examples: Any, make_model: Any, make_stepper: Any
 ) -> None:
     task = make_task()
-    batches = Batches(
-        make_examples(task, 8), task, order=BatchOrder(8, batch_size=8, seed=0), cut=Cut(microbatch_size=size)
-    )
+    batches = Batches(make_examples(task, 8), task, batch_size=8, seed=0, cut=Cut(microbatch_size=size))
     caught: list[dict[str, torch.Tensor]] = []
     for sparse in (False, True):
         model = make_model(task, double=True)

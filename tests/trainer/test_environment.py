@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runwright.errors import ConfigError
-from runwright.launch.start import check_accelerate_settings
+from runwright.launch.start import check_launch
 from runwright.tracker.provenance import installed_packages
 from runwright.trainer.environment import check_num_processes, join_launch
 
@@ -122,7 +122,10 @@ def test_fewer_processes_than_asked_for_are_an_error(monkeypatch: pytest.MonkeyP
     check_num_processes(1)  # not said: any number
 
 
-SETTINGS = {"precision": "bf16", "device": "cuda", "strategy": "replicated"}
+def check_settings(changes: dict[str, str]) -> None:
+    trainer = {name: changes.get(name, usual) for name, usual in (("precision", "bf16"), ("device", "cuda"))}
+    launch = {"num_processes": 1, "strategy": changes.get("strategy", "replicated")}
+    check_launch({"launch": launch, "trainer": trainer})
 
 
 @pytest.mark.parametrize(
@@ -147,11 +150,11 @@ SETTINGS = {"precision": "bf16", "device": "cuda", "strategy": "replicated"}
 def test_a_setting_of_accelerate_launch_that_contradicts_the_configuration_is_an_error(
     settings: dict[str, str], variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check_accelerate_settings(**SETTINGS | settings)
+    check_settings(settings)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=expected):
-        check_accelerate_settings(**SETTINGS | settings)
+        check_settings(settings)
 
 
 def test_what_accelerate_launch_sets_without_being_told_contradicts_nothing(
@@ -164,10 +167,10 @@ def test_what_accelerate_launch_sets_without_being_told_contradicts_nothing(
         "ACCELERATE_DYNAMO_BACKEND": "NO",
     }.items():
         monkeypatch.setenv(name, value)
-    check_accelerate_settings(**SETTINGS)
+    check_settings({})
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     monkeypatch.setenv("FSDP_VERSION", "2")
-    check_accelerate_settings(**SETTINGS | {"strategy": "fsdp"})
+    check_settings({"strategy": "fsdp"})
 
 
 def test_of_two_copies_of_a_package_the_one_that_is_imported_counts(

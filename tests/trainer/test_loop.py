@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from runwright.errors import ConfigError
-from runwright.trainer.batches import Batches, BatchOrder, Cut
+from runwright.trainer.batches import Batches, Cut
 from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints
 from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, Interrupted, StopFlag, catch_signals
 from runwright.trainer.loop import Loop, TrainingState, restore_snapshot
@@ -63,8 +63,7 @@ class Run:
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
         self.stepper = make_stepper(model, task, optimizer=optimizer, max_grad_norm=1.0)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
-        order = BatchOrder(30, batch_size=8, seed=0)
-        batches = Batches(make_examples(task, 30), task, order=order, cut=Cut(microbatch_size=3))
+        batches = Batches(make_examples(task, 30), task, batch_size=8, seed=0, cut=Cut(microbatch_size=3))
         self.log, self.stop = Figures(), StopFlag()
         self.checkpoints = CheckpointStore(folder, keep=self.options.keep_checkpoints, identity={})
         self.values = iter(values or [])
@@ -74,7 +73,7 @@ class Run:
             stepper=self.stepper,
             scheduler=self.scheduler,
             options=self.options,
-            plan=make_plan(self.options, steps_per_epoch=order.steps_per_epoch),
+            plan=make_plan(self.options, steps_per_epoch=batches.steps_per_epoch),
             checkpoints=self.checkpoints,
             log=self.log,
             stop=self.stop,

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from runwright.task.base import Task
-from runwright.trainer.batches import Batches, BatchOrder, Cut
+from runwright.trainer.batches import Batches, Cut
 from runwright.trainer.step import NonFiniteError, Stepper
 from runwright.types import LossSum
 
@@ -46,8 +46,7 @@ def test_the_cut_of_a_batch_changes_neither_loss_nor_gradient(
     results = []
     for cut in CUTS:
         stepper = make_stepper(make_model(task, double=True), task)
-        order = BatchOrder(8, batch_size=8, seed=0)
-        results.append(gradients(stepper, Batches(examples, task, order=order, cut=cut)))
+        results.append(gradients(stepper, Batches(examples, task, batch_size=8, seed=0, cut=cut)))
     loss, reference = results[0]
     norm = math.sqrt(sum(float(g.square().sum()) for g in reference.values()))
     for other_loss, other in results[1:]:
@@ -68,7 +67,7 @@ def test_loss_is_torch_s_weighted_and_smoothed_mean(
         weight=torch.tensor([0.2, 1.0, 3.7], dtype=torch.float64),
         label_smoothing=0.1,
     )
-    batches = Batches(examples, task, order=BatchOrder(8, batch_size=8, seed=0), cut=Cut(microbatch_size=3))
+    batches = Batches(examples, task, batch_size=8, seed=0, cut=Cut(microbatch_size=3))
     assert make_stepper(model, task).step(batches.at(0)).loss == pytest.approx(expected.item(), rel=1e-12)
 
 
@@ -77,7 +76,7 @@ def test_dropout_is_a_function_of_seed_step_and_microbatch(
 ) -> None:
     task = make_task()
     examples, model = make_examples(task, 16), make_model(task, dropout=0.3)
-    batches = Batches(examples, task, order=BatchOrder(16, batch_size=8, seed=0), cut=Cut(microbatch_size=4))
+    batches = Batches(examples, task, batch_size=8, seed=0, cut=Cut(microbatch_size=4))
     stepper = make_stepper(model, task)
     first = stepper.step(batches.at(0)).loss
     torch.randn(1000)  # chance used elsewhere
@@ -91,7 +90,7 @@ def test_a_non_finite_step_names_itself_and_leaves_the_weights(
     task = make_task("regression")
     examples, model = make_examples(task, 4), make_model(task)
     examples.items[0]["labels"] = math.inf
-    batches = Batches(examples, task, order=BatchOrder(4, batch_size=4, seed=0), cut=Cut())
+    batches = Batches(examples, task, batch_size=4, seed=0, cut=Cut())
     before = {name: value.clone() for name, value in model.state_dict().items()}
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     with pytest.raises(NonFiniteError, match="step 1: loss inf"):
@@ -107,7 +106,7 @@ def test_clipping_bounds_the_norm_and_reports_it_unclipped(
 ) -> None:
     task = make_task()
     examples, model = make_examples(task, 8), make_model(task)
-    batches = Batches(examples, task, order=BatchOrder(8, batch_size=8, seed=0), cut=Cut())
+    batches = Batches(examples, task, batch_size=8, seed=0, cut=Cut())
     free = make_stepper(model, task)
     result = free.step(batches.at(0))
     limit = result.gradient_norm / 4
@@ -154,10 +153,9 @@ def test_a_coupled_loss_is_exact_under_any_cut(
     (expected.total / 8).backward()
     for cut in CUTS:
         stepper = make_stepper(make_model(inner, double=True, dropout=dropout), task)
-        order = BatchOrder(8, batch_size=8, seed=0)
-        loss, caught = gradients(stepper, Batches(examples, task, order=order, cut=cut))
+        loss, caught = gradients(stepper, Batches(examples, task, batch_size=8, seed=0, cut=cut))
         if dropout:
-            again = gradients(stepper, Batches(examples, task, order=order, cut=cut))
+            again = gradients(stepper, Batches(examples, task, batch_size=8, seed=0, cut=cut))
             assert again[0] == loss
             continue
         assert loss == pytest.approx(expected.total.item() / 8, rel=1e-12)
@@ -175,7 +173,7 @@ def test_a_coupled_step_has_the_same_dropout_in_both_passes(
     inner = make_task()
     task, examples = Contrastive(inner), make_examples(inner, 8)
     model = make_model(inner, double=True, dropout=0.3)
-    batches = Batches(examples, task, order=BatchOrder(8, batch_size=8, seed=0), cut=Cut(microbatch_size=3))
+    batches = Batches(examples, task, batch_size=8, seed=0, cut=Cut(microbatch_size=3))
     size = 1e-6
     stepper = make_stepper(model, task, optimizer=torch.optim.SGD(model.parameters(), lr=size))
     first = stepper.step(batches.at(0))
@@ -188,7 +186,7 @@ def test_a_step_with_nothing_to_train_on_leaves_everything_as_it_is(
 ) -> None:
     task = make_task()
     stepper = make_stepper(make_model(task), task)
-    whole = Batches(make_examples(task, 4), task, order=BatchOrder(4, batch_size=4, seed=0), cut=Cut()).at(0)
+    whole = Batches(make_examples(task, 4), task, batch_size=4, seed=0, cut=Cut()).at(0)
     empty = replace(whole, microbatches=tuple(replace(m, count=0.0) for m in whole.microbatches))
     before = {name: tensor.clone() for name, tensor in stepper.model.state_dict().items()}
     result = stepper.step(empty, stop=3)

@@ -17,14 +17,11 @@ from runwright import build
 from runwright.config.permissions import code_allowed
 from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError, listed
-from runwright.model.configuration import quiet_transformers
 from runwright.model.parameters import max_positions, parameter_counts, parameter_depths
-from runwright.report.log import FILE_NAME as LOG_FILE
+from runwright.model.pretrained import loading
 from runwright.report.terminal import plain_table, print_table, result_console
 from runwright.runs.folder import BEST_MODEL, LATEST, resolve_run
 from runwright.tokenizer.pretrained import in_safetensors
-
-OURS = "runwright.model"  # the log of what is new, unused and frozen
 
 
 def model_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +31,7 @@ def model_of(config: Mapping[str, Any]) -> dict[str, Any]:
     task = build.build_task(config, tokenizer)
     build.fit_task(task, data, config)
     prepared = build.Prepared(data=data, tokenizer=tokenizer, task=task, looks={}, examples={})
-    messages, log = BufferingHandler(10_000), logging.getLogger(OURS)
+    messages, log = BufferingHandler(10_000), logging.getLogger("runwright.model")
     level = log.level
     log.addHandler(messages)
     log.setLevel(logging.INFO)
@@ -56,33 +53,25 @@ def saved_model(name: str) -> dict[str, Any]:
 
     notes: list[str] = []
     try:
-        run = resolve_run(name, needs=BEST_MODEL)
+        name = str(resolve_run(name, needs=BEST_MODEL) / "best")
     except ConfigError:
         if name.partition(":")[0] == LATEST:
             raise
-    else:
-        lines = (run / LOG_FILE).read_text(encoding="utf-8").splitlines()
-        notes = [line.partition(f" {OURS}: ")[2] for line in lines if f" {OURS}: " in line]
-        name = str(run / "best")
     source = in_safetensors(resolve_source(name))
-    try:
-        with quiet_transformers():
-            config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=code_allowed())
-            names = [text for text in config.architectures or () if hasattr(transformers, text)]
-            model_class: Any = getattr(transformers, names[0]) if names else transformers.AutoModel
-            if any(Path(source).glob("*.safetensors")):
-                options: Any = {"config": config, "output_loading_info": True, "use_safetensors": True}
-                model, loading = model_class.from_pretrained(source, device_map="meta", **options)
-                for text, key in (("lack", "missing_keys"), ("have besides", "unexpected_keys")):
-                    if loading[key]:
-                        notes.append(f"the files {text}: {listed(sorted(loading[key]))}")
-            else:
-                with torch.device("meta"):
-                    model = getattr(model_class, "_from_config", model_class.from_config)(config)
-                notes.append("there are no weights here; counted by config.json")
-    except (OSError, ValueError, ImportError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ConfigError(f"{name}: no model can be read from there: {reason}") from error
+    with loading(name):
+        config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=code_allowed())
+        names = [text for text in config.architectures or () if hasattr(transformers, text)]
+        model_class: Any = getattr(transformers, names[0]) if names else transformers.AutoModel
+        if any(Path(source).glob("*.safetensors")):
+            options: Any = {"config": config, "output_loading_info": True, "use_safetensors": True}
+            model, found = model_class.from_pretrained(source, device_map="meta", **options)
+            for text, key in (("lack", "missing_keys"), ("have besides", "unexpected_keys")):
+                if found[key]:
+                    notes.append(f"the files {text}: {listed(sorted(found[key]))}")
+        else:
+            with torch.device("meta"):
+                model = getattr(model_class, "_from_config", model_class.from_config)(config)
+            notes.append("there are no weights here; counted by config.json")
     return report_on(model, notes=notes)
 
 

@@ -1,4 +1,4 @@
-"""`runwright tokenizer show` and `compare`: one tokenizer, several on the same texts, pieces."""
+"""`runwright tokenizer show` and `compare`: one tokenizer and its tokens, several on the same texts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Column
 from rich.text import Text
 
@@ -15,10 +14,9 @@ from runwright.errors import ConfigError
 from runwright.report.terminal import plain_table, print_table, result_console
 from runwright.runs.folder import LATEST, Need, resolve_run
 from runwright.tokenizer.pretrained import open_saved
-from runwright.tokenizer.statistics import STEPS, cut, describe, measure, table
+from runwright.tokenizer.statistics import STEPS, describe, encoded, measure
 from runwright.tokenizer.trained import TOKENIZER_FOLDER
 
-COLORS = ("on blue", "on dark_green", "on dark_magenta", "on dark_cyan")
 COLUMNS = {  # heading and format
     "vocab_size": ("size", ","),
     "vocabulary_used": ("used", ".2%"),
@@ -35,63 +33,37 @@ def _open(name: str) -> Any:
     if name.partition(":")[0] != LATEST:
         return open_saved(name)
 
-    def folder_in(run: Path) -> Path | None:
-        return next((folder for folder in (run / TOKENIZER_FOLDER, run / "best") if folder.is_dir()), None)
+    def folders_in(run: Path) -> list[Path]:
+        return [folder for folder in (run / TOKENIZER_FOLDER, run / "best") if folder.is_dir()]
 
-    run = resolve_run(name, needs=Need("tokenizer", lambda run: folder_in(run) is not None))
-    if (folder := folder_in(run)) is None:
-        raise ConfigError(f"{name}: {run} has no tokenizer yet")
-    return open_saved(str(folder))
+    run = resolve_run(name, needs=Need("tokenizer", lambda run: bool(folders_in(run))))
+    for folder in folders_in(run):
+        return open_saved(str(folder))
+    raise ConfigError(f"{name}: {run} has no tokenizer yet")
 
 
 def report_on(name: str, texts: Sequence[str], *, pair: str | None = None) -> dict[str, Any]:
-    """Description of a tokenizer, and pieces and tokens of some texts (with a second one), for JSON."""
+    """Description of a tokenizer, and the tokens of some texts (each with a second one), for JSON."""
     tokenizer = _open(name)
-    reports = [report | table(tokenizer, report["text"], pair) for report in _pieces_of(tokenizer, texts)]
+    reports = [{"text": text, **encoded(tokenizer, text, pair)} for text in texts]
     return {"name": name, **describe(tokenizer), "texts": reports}
 
 
 def compare(names: Sequence[str], texts: Iterable[str], shown: Sequence[str]) -> list[dict[str, Any]]:
-    """Statistics of each tokenizer over the texts, and the pieces of those to be shown, for JSON."""
+    """Statistics of each tokenizer over the texts, and the tokens of those to be shown, for JSON."""
     texts = list(texts)
     if not texts:
         raise ConfigError("runwright tokenizer compare: there is no text to compare on")
     reports = []
     for name, tokenizer in zip(names, map(_open, names), strict=True):
         counts = measure(tokenizer, texts)
-        report = {"name": name, **asdict(counts), **counts.rates()}
-        reports.append(report | {"texts": _pieces_of(tokenizer, shown)})
+        tokens = [{"text": text, "tokens": tokenizer.tokenize(text)} for text in shown]
+        reports.append({"name": name, **asdict(counts), **counts.rates(), "texts": tokens})
     return reports
-
-
-def _pieces_of(tokenizer: Any, texts: Sequence[str]) -> list[dict[str, Any]]:
-    reports = []
-    for text in texts:
-        pieces = [asdict(piece) for piece in cut(tokenizer, text)]
-        reports.append({"text": text, "num_tokens": sum(len(p["tokens"]) for p in pieces), "pieces": pieces})
-    return reports
-
-
-def show_table(report: Mapping[str, Any]) -> None:
-    """Print the tokens of each text of `report_on`, one a line, and what decoding does not give back."""
-    console = result_console()
-    headings = ("token", "id", "type", "word", "characters", "special")
-    for text in report["texts"]:
-        columns = [Column(name, justify="left" if name == "token" else "right") for name in headings]
-        lines = plain_table(*columns)
-        for token in text["tokens"]:
-            span = "" if token["sequence"] is None else f"{token['start']}–{token['end']}"
-            cells = [token["token"], token["id"], token["type"], token["word"], span]
-            cells = ["" if cell is None else str(cell) for cell in cells]
-            lines.add_row(*map(Text, cells), "special" if token["special"] else "")
-        print_table(lines, console=console, above=1)
-        changes = [f"{was or 'nothing'} → {now or 'nothing'}" for was, now in text["lost"]] or ["nothing"]
-        decoded = " | ".join(map(repr, text["decoded"]))
-        console.print(f"decoded: {decoded}\nlost: {', '.join(changes)}", markup=False, soft_wrap=True)
 
 
 def show(report: Mapping[str, Any]) -> None:
-    """Print the result of `report_on`."""
+    """Print the result of `report_on`: of each text a token a line, and what decoding does not give back."""
     console = result_console()
     special = report["special_tokens"].items()
     lines = {
@@ -107,7 +79,19 @@ def show(report: Mapping[str, Any]) -> None:
     width = max(map(len, lines))
     for name, value in lines.items():
         console.print(f"{name:<{width}}  {value}", markup=False, soft_wrap=True)
-    _show_pieces(console, [report])
+    headings = ("token", "id", "type", "word", "characters", "special")
+    for text in report["texts"]:
+        columns = [Column(name, justify="left" if name == "token" else "right") for name in headings]
+        table = plain_table(*columns)
+        for token in text["tokens"]:
+            span = "" if token["sequence"] is None else f"{token['start']}–{token['end']}"
+            cells = [token["token"], token["id"], token["type"], token["word"], span]
+            cells = ["" if cell is None else str(cell) for cell in cells]
+            table.add_row(*map(Text, cells), "special" if token["special"] else "")
+        print_table(table, console=console, above=1)
+        changes = [f"{was or 'nothing'} → {now or 'nothing'}" for was, now in text["lost"]] or ["nothing"]
+        decoded = " | ".join(map(repr, text["decoded"]))
+        console.print(f"decoded: {decoded}\nlost: {', '.join(changes)}", markup=False, soft_wrap=True)
 
 
 def show_comparison(reports: Sequence[Mapping[str, Any]]) -> None:
@@ -125,21 +109,7 @@ def show_comparison(reports: Sequence[Mapping[str, Any]]) -> None:
         f"{first['num_bytes']:,} bytes; per word, chars and bytes each: of a token, without special ones",
         soft_wrap=True,
     )
-    _show_pieces(console, reports)
-
-
-def _show_pieces(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
-    """Print the pieces of each text in turning colours; outside a terminal, with a bar between them."""
-    for index in range(len(reports[0]["texts"])):
-        console.print()
-        for report in reports:
-            text = report["texts"][index]
-            name = f"  {report['name']}" if len(reports) > 1 else ""
-            console.print(f"{text['num_tokens']} tokens{name}", style="dim", markup=False)
-            line = Text()
-            for number, piece in enumerate(text["pieces"]):
-                shown = " ".join(piece["tokens"]) if piece["unknown"] else piece["text"].replace("\n", "⏎")
-                color = "bold white on red" if piece["unknown"] else COLORS[number % len(COLORS)]
-                bar = "|" * (number > 0 and not console.is_terminal)
-                line.append(bar + shown, style=color if console.is_terminal else None)
-            console.print(line, soft_wrap=True)
+    for texts in zip(*(report["texts"] for report in reports), strict=True):
+        for report, text in zip(reports, texts, strict=True):
+            line = f"\n{report['name']}: {len(text['tokens'])} tokens\n{'|'.join(text['tokens'])}"
+            console.print(line, markup=False, soft_wrap=True)

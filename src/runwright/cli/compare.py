@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runwright.cli.flags import print_json
@@ -30,9 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("run", metavar="RUN", nargs="+", help="a run, several with commas, or name:NAME")
     add("--confidence", type=float, default=0.95, metavar="C", help="of the intervals; default: 0.95")
     add("--groups", action="store_true", help="metrics of groups of rows as well")
-    add("--plot", metavar="FILE", help="page of the curves; default: a file in outputs/comparisons")
-    add("--no-plot", action="store_true", help="no page")
-    add("--json", action="store_true", help="for other programs; no page unless --plot")
+    add("--json", action="store_true", help="for other programs")
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
 
@@ -43,25 +40,16 @@ def execute(args: argparse.Namespace) -> int:
     if not 0 < args.confidence < 1:
         raise ConfigError(f"--confidence: given {args.confidence}, expected a number between 0 and 1")
     from runwright.analysis.compare.sides import differing_settings, find_sides
-    from runwright.analysis.compare.verdict import judge
+    from runwright.analysis.compare.verdict import judge, print_comparison
 
     sides = find_sides(references, output_dir=args.output_dir)
     settings = differing_settings(sides)
     verdicts = [judge(sides[0], side, confidence=args.confidence) for side in sides[1:]]
-    from runwright.analysis.compare.verdict import print_comparison, write_page
-
-    page = None
-    if args.plot or not (args.json or args.no_plot):
-        ids = "-".join(side.rows[0].short_id for side in sides[:6])
-        file = Path(args.plot or Path(args.output_dir).expanduser() / "comparisons" / f"{ids}.html")
-        page = write_page(file, sides)
     if args.json:
         record = {"sides": {side.letter: [row.as_json() for row in side.rows] for side in sides}}
-        print_json(record | {"settings": settings, "verdicts": [*map(_as_json, verdicts)], "page": page})
+        print_json(record | {"settings": settings, "verdicts": [*map(_as_json, verdicts)]})
         return 0
     print_comparison(sides, settings, verdicts, with_groups=args.groups)
-    if page is not None:
-        print(f"curves: {page}")
     return 0
 
 

@@ -12,7 +12,7 @@ EXAMPLES = """examples:
   runwright evaluate latest --split test --split train
   runwright evaluate latest dataset=csv dataset.source.files.test=other.csv \\
       'metric=[accuracy,roc_auc]'
-  runwright evaluate latest:mnli --labels-from-data dataset=csv \\
+  runwright evaluate latest:mnli --labels sport,food dataset=csv \\
       dataset.source.files.test=topics.csv 'dataset.columns={premise:text}'
   runwright evaluate ./my-model \\
       dataset=csv dataset.source.files.test=reviews.csv
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--logits", action="store_true", help="keep raw outputs: predictions/SPLIT.npz")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
     add_name_flags(parser)
-    add_zero_shot_flags(parser, from_data=True)
+    add_zero_shot_flags(parser)
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -16,9 +16,9 @@ EXAMPLES = """examples:
 
 Rows are those of a run: after cleaning, with its held-out splits. Looked at:
 lengths, what several max_length cut, what the tokenizer does not know, classes,
-columns that say nothing, rows that come twice or in two splits, equal texts
-with different labels, and texts that are empty, garbled, full of markup or in
-another script."""
+columns that look like ids, rows that come twice or in two splits, equal texts
+with different labels, and texts that are empty, garbled or full of
+markup."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -63,12 +63,10 @@ def print_json(value: object) -> None:
     print(json.dumps(strict(value), indent=1, ensure_ascii=False))
 
 
-def add_zero_shot_flags(parser: argparse.ArgumentParser, *, from_data: bool) -> None:
+def add_zero_shot_flags(parser: argparse.ArgumentParser) -> None:
     title = "zero-shot classification, with a run of pairs such as MNLI's"
     add = parser.add_argument_group(title).add_argument
     add("--labels", metavar="A,B,C", help="classes to choose from; the run need not know them")
-    if from_data:
-        add("--labels-from-data", action="store_true", help="classes: the labels of the data")
     help_text = f"what a class says of a text, {{}} stands for the class; default: {HYPOTHESIS!r}"
     add("--hypothesis", metavar="SENTENCE", help=help_text)
     add("--multi-label", action="store_true", help="none, one or several classes; default: exactly one")
@@ -76,17 +74,14 @@ def add_zero_shot_flags(parser: argparse.ArgumentParser, *, from_data: bool) -> 
 
 def hypotheses_of(args: argparse.Namespace) -> Hypotheses | None:
     """The classes of zero-shot classification; None without its flags. Raises ConfigError."""
-    from_data = getattr(args, "labels_from_data", False)
-    if args.labels is None and not from_data:
+    if args.labels is None:
         if args.hypothesis is not None or args.multi_label:
             flag = "--multi-label" if args.multi_label else "--hypothesis"
             raise ConfigError(f"{flag}: given without classes, expected --labels A,B,C as well")
         return None
-    if args.labels is not None and from_data:
-        raise ConfigError("--labels and --labels-from-data are both given; expected one of them")
-    labels = tuple(filter(None, map(str.strip, (args.labels or "").split(","))))
+    labels = tuple(filter(None, map(str.strip, args.labels.split(","))))
     needed = 1 if args.multi_label else 2
-    if not from_data and (len(labels) < needed or len(set(labels)) < len(labels)):
+    if len(labels) < needed or len(set(labels)) < len(labels):
         expected = f"{needed} or more different classes with commas between them"
         raise ConfigError(f"--labels: given {args.labels!r}, expected {expected}")
     template = args.hypothesis if args.hypothesis is not None else HYPOTHESIS
@@ -138,4 +133,4 @@ def source_of(args: argparse.Namespace) -> Path | Named:
     if states["features"] is None and states["layer"] is not None:
         raise ConfigError("--layer: given without --features, expected --features token or pooled as well")
     options = {"dtype": args.dtype, "new_weights": args.allow_new_weights, **states}
-    return find_model(args.run, asked=Named(name=args.run, task=args.task, quiet=False, **options))
+    return find_model(Named(name=args.run, task=args.task, quiet=False, **options))

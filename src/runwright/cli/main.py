@@ -213,13 +213,6 @@ def _refuse_flag(parser: argparse.ArgumentParser, word: str, after: str = "") ->
     near = did_you_mean(key, [text.lstrip("-") for text in parser._option_string_actions])
     hint = near and did_you_mean(flag, parser._option_string_actions)
     if takes_overrides(parser) and not hint:
-        from runwright.config.compose import compose
-        from runwright.config.folders import GLOBAL_GROUPS
-        from runwright.config.options import walk
-        from runwright.config.overrides import same_key
-
-        keys = [name for name, _ in walk(compose().config)]
-        key = key if key in GLOBAL_GROUPS else same_key(key, keys) or key
         after = "" if after.startswith("-") or "=" in after else after
         hint = f"an override has no dashes: {key}={value or after or '<value>'}"
     parser.error(f"unknown option {word}; {hint}".rstrip("; "))

@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help_text = "of --features; 0: embeddings, default: the last"
     parser.add_argument("--layer", metavar="N", type=int, help=help_text)
     add_name_flags(parser)
-    add_zero_shot_flags(parser, from_data=False)
+    add_zero_shot_flags(parser)
     add_generation_flags(parser)
 
 
@@ -95,33 +95,36 @@ def execute(args: argparse.Namespace) -> int:
         raise ConfigError("--file and texts are both given; expected one of them")
     if args.html:
         args.output, args.output_format = args.html, "html"
-    suffix = args.output.suffix.lower() if args.output else ""
     hypotheses = hypotheses_of(args)
     require_at_least(args, top_k=1)
-    source = source_of(args)
+    source, overrides = source_of(args), generation_overrides(args)
+    logits = args.logits and output_path(args.logits, endings=[".npz"], flag="--logits")
     output = args.output and output_path(args.output, endings=() if args.output_format else OUTPUT_FORMATS)
+    ending = args.output.suffix.lower() if output else ""
+    output_format = args.output_format or OUTPUT_FORMATS.get(ending)
+    if output is None and output_format == "npy":
+        raise ConfigError("--output: given nothing, expected a file for the vectors")
     for text in filter(os.path.isfile, args.texts):
         print(f"{text} is a file: --file {text} reads it", file=sys.stderr)
-    predict = import_uncollected("runwright.inference.predict")
+    import_uncollected("runwright.inference.predict")
+    from runwright.inference import predict, stream
+    from runwright.inference.load import choose_columns
+    from runwright.inference.models import open_model
+
+    run = open_model(source, overrides=overrides, device=args.device, hypotheses=hypotheses)
     if args.chat:
-        predict.converse(source, device=args.device, generation=generation_overrides(args))
+        stream.chat(run, sys.stdin, sys.stdout)
         return 0
-    count = predict.predict_to_stream(
-        source,
-        texts=args.texts,
-        file=args.file,
-        reading={name: getattr(args, name) for name in READING},
-        text_columns=args.text_column,
-        output=output,
-        output_format=args.output_format or OUTPUT_FORMATS.get(suffix),
-        all_scores=args.all_scores,
-        device=args.device,
-        hypotheses=hypotheses,
-        generation=generation_overrides(args),
-        logits=args.logits and output_path(args.logits, endings=[".npz"], flag="--logits"),
-        group=args.group,
-        top_k=args.top_k,
-    )
+    predict.adjust(run.task, group=args.group, top_k=args.top_k)
+    columns = choose_columns(run, args.text_column)
+    reading = {name: getattr(args, name) for name in READING}
+    records = predict.open_input(run, args.texts, args.file, columns=columns, reading=reading, output=output)
+    if len(args.texts) == 1 and not output and not output_format and stream.writes_one_text(run):
+        (record,) = records
+        stream.stream_text(run, record, columns, sys.stdout)
+        return 0
+    options = {"all_scores": args.all_scores or args.top_k is not None, "columns": columns, "logits": logits}
+    count = predict.write_predictions(run, records, output, output_format or "jsonl", **options)
     if not count:
         print(f"{args.file or 'standard input'}: no row to predict", file=sys.stderr)
     elif args.output:

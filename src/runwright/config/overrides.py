@@ -118,7 +118,7 @@ def parse_overrides(
                 if re.fullmatch(r"[\d.,]+", value):
                     hint = f"numbers have a point and no comma; {hint}"
                 elif name not in groups:
-                    hint = f"as one text: {quoted(key, value)}; {hint}"
+                    hint = f"as one text: {shlex.quote(f'{key}={quoted(value)}')}; {hint}"
                 mistakes.append(Mistake(text, "several values", "one value", hint))
         elif "/" in name or (name in groups and not isinstance(override.value(), dict)):
             # Hydra lets the last of two choices win without a word.
@@ -184,11 +184,11 @@ def apply_value(override: Override, config: DictConfig) -> list[Mistake]:
     return []
 
 
-def quoted(key: str, value: str) -> str:
-    """Quote a value for a shell so that Hydra takes it for this very text."""
+def quoted(value: str) -> str:
+    """The value of an override that Hydra takes for this very text."""
     escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
     ending = re.search(r"\\*$", value)
-    return shlex.quote(f'{key}="{escaped}{ending[0] if ending else ""}"')
+    return f'"{escaped}{ending[0] if ending else ""}"'
 
 
 def _parse(parser: OverridesParser, text: str, folders: ConfFolders) -> Override | Mistake:
@@ -219,7 +219,7 @@ def _readable(parser: OverridesParser, text: str) -> str:
     key, _, value = (typed.strip("\"'") if typed[:1] in "\"'" else typed).partition("=")
     plain = re.sub(r"[\[\]:]+", ".", key).strip(".") + "=" + (value.strip("=,; ") or value)
     key, _, value = text.partition("=")
-    hints = [quoted(key, value)] if key.isascii() else []
+    hints = [shlex.quote(f"{key}={quoted(value)}")] if key.isascii() else []
     with suppress(HydraException, ValueError, TypeError, RecursionError):
         parser.parse_override(plain)
         hints.insert(0, shlex.quote(plain))

@@ -16,13 +16,11 @@ from runwright.config.compose import compose_checked
 from runwright.config.folders import GLOBAL_GROUPS
 from runwright.config.redaction import Redactor, conceal, reveal
 from runwright.dataset.checks import require_columns
-from runwright.dataset.readers.addresses import path_of
 from runwright.errors import ConfigError, DataError, Mistake, listed, raise_if_any
-from runwright.inference.load import FinishedRun, load_run
+from runwright.inference.load import FinishedRun, choosing, load_run
 from runwright.inference.logits import keeping_logits, require_logits
 from runwright.inference.models import load_named
 from runwright.inference.named import Named
-from runwright.inference.records import FORMATS, OPTIONS
 from runwright.inference.zero_shot import ZeroShot
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
@@ -71,34 +69,31 @@ def evaluate_run(
     `logits` keeps the model's raw outputs.
     """
     if isinstance(source, Named):
-        keys = {*map(override_key, overrides)}
-        if not any(_group(key) in ("dataset", "experiment") for key in keys):
+        if not any(_group(override_key(text)) in ("dataset", "experiment") for text in overrides):
             files = "dataset=csv dataset.source.files.test=FILE"
             raise ConfigError(f"runwright evaluate: {source.name} is no run and has no data; add {files}")
         run = load_named(source, on_top_of([], overrides), device=device, allow_shadow=allow_shadow)
-        task = ZeroShot(run.task, hypotheses=hypotheses) if hypotheses else run.task
-        folder = Path(run.config["output_dir"]).expanduser()
-        run = replace(run, task=task)
-        return _evaluate_splits(run, folder, dict(run.config), splits, other=None, logits=logits)
-    folder = source
-    composed = _compose(folder, overrides, allow_shadow=allow_shadow) if overrides else {}
-    if composed and not any(override_key(text) == "dataset" for text in overrides):
-        refuse_other_formats(overrides, composed["dataset"]["source"])
-    judging = _judging(overrides, composed)
+        run, folder = choosing(run, hypotheses), Path(run.config["output_dir"]).expanduser()
+        return _evaluate_splits(run, folder, run.config, splits, other=None, logits=logits)
+    composed = _compose(source, overrides, allow_shadow=allow_shadow) if overrides else {}
+    keys = [override_key(text) for text in overrides]
+    judging = {name: composed["task"][name] for name in JUDGING if f"task.{name}" in keys}
+    if tuned := [name for name, value in judging.items() if value == "tune"]:
+        raise ConfigError(f"task.{tuned[0]}: given tune, expected a number or null: only training tunes it")
     strategy = composed.get("generation") or {} if composed else None
-    run = load_run(folder, device=device, hypotheses=hypotheses, judging=judging, generation=strategy)
+    run = choosing(load_run(source, device=device, judging=judging, generation=strategy), hypotheses)
     config: dict[str, Any] = {**run.config, "task": {**run.config["task"], **judging}}
     if composed:
         config |= {"metric": {}} | {key: composed[key] for key in TAKEN[:4] if key in composed}
         config["seeds"] = {**run.config["seeds"], "data": composed["seeds"]["data"]}
-    other = any(_group(override_key(text)) in ("dataset", "seed", "seeds") for text in overrides)
-    return _evaluate_splits(run, folder, config, splits, other=other, logits=logits)
+    other = any(_group(key) in ("dataset", "seed", "seeds") for key in keys)
+    return _evaluate_splits(run, source, config, splits, other=other, logits=logits)
 
 
 def _evaluate_splits(
     run: FinishedRun,
     folder: Path,
-    config: dict[str, Any],
+    config: Mapping[str, Any],
     splits: Sequence[str] | None,
     *,
     other: bool | None,
@@ -111,28 +106,24 @@ def _evaluate_splits(
     concealed = conceal(config)  # before the log is opened: it masks the secrets that are in it
     with run_logging(output, first=True, redact=Redactor().text), Progress(enabled=True) as progress:
         data = build.load_data(config)
-        names = _splits(list(data.splits), splits)
+        names = splits or [split for split in data.splits if split != "train"] or [*data.splits]
+        if unknown := [split for split in names if split not in data.splits]:
+            raise ConfigError(f"--split: given {unknown[0]!r}, expected one of {', '.join(data.splits)}")
         rows = {split: data.splits[split] for split in names}
         require_columns(rows, build.column_kinds(run.task, rows))
-        if isinstance(run.task, ZeroShot):
-            run.task.fit(rows)
-        elif other is None:
+        if other is None and not isinstance(run.task, ZeroShot):
             _learn_form(run.task, rows)
         for note in data.notes:
             logger.info("data: %s", note)
-        warnings = {}
-        if other is not None:
-            warnings = evaluation_warnings(folder, config, data, names, own=not other)
+        own = not other
+        warnings = {} if other is None else evaluation_warnings(folder, config, data, names, own=own)
         for split, text in warnings.items():
             logger.warning("%s: %s", split, text)
         run = replace(run, metrics=build.build_metrics(config, task=run.task), progress=progress)
         results = [
-            replace(
-                _evaluate(run, split, rows[split], config, folder=output, logits=logits),
-                warning=warnings.get(split, ""),
-            )
-            for split in names
+            _evaluate(run, split, rows[split], config, folder=output, logits=logits) for split in names
         ]
+        results = [replace(result, warning=warnings.get(result.split, "")) for result in results]
     write_json(output / "metrics.json", strict(_joined(result.metrics for result in results)))
     prints = {split: data.fingerprints[split] for split in names}
     about = {"fingerprints": prints, "sources": data.sources, "warnings": warnings}
@@ -209,29 +200,8 @@ def refuse_kept(overrides: Sequence[str], saved: Mapping[str, Any]) -> None:
     raise_if_any([Mistake(key, given, f"a change of {listed(allowed)}", hint) for key in refused])
 
 
-def refuse_other_formats(overrides: Sequence[str], source: Mapping[str, Any]) -> None:
-    """Raise ConfigError for files whose ending names another format than `source`, the run's data, has."""
-    own, mistakes = str(source["_target_"]).rpartition(".read_")[2], []
-    keys = [key for key in map(override_key, overrides) if key.startswith(FILES)]
-    for key in keys if own in OPTIONS.values() else ():
-        ending = path_of(str(source["files"][key.removeprefix(FILES)])).suffix.lower()
-        if (option := OPTIONS.get(FORMATS.get(ending, ""), "text")) not in ("text", own):
-            expected = f"{own} as the run was trained on"
-            mistakes.append(Mistake(key, f"a {ending} file", expected, f"for this one add dataset={option}"))
-    raise_if_any(mistakes)
-
-
 def _group(key: str) -> str:
     return re.split(r"[./@]", key)[0]
-
-
-def _judging(overrides: Sequence[str], composed: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the task that overrides set, by name."""
-    keys = {*map(override_key, overrides)}
-    options = {name: composed["task"][name] for name in JUDGING if f"task.{name}" in keys}
-    if tuned := [name for name, value in options.items() if value == "tune"]:
-        raise ConfigError(f"task.{tuned[0]}: given tune, expected a number or null: only training tunes it")
-    return options
 
 
 def _compose(folder: Path, overrides: Sequence[str], *, allow_shadow: bool) -> Mapping[str, Any]:
@@ -266,11 +236,3 @@ def on_top_of(recorded: Sequence[str], overrides: Sequence[str]) -> list[str]:
     remaining = [text for text, key in named if key not in replaced]
     implied = {key: value for key, value in implied.items() if not any(name.startswith(key) for name in keys)}
     return [*remaining, *(f"{key}={value}" for key, value in implied.items()), *overrides]
-
-
-def _splits(names: list[str], wanted: Sequence[str] | None) -> list[str]:
-    if wanted is None:
-        return [split for split in names if split != "train"] or names
-    if unknown := [split for split in wanted if split not in names]:
-        raise ConfigError(f"--split: given {unknown[0]!r}, expected one of {', '.join(names)}")
-    return list(wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +60,13 @@ def load_run(
     folder: Path,
     *,
     device: str | None = None,
-    hypotheses: Hypotheses | None = None,
     judging: Mapping[str, Any] | None = None,
     generation: Mapping[str, Any] | None = None,
 ) -> FinishedRun:
     """The best model of a run with its tokenizer and task; raises CheckpointError where it has none.
 
-    With hypotheses the task is to choose among classes that the run was not trained on. `judging` are options
-    of the task that stand instead of the run's, and of what training learned under the same name.
-    `generation` is a strategy instead of the run's; an empty one is none.
+    `judging` are options of the task that stand instead of the run's, and of what training learned under the
+    same name. `generation` is a strategy instead of the run's; an empty one is none.
     """
     if not has_model(folder):
         raise _without_model(folder)
@@ -96,8 +94,7 @@ def load_run(
     set_global_attention(model)
     if config["model"].get("attention") == "auto":
         use_padding_free(model)
-    zero_shot = ZeroShot(task, hypotheses=hypotheses) if hypotheses else None
-    return finish(folder, config, tokenizer, zero_shot or task, model, device=device)
+    return finish(folder, config, tokenizer, task, model, device=device)
 
 
 def finish(
@@ -111,6 +108,11 @@ def finish(
     speed = Speed(flops_per_token=2.0 * count_but_embeddings(model))
     model = model.to(ranks.device).eval()
     return FinishedRun(**parts, model=model, ranks=ranks, options=options, speed=speed)
+
+
+def choosing(run: FinishedRun, hypotheses: Hypotheses | None) -> FinishedRun:
+    """The run with the task to choose among classes that it was not trained on, if there are any."""
+    return replace(run, task=ZeroShot(run.task, hypotheses=hypotheses)) if hypotheses else run
 
 
 def strategy_of(folder: Path, overrides: Sequence[str] = ()) -> Mapping[str, Any] | None:
@@ -194,11 +196,29 @@ def predict_records(
     A column of a record that is named like one of these becomes `input_…`. `columns` say which ones hold the
     texts. Only a chunk of records is in memory at a time.
     """
-    columns = columns or choose_columns(run)
+    for record, texts, predictions, index in predict_each(run, records, columns, on_progress=on_progress):
+        answer = run.task.describe(predictions, index, row=texts, all_scores=all_scores)
+        together: dict[str, Any] = {}
+        for name, value in record.items():
+            new = name
+            while new in answer or (new != name and new in record):
+                new = f"input_{new}"
+            together[new] = value
+        yield {**together, **answer}
+
+
+def predict_each(
+    run: FinishedRun,
+    records: Iterable[dict[str, Any]],
+    columns: Columns | None = None,
+    *,
+    on_progress: Callable[[int], None] | None = None,
+) -> Iterator[tuple[dict[str, Any], dict[str, Any], Any, int]]:
+    """Each record with its texts, predictions of a chunk of records, and its number among these."""
+    columns, optional = columns or choose_columns(run), run.task.optional_columns
     done = 0
     num_examples = len(run.task.label_names) if isinstance(run.task, ZeroShot) else 1  # of a record
     for chunk in in_chunks(records, max(1, CHUNK_RECORDS // num_examples)):
-        optional = run.task.optional_columns
         texts = [
             {name: record.get(name) for name in optional} | texts_of(record, columns, row=row)
             for row, record in enumerate(chunk, start=done)
@@ -210,22 +230,10 @@ def predict_records(
                 raise
             raise DataError(error.problem, row=done + error.row, column=error.column) from error
         for index, record in enumerate(chunk):
-            answer = run.task.describe(predictions, index, row=texts[index], all_scores=all_scores)
-            yield _beside(record, answer)
+            yield record, texts[index], predictions, index
         done += len(chunk)
         if on_progress:
             on_progress(done)
-
-
-def _beside(record: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
-    """The record with its answer; columns that would be overwritten get another name."""
-    together: dict[str, Any] = {}
-    for name, value in record.items():
-        new = name
-        while new in answer or (new != name and new in record):
-            new = f"input_{new}"
-        together[new] = value
-    return {**together, **answer}
 
 
 def record_columns(task: Any, records: Sequence[Mapping[str, Any]], *, first: int = 0) -> dict[str, Any]:

@@ -63,10 +63,8 @@ def keeping_logits(task: Any, file: Path | None) -> Iterator[None]:
         return outputs
 
     task.forward = keep
-    try:
-        yield
-    finally:
-        task.forward = forward
+    yield
+    task.forward = forward
     if parts:
         names = ("start", "end") if task.problem == "answers" else task.label_names
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,19 @@ import torch
 
 from runwright import build
 from runwright.config.compose import checked, compose
+from runwright.config.overrides import quoted
 from runwright.config.permissions import code_allowed
 from runwright.config.redaction import reveal
 from runwright.config.sources import resolve_source
 from runwright.config.tag_schemes import LETTERS, misfits
 from runwright.config.targets import GROUPS, instantiate
 from runwright.errors import ConfigError, did_you_mean, listed
-from runwright.inference.features import Features
-from runwright.inference.load import FinishedRun, finish, load_run, strategy_of
+from runwright.inference.features import TokenStates, states_of_layer
+from runwright.inference.load import FinishedRun, choosing, finish, load_run, strategy_of
 from runwright.inference.named import Named
-from runwright.inference.zero_shot import ZeroShot
-from runwright.model.configuration import quiet_transformers
 from runwright.model.convert import with_safetensors
 from runwright.model.parameters import max_positions
-from runwright.model.pretrained import loading
+from runwright.model.pretrained import loading, open_config
 from runwright.runs.resume import override_key
 from runwright.tokenizer.pretrained import in_safetensors
 from runwright.types import Hypotheses
@@ -65,10 +65,10 @@ def open_model(
     A name takes overrides of `task`, `tokenizer` and `model` too.
     """
     if isinstance(source, Path):
-        strategy = strategy_of(source, overrides)
-        return load_run(source, device=device, hypotheses=hypotheses, generation=strategy)
-    run = load_named(source, overrides, device=device, idle=UNUSED)
-    return replace(run, task=ZeroShot(run.task, hypotheses=hypotheses)) if hypotheses else run
+        run = load_run(source, device=device, generation=strategy_of(source, overrides))
+    else:
+        run = load_named(source, overrides, device=device, idle=UNUSED)
+    return choosing(run, hypotheses)
 
 
 def load_named(
@@ -83,28 +83,23 @@ def load_named(
 
     The configuration is that of an experiment with these overrides; groups in `idle` are left out of it.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
     source, positions = in_safetensors(resolve_source(named.name)), None
     typed = {override_key(text): text.partition("=")[2] for text in overrides}
     revision = typed.get("model.revision")
-    if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
-        raise ConfigError(f"{named.name}: the folder has no config.json, which tells what model is in it")
-    with loading(named.name, source):
-        options = {"revision": revision or "main", "trust_remote_code": code_allowed()}
-        saved: Any = AutoConfig.from_pretrained(source, **options)
-        with torch.device("meta"), quiet_transformers(), suppress(ValueError):  # two joined models
-            positions = max_positions(AutoModel.from_config(saved, trust_remote_code=code_allowed()))
+    if Path(source).exists() and not (Path(source) / "config.json").is_file():
+        raise ConfigError(f"{named.name}: no folder with a config.json, which tells what model is in it")
+    saved: Any = open_config(named.name, revision=revision)
+    with torch.device("meta"), loading(named.name), suppress(ValueError):  # two joined models
+        positions = max_positions(AutoModel.from_config(saved, trust_remote_code=code_allowed()))
     check_memory(named, source, revision=revision, device=device)
     task_name, settings = _task_of(named, saved)
     decoding = _decoding(saved, source, settings)
     usual = _usual(named, saved, task_name, num_beams=decoding.get("num_beams") or 1, evaluates=not idle)
     texts = [f"{key}={value}" for key, value in usual.items() if key not in typed]
-    config = reveal(
-        checked(compose([*texts, *overrides], allow_shadow=allow_shadow or bool(idle)), idle=idle).config,
-        but="tracker",
-    )
-    config = {"dataset": {}, **config}
+    composed = compose([*texts, *overrides], allow_shadow=allow_shadow or bool(idle))
+    config = {"dataset": {}, **reveal(checked(composed, idle=idle).config, but="tracker")}
     tokenizer = instantiate(config["tokenizer"], group="tokenizer", key="tokenizer")
     limit = min(positions or sys.maxsize, tokenizer.model_max_length)
     ours = _task_options(saved, config["task"], limit=limit if limit < 1e6 else MAX_LENGTH)
@@ -119,7 +114,8 @@ def load_named(
     head = replace(task.head, trained=not named.new_weights)
     model = instantiate(config["model"], head, tokenizer, group="model", key="model")
     if named.features:
-        task = Features(task, pooled=named.features == "pooled", layer=named.layer)
+        task.states = partial(states_of_layer, layer=named.layer)
+        task = task if named.features == "pooled" else TokenStates(task)
     if not named.quiet:
         kind = "a folder" if Path(source).is_dir() else "a model of the hub"
         print(f"{named.name}: read as {kind}, {type(model).__name__}, task={task_name}", file=sys.stderr)
@@ -131,7 +127,7 @@ def _task_of(named: Named, saved: Any) -> tuple[str, dict[str, Any]]:
     variants = getattr(saved, "task_specific_params", None) or {}
     asked = "sentence_embedding" if named.features else named.task
     if asked is None:
-        kind = (getattr(saved, "architectures", None) or ["no architecture"])[0]
+        kind = str((getattr(saved, "architectures", None) or ["no architecture"])[0])
         asked = next((task for task, (_, names) in TASKS.items() if kind.endswith((*names,))), None)
         if asked is None:
             problem = f"{named.name}: its config.json names {kind}, which tells no task"
@@ -147,14 +143,13 @@ def _task_of(named: Named, saved: Any) -> tuple[str, dict[str, Any]]:
 
 def _usual(named: Named, saved: Any, task: str, *, num_beams: int, evaluates: bool) -> dict[str, str]:
     """Overrides that choose task and model, the kind of classification, metrics and decoding."""
-    quoted = named.name.replace("\\", "\\\\").replace("'", "\\'")
-    usual = {"task": task, "model": "pretrained", "model.name": f"'{quoted}'"}
+    usual = {"task": task, "model": "pretrained", "model.name": quoted(named.name)}
     usual["model.dtype"] = DTYPES[named.dtype]
     metrics = TASKS[task][0]
     if task == "sequence_classification":  # without a problem_type a single label is a number
         kind = (saved.problem_type or "").removesuffix("_classification")
         usual["task.problem"] = kind = kind or ("regression" if saved.num_labels == 1 else "single_label")
-        metrics = CLASSIFICATION[kind]
+        metrics = CLASSIFICATION.get(kind, "")  # an odd one is refused as task.problem
         if "entailment" in {str(name).casefold() for name in saved.id2label.values()}:  # it judges pairs
             usual["task.text_pair_column"] = "hypothesis"
     if named.features:

@@ -11,6 +11,7 @@ from typing import Literal
 from runwright.config.sources import GGUF, PACKAGE_PREFIX
 from runwright.errors import ConfigError
 from runwright.runs.folder import BEST_MODEL, resolve_run
+from runwright.store import local_path
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -28,12 +29,13 @@ class Named:
     quiet: bool = True  # False: how it was read is said on standard error
 
 
-def find_model(reference: str, *, asked: Named) -> Path | Named:
+def find_model(asked: Named) -> Path | Named:
     """The folder of a run, else `asked`: a run comes before a folder or a model of the same name.
 
     Raises ConfigError where it can be neither, and for what no run takes.
     """
-    is_here = Path(reference).expanduser().is_dir() or reference.endswith(GGUF)
+    reference = asked.name
+    is_here = local_path(reference).is_dir() or reference.endswith(GGUF)
     is_name = is_here or reference.startswith(PACKAGE_PREFIX) or bool(asked.task or asked.features)
     try:
         run = resolve_run(reference, needs=BEST_MODEL)
@@ -47,6 +49,6 @@ def find_model(reference: str, *, asked: Named) -> Path | Named:
     if asked.task is not None or asked.dtype != "fp32":
         flag = "--dtype" if asked.task is None else f"--task {asked.task}"
         raise ConfigError(f"{flag}: {reference} is the run {run}, which has its own; leave {flag} out")
-    if is_here and Path(reference).expanduser().resolve() != run and not asked.quiet:
+    if is_here and local_path(reference).resolve() != run and not asked.quiet:
         print(f"{reference}: read as the run {run}, not as the folder ./{reference}", file=sys.stderr)
     return run

@@ -8,15 +8,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from runwright.inference.features import Features
-from runwright.inference.load import CHUNK_RECORDS, choose_columns, predict_chunk
-from runwright.inference.models import open_model
+from runwright.errors import ConfigError, listed
+from runwright.inference.features import TokenStates
+from runwright.inference.load import choose_columns, choosing, predict_each
+from runwright.inference.models import DTYPES, open_model
 from runwright.inference.named import Named, find_model
 from runwright.inference.predict import require_masks
-from runwright.inference.records import as_records, in_chunks, texts_of
+from runwright.inference.records import as_records
 from runwright.inference.zero_shot import ZeroShot
 from runwright.task.generating import END
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
+from runwright.task.text import as_texts
 from runwright.task.token_classification import TokenClassification
 from runwright.types import HYPOTHESIS, Hypotheses
 
@@ -38,10 +40,13 @@ class Pipeline:
         dtype: Literal["fp32", "bf16", "fp16"] = "fp32",
         allow_new_weights: bool = False,
     ) -> None:
+        for value, choices in ((aggregation_strategy, ("none", "simple")), (dtype, DTYPES)):
+            if value not in choices:
+                raise ConfigError(f"pipeline: given {value!r}, expected one of {listed(choices)}")
         asked = Named(name=name, task=task, dtype=dtype, new_weights=allow_new_weights)
         if task == "feature-extraction":
             asked = replace(asked, task=None, features="token")
-        self.run = open_model(find_model(name, asked=asked), overrides=overrides, device=device)
+        self.run = open_model(find_model(asked), overrides=overrides, device=device)
         if isinstance(self.run.task, TokenClassification):
             self.run.task.by_piece = aggregation_strategy == "none"
 
@@ -49,8 +54,8 @@ class Pipeline:
         self,
         inputs: Any = None,
         *,
-        question: str | None = None,
-        context: str | None = None,
+        question: str | list[str] | None = None,
+        context: str | list[str] | None = None,
         candidate_labels: str | Sequence[str] | None = None,
         hypothesis_template: str = HYPOTHESIS,
         multi_label: bool = False,
@@ -60,30 +65,33 @@ class Pipeline:
 
         Masks have five guesses unless `top_k` says another number.
         """
+        if top_k is not None and top_k < 1:
+            raise ConfigError(f"top_k: given {top_k}, expected 1 or more, or None for all")
         inputs = inputs if question is None else {"question": question, "context": context}
+        if isinstance(question, list):
+            inputs = [{"question": q, "context": c} for q, c in zip(question, context or (), strict=True)]
         run, several = self.run, isinstance(inputs, list)
         if candidate_labels is not None:
             names = candidate_labels.split(",") if isinstance(candidate_labels, str) else candidate_labels
-            labels, template = tuple(name.strip() for name in names), hypothesis_template
+            labels, template = tuple(str(name).strip() for name in names), hypothesis_template
+            if not labels or template.count("{}") != 1:
+                raise ConfigError("candidate_labels: expected names, and a hypothesis_template with one {}")
             asked = Hypotheses(labels=labels, template=template, multi_label=multi_label)
-            run = replace(run, task=ZeroShot(run.task, hypotheses=asked))
-        columns = choose_columns(run)
-        answers: list[Any] = []
-        for chunk in in_chunks(as_records(inputs if several else [inputs], columns), CHUNK_RECORDS):
-            texts = [texts_of(record, columns, row=row) for row, record in enumerate(chunk)]
-            if isinstance(run.task, MaskedLanguageModeling):
-                require_masks(run, [next(iter(text.values())) for text in texts])
-                run.task.num_guesses = 5 if top_k in (None, 1) else top_k
-            predictions = predict_chunk(run, texts, first=len(answers))
-            answers += [_answer(run.task, predictions, n, text, top_k) for n, text in enumerate(texts)]
+            run = choosing(run, asked)
+        records = [*as_records(inputs if several else [inputs], choose_columns(run))]
+        if isinstance(run.task, MaskedLanguageModeling):
+            require_masks(run, [as_texts(record.values())[0] for record in records])
+            run.task.num_guesses = 5 if top_k in (None, 1) else top_k
+        predicted = predict_each(run, records)
+        answers = [_answer(run.task, texts, rows, number, top_k) for _, texts, rows, number in predicted]
         alone = isinstance(answers[0], dict) and "label" in answers[0] if answers else several
         return answers if several or alone else answers[0]
 
 
-def _answer(task: Any, predictions: Any, index: int, row: Mapping[str, Any], top_k: int | None) -> Any:
+def _answer(task: Any, row: Mapping[str, Any], predictions: Any, index: int, top_k: int | None) -> Any:
     """The answer for one text or pair."""
-    text = next(iter(row.values()))
-    if isinstance(task, Features):
+    text = as_texts([row[task.text_columns[0]]])[0]
+    if isinstance(task, TokenStates):
         return [predictions.vectors.row(index).tolist()]
     if task.generates:
         return list(_texts(task, predictions.generated.row(index), text))

@@ -2,77 +2,68 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from runwright.errors import ConfigError, DataError
-from runwright.inference.load import FinishedRun, choose_columns, open_records, predict_records
+from runwright.inference.load import FinishedRun, open_records, predict_records
 from runwright.inference.logits import keeping_logits
-from runwright.inference.models import open_model
-from runwright.inference.named import Named
-from runwright.inference.records import OBJECTS, Columns, as_records, texts_of
-from runwright.inference.stream import chat, stream_text
+from runwright.inference.records import OBJECTS, Columns, as_records
 from runwright.report.page.marks import predictions_page
 from runwright.report.progress import Progress
 from runwright.report.tables import RecordWriter, csv_columns
 from runwright.store import written_whole
 from runwright.task.labels import read_written
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
-from runwright.types import Hypotheses
 
 
-def predict_to_stream(
-    source: Path | Named,
-    *,
+def open_input(
+    run: FinishedRun,
     texts: Sequence[str],
     file: str | None,
+    *,
+    columns: Columns,
     reading: Mapping[str, str | None],
-    text_columns: Sequence[str] | None,
     output: Path | None,
-    output_format: str | None,
-    all_scores: bool,
-    device: str | None,
-    hypotheses: Hypotheses | None = None,
-    generation: Sequence[str] = (),
-    logits: Path | None = None,
-    group: str | None = None,
-    top_k: int | None = None,
-) -> int:
-    """Predict texts, a file or standard input with a run's or a named model; returns the number of records.
+) -> Iterable[dict[str, Any]]:
+    """Records of these texts, or else of a file or standard input, which may be read more than once.
 
-    `generation` are overrides of how texts are generated, `logits` is a file for the raw outputs. One prompt
-    is answered by its text alone, token by token, unless a format is asked for. `group` "none" shows tags of
-    pieces, `top_k` so many tokens a mask.
+    Raises ConfigError where the output is the input.
     """
-    if output is None and output_format == "npy":
-        raise ConfigError("--output: given nothing, expected a file for the vectors")
-    run = open_model(source, overrides=generation, device=device, hypotheses=hypotheses)
-    strategy = run.config.get("generation")
-    _adjust(run.task, group=group, top_k=top_k)
-    all_scores = all_scores or top_k is not None
-    columns = choose_columns(run, text_columns)
-    records: Iterable[dict[str, Any]] = as_records(_typed(texts, columns), columns, file="arguments")
-    if isinstance(run.task, MaskedLanguageModeling):
-        require_masks(run, texts)
-    if len(texts) == 1 and strategy and not output and not output_format and not _gives_several(strategy):
-        for record in records:
-            stream_text(run, texts_of(record, columns, row=0), sys.stdout)
-        return 1
-    output_format = output_format or "jsonl"
-    if not texts:
-        records = open_records(run, file, columns, reading)
-        inputs = [0] if file in (None, "-") else list(filter(os.path.exists, records.files))
-        if output and output.is_file() and any(os.path.samefile(each, output) for each in inputs):  # noqa: PTH121 - a descriptor is no Path
-            raise ConfigError(f"--output: given {str(output)!r}, which is the input; expected another file")
+    if texts:
+        if isinstance(run.task, MaskedLanguageModeling):
+            require_masks(run, texts)
+        return [*as_records(_typed(texts, columns), columns, file="arguments")]
+    records = open_records(run, file, columns, reading)
+    inputs = [0] if file in (None, "-") else list(filter(os.path.exists, records.files))
+    if output and output.is_file() and any(os.path.samefile(each, output) for each in inputs):  # noqa: PTH121 - a descriptor is no Path
+        raise ConfigError(f"--output: given {str(output)!r}, which is the input; expected another file")
+    return records
+
+
+def write_predictions(
+    run: FinishedRun,
+    records: Iterable[dict[str, Any]],
+    output: Path | None,
+    output_format: str,
+    *,
+    columns: Columns,
+    all_scores: bool,
+    logits: Path | None,
+) -> int:
+    """Write records with their predictions to a file or standard output; returns their number.
+
+    `logits` is a file for the raw outputs.
+    """
     # Read twice: any record may have one column more.
-    header = csv_columns(records) if output_format == "csv" and not texts else ()
+    header = csv_columns(records) if output_format == "csv" else ()
     with (
         keeping_logits(run.task, logits),
         Progress(enabled=output is not None) as progress,
@@ -89,13 +80,12 @@ def predict_to_stream(
                 stream.write(predictions_page(rows, title=f"Predictions of {Path(run.folder).name}"))
                 return len(rows)
             writer, count = RecordWriter(stream, format_name=output_format, columns=header), 0
-            for record in predicted:
+            for count, record in enumerate(predicted, start=1):  # noqa: B007 - it is returned
                 writer.write(record)
-                count += 1
     return count
 
 
-def _adjust(task: Any, *, group: str | None, top_k: int | None) -> None:
+def adjust(task: Any, *, group: str | None, top_k: int | None) -> None:
     """Let a task show what the flags ask for; raises ConfigError where it has nothing of the kind."""
     for flag, name, value in (("--group", "by_piece", group == "none"), ("--top-k", "num_guesses", top_k)):
         if value and not hasattr(task, name):
@@ -127,20 +117,6 @@ def require_masks(run: FinishedRun, texts: Sequence[str]) -> None:
             print(f"{text[:60]!r} has {count} masks: each is filled alone", file=sys.stderr)
 
 
-def converse(source: Path | Named, *, device: str | None, generation: Sequence[str]) -> None:
-    """Answer the lines of standard input as one talk with a run's or a named model."""
-    run = open_model(source, overrides=generation, device=device)
-    if not run.task.generates:
-        raise ConfigError("--chat: the task of this run generates no texts")
-    if _gives_several(run.config["generation"]):
-        raise ConfigError("--chat: it goes on with one answer; add --set num_return_sequences=1")
-    chat(run, sys.stdin, sys.stdout)
-
-
-def _gives_several(strategy: Mapping[str, Any]) -> bool:
-    return strategy.get("num_return_sequences", 1) > 1
-
-
 @contextmanager
 def _opened(output: Path | None) -> Iterator[Any]:
     """Standard output, or a file that appears under its name only when it is whole."""
@@ -164,8 +140,9 @@ def _write_vectors(file: Path, records: Iterable[Mapping[str, Any]]) -> int:
         length = max(map(len, vectors))
         empty = [float("nan")] * len(vectors[0][0])
         vectors = [[*vector, *[empty] * (length - len(vector))] for vector in vectors]
-    with written_whole(file) as unfinished, unfinished.open("wb") as stream:
-        array = np.array(vectors, dtype="<f4") if vectors else np.empty((0, 0), dtype="<f4")
-        writer: Any = SimpleNamespace(write=stream.write)  # a FIFO has no position, which np.save asks for
-        np.save(writer, array, allow_pickle=False)
+    content = io.BytesIO()  # a FIFO has no position, which np.save asks for
+    array = np.array(vectors, dtype="<f4") if vectors else np.empty((0, 0), dtype="<f4")
+    np.save(content, array, allow_pickle=False)
+    with written_whole(file) as unfinished:
+        unfinished.write_bytes(content.getbuffer())
     return len(vectors)

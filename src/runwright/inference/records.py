@@ -10,7 +10,7 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
@@ -29,14 +29,20 @@ from runwright.errors import ConfigError, DataError, listed
 
 FORMATS = {f".{name}": name for name in ("csv", "tsv", "jsonl", "parquet")}
 FORMATS |= {".ndjson": "jsonl", ".json": "jsonl", ".txt": "text"}
-OPTIONS = {"csv": "csv", "tsv": "csv", "jsonl": "json", "text": "text", "parquet": "parquet"}  # of `dataset`
+USUAL: dict[str, Reader] = {  # readers of files of which nothing but the format is known
+    "csv": CsvReader(delimiter=",", quote='"'),
+    "tsv": CsvReader(delimiter="\t", quote=None),
+    "jsonl": JsonReader(encoding="utf-8-sig", field=None),
+    "text": TextReader(encoding="utf-8-sig", unit="line", label_from=None),
+    "parquet": ParquetReader(),
+}
 PLAIN = ("text", "a text in each file")  # of formats without columns
 BEGINNING = 1 << 16  # bytes of a file, which tell its encoding
 FEW_ROWS = 20  # which tell whether a file has columns
 OBJECTS = re.compile(rb'(\xef\xbb\xbf)?\s*(\{\s*["}]|\[\s*[{\]])')  # how JSON begins, and hardly any text
 
 _OPTION = re.compile(r"dataset\.source\.(delimiter|quote|encoding)")
-_Own = tuple[Reader, set[str]]
+_Own = tuple[Any, set[str]]
 
 Columns = Mapping[str, Sequence[str]]
 """For each text that a task wants, the columns of a record that may hold it: the first with a value."""
@@ -64,27 +70,36 @@ class Records:
         encoding: str | None = None,
     ) -> None:
         self._columns, self._labels = columns, labels or {}
-        self._spool = _spooled(self) if source in (None, "-") else None
-        path = self._spool or str(source)
-        self.name = "standard input" if self._spool else path
+        self._is_input = source in (None, "-")
+        path = _spooled(self) if self._is_input else str(source)
+        self.name = "standard input" if self._is_input else path
         with self._naming():
             self.files = files_of_splits({"": path}, None)[""]
             self._beginning = _beginning_of(self.files[0])
             own = list(_own_readers(dataset, path))
             if format_name is None and (delimiter is not None or quote is not None):
                 format_name = "tsv" if path_of(path).suffix.lower() == ".tsv" else "csv"
+            usual = next((reader.encoding for reader, _ in own if hasattr(reader, "encoding")), "utf-8-sig")
+            texts = [self._beginning.decode(name, errors="replace") for name in ("utf-8-sig", usual)]
+            is_sure = texts[0] != texts[1] and not {"\ufffd", "\0"} & {*texts[0][:-1]}  # that it is UTF-8
+            dialect: dict[str, Any] = {}
+            if delimiter is not None:
+                dialect["delimiter"] = character_of(delimiter, "--delimiter", DELIMITERS)
+            if quote is not None:
+                dialect["quote"] = character_of(None if quote == "null" else quote, "--quote", QUOTES)
+            encoding = known_encoding(encoding or ("utf-8-sig" if is_sure else usual))
             candidates = self._candidates(own, format_name)
-            usual = next((name for reader, _ in own if (name := _encoding_of(reader))), "utf-8-sig")
-            encoding = known_encoding(encoding) if encoding else _sure_encoding(self._beginning, usual)
-            readers = [self._adapted(_changed(one, encoding, delimiter, quote)) for one in candidates]
-            fits = (number for number, one in enumerate(readers) if len(readers) == 1 or self._fits(one))
-            number = next(fits, 0)
-        self._reader = readers[number]
-        self.note = "" if format_name else self._described(candidates[number], [reader for reader, _ in own])
+            readers = [self._adapted(reader, encoding, dialect) for reader in candidates]
+            self._reader = next(filter(self._fits, readers), readers[0])
+        now, before = _described(self._reader), [_described(reader) for reader, _ in own]
+        is_text = self._is_input and format_of(self._reader) in PLAIN
+        surprises = format_name is None and own and not is_text and (self._is_input or now not in before)
+        trained = f"read as {now}; the run was trained on {listed(before)} (--format)"
+        self.note = f"{self.name}: {trained}" if surprises else ""
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for address in self.files:
-            at, file = Position(address=address), self.name if self._spool else address
+            at, file = Position(address=address), self.name if self._is_input else address
             with self._naming():
                 records = counted(self._reader.records(at), at) if _beginning_of(address).strip() else ()
                 if format_of(self._reader) in PLAIN:
@@ -100,46 +115,50 @@ class Records:
         except ConfigError as error:
             raise ConfigError(*(_OPTION.sub(r"--\1", text) for text in error.mistakes)) from error
         except DataError as error:
-            where: Any = error.where | {"split": None} | ({"file": self.name} if self._spool else {})
+            where: Any = error.where | {"split": None} | ({"file": self.name} if self._is_input else {})
             raise DataError(_OPTION.sub(r"--\1", error.problem), **where) from error
 
     def _candidates(self, own: Sequence[_Own], format_name: str | None) -> list[Reader]:
         """The readers that may be meant, the likeliest first."""
         if format_name is not None:
-            same = [reader for reader, _ in own if format_of(reader) == format_name]
-            return same[:1] or [_usual(format_name)]
+            return [*(reader for reader, _ in own if format_of(reader) == format_name), USUAL[format_name]][
+                :1
+            ]
         ending = path_of(self.files[0]).suffix.lower()
-        named = "text" if self._spool else FORMATS.get(ending)
-        found = [
+        named = "text" if self._is_input else FORMATS.get(ending)
+        alike = [
             reader
             for reader, endings in own  # the last case is that of a folder
             if (ending in endings or named is None)
             or ("" in endings and (named == "text" or not isinstance(reader, TextReader)))
         ]
-        is_table = any(isinstance(reader, CsvReader) and len(self._fields(reader)) > 1 for reader in found)
-        # a header, objects or sentences of words show themselves
-        headless = [reader for reader, _ in own if isinstance(reader, CsvReader) and not reader.header]
-        silent = (TextReader, ParquetReader)
-        found += [one for one, _ in own if one not in headless and not isinstance(one, silent)]
-        found += [reader for reader, _ in own if format_of(reader) == named]
-        found += [_usual("jsonl")] * bool(self._spool)
-        found += [_usual(named)] if named and not (named == "text" and is_table) else []
-        if not found:
-            choices = ", ".join(dict.fromkeys(FORMATS.values()))
-            problem = f"the format cannot be told from {ending!r}; give --format with one of {choices}"
-            raise DataError(problem, file=self.name)
-        return [reader for number, reader in enumerate(found) if reader not in found[:number]]
+        is_table = any(isinstance(reader, CsvReader) and len(self._fields(reader)) > 1 for reader in alike)
+        # A header, objects or sentences of words show themselves.
+        silent = [
+            one for one, _ in own if isinstance(one, TextReader | ParquetReader) or not _has_header(one)
+        ]
+        others = [one for one, _ in own if one not in silent or format_of(one) == named]
+        names = ["jsonl"] * self._is_input + [named or ""] * (named != "text" or not is_table)
+        if candidates := [*alike, *others, *(USUAL[name] for name in names if name)]:
+            return candidates
+        choices = ", ".join(dict.fromkeys(FORMATS.values()))
+        problem = f"the format cannot be told from {ending!r}; give --format with one of {choices}"
+        raise DataError(problem, file=self.name)
 
     def _fields(self, reader: CsvReader) -> list[str]:
         """The fields of the first record."""
-        try:
+        with suppress(DataError):
             return next(reader.fields(Position(address=self.files[0])), [])
-        except DataError:
-            return []
+        return []
 
-    def _adapted(self, reader: Reader) -> Reader:
-        """Without a header in training, a file may have one all the same, or texts and nothing else."""
-        if not isinstance(reader, CsvReader) or reader.header:
+    def _adapted(self, reader: Any, encoding: str, dialect: Mapping[str, Any]) -> Reader:
+        """The reader with this encoding and, for csv, these characters.
+
+        Without a header in training, a file may have one all the same, or texts and nothing else.
+        """
+        reader = replace(reader, encoding=encoding) if hasattr(reader, "encoding") else reader
+        reader = replace(reader, **dialect) if isinstance(reader, CsvReader) else reader
+        if _has_header(reader):
             return reader
         fields = self._fields(reader)
         if self._hold_texts(fields):
@@ -169,18 +188,6 @@ class Records:
         labels = chain(*(value if isinstance(value, list) else str(value).split(",") for value in values))
         return not values or not {*labels}.isdisjoint(*self._labels.values())
 
-    def _described(self, chosen: Reader, own: Sequence[Reader]) -> str:
-        """A line on how records are read, where that is not as in training or usual for standard input."""
-        trained, is_text = listed(map(format_of, own)), format_of(chosen) in PLAIN
-        name = f"csv with {chosen.delimiter!r}" if isinstance(chosen, CsvReader) else format_of(chosen)
-        if own and chosen not in own and not (self._spool and is_text):
-            return f"{self.name}: read as {name}; the run was trained on {trained} (--format)"
-        if own and _encoding_of(self._reader) == "utf-8-sig" != _encoding_of(chosen):
-            return f"{self.name}: read as UTF-8; the run's data were {_encoding_of(chosen)} (--encoding)"
-        if self._spool and own and not is_text:
-            return f"{self.name}: read as {trained}, as in training (--format text: a text on each line)"
-        return ""
-
 
 def format_of(reader: Reader) -> str:
     """The format that a reader reads, as --format has it where it has it."""
@@ -194,16 +201,12 @@ def format_of(reader: Reader) -> str:
     return type(reader).__name__.removesuffix("Reader").lower()
 
 
-def _usual(format_name: str) -> Reader:
-    """The reader of files of which nothing more is known."""
-    if format_name == "jsonl":
-        return JsonReader(encoding="utf-8-sig", field=None)
-    if format_name == "text":
-        return TextReader(encoding="utf-8-sig", unit="line", label_from=None)
-    if format_name == "parquet":
-        return ParquetReader()
-    is_tsv = format_name == "tsv"
-    return CsvReader(delimiter="\t" if is_tsv else ",", quote=None if is_tsv else '"')
+def _described(reader: Reader) -> str:
+    return f"csv with {reader.delimiter!r}" if isinstance(reader, CsvReader) else format_of(reader)
+
+
+def _has_header(reader: Reader) -> bool:
+    return not isinstance(reader, CsvReader) or reader.header
 
 
 def _own_readers(value: Any, path: str) -> Iterator[_Own]:
@@ -223,27 +226,6 @@ def _own_readers(value: Any, path: str) -> Iterator[_Own]:
         return
     for inner in value.values():
         yield from _own_readers(inner, path)
-
-
-def _encoding_of(reader: Reader) -> str | None:
-    return getattr(reader, "encoding", None)
-
-
-def _sure_encoding(beginning: bytes, usual: str) -> str:
-    """The usual encoding, unless a file that begins so is UTF-8 without a doubt."""
-    texts = [beginning.decode(name, errors="replace") for name in ("utf-8-sig", usual)]
-    is_utf_8 = not {"\ufffd", "\0"} & {*texts[0][:-1]}
-    return "utf-8-sig" if is_utf_8 and texts[0] != texts[1] else usual
-
-
-def _changed(reader: Any, encoding: str, delimiter: str | None, quote: str | None) -> Reader:
-    """The reader with the encoding, and where it reads csv with the delimiter and quote that are given."""
-    changes = {"encoding": encoding} if _encoding_of(reader) else {}
-    if isinstance(reader, CsvReader) and delimiter is not None:
-        changes["delimiter"] = character_of(delimiter, "--delimiter", DELIMITERS)
-    if isinstance(reader, CsvReader) and quote is not None:
-        changes["quote"] = character_of(None if quote == "null" else quote, "--quote", QUOTES)
-    return replace(reader, **changes)
 
 
 def _beginning_of(address: str) -> bytes:

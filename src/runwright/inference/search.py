@@ -1,64 +1,81 @@
-"""An index over the texts of a file by the vectors of a run, and the texts nearest to a query.
+"""An index over the texts of a file by the vectors of a run, the texts nearest to a query, and a map of all.
 
-The folder of an index holds `vectors.npy` [N, D] float32, `texts.arrow` (each text with its row in the file;
-blank ones are left out) and `index.json` (file, run and model). It appears whole or not at all.
+The folder of an index holds `vectors.npy` [N, D] float32, `texts.parquet` (each text with the number and the
+JSON of its row in the file; blank ones are left out) and `index.json` (file, run and model). It appears whole
+or not at all.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset
+import pyarrow.parquet as pq
 
 from runwright.errors import CheckpointError, ConfigError, DataError
 from runwright.inference import load
 from runwright.inference.load import FinishedRun
 from runwright.inference.records import in_chunks, texts_of
+from runwright.predictions import evenly_spaced
+from runwright.report.page import charts, document
 from runwright.report.progress import Progress
+from runwright.report.terminal import shorten
 from runwright.runs.folder import read_run
 from runwright.store import digest, file_sha256, folder_whole, write_json
 
-VECTORS, TEXTS, ABOUT = "vectors.npy", "texts.arrow", "index.json"
-FORMAT = 4
+VECTORS, TEXTS, ABOUT = "vectors.npy", "texts.parquet", "index.json"
+FORMAT = 5
 MODEL_FILES = ("best/**/*", "task.json", "config.yaml")  # of a run's folder: its vectors depend on them
-SCHEMA = pa.schema({"id": pa.int64(), "text": pa.string()})
+MAX_COLOURS = 8
 
 
 class Index:
-    """An index that was opened, with the run that made it."""
+    """An index that was opened; raises DataError where a folder is none."""
 
-    def __init__(self, folder: Path, *, run: Path | None = None, device: str | None = None) -> None:
-        """`run` is where the run's folder is now, if it was moved. Raises CheckpointError if it changed."""
-        about = read_about(folder)
-        run_folder = run or Path(about["run_folder"])
-        self.run = _embedder(run_folder, device=device)
-        if model_hash(run_folder) != about["model_hash"]:
-            problem = f"made with another model than run {run_folder} has now; its vectors do not fit"
-            command = f"runwright search index {run_folder} {about['file']} --output NEW_FOLDER"
-            raise CheckpointError(f"{folder}: {problem}. Make it again: {command}")
-        self._rows = Dataset.from_file(str(folder / TEXTS))
-        self._vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
-        if not len(self._rows) == len(self._vectors) == about["texts"]:
+    def __init__(self, folder: Path) -> None:
+        try:
+            self.about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            hint = "expected a folder that `runwright search index RUN FILE --output FOLDER` made"
+            raise DataError(f"no index: {hint}", file=str(folder)) from error
+        if (number := self.about.get("format")) != FORMAT:
+            raise DataError(f"an index of format {number}, expected {FORMAT}", file=str(folder))
+        self.folder = folder
+        self.texts = pq.read_table(folder / TEXTS, memory_map=True)
+        self.vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+        if not len(self.texts) == len(self.vectors) == self.about["texts"]:
             raise DataError("texts and vectors differ in number; make the index again", file=str(folder))
 
-    def query(self, texts: Sequence[str], *, k: int) -> list[list[dict[str, Any]]]:
-        """The `k` texts most similar to each query, best first: rank from 1, score, id, text.
+    def open_run(self, run: Path | None, *, device: str | None) -> FinishedRun:
+        """The run that made it; `run` is where its folder is now, if it was moved.
+
+        Raises CheckpointError if it has changed since.
+        """
+        folder = run or Path(self.about["run_folder"])
+        opened = _embedder(folder, device=device)
+        if model_hash(folder) != self.about["model_hash"]:
+            problem = f"made with another model than run {folder} has now; its vectors do not fit"
+            command = f"runwright search index {folder} {self.about['file']} --output NEW_FOLDER"
+            raise CheckpointError(f"{self.folder}: {problem}. Make it again: {command}")
+        return opened
+
+    def query(self, vector: np.ndarray, *, k: int) -> list[dict[str, Any]]:
+        """The `k` texts most similar to a vector [D], best first: rank from 1, score, id, text.
 
         The score is the inner product of the vectors, the id the row in the file, from 0.
         """
-        products = embed(self.run, texts) @ self._vectors.T
-        indices = np.argsort(-products, kind="stable")[:, :k]
-        scores, hits = np.take_along_axis(products, indices, axis=1), []
-        for row_scores, row_indices in zip(scores.tolist(), indices.tolist(), strict=True):
-            rows = self._rows[row_indices]
-            best = enumerate(zip(row_scores, rows["id"], rows["text"], strict=True), start=1)
-            hits.append([{"rank": n, "score": round(s, 6), "id": i, "text": t} for n, (s, i, t) in best])
-        return hits
+        products = self.vectors @ vector
+        best = np.argsort(-products, kind="stable")[:k]
+        hits = self.texts.select(["id", "text"]).take(pa.array(best)).to_pylist()
+        scores = [round(score, 6) for score in products[best].tolist()]
+        return [
+            {"rank": n, "score": s, **hit} for n, (s, hit) in enumerate(zip(scores, hits, strict=True), 1)
+        ]
 
 
 def make_index(
@@ -69,72 +86,50 @@ def make_index(
     reading: Mapping[str, str | None],
     text_column: str | None,
     device: str | None,
-) -> dict[str, Any]:
-    """Encode the texts of a file block by block and write their index; returns its `index.json`."""
+) -> int:
+    """Encode the texts of a file block by block and write their index; returns their number."""
     if output.exists():
         raise ConfigError(f"--output: {output} exists already; name another folder")
     run = _embedder(run_folder, device=device)
     columns = load.choose_columns(run, [text_column] if text_column else None)
     (column,) = columns
     records = load.open_records(run, file, columns, reading)
-    found = (texts_of(record, columns, row=row)[column] for row, record in enumerate(records))
-    texts = ("" if text is None else str(text) for text in found)
+    vectors: list[np.ndarray] = []
+    filled: list[dict[str, Any]] = []
+    with Progress(enabled=True) as progress, progress.counting("index") as on_progress:
+        for chunk in in_chunks(enumerate(records), load.CHUNK_RECORDS):
+            texts = [(row, texts_of(record, columns, row=row)[column], record) for row, record in chunk]
+            rows = [
+                {"id": row, "text": str(text), "row": json.dumps(record, default=str)}
+                for row, text, record in texts
+                if text is not None and str(text).strip()
+            ]
+            if rows:
+                vectors.append(embed(run, [row["text"] for row in rows]))
+            filled += rows
+            on_progress(chunk[-1][0] + 1)
+    if not filled:
+        raise DataError("there is no text in it", file=file)
     with folder_whole(output) as folder:
-        vectors = _write_texts(run, texts, folder / TEXTS)
-        if not len(vectors):
-            raise DataError("there is no text in it", file=file)
-        np.save(folder / VECTORS, vectors, allow_pickle=False)
+        np.save(folder / VECTORS, np.concatenate(vectors), allow_pickle=False)
+        pq.write_table(pa.Table.from_pylist(filled), folder / TEXTS)
         about = {
             "format": FORMAT,
             "file": file,
             "text_column": text_column or column,
-            "texts": len(vectors),
-            "dimension": vectors.shape[1],
-            "normalized": run.task.normalize,
+            "texts": len(filled),
             "run_id": read_run(run_folder)["run_id"],
             "run_folder": str(run_folder.resolve()),
             "model_hash": model_hash(run_folder),
         }
         write_json(folder / ABOUT, about)
-    return about
-
-
-def _write_texts(run: FinishedRun, texts: Iterable[str], file: Path) -> np.ndarray:
-    """Write all but blank texts with their rows; returns their vectors [N, D] float32."""
-    vectors = [np.zeros((0, 0), dtype=np.float32)]
-    num_read = 0
-    with (
-        pa.OSFile(str(file), "wb") as sink,
-        pa.ipc.new_stream(sink, SCHEMA) as writer,
-        Progress(enabled=True) as progress,
-        progress.counting("index") as on_progress,
-    ):
-        for chunk in in_chunks(enumerate(texts), load.CHUNK_RECORDS):
-            num_read += len(chunk)
-            filled = [(row, text) for row, text in chunk if text.strip()]
-            if filled:
-                vectors.append(embed(run, [text for _, text in filled]))
-                writer.write_batch(pa.record_batch(list(zip(*filled, strict=True)), schema=SCHEMA))
-            on_progress(num_read)
-    return np.concatenate(vectors[1:] or vectors)
+    return len(filled)
 
 
 def embed(run: FinishedRun, texts: Sequence[str]) -> np.ndarray:
     """Vectors [N, D] float32 of texts."""
     predictions = load.predict_chunk(run, [{run.task.text_columns[0]: text} for text in texts])
-    return np.ascontiguousarray(predictions.vectors[:, 0])
-
-
-def read_about(folder: Path) -> dict[str, Any]:
-    """The description of an index, its `index.json`; raises DataError where a folder is none."""
-    try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        hint = "expected a folder that `runwright search index RUN FILE --output FOLDER` made"
-        raise DataError(f"no index: {hint}", file=str(folder)) from error
-    if about.get("format") != FORMAT:
-        raise DataError(f"an index of format {about.get('format')}, expected {FORMAT}", file=str(folder))
-    return about
+    return predictions.vectors[:, 0]
 
 
 def model_hash(run_folder: Path) -> str:
@@ -148,3 +143,55 @@ def _embedder(folder: Path, *, device: str | None) -> FinishedRun:
     if not run.task.embeds_texts:
         raise ConfigError(f"run {folder}: its task is {type(run.task).__name__}, expected sentence_embedding")
     return run
+
+
+def write_map(index: Index, output: Path, *, colour: str | None) -> None:
+    """A page with a point for each text, on the two axes on which vectors differ most.
+
+    A text has the colour of its value in a column of the file that the index was made of.
+    """
+    about, total = index.about, len(index.texts)
+    shown = evenly_spaced(total, charts.MAX_POINTS)
+    points, shares = principal_components(np.asarray(index.vectors), count=2)
+    data: dict[str, Any] = {
+        "px": points[shown, 0].tolist(),
+        "py": points[shown, 1].tolist(),
+        "x": f"first component, {shares[0]:.1%} of the variance",
+        "y": f"second component, {shares[1]:.1%}",
+        "texts": [shorten(index.texts["text"][row].as_py(), charts.MAX_TEXT) for row in shown.tolist()],
+    }
+    if colour is not None:
+        ids, rows = (index.texts[name].to_pylist() for name in ("id", "row"))
+        texts = [
+            texts_of(json.loads(text), {colour: [colour]}, row=row, file=about["file"])
+            for row, text in zip(ids, rows, strict=True)
+        ]
+        values = [str(text[colour]) for text in texts]
+        names = [name for name, _ in Counter(values).most_common()]
+        if len(names) > MAX_COLOURS:
+            names = [*names[: MAX_COLOURS - 1], "others"]
+        groups = {name: number for number, name in enumerate(names)}
+        data["groups"] = names
+        data["group"] = [groups.get(values[row], len(names) - 1) for row in shown.tolist()]
+    title = f"Map of {total:,} texts"
+    drawn = f"{len(shown):,} of them drawn" if len(shown) < total else ""
+    chart = document.Chart(kind="scatter", title=title, about=drawn, data=data)
+    page = document.Page(
+        title=title,
+        heading=title,
+        lines=[f"{about['file']}, vectors of run {about['run_id']}"],
+        sections=[document.Section("map", "Principal components", [[chart]])],
+    )
+    document.save(document.render(page), output)
+
+
+def principal_components(vectors: np.ndarray, *, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates [N, count] of vectors [N, D] on the axes of largest variance and the shares of these in it.
+
+    The largest coefficient of an axis is positive, so that the same vectors always give the same picture.
+    """
+    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
+    variances, axes = np.linalg.eigh(centred.T @ centred)  # ascending
+    variances, axes = variances[::-1][:count] / max(variances.sum(), 1e-300), axes[:, ::-1][:, :count]
+    signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    return centred @ (axes * signs), variances

@@ -11,7 +11,8 @@ import torch
 
 from runwright.errors import ConfigError, DataError
 from runwright.inference.load import FinishedRun, record_columns
-from runwright.task.chats import naming_the_template
+from runwright.inference.records import Columns, texts_of
+from runwright.task.instruction_tuning import naming_the_template
 from runwright.trainer.step import to_device
 from runwright.types import Example
 
@@ -46,10 +47,17 @@ class Writer:
             self.written = text
 
 
+def writes_one_text(run: FinishedRun) -> bool:
+    """Return True if a run generates texts, one for each prompt."""
+    strategy = run.config.get("generation") if run.task.generates else None
+    return bool(strategy) and strategy.get("num_return_sequences", 1) == 1
+
+
 @torch.inference_mode()
-def stream_text(run: FinishedRun, record: Mapping[str, Any], stream: TextIO) -> None:
+def stream_text(run: FinishedRun, record: Mapping[str, Any], columns: Columns, stream: TextIO) -> None:
     """Write the text for one record as it is generated, and nothing else."""
-    _write_answer(run, run.task.encode_records(record_columns(run.task, [record])), stream)
+    texts = record_columns(run.task, [texts_of(record, columns, row=0)])
+    _write_answer(run, run.task.encode_records(texts), stream)
 
 
 def _write_answer(run: FinishedRun, examples: Sequence[Example], stream: TextIO) -> str:
@@ -67,6 +75,10 @@ def chat(run: FinishedRun, lines: TextIO, stream: TextIO) -> int:
 
     What the model has no room for is left out from the beginning on, with a note on standard error.
     """
+    if not run.task.generates:
+        raise ConfigError("--chat: the task of this run generates no texts")
+    if not writes_one_text(run):
+        raise ConfigError("--chat: it goes on with one answer; add --set num_return_sequences=1")
     if getattr(run.tokenizer, "chat_template", None) is None:
         raise ConfigError(
             "--chat: the tokenizer of this run has no chat template; train one with task=instruction_tuning, "
@@ -97,24 +109,24 @@ def chat(run: FinishedRun, lines: TextIO, stream: TextIO) -> int:
 @torch.inference_mode()
 def _answer(run: FinishedRun, messages: list[dict[str, str]], stream: TextIO, *, number: int) -> str:
     """The answer to a conversation, of which the oldest turns are removed where it is too long."""
-    strategy, config = run.task.strategy, run.model.config
-    room = getattr(config, "max_position_embeddings", None) or run.task.max_length
-    removed = 0
-    while True:
-        chat = [*getattr(run.task, "opening", ()), *messages]
+    strategy, opening = run.task.strategy, getattr(run.task, "opening", ())
+    room = getattr(run.model.config, "max_position_embeddings", None) or run.task.max_length
+    ids: list[int] = []
+    for removed in range(0, len(messages), 2):
+        talk = [*opening, *messages[removed:]]
         with naming_the_template():
-            encoded = run.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)
+            encoded = run.tokenizer.apply_chat_template(talk, add_generation_prompt=True, return_dict=True)
         ids = encoded["input_ids"]
         if len(ids) + strategy.max_new_tokens <= room:
+            del messages[:removed]
             break
-        if len(messages) == 1:
-            raise DataError(
-                f"a message of {len(ids)} tokens, {strategy.max_new_tokens} of its answer, and the model has "
-                f"room for {room}; shorten it, or --set max_new_tokens=N"
-            )
-        del messages[:2]
-        removed += 1
+    else:
+        raise DataError(
+            f"a message of {len(ids)} tokens, {strategy.max_new_tokens} of its answer, and the model has "
+            f"room for {room}; shorten it, or --set max_new_tokens=N"
+        )
     if removed:
-        print(f"the oldest {removed} turns are left out: there is room for {room} tokens", file=sys.stderr)
+        text = f"the oldest {removed // 2} turns are left out: there is room for {room} tokens"
+        print(text, file=sys.stderr)
     example = {"example_id": number, "input_ids": ids, "prompt_length": len(ids)}
     return _write_answer(run, [example], stream)

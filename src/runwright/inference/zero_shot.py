@@ -14,11 +14,10 @@ import numpy as np
 from scipy.special import softmax
 from torch import Tensor
 
-from runwright.errors import ConfigError, DataError
+from runwright.errors import ConfigError
 from runwright.task.base import Task
-from runwright.task.labels import names_from_values, names_in, split_labels
 from runwright.task.text import positions_of
-from runwright.types import Batch, Example, Hypotheses, PerExample, Predictions, Splits
+from runwright.types import Batch, Example, Hypotheses, PerExample, Predictions
 
 TINY = np.finfo(np.float64).tiny
 
@@ -48,24 +47,6 @@ class ZeroShot(Task):
         self.label_column = pairs.label_column
         self.label_names = hypotheses.labels
         self.collate, self.forward = pairs.collate, pairs.forward
-
-    def fit(self, splits: Splits) -> None:
-        """Take the classes from the labels of these splits, unless they were given."""
-        if self.label_names:
-            return
-        values: list[Any] = []
-        for split, rows in splits.items():
-            if self.label_column not in rows.column_names:
-                hint = f"dataset.columns={{{self.label_column}: NAME}} renames one, or give --labels"
-                problem = f"no such column; there are {', '.join(rows.column_names)} ({hint})"
-                raise DataError(problem, split=split, column=self.label_column)
-            if names := names_in(rows.features[self.label_column]):
-                self.label_names = names
-                return
-            several, separator = self.hypotheses.multi_label, self.pairs.label_separator
-            for value in rows[self.label_column]:
-                values += split_labels(value, separator) if several else [value]
-        self.label_names = names_from_values(values, split=", ".join(splits), column=self.label_column)
 
     def state_dict(self) -> dict[str, Any]:
         """Settings that the examples depend on, with those of the trained task."""

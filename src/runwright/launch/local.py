@@ -169,10 +169,20 @@ def _fail(group: WorkerGroup, *, timeout_seconds: float) -> Outcome:
     group.kill(group.running)
     group.wait(seconds=5)
     first = min(group.workers, key=_precedence)
-    report, code = first.report, first.code
-    who = f"rank {first.rank} of {len(group.workers)} (process {first.process.pid})"
+    report, code, num = first.report, first.code, len(group.workers)
+    who = f"rank {first.rank} of {num} (process {first.process.pid})"
     if first.hung or (report and report.kind == "timeout"):
-        return _hang(group, timeout_seconds=timeout_seconds)
+        silent = [str(worker.rank) for worker in group.workers if worker.hung]
+        failure = f"rank {', '.join(silent)} of {num} sent no heartbeat"
+        failure = failure if silent else f"the {num} ranks waited for one another"
+        failure += f" for {timeout_seconds:g} s (launch.timeout_seconds)"
+        lines = [f"{failure}; stacks of all:"]
+        for worker in group.workers:
+            stacks = _tail(rank_file(group.folder, worker.rank, STACKS), limit=0)
+            trace = worker.report.trace.rstrip().splitlines() if worker.report else []
+            lines.append(f"--- rank {worker.rank} (process {worker.process.pid})")
+            lines += stacks or trace or ["no stacks and no error of its own"]
+        return Outcome(code=1, failure=failure, text="\n".join(lines))
     if report is None:
         failure = f"{who} ended with exit code {code} and no error of its own"
         if code < 0:
@@ -200,21 +210,6 @@ def _precedence(worker: Worker) -> tuple[int, float]:
     if worker.report is None:
         return (9 if worker.was_killed or worker.code == 0 else 1), ended
     return {"mistake": 1, "error": 1, "timeout": 2, "echo": 3}[worker.report.kind], worker.report.time
-
-
-def _hang(group: WorkerGroup, *, timeout_seconds: float) -> Outcome:
-    silent = [str(worker.rank) for worker in group.workers if worker.hung]
-    failure = f"the {len(group.workers)} ranks waited for one another"
-    if silent:
-        failure = f"rank {', '.join(silent)} of {len(group.workers)} sent no heartbeat"
-    failure += f" for {timeout_seconds:g} s (launch.timeout_seconds)"
-    lines = [f"{failure}; stacks of all:"]
-    for worker in group.workers:
-        stacks = _tail(rank_file(group.folder, worker.rank, STACKS), limit=0)
-        trace = worker.report.trace.rstrip().splitlines() if worker.report else []
-        head = f"--- rank {worker.rank} (process {worker.process.pid})"
-        lines += [head, *(stacks or trace or ["no stacks and no error of its own"])]
-    return Outcome(code=1, failure=failure, text="\n".join(lines))
 
 
 def _tail(file: Path, *, limit: int = TAIL_LINES) -> list[str]:

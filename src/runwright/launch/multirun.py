@@ -32,7 +32,7 @@ from runwright.config.compose import Composed, all_mistakes, compose, resolve
 from runwright.config.folders import ConfFolders, find_conf_folders
 from runwright.config.hydra_settings import PARAMS, SWEEP_FOLDER, CheckedLoader
 from runwright.config.loading import HYDRA, ROOT_NAME, config_loader, explain, register_plugins
-from runwright.config.overrides import parse_overrides
+from runwright.config.overrides import parse_overrides, quoted
 from runwright.config.permissions import worker_environment
 from runwright.config.redaction import conceal_overrides, redact
 from runwright.config.schema import check
@@ -55,6 +55,7 @@ OPTUNA_SWEEPER = "hydra_plugins.runwright_sweeper.RunwrightSweeper"
 PRELOADED = ("runwright.runs.execute", "runwright.launch.start", "runwright.tracker.mlflow.tracker")
 NOT_COMPARED = ("output_dir", "tracker", "launch", "resume", "references", "trainer.log_every_steps")
 STATUSES = {0: "finished", **{128 + number: "stopped" for number in SIGNALS}}  # others: failed
+WHEN = "hydra.sweeper.when."
 JOB_FLAG = "--resolved"  # tells the jobs from other processes that a launcher has
 
 
@@ -72,9 +73,9 @@ def run_many(overrides: list[str], *, allow_shadow: bool) -> int:
     folder = next((t.partition("=")[2] for t in overrides[::-1] if t.startswith(f"{SWEEP_FOLDER}=")), None)
     if folder is None:
         sweeps = output.expanduser() / "sweeps"  # a study is gone on with by its name
-        sweep = sweeps / _study_name(composed) if is_study else claim_folder(sweeps)[0]
-        quoted = str(sweep).replace("\\", "\\\\").replace("'", "\\'")
-        arguments.append(f"{SWEEP_FOLDER}='{quoted}'")
+        study = _study_name(composed).replace("/", "-").lstrip(".")
+        sweep = sweeps / study if is_study else claim_folder(sweeps)[0]
+        arguments.append(f"{SWEEP_FOLDER}={quoted(str(sweep))}")
     else:
         sweep = output if "${" in folder else Path(folder.strip("'\""))
     os.environ.update(worker_environment())  # jobs may run in processes of a launcher
@@ -175,17 +176,14 @@ def _study_name(composed: Composed) -> str:
 
 def _study_options(composed: Composed) -> list[str]:
     """What a study has to know of our runs, where the user does not say otherwise."""
-    mode = composed.config["trainer"]["best_mode"]
-    return [
-        f"hydra.sweeper.study_name={_study_name(composed)}",
-        f"hydra.sweeper.preload=[{','.join(PRELOADED)}]",
-        f"hydra.sweeper.not_compared=[{','.join(NOT_COMPARED)}]",
-        *(
-            [f"hydra.sweeper.direction={mode}imize"]
-            if composed.hydra.get("hydra.sweeper.objectives") is None
-            else []
-        ),
-    ]
+    options = {
+        "study_name": quoted(_study_name(composed)),
+        "preload": f"[{','.join(PRELOADED)}]",
+        "not_compared": f"[{','.join(NOT_COMPARED)}]",
+    }
+    if composed.hydra.get("hydra.sweeper.objectives") is None:
+        options["direction"] = f"{composed.config['trainer']['best_mode']}imize"
+    return [f"hydra.sweeper.{name}={value}" for name, value in options.items()]
 
 
 def stop_number() -> int | None:
@@ -231,65 +229,34 @@ def _run_stoppable(command: Sequence[str], output: Path | None) -> int:
 
 
 def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool) -> Composed:
-    """Check every value of every axis, each beside the first values of the others, before the first job.
+    """Check every choice of every axis, each beside the first values of the others, before the first job.
 
-    Returns the configuration of the first values.
+    Of numbers both ends are checked. Returns the configuration of the first values.
     """
     typed, mistakes = parse_overrides(overrides, folders, multirun=True)
     wrong = {mistake.key for mistake in mistakes}
-    axes = {str(sweep.input_line) for sweep in typed.sweeps}
-    fixed = [text for text in overrides if text not in axes and text not in wrong]
+    axes = [str(sweep.input_line) for sweep in typed.sweeps]
+    fixed = [text for text in overrides if text not in {*axes, *wrong}]
     base = compose(fixed, allow_shadow=allow_shadow, multirun=True)
-    # The axes that files give to the sweeper, without those that the command line replaces.
-    keys = {override.get_key_element() for override in (*typed.choices, *typed.values, *typed.sweeps)}
-    in_files = {key.removeprefix(PARAMS): v for key, v in base.hydra.items() if key.startswith(PARAMS)}
-    params = [f"{key}={value}" for key, value in in_files.items() if key not in keys]
-    if _sweeper_of(base) == OPTUNA_SWEEPER:
-        free = {key: value for key, value in in_files.items() if key not in keys}
-        return _check_study(base, overrides, folders, params=free, allow_shadow=allow_shadow)
-    parsed, mistakes = parse_overrides([*params, *overrides], folders, multirun=True)
-    sweeps: dict[str, list[str]] = {}  # what an axis stands for; nothing where a sweeper draws it
-    for sweep in parsed.sweeps:
-        sweep.config_loader = config_loader(folders)
-        values = sweep.sweep_string_iterator() if sweep.is_discrete_sweep() else ()
-        sweeps[str(sweep.input_line)] = [f"{sweep.get_key_element()}={value}" for value in values]
-    fixed = [text for text in [*params, *fixed] if text not in sweeps]
-    first = {text: values[0] for text, values in sweeps.items() if values}
-    others = [first | {text: value} for text, values in sweeps.items() for value in values[1:]]
-    composed = [
-        compose([*fixed, *jobs.values()], allow_shadow=allow_shadow, multirun=True)
-        for jobs in [first, *others[:MAX_CHECKED]]
-    ]
     mistakes += [mistake for mistake in base.mistakes if mistake.key.startswith(f"{HYDRA}.")]
-    mistakes += [mistake for job in composed for mistake in all_mistakes(job)]
     if _sweeper_of(base) == BASIC_SWEEPER:
-        endless = [str(sweep.input_line) for sweep in parsed.sweeps if not sweep.is_discrete_sweep()]
+        endless = [str(sweep.input_line) for sweep in typed.sweeps if not sweep.is_discrete_sweep()]
         expected, hint = "values to go through: a,b or range(…)", "or hydra/sweeper=…"
         mistakes += [Mistake(text, "an interval", expected, hint) for text in endless]
-    raise_if_any(mistakes)
-    return composed[0]
-
-
-def _check_study(
-    base: Composed,
-    overrides: list[str],
-    folders: ConfFolders,
-    *,
-    params: dict[str, Any],
-    allow_shadow: bool,
-) -> Composed:
-    """The same of a study: a trial for each value, or end, of every axis."""
-    typed, mistakes = parse_overrides(overrides, folders, multirun=True)
-    before = "hydra.sweeper.when."
-    conditions = {k.removeprefix(before): str(v) for k, v in base.hydra.items() if k.startswith(before)}
-    axes = [str(sweep.input_line) for sweep in typed.sweeps]
-    fixed = [text for text in overrides if text not in axes]
-    mistakes += [mistake for mistake in base.mistakes if mistake.key.startswith(f"{HYDRA}.")]
-    raise_if_any(mistakes)
-    space = read_space(axes, params, conditions=conditions)
-    trials = list(islice(space.examples(), MAX_CHECKED)) or [[]]
+    # The axes that files give to the sweeper, without those that the command line replaces.
+    keys = {override.get_key_element() for override in (*typed.choices, *typed.values, *typed.sweeps)}
+    params = {key.removeprefix(PARAMS): v for key, v in base.hydra.items() if key.startswith(PARAMS)}
+    conditions = {key.removeprefix(WHEN): str(v) for key, v in base.hydra.items() if key.startswith(WHEN)}
+    space = read_space(
+        axes,
+        {key: value for key, value in params.items() if keys.isdisjoint(map(str.strip, key.split(",")))},
+        conditions=conditions,
+        constraints=base.hydra.get("hydra.sweeper.constraints") or (),
+        loader=config_loader(folders),
+    )
+    trials = list(islice(space.examples(), MAX_CHECKED)) or [space.fixed]
     composed = [compose([*fixed, *trial], allow_shadow=allow_shadow, multirun=True) for trial in trials]
-    raise_if_any([mistake for job in composed for mistake in all_mistakes(job)])
+    raise_if_any([*mistakes, *(mistake for job in composed for mistake in all_mistakes(job))])
     return composed[0]
 
 

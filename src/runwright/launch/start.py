@@ -137,14 +137,6 @@ def _choose_folder(
     return create(config, overrides=composed.overrides, command=sys.argv, unresolved=unresolved), None
 
 
-def check_launch(config: Mapping[str, Any]) -> None:
-    """Raise ConfigError where a launcher started the processes otherwise than the configuration says."""
-    launch, trainer = config["launch"], config["trainer"]
-    check_num_processes(launch["num_processes"])
-    options = {name: trainer[name] for name in ("precision", "device")}
-    check_accelerate_settings(**options, strategy=launch["strategy"])
-
-
 # Settings of `accelerate launch` that have no counterpart here, and what to do instead.
 REFUSED = {
     "ACCELERATE_USE_DEEPSPEED": WHY_NOT_DEEPSPEED,
@@ -162,11 +154,14 @@ CPU, FSDP = (f"{setting} or a launch without" for setting in ("trainer.device=cp
 OFF, ON = {"", "0", "no", "false", "off"}, {"1", "yes", "true", "on"}
 
 
-def check_accelerate_settings(*, precision: str, device: str, strategy: str) -> None:
-    """Raise ConfigError for a setting of `accelerate launch` that contradicts the configuration.
+def check_launch(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError where a launcher started the processes otherwise than the configuration says.
 
-    What the launcher sets without being told (precision `no`, no sharding) contradicts nothing.
+    What `accelerate launch` sets without being told (precision `no`, no sharding) contradicts nothing.
     """
+    check_num_processes(config["launch"]["num_processes"])
+    precision, strategy = config["trainer"]["precision"], config["launch"]["strategy"]
+    device = config["trainer"]["device"]
     fsdp, cpu = strategy == "fsdp", device in ("auto", "cpu")
     flag = f"--mixed_precision {'no' if precision == 'fp32' else precision}"
     settings = [

@@ -5,29 +5,26 @@ Such a module is code: it runs only where the user has permitted code on the com
 
 from __future__ import annotations
 
-import atexit
 import math
-import shutil
-import tempfile
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, reduce
-from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
+from runwright.config.permissions import code_allowed
 from runwright.config.rules.task import problem_of
-from runwright.config.sources import module_source
 from runwright.config.targets import instantiate
-from runwright.errors import ConfigError, DataError, Mistake, listed
+from runwright.errors import ConfigError, DataError, listed
 from runwright.metric.bootstrap import UndefinedMetricError
 from runwright.metric.means import computed_once, labels_of
 from runwright.predictions import Ragged
+from runwright.store import file_sha256
 
-Scripts = tuple[str, ...]
 # Classes, where the data has not been read: two, or several.
 UNKNOWN = [("O", "B-a"), ("O", "B-a", "I-a")]
 
@@ -36,44 +33,33 @@ def module_metric(
     predictions: Any,
     label_names: tuple[str, ...],
     *,
-    path: str | list[str],
-    revision: str | list[str] | None,
+    path: str,
+    revision: str | None,
     config_name: str | None,
     key: str | list[str],
-    feed: Literal["predicted", "scores"],
-    argument: str,
     options: dict[str, Any],
 ) -> float:
-    """One number of what a module, or several combined, compute from all examples; NaN for no example.
+    """One number of what a module computes from all examples; NaN for no example.
 
     A key with dots is of mappings inside one another. Several keys of the same predictions cost one call.
     """
     if not len(predictions.example_ids):
         return math.nan
-    scripts, references = scripts_of(path, revision), labels_of(predictions)
-    column = getattr(predictions, feed, None)
-    if column is None:
-        raise DataError(f"module {path} is fed what is {feed}, and these predictions have none")
+    references, script = labels_of(predictions), script_of(path, revision)
+    if predictions.predicted is None:
+        raise DataError(f"module {path} judges what is predicted, and nothing is")
 
     def compute() -> Any:
-        modules = load_modules(scripts, config_name)
-        judge = modules[0]
+        module = load_module(script, config_name)
         try:
-            if len(modules) > 1:
-                from evaluate import combine
-
-                judge = combine(modules)
-            if argument not in (inputs := modules[0]._feature_names()):
-                raise TypeError(f"it has no input {argument!r}, only {listed(inputs)}")
-            columns = _columns(predictions, column, label_names, modules[0].features)
-            return judge.compute(**dict(zip((argument, "references"), columns, strict=True)), **options)
-        except Exception as error:  # of somebody's code
-            load_modules.cache_clear()  # those that failed still hold these examples
+            return module.compute(**_inputs(predictions, label_names, module.features), **options)
+        except (Exception, SystemExit) as error:  # of somebody's code
+            load_module.cache_clear()  # one that failed still holds these examples
             problem = f"cannot judge what this task predicts: {_in_a_line(error)}"
             raise UndefinedMetricError(f"module {path} {problem}") from error
 
-    asked = (scripts, config_name, feed, argument, repr(options))
-    result = computed_once(column, asked, references, compute)
+    asked = (script, config_name, repr(options))
+    result = computed_once(predictions.predicted, asked, references, compute)
     try:
         names = [key] if key in result else str(key).split(".")
         return float(reduce(lambda inner, name: inner[name], names, result))
@@ -82,76 +68,84 @@ def module_metric(
         raise UndefinedMetricError(f"module {path} computes no number {key!r}, only {computed}") from None
 
 
-def scripts_of(path: str | list[str], revision: str | list[str] | None) -> Scripts:
-    """The script file of each module; one on the hub is fetched. Raises ConfigError."""
-    paths = [path] if isinstance(path, str) else path
-    revisions = revision if isinstance(revision, list) else [revision] * len(paths)
-    return tuple(_script(*pair) for pair in zip(paths, revisions, strict=True))
-
-
-def _script(path: str, revision: str | None) -> str:
-    source = module_source(path, revision=revision, key="metric")
-    if isinstance(source, Mistake):
-        raise ConfigError(str(source))
-    if source.endswith(".py"):
-        return source
+def script_of(path: str, revision: str | None) -> str:
+    """The script file of a module; one on the hub is fetched. Raises ConfigError where no code may run."""
+    folder = Path(path).expanduser()
+    script = folder / f"{folder.resolve().name}.py" if folder.is_dir() else folder
+    is_script = script.suffix == ".py" and script.is_file()
+    if not is_script and (folder.exists() or not re.fullmatch(r"[\w-]+(/[\w-][\w.-]*)?", path)):
+        expected = (
+            f"a .py file, a folder with a script of its name ({script} is not there), or a name on the hub"
+        )
+        raise ConfigError(f"metric.path: given {path!r}, expected {expected}")
+    if not is_script and not re.fullmatch(r"[0-9a-f]{40}", str(revision)):
+        expected = f"the commit of {path} on the hub, 40 digits (a script of yours is path=./{path})"
+        raise ConfigError(f"metric.revision: given {revision}, expected {expected}")
+    if not code_allowed():
+        raise ConfigError(
+            f"metric.path: given {path!r}, which is code, expected --trust-remote-code: only if you trust it"
+        )
+    if is_script:
+        return str(script.resolve())
     from huggingface_hub import snapshot_download
 
     name = path if "/" in path else f"evaluate-metric/{path}"
     try:
-        folder = snapshot_download(name, repo_type="space", revision=revision, allow_patterns="*.py")
+        hub_folder = snapshot_download(name, repo_type="space", revision=revision, allow_patterns="*.py")
     except Exception as error:  # unknown, private, offline: each has its own class
         raise ConfigError(f"the hub gives no {name} at {revision}: {_in_a_line(error)}") from error
-    script = Path(folder) / f"{name.rpartition('/')[2]}.py"
+    script = Path(hub_folder) / f"{name.rpartition('/')[2]}.py"
     if not script.is_file():
         raise ConfigError(f"{name} at {revision} on the hub has no {script.name}")
     return str(script)
 
 
 @lru_cache(maxsize=16)
-def load_modules(scripts: Scripts, config_name: str | None) -> list[Any]:
-    """The modules of `evaluate` in these files."""
+def load_module(script: str, config_name: str | None) -> Any:
+    """The module of `evaluate` in a file."""
     import evaluate
 
-    # What `evaluate` writes while it computes stays in memory; it still wants a folder.
-    folder = tempfile.mkdtemp(prefix="runwright-evaluate-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
-        options = {"cache_dir": folder, "keep_in_memory": True}
-        return [evaluate.load(script, config_name, **options) for script in scripts]
-    except Exception as error:  # a missing package, a class that is no metric, an error of its own
-        raise ConfigError(f"module {listed(scripts)} cannot be loaded: {_in_a_line(error)}") from error
+        return evaluate.load(script, config_name, keep_in_memory=True)
+    except (Exception, SystemExit) as error:  # a missing package, no metric, an error of its own
+        raise ConfigError(f"module {script} cannot be loaded: {_in_a_line(error)}") from error
 
 
-def _in_a_line(error: Exception) -> str:
+def _in_a_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split()):.300}"
 
 
-def _columns(
-    predictions: Any, column: Any, names: Sequence[str], features: Any
-) -> tuple[list[Any], list[Any]]:
-    """What is fed and the references, in the form that modules for this kind of task take."""
-    expected, forms = predictions.expected, features if isinstance(features, list) else [features]
+def _inputs(predictions: Any, names: Sequence[str], features: Any) -> dict[str, Any]:
+    """What is predicted and the references by name, in the form that modules for this kind of task take.
+
+    One that takes floats is fed the probabilities of classes, of two classes those of class 1.
+    """
+    forms = features if isinstance(features, list) else [features]
+    fed = min(forms[0], key=lambda name: (name == "references", name != "predictions"))
+    column, expected = predictions.predicted, predictions.expected
+    scores = getattr(predictions, "scores", None)
     if isinstance(column, Ragged):  # tags, as seqeval takes them
-        rows = ([[names[tag] for tag in row] for row in side.rows()] for side in (column, expected))
-        return next(rows), next(rows)
-    if hasattr(predictions, "answerable"):  # as those of SQuAD take them
+        sides = (column, expected)
+        column, expected = ([[names[tag] for tag in row] for row in side.rows()] for side in sides)
+    elif hasattr(predictions, "answerable"):  # as those of SQuAD take them
         ids = list(map(str, predictions.example_ids))
         answers = [{"id": i, "prediction_text": text} for i, text in zip(ids, column, strict=True)]
         if "no_answer_probability" in str(forms[0]):
             for answer, margin in zip(answers, predictions.margins, strict=True):
                 answer["no_answer_probability"] = float(1 / (1 + np.exp(-np.clip(margin, -700, 700))))
         texts = [{"text": list(texts), "answer_start": [0] * len(texts)} for texts in expected]
-        return answers, [{"id": i, "answers": answer} for i, answer in zip(ids, texts, strict=True)]
-    if column.dtype == object:
-        texts = [text if isinstance(text, str) else text[0] for text in column]
+        column, expected = answers, [{"id": i, "answers": text} for i, text in zip(ids, texts, strict=True)]
+    elif column.dtype == object:
+        column = [text if isinstance(text, str) else text[0] for text in column]
         are_single = all(hasattr(form["references"], "dtype") for form in forms)  # one text, not a list
-        return texts, [row[0] if are_single else list(row) for row in expected]
-    if column is not predictions.predicted:
-        column = column[:, 1] if expected.ndim == 1 and column.shape[1] == 2 else column
-    elif column.dtype == np.float64 and all("int" in str(form["references"]) for form in forms):
-        raise TypeError("it takes classes, not numbers")
-    return (column * 1).tolist(), (expected * 1).tolist()  # true is 1
+        expected = [row[0] if are_single else list(row) for row in expected]
+    else:
+        if scores is not None and all("float" in str(form[fed]) for form in forms):
+            column = scores[:, 1] if expected.ndim == 1 and scores.shape[1] == 2 else scores
+        elif column.dtype == np.float64 and all("int" in str(form["references"]) for form in forms):
+            raise TypeError("it takes classes, not numbers")
+        column, expected = (column * 1).tolist(), (expected * 1).tolist()  # true is 1
+    return {fed: column, "references": expected}
 
 
 def check_modules(metrics: Any, *, task: Mapping[str, Any], label_names: Sequence[str] = ()) -> None:
@@ -205,9 +199,8 @@ def module_notes(metrics: Mapping[str, Any]) -> list[str]:
     notes = []
     for name, node in metrics.items():
         if node[TARGET] == MODULE_METRIC:
-            scripts = map(Path, scripts_of(node["path"], node["revision"]))
-            hashes = (f"{file.name}, sha256 {sha256(file.read_bytes()).hexdigest()[:16]}" for file in scripts)
-            notes.append(f"{name}: {listed(hashes)}")
+            file = Path(script_of(node["path"], node["revision"]))
+            notes.append(f"{name}: {file.name}, sha256 {file_sha256(file)[:16]}")
         if not node.get("interval", True):
             notes.append(f"{name} has no interval; computed for resamples too: metric.{name}.interval=true")
     return notes

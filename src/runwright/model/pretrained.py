@@ -50,7 +50,6 @@ def load(
     """
     if lora is not None and not isinstance(lora, Lora):
         raise ConfigError("model.lora: expected null or a node of runwright.model.lora.Lora; try model=lora")
-    source = in_safetensors(resolve_source(name))
     config = open_config(name, revision=revision)
     former_names = tuple((config.id2label or {}).values())
     for key, value in configuration.head_options(head).items():
@@ -61,20 +60,23 @@ def load(
     if config.is_encoder_decoder and head.auto_class == "AutoModelForCausalLM":
         raise ConfigError(f"model.name: {name!r} is an encoder with a decoder; take a decoder alone, as gpt2")
     execution = configuration.execution(dtype, attention)
-    model, new, unused = open_model(configuration.auto_class(head), name, config, revision, **execution)
+    model, new = open_model(configuration.auto_class(head), name, config, revision, **execution)
     if head.trained:
-        _refuse_new(name, model, new)
+        # A bare encoder's pooler is not asked for.
+        asked = {key for key in new if model.base_model is not model or ".pooler." not in f".{key}"}
+        hint = "take a model trained for this task, train it (runwright train), or --allow-new-weights"
+        _refuse_random(name, model, asked, hint)
     configuration.check_model(model, head)
     if outline:
         freeze_parts(model, freeze, new=new)
         return model
     configuration.set_global_attention(model)
     _move_positions(model, moved)
-    _report(model, new, head, former_names=former_names, unused=unused)
+    if not new and head.label_names and former_names != head.label_names:
+        labels = listed(former_names), listed(head.label_names)
+        log.warning("the head was trained for the labels %s, in this order; the task has %s", *labels)
     configuration.set_initial_bias(model, head, new=new)
-    new |= fit_vocabulary(
-        model, tokenizer, name=name, source=source, revision=revision, embeddings=embeddings
-    )
+    new |= fit_vocabulary(model, tokenizer, name=name, revision=revision, embeddings=embeddings)
     if frozen := freeze_parts(model, freeze, new=new):
         log.info("frozen: %s", listed(frozen))
     model = model if lora is None else add_adapters(model, lora, new=new)
@@ -89,22 +91,22 @@ def open_config(name: str, *, revision: str | None) -> PreTrainedConfig:
     from transformers import AutoConfig
 
     source, trusted = in_safetensors(resolve_source(name)), code_allowed()
-    with loading(name, source):
+    with loading(name):
         return AutoConfig.from_pretrained(source, revision=revision or "main", trust_remote_code=trusted)
 
 
 def open_model(
-    auto: Any, name: str, config: PreTrainedConfig, revision: str | None, *, but: str = "", **execution: Any
-) -> tuple[Any, set[str], list[str]]:
-    """The model, names of its parameters that no checkpoint filled, and of weights that it has no use for.
+    auto: Any, name: str, config: PreTrainedConfig, revision: str | None, **execution: Any
+) -> tuple[Any, set[str]]:
+    """The model, and names of its parameters that no checkpoint filled; logs them, and unused weights.
 
     On the meta device it is the outline that the configuration gives. Raises ConfigError where weights of the
-    encoder are lacking, `but` those with such a text in their names.
+    encoder are lacking.
     """
     source = in_safetensors(resolve_source(name))
-    with loading(name, source):
+    with loading(name):
         if torch.get_default_device().type == "meta":
-            return auto.from_config(config, trust_remote_code=code_allowed(), **execution), set(), []
+            return auto.from_config(config, trust_remote_code=code_allowed(), **execution), set()
         model, report = auto.from_pretrained(
             with_safetensors(source, name=name),
             config=config,
@@ -116,57 +118,37 @@ def open_model(
             **execution,
         )
     new = set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]}
-    _check_encoder(name, model, {key for key in new if not but or but not in key})
-    return model, new, sorted(report["unexpected_keys"])
+    # A head is what we came for, T5's for answers has no prefix of its own; many lack a pooler, and a decoder
+    # that was none before the cross-attention.
+    crossing = "|cross" if getattr(config, "add_cross_attention", False) else ""
+    pattern = rf"(^|\.)(pooler|qa_outputs)\.{crossing}"
+    encoder = {key for key in new if key.startswith(encoder_prefix(model)) and not re.search(pattern, key)}
+    _refuse_random(name, model, encoder, "its config.json does not belong to its weights")
+    shapes = [f"{key} {list(p.shape)}" for key, p in model.named_parameters() if key in new]
+    log.info("new: %s", listed(shapes) or "no weights, the head comes from the checkpoint too")
+    if unused := sorted(report["unexpected_keys"]):
+        log.info("unused weights of the checkpoint: %s", listed(unused))
+    return model, new
 
 
 @contextmanager
-def loading(name: str, source: str) -> Iterator[None]:
+def loading(name: str) -> Iterator[None]:
     """Inside, transformers is quiet and its errors become a ConfigError that names the model."""
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
+    values = TypeError, AttributeError, LookupError, ArithmeticError, StrictDataclassError  # of a config.json
     try:
         with configuration.quiet_transformers():
             yield
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
-        raise ConfigError(f"model.name: cannot load {name!r}: {why_not_loaded(source, error)}") from error
+    except (OSError, ValueError, ImportError, SafetensorError, *values) as error:
+        raise ConfigError(f"model.name: cannot load {name!r}: {why_not_loaded(error)}") from error
 
 
-def _check_encoder(name: str, model: Any, new: set[str]) -> None:
-    """Refuse other new weights than a head, which is what we came for, and a pooler, which many lack."""
-    heads = re.compile(r"(^|\.)(pooler|qa_outputs)\.")  # T5's head for answers has no prefix of its own
-    lacking = [key for key in new if key.startswith(encoder_prefix(model)) and not heads.search(key)]
+def _refuse_random(name: str, model: Any, lacking: set[str], hint: str) -> None:
     if lacking:
-        raise ConfigError(
-            f"model.name: {name!r} lacks {len(lacking)} weights of the encoder of {type(model).__name__} or "
-            f"has them in another shape ({listed(sorted(lacking))}); its config.json does not belong "
-            "to its weights"
-        )
-
-
-def _refuse_new(name: str, model: Any, new: set[str]) -> None:
-    # A bare encoder's pooler is not asked for.
-    untrained = sorted(key for key in new if model.base_model is not model or ".pooler." not in f".{key}")
-    if untrained:
-        raise ConfigError(
-            f"model.name: {name!r} lacks {listed(untrained)} of {type(model).__name__}: random weights; take "
-            "a model that was trained for this task, train it (runwright train), or --allow-new-weights"
-        )
-
-
-def _report(
-    model: Any, new: set[str], head: Head, *, former_names: tuple[str, ...], unused: list[str]
-) -> None:
-    shapes = [f"{key} {list(p.shape)}" for key, p in model.named_parameters() if key in new]
-    if shapes:
-        log.info("new: %s", listed(shapes))
-    else:
-        log.info("no new weights: the head comes from the checkpoint too")
-        if head.label_names and former_names != head.label_names:
-            labels = listed(former_names), listed(head.label_names)
-            log.warning("the head was trained for the labels %s, in this order; the task has %s", *labels)
-    if unused:
-        log.info("unused weights of the checkpoint: %s", listed(unused))
+        weights = f"{listed(sorted(lacking))} of {type(model).__name__} or has them in another shape"
+        raise ConfigError(f"model.name: {name!r} lacks {weights}: random weights; {hint}")
 
 
 def fit_vocabulary(
@@ -174,7 +156,6 @@ def fit_vocabulary(
     tokenizer: PreTrainedTokenizerFast,
     *,
     name: str,
-    source: str,
     revision: str | None,
     embeddings: Embeddings,
 ) -> set[str]:
@@ -186,8 +167,7 @@ def fit_vocabulary(
     generator, with the mean and the standard deviation of the checkpoint's vectors in each dimension. A head
     that scores tokens follows.
 
-    `source` is the folder or hub name behind `name`. Raises ConfigError where the numbers stand for other
-    tokens, and where there is no tokenizer to look tokens up in.
+    Raises ConfigError where the numbers stand for other tokens, or there is none to look tokens up in.
     """
     if embeddings == "by_token":
         try:
@@ -196,7 +176,7 @@ def fit_vocabulary(
             raise ConfigError(f"model.embeddings: by_token asks the model's tokenizer; {error}") from error
         return _match_tokens(model, tokenizer, saved)
     num_embeddings = len(model.get_input_embeddings().get_parameter("weight"))
-    if tokenizer.name_or_path != source:
+    if tokenizer.name_or_path != in_safetensors(resolve_source(name)):
         _check_numbers(tokenizer, name, revision, num_embeddings)
     if len(tokenizer) > num_embeddings:
         with configuration.quiet_transformers():
@@ -253,12 +233,7 @@ def _match_tokens(
             drawn = values.mean(0) + values.std(0) * torch.randn(len(origins), *values.shape[1:])
             drawn[origins >= 0] = values[origins[origins >= 0]]
             tensor.copy_(drawn.to(former[name].dtype))
-    generation = getattr(model, "generation_config", None)  # of models that write texts
-    for key, number in configuration.special_token_ids(model.config, tokenizer).items():
-        if number is not None:
-            setattr(model.config, key, number)
-            if generation is not None:
-                setattr(generation, key, number)
+    configuration.set_special_tokens(model, tokenizer)
     counts = f"{int((origins >= 0).sum()):,} of the {len(origins):,}"
     log.info("the checkpoint has vectors of %s tokens, the others are new", counts)
     return set(former)

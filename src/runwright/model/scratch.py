@@ -94,8 +94,8 @@ def _build(
             model = configuration.auto_class(head).from_config(filled, trust_remote_code=False, **execution)
     except StrictDataclassError as error:
         raise ConfigError(f"model.config: {' '.join(str(error).split())}") from error
-    except (TypeError, ValueError, ImportError) as error:
-        reason = " ".join(configuration.reason_of(error).split())
+    except (TypeError, ValueError, ArithmeticError, ImportError) as error:
+        reason = " ".join(str(error).partition("\nModel type should be")[0].split())
         raise ConfigError(f"model: cannot build {architecture!r}: {reason}") from error
     configuration.check_model(model, head)
     configuration.set_initial_bias(model, head, new=None)

@@ -21,10 +21,10 @@ from runwright.report.tables import strict
 from runwright.report.terminal import (
     duration,
     number_text,
-    plain_table,
     print_facts,
     print_table,
     result_console,
+    table_of,
 )
 from runwright.store import write_json
 from runwright.types import Interval, RunResult
@@ -148,19 +148,14 @@ def _table(
     heading: str, keys: Sequence[str], prefix: str, columns: Sequence[tuple[str, Mapping[str, str]]]
 ) -> Table:
     """A row for each key, without its prefix; columns that have none of the keys are left out."""
-    table = plain_table()
-    table.add_column(Text(heading), min_width=12, overflow="ellipsis")
     shown = [(name, texts) for name, texts in columns if any(key in texts for key in keys)]
-    for name, _ in shown:
-        is_ours = name in ("value", "95 % interval", "before")
-        table.add_column(
-            Text(name), justify="right", no_wrap=is_ours, style="bold" if name == "value" else ""
-        )
+    rows = []
     for key in keys:
-        table.add_row(
-            Text(plain(key.removeprefix(prefix))), *(Text(texts.get(key, "")) for _, texts in shown)
-        )
-    return table
+        cells = (Text(texts.get(key, ""), "bold" if name == "value" else "") for name, texts in shown)
+        rows.append([plain(key.removeprefix(prefix)), *cells])
+    names = [name for name, _ in shown]
+    wraps = {*names} - {"value", "95 % interval", "before"}
+    return table_of([heading, *names], rows, right=names, wraps=wraps)
 
 
 def peak_memory_bytes() -> int:

@@ -64,7 +64,6 @@ class RecordWriter:
         self.stream = stream
         self.format_name = format_name
         self.columns = columns
-        self._num_rows = 0
         self._csv: csv.DictWriter[str] | None = None
 
     def write(self, record: Mapping[str, Any]) -> None:
@@ -80,16 +79,13 @@ class RecordWriter:
             names = list(dict.fromkeys([*self.columns, *flat]))
             self._csv = csv.DictWriter(self.stream, names, lineterminator="\n")
             self._csv.writeheader()
-        for name in flat:
-            if name not in self._csv.fieldnames:
-                raise DataError(
-                    "the first record has no such column, and CSV needs the same in all: write JSON lines "
-                    "(--output-format jsonl), or give the records as a file (--file)",
-                    row=self._num_rows,
-                    column=name,
-                )
+        if new := flat.keys() - self._csv.fieldnames:
+            raise DataError(
+                "the first record has no such column, and CSV needs the same in all: write JSON lines "
+                "(--output-format jsonl), or give the records as a file (--file)",
+                column=min(new),
+            )
         self._csv.writerow(flat)
-        self._num_rows += 1
 
 
 def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> Path:

@@ -33,6 +33,7 @@ from runwright.runs import record
 from runwright.runs.data_identity import has_begun
 from runwright.runs.evaluate import check_examples, check_splits, evaluate_splits
 from runwright.runs.folder import CONFIG_FILE, read_config, read_run, read_saved
+from runwright.runs.outputs import write_samples
 from runwright.runs.record import TASK_FILE, Run
 from runwright.runs.resume import check_identity, config_hash
 from runwright.store import file_sha256, write_json
@@ -55,6 +56,10 @@ from runwright.version import __version__
 logger = logging.getLogger(__name__)
 
 
+# One run of several threads: torch's random numbers and number of threads, and logging, are the process's.
+_ALONE = threading.RLock()
+
+
 class StoppedBySignalError(RunwrightError):
     """A signal ended the run after a whole step; everything is saved."""
 
@@ -69,19 +74,11 @@ def execute(folder: Path) -> RunResult:
 
     Raises StoppedBySignalError where a signal ended it; any other error is recorded and raised.
     """
-    with _ALONE:
-        return _execute(folder)
-
-
-# One run of several threads: torch's random numbers and number of threads, and logging, are the process's.
-_ALONE = threading.RLock()
-
-
-def _execute(folder: Path) -> RunResult:
     # Only the first process tracks the run.
     config = reveal(read_saved(folder), but="tracker" if environment.rank() else "")
     options, first = build.build_options(config), not environment.rank()
     with (
+        _ALONE,
         run_logging(folder, first=first, redact=Redactor().text, level=config["log"]["level"]),
         Progress(enabled=first, mode=config["log"]["progress"], stages_before=1) as progress,
     ):
@@ -104,8 +101,8 @@ def _execute(folder: Path) -> RunResult:
                 stop=stop,
             )
             result = _guarded(run)
-    end_ranks(ranks)
-    return result
+        end_ranks(ranks)
+        return result
 
 
 def _guarded(run: Run) -> RunResult:
@@ -256,7 +253,8 @@ def _after_evaluation(
     if table.details:
         logger.debug("all metrics of %s", table.details)  # for log.txt
     if run.ranks.is_first and run.samples:
-        record.record_samples(run, state.step)
+        for file in write_samples(run.folder, state.step, run.samples):
+            run.tracker.log_artifact(file, folder="samples")
     if trial.in_trial() and state.step:
         value = by_split[best][run.options.best_metric]
         given_up = run.ranks.is_first and trial.is_given_up(state.step, value)
@@ -349,15 +347,12 @@ def _restore_best(run: Run, state: TrainingState, model: torch.nn.Module) -> int
 
 
 def _undefined_best(options: TrainerOptions, state: TrainingState) -> str:
-    """A sentence on what an undefined metric did to the choice of the best step, and to patience."""
-    best = f"best/ holds step {state.best_step}, the best of the others"
-    if state.best_step is None:
-        best = f"it was never defined, so that best/ holds the last step, {state.step}"
-    if options.early_stopping_patience == state.evaluations_without_improvement:
-        best += ", and early stopping counted that as no improvement"
+    """A sentence on what an undefined metric did to the choice of the best step."""
+    best = "the last step" if state.best_step is None else f"step {state.best_step}, the best of the others"
     return (
         f"trainer.best_metric={options.best_metric} was undefined (NaN) at {state.undefined_evaluations} "
-        f"evaluations, as where all labels of a split are the same, or predictions are NaN; {best}"
+        "evaluations, as where all labels of a split are the same, or predictions are NaN: best/ holds "
+        f"{best}"
     )
 
 

@@ -27,7 +27,7 @@ from runwright.config.options import with_values
 from runwright.config.permissions import granted
 from runwright.config.redaction import conceal, conceal_overrides, keep_references, redact
 from runwright.errors import ConfigError, did_you_mean, shown
-from runwright.store import DISK_REFUSES, flatten, write_json, write_text
+from runwright.store import DISK_REFUSES, flatten, local_path, write_json, write_text
 from runwright.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ CONFIG_FILE = "config.yaml"
 OVERRIDES_FILE = "overrides.yaml"
 RUN_FILE = "run.json"
 # In run.json; counted up when older folders can no longer be read, as when their config lacks an option.
-FORMAT = 1
+FORMAT = 2
 ID_LENGTH = 6
 LATEST = "latest"
 # Keys that say where files lie; the files are compared by their content.
@@ -75,13 +75,7 @@ def create(
     interpolations, which a later change of a key follows.
     """
     concealed = conceal(config)
-    output_dir = Path(config["output_dir"]).expanduser()
-    folder, run_id, start = claim_folder(output_dir / config["name"])
-    order = start
-    for run in find_runs(output_dir):
-        if run.name > folder.name:  # made before the clock was set back
-            with suppress(OSError, DamagedRunError):
-                order = max(order, start_order(read_run(run)) + 1e-3)
+    folder, run_id, start = claim_folder(Path(config["output_dir"]).expanduser() / config["name"])
     record = {
         "format": FORMAT,
         "run_id": run_id,
@@ -96,7 +90,6 @@ def create(
             if isinstance(text, str) and "${" in text and ":" not in text
         },
         "start_time": start,
-        **({"order": order} if order > start else {}),
         **this_process(),
         "versions": {"runwright": __version__, "python": platform.python_version()},
         "permissions": asdict(granted()),
@@ -177,7 +170,7 @@ def resolve_run(
 
     The latest run is the newest one that has what is needed; where none has it, the newest.
     """
-    path = Path(reference).expanduser()
+    path = local_path(str(reference))
     if (path / RUN_FILE).is_file():
         return path.resolve()
     text, runs = str(reference), whole_runs(output_dir)
@@ -225,7 +218,7 @@ def whole_runs(output_dir: str | Path = "outputs") -> dict[Path, dict[str, Any]]
         logger.warning("left out, since run.json cannot be read: %s", ", ".join(damaged))
     for copy, original in find_copies(whole).items():
         logger.warning("%s is a copy of %s: the same run; --resume makes it one of its own", copy, original)
-    return dict(sorted(whole.items(), key=lambda run: (start_order(run[1]), run[0].name)))
+    return dict(sorted(whole.items(), key=lambda run: (run[1].get("start_time", 0.0), run[0].name)))
 
 
 def find_copies(runs: Mapping[Path, Mapping[str, Any]]) -> dict[Path, Path]:
@@ -236,11 +229,6 @@ def find_copies(runs: Mapping[Path, Mapping[str, Any]]) -> dict[Path, Path]:
         if (original := originals.setdefault(ids[folder], folder)) != folder:
             copies[folder] = original
     return copies
-
-
-def start_order(record: Mapping[str, Any]) -> float:
-    """A key that sorts runs by the time at which they were made, also where the clock was set back since."""
-    return record.get("order", record.get("start_time", 0.0))
 
 
 def claim_folder(root: Path) -> tuple[Path, str, float]:

@@ -17,11 +17,11 @@ from runwright.report.page.sweep_page import Job, sweep_page
 from runwright.report.summary import REPORT_NAME, shown_path
 from runwright.report.terminal import duration, mean_text, print_facts, result_console, table_of
 from runwright.runs.folder import CONFIG_FILE, RUN_FILE, read_config, resolve_run
-from runwright.store import read_json
+from runwright.store import local_path, read_json
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
 
-OUTCOME_FILE = "outcome.json"
+OUTCOME_FILE, STUDY_FILE = "outcome.json", "sweep.json"
 MAX_METRICS = 4
 SWEEPS = "sweeps"
 LATEST_SWEEP = "latest:sweeps"
@@ -29,10 +29,11 @@ LATEST_SWEEP = "latest:sweeps"
 
 def find(reference: str, *, output_dir: str = "outputs") -> tuple[Path, bool]:
     """The folder of a run or a sweep, and whether it is a sweep's."""
-    path = Path(reference).expanduser()
-    if path.is_dir() and not (path / RUN_FILE).is_file() and next(path.glob(f"**/{OUTCOME_FILE}"), None):
+    path = local_path(reference)
+    begun = (file for name in (STUDY_FILE, f"**/{OUTCOME_FILE}") for file in path.glob(name))
+    if path.is_dir() and not (path / RUN_FILE).is_file() and next(begun, None):
         return path.resolve(), True
-    sweeps = sorted(filter(Path.is_dir, (Path(output_dir).expanduser() / SWEEPS).glob("*/")))
+    sweeps = sorted(filter(Path.is_dir, (Path(output_dir).expanduser() / SWEEPS).glob("*/")), key=_begun)
     ids = {sweep: sweep.name.rpartition("-")[2] for sweep in sweeps}
     matches = [
         sweep for sweep in sweeps if reference == sweep.name or ids[sweep].startswith(reference or "-")
@@ -44,29 +45,29 @@ def find(reference: str, *, output_dir: str = "outputs") -> tuple[Path, bool]:
     return resolve_run(reference, output_dir=output_dir), False
 
 
+def _begun(sweep: Path) -> tuple[float, str]:
+    files = [*sweep.glob(STUDY_FILE), *sweep.glob("multirun.yaml")]  # written when it begins, or goes on
+    return max((file.stat().st_mtime for file in files), default=sweep.stat().st_mtime), sweep.name
+
+
 def write_report(folder: Path, *, is_sweep: bool, file: Path | None = None) -> Path:
     """Write the page; by default into the folder itself."""
     target = file or folder / REPORT_NAME
     if is_sweep:
-        page = sweep_report(folder)
+        jobs = read_jobs(folder)
+        if not jobs:
+            raise ConfigError(
+                f"{folder}: given a sweep none of whose jobs has ended, expected {OUTCOME_FILE} files"
+            )
+        journals = {job.number: job.folder / JOURNAL_FILE for job in jobs if job.folder}
+        curves = {number: read_curves(journal) for number, journal in journals.items() if journal.is_file()}
+        page = sweep_page(folder, jobs, curves=curves, report_name=REPORT_NAME)
     else:
         config, journal = read_config(folder / CONFIG_FILE), folder / JOURNAL_FILE
         curves = read_curves(journal) if journal.is_file() else {}
         page = run_page(RunRecord(folder, config=config, curves=curves))
     save(page, target)
     return target
-
-
-def sweep_report(folder: Path) -> str:
-    """The page of a sweep from what its jobs left."""
-    jobs = read_jobs(folder)
-    if not jobs:
-        raise ConfigError(
-            f"{folder}: given a sweep none of whose jobs has ended, expected {OUTCOME_FILE} files"
-        )
-    journals = {job.number: job.folder / JOURNAL_FILE for job in jobs if job.folder}
-    curves = {number: read_curves(journal) for number, journal in journals.items() if journal.is_file()}
-    return sweep_page(folder, jobs, curves=curves, report_name=REPORT_NAME)
 
 
 # --- the jobs of a sweep ----------------------------------------------------------------------------------

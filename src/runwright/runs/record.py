@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from runwright.config.permissions import granted
 from runwright.config.redaction import redact
 from runwright.dataset.first_look import describe
 from runwright.dataset.load import LoadedData
-from runwright.dataset.readers.raw import ROW_ID
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, peak_memory_bytes, write_summary
 from runwright.runs import outputs
@@ -28,7 +26,7 @@ from runwright.runs.data_identity import DATA_FILE, check_data, record_data
 from runwright.runs.folder import CONFIG_FILE, OVERRIDES_FILE, read_run, this_process, update_status
 from runwright.runs.page import write_report
 from runwright.runs.resume import record_resume
-from runwright.runs.states import TRACEBACK_FILE, ended_runs, mark_all
+from runwright.runs.states import TRACEBACK_FILE, mark_all
 from runwright.store import cache_root, read_json, write_json
 from runwright.tokenizer.trained import keep_trained
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
@@ -93,7 +91,6 @@ def start_recording(run: Run) -> None:
             overrides=tuple(record["overrides"]),
             start_time=record["start_time"],
             sweep=record.get("sweep"),
-            ended_runs=partial(ended_runs, run.config["output_dir"]),
         )
     )
     # Of a resumed run the record has an earlier end, which is no longer so.
@@ -160,7 +157,6 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
     file = record_data(run.folder, run.config, prepared.data, prepared.task, changed=changed)
     run.tracker.log_artifact(file)
     run.tracker.log_tags({f"data.{split}": value for split, value in prepared.data.fingerprints.items()})
-    record_inputs(run.config, prepared.data, tracker=run.tracker)
 
 
 def first_look(config: Mapping[str, Any], prepared: build.Prepared) -> Iterator[str]:
@@ -232,14 +228,8 @@ def write_results(
     run.tracker.log_model(paths["best"], about=about)
     for name, path in paths.items():
         if name != "best":
-            run.tracker.log_artifact(path, folder=name.partition("/")[0])
+            run.tracker.log_artifact(path)
     return replace(result, intervals=intervals, paths=paths)
-
-
-def record_samples(run: Run, step: int) -> None:
-    """Show, write and track the texts that an evaluation at this step generated; for the first rank."""
-    for file in outputs.write_samples(run.folder, step, run.samples):
-        run.tracker.log_artifact(file, folder="samples")
 
 
 def record_summary(
@@ -312,30 +302,6 @@ def record_origin(folder: Path, config: Mapping[str, Any], *, num_processes: int
     tracker.log_artifact(file)
     original = read_run(folder).get("reproduces")
     tracker.log_tags(tags(record) | ({"runwright.reproduces": original} if original else {}))
-
-
-def record_inputs(config: Mapping[str, Any], data: Any, *, tracker: Tracker) -> None:
-    """Tell the tracker which data sets the run reads."""
-    profiles = {
-        split: {"rows": len(rows), "columns": [name for name in rows.column_names if name != ROW_ID]}
-        for split, rows in data.splits.items()
-    }
-    files = sorted({file for files in data.sources.values() for file in files})
-    source = config["dataset"].get("source")
-    target = source.get("_target_", "") if isinstance(source, Mapping) else config["dataset"]["_target_"]
-    reader = str(target).rpartition(".")[2].removeprefix("read_") or "rows"  # `csv` for `read_csv`
-    tracker.log_inputs(
-        [
-            {
-                "name": f"{reader}/{split}",
-                "digest": digest,
-                "source": data.sources.get(split) or files,
-                "profile": profiles.get(split, {}),  # nobody has counted the rows of a stream
-                "context": split,
-            }
-            for split, digest in data.fingerprints.items()
-        ]
-    )
 
 
 def find_models(config: Mapping[str, Any], *, cache: Path) -> dict[str, Any]:

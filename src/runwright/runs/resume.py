@@ -67,7 +67,7 @@ def with_overrides(
     config = DictConfig(_with_options(folder, base, choices), flags={"struct": True})
     composed = put_on_top(config, parsed.values)
     raise_if_any(all_mistakes(replace(composed, config=reveal(composed.config, but="tracker"))))
-    merged = _patch(stored, stored, conceal(composed.config))
+    merged = conceal(composed.config)
     return merged, differences(stored, merged)
 
 
@@ -107,30 +107,19 @@ def _with_options(folder: Path, base: dict[str, Any], choices: list[str]) -> dic
         after = compose([*remaining, *choices], allow_shadow=True)
     # What is missing yet, the values of the command line may bring.
     raise_if_any([m for m in after.mistakes if m not in before.mistakes and "???" not in m.given])
-    patched = _patch(base, before.unresolved, after.unresolved)
-    for group in replaced & patched.keys():
-        if group not in after.unresolved:
-            del patched[group]
-        elif patched[group].get(TARGET) != after.unresolved[group].get(TARGET):  # since an earlier resume
-            patched[group] = after.unresolved[group]
-    return patched
-
-
-def _patch(value: Any, before: Any, after: Any) -> Any:
-    """The value with the differences between two others: a node of another target is taken whole."""
-    if before == after:
-        return value
-    if not all(isinstance(node, Mapping) for node in (value, before, after)):
-        return copy.deepcopy(after)
-    if before.get(TARGET) != after.get(TARGET):
-        return value if value.get(TARGET) == after.get(TARGET) else copy.deepcopy(after)
-    removed = {name for name in before if name not in after}
-    missing = {name for name in before.keys() & after.keys() - value.keys() if before[name] == after[name]}
+    patched = dict(base)
+    for group, new in after.unresolved.items():
+        # Another one than before, or than an earlier resume has chosen since.
+        is_other = group in replaced and _target(new) != _target(base.get(group))
+        if is_other or new != before.unresolved.get(group):
+            patched[group] = copy.deepcopy(new)
     return {
-        name: _patch(value.get(name), before.get(name), after.get(name)) if name in after else value[name]
-        for name in {**value, **after}
-        if name not in removed | missing
+        group: node for group, node in patched.items() if group in after.unresolved or group not in replaced
     }
+
+
+def _target(node: Any) -> Any:
+    return node.get(TARGET) if isinstance(node, Mapping) else None
 
 
 def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool = False) -> dict[str, Any]:

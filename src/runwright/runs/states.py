@@ -83,15 +83,6 @@ def mark_all(output_dir: str | Path = "outputs") -> list[Death]:
     return marked
 
 
-def ended_runs(output_dir: str | Path) -> Iterator[Path]:
-    """The folders of runs that have ended, oldest first; the journal of each has its end too."""
-    for folder in map(Path.resolve, find_runs(output_dir)):
-        with contextlib.suppress(OSError, ValueError):  # being made or removed, or not ours to write
-            if read_run(folder)["status"] not in UNENDED:
-                complete_journal(folder)
-                yield folder
-
-
 def complete_journal(folder: Path) -> None:
     """Write the end of a run into its journal, where it was killed between its status and that."""
     journal = folder / JOURNAL_FILE

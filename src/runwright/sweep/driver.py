@@ -13,23 +13,25 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from itertools import groupby, takewhile
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import psutil
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobStatus, run_job, setup_globals
+from hydra.core.utils import run_job, setup_globals
 from omegaconf import DictConfig, open_dict
+from optuna.trial import TrialState
 
+from runwright.sweep import study as studies
+from runwright.sweep.processes import Pool, call
 from runwright.sweep.space import Space
+from runwright.sweep.study import ENDED
 from runwright.sweep.trial import RESUME_VARIABLE, SLOTS_VARIABLE, STUDY_VARIABLE, VARIABLE
-
-if TYPE_CHECKING:
-    from runwright.sweep.processes import Outcome
-    from runwright.sweep.study import Address
 
 POLL_SECONDS, BEAT_SECONDS = 0.5, 60.0
 STOP_FILE = "stop"  # in the sweep's folder: no further trial begins
@@ -40,20 +42,12 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 class Driver:
     """One process that works on a study."""
 
-    def __init__(self, sweeper: Any, *, space: Space, address: Address, folder: Path, budget: int) -> None:
-        import psutil
-
-        from runwright.sweep.processes import Pool
-
+    def __init__(self, sweeper: Any, *, space: Space, folder: Path, budget: int) -> None:
         options = sweeper.options
-        self.sweeper, self.study, self.space, self.address = sweeper, sweeper.study, space, address
+        self.sweeper, self.study, self.space = sweeper, sweeper.study, space
         self.folder, self.budget, self.options = folder, budget, options
         process = psutil.Process()
-        self.identity = {
-            "host": socket.gethostname(),
-            "pid": process.pid,
-            "started": process.create_time(),
-        }
+        self.identity = {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
         count = len(options.devices) or options.n_jobs
         slots = [{"RUNWRIGHT_SLOT": str(i), SLOTS_VARIABLE: str(count)} for i in range(count)]
         for slot, device in zip(slots, options.devices, strict=False):
@@ -61,34 +55,34 @@ class Driver:
         self.pool = Pool(slots, preload=options.preload, minutes=options.trial_minutes)
         self.failures = 0  # one after the other
         self.stop = 0
-        os.environ[STUDY_VARIABLE] = json.dumps(vars_of(address))
+        os.environ[STUDY_VARIABLE] = json.dumps(asdict(options))
 
     def run(self) -> None:
-        from runwright.sweep.study import beat, count_ended, take_up_lost
-
         is_local = self.sweeper.config.hydra.launcher._target_ == BASIC
-        for number in take_up_lost(self.study, self.identity, is_alive=_is_alive):
+        for number in studies.take_up_lost(self.study, self.identity):
             print(f"trial {number}: its driver died; it begins again", flush=True)
         (self.folder / STOP_FILE).unlink(missing_ok=True)
-        done = count_ended(self.study)
-        print(f"study {self.address.name}: {done} of {self.budget} trials done, in {self.folder}", flush=True)
+        done = studies.count(self.study, *ENDED)
+        print(
+            f"study {self.study.study_name}: {done} of {self.budget} trials done, in {self.folder}",
+            flush=True,
+        )
         beaten = time.monotonic()
         with self._catching_stops():
             while not self.stop and not (self.folder / STOP_FILE).exists():
                 if time.monotonic() - beaten > BEAT_SECONDS:
                     beaten = time.monotonic()
-                    beat(self.study, list(self.pool.jobs))
-                    take_up_lost(self.study, self.identity, is_alive=_is_alive)
+                    for number in self.pool.jobs:
+                        studies.note(self.study, number, studies.ALIVE, time.time())
+                    studies.take_up_lost(self.study, self.identity)
                 if not (self._start_local() if is_local else self._launch_batch()) and not self.pool.jobs:
                     break
-                for outcome in self.pool.ended(timeout=POLL_SECONDS):
-                    self._tell(outcome)
+                self._tell_ended()
                 if self.failures >= self.options.max_failures:
                     print(f"{self.failures} failures in a row: the sweep ends here", flush=True)
                     break
             while self.pool.jobs:  # they save and end; they are taken up again by the next driver
-                for outcome in self.pool.ended(timeout=POLL_SECONDS):
-                    self._tell(outcome)
+                self._tell_ended()
 
     # --- starting -----------------------------------------------------------------------------------------
 
@@ -104,20 +98,14 @@ class Driver:
 
     def _launch_batch(self) -> bool:
         """Hand a batch of trials to the launcher and wait for all of it; False where nothing may begin."""
-        from runwright.sweep.processes import Outcome
-
         batch = list(takewhile(bool, (self._next() for _ in range(self.options.n_jobs))))
         # A launcher numbers its jobs one after the other; other drivers may have taken numbers between.
         for _, run in groupby(enumerate(filter(None, batch)), key=lambda item: item[1][0] - item[0]):
             trials = [trial for _, trial in run]
             returns = self.sweeper.launcher.launch([t[1] for t in trials], initial_job_idx=trials[0][0])
             for (number, *_), returned in zip(trials, returns, strict=True):
-                is_whole = returned.status == JobStatus.COMPLETED
-                error = returned._return_value
-                reason = "" if is_whole else f"{type(error).__name__}: {error}"
-                value = returned.return_value if is_whole else None
-                pruned = reason.startswith("TrialPruned")
-                self._tell(Outcome(number=number, value=value, reason=reason, is_pruned=pruned))
+                # A property, which raises what the job did.
+                self._tell(number, call(partial(getattr, returned, "return_value")))
         return bool(batch)
 
     def _next(self) -> tuple[int, list[str], dict[str, str]] | None:
@@ -125,51 +113,53 @@ class Driver:
 
         One that is the same as a finished one takes over its values.
         """
-        from runwright.sweep.study import ask, count_ended, count_running, finished_like, note
-
-        while not self.stop and self.budget > count_ended(self.study) + count_running(self.study):
-            asked = ask(self.study, self.space, self.identity, address=self.address)
+        study = self.study
+        while not self.stop and self.budget > studies.count(study, *ENDED, TrialState.RUNNING):
+            asked = studies.ask(study, self.space, self.identity, options=self.options)
             if asked is None:
                 print("constraints refused a hundred trials in a row: the sweep ends here", flush=True)
                 self.budget = 0
                 return None
             trial, overrides = asked
-            if same := finished_like(self.study, trial.number, overrides):
-                note(self.study, trial, "same_as", same.number)
-                self.study.tell(trial, same.values)
+            if same := studies.finished_like(study, trial.number, overrides):
+                studies.note(study, trial.number, "same_as", same.number)
+                study.tell(trial, same.values)
                 print(f"trial {trial.number} is trial {same.number} again, and takes its values", flush=True)
                 continue
-            variables = {VARIABLE: json.dumps({**vars_of(self.address), "number": trial.number})}
-            if earlier := trial.user_attrs.get("run"):
+            variables = {VARIABLE: json.dumps({**asdict(self.options), "number": trial.number})}
+            if earlier := trial.user_attrs.get(studies.RUN):
                 variables[RESUME_VARIABLE] = earlier
             return trial.number, overrides, variables
         return None
 
     # --- ending -------------------------------------------------------------------------------------------
 
-    def _tell(self, outcome: Outcome) -> None:
-        from runwright.sweep.study import best_trials, tell
+    def _tell_ended(self) -> None:
+        for outcome in self.pool.ended(timeout=POLL_SECONDS):
+            self._tell(*outcome)
 
-        if self.stop and not outcome.is_pruned and _values(outcome.value, self.options.objectives) is None:
-            return  # stopped with us: RUNNING in the study, for the next driver
-        values = _values(outcome.value, self.options.objectives)
-        answer = outcome.value if isinstance(outcome.value, Mapping) else {}
-        pruned = outcome.is_pruned or answer.get("status") == "pruned"
-        reason = outcome.reason or str(answer.get("reason") or "").strip().partition("\n")[0]
-        state = tell(self.study, outcome.number, values, pruned=pruned, reason=reason)
-        self.failures = self.failures + 1 if state == "FAILED" else 0
-        trial = next(t for t in self.study.get_trials(deepcopy=False) if t.number == outcome.number)
-        shown = " ".join(t for t in trial.user_attrs.get("overrides", []) if t not in self.space.fixed)
-        line = f"trial {outcome.number} {state}"
-        if state == "FAILED":
-            log = self.folder / str(outcome.number) / "output.txt"
-            where = f" (log: {log})" if log.is_file() else ""
-            print(f"{line}: {trial.user_attrs.get('reason')}{where}\n    {shown}", flush=True)
+    def _tell(self, number: int, answer: Mapping[str, Any], seconds: float = 0.0) -> None:
+        """Record the end of a trial and print it; one that was stopped with us stays for the next driver."""
+        value = answer.get("value")
+        facts = {**value, **answer} if isinstance(value, Mapping) else answer
+        reason = str(facts.get("reason") or "").strip().partition("\n")[0]
+        if facts.get("status") == "pruned":
+            reason = studies.PRUNED
+        values = _values(value, self.options.objectives)
+        if self.stop and values is None and not reason.startswith(studies.PRUNED):
             return
-        best = [t.number for t in best_trials(self.study)]
-        numbers = ", ".join(f"{value:.6g}" for value in values or [])
-        mark = "  best so far" if outcome.number in best else ""
-        print(f"{line}: {numbers}{mark}  {outcome.seconds:.1f} s\n    {shown}", flush=True)
+        trial = studies.tell(self.study, number, values, reason=reason)
+        state = {"COMPLETE": "FINISHED", "FAIL": "FAILED"}.get(trial.state.name, trial.state.name)
+        self.failures = self.failures + 1 if state == "FAILED" else 0
+        shown = " ".join(t for t in trial.user_attrs[studies.OVERRIDES] if t not in self.space.fixed)
+        if state == "FAILED":
+            log = self.folder / str(number) / "output.txt"
+            how = trial.user_attrs[studies.REASON] + (f" (log: {log})" if log.is_file() else "")
+        else:
+            is_best = trial.number in [best.number for best in studies.best_trials(self.study)]
+            how = ", ".join(f"{value:.6g}" for value in values or [])
+            how += f"{'  best so far' if is_best else ''}  {seconds:.1f} s"
+        print(f"trial {trial.number} {state}: {how}\n    {shown}", flush=True)
 
     @contextmanager
     def _catching_stops(self) -> Iterator[None]:
@@ -211,10 +201,6 @@ def run_one(
     return done.return_value
 
 
-def vars_of(address: Address) -> dict[str, Any]:
-    return {name: getattr(address, name) for name in address.__slots__}
-
-
 def _values(value: Any, objectives: Any) -> list[float] | None:
     """The numbers that a task returned, or those of its mapping; None where there are none."""
     if isinstance(value, Mapping):
@@ -223,15 +209,3 @@ def _values(value: Any, objectives: Any) -> list[float] | None:
     listed = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     numbers = [float(one) for one in listed if isinstance(one, int | float) and not isinstance(one, bool)]
     return numbers if len(numbers) == len(listed) and numbers else None
-
-
-def _is_alive(driver: Mapping[str, Any]) -> bool | None:
-    """Whether the process lives; None where it is one of another machine."""
-    import psutil
-
-    if driver.get("host") != socket.gethostname():
-        return None
-    try:
-        return psutil.Process(int(driver["pid"])).create_time() == driver.get("started")
-    except psutil.Error:
-        return False

@@ -11,6 +11,7 @@ class SweeperConf:
     """Options of `hydra.sweeper` with `hydra/sweeper=runwright`; docs/sweeps.md says what each does."""
 
     _target_: str = "hydra_plugins.runwright_sweeper.RunwrightSweeper"
+    _convert_: str = "all"
     study_name: str | None = None
     storage: str | None = None
     n_trials: int | None = 20

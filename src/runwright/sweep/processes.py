@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -21,19 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import psutil
 
 GRACE_SECONDS = 30.0  # between SIGTERM and SIGKILL of a job that took too long
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """The end of a job: what its function returned, or the reason why it returned nothing."""
-
-    number: int
-    value: Any = None
-    reason: str = ""
-    is_pruned: bool = False
-    seconds: float = 0.0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -75,27 +65,28 @@ class Pool:
         sending.close()
         self.jobs[number] = Job(number=number, slot=slot, process=process, answers=receiving)
 
-    def ended(self, *, timeout: float) -> list[Outcome]:
-        """Outcomes of jobs that ended since; waits at most so many seconds for the first."""
+    def ended(self, *, timeout: float) -> Iterator[tuple[int, dict[str, Any], float]]:
+        """Number, answer (see `call`) and seconds of jobs that ended since; waits so long for the first."""
         wait([job.answers for job in self.jobs.values()], timeout=timeout)
-        outcomes: list[Outcome] = []
         for job in list(self.jobs.values()):
             self._end_late(job)
-            if not job.answers.poll():
+            # It may have died without a word while processes that it left behind hold its end of the pipe.
+            lives = psutil.pid_exists(job.process.pid)
+            if not (is_told := job.answers.poll()) and lives:
                 continue
             answer: dict[str, Any] = {}
             with suppress(EOFError, OSError):
-                answer = cloudpickle.loads(job.answers.recv_bytes())
+                answer = cloudpickle.loads(job.answers.recv_bytes() if is_told else b"")
             job.process.join()
             job.answers.close()
             del self.jobs[job.number]
-            if not answer or job.stopped:
+            if job.stopped:
+                answer = {"reason": f"took longer than {self.minutes:g} minutes"}
+            elif not answer:
                 code = job.process.exitcode or 0
                 ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-                late = f"took longer than {self.minutes:g} minutes" if job.stopped else ended
-                answer = {"reason": late}
-            outcomes.append(Outcome(number=job.number, seconds=time.monotonic() - job.began, **answer))
-        return outcomes
+                answer = {"reason": ended}
+            yield job.number, answer, time.monotonic() - job.began
 
     def send(self, number: int) -> None:
         """Send a signal to every job."""
@@ -112,6 +103,15 @@ class Pool:
             job.process.kill()
 
 
+def call(task: Callable[[], Any]) -> dict[str, Any]:
+    """The `value` that a job returned, or the `reason` why it did not."""
+    try:
+        return {"value": task()}
+    except BaseException as error:  # noqa: BLE001 - it is the job's, and is told
+        traceback.print_exc()
+        return {"reason": f"{type(error).__name__}: {error}".splitlines()[0]}
+
+
 def _work(task: bytes, variables: dict[str, str], output: str, answers: Connection) -> None:
     """In the new process: call the task and send back what it returned, or why it did not."""
     os.environ.clear()
@@ -123,12 +123,7 @@ def _work(task: bytes, variables: dict[str, str], output: str, answers: Connecti
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    try:
-        answer = {"value": cloudpickle.loads(task)()}
-    except BaseException as error:  # noqa: BLE001 - it is the job's, and is told
-        traceback.print_exc()
-        pruned = type(error).__name__ == "TrialPruned"
-        answer = {"reason": f"{type(error).__name__}: {error}".splitlines()[0], "is_pruned": pruned}
+    answer = call(cloudpickle.loads(task))
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()

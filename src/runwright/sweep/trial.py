@@ -14,7 +14,7 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-VARIABLE = "RUNWRIGHT_TRIAL"  # JSON with the study, see `study.Address`, and the trial's number
+VARIABLE = "RUNWRIGHT_TRIAL"  # JSON with the options of the sweeper and the trial's number
 RESUME_VARIABLE = "RUNWRIGHT_RESUME"  # the run that an earlier driver of this trial left unfinished
 SLOTS_VARIABLE = "RUNWRIGHT_SLOTS"  # trials that this machine runs at a time: they share its cores
 STUDY_VARIABLE = "RUNWRIGHT_STUDY"  # the same without a number, where a launcher numbers the jobs
@@ -74,10 +74,10 @@ def trial_text() -> str | None:
 def _load(text: str) -> Any:
     import optuna
 
-    from runwright.sweep.study import Address, open_study
+    from runwright.sweep.options import SweeperConf
+    from runwright.sweep.study import open_study, trial_of
 
-    address = json.loads(text)
-    number = address.pop("number")
-    study = open_study(Address(**address))
-    frozen = next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
-    return optuna.trial.Trial(study, frozen._trial_id)
+    options = json.loads(text)
+    number = options.pop("number")
+    study = open_study(SweeperConf(**options))
+    return optuna.trial.Trial(study, trial_of(study, number)._trial_id)

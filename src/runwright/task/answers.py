@@ -12,8 +12,8 @@ import numpy as np
 from runwright.errors import DataError
 from runwright.predictions import Ragged, evenly_spaced
 from runwright.task.labels import WRITTEN, read_written
-from runwright.task.text import IGNORED, Said, Span, cut_windows, say, trimmed, window_id
-from runwright.types import Example, PerExample
+from runwright.task.text import Said, Span, say, trimmed
+from runwright.types import PerExample
 
 NO_ANSWER = (-1, -1)
 UNKNOWN = (-2, -2)  # there are answers, but none of them is in the context: nothing to train on
@@ -117,48 +117,6 @@ def _span(text: str, start: int | None, context: str, misplaced: str, where: Map
     hint = f"it is at {nearest}, which " if places else ""
     hint += f"task.misplaced_answers=mend {'takes' if places else 'keeps such answers for evaluation alone'}"
     raise DataError(f"the answer {text!r:.60} {problem}; {hint}", **where)
-
-
-def answer_windows(
-    row_id: int,
-    fields: Mapping[str, Sequence[int]],
-    *,
-    parts: Sequence[int | None],
-    offsets: Sequence[Span],
-    answer: Span | None,
-    max_length: int,
-    overlap: int,
-    max_question_length: int,
-) -> list[Example]:
-    """One example for each window of the context, with the beginning of the question before each.
-
-    `fields` are those of question and whole context as the tokenizer put them together, `parts` 0 for tokens
-    of the question, 1 of the context, None for special ones, `offsets` characters within the part.
-
-    `starts` and `ends` hold for each token of the context its characters, -1 for the others. With an answer
-    (its characters, or why there is none) `start` and `end` are its first and last token, 0 where the window
-    does not have all of it, -100 where nobody knows.
-    """
-    num_tokens = len(parts)
-    context = [token for token, part in enumerate(parts) if part == 1]
-    first, last = (context[0], context[-1] + 1) if context else (num_tokens, num_tokens)
-    dropped = [token for token in range(first) if parts[token] == 0][max_question_length:]
-    head, tail = sorted({*range(first)} - {*dropped}), [*range(last, num_tokens)]
-    size = max(1, max_length - len(head) - len(tail))
-    covering = None if answer is None else tokens_of(answer, offsets[first:last])
-    examples: list[Example] = []
-    for number, cut in enumerate(cut_windows(last - first, size=size, overlap=min(overlap, size - 1))):
-        tokens = [*head, *range(first + cut.start, first + cut.end), *tail]
-        example: Example = {name: [values[token] for token in tokens] for name, values in fields.items()}
-        spans = [offsets[token] if parts[token] == 1 else (-1, -1) for token in tokens]
-        example |= {"example_id": window_id(row_id, number), "full_length": num_tokens}
-        example |= {"starts": [start for start, _ in spans], "ends": [end for _, end in spans]}
-        if answer is not None:
-            example["start"] = example["end"] = IGNORED if answer == UNKNOWN else 0
-            if covering is not None and cut.start <= covering[0] and covering[1] < cut.end:
-                example["start"], example["end"] = (token - cut.start + len(head) for token in covering)
-        examples.append(example)
-    return examples
 
 
 def tokens_of(answer: Span, offsets: Sequence[Span]) -> Span | None:

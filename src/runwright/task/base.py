@@ -35,6 +35,7 @@ class Task:
     prediction_type: type[Any] = Predictions  # of what `predictions` returns, see types.PerExample
     # Fields of examples with one number for each token, and the number that pads them.
     token_fields: ClassVar[Mapping[str, int]] = {}
+    max_target_length = 0  # of what a decoder reads
     learned: ClassVar[tuple[str, ...]] = ()  # attributes that `fit` sets, kept as JSON beside the model
 
     notes: Sequence[str] = ()  # what `fit` found in the data that should be known
@@ -82,6 +83,7 @@ class Task:
             label_names=self.label_names,
             problem_type=None,
             max_length=self.max_length,
+            max_target_length=self.max_target_length,
             num_types=1
             + (len(self.text_columns) > 1 and "token_type_ids" in self.tokenizer.model_input_names),
         )

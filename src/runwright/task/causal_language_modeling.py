@@ -16,7 +16,6 @@ from runwright.task.base import model_inputs
 from runwright.task.generating import MAX_SHOWN, NUM_SAMPLES, GeneratedTexts, GeneratingTask
 from runwright.task.masking import cut_chunks
 from runwright.task.text import IGNORED, MAX_WINDOWS, as_texts, pad_batch
-from runwright.task.token_losses import task_losses
 from runwright.types import Batch, Example, PositiveInt
 
 
@@ -113,7 +112,7 @@ class CausalLanguageModeling(GeneratingTask):
 
     def forward(self, model: Any, batch: Batch) -> Tensor:
         """Losses of the M target tokens in nats, [M]."""
-        return task_losses(self, model, model_inputs(batch), batch)
+        return self.target_losses(model, model_inputs(batch), batch)
 
     def start_evaluation(self, example_ids: np.ndarray) -> None:
         """Choose the blocks that are continued, the same ones on each rank and each time."""

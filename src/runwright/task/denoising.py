@@ -6,29 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from torch import Tensor
 
 from runwright.errors import ConfigError
-from runwright.task.base import Task
 from runwright.task.masking import cut_chunks, generator
-from runwright.task.sequence_to_sequence import check_ends, decoder_losses, with_targets
-from runwright.task.text import IGNORED, pad_batch, special_tokens, sums_by_row
-from runwright.types import (
-    Batch,
-    Example,
-    Fraction,
-    Head,
-    LossSum,
-    PerExample,
-    PositiveFloat,
-    PositiveInt,
-    Splits,
-)
+from runwright.task.sequence_to_sequence import DecoderTask, check_ends
+from runwright.task.text import special_tokens
+from runwright.types import Example, Fraction, PositiveFloat, PositiveInt, Splits
 
 SENTINEL = "<extra_id_{}>"  # of T5's vocabularies, one for each span of a text
 
 
-class Denoising(Task):
+class Denoising(DecoderTask):
     """Cuts texts into chunks, takes spans out anew in each epoch, and sums the losses of the target's tokens.
 
     What is taken out is a function of (data seed, epoch, chunk); in evaluation always the same. Spans (Raffel
@@ -38,8 +26,6 @@ class Denoising(Task):
     """
 
     problem = "target_tokens"
-    auto_class = "AutoModelForSeq2SeqLM"
-    prediction_type = PerExample
     predicts_rows = False
     cuts_windows = True
 
@@ -57,18 +43,11 @@ class Denoising(Task):
         super().__init__(tokenizer, text_columns=(text_column,), max_length=max_length)
         if objective == "infilling" and tokenizer.mask_token_id is None:
             raise ConfigError("tokenizer: it has no mask token, which task.objective=infilling needs")
+        self.max_target_length = max_length
         self.join_rows = join_rows
         self.objective = objective
         self.mask_probability = mask_probability
         self.mean_span_length = mean_span_length
-
-    @property
-    def head(self) -> Head:
-        length = self.max_length
-        return Head(
-            auto_class=self.auto_class, num_labels=0, label_names=(), problem_type=None, max_length=length,
-            max_target_length=length,
-        )  # fmt: skip
 
     def fit(self, splits: Splits) -> None:
         check_ends(self.tokenizer, ends=special_tokens(self.tokenizer)[1])
@@ -78,9 +57,7 @@ class Denoising(Task):
         prefix, suffix = special_tokens(self.tokenizer)
         framed = len(prefix) + len(suffix)
         size = self.max_length - framed  # neither source nor target is ever longer than the text
-        if size < 1:
-            raise ConfigError(f"task.max_length: given {self.max_length}, which leaves no room for a token")
-        if self.objective == "spans":
+        if self.objective == "spans" and size > 0:
             self._sentinels(self._numbers(size)[1])
         texts, row_ids = columns[self.text_columns[0]], columns["row_id"]
         chunks = cut_chunks(self.tokenizer, texts, row_ids, size=size, join_rows=self.join_rows)
@@ -154,27 +131,6 @@ class Denoising(Task):
                 f"T5's, add up to {names[-1]} to tokenizer.extra_tokens, or set task.objective=infilling"
             )
         return [vocabulary[name] for name in names]
-
-    def collate(self, examples: Sequence[Example]) -> Batch:
-        """With `labels` [B, T] int64, the target tokens."""
-        return with_targets(self, pad_batch(examples, self.tokenizer, {}, pad_to=self.pad_to), examples)
-
-    def count(self, examples: Sequence[Example]) -> float:
-        """Number of target tokens, the end token included."""
-        return float(sum(len(example["target_ids"]) for example in examples))
-
-    def forward(self, model: Any, batch: Batch) -> Tensor:
-        """Losses of the M target tokens in nats, [M]."""
-        return decoder_losses(self, model, batch)
-
-    def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
-        return LossSum(total=outputs.sum(), count=float(outputs.numel()))
-
-    def predictions(self, outputs: Tensor, batch: Batch) -> PerExample:
-        """The losses of each chunk."""
-        losses, counts = sums_by_row(outputs, batch["labels"] != IGNORED)
-        ids = batch["example_ids"].cpu().numpy()
-        return PerExample(example_ids=ids, losses=losses, loss_counts=counts)
 
 
 def _parts(total: int, number: int, chance: np.random.Generator) -> np.ndarray:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from runwright.generation.decode import generate
 from runwright.predictions import Ragged, columns_of, evenly_spaced
-from runwright.task.base import Task
-from runwright.task.text import IGNORED, as_texts, num_targets, objects, positions_of, sums_by_row
-from runwright.types import Batch, Example, LossSum, PerExample
+from runwright.task.text import as_texts, objects, positions_of
+from runwright.task.token_losses import TargetTask
+from runwright.types import Batch, PerExample
 
 END = -1  # of one of the texts of an example, in GeneratedTexts.generated
 NUM_SAMPLES = 10  # texts shown at each evaluation
@@ -42,12 +42,8 @@ class Texts(PerExample):
         return self.expected is not None or self.losses is not None
 
 
-class GeneratingTask(Task):
-    """A task whose predictions are texts.
-
-    Its batches have `labels` [B, L], the target token of each position or IGNORED, where targets are known.
-    `forward` returns the losses of the target tokens [M] in nats, in the order of the batch.
-    """
+class GeneratingTask(TargetTask):
+    """A task whose predictions are texts."""
 
     problem = "texts"
     prediction_type = GeneratedTexts
@@ -74,23 +70,6 @@ class GeneratingTask(Task):
     def forced_bos(self) -> int | None:
         """The first token of every text of an encoder-decoder, such as that of its language."""
         return None
-
-    def count(self, examples: Sequence[Example]) -> float:
-        return num_targets(examples)
-
-    def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
-        """Sum over target tokens in nats, from their losses [M]."""
-        return LossSum(total=outputs.sum(), count=float(outputs.numel()))
-
-    def predictions(self, outputs: Tensor, batch: Batch) -> GeneratedTexts:
-        """Losses of each example, from those of its target tokens [M]."""
-        losses, counts = sums_by_row(outputs, batch["labels"] != IGNORED)
-        return GeneratedTexts(
-            example_ids=batch["example_ids"].cpu().numpy(),
-            losses=losses,
-            loss_counts=counts,
-            groups=batch["groups"].cpu().numpy() if "groups" in batch else None,
-        )
 
     def evaluation_widths(self, widths: np.ndarray) -> np.ndarray:
         """With the new tokens of each of its texts."""

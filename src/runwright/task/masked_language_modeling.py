@@ -11,12 +11,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from torch import Tensor
 
-from runwright.errors import ConfigError
 from runwright.model.parameters import without_adapters
 from runwright.predictions import Ragged
 from runwright.task.base import Task, at_least_float32, model_inputs
-from runwright.task.masking import Masking, cut_chunks, generator
-from runwright.task.sentence_pairs import encode_pairs, with_second
+from runwright.task.masking import Masking, cut_chunks, encode_pairs, generator, with_second
 from runwright.task.text import IGNORED, MAX_WINDOWS, num_targets, special_tokens, sums_by_row
 from runwright.types import Batch, Example, Fraction, Head, LossSum, PerExample, PositiveInt
 
@@ -84,18 +82,21 @@ class MaskedLanguageModeling(Task):
     def head(self) -> Head:
         return replace(super().head, num_types=2) if self.next_sentence else super().head
 
-    def encode(self, columns: Mapping[str, Sequence[Any]], *, join_rows: bool | None = None) -> list[Example]:
-        """One example for each chunk, with special tokens around it; `words` is -1 for those."""
+    def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
+        """One example for each chunk or pair, with special tokens around it; `words` is -1 for those."""
+        if not self.next_sentence:
+            return self._chunks(columns, join_rows=self.join_rows)
+        options = {"max_length": self.max_length, "join_rows": self.join_rows}
+        return encode_pairs(self.tokenizer, columns[self.text_columns[0]], columns["row_id"], **options)
+
+    def encode_records(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
+        """Chunks of records to predict, each of which begins a chunk of its own."""
+        return self._chunks(columns, join_rows=False)
+
+    def _chunks(self, columns: Mapping[str, Sequence[Any]], *, join_rows: bool) -> list[Example]:
         prefix, suffix = special_tokens(self.tokenizer)
-        join = self.join_rows if join_rows is None else join_rows
         size = self.max_length - len(prefix) - len(suffix)
-        if size < 1:
-            raise ConfigError(f"task.max_length: given {self.max_length}, which leaves no room for a token")
-        texts = columns[self.text_columns[0]]
-        if self.next_sentence and join_rows is None:
-            return encode_pairs(
-                self.tokenizer, texts, columns["row_id"], max_length=self.max_length, join_rows=self.join_rows
-            )
+        texts, row_ids = columns[self.text_columns[0]], columns["row_id"]
         return [
             {
                 "example_id": chunk.example_id,
@@ -104,12 +105,8 @@ class MaskedLanguageModeling(Task):
                 "words": [*[-1] * len(prefix), *chunk.words, *[-1] * len(suffix)],
                 "has_masks": int(self.masking.mask_token_id in chunk.ids),
             }
-            for chunk in cut_chunks(self.tokenizer, texts, columns["row_id"], size=size, join_rows=join)
+            for chunk in cut_chunks(self.tokenizer, texts, row_ids, size=size, join_rows=join_rows)
         ]
-
-    def encode_records(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
-        """The same of records to predict, each of which begins a chunk of its own."""
-        return self.encode(columns, join_rows=False)
 
     def augment(self, examples: Sequence[Example], *, seed: int, epoch: int) -> list[Example]:
         """The examples with tokens hidden, and the hidden tokens as `labels`."""

@@ -1,17 +1,24 @@
-"""Chunks of texts, and the tokens that are hidden in them as a function of a seed and nothing else."""
+"""Chunks and pairs of texts, and the tokens hidden in them as a function of a seed and nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from runwright.task.text import IGNORED, as_texts, window_id
+from runwright.errors import ConfigError
+from runwright.task.text import IGNORED, as_texts, special_tokens, window_id
+from runwright.types import Example
 
 LONGEST_WORD = 16  # pieces; longer ones are texts without spaces, as in Chinese
+NOT_A_WORD = -1  # of special tokens, see `Masking`
+PAIR_FIELDS = ("input_ids", "words", "token_type_ids")
+
+Token = tuple[int, int]  # its id and the number of its word
 
 
 class Chunk(NamedTuple):
@@ -41,6 +48,8 @@ def cut_chunks(
     what runs on, `end` comes behind each text, and a chunk repeats `overlap` tokens of the one before. A text
     without a token makes none.
     """
+    if size < 1:
+        raise ConfigError("task.max_length leaves no room for a token beside the special ones; raise it")
     options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
     encoded = tokenizer(as_texts(texts), **options, return_offsets_mapping=bool(end))
     counts: dict[int, int] = {}  # of chunks, by the row in which they begin
@@ -87,6 +96,83 @@ def _bytes_of(text: str, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
     until = np.concatenate([[0], np.cumsum(sizes)])
     ends = np.maximum.accumulate(until[[*(end for _, end in offsets), len(text)]])
     return np.diff(ends, prepend=0)
+
+
+def encode_pairs(
+    tokenizer: Any, texts: Sequence[Any], row_ids: Sequence[int], *, max_length: int, join_rows: bool
+) -> list[Example]:
+    """Examples of two neighbouring texts each; their fields `other_…` are of the first with a strange one.
+
+    As in next-sentence prediction (Devlin et al. 2019). Every token is in one pair. With `join_rows` both
+    texts are of as many rows as have room, otherwise of one. A row without a token ends a document, which no
+    pair crosses; a text that is alone, or too long, is a pair of its halves, and a token alone is left out.
+    The strange text is the second of another pair of these rows; where none has room, there is no other.
+    """
+    before, between, after = frame = special_tokens(tokenizer, num_texts=2)
+    if not between:
+        raise ConfigError("tokenizer: it puts no token between two texts, which task.next_sentence needs")
+    room = max_length - sum(map(len, frame))
+
+    def fields(first: Sequence[Token], second: Sequence[Token]) -> dict[str, list[int]]:
+        marks = [[(token, NOT_A_WORD) for token in ids] for ids in (before, between, after)]
+        halves = [*marks[0], *first, *marks[1]], [*second, *marks[2]]
+        tokens = [(*token, number) for number, half in enumerate(halves) for token in half]
+        return dict(zip(PAIR_FIELDS, map(list, zip(*tokens, strict=True)), strict=True))
+
+    pairs = list(_pairs(tokenizer, as_texts(texts), row_ids, room=room, join_rows=join_rows))
+    examples: list[Example] = []
+    for number, (example_id, first, second) in enumerate(pairs):
+        example: Example = {"example_id": example_id, **fields(first, second)}
+        order = generator("strange", example_id).permutation(len(pairs))
+        others = (pairs[i][2] for i in order if i != number and len(first) + len(pairs[i][2]) <= room)
+        other = next(others, None)
+        strange = {} if other is None else fields(first, other)
+        example |= {f"other_{name}": strange.get(name, []) for name in PAIR_FIELDS}
+        masks = int(tokenizer.mask_token_id in (token for token, _ in (*first, *second)))
+        examples.append(example | {"full_length": len(example["input_ids"]), "has_masks": masks})
+    return examples
+
+
+def with_second(example: Example, *, seed: int, epoch: int) -> Example:
+    """The example with its own second text or the strange one, each half of the time, and `next_label`.
+
+    0 is the text that follows, as in transformers' models.
+    """
+    chance = generator("next", seed, epoch, example["example_id"])
+    if chance.random() < 0.5 or not example["other_input_ids"]:
+        return {**example, "next_label": 0}
+    return {**example, **{name: example[f"other_{name}"] for name in PAIR_FIELDS}, "next_label": 1}
+
+
+def _pairs(
+    tokenizer: Any, texts: Sequence[str], row_ids: Sequence[int], *, room: int, join_rows: bool
+) -> Iterator[tuple[int, list[Token], list[Token]]]:
+    """An example id and two texts of at most `room` tokens together; no two rows have a word in common."""
+    encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
+    groups: list[list[tuple[int, list[Token]]]] = [[]]  # rows and texts of each pair
+    first_word = 0
+    for row, row_id in enumerate(row_ids):
+        words = [NOT_A_WORD if word is None else first_word + word for word in encoded.word_ids(row)]
+        first_word = max([first_word, *(word + 1 for word in words)])
+        tokens = list(zip(encoded["input_ids"][row], words, strict=True))
+        for start in range(0, max(1, len(tokens)), room):
+            piece = tokens[start : start + room]
+            size = sum(len(text) for _, text in groups[-1])
+            if not piece or size + len(piece) > room or (not join_rows and len(groups[-1]) == 2):
+                groups.append([])
+            groups[-1] += [(row_id, piece)] if piece else []
+    counts: dict[int, int] = {}
+    for group in groups:
+        parts = [text for _, text in group]
+        if len(parts) == 1:
+            half = len(parts[0]) // 2
+            parts = [parts[0][:half], parts[0][half:]] if half else []
+        if parts:
+            row_id = group[0][0]
+            number = counts[row_id] = counts.get(row_id, -1) + 1
+            example_id = window_id(row_id, number)
+            border = int(generator("border", example_id).integers(1, len(parts)))
+            yield example_id, [*chain(*parts[:border])], [*chain(*parts[border:])]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

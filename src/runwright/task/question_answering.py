@@ -16,12 +16,13 @@ from runwright.errors import DataError
 from runwright.metric.answers import text_exact_match, text_f1
 from runwright.predictions import Ragged
 from runwright.task.answers import (
+    UNKNOWN,
     AnswerResults,
     Answers,
     answer_table,
-    answer_windows,
     read_answers,
     threshold_curve,
+    tokens_of,
 )
 from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.labels import missing_column
@@ -36,6 +37,7 @@ from runwright.task.text import (
     rows_of_windows,
     sums_of_windows,
     trimmed,
+    window_examples,
 )
 from runwright.types import Batch, Example, Head, LossSum, NonNegativeInt, PerExample, PositiveInt, Splits
 
@@ -135,25 +137,36 @@ class QuestionAnswering(Task):
         return read_answers(rows, split=split, said=said, **columns, **lacking)
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
-        """One example for each window of each row, see `answer_windows`."""
+        """One example for each window of each context, with the beginning of the question before it.
+
+        `starts` and `ends` hold for each token of the context its characters, -1 for the others. With an
+        answer `start` and `end` are its first and last token, 0 where the window does not have all of it,
+        -100 where nobody knows.
+        """
         texts = [as_texts(columns[name]) for name in self.text_columns]
         options = {"return_offsets_mapping": True, "return_attention_mask": False, "verbose": False}
         encoded = self.tokenizer(*texts, **options)
         names = [name for name in ("input_ids", "token_type_ids") if name in encoded]
-        sizes = {name: getattr(self, name) for name in ("max_length", "overlap", "max_question_length")}
+        sizes = {"max_before": self.max_question_length, "max_length": self.max_length}
         examples: list[Example] = []
         for row, row_id in enumerate(columns["row_id"]):
             if not encoded["input_ids"][row]:
                 problem = "neither the question nor the context makes a token; drop such rows"
                 raise DataError(problem, row=row, column=self.context_column)
-            examples += answer_windows(
-                row_id,
-                {name: encoded[name][row] for name in names},
-                parts=encoded.sequence_ids(row),
-                offsets=encoded["offset_mapping"][row],
-                answer=(columns["from"][row], columns["to"][row]) if "from" in columns else None,
-                **sizes,
-            )
+            parts = encoded.sequence_ids(row)
+            spans = zip(encoded["offset_mapping"][row], parts, strict=True)
+            spans = [span if part == 1 else (-1, -1) for span, part in spans]
+            fields = {name: encoded[name][row] for name in names}
+            fields |= {"starts": [start for start, _ in spans], "ends": [end for _, end in spans]}
+            answer = (columns["from"][row], columns["to"][row]) if "from" in columns else None
+            covering = None if answer is None else tokens_of(answer, spans)
+            windows = window_examples(row_id, fields, parts, text=1, overlap=self.overlap, **sizes)
+            for tokens, _, example in windows:
+                if answer is not None:
+                    example["start"] = example["end"] = IGNORED if answer == UNKNOWN else 0
+                if covering is not None and {*covering} <= {*tokens}:
+                    example["start"], example["end"] = map(tokens.index, covering)
+                examples.append(example)
         return examples
 
     def collate(self, examples: Sequence[Example]) -> Batch:

@@ -151,10 +151,13 @@ class SentenceEmbedding(Task):
             batch["labels"] = torch.tensor(labels, dtype=torch.float64)
         return batch
 
+    def states(self, model: Any, batch: Batch) -> Tensor:
+        """What is pooled, [B * K, L, D]."""
+        return at_least_float32(model(**model_inputs(batch)).last_hidden_state)
+
     def forward(self, model: Any, batch: Batch) -> Tensor:
         """Vectors [B, K, D], at least in float32."""
-        states = at_least_float32(model(**model_inputs(batch)).last_hidden_state)
-        vectors = pool(states, batch["attention_mask"], how=self.pooling)
+        vectors = pool(self.states(model, batch), batch["attention_mask"], how=self.pooling)
         if self.normalize:
             vectors = F.normalize(vectors, dim=-1)
         return vectors.unflatten(0, (len(batch["example_ids"]), -1))
@@ -224,8 +227,7 @@ class SentenceEmbedding(Task):
         """The vector of a text; of a pair the cosine, or the rank with the cosine as its score."""
         if predictions.predicted is None:
             assert predictions.vectors is not None
-            # As short as a float32 can be written without losing a bit.
-            return {"predicted": [float(str(number)) for number in predictions.vectors[index, 0]]}
+            return {"predicted": as_numbers(predictions.vectors[index, 0])}
         similarity = float(predictions.predicted[index])
         if predictions.ranks is not None:
             return {"predicted": int(predictions.ranks[index]), "score": round(similarity, 6)}
@@ -235,7 +237,13 @@ class SentenceEmbedding(Task):
         return described
 
 
-QUERY_BLOCK, CANDIDATE_BLOCK = 512, 16384  # 32 MB of similarities in float32 at a time
+def as_numbers(vector: np.ndarray) -> list[float]:
+    """As short as a float32 can be written without losing a bit."""
+    return [float(str(number)) for number in vector]
+
+
+# Similarities at a time, 32 MB in float32; of a large corpus more, as the product with few queries is slow.
+MAX_SIMILARITIES, MIN_QUERIES = 1 << 23, 64
 # Texts that make the same tokens have the same vector but for rounding, which must not decide who is first.
 TOLERANCE = 1e-6
 
@@ -366,31 +374,18 @@ def rank(
     loss in nats is the cross-entropy of the right one among all candidates.
     """
     ranks, losses = np.empty(len(queries), dtype=np.int64), np.empty(len(queries))
-    for start in range(0, len(queries), QUERY_BLOCK):
-        block = slice(start, start + QUERY_BLOCK)
-        ranks[block], losses[block] = _rank_block(queries[block], corpus, candidates, start, scale)
+    size = max(MIN_QUERIES, MAX_SIMILARITIES // max(1, len(corpus)))
+    for start in range(0, len(queries), size):
+        block = slice(start, start + size)
+        right, vectors = candidates.right[block], queries[block]
+        of_right = np.einsum("nd,nd->n", vectors.astype(np.float64), corpus[right].astype(np.float64))
+        limit = of_right - TOLERANCE * np.maximum(1.0, np.abs(of_right))
+        similarity = vectors @ corpus.T
+        similarity[np.arange(len(right)), right] = -np.inf
+        first, end = np.searchsorted(candidates.hidden[:, 0], [start, start + len(right)])
+        hidden = candidates.hidden[first:end]
+        similarity[hidden[:, 0] - start, hidden[:, 1]] = -np.inf
+        ranks[block] = 1 + (~(similarity < limit[:, None])).sum(axis=1)
+        others: Any = logsumexp(scale * similarity.astype(np.float64), axis=1)
+        losses[block] = np.logaddexp(scale * of_right, others) - scale * of_right
     return ranks, losses
-
-
-def _rank_block(
-    queries: np.ndarray, corpus: np.ndarray, candidates: Candidates, first: int, scale: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks and losses of some queries, whose first one has this position."""
-    right = candidates.right[first : first + len(queries)]
-    similarity_of_right = np.einsum("nd,nd->n", queries.astype(np.float64), corpus[right].astype(np.float64))
-    limit = similarity_of_right - TOLERANCE * np.maximum(1.0, np.abs(similarity_of_right))
-    ranks = np.ones(len(queries), dtype=np.int64)
-    log_total = scale * similarity_of_right
-    bounds = np.searchsorted(candidates.hidden[:, 0], [first, first + len(queries)])
-    hidden = candidates.hidden[slice(*bounds)] - np.array([first, 0])
-    for start in range(0, len(corpus), CANDIDATE_BLOCK):
-        end = min(start + CANDIDATE_BLOCK, len(corpus))
-        similarity = queries @ corpus[start:end].T
-        inside = (start <= right) & (right < end)
-        similarity[inside, right[inside] - start] = -np.inf
-        here = hidden[(start <= hidden[:, 1]) & (hidden[:, 1] < end)]
-        similarity[here[:, 0], here[:, 1] - start] = -np.inf
-        ranks += (~(similarity < limit[:, None])).sum(axis=1)
-        logits = scale * similarity.astype(np.float64)
-        log_total = np.logaddexp(log_total, logsumexp(logits, axis=1))
-    return ranks, log_total - scale * similarity_of_right

@@ -13,25 +13,44 @@ from torch.nn.utils.rnn import pad_sequence
 
 from runwright.errors import ConfigError, DataError, did_you_mean
 from runwright.model.encoder_decoder import tokenizer_of
-from runwright.task.base import Task
 from runwright.task.generating import GeneratingTask
 from runwright.task.labels import missing_column
-from runwright.task.text import IGNORED, as_texts, encode_texts, pad_batch, special_tokens
-from runwright.task.token_losses import task_losses
+from runwright.task.text import IGNORED, as_texts, encode_texts, special_tokens
+from runwright.task.token_losses import TargetTask
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
-from runwright.types import Batch, Example, Head, OpenFraction, PositiveInt, Splits
+from runwright.types import Batch, Example, OpenFraction, PositiveInt, Splits
 
 WRAPPED = ("mbart", "plbart")  # architectures whose decoder starts with the last token of the target
 
 
-class SequenceToSequence(GeneratingTask):
+class DecoderTask(TargetTask):
+    """A task whose targets a decoder reads, which are `target_ids` of its examples."""
+
+    auto_class = "AutoModelForSeq2SeqLM"
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """With `labels` [B, T] int64, the target tokens, where the examples have some."""
+        batch = super().collate(examples)
+        if "target_ids" in examples[0]:
+            targets = [torch.tensor(example["target_ids"]) for example in examples]
+            labels = pad_sequence(targets, batch_first=True, padding_value=IGNORED)
+            length = self.pad_to(labels.shape[1], self.max_target_length)
+            batch["labels"] = F.pad(labels, (0, length - labels.shape[1]), value=IGNORED)
+        return batch
+
+    def forward(self, model: Any, batch: Batch) -> Tensor:
+        """Losses of the M target tokens in nats, [M]."""
+        inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+        inputs["decoder_input_ids"] = shifted_right(batch["labels"], model.config)
+        return self.target_losses(model, inputs, batch)
+
+
+class SequenceToSequence(DecoderTask, GeneratingTask):
     """Encodes source and target, sums the losses of the target's tokens, and writes texts to evaluate.
 
     The target may be a list of references: the first is trained on and gives the loss, metrics compare with
     all of them. The count is the number of target tokens, with or without label smoothing.
     """
-
-    auto_class = "AutoModelForSeq2SeqLM"
 
     def __init__(
         self,
@@ -80,17 +99,6 @@ class SequenceToSequence(GeneratingTask):
     def writer(self) -> Any:
         return self.targets
 
-    @property
-    def head(self) -> Head:
-        return Head(
-            auto_class=self.auto_class,
-            num_labels=0,
-            label_names=(),
-            problem_type=None,
-            max_length=self.max_length,
-            max_target_length=self.max_target_length,
-        )
-
     def fit(self, splits: Splits) -> None:
         """Check tokenizer and targets; raises DataError naming split, row and column."""
         check_ends(self.tokenizer, ends=self.end or special_tokens(self.targets)[1])
@@ -138,21 +146,8 @@ class SequenceToSequence(GeneratingTask):
         """The tokenizer as it cuts targets, which some languages and vocabularies differ in."""
         return self.targets(text_target=texts, **options)
 
-    def collate(self, examples: Sequence[Example]) -> Batch:
-        """With `labels` [B, T] int64, the target tokens, where there are some."""
-        return with_targets(self, pad_batch(examples, self.tokenizer, {}, pad_to=self.pad_to), examples)
-
-    def count(self, examples: Sequence[Example]) -> float:
-        """Number of target tokens, the end token included."""
-        return float(sum(len(example["target_ids"]) for example in examples))
-
     def forced_bos(self) -> int | None:
         return self.first_token
-
-    def forward(self, model: Any, batch: Batch) -> Tensor:
-        """Losses of the M target tokens in nats, [M]; smoothed in training only."""
-        smoothing = self.label_smoothing if model.training else 0.0
-        return decoder_losses(self, model, batch, label_smoothing=smoothing)
 
 
 def check_ends(tokenizer: Any, *, ends: Sequence[int]) -> None:
@@ -164,23 +159,6 @@ def check_ends(tokenizer: Any, *, ends: Sequence[int]) -> None:
         )
     if tokenizer.padding_side != "right":
         raise ConfigError("tokenizer.padding_side: given left, expected right: encoders count from there")
-
-
-def with_targets(task: Task, batch: Batch, examples: Sequence[Example]) -> Batch:
-    """The batch with `labels` [B, T] int64, the target tokens, where the examples have some."""
-    if "target_ids" in examples[0]:
-        targets = [torch.tensor(example["target_ids"]) for example in examples]
-        labels = pad_sequence(targets, batch_first=True, padding_value=IGNORED)
-        length = task.pad_to(labels.shape[1], task.head.max_target_length)
-        batch["labels"] = F.pad(labels, (0, length - labels.shape[1]), value=IGNORED)
-    return batch
-
-
-def decoder_losses(task: Task, model: Any, batch: Batch, *, label_smoothing: float = 0.0) -> Tensor:
-    """Losses of the M target tokens of a batch in nats, [M]."""
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    inputs["decoder_input_ids"] = shifted_right(batch["labels"], model.config)
-    return task_losses(task, model, inputs, batch, label_smoothing=label_smoothing)
 
 
 def shifted_right(labels: Tensor, config: Any) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,16 +114,19 @@ def pad_batch(
 
 
 def num_targets(examples: Sequence[Example]) -> float:
-    """The number of labels that are trained on."""
-    return float(sum(label != IGNORED for example in examples for label in example["labels"]))
+    """The number of labels that are trained on, or of target tokens where the examples have those."""
+    labels = (example["target_ids"] if "target_ids" in example else example["labels"] for example in examples)
+    return float(sum(label != IGNORED for of_example in labels for label in of_example))
 
 
-def special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The ids that the tokenizer puts before and after a text."""
+def special_tokens(tokenizer: Any, *, num_texts: int = 1) -> list[list[int]]:
+    """The ids that the tokenizer puts before a text, between two of them, and after."""
     # Its padding stands for a text: one token with every tokenizer, whatever letters it has learned.
-    encoded = tokenizer(tokenizer.pad_token, split_special_tokens=False, verbose=False)
-    ids, middle = encoded["input_ids"], encoded.sequence_ids(0).index(0)
-    return ids[:middle], ids[middle + 1 :]
+    texts = [tokenizer.pad_token] * num_texts
+    encoded = tokenizer(*texts, split_special_tokens=False, verbose=False)
+    ids, of_text = encoded["input_ids"], encoded.sequence_ids(0)
+    borders = [-1, *map(of_text.index, range(num_texts)), len(ids)]
+    return [ids[start + 1 : end] for start, end in pairwise(borders)]
 
 
 class Window(NamedTuple):
@@ -146,6 +150,34 @@ def cut_windows(num_pieces: int, *, size: int, overlap: int) -> list[Window]:
     ends = [min(start + size, num_pieces) for start in starts]
     borders = [0, *((ends[i] + starts[i + 1]) // 2 for i in range(len(starts) - 1)), num_pieces]
     return [Window(*cut) for cut in zip(starts, ends, borders[:-1], borders[1:], strict=True)]
+
+
+def window_examples(
+    row_id: int,
+    fields: Mapping[str, Sequence[int]],
+    parts: Sequence[int | None],
+    *,
+    text: int,
+    max_before: int,
+    max_length: int,
+    overlap: int,
+) -> Iterator[tuple[list[int], range, Example]]:
+    """Examples for the windows of one text of a row, with the tokens of all others around each.
+
+    `fields` and `parts` have a number for each token of the row: `parts` that of its text, None for special
+    ones. Of the texts before it `max_before` tokens stay. With each example come the positions in the row of
+    its tokens, and of those that the window speaks for.
+    """
+    inside = [token for token, part in enumerate(parts) if part == text]
+    first, end = (inside[0], inside[-1] + 1) if inside else (len(parts), len(parts))
+    before = [token for token in range(first) if parts[token] is not None]
+    head, tail = sorted({*range(first)} - {*before[max_before:]}), range(end, len(parts))
+    size = max(1, max_length - len(head) - len(tail))
+    for number, cut in enumerate(cut_windows(end - first, size=size, overlap=min(overlap, size - 1))):
+        tokens = [*head, *range(first + cut.start, first + cut.end), *tail]
+        example: Example = {name: [values[token] for token in tokens] for name, values in fields.items()}
+        example |= {"example_id": window_id(row_id, number), "full_length": len(parts)}
+        yield tokens, range(first + cut.own_start, first + cut.own_end), example
 
 
 def window_id(row_id: int, window: int) -> int:

@@ -37,13 +37,11 @@ from runwright.task.tags import (
 from runwright.task.text import (
     IGNORED,
     Said,
-    cut_windows,
     notes_of,
     positions_of,
     rows_of_windows,
-    special_tokens,
     sums_of_windows,
-    window_id,
+    window_examples,
 )
 from runwright.types import (
     Batch,
@@ -189,16 +187,23 @@ class TokenClassification(Task):
         `words` holds for each position the word in the row, -1 where the window does not speak for the
         position. `labels` is -100 where there is no loss.
         """
-        texts, spans = self.reader.words(columns)
-        options = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
-        encoded = self.tokenizer(texts, return_attention_mask=False, **options)
+        texts, words_by_row = self.reader.words(columns)
+        encoded = self.tokenizer(texts, return_offsets_mapping=True, verbose=False)
+        sizes = {"max_before": 0, "max_length": self.max_length, "overlap": self.overlap}
         examples: list[Example] = []
         for row, row_id in enumerate(columns["row_id"]):
-            words = word_of_pieces(encoded["offset_mapping"][row], spans[row])
+            words = word_of_pieces(encoded["offset_mapping"][row], words_by_row[row])
             fields = {"input_ids": encoded["input_ids"][row], "words": words}
             if "labels" in columns:
                 fields["labels"] = self._labels(words, columns["labels"][row])
-            examples += self._windows(row_id, fields)
+            for tokens, own, example in window_examples(
+                row_id, fields, encoded.sequence_ids(row), text=0, **sizes
+            ):
+                for name in [name for name in self.token_fields if name in fields]:
+                    values = zip(tokens, example[name], strict=True)
+                    fill = self.token_fields[name]
+                    example[name] = [value if token in own else fill for token, value in values]
+                examples.append(example)
         return examples
 
     def _labels(self, words: Sequence[int], tags: Sequence[int]) -> list[int]:
@@ -209,24 +214,6 @@ class TokenClassification(Task):
             labels.append(IGNORED if skipped else tags[word])
             before = word
         return labels
-
-    def _windows(self, row_id: int, fields: Mapping[str, list[int]]) -> list[Example]:
-        """The fields of a row cut into windows, with special tokens around each."""
-        prefix, suffix = special_tokens(self.tokenizer)
-        full_length = len(fields["input_ids"]) + len(prefix) + len(suffix)
-        size = max(2, self.max_length - len(prefix) - len(suffix))
-        examples: list[Example] = []
-        cuts = cut_windows(len(fields["input_ids"]), size=size, overlap=min(self.overlap, size - 1))
-        for number, cut in enumerate(cuts):
-            input_ids = [*prefix, *fields["input_ids"][cut.start : cut.end], *suffix]
-            example: Example = {"example_id": window_id(row_id, number), "input_ids": input_ids}
-            for name, fill in self.token_fields.items():
-                if name in fields:  # of the pieces that count in the window
-                    before = [fill] * (len(prefix) + cut.own_start - cut.start)
-                    after = [fill] * (len(suffix) + cut.end - cut.own_end)
-                    example[name] = [*before, *fields[name][cut.own_start : cut.own_end], *after]
-            examples.append(example | {"full_length": full_length})
-        return examples
 
     def count(self, examples: Sequence[Example]) -> float:
         """Number of pieces with a tag, or the sum of the weights of their tags."""
@@ -306,23 +293,19 @@ class TokenClassification(Task):
         if not self.by_piece:
             return self.assemble(predictions, columns)
         row_ids, firsts = rows_of_windows(predictions.example_ids)
-        texts, spans = self.reader.words(columns)
-        options = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
-        encoded = self.tokenizer(texts, **options)
+        texts, words_by_row = self.reader.words(columns)
+        encoded = self.tokenizer(texts, return_offsets_mapping=True, verbose=False)
         by_row: list[list[dict[str, Any]]] = []
         for row, scores in enumerate(predictions.scores.joined(firsts).rows()):
             offsets = encoded["offset_mapping"][row]
             tokens = self.tokenizer.convert_ids_to_tokens(encoded["input_ids"][row])
-            words = word_of_pieces(offsets, spans[row])
-            of_words = [number for number, word in enumerate(words) if word >= 0]
-            described = []
-            for number, shares in zip(of_words, scores, strict=True):
-                start, end = offsets[number]
-                tag, share = self.label_names[int(shares.argmax())], float(shares.max())
-                piece = {"tag": tag, "score": share, "index": number + len(special_tokens(self.tokenizer)[0])}
-                if tag != OUTSIDE:
-                    described.append({**piece, "word": tokens[number], "start": start, "end": end})
-            by_row.append(described)
+            words = word_of_pieces(offsets, words_by_row[row])
+            pieces = []
+            for index, shares in zip(np.flatnonzero(np.array(words) >= 0).tolist(), scores, strict=True):
+                tag, (start, end) = self.label_names[int(shares.argmax())], offsets[index]
+                piece = {"tag": tag, "score": float(shares.max()), "index": index, "word": tokens[index]}
+                pieces += [{**piece, "start": start, "end": end}] if tag != OUTSIDE else []
+            by_row.append(pieces)
         return PieceTags(example_ids=row_ids, pieces=by_row)
 
     def _spans(self, rows: Sequence[Sequence[int]]) -> Ragged:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -14,8 +14,8 @@ from torch import Tensor
 from runwright.model.parameters import without_adapters
 from runwright.task.base import Task, at_least_float32
 from runwright.task.losses import one_by_one, takes_batch
-from runwright.task.text import IGNORED
-from runwright.types import Batch
+from runwright.task.text import IGNORED, num_targets, sums_by_row
+from runwright.types import Batch, Example, LossSum, PerExample
 
 # Logits at a time, rounded up: more than 32 MB in float32, which glibc gives back at once. A little less lay
 # on its heap and took 1,060 MB rather than 70 in the forward of 8,192 tokens over V = 32,000.
@@ -25,15 +25,37 @@ TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-6}  # of the largest logit
 _by_pieces: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # models whose logits were compared with ours
 
 
-def task_losses(
-    task: Task, model: Any, inputs: Batch, batch: Batch, *, label_smoothing: float = 0.0
-) -> Tensor:
-    """Losses of the target tokens [M] in nats; those of task.loss in training only."""
-    options: dict[str, Any] = {"label_smoothing": label_smoothing}
-    if model.training and task.loss_option is not None:
-        loss = partial(one_by_one, task.loss_option, batch=batch)
-        options = {"loss": loss, "whole": takes_batch(task.loss_option)}
-    return token_losses(model, inputs, batch["labels"], **options)
+class TargetTask(Task):
+    """A task whose `forward` returns the losses of the target tokens [M] in nats, in the order of the batch.
+
+    Its batches have `labels` [B, L], the target token of each position or IGNORED, where targets are known.
+    """
+
+    prediction_type = PerExample
+    label_smoothing = 0.0
+
+    def count(self, examples: Sequence[Example]) -> float:
+        return num_targets(examples)
+
+    def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
+        """Sum over target tokens in nats, from their losses [M]."""
+        return LossSum(total=outputs.sum(), count=float(outputs.numel()))
+
+    def predictions(self, outputs: Tensor, batch: Batch) -> Any:
+        """Losses of each example, from those of its target tokens [M]."""
+        losses, counts = sums_by_row(outputs, batch["labels"] != IGNORED)
+        ids = batch["example_ids"].cpu().numpy()
+        return self.prediction_type(example_ids=ids, losses=losses, loss_counts=counts)
+
+    def target_losses(self, model: Any, inputs: Batch, batch: Batch) -> Tensor:
+        """Losses of the target tokens [M] in nats; smoothed, or those of task.loss, in training only."""
+        if model.training and self.loss_option is not None:
+            loss = partial(one_by_one, self.loss_option, batch=batch)
+            return token_losses(
+                model, inputs, batch["labels"], loss=loss, whole=takes_batch(self.loss_option)
+            )
+        smoothing = self.label_smoothing if model.training else 0.0
+        return token_losses(model, inputs, batch["labels"], label_smoothing=smoothing)
 
 
 def token_losses(

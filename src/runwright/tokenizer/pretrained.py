@@ -85,7 +85,7 @@ def open_saved(name: str, *, revision: str | None = None) -> PreTrainedTokenizer
             options["config"] = PreTrainedConfig()  # of no model
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, use_fast=True, **options)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"tokenizer.name: {name!r} cannot be loaded: {_reason(source, error)}") from error
+        raise ConfigError(f"tokenizer.name: {name!r} cannot be loaded: {why_not_loaded(error)}") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ConfigError(f"tokenizer.name: {name!r} is a {type(tokenizer).__name__}, not a fast tokenizer")
     if tokenizer.get_vocab().keys() <= {*tokenizer.all_special_tokens, "▁"}:
@@ -131,29 +131,9 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast, *, with_version: b
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _reason(source: str, error: Exception) -> str:
-    if Path(source).is_dir() and not (Path(source) / "tokenizer.json").is_file():
-        names = sorted(path.name for path in Path(source).iterdir())[:8]
-        return f"the folder has no tokenizer.json, only {', '.join(names) or 'nothing'}"
-    return why_not_loaded(source, error)
-
-
-def why_not_loaded(source: str, error: Exception) -> str:
-    """The reason in one line; where a hub refuses a name, what to do there."""
-    from huggingface_hub import constants
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
-
-    causes: list[BaseException] = [error]
-    while cause := causes[-1].__cause__ or causes[-1].__context__:
-        causes.append(cause)
-    page, login = f"{constants.ENDPOINT}/{source}", "log in (hf auth login, or HF_TOKEN in the environment)"
-    if any(isinstance(cause, GatedRepoError) for cause in causes):
-        return f"it is gated: accept its licence at {page}, then {login}"
-    refused = [cause.response.status_code for cause in causes if isinstance(cause, HfHubHTTPError)]
-    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes) or {401, 403} & {*refused}:
-        return f"it is not at {page}, or private: check the name, or {login}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def why_not_loaded(error: Exception) -> str:
+    """The reason in one line; of a name that a hub refuses transformers says what to do there."""
+    return f"{' '.join(str(error).split()) or type(error).__name__:.300}"
 
 
 @cache
@@ -190,8 +170,7 @@ def _convert(file: Path, folder: Path) -> dict[str, Any]:
     except ImportError as error:
         raise ConfigError(f"model.name: {file.name} needs gguf: pip install gguf") from error
     except (OSError, ValueError, LookupError, RuntimeError, struct.error) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ConfigError(f"model.name: cannot read {str(file)!r}: {reason}") from error
+        raise ConfigError(f"model.name: cannot read {str(file)!r}: {why_not_loaded(error)}") from error
     # A model read from GGUF counts as quantized and refuses to be saved; one with the same weights does not.
     del read.config.quantization_config
     model: Any = type(read)(read.config)

@@ -1,4 +1,4 @@
-"""Statistics of a tokenizer on texts: tokens per word, unknown ones, truncation, speed, and the pieces."""
+"""Statistics of a tokenizer on texts: tokens per word, unknown ones, speed; and the tokens of one text."""
 
 from __future__ import annotations
 
@@ -45,15 +45,6 @@ class Statistics:
         }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Piece:
-    """A substring and its tokens: several where a character is cut into bytes."""
-
-    text: str
-    tokens: tuple[str, ...]
-    unknown: bool
-
-
 def measure(
     tokenizer: PreTrainedTokenizerFast,
     texts: Iterable[str],
@@ -84,31 +75,15 @@ def measure(
     return counts
 
 
-def cut(tokenizer: PreTrainedTokenizerFast, text: str) -> list[Piece]:
-    """The pieces of a text in their order; characters that a normalizer drops belong to none."""
-    encoding = _plain(tokenizer).encode(text, add_special_tokens=False)
-    pieces: list[Piece] = []
-    last_end = 0
-    for token, number, (start, end) in zip(encoding.tokens, encoding.ids, encoding.offsets, strict=True):
-        piece = Piece(text=text[start:end], tokens=(token,), unknown=number == tokenizer.unk_token_id)
-        if pieces and start < last_end:  # another byte of the same character
-            last = pieces.pop()
-            whole, unknown = last.text + text[last_end:end], last.unknown or piece.unknown
-            piece = Piece(text=whole, tokens=(*last.tokens, token), unknown=unknown)
-        pieces.append(piece)
-        last_end = max(last_end, end)
-    return pieces
-
-
-def table(tokenizer: PreTrainedTokenizerFast, text: str, pair: str | None) -> dict[str, Any]:
+def encoded(tokenizer: PreTrainedTokenizerFast, text: str, pair: str | None) -> dict[str, Any]:
     """The tokens of an encoding as a model gets it, the texts decoded again, and what they lost by it.
 
     `sequence` is 0 or 1, `word` counts within it, start and end are characters; special tokens have none.
     `type` is null where models of this tokenizer take no types. `lost` are [what was there, what is now].
     """
-    encoded: Any = tokenizer(text, pair, verbose=False)
-    encoding = encoded.encodings[0]
-    types = encoded.get("token_type_ids") or [None] * len(encoding.ids)
+    result: Any = tokenizer(text, pair, verbose=False)
+    encoding = result.encodings[0]
+    types = result.get("token_type_ids") or [None] * len(encoding.ids)
     names = ("token", "id", "type", "sequence", "word", "start", "end", "special")
     columns = (encoding.tokens, encoding.ids, types, encoding.sequence_ids, encoding.word_ids)
     columns += (*zip(*encoding.offsets, strict=True), map(bool, encoding.special_tokens_mask))
@@ -121,16 +96,11 @@ def table(tokenizer: PreTrainedTokenizerFast, text: str, pair: str | None) -> di
 
 
 def _differences(before: str, after: str) -> list[tuple[str, str]]:
-    """Words and signs that differ, from left to right, with what is there now; spaces come last."""
-    sides = [re.findall(r"\[\w+\]|<[^<>\s]+>|\w+|[^\w\s]", side) for side in (before, after)]
-    changes: list[tuple[str, str]] = []
-    for kind, a, b, c, d in SequenceMatcher(None, *sides, autojunk=False).get_opcodes():
-        old, new = sides[0][a:b], sides[1][c:d]
-        one_by_one = len(old) == len(new) and kind == "replace"
-        changes += zip(old, new, strict=True) if one_by_one else [(" ".join(old), " ".join(new))]
-    changes = [(old, new) for old, new in changes if old != new]
-    spaces = [re.findall(r"\s+", side) for side in (before, after)]
-    return changes if spaces[0] == spaces[1] else [*changes, ("spaces", "others")]
+    """What was there and what is there now, from left to right."""
+    sides = [re.findall(r"\[\w+\]|<[^<>\s]+>|\w+|\s+|[^\w\s]", side) for side in (before, after)]
+    steps = SequenceMatcher(None, *sides, autojunk=False).get_opcodes()
+    changes = [(sides[0][a:b], sides[1][c:d]) for kind, a, b, c, d in steps if kind != "equal"]
+    return [("".join(old), "".join(new)) for old, new in changes]
 
 
 def describe(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:

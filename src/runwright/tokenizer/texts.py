@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from runwright.errors import ConfigError, DataError, did_you_mean
+from runwright.errors import ConfigError, DataError
 from runwright.store import file_sha256
 
 BATCH = 1000  # texts in memory at a time
@@ -27,35 +27,15 @@ class Corpus:
         return chain.from_iterable(self.batches())
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunTexts:
-    """The training split of a run and the columns of its task's texts, to train a tokenizer on."""
-
-    tables: Callable[[], Iterable[Any]]  # Datasets with all rows, one after the other
-    column_names: Sequence[str]  # of the rows
-    columns: Sequence[str]  # of these the texts
-    fingerprint: str  # of the rows
-    options: Mapping[str, str] = field(default_factory=dict)  # of the task, by the text column they name
-
-    def choose(self, *, files: Sequence[str] | None, columns: Sequence[str] | None) -> Corpus:
-        """Texts of these files, else of these columns, else of the task's; raises where there are none."""
-        if files is not None:
-            return corpus_of_files(files)
-        names = self.columns if columns is None else columns
-        if missing := [name for name in names if name not in self.column_names]:
-            action = "tokenizer.columns names those to train a tokenizer on"
-            if columns is None:
-                action = f"{self.options.get(missing[0], 'the task')} names it, {action}"
-            present = f"no such column; columns: {', '.join(map(repr, self.column_names))}"
-            parts = [present, did_you_mean(missing[0], self.column_names), action]
-            raise DataError("; ".join(filter(None, parts)), split="train", column=missing[0])
-        if not names:
-            raise ConfigError("tokenizer.columns: given [], expected at least one column, or null")
-        return Corpus(
-            batches=lambda: (batch for rows in self.tables() for batch in _of_rows(rows, names)),
-            state={"rows": self.fingerprint, "columns": list(names)},
-            name=f"{' and '.join(names)} of train",
-        )
+def corpus_of_rows(
+    tables: Callable[[], Iterable[Any]], columns: Sequence[str], *, fingerprint: str
+) -> Corpus:
+    """The texts in columns of Datasets, which come one after the other; `fingerprint` identifies the rows."""
+    return Corpus(
+        batches=lambda: (batch for rows in tables() for batch in _of_rows(rows, columns)),
+        state={"rows": fingerprint, "columns": list(columns)},
+        name=f"{' and '.join(columns)} of train",
+    )
 
 
 def corpus_of_files(files: Sequence[str]) -> Corpus:

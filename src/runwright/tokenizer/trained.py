@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,8 +28,8 @@ from runwright.store import file_sha256, folder_whole, why_missed
 from runwright.tokenizer import pipeline
 from runwright.tokenizer.algorithms import Bpe, Unigram, WordPiece, Words
 from runwright.tokenizer.pipeline import DecoderName, NormalizerName, PreTokenizerStep
-from runwright.tokenizer.pretrained import load_pretrained
-from runwright.tokenizer.texts import Corpus, RunTexts
+from runwright.tokenizer.pretrained import load_pretrained, open_saved
+from runwright.tokenizer.texts import Corpus
 from runwright.types import PositiveInt
 
 log = logging.getLogger(__name__)
@@ -90,12 +90,14 @@ def is_trained(node: Mapping[str, Any]) -> bool:
     return isinstance(signature, Signature) and signature.num_required_objects > 0
 
 
-def trained_tokenizer(node: Mapping[str, Any], texts: RunTexts, *, run_folder: Path | None) -> Any:
+def trained_tokenizer(
+    node: Mapping[str, Any], texts: Callable[[], Corpus], *, run_folder: Path | None
+) -> Any:
     """The tokenizer that training makes of these texts, from the run's folder or the cache if it is there."""
     if run_folder is not None and (run_folder / TOKENIZER_FILE).is_file():
         log.info("tokenizer: as trained when the run began")
-        return _read(run_folder)
-    corpus = texts.choose(files=node.get("files"), columns=node.get("columns"))
+        return open_saved(str(run_folder.resolve()))
+    corpus = texts()
     example = Path(resolve_source(node["name"])) / TOKENIZER_FILE if node.get("name") else None
     key = {
         "tokenizer": dict(node),
@@ -110,12 +112,12 @@ def trained_tokenizer(node: Mapping[str, Any], texts: RunTexts, *, run_folder: P
     def write(folder: Path) -> dict[str, Any]:
         reason = why_missed(entry, key, same=SAME_TEXTS)
         log.info("tokenizer: trained now on %s%s", corpus.name, f": {reason}" if reason else "")
-        return _train_anew(node, texts, folder) | {"key": key}
+        return _train_anew(node, corpus, folder) | {"key": key}
 
     with store.cached(entry, write, max_bytes=MAX_CACHE_BYTES) as (_, is_new):
         if not is_new:
             log.info("tokenizer: taken from the cache, trained on %s", corpus.name)
-        tokenizer = _read(entry)
+        tokenizer = open_saved(str(entry.resolve()))
     log.info("tokenizer: %d tokens", len(tokenizer))
     return tokenizer
 
@@ -133,24 +135,20 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
         tokenizer.save_pretrained(unfinished)
 
 
-def _train_anew(node: Mapping[str, Any], texts: RunTexts, folder: Path) -> dict[str, Any]:
+def _train_anew(node: Mapping[str, Any], corpus: Corpus, folder: Path) -> dict[str, Any]:
     began = time.monotonic()
-    tokenizer = instantiate(node, texts, group="tokenizer", key="tokenizer")
+    tokenizer = instantiate(node, corpus, group="tokenizer", key="tokenizer")
     tokenizer.save_pretrained(folder)
     seconds = time.monotonic() - began
     log.info("tokenizer: trained in %.1f s", seconds)
     return {"num_tokens": len(tokenizer), "seconds": round(seconds, 2)}
 
 
-def _read(folder: Path) -> Any:
-    return load_pretrained(name=str(folder.resolve()), revision=None, padding_side=None, special_tokens={})
-
-
 def train(
-    texts: RunTexts,
+    corpus: Corpus,
     *,
-    files: list[str] | None,
-    columns: list[str] | None,
+    files: list[str] | None,  # noqa: ARG001 - these and the columns make the corpus
+    columns: list[str] | None,  # noqa: ARG001
     family: FamilyName,
     extra_tokens: list[str],
     normalizer: list[NormalizerName],
@@ -167,7 +165,6 @@ def train(
     inner = Tokenizer(models.WordLevel(unk_token=""))
     inner.normalizer = pipeline.make_normalizer(normalizer, replace)
     inner.pre_tokenizer = pipeline.make_pre_tokenizer(pre_tokenizer)
-    corpus = texts.choose(files=files, columns=columns)
     inner.model = _learned(model, inner, corpus, tokens=tokens, unk=special.roles["unk"])
     prefix, suffix = (getattr(model, name, None) for name in ("continuing_prefix", "end_of_word_suffix"))
     inner.decoder = pipeline.make_decoder(decoder, prefix=prefix, suffix=suffix)
@@ -180,12 +177,12 @@ def train(
 
 
 def like(
-    texts: RunTexts,
+    corpus: Corpus,
     *,
     name: str,
     revision: str | None,
-    files: list[str] | None,
-    columns: list[str] | None,
+    files: list[str] | None,  # noqa: ARG001 - these and the columns make the corpus
+    columns: list[str] | None,  # noqa: ARG001
     vocab_size: PositiveInt | None,
     min_frequency: PositiveInt,
     alphabet_size: PositiveInt | None,
@@ -212,7 +209,6 @@ def like(
     algorithm = _algorithm_like(
         state["model"], size=vocab_size or size, min_frequency=min_frequency, alphabet_size=alphabet_size
     )
-    corpus = texts.choose(files=files, columns=columns)
     learned = _learned(algorithm, old.backend_tokenizer, corpus, tokens=tokens, unk=unk or tokens[0])
     new = json.loads(Tokenizer(learned).to_str())["model"]
     ids = {token: index for index, token in enumerate(tokens)}

@@ -1,14 +1,12 @@
-"""Trackers whose store is the journal in the run folder: masked, and never raising into the run."""
+"""The tracker whose store is the journal in the run folder: masked, and never raising into the run."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import logging
-import math
 import numbers
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +17,7 @@ from runwright.tracker.journal import FILE_NAME, Journal
 from runwright.tracker.system import PREFIX, SystemSampler
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from runwright.types import NonNegativeFloat, PositiveFloat, RunInfo
+    from runwright.types import PositiveFloat, RunInfo
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +25,8 @@ MAX_STEP = 2**63 - 1  # what the journal's index and MLflow's databases hold
 
 
 @dataclass(kw_only=True, eq=False)
-class JournaledTracker:
-    """Keeps a run in its journal; subclasses show it elsewhere by overriding the hooks `on_…`.
+class JournalTracker:
+    """Keeps a run in its journal; a subclass shows it elsewhere by overriding the hooks `on_…`.
 
     Calls before the start and after the end do nothing.
     """
@@ -58,8 +54,7 @@ class JournaledTracker:
         if self.system_every_seconds is None:
             return
         # How busy the machine is; a resumed run goes on counting.
-        before = [steps[-1] for name, (steps, _) in self.curves().items() if name.startswith(PREFIX)]
-        numbers = itertools.count(max(map(int, before), default=-1) + 1)
+        numbers = itertools.count(self._journal.last_step(PREFIX) + 1)
         self._sampler = SystemSampler(
             lambda metrics: self.log_metrics(metrics, step=next(numbers)),
             every_seconds=self.system_every_seconds,
@@ -109,13 +104,9 @@ class JournaledTracker:
         """Record tags of the run; the last value of a name stands."""
         self._write("tags", lambda journal: journal.record(tags=self._texts(tags)))
 
-    def log_inputs(self, inputs: Sequence[Mapping[str, Any]]) -> None:
-        """Record which data sets the run reads."""
-        self._write("inputs", lambda journal: journal.record(inputs=list(self._redactor.value(inputs))))
-
-    def log_artifact(self, path: Path, *, folder: str = "") -> None:
+    def log_artifact(self, path: Path) -> None:
         """Record a file or folder to keep; it is read later, so it must stay where it is."""
-        self._write("artifact", lambda journal: journal.record(artifact=self._address(path), folder=folder))
+        self._write("artifact", lambda journal: journal.record(artifact=self._address(path)))
 
     def log_model(self, path: Path, *, about: Mapping[str, Any]) -> None:
         """Record the folder of the best model, inside the run folder; `about` says how it is used."""
@@ -129,10 +120,6 @@ class JournaledTracker:
         """Put everything recorded so far on the disk; the journal's length, for a checkpoint."""
         self._write("sync", Journal.sync)
         return 0 if self._journal is None else self._journal.offset
-
-    def curves(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Steps and values of each metric of the run, from before a resume too."""
-        return {} if self._journal is None else self._journal.curves()
 
     def on_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Show metrics that have been recorded."""
@@ -168,24 +155,6 @@ class JournaledTracker:
                     self._warned.add(str(name))
                     logger.warning("metric %r is left out: %r is not a number (%s)", name, value, error)
         return values
-
-
-@dataclass(kw_only=True, eq=False)
-class ConsoleTracker(JournaledTracker):
-    """Records to the journal and logs metrics of training, at most once in `interval_seconds`.
-
-    A run shows its evaluations and results by itself.
-    """
-
-    interval_seconds: NonNegativeFloat
-    _last_seconds = -math.inf
-
-    def on_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
-        words = [f"{name} {value:.5g}" for name, value in metrics.items() if name.startswith("train/")]
-        now = time.monotonic()
-        if words and now - self._last_seconds >= self.interval_seconds:
-            self._last_seconds = now
-            logger.info("step %d: %s", step, ", ".join(words))
 
 
 def _text(value: Any) -> str:

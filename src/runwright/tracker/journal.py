@@ -8,8 +8,7 @@ One line is one event. `t` is the time in milliseconds since 1970; the other key
     {"t", "params": {name: text}}                     the first value of a name stands
     {"t", "changed": {name: [first, now]}}            a resumed run came with another value
     {"t", "tags": {name: text}}                       the last value of a name stands
-    {"t", "inputs": [{name, digest, …}]}              data sets that the run reads
-    {"t", "artifact": path, "folder": path}           a file or folder to keep; relative to the run folder
+    {"t", "artifact": path}                           a file or folder to keep; relative to the run folder
     {"t", "model": path, "about": {…}, "register_as": name or null}  the best model, and how to use it
     {"t", "status": word}                             RUNNING at each start; at the end FINISHED, PRUNED, …
 
@@ -139,7 +138,7 @@ class Journal:
                 self._append(changed=changed)
 
     def record(self, **fields: Any) -> None:
-        """Record tags, inputs, an artifact or a model: the keys of a line as the module lists them."""
+        """Record tags, an artifact or a model: the keys of a line as the module lists them."""
         with self._lock:
             self._append(**fields)
 
@@ -164,10 +163,11 @@ class Journal:
                 os.close(self._file)
                 self._file = -1
 
-    def curves(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Steps (int64) and values (float64) of each metric, in rising order of steps."""
+    def last_step(self, prefix: str) -> int:
+        """The last step of metrics whose names begin so; -1 without one."""
         with self._lock:
-            return _as_arrays(self._curves)
+            curves = (curve for name, curve in self._curves.items() if name.startswith(prefix))
+            return max((curve.steps[-1] for curve in curves), default=-1)
 
     def _append(self, **fields: Any) -> None:
         record = {"t": time.time_ns() // 1_000_000, **fields}
@@ -214,11 +214,10 @@ def read(path: Path, *, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]
 
 _TYPES: dict[str, type] = {
     **dict.fromkeys(("t", "s"), int),
-    **dict.fromkeys(("ledger", "artifact", "folder", "model", "status"), str),
+    **dict.fromkeys(("ledger", "artifact", "model", "status"), str),
     **dict.fromkeys(("m", "params", "tags", "changed", "conflict", "about"), dict),
-    "inputs": list,
 }
-_WITH = {"m": "s", "ledger": "s", "conflict": "s", "artifact": "folder", "model": "about"}
+_WITH = {"m": "s", "ledger": "s", "conflict": "s", "model": "about"}
 
 
 def _is_record(record: Any) -> bool:
@@ -244,18 +243,14 @@ def read_curves(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     curves: dict[str, _Curve] = defaultdict(_Curve)
     for record, _ in read(path):
         _take_in(curves, record)
-    return _as_arrays(curves)
+    import numpy as np  # deferred: the reader of a journal need not have it loaded
+
+    return {name: (np.array(curve.steps), np.array(curve.values)) for name, curve in curves.items()}
 
 
 def _take_in(curves: dict[str, _Curve], record: Mapping[str, Any]) -> None:
     for name, value in record.get("m", {}).items():
         curves[name].add(record["s"], float(value))
-
-
-def _as_arrays(curves: Mapping[str, _Curve]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    import numpy as np  # deferred: the reader of a journal need not have it loaded
-
-    return {name: (np.array(curve.steps), np.array(curve.values)) for name, curve in curves.items()}
 
 
 def _shortened(ledger: str) -> float:

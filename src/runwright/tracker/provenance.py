@@ -44,8 +44,8 @@ def collect(
     """Origin of a run that starts; plain values, safe to write down.
 
     `git` is None outside a repository; its `diff` is the text of changes to tracked files against the
-    commit, its `not_compared` the files that could not be compared. `untracked` holds the sha256 of each file
-    that git neither tracks nor ignores, except those in the folder `but`; `code` that of each source file in
+    commit, its `not_compared` the files that could not be compared. `untracked` names the files that git
+    neither tracks nor ignores, except those in the folder `but`; `code` has the sha256 of each source file in
     these folders.
     """
     folder = folder or Path.cwd()
@@ -62,7 +62,7 @@ def collect(
     # Names of packages and files are no settings: `google-auth` keeps its version.
     plain = {
         "packages": installed_packages(),
-        "untracked": repository.untracked if repository else {},
+        "untracked": repository.untracked if repository else [],
         "code": hash_code(code or {}),
     }
     return Redactor().value(masked) | plain

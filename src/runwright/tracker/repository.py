@@ -8,14 +8,12 @@ the same objects and files but without its configuration, its hooks and names th
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
 import os
 import shutil
 import stat
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import BufferedReader
@@ -29,10 +27,8 @@ TIMEOUT_SECONDS = 10  # for each answer of git
 # GIT_NO_LAZY_FETCH says the same to git 2.44 and later.
 _NO_FETCH = {"GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1"}
 MAX_UNTRACKED = 2000  # files; of source code there are fewer, and data belongs into its own fingerprint
-MAX_UNTRACKED_BYTES = 20_000_000
 MAX_TRACKED_BYTES = 100_000_000  # GitHub's limit of a file; a larger one is named, not read
 MAX_SHOWN_BYTES = 2_000_000  # of a version of a file; a larger one is shown as its hash
-MAX_SECONDS = 10  # of reading untracked files
 SUBMODULE = "160000"  # its mode
 # Settings that decide what counts as a difference and that cannot name a program.
 SETTINGS = ("core.autocrlf", "core.eol", "core.filemode")
@@ -94,7 +90,7 @@ class Repository:
     branch: str | None
     diff: str = ""  # of tracked files against the commit, for `git apply`
     not_compared: list[str] = field(default_factory=list)  # tracked files, each with the reason
-    untracked: dict[str, str] = field(default_factory=dict)  # sha256 by name; what git ignores is left out
+    untracked: list[str] = field(default_factory=list)  # names; what git ignores is left out
 
 
 def read_repository(folder: Path, *, but: Path | None = None) -> Repository | None:
@@ -128,27 +124,10 @@ def read_repository(folder: Path, *, but: Path | None = None) -> Repository | No
         return replace(repository, not_compared=[f"all files ({error})"])
 
 
-def _untracked(root: Path, but: Path | None) -> dict[str, str]:
-    deadline = time.monotonic() + MAX_SECONDS
+def _untracked(root: Path, but: Path | None) -> list[str]:
     names = Git(root).ask_fields("ls-files", "--others", "--exclude-standard", "-z")
     outside = (name for name in sorted(names) if not (but and (root / name).is_relative_to(but)))
-    return {_as_utf8(name): _digest(root / name, deadline) for name in islice(outside, MAX_UNTRACKED)}
-
-
-def _digest(path: Path, deadline: float) -> str:
-    """The sha256 of a file, or of where a link leads: what lies there is no file of the project."""
-    try:
-        if path.is_symlink():
-            return hashlib.sha256(os.fsencode(path.readlink())).hexdigest()
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_UNTRACKED_BYTES:
-                return f"not read: {size} bytes"
-            if time.monotonic() > deadline:
-                return f"not read within {MAX_SECONDS} seconds"
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        return f"unreadable: {error.strerror}"
+    return [_as_utf8(name) for name in islice(outside, MAX_UNTRACKED)]
 
 
 def _as_utf8(name: str) -> str:

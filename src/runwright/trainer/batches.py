@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -69,27 +69,6 @@ class StepBatch:
     def num_microbatches(self) -> int:
         """Microbatches of the whole batch, over all ranks."""
         return len(self.sizes)
-
-
-class BatchOrder:
-    """Positions of the examples of every step."""
-
-    def __init__(self, num_examples: int, *, batch_size: int, seed: int) -> None:
-        self.num_examples = num_examples
-        self.batch_size = batch_size
-        self.seed = seed
-        self.steps_per_epoch = -(-num_examples // batch_size)  # the last batch of an epoch may be short
-        self._epoch = -1
-        self._permutation = np.empty(0, dtype=np.int64)
-
-    def positions(self, step: int) -> np.ndarray:
-        """Positions in the data of the global batch of a step, [B] int64."""
-        epoch, index = divmod(step, self.steps_per_epoch)
-        if epoch != self._epoch:
-            generator = np.random.Generator(np.random.Philox(derive_seed("order", self.seed, epoch)))
-            self._permutation = generator.permutation(self.num_examples)
-            self._epoch = epoch
-        return self._permutation[index * self.batch_size : (index + 1) * self.batch_size]
 
 
 def cut_batch(lengths: Sequence[int] | np.ndarray, cut: Cut) -> list[list[int]]:
@@ -195,39 +174,44 @@ def make_batch(
     )
 
 
+@dataclass
 class Batches:
     """The batches of one rank, prepared one step ahead in a thread."""
 
-    def __init__(
-        self,
-        examples: Examples,
-        task: Task,
-        *,
-        order: BatchOrder,
-        cut: Cut,
-        ranks: Ranks = ALONE,
-    ) -> None:
-        self.examples = examples
-        self.task = task
-        self.order = order
-        self.cut = cut
-        self.ranks = ranks
+    examples: Examples
+    task: Task
+    _: KW_ONLY
+    batch_size: int
+    seed: int
+    cut: Cut
+    ranks: Ranks = ALONE
+    _epoch: int = -1
+    _permutation: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps of one pass over the examples."""
-        return self.order.steps_per_epoch
+        """Steps of one pass over the examples; the last batch of it may be short."""
+        return -(-len(self.examples) // self.batch_size)
+
+    def positions(self, step: int) -> np.ndarray:
+        """Positions in the data of the global batch of a step, [B] int64."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            generator = np.random.Generator(np.random.Philox(derive_seed("order", self.seed, epoch)))
+            self._permutation = generator.permutation(len(self.examples))
+            self._epoch = epoch
+        return self._permutation[index * self.batch_size : (index + 1) * self.batch_size]
 
     def at(self, step: int) -> StepBatch:
         """The batch of a step; costs the same at any step."""
         return make_batch(
             step,
-            Picked([(self.examples, self.order.positions(step))]),
+            Picked([(self.examples, self.positions(step))]),
             self.task,
             cut=self.cut,
             ranks=self.ranks,
-            seed=self.order.seed,
-            epoch=step // self.order.steps_per_epoch,
+            seed=self.seed,
+            epoch=step // self.steps_per_epoch,
         )
 
     def iterate(self, start: int, end: int) -> Iterator[StepBatch]:

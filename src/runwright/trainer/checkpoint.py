@@ -14,7 +14,7 @@ import os
 import shutil
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class Snapshot:
     state: Mapping[str, Any]  # JSON
 
 
+@dataclass
 class CheckpointStore:
     """The checkpoints of one run; one process writes.
 
@@ -51,14 +52,14 @@ class CheckpointStore:
     compared with: config hash, versions, threads, number of processes.
     """
 
-    def __init__(self, folder: Path, *, keep: int, identity: Mapping[str, Any]) -> None:
-        self.folder = folder
-        self.keep = keep
-        self.identity = identity
-        self.protected_step: int | None = None
-        self.seconds = 0.0  # that training waited for
-        self._writer: threading.Thread | None = None
-        self._failure: CheckpointError | None = None
+    folder: Path
+    _: KW_ONLY
+    keep: int
+    identity: Mapping[str, Any]
+    protected_step: int | None = None
+    seconds: float = 0.0  # that training waited for
+    _writer: threading.Thread | None = None
+    _failure: CheckpointError | None = None
 
     def save(self, snapshot: Snapshot) -> None:
         """Start writing in the background; waits for the one before it."""

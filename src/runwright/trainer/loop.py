@@ -238,11 +238,6 @@ def restore_snapshot(snapshot: Snapshot, stepper: Stepper, scheduler: Any) -> Tr
         rates = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
         for group, (base, factor) in zip(stepper.optimizer.param_groups, rates, strict=True):
             group["lr"] = base * factor(scheduler.last_epoch)
-        before = max(snapshot.state["scheduler"].get("_last_lr", ()), default=None)
-        now = max(group["lr"] for group in stepper.optimizer.param_groups)
-        if before not in (None, now):
-            text = "after step %d the learning rate is %.4g, by the schedule of the new length; it was %.4g"
-            logger.info(text, snapshot.step, now, before)
     if scaler and snapshot.state["scaler"]:
         scaler.load_state_dict(snapshot.state["scaler"])
     state = TrainingState(**snapshot.state["training"])

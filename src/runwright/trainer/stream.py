@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import chain, islice
 from threading import Event
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,30 +39,23 @@ class Window:
     order: np.ndarray  # [N] int64, positions in the examples
 
 
+@dataclass
 class StreamBatches:
     """The batches of one rank, from where `resume` says; windows are prepared ahead in a thread."""
 
-    steps_per_epoch: int | None = None  # nobody knows before the end of the first
+    steps_per_epoch: ClassVar[int | None] = None  # nobody knows before the end of the first
 
-    def __init__(
-        self,
-        stream: Any,  # an EncodedStream; the room of data sets stands beside this one
-        task: Task,
-        *,
-        batch_size: int,
-        shuffle_buffer: int | None,
-        seed: int,
-        cut: Cut,
-        ranks: Ranks = ALONE,
-    ) -> None:
-        self.stream = stream
-        self.task = task
-        self.batch_size = batch_size
-        self.shuffle_buffer = shuffle_buffer
-        self.seed = seed
-        self.cut = cut
-        self.ranks = ranks
-        self.position: Mapping[str, Any] = {"epoch": 0, "window": 0, "place": None, "used": 0}
+    stream: Any  # an EncodedStream; the room of data sets stands beside this one
+    task: Task
+    _: KW_ONLY
+    batch_size: int
+    shuffle_buffer: int | None
+    seed: int
+    cut: Cut
+    ranks: Ranks = ALONE
+    position: Mapping[str, Any] = field(
+        default_factory=lambda: {"epoch": 0, "window": 0, "place": None, "used": 0}
+    )
 
     def resume(self, position: Mapping[str, Any] | None) -> None:
         """Go on from a position that a batch had; in other files than those its epoch begins anew."""

@@ -124,6 +124,11 @@ def test_a_text_may_be_made_of_itself_and_no_other_column_is_lost():
         AddColumn(name="text", columns=["title"], value="words")(splits)
 
 
+def test_a_value_that_names_nothing_is_refused():
+    with pytest.raises(ConfigError, match="expected characters, words, a template such as"):
+        AddColumn(name="new", columns=["text"], value="word")(rows(text=["a"]))
+
+
 @pytest.fixture
 def own_columns(tmp_path, monkeypatch):
     code = """

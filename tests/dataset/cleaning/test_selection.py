@@ -106,7 +106,7 @@ def test_a_sample_gets_the_seed_of_the_data_from_the_configuration():
         "cleaning": [node],
     }
     options = {"holdout": {}, "holdout_by": "row_id", "stratify_by": None, "subset": {}}
-    options |= {"streaming": False, "shuffle_buffer": None}
+    options |= {"streaming": False, "shuffle_buffer": None, "num_processes": 1}
     assert instantiate(nested | options, 7, group="dataset").splits == {}
 
 

@@ -45,6 +45,7 @@ def test_classes_keep_their_names_and_columns_their_types(read: Any) -> None:
     ("data", "message"),
     [
         ([{"text": "a"}], "data: given list for train, expected a pandas DataFrame, a datasets.Dataset"),
+        ({"../../test": Dataset.from_dict(COLUMNS)}, r"given the split '\.\./\.\./test', expected a name"),
         ({"test": Dataset.from_dict(COLUMNS).to_iterable_dataset()}, "given IterableDataset for test"),
     ],
 )
@@ -54,8 +55,26 @@ def test_rows_of_another_kind_are_refused(data: Any, message: str) -> None:
 
 
 def test_a_column_of_several_types_is_named() -> None:
-    with pytest.raises(DataError, match=r"split 'train': the DataFrame has values of several types: .*label"):
+    with pytest.raises(
+        DataError, match=r"split 'train': the DataFrame has values of no common type: .*label"
+    ):
         runwright.run(data=pd.DataFrame({"text": ["a", "b"], "label": ["x", 1]}))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame([["a", "b"]], columns=["text", "text"]),
+        pd.DataFrame({"text": [object()]}),
+        pd.DataFrame({"text": [1j]}),
+        pd.DataFrame({"text": [{1}, "x"]}),
+        pd.DataFrame({"text": [2**70]}),
+    ],
+    ids=["twice", "object", "complex", "set", "large"],
+)
+def test_values_that_no_file_takes_are_refused(frame: pd.DataFrame) -> None:
+    with pytest.raises(DataError, match="the DataFrame has values of no common type"):
+        runwright.keep_rows(frame)
 
 
 def test_rows_that_are_gone_from_the_cache_say_what_writes_them_again() -> None:

@@ -25,7 +25,7 @@ from runwright.task.sentence_embedding import SentenceEmbedding
 from runwright.task.sequence_classification import SequenceClassification
 from runwright.task.sequence_to_sequence import SequenceToSequence
 from runwright.task.token_classification import TokenClassification
-from runwright.trainer.batches import Batches, BatchOrder, Cut, StepBatch
+from runwright.trainer.batches import Batches, Cut, StepBatch
 from runwright.trainer.evaluate import evaluate, predict
 from runwright.trainer.processes import end_ranks, set_threads, start_ranks
 from runwright.trainer.ranks import Ranks
@@ -115,7 +115,7 @@ def one_step(task: Any, model: Any, count: int, assignment: str, ranks: Ranks) -
     """The loss and after it the whole gradient, [1 + P] float64; the weights stay as they are."""
     examples = make_examples(task, 8)
     cut = Cut(microbatch_size=-(-8 // count))
-    batches = Batches(examples, task, order=BatchOrder(8, batch_size=8, seed=0), cut=cut)
+    batches = Batches(examples, task, batch_size=8, seed=0, cut=cut)
     batch = batches.at(0)
     assert batch.num_microbatches == count
     if assignment == "by cost":
@@ -160,9 +160,8 @@ def curve(folder: Path, *, num_steps: int) -> None:
     for dtype in (torch.float64, torch.float32):
         task = make_task("single_label")
         model = make_model(task, "bert", dropout=0.2).to(dtype)
-        order = BatchOrder(30, batch_size=8, seed=1)
         batches = Batches(
-            make_examples(task, 30), task, order=order, cut=Cut(microbatch_size=2), ranks=ranks,
+            make_examples(task, 30), task, batch_size=8, seed=1, cut=Cut(microbatch_size=2), ranks=ranks,
         )  # fmt: skip
         stepper = make_stepper(model, task, ranks, lr=1e-3)
         curves[str(dtype)] = [stepper.step(batch).loss.hex() for batch in batches.iterate(0, num_steps)]
@@ -276,7 +275,7 @@ def odd_cases(folder: Path) -> None:
     ranks.accelerator.scaler = torch.amp.GradScaler("cpu")
     stepper = make_stepper(model, task, ranks, lr=1e-3)
     batches = Batches(
-        make_examples(task, 8), task, order=BatchOrder(8, batch_size=8, seed=0), cut=Cut(),
+        make_examples(task, 8), task, batch_size=8, seed=0, cut=Cut(),
         ranks=ranks,
     )  # fmt: skip
     for step in range(3):  # one microbatch: all ranks but one have none

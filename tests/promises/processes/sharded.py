@@ -12,7 +12,7 @@ import numpy as np
 import programs
 import torch
 
-from runwright.trainer.batches import Batches, BatchOrder, Cut
+from runwright.trainer.batches import Batches, Cut
 from runwright.trainer.evaluate import predict
 from runwright.trainer.loop import TrainingState, restore_snapshot, take_snapshot
 from runwright.trainer.processes import end_ranks
@@ -204,7 +204,8 @@ def make_batches(stepper: Stepper, ranks: Ranks, *, count: int, size: int) -> Ba
     return Batches(
         programs.make_examples(stepper.task, count),
         stepper.task,
-        order=BatchOrder(count, batch_size=8, seed=1),
+        batch_size=8,
+        seed=1,
         cut=Cut(microbatch_size=size),
         ranks=ranks,
     )

@@ -1,4 +1,4 @@
-"""The true end of a run that died reaches MLflow by the next run, or by sync."""
+"""The true end of a run that died reaches MLflow by sync."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import pytest
 
 from runwright.runs.folder import read_run
 from runwright.runs.states import mark_all
-from runwright.tracker.mlflow.tracker import MLflowTracker, sync
+from runwright.tracker.mlflow.tracker import sync
 from runwright.tracker.mlflow.upload import unsent_bytes
-from runwright.types import RunInfo
 
 DYING = """
 import time
@@ -68,32 +67,14 @@ def dead(store_there: None, context: ForkServerContext, tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_next_run_tells_mlflow(
-    dead: Path,
-    make_run: Callable[..., RunInfo],
-    make_tracker: Callable[..., MLflowTracker],
-    query: Query,
-) -> None:
+def test_sync_tells_mlflow_and_nothing_is_twice(dead: Path, query: Query) -> None:
     assert query("SELECT status, end_time FROM runs") == [("RUNNING", None)]
     (death,) = mark_all(dead.parents[1])
     assert sum(unsent_bytes(dead).values()) > 0
-    tracker = make_tracker()
-    tracker.start(make_run("next"))
-    tracker.log_metrics({"loss": 2.0}, step=1)
-    tracker.finish("FINISHED")
-    ended = dict(query("SELECT name, status FROM runs"))
-    short = dead.name.rpartition("-")[2]
-    assert ended == {f"demo-{short}": "KILLED", "demo-next": "FINISHED"}
-    ((end,),) = query("SELECT end_time FROM runs WHERE status = 'KILLED'")
-    assert end == round(death.last_sign * 1000)
+    assert sync(dead) == 2  # a tag, a status
+    assert sync(dead) == 0
+    assert query("SELECT status, end_time FROM runs") == [("KILLED", round(death.last_sign * 1000))]
     assert query("SELECT value FROM tags WHERE key = 'runwright.ended'") == [(death.reason,)]
     assert sum(unsent_bytes(dead).values()) == 0
     assert read_run(dead)["reason"] == death.reason
-
-
-def test_sync_tells_mlflow_and_nothing_is_twice(dead: Path, query: Query) -> None:
-    mark_all(dead.parents[1])
-    assert sync(dead) == 2  # a tag, a status
-    assert sync(dead) == 0
-    assert query("SELECT status FROM runs") == [("KILLED",)]
     assert query("SELECT key, step, value FROM metrics") == [("loss", 1, 1.0)]

@@ -167,3 +167,9 @@ def test_a_store_that_is_there_is_left_alone(tmp_path: Path, empty_store: Path) 
         before = (tmp_path / "mlflow.db").stat()
         prepare(store, timeout_seconds=60)
     assert (tmp_path / "mlflow.db").stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_a_password_for_artifacts_is_refused_since_the_store_would_keep_it(tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match=r"artifact_uri .*redacted") as caught:
+        locate(None, artifacts="ftp://ann:hunter2x@host/x", output_dir=tmp_path)
+    assert "hunter2x" not in str(caught.value)

@@ -18,6 +18,7 @@ import pytest
 from runwright.config.addresses import to_path
 from runwright.errors import TrackingError
 from runwright.tracker.journal import read
+from runwright.tracker.mlflow.batch import mlflow_name
 from runwright.tracker.mlflow.store import client_settings
 from runwright.tracker.mlflow.tracker import MLflowTracker, sync
 from runwright.types import RunInfo
@@ -49,7 +50,7 @@ def test_a_run_is_stored_whole(make_run: MakeRun, make_tracker: MakeTracker, que
     (run.folder / "plots" / "loss.png").write_bytes(b"png")
     (run.folder / "config.yaml").write_text("a: 1")
     tracker.log_artifact(run.folder / "plots")
-    tracker.log_artifact(run.folder / "config.yaml", folder="config")
+    tracker.log_artifact(run.folder / "config.yaml")
     tracker.finish("FINISHED")
 
     stored = sorted(query("SELECT key, step, timestamp, value FROM metrics"))
@@ -64,7 +65,7 @@ def test_a_run_is_stored_whole(make_run: MakeRun, make_tracker: MakeTracker, que
     assert end >= stored[-1][2]
     place = Path(to_path(place))
     assert (place / "plots" / "loss.png").read_bytes() == b"png"
-    assert (place / "config" / "config.yaml").read_text() == "a: 1"
+    assert (place / "config.yaml").read_text() == "a: 1"
     assert query("SELECT name FROM experiments WHERE name != 'Default'") == [("demo",)]
     assert threading.active_count() <= threads  # those of earlier tests may end meanwhile
     assert {name: os.environ.get(name) for name in environment} == environment
@@ -118,7 +119,7 @@ def test_many_and_odd_names_and_values_arrive(
     assert query("SELECT count(*) FROM metrics") == [(2503,)]
     assert query("SELECT count(*) FROM params") == [(251,)]
     tags = dict(query("SELECT key, value FROM tags"))
-    (shown,) = [key.removeprefix("runwright.name.") for key in tags if tags[key] == "f1@10"]
+    shown = mlflow_name("f1@10")
     assert query(f"SELECT value, is_nan FROM metrics WHERE key = '{shown}'") == [(1.7976931348623157e308, 0)]
     assert tags[f"runwright.infinite.{shown}"].startswith("inf")
     assert tags["größe"] == "ü\\x00\\ud800"

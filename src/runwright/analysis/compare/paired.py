@@ -13,12 +13,7 @@ from typing import Any
 import numpy as np
 
 from runwright.analysis.compare.sides import SPLITS, Difference, Side, less_is_better, metric_names
-from runwright.analysis.compare.statistics import (
-    bootstrap_difference,
-    mcnemar_p,
-    paired_bootstrap,
-    sign_flip_p,
-)
+from runwright.analysis.compare.statistics import bootstrap_difference, mcnemar_p, paired_bootstrap
 from runwright.config.options import metric_nodes
 from runwright.errors import RunwrightError
 from runwright.metric.bootstrap import make_metric
@@ -232,14 +227,7 @@ def _compare_means(pairs: Pairs, sides: tuple[Side, Side], *, confidence: float)
             continue
         one, other = (column[rows] for column, rows in zip(columns, pairs.positions, strict=True))
         differences = other[:, 0] - one[:, 0]
-        p, p_method = None, ""
-        if name != "loss":
-            p, p_method = (
-                mcnemar_p(int((differences < 0).sum()), int((differences > 0).sum())),
-                "McNemar, exact",
-            )
-        elif np.array_equal(one[:, 1], other[:, 1]):
-            p, p_method = sign_flip_p(differences), "sign flips"
+        only_one, only_other = (int(is_right.sum()) for is_right in (differences < 0, differences > 0))
         yield Difference(
             metric=f"{pairs.split}/{name}",
             first=_mean(one),
@@ -248,8 +236,8 @@ def _compare_means(pairs: Pairs, sides: tuple[Side, Side], *, confidence: float)
             less_is_better=name == "loss",
             method=f"{PAIRED}, {confidence:.0%}",
             n=f"{len(one):,} rows",
-            p=p,
-            p_method=p_method,
+            p=None if name == "loss" else mcnemar_p(only_one, only_other),
+            p_method="" if name == "loss" else "McNemar, exact",
         )
 
 

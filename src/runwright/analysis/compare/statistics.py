@@ -14,7 +14,6 @@ from runwright.types import Interval
 
 MAX_RESAMPLES = 10_000
 MIN_RESAMPLES = 1_000
-MAX_EXACT_ROWS = 13  # 2^13 = 8,192 ways to flip signs
 _MEAN_CELLS = 20_000_000  # rows times resamples of a mean: about half a second
 _METRIC_CELLS = 4_000_000  # of a metric that is no mean
 _BLOCK_CELLS = 4_000_000  # resampled positions held at once: 32 MB
@@ -45,26 +44,6 @@ def bootstrap_difference(
     return percentile_interval(value, [difference(weights) for weights in blocks], confidence)
 
 
-def sign_flip_p(differences: np.ndarray) -> float:
-    """Two-sided p of the mean of [N] paired differences, by flipping their signs at random.
-
-    Fisher's randomisation test for pairs; Noreen, Computer-Intensive Methods (1989). Exact up to 13 rows.
-    Our own loop: scipy's permutes an array of positions for each resample, eight times the memory.
-    """
-    values = differences[differences != 0]
-    num_rows = len(values)
-    observed = abs(float(values.sum())) * (1 - 1e-12)
-    if num_rows <= MAX_EXACT_ROWS:
-        signs = 1 - 2 * ((np.arange(2**num_rows)[:, None] >> np.arange(num_rows)) & 1)
-        return float((np.abs(signs @ values) >= observed).mean())
-    generator, num_samples = np.random.default_rng(0), _num_resamples(num_rows, _MEAN_CELLS)
-    extreme = 0
-    for size in _block_sizes(num_samples, num_rows):
-        signs = generator.integers(2, size=(size, num_rows), dtype=np.int8) * 2.0 - 1.0
-        extreme += int((np.abs(signs @ values) >= observed).sum())
-    return (extreme + 1) / (num_samples + 1)  # never 0: Phipson and Smyth (2010)
-
-
 def mcnemar_p(only_first: int, only_second: int) -> float:
     """Two-sided exact p of the rows that only one of two runs has right (McNemar 1947)."""
     from scipy.stats import binomtest
@@ -91,24 +70,6 @@ def welch(first: np.ndarray, second: np.ndarray, *, confidence: float) -> tuple[
     reach = float(stdtrit(freedom, 0.5 + confidence / 2)) * error
     p = 2 * float(stdtr(freedom, -abs(difference) / error))
     return Interval(value=difference, low=difference - reach, high=difference + reach), p
-
-
-def permutation_p(first: np.ndarray, second: np.ndarray) -> float:
-    """Two-sided p of the difference of two means, by dealing the values anew to the two sides.
-
-    Pitman (1937); all deals where there are at most 10,000 of them, else as many random ones.
-    """
-    from scipy.stats import permutation_test
-
-    test = permutation_test(
-        (first, second),
-        lambda one, other, axis: np.abs(one.mean(axis=axis) - other.mean(axis=axis)),
-        alternative="greater",  # of the absolute difference: scipy's two-sided p doubles the smaller tail
-        n_resamples=MAX_RESAMPLES,
-        vectorized=True,
-        rng=np.random.default_rng(0),
-    )
-    return float(test.pvalue)
 
 
 def _num_resamples(num_rows: int, cells: int) -> int:

@@ -1,4 +1,4 @@
-"""Verdicts on two sides, and a comparison on the terminal with the curves of all its runs on one page."""
+"""Verdicts on two sides, and a comparison on the terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from rich.table import Table
@@ -22,9 +21,7 @@ from runwright.analysis.compare.sides import (
     mixed_settings,
     split_rank,
 )
-from runwright.analysis.compare.statistics import permutation_p, welch
-from runwright.report.page.charts import charts_of_runs
-from runwright.report.page.document import Page, Section, render, save
+from runwright.analysis.compare.statistics import welch
 from runwright.report.terminal import (
     mean_text,
     number_text,
@@ -33,7 +30,6 @@ from runwright.report.terminal import (
     shorten,
     table_of,
 )
-from runwright.tracker.journal import FILE_NAME, read_curves
 
 SEEDED = "Welch's test over runs"
 MAX_VALUE = 40  # characters of a setting
@@ -112,7 +108,7 @@ def _compare_seeds(first: Side, second: Side, *, confidence: float) -> Iterator[
             method=f"{SEEDED}, {confidence:.0%}",
             n=f"{len(values[0])} and {len(values[1])} runs",
             p=p,
-            p_method=f"permutation {permutation_p(*values):.2g}",
+            p_method="Welch",
         )
 
 
@@ -179,16 +175,3 @@ def _difference_cell(difference: Difference | None, second: Sequence[float], fir
     if not all(math.isclose(x, statistics.fmean(shown), rel_tol=1e-6, abs_tol=1e-9) for x, shown in pairs):
         words += f" of {number_text(difference.first)} and {number_text(difference.second)}"
     return Text(words, style={None: "", 0: "red", 1: "green"}[difference.better])
-
-
-def write_page(file: Path, sides: Sequence[Side]) -> Path | None:
-    """Write a page with a chart for each metric and a line for each run; None without a curve."""
-    runs = [(f"{side.letter} {row.short_id}", row.folder / FILE_NAME) for side in sides for row in side.rows]
-    curves = [(name, read_curves(journal)) for name, journal in runs if journal.is_file()]
-    panels = list(charts_of_runs(curves, f"{len(curves)} runs"))
-    if not panels:
-        return None
-    lines, section = [f"{side.letter}: {side.label}" for side in sides], Section("curves", "Curves", [panels])
-    page = Page(title="Comparison - Runwright", heading="Comparison", lines=lines, sections=[section])
-    save(render(page), file)
-    return file

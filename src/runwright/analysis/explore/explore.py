@@ -109,12 +109,8 @@ def explore(
     tokenizer_name: str | None = None,
     max_length: int | None = None,
     token_rows: int = 20_000,
-    on_progress: Callable[[str], None] = lambda _: None,
 ) -> Exploration:
-    """Look at all rows of all splits, and at the tokens of at most `token_rows` of each.
-
-    `on_progress` gets the work that goes on, in words.
-    """
+    """Look at all rows of all splits, and at the tokens of at most `token_rows` of each."""
     surveys: dict[str, SplitSurvey] = {}
     tokens: dict[str, TokenSurvey] = {}
     for split, rows in data.splits.items():
@@ -124,10 +120,8 @@ def explore(
             text_columns=[column for column in columns.text_columns if column in rows.column_names],
             label_column=columns.label_column if columns.label_column in rows.column_names else None,
             labels_of=columns.reader(),
-            on_progress=on_progress,
         )
         if tokenizer is not None and set(columns.text_columns) <= set(rows.column_names):
-            on_progress(f"{split}: tokens")
             texts: Any = {"text_columns": columns.text_columns, "separate_texts": columns.separate_texts}
             tokens[split] = survey.survey_tokens(rows, tokenizer, **texts, max_rows=token_rows)
     return Exploration(

@@ -12,7 +12,7 @@ from unicodedata import normalize
 import numpy as np
 
 from runwright.analysis.explore.explore import Exploration
-from runwright.analysis.explore.oddities import ODDITIES, SCRIPTS
+from runwright.analysis.explore.oddities import ODDITIES
 from runwright.analysis.explore.survey import MAX_EXAMPLES, quantile
 from runwright.errors import listed
 from runwright.task.labels import doubtful_names
@@ -56,9 +56,6 @@ def tables(exploration: Exploration) -> list[Table]:
     for oddity in ODDITIES:
         counts = {split: len(survey.odd.get(oddity.name, ())) for split, survey in surveys.items()}
         rows["odd"] += [{"text": oddity.name, **counts}] * any(counts.values())
-    for number, script in enumerate(SCRIPTS):
-        counts = {split: int((survey.scripts == number).sum()) for split, survey in surveys.items()}
-        rows["scripts"] += [{"script": script, **counts}] * any(counts.values())
     rows["truncation"] += _truncation(exploration)
     rows["labels"] += _label_rows(exploration, names[:MAX_LABELS])
     shown = f", {MAX_LABELS:,} shown" if len(names) > MAX_LABELS else ""
@@ -75,7 +72,6 @@ def tables(exploration: Exploration) -> list[Table]:
         "columns": "Columns",
         "values": "Most frequent values",
         "odd": "Odd texts",
-        "scripts": "Scripts",
     }
     return [
         Table(name=name, title=title, rows=rows[name], is_summary=name in summary)
@@ -149,8 +145,6 @@ def _label_rows(exploration: Exploration, names: list[str]) -> Rows:
         yield row
 
 
-RARE_SCRIPT = 0.01  # of the texts of all splits
-NEAR_CONSTANT = 0.99
 FEW_ROWS = 20  # of a split: shares of fewer say nothing
 RARE_CLASS = 10  # rows in train
 DOMINANT_CLASS = 0.9
@@ -174,7 +168,7 @@ PLACE = "\0"
 
 def find(exploration: Exploration) -> list[Finding]:
     """All findings, problems first, each once for all splits that it concerns."""
-    checks = (_overlaps, _noise, _labels, _shifts, _odd, _scripts, _tokens, _columns)
+    checks = (_overlaps, _noise, _labels, _shifts, _odd, _tokens, _columns)
     together: dict[tuple[str, str], list[Finding]] = {}
     for finding in (finding for check in checks for finding in check(exploration)):
         together.setdefault((finding.level, finding.what), []).append(finding)
@@ -269,24 +263,6 @@ def _odd(exploration: Exploration) -> Iterator[Finding]:
                 yield Finding(level, f"{PLACE} {oddity.says}", oddity.hint, examples, count)
 
 
-def _scripts(exploration: Exploration) -> Iterator[Finding]:
-    surveys = exploration.surveys
-    total = sum(survey.num_rows for survey in surveys.values())
-    for number, name in sorted(enumerate(SCRIPTS), key=lambda item: item[1]):
-        rows = {split: np.flatnonzero(survey.scripts == number) for split, survey in surveys.items()}
-        count = sum(map(len, rows.values()))
-        if name == "none":
-            count -= sum(len(survey.odd.get("empty", ())) for survey in surveys.values())
-            what, hint = f"{count:,} texts have no letters at all", ""
-        else:
-            what = f"{count:,} texts of {total:,} are written in {name} letters, unlike the others"
-            hint = "another language?"
-        if count > 0 and (name == "none" or count < RARE_SCRIPT * total):
-            shown = [(split, row) for split in rows for row in rows[split][:MAX_EXAMPLES].tolist()]
-            examples = [text for split, row in shown if (text := exploration.text(split, row)).strip()]
-            yield Finding("look", what, hint, tuple(examples[:MAX_EXAMPLES]))
-
-
 def _tokens(exploration: Exploration) -> Iterator[Finding]:
     limit = exploration.max_length if exploration.limits else None
     inputs = "texts" if exploration.columns.separate_texts else "rows"
@@ -321,8 +297,3 @@ def _columns(exploration: Exploration) -> Iterator[Finding]:
                 count = f"{column.distinct:,} values in {column.num:,} rows of {split}"
                 hint = f"it tells nothing of a text: DropColumns, or dataset.holdout_by={name}"
                 yield Finding("look", what, hint, where=count)
-            values = [*column.common[:1], ("null", column.nulls)]
-            value, count = max(values, key=lambda item: item[1])
-            if count >= NEAR_CONSTANT * column.num and column.num >= FEW_ROWS:
-                what = f"the column {name} is {value!r} in {PLACE}"
-                yield Finding("look", what, where=f"{share(count, column.num)} of the rows of {split}")

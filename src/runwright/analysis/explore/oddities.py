@@ -1,10 +1,7 @@
-"""Texts that look wrong: markup, garbled characters, links alone, unexpected scripts."""
+"""Texts that look wrong: markup, garbled characters, links alone, look-alike letters."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,14 +11,14 @@ import pyarrow.compute
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
 
 VERY_LONG = 10_000  # characters
-KANA_SHARE = 0.1  # of the characters that Japanese texts are written in
-SCRIPT_CHARACTERS = 2000  # of each text, enough to tell its script
 
-# UTF-8 that was read as Latin-1 or Windows-1252: a leading byte, then trailing ones.
-_TRAIL = "\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
-_GARBLED = f"[Â-ô][{_TRAIL}]"
-_SURE = re.compile(f"Ã[{_TRAIL}]|Â[\xa0-\xbf]|â€[{_TRAIL}]|ï¿½|ï»¿")
-_RUN = re.compile(f"[Â-ß][{_TRAIL}]|[à-ï][{_TRAIL}]{{2}}|[ð-ô][{_TRAIL}]{{3}}")
+# UTF-8 that was read as Latin-1 or Windows-1252: a leading byte, then trailing ones. Of Latin letters, signs
+# and emoji one is enough; of other characters two in a row, as in any word.
+_TRAIL = "[\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"
+_GARBLED = (
+    f"Ã{_TRAIL}|Â[\xa0-\xbf]|â[\x80\x82\x84€‚„]{_TRAIL}|ð{_TRAIL}{{3}}|ï¿½|ï»¿"
+    f"|(?:[Â-ß]{_TRAIL}|[à-ï]{_TRAIL}{{2}}){{2}}"
+)
 
 
 class Oddity(NamedTuple):
@@ -92,41 +89,6 @@ def find_odd(texts: pa.Array) -> dict[str, np.ndarray]:
         else:
             hits = pc.match_substring_regex(texts, oddity.pattern)
         positions = np.flatnonzero(pc.fill_null(hits, False).to_numpy(zero_copy_only=False))  # noqa: FBT003
-        if oddity.name == "garbled":  # the pattern matches sound texts too
-            positions = np.array([n for n in positions.tolist() if is_garbled(texts[n].as_py())], np.int64)
         if len(positions):
             odd[oddity.name] = positions
     return odd
-
-
-def is_garbled(text: str) -> bool:
-    """Return True for a text in the wrong encoding, or with characters that could not be decoded."""
-    if "\ufffd" in text or _SURE.search(text):
-        return True
-    runs = _RUN.findall(text)
-    for encoding in ("cp1252", "latin-1") if len(runs) > 1 else ():
-        with suppress(UnicodeError):
-            return "".join(runs).encode(encoding).decode("utf-8") != "".join(runs)
-    return False
-
-
-# Those of most of the world's writing; texts in any other count as having no letters.
-SCRIPTS = (
-    *("none", "Latin", "Greek", "Cyrillic", "Armenian", "Hebrew", "Arabic", "Devanagari", "Bengali"),
-    *("Gurmukhi", "Gujarati", "Oriya", "Tamil", "Telugu", "Kannada", "Malayalam", "Sinhala", "Thai", "Lao"),
-    *("Tibetan", "Myanmar", "Georgian", "Ethiopic", "Khmer", "Hangul", "Kana", "Han"),
-)
-
-
-def main_scripts(texts: Sequence[str]) -> np.ndarray:
-    """The script of most letters of each text, a position in SCRIPTS, [N] uint8; 0: it has no letters.
-
-    Of texts in kana and Han characters a tenth of kana makes kana: Japanese has both, Chinese quotes a kana.
-    """
-    begins = pc.utf8_slice_codeunits(pa.array(texts, pa.large_string()), 0, SCRIPT_CHARACTERS)
-    patterns = {name: rf"\p{{{name}}}" for name in SCRIPTS[1:]} | {"Kana": r"[\p{Hiragana}\p{Katakana}]"}
-    counts = {name: pc.count_substring_regex(begins, text).to_numpy() for name, text in patterns.items()}
-    both = counts["Kana"] + counts["Han"]
-    counts["Kana"] = np.where(counts["Kana"] >= KANA_SHARE * both, both * (counts["Kana"] > 0), 0)
-    table = np.stack([np.zeros(len(texts), np.int64), *counts.values()])
-    return table.argmax(axis=0).astype(np.uint8)

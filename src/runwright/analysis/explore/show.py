@@ -51,7 +51,7 @@ def explore_config(
     name = str(composed.choices.get("experiment") or composed.choices.get("dataset") or "dataset")
     stream = sys.stderr if as_json else sys.stdout
     console = Console(highlight=False, file=stream, width=None if stream.isatty() else WIDTH_OF_A_FILE)
-    with console.status("reading") as status:
+    with console.status("reading"):
         data = build.load_data(config)
         tokenizer = build.build_tokenizer(config, data) if with_tokens else None
         task = _build_task(config, tokenizer)
@@ -63,7 +63,6 @@ def explore_config(
             tokenizer_name=str(config["tokenizer"].get("name") or "the tokenizer") if tokenizer else None,
             max_length=config["task"].get("max_length"),
             token_rows=token_rows,
-            on_progress=status.update,
         )
         findings = find(exploration)
         file = output or Path(config["output_dir"]) / "explore" / f"{name.replace('/', '-')}.html"

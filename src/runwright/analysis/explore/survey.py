@@ -1,4 +1,4 @@
-"""Survey of one split: hashes, lengths, scripts and tokens of its texts, labels, columns, repeated rows."""
+"""Survey of one split: hashes, lengths and tokens of its texts, labels, columns, repeated rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute
 from datasets import Dataset
 
-from runwright.analysis.explore.oddities import find_odd, main_scripts
+from runwright.analysis.explore.oddities import find_odd
 from runwright.dataset.cleaning.columns import as_text, text_of
 from runwright.dataset.fingerprint import bare, key_of
 from runwright.dataset.readers.raw import ROW_ID
@@ -59,10 +59,9 @@ class SplitSurvey:
     columns: dict[str, ColumnSurvey]
     characters: np.ndarray  # [N * text columns] int64
     words: np.ndarray  # [N * text columns] int64
-    exact: np.ndarray  # [N] uint64, hashes of the texts; empty without text columns, as the next three are
+    exact: np.ndarray  # [N] uint64, hashes of the texts; empty without text columns, as the next two are
     near: np.ndarray  # [N] uint64, hashes of the texts without case, spaces and punctuation
     label_hashes: np.ndarray  # [N] uint64, of all labels of a row; NO_VALUE where there is none
-    scripts: np.ndarray  # [N] uint8, positions in SCRIPTS
     odd: dict[str, np.ndarray]  # positions of the texts by the name of their oddity
     labels: Counter[str]  # empty where there are more than MAX_CLASSES
     unlabelled: int
@@ -113,7 +112,6 @@ def survey(
     text_columns: Sequence[str],
     label_column: str | None,
     labels_of: Callable[[Any], list[str]],
-    on_progress: Callable[[str], None] = lambda _: None,
 ) -> SplitSurvey:
     """Read texts and labels, then the columns one by one.
 
@@ -131,7 +129,6 @@ def survey(
             odd[name].append(positions + start)
         if len(labels) <= MAX_CLASSES:
             labels.update(label for names in row_labels for label in names)
-        on_progress(f"{split}: {start + len(values):,} of {len(rows):,} rows")
     joined = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     return SplitSurvey(
         split=split,
@@ -151,7 +148,6 @@ def _describe(columns: Sequence[pa.Array], labels: Sequence[list[str]]) -> dict[
     return {
         "characters": np.concatenate([_lengths(pc.utf8_length(column)) for column in columns]),
         "words": np.concatenate([_lengths(pc.list_value_length(column)) for column in words]),
-        "scripts": main_scripts([" ".join(row) for row in rows]),
         "exact": hashes_of(rows),
         "near": hashes_of([bare(text) for text in row] for row in rows),
         "label_hashes": hashes_of(names or None for names in labels),

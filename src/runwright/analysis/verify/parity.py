@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -18,7 +17,7 @@ from runwright import build
 from runwright.build import Prepared
 from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.predictions import Ragged, columns_of, evenly_spaced
-from runwright.trainer.batches import Batches, BatchOrder, Cut
+from runwright.trainer.batches import Batches, Cut
 from runwright.trainer.evaluate import evaluate, predict
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.sharding import copy_whole
@@ -220,34 +219,21 @@ def measure_gradient(
     task, examples = subject.prepared.task, subject.train
     gradients: dict[str, torch.Tensor] = {}
     ranks = replace(ranks, accelerator=None)  # no autocast, no scaler
-    order = BatchOrder(len(examples), batch_size=_batch_size(subject), seed=subject.config["seeds"]["data"])
-    batches = Batches(examples, task, order=order, cut=cut, ranks=ranks)
-    with _preserved(model, sharded=ranks.sharded) as model:
-        stepper = build.build_stepper(subject.config, model=model, task=task, ranks=ranks)
-        optimizer = torch.optim.SGD(stepper.parameters, lr=0.0)
+    size, seed = _batch_size(subject), subject.config["seeds"]["data"]
+    batches = Batches(examples, task, batch_size=size, seed=seed, cut=cut, ranks=ranks)
+    model = copy.deepcopy(model)  # what a step changes, and the sharding of it, cannot be undone
+    stepper = build.build_stepper(subject.config, model=model, task=task, ranks=ranks)
+    optimizer = torch.optim.SGD(stepper.parameters, lr=0.0)
 
-        def record(*_: object) -> None:
-            for name, parameter in model.named_parameters():
-                if parameter.grad is not None:
-                    gradients[name] = copy_whole(parameter.grad)
+    def record(*_: object) -> None:
+        for name, parameter in model.named_parameters():
+            if parameter.grad is not None:
+                gradients[name] = copy_whole(parameter.grad)
 
-        optimizer.register_step_pre_hook(record)
-        stepper = replace(stepper, optimizer=optimizer, dropout_seed=dropout_seed)
-        loss = replace(stepper, max_grad_norm=None, non_finite="warn").step(batches.at(0)).loss
+    optimizer.register_step_pre_hook(record)
+    stepper = replace(stepper, optimizer=optimizer, dropout_seed=dropout_seed)
+    loss = replace(stepper, max_grad_norm=None, non_finite="warn").step(batches.at(0)).loss
     return Gradient(loss=loss, parameters=gradients)
-
-
-@contextmanager
-def _preserved(model: torch.nn.Module, *, sharded: bool) -> Iterator[torch.nn.Module]:
-    """The model, whose parameters and buffers are restored afterwards, or a copy that may be sharded."""
-    if sharded:
-        yield copy.deepcopy(model)  # spreading it over the processes cannot be undone
-        return
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    try:
-        yield model
-    finally:
-        model.load_state_dict(before)
 
 
 def compare_gradients(one: Gradient, other: Gradient) -> tuple[float, str]:

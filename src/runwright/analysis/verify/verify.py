@@ -59,8 +59,6 @@ def verify(
     num_kills: int,
     num_rows: int,
     num_processes: int | None,  # None: as many as the run has, at least two
-    seed: int,
-    keep: bool,  # the folder, even where everything holds
     allow_shadow: bool = False,
 ) -> list[Finding]:
     """Verify an experiment, print the findings, and return them.
@@ -86,9 +84,9 @@ def verify(
                 split_sizes={split: len(examples) for split, examples in prepared.examples.items()},
                 output_dir=folder / "outputs",
             )
-            findings += check_resume(short, num_kills=num_kills, seed=seed, say=say)
+            findings += check_resume(short, num_kills=num_kills, say=say)
     finally:
-        keep = keep or not findings or any(finding.verdict == "fails" for finding in findings)
+        keep = not findings or any(finding.verdict == "fails" for finding in findings)
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
     _print(findings, names={"task": _name(config["task"]), "model": _name(config["model"])})

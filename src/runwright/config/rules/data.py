@@ -115,23 +115,3 @@ def stream_is_cleaned_row_by_row(streaming: Any, cleaning: Any) -> Mistakes:
             problem = f"{str(step[TARGET]).rpartition('.')[2]} with {STREAM}"
             expected = "steps that look at one row at a time: classes with row_wise = True"
             yield Mistake(f"dataset.cleaning.{number}", problem, expected)
-
-
-def column_is_made_of_something(target: Any, value: Any) -> Mistakes:
-    if target != "runwright.dataset.cleaning.columns.AddColumn":
-        return
-    signature, named = signature_of(value), r"^(characters|words)$|\{.+\}"
-    if signature is not None and signature.objects != ("row",):
-        problem = f"{signature.target}({', '.join(signature.objects)})"
-        yield Mistake("value", problem, "a function of `row`, its values by column")
-    elif signature is None and not (isinstance(value, str) and re.search(named, value)):
-        expected = "characters, words, a template such as '{title}. {text}', or a function of yours"
-        yield Mistake("value", shown(value), expected)
-
-
-def titles_are_not_in_both_lists(only: Any, exclude: Any) -> Mistakes:
-    for split, titles in as_dict(only).items():
-        excluded = as_list(as_dict(exclude).get(split))
-        for title in [title for title in as_list(titles) if title in excluded][:1]:
-            problem = f"{title!r}, which only_titles.{split} has too"
-            yield Mistake(f"dataset.source.exclude_titles.{split}", problem, "a title in one of the two")

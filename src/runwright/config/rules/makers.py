@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from runwright.config.options import TARGET, is_node, walk
 from runwright.config.signature import Signature, read_signature
-from runwright.errors import Mistake, did_you_mean, listed, shown
+from runwright.errors import Mistake, listed, shown
 
 Mistakes: TypeAlias = Iterator[Mistake]
 When: TypeAlias = Mapping[str, Any]  # key: its value, a tuple of values, or a condition
@@ -154,18 +154,6 @@ def unique(key: str, noun: str) -> Rule:
             yield Mistake(key, problem, f"each {noun} once, and none that is empty")
 
     return Rule(keys=(key,), check=check)
-
-
-def known_names(key: str, names: str) -> Rule:
-    """The keys of a mapping are in the list of class names."""
-
-    def check(value: Any, class_names: Any) -> Mistakes:
-        choices = [str(name) for name in as_list(class_names)]
-        for name in [name for name in as_dict(value) if choices and name not in choices]:
-            lacking, hint = f"a class that {names} lacks", did_you_mean(str(name), choices)
-            yield Mistake(f"{key}.{name}", lacking, listed(choices), hint)
-
-    return Rule(keys=(key, names), check=check)
 
 
 def names_target(key: str, *, null: str = "", hint: str) -> Rule:

@@ -13,7 +13,6 @@ from runwright.config.rules.makers import (
     forbids,
     is_number,
     is_set,
-    known_names,
     matches,
     names_target,
     only,
@@ -76,7 +75,9 @@ TRAINING = (
     only("model.freeze", [], {"model.lora": is_set}, "adapters freeze the rest by themselves"),
     forbids("model.attention", "flex_attention", ON_CPU, "auto or another: it has no gradient on a CPU"),
     rule(task.decoder_writes_its_own, "model.name", "model.decoder", "task.target_tokenizer", "model.shared"),
-    rule(task.sizes_fit, "model.architecture", "model.config", "task.max_length?"),
+    rule(task.config_follows_from_others, "model.config"),
+    at_most("task.max_length", "model.config.max_position_embeddings"),
+    at_most("task.max_length", "model.config.n_positions"),
 )
 
 TASKS = (
@@ -84,15 +85,12 @@ TASKS = (
     rule(task.best_mode_is_the_metrics, "trainer.best_metric", "trainer.best_mode", "metric"),
     only("trainer.best_mode", "min", {"trainer.best_metric": "loss"}, "less loss is better"),
     forbids("metric.loss", is_set, {}, "another name for a metric: loss is the task's"),
-    rule(task.modules_can_be_loaded, "metric", "task.problem?", "task._target_"),
     rule(task.metrics_suit_the_task, "metric", "task.problem?", "task._target_", "trainer.best_metric?"),
     only("task.label_smoothing", 0, REGRESSION, "a number is not smoothed towards other classes"),
     only("task.class_weights", None, REGRESSION, "there are no classes"),
     names_target("task.loss", null="null (cross-entropy)", hint=f"such as {FOCAL}"),
     only("task.label_smoothing", 0, {"task.loss": is_set}, "only cross-entropy is smoothed"),
     rule(task.focal_suits_the_problem, "task.loss", "task.problem?"),
-    known_names("task.loss.alpha", "task.label_names"),
-    known_names("task.class_weights", "task.label_names"),
     at_most_one("task.label_names", "task.label_file"),
     unique("task.label_names", "class name"),
     unique("task.tag_names", "tag"),
@@ -135,19 +133,10 @@ GENERATION = (
 TOKENIZERS = (
     rule(task.pretrained_model_has_its_own, "tokenizer._target_", "model._target_", "model.embeddings"),
     rule(task.special_tokens_have_roles, "tokenizer.special_tokens"),
-    rule(
-        task.tokenizer_has_the_tokens,
-        "tokenizer.name?",
-        "tokenizer.special_tokens?",
-        "tokenizer.family?",
-        "task._target_",
-    ),
     rule(task.delimiters_are_characters, "tokenizer.pre_tokenizer"),
     names_target("tokenizer.model", hint="choose tokenizer=train/bpe, wordpiece, unigram, …"),
     rule(task.algorithm_can_be_trained, "tokenizer.model._target_"),
     rule(task.decoder_undoes_the_steps, "tokenizer.pre_tokenizer", "tokenizer.decoder"),
-    rule(task.bytes_come_last, "tokenizer.pre_tokenizer"),
-    rule(task.vocabulary_holds_bytes, "tokenizer.pre_tokenizer", "tokenizer.model.vocab_size"),
     rule(task.templates_hold_the_texts, "tokenizer.post_processor"),
     unique("tokenizer.extra_tokens", "token"),
 )
@@ -158,11 +147,9 @@ DATA = (
     rule(data.nothing_is_held_out_of_a_mixture, "source._target_", "holdout", within="dataset"),
     rule(data.holdout_leaves_something, "holdout", within="dataset"),
     rule(data.pattern_can_be_read, "pattern", within="dataset"),
-    rule(data.column_is_made_of_something, "_target_", "value", within="dataset"),
     rule(data.splits_have_plain_names, "files?", "splits?", "holdout?", "subset?", within="dataset"),
     at_most("min", "max", within="dataset"),
     at_most("dataset.source.negative_at_most", "dataset.source.positive_at_least", less=True),
-    rule(data.titles_are_not_in_both_lists, "dataset.source.only_titles", "dataset.source.exclude_titles"),
     matches("trainer.best_split", r"(?!train$|test)(?s:.*)", "a validation split, or null", FLATTERED),
 )
 

@@ -1,13 +1,11 @@
-"""Rules about metrics, classes, tags, answers, texts, tokenizers and sizes that are no line of the table."""
+"""Rules about metrics, classes, tags, answers, texts, tokenizers and models that are no line of the table."""
 
 from __future__ import annotations
 
-from itertools import zip_longest
 from typing import Any
 
 from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
 from runwright.config.rules.makers import Mistakes, as_dict, as_list, is_number, signature_of
-from runwright.config.sources import module_source, saved_roles
 from runwright.config.tag_schemes import LETTERS, misfits, scheme_problem
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
@@ -18,19 +16,7 @@ SPECIAL_TOKENS = 8  # more than any tokenizer puts around a question and a text
 FOCAL = "runwright.task.losses.Focal"
 ANSWER_METRICS = "runwright.metric.answers."
 TRAINED = "runwright.tokenizer.trained."
-NUM_BYTES = 256
 ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
-FAMILIES_WITHOUT = {  # of trained tokenizers, by role
-    "mask": ("t5", "gpt2", "llama", "plain"),
-    "sep": ("t5", "gpt2", "llama", "plain"),
-    "eos": ("bert", "plain"),
-}
-SIZES = ("hidden_size", "embedding_size", "intermediate_size", "num_attention_heads", "dim", "hidden_dim")
-SIZES += ("n_heads", "n_embd", "n_head", "n_positions", "max_position_embeddings")
-# Architectures whose heads share the hidden size, with the positions that padding takes from the text.
-PADDED = dict.fromkeys(("roberta", "xlm-roberta", "camembert", "mpnet"), 2)
-OTHERS = ("bert", "electra", "albert", "distilbert", "gpt2", "ernie", "llama", "qwen2", "mistral")
-SHARED: dict[str, int] = {**PADDED, **dict.fromkeys(OTHERS, 0)}
 FROM_TASK = ("num_labels", "id2label", "label2id", "problem_type")
 EXAMPLES = {  # of metrics, by the problem of tasks that no default metric suits
     "texts": "bleu,chrf,rouge_l",
@@ -76,22 +62,6 @@ def metrics_suit_the_task(metrics: Any, problem: Any, target: Any, best: Any) ->
                 else "leave it out"
             )
             yield Mistake(f"metric.{name}", judged, f"a metric for {wanted}", hint)
-
-
-def modules_can_be_loaded(metrics: Any, problem: Any, target: Any) -> Mistakes:
-    """The modules of the package evaluate are there, may run, and are fed what the task predicts."""
-    for name, node in as_dict(metrics).items():
-        if as_dict(node).get(TARGET) != MODULE_METRIC:
-            continue
-        paths = as_list(node.get("path")) or [node.get("path")]
-        revisions = as_list(node.get("revision")) or [node.get("revision")] * len(paths)
-        for path, revision in zip_longest(paths, revisions[: len(paths)]):
-            source = module_source(str(path), revision=revision, key=f"metric.{name}")
-            if isinstance(source, Mistake):
-                yield source
-        kind = problem_of(problem, target)
-        if node.get("feed") == "scores" and kind not in (None, "single_label", "multi_label"):
-            yield Mistake(f"metric.{name}.feed", "'scores'", f"'predicted': {kind} has no scores of classes")
 
 
 def problem_of(problem: Any, target: Any) -> str | None:
@@ -198,22 +168,6 @@ def special_tokens_have_roles(tokens: Any) -> Mistakes:
         yield Mistake(f"tokenizer.special_tokens.{role}", "an unknown key", f"one of {listed(ROLES)}", hint)
 
 
-def tokenizer_has_the_tokens(name: Any, tokens: Any, family: Any, target: Any) -> Mistakes:
-    """Tokens that every task or this one needs, as far as the files of a tokenizer or its family tell."""
-    signature = signature_of({TARGET: target})
-    needed: tuple[str, ...] = (signature.literals.get("needs_token") or ()) if signature else ()
-    saved = saved_roles(name) if isinstance(name, str) else None
-    for roles in (("pad", "eos"), needed):
-        if saved is not None and roles and not {*roles} & {*saved, *as_dict(tokens)}:
-            lacking = f"{shown(tokens)}, and {name!r} was saved without a {' or '.join(roles)} token"
-            expected = f'one of its tokens, as {{{roles[0]}: "TOKEN"}}'
-            yield Mistake("tokenizer.special_tokens", lacking, expected, "its tokenizer.json lists them")
-    if needed and all(family in FAMILIES_WITHOUT.get(role, ()) for role in needed):
-        lacking = f"{shown(family)}, which has no {' or '.join(needed)} token"
-        expected = f"another family: {str(target).rpartition('.')[2]} needs one"
-        yield Mistake("tokenizer.family", lacking, expected)
-
-
 def delimiters_are_characters(steps: Any) -> Mistakes:
     for number, step in enumerate(as_list(steps)):
         is_name = not isinstance(step, dict)
@@ -251,18 +205,6 @@ def decoder_undoes_the_steps(steps: Any, decoder: Any) -> Mistakes:
         )
 
 
-def bytes_come_last(steps: Any) -> Mistakes:
-    if "byte_level" in as_list(steps)[:-1] and steps[-1] != "byte_level":
-        expected = "byte_level as the last step: after it there are no letters to cut at"
-        yield Mistake("tokenizer.pre_tokenizer", shown(steps), expected)
-
-
-def vocabulary_holds_bytes(steps: Any, size: Any) -> Mistakes:
-    if "byte_level" in as_list(steps) and is_number(size) and size <= NUM_BYTES:
-        expected = f"more than {NUM_BYTES}: every byte is a token"
-        yield Mistake("tokenizer.model.vocab_size", shown(size), expected)
-
-
 def templates_hold_the_texts(templates: Any) -> Mistakes:
     texts = {"single": ("$A",), "pair": ("$A", "$B")}
     for name, template in as_dict(templates).items():
@@ -273,30 +215,9 @@ def templates_hold_the_texts(templates: Any) -> Mistakes:
             yield Mistake(key, shown(template), f"a place for {' and '.join(texts[name])}")
 
 
-def sizes_fit(architecture: Any, config: Any, length: Any) -> Mistakes:
-    """Sizes in `model.config` of a model from scratch, in the names of transformers."""
-    config = as_dict(config)
-    for name, value in config.items():
-        key = f"model.config.{name}"
+def config_follows_from_others(config: Any) -> Mistakes:
+    for name, value in as_dict(config).items():
         if name in (*FROM_TASK, "vocab_size") or name.endswith("_token_id"):
             source = "the task" if name in FROM_TASK else "the tokenizer"
-            yield Mistake(key, shown(value), f"no such key: this follows from {source}; leave it out")
-        elif name == "max_position_embeddings" and value is None:
-            continue  # as many as the task needs
-        elif name in SIZES and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            yield Mistake(key, shown(value), "a whole number >= 1")
-        elif ("dropout" in name or "pdrop" in name) and is_number(value) and not 0 <= value <= 1:
-            yield Mistake(key, shown(value), "a probability from 0 to 1")
-    if not isinstance(architecture, str) or architecture not in SHARED:
-        return
-    for name, of in (("hidden_size", "num_attention_heads"), ("dim", "n_heads"), ("n_embd", "n_head")):
-        size, heads = config.get(name), config.get(of)
-        if isinstance(size, int) and isinstance(heads, int) and heads > 0 < size and size % heads:
-            near = max(number for number in range(1, heads) if size % number == 0)
-            yield Mistake(
-                f"model.config.{of}", shown(heads), f"one that divides {name}={size}, such as {near}"
-            )
-    positions = config.get("n_positions", config.get("max_position_embeddings"))
-    if is_number(positions) and is_number(length) and length > (limit := positions - SHARED[architecture]):
-        expected = f"at most {limit}: {architecture} has model.config.max_position_embeddings={positions}"
-        yield Mistake("task.max_length", shown(length), expected)
+            expected = f"no such key: this follows from {source}; leave it out"
+            yield Mistake(f"model.config.{name}", shown(value), expected)

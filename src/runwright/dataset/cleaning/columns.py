@@ -155,6 +155,9 @@ def _maker(value: Any) -> tuple[Callable[[Mapping[str, Any]], Any], type]:
         unit = str.split if value == "words" else str
         return lambda row: sum(len(unit(text_of(text))) for text in row.values()), int
     if isinstance(value, str):
+        if not _NAMES.search(value):
+            expected = "characters, words, a template such as '{title}. {text}', or a function of `row`"
+            raise ConfigError(f"AddColumn.value: given {value!r}, expected {expected}")
         return lambda row: _NAMES.sub(lambda name: text_of(row[name[1]]), value), str
     function, _ = _function_of(value)
     kind = typing.get_type_hints(function).get("return")

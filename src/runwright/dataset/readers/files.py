@@ -252,6 +252,8 @@ def keep_rows(data: Any) -> dict[str, Path]:
     of another kind, DataError for a column whose values have no type in common.
     """
     by_split = data if isinstance(data, Mapping) else {"train": data}
+    if odd := [split for split in by_split if not re.fullmatch(r"\w[\w-]*", str(split))]:
+        raise ConfigError(f"data: given the split {odd[0]!r}, expected a name such as validation")
     splits = {str(split): _as_rows(rows, split=str(split)) for split, rows in by_split.items()}
     disable_progress_bars()
 
@@ -271,11 +273,11 @@ def keep_rows(data: Any) -> dict[str, Path]:
 
 def _as_rows(rows: Any, *, split: str) -> Dataset:
     if type(rows).__module__.partition(".")[0] == "pandas" and hasattr(rows, "columns"):
-        texts = {name: object for name, kind in rows.dtypes.items() if str(kind) == "category"}
         try:
+            texts = {name: object for name, kind in rows.dtypes.items() if str(kind) == "category"}
             return Dataset.from_pandas(rows.astype(texts), preserve_index=False)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise DataError(f"the DataFrame has values of several types: {error}", split=split) from error
+        except (pa.ArrowException, ValueError, TypeError, KeyError, OverflowError) as error:
+            raise DataError(f"the DataFrame has values of no common type: {error}", split=split) from error
     if not isinstance(rows, Dataset):
         raise ConfigError(f"data: given {type(rows).__name__} for {split}, expected {EXPECTED}")
     return rows

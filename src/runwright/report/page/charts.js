@@ -208,9 +208,10 @@
         const late = at > (box.left + box.right) / 2;
         svg("text", { class: late ? "tick end" : "tick", x: at, y: box.top - 9 }, picture, mark.text);
       }
+      const alone = shown.filter((series) => series.smooth).length === 1;
       for (const series of shown) {
         const values = series.smooth ? smoothed(series.y, share) : series.y;
-        if (series.smooth && share > 0) path(layer, series, series.y, x, y, "faint");
+        if (alone && series.smooth && share > 0) path(layer, series, series.y, x, y, "faint");
         path(layer, series, values, x, y, "");
         if (series.points || series.x.length === 1) {
           series.x.forEach((step, i) => values[i] === null || svg("circle",

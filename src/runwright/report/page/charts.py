@@ -38,10 +38,7 @@ def loss_chart(curves: Mapping[str, Curve], *, best_step: int | None) -> Chart |
     }
     if not losses:
         return None
-    ends = {
-        name: smoothed(values)[-1] if name == "train" else values[-1] for name, (_, values) in losses.items()
-    }
-    about = "at the end: " + ", ".join(f"{name} {value:.4g}" for name, value in ends.items())
+    about = "at the end: " + ", ".join(f"{name} {values[-1]:.4g}" for name, (_, values) in losses.items())
     series = [line(name, *curve, raw=name == "train") for name, curve in losses.items()]
     return curves_chart("Loss", about, series, best_step=best_step, smooth="train" in losses, whole=True)
 
@@ -80,8 +77,8 @@ def charts_of_runs(runs: Sequence[tuple[str, Mapping[str, Curve]]], about: str) 
     """Training losses of named runs, then each metric of the validation split evaluated repeatedly."""
     losses = [(name, curves["train/loss"]) for name, curves in runs if "train/loss" in curves]
     if losses:
-        series = [line(name, steps, smoothed(values)) | {"points": False} for name, (steps, values) in losses]
-        yield curves_chart("Training loss, smoothed", about, series, whole=True)
+        series = [line(name, *curve, raw=True) for name, curve in losses]
+        yield curves_chart("Training loss", about, series, smooth=True, whole=True)
     metrics = dict.fromkeys(
         metric
         for _, curves in runs
@@ -124,18 +121,6 @@ def line(name: str, steps: np.ndarray, values: np.ndarray, *, raw: bool = False)
         steps, values = steps[starts], np.add.reduceat(values, starts) / counts
     points = not raw and len(steps) <= 40
     return {"name": name, "x": steps.tolist(), "y": values.tolist(), "smooth": raw, "points": points}
-
-
-def smoothed(values: np.ndarray, *, share: float = 0.02) -> np.ndarray:
-    """Mean over `share` of all points to each side; NaN and inf are left out."""
-    width = max(1, round(len(values) * share))
-    finite = np.isfinite(values)
-    sums = np.concatenate([[0.0], np.cumsum(np.where(finite, values, 0.0))])
-    counts = np.concatenate([[0], np.cumsum(finite)])
-    positions = np.arange(len(values))
-    low, high = np.maximum(positions - width, 0), np.minimum(positions + width + 1, len(values))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (sums[high] - sums[low]) / (counts[high] - counts[low])
 
 
 def scatter_chart(
@@ -245,44 +230,42 @@ def group_charts(
 
 def lengths_chart(lengths: Mapping[str, np.ndarray], *, max_length: int | None) -> Chart | None:
     """Tokens of each text before truncation, as shares by split."""
-    lengths = {split: np.asarray(values) for split, values in lengths.items() if len(values)}
-    if not lengths:
+    everything = np.concatenate([np.empty(0, np.int64), *lengths.values()])
+    if not len(everything):
         return None
-    everything = np.concatenate(list(lengths.values()))
     right = int(np.quantile(everything, 0.995)) + 1
     width = max(1, -(-right // MAX_BINS))
-    edges = np.arange(0, right + width, width)
-    series = [
-        bins(f"{split} ({len(values):,}, median {np.median(values):.0f})", edges, values)
-        for split, values in lengths.items()
-    ]
-    about, marks = f"longest {everything.max():,} tokens", []
+    edges, about, marks = np.arange(0, right + width, width), f"longest {everything.max():,} tokens", []
     if max_length:
         about += f"; cut at {max_length}: {(everything > max_length).mean():.2%} of texts"
         marks = [{"x": max_length, "text": f"max_length {max_length}"}] if max_length <= edges[-1] else []
-    data = {"series": series, "x": "tokens", "y": "% of texts", "marks": marks, "zero": True, "height": 280}
-    return Chart(kind="curves", title="Text lengths", about=about, data=data)
+    axes = {"x": "tokens", "y": "% of texts", "marks": marks}
+    return _histogram("Text lengths", about, lengths, edges, axes)
 
 
 def numbers_chart(numbers: Mapping[str, np.ndarray]) -> Chart | None:
     """Histogram of labels that are numbers, as shares by split."""
-    numbers = {split: values for split, values in numbers.items() if len(values)}
-    if not numbers:
+    everything = np.concatenate([np.empty(0), *numbers.values()])
+    if not len(everything):
         return None
-    lowest, highest = min(map(np.min, numbers.values())), max(map(np.max, numbers.values()))
+    lowest, highest = everything.min(), everything.max()
     edges = np.linspace(lowest, highest, 41) if highest > lowest else np.array([lowest - 0.5, lowest + 0.5])
-    series = [
-        bins(f"{split} (mean {values.mean():.3g}, sd {values.std():.3g})", edges, values)
-        for split, values in numbers.items()
-    ]
-    data = {"series": series, "x": "label", "y": "% of rows", "marks": [], "zero": True, "height": 280}
-    return Chart(kind="curves", title="Labels", about=f"from {lowest:.4g} to {highest:.4g}", data=data)
+    axes = {"x": "label", "y": "% of rows", "marks": []}
+    return _histogram("Labels", f"from {lowest:.4g} to {highest:.4g}", numbers, edges, axes)
 
 
-def bins(name: str, edges: np.ndarray, values: np.ndarray) -> dict[str, Any]:
-    """A histogram as a line in steps, in percent of all values."""
-    shares = 100 * np.histogram(values, edges)[0] / len(values)
-    return {"name": name, "x": edges.tolist(), "y": [*shares.tolist(), 0.0], "steps": True}
+def _histogram(
+    title: str, about: str, values: Mapping[str, np.ndarray], edges: np.ndarray, axes: dict[str, Any]
+) -> Chart:
+    """A line in steps for each split, in percent of its values."""
+    series = []
+    for split, of_split in values.items():
+        if len(of_split):
+            shares = 100 * np.histogram(of_split, edges)[0] / len(of_split)
+            name = f"{split} ({len(of_split):,}, median {np.median(of_split):.4g})"
+            series.append({"name": name, "x": edges.tolist(), "y": [*shares.tolist(), 0.0], "steps": True})
+    data = {"series": series, "zero": True, "height": 280, **axes}
+    return Chart(kind="curves", title=title, about=about, data=data)
 
 
 def classes_chart(counts: Mapping[str, Sequence[int]], labels: Sequence[str]) -> Chart | None:

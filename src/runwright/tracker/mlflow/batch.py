@@ -36,17 +36,14 @@ _NOT_TAKEN = re.compile(r"[^/\w.\- :]")
 class Batch:
     """Entries for one or more calls of log_batch, and how far in the journal they reach.
 
-    A name that MLflow does not take is shown in another form, said once in the log and in a tag; `named`
-    holds those of earlier batches.
+    A name that MLflow does not take is shown in another form.
     """
 
     offset: int
-    named: set[str]
     num_records: int = 0
     metrics: list[Metric] = field(default_factory=list)
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    inputs: list[dict[str, Any]] = field(default_factory=list)
     last: dict[str, Any] = field(default_factory=dict)  # a record that must come after all others
 
     @property
@@ -59,14 +56,13 @@ class Batch:
         from mlflow.entities import Metric
 
         for name, value in record.get("m", {}).items():
-            self.metrics.append(Metric(key := self._name(name), float(value), record["t"], record["s"]))
+            self.metrics.append(Metric(key := mlflow_name(name), float(value), record["t"], record["s"]))
             if math.isinf(float(value)):
                 self._note(f"runwright.infinite.{key}", f"{value} at step {record['s']}; shown as ±1.8e308")
         for name, text in record.get("params", {}).items():
-            self.params[self._name(name)] = mlflow_text(text, max_length=MAX_PARAM_LENGTH)
+            self.params[mlflow_name(name)] = mlflow_text(text, max_length=MAX_PARAM_LENGTH)
         for name, text in record.get("tags", {}).items():
-            self.tags[self._name(name)] = mlflow_text(text, max_length=MAX_TAG_LENGTH)
-        self.inputs += record.get("inputs", [])
+            self.tags[mlflow_name(name)] = mlflow_text(text, max_length=MAX_TAG_LENGTH)
         for name, (first, now) in record.get("changed", {}).items():
             self._note(f"runwright.changed.{name}", f"{first} → {now}")
         if "conflict" in record:
@@ -75,14 +71,6 @@ class Batch:
             self.last = record
         self.offset = offset
         self.num_records += 1
-
-    def _name(self, name: str) -> str:
-        key = mlflow_name(name)
-        if key != name and key not in self.named:
-            self.named.add(key)
-            logger.warning("MLflow does not take the name %r: it is shown as %r", name, key)
-            self._note(f"runwright.name.{key}", name)
-        return key
 
     def _note(self, name: str, text: str) -> None:
         self.tags[mlflow_name(name)[:MAX_NAME_LENGTH]] = mlflow_text(text, max_length=MAX_TAG_LENGTH)

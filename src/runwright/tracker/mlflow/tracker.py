@@ -11,24 +11,22 @@ import logging
 import os
 import shlex
 import threading
-import time
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from runwright.config.redaction import MASK, redact
 from runwright.errors import TrackingError
 from runwright.store import write_json
-from runwright.tracker.console import JournaledTracker
+from runwright.tracker.console import JournalTracker
 from runwright.tracker.mlflow import store as stores
 from runwright.tracker.mlflow.store import Store, client_settings, locate
-from runwright.tracker.mlflow.upload import STATE_NAME, Target, Uploader, read_state, settle_others
+from runwright.tracker.mlflow.upload import STATE_NAME, Target, Uploader, read_state
 from runwright.tracker.system import PREFIX
 from runwright.trainer.options import USUAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
 
     from runwright.types import PositiveFloat, RunInfo
 
@@ -38,7 +36,7 @@ MAX_BACKOFF_SECONDS = 60.0
 
 
 @dataclass(kw_only=True, eq=False)
-class MLflowTracker(JournaledTracker):
+class MLflowTracker(JournalTracker):
     """Records to the journal and uploads it to MLflow in a background thread."""
 
     uri: str | None
@@ -54,10 +52,8 @@ class MLflowTracker(JournaledTracker):
         super().__post_init__()
         self._uploader: Uploader | None = None
         self._thread: threading.Thread | None = None
-        self._connected = threading.Event()
         self._loaded = threading.Event()  # MLflow is imported, and its store made where there was none
         self._stop = threading.Event()
-        self._deadline = float("inf")
         self._trouble = ""
         self._settings = contextlib.ExitStack()
 
@@ -77,7 +73,6 @@ class MLflowTracker(JournaledTracker):
 
         Importing MLflow and making a store would delay the first step.
         """
-        began = time.monotonic()
         output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent)).expanduser()
         store = locate(self.uri, artifacts=self.artifact_uri, output_dir=output_dir)
         stores.require_driver(store)
@@ -98,21 +93,15 @@ class MLflowTracker(JournaledTracker):
         self._uploader = Uploader(self._folder, store=store, target=target)
         if self._trouble:
             logger.warning("MLflow at %s: %s; the run goes on", redact(store.uri), self._trouble)
-        work = partial(self._work, self._uploader, run.ended_runs)
-        self._thread = threading.Thread(target=work, name="runwright-mlflow", daemon=True)
+        self._thread = threading.Thread(
+            target=self._work, args=(self._uploader,), name="runwright-mlflow", daemon=True
+        )
         if self.policy == "fail":
-            self._connect_now(store, began=began)
-
-    def _connect_now(self, store: Store, *, began: float) -> None:
-        """Start uploading; raises TrackingError where the store does not take the run."""
-        self._load_mlflow(store)
-        self._start_uploading()
-        # A store that has answered gets a moment even if making it took the whole time.
-        patience = max(5.0, began + self.start_timeout_seconds - time.monotonic())
-        if not self._connected.wait(patience):
-            self._deadline = time.monotonic()
-            self._stop.set()
-            raise TrackingError(self._refusal(store))
+            self._load_mlflow(store)
+            if not self._attempt(self._uploader):
+                self._uploader.close()
+                self._settings.close()
+                raise TrackingError(self._refusal(store))
 
     def _load_mlflow(self, store: Store) -> None:
         """Import MLflow, and make the store where there is none; what goes wrong is tried again."""
@@ -143,7 +132,6 @@ class MLflowTracker(JournaledTracker):
             # Importing MLflow and making a store have a limit of their own.
             if not self._loaded.wait(limit):
                 self._trouble, limit = f"it was not ready in {limit:g} s", 0.0
-            self._deadline = time.monotonic() + limit
             self._stop.set()
             thread.join(limit)
             if thread.is_alive() or not uploader.is_done:
@@ -157,30 +145,25 @@ class MLflowTracker(JournaledTracker):
 
     def _refusal(self, store: Store) -> str:
         return (
-            f"MLflow at {redact(store.uri)} does not take the run ({self._trouble or 'no answer in time'}) "
+            f"MLflow at {redact(store.uri)} does not take the run ({self._trouble}) "
             f"and tracker.policy is fail; start the server, or set tracker.policy=spool to upload later"
         )
 
-    def _work(self, uploader: Uploader, ended_runs: Callable[[], Iterable[Path]]) -> None:
-        if self.policy == "spool":
+    def _work(self, uploader: Uploader) -> None:
+        if not self._loaded.is_set():
             self._load_mlflow(uploader.store)
-        num_failures, stopping, settled = 0, False, False
+        num_failures, stopping = 0, False
         while True:
             num_failures = 0 if self._attempt(uploader) else num_failures + 1
             if stopping:
                 break
-            if not (num_failures or settled):
-                settled = True
-                settle_others(ended_runs(), store=uploader.store, but=self._folder, go_on=self._has_time)
             # After the stop there is exactly one more attempt, for what was recorded last.
             stopping = self._stop.wait(min(self.upload_every_seconds * 2**num_failures, MAX_BACKOFF_SECONDS))
         uploader.close()
 
     def _attempt(self, uploader: Uploader) -> bool:
         try:
-            uploader.connect()
-            self._connected.set()
-            uploader.upload(go_on=self._has_time)
+            uploader.upload()
         except Exception as error:  # noqa: BLE001 - nothing that MLflow does may stop the run
             self._note(error)
             return False
@@ -188,9 +171,6 @@ class MLflowTracker(JournaledTracker):
             logger.info("MLflow takes the run again")
         self._trouble = ""
         return True
-
-    def _has_time(self) -> bool:
-        return time.monotonic() < self._deadline
 
     def _note(self, error: Exception) -> None:
         trouble = _reason(error)

@@ -24,10 +24,10 @@ from runwright.tracker.journal import FILE_NAME, read
 from runwright.tracker.mlflow import batch as batches
 from runwright.tracker.mlflow.batch import Batch, mlflow_name, mlflow_text
 from runwright.tracker.mlflow.logged_model import is_own, send_model
-from runwright.tracker.mlflow.store import Store, default_address, prepare
+from runwright.tracker.mlflow.store import Store, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
     from mlflow.entities import Metric, Param, RunTag
     from mlflow.tracking import MlflowClient
@@ -36,10 +36,6 @@ logger = logging.getLogger(__name__)
 
 STATE_NAME = "mlflow.json"
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # of an entry for good
-# MLflow's limits for a data set that a run reads.
-MAX_INPUT_NAME_LENGTH = 500
-MAX_DIGEST_LENGTH = 36
-MAX_SOURCE_LENGTH = 65_535
 RUN_ID_TAG = "runwright.run_id"
 VIEW_TAG = "mlflow.sharedViewState.runwright"  # as MLflow 3.17 keeps a view of an experiment
 PARENT_TAG, SWEEP_TAG = "mlflow.parentRunId", "runwright.sweep"  # of a job; of the run above the jobs
@@ -71,7 +67,6 @@ class Uploader:
         # Not bound to a thread: taken in the uploading one, let go wherever the run ends.
         self._lock = FileLock(folder / "mlflow.lock", timeout=0, thread_local=False)
         self._offset = 0
-        self._named: set[str] = set()
 
     def connect(self) -> MlflowClient:
         """Find the run in the store, or create it; called by `upload` too."""
@@ -89,7 +84,7 @@ class Uploader:
         self.experiment_id = _experiment(client, self.target.experiment, self.store.artifacts)
         if self.target.metric:
             self._describe_experiment(client, self.target.metric)
-        run_id = self._find_run(client, state.get("mlflow_run_id"))
+        run_id = self._search(client, self.target.run_id)
         if run_id is None:
             tags = {PARENT_TAG: self._find_parent(client, self.target.sweep)} if self.target.sweep else {}
             run_id, state = self._create(client, self.target.run_id, self.target.run_name, tags), {}
@@ -100,22 +95,21 @@ class Uploader:
         self._save()
         return client
 
-    def upload(self, *, go_on: Callable[[], bool] = lambda: True) -> int:
+    def upload(self) -> int:
         """Send journal records that the store lacks; returns their number."""
         client, num_sent = self.connect(), 0
-        while go_on():
-            batch = Batch(offset=self._offset, named=self._named)
+        while True:
+            batch = Batch(offset=self._offset)
             for record, offset in read(self.folder / FILE_NAME, offset=self._offset):
                 batch.take(record, offset=offset)
                 if batch.is_full:
                     break
             if batch.num_records == 0:
-                break
+                return num_sent
             self._send(client, batch)
             self._offset = batch.offset
             self._save()
             num_sent += batch.num_records
-        return num_sent
 
     @property
     def is_done(self) -> bool:
@@ -145,20 +139,12 @@ class Uploader:
         for key in tags.keys() - client.get_experiment(self.experiment_id).tags.keys():
             client.set_experiment_tag(self.experiment_id, key, tags[key])
 
-    def _find_run(self, client: MlflowClient, run_id: str | None) -> str | None:
-        from mlflow.exceptions import MlflowException
-
-        if run_id is not None:
-            try:
-                return client.get_run(run_id).info.run_id
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
-        return self._search(client, self.target.run_id)
-
     def _search(self, client: MlflowClient, our_id: str) -> str | None:
+        """The run with our identity, one that was deleted in MLflow too."""
+        from mlflow.entities import ViewType
+
         query = f"tags.`{RUN_ID_TAG}` = '{our_id}'"
-        runs = client.search_runs([self.experiment_id], query, max_results=1)
+        runs = client.search_runs([self.experiment_id], query, ViewType.ALL, max_results=1)
         return runs[0].info.run_id if runs else None
 
     def _find_parent(self, client: MlflowClient, sweep: str) -> str:
@@ -208,18 +194,16 @@ class Uploader:
         for kind, entries, limit in calls:
             for start in range(0, len(entries), limit):
                 self._log(client, kind, entries[start : start + limit])
-        if batch.inputs:
-            _log_inputs(client, run_id, batch.inputs)
         if "model" in last:
             send_model(client, self.folder, last, run_id=run_id, experiment_id=self.experiment_id)
         elif "artifact" in last:
-            path, folder = self.folder / last["artifact"], last["folder"]
+            path = self.folder / last["artifact"]
             if not is_own(path, folder=self.folder):
                 logger.warning("artifact %s is left out: a link, or outside of the run's folder", path)
             elif path.is_dir():
-                client.log_artifacts(run_id, str(path), f"{folder}/{path.name}".lstrip("/"))
+                client.log_artifacts(run_id, str(path), last["artifact"])
             elif path.is_file():
-                client.log_artifact(run_id, str(path), folder or None)
+                client.log_artifact(run_id, str(path), last["artifact"].rpartition("/")[0] or None)
             else:
                 logger.warning("artifact %s is gone and cannot be uploaded", path)
         elif last.get("status") == "RUNNING":
@@ -252,26 +236,6 @@ class Uploader:
                 self._log(client, kind, half)
 
 
-def _log_inputs(client: MlflowClient, run_id: str, inputs: list[dict[str, Any]]) -> None:
-    """Data sets of the run; MLflow keeps each once."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-    from mlflow.exceptions import MlflowException
-
-    datasets = []
-    for data in inputs:
-        name = mlflow_text(data["name"], max_length=MAX_INPUT_NAME_LENGTH)
-        source = mlflow_text(json.dumps(data["source"]), max_length=MAX_SOURCE_LENGTH)
-        profile, context = json.dumps(data["profile"]), InputTag("mlflow.data.context", data["context"])
-        dataset = Dataset(name, data["digest"][:MAX_DIGEST_LENGTH], "local", source, profile=profile)
-        datasets.append(DatasetInput(dataset, [context]))
-    try:
-        client.log_inputs(run_id, datasets=datasets)
-    except MlflowException as error:
-        if error.error_code not in (*REFUSALS, "ENDPOINT_NOT_FOUND"):
-            raise
-        logger.warning("MLflow refuses the run's data sets: %s", error)
-
-
 def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
     from mlflow.exceptions import MlflowException
 
@@ -285,13 +249,6 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
                 raise
         experiment = client.get_experiment_by_name(name)  # another process was faster
         assert experiment is not None
-    kept = to_path(experiment.artifact_location)
-    if address and kept and experiment.artifact_location != address and not kept.parent.exists():
-        logger.warning(
-            "experiment %r keeps its files in %s, of another machine or of a project that was moved; "
-            "tracker.experiment=NAME begins one that keeps them here",
-            *(name, kept),
-        )
     if experiment.lifecycle_stage == "deleted":
         logger.warning("experiment %r was deleted in MLflow; it is restored", name)
         client.restore_experiment(experiment.experiment_id)
@@ -314,27 +271,3 @@ def unsent_bytes(folder: Path) -> dict[str, int]:
         if uri != "run" and ((file := to_path(uri)) is None or file.exists())
     }
     return {uri: max(0, length - int(state.get("offset", 0))) for uri, state in stores.items()}
-
-
-def settle_others(folders: Iterable[Path], *, store: Store, but: Path, go_on: Callable[[], bool]) -> None:
-    """Upload what is missing of runs that ended; what the store refuses is left for `runwright sync`."""
-    for folder in folders:
-        if not go_on():
-            return
-        try:
-            states = read_state(folder)
-            run, sent = states["run"], states.get(redact(store.uri), {}).get("offset", 0)
-            target, default = Target(**run["target"]), default_address(folder / run["output_dir"])
-            missing = (folder / FILE_NAME).stat().st_size - sent
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):  # not tracked, or not whole
-            continue
-        if folder == but or missing <= 0 or (run["uri"] or default) != redact(store.uri):
-            continue
-        uploader = Uploader(folder, store=store, target=target)
-        try:
-            uploader.upload(go_on=go_on)
-            logger.info("MLflow now has the end of %s", folder)
-        except Exception as error:  # noqa: BLE001 - another run's trouble is none of this one
-            logger.debug("%s: %s", folder, redact(str(error)))
-        finally:
-            uploader.close()
