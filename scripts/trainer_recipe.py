@@ -187,7 +187,7 @@ def make_model(recipe: Recipe) -> Any:
     with quiet_transformers():
         model = auto_class(head).from_pretrained(source, **options)
     fit_vocabulary(
-        model, recipe.prepared.tokenizer, name=node["name"], source=source, revision=node["revision"],
+        model, recipe.prepared.tokenizer, name=node["name"], revision=node["revision"],
         embeddings=node["embeddings"],
     )  # fmt: skip
     return model

@@ -41,15 +41,14 @@ def measure_resume(repeats: int) -> dict[str, list[float]]:
     import torch
     from accelerate import skip_first_batches
 
-    from runwright.trainer.batches import Batches, BatchOrder, Cut
+    from runwright.trainer.batches import Batches, Cut
 
     batch_size, late = 4, 1_000_000
     rows: Any = SyntheticRows(batch_size * (late + 100))
     task: Any = NoTask()
 
     def ours(step: int) -> None:
-        order = BatchOrder(len(rows), batch_size=batch_size, seed=0)
-        Batches(rows, task, order=order, cut=Cut()).at(step)
+        Batches(rows, task, batch_size=batch_size, seed=0, cut=Cut()).at(step)
 
     def skipping(step: int) -> None:
         loader = torch.utils.data.DataLoader(rows, batch_size=batch_size, shuffle=True, collate_fn=list)

@@ -101,9 +101,9 @@ def serve(uri: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 def track_nothing(setting: Setting) -> Cost:
     """The loop with a tracker that takes everything and keeps nothing."""
-    from runwright.tracker.console import JournaledTracker
+    from runwright.tracker.console import JournalTracker
 
-    return Cost(loop_seconds=run_loop(setting, tracker=JournaledTracker(system_every_seconds=None))[0])
+    return Cost(loop_seconds=run_loop(setting, tracker=JournalTracker(system_every_seconds=None))[0])
 
 
 def track_ours(setting: Setting, uri: str, *, server: int) -> Cost:
@@ -142,7 +142,7 @@ def track_plain(setting: Setting, uri: str, *, server: int) -> Cost:
     """The loop as a plain user of MLflow writes it: one synchronous call in each step."""
     import mlflow
 
-    from runwright.tracker.console import JournaledTracker
+    from runwright.tracker.console import JournalTracker
 
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment("plain")
@@ -150,7 +150,7 @@ def track_plain(setting: Setting, uri: str, *, server: int) -> Cost:
     with mlflow.start_run() as run:
         on_step, before = timed(mlflow.log_metrics, cost), processor_seconds(server)
         cost.loop_seconds, _ = run_loop(
-            setting, tracker=JournaledTracker(system_every_seconds=None), on_step=on_step
+            setting, tracker=JournalTracker(system_every_seconds=None), on_step=on_step
         )
         cost.server_seconds = processor_seconds(server) - before
     cost.num_points = count_points(uri, run.info.run_id)

@@ -148,7 +148,7 @@ def test_a_checkpoint_that_lacks_a_layer_is_refused(
     save_file({key: value for key, value in weights.items() if "layer.1." not in key}, file, {"format": "pt"})
     encoder = dataclasses.replace(head, auto_class="AutoModel", num_labels=0, label_names=())
     for each in (head, encoder):
-        with pytest.raises(ConfigError, match="lacks .* its config.json does not belong"):
+        with pytest.raises(ConfigError, match=r"lacks .* its config\.json does not belong"):
             load_one(name=str(file.parent), head=each)
 
 

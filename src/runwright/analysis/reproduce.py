@@ -32,20 +32,8 @@ HARDWARE = {"cpu": "processor", "gpus": "GPUs", "num_torch_threads": "threads"}
 MAX_PACKAGES = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One difference; `what` is config, source, data, model, package, machine or commit."""
-
-    what: str
-    text: str
-    matters: bool = True  # False: no number depends on it
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.text}"
-
-
-def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
-    """Differences of two records of provenance; a field that only one of them has is no difference."""
+def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Differences of two records of provenance, what and how; a field that only one of them has is none."""
     for package in before.get("code", {}).keys() & now.get("code", {}).keys():
         old, new = before["code"][package], now["code"][package]
         edits = {
@@ -55,14 +43,14 @@ def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> It
         }
         for word, names in edits.items():
             if names:
-                yield Change("source", f"{word}: {listed(f'{package}/{name}' for name in names)}")
+                yield f"source: {word}: {listed(f'{package}/{name}' for name in names)}"
     old, new = before["packages"], now["packages"]
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     names.sort(key=lambda name: (name.lower() not in NUMERIC, name.lower()))
     for name in names[:MAX_PACKAGES]:
-        yield Change("package", f"{name} {old.get(name, 'none')} → {new.get(name, 'none')}")
+        yield f"package: {name} {old.get(name, 'none')} → {new.get(name, 'none')}"
     if len(names) > MAX_PACKAGES:
-        yield Change("package", f"and {len(names) - MAX_PACKAGES} more")
+        yield f"package: and {len(names) - MAX_PACKAGES} more"
     facts = [
         {
             "python": record["python"]["version"],
@@ -74,21 +62,16 @@ def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> It
     for key in ("python", *HARDWARE, "processes"):
         old, new = (fact[key] for fact in facts)
         if old is not None and new is not None and old != new:
-            yield Change("machine", f"{HARDWARE.get(key, key)} {value_text(old)} → {value_text(new)}")
-    if before["folder"] != now["folder"]:
-        yield Change("machine", f"started in {now['folder']}, not in {before['folder']}", matters=False)
-    old, new = ((record["git"] or {}).get("commit") for record in (before, now))
-    if old and new and old != new:
-        yield Change("commit", f"{old[:12]} → {new[:12]}", matters=False)
+            yield f"machine: {HARDWARE.get(key, key)} {value_text(old)} → {value_text(new)}"
 
 
-def model_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
+def model_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """Files of the model or tokenizer that have another content."""
     for group in before.keys() & now.keys():
         old, new = before[group]["files"], now[group]["files"]
         names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
         if names and old and new:
-            yield Change("model", f"other files of the {group}: {listed(names)}")
+            yield f"model: other files of the {group}: {listed(names)}"
 
 
 FILE_NAME = "reproduction.json"
@@ -106,12 +89,12 @@ class Reproduction:
     verdict: Verdict
     first: str  # difference, with both values; empty without one
     step: int | None  # of the first difference, where it is at a step
-    changes: list[Change]
+    changes: list[str]
     comparisons: list[Comparison]
     tolerance: float
 
     def __str__(self) -> str:
-        causes = "; ".join(str(change) for change in self.changes if change.matters)
+        causes = "; ".join(self.changes)
         if self.verdict == "identical":
             return f"identical, although {causes}" if causes else "identical"
         verdict = self.verdict + f" ({self.tolerance:g})" * (self.verdict == "within tolerance")
@@ -164,7 +147,7 @@ def _pinned(config: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[st
     return pinned
 
 
-def changes_around(folder: Path, config: Mapping[str, Any]) -> list[Change]:
+def changes_around(folder: Path, config: Mapping[str, Any]) -> list[str]:
     """Changes for a run with this configuration here and now; its rows are read."""
     revealed = reveal(config, but="tracker")
     data = build.load_data(revealed)
@@ -179,7 +162,7 @@ def _changes(
     rows: RowRecord,
     models: Mapping[str, Any],
     provenance: Mapping[str, Any],
-) -> list[Change]:
+) -> list[str]:
     """Differences between what a run recorded and what another one has."""
     recorded = read_json(folder / PROVENANCE_FILE)
     old, new = (
@@ -190,8 +173,8 @@ def _changes(
     resumed = read_run(folder).get("data_changes", [])  # the run was resumed on other rows
     texts += [f"the first run's changed at step {c['step']}: {'; '.join(c['changes'])}" for c in resumed]
     return [
-        *(Change("config", f"{k} {shown(a)} → {shown(b)}") for k, (a, b) in differences(old, new).items()),
-        *(Change("data", text) for text in texts),
+        *(f"config: {k} {shown(a)} → {shown(b)}" for k, (a, b) in differences(old, new).items()),
+        *(f"data: {text}" for text in texts),
         *model_changes(read_json(folder / MODELS_FILE), models),
         *(surrounding_changes(recorded, provenance) if recorded and provenance else ()),
     ]

@@ -42,10 +42,8 @@ def execute(args: argparse.Namespace) -> int:
     if args.check_only:
         config = reproducing.configuration(folder, args.set, allow_shadow=shadow)
         changes = reproducing.changes_around(folder, config)
-        matters = any(change.matters for change in changes)
-        summary = f"{'' if matters else 'nothing that matters is '}different around the run"
-        print(*changes, summary, sep="\n")
-        return 1 if matters else 0
+        print(*changes, f"{'' if changes else 'nothing that matters is '}different around the run", sep="\n")
+        return 1 if changes else 0
     reproduction = reproducing.reproduce(folder, args.set, tolerance=args.tolerance, allow_shadow=shadow)
     reproducing.show(reproduction)
     return 1 if reproduction.verdict == "different" else 0

@@ -10,7 +10,7 @@ from torch import Tensor
 from runwright.errors import ConfigError
 from runwright.predictions import Ragged
 from runwright.task.base import Task, at_least_float32, model_inputs
-from runwright.task.sentence_embedding import SentenceEmbedding, as_numbers
+from runwright.task.sentence_embedding import SentenceEmbedding
 from runwright.types import Batch, PerExample
 
 
@@ -48,4 +48,5 @@ class TokenStates(Task):
         return States(example_ids=batch["example_ids"].cpu().numpy(), vectors=vectors)
 
     def describe(self, predictions: States, index: int, **_: Any) -> dict[str, Any]:
-        return {"predicted": [as_numbers(vector) for vector in predictions.vectors.row(index)]}
+        vectors = predictions.vectors.row(index)
+        return {"predicted": [[float(str(number)) for number in vector] for vector in vectors]}

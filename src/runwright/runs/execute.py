@@ -39,7 +39,7 @@ from runwright.runs.resume import check_identity, config_hash
 from runwright.store import file_sha256, write_json
 from runwright.sweep import trial
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
-from runwright.tracker.console import JournaledTracker
+from runwright.tracker.console import JournalTracker
 from runwright.trainer import environment
 from runwright.trainer.checkpoint import CheckpointStore, Snapshot, list_checkpoints, load, read_identity
 from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag, catch_signals
@@ -85,7 +85,7 @@ def execute(folder: Path) -> RunResult:
         with progress.starting("starting the processes"):
             num_threads = options.num_threads or environment.share_of_cores(environment.local_world_size())
             ranks = build.join_ranks(config, num_threads=num_threads)
-        tracker = JournaledTracker(system_every_seconds=None)  # never started, it records nothing
+        tracker = JournalTracker(system_every_seconds=None)  # never started, it records nothing
         if first:
             tracker = instantiate(config["tracker"], group="tracker", key="tracker")
         with catch_signals(StopFlag(at_once=True)) as stop:
@@ -254,7 +254,7 @@ def _after_evaluation(
         logger.debug("all metrics of %s", table.details)  # for log.txt
     if run.ranks.is_first and run.samples:
         for file in write_samples(run.folder, state.step, run.samples):
-            run.tracker.log_artifact(file, folder="samples")
+            run.tracker.log_artifact(file)
     if trial.in_trial() and state.step:
         value = by_split[best][run.options.best_metric]
         given_up = run.ranks.is_first and trial.is_given_up(state.step, value)

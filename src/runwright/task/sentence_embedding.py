@@ -227,7 +227,8 @@ class SentenceEmbedding(Task):
         """The vector of a text; of a pair the cosine, or the rank with the cosine as its score."""
         if predictions.predicted is None:
             assert predictions.vectors is not None
-            return {"predicted": as_numbers(predictions.vectors[index, 0])}
+            # As short as a float32 can be written without losing a bit.
+            return {"predicted": [float(str(number)) for number in predictions.vectors[index, 0]]}
         similarity = float(predictions.predicted[index])
         if predictions.ranks is not None:
             return {"predicted": int(predictions.ranks[index]), "score": round(similarity, 6)}
@@ -237,6 +238,7 @@ class SentenceEmbedding(Task):
         return described
 
 
+<<<<<<< HEAD
 def as_numbers(vector: np.ndarray) -> list[float]:
     """As short as a float32 can be written without losing a bit."""
     return [float(str(number)) for number in vector]
@@ -244,6 +246,9 @@ def as_numbers(vector: np.ndarray) -> list[float]:
 
 # Similarities at a time, 32 MB in float32; of a large corpus more, as the product with few queries is slow.
 MAX_SIMILARITIES, MIN_QUERIES = 1 << 23, 64
+=======
+QUERY_BLOCK, CANDIDATE_BLOCK = 512, 16384  # 32 MB of similarities in float32 at a time
+>>>>>>> wt-cutA
 # Texts that make the same tokens have the same vector but for rounding, which must not decide who is first.
 TOLERANCE = 1e-6
 

@@ -19,7 +19,6 @@ from runwright.task.labels import doubtful_names
 
 MAX_LABELS = 1000  # rows of the table of labels
 NUMBERS = ("mean", "deviation", "lowest", "median", "highest")
-NUM_UNKNOWN = 20  # pieces of each split
 REDUCERS: Any = dict(zip(NUMBERS, (np.mean, np.std, np.min, np.median, np.max), strict=True))
 Rows = Iterator[dict[str, Any]]
 
@@ -68,7 +67,6 @@ def tables(exploration: Exploration) -> list[Table]:
         "numbers": f"{label}, numbers",
     }
     details = {
-        "unknown": "Pieces that the tokenizer does not know",
         "columns": "Columns",
         "values": "Most frequent values",
         "odd": "Odd texts",
@@ -115,8 +113,6 @@ def _rows_of(exploration: Exploration, split: str) -> Iterator[tuple[str, dict[s
                 "vocabulary": tokens.counts.vocab_size,
             },
         )
-        for piece, count in tokens.unknown.most_common(NUM_UNKNOWN):
-            yield "unknown", {"piece": piece, "times": count}
     if len(values := exploration.numbers.get(split, np.empty(0))):
         yield "numbers", {name: float(reduce(values)) for name, reduce in REDUCERS.items()}
     for name, column in survey.columns.items():

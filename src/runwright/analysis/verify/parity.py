@@ -113,12 +113,6 @@ class Gradient:
     loss: float
     parameters: Mapping[str, torch.Tensor]  # by name; one without a gradient is not there
 
-    @property
-    def norm(self) -> float:
-        """The norm of the whole gradient."""
-        squares = (float(gradient.double().square().sum()) for gradient in self.parameters.values())
-        return math.sqrt(math.fsum(squares))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
@@ -242,7 +236,8 @@ def compare_gradients(one: Gradient, other: Gradient) -> tuple[float, str]:
     Gradients are relative to the norm of the whole gradient; a value that is not a number differs infinitely.
     """
     tiny = torch.finfo(torch.float64).tiny
-    norm = max(one.norm, tiny)
+    squares = (float(gradient.double().square().sum()) for gradient in one.parameters.values())
+    norm = max(math.sqrt(math.fsum(squares)), tiny)
     changes = {"loss": abs(one.loss - other.loss) / max(abs(one.loss), tiny)}
     for name in one.parameters.keys() | other.parameters.keys():
         values = [side.parameters[name].double() for side in (one, other) if name in side.parameters]

@@ -40,8 +40,8 @@ GRACE_SECONDS = 5.0
 STYLES: dict[Verdict, str] = {"holds": "green", "fails": "bold red", "reported": "", "not checked": "yellow"}
 CONCLUSIONS = {  # of a check in which nothing failed, and of one in which something did
     "parity": (
-        "{task} with {model} is split-invariant: how a batch is cut and shared out does not change an update",
-        "{task} with {model} is NOT split-invariant",
+        "split-invariant: how a batch is cut and shared out does not change an update",
+        "NOT split-invariant",
     ),
     "evaluation": (
         "each example counts once, however an evaluation is cut and shared out",
@@ -89,7 +89,7 @@ def verify(
         keep = not findings or any(finding.verdict == "fails" for finding in findings)
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
-    _print(findings, names={"task": _name(config["task"]), "model": _name(config["model"])})
+    _print(findings)
     if keep:
         print(f"everything that was run is in {folder}")
     return findings
@@ -153,7 +153,7 @@ def measure_as_worker(folder: Path, *, checks: Sequence[str], num_rows: int, num
     end_ranks(ranks)
 
 
-def _print(findings: Sequence[Finding], *, names: Mapping[str, str]) -> None:
+def _print(findings: Sequence[Finding]) -> None:
     """Print one row for each finding, a conclusion for each check, and the advice."""
     console = Console(highlight=False)
     headings, rows = ("check", "what", "difference", "allowed", ""), []
@@ -168,15 +168,10 @@ def _print(findings: Sequence[Finding], *, names: Mapping[str, str]) -> None:
     for check, verdicts in checks.items():
         failed = "fails" in verdicts
         if failed or "holds" in verdicts:
-            text = CONCLUSIONS[check][failed].format(**names)
-            console.print(f"{check}: {text}", style="bold red" if failed else "bold green", soft_wrap=True)
+            text = f"{check}: {CONCLUSIONS[check][failed]}"
+            console.print(text, style="bold red" if failed else "bold green", soft_wrap=True)
     for advice in dict.fromkeys(finding.advice for finding in findings if finding.advice):
         console.print(advice, markup=False, soft_wrap=True)
-
-
-def _name(node: Mapping[str, Any]) -> str:
-    """The name of a task or a model in a configuration."""
-    return node.get("name") or node["_target_"].removeprefix("runwright.").removeprefix("task.")
 
 
 if __name__ == "__main__":

@@ -50,11 +50,11 @@ def training_charts(curves: Mapping[str, Curve]) -> list[Chart]:
         split, _, metric = name.partition("/")
         if split != "train" or metric in ("loss", "epoch") or len(steps) < 2:
             continue
-        finite, is_rate = values[np.isfinite(values)].tolist(), metric == "learning_rate"
-        about = f"highest {number_text(max(finite))}, last {number_text(float(values[-1]))}" if finite else ""
+        is_rate, title = metric == "learning_rate", metric.replace("_", " ").capitalize()
         series = [line(metric, steps, values, raw=not is_rate)]
-        title = metric.replace("_", " ").capitalize()
-        charts.append(curves_chart(title, about, series, smooth=not is_rate))
+        charts.append(
+            curves_chart(title, f"last {number_text(float(values[-1]))}", series, smooth=not is_rate)
+        )
     return charts[:MAX_PANELS]
 
 

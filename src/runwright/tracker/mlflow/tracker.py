@@ -88,20 +88,23 @@ class MLflowTracker(JournalTracker):
         )
         _remember(self._folder, store=store, target=target, output_dir=output_dir)
         self._trouble = stores.probe(store, timeout_seconds=self.start_timeout_seconds) or ""
-        if self._trouble and self.policy == "fail":
-            raise TrackingError(self._refusal(store))
         self._uploader = Uploader(self._folder, store=store, target=target)
-        if self._trouble:
-            logger.warning("MLflow at %s: %s; the run goes on", redact(store.uri), self._trouble)
         self._thread = threading.Thread(
             target=self._work, args=(self._uploader,), name="runwright-mlflow", daemon=True
         )
         if self.policy == "fail":
-            self._load_mlflow(store)
-            if not self._attempt(self._uploader):
+            if not self._trouble:
+                self._load_mlflow(store)
+                self._attempt(self._uploader)
+            if self._trouble:
                 self._uploader.close()
                 self._settings.close()
-                raise TrackingError(self._refusal(store))
+                raise TrackingError(
+                    f"MLflow at {redact(store.uri)} does not take the run ({self._trouble}) and "
+                    f"tracker.policy is fail; start the server, or set tracker.policy=spool to upload later"
+                )
+        elif self._trouble:
+            logger.warning("MLflow at %s: %s; the run goes on", redact(store.uri), self._trouble)
 
     def _load_mlflow(self, store: Store) -> None:
         """Import MLflow, and make the store where there is none; what goes wrong is tried again."""
@@ -142,12 +145,6 @@ class MLflowTracker(JournalTracker):
                 )
         self._thread = None
         self._settings.close()
-
-    def _refusal(self, store: Store) -> str:
-        return (
-            f"MLflow at {redact(store.uri)} does not take the run ({self._trouble}) "
-            f"and tracker.policy is fail; start the server, or set tracker.policy=spool to upload later"
-        )
 
     def _work(self, uploader: Uploader) -> None:
         if not self._loaded.is_set():
