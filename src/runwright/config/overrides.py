@@ -261,7 +261,7 @@ def hint_for_option(option: str, options: Sequence[str], group: str, folders: Co
     if group in ("model", "tokenizer"):
         near += f" by its name on the hub, or a folder: {group}.name={option}"
     elif not near or not folders.project:
-        near += f" looked in {listed(map(str, folders.in_order))}"
+        near += f" looked in ./conf and {folders.shipped}"
     return near.strip()
 
 
