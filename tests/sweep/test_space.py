@@ -64,7 +64,7 @@ def test_an_axis_with_a_condition_is_drawn_where_it_holds_only() -> None:
 def test_values_to_be_tried_first_are_those_of_the_axes() -> None:
     space = read_space([], {"a": "choice(0,1e-4)", "b": "choice(true,x y)", "c": "interval(0,1)"})
     assert space.parameters({"a": 0.0001, "b": True, "c": 0.5}) == {"a": "1e-4", "b": "true", "c": 0.5}
-    assert space.parameters({"a": "0", "b": "x y"}) == {"a": "0", "b": "x y"}
+    assert space.parameters({"a": 0, "b": "x y"}) == {"a": "0", "b": "x\\ y"}
     with pytest.raises(ConfigError, match="first: given 'd', expected axes: a, b, c"):
         space.parameters({"d": 1})
 
