@@ -22,7 +22,7 @@ from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
 from runwright.config.rules.task import problem_of
 from runwright.config.sources import module_source
 from runwright.config.targets import instantiate
-from runwright.errors import ConfigError, DataError, Mistake, listed
+from runwright.errors import ConfigError, DataError, Mistake, listed, shown
 from runwright.metric.bootstrap import UndefinedMetricError
 from runwright.metric.means import computed_once, labels_of
 from runwright.predictions import Ragged
@@ -79,6 +79,7 @@ def module_metric(
         return float(reduce(lambda inner, name: inner[name], names, result))
     except (KeyError, IndexError, TypeError, ValueError):
         computed = listed(result) if isinstance(result, Mapping) else type(result).__name__
+        computed = shown(result[key]) if key in computed.split(", ") else computed
         raise UndefinedMetricError(f"module {path} computes no number {key!r}, only {computed}") from None
 
 

@@ -12,6 +12,7 @@ import itertools
 import json
 import math
 import operator
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -204,11 +205,7 @@ def _axis(override: Override, keys: tuple[str, ...]) -> Axis | None:
     assert isinstance(value, Sweep)
     is_log = "log" in value.tags
     if isinstance(value, ChoiceSweep):
-        # Not by sweep_string_iterator, which takes the quotes off that letters beyond ASCII need.
-        values: Any = override._value
-        plain = Override._get_value_element_as_str
-        written = (v.with_quotes() if hasattr(v, "with_quotes") else plain(v) for v in values.list)
-        texts = tuple(dict.fromkeys(written))
+        texts = tuple(dict.fromkeys(map(_written, value.list)))
         if any(len(keys) > 1 and not text.startswith("[") for text in texts):
             raise ConfigError(f"{','.join(keys)}: expected choice([…], […]) with a value for each key")
         return Axis(keys=keys, choices=texts)
@@ -233,7 +230,14 @@ def _axis(override: Override, keys: tuple[str, ...]) -> Axis | None:
 
 
 def _written(value: Any) -> str:
-    """A value as an override has it."""
+    """A value as an override has it; Hydra itself leaves out the quotes that letters beyond ASCII need."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}: {_written(inner)}' for key, inner in value.items())}}}"
+    value = getattr(value, "text", value)  # of a quoted one
+    if isinstance(value, str) and not re.fullmatch(r"[\w./+-]+", value, re.ASCII):
+        return "'{}'".format(value.replace("'", "\\'"))
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
