@@ -91,7 +91,7 @@ def test_the_model_of_a_run_is_shown(
     [
         (["latest"], "no runs in outputs yet"),
         (["./nowhere"], "does not exist"),
-        (["empty"], "cannot load .empty.: Unrecognized model"),
+        (["empty"], "cannot load 'empty': Unrecognized model"),
         (["empty", "seed=1"], "given an override beside 'empty'"),
         (["seed=x"], "a whole number"),
     ],

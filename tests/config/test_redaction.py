@@ -69,6 +69,20 @@ def test_a_password_from_an_address_in_the_environment_is_masked_alone_too() -> 
     assert redactor.text("login ann hunter2x failed") == f"login ann {MASK} failed"
 
 
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("ValueError: password=abc", f"ValueError: password={MASK}"),
+        ("HTTPError: login: api_key: abc, n=1", f"HTTPError: login: api_key: {MASK}, n=1"),
+        ('command: "train tracker.password=abc x=1"', f'command: "train tracker.password={MASK} x=1"'),
+        ("env=PASSWORD=abc", f"env=PASSWORD={MASK}"),
+        ("ValueError: lr=3: tokens: 5", "ValueError: lr=3: tokens: 5"),
+    ],
+)
+def test_assignments_inside_of_others_are_masked(text: str, masked: str) -> None:
+    assert Redactor({}).text(text) == masked
+
+
 def test_settings_with_secret_names_are_masked_and_others_keep_their_type() -> None:
     config = {"tracker": {"token": "abc", "auth": None, "password": ""}, "lr": 1e-5, "on": True, "n": [1, 2]}
     shown = redact(config)

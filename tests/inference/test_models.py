@@ -276,7 +276,9 @@ def test_a_random_head_is_used_on_demand(model_folder: Folders) -> None:
     assert answer("the film")[0]["label"] in ("LABEL_0", "LABEL_1")
 
 
-def test_a_folder_that_holds_no_model_says_why(folders: ModuleType, tmp_path: Path) -> None:
+def test_a_folder_that_holds_no_model_says_why(
+    folders: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = folders.write("sentiment", tmp_path / "model")
     whole = shutil.copytree(folder, tmp_path / "other")
     folders.change_config(whole, architectures=None)
@@ -285,7 +287,8 @@ def test_a_folder_that_holds_no_model_says_why(folders: ModuleType, tmp_path: Pa
     folders.change_config(whole, model_type="asp")
     with pytest.raises(ConfigError, match="model type `asp`"):
         runwright.pipeline(whole)
-    for name in (folder / "config.json", folders.remove_config(folder)):
+    monkeypatch.chdir(tmp_path)
+    for name in ("other/config.json", folders.remove_config(folder)):
         with pytest.raises(ConfigError, match=r"no folder with a config\.json"):
             runwright.pipeline(name)
     with pytest.raises(ConfigError, match=r"'none\.gguf' does not exist"):

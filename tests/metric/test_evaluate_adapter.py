@@ -203,6 +203,8 @@ def test_a_type_of_spans_that_no_tag_has_is_found_when_the_tags_are_known() -> N
     check_modules(metrics, task=task)
     with pytest.raises(ConfigError, match=r"no number 'PERS\.f1'"):
         check_modules(metrics, task=task, label_names=("O", "B-PER"))
+    with pytest.raises(ConfigError, match=r"no number 'PER', only \{'precision'"):
+        check_modules({"evaluate": node("seqeval", key="PER")}, task=task, label_names=("O", "B-PER"))
 
 
 @pytest.mark.usefixtures("permitted")

@@ -29,7 +29,7 @@ def test_every_kind_of_axis_is_drawn_from_its_values_alone() -> None:
         "e": "interval(0, 1)",
     }
     drawn = draw_many(read_space(["f=7"], params))
-    assert {one["a"] for one in drawn} == {"x", "two\\ words", "3"}
+    assert {one["a"] for one in drawn} == {"x", "'two words'", "3"}
     assert {one["b"] for one in drawn} == {"1", "4", "7"}
     assert {one["d"] for one in drawn} == {"1", "2", "3"}
     assert all(1e-5 <= float(one["c"]) <= 1e-3 for one in drawn)
@@ -39,10 +39,10 @@ def test_every_kind_of_axis_is_drawn_from_its_values_alone() -> None:
 
 
 def test_a_choice_keeps_the_quotes_that_its_text_needs() -> None:
-    space = read_space([], {"y": "choice('ü',\"c,d\",'it\\'s',1,true,[1,'ü x'])"})
+    space = read_space([], {"y": "choice('ü',\"c,d\",'it\\'s',1,true,[1,'ü x'],{a: 'ü'},'')"})
     written = [f"y={text}" for text in space.axes[0].choices]
     values = [override.value() for override in OverridesParser.create().parse_overrides(written)]
-    assert values == ["ü", "c,d", "it's", 1, True, [1, "ü x"]]
+    assert values == ["ü", "c,d", "it's", 1, True, [1, "ü x"], {"a": "ü"}, ""]
 
 
 @pytest.mark.parametrize("axis", ["interval(0,inf)", "interval(0,nan)", "interval(-inf,0)"])
@@ -65,8 +65,8 @@ def test_an_axis_with_a_condition_is_drawn_where_it_holds_only() -> None:
 
 def test_values_to_be_tried_first_are_those_of_the_axes() -> None:
     space = read_space([], {"a": "choice(0,1e-4)", "b": "choice(true,x y)", "c": "interval(0,1)"})
-    assert space.parameters({"a": 0.0001, "b": True, "c": 0.5}) == {"a": "1e-4", "b": "true", "c": 0.5}
-    assert space.parameters({"a": "0", "b": "x y"}) == {"a": "0", "b": "x y"}
+    assert space.parameters({"a": 0.0001, "b": True, "c": 0.5}) == {"a": "0.0001", "b": "true", "c": 0.5}
+    assert space.parameters({"a": 0, "b": "x y"}) == {"a": "0", "b": "'x y'"}
     with pytest.raises(ConfigError, match="first: given 'd', expected axes: a, b, c"):
         space.parameters({"d": 1})
 

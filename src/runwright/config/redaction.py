@@ -92,15 +92,18 @@ def secrets_of_address(text: str) -> list[str]:
     return [match[2] for pattern in (_URI_PASSWORD, _URI_TOKEN) for match in pattern.finditer(text)]
 
 
-def _mask_assigned(match: re.Match[str]) -> str:
-    """A name, `=` or `:`, and the mask where the name is that of a secret with a value."""
-    value = match["value"]
-    mark = value[0] if value[0] in "'\"" else ""
-    bare = value.strip(mark) if mark else value
-    is_no_value = not mark and _NO_VALUE.fullmatch(bare)
-    if is_no_value or not is_secret(match["name"], bare) or bare.startswith("${"):
-        return match[0]
-    return f"{match['name']}{match['sign']}{mark}{MASK}{mark}"
+def _mask_assigned(text: str) -> str:
+    """The text with a mask behind each name of a secret and `=` or `:`, in values of other names too."""
+    parts, end, start = list[str](), 0, 0
+    while match := _ASSIGNMENT.search(text, start):
+        start, value = match.start("value"), match["value"]
+        mark = value[0] if value[0] in "'\"" else ""
+        bare = value.strip(mark) if mark else value
+        is_no_value = not mark and _NO_VALUE.fullmatch(bare)
+        if not is_no_value and is_secret(match["name"], bare) and not bare.startswith("${"):
+            parts.append(f"{text[end:start]}{mark}{MASK}{mark}")
+            end = start = match.end()
+    return "".join([*parts, text[end:]])
 
 
 class Redactor:
@@ -126,7 +129,7 @@ class Redactor:
             text = _URI_PASSWORD.sub(rf"\1{MASK}", text)
             text = _URI_TOKEN.sub(rf"\1{MASK}", text)
         if "=" in text or ":" in text:
-            text = _ASSIGNMENT.sub(_mask_assigned, text)
+            text = _mask_assigned(text)
         return text
 
     def value(self, value: Any, *, is_secret_value: bool = False) -> Any:

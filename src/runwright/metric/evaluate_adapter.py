@@ -19,7 +19,7 @@ from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
 from runwright.config.permissions import code_allowed
 from runwright.config.rules.task import problem_of
 from runwright.config.targets import instantiate
-from runwright.errors import ConfigError, DataError, listed
+from runwright.errors import ConfigError, DataError, listed, shown
 from runwright.metric.bootstrap import UndefinedMetricError
 from runwright.metric.means import computed_once, labels_of
 from runwright.predictions import Ragged
@@ -65,6 +65,7 @@ def module_metric(
         return float(reduce(lambda inner, name: inner[name], names, result))
     except (KeyError, IndexError, TypeError, ValueError):
         computed = listed(result) if isinstance(result, Mapping) else type(result).__name__
+        computed = shown(result[key]) if key in computed.split(", ") else computed
         raise UndefinedMetricError(f"module {path} computes no number {key!r}, only {computed}") from None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from omegaconf import OmegaConf
 
 from runwright.errors import ConfigError
@@ -56,7 +57,7 @@ class Axis:
         if len(self.keys) == 1:
             return [f"{self.keys[0]}={value}"]
         parsed: Any = OverridesParser.create().parse_override(f"values={value}").value()
-        texts = [json.dumps(one) if one is None or isinstance(one, bool) else str(one) for one in parsed]
+        texts = map(_written, parsed)
         return [f"{key}={text}" for key, text in zip(self.keys, texts, strict=True)]
 
 
@@ -161,12 +162,8 @@ def _axis(override: Override, keys: tuple[str, ...]) -> Axis:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     name, value = ",".join(keys), override.value()
-    if override.is_choice_sweep():
-        # Not by sweep_string_iterator, which takes the quotes off that letters beyond ASCII need.
-        values: Any = override._value
-        plain = Override._get_value_element_as_str
-        written = (v.with_quotes() if hasattr(v, "with_quotes") else plain(v) for v in values.list)
-        texts = tuple(dict.fromkeys(written))
+    if isinstance(value, ChoiceSweep):
+        texts = tuple(dict.fromkeys(map(_written, value.list)))
         if any(len(keys) > 1 and not text.startswith("[") for text in texts):
             raise ConfigError(f"{name}: expected choice([…], […]) with a value for each key")
         return Axis(keys=keys, distribution=CategoricalDistribution(texts))
@@ -185,6 +182,18 @@ def _axis(override: Override, keys: tuple[str, ...]) -> Axis:
         return Axis(keys=keys, distribution=distribution(low, high, log="log" in value.tags, **steps))
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from error
+
+
+def _written(value: Any) -> str:
+    """A value as an override has it; Hydra itself leaves out the quotes that letters beyond ASCII need."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}: {_written(inner)}' for key, inner in value.items())}}}"
+    value = getattr(value, "text", value)  # of a quoted one
+    if isinstance(value, str) and not re.fullmatch(r"[\w./+-]+", value, re.ASCII):
+        return "'{}'".format(value.replace("'", "\\'"))
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 @cache

@@ -81,7 +81,7 @@ def open_storage(storage: str) -> Any:
     file = Path(storage)
     file.parent.mkdir(parents=True, exist_ok=True)
     # Repaired as a journal, a file of another kind would lose its end.
-    begin = file.open("rb").read(len(JOURNAL_BEGIN)) if file.is_file() else b""
+    begin = file.read_bytes()[: len(JOURNAL_BEGIN)] if file.is_file() else b""
     if begin != JOURNAL_BEGIN[: len(begin)] or file.exists() > file.is_file():
         raise ConfigError(f"storage: {storage} is no journal of Optuna's; a database is sqlite:///FILE")
     lock: Any = RepairingLock(f"{file}.lock")
