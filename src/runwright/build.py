@@ -87,7 +87,9 @@ def texts_of(config: Config, data: LoadedData) -> RunTexts:
     task = build_task(config, stand_in())
     rows = _rows_to_fit(data)["train"]
     names, left_out = [name for name in rows.column_names if name != ROW_ID], left_out_of(rows)
-    columns = task.row_texts or task.texts_in([*names, *left_out])
+    # Words are read in place of the texts that a record to predict has.
+    fixed = task.row_texts if {*task.columns} <= {*task.row_texts} else ()
+    columns = fixed or task.texts_in([*names, *left_out])
     for column in left_out.keys() & {*columns}:
         raise left_out[column]
     return RunTexts(

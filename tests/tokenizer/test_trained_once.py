@@ -14,6 +14,8 @@ import pytest
 from transformers import AutoConfig, AutoTokenizer
 
 import runwright
+from runwright import build
+from runwright.config.compose import compose_checked
 from runwright.errors import CheckpointError, DataError
 from runwright.runs.execute import execute
 from runwright.runs.folder import read_run
@@ -202,6 +204,18 @@ def test_a_text_column_of_the_task_that_is_not_there_is_told_by_its_option(home:
     ) as caught:
         runwright.run(overrides(home, "name=wrong", "task.text_column=review"))
     assert caught.value.column == "review"
+
+
+def test_a_tokenizer_for_tags_is_trained_on_words_where_rows_have_them(tmp_path: Path) -> None:
+    file = tmp_path / "tagged.jsonl"
+    file.write_text('{"words": ["Anna", "reads"], "tags": ["B-PER", "O"]}\n' * 10, encoding="utf-8")
+    values = ["task=token_classification", "metric=[span_f1]", f"dataset.source.files.train={file}"]
+    config = compose_checked(overrides(tmp_path, *values, "trainer.best_metric=span_f1")).config
+    data = build.load_data(config)
+    assert build.texts_of(config, data).columns == ("words",)
+    text = json.dumps({"text": "Anna reads", "tags": [[0, 4, "PER"]]})
+    file.write_text(f"{text}\n" * 10, encoding="utf-8")
+    assert build.texts_of(config, build.load_data(config)).columns == ("text",)
 
 
 def test_files_that_are_not_utf8_or_empty_are_refused(tmp_path: Path) -> None:

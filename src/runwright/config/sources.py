@@ -29,7 +29,7 @@ def resolve_source(name: str) -> str:
         is_there = folder.is_dir() or (folder.suffix == GGUF and folder.is_file())
         if not is_there and name.startswith((".", "/", "~")):
             raise ConfigError(f"folder {name!r} does not exist (looked in {folder.resolve()})")
-        return str(folder.resolve()) if is_there else name
+        return _with_model(folder.resolve(), name) if is_there else name
     package, _, inside = name.removeprefix(PACKAGE_PREFIX).partition("/")
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
@@ -42,6 +42,14 @@ def resolve_source(name: str) -> str:
     is_there = folder.is_dir() or (folder.suffix == GGUF and folder.is_file())
     if not folder.is_relative_to(root) or not is_there:
         raise ConfigError(f"package {package!r} has no folder {inside!r}")
+    return _with_model(folder, name)
+
+
+def _with_model(folder: Path, name: str) -> str:
+    """The folder; raises ConfigError where the files of a model are one level further down, as in a run."""
+    inner = sorted(file.parent.name for file in folder.glob("*/config.json"))
+    if inner and not any((folder / file).is_file() for file in ("config.json", "tokenizer.json")):
+        raise ConfigError(f"{name}: no model is there; did you mean '{name.rstrip('/')}/{inner[0]}'?")
     return str(folder)
 
 

@@ -32,7 +32,11 @@ def find(reference: str, *, output_dir: str = "outputs") -> tuple[Path, bool]:
     path = Path(reference).expanduser()
     if path.is_dir() and not (path / RUN_FILE).is_file() and next(path.glob(f"**/{OUTCOME_FILE}"), None):
         return path.resolve(), True
-    sweeps = sorted(filter(Path.is_dir, (Path(output_dir).expanduser() / SWEEPS).glob("*/")))
+    folders = (Path(output_dir).expanduser() / SWEEPS).glob("*/")
+    sweeps = sorted(
+        filter(Path.is_dir, folders),  # by the newest job: a study has a name without a time
+        key=lambda sweep: max(file.stat().st_mtime for file in [*sweep.glob("[0-9]*")] or [sweep]),
+    )
     ids = {sweep: sweep.name.rpartition("-")[2] for sweep in sweeps}
     matches = [
         sweep for sweep in sweeps if reference == sweep.name or ids[sweep].startswith(reference or "-")
