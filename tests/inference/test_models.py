@@ -144,7 +144,7 @@ def test_features_are_the_states_of_a_layer(model_folder: Folders, tmp_path: Pat
         assert np.isnan(vectors[len(layer) :]).all()
     rows = tmp_path / "texts.csv"
     rows.write_text("\n".join(["text", *TEXTS]), encoding="utf-8")
-    command[2:4] = ["--file", str(rows)]
+    command[2:5] = ["--file", str(rows)]
     assert main([*command, "pooled"]) == 0
     means = [expected.last_hidden_state[0].mean(0).numpy() for expected in states]
     np.testing.assert_allclose(np.load(file), means, rtol=1e-5, atol=1e-6)

@@ -210,10 +210,10 @@ def test_a_tokenizer_for_tags_is_trained_on_words_where_rows_have_them(tmp_path:
     file = tmp_path / "tagged.jsonl"
     file.write_text('{"words": ["Anna", "reads"], "tags": ["B-PER", "O"]}\n' * 10, encoding="utf-8")
     values = ["task=token_classification", "metric=[span_f1]", f"dataset.source.files.train={file}"]
-    config = compose_checked(overrides(tmp_path, *values, "trainer.best_metric=span_f1")).config
+    config = compose_checked(overrides(tmp_path, *values)).config
     data = build.load_data(config)
     assert build.texts_of(config, data).columns == ("words",)
-    text = json.dumps({"text": "Anna reads", "tags": [[0, 4, "PER"]]})
+    text = json.dumps({"text": "Anna reads", "tags": [{"start": 0, "end": 4, "label": "PER"}]})
     file.write_text(f"{text}\n" * 10, encoding="utf-8")
     assert build.texts_of(config, build.load_data(config)).columns == ("text",)
 
