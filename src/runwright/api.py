@@ -52,6 +52,7 @@ def run(
     is_joined = join_launch("train")
     if rank():
         return execute(share_folder(None))
+    overrides = [overrides] if isinstance(overrides, str) else overrides
     composed = compose_checked([*_overrides_of(data), *overrides], folder=folder)
     require_files(composed.config["dataset"])
     if is_joined:

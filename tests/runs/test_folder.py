@@ -184,6 +184,9 @@ def test_a_run_that_is_not_there_is_an_error_with_the_nearest_name(tmp_path: Pat
     make(tmp_path, "vader")
     with pytest.raises(ConfigError, match="did you mean 'latest:vader'"):
         resolve_run("latest:vadre", output_dir=tmp_path)
+    for name in ("vader", str(tmp_path / "vader")):  # of an experiment, not of a run
+        with pytest.raises(ConfigError, match="did you mean 'latest:vader'"):
+            resolve_run(name, output_dir=tmp_path)
     with pytest.raises(ConfigError, match="did you mean 'latest'"):
         resolve_run("lates", output_dir=tmp_path)
     with pytest.raises(ConfigError, match="1 runs"):

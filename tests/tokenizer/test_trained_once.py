@@ -15,6 +15,8 @@ from datasets import Dataset
 from transformers import AutoConfig, AutoTokenizer
 
 import runwright
+from runwright import build
+from runwright.config.compose import compose_checked
 from runwright.errors import CheckpointError, DataError
 from runwright.runs.execute import execute
 from runwright.runs.folder import read_run
@@ -195,6 +197,18 @@ def test_a_text_column_of_the_task_that_is_not_there_is_told_by_its_option(home:
     with pytest.raises(DataError, match=r"columns: 'text', 'label'; task\.text_column names it") as caught:
         runwright.run(overrides(home, "name=wrong", "task.text_column=review"))
     assert caught.value.column == "review"
+
+
+def test_a_tokenizer_for_tags_is_trained_on_words_where_rows_have_them(tmp_path: Path) -> None:
+    file = tmp_path / "tagged.jsonl"
+    file.write_text('{"words": ["Anna", "reads"], "tags": ["B-PER", "O"]}\n' * 10, encoding="utf-8")
+    values = ["task=token_classification", "metric=[span_f1]", f"dataset.source.files.train={file}"]
+    config = compose_checked(overrides(tmp_path, *values)).config
+    data = build.load_data(config)
+    assert build.texts_of(config, data).columns == ("words",)
+    text = json.dumps({"text": "Anna reads", "tags": [{"start": 0, "end": 4, "label": "PER"}]})
+    file.write_text(f"{text}\n" * 10, encoding="utf-8")
+    assert build.texts_of(config, build.load_data(config)).columns == ("text",)
 
 
 def test_files_that_are_not_utf8_or_empty_are_refused(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from pathlib import Path
 
@@ -27,12 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    from runwright.errors import ConfigError
+    from runwright.errors import ConfigError, listed
     from runwright.runs.page import STUDY_FILE, find, print_table, read_jobs
+    from runwright.store import read_json
 
-    folder, is_sweep = find(args.name, output_dir=args.output_dir)
+    names = listed(sorted(sweep.name for sweep in Path(args.output_dir).expanduser().glob("sweeps/*/")))
+    problem = f"{args.name}: given no sweep, expected one of: {names or '-'}"
+    try:
+        folder, is_sweep = find(args.name, output_dir=args.output_dir)
+    except ConfigError as error:
+        raise ConfigError(problem) from error
     if not is_sweep:
-        raise ConfigError(f"{args.name}: given a run, expected a sweep")
+        raise ConfigError(problem)
     file = folder / STUDY_FILE
     if args.action == "stop":
         if not file.is_file():
@@ -42,9 +47,12 @@ def execute(args: argparse.Namespace) -> int:
         return 0
     jobs = read_jobs(folder)
     if args.action == "status":
-        budget = json.loads(file.read_text(encoding="utf-8"))["n_trials"] if file.is_file() else len(jobs)
-        begun = len(list(folder.glob("*/output.txt")))
-        print(f"{len(jobs)} of {budget} trials ended, {max(0, begun - len(jobs))} have begun and not ended")
+        budget = read_json(file).get("n_trials", len(jobs))
+        # A trial that takes up the run of an interrupted one begins its log with the same folder.
+        logs = (file.read_text(errors="replace") for file in folder.glob("*/output.txt"))
+        runs = {log.partition("\n")[0].rpartition("/")[2] for log in logs}
+        ended = [job.folder and job.folder.name for job in jobs if job.status != "stopped"]
+        print(f"{len(ended)} of {budget} trials ended, {len(runs - {*ended})} have begun and not ended")
         print_table(jobs, folder)
         return 0
     best = jobs[0] if jobs else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from runwright.errors import ConfigError
+
 USAGE = "runwright train [options] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright train experiment=vader       a shipped experiment (conf/experiment/)
@@ -49,6 +51,8 @@ def execute(args: argparse.Namespace) -> int:
         from runwright.launch.multirun import run_many
 
         return run_many(args.overrides, allow_shadow=args.allow_shadow)
+    if sweep := next((text for text in args.overrides if text.startswith("sweep=")), None):
+        raise ConfigError(f"{sweep}: given without -m, expected runwright train -m … {sweep}")
     from runwright.launch.start import start
 
     return start(args.overrides, resume=args.resume, resolved=args.resolved, allow_shadow=args.allow_shadow)

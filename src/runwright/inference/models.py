@@ -153,7 +153,7 @@ def _usual(named: Named, saved: Any, task: str, *, num_beams: int, evaluates: bo
         if "entailment" in {str(name).casefold() for name in saved.id2label.values()}:  # it judges pairs
             usual["task.text_pair_column"] = "hypothesis"
     if named.features:
-        usual["model.attention"] = "sdpa"
+        usual |= {"model.attention": "sdpa", "task.text_column": "text"}
     if task in ("translation", "summarization") or (task in LANGUAGE and not evaluates):
         usual["generation"] = "beam" if num_beams > 1 else "greedy"
     if evaluates:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from runwright.config.sources import GGUF, PACKAGE_PREFIX
 from runwright.errors import ConfigError
-from runwright.runs.folder import BEST_MODEL, resolve_run
+from runwright.runs.folder import BEST_MODEL, RUN_FILE, resolve_run
 from runwright.store import local_path
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -40,7 +40,9 @@ def find_model(asked: Named) -> Path | Named:
     try:
         run = resolve_run(reference, needs=BEST_MODEL)
     except ConfigError as error:
-        if is_name or _HUB_NAME.fullmatch(reference):
+        folder = local_path(reference)
+        holds_runs = any(folder.glob(f"*/{RUN_FILE}")) and not (folder / "config.json").exists()
+        if not holds_runs and (is_name or _HUB_NAME.fullmatch(reference)):
             return asked
         hint = "; for a model of that name on a hub add --task" if re.fullmatch(r"[\w.-]+", reference) else ""
         raise ConfigError(f"{error}{hint}") from error

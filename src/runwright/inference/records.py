@@ -289,7 +289,8 @@ def _text_record(text: str, columns: Columns, row: int, address: str | None) -> 
     names = [choices[-1] for choices in columns.values()]
     texts = text.split("\t") if len(names) > 1 else [text]
     if len(texts) != len(names):
-        expected = f"{len(names)} texts ({', '.join(names)}) with a tab between them"
+        expected = f"{len(names)} texts ({', '.join(names)}), with a tab between them"
+        expected += f" or as {len(names)} arguments" if address == "arguments" else ""
         raise DataError(f"this run takes {expected}, given {text[:60]!r}", file=address, row=row)
     return dict(zip(names, texts, strict=True))
 

@@ -104,8 +104,8 @@ def _classes_of(pairs: Any, *, multi_label: bool) -> tuple[int, int]:
     if kind != "single_label" or len(texts) != 2 or "entailment" not in names:
         about = f"{kind} over {', '.join(texts)} with {', '.join(names) or 'no classes'}"
         raise ConfigError(
-            f"RUN: given a run of {about}; expected one of pairs of texts with a class named entailment, as "
-            "experiment=glue/mnli makes it: only such a one can be asked for classes it was not trained on"
+            f"--labels: given a model of {about}; expected one of pairs of texts with a class named "
+            "entailment, as experiment=glue/mnli trains it: no other can choose among new classes"
         )
     entailment = names.index("entailment")
     if "contradiction" in names:

@@ -192,7 +192,8 @@ def resolve_run(
         raise ConfigError(f"run {text!r}: given the start of {len(matches)} runs, expected one: {some}")
     names = [name for run in runs for name in (str(run), run.name, run.name.rpartition("-")[2])]
     names += [LATEST, *sorted({f"{LATEST}:{run.parent.name}" for run in runs})] if runs else []
-    hint = did_you_mean(text, names)
+    newest = f"{LATEST}:{path.name}"
+    hint = f"did you mean {newest!r}?" if newest in names else did_you_mean(text, names)
     where = f"{len(runs)} runs in {output_dir}" if runs else f"no runs in {output_dir} yet"
     raise ConfigError(
         f"run {text!r}: given no run, expected a run's folder, its id or the start of it, latest or "

@@ -60,7 +60,7 @@ class Driver:
     def run(self) -> None:
         is_local = self.sweeper.config.hydra.launcher._target_ == BASIC
         for number in studies.take_up_lost(self.study, self.identity):
-            print(f"trial {number}: its driver died; it begins again", flush=True)
+            print(f"trial {number} was interrupted: a new one takes it up at its last checkpoint", flush=True)
         (self.folder / STOP_FILE).unlink(missing_ok=True)
         done = studies.count(self.study, *ENDED)
         print(
@@ -163,11 +163,14 @@ class Driver:
 
     @contextmanager
     def _catching_stops(self) -> Iterator[None]:
-        def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - what signal passes
+        def stop(number: int, frame: FrameType | None) -> None:
             if not self.stop:
                 os.write(2, b"trials end after this step and save; the same command goes on\n")
             self.stop = number
             self.pool.send(number)
+            outer = before[number]
+            if callable(outer) and outer is not signal.default_int_handler:
+                outer(number, frame)  # the command ends with the code of the signal
 
         before: dict[int, Any] = {number: signal.signal(number, stop) for number in STOPS}
         try:

@@ -1,0 +1,54 @@
+"""`runwright sweep` finds the newest sweep, counts its trials and names those that there are."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from runwright.cli.main import main
+
+
+def write_trial(sweep: Path, number: int, run: str, status: str) -> None:
+    folder = sweep / str(number)
+    folder.mkdir(parents=True)
+    outcome = {"job": number, "overrides": [], "folder": f"outputs/mine/{run}", "status": status}
+    (folder / "output.txt").write_text(f"job {number}: lr=1 -> outputs/mine/{run}\nmore\n", encoding="utf-8")
+    if status:
+        code = 0 if status == "finished" else 130
+        (folder / "outcome.json").write_text(json.dumps({**outcome, "exit_code": code}), encoding="utf-8")
+
+
+def test_the_status_of_the_newest_sweep_counts_a_trial_that_went_on_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    newest, older = Path("outputs/sweeps/b"), Path("outputs/sweeps/c")
+    for number, run, status in (
+        (0, "one", ""),
+        (1, "one", "finished"),
+        (2, "two", "stopped"),
+        (3, "three", ""),
+    ):
+        write_trial(newest, number, run, status)
+    (newest / "sweep.json").write_text('{"n_trials": 4}', encoding="utf-8")
+    write_trial(older, 0, "four", "finished")
+    os.utime(older / "0", (1e9, 1e9))
+    assert main(["sweep", "status"]) == 0
+    assert capsys.readouterr().out.startswith("1 of 4 trials ended, 2 have begun and not ended")
+
+
+def test_a_name_of_no_sweep_is_refused_with_those_that_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_trial(Path("outputs/sweeps/vader-mine"), 0, "one", "finished")
+    assert main(["sweep", "status", "vader-mien"]) == 2
+    assert "vader-mien: given no sweep, expected one of: vader-mine" in capsys.readouterr().err
+
+
+def test_a_sweep_without_multirun_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "experiment=vader", "sweep=lr_search"]) == 2
+    assert "expected runwright train -m … sweep=lr_search" in capsys.readouterr().err
