@@ -106,7 +106,7 @@ def test_classes_that_are_only_expected_count_without_scores(as_predictions: Mak
 
 def test_binary_metrics_refuse_other_numbers_of_classes(single_label: Make, multi_label: Make) -> None:
     for metric in BINARY:
-        with pytest.raises(ConfigError, match="two classes, and the data has 4"):
+        with pytest.raises(ConfigError, match="two classes, not 4"):
             value(metric, single_label())
     with pytest.raises(ConfigError, match="f1_macro"):
         value(partial(f1, average="binary"), multi_label(num_classes=2))

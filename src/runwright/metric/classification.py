@@ -101,9 +101,7 @@ def roc_auc(
         expected = expected[:, None] == np.arange(num_classes)
     if average == "binary":
         if num_classes != 2:
-            raise ConfigError(
-                f"metric 'roc_auc' judges two classes, and the data has {num_classes}; take roc_auc_macro"
-            )
+            raise ConfigError(f"metric 'roc_auc' judges two classes, not {num_classes}; take roc_auc_macro")
         return _area(scores[:, 1], expected[:, 1], weights)
     if average == "macro":
         by_class = np.stack([_area(scores[:, c], expected[:, c], weights) for c in range(num_classes)])
@@ -122,10 +120,8 @@ def _of_classes(
     if average == "binary":
         num_classes = None if predictions.scores is None else predictions.scores.shape[1]
         if predictions.predicted.ndim == 2 or num_classes not in (None, 2):
-            raise ConfigError(
-                f"metric {quotient!r} judges two classes, and the data has {num_classes}; "
-                f"take {quotient}_macro, {quotient}_micro or {quotient}_weighted"
-            )
+            problem = f"metric {quotient!r} judges two classes, not {num_classes}"
+            raise ConfigError(f"{problem}; take {quotient}_macro, {quotient}_micro or {quotient}_weighted")
         right, predicted, expected = right[:, 1:2], predicted[:, 1:2], expected[:, 1:2]
     return _averaged(quotient, (right, predicted, expected), average=average, undefined=np.nan)
 

@@ -38,11 +38,6 @@ def head_options(head: Head) -> dict[str, Any]:
     return options
 
 
-def execution(dtype: str, attention: str) -> dict[str, Any]:
-    """Precision and attention as transformers' functions that make a model take them."""
-    return {"dtype": dtype, "attn_implementation": None if attention == "auto" else attention}
-
-
 def set_dropout(config: PreTrainedConfig, dropout: float | None) -> None:
     """Give every kind of dropout of this architecture the same probability; None leaves them as they are."""
     if dropout is None:

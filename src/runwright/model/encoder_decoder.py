@@ -47,7 +47,7 @@ def load_halves(
             raise ConfigError(f"model.{key}: {config.model_type!r} cannot be one; take {fitting}")
         config.is_decoder = config.add_cross_attention = is_decoder
         configuration.set_dropout(config, dropout)
-        options = configuration.execution(dtype, attention)
+        options = {"dtype": dtype, "attn_implementation": None if attention == "auto" else attention}
         halves.append(open_model(auto, source, config, None, **options)[0])
     if shared:
         _share(*halves)

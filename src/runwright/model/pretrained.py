@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-_ROLES = ("unk_token", "pad_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
 _MIN_SAME = 0.5  # of the numbers: some of BERT's unused tokens may have got a meaning
 
 
@@ -59,7 +58,7 @@ def load(
     moved = 0 if outline else configuration.set_padding(config, tokenizer, embeddings=embeddings)
     if config.is_encoder_decoder and head.auto_class == "AutoModelForCausalLM":
         raise ConfigError(f"model.name: {name!r} is an encoder with a decoder; take a decoder alone, as gpt2")
-    execution = configuration.execution(dtype, attention)
+    execution = {"dtype": dtype, "attn_implementation": None if attention == "auto" else attention}
     model, new = open_model(configuration.auto_class(head), name, config, revision, **execution)
     if head.trained:
         # A bare encoder's pooler is not asked for.
@@ -252,7 +251,7 @@ def _origins(
     """[tokens] int64: the number that a token has in the checkpoint, -1 where it has none."""
     former, present = saved.get_vocab(), tokenizer.get_vocab()
     numbers = {number: former.get(token, -1) for token, number in present.items()}
-    for role in _ROLES:
+    for role in saved.SPECIAL_TOKENS_ATTRIBUTES:
         here, there = getattr(tokenizer, role), getattr(saved, role)
         if here is not None and there is not None and numbers[present[here]] < 0:
             numbers[present[here]] = former[there]

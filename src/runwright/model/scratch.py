@@ -42,7 +42,7 @@ def build(
         hint = did_you_mean(architecture, CONFIG_MAPPING)
         raise ConfigError(f"model.architecture: transformers has no {architecture!r}; {hint}".rstrip("; "))
     base = CONFIG_MAPPING[architecture]()
-    return _build(head, tokenizer, base, {}, config, dropout, configuration.execution(dtype, attention))
+    return _build(head, tokenizer, base, {}, config, dropout, dtype, attention)
 
 
 def edited(
@@ -59,7 +59,7 @@ def edited(
     """A model of the architecture of a checkpoint and of its sizes, but for those in `config`."""
     base = open_config(name, revision=revision)
     saved = {key: value for key, value in base.to_diff_dict().items() if key not in FROM_TASK}
-    return _build(head, tokenizer, base, saved, config, dropout, configuration.execution(dtype, attention))
+    return _build(head, tokenizer, base, saved, config, dropout, dtype, attention)
 
 
 def _build(
@@ -69,10 +69,12 @@ def _build(
     saved: dict[str, Any],
     config: dict[str, Any],
     dropout: float | None,
-    execution: dict[str, Any],
+    dtype: str,
+    attention: str,
 ) -> nn.Module:
     from huggingface_hub.errors import StrictDataclassError
 
+    execution: Any = {"dtype": dtype, "attn_implementation": None if attention == "auto" else attention}
     architecture, names = base.model_type, [*base.to_dict(), *base.attribute_map]
     if "n_inner" in names and "intermediate_size" in config:  # GPT-2's name for it
         config = {**config, "n_inner": config["intermediate_size"]}
@@ -101,7 +103,7 @@ def _build(
     configuration.set_initial_bias(model, head, new=None)
     configuration.set_global_attention(model)
     log.info("new: all weights of %s, %s", type(model).__name__, parameter_counts(model))
-    if execution["attn_implementation"] is None:
+    if attention == "auto":
         use_padding_free(model)
     return model
 

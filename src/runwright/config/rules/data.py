@@ -83,15 +83,6 @@ def splits_have_plain_names(files: Any, splits: Any, holdout: Any, subset: Any) 
             yield Mistake(f"{option}.{split}", "an empty text", "a file, a pattern or a folder")
 
 
-def source_can_be_streamed(streaming: Any, source: Any) -> Mistakes:
-    signature = signature_of(source)
-    if streaming is not True or signature is None or not signature.target.startswith("runwright.dataset."):
-        return
-    if "streaming" not in signature.options:
-        expected = "false: csv, json, parquet, text and hub can be read as a stream"
-        yield Mistake("dataset.streaming", f"true with {signature.target.rpartition('.')[2]}", expected)
-
-
 def nothing_is_held_out_of_a_stream(streaming: Any, holdout: Any, source: Any) -> Mistakes:
     option = "splits" if "splits" in as_dict(source) else "files"
     splits = {**as_dict(as_dict(source).get("files")), **as_dict(as_dict(source).get("splits"))}

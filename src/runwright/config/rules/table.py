@@ -153,7 +153,6 @@ DATA = (
 )
 
 STREAMS = (
-    rule(data.source_can_be_streamed, "dataset.streaming", "dataset.source"),
     rule(data.nothing_is_held_out_of_a_stream, "dataset.streaming", "dataset.holdout", "dataset.source"),
     rule(data.stream_is_cleaned_row_by_row, "dataset.streaming", "dataset.cleaning"),
     only("dataset.source.streaming", False, {"dataset.streaming": False}, "dataset.streaming=true sets both"),
