@@ -322,7 +322,7 @@ def test_an_undefined_best_metric_is_said_with_what_was_taken_for_the_best(tmp_p
     assert (result.best_step, result.global_step) == (None, 4)
     (note,) = json.loads((result.folder / "summary.json").read_text())["notes"]
     assert "pearson was undefined (NaN) at 2 evaluations" in note
-    assert "best/ holds the last step, 4, and early stopping counted" in note
+    assert note.endswith("best/ holds the last step, 4")
     assert "pearson was undefined" in (result.folder / "report.html").read_text(encoding="utf-8")
 
 

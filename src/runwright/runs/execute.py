@@ -348,7 +348,8 @@ def _restore_best(run: Run, state: TrainingState, model: torch.nn.Module) -> int
 
 def _undefined_best(options: TrainerOptions, state: TrainingState) -> str:
     """A sentence on what an undefined metric did to the choice of the best step."""
-    best = "the last step" if state.best_step is None else f"step {state.best_step}, the best of the others"
+    best = f"step {state.best_step}, the best of the others"
+    best = f"the last step, {state.step}" if state.best_step is None else best
     return (
         f"trainer.best_metric={options.best_metric} was undefined (NaN) at {state.undefined_evaluations} "
         "evaluations, as where all labels of a split are the same, or predictions are NaN: best/ holds "
