@@ -190,7 +190,7 @@ def test_measuring_leaves_the_model_as_it_was(make_subject: Any) -> None:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     one, other = (measure_gradient(subject, model, cut=Cut(), ranks=subject.alone) for _ in range(2))
     assert compare_gradients(one, other)[0] == 0.0
-    assert one.norm > 0
+    assert any(bool(gradient.any()) for gradient in one.parameters.values())
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
