@@ -76,7 +76,7 @@ def test_a_trial_is_pruned_at_its_first_evaluation_on_all_processes(
 def test_the_best_trial_is_an_experiment_and_the_search_saw_no_test_rows(
     command: list[str], tmp_path: Path
 ) -> None:
-    call([*command, "hydra.sweeper.pruner=none"], tmp_path)
+    call([*command, "hydra.sweeper.pruner=none", "hydra.sweeper.study_name='a b/ü'"], tmp_path)
     assert Counter(run["status"] for run in runs_of(tmp_path)) == {"FINISHED": 6}
     for summary in tmp_path.glob("outputs/tiny/*/summary.json"):
         metrics = json.loads(summary.read_text())["metrics"]
@@ -85,8 +85,8 @@ def test_the_best_trial_is_an_experiment_and_the_search_saw_no_test_rows(
     status = call([*command[:3], "sweep", "status"], tmp_path)
     assert "6 of 6 trials ended" in status
     best = call([*command[:3], "sweep", "best"], tmp_path)
-    assert "conf/experiment/tiny_mine_best.yaml" in best
-    call([*command[:4], "experiment=tiny_mine_best"], tmp_path)
+    assert "conf/experiment/a_b__best.yaml" in best
+    call([*command[:4], "experiment=a_b__best"], tmp_path)
     values = {
         round(json.loads(file.read_text())["metrics"]["validation/loss"], 9)
         for file in tmp_path.glob("outputs/tiny/*/summary.json")

@@ -61,7 +61,7 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.config.folders import find_conf_folders
     from runwright.sweep.best import experiment_file
 
-    name = re.sub(r"\W+", "_", f"{folder.name}_best")
+    name = re.sub(r"\W+", "_", f"{folder.name}_best", flags=re.ASCII)  # Hydra takes no other one unquoted
     file = args.output or Path("conf/experiment", f"{name}.yaml")
     value = f"{best.metric} {best.metrics[best.metric]:.6g}"
     about = f"The best of {len(jobs)} trials of {folder.name}, trial {best.number}: {value}"
