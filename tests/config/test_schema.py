@@ -144,7 +144,7 @@ def test_classes_dataclasses_and_bases_are_read(module: str) -> None:
 def test_stars_are_noticed(module: str) -> None:
     signature = read_signature(module, "free")
     assert signature is not None
-    assert signature.accepts_any_option
+    assert (signature.accepts_any_object, signature.accepts_any_option) == (True, True)
 
 
 def test_what_a_module_does_not_define_has_no_signature(module: str) -> None:

@@ -66,7 +66,8 @@ def check_node(node: Any, *, key: str, group: str, nested: bool = False) -> list
     objects = objects_for(signature, group, GROUPS[group].objects, nested=nested)
     objects = signature.objects if objects is None else objects
     mistakes: list[Mistake] = []
-    if not signature.num_required_objects <= len(objects) <= len(signature.objects):
+    takes_all = signature.accepts_any_object or len(objects) <= len(signature.objects)
+    if not takes_all or signature.num_required_objects > len(objects):
         problem = f"{signature.target}({', '.join(signature.objects)}, *, …)"
         before = f"the objects ({', '.join(objects)}) before the options"
         mistakes.append(Mistake(f"{key}.{TARGET}", problem, before if objects else "options after '*' only"))

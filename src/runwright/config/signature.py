@@ -50,6 +50,7 @@ class Signature:
     num_required_objects: int
     options: dict[str, Option]
     accepts_any_option: bool  # it takes **options
+    accepts_any_object: bool  # it takes *objects
     literals: dict[str, Any]  # class attributes with a literal value, such as `problem`
     returns: dict[str, str]  # return annotations by name: of a function, or of a class's methods
 
@@ -126,6 +127,7 @@ def read_signature(module: str, name: str) -> Signature | None:
         num_required_objects=max(0, len(positional) - len(parameters.defaults)),
         options=options,
         accepts_any_option=parameters.kwarg is not None,
+        accepts_any_object=parameters.vararg is not None,
         literals=literals,
         returns={node.name: ast.unparse(node.returns) for node in functions if node.returns},
     )
