@@ -170,7 +170,7 @@ def test_training_goes_on_beside_a_foreign_file_and_is_sent_when_it_is_gone(
     with pytest.raises(TrackingError, match="it has: notes"):
         sync(run.folder)
     file.rename(tmp_path / "notes.db")
-    assert sync(run.folder) == 0  # the thread went on with what the end of the run did not wait for
+    assert sync(run.folder) == 3  # started, metric, ended
 
 
 def test_a_run_does_not_wait_longer_for_a_store_that_is_being_made_than_for_its_answers(
