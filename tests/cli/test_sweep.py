@@ -35,7 +35,7 @@ def test_the_status_of_the_newest_sweep_counts_a_trial_that_went_on_once(
         write_trial(newest, number, run, status)
     (newest / "sweep.json").write_text('{"n_trials": 4}', encoding="utf-8")
     write_trial(older, 0, "four", "finished")
-    os.utime(older / "0", (1e9, 1e9))
+    os.utime(older, (1e9, 1e9))
     assert main(["sweep", "status"]) == 0
     assert capsys.readouterr().out.startswith("1 of 4 trials ended, 2 have begun and not ended")
 

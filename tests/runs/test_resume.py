@@ -268,7 +268,7 @@ def test_a_run_folder_of_another_format_is_refused_in_one_line(
     name, *flags = command.split()
     assert main([name, *flags[:1], str(folder), *flags[1:]]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"{folder}: made by Runwright {__version__} with format None, expected format 1" in line
+    assert f"{folder}: made by Runwright {__version__} with format None, expected format 2" in line
     assert line.endswith(f"train again: runwright train output_dir={folder.parents[1]} optimizer.lr=1e-4")
 
 

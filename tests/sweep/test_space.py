@@ -40,7 +40,7 @@ def test_every_kind_of_axis_is_drawn_from_its_values_alone() -> None:
 
 def test_a_choice_keeps_the_quotes_that_its_text_needs() -> None:
     space = read_space([], {"y": "choice('ü',\"c,d\",'it\\'s',1,true,[1,'ü x'],{a: 'ü'},'')"})
-    written = [f"y={text}" for text in space.axes[0].choices]
+    written = [f"y={text}" for text in space.axes[0].values()]
     values = [override.value() for override in OverridesParser.create().parse_overrides(written)]
     assert values == ["ü", "c,d", "it's", 1, True, [1, "ü x"], {"a": "ü"}, ""]
 

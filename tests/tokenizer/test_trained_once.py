@@ -205,10 +205,10 @@ def test_a_tokenizer_for_tags_is_trained_on_words_where_rows_have_them(tmp_path:
     values = ["task=token_classification", "metric=[span_f1]", f"dataset.source.files.train={file}"]
     config = compose_checked(overrides(tmp_path, *values)).config
     data = build.load_data(config)
-    assert build.texts_of(config, data).columns == ("words",)
+    assert build.texts_of(config, data).state["columns"] == ["words"]
     text = json.dumps({"text": "Anna reads", "tags": [{"start": 0, "end": 4, "label": "PER"}]})
     file.write_text(f"{text}\n" * 10, encoding="utf-8")
-    assert build.texts_of(config, build.load_data(config)).columns == ("text",)
+    assert build.texts_of(config, build.load_data(config)).state["columns"] == ["text"]
 
 
 def test_files_that_are_not_utf8_or_empty_are_refused(tmp_path: Path) -> None:

@@ -37,6 +37,13 @@ TYPES: dict[str, type | tuple[type, ...]] = {"bool": bool, "int": int, "float": 
 CONTAINERS = {"list": list, "dict": dict}
 
 
+SPLITS = {  # names that others have for the splits
+    **dict.fromkeys(("training", "trn"), "train"),
+    **dict.fromkeys(("valid", "val", "dev", "development", "eval", "evaluation"), "validation"),
+    **dict.fromkeys(("testing", "tst"), "test"),
+}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptionType:
     """`kind` is bool, int, float, str, none, any, list, dict, literal or union.

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from runwright.config.folders import ConfFolders
 from runwright.config.hydra_settings import check_override
 from runwright.config.loading import is_hydra
-from runwright.config.options import TARGET, walk
+from runwright.config.options import SPLITS, TARGET, walk
 from runwright.errors import Mistake, did_you_mean, listed, nearest, shown
 
 # AssertionError is OmegaConf's, of a key below null.
@@ -54,11 +54,6 @@ SYNONYMS = {  # names of other tools, by the last word of what was typed
     "tokenizer_name": "tokenizer.name",
 }
 FORMATS = {"csv": "csv", "tsv": "csv", "json": "json", "jsonl": "json", "txt": "text", "parquet": "parquet"}
-SPLITS = {  # names that others have for the splits
-    **dict.fromkeys(("training", "trn"), "train"),
-    **dict.fromkeys(("valid", "val", "dev", "development", "eval", "evaluation"), "validation"),
-    **dict.fromkeys(("testing", "tst"), "test"),
-}
 SPLIT_OF_FILE = {  # by the last word of a key that is given a file
     **dict.fromkeys(("file", "files", "path", "data_files", "train_file", "train"), "train"),
     **dict.fromkeys(("validation_file", "validation", "valid", "dev"), "validation"),

@@ -51,7 +51,7 @@ _ASSIGNMENT = re.compile(
 # What follows a secret's name without being one: types, constants and references in a source file, `given` in
 # our own messages.
 _NO_VALUE = re.compile(
-    r"(?:given|str|int|float|bool|bytes|Any|None|null|[Tt]rue|[Ff]alse)?[)\]},:]*|\$\{.*|os\..*"
+    r"(?:given|str|int|float|bool|bytes|Any|None|null|[Tt]rue|[Ff]alse)?[)\]},:\\-]*|\$\{.*|os\..*"
 )
 _REFERENCE = re.compile(r"\$\{[^,]*\}")
 _SPECIAL_TOKEN = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")  # `</s>` or `[SEP]`: a token, no secret

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -162,12 +163,13 @@ def _axis(override: Override, keys: tuple[str, ...]) -> Axis:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     name, value = ",".join(keys), override.value()
-    if isinstance(value, ChoiceSweep):
-        texts = tuple(dict.fromkeys(map(_written, value.list)))
+    if not isinstance(value, RangeSweep | IntervalSweep):
+        is_list = isinstance(value, ChoiceSweep)  # else options of a group, by a pattern
+        values = map(_written, value.list) if is_list else map(str, override.sweep_string_iterator())
+        texts = tuple(dict.fromkeys(values))
         if any(len(keys) > 1 and not text.startswith("[") for text in texts):
             raise ConfigError(f"{name}: expected choice([…], […]) with a value for each key")
         return Axis(keys=keys, distribution=CategoricalDistribution(texts))
-    assert isinstance(value, RangeSweep | IntervalSweep)
     steps: dict[str, Any] = {}
     if isinstance(value, RangeSweep):
         numbers = sorted(value.range())
@@ -176,6 +178,8 @@ def _axis(override: Override, keys: tuple[str, ...]) -> Axis:
         low, high, steps = numbers[0], numbers[-1], {"step": abs(value.step)}
     else:
         low, high = value.start, value.end
+        if low is None or high is None or not math.isfinite(high - low):
+            raise ConfigError(f"{name}: expected a lower end and a higher one")
     is_whole = isinstance(low, int) and isinstance(high, int)
     distribution: Any = IntDistribution if is_whole else FloatDistribution
     try:

@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from runwright.config.options import TARGET
-from runwright.config.overrides import SPLITS
+from runwright.config.options import SPLITS, TARGET
 from runwright.config.rules.makers import Mistakes, as_dict, as_list, at_most_one, is_number, signature_of
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
