@@ -68,7 +68,7 @@ class RunwrightSweeper(Sweeper):
         return {"best": [trial.number for trial in best], "values": [trial.values for trial in best]}
 
     def _identity(self, space: Space) -> dict[str, Any]:
-        """What makes trials comparable: axes, fixed values, and the configuration below them."""
+        """Axes, fixed values and the configuration below them, which make trials comparable."""
         config: Any = OmegaConf.to_container(self.config, resolve=False)
         ignored = tuple(f"{key}." for key in ("hydra", *self.options.not_compared))
         leaves = {k: v for k, v in flatten(config).items() if not f"{k}.".startswith(ignored)}

@@ -191,7 +191,7 @@ def _task_options(saved: Any, options: Mapping[str, Any], *, limit: int) -> dict
 
 
 def _pooling(named: Named, source: str, revision: str | None) -> dict[str, Any]:
-    """How sentence-transformers' files beside a model pool its states; without them features are plain."""
+    """Pooling by the files of sentence-transformers beside a model; without them features are plain."""
     from transformers.utils.hub import cached_file
 
     quiet = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}

@@ -1,4 +1,4 @@
-"""What to predict or evaluate with: a run, or a model by the name of a folder, a package or a hub."""
+"""Models to predict or evaluate with: a run, or the name of a folder, a package or a hub."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ def _study_name(composed: Composed) -> str:
 
 
 def _study_options(composed: Composed) -> list[str]:
-    """What a study has to know of our runs, where the user does not say otherwise."""
+    """Options of a study of our runs, where the user does not say otherwise."""
     options = {
         "study_name": quoted(_study_name(composed)),
         "preload": f"[{','.join(PRELOADED)}]",

@@ -117,7 +117,7 @@ def _in_a_line(error: BaseException) -> str:
 
 
 def _inputs(predictions: Any, names: Sequence[str], features: Any) -> dict[str, Any]:
-    """What is predicted and the references by name, in the form that modules for this kind of task take.
+    """Predictions and references by name, in the form that modules for this kind of task take.
 
     One that takes floats is fed the probabilities of classes, of two classes those of class 1.
     """

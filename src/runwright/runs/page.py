@@ -110,7 +110,7 @@ def _read_job(sweep: Path, outcome: dict[str, Any]) -> Job:
 
 
 def objectives_of(sweep: Path, outcome: dict[str, Any]) -> dict[str, Any]:
-    """What a study judges a trial by: all its metrics, and as `value` the one that the best step went by."""
+    """All metrics of a trial, and as `value` the one that the best step went by, for its study."""
     job = _read_job(sweep, outcome)
     return {"metrics": dict(job.metrics), "value": job.metrics.get(job.metric)}
 

@@ -54,7 +54,7 @@ class Axis:
         return [has.low + has.step * index for index in range(round((has.high - has.low) / has.step) + 1)]
 
     def overrides(self, value: Any) -> list[str]:
-        """What a command line would say: `key=value` for each key."""
+        """Overrides as on a command line: `key=value` for each key."""
         if len(self.keys) == 1:
             return [f"{self.keys[0]}={value}"]
         parsed: Any = OverridesParser.create().parse_override(f"values={value}").value()

@@ -166,7 +166,7 @@ class SentenceEmbedding(Task):
         return batch
 
     def states(self, model: Any, batch: Batch) -> Tensor:
-        """What is pooled, [B * K, L, D]."""
+        """Token states before they are pooled, [B * K, L, D]."""
         return at_least_float32(model(**model_inputs(batch)).last_hidden_state)
 
     def forward(self, model: Any, batch: Batch) -> Tensor:

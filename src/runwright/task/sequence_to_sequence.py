@@ -80,7 +80,7 @@ class SequenceToSequence(GeneratingTask):
         super().fit(splits)
 
     def state_dict(self) -> dict[str, Any]:
-        """What was learned, and which tokens targets have: cached examples depend on it."""
+        """Learned attributes and the tokens of targets, on which cached examples depend."""
         other = self.targets is not self.tokenizer
         return super().state_dict() | ({"targets": tokenizer_fingerprint(self.targets)} if other else {})
 
