@@ -15,6 +15,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -208,7 +209,8 @@ class PostgreSQL:
             return
         whole = psutil.Process(self._process.pid)
         for process in [whole, *whole.children(recursive=True)]:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # without their server they end by themselves
+                process.kill()
         self._process.wait()
 
     def address(self, database: str, *, password: str | None = None) -> str:
