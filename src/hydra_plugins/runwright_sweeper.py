@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from runwright.errors import ConfigError
 from runwright.store import flatten, write_json
-from runwright.sweep.options import SweeperConf
+from runwright.sweep.options import STUDY_FILE, SweeperConf
 from runwright.sweep.space import Space, read_space
 
 
@@ -62,7 +62,7 @@ class RunwrightSweeper(Sweeper):
         budget = min(options.n_trials or len(grid), len(grid)) if grid else options.n_trials or 20
         for params in [*map(space.parameters, options.first), *grid]:  # each once for the life of the study
             self.study.enqueue_trial(params, skip_if_exists=True)
-        write_json(folder / "sweep.json", {"name": options.study_name, "n_trials": budget})
+        write_json(folder / STUDY_FILE, {"name": options.study_name, "n_trials": budget})
         Driver(self, space=space, folder=folder, budget=budget).run()
         best = studies.best_trials(self.study)
         return {"best": [trial.number for trial in best], "values": [trial.values for trial in best]}

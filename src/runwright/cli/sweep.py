@@ -27,8 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from runwright.errors import ConfigError, listed
-    from runwright.runs.page import STUDY_FILE, find, print_table, read_jobs
+    from runwright.runs.page import find, print_table, read_jobs
     from runwright.store import read_json
+    from runwright.sweep.options import STOP_FILE, STUDY_FILE
 
     names = listed(sorted(sweep.name for sweep in Path(args.output_dir).expanduser().glob("sweeps/*/")))
     problem = f"{args.name}: given no sweep, expected one of: {names or '-'}"
@@ -42,7 +43,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.action == "stop":
         if not file.is_file():
             raise ConfigError(f"{folder}: given a multirun without a study, which Ctrl-C ends")
-        (folder / "stop").touch()  # its drivers look for it
+        (folder / STOP_FILE).touch()  # its drivers look for it
         print(f"{folder}: no further trial begins; the same command as before goes on")
         return 0
     jobs = read_jobs(folder)

@@ -26,9 +26,9 @@ from runwright.config.folders import ConfFolders
 from runwright.config.loading import HYDRA, Loaded, Loader, hydra_leaves, is_hydra, load, register_plugins
 from runwright.config.options import TARGET, leaves_of
 from runwright.errors import Mistake, did_you_mean, listed, raise_if_any, shown
+from runwright.sweep.options import TARGET as OURS
 
 PLUGINS = ("launcher", "sweeper")
-OURS = "hydra_plugins.runwright_sweeper.RunwrightSweeper"
 NAME = "hydra.job.name"
 SWEEP_FOLDER = "hydra.sweep.dir"
 TYPED = (NAME, "hydra.mode", SWEEP_FOLDER, *(f"hydra/{kind}" for kind in PLUGINS))

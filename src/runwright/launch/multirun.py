@@ -43,6 +43,8 @@ from runwright.launch.start import start
 from runwright.runs.folder import CONFIG_FILE, claim_folder, create, read_run
 from runwright.runs.page import OUTCOME_FILE, objectives_of, print_table, read_jobs, write_report
 from runwright.store import digest, write_json
+from runwright.sweep.options import RUN
+from runwright.sweep.options import TARGET as STUDY_SWEEPER
 from runwright.sweep.space import read_space
 from runwright.sweep.trial import RESUME_VARIABLE, VARIABLE, note, trial_text
 from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, Interrupted, catch_signals
@@ -50,7 +52,6 @@ from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, Interrupted, c
 MAX_CHECKED = 64  # compositions before a sweep starts: 64 take about three seconds, with a launcher seven
 EXIT_FAILED_JOB = 1
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
-OPTUNA_SWEEPER = "hydra_plugins.runwright_sweeper.RunwrightSweeper"
 # What a trial is made of, imported once by the server that trials are forked from.
 PRELOADED = ("runwright.runs.execute", "runwright.launch.start", "runwright.tracker.mlflow.tracker")
 NOT_COMPARED = ("output_dir", "tracker", "launch", "resume", "references", "trainer.log_every_steps")
@@ -67,7 +68,7 @@ def run_many(overrides: list[str], *, allow_shadow: bool) -> int:
     """Hand the command line to Hydra, which calls `run_job` for each job; returns the exit code."""
     folders = find_conf_folders()
     composed = _check_all(overrides, folders, allow_shadow=allow_shadow)
-    output, is_study = Path(composed.config["output_dir"]), _sweeper_of(composed) == OPTUNA_SWEEPER
+    output, is_study = Path(composed.config["output_dir"]), _sweeper_of(composed) == STUDY_SWEEPER
     # Hydra writes its configuration down: it gets references in the place of secrets.
     arguments = conceal_overrides([*(_study_options(composed) if is_study else ()), *overrides])
     folder = next((t.partition("=")[2] for t in overrides[::-1] if t.startswith(f"{SWEEP_FOLDER}=")), None)
@@ -126,7 +127,7 @@ def run_job(config: DictConfig) -> dict[str, Any]:
             folder = create(plain, overrides=overrides, command=command, **options)
         outcome["folder"] = str(folder)
         print(f"job {hydra.job.num}: {' '.join(overrides)} -> {folder}", flush=True)
-        note("run", str(folder))
+        note(RUN, str(folder))
         code = _train(
             folder, resumes=folder == earlier, output=None if is_alone else job_folder / "output.txt"
         )

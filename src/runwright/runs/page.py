@@ -18,10 +18,11 @@ from runwright.report.summary import REPORT_NAME, shown_path
 from runwright.report.terminal import duration, mean_text, print_facts, result_console, table_of
 from runwright.runs.folder import CONFIG_FILE, RUN_FILE, read_config, resolve_run
 from runwright.store import local_path, read_json
+from runwright.sweep.options import STUDY_FILE
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
 
-OUTCOME_FILE, STUDY_FILE = "outcome.json", "sweep.json"
+OUTCOME_FILE = "outcome.json"
 MAX_METRICS = 4
 SWEEPS = "sweeps"
 LATEST_SWEEP = "latest:sweeps"

@@ -28,13 +28,13 @@ from omegaconf import DictConfig, open_dict
 from optuna.trial import TrialState
 
 from runwright.sweep import study as studies
+from runwright.sweep.options import RUN, STOP_FILE
 from runwright.sweep.processes import Pool, call
 from runwright.sweep.space import Space
 from runwright.sweep.study import ENDED
 from runwright.sweep.trial import RESUME_VARIABLE, SLOTS_VARIABLE, STUDY_VARIABLE, VARIABLE
 
 POLL_SECONDS, BEAT_SECONDS = 0.5, 60.0
-STOP_FILE = "stop"  # in the sweep's folder: no further trial begins
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -127,7 +127,7 @@ class Driver:
                 print(f"trial {trial.number} is trial {same.number} again, and takes its values", flush=True)
                 continue
             variables = {VARIABLE: json.dumps({**asdict(self.options), "number": trial.number})}
-            if earlier := trial.user_attrs.get(studies.RUN):
+            if earlier := trial.user_attrs.get(RUN):
                 variables[RESUME_VARIABLE] = earlier
             return trial.number, overrides, variables
         return None

@@ -25,7 +25,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from runwright.errors import ConfigError
-from runwright.sweep.options import SweeperConf
+from runwright.sweep.options import RUN, SweeperConf
 from runwright.sweep.space import Space
 
 SAMPLERS = {
@@ -51,7 +51,7 @@ PRUNERS = {
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 # Facts about a trial.
 DRIVER, ALIVE, OVERRIDES, LOST, REFUSED = "driver", "alive", "overrides", "lost", "refused"
-REASON, RUN = "reason", "run"
+REASON = "reason"
 PRUNED = "TrialPruned"  # how the reason of a trial begins that was given up
 SILENT_SECONDS = 600.0  # of a driver on another machine, after which its trials are taken up again
 JOURNAL, JOURNAL_BEGIN = "study.journal", b'{"op_code"'
@@ -81,7 +81,10 @@ def open_storage(storage: str) -> Any:
     file = Path(storage)
     file.parent.mkdir(parents=True, exist_ok=True)
     # Repaired as a journal, a file of another kind would lose its end.
-    begin = file.read_bytes()[: len(JOURNAL_BEGIN)] if file.is_file() else b""
+    begin = b""
+    if file.is_file():
+        with file.open("rb") as stream:
+            begin = stream.read(len(JOURNAL_BEGIN))
     if begin != JOURNAL_BEGIN[: len(begin)] or file.exists() > file.is_file():
         raise ConfigError(f"storage: {storage} is no journal of Optuna's; a database is sqlite:///FILE")
     lock: Any = RepairingLock(f"{file}.lock")
