@@ -243,3 +243,17 @@ def test_a_driver_that_is_killed_ten_times_runs_its_budget_each_trial_once(
     assert len(states) == 20
     assert {state for state, _ in states} <= {"COMPLETE", "FAIL"}
     assert len({str(params) for _, params in states}) == 20
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_driver_and_is_no_failure_of_a_trial(
+    app: Command, tmp_path: Path, number: signal.Signals
+) -> None:
+    driver = subprocess.Popen(app("x=interval(0,9)", "wait=30", "hydra.sweeper.n_trials=9"), cwd=tmp_path)
+    until = time.monotonic() + 60
+    while not (tmp_path / "begun.txt").exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    driver.send_signal(number)
+    assert driver.wait(timeout=60) == 0
+    assert [state for state, _ in trials_of(tmp_path)] == ["RUNNING"]  # for the next driver

@@ -36,7 +36,7 @@ from runwright.sweep.trial import RESUME_VARIABLE, SLOTS_VARIABLE, STUDY_VARIABL
 
 POLL_SECONDS, BEAT_SECONDS = 0.5, 60.0
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 class Driver:
