@@ -26,7 +26,7 @@ BASH = shutil.which("bash")
         ("runwright --v", ["--version"]),
         ("runwright train --mul", ["--multirun"]),
         ("runwright train --cfg ", ["job"]),
-        ("runwright config ", ["diff", "show"]),
+        ("runwright config ", ["show"]),
         ("runwright completion ", ["bash", "fish", "zsh"]),
         ("runwright train optimi", ["optimizer.", "optimizer="]),
         ("runwright train optimizer=", ["optimizer=adafactor", "optimizer=adamw", "optimizer=sgd"]),

@@ -158,33 +158,6 @@ def test_show_answers_an_unknown_package(capsys: pytest.CaptureFixture[str]) -> 
     assert "did you mean 'max_epochs'?" in capsys.readouterr().err
 
 
-def test_diff_shows_what_changed_came_and_went(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["config", "diff", "optimizer=adamw", "optimizer=sgd optimizer.lr=0.5 seed=3"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert "~ optimizer.lr: 5e-05 -> 0.5" in lines
-    assert "+ optimizer.momentum: 0.9" in lines
-    assert "- optimizer.beta1: 0.9" in lines
-    assert "~ seed: 0 -> 3" in lines
-
-
-def test_diff_reads_files_and_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from runwright.config.compose import compose
-    from runwright.runs.folder import create
-
-    os.chdir(tmp_path)
-    one, other = (create(compose([f"seed={seed}"]).config, overrides=[], command=[]) for seed in (1, 2))
-    for left, right in ((str(one), str(other)), (str(one / "config.yaml"), "latest"), ("seed=1", other.name)):
-        assert main(["config", "diff", left, right]) == 0
-        assert "~ seed: 1 -> 2" in capsys.readouterr().out.splitlines()
-    assert main(["config", "diff", "latest", "seed=2"]) == 0
-    assert capsys.readouterr().out == "no difference\n"
-
-
-def test_diff_wants_two_sides(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["config", "diff", "seed=1"]) == 2
-    assert "given 1 arguments, expected two" in capsys.readouterr().err
-
-
 def test_validate_says_what_was_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "optimizer=sgd"]) == 0
     assert "optimizer=sgd" in capsys.readouterr().out

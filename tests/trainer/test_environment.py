@@ -131,20 +131,24 @@ def check_settings(changes: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("settings", "variables", "expected"),
     [
-        ({}, {"ACCELERATE_USE_DEEPSPEED": "true"}, "launch.strategy=fsdp shards"),
+        ({}, {"ACCELERATE_USE_DEEPSPEED": "true"}, "replicated', .* set ACCELERATE_USE_DEEPSPEED=true"),
+        ({"strategy": "fsdp"}, {"ACCELERATE_USE_DEEPSPEED": "true"}, "set ACCELERATE_USE_DEEPSPEED=true"),
+        ({}, {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, "set ACCELERATE_USE_FSDP=true, expected"),
         (
             {"strategy": "fsdp"},
-            {"ACCELERATE_USE_DEEPSPEED": "true"},
-            "DeepSpeed accumulates, clips and steps",
+            {"ACCELERATE_USE_FSDP": "1", "FSDP_VERSION": "1"},
+            "FSDP_VERSION=1.*version 2",
         ),
-        ({}, {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, "without --use_fsdp"),
-        ({"strategy": "fsdp"}, {"ACCELERATE_USE_FSDP": "1", "FSDP_VERSION": "1"}, "--fsdp_version 2"),
-        ({}, {"ACCELERATE_MIXED_PRECISION": "fp16"}, "given 'bf16', .* set ACCELERATE_MIXED_PRECISION=fp16"),
-        ({"precision": "fp32"}, {"ACCELERATE_MIXED_PRECISION": "bf16"}, "--mixed_precision no"),
-        ({}, {"ACCELERATE_USE_CPU": "True"}, "trainer.device: given 'cuda'"),
-        ({}, {"ACCELERATE_TORCH_DEVICE": "meta"}, "it would override trainer.device"),
-        ({}, {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}, "trainer.microbatch_size cuts a batch"),
-        ({}, {"ACCELERATE_DYNAMO_BACKEND": "INDUCTOR"}, "compiled models are not supported"),
+        ({}, {"ACCELERATE_MIXED_PRECISION": "fp16"}, "PRECISION=fp16.*trainer.precision=bf16"),
+        (
+            {"precision": "fp32"},
+            {"ACCELERATE_MIXED_PRECISION": "bf16"},
+            "PRECISION=bf16.*trainer.precision=fp32",
+        ),
+        ({}, {"ACCELERATE_USE_CPU": "True"}, "ACCELERATE_USE_CPU=True.*trainer.device=cuda"),
+        ({}, {"ACCELERATE_TORCH_DEVICE": "meta"}, "set ACCELERATE_TORCH_DEVICE=meta"),
+        ({}, {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}, "STEPS=4.*trainer.microbatch_size"),
+        ({}, {"ACCELERATE_DYNAMO_BACKEND": "INDUCTOR"}, "set ACCELERATE_DYNAMO_BACKEND=INDUCTOR"),
     ],
 )
 def test_a_setting_of_accelerate_launch_that_contradicts_the_configuration_is_an_error(

@@ -1,53 +1,27 @@
-"""`runwright config`: a composed configuration, or the difference between two."""
+"""`runwright config show`: a composed configuration."""
 
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
 from runwright.errors import ConfigError, did_you_mean, listed, raise_if_any, shown
 
-USAGE = "runwright config {show,diff} [options] [key=value | A B]"
+USAGE = "runwright config show [options] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright config show experiment=vader
-  runwright config show --resolve --package trainer experiment=vader
-  runwright config diff "experiment=vader" "experiment=vader_classes"
-  runwright config diff "" "optimizer=sgd"               against the defaults
-  runwright config diff latest:vader outputs/vader/2026-01-31_12-00-00-1a2b3c
-  runwright config diff one/config.yaml other/config.yaml
-
-Lines of diff: '~' changed, '+' only in the second, '-' only in the first."""
+  runwright config show --resolve --package trainer experiment=vader"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("show", "diff"), help="what to do")
-    parser.add_argument("--resolve", action="store_true", help="show: interpolations as values")
-    parser.add_argument("--package", "-p", metavar="KEY", help="show: only this part of it")
+    parser.add_argument("action", choices=("show",), help="what to do")
+    parser.add_argument("--resolve", action="store_true", help="interpolations as values")
+    parser.add_argument("--package", "-p", metavar="KEY", help="only this part of it")
 
 
 def execute(args: argparse.Namespace) -> int:
-    if args.action == "show":
-        return show(args, highlight=True)
-    if (count := len(args.overrides)) != 2:
-        raise ConfigError(
-            f"runwright config diff: given {count} arguments, expected two: each a quoted set of "
-            'overrides ("seed=1 optimizer=sgd"), a config file or a run'
-        )
-    from runwright.config.options import leaves_of
-    from runwright.config.redaction import redact
-
-    one, other = (leaves_of(redact(_side(text, args.allow_shadow))) for text in args.overrides)
-    lines = [f"- {key}: {shown(value)}" for key, value in one.items() if key not in other]
-    for key, value in other.items():
-        if key not in one:
-            lines.append(f"+ {key}: {shown(value)}")
-        elif type(one[key]) is not type(value) or one[key] != value:
-            lines.append(f"~ {key}: {shown(one[key])} -> {shown(value)}")
-    print("\n".join(sorted(lines, key=lambda line: line[2:])) or "no difference")
-    return 0
+    return show(args, highlight=True)
 
 
 def show(args: argparse.Namespace, *, highlight: bool = False) -> int:
@@ -81,20 +55,3 @@ def show(args: argparse.Namespace, *, highlight: bool = False) -> int:
     else:
         print(text)
     return 0
-
-
-def _side(text: str, allow_shadow: bool) -> dict[str, Any]:  # noqa: FBT001 - of one use
-    """A configuration from a file, a run, or overrides in one quoted argument."""
-    from runwright.config.compose import compose
-    from runwright.runs.folder import CONFIG_FILE, read_config, resolve_run
-
-    path = Path(text).expanduser()
-    for file in (path, path / CONFIG_FILE) if text.strip() else ():
-        if file.is_file():
-            return read_config(file)
-    words = shlex.split(text)
-    if all("=" in word or word.startswith("~") for word in words):
-        composed = compose(words, allow_shadow=allow_shadow)
-        raise_if_any(composed.mistakes)
-        return composed.config
-    return read_config(resolve_run(text) / CONFIG_FILE)

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from runwright.config.options import WHY_NOT_DEEPSPEED, LaunchOptions
+from runwright.config.options import LaunchOptions
 from runwright.config.redaction import conceal, reveal
 from runwright.config.schema import check
 from runwright.errors import ConfigError, TrackingError, raise_if_any
@@ -137,21 +137,14 @@ def _choose_folder(
     return create(config, overrides=composed.overrides, command=sys.argv, unresolved=unresolved), None
 
 
-# Settings of `accelerate launch` that have no counterpart here, and what to do instead.
-REFUSED = {
-    "ACCELERATE_USE_DEEPSPEED": WHY_NOT_DEEPSPEED,
-    "ACCELERATE_USE_MEGATRON_LM": "launch.strategy=fsdp shards weights, gradients and optimizer state",
-    "ACCELERATE_USE_PARALLELISM_CONFIG": "launch.strategy says how the model is spread",
-    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "trainer.microbatch_size cuts a batch",
-    "ACCELERATE_DYNAMO_BACKEND": "compiled models are not supported",
-    "ACCELERATE_TORCH_DEVICE": "it would override trainer.device",
-    "FSDP_ACTIVATION_CHECKPOINTING": "trainer.gradient_checkpointing=true",
-    "FSDP_ACTIVATION_CHECKPOINTING_OFFLOAD": "trainer.gradient_checkpointing=true",
-    "FSDP_IGNORED_MODULES": "embeddings and head stay whole by themselves",
-    "FSDP_OFFLOAD_PARAMS": "weights stay on the device",
-}
-CPU, FSDP = (f"{setting} or a launch without" for setting in ("trainer.device=cpu", "launch.strategy=fsdp"))
-OFF, ON = {"", "0", "no", "false", "off"}, {"1", "yes", "true", "on"}
+# Settings of `accelerate launch` that are not read, since an option here says it, or none does.
+NOT_READ = (
+    *(f"ACCELERATE_USE_{name}" for name in ("DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")),
+    *("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_TORCH_DEVICE"),
+    *("FSDP_ACTIVATION_CHECKPOINTING", "FSDP_ACTIVATION_CHECKPOINTING_OFFLOAD", "FSDP_IGNORED_MODULES"),
+    "FSDP_OFFLOAD_PARAMS",
+)
+OFF, ON = ("", "0", "no", "false", "off"), ("1", "yes", "true", "on")
 
 
 def check_launch(config: Mapping[str, Any]) -> None:
@@ -160,24 +153,21 @@ def check_launch(config: Mapping[str, Any]) -> None:
     What `accelerate launch` sets without being told (precision `no`, no sharding) contradicts nothing.
     """
     check_num_processes(config["launch"]["num_processes"])
-    precision, strategy = config["trainer"]["precision"], config["launch"]["strategy"]
-    device = config["trainer"]["device"]
-    fsdp, cpu = strategy == "fsdp", device in ("auto", "cpu")
-    flag = f"--mixed_precision {'no' if precision == 'fp32' else precision}"
-    settings = [
-        ("launch.strategy", strategy, name, {*OFF, "1"}, f"a launch without it; {advice}")
-        for name, advice in REFUSED.items()
-    ] + [
-        ("trainer.precision", precision, "ACCELERATE_MIXED_PRECISION", {*OFF, precision}, flag),
-        ("trainer.precision", precision, "MIXED_PRECISION", {*OFF, precision}, flag),  # by notebook_launcher
-        ("trainer.device", device, "ACCELERATE_USE_CPU", OFF | ON if cpu else OFF, f"{CPU} --cpu"),
-        ("launch.strategy", strategy, "ACCELERATE_USE_FSDP", OFF | ON if fsdp else OFF, f"{FSDP} --use_fsdp"),
-        ("launch.strategy", strategy, "FSDP_VERSION", {"", "2"}, "--fsdp_version 2, or no FSDP options"),
-        ("launch.strategy", strategy, "FSDP_RESHARD_AFTER_FORWARD", {"", "true", "full_shard"}, "true"),
-    ]
-    for key, value, name, agreeing, expected in settings:
-        if os.environ.get(name, "").lower() not in agreeing:
-            raise ConfigError(
-                f"{key}: given {value!r}, but `accelerate launch` set {name}={os.environ[name]}, expected "
-                f"{expected}"
-            )
+    strategy, trainer = config["launch"]["strategy"], config["trainer"]
+    precision, device = trainer["precision"], trainer["device"]
+    agreeing = {
+        **dict.fromkeys(NOT_READ, (*OFF, "1")),
+        **dict.fromkeys(("ACCELERATE_MIXED_PRECISION", "MIXED_PRECISION"), (*OFF, precision)),
+        "ACCELERATE_USE_CPU": (*OFF, *ON) if device in ("auto", "cpu") else OFF,
+        "ACCELERATE_USE_FSDP": (*OFF, *ON) if strategy == "fsdp" else OFF,
+        "FSDP_VERSION": ("", "2"),
+        "FSDP_RESHARD_AFTER_FORWARD": ("", "true", "full_shard"),
+    }
+    values = {name: os.environ.get(name, "") for name in agreeing}
+    if wrong := [f"{name}={value}" for name, value in values.items() if value.lower() not in agreeing[name]]:
+        raise ConfigError(
+            f"launch.strategy: given {strategy!r}, but `accelerate launch` set {', '.join(wrong)}, expected "
+            f"a launch without it: trainer.precision={precision}, trainer.device={device}, "
+            "trainer.microbatch_size, trainer.gradient_checkpointing and launch.strategy=fsdp (version 2, "
+            "resharded) say it here"
+        )
