@@ -30,8 +30,8 @@ from runwright.metric.bootstrap import make_metric
 from runwright.metric.evaluate_adapter import check_modules, module_notes
 from runwright.metric.texts import signature_notes
 from runwright.report.progress import Progress
+from runwright.tokenizer.algorithms import BATCH, Corpus, corpus_of_files, corpus_of_rows
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
-from runwright.tokenizer.texts import BATCH, Corpus, corpus_of_files, corpus_of_rows
 from runwright.tokenizer.trained import TOKENIZER_FOLDER, is_trained, stand_in, trained_tokenizer
 from runwright.trainer.batches import Batches, Cut, derive_seed
 from runwright.trainer.options import TrainerOptions

@@ -15,8 +15,7 @@ from runwright.generation.strategies import Beam, Greedy
 from runwright.predictions import Ragged, pack, unpack
 from runwright.task.generating import END, GeneratedTexts, Texts
 from runwright.task.sequence_to_sequence import SequenceToSequence
-from runwright.tokenizer.algorithms import Words
-from runwright.tokenizer.texts import Corpus
+from runwright.tokenizer.algorithms import Corpus, Words
 from runwright.tokenizer.trained import train
 from runwright.trainer.evaluate import predict
 from runwright.trainer.ranks import Ranks

@@ -21,9 +21,8 @@ from runwright.model.parameters import max_positions
 from runwright.model.pretrained import load
 from runwright.model.scratch import build
 from runwright.task.sequence_to_sequence import SequenceToSequence, shifted_right
-from runwright.tokenizer.algorithms import Words
+from runwright.tokenizer.algorithms import Corpus, Words
 from runwright.tokenizer.pretrained import open_saved
-from runwright.tokenizer.texts import Corpus
 from runwright.tokenizer.trained import train
 from runwright.trainer.batches import Cut, cut_batch
 

@@ -64,7 +64,7 @@ def train_one(corpus_file: Path) -> Callable[..., Any]:
     import yaml
 
     from runwright.config.targets import instantiate
-    from runwright.tokenizer.texts import corpus_of_files
+    from runwright.tokenizer.algorithms import corpus_of_files
 
     folder = Path(__file__).resolve().parents[2] / "conf" / "tokenizer" / "train"
 

@@ -31,7 +31,7 @@ PROBE = """
 import json, sys, yaml, hashlib
 from pathlib import Path
 from runwright.config.targets import instantiate
-from runwright.tokenizer.texts import corpus_of_files
+from runwright.tokenizer.algorithms import corpus_of_files
 for file in sys.argv[2:]:
     node = yaml.safe_load(Path(file).read_text()) | {"files": [sys.argv[1]]}
     if file.endswith("like.yaml"):

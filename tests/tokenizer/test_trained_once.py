@@ -21,14 +21,14 @@ from runwright.errors import CheckpointError, DataError
 from runwright.runs.execute import execute
 from runwright.runs.folder import read_run
 from runwright.tokenizer import trained as trained_module
+from runwright.tokenizer.algorithms import BATCH, corpus_of_files, corpus_of_rows
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
-from runwright.tokenizer.texts import BATCH, corpus_of_files, corpus_of_rows
 
 GOOD, BAD = ["好", "喜欢", "great", "精彩"], ["差", "讨厌", "awful", "无聊"]
 TWO_PROCESSES = """
 import json, logging, sys, yaml
 logging.basicConfig(level=logging.INFO, format="%(message)s")
-from runwright.tokenizer.texts import corpus_of_files
+from runwright.tokenizer.algorithms import corpus_of_files
 from runwright.tokenizer.trained import trained_tokenizer
 node = json.loads(sys.argv[1])
 print(len(trained_tokenizer(node, lambda: corpus_of_files(node["files"]), run_folder=None)))

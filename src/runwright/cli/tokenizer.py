@@ -59,7 +59,7 @@ def execute(args: argparse.Namespace) -> int:
         print_json(report) if args.json else tokenizing.show(report)
         return 0
     require_at_least(args, texts=1)
-    from runwright.tokenizer.texts import corpus_of_files
+    from runwright.tokenizer.algorithms import corpus_of_files
 
     if args.file:
         texts = corpus_of_files(args.file).texts()

@@ -1,7 +1,7 @@
-"""Vocabulary training: byte-pair merges, word pieces, unigrams, words; the same texts, the same vocabulary.
+"""Vocabulary training: the texts, and byte-pair merges, word pieces, unigrams, words learned from them.
 
 An algorithm has `train(pipeline, corpus, *, tokens, unk)`, a model whose first tokens are `tokens`;
-normalizer and pre-tokenizer are those of the pipeline.
+normalizer and pre-tokenizer are those of the pipeline. The same texts give the same vocabulary:
 
 The trainers of `tokenizers` 0.23 number affixed characters (`##a`), cut alphabets and add probabilities in
 the order of a hash map that is seeded anew in each process: WordPiece, Unigram and limited alphabets came out
@@ -11,22 +11,100 @@ and scores are rounded after.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 from runwright.errors import ConfigError, DataError
-from runwright.tokenizer.pipeline import ANY_CHARACTER
-from runwright.tokenizer.texts import Corpus
+from runwright.store import file_sha256
 from runwright.types import OpenFraction, PositiveInt
 
+ANY_CHARACTER = r"[\s\S]"  # a dot is none at the end of a line
 NO_LIMIT = 2**31
 PENALTY_STEP = 1e-4  # by which UnigramTrainer sets characters without a score of their own apart
 SCORE_DIGITS = 4  # of a unigram's log probability; the order of its sums changes the eleventh
+
+
+BATCH = 1000  # texts in memory at a time
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Corpus:
+    """Texts that can be read as often as one likes, some at a time."""
+
+    batches: Callable[[], Iterator[list[str]]]
+    state: dict[str, Any]  # tells one corpus from another, for JSON
+    name: str  # for people
+
+    def texts(self) -> Iterator[str]:
+        return chain.from_iterable(self.batches())
+
+
+def corpus_of_rows(
+    tables: Callable[[], Iterable[Any]], columns: Sequence[str], *, fingerprint: str
+) -> Corpus:
+    """The texts in columns of Datasets, which come one after the other; `fingerprint` identifies the rows."""
+
+    def batches() -> Iterator[list[str]]:
+        for rows in tables():
+            for batch in rows.select_columns(list(columns)).with_format(None).iter(batch_size=BATCH):
+                if texts := [text for name in columns for value in batch[name] for text in _texts_in(value)]:
+                    yield texts
+
+    state, name = {"rows": fingerprint, "columns": list(columns)}, f"{' and '.join(columns)} of train"
+    return Corpus(batches=batches, state=state, name=name)
+
+
+def corpus_of_files(files: Sequence[str]) -> Corpus:
+    """The lines of UTF-8 text files, given as paths, folders or patterns; empty lines are no texts."""
+    paths = [path for pattern in files for path in _matching(pattern)]
+
+    def batches() -> Iterator[list[str]]:
+        lines = chain.from_iterable(map(_lines, paths))
+        while batch := list(islice(lines, BATCH)):
+            yield batch
+
+    return Corpus(
+        batches=batches,
+        state={"files": {path.name: file_sha256(path) for path in paths}},
+        name=", ".join(path.name for path in paths[:3]) + (" …" if len(paths) > 3 else ""),
+    )
+
+
+def _matching(pattern: str) -> list[Path]:
+    path = Path(pattern).expanduser()
+    paths = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 - a pattern may be absolute
+    if not (files := sorted(file for file in paths if file.is_file())):
+        raise ConfigError(f"tokenizer.files: given {pattern!r}, which is no file, folder or pattern of files")
+    return files
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            yield from filter(None, (line.rstrip("\n") for line in file))
+    except UnicodeDecodeError as error:
+        problem = f"not UTF-8: {error.reason} at byte {error.start} of a piece"
+        raise DataError(problem, file=str(path)) from error
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """The text itself, or the texts of a list: words of a sentence, answers, messages."""
+    if isinstance(value, list | tuple | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts_in(inner)
+    elif value not in (None, ""):
+        yield str(value)
+
+
+# --- algorithms -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -52,9 +52,10 @@ def measure(
 
     `on_text` gets each text and its `tokenizers.Encoding`.
     """
-    backend, counts = _plain(tokenizer), Statistics(vocab_size=len(tokenizer))
-    used: set[int] = set()
-    waiting = iter(texts)
+    backend, counts = tokenizer.backend_tokenizer, Statistics(vocab_size=len(tokenizer))
+    backend.no_truncation()  # with which it may have been saved
+    backend.no_padding()
+    used, waiting = set[int](), iter(texts)
     while batch := list(islice(waiting, BATCH)):
         encodings = backend.encode_batch(batch, add_special_tokens=False)
         counts.num_texts += len(batch)
@@ -129,11 +130,3 @@ def _steps(state: Any) -> list[str]:
         if state.get(name):
             return [step for inner in state[name] for step in _steps(inner)]
     return [state["type"]]
-
-
-def _plain(tokenizer: PreTrainedTokenizerFast) -> Any:
-    """The tokenizer without the cut and the padding that it may have been saved with."""
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    return backend

@@ -10,11 +10,21 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 from typing import Any, Literal
 
 import tokenizers
-from tokenizers import AddedToken, Tokenizer, models, processors
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 from transformers import PreTrainedTokenizerFast
 
 from runwright import store
@@ -24,21 +34,69 @@ from runwright.config.sources import resolve_source
 from runwright.config.targets import check_target, code_of, instantiate, locate
 from runwright.errors import ConfigError, DataError
 from runwright.store import file_sha256, folder_whole, why_missed
-from runwright.tokenizer import pipeline
-from runwright.tokenizer.algorithms import Bpe, Unigram, WordPiece, Words
-from runwright.tokenizer.pipeline import DecoderName, NormalizerName, PreTokenizerStep
+from runwright.tokenizer.algorithms import ANY_CHARACTER, Bpe, Corpus, Unigram, WordPiece, Words
 from runwright.tokenizer.pretrained import load_pretrained, open_saved
-from runwright.tokenizer.texts import Corpus
 from runwright.types import PositiveInt
 
 log = logging.getLogger(__name__)
 
 MAX_CACHE_BYTES = 2**30
 SAME_TEXTS = ("texts.rows", "texts.files")  # parts of a key: those that differ in these are not compared
+# Settings that transformers has beside the library's tokenizer.
+KEPT_SETTINGS = (
+    *("padding_side", "truncation_side", "model_max_length", "model_input_names"),
+    "clean_up_tokenization_spaces",
+)
 TOKENIZER_FOLDER = "tokenizer"  # of a run
 TOKENIZER_FILE = "tokenizer.json"
 
+NormalizerName = Literal[
+    "nfc", "nfd", "nfkc", "nfkd", "lowercase", "strip_accents", "clean_text", "collapse_whitespace", "strip"
+]
+PreTokenizerName = Literal[
+    "whitespace",
+    "words",
+    "bert",
+    "punctuation",
+    "digits",
+    "single_digits",
+    "chinese",
+    "scripts",
+    "characters",
+    "metaspace",
+    "byte_level",
+]
+PreTokenizerStep = PreTokenizerName | dict[str, str]  # {char_delimiter: "_"}: cut at it, and drop it
+DecoderName = Literal["wordpiece", "bpe", "metaspace", "byte_level", "fuse"]
 FamilyName = Literal["bert", "roberta", "t5", "gpt2", "llama", "plain"]
+
+
+NORMALIZERS: dict[str, Any] = {
+    "nfc": normalizers.NFC(),
+    "nfd": normalizers.NFD(),
+    "nfkc": normalizers.NFKC(),
+    "nfkd": normalizers.NFKD(),
+    "lowercase": normalizers.Lowercase(),
+    "strip_accents": normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents(), normalizers.NFC()]),
+    "clean_text": normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=False, strip_accents=False, lowercase=False
+    ),
+    "collapse_whitespace": normalizers.Replace(Regex(r"\s+"), " "),
+    "strip": normalizers.Strip(),
+}
+PRE_TOKENIZERS: dict[str, Any] = {
+    "whitespace": pre_tokenizers.WhitespaceSplit(),
+    "words": pre_tokenizers.Whitespace(),
+    "bert": pre_tokenizers.BertPreTokenizer(),
+    "punctuation": pre_tokenizers.Punctuation("isolated"),
+    "digits": pre_tokenizers.Digits(individual_digits=False),
+    "single_digits": pre_tokenizers.Digits(individual_digits=True),
+    "chinese": pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated"),
+    "scripts": pre_tokenizers.UnicodeScripts(),
+    "characters": pre_tokenizers.Split(Regex(ANY_CHARACTER), "isolated"),
+    "metaspace": pre_tokenizers.Metaspace("▁", prepend_scheme="first", split=True),
+    "byte_level": pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,17 +208,35 @@ def train(
     special = FAMILIES[family]
     tokens = list(dict.fromkeys([*special.roles.values(), *extra_tokens]))
     inner = Tokenizer(models.WordLevel(unk_token=""))
-    inner.normalizer = pipeline.make_normalizer(normalizer, replace)
-    inner.pre_tokenizer = pipeline.make_pre_tokenizer(pre_tokenizer)
+    if steps := [*starmap(normalizers.Replace, replace.items()), *map(NORMALIZERS.__getitem__, normalizer)]:
+        inner.normalizer = normalizers.Sequence(steps)
+    cuts = [
+        PRE_TOKENIZERS[step]
+        if isinstance(step, str)
+        else pre_tokenizers.CharDelimiterSplit(step["char_delimiter"])
+        for step in pre_tokenizer
+    ]
+    if cuts:
+        inner.pre_tokenizer = cuts[0] if len(cuts) == 1 else pre_tokenizers.Sequence(cuts)
     inner.model = _learned(model, inner, corpus, tokens=tokens, unk=special.roles["unk"])
-    prefix, suffix = (getattr(model, name, None) for name in ("continuing_prefix", "end_of_word_suffix"))
-    inner.decoder = pipeline.make_decoder(decoder, prefix=prefix, suffix=suffix)
+    if decoder:  # without one, tokens are joined with spaces
+        inner.decoder = _make_decoder(decoder, model)
     templates = {"single": special.single, "pair": special.pair} if post_processor is None else post_processor
     if templates:
         inner.post_processor = _frame(templates, tokens)
     settings = special.settings | {"padding_side": padding_side, "clean_up_tokenization_spaces": False}
     extra = [token for token in tokens if token not in special.roles.values()]
     return PreTrainedTokenizerFast(tokenizer_object=inner, extra_special_tokens=extra, **settings)
+
+
+def _make_decoder(name: DecoderName, model: Any) -> Any:
+    if name == "wordpiece":
+        return decoders.WordPiece(getattr(model, "continuing_prefix", None) or "##", cleanup=False)
+    if name == "bpe":
+        return decoders.BPEDecoder(getattr(model, "end_of_word_suffix", None) or "</w>")
+    if name == "metaspace":
+        return decoders.Metaspace("▁", prepend_scheme="first", split=True)
+    return decoders.ByteLevel() if name == "byte_level" else decoders.Fuse()
 
 
 def like(
@@ -203,7 +279,10 @@ def like(
     state["added_tokens"] = [{**token, "id": ids[token["content"]]} for token in special]
     state["post_processor"] = _renumbered(state["post_processor"], ids)
     return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(state)), **_settings_of(old)
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
+        extra_special_tokens=[*map(str, old.extra_special_tokens or [])],
+        **{name: getattr(old, name) for name in KEPT_SETTINGS},
+        **{role: token for role, token in old.special_tokens_map.items() if isinstance(token, str)},
     )
 
 
@@ -218,20 +297,6 @@ def _learned(
             "(tokenizer.model.min_frequency), or the vocabulary has no room (tokenizer.model.vocab_size)"
         )
     return learned
-
-
-def _settings_of(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """Settings that transformers keeps beside the library's tokenizer."""
-    extra: Any = tokenizer.extra_special_tokens or []
-    return {
-        "extra_special_tokens": [*map(str, extra)],
-        "padding_side": tokenizer.padding_side,
-        "truncation_side": tokenizer.truncation_side,
-        "model_max_length": tokenizer.model_max_length,
-        "clean_up_tokenization_spaces": bool(tokenizer.clean_up_tokenization_spaces),
-        "model_input_names": list(tokenizer.model_input_names),
-        **{role: token for role, token in tokenizer.special_tokens_map.items() if isinstance(token, str)},
-    }
 
 
 def stand_in(options: Mapping[str, Any] | None = None) -> PreTrainedTokenizerFast:
