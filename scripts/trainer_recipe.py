@@ -46,8 +46,7 @@ from runwright.store import cache_root
 from runwright.trainer.environment import share_of_cores
 from runwright.trainer.evaluate import evaluate, predict
 from runwright.trainer.options import EvaluationSplits, TrainerOptions, choose_splits
-from runwright.trainer.processes import set_threads, start_ranks
-from runwright.trainer.ranks import Ranks
+from runwright.trainer.ranks import Ranks, set_threads, start_ranks
 
 KINDS = ("single_label", "multi_label", "regression", "tags", "answers", "hidden_tokens", "texts")
 IGNORED = -100

@@ -27,7 +27,7 @@ class Setting:
         """A fresh stepper, its scheduler, and the batches."""
         from runwright import build
         from runwright.model.padding_free import is_padding_free
-        from runwright.trainer.processes import start_ranks
+        from runwright.trainer.ranks import start_ranks
 
         trainer = self.config["trainer"]
         ranks = start_ranks(trainer["device"], precision=trainer["precision"])
@@ -73,7 +73,7 @@ def prepare(overrides: list[str], *, steps: int) -> Setting:
     from runwright.config.compose import compose_checked
     from runwright.store import cache_root
     from runwright.trainer.environment import share_of_cores
-    from runwright.trainer.processes import set_threads
+    from runwright.trainer.ranks import set_threads
 
     config = compose_checked(overrides).config
     set_threads(config["trainer"]["num_threads"] or share_of_cores(1))

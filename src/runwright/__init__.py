@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Any
 from runwright.version import __version__
 
 if TYPE_CHECKING:
-    from runwright.api import (
-        EvaluateResult,
-        PredictResult,
-        RunResult,
-        evaluate,
-        keep_rows,
-        pipeline,
-        predict,
-        run,
-    )
+    from runwright.api import evaluate, keep_rows, pipeline, predict, run
+    from runwright.types import EvaluateResult, PredictResult, RunResult
 
 __all__ = [
     "EvaluateResult",

@@ -12,17 +12,6 @@ from runwright.types import EvaluateResult, PredictResult, RunResult
 if TYPE_CHECKING:
     from runwright.inference.pipeline import Pipeline
 
-__all__ = [
-    "EvaluateResult",
-    "PredictResult",
-    "RunResult",
-    "evaluate",
-    "keep_rows",
-    "pipeline",
-    "predict",
-    "run",
-]
-
 
 def run(
     overrides: Sequence[str] = (),
@@ -44,8 +33,7 @@ def run(
     from runwright.launch.start import check_launch
     from runwright.runs.execute import execute, share_folder
     from runwright.runs.folder import create
-    from runwright.runs.lock import run_lock
-    from runwright.runs.states import noting_the_end
+    from runwright.runs.states import noting_the_end, run_lock
     from runwright.trainer.environment import join_launch, rank
 
     grant(packages=allow_packages)

@@ -33,13 +33,11 @@ from runwright.report.progress import Progress
 from runwright.tokenizer.algorithms import BATCH, Corpus, corpus_of_files, corpus_of_rows
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tokenizer.trained import TOKENIZER_FOLDER, is_trained, stand_in, trained_tokenizer
-from runwright.trainer.batches import Batches, Cut, derive_seed
+from runwright.trainer.batches import Batches, Cut, StreamBatches, derive_seed
 from runwright.trainer.options import TrainerOptions
-from runwright.trainer.processes import set_threads, start_ranks
-from runwright.trainer.ranks import Ranks
+from runwright.trainer.ranks import Ranks, set_threads, start_ranks
 from runwright.trainer.sharding import spread
 from runwright.trainer.step import Stepper
-from runwright.trainer.stream import StreamBatches
 from runwright.types import Example, Metric, Splits
 
 logger = logging.getLogger(__name__)

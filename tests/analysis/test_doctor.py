@@ -27,7 +27,7 @@ from runwright.types import RunInfo
 DYING = """
 import sys, time
 from runwright.runs.folder import create, update_status
-from runwright.runs.lock import run_lock
+from runwright.runs.states import run_lock
 
 folder = create({"name": "demo", "output_dir": "outputs"}, overrides=[], command=[])
 with run_lock(folder):

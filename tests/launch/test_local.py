@@ -14,7 +14,7 @@ from runwright.config.options import LaunchOptions
 from runwright.launch import local as module
 from runwright.launch.local import launch
 from runwright.runs.folder import RUN_FILE, read_run
-from runwright.runs.lock import is_busy, run_lock
+from runwright.runs.states import is_busy, run_lock
 from runwright.tracker.journal import FILE_NAME, Journal, read
 
 # In place of runwright.launch.worker: counts its starts and does what the test says.
@@ -125,5 +125,5 @@ def test_workers_hold_the_lock_and_share_the_cores(folder: Path, run: Launch) ->
     assert run(what, num_processes=3) == 0
     cores = len(os.sched_getaffinity(0))
     assert {(folder / f"threads-{rank}").read_text() for rank in range(3)} == {str(max(1, cores // 3))}
-    what = "from runwright.runs.lock import is_busy\nassert is_busy(folder)"
+    what = "from runwright.runs.states import is_busy\nassert is_busy(folder)"
     assert run(what) == 0

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError
-from runwright.model.encoder_decoder import load_halves
+from runwright.model.pretrained import load_halves
 from runwright.task.sequence_to_sequence import SequenceToSequence
 from runwright.tokenizer.trained import stand_in
 

@@ -21,7 +21,7 @@ from itertools import islice, repeat
 from runwright.dataset.examples import EncodedStream
 from runwright.dataset.readers.files import read_json
 from runwright.trainer.batches import Cut
-from runwright.trainer.stream import StreamBatches
+from runwright.trainer.batches import StreamBatches
 
 class Counts:
     def inputs_of(self, rows):

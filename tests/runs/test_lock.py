@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from runwright.runs.lock import DEAD_AFTER_SECONDS, LOCK_FILE, RunBusyError, is_busy, run_lock
+from runwright.runs.states import DEAD_AFTER_SECONDS, LOCK_FILE, RunBusyError, is_busy, run_lock
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from runwright.runs.lock import run_lock
+from runwright.runs.states import run_lock
 
 with run_lock(Path(sys.argv[1])) as descriptor:
     print("held", flush=True)

@@ -15,7 +15,6 @@ from runwright.cli.main import main
 from runwright.config.compose import compose_checked
 from runwright.errors import CheckpointError, ConfigError
 from runwright.runs.folder import CONFIG_FILE, RUN_FILE, create, read_config, read_run, update_status
-from runwright.runs.lock import LOCK_FILE, run_lock
 from runwright.runs.resume import (
     CHANGEABLE,
     RESUMES_FILE,
@@ -27,6 +26,7 @@ from runwright.runs.resume import (
     resuming,
     why_finished,
 )
+from runwright.runs.states import LOCK_FILE, run_lock
 
 Make = Callable[..., Path]
 

@@ -14,15 +14,24 @@ from pathlib import Path
 import pytest
 
 from runwright.runs.folder import create, read_run, update_status
-from runwright.runs.lock import LOCK_FILE, held_for_a_moment, run_lock
-from runwright.runs.states import complete_journal, find_dead, look_at, mark, mark_all, noting_the_end
+from runwright.runs.states import (
+    LOCK_FILE,
+    complete_journal,
+    find_dead,
+    held_for_a_moment,
+    look_at,
+    mark,
+    mark_all,
+    noting_the_end,
+    run_lock,
+)
 from runwright.tracker.journal import Journal, read
 
 RUN = """
 import sys, time
 from pathlib import Path
 from runwright.runs.folder import create, update_status
-from runwright.runs.lock import run_lock
+from runwright.runs.states import run_lock
 from runwright.tracker.journal import Journal
 
 folder = create({"name": "demo", "output_dir": sys.argv[1]}, overrides=[], command=[])
@@ -231,7 +240,7 @@ def test_who_only_looks_does_not_keep_a_run_from_starting(running: Running) -> N
 LOOKER = """
 import sys, time
 from pathlib import Path
-from runwright.runs.lock import held_for_a_moment
+from runwright.runs.states import held_for_a_moment
 
 with held_for_a_moment(Path(sys.argv[1])) as held:
     assert held

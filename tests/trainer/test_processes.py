@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from runwright.errors import ConfigError
-from runwright.trainer.processes import start_ranks
+from runwright.trainer.ranks import start_ranks
 
 
 def test_each_run_in_a_process_has_the_precision_that_it_asks_for() -> None:

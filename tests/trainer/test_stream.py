@@ -15,9 +15,8 @@ import pytest
 from runwright.dataset.examples import EncodedStream
 from runwright.dataset.readers.files import read_json
 from runwright.errors import DataError
-from runwright.trainer.batches import Cut
+from runwright.trainer.batches import Cut, StreamBatches
 from runwright.trainer.ranks import ALONE
-from runwright.trainer.stream import StreamBatches
 
 WORDS = ["good", "bad", "fine", "dull", "a", "film", "plot", "very", "not", "and", "long", "short"]
 

@@ -13,8 +13,7 @@ from typing import Literal
 from runwright.config.redaction import MASK, redact
 from runwright.errors import TrackingError, listed
 from runwright.runs.folder import find_runs
-from runwright.runs.lock import is_busy
-from runwright.runs.states import find_dead, mark
+from runwright.runs.states import find_dead, is_busy, mark
 from runwright.tracker.mlflow.database import LOCKED_ADVICE, find_fault
 from runwright.tracker.mlflow.store import Store, client_settings, locate, probe
 from runwright.tracker.mlflow.upload import read_state, unsent_bytes

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    from runwright.model.convert import convert
+    from runwright.tokenizer.pretrained import convert
 
     print(f"{args.name}: converted, in {convert(args.name)}")
     return 0

@@ -32,8 +32,7 @@ from runwright.tokenizer.pretrained import load_pretrained
 from runwright.trainer.environment import share_of_cores
 from runwright.trainer.evaluate import predict
 from runwright.trainer.options import TrainerOptions
-from runwright.trainer.processes import set_threads, start_ranks
-from runwright.trainer.ranks import Ranks
+from runwright.trainer.ranks import Ranks, set_threads, start_ranks
 from runwright.types import Hypotheses, Metric, Speed
 
 CHUNK_RECORDS = 2048  # read, sorted by length and predicted together; bounds the memory

@@ -25,11 +25,10 @@ from runwright.errors import ConfigError, did_you_mean, listed
 from runwright.inference.features import TokenStates, states_of_layer
 from runwright.inference.load import FinishedRun, choosing, finish, load_run, strategy_of
 from runwright.inference.named import Named
-from runwright.model.convert import with_safetensors
 from runwright.model.parameters import max_positions
 from runwright.model.pretrained import loading, open_config
 from runwright.runs.resume import override_key
-from runwright.tokenizer.pretrained import in_safetensors
+from runwright.tokenizer.pretrained import in_safetensors, with_safetensors
 from runwright.types import Hypotheses
 
 # A task, its metrics in an evaluation that names none, how names of transformers' classes for it end (the

@@ -25,9 +25,8 @@ from runwright.runs.folder import (
     require_format,
     resolve_run,
 )
-from runwright.runs.lock import run_lock
 from runwright.runs.resume import change_config, find_unfinished, resuming, why_finished
-from runwright.runs.states import complete_journal, noting_the_end
+from runwright.runs.states import complete_journal, noting_the_end, run_lock
 from runwright.tracker.mlflow.upload import read_state, unsent_bytes
 from runwright.trainer.environment import (
     STOP_VARIABLE,

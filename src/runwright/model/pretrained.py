@@ -1,10 +1,11 @@
-"""A pretrained transformer with the head that a task asks for and a vector for each token of a tokenizer."""
+"""Pretrained transformers with the head that a task asks for and a vector for each token of a tokenizer."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -14,11 +15,16 @@ from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError, listed
 from runwright.model import configuration
 from runwright.model.configuration import Embeddings, log
-from runwright.model.convert import with_safetensors
 from runwright.model.lora import Lora, add_adapters
 from runwright.model.padding_free import use_padding_free
 from runwright.model.parameters import encoder_prefix, freeze_parts, parameter_counts
-from runwright.tokenizer.pretrained import in_safetensors, open_saved, why_not_loaded
+from runwright.tokenizer.pretrained import (
+    in_safetensors,
+    load_pretrained,
+    open_saved,
+    why_not_loaded,
+    with_safetensors,
+)
 from runwright.types import Head, OpenFraction
 
 if TYPE_CHECKING:
@@ -223,7 +229,14 @@ def _match_tokens(
 ) -> set[str]:
     former = {name: tensor.clone() for name, tensor in _by_token(model).items()}
     num_former = len(model.get_input_embeddings().get_parameter("weight"))
-    origins = _origins(tokenizer, saved, num_former)
+    there, here = saved.get_vocab(), tokenizer.get_vocab()
+    numbers = {number: there.get(token, -1) for token, number in here.items()}
+    for role in saved.SPECIAL_TOKENS_ATTRIBUTES:
+        token, other = getattr(tokenizer, role), getattr(saved, role)
+        if token is not None and other is not None and numbers[here[token]] < 0:
+            numbers[here[token]] = there[other]
+    rows = [numbers.get(number, -1) for number in range(len(tokenizer))]
+    origins = torch.tensor([row if row < num_former else -1 for row in rows])  # -1: of no token
     with configuration.quiet_transformers():
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     with torch.no_grad():
@@ -245,15 +258,69 @@ def _by_token(model: PreTrainedModel) -> dict[str, torch.nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in wanted}
 
 
-def _origins(
-    tokenizer: PreTrainedTokenizerFast, saved: PreTrainedTokenizerFast, num_former: int
-) -> torch.Tensor:
-    """[tokens] int64: the number that a token has in the checkpoint, -1 where it has none."""
-    former, present = saved.get_vocab(), tokenizer.get_vocab()
-    numbers = {number: former.get(token, -1) for token, number in present.items()}
-    for role in saved.SPECIAL_TOKENS_ATTRIBUTES:
-        here, there = getattr(tokenizer, role), getattr(saved, role)
-        if here is not None and there is not None and numbers[present[here]] < 0:
-            numbers[present[here]] = former[there]
-    origins = [numbers.get(number, -1) for number in range(len(tokenizer))]
-    return torch.tensor([number if number < num_former else -1 for number in origins])
+# --- two halves -------------------------------------------------------------------------------------------
+
+
+def load_halves(
+    head: Head,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    name: str,
+    decoder: str,
+    shared: bool,
+    dtype: Literal["float32", "bfloat16", "float16", "float64"],
+    dropout: OpenFraction | None,
+    attention: Literal["auto", "sdpa", "eager", "flex_attention", "flash_attention_2"],
+) -> nn.Module:
+    """A transformers EncoderDecoderModel of the encoder under `name` and the decoder under `decoder`.
+
+    New weights stand between the halves alone (Rothe et al. 2020). The decoder reads and writes the tokens of
+    its own tokenizer. `shared` gives it the encoder's weights, all but the cross-attention, which is new.
+    Raises ConfigError where a half cannot be one.
+    """
+    from transformers import AutoModel, AutoModelForCausalLM, EncoderDecoderConfig, EncoderDecoderModel
+
+    writer = tokenizer if decoder == name else tokenizer_of(decoder)
+    sides = (("name", name, tokenizer, AutoModel), ("decoder", decoder, writer, AutoModelForCausalLM))
+    halves: list[Any] = []
+    for key, source, _, auto in sides:
+        config: Any = open_config(source, revision=None)
+        is_decoder = key == "decoder"
+        if config.is_encoder_decoder or (is_decoder and not hasattr(config, "add_cross_attention")):
+            fitting = "bert, roberta or gpt2" if is_decoder else "bert or roberta"
+            raise ConfigError(f"model.{key}: {config.model_type!r} cannot be one; take {fitting}")
+        config.is_decoder = config.add_cross_attention = is_decoder
+        configuration.set_dropout(config, dropout)
+        options = {"dtype": dtype, "attn_implementation": None if attention == "auto" else attention}
+        halves.append(open_model(auto, source, config, None, **options)[0])
+    if shared:  # the decoder uses the encoder's parameters where it has some of the same name
+        inner = halves[1].base_model
+        names = {name for name, _ in inner.named_parameters()}
+        same = [(name, weight) for name, weight in halves[0].named_parameters() if name in names]
+        for name, weight in same:
+            module, _, leaf = name.rpartition(".")
+            setattr(inner.get_submodule(module), leaf, weight)
+        halves[1].tie_weights()
+        log.info("the decoder shares %d of its %d parameters with the encoder", len(same), len(names))
+    whole = EncoderDecoderConfig.from_encoder_decoder_configs(*(half.config for half in halves))
+    model: Any = EncoderDecoderModel(config=whole, encoder=halves[0], decoder=halves[1])
+    model.save_pretrained = partial(_save, model)
+    configuration.check_model(model, head)
+    if configuration.is_outline(model):
+        return model
+    for half, (_, source, vocabulary, _) in zip(halves, sides, strict=True):
+        fit_vocabulary(half, vocabulary, name=source, revision=None, embeddings="by_number")
+    configuration.set_special_tokens(model, writer)
+    log.info("%s: %s", type(model).__name__, parameter_counts(model))
+    return model
+
+
+def tokenizer_of(name: str) -> PreTrainedTokenizerFast:
+    """The tokenizer of the half under `name`."""
+    return load_pretrained(name=name, revision=None, padding_side=None, special_tokens={})
+
+
+def _save(model: Any, folder: Any, **options: Any) -> None:
+    """Write both halves whole: transformers has no name for weights that they share, and refuses them."""
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    type(model).save_pretrained(model, folder, state_dict=weights, **options)

@@ -41,15 +41,15 @@ from runwright.sweep import trial
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tracker.console import JournalTracker
 from runwright.trainer import environment
+from runwright.trainer.batches import StreamBatches
 from runwright.trainer.checkpoint import CheckpointStore, Snapshot, list_checkpoints, load, read_identity
 from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag, catch_signals
 from runwright.trainer.evaluate import Evaluation
 from runwright.trainer.loop import Loop, TrainingState, restore_snapshot
 from runwright.trainer.options import USUAL, EvaluationSplits, TrainerOptions, choose_splits, make_plan
-from runwright.trainer.processes import end_ranks, open_store
+from runwright.trainer.ranks import end_ranks, open_store
 from runwright.trainer.sharding import gathered, release
 from runwright.trainer.step import Stepper, StepResult
-from runwright.trainer.stream import StreamBatches
 from runwright.types import RunResult, Speed
 from runwright.version import __version__
 

@@ -19,7 +19,7 @@ from runwright.config.permissions import granted
 from runwright.config.redaction import Redactor, conceal, keep_references, reveal
 from runwright.errors import CheckpointError, Mistake, raise_if_any, shown
 from runwright.runs import folder as folders
-from runwright.runs.lock import read_holder
+from runwright.runs.states import read_holder
 from runwright.store import flatten, write_text
 
 RESUMES_FILE = "resumes.jsonl"

@@ -1,4 +1,9 @@
-"""Detect runs whose process died without recording its end, and mark them as killed or failed.
+"""The lock of a run, and runs whose process died without recording its end: marked as killed or failed.
+
+One process group at a time works on a run. The kernel's lock on the file counts: it is gone with the last
+process of the run, however that ended, and workers inherit it from the process that started them. Where there
+are no locks, or none that reach other machines, as on some network file systems, the holder's heartbeat (the
+file's time) counts.
 
 A process that is killed outright, runs out of memory or goes down with its machine cannot write how it ended:
 `run.json` says RUNNING for ever. The run's lock and its heartbeat tell.
@@ -7,8 +12,11 @@ A process that is killed outright, runs out of memory or goes down with its mach
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,14 +25,135 @@ from pathlib import Path
 from typing import Any
 
 from runwright.config.redaction import Redactor
-from runwright.runs import lock
-from runwright.runs.folder import RUN_FILE, find_runs, read_run, update_status
+from runwright.errors import RunwrightError
+from runwright.runs.folder import RUN_FILE, find_runs, read_run, this_process, update_status
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import Journal, last_status
 
+LOCK_FILE = "run.lock"
+LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+HEARTBEAT_SECONDS = 10.0
+DEAD_AFTER_SECONDS = 60.0  # six missed heartbeats of a holder on another machine
+PATIENCE_SECONDS = 1.0  # who only looks whether a run is alive, or marks a dead one, is gone by then
 UNENDED = ("CREATED", "RUNNING")
 TRACEBACK_FILE = "traceback.txt"
 ENDED_TAG = "runwright.ended"
+
+
+class RunBusyError(RunwrightError):
+    """Another living process works on the run."""
+
+
+@contextmanager
+def run_lock(folder: Path) -> Iterator[int]:
+    """Hold the run until the end of the block; gives the file descriptor, which workers may inherit.
+
+    Raises RunBusyError, naming the lock holder, where another process works on the run.
+    """
+    descriptor = os.open(folder / LOCK_FILE, LOCK_FLAGS, 0o644)
+    try:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while _is_held(folder, descriptor):
+            if time.monotonic() > until:
+                holder = read_holder(folder)
+                who = f"process {holder['pid']} on {holder['host']}" if "pid" in holder else "another process"
+                raise RunBusyError(
+                    f"{folder}: given a run that {who} is working on, expected one that has ended; wait for "
+                    "it, or stop it (a SIGTERM saves first)"
+                )
+            time.sleep(0.02)
+        _write(descriptor, this_process())
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(HEARTBEAT_SECONDS):
+                os.utime(descriptor)
+
+        heartbeat = threading.Thread(target=beat, name="run-lock", daemon=True)
+        heartbeat.start()
+        try:
+            yield descriptor
+        finally:
+            stop.set()  # before the descriptor is closed: its number may be used again
+            heartbeat.join()
+            _write(descriptor, {})
+    finally:
+        os.close(descriptor)
+
+
+def is_busy(folder: Path) -> bool:
+    """Return True if a process works on the run now."""
+    if not (folder / LOCK_FILE).is_file():
+        return False
+    with held_for_a_moment(folder) as held:
+        return not held
+
+
+@contextmanager
+def held_for_a_moment(folder: Path) -> Iterator[bool]:
+    """True if nobody else holds the run; then nobody gets it before the end of the block.
+
+    False as well where there is no lock yet and none can be made.
+    """
+    try:
+        descriptor = os.open(folder / LOCK_FILE, LOCK_FLAGS, 0o644)
+    except OSError:
+        yield False
+        return
+    try:
+        yield not _is_held(folder, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_holder(folder: Path) -> dict[str, Any]:
+    """The last holder of the lock, as `host`, `pid`, `boot_id` and `time`; empty where it was given back."""
+    try:
+        holder = json.loads((folder / LOCK_FILE).read_bytes() or b"{}")
+    except (OSError, ValueError):  # none yet, or written half by a process that was killed
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def is_here(process: dict[str, Any]) -> bool:
+    """Return True if a process that a run recorded was one of this boot of this machine."""
+    return all(process.get(name) == value for name, value in this_process().items() if name != "pid")
+
+
+def age_seconds(file: Path) -> float:
+    """Seconds since the file was written, by the clock of its file system: another machine's may differ."""
+    probe = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}.probe")
+    try:
+        probe.touch()
+        now = probe.stat().st_mtime
+        probe.unlink()
+    except OSError:  # a folder that may only be read
+        now = time.time()
+    return now - file.stat().st_mtime
+
+
+def _is_held(folder: Path, descriptor: int) -> bool:
+    """Return True if another process holds the lock; otherwise this descriptor does from now on."""
+    has_locks = True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # some cluster file systems have no locks: the heartbeat must do
+        has_locks = False
+    holder = read_holder(folder)
+    if not holder or (has_locks and is_here(holder)):
+        return False  # on this machine the lock itself would have said so
+    return age_seconds(folder / LOCK_FILE) < DEAD_AFTER_SECONDS
+
+
+def _write(descriptor: int, holder: dict[str, Any]) -> None:
+    text = json.dumps({**holder, "time": time.time()} if holder else {}).encode()
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text, 0)
+
+
+# --- runs that died ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,11 +177,11 @@ def look_at(folder: Path, record: dict[str, Any] | None = None) -> Death | None:
         record = record or read_run(folder)
         if record.get("status") not in UNENDED:
             return None
-        holder = lock.read_holder(folder)
-        if not (folder / lock.LOCK_FILE).exists():  # who made the folder takes its lock a moment later
-            is_old = lock.age_seconds(folder / RUN_FILE) >= lock.DEAD_AFTER_SECONDS
+        holder = read_holder(folder)
+        if not (folder / LOCK_FILE).exists():  # who made the folder takes its lock a moment later
+            is_old = age_seconds(folder / RUN_FILE) >= DEAD_AFTER_SECONDS
             return _describe(folder, record, holder) if is_old else None
-        with lock.held_for_a_moment(folder) as held:
+        with held_for_a_moment(folder) as held:
             return _describe(folder, record, holder) if held else None
     except (OSError, ValueError):  # being made or removed at this moment, or not ours to read
         return None
@@ -64,7 +193,7 @@ def mark(death: Death) -> bool:
     Raises OSError where the folder cannot be written.
     """
     folder = death.folder
-    with lock.held_for_a_moment(folder) as held:
+    with held_for_a_moment(folder) as held:
         if not held or read_run(folder).get("status") not in UNENDED:
             return False
         end_journal(folder, death.status, at=death.last_sign, reason=death.reason)
@@ -88,7 +217,7 @@ def complete_journal(folder: Path) -> None:
     journal = folder / JOURNAL_FILE
     if not journal.is_file() or last_status(journal) == read_run(folder)["status"]:
         return
-    with lock.held_for_a_moment(folder) as held:
+    with held_for_a_moment(folder) as held:
         record = read_run(folder)
         if held and record["status"] not in UNENDED and last_status(journal) != record["status"]:
             end_journal(
@@ -129,21 +258,21 @@ def _describe(folder: Path, record: dict[str, Any], holder: dict[str, Any]) -> D
     process = holder or record
     host, is_new = process.get("host", "an unknown machine"), record["status"] == "CREATED"
     name = f"process {process.get('pid', '?')}"
-    # Files that a living run writes to; the heartbeat renews the lock.
-    files = [folder / name for name in (lock.LOCK_FILE, JOURNAL_FILE, RUN_FILE)]
+    # Files that a living run writes to; the heartbeat renews the
+    files = [folder / name for name in (LOCK_FILE, JOURNAL_FILE, RUN_FILE)]
     last_sign = max(file.stat().st_mtime for file in files if file.is_file())
     sign = f"last sign of life at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(last_sign))}"
     traceback = folder / TRACEBACK_FILE
     began = float(holder.get("time", record.get("start_time", 0.0)))
     # A lock file without a holder: the process released it, so an error ended it and not a kill.
-    gave_back = (folder / lock.LOCK_FILE).is_file() and not holder
+    gave_back = (folder / LOCK_FILE).is_file() and not holder
     failed = gave_back or (traceback.is_file() and traceback.stat().st_mtime >= began)
     if failed:
         when = "before it began" if is_new else "and could not write it down"
         reason = f"{name} on {host} failed {when}; see its output, log.txt or {TRACEBACK_FILE}"
     elif host != socket.gethostname():
         reason = f"{name} on {host} gave its {sign}"
-    elif not lock.is_here(process):
+    elif not is_here(process):
         reason = f"{host} was restarted while {name} was at work; {sign}"
     else:
         how = "was gone before it began" if is_new else "is gone without a word"

@@ -9,7 +9,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from runwright.errors import ConfigError, DataError, did_you_mean
-from runwright.model.encoder_decoder import tokenizer_of
+from runwright.model.pretrained import tokenizer_of
 from runwright.task.generating import GeneratingTask
 from runwright.task.labels import missing_column
 from runwright.task.text import IGNORED, as_texts, encode_texts, special_tokens

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from runwright.errors import CheckpointError
-from runwright.store import file_sha256, json_text, write_json
+from runwright.store import file_sha256, folder_whole, json_text, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -103,10 +103,7 @@ class CheckpointStore:
         needed, free = int(FREE_SPACE_FACTOR * _num_bytes(snapshot)), _free_bytes(self.folder)
         if free < needed:
             raise CheckpointError(f"{needed:,} bytes needed, {free:,} free")
-        partial = self.folder / f".{final.name}.{os.getpid()}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        try:
+        with folder_whole(final) as partial:  # in place of a damaged one, where there is an older one
             weights, aliases = without_tied(snapshot.weights)
             save_file(weights, partial / WEIGHTS)
             save_file(dict(snapshot.optimizer), partial / OPTIMIZER)
@@ -120,13 +117,7 @@ class CheckpointStore:
             write_json(partial / MANIFEST, {**manifest, "sha256": _hash_of(manifest)})
             for path in (*partial.iterdir(), partial):
                 _sync(path)
-            if final.exists():  # damaged; there is an older one, from which this run went on
-                final.replace(self.folder / f".{final.name}.{os.getpid()}.replaced")
-            partial.replace(final)
-            _sync(self.folder)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
+        _sync(self.folder)
         verify(final)
 
     def _remove_old(self, step: int) -> None:

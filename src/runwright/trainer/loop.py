@@ -18,13 +18,12 @@ import torch
 
 from runwright.errors import ConfigError
 from runwright.scheduler import follows_metric
-from runwright.trainer.batches import LEDGER_START, Batches, StepBatch, extend_ledger
+from runwright.trainer.batches import LEDGER_START, Batches, StepBatch, StreamBatches, extend_ledger
 from runwright.trainer.checkpoint import CheckpointStore, Snapshot
 from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag
 from runwright.trainer.options import USUAL, Plan, TrainerOptions
 from runwright.trainer.sharding import copy_weights, read_optimizer, spread_like, write_optimizer
 from runwright.trainer.step import Stepper, StepResult
-from runwright.trainer.stream import StreamBatches
 from runwright.types import Tracker
 
 logger = logging.getLogger(__name__)

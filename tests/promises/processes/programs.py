@@ -27,8 +27,7 @@ from runwright.task.sequence_to_sequence import SequenceToSequence
 from runwright.task.token_classification import TokenClassification
 from runwright.trainer.batches import Batches, Cut, StepBatch
 from runwright.trainer.evaluate import evaluate, predict
-from runwright.trainer.processes import end_ranks, set_threads, start_ranks
-from runwright.trainer.ranks import Ranks
+from runwright.trainer.ranks import Ranks, end_ranks, set_threads, start_ranks
 from runwright.trainer.step import Stepper
 from runwright.types import LossSum
 

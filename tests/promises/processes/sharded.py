@@ -15,9 +15,8 @@ import torch
 from runwright.trainer.batches import Batches, Cut
 from runwright.trainer.evaluate import predict
 from runwright.trainer.loop import TrainingState, restore_snapshot, take_snapshot
-from runwright.trainer.processes import end_ranks
 from runwright.trainer.ranks import ALONE as LOCAL
-from runwright.trainer.ranks import Ranks
+from runwright.trainer.ranks import Ranks, end_ranks
 from runwright.trainer.sharding import copy_weights, copy_whole, gathered, release, spread
 from runwright.trainer.step import Stepper
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import yaml
 from runwright.config.folders import find_conf_folders
 from runwright.runs.folder import create, read_run, update_status
-from runwright.runs.lock import run_lock
+from runwright.runs.states import run_lock
 from runwright.config.targets import instantiate
 from runwright.tracker.mlflow.upload import unsent_bytes
 from runwright.types import RunInfo

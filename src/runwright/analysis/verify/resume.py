@@ -19,7 +19,7 @@ from runwright.analysis.steps import LOSS, compare
 from runwright.analysis.verify.parity import BITS, Finding, judge
 from runwright.config.permissions import worker_environment
 from runwright.runs.folder import CONFIG_FILE, create
-from runwright.runs.lock import is_busy
+from runwright.runs.states import is_busy
 from runwright.tracker.journal import FILE_NAME, read
 
 CHECK, NAME = "resume", "verify"

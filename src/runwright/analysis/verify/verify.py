@@ -31,7 +31,7 @@ from runwright.report.terminal import table_of
 from runwright.runs.folder import CONFIG_FILE, read_config, write_config
 from runwright.store import cache_root, write_json
 from runwright.trainer.environment import catch_signals, share_of_cores
-from runwright.trainer.processes import end_ranks
+from runwright.trainer.ranks import end_ranks
 
 MEASURED = ("parity", "evaluation")
 FINDINGS_FILE = "findings.json"
