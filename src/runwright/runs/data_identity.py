@@ -43,16 +43,9 @@ def record_data(
         fingerprint.write_row_hashes(
             folder, data.splits, trained_before=read_trained(folder) if changed else None
         )
-    record = {
-        "fingerprints": data.fingerprints,
-        "columns": data.columns,
-        "learned": task.state_dict(),
-        "files": _hash_files(config, data),
-        "notes": data.notes,
-        "warnings": data.warnings,
-        "sources": data.sources,
-        **({"parts": data.parts} if data.parts else {}),
-    }
+    names = ["fingerprints", "columns", "notes", "warnings", "sources", *(["parts"] if data.parts else [])]
+    record = {name: getattr(data, name) for name in names}
+    record |= {"learned": task.state_dict(), "files": _hash_files(config, data)}
     write_json(folder / DATA_FILE, record)
     return folder / DATA_FILE
 
@@ -127,7 +120,7 @@ def data_changes(folder: Path, config: Mapping[str, Any], data: LoadedData, task
         for state in (record.get("learned", learned), learned)
     ]
     if changed := differences(*states):
-        texts = [f"{name} {shown(old)} → {shown(new)}" for name, (old, new) in changed.items()]
+        texts = (f"{name} {shown(old)} → {shown(new)}" for name, (old, new) in changed.items())
         changes.append(f"what the task learned: {listed(texts)}")
     if not changes and data.stream is None:
         return []
@@ -186,13 +179,11 @@ def evaluation_warnings(
     files = read_json(folder / DATA_FILE).get("files", {})
     edited = _edited(files, _hash_files(config, data)) if changes else []
     held_out = any((config["dataset"].get("holdout") or {}).values())
-    trained, none, warnings = read_trained(folder), np.empty(0, dtype=np.uint64), {}
+    trained, warnings = read_trained(folder), {}
     for split in others:
         columns = before.columns.get("train", {}), now.columns.get(split, {})
-        comparable = (
-            split in now.hashes and "train" in before.hashes and columns[0].keys() == columns[1].keys()
-        )
-        if not own and held_out and not comparable:
+        is_hashed = split in now.hashes and "train" in before.hashes
+        if not own and held_out and not (is_hashed and columns[0].keys() == columns[1].keys()):
             warnings[split] = (
                 "the split is held out of rows that cannot be compared with train: some may be in both"
             )
@@ -200,23 +191,16 @@ def evaluation_warnings(
         earlier = {"train": trained}
         if own:
             earlier |= {name: rows.hashes for name, rows in before.hashes.items() if name != "train"}
-        same = earlier.pop(split, none) if own else none
-        texts = [_count_earlier(now, split, earlier, but=same), changes.get(split, "")]
-        texts += [EDITED + listed(edited)] if edited else []
+        hashes, counts = now.hashes[split].hashes if split in now.hashes else trained[:0], []
+        total = len(hashes)
+        if own and split in earlier:  # rows that the split had itself
+            hashes = hashes[~np.isin(hashes, earlier.pop(split))]
+        for name, others_hashes in earlier.items():  # a row of several splits is counted once
+            inside = np.isin(hashes, others_hashes)
+            hashes = hashes[~inside]
+            if inside.any():
+                counts.append(f"{inside.sum()}{'' if counts else f' of its {total} rows were'} in {name}")
+        texts = [", ".join(counts), changes.get(split, ""), EDITED + listed(edited) if edited else ""]
         if any(texts):
             warnings[split] = "; ".join(filter(None, texts))
     return warnings
-
-
-def _count_earlier(rows: RowRecord, split: str, earlier: Mapping[str, np.ndarray], *, but: np.ndarray) -> str:
-    """Rows of a split that other splits had, each counted once; not those that it had itself."""
-    if split not in rows.hashes:
-        return ""
-    hashes, counts = rows.hashes[split].hashes, []
-    total, hashes = len(hashes), hashes[~np.isin(hashes, but)]
-    for name, others in earlier.items():
-        inside = np.isin(hashes, others)
-        hashes = hashes[~inside]
-        if inside.any():
-            counts.append(f"{inside.sum()}{'' if counts else f' of its {total} rows were'} in {name}")
-    return ", ".join(counts)

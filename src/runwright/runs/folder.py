@@ -46,16 +46,16 @@ PLACE = re.compile(
 SOURCES = ("model.name", "tokenizer.name")  # or the name of one on a hub
 
 
-class Need(NamedTuple):
-    """A result that a run may have, or not yet: its name, and whether a run's folder has it."""
-
-    name: str
-    is_in: Callable[[Path], bool]
-
-
 def has_model(folder: Path) -> bool:
     """Return True if a run's folder has the best model, with what its task learned."""
     return (folder / "best" / "config.json").is_file() and (folder / "task.json").is_file()
+
+
+class Need(NamedTuple):
+    """A result that a run may have, or not yet."""
+
+    name: str
+    is_in: Callable[[Path], bool]  # a run's folder has it
 
 
 BEST_MODEL = Need("best model", has_model)
@@ -175,16 +175,23 @@ def resolve_run(
         return path.resolve()
     text, runs = str(reference), whole_runs(output_dir)
     latest, _, name = text.partition(":")
-    named = {run: record for run, record in runs.items() if not name or run.parent.name == name}
+    named = [run for run in runs if not name or run.parent.name == name]
     if latest == LATEST and named:
-        return _newest(text, named, needs).resolve()
-
-    def is_called(folder: Path, run_id: str) -> bool:
-        short = folder.name.rpartition("-")[2]
-        is_id = short.startswith(text) or (text.startswith(short) and run_id.startswith(text))
-        return is_id or text in (folder.name, f"{folder.parent.name}/{folder.name}")
-
-    matches = [run for run, record in runs.items() if text and is_called(run, str(record.get("run_id")))]
+        # A reproduction is no newer run, unless there are only such.
+        newest, *older = reversed([run for run in named if "reproduces" not in runs[run]] or named)
+        fitting = newest if needs is None or needs.is_in(newest) else next(filter(needs.is_in, older), newest)
+        if needs and fitting != newest:
+            status = runs[newest]["status"]
+            logger.warning("%s: %s (%s) has no %s; taken: %s", text, newest, status, needs.name, fitting)
+        return fitting.resolve()
+    matches = []
+    for run, record in runs.items():
+        short = run.name.rpartition("-")[2]
+        is_id = short.startswith(text) or (
+            text.startswith(short) and str(record.get("run_id")).startswith(text)
+        )
+        if text and (is_id or text in (run.name, f"{run.parent.name}/{run.name}")):
+            matches.append(run)
     if len(matches) == 1:
         return matches[0].resolve()
     if matches:
@@ -251,20 +258,6 @@ def this_process() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot}
 
 
-def _newest(text: str, runs: Mapping[Path, Mapping[str, Any]], needs: Need | None) -> Path:
-    """The newest run, or the newest that has what is needed, with a warning where it is not the newest."""
-    # A reproduction is no newer run, unless there are only such.
-    originals = [folder for folder, record in runs.items() if "reproduces" not in record]
-    newest, *older = reversed(originals or list(runs))
-    if needs is None or needs.is_in(newest):
-        return newest
-    for folder in filter(needs.is_in, older):
-        status = runs[newest]["status"]
-        logger.warning("%s: %s (%s) has no %s; taken: %s", text, newest, status, needs.name, folder)
-        return folder
-    return newest
-
-
 def read_saved(folder: Path) -> dict[str, Any]:
     """The configuration of a run. Raises ConfigError where its folder has another format."""
     config = read_config(folder / CONFIG_FILE)
@@ -289,10 +282,9 @@ def seen_from_here(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         return config
 
     def rebased(key: str, value: Any) -> Any:
-        if not isinstance(value, str) or not value or not (PLACE.match(key) or key in SOURCES):
-            return value
+        is_place = isinstance(value, str) and (PLACE.match(key) or key in SOURCES)
         # One that is here, too, is read here: what differs in it is found and said.
-        paths = [value, str(project / value)]
+        paths = [value, str(project / value)] if is_place and value else []
         return next((path for path in paths if glob.glob(path, recursive=True)), value)  # noqa: PTH207
 
     return with_values(config, rebased)

@@ -110,16 +110,13 @@ def _with_options(folder: Path, base: dict[str, Any], choices: list[str]) -> dic
     patched = dict(base)
     for group, new in after.unresolved.items():
         # Another one than before, or than an earlier resume has chosen since.
-        is_other = group in replaced and _target(new) != _target(base.get(group))
+        nodes = (node if isinstance(node, Mapping) else {} for node in (new, base.get(group)))
+        is_other = group in replaced and len({node.get(TARGET) for node in nodes}) > 1
         if is_other or new != before.unresolved.get(group):
             patched[group] = copy.deepcopy(new)
     return {
         group: node for group, node in patched.items() if group in after.unresolved or group not in replaced
     }
-
-
-def _target(node: Any) -> Any:
-    return node.get(TARGET) if isinstance(node, Mapping) else None
 
 
 def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool = False) -> dict[str, Any]:
@@ -129,23 +126,14 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
     """
     config, changed = with_overrides(folder, overrides, allow_shadow=allow_shadow)
     stored = flatten(folders.read_config(folder / folders.CONFIG_FILE))
-
-    def is_place(key: str, new: Any) -> bool:  # what lies there is compared by its content once it is read
+    mistakes = []
+    for key, (old, new) in changed.items():
         is_folder = key in folders.SOURCES and isinstance(new, str) and Path(new).expanduser().is_dir()
-        return is_folder or folders.PLACE.match(key) is not None
-
-    raise_if_any(
-        [
-            Mistake(
-                key=key,
-                given=f"{shown(new)} to go on with a run that has {shown(stored.get(key, old))}",
-                expected="no change",
-                hint="without --resume it is a new run",
-            )
-            for key, (old, new) in changed.items()
-            if not is_changeable(key) and not is_place(key, new)
-        ]
-    )
+        # What lies at a place is compared by its content once it is read.
+        if not (is_changeable(key) or is_folder or folders.PLACE.match(key)):
+            given = f"{shown(new)} to go on with a run that has {shown(stored.get(key, old))}"
+            mistakes.append(Mistake(key, given, "no change", "without --resume it is a new run"))
+    raise_if_any(mistakes)
     return config
 
 

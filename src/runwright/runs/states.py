@@ -168,7 +168,7 @@ class Death:
 
 def find_dead(output_dir: str | Path = "outputs") -> list[Death]:
     """Runs that died without recording it and are not marked yet, oldest first."""
-    return [death for folder in find_runs(output_dir) if (death := look_at(folder)) is not None]
+    return [death for folder in find_runs(output_dir) if (death := look_at(folder))]
 
 
 def look_at(folder: Path, record: dict[str, Any] | None = None) -> Death | None:
@@ -266,8 +266,7 @@ def _describe(folder: Path, record: dict[str, Any], holder: dict[str, Any]) -> D
     began = float(holder.get("time", record.get("start_time", 0.0)))
     # A lock file without a holder: the process released it, so an error ended it and not a kill.
     gave_back = (folder / LOCK_FILE).is_file() and not holder
-    failed = gave_back or (traceback.is_file() and traceback.stat().st_mtime >= began)
-    if failed:
+    if failed := gave_back or (traceback.is_file() and traceback.stat().st_mtime >= began):
         when = "before it began" if is_new else "and could not write it down"
         reason = f"{name} on {host} failed {when}; see its output, log.txt or {TRACEBACK_FILE}"
     elif host != socket.gethostname():
