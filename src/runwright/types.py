@@ -55,28 +55,15 @@ class Examples(Protocol):
     """Encoded examples of one split, with random access by position."""
 
     @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each example, [N] int64: its cost."""
-        ...
-
+    def lengths(self) -> np.ndarray: ...  # tokens of each example, [N] int64: its cost
+    # Tokens in a batch with padding, [N] int64; several texts take as many rows of the longest. [N, 2] where
+    # source and target are padded one by one.
     @property
-    def widths(self) -> np.ndarray:
-        """Tokens in a batch with padding, [N] int64; several texts take as many rows of the longest.
-
-        [N, 2] where source and target are padded one by one.
-        """
-        ...
-
+    def widths(self) -> np.ndarray: ...
     @property
-    def example_ids(self) -> np.ndarray:
-        """Ids of the examples, [N] int64, distinct."""
-        ...
-
+    def example_ids(self) -> np.ndarray: ...  # [N] int64, distinct
     def __len__(self) -> int: ...
-
-    def fetch(self, positions: Sequence[int]) -> list[Example]:
-        """The examples at these positions, in this order."""
-        ...
+    def fetch(self, positions: Sequence[int]) -> list[Example]: ...  # in the order of the positions
 
 
 # --- model and loss -----------------------------------------------------------------------------------
@@ -138,27 +125,17 @@ class Task(Protocol):
 
     @property
     def prediction_type(self) -> type[Any]: ...
-
     @property
     def coupled_loss(self) -> Callable[[Tensor], LossSum] | None: ...
-
     def augment(self, examples: Sequence[Example], *, seed: int, epoch: int) -> Sequence[Example]: ...
-
     def collate(self, examples: Sequence[Example]) -> Batch: ...
-
     @property
     def num_losses(self) -> int: ...
-
     def count(self, examples: Sequence[Example]) -> float | tuple[float, ...]: ...
-
     def forward(self, model: Any, batch: Batch) -> Tensor: ...
-
     def loss(self, outputs: Tensor, batch: Batch) -> LossSum: ...
-
     def start_evaluation(self, example_ids: np.ndarray) -> None: ...
-
     def evaluation_widths(self, widths: np.ndarray) -> np.ndarray: ...
-
     def evaluate_batch(self, model: Any, batch: Batch) -> Any: ...
 
 
@@ -208,30 +185,15 @@ class Tracker(Protocol):
     """Receives what a run produces; called on rank 0 only; never blocks a step and never raises into it."""
 
     def start(self, run: RunInfo) -> None: ...
-
     def log_params(self, params: Mapping[str, Any]) -> None: ...
-
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None: ...
-
-    def log_ledger(self, ledger: str, *, step: int) -> None:
-        """The hash of all batches up to a step: equal for runs that saw the same data."""
-        ...
-
+    # The hash of all batches up to a step: equal for runs that saw the same data.
+    def log_ledger(self, ledger: str, *, step: int) -> None: ...
     def log_tags(self, tags: Mapping[str, str]) -> None: ...
-
-    def sync(self) -> int:
-        """Put what was recorded on the disk."""
-        ...
-
+    def sync(self) -> int: ...  # puts what was recorded on the disk
     def log_model(self, path: Path, *, about: Mapping[str, Any]) -> None: ...
-
-    def log_artifact(self, path: Path) -> None:
-        """Keep a file or a folder of the run's folder."""
-        ...
-
-    def finish(self, status: str) -> None:
-        """`status` is FINISHED, PRUNED, FAILED or KILLED."""
-        ...
+    def log_artifact(self, path: Path) -> None: ...  # a file or a folder of the run's folder
+    def finish(self, status: str) -> None: ...  # FINISHED, PRUNED, FAILED or KILLED
 
 
 # --- inference and results ----------------------------------------------------------------------------
