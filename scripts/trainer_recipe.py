@@ -41,7 +41,7 @@ from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError, RunwrightError
 from runwright.model.configuration import auto_class, head_options, quiet_transformers
 from runwright.model.pretrained import fit_vocabulary
-from runwright.runs.evaluate import check_splits
+from runwright.runs.outputs import check_splits
 from runwright.store import cache_root
 from runwright.trainer.environment import share_of_cores
 from runwright.trainer.evaluate import evaluate, predict

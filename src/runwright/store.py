@@ -221,7 +221,7 @@ def cached(
         if is_new := manifest is None:
             write_entry(entry, write)
             evict(entry.parent, max_bytes=max_bytes, keep=entry)
-        touch(entry)
+        os.utime(entry / MANIFEST)  # used now
         yield manifest or read_manifest(entry) or {}, is_new
 
 
@@ -255,15 +255,14 @@ def _checksum(file: Path) -> int:
     return total
 
 
-def touch(entry: Path) -> None:
-    """Note that the entry was used now."""
-    os.utime(entry / MANIFEST)
-
-
 def entries(folder: Path) -> list[Path]:
     """The whole entries of a cache folder, the one unused for longest first."""
-    whole = [path.parent for path in folder.glob(f"*/{MANIFEST}") if not path.parent.name.startswith(".")]
-    return sorted(whole, key=_last_use)
+    used: dict[Path, float] = {}
+    for file in folder.glob(f"*/{MANIFEST}"):
+        if not file.parent.name.startswith("."):
+            with suppress(OSError):  # removed meanwhile
+                used[file.parent] = file.stat().st_mtime
+    return sorted(used, key=used.__getitem__)
 
 
 def evict(folder: Path, *, max_bytes: int, keep: Path | None = None) -> list[Path]:
@@ -290,13 +289,6 @@ def evict(folder: Path, *, max_bytes: int, keep: Path | None = None) -> list[Pat
 
 def _lock_path(entry: Path) -> Path:
     return entry.parent / f".{entry.name}.lock"
-
-
-def _last_use(entry: Path) -> float:
-    try:
-        return (entry / MANIFEST).stat().st_mtime
-    except OSError:  # removed by another process since it was listed
-        return 0.0
 
 
 def _unwritable(entry: Path, error: OSError) -> DataError:

@@ -29,8 +29,8 @@ from runwright.report.tables import strict
 from runwright.report.terminal import duration
 from runwright.runs import outputs
 from runwright.runs.data_identity import DATA_FILE, evaluation_warnings
-from runwright.runs.evaluate import evaluate_split
 from runwright.runs.folder import claim_folder, read_saved, seen_from_here
+from runwright.runs.outputs import evaluate_split
 from runwright.runs.resume import override_key, recorded_overrides, with_overrides
 from runwright.store import cache_root, write_json
 from runwright.types import EvaluateResult, Hypotheses

@@ -31,9 +31,8 @@ from runwright.report.summary import RunSummary, print_summary
 from runwright.report.terminal import EvaluationTable
 from runwright.runs import record
 from runwright.runs.data_identity import has_begun
-from runwright.runs.evaluate import check_examples, check_splits, evaluate_splits
 from runwright.runs.folder import CONFIG_FILE, read_config, read_run, read_saved
-from runwright.runs.outputs import write_samples
+from runwright.runs.outputs import check_examples, check_splits, evaluate_splits, write_samples
 from runwright.runs.record import TASK_FILE, Run
 from runwright.runs.resume import check_identity, config_hash
 from runwright.store import file_sha256, write_json

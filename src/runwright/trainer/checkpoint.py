@@ -40,7 +40,7 @@ class Snapshot:
 
     step: int
     weights: Mapping[str, torch.Tensor]
-    optimizer: Mapping[str, torch.Tensor]  # see optimizer_state.py
+    optimizer: Mapping[str, torch.Tensor]  # see sharding.py
     state: Mapping[str, Any]  # JSON
 
 
@@ -127,9 +127,7 @@ class CheckpointStore:
         for older, folder in checkpoints[: -self.keep]:
             if older != self.protected_step:
                 # renamed first: a removal that is cut short leaves no half checkpoint under a valid name
-                grave = self.folder / f".{folder.name}.{os.getpid()}.removed"
-                folder.replace(grave)
-                shutil.rmtree(grave, ignore_errors=True)
+                folder.replace(self.folder / f".{folder.name}.{os.getpid()}.removed")
         self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from runwright.errors import ConfigError
 from runwright.scheduler import follows_metric
-from runwright.trainer.batches import LEDGER_START, Batches, StepBatch, StreamBatches, extend_ledger
+from runwright.trainer.batches import LEDGER_START, Batches, StreamBatches, extend_ledger
 from runwright.trainer.checkpoint import CheckpointStore, Snapshot
 from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag
 from runwright.trainer.options import USUAL, Plan, TrainerOptions
@@ -99,10 +99,17 @@ class Loop:
                 break
             began = time.perf_counter()
             rate = max(group["lr"] for group in self.stepper.optimizer.param_groups)
-            result = self.stepper.step(batch, stop=self._stop_code(started))
+            late = time.monotonic() - started > 60 * (self.options.max_minutes or math.inf)
+            result = self.stepper.step(batch, stop=self.stop.code or (TIME_LIMIT if late else 0))
             if not follows_metric(self.scheduler):
                 self.scheduler.step()
-            self._account(state, batch, result, time.perf_counter() - began)
+            state.step, state.stream = batch.step + 1, batch.position
+            state.ledger = extend_ledger(state.ledger, batch.ledger)
+            state.loss_sum += result.loss
+            state.num_examples += batch.num_examples
+            state.real_tokens += batch.real_tokens
+            state.padded_tokens += batch.padded_tokens
+            state.train_seconds += time.perf_counter() - began
             if state.step % self.options.log_every_steps == 0 or state.step == self.plan.total_steps:
                 self._log(state, result, rate)
             self.on_step(state, result)
@@ -118,10 +125,6 @@ class Loop:
                 return result.stop
         return 0
 
-    def _stop_code(self, started: float) -> int:
-        late = time.monotonic() - started > 60 * (self.options.max_minutes or math.inf)
-        return self.stop.code or (TIME_LIMIT if late else 0)
-
     def _is_over(self, state: TrainingState) -> bool:
         patience = self.options.early_stopping_patience
         return patience is not None and state.evaluations_without_improvement >= patience
@@ -135,16 +138,6 @@ class Loop:
         if self.is_given_up():
             return "pruned"
         return "max_minutes" if code == TIME_LIMIT else "early_stopping"
-
-    def _account(self, state: TrainingState, batch: StepBatch, result: StepResult, seconds: float) -> None:
-        state.step = batch.step + 1
-        state.ledger = extend_ledger(state.ledger, batch.ledger)
-        state.stream = batch.position
-        state.loss_sum += result.loss
-        state.num_examples += batch.num_examples
-        state.real_tokens += batch.real_tokens
-        state.padded_tokens += batch.padded_tokens
-        state.train_seconds += seconds
 
     def _log(self, state: TrainingState, result: StepResult, rate: float) -> None:
         metrics = {"train/loss": result.loss, "train/gradient_norm": result.gradient_norm}

@@ -135,7 +135,7 @@ def start_ranks(
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
     if world_size > 1:
-        _join_group(BACKENDS.get(device, "gloo"), world_size, timeout_seconds=timeout_seconds)
+        _join_group(BACKENDS.get(device, "gloo"), world_size, timeout=timedelta(seconds=timeout_seconds))
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no" if precision == "fp32" else precision)
     # Accelerate 1.15 changes each of these without a word: another device where it finds none of the kind,
     # one process of several without a GPU. (And float32 for fp16 on a CPU: build_stepper refuses that.)
@@ -175,7 +175,13 @@ def open_store() -> Store:
     # Our launcher holds the port open since before the first process started.
     descriptor = os.environ.pop(STORE_VARIABLE, None)
     if environment.rank():  # torch's own wait for the first rank cannot be interrupted
-        _wait(lambda: _answers(address, port), "the first process")
+
+        def answers() -> bool:
+            with suppress(OSError), socket.create_connection((address, port), timeout=1):
+                return True
+            return False
+
+        _wait(answers, "the first process")
     try:
         return dist.TCPStore(  # pyright: ignore[reportPrivateImportUsage] - documented
             address,
@@ -189,12 +195,6 @@ def open_store() -> Store:
     except dist.DistNetworkError as error:
         reason = str(error).split("\n")[0]
         raise ConfigError(f"environment: {reason}; given {environment.describe_launch()}") from error
-
-
-def _answers(address: str, port: int) -> bool:
-    with suppress(OSError), socket.create_connection((address, port), timeout=1):
-        return True
-    return False
 
 
 def _wait(is_there: Callable[[], bool], what: str) -> None:
@@ -211,19 +211,14 @@ def _wait(is_there: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-def _join_group(backend: str, num_processes: int, *, timeout_seconds: float) -> None:
+def _join_group(backend: str, world_size: int, *, timeout: timedelta) -> None:
     rank, store = environment.rank(), open_store()
     # All are here before the clock of the group, which may be short, begins to count.
     store.set(f"runwright/here/{rank}", "")
-    everyone = [f"runwright/here/{other}" for other in range(num_processes)]
-    _wait(lambda: store.check(everyone), f"one of {num_processes} processes")
-    dist.init_process_group(
-        backend,
-        store=PrefixStore("runwright/group", store),
-        rank=rank,
-        world_size=num_processes,
-        timeout=timedelta(seconds=timeout_seconds),
-    )
+    everyone = [f"runwright/here/{other}" for other in range(world_size)]
+    _wait(lambda: store.check(everyone), f"one of {world_size} processes")
+    group = PrefixStore("runwright/group", store)
+    dist.init_process_group(backend, store=group, rank=rank, world_size=world_size, timeout=timeout)
 
 
 def set_threads(count: int, *, deterministic: bool = False) -> None:
@@ -257,7 +252,16 @@ def sum_gradients(parameters: Sequence[torch.nn.Parameter], ranks: Ranks) -> Non
     # resumed run then differed from the unbroken one in the last bits (torch 2.13, gloo).
     present = ranks.sum_vector([float(parameter.grad is not None) for parameter in parameters]).tolist()
     used = [parameter for parameter, count in zip(parameters, present, strict=True) if count]
-    for bucket in _buckets(used):
+    buckets: list[list[torch.nn.Parameter]] = []
+    filled = 0
+    for parameter in used:
+        is_same = buckets and buckets[-1][0].dtype == parameter.dtype
+        if not is_same or filled + parameter.numel() > FLAT_ELEMENTS:
+            buckets.append([])
+            filled = 0
+        buckets[-1].append(parameter)
+        filled += parameter.numel()
+    for bucket in buckets:
         flat = torch.cat(
             [(torch.zeros_like(p) if p.grad is None else p.grad).detach().reshape(-1) for p in bucket]
         )
@@ -283,16 +287,3 @@ def gather_rows(parts: Mapping[int, torch.Tensor], sizes: Sequence[int], ranks: 
             target.copy_(parts[index])
     dist.all_reduce(rows)  # the others add zeros: no bit changes
     return rows
-
-
-def _buckets(parameters: Sequence[torch.nn.Parameter]) -> list[list[torch.nn.Parameter]]:
-    buckets: list[list[torch.nn.Parameter]] = []
-    filled = 0
-    for parameter in parameters:
-        same = buckets and buckets[-1][0].dtype == parameter.dtype
-        if not same or filled + parameter.numel() > FLAT_ELEMENTS:
-            buckets.append([])
-            filled = 0
-        buckets[-1].append(parameter)
-        filled += parameter.numel()
-    return buckets

@@ -76,7 +76,7 @@ class Stepper:
         if scaler := self.ranks.scaler:
             scaler.unscale_(self.optimizer)
         norm = self.ranks.clip(self.parameters, self.max_grad_norm or math.inf)
-        updated = self._update(batch.step, loss=loss, norm=norm)
+        updated = self._update(batch.step, loss, norm)
         self.optimizer.zero_grad(set_to_none=True)
         return StepResult(loss=loss, gradient_norm=norm, updated=updated, stop=stop)
 
@@ -152,22 +152,21 @@ class Stepper:
         assert min(sums) >= 0, f"step {batch.step}: the denominators of the losses are {sums}"
         return sums, int(agreed[counts.numel() :].max())
 
-    def _update(self, step: int, *, loss: float, norm: float) -> bool:
+    def _update(self, step: int, loss: float, norm: float) -> bool:
         finite = math.isfinite(loss) and math.isfinite(norm)
         if scaler := self.ranks.scaler:
             # fp16: an infinite gradient is expected now and then; the scaler skips and adapts
             scaler.step(self.optimizer)
             scaler.update()
             return finite
-        if not finite and self.non_finite != "warn":
-            if self.non_finite == "stop":
-                raise NonFiniteError(
-                    f"step {step + 1}: loss {loss}, gradient norm {norm}. Lower optimizer.lr, set "
-                    "trainer.max_grad_norm, or go past such steps with trainer.non_finite=skip"
-                )
-            return False
-        self.optimizer.step()
-        return True
+        if not finite and self.non_finite == "stop":
+            raise NonFiniteError(
+                f"step {step + 1}: loss {loss}, gradient norm {norm}. Lower optimizer.lr, set "
+                "trainer.max_grad_norm, or go past such steps with trainer.non_finite=skip"
+            )
+        if updates := finite or self.non_finite == "warn":
+            self.optimizer.step()
+        return updates
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
