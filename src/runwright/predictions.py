@@ -77,10 +77,16 @@ def select(predictions: P, index: np.ndarray) -> P:
 
 def join(batches: Sequence[P]) -> P:
     """The predictions of all batches, in the order of example ids."""
+
+    def concatenated(columns: Sequence[Any]) -> Any:
+        if not isinstance(columns[0], Ragged):
+            return np.concatenate(columns)
+        values, lengths = ([getattr(column, name) for column in columns] for name in ("values", "lengths"))
+        return Ragged(np.concatenate(values), np.concatenate(lengths))
+
     names = columns_of(batches[0])
-    whole = replace(
-        batches[0], **{name: _concatenated([getattr(batch, name) for batch in batches]) for name in names}
-    )
+    columns = {name: concatenated([getattr(batch, name) for batch in batches]) for name in names}
+    whole = replace(batches[0], **columns)
     return select(whole, np.argsort(whole.example_ids, kind="stable"))
 
 
@@ -107,12 +113,3 @@ def unpack(kind: type[P], data: bytes) -> P:
             else:
                 columns[field.name] = archive.get(field.name)
         return kind(**columns)
-
-
-def _concatenated(columns: Sequence[Any]) -> Any:
-    if isinstance(columns[0], Ragged):
-        return Ragged(
-            np.concatenate([column.values for column in columns]),
-            np.concatenate([column.lengths for column in columns]),
-        )
-    return np.concatenate(columns)

@@ -68,15 +68,12 @@ class Finder(CompletionFinder):
             candidates += complete_override(self.words[1:], cword_prefix)
         return sorted(candidates)
 
-    def answer(self) -> None:
-        """Write the candidates for the line in COMP_LINE to where the shell's function reads them."""
-        self(argparse.ArgumentParser(), exit_method=lambda _: None, **OPTIONS)
 
-
-def make_finder(commands: Collection[str], parser_of: Callable[[str], argparse.ArgumentParser]) -> Finder:
+def answer(commands: Collection[str], parser_of: Callable[[str], argparse.ArgumentParser]) -> None:
+    """Write the candidates for the line in COMP_LINE to where the shell's function reads them."""
     finder = Finder(**OPTIONS)  # argcomplete calls its `__init__` once more, which therefore stays
     finder.commands, finder.parser_of = commands, parser_of
-    return finder
+    finder(argparse.ArgumentParser(), exit_method=lambda _: None, **OPTIONS)
 
 
 def _runs(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
@@ -113,18 +110,13 @@ def complete_override(before: list[str], word: str) -> list[str]:
     groups = [group for group in folders.groups() if group.startswith(name)]
     if prefix == "~" and "metric" in groups:  # of a list only `metric=[]` rids
         groups.remove("metric")
-    keys = _keys(loaded, name)
-    endings = [f"{group}{'' if prefix == '~' else '='}" for group in groups if group not in keys]
-    if not endings and len(keys) == 1 and keys[0].endswith("."):  # or the shell would end it with a space
-        keys = _keys(loaded, keys[0])
-    return [f"{prefix}{text}" for text in [*endings, *keys]]
-
-
-def _keys(loaded: Loaded, start: str) -> list[str]:
     from hydra.plugins.completion_plugin import CompletionPlugin
 
-    matches = map(str, CompletionPlugin._get_matches(loaded.config, start))
-    return [key for key in matches if not key.endswith("_target_=")]
+    keys = [*map(str, CompletionPlugin._get_matches(loaded.config, name))]
+    endings = [f"{group}{'' if prefix == '~' else '='}" for group in groups if group not in keys]
+    if not endings and len(keys) == 1 and keys[0].endswith("."):  # or the shell would end it with a space
+        keys = [*map(str, CompletionPlugin._get_matches(loaded.config, keys[0]))]
+    return [f"{prefix}{text}" for text in [*endings, *keys] if not text.endswith("_target_=")]
 
 
 def _values(loaded: Loaded, key: str) -> list[str]:

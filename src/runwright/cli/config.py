@@ -21,10 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    return show(args, highlight=True)
-
-
-def show(args: argparse.Namespace, *, highlight: bool = False) -> int:
     """Print the composed configuration as YAML. Raises ConfigError with its mistakes."""
     from omegaconf import OmegaConf
 
@@ -47,7 +43,7 @@ def show(args: argparse.Namespace, *, highlight: bool = False) -> int:
     if isinstance(config, dict | list):
         header = f"# @package {args.package}\n" if args.package else ""
         text = header + OmegaConf.to_yaml(OmegaConf.create(config)).rstrip()
-    if highlight and sys.stdout.isatty():
+    if sys.stdout.isatty():
         from rich.console import Console
         from rich.syntax import Syntax
 

@@ -31,9 +31,20 @@ def execute(args: argparse.Namespace) -> int:
 
 def scaffold(folder: Path) -> list[Path]:
     """Write a project into a new folder; returns its files. Raises ConfigError for a name that cannot be."""
+    from runwright.config.signature import find_file
+
     name = folder.resolve().name
     package = re.sub(r"[^0-9a-z]+", "_", name.lower()).strip("_")
-    _check(folder, name, package)
+    problem = ""
+    if not package.isidentifier() or keyword.iskeyword(package):
+        problem = f"{name!r}, expected a name that starts with a letter"
+    elif package in sys.stdlib_module_names or package == "runwright" or find_file(package) is not None:
+        expected = f"a name that no installed package has: 'import {package}' means another one here"
+        problem = f"{name!r}, expected {expected}"
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        problem = f"{str(folder)!r}, which exists, expected a new folder"
+    if problem:
+        raise ConfigError(f"runwright init: given {problem}")
     root = Path(__file__).with_name("scaffold")
     written: list[Path] = []
     for template in sorted(root.rglob(f"*{SUFFIX}")):
@@ -49,18 +60,3 @@ def scaffold(folder: Path) -> list[Path]:
         (folder / relative).write_text(text, encoding="utf-8")
         written.append(relative)
     return written
-
-
-def _check(folder: Path, name: str, package: str) -> None:
-    from runwright.config.signature import find_file
-
-    problem = ""
-    if not package.isidentifier() or keyword.iskeyword(package):
-        problem = f"{name!r}, expected a name that starts with a letter"
-    elif package in sys.stdlib_module_names or package == "runwright" or find_file(package) is not None:
-        expected = f"a name that no installed package has: 'import {package}' means another one here"
-        problem = f"{name!r}, expected {expected}"
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        problem = f"{str(folder)!r}, which exists, expected a new folder"
-    if problem:
-        raise ConfigError(f"runwright init: given {problem}")

@@ -67,10 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         guard_streams()
         sys.excepthook = _show_without_secrets
         if "_ARGCOMPLETE" in os.environ:  # the shell asks, on every tab
-            from runwright.cli.completion import make_finder
+            from runwright.cli.completion import answer
 
             gc.disable()
-            make_finder(COMMANDS, parser_of).answer()
+            answer(COMMANDS, parser_of)
             gc.freeze()
             return 0
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -93,13 +93,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(text.replace("  ", " "), file=sys.stderr)
         return 2
     is_check = arguments[0] in {"config", "validate"} and "--deep" not in arguments
-    if argv is not None or not (is_check or "--cfg" in arguments):
-        return _run(*arguments)
-    # Collecting garbage takes a quarter of the time of `validate`, part of it when the process ends, which
-    # passes over what is frozen.
-    gc.disable()
+    is_short = argv is None and (is_check or "--cfg" in arguments)
+    if is_short:  # collecting garbage takes a quarter of its time, part of it when the process ends
+        gc.disable()
     code = _run(*arguments)
-    gc.freeze()
+    if is_short:
+        gc.freeze()  # which the end passes over
     return code
 
 
@@ -141,12 +140,8 @@ def _run(name: str, *arguments: str) -> int:
         if "allow_package" in args:
             from runwright.config.permissions import grant
 
-            changed_data = getattr(args, "allow_changed_data", False)  # train's
-            grant(
-                packages=args.allow_package,
-                trust_remote_code=args.trust_remote_code,
-                changed_data=changed_data,
-            )
+            options = {"packages": args.allow_package, "trust_remote_code": args.trust_remote_code}
+            grant(**options, changed_data=getattr(args, "allow_changed_data", False))  # train's
         if name in ALONE or getattr(args, "multirun", False):
             from runwright.trainer.environment import StopFlag, catch_signals, join_launch
 

@@ -44,9 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     if args.cfg:
-        from runwright.cli.config import show
+        from runwright.cli import config
 
-        return show(args)
+        return config.execute(args)
     if args.multirun:
         from runwright.launch.multirun import run_many
 

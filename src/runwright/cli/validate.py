@@ -87,27 +87,18 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
     from runwright.dataset.first_look import describe
     from runwright.tokenizer.trained import is_trained, stand_in
 
-    data = load_data(config)
+    data, node = load_data(config), config["tokenizer"]
     # What is not here yet is not fetched, nor converted, nor trained.
-    node = config["tokenizer"]
-    source = "" if is_trained(node) else resolve_source(str(node.get("name")))
-    is_here = any(Path(source).glob("*.json")) if source else False
+    source = Path(resolve_source(str(node.get("name"))))
+    is_here = not is_trained(node) and any(source.glob("*.json"))
     task = build_task(config, build_tokenizer(config, data) if is_here else stand_in(node))
     fit_task(task, data, config)
     data.notes.extend(task.label_notes(data.splits))
-    looks, source = look(data, task), config["dataset"].get("source") or {}
+    looks, options = look(data, task), config["dataset"].get("source") or {}
     yield from (f"data: warning: {text}" for text in data.warnings)
-    yield from (f"data: {text}" for text in describe(data, task, looks, source=source, cut={}))
-    yield from _outline(config, task)
-    rows = "rows" if data.stream is None else "first rows of the stream"
-    yield f"task: the {rows} have the columns that it reads, and labels that it can use"
-
-
-def _outline(config: dict[str, Any], task: Any) -> Iterator[str]:
-    """Make the model without weights, which shows whether its architecture is one for the task.
-
-    Not where it would have to be fetched or converted first, nor by code of the user's.
-    """
+    yield from (f"data: {text}" for text in describe(data, task, looks, source=options, cut={}))
+    # Without weights, a model shows whether its architecture is one for the task; not where it would have to
+    # be fetched or converted first, nor by code of the user's.
     node = config["model"]
     names = [node[key] for key in ("name", "decoder") if isinstance(node.get(key), str)]
     is_here = all((Path(resolve_source(name)) / "config.json").is_file() for name in names)
@@ -117,3 +108,5 @@ def _outline(config: dict[str, Any], task: Any) -> Iterator[str]:
         with torch.device("meta"):
             model = instantiate(node, task.head, task.tokenizer, group="model", key="model")
         yield f"model: {type(model).__name__} has what the task needs"
+    rows = "rows" if data.stream is None else "first rows of the stream"
+    yield f"task: the {rows} have the columns that it reads, and labels that it can use"

@@ -46,8 +46,7 @@ def use_padding_free(model: Any) -> str:
     The model is compared with itself on two documents first, and left as it was where it differs. On another
     device it runs padded: a call for each document would cost more there than the padding.
     """
-    reason = "" if is_outline(model) else _use(model)
-    if reason:
+    if reason := "" if is_outline(model) else _use(model):
         log.info("texts are padded: %s", reason)
     return reason
 
@@ -87,8 +86,8 @@ def is_padding_free(model: Any) -> bool:
 
 def _two_documents(config: Any, device: torch.device) -> dict[str, Tensor]:
     """A batch of two lengths; the first document is longer than a window of the attention."""
-    length = min((getattr(config, "sliding_window", None) or 6) + 5, config.max_position_embeddings - 2)
-    length = max(1, length)
+    window = getattr(config, "sliding_window", None) or 6
+    length = max(1, min(window + 5, config.max_position_embeddings - 2))
     ids = torch.arange(2 * length, device=device).view(2, length) * 7 % (config.vocab_size - 5) + 5
     mask = torch.ones_like(ids)
     mask[1, 3:] = 0

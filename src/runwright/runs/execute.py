@@ -45,7 +45,7 @@ from runwright.trainer.checkpoint import CheckpointStore, Snapshot, list_checkpo
 from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag, catch_signals
 from runwright.trainer.evaluate import Evaluation
 from runwright.trainer.loop import Loop, TrainingState, restore_snapshot
-from runwright.trainer.options import USUAL, EvaluationSplits, TrainerOptions, choose_splits, make_plan
+from runwright.trainer.options import USUAL, EvaluationSplits, choose_splits, make_plan
 from runwright.trainer.ranks import end_ranks, open_store
 from runwright.trainer.sharding import gathered, release
 from runwright.trainer.step import Stepper, StepResult
@@ -138,9 +138,21 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
     if run.is_pruned:
         run.tracker.log_tags({"pruned_at_step": str(state.step)})
         return _result(run, state, model, best_step=state.best_step, metrics={}), None
-    best_step = _restore_best(run, state, model)
+    best_step = state.best_step
+    if best_step not in (None, state.step):  # the last weights stay where nothing was compared
+        if folder := list_checkpoints(run.folder / "checkpoints").get(best_step or 0):
+            model.load_state_dict(dict(load(folder).weights))
+        else:
+            logger.warning("the checkpoint of the best step %s is gone; the last weights are used", best_step)
+            best_step = state.step
     if state.undefined_evaluations:
-        run.notes.append(_undefined_best(run.options, state))
+        others = f"step {state.best_step}, the best of the others"
+        run.notes.append(
+            f"trainer.best_metric={run.options.best_metric} was undefined (NaN) at "
+            f"{state.undefined_evaluations} evaluations, as where all labels of a split are the same, or "
+            "predictions are NaN: best/ holds "
+            + (f"the last step, {state.step}" if state.best_step is None else others)
+        )
         logger.warning("%s", run.notes[-1])
     evaluations = _evaluate_best(run, prepared, model, step=state.step)
     metrics = {split: evaluation.metrics for split, evaluation in evaluations.items()}
@@ -332,28 +344,6 @@ def _evaluate_best(
     if run.ranks.is_first and prepared.task.tuned_option:
         write_json(run.folder / TASK_FILE, prepared.task.state_dict())
     return evaluations
-
-
-def _restore_best(run: Run, state: TrainingState, model: torch.nn.Module) -> int | None:
-    """Put the weights of the best step into the model; the last ones stay where nothing was compared."""
-    if state.best_step in (None, state.step):
-        return state.best_step
-    if folder := list_checkpoints(run.folder / "checkpoints").get(state.best_step or 0):
-        model.load_state_dict(dict(load(folder).weights))
-        return state.best_step
-    logger.warning("the checkpoint of the best step %s is gone; the last weights are used", state.best_step)
-    return state.step
-
-
-def _undefined_best(options: TrainerOptions, state: TrainingState) -> str:
-    """A sentence on what an undefined metric did to the choice of the best step."""
-    best = f"step {state.best_step}, the best of the others"
-    best = f"the last step, {state.step}" if state.best_step is None else best
-    return (
-        f"trainer.best_metric={options.best_metric} was undefined (NaN) at {state.undefined_evaluations} "
-        "evaluations, as where all labels of a split are the same, or predictions are NaN: best/ holds "
-        f"{best}"
-    )
 
 
 def _identity(run: Run, prepared: build.Prepared) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Evaluations of a run, and the files that it leaves: best model, predictions, tables, charts for its page."""
+"""Evaluations of a run, and the files that it leaves: best model, predictions, tables, charts."""
 
 from __future__ import annotations
 
