@@ -101,7 +101,6 @@ def texts_of(config: Config, data: LoadedData | None = None) -> Corpus:
 
 
 def column_options(config: Config) -> dict[str, str]:
-    """The options of the task by the columns that they name."""
     options = config["task"].items()
     return {name: f"task.{key}" for key, name in options if isinstance(name, str) and key != TARGET}
 
@@ -280,7 +279,6 @@ def build_model(config: Config, prepared: Prepared, *, device: torch.device) -> 
 
 
 def build_stepper(config: Config, *, model: torch.nn.Module, task: Any, ranks: Ranks) -> Stepper:
-    """The stepper, with its optimizer and strategy."""
     options = build_options(config)
     if options.precision == "fp16" and ranks.accelerator and ranks.scaler is None:
         raise ConfigError(
@@ -316,7 +314,6 @@ def join_ranks(config: Config, *, num_threads: int) -> Ranks:
 
 
 def build_scheduler(config: Config, optimizer: torch.optim.Optimizer, *, total_steps: int) -> Any:
-    """The learning-rate schedule over all steps."""
     return instantiate(config["scheduler"], optimizer, total_steps, group="scheduler", key="scheduler")
 
 

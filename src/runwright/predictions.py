@@ -39,12 +39,10 @@ class Ragged:
         return len(self.lengths)
 
     def row(self, index: int) -> np.ndarray:
-        """The values of one row."""
         start = int(self.starts[index])
         return self.values[start : start + int(self.lengths[index])]
 
     def rows(self) -> list[np.ndarray]:
-        """The values of each row."""
         return np.split(self.values, np.cumsum(self.lengths)[:-1]) if len(self) else []
 
     def joined(self, firsts: np.ndarray) -> Ragged:

@@ -30,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Print the shell's function, which asks this program."""
     print(shellcode(["runwright"], shell=args.shell))
     return 0
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 
 def add_permission_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags for permissions, which no configuration can grant."""
     add = parser.add_argument_group("permissions").add_argument
     help_text = (
         "a configuration may name classes and functions of this package of yours (may be repeated; "
@@ -47,7 +46,6 @@ def add_reading_flags(parser: argparse.ArgumentParser, *, of: str = "") -> None:
 
 
 def require_at_least(args: argparse.Namespace, **bounds: int) -> None:
-    """Raise ConfigError for a flag whose number is below its bound."""
     for name, bound in bounds.items():
         value = getattr(args, name)
         if value is not None and value < bound:
@@ -107,7 +105,6 @@ def add_generation_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def generation_overrides(args: argparse.Namespace) -> list[str]:
-    """The overrides that the flags stand for."""
     for text in args.settings:
         if "=" not in text:
             raise ConfigError(f"--set: given {text!r}, expected KEY=VALUE, such as max_new_tokens=50")
@@ -117,7 +114,6 @@ def generation_overrides(args: argparse.Namespace) -> list[str]:
 
 
 def add_name_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of a model by name, which is no run."""
     add = parser.add_argument_group("a model by name").add_argument
     help_text = "a name of conf/task, or of transformers' pipelines; default: by its architecture"
     add("--task", metavar="TASK", help=help_text)

@@ -35,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Check the configuration and print its options."""
     from runwright.config.compose import compose_checked
     from runwright.dataset.readers.addresses import require_files
 

@@ -92,7 +92,6 @@ def load(
 
 
 def open_config(name: str, *, revision: str | None) -> PreTrainedConfig:
-    """The configuration of the model under `name`."""
     from transformers import AutoConfig
 
     source, trusted = in_safetensors(resolve_source(name)), code_allowed()
@@ -316,7 +315,6 @@ def load_halves(
 
 
 def tokenizer_of(name: str) -> PreTrainedTokenizerFast:
-    """The tokenizer of the half under `name`."""
     return load_pretrained(name=name, revision=None, padding_side=None, special_tokens={})
 
 

@@ -126,7 +126,6 @@ def _part(config: Any, name: str, tokenizer: PreTrainedTokenizerFast) -> dict[st
 def _check_options(
     config: dict[str, Any], architecture: str, choices: list[str], *, key: str = "model.config"
 ) -> None:
-    """Raise ConfigError for an option that the architecture lacks."""
     for name in config:
         if name not in choices:
             hint = did_you_mean(name, choices)

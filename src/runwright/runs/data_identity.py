@@ -51,7 +51,6 @@ def record_data(
 
 
 def recorded_rows(folder: Path) -> RowRecord:
-    """The rows of a run as it recorded them."""
     record, hashes = read_json(folder / DATA_FILE), fingerprint.read_row_hashes(folder)
     return RowRecord(
         fingerprints=record.get("fingerprints", {}), columns=record.get("columns", {}), hashes=hashes

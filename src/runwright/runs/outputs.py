@@ -238,7 +238,6 @@ def write_charts(folder: Path, *, prepared: Any) -> None:
 
 
 def _records(predictions: Any, indices: Iterable[int], *, rows: Any, task: Any) -> Iterator[dict[str, Any]]:
-    """Predictions with their rows, which may be in any order."""
     positions = {int(row_id): position for position, row_id in enumerate(rows["row_id"])}
     for index in indices:
         row = rows[positions[int(predictions.example_ids[index])]]

@@ -305,7 +305,6 @@ def record_origin(folder: Path, config: Mapping[str, Any], *, num_processes: int
 
 
 def find_models(config: Mapping[str, Any], *, cache: Path) -> dict[str, Any]:
-    """Sources of model and tokenizer, and the sha256 of each of their files."""
     nodes = {group: config.get(group) for group in ("model", "tokenizer")}
     return {
         group: hash_model(node["name"], revision=node.get("revision"), cache=cache)

@@ -259,7 +259,6 @@ def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
 
 
 def recorded_overrides(folder: Path) -> list[str]:
-    """The overrides that a run was composed with."""
     from omegaconf import OmegaConf
 
     file = folder / folders.OVERRIDES_FILE

@@ -82,7 +82,6 @@ def run_lock(folder: Path) -> Iterator[int]:
 
 
 def is_busy(folder: Path) -> bool:
-    """Return True if a process works on the run now."""
     if not (folder / LOCK_FILE).is_file():
         return False
     with held_for_a_moment(folder) as held:

@@ -276,7 +276,6 @@ def _is_byte_level(pipeline: Tokenizer) -> bool:
 def _check_room(
     vocab_size: int, least: int, content: str = "special tokens and the characters of the texts"
 ) -> None:
-    """Raise ConfigError where a vocabulary cannot hold what it must."""
     if vocab_size < least:
         raise ConfigError(
             f"tokenizer.model.vocab_size: given {vocab_size}, expected at least {least}: {content} take so "

@@ -109,7 +109,6 @@ class Family:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Keyword arguments of a transformers tokenizer."""
         settings: dict[str, Any] = {f"{role}_token": token for role, token in self.roles.items()}
         if settings.get("mask_token") == "<mask>":  # `a <mask>` is `a`, mask: the space belongs to the mask
             settings["mask_token"] = AddedToken("<mask>", lstrip=True, special=True)
@@ -342,7 +341,6 @@ def _algorithm_like(
 
 
 def _renumbered(post_processor: Any, ids: Mapping[str, int]) -> Any:
-    """A post-processor whose special tokens have their new ids."""
     if not isinstance(post_processor, dict):
         return post_processor
     renewed = dict(post_processor)

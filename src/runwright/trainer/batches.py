@@ -80,7 +80,6 @@ class StepBatch:
 
     @property
     def num_microbatches(self) -> int:
-        """Microbatches of the whole batch, over all ranks."""
         return len(self.sizes)
 
 

@@ -190,7 +190,6 @@ def verify(folder: Path) -> dict[str, Any]:
 
 
 def is_valid(folder: Path) -> bool:
-    """Return True if every file of a checkpoint is as it was written."""
     try:
         verify(folder)
     except CheckpointError:

@@ -43,7 +43,6 @@ def world_size() -> int:
 
 
 def local_world_size() -> int:
-    """Number of processes of the run on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", str(world_size())))
 
 

@@ -43,12 +43,10 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Return True on the process that writes."""
         return self.rank == 0
 
     @property
     def scaler(self) -> torch.amp.GradScaler | None:
-        """The gradient scaler of fp16; None at other precisions."""
         return self.accelerator.scaler if self.accelerator else None
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -97,7 +95,6 @@ class Ranks:
         ).tolist()
 
     def barrier(self) -> None:
-        """Wait until every rank is here."""
         if self.accelerator:
             self.accelerator.wait_for_everyone()
 
