@@ -45,19 +45,17 @@ def set_dropout(config: PreTrainedConfig, dropout: float | None) -> None:
     joined: Any = config
     # of encoder and decoder, where a model is made of two
     sides = (joined.encoder, joined.decoder) if config.model_type == "encoder-decoder" else (config,)
-    # Layer drop skips whole layers: another thing. None means "as hidden dropout" for classifiers.
-    options = [
-        (side, name)
-        for side in sides
-        for name, value in side.to_dict().items()
-        if ("dropout" in name or name.endswith("pdrop")) and (value is None or type(value) in (int, float))
-    ]
-    for side, name in options:
-        setattr(side, name, dropout)
-    if not options:
-        raise ConfigError(
-            f"model.dropout: {type(config).__name__} has no dropout to set; set model.dropout to null"
-        )
+    count = 0
+    for side in sides:
+        for name, value in side.to_dict().items():
+            # Layer drop skips whole layers: another thing. None means "as hidden dropout" for classifiers.
+            is_number = value is None or type(value) in (int, float)
+            if is_number and ("dropout" in name or name.endswith("pdrop")):
+                setattr(side, name, dropout)
+                count += 1
+    if not count:
+        name = type(config).__name__
+        raise ConfigError(f"model.dropout: {name} has no dropout to set; set model.dropout to null")
 
 
 def set_padding(
@@ -126,10 +124,8 @@ def is_outline(model: nn.Module) -> bool:
 
 
 def special_token_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """The ids of the special tokens that an architecture has, as the tokenizer numbers them.
-
-    A tokenizer with [CLS] and [SEP] only begins with the one and ends with the other.
-    """
+    """The ids of the special tokens that an architecture has, as the tokenizer numbers them."""
+    # A tokenizer with [CLS] and [SEP] only begins with the one and ends with the other.
     begin = tokenizer.cls_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
     end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
     pad, names = tokenizer.pad_token_id, [key for key in config.to_dict() if key.endswith("_token_id")]
@@ -189,15 +185,13 @@ def set_initial_bias(model: nn.Module, head: Head, *, new: Container[str] | None
     biases = [(n, p) for n, p in model.named_parameters() if n.endswith("bias") and p.shape == shape]
     biases = [(n, p) for n, p in biases if not n.startswith(encoder)]
     if not biases:
-        raise ConfigError(
-            f"task.bias_from_labels: given true, but the output layer of {type(model).__name__} has no bias"
-        )
+        problem = f"given true, but the output layer of {type(model).__name__} has no bias"
+        raise ConfigError(f"task.bias_from_labels: {problem}")
     name, bias = biases[-1]  # the layer nearest to the output
-    if new is not None and name not in new:
-        return  # it was trained already
-    with torch.no_grad():
-        bias.copy_(torch.tensor(head.initial_bias))
-    log.info("%s starts from the labels of the training split", name)
+    if new is None or name in new:  # else it was trained already
+        with torch.no_grad():
+            bias.copy_(torch.tensor(head.initial_bias))
+        log.info("%s starts from the labels of the training split", name)
 
 
 @contextmanager

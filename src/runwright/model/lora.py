@@ -34,7 +34,14 @@ def add_adapters(model: PreTrainedModel, lora: Lora, *, new: set[str]) -> nn.Mod
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
         raise ConfigError("model.lora needs peft: pip install 'runwright[lora]'") from error
-    whole = _trained_whole(model, new)
+    # Modules that get their own trained copy: those outside the encoder, and new ones inside it. Not a head
+    # with a score for each token, as decoders have it, unless it is new: adapters lead to it.
+    inside, scores = encoder_prefix(model), model.get_output_embeddings()
+    names = [name for name, _ in model.named_parameters()]
+    heads = [name.partition(".")[0] for name in names if not name.startswith(inside)]
+    heads = [name for name in heads if getattr(model, name) is not scores or f"{name}.weight" in new]
+    fresh = [name.rpartition(".")[0] for name in names if name in new and name.startswith(inside)]
+    whole = list(dict.fromkeys([*heads, *fresh]))
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,  # type: ignore[arg-type] - peft only divides by it
@@ -66,16 +73,3 @@ def merge_adapter(model: nn.Module) -> Any:
     if not hasattr(model, "merge_and_unload"):
         return model
     return copy.deepcopy(model).merge_and_unload()  # type: ignore[operator]
-
-
-def _trained_whole(model: PreTrainedModel, new: set[str]) -> list[str]:
-    """Modules that get their own trained copy: those outside the encoder, and new ones inside it.
-
-    Not a head with a score for each token, as decoders have it, unless it is new: adapters lead to it.
-    """
-    inside, scores = encoder_prefix(model), model.get_output_embeddings()
-    names = [name for name, _ in model.named_parameters()]
-    heads = [name.partition(".")[0] for name in names if not name.startswith(inside)]
-    heads = [name for name in heads if getattr(model, name) is not scores or f"{name}.weight" in new]
-    fresh = [name.rpartition(".")[0] for name in names if name in new and name.startswith(inside)]
-    return list(dict.fromkeys([*heads, *fresh]))

@@ -95,8 +95,8 @@ def freeze_parts(model: Any, parts: list[str], *, new: Collection[str]) -> list[
 
 def parameter_counts(model: nn.Module) -> str:
     """Numbers of scalars for the log, all and trainable ones; tied weights count once."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    total, trainable = sum(size for size, _ in sizes), sum(size for size, is_trained in sizes if is_trained)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return f"{total:,} parameters, {trainable:,} of them trainable"
 
 
@@ -140,8 +140,7 @@ def check_positions(model: Any, head: Head) -> None:
         decoder = (model.get_decoder(), "max_target_length", head.max_target_length)
         sides = [(model.get_encoder(), "max_length", head.max_length), decoder]
     for side, option, length in sides:
-        limit = max_positions(side)
-        if limit is not None and length > limit:
+        if (limit := max_positions(side)) is not None and length > limit:
             raise ConfigError(
                 f"task.{option}: given {length}, but {type(model).__name__} has positions for {limit} "
                 f"tokens; set task.{option}={limit} or less"

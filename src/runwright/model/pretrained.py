@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -180,8 +180,22 @@ def fit_vocabulary(
             raise ConfigError(f"model.embeddings: by_token asks the model's tokenizer; {error}") from error
         return _match_tokens(model, tokenizer, saved)
     num_embeddings = len(model.get_input_embeddings().get_parameter("weight"))
+    expected: dict[str, int] | None = None
     if tokenizer.name_or_path != in_safetensors(resolve_source(name)):
-        _check_numbers(tokenizer, name, revision, num_embeddings)
+        with suppress(
+            ConfigError
+        ):  # weights without a tokenizer beside them: there is nothing to compare with
+            expected = open_saved(name, revision=revision).get_vocab()
+    if expected is not None:
+        own = {token: number for token, number in tokenizer.get_vocab().items() if number < num_embeddings}
+        num_others = sum(expected.get(token) != number for token, number in own.items())
+        if len(own) - num_others < _MIN_SAME * len(own):
+            raise ConfigError(
+                f"tokenizer: {num_others:,} of its {len(own):,} tokens have another number in {name!r}, so "
+                "they would get the vectors of other tokens; take the tokenizer of the model "
+                "(tokenizer=pretrained, tokenizer.name=${model.name}), or with model.embeddings=by_token "
+                "only the vectors of the tokens that both have"
+            )
     if len(tokenizer) > num_embeddings:
         with configuration.quiet_transformers():
             model.resize_token_embeddings(len(tokenizer))
@@ -203,24 +217,6 @@ def _move_positions(model: PreTrainedModel, by: int) -> None:
             weight = module.get_parameter("weight")
             weight.data = weight.data.roll(by, dims=0)
             log.info("%s: moved by %+d rows, as the number of the padding", name, by)
-
-
-def _check_numbers(
-    tokenizer: PreTrainedTokenizerFast, name: str, revision: str | None, num_embeddings: int
-) -> None:
-    try:
-        expected = open_saved(name, revision=revision).get_vocab()
-    except ConfigError:
-        return  # weights without a tokenizer beside them: there is nothing to compare with
-    numbers = {token: number for token, number in tokenizer.get_vocab().items() if number < num_embeddings}
-    num_same = sum(expected.get(token) == number for token, number in numbers.items())
-    if num_same < _MIN_SAME * len(numbers):
-        raise ConfigError(
-            f"tokenizer: {len(numbers) - num_same:,} of its {len(numbers):,} tokens have another number in "
-            f"{name!r}, so they would get the vectors of other tokens; take the tokenizer of the model "
-            "(tokenizer=pretrained, tokenizer.name=${model.name}), or with "
-            "model.embeddings=by_token only the vectors of the tokens that both have"
-        )
 
 
 def _match_tokens(
@@ -305,12 +301,11 @@ def load_halves(
     model: Any = EncoderDecoderModel(config=whole, encoder=halves[0], decoder=halves[1])
     model.save_pretrained = partial(_save, model)
     configuration.check_model(model, head)
-    if configuration.is_outline(model):
-        return model
-    for half, (_, source, vocabulary, _) in zip(halves, sides, strict=True):
-        fit_vocabulary(half, vocabulary, name=source, revision=None, embeddings="by_number")
-    configuration.set_special_tokens(model, writer)
-    log.info("%s: %s", type(model).__name__, parameter_counts(model))
+    if not configuration.is_outline(model):
+        for half, (_, source, vocabulary, _) in zip(halves, sides, strict=True):
+            fit_vocabulary(half, vocabulary, name=source, revision=None, embeddings="by_number")
+        configuration.set_special_tokens(model, writer)
+        log.info("%s: %s", type(model).__name__, parameter_counts(model))
     return model
 
 

@@ -154,11 +154,8 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _file(name: str) -> Path | None:
     """The file of this name; of a part of a combination, the one behind the part's name."""
-    for text in (name, name.rpartition(": ")[2]):
-        path = local_path(text)
-        if os.path.isfile(path):  # noqa: PTH113 - a text that is no path raises nothing
-            return path
-    return None
+    paths = map(local_path, (name, name.rpartition(": ")[2]))
+    return next(filter(os.path.isfile, paths), None)  # a text that is no path raises nothing
 
 
 # --- evaluating -------------------------------------------------------------------------------------------

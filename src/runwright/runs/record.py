@@ -151,9 +151,18 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
         logger.info("data: %s", line)
     for note in run.notes:
         logger.info("metrics: %s", note)
-    if run.data_changes:
-        _record_changes(run)  # first: what is recorded of the data itself is no longer compared after it
-    changed = bool(run.data_changes)
+    if changed := bool(
+        run.data_changes
+    ):  # first: the record of the data itself is no longer compared after it
+        checkpoints = reversed(list_checkpoints(run.folder / "checkpoints").items())
+        step = next((step for step, folder in checkpoints if is_valid(folder)), 0)
+        change = redact({"step": step, "changes": run.data_changes})
+        texts = "; ".join(change["changes"])
+        logger.warning("from step %d on the data is not what it was: %s", step, texts)
+        record_resume(run.folder, {}, data=change)
+        earlier = read_run(run.folder).get("data_changes", [])
+        update_status(run.folder, "RUNNING", data_changes=[*earlier, change])
+        run.tracker.log_tags({"data.changed": f"from step {step} on: {texts}"})
     file = record_data(run.folder, run.config, prepared.data, prepared.task, changed=changed)
     run.tracker.log_artifact(file)
     run.tracker.log_tags({f"data.{split}": value for split, value in prepared.data.fingerprints.items()})
@@ -170,18 +179,6 @@ def first_look(config: Mapping[str, Any], prepared: build.Prepared) -> Iterator[
             cut[split] = float(is_cut.mean())
     source = config["dataset"].get("source") or {}
     return describe(prepared.data, task, prepared.looks, source=source, cut=cut)
-
-
-def _record_changes(run: Run) -> None:
-    """Record that the run is resumed with other data, and from which step on."""
-    checkpoints = reversed(list_checkpoints(run.folder / "checkpoints").items())
-    step = next((step for step, folder in checkpoints if is_valid(folder)), 0)
-    change = redact({"step": step, "changes": run.data_changes})
-    logger.warning("from step %d on the data is not what it was: %s", step, "; ".join(change["changes"]))
-    record_resume(run.folder, {}, data=change)
-    earlier = read_run(run.folder).get("data_changes", [])
-    update_status(run.folder, "RUNNING", data_changes=[*earlier, change])
-    run.tracker.log_tags({"data.changed": f"from step {step} on: {'; '.join(change['changes'])}"})
 
 
 def record_models(run: Run, *, attention: str) -> None:

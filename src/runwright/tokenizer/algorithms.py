@@ -64,7 +64,14 @@ def corpus_of_rows(
 
 def corpus_of_files(files: Sequence[str]) -> Corpus:
     """The lines of UTF-8 text files, given as paths, folders or patterns; empty lines are no texts."""
-    paths = [path for pattern in files for path in _matching(pattern)]
+    paths: list[Path] = []
+    for pattern in files:
+        path = Path(pattern).expanduser()
+        matches = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 - a pattern may be absolute
+        if not (texts := sorted(file for file in matches if file.is_file())):
+            problem = f"given {pattern!r}, which is no file, folder or pattern of files"
+            raise ConfigError(f"tokenizer.files: {problem}")
+        paths += texts
 
     def batches() -> Iterator[list[str]]:
         lines = chain.from_iterable(map(_lines, paths))
@@ -76,14 +83,6 @@ def corpus_of_files(files: Sequence[str]) -> Corpus:
         state={"files": {path.name: file_sha256(path) for path in paths}},
         name=", ".join(path.name for path in paths[:3]) + (" …" if len(paths) > 3 else ""),
     )
-
-
-def _matching(pattern: str) -> list[Path]:
-    path = Path(pattern).expanduser()
-    paths = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 - a pattern may be absolute
-    if not (files := sorted(file for file in paths if file.is_file())):
-        raise ConfigError(f"tokenizer.files: given {pattern!r}, which is no file, folder or pattern of files")
-    return files
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -42,9 +42,23 @@ def load_pretrained(
     with pads with its end token. Raises ConfigError where it cannot be loaded, or has neither.
     """
     tokenizer = open_saved(name, revision=revision)
+    vocabulary = tokenizer.get_vocab() if special_tokens else {}
+    for role, token in special_tokens.items():
+        if token not in vocabulary:  # it would get an id beyond the model's embedding
+            hint = did_you_mean(token, vocabulary)
+            problem = f"{token!r} is not in the tokenizer's vocabulary; {hint}".rstrip("; ")
+            raise ConfigError(f"tokenizer.special_tokens.{role}: {problem}")
     if special_tokens:
+        added = {str(token): token for token in tokenizer.added_tokens_decoder.values()}  # with their spaces
+        special: Any = {f"{role}_token": added.get(token, token) for role, token in special_tokens.items()}
+        tokenizer.add_special_tokens(special)
         is_bare = not get_tokenizer_config(resolve_source(name), revision=revision or "main")
-        _give_roles(tokenizer, special_tokens, is_bare=is_bare)
+        pair = tokenizer.backend_tokenizer.encode("a", "b")
+        if is_bare and any(map(min, pair.type_ids, pair.special_tokens_mask)):
+            # Without settings beside tokenizer.json nothing but the frame says that a model of it has
+            # types, as BERT's: [CLS] $A [SEP] $B:1 [SEP]:1.
+            names = ["input_ids", "token_type_ids", "attention_mask"]
+            tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
     if padding_side is not None:
         tokenizer.padding_side = padding_side
     if tokenizer.pad_token_id is None:
@@ -55,25 +69,6 @@ def load_pretrained(
             raise ConfigError(f"tokenizer.special_tokens: {problem}; name one of its own, as {hint}")
         tokenizer.pad_token = tokenizer.eos_token  # masks tell the padding from the end of a text
     return tokenizer
-
-
-def _give_roles(tokenizer: PreTrainedTokenizerFast, roles: dict[str, str], *, is_bare: bool) -> None:
-    """Make tokens of the vocabulary special ones; `is_bare`: tokenizer.json has no settings beside it."""
-    vocabulary = tokenizer.get_vocab()
-    for role, token in roles.items():
-        # A token outside the vocabulary would get an id beyond the model's embedding.
-        if token not in vocabulary:
-            hint = did_you_mean(token, vocabulary)
-            problem = f"{token!r} is not in the tokenizer's vocabulary; {hint}".rstrip("; ")
-            raise ConfigError(f"tokenizer.special_tokens.{role}: {problem}")
-    added = {str(token): token for token in tokenizer.added_tokens_decoder.values()}  # with their spaces
-    special: Any = {f"{role}_token": added.get(token, token) for role, token in roles.items()}
-    tokenizer.add_special_tokens(special)
-    pair = tokenizer.backend_tokenizer.encode("a", "b")
-    if is_bare and any(map(min, pair.type_ids, pair.special_tokens_mask)):
-        # Nothing but the frame says that a model of it wants types, as BERT's: [CLS] $A [SEP] $B:1 [SEP]:1.
-        names = ["input_ids", "token_type_ids", "attention_mask"]
-        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
 
 
 def open_saved(name: str, *, revision: str | None = None) -> PreTrainedTokenizerFast:

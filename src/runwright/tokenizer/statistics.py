@@ -56,6 +56,7 @@ def measure(
     backend.no_truncation()  # with which it may have been saved
     backend.no_padding()
     used, waiting = set[int](), iter(texts)
+    unknown: Any = tokenizer.unk_token_id
     while batch := list(islice(waiting, BATCH)):
         encodings = backend.encode_batch(batch, add_special_tokens=False)
         counts.num_texts += len(batch)
@@ -64,7 +65,7 @@ def measure(
             counts.num_characters += len(text)
             counts.num_bytes += len(text.encode("utf-8", "surrogatepass"))
             counts.num_tokens += len(encoding.ids)
-            counts.num_unknown += encoding.ids.count(tokenizer.unk_token_id)
+            counts.num_unknown += encoding.ids.count(unknown)
             used.update(encoding.ids)
             on_text(text, encoding)
     counts.num_used = len(used)

@@ -279,7 +279,7 @@ def like(
     state["post_processor"] = _renumbered(state["post_processor"], ids)
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(state)),
-        extra_special_tokens=[*map(str, old.extra_special_tokens or [])],
+        extra_special_tokens=[*map(str, extra), *extra_tokens],
         **{name: getattr(old, name) for name in KEPT_SETTINGS},
         **{role: token for role, token in old.special_tokens_map.items() if isinstance(token, str)},
     )

@@ -33,10 +33,9 @@ def spread(model: torch.nn.Module, ranks: Ranks) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    scalars = [name for name, parameter in model.named_parameters() if parameter.ndim == 0]
-    if scalars:
+    if scalar := next((name for name, parameter in model.named_parameters() if not parameter.ndim), None):
         raise ConfigError(
-            f"launch.strategy: fsdp shards by rows, and {scalars[0]} of the model has no dimension; use "
+            f"launch.strategy: fsdp shards by rows, and {scalar} of the model has no dimension; use "
             "replicated, or make it a parameter of shape [1]"
         )
     mesh = init_device_mesh(ranks.device.type, (ranks.num_ranks,))
@@ -69,19 +68,17 @@ def layers_of(model: torch.nn.Module) -> list[torch.nn.Module]:
 
     A block that shares a parameter with anything outside stays with the rest of the model.
     """
-    layers: list[torch.nn.Module] = []
 
-    def visit(module: torch.nn.Module) -> None:
+    def blocks(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
         for child in module.children():
             if isinstance(module, torch.nn.ModuleList) and not isinstance(child, torch.nn.ModuleList):
-                layers.append(child)
+                yield child
             else:
-                visit(child)
+                yield from blocks(child)
 
-    visit(model)
     everywhere = _uses(model)
-    alone = [layer for layer in layers if all(everywhere[key] == n for key, n in _uses(layer).items())]
-    return [layer for layer in dict.fromkeys(alone) if next(layer.parameters(), None) is not None]
+    uses = {layer: _uses(layer) for layer in blocks(model)}
+    return [layer for layer, own in uses.items() if own and all(everywhere[key] == own[key] for key in own)]
 
 
 def copy_whole(tensor: torch.Tensor, *, wanted: bool = True) -> torch.Tensor:
