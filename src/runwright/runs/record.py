@@ -151,9 +151,7 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
         logger.info("data: %s", line)
     for note in run.notes:
         logger.info("metrics: %s", note)
-    if changed := bool(
-        run.data_changes
-    ):  # first: the record of the data itself is no longer compared after it
+    if changed := bool(run.data_changes):  # before the record of the data, which is not compared after it
         checkpoints = reversed(list_checkpoints(run.folder / "checkpoints").items())
         step = next((step for step, folder in checkpoints if is_valid(folder)), 0)
         change = redact({"step": step, "changes": run.data_changes})
