@@ -168,8 +168,7 @@ def prepare(
             check(data, task)
         data.notes.extend(task.label_notes(data.splits))
         looks = look(data, task)
-    prints = data.fingerprints
-    total = sum(map(len, data.splits.values()))
+    prints, total = data.fingerprints, sum(map(len, data.splits.values()))
     with progress.starting("encoding rows") as on_rows, reporting_rows(lambda done: on_rows(done, total)):
         examples = {
             split: encode_rows(

@@ -59,9 +59,9 @@ def recorded_rows(folder: Path) -> RowRecord:
 
 def rows_of(data: LoadedData, *, splits: Iterable[str]) -> RowRecord:
     """The rows of loaded data; hashes of single rows in these splits only, since they take time."""
-    hashes = {split: fingerprint.hash_rows(data.splits[split]) for split in splits}
-    few = {split: values for split, values in hashes.items() if values is not None}
-    return RowRecord(fingerprints=data.fingerprints, columns=data.columns, hashes=few)
+    hashed = ((split, fingerprint.hash_rows(data.splits[split])) for split in splits)
+    hashes = {split: values for split, values in hashed if values is not None}
+    return RowRecord(fingerprints=data.fingerprints, columns=data.columns, hashes=hashes)
 
 
 def other_splits(data: LoadedData, fingerprints: Mapping[str, str]) -> list[str]:

@@ -206,8 +206,7 @@ def mark_all(output_dir: str | Path = "outputs") -> list[Death]:
     marked = []
     for death in find_dead(output_dir):
         with contextlib.suppress(OSError, ValueError):  # another user's, or a full disk
-            if mark(death):
-                marked.append(death)
+            marked += [death] if mark(death) else []
     return marked
 
 

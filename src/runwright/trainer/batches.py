@@ -286,33 +286,28 @@ class StreamBatches:
     def _windows(self, cancelled: Event) -> Iterator[Window]:
         """Windows from that of the position on, epoch after epoch, without an end."""
         epoch, index, place = (self.position[name] for name in ("epoch", "window", "place"))
-        while not cancelled.is_set():
-            num_examples = 0
-            for window in self._windows_of(epoch, index, place, cancelled):
-                num_examples += len(window.order)
-                yield window
-            if not num_examples and not index and not cancelled.is_set():
+        while True:
+            cursor, num_examples, is_whole = self.stream.open(place), 0, not index
+            while not cancelled.is_set():
+                num_rows = self.shuffle_buffer or UNSHUFFLED_ROWS
+                if epoch and not index:
+                    num_rows -= derive_seed("window", self.seed, epoch) % num_rows
+                num_read, examples = cursor.read(num_rows, is_cancelled=cancelled.is_set)
+                if num_read:
+                    order = np.arange(0 if examples is None else len(examples))
+                    if self.shuffle_buffer is not None:
+                        seed = derive_seed("stream", self.seed, epoch, index)
+                        order = np.random.Generator(np.random.Philox(seed)).permutation(len(order))
+                    num_examples += len(order)
+                    yield Window(epoch=epoch, index=index, place=place, examples=examples, order=order)
+                if num_read < num_rows:
+                    break
+                index, place = index + 1, cursor.place
+            if cancelled.is_set():
+                return
+            if not num_examples and is_whole:
                 raise DataError("no examples came of the stream", split="train")
             epoch, index, place = epoch + 1, 0, None
-
-    def _windows_of(
-        self, epoch: int, index: int, place: Mapping[str, int] | None, cancelled: Event
-    ) -> Iterator[Window]:
-        cursor = self.stream.open(place)
-        while not cancelled.is_set():
-            num_rows = self.shuffle_buffer or UNSHUFFLED_ROWS
-            if epoch and not index:
-                num_rows -= derive_seed("window", self.seed, epoch) % num_rows
-            num_read, examples = cursor.read(num_rows, is_cancelled=cancelled.is_set)
-            if num_read:
-                order = np.arange(0 if examples is None else len(examples))
-                if self.shuffle_buffer is not None:
-                    seed = derive_seed("stream", self.seed, epoch, index)
-                    order = np.random.Generator(np.random.Philox(seed)).permutation(len(order))
-                yield Window(epoch=epoch, index=index, place=place, examples=examples, order=order)
-            if num_read < num_rows:
-                return
-            index, place = index + 1, cursor.place
 
     def _batches(self, windows: Iterator[Window], step: int) -> Iterator[StepBatch]:
         """Batches without an end; the last one of an epoch may be short."""

@@ -64,9 +64,7 @@ class CheckpointStore:
     def save(self, snapshot: Snapshot) -> None:
         """Start writing in the background; waits for the one before it."""
         self.wait()
-        self._writer = threading.Thread(
-            target=self._write_safely, args=(snapshot,), name="checkpoint", daemon=False
-        )
+        self._writer = threading.Thread(target=self._write_safely, args=(snapshot,), name="checkpoint")
         self._writer.start()
 
     def wait(self) -> CheckpointError | None:

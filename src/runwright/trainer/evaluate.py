@@ -106,8 +106,7 @@ def evaluate(
 def _compute(
     predictions: Any, metrics: Mapping[str, Metric]
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    values: dict[str, float] = {}
-    tables: dict[str, np.ndarray] = {}
+    values, tables = dict[str, float](), dict[str, np.ndarray]()
     if predictions.losses is not None:
         counts = predictions.loss_counts
         count = len(predictions.losses) if counts is None else math.fsum(counts.tolist())

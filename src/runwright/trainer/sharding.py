@@ -164,9 +164,8 @@ def read_optimizer(
                 values[name] = value
     groups = []
     for group in optimizer.param_groups:
-        options = {key: value for key, value in group.items() if isinstance(value, PLAIN)}
-        del options["params"]
-        options.pop("param_names", None)
+        plain = {key: value for key, value in group.items() if isinstance(value, PLAIN)}
+        options = {key: value for key, value in plain.items() if key not in ("params", "param_names")}
         groups.append({"parameters": [names[id(p)] for p in group["params"]], "options": options})
     return tensors, {"values": values, "groups": groups}
 
